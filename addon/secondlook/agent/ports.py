@@ -1,0 +1,125 @@
+"""What the query process needs from the rooms beside it: asking servers, and the ledger.
+
+`lookup` and `ledger` fit these protocols by shape; `run` puts them together. Nothing in
+`agent` imports either.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from secondlook.core.answer import Tier, TierAnswer
+from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QueueEntry
+from secondlook.core.rule import Pause, Rule
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import SubjectClass
+
+
+class Lookup(Protocol):
+    """Smart Protection Servers in tiers, with failover inside one budget."""
+
+    def tiers(self, kind: SubjectKind, cls: SubjectClass) -> tuple[Tier, ...]:
+        """Tiers that may be asked about such a subject where the machine is now; empty: nobody to ask."""
+        ...
+
+    def awaited(self, kind: SubjectKind, cls: SubjectClass) -> bool:
+        """Whether a server that is away now could answer about such a subject later."""
+        ...
+
+    async def ask(
+        self, tier: Tier, kind: SubjectKind, cls: SubjectClass, prefixes: Sequence[bytes], *, deadline: float
+    ) -> TierAnswer:
+        """Ask one tier about 4-byte prefixes until `deadline` (monotonic seconds); never raises."""
+        ...
+
+    def on_recovery(self, callback: Callable[[str], None]) -> None:
+        """Call back with the server's name each time a circuit closes again or the location changes."""
+        ...
+
+
+class EventSink(Protocol):
+    """Where events go that may be late, but not lost silently."""
+
+    def record(self, event: Event) -> None:
+        """Queue an event for writing; never blocks, never raises; drops are counted and alerted."""
+        ...
+
+
+class FlagStore(EventSink, Protocol):
+    """The queue as traffic sees it."""
+
+    async def flag(self, event: Event, entry: FlagEntry) -> None:
+        """Commit event and queue entry (ledger, else journal) before returning.
+
+        Raises LedgerError when neither took them within `ledger.deadline`: the request is refused.
+        """
+        ...
+
+
+class Queue(EventSink, Protocol):
+    """The queue, the confirmed set and the history as the second look sees them."""
+
+    async def take_due(
+        self, now: float, *, limit: int, lease_s: float, everything: bool = False
+    ) -> list[QueueEntry]:
+        """Lease due entries, oldest first (`everything`: due or not); other recheckers skip leased ones."""
+        ...
+
+    async def close_entries(self, closings: Sequence[tuple[QueueEntry, Event]]) -> None:
+        """End entries (cleared, expired), each with its event, in one transaction."""
+        ...
+
+    async def postpone(
+        self, entries: Sequence[QueueEntry], next_attempt: Sequence[float], reason: str
+    ) -> None:
+        """Count an attempt that decided nothing, and end the lease."""
+        ...
+
+    async def confirm(self, entry: ConfirmedEntry, event: Event, *, queue_id: str | None = None) -> None:
+        """Put a subject into the confirmed set and close its queue entry, in one transaction."""
+        ...
+
+    async def withdraw(self, identity: bytes, event: Event) -> None:
+        """Take a subject out of the confirmed set."""
+        ...
+
+    async def extend(self, identities: Sequence[bytes], expires_at: float) -> None:
+        """Keep confirmed subjects until they are asked again at `expires_at`."""
+        ...
+
+    async def confirmed_due(
+        self, now: float, *, limit: int, everything: bool = False
+    ) -> list[ConfirmedEntry]:
+        """Confirmed subjects whose expiry has come (`everything`: all, for a new generation)."""
+        ...
+
+    async def overdue(self, now: float, *, older_than: float, limit: int) -> list[QueueEntry]:
+        """Entries first seen before `older_than` (Unix seconds): they expire."""
+        ...
+
+    async def visits(self, identity: bytes) -> list[Event]:
+        """Every let-through of a subject that the log still holds: who, when, what."""
+        ...
+
+
+class History(Protocol):
+    """Hashes of what was allowed, for late verdicts."""
+
+    def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
+        """Note an allowed subject in memory; written in batches, at most 5 s late."""
+        ...
+
+    async def remembered(self, *, since: float, batch: int = 10_000) -> list[list[FlagEntry]]:
+        """All remembered subjects since then, in batches."""
+        ...
+
+
+class Operator(Protocol):
+    """What the operator said, as snapshots that are never older than a second."""
+
+    def rules(self) -> Sequence[Rule]:
+        """All rules, expired ones included."""
+        ...
+
+    def pauses(self) -> Sequence[Pause]:
+        """Pauses in force or past."""
+        ...

@@ -1,0 +1,1 @@
+"""Pure decisions: no clock, no randomness, no logging, no threads, no files."""

@@ -1,0 +1,132 @@
+"""Ledger records: what happened, what waits for a second look, what the operator said.
+
+Field names are the contract's (`log --json`, `queue list --json`, `rules list --json`);
+unknown values are None, never missing. Instants are Unix seconds (UTC) here and RFC 3339 outside.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import SubjectClass
+
+
+class EventKind(StrEnum):
+    """Every kind of event the ledger holds."""
+
+    CHECK = "check"
+    BLOCKED = "blocked"
+    FLAGGED = "flagged"
+    CONFIRMED = "confirmed"
+    WITHDRAWN = "withdrawn"
+    CLEARED = "cleared"
+    EXPIRED = "expired"
+    LATE_VERDICT = "late_verdict"
+    PAUSED = "paused"
+    OVERRIDDEN = "overridden"
+    WOULD_BLOCK = "would_block"
+    ACTION = "action"
+    UPDATE = "update"
+    SERVER = "server"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the log; `id` is given by the ledger (a ULID-like sortable string) or by the caller."""
+
+    kind: EventKind
+    time: float
+    id: str
+    decision: str | None = None
+    cls: SubjectClass | None = None  # "class" outside
+    subject: SubjectKind | None = None
+    url: str | None = None
+    host: str | None = None
+    method: str | None = None
+    client: str | None = None
+    user: str | None = None
+    referrer: str | None = None
+    sha256: str | None = None
+    filename: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+    verdict: str | None = None
+    risk: str | None = None
+    threat: str | None = None
+    stage: str | None = None
+    list: str | None = None
+    rule: str | None = None
+    server: str | None = None
+    stale: bool | None = None
+    elapsed_ms: float | None = None
+    attempts: int | None = None
+    identity: bytes | None = None  # 32 bytes; lets a later verdict find this event at every privacy level
+    detail: str | None = None
+    extra: dict[str, object] | None = None  # explanation steps, digests, archive member: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagEntry:
+    """A subject let through unverified, before it is in the queue."""
+
+    identity: bytes  # 32 bytes
+    kind: SubjectKind
+    cls: SubjectClass
+    hashes: tuple[bytes, ...]  # every full hash to ask about, identity first
+    url: str | None
+    host: str | None
+    client: str | None
+    time: float
+    reason: str
+    sha256: str | None = None
+    filename: str | None = None
+    size: int | None = None
+    labels: tuple[str, ...] = ()  # of the hashes of a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueEntry:
+    """A flagged subject in the queue; one per identity."""
+
+    id: str
+    identity: bytes
+    kind: SubjectKind
+    cls: SubjectClass
+    hashes: tuple[bytes, ...]
+    url: str | None
+    host: str | None
+    sha256: str | None
+    filename: str | None
+    size: int | None
+    clients: tuple[str, ...]
+    count: int
+    first_seen: float
+    last_seen: float
+    attempts: int
+    next_attempt: float
+    reason: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmedEntry:
+    """A subject that a recheck or an answer found malicious: stage 2 of every check."""
+
+    identity: bytes  # of the subject (what was asked about)
+    hit: bytes  # the full hash that is listed
+    kind: SubjectKind
+    verdict: str
+    risk: str
+    threat: str | None
+    list: str | None
+    server: str | None
+    source: str | None
+    confirmed_at: float
+    expires_at: float | None  # asked again then
+    url: str | None = None
+    host: str | None = None
+    sha256: str | None = None
+    filename: str | None = None
+    size: int | None = None
+    expression: str | None = None

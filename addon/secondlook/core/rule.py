@@ -1,0 +1,42 @@
+"""Operator rules: what they say. Matching them is `core.rulebook`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Scope(StrEnum):
+    """What part of a URL (or which file) a rule is about; strongest first."""
+
+    SHA256 = "sha256"
+    URL = "url"
+    PREFIX = "prefix"
+    HOST = "host"  # written `=host`: this host alone
+    DOMAIN = "domain"  # written `host`: the host and its subdomains
+    REGEX = "regex"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule. `subject` is the normal form: hex digest, canonical URL, host or regular expression."""
+
+    id: str
+    action: Literal["allow", "block"]
+    scope: Scope
+    subject: str
+    client: str | None  # IP address, network, or user; None: everybody
+    reason: str | None
+    created: float
+    expires: float | None
+    hits: int = 0
+    source: str = "operator"  # operator | override | quarantine | config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Protection switched off for a while, for everybody or one client."""
+
+    id: str
+    client: str | None
+    created: float
+    until: float
