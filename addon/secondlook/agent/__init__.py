@@ -1,0 +1,1 @@
+"""The query process: checker, rechecker, updater and actions, over ports."""

@@ -1,0 +1,1 @@
+"""Parsers of public list formats: bytes in, entries and counted, located rejects out."""

@@ -1,0 +1,1 @@
+"""Events, flagged queue, rules and quarantine index on SQLAlchemy (SQLite, PostgreSQL)."""

@@ -1,0 +1,1 @@
+"""Smart Protection Server client: tiers, failover, batching."""

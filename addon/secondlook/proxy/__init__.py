@@ -1,0 +1,1 @@
+"""The mitmproxy edge: hooks, download gate, block page, lean master, worker."""

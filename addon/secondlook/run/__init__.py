@@ -1,0 +1,1 @@
+"""The family of processes: supervisor, service and workers."""

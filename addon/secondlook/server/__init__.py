@@ -1,0 +1,1 @@
+"""The Smart Protection Server: prefix queries, hash lists, feeds and publishing."""

@@ -1,0 +1,1 @@
+"""Safe Browsing v5 messages and Rice coding; bytes in, bytes out."""
