@@ -4,11 +4,11 @@
 `agent` imports either.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from secondlook.core.answer import Tier, TierAnswer
-from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QueueEntry
+from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QuarantineRecord, QueueEntry
 from secondlook.core.rule import Pause, Rule
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
@@ -41,6 +41,10 @@ class EventSink(Protocol):
 
     def record(self, event: Event) -> None:
         """Queue an event for writing; never blocks, never raises; drops are counted and alerted."""
+        ...
+
+    def amend(self, event_id: str, *, detail: str | None, extra: Mapping[str, object] | None = None) -> None:
+        """Fill in the detail of an event recorded earlier; never blocks, never raises."""
         ...
 
 
@@ -76,6 +80,10 @@ class Queue(EventSink, Protocol):
 
     async def confirm(self, entry: ConfirmedEntry, event: Event, *, queue_id: str | None = None) -> None:
         """Put a subject into the confirmed set and close its queue entry, in one transaction."""
+        ...
+
+    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event, str | None]]) -> None:
+        """As `confirm`, for many subjects (entry, event, queue id) in one transaction."""
         ...
 
     async def withdraw(self, identity: bytes, event: Event) -> None:
@@ -114,7 +122,15 @@ class History(Protocol):
 
 
 class Operator(Protocol):
-    """What the operator said, as snapshots that are never older than a second."""
+    """What every worker keeps in memory, as snapshots; called off the event loop."""
+
+    def version(self) -> int:
+        """Return a number that differs whenever rules, pauses or the confirmed set changed; cheap."""
+        ...
+
+    def confirmed(self) -> Sequence[ConfirmedEntry]:
+        """Return the whole confirmed set."""
+        ...
 
     def rules(self) -> Sequence[Rule]:
         """All rules, expired ones included."""
@@ -122,4 +138,24 @@ class Operator(Protocol):
 
     def pauses(self) -> Sequence[Pause]:
         """Pauses in force or past."""
+        ...
+
+
+class QuarantineIndex(Protocol):
+    """Records of files in quarantine."""
+
+    async def keep_record(self, record: QuarantineRecord) -> None:
+        """Insert or replace a record, committed before returning."""
+        ...
+
+    async def quarantined(self, record_id: str) -> QuarantineRecord | None:
+        """One record by its id."""
+        ...
+
+    async def quarantine_records(self, *, states: Sequence[str] | None = None) -> list[QuarantineRecord]:
+        """Records, oldest first; `states` keeps only those."""
+        ...
+
+    async def add_operator_rule(self, rule: Rule) -> None:
+        """Commit a rule made by a restore."""
         ...

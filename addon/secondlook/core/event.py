@@ -130,3 +130,26 @@ class ConfirmedEntry:
     filename: str | None = None
     size: int | None = None
     expression: str | None = None
+    tier: str | None = None  # value of core.answer.Tier that said so; None: the local pattern alone
+    cls: SubjectClass | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineRecord:
+    """One file taken out of a download folder; written (`moving`) before the file is touched."""
+
+    id: str
+    state: str  # moving | held | restored | deleted | failed
+    sha256: str
+    size: int
+    path: str  # where it stood
+    stored_as: str  # file name inside the quarantine folder
+    mode: int  # permission bits it had
+    modified_at: float
+    moved_at: float
+    threat: str | None = None
+    list: str | None = None
+    url: str | None = None
+    client: str | None = None
+    identity: bytes | None = None
+    detail: str | None = None

@@ -96,6 +96,8 @@ class Evidence:
     rule: str | None = None
     server: str | None = None
     source: str | None = None  # who must be credited: a server's name, or "google"
+    tier: str | None = None  # value of core.answer.Tier: who said so
+    expires_at: float | None = None  # Unix seconds: the evidence holds until then
     list_age_s: float | None = None
     stale: bool = False
     hit: bytes | None = None
@@ -121,3 +123,4 @@ class Decision:
     elapsed_ms: float = 0.0
     would_block: bool = False
     reason: str | None = None  # one sentence in plain words
+    event_id: str | None = None  # of the event that records it, once settled
