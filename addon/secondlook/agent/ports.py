@@ -21,6 +21,10 @@ class Lookup(Protocol):
         """Tiers that may be asked about such a subject where the machine is now; empty: nobody to ask."""
         ...
 
+    def fallback(self, tier: Tier, kind: SubjectKind, cls: SubjectClass) -> Tier | None:
+        """Tier to ask in the same check after `tier` gave no answer (intranet dead: the network tier)."""
+        ...
+
     def awaited(self, kind: SubjectKind, cls: SubjectClass) -> bool:
         """Whether a server that is away now could answer about such a subject later."""
         ...

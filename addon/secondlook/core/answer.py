@@ -16,7 +16,10 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListedHash:
-    """One full hash (32 bytes) that a server lists, with one threat and one risk."""
+    """One full hash (32 bytes) that a server lists, with one threat and one risk.
+
+    `frames_only`: enforced on pages and frames, never on what they load (attribute FRAME_ONLY).
+    """
 
     full_hash: bytes
     threat: Threat
@@ -25,6 +28,7 @@ class ListedHash:
     feeds: tuple[str, ...] = ()
     family: str | None = None
     first_seen: float | None = None
+    frames_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
