@@ -1,0 +1,121 @@
+"""`proxy.yaml`, whole."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from secondlook.config.query import (
+    ActionsSettings,
+    CacheSettings,
+    PatternSettings,
+    PolicySettings,
+    RecheckSettings,
+    ServersSettings,
+)
+from secondlook.config.record import (
+    LedgerSettings,
+    LogSettings,
+    NotifySettings,
+    ledger_from,
+    notify_from,
+)
+from secondlook.config.service import FeedSettings, check_feed_names
+from secondlook.config.traffic import (
+    ClientsSettings,
+    DownloadsSettings,
+    MitmproxySettings,
+    PassthroughSettings,
+    ReviewSettings,
+    UpstreamProxySettings,
+    passthrough_from,
+    review_from,
+    upstream_proxy_from,
+)
+from secondlook.config.value import FilePath, ListenAddresses, Section, expected, parse_address, problem
+
+MULTI_WORKER_MODES = ("regular", "upstream", "reverse", "socks5", "transparent")
+SINGLE_WORKER_MODES = ("wireguard", "local", "tun", "dns")
+MOST_WORKERS = 64
+_MODE = re.compile(r"(?P<name>[a-z0-9]+)(?::(?P<data>.+))?")
+
+
+def _mode(raw: object) -> str:
+    names = ", ".join((*MULTI_WORKER_MODES, *SINGLE_WORKER_MODES))
+    what = f"a mitmproxy mode ({names}), such as regular or upstream:http://proxy:3128"
+    found = _MODE.fullmatch(raw.strip()) if isinstance(raw, str) else None
+    if found is None or found["name"] not in (*MULTI_WORKER_MODES, *SINGLE_WORKER_MODES):
+        raise expected(what)
+    if "@" in (found["data"] or "") and found["name"] in MULTI_WORKER_MODES:
+        raise expected(f"{found['name']} without a listen address (@…): use listen")
+    if found["name"] in {"upstream", "reverse"} and not found["data"]:
+        raise expected(f"{found['name']}: with a target, such as {found['name']}:https://example.org")
+    return found[0]
+
+
+def _workers(raw: object) -> object:
+    if raw is None or raw == "auto":
+        return None
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise expected("a number of worker processes, or auto")
+    return raw
+
+
+class Settings(Section):
+    """What a proxy does and with which parts; `state` is absolute once loaded from a file."""
+
+    listen: ListenAddresses = (parse_address("127.0.0.1:8080"),)
+    mode: Annotated[str, BeforeValidator(_mode)] = "regular"
+    workers: Annotated[Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None, BeforeValidator(_workers)] = (
+        None  # auto
+    )
+    state: FilePath = Path("state")
+    review: Annotated[ReviewSettings, BeforeValidator(review_from)] = ReviewSettings()
+    servers: ServersSettings = ServersSettings()
+    cache: CacheSettings = CacheSettings()
+    pattern: PatternSettings = PatternSettings()
+    feeds: tuple[FeedSettings, ...] = ()
+    policy: PolicySettings = PolicySettings()
+    downloads: DownloadsSettings = DownloadsSettings()
+    recheck: RecheckSettings = RecheckSettings()
+    actions: ActionsSettings = ActionsSettings()
+    log: LogSettings = LogSettings()
+    passthrough: Annotated[PassthroughSettings, BeforeValidator(passthrough_from)] = PassthroughSettings()
+    notify: Annotated[NotifySettings, BeforeValidator(notify_from)] = NotifySettings()
+    ledger: Annotated[LedgerSettings, BeforeValidator(ledger_from)] = LedgerSettings()
+    clients: ClientsSettings | None = None
+    upstream_proxy: Annotated[UpstreamProxySettings | None, BeforeValidator(upstream_proxy_from)] = None
+    mitmproxy: MitmproxySettings = MitmproxySettings()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_feed_names(self.feeds)
+        outside = [address for address in self.listen if not address.loopback]
+        if outside and self.clients is None:
+            raise problem(
+                "listen",
+                "expected `clients` to say who may use the proxy from other machines, as "
+                f"{outside[0]} is open to the network (such as clients: {{networks: [192.168.0.0/16]}})",
+            )
+        if outside and self.clients is not None and not (self.clients.networks or self.clients.users):
+            raise problem("clients", "expected networks or users that may use the proxy from other machines")
+        if self.feeds and not self.servers.embedded.enabled:
+            raise problem("feeds", "expected servers.embedded: true: feeds are read by the embedded server")
+        return self
+
+    @property
+    def mode_name(self) -> str:
+        """The mode without its target."""
+        return self.mode.partition(":")[0]
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers run: as many as set, else one for each core; one where the mode allows one."""
+        if self.mode_name not in MULTI_WORKER_MODES:
+            return 1
+        if self.workers is not None:
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores, MOST_WORKERS)

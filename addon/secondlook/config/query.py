@@ -1,0 +1,238 @@
+"""Settings of the query process: servers, cache, pattern, policy, second look, actions."""
+
+import ipaddress
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from secondlook.config.value import (
+    Bytes,
+    Count,
+    FilePath,
+    HttpUrl,
+    Network,
+    Positive,
+    Seconds,
+    Secret,
+    Section,
+    Share,
+    Text,
+    problem,
+)
+from secondlook.core.verdict import SubjectClass
+
+GOOGLE_HOST = "safebrowsing.googleapis.com"
+
+
+class RemoteServer(Section):
+    """One Smart Protection Server: an own one, or Google Safe Browsing v5 (`kind: google`)."""
+
+    url: HttpUrl
+    name: Text | None = None  # shown in log and status; default: host and port of the URL
+    kind: Literal["second_look", "google"] | None = None  # default: google for Google's host
+    key: Secret | None = (
+        None  # own server: Ed25519 public key (hex or base64) of its publisher; google: API key
+    )
+    token: Secret | None = None  # client token, where the server asks for one
+    insecure: bool = False  # http:// to another machine is refused without it
+    ca: FilePath | None = None  # PEM file of the authority that signed the server's certificate
+    fresh_for: Seconds = 0.0  # a mirrored list answers without a query for so long
+    trusted_allow: bool = False  # its known-good lists count
+
+    @property
+    def label(self) -> str:
+        """The name shown to people."""
+        return self.name or urlsplit(self.url).netloc
+
+    @property
+    def google(self) -> bool:
+        """Whether Google's conditions of use bind us."""
+        return self.kind == "google" or (self.kind is None and urlsplit(self.url).hostname == GOOGLE_HOST)
+
+    @model_validator(mode="after")
+    def _plain_http_stays_here(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.scheme == "http" and not self.insecure and not _is_loopback(parts.hostname or ""):
+            raise problem(
+                "url", f"expected https:// for another machine, got {self.url} (or set insecure: true)"
+            )
+        if self.google and self.key is None:
+            raise problem("key", "expected the API key of Google Safe Browsing, such as key: ${GSB_KEY}")
+        return self
+
+
+class Reference(Section):
+    """A place that answers only on the intranet: a web address over verified TLS."""
+
+    url: HttpUrl
+    pin: Text | None = None  # SHA-256 (hex) of the server's public key, instead of a known authority
+    ca: FilePath | None = None
+
+
+class LocationSettings(Section):
+    """How the machine knows that it is on the intranet; with nothing set: when an intranet server answers."""
+
+    references: tuple[Reference, ...] = ()
+    networks: tuple[Network, ...] = ()
+    check_every: Seconds = 30.0  # addresses and default route are watched besides
+
+
+class CircuitSettings(Section):
+    """When a server that fails is left alone, and for how long."""
+
+    failures: Positive = 3
+    backoff_min: Seconds = 1.0
+    backoff_max: Seconds = 300.0
+
+
+class EmbeddedSettings(Section):
+    """The Smart Protection Server inside this program."""
+
+    enabled: bool = True
+    trusted_allow: bool = True
+
+
+def _embedded(raw: object) -> object:
+    return {"enabled": raw} if isinstance(raw, bool | str) else raw
+
+
+class ServersSettings(Section):
+    """Whom to ask, in which order and for how long."""
+
+    embedded: Annotated[EmbeddedSettings, BeforeValidator(_embedded)] = EmbeddedSettings()
+    intranet: tuple[RemoteServer, ...] = ()
+    network: RemoteServer | None = None
+    order: Literal["listed", "random"] = "listed"
+    location: LocationSettings = LocationSettings()
+    attempts: Positive = 3
+    attempt_timeout: Seconds = 0.5
+    budget: Seconds = 1.5
+    hedge: bool = True  # a second query when the first is slower than usual
+    batch_window: Seconds = 0.002
+    connections: Positive = 8  # to one server
+    downloads_share: Share = 0.25  # of the connections kept free for downloads
+    poll: Seconds = 30.0  # how often a server is asked for its generation
+    circuit: CircuitSettings = CircuitSettings()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.attempt_timeout > self.budget:
+            raise problem("attempt_timeout", f"expected at most the budget ({self.budget:g} s)")
+        labels = [server.label for server in self.intranet]
+        if len(set(labels)) != len(labels):
+            raise problem("intranet", "expected servers with different names")
+        return self
+
+
+class CacheSettings(Section):
+    """Answers of servers, kept in each worker."""
+
+    size: Positive = 200_000  # prefixes
+    expiry_min: Seconds = 10.0  # the server's expiry is clamped to these
+    expiry_max: Seconds = 86_400.0
+    stale_for: Seconds = 3600.0  # an expired answer may serve so long when nobody answers
+    save_every: Seconds = 300.0
+
+
+class PatternSettings(Section):
+    """The local signature data."""
+
+    stale_after: Seconds = 86_400.0  # older mirrored data no longer answers in place of a query
+    keep: Positive = 14  # earlier generations for rollback
+    shrink: Share = 0.5  # an update smaller than this part of the last one is refused
+    shrink_from: Count = 1000  # entries; smaller lists may shrink freely
+    max_list: Bytes = 4 << 30
+    accept_shrink: bool = False
+
+
+class UnverifiableSettings(Section):
+    """What happens to a subject that nobody could answer about, by class."""
+
+    page: Literal["flag", "block"] = "flag"
+    subresource: Literal["flag", "block"] = "flag"
+    download: Literal["flag", "block"] = "flag"
+    malformed: Literal["flag", "block"] = "block"
+
+    def of(self, cls: SubjectClass) -> Literal["flag", "block"]:
+        """Give the setting of one class."""
+        match cls:
+            case SubjectClass.PAGE:
+                return self.page
+            case SubjectClass.SUBRESOURCE:
+                return self.subresource
+            case SubjectClass.DOWNLOAD:
+                return self.download
+            case SubjectClass.MALFORMED:
+                return self.malformed
+
+
+class OverrideSettings(Section):
+    """Whether a user may pass a blocked page on, and for how long."""
+
+    enabled: bool = True
+    duration: Seconds = 600.0
+
+
+type Level = Literal["high", "medium", "low"]
+type Mode = Literal["enforce", "assess"]
+
+
+def _override(raw: object) -> object:
+    return {"enabled": raw} if isinstance(raw, bool | str) else raw
+
+
+class PolicySettings(Section):
+    """From what is known to what is done."""
+
+    level: Level = "medium"
+    block_untested: bool = False
+    unverifiable: UnverifiableSettings = UnverifiableSettings()
+    mode: Mode = "enforce"
+    override: Annotated[OverrideSettings, BeforeValidator(_override)] = OverrideSettings()
+
+
+class RefetchSettings(Section):
+    """Fetching a flagged URL again, without cookies, from public addresses only."""
+
+    enabled: bool = False
+    max_bytes: Bytes = 64 << 20
+    timeout: Seconds = 30.0
+    redirects: Count = 5
+
+
+def _refetch(raw: object) -> object:
+    return {"enabled": raw} if isinstance(raw, bool | str) else raw
+
+
+class RecheckSettings(Section):
+    """The second look."""
+
+    first: Seconds = 60.0  # first look after flagging; doubles up to `longest`
+    longest: Seconds = 3600.0
+    batch: Annotated[Positive, Field(le=1000)] = 1000  # prefixes in one request
+    lease: Seconds = 120.0
+    expire_after: Seconds = 30 * 86_400.0
+    history: Seconds = 7 * 86_400.0  # how long allowed subjects are remembered for late verdicts; 0: not
+    refetch: Annotated[RefetchSettings, BeforeValidator(_refetch)] = RefetchSettings()
+
+
+type FileAction = Literal["quarantine", "delete", "rename", "pass"]
+
+
+class ActionsSettings(Section):
+    """What happens when a flagged subject is confirmed malicious; blocking happens always."""
+
+    file: FileAction = "quarantine"
+    fallback: FileAction | None = None  # when `file` fails; never delete unless written here
+    notify: bool = True
+    tell_on_next_page: bool = False  # shown to the user at the next page load through the proxy
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,74 @@
+"""Settings of what is kept and told: log, ledger, notices."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from secondlook.config.value import Count, Host, HttpUrl, Seconds, Secret, Section, Text, expected
+
+
+class SyslogSettings(Section):
+    """Events as JSON Lines to a syslog daemon."""
+
+    address: Text = "/dev/log"  # a socket's path, or host:port (UDP)
+    facility: Literal[
+        "user", "daemon", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"
+    ] = "user"
+
+
+class WebhookSettings(Section):
+    """Events as JSON Lines by POST."""
+
+    url: HttpUrl
+    headers: dict[str, Secret] = Field(default_factory=dict)
+
+
+class LogSettings(Section):
+    """The event log."""
+
+    all: bool = False  # also what was allowed
+    retention: Seconds = 30 * 86_400.0
+    privacy: Annotated[int, Field(ge=0, le=3)] = 0
+    ignore: tuple[Host, ...] = ()  # hosts of which nothing is kept
+    syslog: SyslogSettings | None = None
+    webhook: WebhookSettings | None = None
+
+
+def _ledger_url(raw: object) -> str:
+    what = "default, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+    if not isinstance(raw, str):
+        raise expected(what)
+    if raw != "default" and not raw.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        raise expected(what)
+    return raw
+
+
+class LedgerSettings(Section):
+    """Where events, queue and rules are kept."""
+
+    url: Annotated[str, BeforeValidator(_ledger_url)] = "default"  # SQLite in the state folder
+    deadline: Seconds = 0.5  # for the commit of a flag before the traffic goes on
+    synchronous: Literal["full", "normal"] = "full"
+    queue_memory: Count = 10_000  # events waiting to be written
+    journal_slots: Count = 10_000  # flags that the journal can take
+
+
+def ledger_from(raw: object) -> object:
+    """Let a plain URL stand for the section."""
+    return {"url": raw} if isinstance(raw, str) else raw
+
+
+class NotifySettings(Section):
+    """Notices to people, through Apprise."""
+
+    urls: tuple[Secret, ...] = ()  # Apprise URLs: desktop, mail, chat
+    desktop: bool = True
+    at_most_every: Seconds = 60.0  # of the same kind
+    alerts: bool = True  # also about servers, updates and the ledger
+
+
+def notify_from(raw: object) -> object:
+    """Let a plain list stand for the URLs, and `false` for no notices at all."""
+    if raw is False:
+        return {"desktop": False, "alerts": False}
+    return {"urls": raw} if isinstance(raw, list | tuple) else raw

@@ -1,0 +1,176 @@
+"""Settings of a Smart Protection Server (`server.yaml`) and of the feeds it reads."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from secondlook.config.query import RemoteServer
+from secondlook.config.traffic import TlsFiles
+from secondlook.config.value import (
+    Bytes,
+    Count,
+    FilePath,
+    HttpUrl,
+    ListenAddresses,
+    Positive,
+    Seconds,
+    Secret,
+    Section,
+    Share,
+    Text,
+    expected,
+    parse_address,
+    problem,
+)
+
+DEFAULT_SERVER_PORT = 5274
+LIST_NAME = re.compile(r"(?:mw|se|uws)(?:-hs|-s)?-8b|gc-32b|x-file-mw(?:-hs|-s)?-8b|x-file-gc-32b")
+
+
+def _list_name(raw: object) -> str:
+    if not isinstance(raw, str) or not LIST_NAME.fullmatch(raw):
+        raise expected(
+            "a list such as mw-8b, se-8b, uws-8b, mw-hs-8b, mw-s-8b, gc-32b, x-file-mw-8b or x-file-gc-32b"
+        )
+    return raw
+
+
+type ListName = Annotated[str, BeforeValidator(_list_name)]
+
+
+class FeedSettings(Section):
+    """One list of bad (or known-good) things: from the web, a file, or shipped with the program."""
+
+    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    url: HttpUrl | None = None
+    path: FilePath | None = None
+    builtin: Literal["test"] | None = None
+    enabled: bool = True
+    list: ListName | None = None  # default: from threat, risk and what the entries are
+    threat: Literal["malware", "social_engineering", "unwanted_software"] = "malware"
+    risk: Literal["dangerous", "highly_suspicious", "suspicious"] = "dangerous"
+    format: Text = "auto"
+    every: Seconds = 3600.0
+    expires: Seconds | None = None  # entries no longer seen in the feed leave after so long; default: at once
+    headers: dict[str, Secret] = Field(default_factory=dict)
+    max_bytes: Bytes = 512 << 20
+    timeout: Seconds = 120.0
+    min_confidence: Annotated[int, Field(ge=0, le=100)] = 0
+    licence: Text | None = None
+    terms: Text | None = None
+    insist: bool = False  # take entries that the known-good guard holds back
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.url, self.path, self.builtin)) != 1:
+            raise problem("", "expected exactly one of url, path and builtin")
+        return self
+
+
+class PublishSettings(Section):
+    """How entries become a generation."""
+
+    keep: Positive = 14  # earlier generations: for partial updates and rollback
+    auto: bool = True  # after each change of a feed
+    shrink: Share = 0.5
+    shrink_from: Count = 1000
+    key: FilePath | None = None  # Ed25519 private key; default: made in the state folder
+    listed_for: Seconds = 300.0  # cache_duration of an answer that lists something
+    not_listed_for: Seconds = 60.0
+    minimum_wait: Seconds = 300.0
+    known_good: tuple[FilePath, ...] = ()  # lists of hosts that no entry may block
+    stale_after: Seconds = 2 * 86_400.0
+
+
+class ListSettings(Section):
+    """One list of the server."""
+
+    enabled: bool = True
+    complete: bool = True  # agents that mirror it need not ask
+
+
+class LimitsSettings(Section):
+    """What one client may ask of the server."""
+
+    requests: Positive = 600  # a second, of one address
+    burst: Positive = 1200
+    connections: Positive = 1024  # in all
+    prefixes: Annotated[Positive, Field(le=1000)] = 1000  # in one request
+    headers: Bytes = 64 << 10
+    timeout: Seconds = 30.0
+
+
+class UpstreamSettings(Section):
+    """The publisher whose generations this replica serves: another server, or a static web server."""
+
+    url: HttpUrl
+    key: Secret | None = None
+    token: Secret | None = None
+    ca: FilePath | None = None
+    insecure: bool = False
+    every: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _plain_http_stays_here(self) -> Self:
+        RemoteServer(url=self.url, key=self.key, insecure=self.insecure)
+        return self
+
+
+def _store(raw: object) -> str:
+    what = "files, valkey://HOST:PORT/DB, redis://… or valkey+cluster://HOST:PORT"
+    schemes = ("valkey://", "valkeys://", "redis://", "rediss://", "valkey+cluster://", "redis+cluster://")
+    if not isinstance(raw, str) or not (raw == "files" or raw.startswith(schemes)):
+        raise expected(what)
+    return raw
+
+
+def tokens_from(raw: object) -> object:
+    """Let `false` say that no token is asked for, even off loopback."""
+    if isinstance(raw, bool):
+        return {"required": raw}
+    return {"values": raw} if isinstance(raw, list | tuple) else raw
+
+
+class TokenSettings(Section):
+    """Client tokens; off loopback at least one is required unless `tokens: false` says otherwise."""
+
+    values: tuple[Secret, ...] = ()
+    required: bool | None = None
+
+
+class ServerSettings(Section):
+    """`server.yaml`, whole."""
+
+    listen: ListenAddresses = (parse_address(f"127.0.0.1:{DEFAULT_SERVER_PORT}"),)
+    state: FilePath = Path("server-state")
+    store: Annotated[str, BeforeValidator(_store)] = "files"
+    feeds: tuple[FeedSettings, ...] = ()
+    lists: dict[ListName, ListSettings] = Field(default_factory=dict)
+    publish: PublishSettings = PublishSettings()
+    upstream: UpstreamSettings | None = None
+    tls: TlsFiles | None = None
+    tokens: Annotated[TokenSettings, BeforeValidator(tokens_from)] = TokenSettings()
+    limits: LimitsSettings = LimitsSettings()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_feed_names(self.feeds)
+        outside = [address for address in self.listen if not address.loopback]
+        if outside and self.tokens.required is not False and not self.tokens.values:
+            raise problem(
+                "listen",
+                f"expected client tokens, as {outside[0]} is open to the network (or tokens: false)",
+            )
+        if self.upstream is not None and self.feeds:
+            raise problem("feeds", "expected no feeds on a replica: it serves what its upstream publishes")
+        return self
+
+
+def check_feed_names(feeds: tuple[FeedSettings, ...]) -> None:
+    """Raise when two feeds share a name."""
+    names = [feed.name for feed in feeds]
+    for index, name in enumerate(names):
+        if names.index(name) != index:
+            raise problem(f"feeds.{index}.name", f"expected another name than {name}: it is taken")

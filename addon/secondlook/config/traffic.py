@@ -1,0 +1,265 @@
+"""Settings of the proxy's edge: downloads, clients, passed-through hosts, mitmproxy's own options."""
+
+import ipaddress
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from secondlook.config.query import Level, Mode, PolicySettings, UnverifiableSettings
+from secondlook.config.value import (
+    Bytes,
+    Count,
+    FilePath,
+    Host,
+    HttpUrl,
+    Listen,
+    Network,
+    Positive,
+    Seconds,
+    Secret,
+    Section,
+    Share,
+    Text,
+    false_is_empty,
+    parse_address,
+    problem,
+)
+
+
+class ArchiveSettings(Section):
+    """Looking inside archives, in bounded depth, number, size and time."""
+
+    enabled: bool = True
+    depth: Count = 3
+    members: Positive = 10_000
+    max_bytes: Bytes = 256 << 20  # unpacked, of one archive
+    time: Seconds = 5.0
+
+
+class DownloadsSettings(Section):
+    """The download check."""
+
+    folders: tuple[FilePath, ...] = ()  # where the second look searches for a bad file
+    hold: Literal["tail", "full"] = "tail"
+    hold_up_to: Bytes = 16 << 20  # risky files of known length up to this are held whole
+    tail_min: Bytes = 64 << 10
+    tail_part: Share = 0.01  # of the length; the larger of the two is withheld
+    local_up_to: Bytes = 256 << 10  # harmless-looking bodies up to this are looked up before they go on
+    sniff: Bytes = 4096  # first bytes that tell the type
+    spool_max: Bytes = 4 << 30  # disk used for held files, of all workers
+    spool_memory: Bytes = 1 << 20  # of one held file, before it goes to disk
+    decoded_ratio: Positive = 1000  # of a Content-Encoding
+    decoded_layers: Positive = 4
+    partial: Literal["flag", "block"] = "flag"  # a risky piece of a file nobody has seen whole
+    reblock: Seconds = 600.0  # the URL of a bad file is refused so long
+    ranges: bool = True  # risky files are asked for whole
+    archives: Annotated[ArchiveSettings, BeforeValidator(false_is_empty)] = ArchiveSettings()
+
+
+class GroupPolicy(Section):
+    """What a group of clients does differently; what is not named stays as in `policy`."""
+
+    level: Level | None = None
+    block_untested: bool | None = None
+    unverifiable: dict[Literal["page", "subresource", "download", "malformed"], Literal["flag", "block"]] = (
+        Field(default_factory=dict)
+    )
+    mode: Mode | None = None
+    override: bool | None = None
+
+    def over(self, base: PolicySettings) -> PolicySettings:
+        """Lay this group's differences over the common policy."""
+        return base.model_copy(
+            update={
+                "level": self.level or base.level,
+                "block_untested": base.block_untested if self.block_untested is None else self.block_untested,
+                "unverifiable": UnverifiableSettings(**(base.unverifiable.model_dump() | self.unverifiable)),
+                "mode": self.mode or base.mode,
+                "override": base.override
+                if self.override is None
+                else base.override.model_copy(update={"enabled": self.override}),
+            }
+        )
+
+
+class GroupRules(Section):
+    """Rules of one group, written like those of `secondlook allow` and `block`."""
+
+    allow: tuple[Text, ...] = ()
+    block: tuple[Text, ...] = ()
+
+
+class Group(Section):
+    """Clients with their own policy and rules."""
+
+    name: Text
+    networks: tuple[Network, ...] = ()
+    users: tuple[Text, ...] = ()
+    policy: GroupPolicy = GroupPolicy()
+    rules: GroupRules = GroupRules()
+
+
+class ClientsSettings(Section):
+    """Who may use the proxy. Without networks: this machine alone."""
+
+    networks: tuple[Network, ...] = ()
+    users: dict[str, Secret] = Field(default_factory=dict)  # name: Argon2 hash of the password
+    groups: tuple[Group, ...] = ()
+
+    @model_validator(mode="after")
+    def _groups_are_known(self) -> Self:
+        names = [group.name for group in self.groups]
+        for index, group in enumerate(self.groups):
+            if names.index(group.name) != index:
+                raise problem(f"groups.{index}.name", f"expected another name than {group.name}: it is taken")
+            for user in group.users:
+                if user not in self.users:
+                    raise problem(
+                        f"groups.{index}.users", f"expected a user named in clients.users, got {user}"
+                    )
+        return self
+
+    def group_of(self, client: str | None, user: str | None) -> Group | None:
+        """Find the first group that holds this user, else this IP address."""
+        for group in self.groups:
+            if user is not None and user in group.users:
+                return group
+        if client is not None:
+            address = ipaddress.ip_address(client)
+            for group in self.groups:
+                if any(address in ipaddress.ip_network(network) for network in group.networks):
+                    return group
+        return None
+
+
+class LearnSettings(Section):
+    """Hosts whose programs refuse our certificate are passed through for a while, visibly."""
+
+    enabled: bool = False
+    failures: Positive = 3
+    within: Seconds = 300.0
+    duration: Seconds = 86_400.0
+
+
+class PassthroughSettings(Section):
+    """Hosts whose TLS is not opened; their names are checked all the same."""
+
+    hosts: tuple[Host, ...] = ()
+    learn: Annotated[LearnSettings, BeforeValidator(false_is_empty)] = LearnSettings()
+
+
+def passthrough_from(raw: object) -> object:
+    """Let a plain list stand for its hosts."""
+    return {"hosts": raw} if isinstance(raw, list | tuple) else raw
+
+
+class TlsFiles(Section):
+    """A certificate and its private key, PEM."""
+
+    cert: FilePath
+    key: FilePath
+
+
+class ReviewSettings(Section):
+    """The review page."""
+
+    enabled: bool = True
+    listen: Listen = parse_address("127.0.0.1:8081")
+    password: Secret | None = None  # Argon2 hash; needed off loopback
+    tls: TlsFiles | None = None
+
+    @model_validator(mode="after")
+    def _open_only_behind_password_and_tls(self) -> Self:
+        if not self.listen.loopback and (self.password is None or self.tls is None):
+            raise problem(
+                "listen",
+                f"expected a loopback address, got {self.listen}: the review page on a network needs "
+                "review.password and review.tls",
+            )
+        return self
+
+
+def review_from(raw: object) -> object:
+    """Let an address, or `false`, stand for the section."""
+    return {"listen": raw} if isinstance(raw, str) else false_is_empty(raw)
+
+
+class UpstreamProxySettings(Section):
+    """A proxy for our own queries, feeds and notices."""
+
+    url: HttpUrl
+    user: Text | None = None
+    password: Secret | None = None
+    ca: FilePath | None = None
+
+
+def upstream_proxy_from(raw: object) -> object:
+    """Let a plain URL stand for the section."""
+    return {"url": raw} if isinstance(raw, str) else raw
+
+
+type TlsVersion = Literal["UNBOUNDED", "SSL3", "TLS1", "TLS1_1", "TLS1_2", "TLS1_3"]
+
+
+class MitmproxySettings(Section):
+    """mitmproxy's own options that switch no check off; every other one is refused."""
+
+    ssl_insecure: bool | None = None
+    ssl_verify_upstream_trusted_ca: FilePath | None = None
+    ssl_verify_upstream_trusted_confdir: FilePath | None = None
+    upstream_cert: bool | None = None
+    add_upstream_certs_to_client_chain: bool | None = None
+    client_certs: FilePath | None = None
+    request_client_cert: bool | None = None
+    certs: tuple[Text, ...] | None = None
+    cert_passphrase: Secret | None = None
+    key_size: Positive | None = None
+    ciphers_client: Text | None = None
+    ciphers_server: Text | None = None
+    tls_version_client_min: TlsVersion | None = None
+    tls_version_client_max: TlsVersion | None = None
+    tls_version_server_min: TlsVersion | None = None
+    tls_version_server_max: TlsVersion | None = None
+    tls_ecdh_curve_client: Text | None = None
+    tls_ecdh_curve_server: Text | None = None
+    http2: bool | None = None
+    http2_ping_keepalive: Count | None = None
+    upstream_auth: Secret | None = None
+    keep_host_header: bool | None = None
+    normalize_outbound_headers: bool | None = None
+    validate_inbound_headers: bool | None = None
+    connect_addr: Text | None = None
+    dns_name_servers: tuple[Text, ...] | None = None
+    dns_use_hosts_file: bool | None = None
+
+    def given(self) -> dict[str, object]:
+        """Give the options that are set, as mitmproxy's option manager takes them."""
+        values: dict[str, object] = {}
+        for name, value in self.model_dump(exclude_none=True).items():
+            if isinstance(value, tuple):
+                values[name] = list(value)
+            elif isinstance(value, bool | int | str):
+                values[name] = value
+            else:
+                values[name] = str(value)
+        return values
+
+
+INSTEAD_OF_MITMPROXY_OPTION = {
+    "ignore_hosts": "passthrough",
+    "allow_hosts": "passthrough",
+    "tcp_hosts": "passthrough",
+    "udp_hosts": "passthrough",
+    "mode": "mode",
+    "listen_host": "listen",
+    "listen_port": "listen",
+    "confdir": "state",
+    "proxyauth": "clients.users",
+    "block_global": "clients.networks",
+    "block_private": "clients.networks",
+    "stream_large_bodies": "downloads.hold_up_to",
+    "body_size_limit": "downloads",
+    "block_list": "`secondlook block`",
+    "save_stream_file": "log",
+    "termlog_verbosity": "log",
+}
