@@ -1,0 +1,234 @@
+"""The pattern: the local signature data, a named set of hash lists, and what a hit in it means.
+
+Stages 3, 4 and 5 of the query process. An instance is immutable: a new generation is a new instance.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from secondlook.core.answer import Tier
+from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
+from secondlook.core.hashlist import HashList, hash_keys
+from secondlook.core.listname import Role
+from secondlook.core.subject import Subject, SubjectKind
+from secondlook.core.verdict import Risk, Threat
+
+SEVERITY: Final = {
+    Risk.DANGEROUS: 0,
+    Risk.HIGHLY_SUSPICIOUS: 1,
+    Risk.SUSPICIOUS: 2,
+    Risk.UNTESTED: 3,
+    Risk.SAFE: 4,
+}
+MIRROR_WIDTH: Final = 8  # bytes: a shorter entry cannot decide alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListInfo:
+    """What is known about one list of the pattern.
+
+    `complete`: the list holds all that its server knows of that kind, threat and risk. `source` is to
+    be credited ("google" or the server's name). `confirmed_at` (Unix seconds) is when the server last
+    said that this generation is the one it serves.
+    """
+
+    name: str
+    width: int
+    role: Role
+    kind: SubjectKind
+    threat: Threat | None
+    risk: Risk
+    tier: Tier
+    server: str
+    source: str
+    complete: bool = False
+    trusted_allow: bool = False
+    generation: str = ""
+    confirmed_at: float = 0.0
+    digest_kinds: tuple[str, ...] = ("sha256",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """How far the pattern stands in for a server (query process, "Mirrored lists need no query").
+
+    `whole`: the pattern holds every list that the server serves. `announced`: the server tells us at
+    once when it publishes (the embedded one), so that the generation in place is the one it serves.
+    A remote one may stand in for `fresh_for_s` after `confirmed_at` (Unix seconds), no one for longer
+    than `stale_after_s` after it.
+    """
+
+    server: str
+    tier: Tier
+    whole: bool
+    confirmed_at: float
+    announced: bool = False
+    fresh_for_s: float = 0.0
+    stale_after_s: float | None = None
+
+    def fresh(self, now: float) -> bool:
+        """Whether the generation in place may be taken for the one that the server serves now."""
+        age = now - self.confirmed_at
+        if self.stale_after_s is not None and age > self.stale_after_s:
+            return False
+        # A clock that was set back makes the age negative: then nothing is known about freshness.
+        return self.announced or 0 <= age < self.fresh_for_s
+
+
+@dataclass(frozen=True, slots=True)
+class PatternHit:
+    """A full hash of a subject found in a list; `position` is its place among the subject's hashes."""
+
+    info: ListInfo
+    full_hash: bytes
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """The lists for one kind of subject, block lists worst first, empty ones left out."""
+
+    block: tuple[tuple[ListInfo, HashList], ...]
+    query: tuple[tuple[ListInfo, HashList], ...]
+    known_good: tuple[tuple[ListInfo, HashList], ...]
+
+
+class Pattern:
+    """A named set of hash lists and the servers that it mirrors."""
+
+    def __init__(
+        self,
+        lists: Sequence[tuple[ListInfo, HashList]] = (),
+        mirrors: Iterable[Mirror] = (),
+        generation: str = "",
+    ) -> None:
+        self.lists = tuple(lists)
+        self.mirrors = tuple(mirrors)
+        self.generation = generation
+        self._shelves = {kind: _shelf(kind, self.lists) for kind in SubjectKind}
+        self._mirrored = {
+            (mirror.tier, kind): mirror
+            for mirror in self.mirrors
+            for kind in SubjectKind
+            if mirror.whole and self._holds_all(mirror, kind)
+        }
+        self.digest_kinds = frozenset(
+            digest
+            for info, table in self.lists
+            if info.kind is SubjectKind.FILE and table.count
+            for digest in info.digest_kinds
+        )
+
+    @property
+    def entries(self) -> int:
+        """How many entries all lists hold together."""
+        return sum(table.count for _, table in self.lists)
+
+    def _holds_all(self, mirror: Mirror, kind: SubjectKind) -> bool:
+        """Whether all threats of this kind that the server tells of are here, in entries that decide alone."""
+        own = [
+            info
+            for info, _ in self.lists
+            if info.server == mirror.server
+            and info.tier is mirror.tier
+            and info.kind is kind
+            and info.role is not Role.KNOWN_GOOD
+        ]
+        return all(info.complete and info.width >= MIRROR_WIDTH for info in own)
+
+    def block_hit(
+        self, kind: SubjectKind, hashes: Sequence[bytes], keys: Sequence[int] | None = None
+    ) -> PatternHit | None:
+        """The worst hit in the lists that decide alone (stage 3), the exact expression before wider ones.
+
+        `keys` is `hash_keys(hashes)` where the caller has it already.
+        """
+        shelf = self._shelves[kind].block
+        if not shelf:
+            return None
+        if keys is None:
+            keys = hash_keys(hashes)
+        for info, table in shelf:
+            position = table.find(keys, hashes)
+            if position >= 0:
+                return PatternHit(info, hashes[position], position)
+        return None
+
+    def query_hits(
+        self, kind: SubjectKind, hashes: Sequence[bytes], keys: Sequence[int] | None = None
+    ) -> tuple[PatternHit, ...]:
+        """Every hit in a list that is only a reason to ask (stage 4)."""
+        shelf = self._shelves[kind].query
+        if not shelf:
+            return ()
+        if keys is None:
+            keys = hash_keys(hashes)
+        return tuple(
+            PatternHit(info, hashes[position], position)
+            for info, table in shelf
+            if table.find(keys, hashes) >= 0
+            for position, full_hash in enumerate(hashes)
+            if table.has(full_hash)
+        )
+
+    def known_good_hit(self, subject: Subject, *, shared_platform: bool) -> PatternHit | None:
+        """A hit of the exact host, or of a file's own SHA-256, in a known-good list (stage 5).
+
+        `shared_platform` tells that the host is one where anybody can publish: such a host is never
+        good as a whole. Only servers with `trusted_allow` take part.
+        """
+        shelf = self._shelves[subject.kind].known_good
+        if not shelf:
+            return None
+        position = 0
+        if subject.kind is SubjectKind.URL:
+            if shared_platform or subject.problem is not None:
+                return None
+            try:
+                position = subject.expressions.index(f"{subject.host}/")
+            except ValueError:
+                return None
+        full_hash = subject.hashes[position]
+        for info, table in shelf:
+            if table.has(full_hash):
+                return PatternHit(info, full_hash, position)
+        return None
+
+    def covers(self, tier: Tier, kind: SubjectKind, now: float) -> bool:
+        """Whether the local answer is that tier's answer now, so that nobody needs to be asked."""
+        mirror = self._mirrored.get((tier, kind))
+        return mirror is not None and mirror.fresh(now)
+
+    def lists_prefix(self, tier: Tier, kind: SubjectKind, prefix: bytes) -> bool:
+        """Whether a list of that tier (known-good ones apart) has an entry under a 4-byte prefix."""
+        shelf = self._shelves[kind]
+        return any(
+            info.tier is tier and table.has_prefix(prefix) for info, table in (*shelf.block, *shelf.query)
+        )
+
+    def lists_hash(self, tier: Tier, kind: SubjectKind, full_hash: bytes) -> bool:
+        """Whether a deciding list of that tier holds a full hash."""
+        return any(info.tier is tier and table.has(full_hash) for info, table in self._shelves[kind].block)
+
+
+def _shelf(kind: SubjectKind, lists: Sequence[tuple[ListInfo, HashList]]) -> _Shelf:
+    filled = [(info, table) for info, table in lists if info.kind is kind and table.count]
+    return _Shelf(
+        block=tuple(
+            sorted(
+                (pair for pair in filled if pair[0].role is Role.BLOCK and pair[0].width > PREFIX_BYTES),
+                key=lambda pair: SEVERITY[pair[0].risk],
+            )
+        ),
+        query=tuple(
+            pair
+            for pair in filled
+            if pair[0].role is Role.QUERY or (pair[0].role is Role.BLOCK and pair[0].width == PREFIX_BYTES)
+        ),
+        known_good=tuple(
+            pair
+            for pair in filled
+            if pair[0].role is Role.KNOWN_GOOD and pair[0].width == FULL_HASH_BYTES and pair[0].trusted_allow
+        ),
+    )
