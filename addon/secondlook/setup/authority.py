@@ -1,0 +1,242 @@
+"""Trusting the certificate authority: the system's store, and the stores of Chromium and Firefox.
+
+Each store is an adapter with `present`, `add` and `remove`; the tools are the platforms' own
+(update-ca-certificates, update-ca-trust, certutil of NSS, security, certutil of Windows).
+"""
+
+import hashlib
+import os
+import ssl
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from secondlook.setup import tool
+from secondlook.setup.journal import Change, Journal, Outcome
+
+KIND = "ca"
+
+# Folders where a distribution keeps added authorities, and the command that takes them up.
+LINUX_STORES = (
+    ("/usr/local/share/ca-certificates", ("update-ca-certificates",)),  # Debian, Ubuntu, Alpine
+    ("/etc/pki/ca-trust/source/anchors", ("update-ca-trust", "extract")),  # Fedora, RHEL
+    ("/etc/ca-certificates/trust-source/anchors", ("update-ca-trust", "extract")),  # Arch
+    ("/usr/share/pki/trust/anchors", ("update-ca-certificates",)),  # openSUSE
+)
+NSS_HOMES = (".pki/nssdb", "snap/chromium/current/.pki/nssdb")
+FIREFOX_HOMES = (
+    ".mozilla/firefox",
+    ".config/mozilla/firefox",
+    "snap/firefox/common/.mozilla/firefox",
+    ".var/app/org.mozilla.firefox/.mozilla/firefox",
+    "Library/Application Support/Firefox/Profiles",
+    "AppData/Roaming/Mozilla/Firefox/Profiles",
+)
+
+
+def fingerprint(certificate: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a PEM certificate's DER form, in hexadecimal."""
+    return hashlib.new(
+        algorithm, ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
+    ).hexdigest()
+
+
+def nickname(certificate: Path) -> str:
+    """Name a certificate in stores that want a name; two authorities never share one."""
+    return f"Second Look {fingerprint(certificate)[:12]}"
+
+
+class Store(Protocol):
+    """One place that holds trusted authorities; `target` names it and finds it again."""
+
+    @property
+    def target(self) -> str:
+        """The store's name in the journal."""
+        ...
+
+    def add(self, certificate: Path) -> None:
+        """Trust an authority. Raises ToolError, or OSError where files may not be written."""
+        ...
+
+    def remove(self, name: str, sha1: str) -> None:
+        """Stop trusting the authority of that nickname and SHA-1; already gone is fine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinuxStore:
+    """The distribution's store of authorities (root writes it)."""
+
+    folder: str
+    command: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        """The folder of added authorities."""
+        return f"linux:{self.folder}"
+
+    def _file(self, name: str) -> Path:
+        return Path(self.folder) / f"{name.lower().replace(' ', '-')}.crt"
+
+    def add(self, certificate: Path) -> None:
+        """Copy the certificate there and have it taken up."""
+        self._file(nickname(certificate)).write_bytes(certificate.read_bytes())
+        tool.run(*self.command)
+
+    def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (the nickname finds it here)
+        """Delete the copy and have that taken up."""
+        copied = self._file(name)
+        if copied.exists():
+            copied.unlink()
+            tool.run(*self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class NssStore:
+    """A database of Chromium (per user) or of one Firefox profile."""
+
+    folder: str
+
+    @property
+    def target(self) -> str:
+        """The folder of the database."""
+        return f"nss:{self.folder}"
+
+    def add(self, certificate: Path) -> None:
+        """Add it as an authority for web sites (trust flags `C,,`)."""
+        folder = Path(self.folder)
+        if not (folder / "cert9.db").exists():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            tool.run("certutil", "-N", "-d", f"sql:{folder}", "--empty-password")
+        tool.run(
+            "certutil",
+            "-A",
+            "-d",
+            f"sql:{folder}",
+            "-t",
+            "C,,",
+            "-n",
+            nickname(certificate),
+            "-i",
+            str(certificate),
+        )
+
+    def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (the nickname finds it here)
+        """Delete it by its nickname."""
+        if not (Path(self.folder) / "cert9.db").exists():
+            return
+        if name in tool.run("certutil", "-L", "-d", f"sql:{self.folder}"):
+            tool.run("certutil", "-D", "-d", f"sql:{self.folder}", "-n", name)
+
+
+@dataclass(frozen=True, slots=True)
+class MacStore:
+    """The log-in keychain of macOS."""
+
+    keychain: str
+
+    @property
+    def target(self) -> str:
+        """The keychain's file."""
+        return f"mac:{self.keychain}"
+
+    def add(self, certificate: Path) -> None:
+        """Add it as a trusted root; macOS asks the user for a password."""
+        tool.run("security", "add-trusted-cert", "-r", "trustRoot", "-k", self.keychain, str(certificate))
+
+    def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (macOS knows digests, not nicknames)
+        """Delete it, and its trust settings, by its digest."""
+        if sha1.upper() in tool.run("security", "find-certificate", "-a", "-Z", self.keychain):
+            tool.run("security", "delete-certificate", "-Z", sha1.upper(), "-t", self.keychain)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsStore:
+    """The user's root store of Windows."""
+
+    @property
+    def target(self) -> str:
+        """The one store there is."""
+        return "windows:Root"
+
+    def add(self, certificate: Path) -> None:
+        """Add it; Windows asks the user to agree."""
+        tool.run("certutil", "-addstore", "-user", "Root", str(certificate))
+
+    def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (Windows knows thumbprints, not nicknames)
+        """Delete it by its thumbprint."""
+        tool.run("certutil", "-delstore", "-user", "Root", sha1)
+
+
+def stores(home: Path | None = None) -> list[Store]:
+    """Find every store of this computer and this user."""
+    home = home or Path.home()
+    found: list[Store] = []
+    if sys.platform == "darwin":
+        found.append(MacStore(str(home / "Library/Keychains/login.keychain-db")))
+    elif sys.platform == "win32":
+        found.append(WindowsStore())
+    else:
+        known = (LinuxStore(folder, command) for folder, command in LINUX_STORES)
+        found += [store for store in known if Path(store.folder).is_dir() and tool.has(store.command[0])][:1]
+        found += [NssStore(str(home / path)) for path in NSS_HOMES[:1]]
+        found += [NssStore(str(home / path)) for path in NSS_HOMES[1:] if (home / path).is_dir()]
+    found += [NssStore(str(folder)) for folder in firefox_profiles(home)]
+    return found
+
+
+def firefox_profiles(home: Path) -> Iterable[Path]:
+    """Yield the folders of Firefox profiles that hold a certificate database."""
+    for base in FIREFOX_HOMES:
+        yield from sorted(database.parent for database in (home / base).glob("*/cert9.db"))
+
+
+def trust(certificate: Path, journal: Journal, places: Iterable[Store]) -> list[Outcome]:
+    """Trust the authority in every place that lets us, and say what is left to do by hand."""
+    outcomes = []
+    for store in places:
+        known = {"nickname": nickname(certificate), "sha1": fingerprint(certificate, "sha1")}
+        journal.add(Change(KIND, store.target, after=known))
+        try:
+            store.add(certificate)
+        except (tool.ToolError, OSError) as error:
+            outcomes.append(
+                Outcome(done=False, text=f"{store.target}: {error}", hint=_by_hand(store, certificate))
+            )
+        else:
+            outcomes.append(Outcome(done=True, text=f"{store.target}: trusted"))
+    return outcomes
+
+
+def _by_hand(store: Store, certificate: Path) -> str:
+    match store:
+        case LinuxStore(folder, command):
+            copied = f"{folder}/{nickname(certificate).lower().replace(' ', '-')}.crt"
+            return f'run as root: install -m 644 "{certificate}" "{copied}" && {tool.shown(command)}'
+        case NssStore():
+            return "install NSS tools (Debian: libnss3-tools, Fedora: nss-tools) and run this again"
+        case _:
+            return f"import {certificate} as a trusted root in your system's settings"
+
+
+def distrust(change: Change) -> Outcome:
+    """Undo one place's trust."""
+    scheme, _, path = change.target.partition(":")
+    store: Store
+    match scheme:
+        case "linux":
+            store = LinuxStore(path, dict(LINUX_STORES)[path])
+        case "nss":
+            store = NssStore(path)
+        case "mac":
+            store = MacStore(path)
+        case _:
+            store = WindowsStore()
+    try:
+        store.remove(str(change.after["nickname"]), str(change.after["sha1"]))
+    except (tool.ToolError, OSError) as error:
+        hint = "run this command again as root" if scheme == "linux" and os.geteuid() else None
+        return Outcome(done=False, text=f"{change.target}: {error}", hint=hint)
+    return Outcome(done=True, text=f"{change.target}: no longer trusted")

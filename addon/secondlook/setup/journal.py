@@ -1,0 +1,74 @@
+"""What set-up has changed on this computer, so that `setup off` can take back exactly that.
+
+`STATE/setup.json` holds one record a change, oldest first. It is written before the change is made: a crash
+in between leaves a record whose undoing does nothing, never a change that nobody remembers.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that was changed: `kind` names who can undo it, `before` and `after` are its own values."""
+
+    kind: str
+    target: str
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one step, in words; `hint` is what the user can do where we could not."""
+
+    done: bool
+    text: str
+    hint: str | None = None
+
+
+class Journal:
+    """The record of changes in a state folder."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / "setup.json"
+
+    def changes(self) -> list[Change]:
+        """Return all changes, oldest first."""
+        try:
+            records = json.loads(self._path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        return [Change(**record) for record in records]
+
+    def add(self, change: Change) -> None:
+        """Remember a change; a later one of the same kind and target keeps the first `before`."""
+        kept = self.changes()
+        for index, old in enumerate(kept):
+            if (old.kind, old.target) == (change.kind, change.target):
+                kept[index] = Change(change.kind, change.target, old.before, change.after)
+                break
+        else:
+            kept.append(change)
+        self._write(kept)
+
+    def undo(self, undoers: dict[str, Callable[[Change], Outcome]], kinds: frozenset[str]) -> list[Outcome]:
+        """Undo the changes of these kinds, newest first; what could not be undone stays on record."""
+        outcomes: list[Outcome] = []
+        for change in reversed(self.changes()):
+            if change.kind not in kinds:
+                continue
+            outcome = undoers[change.kind](change)
+            outcomes.append(outcome)
+            if outcome.done:
+                self._write([kept for kept in self.changes() if kept != change])
+        return outcomes
+
+    def _write(self, changes: list[Change]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._path.with_suffix(".json.new")
+        beside.write_text(json.dumps([asdict(change) for change in changes], indent=1), encoding="utf-8")
+        beside.replace(self._path)

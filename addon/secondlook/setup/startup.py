@@ -1,0 +1,95 @@
+"""Starting at log-in: a systemd user unit, and words for launchd and Windows tasks."""
+
+import sys
+from pathlib import Path
+
+from secondlook.setup import tool
+from secondlook.setup.journal import Change, Journal, Outcome
+
+KIND = "startup"
+UNIT = "secondlook.service"
+
+_UNIT = """\
+[Unit]
+Description=Second Look: checks every URL and every download
+After=network.target
+
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure
+RestartSec=2
+NoNewPrivileges=yes
+ProtectSystem=full
+PrivateTmp=no
+
+[Install]
+WantedBy=default.target
+"""
+
+LAUNCHD = """\
+Save this as ~/Library/LaunchAgents/org.secondlook.agent.plist, then: launchctl load -w that file
+
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0"><dict>
+  <key>Label</key><string>org.secondlook.agent</string>
+  <key>ProgramArguments</key><array>{words}</array>
+  <key>RunAtLoad</key><true/><key>KeepAlive</key><true/>
+</dict></plist>
+"""
+
+WINDOWS = """\
+In a command prompt:
+
+  schtasks /Create /TN "Second Look" /SC ONLOGON /TR "{command}"
+
+and to take it back: schtasks /Delete /TN "Second Look"
+"""
+
+
+def unit_text(words: list[str]) -> str:
+    """Write the systemd user unit that runs this command."""
+    quoted = (f'"{word}"' if " " in word else word for word in words)
+    return _UNIT.format(command=" ".join(quoted).replace("%", "%%"))
+
+
+def instructions(words: list[str]) -> str:
+    """Tell how to start at log-in on macOS and Windows."""
+    if sys.platform == "darwin":
+        return LAUNCHD.format(words="".join(f"<string>{word}</string>" for word in words))
+    return WINDOWS.format(command=tool.shown(words).replace('"', '\\"'))
+
+
+def switch_on(words: list[str], journal: Journal, home: Path | None = None) -> Outcome:
+    """Install and start the user unit."""
+    path = (home or Path.home()) / ".config/systemd/user" / UNIT
+    before = {"text": path.read_text(encoding="utf-8")} if path.exists() else {}
+    journal.add(Change(KIND, str(path), before=before, after={}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(unit_text(words), encoding="utf-8")
+    try:
+        tool.run("systemctl", "--user", "daemon-reload")
+        tool.run("systemctl", "--user", "enable", "--now", UNIT)
+    except tool.ToolError as error:
+        hint = f"{path} is written; in a session of yours run: systemctl --user enable --now {UNIT}"
+        return Outcome(done=False, text=str(error), hint=hint)
+    return Outcome(done=True, text=f"{UNIT} starts at log-in and runs now")
+
+
+def switch_off(change: Change) -> Outcome:
+    """Stop the unit and put back what stood there before."""
+    path = Path(change.target)
+    try:
+        if tool.has("systemctl") and path.exists():
+            tool.run("systemctl", "--user", "disable", "--now", UNIT)
+    except tool.ToolError:
+        # No session of systemd: nothing runs, the file alone is left to take away.
+        pass
+    if "text" in change.before:
+        path.write_text(change.before["text"], encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
+    return Outcome(done=True, text=f"{UNIT} no longer starts at log-in")

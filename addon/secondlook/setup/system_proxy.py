@@ -1,0 +1,237 @@
+"""The system proxy of GNOME, KDE, macOS and Windows, set and put back by their own tools.
+
+Each desktop is an adapter that reads and writes one flat mapping; switching on saves what was read,
+switching off writes it back. What somebody changed in between is left alone.
+"""
+
+import ast
+import json
+import sys
+from collections.abc import Mapping
+from typing import Protocol
+
+from secondlook.setup import tool
+from secondlook.setup.journal import Change, Journal, Outcome
+
+KIND = "system-proxy"
+LOCAL = ("localhost", "127.0.0.0/8", "::1")
+
+
+class Desktop(Protocol):
+    """One place where a system proxy is set."""
+
+    name: str
+
+    def available(self) -> bool:
+        """Whether this desktop is in use here."""
+        ...
+
+    def read(self) -> dict[str, str]:
+        """Read the settings that `write` would change. Raises ToolError."""
+        ...
+
+    def write(self, values: Mapping[str, str]) -> None:
+        """Set them. Raises ToolError."""
+        ...
+
+    def wanted(self, host: str, port: int) -> dict[str, str]:
+        """Return the settings for our proxy; keys that are not named stay as they are."""
+        ...
+
+
+class Gnome:
+    """GNOME and everything that reads its settings (also Chromium on Linux)."""
+
+    name = "gnome"
+    _root = "org.gnome.system.proxy"
+    _keys = ("mode", "ignore-hosts", "http.host", "http.port", "https.host", "https.port")
+
+    def available(self) -> bool:
+        """Whether the settings' schema is installed."""
+        return tool.has("gsettings") and self._root in tool.run("gsettings", "list-schemas").splitlines()
+
+    def _where(self, key: str) -> tuple[str, str]:
+        part, _, name = key.rpartition(".")
+        return (f"{self._root}.{part}" if part else self._root), name
+
+    def read(self) -> dict[str, str]:
+        """Read them in GVariant notation."""
+        return {key: tool.run("gsettings", "get", *self._where(key)) for key in self._keys}
+
+    def write(self, values: Mapping[str, str]) -> None:
+        """Set them; the mode last, so that no half-set proxy is ever in use."""
+        for key in sorted(values, key=lambda key: key == "mode"):
+            tool.run("gsettings", "set", *self._where(key), values[key])
+
+    def wanted(self, host: str, port: int) -> dict[str, str]:
+        """Return a manual proxy for HTTP and HTTPS."""
+        return {
+            "mode": "'manual'",
+            "ignore-hosts": str(list(LOCAL)),
+            "http.host": f"'{host}'",
+            "http.port": str(port),
+            "https.host": f"'{host}'",
+            "https.port": str(port),
+        }
+
+
+class Kde:
+    """KDE Plasma 5 and 6."""
+
+    name = "kde"
+    _keys = ("ProxyType", "httpProxy", "httpsProxy", "NoProxyFor")
+
+    def _tool(self, action: str) -> str:
+        return next((f"k{action}config{v}" for v in ("6", "5") if tool.has(f"k{action}config{v}")), "")
+
+    def available(self) -> bool:
+        """Whether Plasma's settings tools are installed."""
+        return bool(self._tool("read") and self._tool("write"))
+
+    def read(self) -> dict[str, str]:
+        """Read them; an unset one is an empty text."""
+        where = ("--file", "kioslaverc", "--group", "Proxy Settings")
+        return {key: tool.run(self._tool("read"), *where, "--key", key) for key in self._keys}
+
+    def write(self, values: Mapping[str, str]) -> None:
+        """Set them and tell running programs."""
+        for key, value in values.items():
+            where = ("--file", "kioslaverc", "--group", "Proxy Settings", "--key", key)
+            tool.run(self._tool("write"), *where, *([value] if value else ["--delete", ""]))
+        if tool.has("dbus-send"):
+            signal = "org.kde.KIO.Scheduler.reparseSlaveConfiguration"
+            tool.run("dbus-send", "--type=signal", "/KIO/Scheduler", signal, "string:")
+
+    def wanted(self, host: str, port: int) -> dict[str, str]:
+        """Return a manual proxy (type 1) for HTTP and HTTPS."""
+        address = f"http://{host} {port}"
+        return {"ProxyType": "1", "httpProxy": address, "httpsProxy": address, "NoProxyFor": ",".join(LOCAL)}
+
+
+class Mac:
+    """macOS, every network service."""
+
+    name = "macos"
+    _kinds = ("webproxy", "securewebproxy")
+
+    def available(self) -> bool:
+        """Whether this is macOS."""
+        return sys.platform == "darwin"
+
+    @staticmethod
+    def _services() -> list[str]:
+        listed = tool.run("networksetup", "-listallnetworkservices").splitlines()[1:]
+        return [name for name in listed if not name.startswith("*")]
+
+    def read(self) -> dict[str, str]:
+        """Read each service's two proxies as JSON."""
+        found = {}
+        for service in self._services():
+            for kind in self._kinds:
+                lines = tool.run("networksetup", f"-get{kind}", service).splitlines()
+                fields = dict(line.split(": ", 1) for line in lines if ": " in line)
+                found[f"{service}/{kind}"] = json.dumps(
+                    [fields.get("Enabled", "No"), fields.get("Server", ""), fields.get("Port", "0")]
+                )
+        return found
+
+    def write(self, values: Mapping[str, str]) -> None:
+        """Set each service's two proxies."""
+        for key, value in values.items():
+            service, _, kind = key.rpartition("/")
+            enabled, server, port = json.loads(value)
+            if server:
+                tool.run("networksetup", f"-set{kind}", service, server, port)
+            tool.run("networksetup", f"-set{kind}state", service, "on" if enabled == "Yes" else "off")
+
+    def wanted(self, host: str, port: int) -> dict[str, str]:
+        """Return our proxy for every service."""
+        ours = json.dumps(["Yes", host, str(port)])
+        return {f"{service}/{kind}": ours for service in self._services() for kind in self._kinds}
+
+
+class Windows:
+    """Windows, for this user."""
+
+    name = "windows"
+    _where = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings"
+    _keys = (("ProxyEnable", "REG_DWORD"), ("ProxyServer", "REG_SZ"), ("ProxyOverride", "REG_SZ"))
+
+    def available(self) -> bool:
+        """Whether this is Windows."""
+        return sys.platform == "win32"
+
+    def read(self) -> dict[str, str]:
+        """Read the registry; an unset value is an empty text."""
+        found = {}
+        for key, kind in self._keys:
+            try:
+                printed = tool.run("reg", "query", self._where, "/v", key)
+            except tool.ToolError:
+                printed = ""
+            found[key] = printed.rsplit(kind, 1)[-1].strip() if kind in printed else ""
+        return found
+
+    def write(self, values: Mapping[str, str]) -> None:
+        """Set the registry."""
+        kinds = dict(self._keys)
+        for key, value in values.items():
+            if value:
+                tool.run("reg", "add", self._where, "/v", key, "/t", kinds[key], "/d", value, "/f")
+            elif self.read()[key]:
+                tool.run("reg", "delete", self._where, "/v", key, "/f")
+
+    def wanted(self, host: str, port: int) -> dict[str, str]:
+        """Return one proxy for all protocols."""
+        return {
+            "ProxyEnable": "0x1",
+            "ProxyServer": f"{host}:{port}",
+            "ProxyOverride": "localhost;127.*;<local>",
+        }
+
+
+DESKTOPS: tuple[Desktop, ...] = (Gnome(), Kde(), Mac(), Windows())
+
+
+def switch_on(host: str, port: int, journal: Journal) -> list[Outcome]:
+    """Point every desktop found here at our proxy."""
+    outcomes = []
+    for desktop in DESKTOPS:
+        if not desktop.available():
+            continue
+        try:
+            wanted = desktop.wanted(host, port)
+            before = desktop.read()
+            if not _same(before, wanted):
+                journal.add(Change(KIND, desktop.name, before=before, after=wanted))
+                desktop.write(wanted)
+        except tool.ToolError as error:
+            outcomes.append(Outcome(done=False, text=f"{desktop.name}: {error}"))
+        else:
+            outcomes.append(Outcome(done=True, text=f"{desktop.name}: goes through {host}:{port}"))
+    return outcomes
+
+
+def switch_off(change: Change) -> Outcome:
+    """Put back what stood before, unless somebody has changed it since."""
+    desktop = next(desktop for desktop in DESKTOPS if desktop.name == change.target)
+    try:
+        if not _same(desktop.read(), change.after):
+            return Outcome(done=True, text=f"{desktop.name}: was changed by somebody else since, left alone")
+        desktop.write({key: change.before.get(key, "") for key in change.after})
+    except tool.ToolError as error:
+        return Outcome(done=False, text=f"{desktop.name}: {error}")
+    return Outcome(done=True, text=f"{desktop.name}: as it was before")
+
+
+def _same(now: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(_value(now.get(key, "")) == _value(value) for key, value in wanted.items())
+
+
+def _value(text: str) -> object:
+    """Read a GVariant or JSON notation where it is one: quotes and spacing may differ."""
+    try:
+        value: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value

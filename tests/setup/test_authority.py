@@ -1,0 +1,87 @@
+"""Real NSS databases and a folder standing for the distribution's store."""
+
+import subprocess
+
+import pytest
+
+from secondlook.setup import authority
+from secondlook.setup.authority import LinuxStore, NssStore
+from secondlook.setup.journal import Journal
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    path = tmp_path / "ca.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mitmproxy",
+         "-keyout", tmp_path / "key.pem", "-out", path],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "state")
+
+
+def listed(folder):
+    return subprocess.run(
+        ["certutil", "-L", "-d", f"sql:{folder}"], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def undo(journal):
+    return journal.undo({authority.KIND: authority.distrust}, frozenset({authority.KIND}))
+
+
+def test_trusts_in_a_fresh_nss_store_and_takes_it_back(certificate, journal, tmp_path):
+    folder = tmp_path / "home" / ".pki" / "nssdb"
+    (outcome,) = authority.trust(certificate, journal, [NssStore(str(folder))])
+    assert outcome.done, outcome
+    assert authority.nickname(certificate) in listed(folder)
+    assert "C,," in listed(folder)
+    (taken,) = undo(journal)
+    assert taken.done, taken
+    assert authority.nickname(certificate) not in listed(folder)
+    assert journal.changes() == []
+
+
+def test_finds_firefox_profiles(tmp_path):
+    profile = tmp_path / ".mozilla/firefox/abc.default-release"
+    profile.mkdir(parents=True)
+    assert list(authority.firefox_profiles(tmp_path)) == []
+    (profile / "cert9.db").write_bytes(b"")
+    assert list(authority.firefox_profiles(tmp_path)) == [profile]
+    assert NssStore(str(profile)) in authority.stores(tmp_path)
+
+
+def test_the_distributions_store_holds_a_copy_until_undone(certificate, journal, tmp_path, monkeypatch):
+    folder = tmp_path / "anchors"
+    folder.mkdir()
+    monkeypatch.setattr(authority, "LINUX_STORES", ((str(folder), ("true",)),))
+    (outcome,) = authority.trust(certificate, journal, [LinuxStore(str(folder), ("true",))])
+    assert outcome.done
+    (copied,) = folder.iterdir()
+    assert copied.read_bytes() == certificate.read_bytes()
+    assert undo(journal)[0].done
+    assert list(folder.iterdir()) == []
+
+
+def test_what_cannot_be_done_says_how_to_do_it_by_hand(certificate, journal, tmp_path):
+    missing = LinuxStore(str(tmp_path / "no" / "such" / "folder"), ("true",))
+    (outcome,) = authority.trust(certificate, journal, [missing])
+    assert not outcome.done
+    assert "run as root: install -m 644" in outcome.hint
+
+
+def test_two_authorities_never_share_a_name(certificate, tmp_path):
+    other = tmp_path / "other.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mitmproxy",
+         "-keyout", tmp_path / "key2.pem", "-out", other],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert authority.nickname(certificate) != authority.nickname(other)

@@ -1,0 +1,141 @@
+"""A real dconf in a private session bus; the other desktops by what they would run."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from secondlook.setup import system_proxy, tool
+from secondlook.setup.journal import Change, Journal
+
+ADDON = Path(__file__).parents[2] / "addon"
+
+GNOME_STORY = """
+import json, sys
+from pathlib import Path
+from secondlook.setup import system_proxy, tool
+from secondlook.setup.journal import Journal
+
+journal = Journal(Path(sys.argv[1]))
+root = "org.gnome.system.proxy"
+gnome = system_proxy.Gnome()
+tool.run("gsettings", "set", root, "ignore-hosts", "['intranet.example']")
+story = {"available": gnome.available(), "before": gnome.read()}
+story["on"] = [outcome.done for outcome in system_proxy.switch_on("127.0.0.1", 8080, journal)]
+story["during"] = gnome.read()
+system_proxy.switch_on("127.0.0.1", 8080, journal)
+undo = lambda: [o.text for o in journal.undo({system_proxy.KIND: system_proxy.switch_off}, frozenset({system_proxy.KIND}))]
+story["off"] = undo()
+story["after"] = gnome.read()
+system_proxy.switch_on("127.0.0.1", 8080, journal)
+tool.run("gsettings", "set", root, "mode", "none")
+story["changed"] = undo()
+print(json.dumps(story))
+"""
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "state")
+
+
+def test_gnome_is_set_seen_and_put_back(tmp_path):
+    assert shutil.which("dbus-run-session"), "install dbus"
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ADDON),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+    done = subprocess.run(
+        ["dbus-run-session", "--", sys.executable, "-c", GNOME_STORY, str(tmp_path / "state")],
+        env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    story = json.loads(done.stdout.splitlines()[-1])
+    assert story["available"]
+    assert story["on"] == [True]
+    assert story["during"]["mode"] == "'manual'"
+    assert story["during"]["http.host"] == "'127.0.0.1'"
+    assert story["during"]["https.port"] == "8080"
+    assert story["after"] == story["before"]
+    assert story["before"]["ignore-hosts"] == "['intranet.example']"
+    assert "left alone" in story["changed"][0]
+
+
+class FakeTools:
+    """Remembers settings the way a desktop's tools would, keyed by the command's words."""
+
+    def __init__(self):
+        self.values = {}
+        self.calls = []
+
+    def run(self, *command):  # noqa: C901 (one case a command)
+        self.calls.append(command)
+        match command:
+            case ("kreadconfig6", *_, key):
+                return self.values.get(key, "")
+            case ("kwriteconfig6", "--file", _, "--group", _, "--key", key, *value):
+                self.values[key] = "" if value[0] == "--delete" else value[0]
+            case ("networksetup", "-listallnetworkservices"):
+                return (
+                    "An asterisk (*) denotes that a network service is disabled.\nWi-Fi\n*Thunderbolt Bridge"
+                )
+            case ("networksetup", ("-getwebproxy" | "-getsecurewebproxy") as get, service):
+                enabled, server, port = self.values.get((get[4:], service), ["No", "", "0"])
+                return f"Enabled: {enabled}\nServer: {server}\nPort: {port}\nAuthenticated Proxy Enabled: 0"
+            case ("networksetup", ("-setwebproxy" | "-setsecurewebproxy") as put, service, server, port):
+                self.values[put[4:], service] = ["Yes", server, port]
+            case ("networksetup", ("-setwebproxystate" | "-setsecurewebproxystate") as put, service, state):
+                self.values.setdefault((put[4:-5], service), ["No", "", "0"])[0] = (
+                    "Yes" if state == "on" else "No"
+                )
+            case ("reg", "query", _, "/v", key):
+                if key not in self.values:
+                    raise tool.ToolError("reg: unable to find the specified registry key or value")
+                return f"\n    {key}    {self.values[key][0]}    {self.values[key][1]}"
+            case ("reg", "add", _, "/v", key, "/t", kind, "/d", value, "/f"):
+                self.values[key] = (kind, value)
+            case ("reg", "delete", _, "/v", key, "/f"):
+                del self.values[key]
+            case ("dbus-send", *_):
+                pass
+            case _:
+                raise AssertionError(command)
+        return ""
+
+
+@pytest.mark.parametrize(
+    "desktop", [system_proxy.Kde(), system_proxy.Mac(), system_proxy.Windows()], ids=lambda d: d.name
+)
+def test_others_are_set_and_put_back(desktop, journal, monkeypatch):
+    tools = FakeTools()
+    monkeypatch.setattr(tool, "run", tools.run)
+    monkeypatch.setattr(tool, "has", lambda name: name.endswith("6") or name == "dbus-send")
+    monkeypatch.setattr(type(desktop), "available", lambda _self: True)
+    monkeypatch.setattr(system_proxy, "DESKTOPS", (desktop,))
+    before = desktop.read()
+    (outcome,) = system_proxy.switch_on("127.0.0.1", 8080, journal)
+    assert outcome.done, outcome
+    assert system_proxy._same(desktop.read(), desktop.wanted("127.0.0.1", 8080))
+    (undone,) = journal.undo({system_proxy.KIND: system_proxy.switch_off}, frozenset({system_proxy.KIND}))
+    assert undone.done, undone
+    after = desktop.read()
+    if desktop.name == "macos":  # macOS keeps the address of a proxy that is off
+        assert {json.loads(value)[0] for value in after.values()} == {"No"}
+    else:
+        assert after == before
+
+
+def test_a_second_switch_on_keeps_the_first_before(journal):
+    journal.add(Change("system-proxy", "gnome", {"mode": "'none'"}, {"mode": "'manual'"}))
+    journal.add(Change("system-proxy", "gnome", {"mode": "'manual'"}, {"mode": "'auto'"}))
+    (kept,) = journal.changes()
+    assert kept.before == {"mode": "'none'"}
+    assert kept.after == {"mode": "'auto'"}
