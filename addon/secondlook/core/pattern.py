@@ -126,7 +126,7 @@ class Pattern:
         return sum(table.count for _, table in self.lists)
 
     def _holds_all(self, mirror: Mirror, kind: SubjectKind) -> bool:
-        """Whether all threats of this kind that the server tells of are here, in entries that decide alone."""
+        """Whether all threats of this kind on that server are here, in entries that decide alone."""
         own = [
             info
             for info, _ in self.lists
