@@ -1,0 +1,158 @@
+"""The gate before every page of the review: Host, Origin, session, CSRF, and the security headers.
+
+Order of the checks, each with its own refusal:
+
+1. **Host** must be one of our own names (DNS rebinding).
+2. Static files and the sign-in page are open.
+3. **Bearer token** (API only) or **session cookie**, else the sign-in page (pages) or 401 (API).
+4. A request that changes something must come from our own origin (`Origin`, else `Sec-Fetch-Site`) and,
+   with a cookie, carry the CSRF token in `X-CSRF-Token` or in the form.
+"""
+
+from collections.abc import Iterable
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request, cookie_parser
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from secondlook.review.session import Doorkeeper, Session, csrf_ok
+
+COOKIE = "second_look_session"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN_PATHS = ("/static/", "/sign-in", "/healthz")
+MAX_FORM_BYTES = 1 << 20
+
+SECURITY_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def problem(status: int, title: str, detail: str) -> JSONResponse:
+    """Make the one error shape of the API (RFC 9457)."""
+    return JSONResponse(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail},
+        status_code=status,
+        media_type="application/problem+json",
+    )
+
+
+class Gate:
+    """ASGI middleware that lets through only what may be let through."""
+
+    def __init__(self, app: ASGIApp, *, doorkeeper: Doorkeeper, hosts: Iterable[str]) -> None:
+        self.app = app
+        self.doorkeeper = doorkeeper
+        self.hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request, then hand it on with `scope["session"]` set."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                if not scope["path"].startswith("/static/"):
+                    headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        refusal, receive = await self._refusal(scope, receive)
+        await (refusal or self.app)(scope, receive, send_guarded)
+
+    async def _refusal(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
+        headers = Headers(scope=scope)
+        path: str = scope["path"]
+        api = path.startswith("/api/")
+        host = headers.get("host", "").lower()
+        if host not in self.hosts:
+            return self._refuse(
+                api, 421, "wrong host", f"this page does not answer to the name {host[:200]!r}"
+            ), receive
+        scope["session"] = None
+        changing = scope["method"] not in SAFE_METHODS
+        if changing and not self._same_origin(headers, host):
+            return self._refuse(
+                api, 403, "foreign origin", "the request comes from another site; nothing was changed"
+            ), receive
+        if path.startswith(OPEN_PATHS):
+            return None, receive
+        if api and self.doorkeeper.bearer(headers.get("authorization")):
+            return None, receive
+        session = self.doorkeeper.session(cookie_parser(headers.get("cookie", "")).get(COOKIE))
+        if session is None:
+            return await self._without_session(scope, api=api), receive
+        scope["session"] = session
+        if not changing:
+            return None, receive
+        given, receive = await self._csrf_token(scope, receive, headers)
+        if csrf_ok(session, given):
+            return None, receive
+        return self._refuse(
+            api, 403, "missing CSRF token", "reload the page and try again; nothing was changed"
+        ), receive
+
+    async def _without_session(self, scope: Scope, *, api: bool) -> Response:
+        request = Request(scope)
+        token = request.query_params.get("token")
+        if token and scope["method"] == "GET":
+            cookie = self.doorkeeper.redeem(token)
+            if cookie is not None:
+                target = RedirectResponse(scope["path"], status_code=303)
+                set_session(target, cookie, secure=scope["scheme"] == "https")
+                return target
+        if api:
+            return problem(401, "not signed in", "send the token from run.json as a bearer token, or sign in")
+        return RedirectResponse("/sign-in?used=1" if token else "/sign-in", status_code=303)
+
+    def _same_origin(self, headers: Headers, host: str) -> bool:
+        origin = headers.get("origin")
+        if origin is not None:
+            return origin.lower() in {f"http://{host}", f"https://{host}"}
+        # Browsers always send one of the two with a POST; command line clients send neither.
+        return headers.get("sec-fetch-site", "same-origin") in {"same-origin", "none"}
+
+    @staticmethod
+    async def _csrf_token(scope: Scope, receive: Receive, headers: Headers) -> tuple[str | None, Receive]:
+        """Read the token from the header, else from a urlencoded form whose body is then replayed."""
+        if (token := headers.get("x-csrf-token")) is not None:
+            return token, receive
+        if not headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return None, receive
+        body = bytearray()
+        async for chunk in Request(scope, receive).stream():
+            body += chunk
+            if len(body) > MAX_FORM_BYTES:
+                return None, receive
+
+        async def replay() -> Message:
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        return parse_qs(body.decode("utf-8", "replace")).get("csrf", [None])[0], replay
+
+    @staticmethod
+    def _refuse(api: bool, status: int, title: str, detail: str) -> Response:
+        return problem(status, title, detail) if api else PlainTextResponse(f"{detail}\n", status_code=status)
+
+
+def set_session(response: Response, cookie: str, *, secure: bool) -> None:
+    """Give the browser its session cookie."""
+    response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
+
+
+def session_of(request: Request) -> Session | None:
+    """Return the session that the gate found; None for bearer-token requests and open pages."""
+    session: Session | None = request.scope.get("session")
+    return session

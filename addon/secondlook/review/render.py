@@ -1,0 +1,84 @@
+"""Templates: one environment, the filters, and what every page shows around its content."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from secondlook.core.inert import inert
+from secondlook.review import words
+from secondlook.review.access import session_of
+
+VERSION = version("secondlook")
+
+PAGES = (
+    ("/", "Overview"),
+    ("/log", "Log"),
+    ("/flagged", "Flagged"),
+    ("/rules", "Rules"),
+    ("/check", "Check"),
+    ("/quarantine", "Quarantine"),
+    ("/lists", "Lists and servers"),
+    ("/setup", "Set-up"),
+)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("secondlook.review"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("plain", "utc", "size", "subject", "why", "headline"):
+        environment.filters[name] = getattr(words, name)
+    environment.filters["shorten"] = lambda value, limit=120: inert(words.shorten(value, limit))
+    environment.globals["version"] = VERSION
+    return environment
+
+
+ENVIRONMENT = _environment()
+
+
+def fragment(name: str, **values: object) -> str:
+    """Render a part of a page: table rows for the live log."""
+    return ENVIRONMENT.get_template(name).render(**values)
+
+
+def page(
+    request: Request,
+    name: str,
+    *,
+    status: int = 200,
+    counts: Mapping[str, int] | None = None,
+    flash: object = None,
+    late_verdicts: object = (),
+    **values: object,
+) -> HTMLResponse:
+    """Render a whole page for a request; `counts` puts figures beside the names of pages."""
+    session = session_of(request)
+
+    def csrf_field() -> Markup:
+        token = escape(session.csrf) if session else ""
+        return Markup('<input type="hidden" name="csrf" value="{}">').format(token)
+
+    content = ENVIRONMENT.get_template(name).render(
+        session=session,
+        here=request.url.path,
+        navigation=[(path, title, (counts or {}).get(path, 0)) for path, title in PAGES],
+        csrf_field=csrf_field,
+        flash=flash,
+        late_verdicts=late_verdicts,
+        **values,
+    )
+    return HTMLResponse(content, status_code=status)
+
+
+def query_string(values: Mapping[str, object]) -> str:
+    """Encode the filters that are set, for links that keep them."""
+    return urlencode({key: value for key, value in values.items() if value})

@@ -1,0 +1,125 @@
+"""Who may use the review page: one-time links, signed session cookies, passwords, CSRF tokens.
+
+A link works once: its token is exchanged for a cookie and replaced. The same token, read from
+`run.json` by somebody who may read the state folder, is also the API's bearer token.
+"""
+
+import hmac
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+SESSION_S = 30 * 24 * 3600
+LOGIN_TRIES = 5
+LOGIN_WINDOW_S = 60.0
+MAX_CLIENTS_REMEMBERED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One signed-in browser; `csrf` goes into its forms."""
+
+    id: str
+    csrf: str
+
+
+@dataclass(slots=True)
+class TryLimit:
+    """At most `LOGIN_TRIES` failed tries a minute from one client, and ten times that from all together."""
+
+    tries: dict[str, deque[float]] = field(default_factory=dict)
+
+    def wait_s(self, client: str, now: float) -> float:
+        """Seconds until this client may try again; 0 when it may now."""
+        return max(self._wait(client, now, LOGIN_TRIES), self._wait("", now, 10 * LOGIN_TRIES))
+
+    def _wait(self, key: str, now: float, limit: int) -> float:
+        recent = self.tries.get(key)
+        if recent is None:
+            return 0.0
+        while recent and recent[0] <= now - LOGIN_WINDOW_S:
+            recent.popleft()
+        return recent[0] + LOGIN_WINDOW_S - now if len(recent) >= limit else 0.0
+
+    def failed(self, client: str, now: float) -> None:
+        """Count a failed try."""
+        for key in (client, ""):
+            if key not in self.tries and len(self.tries) >= MAX_CLIENTS_REMEMBERED:
+                self.tries.pop(next(k for k in self.tries if k))
+            self.tries.setdefault(key, deque(maxlen=10 * LOGIN_TRIES)).append(now)
+
+
+class Doorkeeper:
+    """Makes and checks every proof of access.
+
+    `secret` (32 bytes) signs cookies and outlives restarts; `renewed` is called with each new link token so
+    that `run.json` always holds one that works.
+    """
+
+    def __init__(
+        self,
+        secret: bytes,
+        *,
+        password_hash: str | None = None,
+        renewed: Callable[[str], None] = lambda _token: None,
+    ) -> None:
+        self._secret = secret
+        self._signer = URLSafeTimedSerializer(secret, salt="second-look-session")
+        self._hasher = PasswordHasher()
+        self._password_hash = password_hash
+        self._renewed = renewed
+        self.limit = TryLimit()
+        self.token = secrets.token_urlsafe(24)
+
+    @property
+    def has_password(self) -> bool:
+        """Whether signing in with a password is possible."""
+        return self._password_hash is not None
+
+    def redeem(self, token: str) -> str | None:
+        """Exchange a link token, once, for a cookie value."""
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
+            return None
+        self.token = secrets.token_urlsafe(24)
+        self._renewed(self.token)
+        return self._new_cookie()
+
+    def sign_in(self, password: str) -> str | None:
+        """Exchange the password for a cookie value; slow by design (Argon2): call it off the event loop."""
+        if self._password_hash is None:
+            return None
+        try:
+            self._hasher.verify(self._password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return None
+        return self._new_cookie()
+
+    def _new_cookie(self) -> str:
+        return str(self._signer.dumps(secrets.token_urlsafe(18)))
+
+    def session(self, cookie: str | None) -> Session | None:
+        """Read a cookie back; None when it is missing, forged or too old."""
+        if not cookie:
+            return None
+        try:
+            session_id = self._signer.loads(cookie, max_age=SESSION_S)
+        except BadSignature:
+            return None
+        csrf = hmac.new(self._secret, f"csrf:{session_id}".encode(), sha256).hexdigest()
+        return Session(session_id, csrf)
+
+    def bearer(self, header: str | None) -> bool:
+        """Whether an `Authorization` header carries the API's bearer token."""
+        scheme, _, token = (header or "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.token.encode())
+
+
+def csrf_ok(session: Session, given: str | None) -> bool:
+    """Compare a form's or header's CSRF token with the session's."""
+    return given is not None and hmac.compare_digest(session.csrf.encode(), given.encode())

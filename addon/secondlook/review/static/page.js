@@ -1,0 +1,113 @@
+// Second Look review page: times in the reader's zone, countdowns, the live log and local hashing.
+// Everything here is comfort; every page reads and every form works without it.
+"use strict";
+
+const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+
+function showTimes(root) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const instant = new Date(element.dateTime);
+    if (Number.isNaN(instant.getTime())) continue;
+    const today = instant.toDateString() === new Date().toDateString();
+    element.textContent = (today ? timeOnly : dateTime).format(instant);
+    element.title = instant.toISOString();
+  }
+}
+
+function words(seconds) {
+  if (seconds <= 0) return "over";
+  if (seconds < 60) return `${Math.ceil(seconds)} s left`;
+  if (seconds < 3600) return `${Math.ceil(seconds / 60)} min left`;
+  if (seconds < 172800) return `${Math.ceil(seconds / 3600)} h left`;
+  return `${Math.ceil(seconds / 86400)} days left`;
+}
+
+function countDown() {
+  for (const element of document.querySelectorAll("[data-until]")) {
+    element.textContent = words((new Date(element.dataset.until) - Date.now()) / 1000);
+  }
+}
+
+// The live log: the server sends finished table rows, escaped by the same template as the page.
+function follow(body) {
+  const most = 500;
+  const status = document.querySelector("[data-live-status]");
+  const button = document.querySelector("[data-live-toggle]");
+  let source = null;
+  let waiting = [];
+  let painting = false;
+
+  function paint() {
+    painting = false;
+    const template = document.createElement("template");
+    template.innerHTML = waiting.slice(-most).reverse().join("");
+    waiting = [];
+    showTimes(template.content);
+    for (const row of template.content.children) row.classList.add("fresh");
+    body.prepend(template.content);
+    while (body.children.length > most) body.lastElementChild.remove();
+  }
+  function start() {
+    source = new EventSource(body.dataset.live);
+    source.onmessage = (event) => {
+      waiting.push(...JSON.parse(event.data));
+      if (!painting) { painting = true; setTimeout(paint, 100); }
+    };
+    source.onopen = () => { status.textContent = "Live"; };
+    source.onerror = () => { status.textContent = "Connection lost, trying again …"; };
+    button.textContent = "Pause";
+    button.setAttribute("aria-pressed", "true");
+  }
+  function stop() {
+    source?.close();
+    source = null;
+    status.textContent = "";
+    button.textContent = "Follow live";
+    button.setAttribute("aria-pressed", "false");
+  }
+  button.hidden = false;
+  button.addEventListener("click", () => (source ? stop() : start()));
+  if (body.dataset.liveOn === "1") start();
+}
+
+// A dropped file is hashed here and only its digest is sent.
+const mostBytes = 1024 * 1024 * 1024;
+function hashFiles(zone) {
+  const input = zone.querySelector("input[type=file]");
+  const field = document.querySelector("input[name=subject]");
+  const told = zone.querySelector("[data-told]");
+  async function take(file) {
+    if (!file) return;
+    if (file.size > mostBytes) { told.textContent = `${file.name} is larger than 1 GiB: use the command “secondlook check” for it.`; return; }
+    told.textContent = `Hashing ${file.name} on this computer …`;
+    try {
+      const digest = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
+      field.value = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+      field.form.requestSubmit();
+    } catch (error) {
+      told.textContent = `The file could not be read: ${error.message}`;
+    }
+  }
+  zone.hidden = false;
+  input.addEventListener("change", () => take(input.files[0]));
+  zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => { event.preventDefault(); zone.classList.remove("over"); take(event.dataTransfer.files[0]); });
+}
+
+function copyText(button) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).value);
+    button.textContent = "Copied";
+  });
+}
+
+showTimes(document);
+countDown();
+setInterval(countDown, 1000);
+document.querySelectorAll("tbody[data-live]").forEach(follow);
+document.querySelectorAll("[data-hash-files]").forEach(hashFiles);
+document.querySelectorAll("[data-copy]").forEach(copyText);
+document.querySelectorAll("form[data-auto] select").forEach((select) => select.addEventListener("change", () => select.form.requestSubmit()));

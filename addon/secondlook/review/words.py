@@ -1,0 +1,143 @@
+"""Words for people: the template filters, and the sentences that explain an event.
+
+Every filter takes what the contract's JSON holds (`log --json`, `queue list --json`).
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from secondlook.core.inert import inert
+
+type Json = Mapping[str, Any]
+
+PLAIN = {
+    "block": "blocked",
+    "flag": "flagged",
+    "allow": "allowed",
+    "late_verdict": "late verdict",
+    "would_block": "would block",
+    "known_good": "known good",
+    "not_listed": "not listed",
+    "social_engineering": "phishing or deception",
+    "unwanted_software": "unwanted software",
+    "potentially_harmful_application": "a potentially harmful application",
+    "highly_suspicious": "highly suspicious",
+    "rules": "your rules",
+    "cache": "cached answer",
+    "query": "server query",
+}
+
+SENTENCES = {
+    "rules": "One of your own rules decided ({rule}).",
+    "confirmed": "A second look found it to be {threat}; it has been blocked since.",
+    "pattern": "It stands on the list {list}, which names suspected {threat}.",
+    "known_good": "It stands on the known-good list {list}.",
+    "cache": "A server answered about it a short while ago: {outcome}.",
+    "query": "{server} was asked: {outcome}.",
+    "unverifiable": "Nobody could answer in time, so it was {done} and queued for a second look.",
+    "malformed": "The address is malformed ({detail}); no honest page needs that.",
+    "access": "This address is closed to clients of the proxy.",
+    "paused": "Protection was paused.",
+    "ledger": "It could not be verified, and nothing could store a note to look again: it was refused.",
+}
+
+
+def plain(value: object) -> str:
+    """Say a stored value in plain words."""
+    text = str(value or "")
+    return PLAIN.get(text, text.replace("_", " "))
+
+
+def utc(value: object) -> str:
+    """Say an RFC 3339 time for readers without JavaScript."""
+    text = str(value or "")
+    return f"{text[:10]} {text[11:19]} UTC" if len(text) >= len("2026-01-01T00:00:00") else text
+
+
+def rfc3339(instant: float | None) -> str | None:
+    """Write Unix seconds as RFC 3339 UTC with milliseconds."""
+    if instant is None:
+        return None
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def shorten(text: object, limit: int) -> str:
+    """Cut a text in the middle, so that both host and file name stay readable."""
+    shown = str(text or "")
+    if len(shown) <= limit:
+        return shown
+    head = limit * 2 // 3
+    return f"{shown[:head]}…{shown[head + 1 - limit :]}"
+
+
+def size(value: float | None) -> str:
+    """Say a number of bytes."""
+    if value is None:
+        return ""
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:  # noqa: PLR2004 (the step between units)
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def subject(record: Json) -> str:
+    """Name what a record is about."""
+    for key in ("filename", "url", "host", "sha256"):
+        if record.get(key):
+            return inert(str(record[key]))
+    return inert(str(record.get("detail") or "(not kept: privacy level)"))
+
+
+def why(event: Json) -> str:
+    """Say in a few words why an event came to be."""
+    stage, threat = event.get("stage"), event.get("threat")
+    where = event.get("list") or event.get("rule") or event.get("server")
+    parts = [
+        plain(threat) if threat else "",
+        plain(stage) if stage else inert(str(event.get("detail") or ""), 120),
+    ]
+    text = " · ".join(part for part in parts if part)
+    return f"{text} ({inert(str(where), 60)})" if where else text
+
+
+def headline(event: Json) -> str:
+    """Say what happened to what, as a title."""
+    done = plain(event.get("decision") or event.get("kind"))
+    return f"{done[:1].upper()}{done[1:]}: {shorten(subject(event), 200)}"
+
+
+def sentence(event: Json) -> str:
+    """Explain a decision in one or two sentences."""
+    verdict = event.get("verdict")
+    listed = verdict in ("malicious", "suspicious")
+    words = {
+        "rule": inert(str(event.get("rule") or "of the configuration"), 80),
+        "threat": plain(event.get("threat") or "a threat"),
+        "list": inert(str(event.get("list") or "?"), 80),
+        "server": inert(str(event.get("server") or "A server"), 80),
+        "outcome": f"listed as {plain(event.get('threat') or 'a threat')}"
+        if listed
+        else "nothing is known against it",
+        "done": "refused" if event.get("decision") == "block" else "let through",
+        "detail": inert(str(event.get("detail") or "no reason given"), 200),
+    }
+    template = SENTENCES.get(str(event.get("stage")), "{detail}")
+    return template.format(**words)
+
+
+def report(event: Json) -> str:
+    """Write a text to send to a list's owner about a wrong entry."""
+    lines = [
+        "I believe that this entry is a mistake:",
+        "",
+        f"  {subject(event)}",
+        f"  list: {inert(str(event.get('list') or 'unknown'))}",
+        f"  threat: {plain(event.get('threat') or 'unknown')}",
+        f"  seen: {event.get('time')}    event: {event.get('id')}",
+        "",
+        "Why I believe so: ",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,191 @@
+"""Who gets in: links that work once, cookies, bearer tokens, Host, Origin and CSRF."""
+
+import pytest
+from argon2 import PasswordHasher
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from secondlook.review import session as session_module
+from secondlook.review.access import COOKIE, Gate, session_of
+from secondlook.review.session import Doorkeeper, TryLimit
+
+ORIGIN = "http://127.0.0.1:9000"
+
+
+@pytest.fixture
+def door():
+    return Doorkeeper(b"k" * 32)
+
+
+@pytest.fixture
+def client(door):
+    async def echo(request: Request):
+        session = session_of(request)
+        form = dict(await request.form()) if request.method == "POST" else {}
+        return JSONResponse({"csrf": session and session.csrf, "form": form})
+
+    app = Starlette(
+        routes=[
+            Route("/", echo, methods=["GET", "POST"]),
+            Route("/api/v1/x", echo, methods=["GET", "POST"]),
+            Route("/sign-in", echo),
+        ]
+    )
+    return TestClient(
+        Gate(app, doorkeeper=door, hosts=["127.0.0.1:9000"]), base_url=ORIGIN, follow_redirects=False
+    )
+
+
+@pytest.fixture
+def signed_in(client, door):
+    client.get(f"/?token={door.token}")
+    return client
+
+
+def test_a_link_works_once_and_then_the_cookie(client, door):
+    token = door.token
+    answer = client.get(f"/?token={token}")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/"
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert client.get("/").status_code == 200
+    client.cookies.clear()
+    assert client.get(f"/?token={token}").headers["location"] == "/sign-in?used=1"
+
+
+def test_a_used_link_is_replaced_and_told(client):
+    told = []
+    door = Doorkeeper(b"k" * 32, renewed=told.append)
+    first = door.token
+    assert door.redeem(first)
+    assert told == [door.token]
+    assert door.token != first
+    assert door.redeem(first) is None
+
+
+def test_without_anything_pages_lead_to_the_sign_in_and_the_api_says_401(client):
+    assert client.get("/").headers["location"] == "/sign-in"
+    answer = client.get("/api/v1/x")
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == 401
+
+
+def test_a_bearer_token_opens_the_api_and_no_page(client, door):
+    headers = {"authorization": f"Bearer {door.token}"}
+    assert client.get("/api/v1/x", headers=headers).status_code == 200
+    assert client.post("/api/v1/x", headers=headers).status_code == 200
+    assert client.get("/", headers=headers).status_code == 303
+    assert client.get("/api/v1/x", headers={"authorization": "Bearer wrong"}).status_code == 401
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "eyJ.a.b", "é"])
+def test_forged_cookies_are_nobody(client, cookie):
+    assert client.get("/", headers={"cookie": f"{COOKIE}={cookie}".encode()}).status_code == 303
+
+
+def test_another_secret_signs_nothing_here(client):
+    assert (
+        client.get(
+            "/", headers={"cookie": f"{COOKIE}={(stranger := Doorkeeper(b'x' * 32)).redeem(stranger.token)}"}
+        ).status_code
+        == 303
+    )
+
+
+def test_sessions_survive_a_restart(client, door):
+    cookie = door.redeem(door.token)
+    assert Doorkeeper(b"k" * 32).session(cookie) is not None
+
+
+def test_old_sessions_end(door, monkeypatch):
+    cookie = door.redeem(door.token)
+    monkeypatch.setattr(session_module, "SESSION_S", -1)
+    assert door.session(cookie) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1", "127.0.0.1:9001", "localhost.evil.example:9000", ""]
+)
+def test_a_rebound_name_is_refused(signed_in, host):
+    assert signed_in.get("/", headers={"host": host}).status_code == 421
+
+
+def csrf(client):
+    return client.get("/").json()["csrf"]
+
+
+def test_a_change_needs_the_token(signed_in):
+    assert signed_in.post("/").status_code == 403
+    assert signed_in.post("/", data={"csrf": "wrong"}).status_code == 403
+    assert signed_in.post("/", headers={"x-csrf-token": csrf(signed_in)}).status_code == 200
+
+
+def test_the_form_that_was_read_for_its_token_still_reaches_the_page(signed_in):
+    answer = signed_in.post("/", data={"csrf": csrf(signed_in), "subject": "a&b=ü"})
+    assert answer.status_code == 200
+    assert answer.json()["form"]["subject"] == "a&b=ü"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9001"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_a_foreign_origin_changes_nothing(signed_in, headers):
+    token = csrf(signed_in)
+    assert signed_in.post("/", data={"csrf": token}, headers=headers).status_code == 403
+
+
+def test_a_giant_form_is_refused(signed_in):
+    body = b"csrf=" + csrf(signed_in).encode() + b"&x=" + b"a" * (1 << 20)
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    assert signed_in.post("/", content=body, headers=headers).status_code == 403
+
+
+def test_every_answer_carries_the_security_headers(client):
+    for path in ("/", "/sign-in", "/api/v1/x"):
+        headers = client.get(path).headers
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cache-control"] == "no-store"
+
+
+def test_passwords():
+    door = Doorkeeper(
+        b"k" * 32, password_hash=PasswordHasher(time_cost=1, memory_cost=64).hash("correct horse")
+    )
+    assert door.sign_in("wrong") is None
+    assert door.session(door.sign_in("correct horse")) is not None
+    assert Doorkeeper(b"k" * 32).sign_in("anything") is None
+
+
+def test_guessing_is_slowed_per_client_and_in_all():
+    limit = TryLimit()
+    for _ in range(5):
+        assert limit.wait_s("a", 100.0) == 0
+        limit.failed("a", 100.0)
+    assert limit.wait_s("a", 100.0) == 60
+    assert limit.wait_s("b", 100.0) == 0
+    assert limit.wait_s("a", 160.1) == 0
+    for number in range(50):
+        limit.failed(f"client {number}", 200.0)
+    assert limit.wait_s("fresh", 200.0) > 0
+
+
+def test_the_memory_for_guesses_is_bounded():
+    limit = TryLimit()
+    for number in range(5000):
+        limit.failed(str(number), 0.0)
+    assert len(limit.tries) <= session_module.MAX_CLIENTS_REMEMBERED + 1
