@@ -5,13 +5,14 @@ Stages 3, 4 and 5 of the query process. An instance is immutable: a new generati
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from secondlook.core.answer import Tier
 from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
 from secondlook.core.hashlist import HashList, hash_keys
 from secondlook.core.listname import Role
-from secondlook.core.subject import Subject, SubjectKind
+from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, Threat
 
 SEVERITY: Final = {
@@ -55,8 +56,7 @@ class Mirror:
 
     `whole`: the pattern holds every list that the server serves. `announced`: the server tells us at
     once when it publishes (the embedded one), so that the generation in place is the one it serves.
-    A remote one may stand in for `fresh_for_s` after `confirmed_at` (Unix seconds), no one for longer
-    than `stale_after_s` after it.
+    A remote one may stand in for `fresh_for_s` after `confirmed_at` (Unix seconds).
     """
 
     server: str
@@ -65,12 +65,11 @@ class Mirror:
     confirmed_at: float
     announced: bool = False
     fresh_for_s: float = 0.0
-    stale_after_s: float | None = None
 
-    def fresh(self, now: float) -> bool:
+    def fresh(self, now: float, stale_after_s: float) -> bool:
         """Whether the generation in place may be taken for the one that the server serves now."""
         age = now - self.confirmed_at
-        if self.stale_after_s is not None and age > self.stale_after_s:
+        if age > stale_after_s:
             return False
         # A clock that was set back makes the age negative: then nothing is known about freshness.
         return self.announced or 0 <= age < self.fresh_for_s
@@ -172,33 +171,29 @@ class Pattern:
             if table.has(full_hash)
         )
 
-    def known_good_hit(self, subject: Subject, *, shared_platform: bool) -> PatternHit | None:
-        """A hit of the exact host, or of a file's own SHA-256, in a known-good list (stage 5).
+    def known_good_hit(self, kind: SubjectKind, hashes: Sequence[bytes]) -> PatternHit | None:
+        """A hit in the known-good lists of servers with `trusted_allow` (stage 5).
 
-        `shared_platform` tells that the host is one where anybody can publish: such a host is never
-        good as a whole. Only servers with `trusted_allow` take part.
+        `hashes` are those of the exact host only, and none for a host where anybody can publish; of a
+        file only its SHA-256.
         """
-        shelf = self._shelves[subject.kind].known_good
-        if not shelf:
+        shelf = self._shelves[kind].known_good
+        if not shelf or not hashes:
             return None
-        position = 0
-        if subject.kind is SubjectKind.URL:
-            if shared_platform or subject.problem is not None:
-                return None
-            try:
-                position = subject.expressions.index(f"{subject.host}/")
-            except ValueError:
-                return None
-        full_hash = subject.hashes[position]
+        keys = hash_keys(hashes)
         for info, table in shelf:
-            if table.has(full_hash):
-                return PatternHit(info, full_hash, position)
+            position = table.find(keys, hashes)
+            if position >= 0:
+                return PatternHit(info, hashes[position], position)
         return None
 
-    def covers(self, tier: Tier, kind: SubjectKind, now: float) -> bool:
-        """Whether the local answer is that tier's answer now, so that nobody needs to be asked."""
+    def covers(self, tier: Tier, kind: SubjectKind, now: float, *, stale_after_s: float = inf) -> bool:
+        """Whether the local answer is that tier's answer now, so that nobody needs to be asked.
+
+        Never for longer than `stale_after_s` since the server last confirmed its generation.
+        """
         mirror = self._mirrored.get((tier, kind))
-        return mirror is not None and mirror.fresh(now)
+        return mirror is not None and mirror.fresh(now, stale_after_s)
 
     def lists_prefix(self, tier: Tier, kind: SubjectKind, prefix: bytes) -> bool:
         """Whether a list of that tier (known-good ones apart) has an entry under a 4-byte prefix."""
