@@ -82,11 +82,13 @@ class Queue(EventSink, Protocol):
         """Count an attempt that decided nothing, and end the lease."""
         ...
 
-    async def confirm(self, entry: ConfirmedEntry, event: Event, *, queue_id: str | None = None) -> None:
-        """Put a subject into the confirmed set and close its queue entry, in one transaction."""
+    async def confirm(
+        self, entry: ConfirmedEntry, event: Event | None, *, queue_id: str | None = None
+    ) -> None:
+        """Put a subject into the confirmed set (or renew it) and close that queue entry, at once."""
         ...
 
-    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event, str | None]]) -> None:
+    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
         """As `confirm`, for many subjects (entry, event, queue id) in one transaction."""
         ...
 

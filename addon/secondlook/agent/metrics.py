@@ -1,0 +1,35 @@
+"""Counters of the query process (Prometheus); no label ever names a host, a client or a URL."""
+
+from functools import cache
+
+from prometheus_client import Counter, Histogram
+
+DECISIONS = Counter("secondlook_decisions", "Decisions by stage and action.", ["stage", "action"])
+INTERNAL_ERRORS = Counter("secondlook_internal_errors", "Errors inside a check, treated as unverifiable.")
+CACHE_OUTCOMES = Counter("secondlook_cache_outcomes", "Checks by what the answer cache gave.", ["outcome"])
+CACHE_HITS = CACHE_OUTCOMES.labels("hit")
+CACHE_MISSES = CACHE_OUTCOMES.labels("miss")
+CHECK_SECONDS = Histogram(
+    "secondlook_query_check_seconds",
+    "Time of checks that had to ask a server.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 5.0),
+)
+FLAG_SECONDS = Histogram(
+    "secondlook_flag_seconds",
+    "Time until a flag was committed.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0),
+)
+FLAGS_REFUSED = Counter(
+    "secondlook_flags_refused", "Requests refused because nothing could store their flag."
+)
+RECHECKED = Counter("secondlook_rechecked", "Flagged subjects looked at again, by outcome.", ["outcome"])
+LATE_VERDICTS = Counter("secondlook_late_verdicts", "Allowed subjects that turned out malicious.")
+ACTIONS = Counter(
+    "secondlook_actions", "Actions after a confirmation, by action and outcome.", ["action", "outcome"]
+)
+
+
+@cache
+def decisions(stage: str, action: str) -> Counter:
+    """Give the bound counter of one stage and action (binding takes longer than counting)."""
+    return DECISIONS.labels(stage, action)
