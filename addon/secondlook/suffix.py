@@ -70,6 +70,10 @@ class PublicSuffixes:
         """Tell whether a host is a public suffix; a name of one label always is."""
         return self._suffix(host) == host
 
+    def is_platform(self, host: str) -> bool:
+        """Tell whether a host itself is a platform with the sites of many, not one site below it."""
+        return host in self._platforms or host in self._private
+
     def is_shared_platform(self, host: str) -> bool:
         """Tell whether a host lies in the list's private section or on a known shared platform."""
         name = host

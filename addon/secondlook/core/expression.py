@@ -25,6 +25,10 @@ class Suffixes(Protocol):
         """Tell whether a host is a public suffix (a TLD, `co.uk`, `github.io`)."""
         ...
 
+    def is_platform(self, host: str) -> bool:
+        """Tell whether a host itself is a platform with the sites of many, not one site below it."""
+        ...
+
     def is_shared_platform(self, host: str) -> bool:
         """Tell whether unrelated people publish under this host."""
         ...

@@ -84,9 +84,9 @@ def url_subject_from_parts(scheme: str, host: str, path: str | bytes, suffixes: 
     """Make the subject of a request from what the proxy will really use; never raises.
 
     `host` is the name or address to be connected to (no port), `path` the request target sent to it. Nothing
-    in the one can spill into the other: a path that begins with `//` names no host, an `@` or `/` in a host is
-    a fault. A raw `#`, which no client may send and which servers read in both ways, is checked both as part
-    of the path and as its end.
+    in the one can spill into the other: a path that begins with `//` names no host, an `@` or `/` in a host
+    is a fault. A raw `#`, which no client may send and which servers read in both ways, is checked both as
+    part of the path and as its end.
     """
     target = path if isinstance(path, str) else path.decode("latin-1")
     clean = _CLEAN.fullmatch(f"{scheme}://{host}{target}")

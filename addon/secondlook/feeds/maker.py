@@ -1,0 +1,193 @@
+"""Turning the texts of a feed into entries, by one set of rules for every format.
+
+A text that names less than a host, a URL or a file never becomes an entry for more: bare suffixes and shared
+platforms are refused, a URL stays a URL, credentials without a scheme are an e-mail address.
+"""
+
+import re
+from hashlib import sha256
+
+from secondlook.core.address import AddressClass, classify, parse_address
+from secondlook.core.expression import Suffixes, listing_expression
+from secondlook.core.url import canonical_host, url_subject
+from secondlook.core.verdict import Threat
+from secondlook.feeds.entry import Entry, EntryKind, RejectClass
+
+MAX_HOST_CHARS = 253
+
+CLEAN_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}", re.ASCII)
+_DEFANGED = re.compile(
+    r"[\[({]\s*(?:\.|dot)\s*[\])}]|\[:\]|\[/\]|\[://\]|^\s*h(?:xx|XX|\*\*|tt)ps?\b", re.IGNORECASE
+)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://", re.ASCII)
+_WEB_SCHEME = re.compile(r"(?:https?|ftp|wss?|hxxps?)://", re.ASCII | re.IGNORECASE)
+_HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
+_DIGEST_KINDS = {64: EntryKind.SHA256, 40: EntryKind.SHA1, 32: EntryKind.MD5}
+_EMPTY_FILE = frozenset(
+    (
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "d41d8cd98f00b204e9800998ecf8427e",
+    )
+)
+_LOCAL_NAMES = frozenset(
+    (
+        "localhost",
+        "localhost.localdomain",
+        "local",
+        "broadcasthost",
+        "ip6-localhost",
+        "ip6-loopback",
+        "ip6-localnet",
+        "ip6-mcastprefix",
+        "ip6-allnodes",
+        "ip6-allrouters",
+        "ip6-allhosts",
+    )
+)
+_USUAL_PORTS = frozenset((":80", ":443"))
+_QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}", re.ASCII)
+_MIXED_OCTETS = frozenset((0, 10, 100, 127, 168, 169, 172, 192, 198, 203, *range(224, 256)))  # not all public
+
+
+class Maker:
+    """Makes entries; `known_good` says that the list allows and does not block."""
+
+    def __init__(self, suffixes: Suffixes, *, known_good: bool = False) -> None:
+        self.suffixes = suffixes
+        self.known_good = known_good
+
+    def host(self, text: str, *, exception: bool = False, limited: bool = False) -> Entry | RejectClass:
+        """Make the entry of a host (a name or an address) and its subdomains.
+
+        `limited` says that the feed meant only a part of it (a port, a fragment), which a shared platform
+        must not pay for.
+        """
+        if not CLEAN_HOST.fullmatch(text):
+            if _QUAD.fullmatch(text) and int(text.partition(".")[0]) not in _MIXED_OCTETS:
+                return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
+            name = _normal_host(text)
+            if isinstance(name, RejectClass):
+                return name
+            text = name
+            if text[-1:] == "]" or text[-1:].isdigit():
+                return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
+        if len(text) > MAX_HOST_CHARS:
+            return RejectClass.BAD_HOST
+        if not exception:
+            if text in _LOCAL_NAMES:
+                return RejectClass.LOCAL
+            if self.suffixes.is_suffix(text):
+                return RejectClass.PUBLIC_SUFFIX
+            if self.suffixes.is_platform(text) or (limited and self.suffixes.is_shared_platform(text)):
+                return RejectClass.SHARED_PLATFORM
+        return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
+
+    def url(
+        self,
+        text: str,
+        *,
+        exception: bool = False,
+        threat: Threat | None = None,
+        family: str | None = None,
+        first_seen: float | None = None,
+    ) -> Entry | RejectClass:
+        """Make the entry of a URL, its exact expression; a site's root is the entry of its host."""
+        subject = url_subject(text, self.suffixes)
+        if subject.problem is not None:
+            return RejectClass.BAD_URL
+        exact = subject.expressions[0]
+        listed = listing_expression(exact)
+        host = subject.host
+        if listed == f"{host}/":
+            made = self.host(host, exception=exception, limited="#" in text or _has_unusual_port(text))
+            if isinstance(made, RejectClass) or (threat is None and family is None and first_seen is None):
+                return made
+            return made._replace(threat=threat, family=family, first_seen=first_seen)
+        if not CLEAN_HOST.fullmatch(host) and parse_address(host) is None and not _is_plain_name(host):
+            return RejectClass.BAD_HOST
+        digest = subject.hashes[0] if listed is exact else sha256(listed.encode()).digest()
+        return Entry(digest, listed, EntryKind.URL, exception, threat, family, first_seen)
+
+    def digest(self, text: str, *, exception: bool = False, size: int | None = None) -> Entry | RejectClass:
+        """Make the entry of a file from a SHA-256, SHA-1 or MD5 in hex."""
+        kind = _DIGEST_KINDS.get(len(text))
+        if kind is None or not _HEX.fullmatch(text):
+            return RejectClass.BAD_DIGEST
+        text = text.lower()
+        if text in _EMPTY_FILE:
+            return RejectClass.EMPTY_FILE
+        if text.count(text[0]) == len(text):
+            return RejectClass.BAD_DIGEST  # all zeros and the like stand for "unknown"
+        if kind is EntryKind.SHA256:
+            return Entry(bytes.fromhex(text), text, kind, exception, size=size)
+        if self.known_good:
+            return RejectClass.WEAK_DIGEST
+        return Entry(sha256(f"{kind.value}:{text}".encode()).digest(), text, kind, exception, size=size)
+
+    def indicator(self, text: str, *, exception: bool = False) -> Entry | RejectClass:
+        """Make the entry of a host, address, URL or `host/path` as people write them, defanged or not."""
+        if CLEAN_HOST.fullmatch(text):
+            return self.host(text, exception=exception)
+        text = refang(text.strip())
+        if _SCHEME.match(text):
+            if not _WEB_SCHEME.match(text):
+                return RejectClass.OTHER_TYPE
+            return self.url(text, exception=exception)
+        if any(character.isspace() or character == "\x00" for character in text):
+            return RejectClass.NOT_UNDERSTOOD
+        head = re.split(r"[/?#\\]", text, maxsplit=1)[0]
+        if "@" in head:
+            return RejectClass.OTHER_TYPE  # an e-mail address is not its domain
+        if "*" in head:
+            return RejectClass.PATTERN
+        if len(head) != len(text):
+            if "." not in head.partition(":")[0].strip(".") and not head.startswith("["):
+                return RejectClass.NOT_UNDERSTOOD  # a path without a host
+            return self.url(f"http://{text}", exception=exception)
+        return self._host_and_port(head, exception=exception)
+
+    def _host_and_port(self, text: str, *, exception: bool) -> Entry | RejectClass:
+        if text.count(":") > 1:
+            if parse_address(text) is None:
+                return self.url(f"http://{text}", exception=exception)
+            return self.host(text, exception=exception)
+        host, _, port = text.partition(":")
+        if port and not (port.isascii() and port.isdigit()):
+            return RejectClass.NOT_UNDERSTOOD
+        return self.host(host, exception=exception, limited=bool(port) and f":{port}" not in _USUAL_PORTS)
+
+
+def refang(text: str) -> str:
+    """Undo the defanging of a host or URL (`hxxp`, `[.]`, `(dot)`, `[:]`); other text is left alone."""
+    if not _DEFANGED.search(text):
+        return text
+    text = re.sub(r"[\[({]\s*(?:\.|dot)\s*[\])}]", ".", text, flags=re.IGNORECASE)
+    text = text.replace("[://]", "://").replace("[:]", ":").replace("[/]", "/")
+    return re.sub(r"^\s*h(?:xx|\*\*)p", "http", text, flags=re.IGNORECASE)
+
+
+def _has_unusual_port(text: str) -> bool:
+    authority = _SCHEME.sub("", text, count=1).partition("/")[0]
+    found = re.search(r":[0-9]+\Z", authority, re.ASCII)
+    return found is not None and found[0] not in _USUAL_PORTS
+
+
+def _normal_host(text: str) -> str | RejectClass:
+    """Bring a host into its normal form; gives a name of two labels at least, or a public address."""
+    raw = text.encode("utf-8", "surrogateescape").decode("latin-1") if not text.isascii() else text
+    name, problem = canonical_host(raw)
+    if problem is not None or not name:
+        return RejectClass.BAD_HOST
+    if name in _LOCAL_NAMES or name.endswith((".localhost", ".local")):
+        return RejectClass.LOCAL
+    address = parse_address(name)
+    if address is not None:
+        return name if classify(address) is AddressClass.PUBLIC else RejectClass.LOCAL
+    if CLEAN_HOST.fullmatch(name):
+        return name
+    return RejectClass.BAD_HOST if "." in name else RejectClass.PUBLIC_SUFFIX
+
+
+def _is_plain_name(host: str) -> bool:
+    return re.fullmatch(r"[a-z0-9_.-]+", host, re.ASCII) is not None

@@ -1,0 +1,136 @@
+"""Lists of one thing a line: hosts, addresses, ranges, URLs, digests; and hosts files.
+
+A comment begins a line with `#`, `!`, `;` or `//`, or follows a blank and `#`. `*.host` means the host with
+its subdomains, as every entry does. An address may be followed by a count (IPsum).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
+
+from secondlook.feeds.entry import Entry, RejectClass
+from secondlook.feeds.maker import CLEAN_HOST, Maker
+from secondlook.feeds.tally import Tally
+from secondlook.feeds.text import TOO_LONG_MARK, batches
+
+MAX_RANGE = 256  # a range is spelled out, address by address, up to this size
+
+COMMENT = re.compile(r"[#!;]|//|\[(?![0-9A-Fa-f:.]*\])")
+INLINE_COMMENT = re.compile(r"\s+(?:#|//|;)(?:\s.*|\Z)|\s+#.*", re.DOTALL)
+_DECLARED = re.compile(
+    r'[#!;]+\s*"?(?:number of (?:entries|domains)|entries|domains)\s*:\s*([0-9][0-9,. ]*)"?\s*\Z',
+    re.IGNORECASE,
+)
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}", re.ASCII)
+_RANGE = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
+_ADDRESS_AND_COUNT = re.compile(r"([0-9A-Fa-f:.]+)[\s,]+[0-9]+", re.ASCII)
+_ADDRESSES_FROM_TO = re.compile(r"[0-9.]+\s*-\s*[0-9.]+", re.ASCII)
+_SINK = re.compile(
+    r"0|0\.0\.0\.0|127(?:\.[0-9]{1,3}){3}|::1?|0:0:0:0:0:0:0:[01]|fe80::1%lo0|ff0[0-2]::\w*|255\.255\.255\.255"
+)
+
+
+def note_comment(line: str, tally: Tally) -> None:
+    """Count a comment, and keep the number of entries that it may declare."""
+    tally.comments += 1
+    found = _DECLARED.match(line)
+    if found is not None:
+        digits = re.sub(r"[^0-9]", "", found[1])
+        tally.declared = int(digits[:15])
+
+
+def parse_plain(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read a list with one host, address, range, URL or digest a line."""
+    clean = CLEAN_HOST.fullmatch
+    host = maker.host
+    for first, lines in batches(chunks):
+        for number, line in enumerate(lines, first):
+            if clean(line):
+                tally.rows += 1
+                made = host(line)
+                if isinstance(made, RejectClass):
+                    tally.reject(number, made, line)
+                else:
+                    yield tally.accept(made)
+            else:
+                yield from _other(number, line, maker, tally)
+    tally.check_declared(tally.rows)
+
+
+def _other(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
+    text = line.strip()
+    if not text:
+        tally.blanks += 1
+    elif line == TOO_LONG_MARK:
+        tally.rows += 1
+        tally.reject(number, RejectClass.TOO_LONG, "")
+    elif COMMENT.match(text):
+        note_comment(text, tally)
+    else:
+        tally.rows += 1
+        yield from one(number, text, maker, tally)
+
+
+def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool = False) -> Iterator[Entry]:
+    """Read one data line: an indicator, a range or a digest, perhaps with a comment behind it."""
+    if " " in text or "\t" in text:
+        text = INLINE_COMMENT.sub("", text)
+        counted = _ADDRESS_AND_COUNT.fullmatch(text)
+        if counted is not None:
+            text = counted[1]
+    if _DIGEST.fullmatch(text):
+        made = maker.digest(text, exception=exception)
+    elif _RANGE.fullmatch(text):
+        yield from spell_out(number, text, maker, tally, exception=exception)
+        return
+    elif _ADDRESSES_FROM_TO.fullmatch(text):
+        made = RejectClass.WIDE_RANGE
+    elif text.startswith("*."):
+        made = maker.indicator(text[2:], exception=exception)
+    else:
+        made = maker.indicator(text, exception=exception)
+    entry = tally.settle(number, made, text)
+    if entry is not None:
+        yield entry
+
+
+def spell_out(
+    number: int, text: str, maker: Maker, tally: Tally, *, exception: bool = False
+) -> Iterator[Entry]:
+    """Give every address of a small range; a wide one is rejected."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        tally.reject(number, RejectClass.BAD_ADDRESS, text)
+        return
+    if network.num_addresses > MAX_RANGE:
+        tally.reject(number, RejectClass.WIDE_RANGE, text)
+        return
+    for address in network:
+        entry = tally.settle(number, maker.host(_bracketed(str(address)), exception=exception), str(address))
+        if entry is not None:
+            yield entry
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def parse_hosts(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read a hosts file: lines that send one or more names to this machine or nowhere."""
+    for first, lines in batches(chunks):
+        for number, line in enumerate(lines, first):
+            words = line.partition("#")[0].split()
+            if len(words) < 2:  # noqa: PLR2004
+                yield from _other(number, line, maker, tally)
+                continue
+            if not _SINK.fullmatch(words[0]):
+                tally.rows += 1
+                tally.reject(number, RejectClass.NOT_A_BLOCK, line)
+                continue
+            for name in words[1:]:
+                tally.rows += 1
+                entry = tally.settle(number, maker.host(name.rstrip(".")), line)
+                if entry is not None:
+                    yield entry
+    tally.check_declared(tally.rows)

@@ -1,0 +1,52 @@
+"""What happened while a feed was read: counts by class, and the first rejects with their places."""
+
+from collections import Counter
+
+from secondlook.feeds.entry import Entry, EntryKind, FeedRefused, Reject, RejectClass
+
+MAX_KEPT_REJECTS = 1_000
+MAX_REJECT_CHARS = 200
+
+
+class Tally:
+    """Counters of one reading; `rows` are lines or records that carry data, accepted or not."""
+
+    def __init__(self) -> None:
+        self.accepted: Counter[EntryKind] = Counter()
+        self.exceptions = 0
+        self.rejected: Counter[RejectClass] = Counter()
+        self.rejects: list[Reject] = []
+        self.rows = 0
+        self.comments = 0
+        self.blanks = 0
+        self.declared: int | None = None
+        self.member = ""
+
+    def accept(self, entry: Entry) -> Entry:
+        """Count an entry and hand it back."""
+        if entry.exception:
+            self.exceptions += 1
+        else:
+            self.accepted[entry.kind] += 1
+        return entry
+
+    def reject(self, line: int, cls: RejectClass, text: str) -> None:
+        """Count a reject; the first thousand are kept with their text, cut."""
+        self.rejected[cls] += 1
+        if len(self.rejects) < MAX_KEPT_REJECTS:
+            self.rejects.append(Reject(line, cls, text[:MAX_REJECT_CHARS], self.member))
+
+    def settle(self, line: int, made: Entry | RejectClass, text: str) -> Entry | None:
+        """Count what the maker made of a text; gives the entry, if it is one."""
+        if isinstance(made, RejectClass):
+            self.reject(line, made, text)
+            return None
+        return self.accept(made)
+
+    def check_declared(self, rows: int) -> None:
+        """Compare the rows that were read with the number the feed declares.
+
+        Raises FeedRefused when there are fewer.
+        """
+        if self.declared is not None and rows < self.declared:
+            raise FeedRefused(f"truncated: the feed declares {self.declared} entries and holds {rows}")
