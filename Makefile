@@ -1,0 +1,66 @@
+# Second Look. `make run` starts the proxy; `make help` lists the rest.
+# Everything lives in .venv; a stamp in it remembers what is installed, so a second run starts at once.
+
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_ARGS := -n auto --dist loadgroup
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+export PIP_REQUIRE_VIRTUALENV := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv dev run test check bench soak lock proto clean distclean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: $(RUN_STAMP)  ## prepare .venv with what is needed to run
+dev: $(DEV_STAMP)  ## prepare .venv with what is needed to test and to build
+
+$(BIN)/python:
+	@python="$$(scripts/find-python)" || exit 1; \
+	echo "preparing $(VENV) with $$python"; \
+	"$$python" -m venv $(VENV)
+
+$(RUN_STAMP): requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing what Second Look needs (once; a minute or two)"
+	@$(PIP_INSTALL) --require-hashes -r requirements.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
+	@echo "installing what the tests need"
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: $(RUN_STAMP)  ## start the proxy with proxy.yaml; ARGS='…' goes to `secondlook run`
+	@exec $(BIN)/secondlook run $(ARGS)
+
+test: $(DEV_STAMP)  ## run the whole test suite; ARGS='…' goes to pytest
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(TEST_ARGS))
+
+check: $(DEV_STAMP)  ## format, lint, types, import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEV_STAMP)  ## run the benchmarks and write docs/benchmarks.md; ARGS='…' names some of them
+	$(BIN)/python -m bench $(ARGS)
+
+soak: $(DEV_STAMP)  ## run the long tests: crashes under load, flapping servers
+	SECONDLOOK_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)
+
+lock: $(DEV_STAMP)  ## make the hash-locked requirement files anew
+	scripts/lock $(BIN) $(ARGS)
+
+proto: $(DEV_STAMP)  ## generate the code of the wire messages from their .proto
+	$(BIN)/python -m grpc_tools.protoc -I addon --python_out=addon --pyi_out=addon addon/secondlook/wire/safebrowsing.proto
+
+clean:  ## remove caches and build results; .venv and state stay
+	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
+	find addon tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## remove .venv too
+	rm -rf $(VENV)
