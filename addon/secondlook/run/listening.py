@@ -1,0 +1,69 @@
+"""Listening sockets, opened once by the supervisor and inherited by its children. Standard library only."""
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+
+BACKLOG = 1024
+
+
+class CannotListenError(Exception):
+    """An address cannot be listened on; the message says which, why, and what to do."""
+
+
+def listen(host: str, port: int, *, setting: str, option: str | None = None) -> socket.socket:
+    """Open a TCP socket that listens on an address (port 0: any free one).
+
+    `setting` names the key in proxy.yaml and `option` the command-line option that change the address.
+    Raises CannotListenError.
+    """
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        family, kind, protocol, _, sockaddr = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        elsewhere = (
+            f"{option} or `{setting}` in the configuration" if option else f"`{setting}` in the configuration"
+        )
+        match error.errno:
+            case errno.EADDRINUSE:
+                told = (
+                    f"another program is using it; stop that one, or choose another address with {elsewhere}"
+                )
+            case errno.EADDRNOTAVAIL:
+                told = f"this machine does not have that address; choose another with {elsewhere}"
+            case errno.EACCES | errno.EPERM:
+                told = f"not permitted (ports below 1024 need privileges); choose another with {elsewhere}"
+            case _:
+                told = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListenError(f"cannot listen on {address}: {told}") from error
+    return sock
+
+
+def inherited(descriptor: int) -> socket.socket:
+    """Take over a listening socket that the supervisor passed on."""
+    return socket.socket(fileno=descriptor)
+
+
+def address_of(sock: socket.socket) -> str:
+    """Give `host:port` of a listening socket, as it really is."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def close_all(sockets: Sequence[socket.socket]) -> None:
+    """Close sockets that are not needed after all."""
+    for sock in sockets:
+        sock.close()

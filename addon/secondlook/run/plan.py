@@ -1,0 +1,79 @@
+"""What the supervisor's children need to know, handed on in an anonymous file. Standard library only.
+
+Settings hold secrets from the environment, so they are never written under a name: an unlinked file is
+inherited by its descriptor, and every child reads it from the beginning.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """How `secondlook run` was called: enough to read the configuration again (SIGHUP)."""
+
+    config: str | None
+    overrides: tuple[str, ...] = ()
+    state: str | None = None
+    listen: tuple[str, ...] = ()
+    review: str | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the family listens: `host, port` pairs, as configured."""
+
+    proxy: tuple[tuple[str, int], ...]
+    review: tuple[str, int] | None
+    embedded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One configuration, validated: `settings` is the JSON of `secondlook.config.Settings`."""
+
+    settings: str
+    state: str
+    workers: int
+    endpoints: Endpoints
+    invocation: Invocation
+    sockets: dict[str, list[int]] = field(default_factory=dict)  # proxy, review, server: descriptors
+    supervisor: int = 0  # process id
+
+
+def write_plan(plan: Plan) -> int:
+    """Write a plan to an anonymous file and return its descriptor, to be inherited."""
+    with tempfile.TemporaryFile(mode="w+b") as file:
+        file.write(json.dumps(asdict(plan)).encode())
+        file.flush()
+        descriptor = os.dup(file.fileno())
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def read_plan(descriptor: int) -> Plan:
+    """Read a plan from an inherited descriptor."""
+    size = os.fstat(descriptor).st_size
+    return plan_from(json.loads(os.pread(descriptor, size, 0)))
+
+
+def plan_from(raw: dict[str, Any]) -> Plan:
+    """Rebuild a plan from its JSON."""
+    endpoints = raw.pop("endpoints")
+    invocation = raw.pop("invocation")
+    return Plan(
+        **raw,
+        endpoints=Endpoints(
+            proxy=tuple((host, port) for host, port in endpoints["proxy"]),
+            review=tuple(endpoints["review"]) if endpoints["review"] else None,
+            embedded=endpoints["embedded"],
+        ),
+        invocation=Invocation(
+            **invocation
+            | {"overrides": tuple(invocation["overrides"]), "listen": tuple(invocation["listen"])}
+        ),
+    )

@@ -1,0 +1,54 @@
+"""Reading the configuration, in the program that starts (`secondlook run`) and in a child at SIGHUP."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from secondlook.config import Settings, load_settings
+from secondlook.errors import ConfigError
+from secondlook.run.plan import Endpoints, Invocation, Plan
+
+
+def settings_of(invocation: Invocation) -> Settings:
+    """Load the settings that an invocation asks for. Raises ConfigError."""
+    return load_settings(
+        Path(invocation.config) if invocation.config is not None else None,
+        overrides=invocation.overrides,
+        state=Path(invocation.state) if invocation.state is not None else None,
+        listen=invocation.listen,
+        review=invocation.review,
+        workers=invocation.workers,
+    )
+
+
+def plan_of(invocation: Invocation, settings: Settings) -> Plan:
+    """Make the supervisor's plan of validated settings."""
+    review = settings.review.listen
+    return Plan(
+        settings=settings.model_dump_json(),
+        state=str(settings.state),
+        workers=settings.worker_count,
+        endpoints=Endpoints(
+            proxy=tuple((address.host, address.port) for address in settings.listen),
+            review=(review.host, review.port) if settings.review.enabled else None,
+            embedded=settings.servers.embedded.enabled,
+        ),
+        invocation=invocation,
+    )
+
+
+def main() -> None:
+    """Read an invocation from standard input, write its plan to standard output; exit 2 on a fault."""
+    raw = json.load(sys.stdin)
+    invocation = Invocation(**raw | {"overrides": tuple(raw["overrides"]), "listen": tuple(raw["listen"])})
+    try:
+        plan = plan_of(invocation, settings_of(invocation))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    json.dump(asdict(plan), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

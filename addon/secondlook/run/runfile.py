@@ -1,0 +1,73 @@
+"""`STATE/run.json` and the lock that keeps a second proxy off the same state. Standard library only."""
+
+import fcntl
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+RUN_FILE = "run.json"
+LOCK_FILE = "lock"
+
+
+class StateLock:
+    """An exclusive lock on a state folder, held by an open descriptor: it ends with the process."""
+
+    def __init__(self, state: Path) -> None:
+        """Take the lock. Raises BlockingIOError when another process holds it, else OSError."""
+        self._descriptor = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._descriptor)
+            raise
+
+    def release(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._descriptor)
+
+
+def write_run_file(state: Path, facts: dict[str, Any]) -> None:
+    """Write `run.json` beside and rename it into place, readable by its owner alone."""
+    descriptor, name = tempfile.mkstemp(prefix=".run-", dir=state)  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(facts, file, indent=2)
+            file.write("\n")
+        Path(name).replace(state / RUN_FILE)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_run_file(state: Path) -> dict[str, Any] | None:
+    """Read the facts of the proxy that runs on this state; None when none does (whatever a dead one left)."""
+    try:
+        facts = json.loads((state / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(facts, dict) or not isinstance(facts.get("pid"), int) or not _alive(facts["pid"]):
+        return None
+    return facts
+
+
+def remove_run_file(state: Path) -> None:
+    """Remove the file, where this process wrote it."""
+    facts = read_run_file(state)
+    if facts is not None and facts["pid"] == os.getpid():
+        (state / RUN_FILE).unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        # after a crash and a restart of the machine the number may belong to somebody else
+        return b"secondlook" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
