@@ -1,0 +1,94 @@
+"""What an operator may write as the subject of a rule (contract, `allow SUBJECT`).
+
+| written | meaning | scope |
+|---|---|---|
+| `example.com` | the host and its subdomains | domain |
+| `=example.com` | the host alone | host |
+| `http://example.com/a/` | every URL that begins so | prefix |
+| `http://example.com/a?b` | exactly this URL, in canonical form | url |
+| `/re/` | regular expression on the canonical form | regex |
+| 64 hexadecimal digits | a file by its SHA-256 | sha256 |
+
+Scheme and port may be written and take no part.
+"""
+
+import re
+from typing import Final
+
+from secondlook.core.regex import RegexError, check_regex
+from secondlook.core.rule import Scope
+from secondlook.core.url import url_subject
+
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_NOT_IN_HOST: Final = re.compile(r"[\s/?#@*]")
+
+
+class RuleSubjectError(ValueError):
+    """A text that says nothing a rule could be about; the message tells why and what is meant."""
+
+
+class _NoSuffixes:
+    """A rule is about one form of a URL: no wider expressions are wanted."""
+
+    def registrable(self, host: str) -> str | None:
+        del host
+        return None
+
+    def is_suffix(self, host: str) -> bool:
+        del host
+        return False
+
+    def is_platform(self, host: str) -> bool:
+        del host
+        return False
+
+    def is_shared_platform(self, host: str) -> bool:
+        del host
+        return False
+
+
+_NO_SUFFIXES: Final = _NoSuffixes()
+
+
+def parse_subject(text: str) -> tuple[Scope, str]:
+    """Scope and normal form of a rule's subject; raises RuleSubjectError."""
+    text = text.strip()
+    if not text:
+        raise RuleSubjectError("a rule needs a subject: a host, a URL, /a regular expression/ or a SHA-256")
+    if _SHA256.fullmatch(text):
+        return Scope.SHA256, text.lower()
+    if len(text) > 2 and text[0] == text[-1] == "/" and text[1] != "/":  # noqa: PLR2004 (both slashes)
+        try:
+            check_regex(text[1:-1])
+        except RegexError as error:
+            raise RuleSubjectError(f"{error}: {text[:200]}") from None
+        return Scope.REGEX, text[1:-1]
+    if text[0] == "=":
+        return Scope.HOST, _host(text[1:].strip())
+    if "/" in text or "?" in text:
+        return _url(text)
+    return Scope.DOMAIN, _host(text)
+
+
+def _host(text: str) -> str:
+    if "*" in text:
+        raise RuleSubjectError(
+            f"write a host without *: example.com means its subdomains too, not {text[:200]!r}"
+        )
+    if _NOT_IN_HOST.search(text):
+        raise RuleSubjectError(f"not a host: {text[:200]!r}")
+    return _canonical(f"http://{text}/", text)[1]
+
+
+def _url(text: str) -> tuple[Scope, str]:
+    canonical, _ = _canonical(text, text)
+    whole = "?" not in canonical and canonical.endswith("/") and text.partition("#")[0].rstrip().endswith("/")
+    return (Scope.PREFIX if whole else Scope.URL), canonical
+
+
+def _canonical(url: str, text: str) -> tuple[str, str]:
+    """Canonical form and host; `text` is what was written."""
+    subject = url_subject(url, _NO_SUFFIXES)
+    if subject.problem is not None:
+        raise RuleSubjectError(f"cannot make a rule of {text[:200]!r}: {subject.problem}")
+    return subject.canonical, subject.host
