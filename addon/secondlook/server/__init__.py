@@ -1,1 +1,1 @@
-"""The Smart Protection Server: prefix queries, hash lists, feeds and publishing."""
+"""Smart Protection Server: prefix queries, hash list download, feeds, publishing."""

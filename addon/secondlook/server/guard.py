@@ -1,0 +1,106 @@
+"""What no feed may block: popular sites, shared platforms, captive portals, certificate services.
+
+A site is blocked as a whole by an entry `host/` for its host or a parent of it. The guard holds the hashes
+of all such
+expressions; an entry of a feed that equals one is held back and reported, unless the operator insists.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secondlook.core.expression import Suffixes, host_expressions
+from secondlook.core.url import canonical_host
+from secondlook.server.own import OwnEntry
+from secondlook.server.records import Records, keys
+
+
+def hash_keys(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+    """Give the first 8 bytes of each hash as a sorted array of integers."""
+    raw = b"".join(full_hash[:8] for full_hash in hashes)
+    return np.unique(np.frombuffer(raw, dtype=">u8").astype(np.uint64))
+
+
+def host_lines(text: str) -> list[str]:
+    """Read a list of hosts: one a line, `#` begins a comment."""
+    return [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
+
+
+def shipped_hosts() -> list[str]:
+    """Give the hosts of the list that is shipped with the program."""
+    return host_lines(resources.files("secondlook.server").joinpath("known_good.txt").read_text("utf-8"))
+
+
+def root_hashes(hosts: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
+    """Give the hash of every expression that blocks one of these hosts as a whole, with its text."""
+    guarded: dict[bytes, str] = {}
+    for host in hosts:
+        name, problem = canonical_host(host)
+        if problem or not name:
+            continue
+        for candidate in (*host_expressions(name, suffixes), "www." + name):
+            guarded[sha256(f"{candidate}/".encode()).digest()] = f"{candidate}/"
+    return guarded
+
+
+@lru_cache(maxsize=4)
+def guarded_hashes(
+    suffixes: Suffixes, files: tuple[Path, ...] = (), servers: tuple[str, ...] = ()
+) -> dict[bytes, str]:
+    """Give everything guarded: the shipped list, the operator's files of hosts, our own servers."""
+    hosts = shipped_hosts()
+    for path in files:
+        hosts += host_lines(path.read_text("utf-8", errors="replace"))
+    return root_hashes([*hosts, *servers], suffixes)
+
+
+def lines_below(hosts: Iterable[bytes], texts: Any) -> npt.NDArray[np.uint64]:
+    """Find the offsets of the lines of a (mapped) text that stand for a host (`name/`) or below it."""
+    return _found(_wide_pattern([(host, True) for host in hosts]), texts)
+
+
+def _wide_pattern(wide: Sequence[tuple[bytes, bool]]) -> re.Pattern[bytes] | None:
+    """Make one pattern of texts and whether subdomains count."""
+    if not wide:
+        return None
+    each = [(rb"(?:[^/\n]*\.)?" if below else b"") + re.escape(text) for text, below in wide]
+    return re.compile(rb"^(?:" + b"|".join(each) + b")", re.MULTILINE)
+
+
+def _found(pattern: re.Pattern[bytes] | None, texts: Any) -> npt.NDArray[np.uint64]:
+    if pattern is None or not len(texts):
+        return np.empty(0, dtype=np.uint64)
+    return np.fromiter((found.start() for found in pattern.finditer(texts)), dtype=np.uint64)
+
+
+class Exceptions:
+    """The operator's exceptions, as something that can be laid over arrays of records."""
+
+    def __init__(self, entries: Iterable[OwnEntry], hash_of: Any) -> None:
+        wanted = [entry for entry in entries if entry.action == "except"]
+        self._exact = hash_keys([hash_of(entry) for entry in wanted])
+        self._wide = _wide_pattern(
+            [
+                (entry.text.encode(), entry.scope == "host")
+                for entry in wanted
+                if entry.scope in {"host", "prefix"}
+            ]
+        )
+
+    def offsets(self, texts: Any) -> npt.NDArray[np.uint64]:
+        """Find where in a source's (mapped) text the lines stand that a host or path exception takes out."""
+        return _found(self._wide, texts)
+
+    def excepted(self, records: Records, offsets: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Mark the records that are taken out; `offsets` belong to their source."""
+        marked = np.isin(keys(records), self._exact) if len(self._exact) else np.zeros(len(records), np.bool_)
+        if len(offsets):
+            marked |= np.isin(records["text"], offsets)
+        return marked

@@ -1,0 +1,375 @@
+"""Publishing: all sources become the next generation, checked before anybody sees it.
+
+A generation is built beside, and only takes its number and the `current` mark when
+every list has its canary, nothing guarded is blocked, and no list has shrunk beyond the limit. Large
+ones are built in a child process (`publish_in_child`), so that the server goes on answering.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secondlook.config import PublishSettings
+from secondlook.core.digest import sha256
+from secondlook.core.listname import ListName, Role
+from secondlook.core.subject import SubjectKind
+from secondlook.errors import PatternError
+from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation, PublishedList
+from secondlook.server.guard import Exceptions, guarded_hashes, hash_keys
+from secondlook.server.merge import Merge, Run, lists_for
+from secondlook.server.names import BASE_LISTS, derived_list, import_list
+from secondlook.server.own import OwnEntry, own_hash, read_own
+from secondlook.server.records import (
+    KIND_FILE,
+    KIND_URL,
+    NO_TEXT,
+    RECORD,
+    keys,
+    open_run,
+    sort_records,
+)
+from secondlook.server.signing import publisher_key
+from secondlook.server.store import ServerStore, Source, dump_json
+from secondlook.server.table import map_file
+from secondlook.suffix import load_suffixes
+from secondlook.wire.signature import public_text, sign_list
+
+MAX_EXAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """What was published: entries by list, and what the known-good guard held back (source, text)."""
+
+    generation: int
+    changed: bool
+    entries: int
+    lists: Mapping[str, int] = field(default_factory=dict)
+    held_back: int = 0
+    held_back_examples: Sequence[tuple[str, str]] = ()
+
+
+def canary(target: ListName) -> bytes:
+    """Give the full hash that a list always holds."""
+    if target.kind is SubjectKind.FILE:
+        return sha256(f"secondlook canary {target.name}".encode())
+    return sha256(f"canary.{target.name}.secondlook.test/".encode())
+
+
+def publish(
+    store: ServerStore,
+    *,
+    now: float,
+    settings: PublishSettings | None = None,
+    accept_shrink: bool = False,
+    servers: tuple[str, ...] = (),
+) -> PublishReport:
+    """Make the next generation of everything in the store; `servers` are our own host names, guarded.
+
+    Without any change the current generation stays. Raises PatternError, and leaves the current
+    generation in place, when a check fails.
+    """
+    settings = settings or PublishSettings()
+    with store.writing():
+        number = store.current() or 0
+        previous = Generation(store.generation_folder(number)) if number else None
+        number = max([number, *store.generations()]) + 1
+        folder = store.generations_folder / f".{number:06d}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            return _Publication(store, settings, folder, number, previous, now, servers).run(accept_shrink)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Publication:
+    """One run of publishing; see `publish`."""
+
+    def __init__(
+        self,
+        store: ServerStore,
+        settings: PublishSettings,
+        folder: Path,
+        number: int,
+        previous: Generation | None,
+        now: float,
+        servers: tuple[str, ...],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._folder = folder
+        self._number = number
+        self._previous = previous
+        self._now = now
+        self._suffixes = load_suffixes()
+        self._guarded = guarded_hashes(self._suffixes, settings.known_good, servers)
+        self._own = [entry for entry in read_own(store) if entry.expires_at is None or entry.expires_at > now]
+        self._sources = [
+            source for source in store.sources() if source.expires_at is None or source.expires_at > now
+        ]
+
+    def run(self, accept_shrink: bool) -> PublishReport:
+        runs = self._runs()
+        guard = hash_keys(list(self._guarded))
+        good = [
+            keys(np.asarray(run.records))
+            for run in runs
+            if run.lists[0] and run.lists[0].role is Role.KNOWN_GOOD
+        ]
+        if good:
+            guard = np.unique(np.concatenate([guard, *good]))
+        merge = Merge(self._folder, runs, guard)
+        merge.run(Exceptions(self._own, own_hash))
+        lists = self._published(merge)
+        self._check_shrink(lists, accept_shrink=accept_shrink)
+        examples = [(name, self._text_of(name, full_hash)) for name, full_hash in merge.held_back.examples]
+        report = PublishReport(
+            generation=self._number,
+            changed=True,
+            entries=merge.entries,
+            lists={name: each.count for name, each in lists.items()},
+            held_back=merge.held_back.count,
+            held_back_examples=examples,
+        )
+        if self._unchanged(lists):
+            assert self._previous is not None
+            return PublishReport(**{**asdict(report), "generation": self._previous.number, "changed": False})
+        self._write_manifest(lists, merge.entries, report)
+        self._check_canaries(merge)
+        self._folder.rename(self._store.generation_folder(self._number))
+        self._store.set_current(self._number)
+        self._store.drop_generations(self._settings.keep)
+        return report
+
+    def _runs(self) -> list[Run]:
+        exceptions = Exceptions(self._own, own_hash)
+        runs = [_own_run(target, entries) for target, entries in self._own_by_list().items()]
+        runs += [_canary_run(target) for target in self._wanted_lists()]
+        for source in reversed(self._sources):
+            folder = self._store.source_folder(source.id)
+            runs.append(
+                Run(
+                    name=source.name,
+                    records=open_run(folder / "records"),
+                    lists=lists_for(import_list(source.list), source.dropped),
+                    families=source.families,
+                    guarded=not source.insist,
+                    excepted=exceptions.offsets(map_file(folder / "texts")),
+                )
+            )
+        return runs
+
+    def _own_by_list(self) -> dict[ListName, list[OwnEntry]]:
+        by_list: dict[ListName, list[OwnEntry]] = {}
+        for entry in self._own:
+            if entry.action == "list" and entry.list is not None:
+                by_list.setdefault(import_list(entry.list), []).append(entry)
+        return by_list
+
+    def _wanted_lists(self) -> list[ListName]:
+        """Give every list to be published: the base ones, any with entries, any that was there before."""
+        names = {*BASE_LISTS, *(name for source in self._sources for name in source.counts)}
+        names |= {entry.list for entry in self._own if entry.list}
+        names |= {
+            name for name in (self._previous.lists if self._previous else ()) if not name.endswith("-4b")
+        }
+        return [import_list(name) for name in sorted(names)]
+
+    def _published(self, merge: Merge) -> dict[str, PublishedList]:
+        """Describe and sign the lists."""
+        key = publisher_key(self._store.root, self._settings.key)
+        published = {}
+        for name, writer in sorted(merge.lists.items()):
+            checksum = merge.checksums[name]
+            before = self._previous.lists.get(name) if self._previous else None
+            source = next(
+                (t for t in self._wanted_lists() if derived_list(t) == writer.target), writer.target
+            )
+            entry = PublishedList(
+                name=name,
+                count=writer.count,
+                checksum=checksum,
+                since=before.since if before and before.checksum == checksum else self._number,
+                canary=canary(source),
+                complete=writer.target.role is not Role.QUERY,
+                digests=tuple(sorted(writer.digests)) if writer.target.kind is SubjectKind.FILE else (),
+            )
+            signature = sign_list(key, name, entry.version, checksum)
+            published[name] = PublishedList.from_json(name, {**entry.to_json(), "signature": signature.hex()})
+        return published
+
+    def _check_shrink(self, lists: Mapping[str, PublishedList], *, accept_shrink: bool) -> None:
+        if self._previous is None or accept_shrink:
+            return
+        for name, before in self._previous.lists.items():
+            count = lists[name].count if name in lists else 0
+            if before.count >= self._settings.shrink_from and count < before.count * self._settings.shrink:
+                raise PatternError(
+                    f"not published: {name} would shrink from {before.count} entries to {count} "
+                    "(publish with --accept-shrink if that is right)"
+                )
+
+    def _unchanged(self, lists: Mapping[str, PublishedList]) -> bool:
+        if self._previous is None or lists.keys() != self._previous.lists.keys():
+            return False
+        if any(lists[name].checksum != before.checksum for name, before in self._previous.lists.items()):
+            return False
+        files = ("detail.u32", "details.bin")
+        return all(
+            _file_facts(self._folder / name) == self._previous.manifest["files"].get(name) for name in files
+        )
+
+    def _write_manifest(
+        self, lists: Mapping[str, PublishedList], entries: int, report: PublishReport
+    ) -> None:
+        key = publisher_key(self._store.root, self._settings.key)
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "number": self._number,
+            "created_at": self._now,
+            "entries": entries,
+            "key": public_text(key.public_key()),
+            "lists": {name: entry.to_json() for name, entry in lists.items()},
+            "files": {path.name: _file_facts(path) for path in sorted(self._folder.iterdir())},
+            "sources": [_source_facts(source) for source in self._sources],
+            "held_back": report.held_back,
+        }
+        data = dump_json(manifest)
+        (self._folder / MANIFEST).write_bytes(data)
+        (self._folder / SIGNATURE).write_bytes(key.sign(data))
+        for path in self._folder.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def _check_canaries(self, merge: Merge) -> None:
+        """Open what was written and look: every canary blocks, nothing guarded does."""
+        table = Generation(self._folder).table
+        for writer in merge.lists.values():
+            if writer.target.role is Role.BLOCK and not table.has(canary(writer.target)):
+                raise PatternError(f"not published: {writer.target.name} does not hold its canary")
+        insisted = {source.name for source in self._sources if source.insist} | {
+            entry.text for entry in self._own if entry.action == "list"
+        }
+        if insisted:
+            return
+        for full_hash, text in self._guarded.items():
+            if table.has(full_hash):
+                raise PatternError(f"not published: {text} is known to be good and would be blocked")
+
+    def _text_of(self, name: str, full_hash: bytes) -> str:
+        return self._guarded.get(full_hash) or f"{full_hash.hex()} ({name})"
+
+
+def _own_run(target: ListName, entries: Sequence[OwnEntry]) -> Run:
+    kind = KIND_FILE if target.kind is SubjectKind.FILE else KIND_URL
+    digests = {"sha1": 1, "md5": 2}
+    rows = [
+        (
+            own_hash(entry),
+            NO_TEXT,
+            0,
+            int(entry.at // 86_400),
+            0,
+            kind,
+            digests.get(entry.text.partition(":")[0], 0),
+        )
+        for entry in entries
+    ]
+    records = np.array([(np.void(row[0]), *row[1:]) for row in rows], dtype=RECORD)
+    return Run("own", sort_records(records), _only(target), guarded=False, own=True)
+
+
+def _canary_run(target: ListName) -> Run:
+    kind = KIND_FILE if target.kind is SubjectKind.FILE else KIND_URL
+    records = np.array([(np.void(canary(target)), NO_TEXT, 0, 0, 0, kind, 0)], dtype=RECORD)
+    return Run("canary", records, _only(target), guarded=False)
+
+
+def _only(target: ListName) -> tuple[ListName | None, ListName | None]:
+    return (None, target) if target.kind is SubjectKind.FILE else (target, None)
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _source_facts(source: Source) -> dict[str, Any]:
+    return {
+        "id": source.id,
+        "name": source.name,
+        "kind": source.kind,
+        "list": source.list,
+        "added_at": source.added_at,
+        "counts": dict(source.counts),
+        "licence": source.licence,
+    }
+
+
+async def publish_in_child(
+    store: ServerStore,
+    *,
+    now: float,
+    settings: PublishSettings | None = None,
+    accept_shrink: bool = False,
+    servers: tuple[str, ...] = (),
+) -> PublishReport:
+    """Publish in a child process, so that this one goes on answering; results and errors of `publish`."""
+    order = {
+        "root": str(store.root),
+        "now": now,
+        "settings": (settings or PublishSettings()).model_dump(mode="json"),
+        "accept_shrink": accept_shrink,
+        "servers": list(servers),
+    }
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "secondlook.server.publishing",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        told, _ = await child.communicate(json.dumps(order).encode())
+    except BaseException:
+        if child.returncode is None:
+            child.kill()
+        raise
+    if child.returncode != 0 or not told:
+        raise PatternError(f"publishing ended with status {child.returncode}")
+    answer = json.loads(told)
+    if "error" in answer:
+        raise PatternError(answer["error"])
+    answer["held_back_examples"] = [tuple(example) for example in answer["held_back_examples"]]
+    return PublishReport(**answer)
+
+
+def main() -> None:
+    """Do what `publish_in_child` orders on standard input; the report goes to standard output."""
+    order = json.load(sys.stdin)
+    try:
+        report = publish(
+            ServerStore(Path(order["root"])),
+            now=order["now"],
+            settings=PublishSettings.model_validate(order["settings"]),
+            accept_shrink=order["accept_shrink"],
+            servers=tuple(order["servers"]),
+        )
+    except PatternError as error:
+        json.dump({"error": str(error)}, sys.stdout)
+    else:
+        json.dump(asdict(report), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

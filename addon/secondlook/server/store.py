@@ -1,0 +1,179 @@
+"""The server's folder: sources of entries, numbered generations, and which of them is current.
+
+```
+root/
+  lock                      one writer at a time (import, publish, remove)
+  sources/0007-urlhaus/     one import or feed, never changed: source.json, records, texts
+  own.json                  the operator's own entries and exceptions, with who and when
+  generations/000012/       a published generation, never changed: manifest.json, table, lists
+  current                   the number of the generation that is served
+```
+
+Everything is written beside and renamed into place, so a reader never sees half of anything and a
+writer may be killed at any byte.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from secondlook.errors import ConfigError, PatternError
+
+type SourceKind = Literal["import", "feed", "builtin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where entries came from: one import or one fetch of a feed.
+
+    `list` is the list that its entries of `list`'s kind go to; those of the other kind go to the
+    sibling list. `counts` are entries by list, `dropped` the lists that a later import replaced.
+    `expires_at` (Unix seconds) ends all of it; `insist` lifts the known-good guard.
+    """
+
+    id: str
+    name: str
+    kind: SourceKind
+    list: str
+    format: str
+    who: str
+    added_at: float
+    sha256: str
+    counts: Mapping[str, int]
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    families: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    expires_at: float | None = None
+    insist: bool = False
+    licence: str | None = None
+    url: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the plain values that `from_json` reads."""
+        return {name: getattr(self, name) for name in self.__slots__} | {
+            "counts": dict(self.counts),
+            "rejected": dict(self.rejected),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+        return cls(**{**raw, "families": tuple(raw["families"]), "dropped": tuple(raw["dropped"])})
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Write a file whole, on disk, before it takes its name."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def dump_json(value: object) -> bytes:
+    """Give stable, readable JSON."""
+    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+class ServerStore:
+    """A server's folder on disk; `root` is made when it is not there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.sources_folder = root / "sources"
+        self.generations_folder = root / "generations"
+        try:
+            self.sources_folder.mkdir(parents=True, exist_ok=True)
+            self.generations_folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot use {root} as the server's folder: {error.strerror}") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the writer's lock; waits for another writer (import, feed, publish) to end."""
+        with (self.root / "lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    # Sources
+
+    def sources(self) -> list[Source]:
+        """Give every source, oldest first."""
+        found = []
+        for folder in sorted(self.sources_folder.iterdir()):
+            with suppress(FileNotFoundError):
+                found.append(Source.from_json(json.loads((folder / "source.json").read_bytes())))
+        return found
+
+    def source_folder(self, source_id: str) -> Path:
+        """Give the folder of one source."""
+        return self.sources_folder / source_id
+
+    def new_source(self, name: str) -> tuple[str, Path]:
+        """Make an unfinished folder for a source; `keep_source` puts it in its place."""
+        numbers = [int(folder.name.split("-", 1)[0]) for folder in self.sources_folder.glob("[0-9]*")]
+        slug = "".join(c if c.isascii() and (c.isalnum() or c in "._") else "-" for c in name)[:60]
+        source_id = f"{max(numbers, default=0) + 1:04d}-{slug}"
+        folder = self.sources_folder / f".{source_id}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return source_id, folder
+
+    def keep_source(self, source: Source, folder: Path) -> None:
+        """Take a finished folder in."""
+        (folder / "source.json").write_bytes(dump_json(source.to_json()))
+        folder.rename(self.source_folder(source.id))
+
+    def change_source(self, source: Source) -> None:
+        """Write a source's facts anew (its entries stay)."""
+        write_beside(self.source_folder(source.id) / "source.json", dump_json(source.to_json()))
+
+    def forget_source(self, source_id: str) -> None:
+        """Remove a source and its entries from the next generation on."""
+        folder = self.source_folder(source_id)
+        gone = folder.with_name(f".gone-{source_id}")
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone)
+
+    # Generations
+
+    def generations(self) -> list[int]:
+        """Give the numbers of the finished generations, ascending."""
+        return sorted(
+            int(folder.name)
+            for folder in self.generations_folder.glob("[0-9]*")
+            if (folder / "manifest.json").exists()
+        )
+
+    def generation_folder(self, number: int) -> Path:
+        """Give the folder of one generation."""
+        return self.generations_folder / f"{number:06d}"
+
+    def current(self) -> int | None:
+        """Give the number of the generation that is served, None before the first."""
+        try:
+            text = (self.root / "current").read_text("ascii").strip()
+        except FileNotFoundError:
+            return None
+        if not text.isdigit():
+            raise PatternError(f"{self.root / 'current'} does not name a generation: {text[:40]!r}")
+        return int(text)
+
+    def set_current(self, number: int) -> None:
+        """Switch what is served; atomic."""
+        write_beside(self.root / "current", f"{number}\n".encode())
+
+    def drop_generations(self, keep: int) -> None:
+        """Remove the oldest generations, keeping `keep` and the current one."""
+        current = self.current()
+        for number in self.generations()[:-keep]:
+            if number != current:
+                shutil.rmtree(self.generation_folder(number), ignore_errors=True)
