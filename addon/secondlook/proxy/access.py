@@ -1,0 +1,123 @@
+"""Who may use the proxy, and which addresses are closed through it.
+
+Three rules, whatever list or rule says otherwise:
+
+1. Only this machine and the networks of `clients` may connect (users on top where there are any).
+2. The proxy's own review page and server are reached by nobody through the proxy; the proxy's own listening
+   address is answered by the internal site.
+3. A client on another machine reaches no loopback, link-local, unspecified or metadata address.
+
+An address is judged in whatever notation it is written (`127.1`, `0x7f000001`, `[::ffff:127.0.0.1]`), and a
+name by what it resolves to: before the connection for a clear answer, and once more by the address that
+was really connected to, which a second DNS answer cannot change.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
+
+from secondlook.core.address import AddressClass, classify, parse_address
+
+type IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_HERE = frozenset({AddressClass.LOOPBACK, AddressClass.UNSPECIFIED})
+_CLOSED_TO_OTHERS = _HERE | {AddressClass.LINK_LOCAL, AddressClass.METADATA}
+_REMEMBERED_S = 30.0  # interfaces come and go
+_LOCAL_NAMES = ("localhost", "ip6-localhost", "ip6-loopback")
+
+OWN = "the proxy does not lead to its own pages and servers"
+CLOSED = "this address is not open through the proxy from another machine"
+
+
+class Access:
+    """The closed doors of one worker.
+
+    `own_ports` gives the ports of our own services, read each time as the embedded server may move;
+    `trusted` are destinations the operator set (an upstream proxy, a reverse target): open to everybody.
+    """
+
+    def __init__(
+        self,
+        networks: Iterable[str],
+        own_ports: Callable[[], Collection[int]],
+        trusted: Collection[tuple[str, int]] = (),
+    ) -> None:
+        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
+        self._own_ports = own_ports
+        self._trusted = frozenset(trusted)
+
+    def admits(self, client: str) -> bool:
+        """Tell whether a client may use the proxy at all."""
+        address = parse_address(client)
+        return address is not None and (_is_here(address) or any(address in net for net in self._networks))
+
+    def closed(self, client: str | None, host: str, port: int) -> str | None:
+        """Say why a destination is closed, as far as its text tells; None for open or not known yet."""
+        address = parse_address(host)
+        if address is not None:
+            return self._closed_address(client, address, port)
+        name = host.rstrip(".").lower()
+        if name in _LOCAL_NAMES or name.endswith(".localhost"):
+            return self._closed_address(client, ipaddress.IPv4Address("127.0.0.1"), port)
+        return None
+
+    def must_resolve(self, client: str | None, host: str, port: int) -> bool:
+        """Tell whether the addresses behind a name matter: only for other machines and our own ports."""
+        if (host, port) in self._trusted:
+            return False
+        return port in self._own_ports() or not self._client_is_here(client)
+
+    async def closed_by_name(self, client: str | None, host: str, port: int) -> str | None:
+        """Resolve a name and say why it is closed, if any of its addresses is."""
+        if (host, port) in self._trusted:
+            return None
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return None  # the connection will fail by itself
+        for *_, address in found:
+            reason = self.closed_peer(client, str(address[0]), port)
+            if reason is not None:
+                return reason
+        return None
+
+    def closed_peer(self, client: str | None, ip: str, port: int) -> str | None:
+        """Say why an address that was connected to is closed."""
+        address = parse_address(ip)
+        return self._closed_address(client, address, port) if address is not None else None
+
+    def is_trusted(self, host: str, port: int) -> bool:
+        """Tell whether the operator set this destination."""
+        return (host, port) in self._trusted
+
+    def _closed_address(self, client: str | None, address: IP, port: int) -> str | None:
+        kind = classify(address)
+        if port in self._own_ports() and _is_here(address):
+            return OWN
+        if kind in _CLOSED_TO_OTHERS and not self._client_is_here(client):
+            return CLOSED
+        return None
+
+    def _client_is_here(self, client: str | None) -> bool:
+        address = parse_address(client) if client is not None else None
+        return address is not None and _is_here(address)
+
+
+def _is_here(address: IP) -> bool:
+    """Tell whether an address is this machine's: loopback, or one that a socket can be bound to."""
+    return classify(address) in _HERE or _is_bindable(str(address), int(time.monotonic() // _REMEMBERED_S))
+
+
+@lru_cache(maxsize=256)
+def _is_bindable(text: str, _period: int) -> bool:
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((text, 0))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,311 @@
+"""The first boundary: mitmproxy's hooks. Every request is decided here, in `requestheaders`.
+
+An exception in a hook would be logged by mitmproxy and the request would go upstream: a bug would mean open
+doors. So every hook that decides catches everything and treats its subject as unverifiable, which the
+policy of its class turns into a flag or a block; where even that fails, the answer is a block.
+"""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mitmproxy import http, tcp, udp
+from mitmproxy.connection import Client
+from mitmproxy.proxy import mode_specs, server_hooks
+
+from secondlook.agent import metrics
+from secondlook.core.subject import UrlSubject, Use
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
+from secondlook.proxy.access import Access
+from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite
+from secondlook.proxy.ports import Gatekeeper
+from secondlook.proxy.refusal import INTERNAL_HOST, MARK, Refusals, mark_headers, problem_document
+from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, request_url, subjects
+
+logger = logging.getLogger(__name__)
+
+VISIT = "secondlook"  # key of a flow's metadata
+USER = "secondlook.user"
+_INTERNAL_HOSTS = frozenset({INTERNAL_HOST, f"{INTERNAL_HOST}."})
+_STRIPPED = frozenset({MARK.lower().encode(), b"alt-svc"})
+_FAULT = Decision(
+    Action.BLOCK,
+    Evidence(
+        verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE, unverifiable="internal error"
+    ),
+    reason="internal error",
+)
+
+
+@dataclass(slots=True)
+class Visit:
+    """What is known of a request that was let through."""
+
+    subject: UrlSubject
+    use: Use
+    facts: RequestFacts
+    body: Any = field(default=None)
+
+
+class SecondLookAddon:
+    """Decides about requests, tunnels and connections; `stream.py` and `gate.py` decide about bodies."""
+
+    name = "secondlook"
+
+    def __init__(
+        self, gatekeeper: Gatekeeper, access: Access, refusals: Refusals, site: InternalSite
+    ) -> None:
+        self.gatekeeper = gatekeeper
+        self.access = access
+        self.refusals = refusals
+        self.site = site
+
+    # ---- connections
+
+    def client_connected(self, client: Client) -> None:
+        """Turn away who may not use the proxy."""
+        try:
+            admitted = isinstance(client.proxy_mode, mode_specs.LocalMode) or self.access.admits(
+                client.peername[0]
+            )
+        except Exception:
+            logger.exception("cannot tell whether a client may use the proxy")
+            admitted = False
+        if not admitted:
+            client.error = "this client may not use the proxy (see `clients` in proxy.yaml)"
+
+    def server_connect(self, data: server_hooks.ServerConnectionHookData) -> Awaitable[None] | None:
+        """Resolve a name before it is connected to, where what it resolves to matters."""
+        if data.server.address is None:
+            return None
+        host, port = data.server.address[:2]
+        client = peer_text(data.client.peername)
+        try:
+            if not self.access.must_resolve(client, host, port):
+                return None
+        except Exception:
+            logger.exception("cannot tell whether an address is open")
+            data.server.error = "internal error"
+            return None
+        return self._resolve(data, client, host, port)
+
+    async def _resolve(
+        self, data: server_hooks.ServerConnectionHookData, client: str | None, host: str, port: int
+    ) -> None:
+        try:
+            data.server.error = await self.access.closed_by_name(client, host, port) or data.server.error
+        except Exception:
+            logger.exception("cannot tell whether an address is open")
+            data.server.error = "internal error"
+
+    # ---- requests
+
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Decide about a request before its body is read and before any origin is contacted."""
+        if flow.response is not None or flow.error is not None:
+            return None
+        try:
+            return self._request(flow)
+        except Exception:
+            logger.exception("a request could not be checked")
+            metrics.INTERNAL_ERRORS.inc()
+            return self._fault(flow)
+
+    def _request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        request = flow.request
+        if self._is_own_site(flow):
+            return self._own_site(flow)
+        facts = read_facts(request)
+        client = peer_text(flow.client_conn.peername)
+        use = make_use(request, facts, client, flow.metadata.get(USER))
+        asked = subjects(request, facts, self.gatekeeper)
+        closed = self.access.closed(client, request.host, request.port)
+        if closed is not None and not self.access.is_trusted(request.host, request.port):
+            return self._close(flow, facts, use, asked[0], closed)
+        for index, subject in enumerate(asked):
+            decision = self.gatekeeper.now(subject, use)
+            if decision is None:
+                return self._ask(flow, facts, use, asked, index)
+            if decision.action is Action.BLOCK:
+                self._block(flow, facts, decision)
+                return None
+        self._let_through(flow, Visit(asked[0], use, facts))
+        return None
+
+    async def _ask(
+        self, flow: http.HTTPFlow, facts: RequestFacts, use: Use, asked: tuple[UrlSubject, ...], start: int
+    ) -> None:
+        try:
+            for subject in asked[start:]:
+                decision = await self.gatekeeper.check(subject, use)
+                if decision.action is Action.BLOCK:
+                    self._block(flow, facts, decision)
+                    return
+            self._let_through(flow, Visit(asked[0], use, facts))
+        except Exception:
+            logger.exception("a request could not be checked")
+            metrics.INTERNAL_ERRORS.inc()
+            await self._fault(flow)
+
+    async def _close(
+        self, flow: http.HTTPFlow, facts: RequestFacts, use: Use, subject: UrlSubject, reason: str
+    ) -> None:
+        try:
+            self._block(flow, facts, await self.gatekeeper.refuse(subject, use, reason))
+        except Exception:
+            logger.exception("a refusal could not be recorded")
+            self._block(flow, facts, _FAULT)
+
+    def _let_through(self, flow: http.HTTPFlow, visit: Visit) -> None:
+        flow.metadata[VISIT] = visit
+        flow.request.stream = True
+
+    def _block(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> None:
+        flow.response = self.refusals.make(flow.request, facts, decision, request_url(flow.request))
+
+    async def _fault(self, flow: http.HTTPFlow) -> None:
+        """Treat a request whose check failed inside as unverifiable."""
+        facts, decision = RequestFacts(), _FAULT
+        use = Use(cls=SubjectClass.PAGE)
+        try:
+            facts = read_facts(flow.request)
+            use = make_use(flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER))
+            subject = self.gatekeeper.subject(flow.request.scheme, flow.request.host, flow.request.data.path)
+            decision = await self.gatekeeper.unverifiable(subject, use, "internal error")
+            if decision.action is not Action.BLOCK:
+                self._let_through(flow, Visit(subject, use, facts))
+                return
+        except Exception:
+            logger.exception("the policy for unverifiable requests failed too; refusing")
+        try:
+            self._block(flow, facts, decision)
+        except Exception:
+            logger.exception("the refusal failed too; sending a bare one")
+            flow.response = http.Response.make(403, b"", http.Headers(mark_headers(decision, "text/plain")))
+
+    # ---- the proxy's own site
+
+    def _is_own_site(self, flow: http.HTTPFlow) -> bool:
+        request = flow.request
+        host = request.host
+        if host in _INTERNAL_HOSTS:
+            return True
+        client = flow.client_conn
+        if request.port != client.sockname[1] or client.tls:
+            return False
+        if not isinstance(client.proxy_mode, mode_specs.RegularMode | mode_specs.UpstreamMode):
+            return False
+        return bool(flow.metadata.get("secondlook.origin_form")) or host in {
+            client.sockname[0].partition("%")[0].removeprefix("::ffff:"),
+            "localhost",
+            "127.0.0.1",
+            "::1",
+        }
+
+    def _own_site(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        if flow.request.method == "POST":
+            return None  # its small body is read first: `request` answers
+        return self._answer_own_site(flow, b"")
+
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Answer a form of the own site, once its body is here."""
+        if flow.response is not None or flow.request.stream or not self._is_own_site(flow):
+            return None
+        return self._answer_own_site(flow, (flow.request.raw_content or b"")[:FORM_MAX_BYTES])
+
+    async def _answer_own_site(self, flow: http.HTTPFlow, body: bytes) -> None:
+        try:
+            host, port = flow.client_conn.sockname[:2]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            client = peer_text(flow.client_conn.peername)
+            flow.response = await self.site.answer(flow.request, client, address, body)
+        except Exception:
+            logger.exception("the internal site failed")
+            flow.response = http.Response.make(
+                500, b"the internal site failed\n", {"Cache-Control": "no-store"}
+            )
+
+    # ---- responses
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Strip what an origin may not say, and choose what becomes of the body."""
+        response = flow.response
+        if response is None or VISIT not in flow.metadata:
+            return
+        fields = response.data.headers.fields
+        kept = tuple(item for item in fields if item[0].lower() not in _STRIPPED)
+        if len(kept) != len(fields):
+            response.data.headers.fields = kept
+        response.stream = True
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Forget messages: mitmproxy would keep every one for the life of the connection."""
+        if flow.websocket is not None:
+            flow.websocket.messages.clear()
+
+    # ---- tunnels and other protocols
+
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Look at the target of a tunnel; nothing is contacted yet (lazy strategy).
+
+        A listed host is refused here only where its requests will not be seen (passed-through TLS): elsewhere
+        the page inside the intercepted connection says more than a failed tunnel can.
+        """
+        if flow.response is not None:
+            return
+        try:
+            host, port = flow.request.host, flow.request.port
+            client = peer_text(flow.client_conn.peername)
+            closed = self.access.closed(client, host, port)
+            if closed is not None and not self.access.is_trusted(host, port):
+                use = Use(
+                    SubjectClass.PAGE, client, flow.metadata.get(USER), "CONNECT", f"https://{host}:{port}/"
+                )
+                subject = self.gatekeeper.subject("https", host, b"/")
+                flow.response = _connect_refusal(await self.gatekeeper.refuse(subject, use, closed), use)
+        except Exception:
+            logger.exception("a tunnel could not be checked")
+            flow.response = _connect_refusal(_FAULT, Use(SubjectClass.PAGE))
+
+    async def tcp_start(self, flow: tcp.TCPFlow) -> None:
+        """Check the host of a connection that is neither TLS nor HTTP, before its origin hears of it."""
+        await self._check_raw(flow)
+
+    async def udp_start(self, flow: udp.UDPFlow) -> None:
+        """Check the host of a datagram flow."""
+        await self._check_raw(flow)
+
+    async def _check_raw(self, flow: tcp.TCPFlow | udp.UDPFlow) -> None:
+        address = flow.server_conn.address
+        if address is None:
+            return
+        decision = await self.check_host("http", address[0], flow.client_conn)
+        if decision.action is Action.BLOCK:
+            flow.server_conn.error = "blocked"
+            flow.kill()
+
+    def tcp_message(self, flow: tcp.TCPFlow) -> None:
+        """Forget messages, as for WebSocket."""
+        flow.messages.clear()
+
+    def udp_message(self, flow: udp.UDPFlow) -> None:
+        """Forget messages, as for WebSocket."""
+        flow.messages.clear()
+
+    async def check_host(self, scheme: str, host: str, client: Client) -> Decision:
+        """Check a host whose requests will not be seen; never raises."""
+        try:
+            address = peer_text(client.peername)
+            shown = f"[{host}]" if ":" in host else host
+            use = Use(SubjectClass.PAGE, address, None, "CONNECT", f"{scheme}://{shown}/")
+            return await self.gatekeeper.check(self.gatekeeper.subject(scheme, host, b"/"), use)
+        except Exception:
+            logger.exception("a host could not be checked")
+            metrics.INTERNAL_ERRORS.inc()
+            return _FAULT
+
+
+def _connect_refusal(decision: Decision, use: Use) -> http.Response:
+    headers = mark_headers(decision, "application/problem+json")
+    return http.Response.make(403, problem_document(decision, use.url or ""), http.Headers(headers))

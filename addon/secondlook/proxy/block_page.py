@@ -1,0 +1,123 @@
+"""The page shown in place of something blocked, and the other pages' common ground.
+
+The page stands on the blocked site's own origin, so it may know nothing worth stealing: it holds the event id
+and what the user asked for, runs no script (CSP `sandbox`), cannot be framed, and every action lives on
+`https://secondlook.internal/blocked/ID`. All text from outside goes through `inert` and the template
+engine's escaping.
+"""
+
+import base64
+import hashlib
+from importlib import resources
+from urllib.parse import urlsplit
+
+import idna
+import jinja2
+
+from secondlook.core.inert import inert
+from secondlook.core.verdict import Decision, Stage
+from secondlook.proxy.wording import explanation, title
+
+_TITLE_HOST_CHARS = 80
+_URL_CHARS = 2048
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+
+
+class Pages:
+    """Templates, and one style sheet whose hash stands in the CSP."""
+
+    def __init__(self) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("secondlook.proxy"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.style = resources.files("secondlook.proxy").joinpath("templates/style.css").read_text("utf-8")
+        digest = base64.b64encode(hashlib.sha256(self.style.encode()).digest()).decode()
+        self._csp = (
+            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+            "base-uri 'none'; frame-ancestors 'none'"
+        )
+
+    def render(self, name: str, **values: object) -> bytes:
+        """Render a template to UTF-8."""
+        return (
+            self._environment.get_template(name).render(style=self.style, **values).encode("utf-8", "replace")
+        )
+
+    def headers(self, *, sandbox: bool, forms: bool = False) -> list[tuple[bytes, bytes]]:
+        """List the security headers of a page."""
+        policy = self._csp + ("; form-action 'self'" if forms else "; form-action 'none'")
+        if sandbox:
+            policy += "; sandbox allow-top-navigation-by-user-activation"
+        return [
+            (b"Content-Security-Policy", policy.encode()),
+            (b"X-Frame-Options", b"DENY"),
+            (b"Referrer-Policy", b"no-referrer"),
+            (b"Cross-Origin-Opener-Policy", b"same-origin"),
+        ]
+
+
+class BlockPage:
+    """The page for a blocked navigation."""
+
+    def __init__(self, pages: Pages, internal_host: str) -> None:
+        self._pages = pages
+        self._internal = f"https://{internal_host}"
+        self.headers = pages.headers(sandbox=True)
+
+    def render(self, decision: Decision, url: str, referrer: str | None) -> bytes:
+        """Render the page; `url` and `referrer` are untrusted text."""
+        evidence = decision.evidence
+        return self._pages.render(
+            "blocked.html",
+            title=title(decision),
+            why=explanation(decision),
+            subject=shown_host(url),
+            url=inert(url, _URL_CHARS),
+            listed=evidence.list,
+            age=shown_age(evidence.list_age_s),
+            stage=evidence.stage.value,
+            threat=evidence.threat.value if evidence.threat else None,
+            risk=evidence.risk.value,
+            rule=evidence.rule,
+            server=evidence.server,
+            detail=inert(evidence.detail, 300) if evidence.detail else None,
+            event_id=decision.event_id,
+            back=_safe_link(referrer) or f"{self._internal}/back",
+            more=f"{self._internal}/blocked/{decision.event_id}" if decision.event_id else None,
+            retry=evidence.stage is Stage.UNVERIFIABLE,
+        )
+
+
+def shown_host(url: str) -> str:
+    """Give the host of a URL for people: in both forms where it is an international name."""
+    try:
+        host = urlsplit(url).hostname or url
+    except ValueError:
+        host = url
+    host = inert(host, _TITLE_HOST_CHARS)
+    if "xn--" not in host:
+        return host
+    try:
+        readable = idna.decode(host)
+    except (idna.IDNAError, UnicodeError):
+        return host
+    return f"{inert(readable, _TITLE_HOST_CHARS)} ({host})" if readable != host else host
+
+
+def shown_age(age_s: float | None) -> str | None:
+    """Say how old a list is."""
+    if age_s is None:
+        return None
+    for unit_s, name in ((_DAY_S, "day"), (_HOUR_S, "hour"), (_MINUTE_S, "minute")):
+        if age_s >= unit_s:
+            count = int(age_s // unit_s)
+            return f"{count} {name}{'s' if count != 1 else ''} old"
+    return "less than a minute old"
+
+
+def _safe_link(url: str | None) -> str | None:
+    return url if url and url.startswith(("http://", "https://")) and len(url) <= _URL_CHARS else None

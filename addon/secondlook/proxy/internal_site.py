@@ -1,0 +1,217 @@
+"""`secondlook.internal`: what the proxy itself has to say to whoever browses through it.
+
+Answered for `http(s)://secondlook.internal/…` through the proxy and for the same paths in origin form on the
+proxy's own address, as a browser fetches a PAC file without the proxy. A GET changes nothing. The one
+POST, a timed exception on `/blocked/ID`, needs a CSRF token and the client that was blocked; it is never for
+downloads, for malformed addresses or for what the operator closed by a rule.
+"""
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from mitmproxy import http
+
+from secondlook.core.event import Event
+from secondlook.core.inert import inert
+from secondlook.core.verdict import Stage, SubjectClass
+from secondlook.proxy.block_page import Pages, shown_host
+from secondlook.proxy.ports import Records
+from secondlook.proxy.refusal import INTERNAL_HOST
+
+TOKEN_LIFE_S = 1800
+FORM_MAX_BYTES = 4096
+_OPEN_STAGES = frozenset({Stage.CONFIRMED, Stage.PATTERN, Stage.CACHE, Stage.QUERY, Stage.UNVERIFIABLE})
+_OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What the site needs to know of its surroundings."""
+
+    ca_pem: Path
+    key: bytes  # secret of this installation, the same in every worker
+    override_s: float | None  # how long an exception lasts; None: none are made
+    ready: Callable[[], bool]
+    proxy_address: str | None = (
+        None  # host:port to be told to browsers, where the client's view is not better
+    )
+
+
+class InternalSite:
+    """Answers requests to the site; `answer` takes the proxy's address as this client sees it."""
+
+    def __init__(
+        self, facts: SiteFacts, records: Records, pages: Pages, now: Callable[[], float] = time.time
+    ) -> None:
+        self._facts = facts
+        self._records = records
+        self._pages = pages
+        self._now = now
+
+    async def answer(
+        self, request: http.Request, client: str | None, proxy_address: str, body: bytes = b""
+    ) -> http.Response:
+        """Answer one request; never raises for what a client may send."""
+        path = request.path.partition("?")[0]
+        if path.startswith("/blocked/"):
+            return await self._blocked(request, path.removeprefix("/blocked/"), client, body)
+        if request.method not in {"GET", "HEAD"}:
+            return self._plain(405, "only GET here\n", extra=[(b"Allow", b"GET, HEAD")])
+        match path:
+            case "/":
+                return self._page("setup.html", forms=False, proxy=proxy_address)
+            case "/healthz":
+                ready = self._facts.ready()
+                return self._plain(200 if ready else 503, "ok\n" if ready else "not ready\n")
+            case "/ca.pem" | "/ca.crt" | "/ca.cer":
+                return self._certificate()
+            case "/proxy.pac" | "/wpad.dat":
+                return self._pac(proxy_address)
+            case "/filtered":
+                return self._page("filtered.html", forms=False, client=client)
+            case "/filtered.json":
+                return self._json(200, {"filtered": True, "client": client})
+            case "/back":
+                return self._page("back.html", forms=False)
+            case _:
+                return self._plain(404, "no such page\n")
+
+    async def _blocked(
+        self, request: http.Request, event_id: str, client: str | None, body: bytes
+    ) -> http.Response:
+        event = await self._records.event(event_id) if _is_id(event_id) else None
+        if event is None or client is None or event.client != client:
+            return self._plain(404, "no such block, or not yours\n")
+        if request.method == "POST":
+            return await self._make_exception(request, event, client, body)
+        if request.method not in {"GET", "HEAD"}:
+            return self._plain(405, "only GET and POST here\n", extra=[(b"Allow", b"GET, HEAD, POST")])
+        minutes = self._minutes(event)
+        return self._page(
+            "details.html",
+            forms=minutes is not None,
+            subject=shown_host(event.url or event.host or ""),
+            url=inert(event.url or event.host or "", 2048),
+            rows=_rows(event),
+            minutes=minutes,
+            token=self._token(event.id, client, int(self._now()) + TOKEN_LIFE_S)
+            if minutes is not None
+            else None,
+            event_id=event.id,
+        )
+
+    async def _make_exception(
+        self, request: http.Request, event: Event, client: str, body: bytes
+    ) -> http.Response:
+        minutes = self._minutes(event)
+        if minutes is None or self._facts.override_s is None:
+            return self._plain(403, "no exception is made for this\n")
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
+            return self._plain(403, "this form was sent from another site\n")
+        if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return self._plain(415, "expected a form\n")
+        token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
+        if not self._token_holds(token, event.id, client):
+            return self._plain(403, "this form is too old or was not made for you: open the page again\n")
+        await self._records.make_exception(event, client, self._facts.override_s)
+        url = event.url if event.url and event.url.startswith(("http://", "https://")) else None
+        return self._page(
+            "excepted.html",
+            forms=False,
+            subject=shown_host(event.url or event.host or ""),
+            url=url,
+            minutes=minutes,
+        )
+
+    def _minutes(self, event: Event) -> int | None:
+        """Say how many minutes an exception for this block would last; None where none is made."""
+        if self._facts.override_s is None or event.subject != "url" or event.cls not in _OPEN_CLASSES:
+            return None
+        if event.stage not in {stage.value for stage in _OPEN_STAGES}:
+            return None
+        return max(1, round(self._facts.override_s / 60))
+
+    def _token(self, event_id: str, client: str, until: int) -> str:
+        text = f"override\0{event_id}\0{client}\0{until}".encode()
+        return f"{until}.{hmac.new(self._facts.key, text, hashlib.sha256).hexdigest()}"
+
+    def _token_holds(self, token: str, event_id: str, client: str) -> bool:
+        until, _, _ = token.partition(".")
+        if not (until.isascii() and until.isdigit()) or int(until) < self._now():
+            return False
+        return hmac.compare_digest(token.encode(), self._token(event_id, client, int(until)).encode())
+
+    def _certificate(self) -> http.Response:
+        try:
+            content = self._facts.ca_pem.read_bytes()  # a few kB that stay in the page cache
+        except OSError:
+            return self._plain(503, "the certificate is not there yet\n")
+        return _response(
+            200,
+            content,
+            "application/x-x509-ca-cert",
+            [(b"Content-Disposition", b'attachment; filename="second-look-ca.pem"')],
+        )
+
+    def _pac(self, proxy_address: str) -> http.Response:
+        script = (
+            "function FindProxyForURL(url, host) {\n"
+            '  if (host === "localhost" || shExpMatch(host, "127.*") || host === "[::1]") return "DIRECT";\n'
+            f'  return "PROXY {proxy_address}";\n'
+            "}\n"
+        )
+        return _response(200, script.encode(), "application/x-ns-proxy-autoconfig")
+
+    def _page(self, template: str, *, forms: bool, **values: object) -> http.Response:
+        return _response(
+            200,
+            self._pages.render(template, **values),
+            "text/html; charset=utf-8",
+            self._pages.headers(sandbox=False, forms=forms),
+        )
+
+    def _json(self, status: int, value: object) -> http.Response:
+        return _response(status, json.dumps(value).encode(), "application/json")
+
+    def _plain(self, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None) -> http.Response:
+        return _response(status, text.encode(), "text/plain; charset=utf-8", extra)
+
+
+def _response(
+    status: int, body: bytes, content_type: str, extra: list[tuple[bytes, bytes]] | None = None
+) -> http.Response:
+    headers = [
+        (b"Content-Type", content_type.encode()),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        *(extra or ()),
+    ]
+    return http.Response.make(status, body, http.Headers(headers))
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= 64 and text.isascii() and text.replace("-", "").isalnum()  # noqa: PLR2004
+
+
+def _rows(event: Event) -> list[tuple[str, str]]:
+    values = {
+        "When": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.time)),
+        "Decided by": event.stage,
+        "Threat": event.threat,
+        "Risk": event.risk,
+        "List": event.list,
+        "Rule": event.rule,
+        "Server": event.server,
+        "File": event.filename,
+        "SHA-256": event.sha256,
+        "Detail": event.detail,
+        "Event": event.id,
+    }
+    return [(name, inert(value, 500)) for name, value in values.items() if value]

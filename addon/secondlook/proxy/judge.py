@@ -1,0 +1,60 @@
+"""The agent's gatekeeper, in the words of the proxy (`ports.Gatekeeper`)."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from lru import LRU
+
+from secondlook.agent.gatekeeper import Gatekeeper as Agent
+from secondlook.core.subject import Subject, UrlSubject, Use
+from secondlook.core.url import Suffixes, url_subject_from_parts
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Verdict
+
+_REMEMBERED = 20_000
+
+
+class Judge:
+    """Checks and settles what the proxy sees; every decision it gives is recorded and may be enforced."""
+
+    def __init__(self, agent: Agent, suffixes: Suffixes) -> None:
+        self._agent = agent
+        self._suffixes = suffixes
+        self._subjects: LRU[tuple[str, str, str | bytes], UrlSubject] = LRU(_REMEMBERED)
+        self.now: Callable[[Subject, Use], Decision | None] = agent.now
+        self.check: Callable[[Subject, Use], Awaitable[Decision]] = agent.check
+        self.local: Callable[[Subject, Use], Decision | None] = agent.local
+        self.check_local: Callable[[Subject, Use], Awaitable[Decision]] = agent.check_local
+
+    def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
+        """Make the subject of a request from what the proxy will really use, remembering recent ones."""
+        key = (scheme, host, path)
+        known = self._subjects.get(key)
+        if known is None:
+            known = self._subjects[key] = url_subject_from_parts(scheme, host, path, self._suffixes)
+        return known
+
+    async def unverifiable(
+        self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
+    ) -> Decision:
+        """Settle something that could not be checked: by the policy of its class, or as `block` says."""
+        evidence = Evidence(
+            verdict=Verdict.UNKNOWN,
+            risk=Risk.UNTESTED,
+            stage=Stage.UNVERIFIABLE,
+            unverifiable=reason,
+            detail=reason,
+        )
+        policy = self._agent.checker.view.current.policies.of(use.client, use.user)
+        decision = policy.decide(evidence, use.cls)
+        if block is not None and decision.action in {Action.FLAG, Action.BLOCK} and not decision.would_block:
+            decision = replace(decision, action=Action.BLOCK if block else Action.FLAG)
+        return await self._agent.settle(subject, use, decision)
+
+    async def refuse(self, subject: Subject, use: Use, reason: str) -> Decision:
+        """Record that something is closed to this client whatever it asks for."""
+        evidence = Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.ACCESS, detail=reason)
+        return await self._agent.settle(subject, use, Decision(Action.BLOCK, evidence, reason=reason))
+
+    def digest_kinds(self) -> frozenset[str]:
+        """Digests other than SHA-256 that a loaded file list names."""
+        return self._agent.checker.view.current.pattern.digest_kinds

@@ -1,0 +1,86 @@
+"""mitmproxy's master with only the addons a checking proxy needs.
+
+Left out are the ones that read, save, replay, edit or show flows; see docs/decisions for what that buys.
+Ours comes after `proxyauth` (who asks is known) and before `next_layer` (ours picks the layers).
+"""
+
+import asyncio
+from typing import Any
+
+from mitmproxy import hooks, master, options
+from mitmproxy.addons import (
+    block,
+    core,
+    disable_h2c,
+    dns_resolver,
+    errorcheck,
+    next_layer,
+    proxyserver,
+    strip_dns_https_records,
+    termlog,
+    tlsconfig,
+    update_alt_svc,
+    upstream_auth,
+)
+
+from secondlook.proxy.hooktable import HookTable
+
+STREAMED_MODES = frozenset({"regular", "upstream", "reverse", "socks5", "transparent"})
+"""Modes whose connections come through a listening TCP socket: these can share it between workers."""
+
+
+class LeanMaster(master.Master):
+    """A master without the walk over default addons; `server` is off: the listener accepts."""
+
+    def __init__(self, opts: options.Options, *, own: tuple[Any, ...], serve: bool) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(opts, event_loop=loop)
+        self.addons = HookTable(self)
+        self.proxyserver = proxyserver.Proxyserver()
+        self.addons.add(
+            core.Core(),
+            block.Block(),
+            strip_dns_https_records.StripDnsHttpsRecords(),
+            disable_h2c.DisableH2C(),
+            *own,
+            self.proxyserver,
+            dns_resolver.DnsResolver(),
+            next_layer.NextLayer(),
+            tlsconfig.TlsConfig(),
+            upstream_auth.UpstreamAuth(),
+            update_alt_svc.UpdateAltSvc(),
+            errorcheck.ErrorCheck(),
+            termlog.TermLog(),
+        )
+        opts.update(server=serve)
+
+    def configure(self) -> None:
+        """Tell every addon the options once, as nothing else may have changed since they were made.
+
+        TLS versions left at their default are not told: mitmproxy would test which ones OpenSSL supports, and
+        that fails on builds without SSL 3.
+        """
+        options = self.options
+        told = {
+            name
+            for name in options.keys()  # noqa: SIM118 - not a mapping
+            if not name.startswith("tls_version_") or options.has_changed(name)
+        }
+        self.addons.trigger(hooks.ConfigureHook(told))
+
+
+def make_options(confdir: str, mode: str, given: dict[str, object]) -> options.Options:
+    """Build mitmproxy's options; `given` is what the operator set, with mitmproxy's own names.
+
+    Options of addons are known only once the addons are loaded: they are deferred.
+    """
+    opts = options.Options()
+    opts.update(confdir=confdir, mode=[mode])
+    fixed: dict[str, object] = {
+        "connection_strategy": "lazy",  # a blocked origin is never contacted
+        "block_global": False,  # `clients` says who may use the proxy
+        "block_private": False,
+        "websocket": True,
+    }
+    opts.update_defer(**given, **fixed)
+    return opts

@@ -1,0 +1,64 @@
+"""What the proxy needs from the rooms below it; `run` puts real parts in, `agent` and `ledger` have them.
+
+```
+hooks, streams ──► Gatekeeper (agent): check and settle: a flag is committed before it returns
+internal site  ──► Records (ledger): an event by its id, a timed exception
+```
+"""
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from secondlook.core.event import Event
+from secondlook.core.subject import Subject, UrlSubject, Use
+from secondlook.core.verdict import Decision
+
+
+class Gatekeeper(Protocol):
+    """The query process as traffic sees it; nothing here raises, every decision is settled (recorded)."""
+
+    def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
+        """Make the subject of a request from what the proxy will really use."""
+        ...
+
+    def now(self, subject: Subject, use: Use) -> Decision | None:
+        """Decide from what is in memory; None: somebody must be asked or waited for."""
+        ...
+
+    def check(self, subject: Subject, use: Use) -> Awaitable[Decision]:
+        """Decide within the budget; a flag is committed before this returns."""
+        ...
+
+    def local(self, subject: Subject, use: Use) -> Decision | None:
+        """Decide about something that nobody is asked about; None: a flag must be waited for."""
+        ...
+
+    def check_local(self, subject: Subject, use: Use) -> Awaitable[Decision]:
+        """Decide about something that nobody is asked about; a flag is committed before this returns."""
+        ...
+
+    def unverifiable(
+        self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
+    ) -> Awaitable[Decision]:
+        """Settle something that could not be checked: by the policy of its class, or as `block` says."""
+        ...
+
+    def refuse(self, subject: Subject, use: Use, reason: str) -> Awaitable[Decision]:
+        """Record that something is closed to this client whatever it asks for."""
+        ...
+
+    def digest_kinds(self) -> frozenset[str]:
+        """Digests other than SHA-256 that a loaded file list or rule names: of `md5`, `sha1`."""
+        ...
+
+
+class Records(Protocol):
+    """What the internal site reads and writes."""
+
+    def event(self, event_id: str) -> Awaitable[Event | None]:
+        """Find an event by its id."""
+        ...
+
+    def make_exception(self, event: Event, client: str, duration_s: float) -> Awaitable[None]:
+        """Allow the URL of a blocked event to one client for a while."""
+        ...

@@ -1,0 +1,135 @@
+"""How a refusal looks to whoever asked: a page, a problem document, or nothing of the right type.
+
+Contract: status 403, `X-Second-Look: blocked; event=ID; stage=STAGE; threat=THREAT`, and
+`Cache-Control: no-store`.
+"""
+
+import json
+from enum import StrEnum
+from typing import assert_never
+
+from mitmproxy import http
+
+from secondlook.core.inert import inert
+from secondlook.core.verdict import Decision
+from secondlook.proxy.block_page import BlockPage
+from secondlook.proxy.request import RequestFacts
+from secondlook.proxy.wording import explanation, title
+
+MARK = "X-Second-Look"
+INTERNAL_HOST = "secondlook.internal"
+STATUS = 403
+PROBLEM_TYPE = f"https://{INTERNAL_HOST}/problem/blocked"
+LONGEST_SHOWN_URL = 2048
+
+_PAGE_DESTS = frozenset({"document", "iframe", "frame", "fencedframe", "embed", "object"})
+_SCRIPT_DESTS = frozenset(
+    {"script", "worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt"}
+)
+_TYPES = {
+    "image": "image/png",
+    "style": "text/css",
+    "font": "font/woff2",
+    "audio": "audio/mpeg",
+    "video": "video/mp4",
+    "track": "text/vtt",
+}
+
+
+class Form(StrEnum):
+    """What kind of answer fits a request."""
+
+    PAGE = "page"
+    PROBLEM = "problem"
+    EMPTY = "empty"
+
+
+def fitting_form(facts: RequestFacts, path: str) -> tuple[Form, str]:
+    """Choose the form of a refusal and its content type.
+
+    `Sec-Fetch-Dest` decides where a browser sends it; else `Accept`, and for `*/*` inside a page the
+    extension: browsers on plain http send neither.
+    """
+    dest = facts.dest
+    if dest and dest != "empty":
+        if dest in _PAGE_DESTS:
+            return Form.PAGE, "text/html; charset=utf-8"
+        if dest in _SCRIPT_DESTS:
+            return Form.EMPTY, "text/javascript"
+        if dest in _TYPES:
+            return Form.EMPTY, _TYPES[dest]
+        return Form.PROBLEM, "application/problem+json"
+    accept = (facts.accept or "").lower()
+    if dest != "empty":
+        if "text/html" in accept:
+            return Form.PAGE, "text/html; charset=utf-8"
+        if accept.startswith("image/"):
+            return Form.EMPTY, "image/png"
+        if accept.startswith("text/css"):
+            return Form.EMPTY, "text/css"
+        name = path.partition("?")[0].lower()
+        if "javascript" in accept or (facts.referrer and name.endswith((".js", ".mjs"))):
+            return Form.EMPTY, "text/javascript"
+    return Form.PROBLEM, "application/problem+json"
+
+
+class Refusals:
+    """Builds the 403 for a decision."""
+
+    def __init__(self, page: BlockPage) -> None:
+        self._page = page
+
+    def make(self, request: http.Request, facts: RequestFacts, decision: Decision, url: str) -> http.Response:
+        """Build the refusal of one request; `url` is what was asked for, as untrusted text."""
+        form, content_type = fitting_form(facts, request.path)
+        body = b""
+        match form:
+            case Form.PAGE:
+                body = self._page.render(decision, url, facts.referrer)
+            case Form.PROBLEM:
+                body = problem_document(decision, url)
+            case Form.EMPTY:
+                pass
+            case other:
+                assert_never(other)
+        headers = mark_headers(decision, content_type)
+        if form is Form.PAGE:
+            headers += self._page.headers
+        return http.Response.make(STATUS, body, http.Headers(headers))
+
+
+def mark_headers(decision: Decision, content_type: str) -> list[tuple[bytes, bytes]]:
+    """List the headers that every refusal carries."""
+    return [
+        (MARK.encode(), mark(decision).encode("ascii", "replace")),
+        (b"Content-Type", content_type.encode()),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+    ]
+
+
+def mark(decision: Decision) -> str:
+    """Write the value of `X-Second-Look` for a block."""
+    evidence = decision.evidence
+    threat = evidence.threat.value if evidence.threat is not None else "none"
+    return f"blocked; event={decision.event_id or 'none'}; stage={evidence.stage.value}; threat={threat}"
+
+
+def problem_document(decision: Decision, url: str) -> bytes:
+    """Write the RFC 9457 document of a refusal."""
+    evidence = decision.evidence
+    document = {
+        "type": PROBLEM_TYPE,
+        "title": title(decision),
+        "status": STATUS,
+        "detail": decision.reason or explanation(decision),
+        "url": inert(url, LONGEST_SHOWN_URL),
+        "event": decision.event_id,
+        "stage": evidence.stage.value,
+        "threat": evidence.threat.value if evidence.threat else None,
+        "list": evidence.list,
+        "rule": evidence.rule,
+    }
+    if decision.event_id is not None:
+        document["instance"] = f"https://{INTERNAL_HOST}/blocked/{decision.event_id}"
+    return json.dumps(document, ensure_ascii=True).encode()

@@ -1,0 +1,135 @@
+"""What a request says about itself, read in one pass over its headers.
+
+The URL that is checked is built from what the proxy will really use (scheme, connection host, path). When
+the request names another host in `Host` or `:authority` (a front that hides the true site), that
+name is checked as well: origins answer by it.
+"""
+
+from dataclasses import dataclass
+
+from mitmproxy import http
+from mitmproxy.net.http import url as mitm_url
+
+from secondlook.agent.use import classify
+from secondlook.core.subject import UrlSubject, Use
+from secondlook.core.verdict import SubjectClass
+from secondlook.proxy.ports import Gatekeeper
+
+_WEB_PORTS = {"http": 80, "https": 443}
+_READ = frozenset(
+    {b"host", b"accept", b"sec-fetch-dest", b"referer", b"range", b"if-range", b"accept-language", b"upgrade"}
+)
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """The headers of a request that matter to a check; text is latin-1, absent ones are None."""
+
+    host: str | None = None
+    hosts: tuple[str, ...] = ()  # every Host header, when there are several
+    accept: str | None = None
+    dest: str | None = None
+    referrer: str | None = None
+    range: str | None = None
+    if_range: str | None = None
+    language: str | None = None
+    upgrade: str | None = None
+
+
+def read_facts(request: http.Request) -> RequestFacts:  # noqa: C901 - one branch for each header
+    """Collect the headers that a check looks at."""
+    facts = RequestFacts()
+    for raw_name, raw_value in request.data.headers.fields:
+        name = raw_name.lower()
+        if name not in _READ:
+            continue
+        value = raw_value.decode("latin-1")
+        if name == b"host":
+            if facts.host is not None:
+                facts.hosts = (*(facts.hosts or (facts.host,)), value)
+            facts.host = value
+        elif name == b"accept":
+            facts.accept = value if facts.accept is None else f"{facts.accept}, {value}"
+        elif name == b"sec-fetch-dest":
+            facts.dest = value
+        elif name == b"referer":
+            facts.referrer = value
+        elif name == b"range":
+            facts.range = value
+        elif name == b"if-range":
+            facts.if_range = value
+        elif name == b"accept-language":
+            facts.language = value
+        else:
+            facts.upgrade = value.lower()
+    return facts
+
+
+def request_url(request: http.Request) -> str:
+    """Write the URL that the origin gets, for log and page; text with code points up to 255."""
+    scheme = request.scheme or "http"
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    port = "" if _WEB_PORTS.get(scheme) == request.port else f":{request.port}"
+    return f"{scheme}://{host}{port}{request.data.path.decode('latin-1')}"
+
+
+def make_use(request: http.Request, facts: RequestFacts, client: str | None, user: str | None) -> Use:
+    """Describe the circumstances of a request."""
+    path = request.data.path.decode("latin-1")
+    return Use(
+        cls=classify(facts.dest, facts.accept, request.method, path),
+        client=client,
+        user=user,
+        method=request.method,
+        url=request_url(request),
+        referrer=facts.referrer,
+    )
+
+
+def subjects(request: http.Request, facts: RequestFacts, gatekeeper: Gatekeeper) -> tuple[UrlSubject, ...]:
+    """Make the subjects that must all pass: the URL as connected to, and under each other name given."""
+    host = request.data.host
+    path = request.data.path
+    scheme = request.scheme or "http"
+    first = gatekeeper.subject(scheme, host, path)
+    given = facts.host
+    if (given is None or _bare(given) == host) and not facts.hosts and not request.data.authority:
+        return (first,)
+    names = dict.fromkeys((host,))
+    authority = request.data.authority.decode("latin-1")
+    for name in (*((authority,) if authority else ()), *(facts.hosts or ((given,) if given else ()))):
+        names[_bare(name)] = None
+    if len(names) == 1:
+        return (first,)
+    others = (gatekeeper.subject(scheme, name, path) for name in names if name != host)
+    found = {first.identity: first}
+    for other in others:
+        found.setdefault(other.identity, other)
+    return tuple(found.values())
+
+
+def peer_text(address: tuple[str, int] | None) -> str | None:
+    """Give a client's IP address in its shortest form: no zone, IPv4 as IPv4."""
+    if address is None:
+        return None
+    host = address[0].partition("%")[0]
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def host_class(cls: SubjectClass) -> SubjectClass:
+    """Class of a check that knows only the host (CONNECT, SNI): never a download."""
+    return SubjectClass.PAGE if cls is SubjectClass.DOWNLOAD else cls
+
+
+def _bare(authority: str) -> str:
+    """Cut port and brackets off; what cannot be read stays as it is, to be found malformed."""
+    head, colon, port = authority.rpartition(":")
+    if colon and port.isdigit() and (":" not in head or head.endswith("]")):
+        authority = head
+    if authority.startswith("[") and authority.endswith("]"):
+        return authority[1:-1]
+    try:
+        host, _ = mitm_url.parse_authority(authority, check=True)
+    except ValueError:
+        return authority
+    return host

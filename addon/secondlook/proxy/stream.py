@@ -1,0 +1,108 @@
+"""One request and its response: mitmproxy's `HttpStream`, answering at once and gating bodies.
+
+```
+request headers ─► hook ─► answered (blocked, own site) ─► response out, upload stopped, no origin
+                     └───► allowed ─► origin ─► response headers ─► hook ─► what becomes of the body:
+                             pass ── streamed, hashed on the way, looked up at its end (late verdict)
+                             small ─ collected, judged, sent
+                             hold ── collected (spooled), judged, sent          ┐ `gate.py`
+                             tail ── streamed but for its tail, judged, tail    ┘
+```
+
+This is the second of the two boundaries that catch everything (the first: the hooks in `addon.py`). An
+exception in a layer is no hook exception: mitmproxy would drop the chunk, pass later bytes and let the client
+hang. Here every call of the gate is wrapped: a body that could hurt is cut, any other goes on unlooked at
+and is recorded as unverifiable.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mitmproxy import http
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._events import (
+    RequestEndOfMessage,
+    RequestHeaders,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+)
+
+if TYPE_CHECKING:
+    from secondlook.proxy.addon import SecondLookAddon
+
+type Commands = layer.CommandGenerator[None]
+
+LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
+
+
+@dataclass
+class StopUpload(HttpEvent):
+    """The answer is out and the rest of the request is not wanted."""
+
+
+class GatedStream(HttpStream):
+    """A request that may be answered at its headers, and a response body that may be gated."""
+
+    def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
+        super().__init__(context, stream_id)
+        self.edge = edge
+        self.whole_request = False  # no body follows the headers
+        self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
+        """Take the request's headers; the hook decides."""
+        self.whole_request = event.end_stream
+        self.origin_form = not event.request.data.authority and not event.request.is_http2
+        yield from super().state_wait_for_request_headers(event)
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        """Answer at once when a hook has set a response before the body of the request was read.
+
+        mitmproxy asks this right after each hook; it would otherwise buffer the whole request first, or
+        refuse to stream it (facts about mitmproxy, 7).
+        """
+        if self.client_state == self.state_wait_for_request_headers and self.flow.response is not None:
+            yield from self._answer(self.flow.response)
+            return True
+        return (yield from super().check_killed(emit_error_hook))
+
+    def _answer(self, response: http.Response) -> Commands:
+        """Send a whole response of our own; no origin is contacted, no body of the request is read."""
+        self.flow.live = False
+        content = b"" if self.flow.request.method == "HEAD" else response.raw_content or b""
+        if not self.whole_request and not self.flow.request.is_http2:
+            response.headers["connection"] = "close"
+        response.timestamp_start = response.timestamp_end = time.time()
+        self.server_state = self.state_errored
+        self.client_state = self._state_swallow
+        yield SendHttp(ResponseHeaders(self.stream_id, response, not content), self.context.client)
+        if content:
+            yield SendHttp(ResponseData(self.stream_id, content), self.context.client)
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        if self.whole_request:
+            return
+        if self.flow.request.is_http2:
+            yield SendHttp(StopUpload(self.stream_id), self.context.client)
+            yield DropStream(self.stream_id)
+        else:
+            yield commands.RequestWakeup(LINGER_S)
+
+    def _state_swallow(self, event: events.Event) -> Commands:
+        """Forget what still comes of a request that is answered."""
+        if isinstance(event, RequestEndOfMessage):
+            yield DropStream(self.stream_id)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Wakeup):
+            yield from self._stop_lingering()
+        else:
+            yield from super()._handle_event(event)
+
+    def _stop_lingering(self) -> Commands:
+        yield DropStream(self.stream_id)
+        yield commands.CloseConnection(self.context.client)

@@ -1,0 +1,112 @@
+"""A worker: the lean master, our addons and the listener, put together from settings.
+
+`run/worker.py` builds what the proxy judges by (agent, ledger, lookup) and hands it in with the listening
+sockets of the supervisor; nothing here knows how those are made.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mitmproxy.proxy import mode_specs
+
+from secondlook.config import Settings
+from secondlook.proxy.access import Access
+from secondlook.proxy.addon import SecondLookAddon
+from secondlook.proxy.block_page import BlockPage, Pages
+from secondlook.proxy.internal_site import InternalSite, SiteFacts
+from secondlook.proxy.layers import GatedLayers
+from secondlook.proxy.listener import Listener
+from secondlook.proxy.master import STREAMED_MODES, LeanMaster, make_options
+from secondlook.proxy.passthrough import Learner, Passthrough
+from secondlook.proxy.ports import Gatekeeper, Records
+from secondlook.proxy.refusal import INTERNAL_HOST, Refusals
+
+logger = logging.getLogger(__name__)
+
+CA_NAME = "mitmproxy-ca-cert.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a worker is given besides its settings.
+
+    `site_key` is the installation's secret for the forms of the internal site; `own_ports` gives the ports of
+    our own review page and server (they may move); `ready` tells whether a check can be made.
+    """
+
+    gatekeeper: Gatekeeper
+    records: Records
+    site_key: bytes
+    own_ports: Callable[[], Collection[int]]
+    ready: Callable[[], bool]
+
+
+def ca_folder(state: Path) -> Path:
+    """Name the folder of the certificate authority (mitmproxy's `confdir`)."""
+    return state / "ca"
+
+
+def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
+    """Build our addons, in the order in which they must stand."""
+    pages = Pages()
+    site = InternalSite(
+        SiteFacts(
+            ca_pem=ca_folder(settings.state) / CA_NAME,
+            key=around.site_key,
+            override_s=settings.policy.override.duration if settings.policy.override.enabled else None,
+            ready=around.ready,
+        ),
+        around.records,
+        pages,
+    )
+    networks = settings.clients.networks if settings.clients is not None else ()
+    access = Access(networks, around.own_ports, _set_destinations(settings.mode))
+    edge = SecondLookAddon(around.gatekeeper, access, Refusals(BlockPage(pages, INTERNAL_HOST)), site)
+    learn = settings.passthrough.learn
+    learner = Learner(learn.failures, learn.within, learn.duration) if learn.enabled else None
+    return (edge, Passthrough(edge, settings.passthrough.hosts, learner), GatedLayers(edge))
+
+
+class Worker:
+    """Serves the proxy on sockets that listen already; with a mode that has none, mitmproxy opens its own."""
+
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket], around: Surroundings) -> None:
+        self._settings = settings
+        self._own_loop = settings.mode_name in STREAMED_MODES
+        options = make_options(str(ca_folder(settings.state)), settings.mode, settings.mitmproxy.given())
+        self.master = LeanMaster(options, own=build_addons(settings, around), serve=not self._own_loop)
+        self.master.configure()
+        self.listener = Listener(self.master, settings.mode, sockets) if self._own_loop else None
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        self._running = asyncio.get_running_loop().create_task(self.master.run(), name="master")
+        if self.listener is not None:
+            await self.listener.start()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept no more, let open connections end for `timeout_s`, then stop."""
+        if self.listener is not None:
+            await self.listener.drain(timeout_s)
+        self.master.shutdown()
+        if self._running is not None:
+            await self._running
+
+    async def wait(self) -> None:
+        """Wait until the master ends by itself (an error at its start)."""
+        if self._running is not None:
+            await asyncio.shield(self._running)
+
+
+def _set_destinations(mode: str) -> list[tuple[str, int]]:
+    """List the destinations that the operator wrote into the mode: an upstream proxy, a reverse target."""
+    parsed = mode_specs.ProxyMode.parse(mode)
+    if isinstance(parsed, mode_specs.UpstreamMode | mode_specs.ReverseMode):
+        return [parsed.address]
+    return []

@@ -1,0 +1,140 @@
+"""A gatekeeper that answers from two sets: for tests of the proxy alone, held to `ports.Gatekeeper`."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from secondlook.core.event import Event, EventKind
+from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
+from secondlook.core.url import url_subject_from_parts
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Threat, Verdict
+from secondlook.suffix import load_suffixes
+
+
+def listed(stage: Stage = Stage.PATTERN, threat: Threat = Threat.MALWARE) -> Decision:
+    evidence = Evidence(
+        verdict=Verdict.MALICIOUS,
+        risk=Risk.DANGEROUS,
+        stage=stage,
+        threat=threat,
+        list="mw-8b",
+        list_age_s=190.0,
+    )
+    return Decision(Action.BLOCK, evidence)
+
+
+UNKNOWN = Decision(Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.CACHE))
+
+
+@dataclass
+class FakeGatekeeper:
+    """Blocks what is in `bad` (URL expressions or SHA-256 hex); asks (waits) for what is in `slow`."""
+
+    bad: set[str] = field(default_factory=set)
+    slow: set[str] = field(default_factory=set)
+    flagged: set[str] = field(default_factory=set)
+    faults: set[str] = field(default_factory=set)
+    unverifiable_blocks: bool = False
+    delay_s: float = 0.05
+    kinds: frozenset[str] = frozenset()
+    seen: list[tuple[str, Subject, Use, Decision]] = field(default_factory=list)
+    events: dict[str, Event] = field(default_factory=dict)
+    exceptions: list[tuple[str, str, float]] = field(default_factory=list)
+    on_check: Callable[[Subject], None] | None = None
+    _ids: itertools.count = field(default_factory=lambda: itertools.count(1))
+
+    def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
+        self._fault("subject")
+        return url_subject_from_parts(scheme, host, path, load_suffixes())
+
+    def now(self, subject: Subject, use: Use) -> Decision | None:
+        self._fault("now")
+        names = self._names(subject)
+        if names & self.flagged or names & self.slow:
+            return None
+        return self._settle("now", subject, use, listed() if names & self.bad else UNKNOWN)
+
+    async def check(self, subject: Subject, use: Use) -> Decision:
+        self._fault("check")
+        names = self._names(subject)
+        if names & self.slow:
+            await asyncio.sleep(self.delay_s)
+        if names & self.flagged:
+            evidence = Evidence(
+                verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE, unverifiable="nobody"
+            )
+            return self._settle("check", subject, use, Decision(Action.FLAG, evidence))
+        return self._settle("check", subject, use, listed(Stage.QUERY) if names & self.bad else UNKNOWN)
+
+    def local(self, subject: Subject, use: Use) -> Decision | None:
+        self._fault("local")
+        names = self._names(subject)
+        return self._settle("local", subject, use, listed() if names & self.bad else UNKNOWN)
+
+    async def check_local(self, subject: Subject, use: Use) -> Decision:
+        self._fault("check_local")
+        names = self._names(subject)
+        return self._settle("check_local", subject, use, listed() if names & self.bad else UNKNOWN)
+
+    async def unverifiable(
+        self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
+    ) -> Decision:
+        self._fault("unverifiable")
+        evidence = Evidence(
+            verdict=Verdict.UNKNOWN,
+            risk=Risk.UNTESTED,
+            stage=Stage.UNVERIFIABLE,
+            unverifiable=reason,
+            detail=reason,
+        )
+        stop = self.unverifiable_blocks if block is None else block
+        return self._settle(
+            "unverifiable", subject, use, Decision(Action.BLOCK if stop else Action.FLAG, evidence)
+        )
+
+    async def refuse(self, subject: Subject, use: Use, reason: str) -> Decision:
+        evidence = Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.ACCESS, detail=reason)
+        return self._settle("refuse", subject, use, Decision(Action.BLOCK, evidence, reason=reason))
+
+    def digest_kinds(self) -> frozenset[str]:
+        return self.kinds
+
+    async def event(self, event_id: str) -> Event | None:
+        return self.events.get(event_id)
+
+    async def make_exception(self, event: Event, client: str, duration_s: float) -> None:
+        self.exceptions.append((event.id, client, duration_s))
+        assert event.url is not None
+        self.bad.clear()
+
+    def files(self) -> list[tuple[str, FileSubject, Use, Decision]]:
+        return [(how, s, use, d) for how, s, use, d in self.seen if isinstance(s, FileSubject)]
+
+    def _fault(self, where: str) -> None:
+        if where in self.faults:
+            raise RuntimeError(f"injected fault in {where}")
+
+    def _names(self, subject: Subject) -> set[str]:
+        if self.on_check is not None:
+            self.on_check(subject)
+        if isinstance(subject, UrlSubject):
+            return set(subject.expressions)
+        return {one.hex() for one in subject.hashes}
+
+    def _settle(self, how: str, subject: Subject, use: Use, decision: Decision) -> Decision:
+        if decision.action is not Action.ALLOW:
+            decision = replace(decision, event_id=f"E{next(self._ids)}")
+            self.events[decision.event_id] = Event(
+                kind=EventKind.BLOCKED if decision.action is Action.BLOCK else EventKind.FLAGGED,
+                time=1_790_000_000.0,
+                id=decision.event_id,
+                cls=use.cls if isinstance(use.cls, SubjectClass) else None,
+                subject=subject.kind,
+                url=use.url,
+                client=use.client,
+                stage=decision.evidence.stage.value,
+                threat=decision.evidence.threat.value if decision.evidence.threat else None,
+            )
+        self.seen.append((how, subject, use, decision))
+        return decision

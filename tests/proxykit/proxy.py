@@ -1,0 +1,53 @@
+"""A real worker in a thread, serving a socket of this process."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.loop import LoopThread
+from secondlook.config import Settings
+from secondlook.proxy.worker import Surroundings, Worker
+
+
+class RunningProxy:
+    """A worker that serves on 127.0.0.1 until it is closed."""
+
+    def __init__(self, state: Path, gatekeeper: FakeGatekeeper, **settings: object) -> None:
+        settings.setdefault("mitmproxy", {"ssl_insecure": True})
+        self.settings = Settings.model_validate({"state": state, **settings})
+        self.gatekeeper = gatekeeper
+        self.own_ports: set[int] = set()
+        self._thread = LoopThread()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.worker = self._thread.call(self._start())
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ca(self) -> Path:
+        return self.settings.state / "ca" / "mitmproxy-ca-cert.pem"
+
+    def call(self, work):
+        return self._thread.call(work)
+
+    async def _start(self) -> Worker:
+        around = Surroundings(
+            gatekeeper=self.gatekeeper,
+            records=self.gatekeeper,
+            site_key=b"k" * 32,
+            own_ports=lambda: self.own_ports,
+            ready=lambda: True,
+        )
+        worker = Worker(self.settings, [self._socket], around)
+        await worker.start()
+        await asyncio.sleep(0)
+        return worker
+
+    def close(self) -> None:
+        self._thread.call(self.worker.drain(0.0))
+        self._thread.close()
+        self._socket.close()
