@@ -71,7 +71,7 @@ def url_subject(raw: str | bytes, suffixes: Suffixes) -> UrlSubject:
     """
     text = raw if isinstance(raw, str) else raw.decode("latin-1")
     clean = _CLEAN.fullmatch(text)
-    if clean is not None and len(text) < MAX_URL_CHARS:
+    if clean is not None and len(text) < MAX_TARGET_CHARS:
         scheme, host, path, query = clean.groups()
         if path is None:
             path = "/"
@@ -269,6 +269,8 @@ def _to_ascii(text: str) -> tuple[str, str | None]:
     except idna.IDNAError:
         name = unicodedata.normalize("NFC", name.lower())
         problem = BAD_IDN
+    if "%" in name:  # the mapping may have brought an escape together; no such name can be asked for
+        name, problem = name.replace("%", ""), BAD_IDN
     labels = name.split(".")
     if any(len(label) > MAX_HOST_CHARS for label in labels):  # the encoder's time grows with the square
         return name.encode("utf-8").decode("latin-1"), problem or HOST_TOO_LONG
