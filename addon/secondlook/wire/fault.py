@@ -1,0 +1,27 @@
+"""What can be wrong with bytes from the wire, named by whose fault it is and what follows.
+
+```
+WireError          base of this room
+├── BadRequest     a client asked for something impossible: answer 400 with the message
+├── BadAnswer      a server's answer is unusable: try the next server
+└── BadUpdate      an update of a list cannot be trusted: keep the last good list
+```
+"""
+
+from secondlook.errors import PatternError, SecondLookError, ServiceError
+
+
+class WireError(SecondLookError):
+    """Bytes that do not say what the protocol asks for."""
+
+
+class BadRequest(WireError):  # noqa: N818 (the HTTP status of that name)
+    """A client's request is malformed or asks for too much."""
+
+
+class BadAnswer(WireError, ServiceError):  # noqa: N818
+    """A server's answer cannot be used."""
+
+
+class BadUpdate(WireError, PatternError):  # noqa: N818
+    """A list update is malformed or does not fit the list."""
