@@ -45,11 +45,12 @@ _MODE = re.compile(r"(?P<name>[a-z0-9]+)(?::(?P<data>.+))?")
 def _mode(raw: object) -> str:
     names = ", ".join((*MULTI_WORKER_MODES, *SINGLE_WORKER_MODES))
     what = f"a mitmproxy mode ({names}), such as regular or upstream:http://proxy:3128"
+    name, at, _ = raw.partition("@") if isinstance(raw, str) else ("", "", "")
+    if at and name.partition(":")[0] in MULTI_WORKER_MODES:
+        raise expected("a mode without its own listen address (@…): use listen")
     found = _MODE.fullmatch(raw.strip()) if isinstance(raw, str) else None
     if found is None or found["name"] not in (*MULTI_WORKER_MODES, *SINGLE_WORKER_MODES):
         raise expected(what)
-    if "@" in (found["data"] or "") and found["name"] in MULTI_WORKER_MODES:
-        raise expected(f"{found['name']} without a listen address (@…): use listen")
     if found["name"] in {"upstream", "reverse"} and not found["data"]:
         raise expected(f"{found['name']}: with a target, such as {found['name']}:https://example.org")
     return found[0]

@@ -117,8 +117,6 @@ class ServersSettings(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.attempt_timeout > self.budget:
-            raise problem("attempt_timeout", f"expected at most the budget ({self.budget:g} s)")
         labels = [server.label for server in self.intranet]
         if len(set(labels)) != len(labels):
             raise problem("intranet", "expected servers with different names")

@@ -1,0 +1,233 @@
+"""Configuration files: what they mean, and how their faults are told."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from secondlook.config import InvalidConfigError, Settings, load_server_settings, load_settings
+from secondlook.config.source import _model_in
+
+MINIMAL = (
+    "{listen: 127.0.0.1:8080, state: ./state, servers: {embedded: false, intranet: "
+    '[{url: "http://127.0.0.1:5274"}, {url: "http://127.0.0.1:5275"}]}}'
+)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(text: str) -> Path:
+        path = tmp_path / "proxy.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_file
+
+
+def faults(path: Path, **options: object) -> list[str]:
+    with pytest.raises(InvalidConfigError) as caught:
+        load_settings(path, **options)
+    return [str(fault).removeprefix(f"{path}:") for fault in caught.value.faults]
+
+
+def test_minimal_agent_of_the_contract(write):
+    settings = load_settings(write(MINIMAL))
+    assert [server.url for server in settings.servers.intranet] == [
+        "http://127.0.0.1:5274",
+        "http://127.0.0.1:5275",
+    ]
+    assert settings.state == write(MINIMAL).parent / "state"
+    assert not settings.servers.embedded.enabled
+
+
+def test_shipped_file_says_the_defaults(repository):
+    shipped = load_settings(repository / "proxy.yaml")
+    defaults = load_settings(None, state=repository / "state")
+    assert shipped.model_copy(update={"feeds": ()}) == defaults
+    assert len(shipped.feeds) >= 3
+
+
+def keys_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(name)
+        inner = _model_in(field.annotation)
+        if inner is not None and inner not in seen:
+            found |= keys_of(inner, (*seen, inner))
+    return found
+
+
+def test_shipped_file_shows_every_key(repository):
+    text = (repository / "proxy.yaml").read_text()
+    missing = {key for key in keys_of(Settings) if key not in text}
+    assert not missing
+
+
+def test_settings_survive_json(write):
+    settings = load_settings(write(MINIMAL + "\n"), overrides=["clients={networks: [10.0.0.0/8]}"])
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("polcy: {}\n", "1: polcy: unknown key; did you mean policy?"),
+        ("listen: 127.0.0.1\n", "1: listen: expected an address such as"),
+        ("policy:\n  level: hgh\n", "2: policy.level: expected 'high', 'medium' or 'low', got 'hgh'"),
+        ("servers:\n  attempts: many\n", "2: servers.attempts: expected a valid integer"),
+        ("servers:\n  attempts: true\n", "2: servers.attempts: expected a number"),
+        ("servers:\n  budget: soon\n", "2: servers.budget: expected a duration such as"),
+        ("servers:\n  budget: -1\n", "2: servers.budget: expected a duration such as"),
+        (
+            "servers:\n  intranet:\n    - url: http://10.1.2.3:5274\n",
+            "3: servers.intranet.0.url: expected https:// for another machine",
+        ),
+        ("servers:\n  intranet:\n    - name: x\n", "3: servers.intranet.0.url: expected a value, found none"),
+        (
+            "servers: {network: {url: https://safebrowsing.googleapis.com}}",
+            "1: servers.network.key: expected the API",
+        ),
+        ("downloads:\n  hold_up_to: huge\n", "2: downloads.hold_up_to: expected a size such as"),
+        ("log:\n  privacy: 9\n", "2: log.privacy: expected less than or equal to 3, got 9"),
+        ("workers: 0\n", "1: workers: expected greater than or equal to 1, got 0"),
+        ("mode: sideways\n", "1: mode: expected a mitmproxy mode"),
+        ("mode: upstream\n", "1: mode: expected upstream: with a target"),
+        ("mode: regular@0.0.0.0:1\n", "1: mode: expected a mode without its own listen address"),
+        ("listen: 0.0.0.0:8080\n", "1: listen: expected `clients` to say who may use the proxy"),
+        ("listen: 0.0.0.0:8080\nclients: {users: {}}\n", "2: clients: expected networks or users"),
+        ("review:\n  listen: 0.0.0.0:1\n", "2: review.listen: expected a loopback address"),
+        (
+            "feeds:\n  - {name: a, url: https://x.example/, path: y}\n",
+            "2: feeds.0: expected exactly one of url",
+        ),
+        (
+            "feeds:\n- {name: a, builtin: test}\n- {name: a, builtin: test}\n",
+            "3: feeds.1.name: expected another name",
+        ),
+        (
+            "feeds: [{name: a, builtin: test}]\nservers: {embedded: false}\n",
+            "1: feeds: expected servers.embedded",
+        ),
+        ("ledger: mysql://x\n", "1: ledger: expected default, sqlite"),
+        (
+            "mitmproxy:\n  ignore_hosts: [x]\n",
+            "2: mitmproxy.ignore_hosts: this mitmproxy option would switch",
+        ),
+        ("mitmproxy:\n  showhost: true\n", "2: mitmproxy.showhost: not one of the mitmproxy options"),
+        ("policy: strict\n", "1: policy: expected keys with values, got 'strict'"),
+        ("servers: [a]\n", "1: servers: expected keys with values, got a list"),
+        ("passthrough: [no spaces]\n", "1: passthrough.0: expected a host such as"),
+        ("state: ${NOT_SET_ANYWHERE}\n", "1: state: environment variable NOT_SET_ANYWHERE is not set"),
+        ("listen: [127.0.0.1:1\n", "2: not valid YAML"),
+        ("a: 1\na: 2\n", "2: not valid YAML"),
+        ("- 1\n", "1: expected keys with values"),
+        ("clients:\n  networks: [10.0.0.0/33]\n", "2: clients.networks.0: expected a network"),
+        (
+            "clients:\n  groups:\n    - {name: g, users: [x]}\n",
+            "3: clients.groups.0.users: expected a user named in",
+        ),
+    ],
+)
+def test_fault_names_file_line_and_key(write, text, told):
+    (found,) = faults(write(text))
+    assert found.startswith(told)
+
+
+def test_all_faults_are_told_at_once(write):
+    text = "polcy: {}\npolicy: {level: x}\nlog:\n  privacy: 4\nservers:\n  budgt: 1\n"
+    assert [fault.split(":")[0] for fault in faults(write(text))] == ["1", "2", "4", "6"]
+
+
+def test_text_that_is_not_utf8(tmp_path):
+    path = tmp_path / "proxy.yaml"
+    path.write_bytes(b"listen: 127.0.0.1:1\nstate: \xff\xfe\n")
+    assert faults(path) == ["2: expected UTF-8 text"]
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InvalidConfigError, match="cannot read the configuration: No such file"):
+        load_settings(tmp_path / "none.yaml")
+
+
+def test_environment(write):
+    text = (
+        "servers:\n  network: {url: https://sps.example, token: '${TOKEN}'}\nledger: postgresql://u:$$x@h/d\n"
+    )
+    settings = load_settings(write(text), environ={"TOKEN": "secret"})
+    assert settings.servers.network is not None
+    assert settings.servers.network.token == "secret"
+    assert settings.ledger.url == "postgresql://u:$x@h/d"
+    assert "secret" not in repr(settings)
+
+
+def test_a_secret_is_not_told(write):
+    assert "hunter2" not in faults(write("review: {password: [hunter2]}\n"))[0]
+
+
+def test_set_lays_values_over_the_file(write):
+    path = write("servers: {embedded: true}\nfeeds: [{name: t, builtin: test}]\n")
+    settings = load_settings(
+        path,
+        overrides=[
+            "servers.budget=2s",
+            "servers.embedded.trusted_allow=false",
+            "feeds.0.enabled=false",
+            "review=127.0.0.1:0",
+        ],
+    )
+    assert settings.servers.budget == 2.0
+    assert settings.servers.embedded.enabled
+    assert not settings.servers.embedded.trusted_allow
+    assert not settings.feeds[0].enabled
+    assert settings.review.listen.port == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("servers.budgt=1", "--set: servers.budgt: unknown key; did you mean budget?"),
+        ("servers.budget", "--set: expected dotted.key=value"),
+        ("feeds.3.name=x", "--set: feeds.3.name: no such key or item"),
+        ("policy.level=extreme", "--set: policy.level: expected 'high'"),
+    ],
+)
+def test_fault_in_an_override(write, override, told):
+    (found,) = faults(write("feeds: []\n"), overrides=[override])
+    assert found.startswith(told)
+
+
+def test_options_of_the_command_line(write, tmp_path):
+    settings = load_settings(
+        write("listen: 127.0.0.1:1\nreview: false\n"),
+        listen=["127.0.0.1:0", "[::1]:0"],
+        review="127.0.0.1:9",
+        workers=3,
+        state=tmp_path / "elsewhere",
+    )
+    assert [str(address) for address in settings.listen] == ["127.0.0.1:0", "[::1]:0"]
+    assert settings.review.listen.port == 9
+    assert settings.worker_count == 3
+    assert settings.state == tmp_path / "elsewhere"
+
+
+def test_modes_that_cannot_share_a_socket_run_one_worker():
+    assert load_settings(None, overrides=["mode=wireguard"], workers=4).worker_count == 1
+
+
+def test_server_off_loopback_needs_tokens():
+    with pytest.raises(InvalidConfigError, match=r"--listen: listen: expected client tokens"):
+        load_server_settings(None, listen=["0.0.0.0:5274"])
+    assert (
+        load_server_settings(None, listen=["0.0.0.0:5274"], overrides=["tokens=false"]).tokens.required
+        is False
+    )
+    assert load_server_settings(None, listen=["0.0.0.0:5274"], overrides=["tokens=[abc]"]).tokens.values == (
+        "abc",
+    )
+
+
+def test_replica_has_no_feeds():
+    with pytest.raises(InvalidConfigError, match="expected no feeds on a replica"):
+        load_server_settings(
+            None, overrides=["upstream={url: https://sps.example}", "feeds=[{name: t, builtin: test}]"]
+        )
