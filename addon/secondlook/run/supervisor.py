@@ -280,7 +280,7 @@ class Supervisor:
             "server": f"http://{servers[0]}" if servers else None,
             "pattern": told.get("pattern"),
             "mode": json.loads(self.plan.settings)["mode"],
-            "config": self.plan.invocation.config,
+            "invocation": asdict(self.plan.invocation),
             "started_at": self.started_at,
             "service": service.process.pid if service.process is not None else None,
             "workers": [

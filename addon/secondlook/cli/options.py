@@ -1,0 +1,142 @@
+"""Options that every command takes, and where they lead: the settings and the state folder."""
+
+import importlib.resources
+import os
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondlook.config import Settings, load_settings
+from secondlook.config.value import parse_duration
+from secondlook.errors import ConfigError
+from secondlook.run.plan import Invocation
+from secondlook.run.runfile import read_run_file
+
+CONFIG_NAME = "proxy.yaml"
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", help="The configuration; default: proxy.yaml here."),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="DIR", help="The state folder, instead of the configuration's."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+DurationOption = Annotated[str | None, typer.Option(metavar="DURATION")]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a command works on."""
+
+    settings: Settings
+    config: Path | None
+
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self.settings.state
+
+
+def find_config(config: Path | None) -> tuple[Path | None, Path | None]:
+    """Find the configuration and, for one that came with the package, the state folder that goes with it."""
+    if config is not None:
+        return config, None
+    here = Path(CONFIG_NAME)
+    if here.is_file():
+        return here, None
+    import platformdirs  # noqa: PLC0415 - only needed here
+
+    own = Path(platformdirs.user_config_path("secondlook")) / CONFIG_NAME
+    if own.is_file():
+        return own, None
+    state = Path(platformdirs.user_state_path("secondlook"))
+    shipped = importlib.resources.files("secondlook") / "shipped" / CONFIG_NAME
+    if isinstance(shipped, Path) and shipped.is_file():
+        return shipped, state
+    beside = Path(__file__).resolve().parents[3] / CONFIG_NAME  # an editable install: the repository's own
+    return (beside, state) if beside.is_file() else (None, state)
+
+
+def invocation_of(
+    config: Path | None,
+    state: Path | None,
+    *,
+    overrides: tuple[str, ...] = (),
+    listen: tuple[str, ...] = (),
+    review: str | None = None,
+    workers: int | None = None,
+) -> Invocation:
+    """Describe a call of `secondlook run` so that it can be read again."""
+    found, own_state = find_config(config)
+    folder = state if state is not None else own_state
+    return Invocation(
+        config=str(found.absolute()) if found is not None else None,
+        overrides=overrides,
+        state=str(folder.absolute()) if folder is not None else None,
+        listen=listen,
+        review=review,
+        workers=workers,
+    )
+
+
+def open_place(config: Path | None, state: Path | None) -> Place:
+    """Find settings and state; with `--state` alone, those of the proxy running there. Raises ConfigError."""
+    if config is None and state is not None:
+        facts = read_run_file(state)
+        if facts is not None and isinstance(facts.get("invocation"), dict):
+            known = facts["invocation"]
+            path = Path(known["config"]) if known["config"] else None
+            if path is None or path.is_file():
+                return Place(load_settings(path, overrides=known["overrides"], state=state), path)
+    found, own_state = find_config(config)
+    folder = state if state is not None else own_state
+    return Place(load_settings(found, state=folder), found)
+
+
+def seconds_from(text: str | None, option: str) -> float | None:
+    """Read a duration given on the command line. Raises ConfigError."""
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}, got {text!r}") from None
+
+
+def instant_from(text: str | None, option: str) -> float | None:
+    """Read an instant: RFC 3339, a date, or a duration ago (`1d`). Raises ConfigError."""
+    if text is None:
+        return None
+    if re.fullmatch(r"\d+(\.\d+)?\s*(ms|s|m|h|d|w)", text):
+        return time.time() - parse_duration(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"{option}: expected how long ago (1d) or when (2026-01-31T12:00:00Z), got {text!r}"
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def writable_state(state: Path) -> None:
+    """Make the state folder, for its owner alone. Raises ConfigError when it cannot be used."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = state / f".write-{os.getpid()}"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        raise UnusableStateError(
+            f"cannot use the state folder {state}: {error.strerror or error}; choose another with --state"
+        ) from error
+
+
+class UnusableStateError(Exception):
+    """The state folder cannot be written."""

@@ -1,0 +1,139 @@
+"""What commands print: tables on a terminal, plain columns when piped, one JSON object a line on request.
+
+Everything that comes from outside (URLs, names, reasons) is printed in its inert form: no control
+character of a hostile URL ever reaches the terminal.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, NoReturn
+
+from secondlook.core.inert import inert
+
+
+def fail(message: str, *, hint: str | None = None, status: int = 1) -> NoReturn:
+    """Tell an error and what to do next on standard error, and end."""
+    for line in message.splitlines() or [""]:
+        sys.stderr.write(f"secondlook: {inert(line)}\n")
+    if hint:
+        sys.stderr.write(f"  {inert(hint)}\n")
+    sys.exit(status)
+
+
+def rfc3339(at: float | None) -> str | None:
+    """Spell an instant (Unix seconds) as RFC 3339 in UTC, to the millisecond."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain_value(value: object) -> Any:
+    """Turn a value of ours into what JSON knows: digests in hexadecimal, enums by their value."""
+    match value:
+        case bytes():
+            return value.hex()
+        case Enum():
+            return value.value
+        case Path():
+            return str(value)
+        case Mapping():
+            return {str(key): plain_value(inner) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain_value(inner) for inner in value]
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {
+                field.name: plain_value(getattr(value, field.name)) for field in dataclasses.fields(value)
+            }
+        case _:
+            return value
+
+
+def print_json(record: Mapping[str, object]) -> None:
+    """Print one JSON object on one line; everything beyond ASCII is escaped, so it is inert too."""
+    sys.stdout.write(json.dumps(plain_value(record)) + "\n")
+
+
+def print_line(text: str = "") -> None:
+    """Print one line of plain text, inert."""
+    sys.stdout.write(inert(text) + "\n")
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, empty: str
+) -> None:
+    """Print rows: a table on a terminal, tab-separated lines when piped; `empty` says why there are none."""
+    told = [[_cell(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        if told:
+            sys.stdout.write("\t".join(columns) + "\n")
+        for row in told:
+            sys.stdout.write("\t".join(row) + "\n")
+        if not told:
+            sys.stderr.write(empty + "\n")
+        return
+    if not told:
+        sys.stdout.write(empty + "\n")
+        return
+    # only a terminal needs Rich, which is slow to import
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(title=title, box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in told:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print names and values in two columns."""
+    told = [(name, _cell(value)) for name, value in facts]
+    width = max((len(name) for name, _ in told), default=0)
+    for name, value in told:
+        sys.stdout.write(f"{name:<{width}}  {value}\n")
+
+
+def duration_told(seconds: float) -> str:
+    """Say a duration in its two largest units: `3 d 4 h`, `12 min`, `5 s`."""
+    left = round(abs(seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+        if len(parts) == 2 or (parts and unit == "min"):  # noqa: PLR2004
+            break
+    return " ".join(parts)
+
+
+def size_told(size: int) -> str:
+    """Say a number of bytes for people."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":  # noqa: PLR2004
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case int():
+            return f"{value:,}"
+        case list() | tuple():
+            return ", ".join(_cell(inner) for inner in value)
+        case _:
+            return inert(str(plain_value(value)))
