@@ -1,0 +1,337 @@
+"""One Smart Protection Server, spoken to in Safe Browsing v5 over httpx.
+
+Requests go straight to an httpx *transport* with addresses and headers made once: the client layer
+above it (redirects, cookies, authentication flows, its request log that would show keys) is not
+needed here and costs a third of a query's time. Queries use the `$req` form (one base64url parameter
+instead of one for each prefix). HTTP/2 is used where a server offers it over TLS.
+"""
+
+import asyncio
+import base64
+import importlib.metadata
+import ipaddress
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import certifi
+import httpx
+from google.protobuf.message import DecodeError
+
+from secondlook.clock import Clock, SystemClock
+from secondlook.config import RemoteServer, UpstreamProxySettings
+from secondlook.lookup.failure import Remedy, ServerFailure, bad_answer, failure_of, failure_of_status
+from secondlook.lookup.reading import MAX_EXPIRY_S, MIN_EXPIRY_S, SearchResult, read_search
+from secondlook.wire import safebrowsing_pb2 as pb
+
+MAX_PREFIXES: Final = 1000
+MAX_SEARCH_BYTES: Final = 4 << 20
+MAX_LISTS_BYTES: Final = 512 << 20
+MAX_HEALTH_BYTES: Final = 4096
+MAX_PAGES: Final = 100
+KEEPALIVE_S: Final = 60.0
+THREADED_BYTES: Final = 1 << 20  # messages above this are parsed off the event loop
+
+_PROTOBUF_TYPES: Final = frozenset(
+    {
+        b"application/x-protobuf",
+        b"application/protobuf",
+        b"application/octet-stream",
+        b"application/vnd.google.protobuf",
+    }
+)
+
+
+def user_agent() -> str:
+    """`secondlook <version>`, the "clientid version" that the protocol asks for."""
+    try:
+        return f"secondlook {importlib.metadata.version('secondlook')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "secondlook 0"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a server address is this machine itself."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def trust(*authorities: str | None, only: bool = False) -> ssl.SSLContext:
+    """TLS settings that verify: the known authorities (unless `only`) and those of the given PEM files.
+
+    Raises OSError or ssl.SSLError when a file cannot be read as such.
+    """
+    if only:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:
+        context = ssl.create_default_context()
+        context.load_verify_locations(certifi.where())
+    for path in authorities:
+        if path is not None:
+            context.load_verify_locations(path)
+    return context
+
+
+def make_transport(
+    url: str, *, ca: str | None, proxy: UpstreamProxySettings | None, connections: int
+) -> httpx.AsyncHTTPTransport:
+    """Transport to one server; `proxy` is used unless the server is on this machine.
+
+    The proxy's own authority also counts for what it passes on: proxies that look into TLS sign
+    every certificate with it.
+    """
+    parts = urlsplit(url)
+    proxied = None if proxy is None or is_loopback(parts.hostname or "") else proxy
+    proxy_ca = str(proxied.ca) if proxied is not None and proxied.ca is not None else None
+    secure = parts.scheme == "https"
+    return httpx.AsyncHTTPTransport(
+        verify=trust(ca, proxy_ca, only=ca is not None)
+        if secure
+        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        http2=secure,
+        limits=httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S
+        ),
+        proxy=None if proxied is None else _proxy(proxied, proxy_ca),
+    )
+
+
+def _proxy(settings: UpstreamProxySettings, ca: str | None) -> httpx.Proxy:
+    auth = (settings.user, settings.password or "") if settings.user is not None else None
+    secure = urlsplit(settings.url).scheme == "https"
+    return httpx.Proxy(settings.url, auth=auth, ssl_context=trust(ca) if secure else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `/healthz` says: whether the server has anything to serve, and its generation."""
+
+    serving: bool
+    generation: str | None
+
+
+class ServerClient:
+    """One server. Every method raises ServerFailure and nothing else; none follows a redirect.
+
+    To be used from one event loop; connections are opened when needed and kept.
+    """
+
+    def __init__(
+        self,
+        server: RemoteServer,
+        *,
+        upstream_proxy: UpstreamProxySettings | None = None,
+        connections: int = 8,
+        max_lists_bytes: int = MAX_LISTS_BYTES,
+        expiry_s: tuple[float, float] = (MIN_EXPIRY_S, MAX_EXPIRY_S),
+        clock: Clock | None = None,
+    ) -> None:
+        parts = urlsplit(server.url)
+        self.name = server.label
+        self.google = server.google
+        self.source = "google" if server.google else server.label
+        self.loopback = is_loopback(parts.hostname or "")
+        self.verified = parts.scheme == "https"
+        self._server = server
+        self._proxy = upstream_proxy
+        self._connections = connections
+        self._max_lists_bytes = max_lists_bytes
+        self._expiry_s = expiry_s
+        self._clock: Clock = clock or SystemClock()
+        self._url = httpx.URL(server.url)
+        self._base = parts.path.rstrip("/").encode()
+        headers = [
+            (b"Host", self._url.netloc),
+            (b"User-Agent", user_agent().encode()),
+            (b"Accept", b"application/x-protobuf"),
+            (b"Accept-Encoding", b"identity"),
+        ]
+        if server.token is not None:
+            headers.append((b"Authorization", b"Bearer " + server.token.encode()))
+        self._headers = httpx.Headers(headers)
+        self._key = f"&key={quote(server.key, safe='')}".encode() if server.google and server.key else b""
+        self._transport: httpx.AsyncHTTPTransport | None = None
+
+    def __repr__(self) -> str:
+        return f"ServerClient({self.name!r})"
+
+    async def search(self, prefixes: Sequence[bytes], *, timeout_s: float) -> SearchResult:
+        """Ask about up to 1000 4-byte prefixes; an answer for each of them."""
+        if not 0 < len(prefixes) <= MAX_PREFIXES:
+            raise ValueError(f"cannot ask about {len(prefixes)} prefixes at once")
+        request = pb.SearchHashesRequest(hash_prefixes=prefixes).SerializeToString()
+        body = await self._get(
+            b"/v5/hashes:search?$req=" + base64.urlsafe_b64encode(request) + b"&alt=proto" + self._key,
+            timeout_s=timeout_s,
+            limit_bytes=MAX_SEARCH_BYTES,
+        )
+        return read_search(
+            body,
+            prefixes,
+            now=self._clock.now(),
+            server=self.name,
+            source=self.source,
+            google=self.google,
+            expiry_s=self._expiry_s,
+        )
+
+    async def batch_get(
+        self,
+        names: Sequence[str],
+        versions: Sequence[bytes] = (),
+        *,
+        max_update_entries: int = 0,
+        timeout_s: float = 300.0,
+    ) -> list[pb.HashList]:
+        """Fetch lists, or what changed since the given versions; in the order of the answer."""
+        request = pb.BatchGetHashListsRequest(names=names, version=[v for v in versions if v])
+        if max_update_entries:
+            request.size_constraints.max_update_entries = max_update_entries
+        target = b"/v5/hashLists:batchGet?$req=" + base64.urlsafe_b64encode(request.SerializeToString())
+        body = await self._get_lists(target, timeout_s)
+        lists = list((await _parse(pb.BatchGetHashListsResponse, body)).hash_lists)
+        if not {entry.name for entry in lists} <= set(names):
+            raise bad_answer("a list that nobody asked for")
+        return lists
+
+    async def hash_list(
+        self, name: str, version: bytes = b"", *, max_update_entries: int = 0, timeout_s: float = 300.0
+    ) -> pb.HashList:
+        """Fetch one list, or what changed since `version`."""
+        fields: dict[str, str] = {}
+        if version:
+            fields["version"] = base64.urlsafe_b64encode(version).decode()
+        if max_update_entries:
+            fields["sizeConstraints.maxUpdateEntries"] = str(max_update_entries)
+        target = f"/v5/hashList/{quote(name, safe='')}?{urlencode(fields)}".encode().rstrip(b"?")
+        found = await _parse(pb.HashList, await self._get_lists(target, timeout_s))
+        if found.name != name:
+            raise bad_answer("a list that nobody asked for")
+        return found
+
+    async def hash_lists(self, *, timeout_s: float = 30.0) -> list[pb.HashList]:
+        """Name and metadata of every list that the server has, all pages."""
+        found: list[pb.HashList] = []
+        token = ""
+        for _ in range(MAX_PAGES):
+            target = f"/v5/hashLists?{urlencode({'pageToken': token})}" if token else "/v5/hashLists"
+            page = await _parse(pb.ListHashListsResponse, await self._get_lists(target.encode(), timeout_s))
+            found.extend(page.hash_lists)
+            token = page.next_page_token
+            if not token:
+                return found
+        raise bad_answer("pages of lists without end")
+
+    async def health(self, *, timeout_s: float = 5.0) -> Health:
+        """Read `/healthz`: `ok generation=000012`, or 503 while there is nothing to serve."""
+        try:
+            body = await self._get(b"/healthz", timeout_s=timeout_s, limit_bytes=MAX_HEALTH_BYTES, plain=True)
+        except ServerFailure as failure:
+            if failure.outcome == f"status {HTTPStatus.SERVICE_UNAVAILABLE.value}":
+                return Health(serving=False, generation=None)
+            raise
+        words = body.decode("utf-8", "replace").split()
+        if not words or words[0] != "ok":
+            raise bad_answer("not a health page")
+        told = [word.removeprefix("generation=") for word in words[1:] if word.startswith("generation=")]
+        return Health(serving=True, generation=told[0] if told else None)
+
+    async def generation(self, *, timeout_s: float = 5.0) -> str | None:
+        """Generation that the server serves now, None while it has nothing to serve."""
+        return (await self.health(timeout_s=timeout_s)).generation
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
+
+    async def _get_lists(self, target: bytes, timeout_s: float) -> bytes:
+        joiner = b"&" if b"?" in target else b"?"
+        return await self._get(
+            target + joiner + b"alt=proto" + self._key,
+            timeout_s=timeout_s,
+            limit_bytes=self._max_lists_bytes,
+        )
+
+    async def _get(self, target: bytes, *, timeout_s: float, limit_bytes: int, plain: bool = False) -> bytes:
+        request = httpx.Request(
+            "GET",
+            self._url,
+            headers=self._headers,
+            extensions={
+                "target": self._base + target,
+                "timeout": {"connect": timeout_s, "read": timeout_s, "write": timeout_s, "pool": timeout_s},
+            },
+        )
+        try:
+            if self._transport is None:
+                self._transport = self._open()
+            async with asyncio.timeout(timeout_s):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    if response.status_code != HTTPStatus.OK:
+                        raise failure_of_status(
+                            response.status_code, response.headers.get("retry-after"), self._clock.now()
+                        )
+                    _check_headers(response, limit_bytes, plain=plain)
+                    return await _read(response, limit_bytes)
+                finally:
+                    await response.aclose()
+        except Exception as error:
+            raise failure_of(error) from error
+
+    def _open(self) -> httpx.AsyncHTTPTransport:
+        ca = None if self._server.ca is None else str(self._server.ca)
+        try:
+            return make_transport(self._server.url, ca=ca, proxy=self._proxy, connections=self._connections)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise ServerFailure(
+                f"certificate file or proxy not usable: {error}", Remedy.CONFIGURATION
+            ) from error
+
+
+def _check_headers(response: httpx.Response, limit_bytes: int, *, plain: bool) -> None:
+    for name, value in response.headers.raw:
+        match name.lower():
+            case b"content-type":
+                kind = value.partition(b";")[0].strip().lower()
+                if not plain and kind not in _PROTOBUF_TYPES:
+                    raise bad_answer(f"content type {kind[:60].decode('latin-1')}")
+            case b"content-encoding" if value.strip().lower() not in {b"", b"identity"}:
+                raise bad_answer("compressed though nobody asked for it")
+            case b"content-length" if value.isdigit() and int(value[:18]) > limit_bytes:
+                raise bad_answer(f"longer than {limit_bytes} bytes")
+            case _:
+                pass
+
+
+async def _read(response: httpx.Response, limit_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
+    async for chunk in stream:
+        size += len(chunk)
+        if size > limit_bytes:
+            raise bad_answer(f"longer than {limit_bytes} bytes")
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _parse[M: (pb.HashList, pb.BatchGetHashListsResponse, pb.ListHashListsResponse)](
+    kind: type[M], body: bytes
+) -> M:
+    try:
+        if len(body) > THREADED_BYTES:
+            return await asyncio.to_thread(kind.FromString, body)
+        return kind.FromString(body)
+    except DecodeError:
+        raise bad_answer("not a protobuf message") from None

@@ -1,0 +1,100 @@
+"""Background probes: a server that is back is noticed without any traffic.
+
+A probe is a real query about one random prefix, as that is what has to work. Its first request may
+take longer than traffic would wait (names, connection and TLS are set up anew); the second, over the
+connection that is there now, must be as quick as traffic needs it. Google gets one request only.
+
+With `heartbeat_s` healthy servers that nobody has asked for so long are probed as well: a process
+without traffic of its own (the service, whose rechecker waits for servers to return) then sees them
+go and come back.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from secondlook.lookup.failure import ServerFailure
+from secondlook.lookup.member import Member
+from secondlook.lookup.pace import Share
+
+PREFIX_SPACE: Final = 1 << 32
+PATIENCE: Final = 4  # times the attempt timeout, to set up a connection
+MIN_SLEEP_S: Final = 0.02
+
+
+class Prober:
+    """Probes unhealthy members until they are well; `members` gives all of them at any time."""
+
+    def __init__(
+        self,
+        members: Callable[[], list[Member]],
+        *,
+        attempt_timeout_s: float,
+        monotonic: Callable[[], float],
+        draw: Callable[[], float],
+        heartbeat_s: float | None = None,
+    ) -> None:
+        self._members = members
+        self._attempt_timeout_s = attempt_timeout_s
+        self._monotonic = monotonic
+        self._draw = draw
+        self._heartbeat_s = heartbeat_s
+        self._watched: set[Member] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin the heartbeat, if there is to be one."""
+        if self._heartbeat_s is not None:
+            self._spawn(self._heartbeat(self._heartbeat_s))
+
+    def watch(self, member: Member) -> None:
+        """Probe a member until it is healthy again, when its backoff says so."""
+        if member not in self._watched and not member.healthy:
+            self._watched.add(member)
+            self._spawn(self._until_healthy(member))
+
+    async def probe(self, member: Member, share: Share = Share.BROWSING) -> bool:
+        """Ask a member about a random prefix; whether it answered. The member learns from it."""
+        prefix = int(self._draw() * PREFIX_SPACE).to_bytes(4)
+        if not member.client.google:
+            try:
+                await member.client.search([prefix], timeout_s=self._attempt_timeout_s * PATIENCE)
+            except ServerFailure as failure:
+                member.failed(failure, share)
+                return False
+        answer = await member.ask([prefix], share, self._attempt_timeout_s)
+        return not isinstance(answer, ServerFailure)
+
+    async def aclose(self) -> None:
+        """Stop all probes."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _until_healthy(self, member: Member) -> None:
+        try:
+            while (probe_at := member.probe_at) is not None and member in self._members():
+                await asyncio.sleep(max(MIN_SLEEP_S, probe_at - self._monotonic()))
+                if member.begin_probe():
+                    slowed = [share for share in Share if member.pace.slowed(share)]
+                    await self.probe(member, slowed[0] if slowed else Share.BROWSING)
+        finally:
+            self._watched.discard(member)
+
+    async def _heartbeat(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s * (0.75 + 0.5 * self._draw()))
+            now = self._monotonic()
+            idle = [
+                member
+                for member in self._members()
+                if member.healthy
+                and not member.client.google
+                and (member.heard_at is None or now - member.heard_at >= every_s / 2)
+            ]
+            await asyncio.gather(*(self.probe(member) for member in idle))

@@ -1,0 +1,77 @@
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from lookup.serving import V5Server
+from secondlook.config import ServersSettings
+from secondlook.lookup.tiered import TieredLookup
+
+
+@pytest.fixture
+def run():
+    """Run a coroutine function in an event loop that must be left clean."""
+
+    def go(main):
+        async def whole():
+            async with contextlib.AsyncExitStack() as stack:
+                await main(stack)
+
+        asyncio.run(whole())
+
+    return go
+
+
+class Events:
+    def __init__(self):
+        self.seen = []
+
+    def record(self, event):
+        self.seen.append(event)
+
+    def details(self, server=None):
+        return [event.detail for event in self.seen if server in {None, event.server}]
+
+
+@pytest.fixture
+def events():
+    return Events()
+
+
+@pytest.fixture
+def make_lookup(events):
+    """Give a started lookup for servers, closed with the stack; keyword arguments are `servers` settings."""
+
+    async def make(stack, *, heartbeat_s=None, upstream_proxy=None, **settings):
+        settings.setdefault("embedded", False)
+        lookup = TieredLookup(
+            ServersSettings.model_validate(settings),
+            events=events,
+            new_id=lambda now: f"{now:.6f}",
+            heartbeat_s=heartbeat_s,
+            upstream_proxy=upstream_proxy,
+        )
+        stack.push_async_callback(lookup.aclose)
+        await lookup.start()
+        return lookup
+
+    return make
+
+
+@pytest.fixture
+def serve():
+    """Start a truthful server, stopped with the stack."""
+
+    async def make(stack, *, tls=None):
+        server = await V5Server(tls=tls).start()
+        stack.push_async_callback(server.stop)
+        return server
+
+    return make
+
+
+@pytest.fixture
+def soon():
+    """Give a deadline in the monotonic clock."""
+    return lambda seconds=1.5: time.monotonic() + seconds
