@@ -1,0 +1,275 @@
+"""A ledger that is open: its place, its writer, its readers, its journal, and the two ways in.
+
+```
+                    ┌─ Writer ── one thread, group commit ──► SQLite │ PostgreSQL
+ flag ── deadline ──┤                                            ▲
+                    └─ Journal ── fsync ── replayed later ───────┘
+```
+"""
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+
+from secondlook.clock import Clock, SystemClock
+from secondlook.core.event import Event, EventKind, FlagEntry
+from secondlook.core.verdict import Stage
+from secondlook.errors import LedgerError
+from secondlook.ledger import flagged, record
+from secondlook.ledger.damage import open_or_repair
+from secondlook.ledger.engine import Place, explain, find_place, make_engine
+from secondlook.ledger.flagging import flag_record, read_flag
+from secondlook.ledger.journal import Journal
+from secondlook.ledger.options import LedgerOptions
+from secondlook.ledger.privacy import Discretion, Privacy
+from secondlook.ledger.record import Tally, tally_of
+from secondlook.ledger.ulid import make_id
+from secondlook.ledger.watch import Watch
+from secondlook.ledger.writer import Work, Writer
+
+_LOG = logging.getLogger(__name__)
+_READERS: Final = 4
+_REPLAY_CHUNK: Final = 500
+
+
+class OpenLedger:
+    """What every side of the ledger builds on; made by `Ledger.open`."""
+
+    def __init__(
+        self,
+        place: Place,
+        journal: Journal | None,
+        options: LedgerOptions,
+        clock: Clock,
+        told: Callable[[str], None] | None,
+    ) -> None:
+        self.place = place
+        self.options = options
+        self.clock = clock
+        self.journal = journal
+        self.discretion = Discretion(options.privacy, options.ignored_hosts)
+        self.told = told or _LOG.warning
+        self.readers = make_engine(place, readers=_READERS, checkpoint=options.keeper)
+        self.watch = Watch(self.readers, place)
+        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger")
+        self._counts: Counter[Tally] = Counter()
+        self._hits: Counter[str] = Counter()
+        self._counts_lock = threading.Lock()
+        self.journaled = 0
+        self.writer = Writer(
+            make_engine(place, checkpoint=options.keeper, max_pages=options.max_pages),
+            place,
+            self._store,
+            self._flags,
+            limit=options.events_in_memory,
+            told=self.told,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        location: str | Path,
+        options: LedgerOptions | None = None,
+        *,
+        journal: Path | None = None,
+        clock: Clock | None = None,
+        told: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Open or create the ledger at a path or URL, bring its schema up to date and replay the journal.
+
+        `journal` is where flags go that the ledger cannot take (default: `flags.journal` beside a SQLite
+        file; None with PostgreSQL means no journal). `told` hears of trouble in words. Raises
+        LedgerError (unreachable, damaged, newer than this program) and ConfigError (bad address).
+        """
+        options = options or LedgerOptions()
+        clock = clock or SystemClock()
+        place = find_place(location)
+        if journal is None and place.path is not None:
+            journal = place.path.with_name("flags.journal")
+        opened = None if journal is None else Journal(journal, size_bytes=options.journal_bytes)
+        try:
+            notice = open_or_repair(place, repair=options.repair or options.keeper, now=clock.now())
+            ledger = cls(place, opened, options, clock, told)
+        except BaseException:
+            if opened is not None:
+                opened.close()
+            raise
+        if notice is not None:
+            ledger.told(notice)
+            ledger.record(
+                Event(id=make_id(clock.now()), kind=EventKind.ERROR, time=clock.now(), detail=notice)
+            )
+        ledger.start()
+        return ledger
+
+    def start(self) -> None:
+        """Begin the work in the background."""
+
+    def close(self) -> None:
+        """Write what waits and close everything."""
+        self.watch.close()
+        self.writer.close()
+        self._pool.shutdown(wait=True)
+        self.readers.dispose()
+        if self.journal is not None:
+            self.journal.close()
+
+    # -- ways in for the other sides -----------------------------------------------------------
+
+    async def run[T](self, function: Callable[..., T], *args: Any, **named: Any) -> T:
+        """Run a blocking method of this ledger off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **named))
+
+    async def commit[T](self, work: Work[T], *, durable: bool = True) -> T:
+        """Run a function of a connection in the writer's next transaction; raises LedgerError."""
+        return await asyncio.wrap_future(self.writer.submit(work, durable=durable))
+
+    def commit_now[T](self, work: Work[T]) -> T:
+        """As `commit`, blocking the calling thread."""
+        return self.writer.submit(work).result()
+
+    def read[T](self, work: Work[T]) -> T:
+        """Run a function of a reading connection; raises LedgerError."""
+
+        def reading() -> T:
+            with self.readers.connect() as connection:
+                return work(connection)
+
+        return self.guard(reading)
+
+    def guard[T](self, function: Callable[[], T]) -> T:
+        """Run a function that reads; an error of the engine becomes LedgerError."""
+        try:
+            return function()
+        except sa.exc.DBAPIError as error:
+            raise explain(error, self.place) from error
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def record(self, event: Event) -> None:
+        """Queue an event for writing; never blocks, never raises; drops are counted and told."""
+        event = self._named(event)
+        if event.kind is EventKind.CHECK and not self.options.log_allowed:
+            kept = None
+        else:
+            kept = self.discretion.event(event)
+        if event.rule is not None and event.stage == Stage.RULES:
+            self.count_hit(event.rule)
+        if kept is None:
+            self.tally(event.kind, event.decision, event.stage, at=event.time)
+        else:
+            self.writer.record(kept)
+
+    def tally(
+        self, kind: EventKind, decision: str | None, stage: str | None, *, at: float | None = None
+    ) -> None:
+        """Count a check of which no event is kept; microseconds, never blocks."""
+        hour = int((self.clock.now() if at is None else at) // record.HOUR_S)
+        with self._counts_lock:
+            self._counts[hour, str(kind), decision or "", stage or ""] += 1
+
+    def count_hit(self, rule_id: str) -> None:
+        """Count a hit of an operator rule whose check is not recorded; never blocks."""
+        with self._counts_lock:
+            self._hits[rule_id] += 1
+
+    def amend(self, event_id: str, *, detail: str | None, extra: Mapping[str, object] | None = None) -> None:
+        """Fill in the detail of an event recorded earlier; never blocks, never raises."""
+        if self.discretion.level >= Privacy.HOSTS:
+            return
+        self.writer.submit(
+            lambda connection: record.amend(connection, event_id, detail, extra), durable=False
+        )
+
+    def _named(self, event: Event) -> Event:
+        return event if event.id else replace(event, id=make_id(event.time))
+
+    def _store(self, connection: sa.Connection, batch: list[Event]) -> None:
+        """Write events inside a transaction of the writer, with what is counted."""
+        fresh = record.insert_events(connection, batch)
+        counts = Counter(tally_of(event) for event in batch if event.id in fresh)
+        record.add_tallies(connection, counts)
+
+    def flush_counts(self) -> None:
+        """Write the counts kept in memory; they go back there when it fails."""
+        with self._counts_lock:
+            counts, self._counts = self._counts, Counter()
+            hits, self._hits = self._hits, Counter()
+        if not counts and not hits:
+            return
+
+        def work(connection: sa.Connection) -> None:
+            record.add_tallies(connection, counts)
+            record.add_hits(connection, hits)
+
+        future = self.writer.submit(work, durable=False)
+
+        def give_back(done: Future[None]) -> None:
+            if done.exception() is not None:
+                with self._counts_lock:
+                    self._counts.update(counts)
+                    self._hits.update(hits)
+
+        future.add_done_callback(give_back)
+
+    # -- flags ----------------------------------------------------------------------------------
+
+    async def flag(self, event: Event, entry: FlagEntry) -> None:
+        """Commit event and queue entry (ledger, else journal) before returning; else raise LedgerError."""
+        kept = self.discretion.event(self._named(event))
+        assert kept is not None  # of a flag at least the hashes are kept
+        entry = self.discretion.flag(entry)
+        reason: Exception | None = self.writer.last_error
+        if not self.writer.failing:
+            future = self.writer.flag(kept, entry)
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(future), self.options.deadline_s)
+            except TimeoutError:
+                reason = LedgerError(f"ledger {self.place}: no commit within {self.options.deadline_s:g} s")
+                self.writer.suspect(future)
+            except LedgerError as error:
+                reason = error
+            else:
+                return
+        if self.journal is None:
+            raise LedgerError(str(reason)) from reason
+        try:
+            await asyncio.wait_for(
+                asyncio.wrap_future(self.journal.submit(flag_record(kept, entry))), self.options.deadline_s
+            )
+        except TimeoutError as error:
+            raise LedgerError(f"{reason}; flags journal: the disk did not answer in time") from error
+        except LedgerError as error:
+            raise LedgerError(f"{reason}; {error}") from error
+        self.journaled += 1
+
+    def _flags(self, connection: sa.Connection, batch: Sequence[tuple[Event, FlagEntry]]) -> None:
+        """Write flags; one whose event is there already was written before and does not count again."""
+        fresh = record.insert_events(connection, [event for event, _ in batch])
+        record.add_tallies(connection, Counter(tally_of(event) for event, _ in batch if event.id in fresh))
+        flagged.add_flags(connection, [entry for event, entry in batch if event.id in fresh])
+
+    def replay_journal(self) -> int:
+        """Bring the journal into the ledger; gives the number of flags, 0 when another process does it."""
+        if self.journal is None or not self.journal.waiting():
+            return 0
+
+        def take(records: list[dict[str, Any]]) -> None:
+            flags = [read_flag(one) for one in records]
+            for at in range(0, len(flags), _REPLAY_CHUNK):
+                chunk = flags[at : at + _REPLAY_CHUNK]
+                self.writer.submit(partial(self._flags, batch=chunk)).result()
+
+        count = self.journal.replay(take)
+        if count:
+            self.told(f"{count} flags came back from the journal")
+        return count

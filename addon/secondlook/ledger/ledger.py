@@ -1,0 +1,157 @@
+"""The ledger: everything that happened, everything that waits, everything the operator said.
+
+`Ledger.open(path or URL, options)` gives one object for all rooms. It fulfils the ports of `agent`
+(`FlagStore`, `Queue`, `History`, `Operator`, `QuarantineIndex`); commands and the review page read through
+it as well. Blocking methods are plain; an event loop calls them by `await ledger.run(method, …)`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from secondlook.clock import Clock
+from secondlook.core.event import Event, EventKind, QueueEntry
+from secondlook.ledger import flagged, overview
+from secondlook.ledger.engine import Place
+from secondlook.ledger.journal import Journal
+from secondlook.ledger.operating import OperatorLedger
+from secondlook.ledger.options import LedgerOptions
+from secondlook.ledger.overview import HourCount
+from secondlook.ledger.reading import EventFilter, LogReader, Page
+from secondlook.ledger.recheck import RecheckLedger
+from secondlook.ledger.upkeep import Upkeep
+
+__all__ = ["EventFilter", "Ledger", "LedgerOptions", "Page"]
+
+_FOLLOW_S = 0.25
+_ALL = EventFilter()
+
+
+class Ledger(RecheckLedger, OperatorLedger):
+    """An open ledger; see the module's text."""
+
+    def __init__(
+        self,
+        place: Place,
+        journal: Journal | None,
+        options: LedgerOptions,
+        clock: Clock,
+        told: Callable[[str], None] | None,
+    ) -> None:
+        super().__init__(place, journal, options, clock, told)
+        self._history = {}
+        self._log = LogReader(self.readers)
+        self._upkeep = Upkeep(self)
+
+    def start(self) -> None:
+        """Listen for changes and begin housekeeping."""
+        if self.options.background:
+            self.watch.listen()
+            self._upkeep.start()
+
+    def close(self) -> None:
+        """Write what waits (events, counts, history) and close."""
+        self._upkeep.stop()
+        self.flush_counts()
+        self.flush_history()
+        super().close()
+
+    # -- the log --------------------------------------------------------------------------------
+
+    def events(
+        self,
+        wanted: EventFilter = _ALL,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = True,
+    ) -> Page:
+        """One page of the log; `after` is the cursor of the page before, or an event's id."""
+        return self.guard(lambda: self._log.page(wanted, after=after, limit=limit, newest_first=newest_first))
+
+    def event(self, event_id: str) -> Event | None:
+        """One event by its id."""
+        return self.guard(lambda: self._log.show(event_id))
+
+    def export(self, wanted: EventFilter = _ALL, *, newest_first: bool = False) -> Iterator[Event]:
+        """All matching events, oldest first, in bounded memory."""
+        walk = self._log.walk(wanted, newest_first=newest_first)
+        while (event := self.guard(lambda: next(walk, None))) is not None:
+            yield event
+
+    def log_end(self) -> str:
+        """The cursor of a tail that begins now."""
+        return self.guard(self._log.end)
+
+    def tail(self, wanted: EventFilter = _ALL, *, after: str, limit: int = 1_000) -> tuple[list[Event], str]:
+        """Events written after a cursor or an event id, in the order of writing, and the next cursor."""
+        return self.guard(lambda: self._log.tail(wanted, after, limit))
+
+    async def follow(self, wanted: EventFilter = _ALL, *, after: str | None = None) -> AsyncIterator[Event]:
+        """Yield events as they are written, from now or from a cursor or event id on, for ever."""
+        cursor = await self.run(self.log_end) if after is None else after
+        while True:
+            found, cursor = await self.run(self.tail, wanted, after=cursor)
+            for event in found:
+                yield event
+            if not found:
+                await asyncio.sleep(_FOLLOW_S)
+
+    # -- the queue, as people see it ------------------------------------------------------------
+
+    def queue_entries(self, *, after: QueueEntry | None = None, limit: int = 1_000) -> list[QueueEntry]:
+        """A page of the queue, oldest first; `after` is the last entry of the page before."""
+        place = None if after is None else (after.first_seen, after.id)
+        return self.read(lambda connection: flagged.listing(connection, after=place, limit=limit))
+
+    def queue_walk(self) -> Iterator[QueueEntry]:
+        """All entries of the queue, oldest first, in bounded memory."""
+        last: QueueEntry | None = None
+        while page := self.queue_entries(after=last):
+            yield from page
+            last = page[-1]
+
+    def queue_entry(self, entry_id: str) -> QueueEntry | None:
+        """One entry by its id."""
+        return self.read(lambda connection: flagged.show(connection, entry_id))
+
+    def queue_count(self) -> tuple[int, float | None, float | None]:
+        """Number of entries, the oldest `first_seen`, the earliest next attempt."""
+        return self.read(flagged.count)
+
+    # -- counts ---------------------------------------------------------------------------------
+
+    def hourly(self, since: float, until: float) -> list[HourCount]:
+        """What was checked, blocked and flagged in each hour from `since` to `until`, empty hours too."""
+        return self.read(lambda connection: overview.hourly(connection, since, until))
+
+    def totals(self, since: float, until: float) -> dict[tuple[EventKind, str | None, str | None], int]:
+        """Counts by kind, decision and stage over whole hours."""
+        return self.read(lambda connection: overview.totals(connection, since, until))
+
+    # -- care -----------------------------------------------------------------------------------
+
+    def erase_client(self, client: str) -> int:
+        """Delete everything that names a client, for good; gives how many events went."""
+        return self._upkeep.erase_client(client)
+
+    def sweep(self) -> int:
+        """Delete what is past its retention now (the keeper does it by itself); gives how many rows went."""
+        return self._upkeep.sweep()
+
+    def check(self) -> list[str]:
+        """Look for damage in the whole ledger; sentences, none when all is well."""
+        return self._upkeep.check()
+
+    def checkpoint(self) -> None:
+        """Bring SQLite's WAL into the file (the keeper does it by itself)."""
+        self._upkeep.checkpoint(whole=True)
+
+    @property
+    def dropped(self) -> int:
+        """Events lost because memory for waiting ones was full."""
+        return self.writer.dropped
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be written just now, in words; None when all is well."""
+        return None if self.writer.last_error is None else str(self.writer.last_error)

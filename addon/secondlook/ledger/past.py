@@ -1,0 +1,56 @@
+"""History: hashes of what was allowed, so that a later verdict finds them; deleted after N days."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import batched
+from typing import Final
+
+import sqlalchemy as sa
+
+from secondlook.core.event import Event, EventKind, FlagEntry
+from secondlook.core.subject import SubjectKind
+from secondlook.ledger.codec import history_row, row_history
+from secondlook.ledger.record import upsert
+from secondlook.ledger.tables import history
+
+LET_THROUGH: Final = tuple(
+    str(kind)
+    for kind in (
+        EventKind.CHECK,
+        EventKind.FLAGGED,
+        EventKind.OVERRIDDEN,
+        EventKind.WOULD_BLOCK,
+        EventKind.PAUSED,
+    )
+)
+"""Kinds of events that tell of a request, and so, unless they blocked it, of a visit."""
+
+
+def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], SubjectKind, Event]]) -> None:
+    """Remember subjects; a later visit replaces the earlier one."""
+    statement = upsert(connection, history)
+    columns = [column.name for column in history.c if column.name != "identity"]
+    statement = statement.on_conflict_do_update(
+        index_elements=[history.c.identity], set_={name: statement.excluded[name] for name in columns}
+    )
+    for part in batched(sorted(rows, key=lambda row: row[0]), 1000):
+        connection.execute(statement, [history_row(*row) for row in part])
+
+
+def batches(connection: sa.Connection, *, since: float, size: int) -> Iterator[list[FlagEntry]]:
+    """Yield what was remembered since then, in the order of time, `size` at a time."""
+    query = sa.select(history).where(history.c.time >= since).order_by(history.c.time, history.c.identity)
+    result = connection.execution_options(yield_per=size).execute(query).mappings()
+    for part in result.partitions(size):
+        yield [row_history(row) for row in part]
+
+
+def sweep(connection: sa.Connection, *, older_than: float, limit: int = 5_000) -> int:
+    """Forget subjects last allowed before `older_than`, at most `limit` at once."""
+    old = (
+        sa.select(history.c.identity)
+        .where(history.c.time < older_than)
+        .order_by(history.c.time)
+        .limit(limit)
+        .scalar_subquery()
+    )
+    return connection.execute(sa.delete(history).where(history.c.identity.in_(old))).rowcount

@@ -1,0 +1,260 @@
+"""Housekeeping of an open ledger, in a thread of its own.
+
+Every process: tries again while writing fails, replays the journal, writes counts and history every
+few seconds. The keeper alone: checkpoints the WAL, deletes what is past its retention.
+
+Deleting is meant: `secure_delete` overwrites rows, the search index is merged until it holds nothing of
+them, freed pages are given back, and the WAL that still held them is emptied.
+"""
+
+import re
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from secondlook.errors import LedgerError
+from secondlook.ledger import confirmed, damage, fts, overview, past, ruling
+from secondlook.ledger.record import HOUR_S
+from secondlook.ledger.tables import changes, events, flagged_clients, history, marks, pauses, quarantine
+
+if TYPE_CHECKING:
+    from secondlook.ledger.ledger import Ledger
+
+TICK_S: Final = 0.25
+FLUSH_S: Final = 2.0
+SWEEP_S: Final = 600.0
+CHECKPOINT_BYTES: Final = 4 << 20
+_CHECKPOINT_S: Final = 30.0
+_CHUNK: Final = 500
+_REST_S: Final = 0.01  # between two chunks of a sweep: traffic first
+_TOLD_KINDS: Final = ("confirmed", "late_verdict", "action", "withdrawn", "cleared", "expired")
+ERASED: Final = "(erased)"
+
+
+class Upkeep:
+    """The housekeeping thread, and the same work on demand."""
+
+    def __init__(self, ledger: "Ledger") -> None:
+        self._ledger = ledger
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._flushed_at = time.monotonic()
+        self._swept_at = time.monotonic() - SWEEP_S + 30.0
+        self._checkpointed_at = time.monotonic()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name="ledger-upkeep", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; what is being done is finished first."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(10.0)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(TICK_S):
+            try:
+                self._tick()
+            except LedgerError as error:
+                self._ledger.told(f"housekeeping: {error}")
+                self._stopping.wait(1.0)
+
+    def _tick(self) -> None:
+        ledger, now = self._ledger, time.monotonic()
+        if ledger.writer.failing and not self._probe():
+            return
+        ledger.replay_journal()
+        if now - self._flushed_at >= FLUSH_S:
+            self._flushed_at = now
+            ledger.flush_counts()
+            ledger.flush_history()
+        if not ledger.options.keeper:
+            return
+        if now - self._swept_at >= SWEEP_S:
+            self._swept_at = now
+            self.sweep()
+        self.checkpoint(whole=False)
+
+    def _probe(self) -> bool:
+        """Try a small write, which a full disk refuses as well."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.update(changes).where(changes.c.topic == "quarantine").values(counter=changes.c.counter)
+            )
+
+        try:
+            self._ledger.commit_now(work)
+        except LedgerError:
+            self._stopping.wait(TICK_S)
+            return False
+        return True
+
+    def checkpoint(self, *, whole: bool) -> None:
+        """Bring the WAL into the file: without waiting for anybody, or `whole` and cut to nothing."""
+        path = self._ledger.place.path
+        if path is None:
+            return
+        wal = path.with_name(path.name + "-wal")
+        try:
+            size = wal.stat().st_size
+        except OSError:
+            return
+        now = time.monotonic()
+        due = size >= CHECKPOINT_BYTES and now - self._checkpointed_at >= 1.0
+        if not whole and not due and (not size or now - self._checkpointed_at < _CHECKPOINT_S):
+            return
+        self._checkpointed_at = now
+        mode = "TRUNCATE" if whole or size >= 16 * CHECKPOINT_BYTES else "PASSIVE"
+        try:
+            with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as raw:
+                raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+                raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(f"ledger {path}: checkpoint failed: {error}") from error
+
+    # -- retention ------------------------------------------------------------------------------
+
+    def sweep(self) -> int:
+        """Delete what is past its retention; gives how many rows went."""
+        ledger = self._ledger
+        now = ledger.clock.now()
+        cutoff = now - ledger.options.retention_s
+        gone = self._delete_events(events.c.time < cutoff, before=cutoff)
+        while count := ledger.commit_now(
+            lambda connection: past.sweep(connection, older_than=now - ledger.options.history_s)
+        ):
+            gone += count
+            if self._stopping.wait(_REST_S):
+                break
+
+        def small(connection: sa.Connection) -> int:
+            connection.execute(sa.delete(marks).where(marks.c.hour < int(cutoff // HOUR_S)))
+            return (
+                confirmed.sweep(connection, now)
+                + ruling.sweep(connection, older_than=cutoff)
+                + overview.sweep(connection, older_than=cutoff)
+            )
+
+        gone += ledger.commit_now(small)
+        if gone:
+            self._reclaim(everything=False)
+        return gone
+
+    def _delete_events(self, chosen: sa.ColumnElement[bool], *, before: float | None = None) -> int:
+        """Delete events in small transactions, each with its part of the search index."""
+        ledger = self._ledger
+
+        def work(connection: sa.Connection) -> int:
+            query = sa.select(events.c.seq, *fts.TEXT_COLUMNS).where(chosen)
+            if before is not None:
+                last = sa.select(sa.func.max(marks.c.last_seq)).where(marks.c.hour <= int(before // HOUR_S))
+                query = query.where(events.c.seq <= last.scalar_subquery())
+            rows = connection.execute(query.order_by(events.c.seq).limit(_CHUNK)).mappings().all()
+            if not rows:
+                return 0
+            if connection.dialect.name == "sqlite":
+                fts.remove(connection, [(row["seq"], fts.text_of(row)) for row in rows])
+            connection.execute(sa.delete(events).where(events.c.seq.in_([row["seq"] for row in rows])))
+            return len(rows)
+
+        total = 0
+        while count := ledger.commit_now(work):
+            total += count
+            if self._stopping.wait(_REST_S):
+                break
+        return total
+
+    def _reclaim(self, *, everything: bool) -> None:
+        """Give freed space back and make sure that nothing deleted can be read any more."""
+        ledger = self._ledger
+        if ledger.place.path is None:
+            engine = ledger.readers.execution_options(isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SET default_transaction_read_only = off")
+                for name in ("events", "history", "flagged", "flagged_clients"):
+                    connection.exec_driver_sql(f"VACUUM {name}")
+                connection.exec_driver_sql("SET default_transaction_read_only = on")
+            return
+        ledger.commit_now(fts.begin_merge)
+        while ledger.commit_now(fts.merge):
+            if self._stopping.wait(_REST_S):
+                return
+
+        while self._vacuum(ledger.place.path):
+            if self._stopping.wait(_REST_S):
+                return
+        if everything or ledger.options.keeper:
+            self.checkpoint(whole=True)
+
+    def _vacuum(self, path: Path) -> int:
+        """Give some free pages back; gives how many are left."""
+        try:
+            with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as raw:
+                raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+                raw.execute("PRAGMA wal_autocheckpoint=0")
+                # `execute` would stop after the first page: the pragma returns an empty row for each.
+                raw.executescript(f"PRAGMA incremental_vacuum({_CHUNK})")
+                return int(raw.execute("PRAGMA freelist_count").fetchone()[0])
+        except sqlite3.Error as error:
+            raise LedgerError(f"ledger {path}: giving space back failed: {error}") from error
+
+    def erase_client(self, client: str) -> int:
+        """Delete every event of a client and its name everywhere else; gives how many events went."""
+        ledger = self._ledger
+        ledger.replay_journal()
+        ledger.flush_counts()
+        waiting = ledger.flush_history()
+        if waiting is not None:
+            waiting.result()
+        while ledger.writer.waiting:
+            ledger.commit_now(lambda _: None)
+        gone = self._delete_events(events.c.client == client)
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(flagged_clients).where(flagged_clients.c.client == client))
+            connection.execute(sa.update(history).where(history.c.client == client).values(client=None))
+            connection.execute(sa.update(quarantine).where(quarantine.c.client == client).values(client=None))
+            connection.execute(
+                sa.delete(pauses).where(pauses.c.client == client, pauses.c.until < ledger.clock.now())
+            )
+            _erase_mentions(connection, client)
+
+        ledger.commit_now(work)
+        self._reclaim(everything=True)
+        return gone
+
+    def check(self) -> list[str]:
+        """Look for damage in the whole ledger."""
+        path = self._ledger.place.path
+        if path is None:
+            self._ledger.queue_count()
+            return []
+        return damage.check(path)
+
+
+def _erase_mentions(connection: sa.Connection, client: str) -> None:
+    """Take a client's name out of events about others' visits ("got through: 10.0.0.7 at …")."""
+    like = "%" + client.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    query = sa.select(events.c.seq, events.c.detail, events.c.extra).where(
+        events.c.kind.in_(_TOLD_KINDS),
+        sa.literal_column("events.kind != 'check'"),
+        sa.or_(events.c.detail.like(like, escape="\\"), events.c.extra.like(like, escape="\\")),
+    )
+    name = re.compile(rf"(?<![\w.:]){re.escape(client)}(?![\w:]|\.\w)")
+    for seq, detail, extra in connection.execute(query).all():
+        connection.execute(
+            sa.update(events)
+            .where(events.c.seq == seq)
+            .values(
+                detail=None if detail is None else name.sub(ERASED, detail),
+                extra=None if extra is None else name.sub(ERASED, extra),
+            )
+        )

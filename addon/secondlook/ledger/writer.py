@@ -1,0 +1,268 @@
+"""The one thread of a process that writes the ledger: group commit over a queue of jobs.
+
+```
+ flag(), add_rule() …  ──► jobs ───┐
+                                   ├─► one transaction ─► commit ─► futures resolved
+ record() ──► pending events ──────┘
+```
+
+A *job* is a function of a connection whose caller waits for the commit. Everything that waits when
+the thread is free goes into one transaction, so the cost of a synchronous commit is shared. When a
+transaction fails for a reason that lies in one job (not in the engine), it is rolled back and its
+jobs run again one by one. Events may be late: they wait up to `LINGER_S` for company, and when the
+engine cannot take them they stay in memory up to a bound, past which new ones are dropped, counted
+and told.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from secondlook.core.event import Event, FlagEntry
+from secondlook.errors import LedgerError
+from secondlook.ledger.engine import Place, explain
+
+LINGER_S: Final = 0.1  # an event waits for others at most so long
+GROUP_JOBS: Final = 512  # jobs in one transaction
+GROUP_EVENTS: Final = 2_000  # events in one transaction
+_RETRY_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
+
+type Work[T] = Callable[[sa.Connection], T]
+type Flag = tuple[Event, FlagEntry]
+
+
+class _Job[T]:
+    """A function to run in a transaction, or a flag to write, and whoever waits for it."""
+
+    __slots__ = ("durable", "flag", "future", "work")
+
+    def __init__(self, work: Work[T] | None, *, durable: bool, flag: Flag | None = None) -> None:
+        self.work = work
+        self.durable = durable
+        self.flag = flag
+        self.future: Future[T] = Future()
+
+
+class Writer:
+    """Owner of the writing connection; every method may be called from any thread.
+
+    `store` and `store_flags` write inside a transaction; `told` hears of trouble in words.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        place: Place,
+        store: Callable[[sa.Connection, list[Event]], None],
+        store_flags: Callable[[sa.Connection, list[Flag]], None],
+        *,
+        limit: int,
+        told: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._place = place
+        self._store = store
+        self._store_flags = store_flags
+        self._limit = limit
+        self._told = told
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._events: deque[Event] = deque()
+        self._stopping = False
+        self._failures = 0
+        self._failed_at = 0.0
+        self._dropped_since_told = 0
+        self.dropped = 0
+        self.committed = 0
+        self.last_error: LedgerError | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last transaction failed: flags then go to the journal without waiting here."""
+        return self._failures > 0
+
+    @property
+    def waiting(self) -> int:
+        """Events not written yet."""
+        return len(self._events)
+
+    def submit[T](self, work: Work[T], *, durable: bool = True) -> Future[T]:
+        """Queue a job; its future resolves after the commit, or fails (LedgerError, or the job's own)."""
+        return self._put(_Job(work, durable=durable))
+
+    def flag(self, event: Event, entry: FlagEntry) -> Future[None]:
+        """Queue a flag; all that wait are written together."""
+        return self._put(_Job[None](None, durable=True, flag=(event, entry)))
+
+    def _put[T](self, job: _Job[T]) -> Future[T]:
+        if self._stopping:
+            job.future.set_exception(LedgerError(f"ledger {self._place} is closed"))
+        else:
+            self._jobs.put(job)
+        return job.future
+
+    def record(self, event: Event) -> bool:
+        """Queue an event; False when the bound is reached and it was dropped."""
+        if len(self._events) >= self._limit or self._stopping:
+            self.dropped += 1
+            self._dropped_since_told += 1
+            return False
+        self._events.append(event)
+        if len(self._events) == 1:
+            self._jobs.put(None)
+        return True
+
+    def suspect(self, future: Future[Any]) -> None:
+        """Hear that a job was given up: until something commits again, flags need not wait here."""
+        future.cancel()
+        if not future.done() or future.cancelled():
+            self._failures += 1
+            self.last_error = self.last_error or LedgerError(f"ledger {self._place}: commits take too long")
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Write what waits, then stop the thread."""
+        self._stopping = True
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            jobs = self._gather()
+            events = [self._events.popleft() for _ in range(min(len(self._events), GROUP_EVENTS))]
+            if jobs or events:
+                self._commit(jobs, events)
+            self._tell_drops()
+            if self._stopping and self._jobs.empty() and (not self._events or self._failures):
+                break
+        self._engine.dispose()
+
+    def _patience(self) -> float | None:
+        """How long to wait for a job; None: as long as it takes."""
+        if self._stopping:
+            return 0.0
+        if not self._events:
+            return None
+        if self._failures:
+            return _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
+        return 0.0 if len(self._events) >= GROUP_EVENTS else LINGER_S
+
+    def _gather(self) -> list[_Job[Any]]:
+        """Wait for something to do; take all the jobs there are."""
+        wait_s = self._patience()
+        jobs: list[_Job[Any]] = []
+        give_up_at = None if wait_s is None else time.monotonic() + wait_s
+        while len(jobs) < GROUP_JOBS:
+            try:
+                if jobs:
+                    token = self._jobs.get_nowait()
+                elif give_up_at is None:
+                    token = self._jobs.get()
+                else:
+                    token = self._jobs.get(timeout=max(give_up_at - time.monotonic(), 0.0))
+            except queue.Empty:
+                break
+            if token is not None:
+                if token.future.set_running_or_notify_cancel():
+                    jobs.append(token)
+            elif give_up_at is None:
+                give_up_at = time.monotonic() + (0.0 if self._stopping else LINGER_S)
+        return jobs
+
+    def _commit(self, jobs: list[_Job[Any]], events: list[Event]) -> None:
+        durable = any(job.durable for job in jobs)
+        try:
+            results = self._transact(jobs, events, durable=durable)
+        except Exception as error:  # noqa: BLE001  (each kind is dealt with below)
+            if _engine_trouble(error) or (len(jobs) == 1 and not events):
+                self._failed(jobs, events, error)
+            else:
+                self._one_by_one(jobs, events)
+            return
+        self._succeeded()
+        self.committed += len(events)
+        for job, result in zip(jobs, results, strict=True):
+            job.future.set_result(result)
+
+    def _transact(self, jobs: list[_Job[Any]], events: list[Event], *, durable: bool) -> list[Any]:
+        with self._engine.connect() as connection:
+            if self._place.sqlite:
+                # An event may be lost with the power; whatever somebody waits for may not.
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute(f"PRAGMA synchronous={'full' if durable else 'normal'}")
+            with connection.begin():
+                if not durable and not self._place.sqlite:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+                results = [job.work(connection) if job.work is not None else None for job in jobs]
+                if flags := [job.flag for job in jobs if job.flag is not None]:
+                    self._store_flags(connection, flags)
+                if events:
+                    self._store(connection, events)
+            return results
+
+    def _one_by_one(self, jobs: list[_Job[Any]], events: list[Event]) -> None:
+        """Find the job that fails by itself; the others must not suffer."""
+        for job in jobs:
+            try:
+                result = self._transact([job], [], durable=job.durable)
+            except Exception as error:  # noqa: BLE001
+                self._failed([job], [], error)
+            else:
+                job.future.set_result(result[0])
+        if not events:
+            return
+        try:
+            self._transact([], events, durable=False)
+        except Exception as error:  # noqa: BLE001
+            if _engine_trouble(error):
+                self._failed([], events, error)
+            elif len(events) > 1:
+                half = len(events) // 2
+                self._one_by_one([], events[:half])
+                self._one_by_one([], events[half:])
+            else:
+                self.dropped += 1
+                self._told(f"an event of kind {events[0].kind} could not be written: {error}")
+        else:
+            self.committed += len(events)
+
+    def _failed(self, jobs: list[_Job[Any]], events: list[Event], error: Exception) -> None:
+        trouble = _engine_trouble(error)
+        reason = explain(error, self._place) if trouble else error
+        if trouble and isinstance(reason, LedgerError):
+            if self._failures == 0 or str(reason) != str(self.last_error):
+                self._told(f"cannot write: {reason}")
+            self._failures += 1
+            self._failed_at = time.monotonic()
+            self.last_error = reason
+            self._engine.dispose()
+        self._events.extendleft(reversed(events))
+        for job in jobs:
+            job.future.set_exception(reason)
+
+    def _succeeded(self) -> None:
+        if self._failures:
+            self._failures = 0
+            self.last_error = None
+            self._told("writing again")
+
+    def _tell_drops(self) -> None:
+        if self._dropped_since_told and not self._failures:
+            count, self._dropped_since_told = self._dropped_since_told, 0
+            self._told(f"{count} events were dropped: more came than could be written")
+
+
+def _engine_trouble(error: BaseException) -> bool:
+    """Tell trouble of the engine (disk, lock, connection, damage) from a mistake in one job."""
+    return isinstance(
+        error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError | OSError
+    ) or (
+        isinstance(error, sa.exc.DatabaseError)
+        and not isinstance(error, sa.exc.IntegrityError | sa.exc.DataError | sa.exc.ProgrammingError)
+    )
