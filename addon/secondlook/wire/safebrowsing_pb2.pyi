@@ -259,6 +259,28 @@ class RiceDeltaEncoded256Bit(_message.Message):
     encoded_data: bytes
     def __init__(self, first_value_first_part: _Optional[int] = ..., first_value_second_part: _Optional[int] = ..., first_value_third_part: _Optional[int] = ..., first_value_fourth_part: _Optional[int] = ..., rice_parameter: _Optional[int] = ..., entries_count: _Optional[int] = ..., encoded_data: _Optional[bytes] = ...) -> None: ...
 
+class SearchUrlsRequest(_message.Message):
+    __slots__ = ("urls",)
+    URLS_FIELD_NUMBER: _ClassVar[int]
+    urls: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, urls: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SearchUrlsResponse(_message.Message):
+    __slots__ = ("threats", "cache_duration")
+    THREATS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_DURATION_FIELD_NUMBER: _ClassVar[int]
+    threats: _containers.RepeatedCompositeFieldContainer[ThreatUrl]
+    cache_duration: _duration_pb2.Duration
+    def __init__(self, threats: _Optional[_Iterable[_Union[ThreatUrl, _Mapping]]] = ..., cache_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ThreatUrl(_message.Message):
+    __slots__ = ("url", "threat_types")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    THREAT_TYPES_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    threat_types: _containers.RepeatedScalarFieldContainer[ThreatType]
+    def __init__(self, url: _Optional[str] = ..., threat_types: _Optional[_Iterable[_Union[ThreatType, str]]] = ...) -> None: ...
+
 class Status(_message.Message):
     __slots__ = ("code", "message")
     CODE_FIELD_NUMBER: _ClassVar[int]
