@@ -43,7 +43,7 @@ class BuiltList:
 
 def gather(hashes: Iterable[bytes]) -> Iterator[bytes]:
     """Hashes one by one made into the blocks that `write_list` wants."""
-    for batch in batched(hashes, GATHERED):  # noqa: B911 (`strict` came with Python 3.13)
+    for batch in batched(hashes, GATHERED):
         yield b"".join(batch)
 
 
