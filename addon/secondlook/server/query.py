@@ -12,15 +12,12 @@ from urllib.parse import unquote_to_bytes
 from google.protobuf.message import DecodeError
 
 from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.fault import BadRequest
 
 type Fields = Mapping[bytes, list[bytes]]
 _TO_STANDARD = bytes.maketrans(b"-_ ", b"+/+")
 MAX_NAMES = 100
 MAX_INT32 = 2**31 - 1
-
-
-class BadRequest(ValueError):  # noqa: N818 - the client's fault, told to it
-    """A request that cannot be answered; the message goes to the client."""
 
 
 def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:
