@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from secondlook.config.value import Count, Host, HttpUrl, Seconds, Secret, Section, Text, expected
+from secondlook.config.value import Bytes, Count, Host, HttpUrl, Seconds, Secret, Section, Text, expected
 
 
 class SyslogSettings(Section):
@@ -49,8 +49,8 @@ class LedgerSettings(Section):
     url: Annotated[str, BeforeValidator(_ledger_url)] = "default"  # SQLite in the state folder
     deadline: Seconds = 0.5  # for the commit of a flag before the traffic goes on
     synchronous: Literal["full", "normal"] = "full"
-    queue_memory: Count = 10_000  # events waiting to be written
-    journal_slots: Count = 10_000  # flags that the journal can take
+    queue_memory: Count = 20_000  # events waiting to be written
+    journal: Bytes = 16 << 20  # room for flags that the ledger could not take
 
 
 def ledger_from(raw: object) -> object:

@@ -1,0 +1,158 @@
+"""`secondlook log`: the event log, newest last; filtered, followed, as JSON Lines or CSV."""
+
+import asyncio
+import csv
+import sys
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, instant_from, open_place
+from secondlook.cli.output import fail, print_json, print_table, rfc3339
+from secondlook.cli.records import EVENT_KEYS, event_record
+from secondlook.core.event import Event, EventKind
+from secondlook.core.inert import inert, inert_cell
+from secondlook.core.verdict import Action
+from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.run.opening import open_ledger
+
+app = typer.Typer(add_completion=False)
+COLUMNS = ("time", "kind", "class", "what", "client", "stage", "list or rule", "threat", "id")
+
+
+def _several(option: str, given: list[str] | None, known: Iterable[str]) -> tuple[str, ...] | None:
+    if not given:
+        return None
+    words = tuple(word.strip() for text in given for word in text.split(",") if word.strip())
+    allowed = tuple(known)
+    for word in words:
+        if word not in allowed:
+            fail(f"{option}: expected one of {', '.join(allowed)}, got {word}", status=2)
+    return words
+
+
+@app.command()
+def log(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    decision: Annotated[
+        list[str] | None, typer.Option("--decision", metavar="allow|block|flag", help="May be repeated.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help=", ".join(EventKind)),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="HOST", help="This host; *.example.org for subdomains too."),
+    ] = None,
+    client: Annotated[str | None, typer.Option("--client", metavar="CLIENT")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="1d|TIME", help="Not before; how long ago, or when.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="1h|TIME", help="Before.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Words that must all occur.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Only the newest N.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new events as they come.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a header.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the event log, newest last. On a terminal only the newest 100, unless told otherwise."""
+    wanted = EventFilter(
+        decision=_several("--decision", decision, Action),
+        kind=_several("--kind", kind, EventKind),
+        host=host,
+        client=client,
+        since=instant_from(since, "--since"),
+        until=instant_from(until, "--until"),
+        search=search,
+    )
+    place = open_place(config, state)
+    if limit is None and sys.stdout.isatty() and not (as_csv or as_json):
+        limit = 100
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        printer = _csv_printer() if as_csv else None
+        cursor = ledger.log_end() if follow else None
+        events: Iterable[Event]
+        if limit is None:
+            events = ledger.export(wanted)
+        else:
+            events = reversed(list(islice(ledger.export(wanted, newest_first=True), limit)))
+        if as_json:
+            for event in events:
+                print_json(event_record(event))
+        elif printer is not None:
+            for event in events:
+                printer(event)
+        elif follow:
+            for event in events:
+                _print_plain(event)
+        else:
+            print_table(COLUMNS, map(_row, events), empty="no events" + _because(wanted))
+        if cursor is not None:
+            sys.stdout.flush()
+            asyncio.run(_follow(ledger, wanted, cursor, as_json=as_json, printer=printer))
+    finally:
+        ledger.close()
+
+
+async def _follow(
+    ledger: Ledger,
+    wanted: EventFilter,
+    cursor: str,
+    *,
+    as_json: bool,
+    printer: Callable[[Event], None] | None,
+) -> None:
+    async for event in ledger.follow(wanted, after=cursor):
+        if as_json:
+            print_json(event_record(event))
+        elif printer is not None:
+            printer(event)
+        else:
+            _print_plain(event)
+        sys.stdout.flush()
+
+
+def _because(wanted: EventFilter) -> str:
+    return " yet" if wanted == EventFilter() else " that fit"
+
+
+def _row(event: Event) -> tuple[object, ...]:
+    what = event.url or event.filename or event.host or event.sha256 or event.detail
+    return (
+        rfc3339(event.time),
+        event.kind,
+        event.cls,
+        what,
+        event.client,
+        event.stage,
+        event.list or event.rule,
+        event.threat,
+        event.id,
+    )
+
+
+def _print_plain(event: Event) -> None:
+    cells = ("-" if value is None else inert(str(getattr(value, "value", value))) for value in _row(event))
+    sys.stdout.write("\t".join(cells) + "\n")
+
+
+def _csv_printer() -> Callable[[Event], None]:
+    writer = csv.writer(sys.stdout)
+    writer.writerow(EVENT_KEYS)
+
+    def print_event(event: Event) -> None:
+        record = event_record(event)
+        writer.writerow("" if record[key] is None else inert_cell(str(record[key])) for key in EVENT_KEYS)
+
+    return print_event

@@ -1,0 +1,180 @@
+"""`secondlook rules`: list, remove, test and back-test the operator's rules."""
+
+import time
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, instant_from, open_place
+from secondlook.cli.output import fail, print_json, print_line, print_table, rfc3339
+from secondlook.cli.records import rule_record, rule_subject
+from secondlook.core.event import EventKind
+from secondlook.core.rule import Rule
+from secondlook.core.rulebook import RuleBook
+from secondlook.core.rulesubject import RuleSubjectError, parse_subject
+from secondlook.core.subject import FileSubject, Subject
+from secondlook.core.url import url_subject
+from secondlook.ledger.ledger import EventFilter
+from secondlook.run.opening import open_ledger
+from secondlook.run.policies import config_rules
+from secondlook.suffix import load_suffixes
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="List, remove and try the operator's rules."
+)
+COLUMNS = ("id", "action", "subject", "scope", "client", "expires", "hits", "reason")
+_SHA256_HEX = 64
+
+
+@app.command("list")
+def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """List all rules, expired ones included until they are swept."""
+    place = open_place(config, state)
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        rules = ledger.list_rules()
+    finally:
+        ledger.close()
+    if as_json:
+        for rule in rules:
+            print_json(rule_record(rule))
+        return
+    print_table(
+        COLUMNS, map(_row, rules), empty="no rules; make one with `secondlook allow` or `secondlook block`"
+    )
+
+
+@app.command()
+def remove(
+    rule_id: Annotated[str, typer.Argument(metavar="ID", help="As `rules list` shows it.")],
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Remove a rule; in force within a second."""
+    place = open_place(config, state)
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        if not ledger.remove_rule(rule_id):
+            fail(f"there is no rule {rule_id}", hint="`secondlook rules list` shows them with their ids")
+    finally:
+        ledger.close()
+    print_line(f"removed {rule_id}")
+
+
+@app.command("test")
+def try_rules(
+    text: Annotated[str, typer.Argument(metavar="URL", help="A URL, or the SHA-256 of a file.")],
+    client: Annotated[
+        str | None, typer.Option("--client", metavar="CLIENT", help="As this client sees it.")
+    ] = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell which rules fire for a URL or file, the one that decides first."""
+    place = open_place(config, state)
+    ledger = open_ledger(place.settings, background=False)
+    now = time.time()
+    try:
+        known = {rule.id: rule for rule in ledger.list_rules()}
+    finally:
+        ledger.close()
+    for rule in config_rules(place.settings, now):
+        known.setdefault(rule.id, rule)
+    book = RuleBook(known.values())
+    fired = book.explain(_subject(text), client, client, now)
+    if as_json:
+        for rule in fired:
+            print_json(rule_record(rule))
+        return
+    print_table(COLUMNS, map(_row, fired), empty="no rule fires: lists and servers decide")
+
+
+@app.command()
+def backtest(
+    subject: Annotated[
+        str | None, typer.Argument(metavar="[SUBJECT]", help="A rule to try; without it: all present rules.")
+    ] = None,
+    action: Annotated[
+        str, typer.Option("--action", metavar="allow|block", help="Of the rule to try.")
+    ] = "block",
+    since: Annotated[str, typer.Option("--since", metavar="1d|TIME", help="Of the log.")] = "7d",
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a rule (or all rules) would have changed in the logged traffic of the last days.
+
+    The log holds what was blocked and flagged, and what was allowed where `log.all` is on.
+    """
+    if action not in {"allow", "block"}:
+        fail(f"--action: expected allow or block, got {action}", status=2)
+    place = open_place(config, state)
+    now = time.time()
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        rules: list[Rule] = list(ledger.list_rules())
+        if subject is not None:
+            rules = [_rule_to_try(subject, action, now)]
+        book = RuleBook(rules)
+        wanted = EventFilter(
+            kind=(EventKind.CHECK, EventKind.BLOCKED, EventKind.FLAGGED, EventKind.WOULD_BLOCK),
+            since=instant_from(since, "--since"),
+        )
+        looked_at = 0
+        changed: Counter[tuple[str, str, str]] = Counter()
+        for event in ledger.export(wanted):
+            text = event.url or event.sha256
+            if text is None:
+                continue
+            looked_at += 1
+            rule = book.match(_subject(text), event.client, event.user, now)
+            decided = event.decision or "allow"
+            if rule is not None and rule.action != decided:
+                changed[text, decided, rule.action] += 1
+    finally:
+        ledger.close()
+    if as_json:
+        for (text, was, would), count in changed.most_common():
+            print_json({"subject": text, "was": was, "would": would, "count": count})
+        return
+    rows = ((count, was, would, text) for (text, was, would), count in changed.most_common())
+    print_table(("times", "was", "would be", "subject"), rows, empty="nothing would have changed")
+    print_line(f"{sum(changed.values()):,} of {looked_at:,} logged decisions would differ")
+
+
+def _rule_to_try(text: str, action: str, now: float) -> Rule:
+    try:
+        scope, normal = parse_subject(text)
+    except RuleSubjectError as error:
+        fail(str(error), status=2)
+    return Rule(
+        id="tried",
+        action="allow" if action == "allow" else "block",
+        scope=scope,
+        subject=normal,
+        client=None,
+        reason=None,
+        created=now,
+        expires=None,
+    )
+
+
+def _subject(text: str) -> Subject:
+    if len(text) == _SHA256_HEX and all(digit in "0123456789abcdefABCDEF" for digit in text):
+        return FileSubject((bytes.fromhex(text),))
+    return url_subject(text, load_suffixes())
+
+
+def _row(rule: Rule) -> tuple[object, ...]:
+    return (
+        rule.id,
+        rule.action,
+        rule_subject(rule),
+        rule.scope,
+        rule.client,
+        rfc3339(rule.expires) or "never",
+        rule.hits,
+        rule.reason,
+    )

@@ -1,0 +1,35 @@
+"""Opening the ledger that the settings name; apart from the other parts, so that commands start fast."""
+
+from pathlib import Path
+
+from secondlook.config import Settings
+from secondlook.ledger.ledger import Ledger, LedgerOptions
+
+LEDGER_FILE = "ledger.sqlite3"
+JOURNAL_FILE = "flags.journal"
+
+
+def open_ledger(settings: Settings, *, keeper: bool = False, background: bool = True) -> Ledger:
+    """Open the ledger that the settings name. Raises LedgerError and ConfigError.
+
+    `keeper`: for the one process that does the housekeeping; `background` is False for commands.
+    """
+    location: str | Path = settings.ledger.url
+    if location == "default":
+        location = settings.state / LEDGER_FILE
+    return Ledger.open(
+        location,
+        LedgerOptions(
+            deadline_s=settings.ledger.deadline,
+            keeper=keeper,
+            privacy=settings.log.privacy,
+            ignored_hosts=settings.log.ignore,
+            retention_s=settings.log.retention,
+            history_s=settings.recheck.history,
+            events_in_memory=settings.ledger.queue_memory,
+            journal_bytes=settings.ledger.journal,
+            log_allowed=settings.log.all,
+            background=background,
+        ),
+        journal=settings.state / JOURNAL_FILE,
+    )

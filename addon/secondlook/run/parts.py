@@ -1,0 +1,191 @@
+"""The parts of a check, put together from settings: for a worker, the service, `mitmdump -s` and `check`.
+
+```
+Settings ─┬─► Ledger (events, queue, rules) ─┐
+          ├─► LocalView ◄── watchers         ├─► Checker ─► Gatekeeper ─► Judge (what the proxy calls)
+          ├─► TieredLookup ─► servers ───────┤
+          └─► AnswerCache ───────────────────┘
+```
+"""
+
+import contextlib
+import logging
+import os
+import secrets
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from secondlook.agent.checker import Checker
+from secondlook.agent.gatekeeper import Gatekeeper
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.view import LocalView
+from secondlook.clock import Clock, SystemClock
+from secondlook.config import Settings
+from secondlook.core.cache import AnswerCache, SavedCacheError
+from secondlook.core.event import Event, EventKind
+from secondlook.core.rule import Rule, Scope
+from secondlook.core.url import url_subject
+from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.ulid import make_id
+from secondlook.lookup.tiered import TieredLookup
+from secondlook.proxy.judge import Judge
+from secondlook.run.policies import policies_of
+from secondlook.suffix import PublicSuffixes, load_suffixes
+
+logger = logging.getLogger(__name__)
+
+SITE_KEY_FILE = "site.key"
+
+
+@dataclass(slots=True)
+class Parts:
+    """What one process checks by."""
+
+    settings: Settings
+    clock: Clock
+    suffixes: PublicSuffixes
+    ledger: Ledger
+    view: LocalView
+    lookup: TieredLookup
+    cache: AnswerCache
+    checker: Checker
+    gatekeeper: Gatekeeper
+    judge: Judge
+
+    @classmethod
+    def build(
+        cls,
+        settings: Settings,
+        ledger: Ledger,
+        *,
+        heartbeat_s: float | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Put the parts together, inside the event loop that will use them; nothing is started yet.
+
+        `heartbeat_s` is for processes without traffic of their own: they notice servers come and go.
+        """
+        clock = clock or SystemClock()
+        suffixes = load_suffixes()
+        view = LocalView(policies_of(settings))
+        lookup = TieredLookup(
+            settings.servers,
+            upstream_proxy=settings.upstream_proxy,
+            events=ledger if heartbeat_s is not None else None,  # one process of the family tells
+            new_id=make_id,
+            clock=clock,
+            heartbeat_s=heartbeat_s,
+            expiry_s=(settings.cache.expiry_min, settings.cache.expiry_max),
+        )
+        cache = AnswerCache(
+            settings.cache.size, expiry_s=(settings.cache.expiry_min, settings.cache.expiry_max)
+        )
+        checker = Checker(
+            view,
+            lookup,
+            cache,
+            suffixes,
+            clock,
+            budget_s=settings.servers.budget,
+            stale_for_s=settings.cache.stale_for,
+            stale_after_s=settings.pattern.stale_after,
+        )
+        gatekeeper = Gatekeeper(
+            checker,
+            ledger,
+            clock,
+            reblock_s=settings.downloads.reblock,
+            log_all=settings.log.all,
+            history=settings.recheck.history > 0,
+        )
+        return cls(
+            settings,
+            clock,
+            suffixes,
+            ledger,
+            view,
+            lookup,
+            cache,
+            checker,
+            gatekeeper,
+            Judge(gatekeeper, suffixes),
+        )
+
+
+class LedgerRecords:
+    """The events and exceptions that the internal site shows and makes (`proxy.ports.Records`)."""
+
+    def __init__(self, ledger: Ledger, suffixes: PublicSuffixes, clock: Clock) -> None:
+        self._ledger = ledger
+        self._suffixes = suffixes
+        self._clock = clock
+        self._identifiers = Identifiers()
+
+    async def event(self, event_id: str) -> Event | None:
+        """Find an event by its id."""
+        return await self._ledger.run(self._ledger.event, event_id)
+
+    async def make_exception(self, event: Event, client: str, duration_s: float) -> None:
+        """Allow the URL of a blocked event to one client for a while, with an event. Raises LedgerError."""
+        if event.url is None:
+            return
+        now = self._clock.now()
+        rule = Rule(
+            id="",
+            action="allow",
+            scope=Scope.URL,
+            subject=url_subject(event.url, self._suffixes).canonical,
+            client=client,
+            reason=f"let through from the block page (event {event.id})",
+            created=now,
+            expires=now + duration_s,
+            source="override",
+        )
+        told = replace(
+            event,
+            id=self._identifiers.new(now),
+            kind=EventKind.OVERRIDDEN,
+            time=now,
+            client=client,
+            detail=f"allowed for {duration_s / 60:g} min from the block page of event {event.id}",
+        )
+        await self._ledger.run(self._ledger.add_rule, rule, told)
+
+
+def site_key(state: Path) -> bytes:
+    """Read the installation's secret for the internal site's forms, making it where there is none."""
+    path = state / SITE_KEY_FILE
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+    return path.read_bytes()
+
+
+def cache_file(settings: Settings, worker: int) -> Path:
+    """Name the file in which a worker's answers survive a restart."""
+    return settings.state / "cache" / f"answers-{worker}"
+
+
+def load_cache(cache: AnswerCache, path: Path, *, now: float, stale_for_s: float) -> None:
+    """Fill a cache from its file; one that cannot be used is left aside."""
+    try:
+        saved = path.read_bytes()
+    except OSError:
+        return
+    try:
+        cache.load(saved, now=now, stale_for_s=stale_for_s)
+    except SavedCacheError as error:
+        logger.warning("cannot use the saved answers in %s: %s", path, error)
+
+
+def save_cache(cache: AnswerCache, path: Path) -> None:
+    """Write a cache beside its file and rename it into place; a failure is told and does no harm."""
+    beside = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        beside.write_bytes(cache.dump())
+        beside.replace(path)
+    except OSError as error:
+        logger.warning("cannot save answers to %s: %s", path, error)
