@@ -22,6 +22,7 @@ from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.refusal import INTERNAL_HOST, MARK, Refusals, mark_headers, problem_document
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, request_url, subjects
+from secondlook.proxy.stream import ORIGIN_FORM
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +197,7 @@ class SecondLookAddon:
             return False
         if not isinstance(client.proxy_mode, mode_specs.RegularMode | mode_specs.UpstreamMode):
             return False
-        return bool(flow.metadata.get("secondlook.origin_form")) or host in {
+        return bool(flow.metadata.get(ORIGIN_FORM)) or host in {
             client.sockname[0].partition("%")[0].removeprefix("::ffff:"),
             "localhost",
             "127.0.0.1",
@@ -205,7 +206,11 @@ class SecondLookAddon:
 
     def _own_site(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         if flow.request.method == "POST":
-            return None  # its small body is read first: `request` answers
+            length = flow.request.headers.get("content-length", "")
+            if length.isascii() and length.isdigit() and int(length) <= FORM_MAX_BYTES:
+                return None  # its small body is read first: `request` answers
+            flow.response = http.Response.make(413, b"expected a small form\n", {"Cache-Control": "no-store"})
+            return None
         return self._answer_own_site(flow, b"")
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:

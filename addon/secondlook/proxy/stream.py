@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 type Commands = layer.CommandGenerator[None]
 
+ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
 LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
 
 
@@ -59,6 +60,12 @@ class GatedStream(HttpStream):
         self.whole_request = event.end_stream
         self.origin_form = not event.request.data.authority and not event.request.is_http2
         yield from super().state_wait_for_request_headers(event)
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Note the form of the request for the hook: only here the flow exists and no hook has run."""
+        if request and self.origin_form:
+            self.flow.metadata[ORIGIN_FORM] = True
+        return (yield from super().check_invalid(request))
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
         """Answer at once when a hook has set a response before the body of the request was read.

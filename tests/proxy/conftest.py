@@ -1,0 +1,83 @@
+"""A worker and an origin, real ones, for tests of the proxy alone."""
+
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from mitmproxy.certs import CertStore
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.origin import Origin, Reply
+from proxykit.proxy import RunningProxy
+
+
+@pytest.fixture
+def gatekeeper() -> FakeGatekeeper:
+    return FakeGatekeeper()
+
+
+@pytest.fixture
+def make_proxy(tmp_path: Path, gatekeeper: FakeGatekeeper) -> Iterator[Callable[..., RunningProxy]]:
+    running: list[RunningProxy] = []
+
+    def make(**settings: object) -> RunningProxy:
+        proxy = RunningProxy(tmp_path / f"state{len(running)}", gatekeeper, **settings)
+        running.append(proxy)
+        return proxy
+
+    yield make
+    for proxy in running:
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(make_proxy: Callable[..., RunningProxy]) -> RunningProxy:
+    return make_proxy()
+
+
+@pytest.fixture
+def make_origin(tmp_path: Path) -> Iterator[Callable[..., Origin]]:
+    running: list[Origin] = []
+
+    def make(reply: Reply, *, tls: bool = False) -> Origin:
+        context = None
+        if tls:
+            store = CertStore.from_store(tmp_path / "origin-ca", "origin", 2048)
+            entry = store.get_cert("origin.test", [])
+            pem = tmp_path / "origin.pem"
+            key = entry.privatekey.private_bytes(
+                Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+            )
+            pem.write_bytes(entry.cert.to_pem() + key)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pem)
+        origin = Origin(reply, context)
+        origin.start()
+        running.append(origin)
+        return origin
+
+    yield make
+    for origin in running:
+        origin.close()
+
+
+@pytest.fixture
+def curl() -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    def run(proxy: RunningProxy, *arguments: str, timeout_s: int = 30) -> subprocess.CompletedProcess[bytes]:
+        command = [
+            "curl",
+            "-sS",
+            "-m",
+            str(timeout_s),
+            "-x",
+            proxy.url,
+            "--cacert",
+            str(proxy.ca),
+            *arguments,
+        ]
+        return subprocess.run(command, capture_output=True, check=False)
+
+    return run

@@ -1,0 +1,89 @@
+"""The internal site, through the proxy and on the proxy's own address."""
+
+import asyncio
+import re
+import subprocess
+
+import pytest
+
+from proxykit.origin import Asked, send
+
+
+async def hello(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    await send(writer, b"hello")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/", b"/proxy.pac"),
+        ("/healthz", b"ok"),
+        ("/filtered", b"this browser is filtered"),
+        ("/filtered.json", b'"filtered": true'),
+        ("/ca.pem", b"BEGIN CERTIFICATE"),
+        ("/proxy.pac", b"FindProxyForURL"),
+        ("/back", b"back button"),
+    ],
+)
+def test_pages_through_the_proxy(proxy, curl, scheme, path, content):
+    done = curl(proxy, f"{scheme}://secondlook.internal{path}")
+    assert content in done.stdout, done
+
+
+@pytest.mark.parametrize("path", ["/", "/ca.pem", "/proxy.pac", "/healthz"])
+@pytest.mark.parametrize("host", [None, "proxy.example"])
+def test_pages_on_the_proxy_itself(proxy, path, host):
+    flags = ["-H", f"Host: {host}:{proxy.port}"] if host else []
+    done = subprocess.run(
+        ["curl", "-sS", "-i", "-m", "10", *flags, f"{proxy.url}{path}"], capture_output=True, check=False
+    )
+    assert done.stdout.startswith(b"HTTP/1.1 200")
+
+
+def test_a_pac_file_names_the_proxy_as_the_client_reached_it(proxy):
+    done = subprocess.run(["curl", "-sS", f"{proxy.url}/proxy.pac"], capture_output=True, check=False)
+    assert f"PROXY 127.0.0.1:{proxy.port}".encode() in done.stdout
+
+
+def test_the_private_key_is_not_served(proxy, curl):
+    assert b"PRIVATE" not in curl(proxy, "http://secondlook.internal/ca.pem").stdout
+
+
+def test_a_block_is_overridden_by_its_own_form_alone(proxy, gatekeeper, make_origin, curl):
+    origin = make_origin(hello)
+    gatekeeper.bad.add("127.0.0.1/bad")
+    url = f"http://127.0.0.1:{origin.port}/bad"
+    page = curl(proxy, "-H", "Accept: text/html", url).stdout.decode()
+    link = re.search(r'href="(https://secondlook\.internal/blocked/[^"]+)"', page)
+    assert link is not None
+    assert "token" not in page
+    details = curl(proxy, link[1]).stdout.decode()
+    token = re.search(r'name="token" value="([^"]+)"', details)
+    assert token is not None
+    assert curl(proxy, url).stdout != b"hello"  # a GET changed nothing
+    assert curl(proxy, "-d", "token=1.forged", link[1]).stdout.startswith(b"this form is too old")
+    forged = curl(proxy, "-d", f"token={token[1]}", "-H", "Origin: http://evil.test", link[1])
+    assert forged.stdout.startswith(b"this form was sent from another site")
+    other = curl(proxy, "-d", f"token={token[1]}", link[1].replace("E1", "E2"))
+    assert b"Open for you" not in other.stdout
+    assert gatekeeper.exceptions == []
+    done = curl(proxy, "-d", f"token={token[1]}", "-H", "Origin: https://secondlook.internal", link[1])
+    assert b"Open for you" in done.stdout
+    assert gatekeeper.exceptions[0][1] == "127.0.0.1"
+    assert curl(proxy, url).stdout == b"hello"
+
+
+def test_a_large_form_is_refused_unread(proxy, curl, tmp_path):
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * 5_000_000)
+    done = curl(
+        proxy, "-i", "-H", "Expect:", "--data-binary", f"@{body}", "http://secondlook.internal/blocked/E1"
+    )
+    assert b" 413" in done.stdout
+
+
+def test_unknown_pages_and_methods(proxy, curl):
+    assert b" 404" in curl(proxy, "-i", "http://secondlook.internal/nothing").stdout
+    assert b" 405" in curl(proxy, "-i", "-X", "DELETE", "http://secondlook.internal/").stdout
+    assert b" 404" in curl(proxy, "-i", "http://secondlook.internal/blocked/%2e%2e").stdout
