@@ -27,17 +27,24 @@ PAGES = (
 )
 
 
+def _harmless(value: object) -> object:
+    """Spell out what hides or reorders in every text that a template shows; lines stay lines."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(inert(line) for line in value.split("\n"))
+    return value
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("secondlook.review"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=_harmless,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("plain", "utc", "size", "subject", "why", "headline"):
+    for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten"):
         environment.filters[name] = getattr(words, name)
-    environment.filters["shorten"] = lambda value, limit=120: inert(words.shorten(value, limit))
     environment.globals["version"] = VERSION
     return environment
 

@@ -1,13 +1,11 @@
 """Words for people: the template filters, and the sentences that explain an event.
 
-Every filter takes what the contract's JSON holds (`log --json`, `queue list --json`).
+Every filter takes what the contract's JSON holds (`log --json`, `queue list --json`); hostile text is made
+harmless where it is put into a template (render.py), and nowhere else.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
-
-from secondlook.core.inert import inert
 
 type Json = Mapping[str, Any]
 
@@ -55,13 +53,6 @@ def utc(value: object) -> str:
     return f"{text[:10]} {text[11:19]} UTC" if len(text) >= len("2026-01-01T00:00:00") else text
 
 
-def rfc3339(instant: float | None) -> str | None:
-    """Write Unix seconds as RFC 3339 UTC with milliseconds."""
-    if instant is None:
-        return None
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def shorten(text: object, limit: int) -> str:
     """Cut a text in the middle, so that both host and file name stay readable."""
     shown = str(text or "")
@@ -87,8 +78,8 @@ def subject(record: Json) -> str:
     """Name what a record is about."""
     for key in ("filename", "url", "host", "sha256"):
         if record.get(key):
-            return inert(str(record[key]))
-    return inert(str(record.get("detail") or "(not kept: privacy level)"))
+            return str(record[key])
+    return str(record.get("detail") or "(not kept: privacy level)")
 
 
 def why(event: Json) -> str:
@@ -97,10 +88,10 @@ def why(event: Json) -> str:
     where = event.get("list") or event.get("rule") or event.get("server")
     parts = [
         plain(threat) if threat else "",
-        plain(stage) if stage else inert(str(event.get("detail") or ""), 120),
+        plain(stage) if stage else shorten(event.get("detail") or "", 120),
     ]
     text = " · ".join(part for part in parts if part)
-    return f"{text} ({inert(str(where), 60)})" if where else text
+    return f"{text} ({shorten(where, 60)})" if where else text
 
 
 def headline(event: Json) -> str:
@@ -114,15 +105,15 @@ def sentence(event: Json) -> str:
     verdict = event.get("verdict")
     listed = verdict in ("malicious", "suspicious")
     words = {
-        "rule": inert(str(event.get("rule") or "of the configuration"), 80),
+        "rule": shorten(event.get("rule") or "of the configuration", 80),
         "threat": plain(event.get("threat") or "a threat"),
-        "list": inert(str(event.get("list") or "?"), 80),
-        "server": inert(str(event.get("server") or "A server"), 80),
+        "list": shorten(event.get("list") or "?", 80),
+        "server": shorten(event.get("server") or "A server", 80),
         "outcome": f"listed as {plain(event.get('threat') or 'a threat')}"
         if listed
         else "nothing is known against it",
         "done": "refused" if event.get("decision") == "block" else "let through",
-        "detail": inert(str(event.get("detail") or "no reason given"), 200),
+        "detail": shorten(event.get("detail") or "no reason given", 200),
     }
     template = SENTENCES.get(str(event.get("stage")), "{detail}")
     return template.format(**words)
@@ -134,7 +125,7 @@ def report(event: Json) -> str:
         "I believe that this entry is a mistake:",
         "",
         f"  {subject(event)}",
-        f"  list: {inert(str(event.get('list') or 'unknown'))}",
+        f"  list: {event.get('list') or 'unknown'}",
         f"  threat: {plain(event.get('threat') or 'unknown')}",
         f"  seen: {event.get('time')}    event: {event.get('id')}",
         "",

@@ -1,0 +1,249 @@
+"""The API under `/api/v1`: everything the pages do, as JSON; OpenAPI at `/api/v1/openapi.json`."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from secondlook.review.access import problem
+from secondlook.review.desk import Desk, Missing, Refused
+from secondlook.review.filters import LogFilter, UnusableFilterError
+from secondlook.review.log_pages import export as exported
+from secondlook.review.model import (
+    BacktestRecord,
+    CheckRecord,
+    EventPage,
+    EventRecord,
+    FeedStatus,
+    ListStatus,
+    NewPause,
+    NewRule,
+    Overview,
+    Problem,
+    QuarantineItem,
+    QueuePage,
+    RuleRecord,
+    ServerStatus,
+)
+from secondlook.review.render import VERSION
+
+type Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+type Filter = Annotated[str, Query(max_length=512)]
+type Limit = Annotated[int, Query(ge=1, le=1000)]
+type Cursor = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")] | None
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {"application/problem+json": {}}}
+    for status in (400, 401, 403, 404, 422)
+}
+
+
+def create_api(desk: Desk) -> FastAPI:
+    """Make the API over a desk."""
+    api = FastAPI(
+        title="Second Look",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        responses=ERRORS,
+        redirect_slashes=False,
+    )
+    _errors(api)
+    for part in (_log, _rules, _protection, _data):
+        router = APIRouter()
+        part(router, desk)
+        api.include_router(router)
+    return api
+
+
+def _protection(api: APIRouter, desk: Desk) -> None:
+    @api.get("/overview")
+    async def overview() -> Overview:
+        """Tell whether protection is on and what needs attention."""
+        return Overview.model_validate(await desk.overview())
+
+    @api.get("/check")
+    async def check(subject: Annotated[str, Query(min_length=1, max_length=8192)]) -> CheckRecord:
+        """Check a URL or a digest; writes no event."""
+        return CheckRecord.model_validate(await desk.check(subject))
+
+    @api.post("/pause", status_code=204)
+    async def pause(asked: NewPause) -> None:
+        """Pause protection for everybody or one client; it ends by itself."""
+        await desk.pause(asked.minutes, asked.client)
+
+    @api.post("/resume", status_code=204)
+    async def resume() -> None:
+        """End every pause."""
+        await desk.resume()
+
+
+def _log(api: APIRouter, desk: Desk) -> None:
+    @api.get("/events")
+    async def events(
+        *,
+        search: Filter = "",
+        decision: Filter = "",
+        kind: Filter = "",
+        stage: Filter = "",
+        threat: Filter = "",
+        host: Filter = "",
+        client: Filter = "",
+        since: Filter = "",
+        until: Filter = "",
+        after: Cursor = None,
+        before: Cursor = None,
+        limit: Limit = 100,
+    ) -> EventPage:
+        """Return one page of the log, newest first."""
+        asked = LogFilter.parse(
+            {
+                "search": search,
+                "decision": decision,
+                "kind": kind,
+                "stage": stage,
+                "threat": threat,
+                "host": host,
+                "client": client,
+                "since": since,
+                "until": until,
+            }
+        )
+        found = await desk.log(asked.wanted(time.time()), after=after, before=before, limit=limit)
+        return EventPage.model_validate({"events": found.events, "older": found.older, "newer": found.newer})
+
+    @api.get(
+        "/events/export",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/csv": {}, "application/jsonl": {}}}},
+    )
+    async def export(
+        request: Request, as_: Annotated[str, Query(alias="as", pattern="^(csv|jsonl)$")] = "jsonl"
+    ) -> Response:
+        """Stream the filtered log, oldest first, as CSV or JSON Lines; the same filters as for events."""
+        return exported(desk.export(LogFilter.parse(request.query_params).wanted(time.time())), as_)
+
+    @api.get("/events/{event_id}")
+    async def event(event_id: Id) -> EventRecord:
+        """Return one event."""
+        found = await desk.event(event_id)
+        if found is None:
+            raise Missing("no such event")
+        return EventRecord.model_validate(found)
+
+    @api.get("/queue")
+    async def queue(after: Cursor = None, limit: Limit = 100) -> QueuePage:
+        """Return a page of what waits for a second look, oldest first."""
+        entries, cursor = await desk.queue(after, limit)
+        return QueuePage.model_validate(
+            {"waiting": await desk.waiting(), "entries": entries, "after": cursor}
+        )
+
+    @api.post("/queue/verify", status_code=202)
+    async def verify() -> None:
+        """Look at everything that is flagged now."""
+        await desk.verify()
+
+
+def _rules(api: APIRouter, desk: Desk) -> None:
+    @api.get("/rules")
+    async def rules() -> list[RuleRecord]:
+        """Return all rules."""
+        return [RuleRecord.model_validate(rule) for rule in await desk.rules()]
+
+    @api.post("/rules", status_code=201)
+    async def add_rule(rule: NewRule) -> RuleRecord:
+        """Make a rule; it is in force within a second."""
+        made = await desk.add_rule(
+            rule.action, rule.subject, for_s=rule.for_s, client=rule.client, reason=rule.reason
+        )
+        return RuleRecord.model_validate(made)
+
+    @api.delete("/rules/{rule_id}", status_code=204)
+    async def remove_rule(rule_id: Id) -> None:
+        """Remove a rule."""
+        await desk.remove_rule(rule_id)
+
+    @api.get("/rules/test")
+    async def test_rules(url: Annotated[str, Query(min_length=1, max_length=8192)]) -> list[RuleRecord]:
+        """Return every rule that fires for a URL, the deciding one first."""
+        return [RuleRecord.model_validate(rule) for rule in await desk.test_rules(url)]
+
+    @api.get("/rules/backtest")
+    async def backtest(
+        rule: Annotated[str, Query(min_length=1, max_length=4096)],
+        days: Annotated[int, Query(ge=1, le=90)] = 7,
+    ) -> BacktestRecord:
+        """Tell what a rule, a list or a level would have blocked in the last days of the log."""
+        return BacktestRecord.model_validate(await desk.backtest(rule, days))
+
+
+def _data(api: APIRouter, desk: Desk) -> None:
+    @api.get("/quarantine")
+    async def quarantine() -> list[QuarantineItem]:
+        """Return the quarantined files."""
+        return [QuarantineItem.model_validate(item) for item in await desk.quarantine()]
+
+    @api.post("/quarantine/{item_id}/restore", status_code=204)
+    async def restore(item_id: Id) -> None:
+        """Put a file back where it was, and allow it."""
+        await desk.restore(item_id)
+
+    @api.delete("/quarantine/{item_id}", status_code=204)
+    async def delete_quarantined(item_id: Id) -> None:
+        """Delete a quarantined file for good."""
+        await desk.delete_quarantined(item_id)
+
+    @api.get("/lists")
+    async def lists() -> list[ListStatus]:
+        """Return the lists of the pattern."""
+        return [ListStatus.model_validate(item) for item in await desk.lists()]
+
+    @api.post("/lists/update", status_code=202)
+    async def update() -> None:
+        """Fetch the lists now."""
+        await desk.update()
+
+    @api.get("/servers")
+    async def servers() -> list[ServerStatus]:
+        """Return the Smart Protection Servers."""
+        return [ServerStatus.model_validate(item) for item in await desk.servers()]
+
+    @api.get("/feeds")
+    async def feeds() -> list[FeedStatus]:
+        """Return the feeds of the embedded server."""
+        return [FeedStatus.model_validate(item) for item in await desk.feeds()]
+
+
+def _errors(api: FastAPI) -> None:
+    """Give every error the one shape."""
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(422, "unusable request", "; ".join(_complaints(error)))
+
+    @api.exception_handler(UnusableFilterError)
+    async def unusable(_request: Request, error: UnusableFilterError) -> JSONResponse:
+        return problem(400, "unusable filter", str(error))
+
+    @api.exception_handler(Refused)
+    async def refused(_request: Request, error: Refused) -> JSONResponse:
+        return problem(404 if isinstance(error, Missing) else 400, "refused", str(error))
+
+    @api.exception_handler(HTTPException)
+    async def other(_request: Request, error: HTTPException) -> JSONResponse:
+        answer = problem(error.status_code, "refused", str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+
+def _complaints(error: RequestValidationError) -> Iterator[str]:
+    for fault in error.errors():
+        where = ".".join(str(part) for part in fault["loc"])
+        got = json.dumps(fault.get("input"), default=str)[:80]
+        yield f"{where}: {fault['msg'].lower()}, got {got}"

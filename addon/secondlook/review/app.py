@@ -1,0 +1,59 @@
+"""The review page as one ASGI application."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from secondlook.clock import Clock
+from secondlook.review.access import Gate, session_of
+from secondlook.review.api import create_api
+from secondlook.review.desk import Desk
+from secondlook.review.log_pages import LogPages
+from secondlook.review.pages import Frame, Pages, sign_in_routes
+from secondlook.review.rule_pages import RulePages
+from secondlook.review.session import Doorkeeper
+
+STATIC = Path(__file__).parent / "static"
+
+
+def host_names(host: str, port: int) -> list[str]:
+    """Return the `Host` headers that a page bound to this address answers to."""
+    names = {"127.0.0.1", "[::1]", "localhost"} if host in ("127.0.0.1", "::1", "localhost") else set()
+    names.add(f"[{host}]" if ":" in host else host)
+    return [f"{name}:{port}" for name in sorted(names)]
+
+
+def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], clock: Clock) -> ASGIApp:
+    """Make the application; `hosts` are the `Host` headers it answers to."""
+    frame = Frame(desk)
+
+    async def alive(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def not_there(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = error.detail if isinstance(error, HTTPException) else "something went wrong"
+        if session_of(request) is None:
+            return PlainTextResponse(f"{detail}\n", status_code=status)
+        return await frame.refuse(request, LookupError(detail), status)
+
+    app = Starlette(
+        routes=[
+            Route("/healthz", alive),
+            *sign_in_routes(doorkeeper, clock.monotonic),
+            *Pages(desk, frame).routes(),
+            *LogPages(desk, frame).routes(),
+            *RulePages(desk, frame).routes(),
+            Mount("/api/v1", create_api(desk)),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+        exception_handlers={HTTPException: not_there},
+    )
+    return Gate(app, doorkeeper=doorkeeper, hosts=hosts)

@@ -1,0 +1,306 @@
+"""What the review can show and do: one set of operations under both the pages and the API.
+
+The desk reads the ledger itself; what only the running program can do it asks of `Service`.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from secondlook.clock import Clock
+from secondlook.core.event import Event, EventKind
+from secondlook.core.rule import Rule
+from secondlook.core.rulebook import RuleBook
+from secondlook.core.rulesubject import parse_subject
+from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.shape import event_json, quarantine_json, queue_json, rfc3339, rule_json
+from secondlook.review import overview
+from secondlook.review.seen import Seen
+from secondlook.review.service import Json, Service
+
+FOLLOW_BATCH = 200
+FOLLOW_QUIET_S = 15.0
+LONGEST_PAUSE_MIN = 24 * 60
+MOST_RULES_IMPORTED = 100_000
+LATE_FOR_S = 7 * 86_400
+LATE_SHOWN = 3
+
+
+class Refused(Exception):  # noqa: N818 (what the desk says, in words for the reader)
+    """Something cannot be done; the message is for the reader."""
+
+
+class Missing(Refused):
+    """There is no such thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """One page of the log, newest first, and the cursors of its neighbours."""
+
+    events: list[Json]
+    older: str | None
+    newer: str | None
+
+
+class Desk:
+    """The operations of the review."""
+
+    def __init__(self, ledger: Ledger, service: Service, seen: Seen, clock: Clock) -> None:
+        self.ledger = ledger
+        self.service = service
+        self._seen = seen
+        self._clock = clock
+
+    # -- overview -------------------------------------------------------------------------------
+
+    async def overview(self) -> Json:
+        """Return everything that the overview shows."""
+        now = self._clock.now()
+        hours = await self.ledger.run(self.ledger.hourly, now - 23 * 3600, now)
+        waiting, oldest, _ = await self.ledger.run(self.ledger.queue_count)
+        latest = await self.log(
+            EventFilter(kind=("blocked", "flagged", "would_block", "confirmed", "late_verdict")), limit=8
+        )
+        everybody = [p.until for p in self.ledger.pauses() if p.client is None and p.created <= now < p.until]
+        return overview.compose(
+            service=self.service,
+            hours=hours,
+            waiting=waiting,
+            oldest=oldest,
+            latest=latest.events,
+            paused_until=max(everybody, default=None),
+            trouble=self.ledger.trouble,
+            dropped=self.ledger.dropped,
+        )
+
+    async def pause(self, minutes: float, client: str | None) -> None:
+        """Switch protection off for a while."""
+        if not 0 < minutes <= LONGEST_PAUSE_MIN:
+            raise Refused(f"pause: expected between 0 and {LONGEST_PAUSE_MIN} minutes, got {minutes:g}")
+        await self.ledger.run(self.ledger.add_pause, minutes, client=client)
+
+    async def resume(self) -> None:
+        """End every pause."""
+        await self.ledger.run(self.ledger.end_pauses, everybody=True)
+
+    async def late_verdicts(self) -> list[Json]:
+        """Return what was let through, turned out bad, and was not yet noted by the reader."""
+        since = self._clock.now() - LATE_FOR_S
+        kinds = (EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value)
+        page = await self.ledger.run(self.ledger.events, EventFilter(kind=kinds, since=since), limit=50)
+        fresh = [event for event in page.events if event.id not in self._seen and event.identity][:LATE_SHOWN]
+        told = []
+        for event in fresh:
+            visits = await self.ledger.visits(event.identity or b"")
+            if visits:
+                told.append({**event_json(event), "visited_at": rfc3339(visits[0].time)})
+        return told
+
+    async def late_seen(self, event_id: str) -> None:
+        """Note that the reader has seen a late verdict."""
+        await self.ledger.run(self._seen.add, event_id)
+
+    # -- log ------------------------------------------------------------------------------------
+
+    async def log(
+        self, wanted: EventFilter, *, after: str | None = None, before: str | None = None, limit: int
+    ) -> LogPage:
+        """Return one page: the events older than `after`, or those newer than `before`, or the newest."""
+        if before is not None:
+            found = await self.ledger.run(
+                self.ledger.events, wanted, after=before, limit=limit, newest_first=False
+            )
+            events = list(reversed(found.events))
+            newer = events[0].id if found.more and events else None
+            older: str | None = events[-1].id if events else before
+        else:
+            found = await self.ledger.run(self.ledger.events, wanted, after=after, limit=limit)
+            events = list(found.events)
+            older = found.cursor if found.more else None
+            newer = events[0].id if after is not None and events else None
+        return LogPage([event_json(event) for event in events], older, newer)
+
+    async def event(self, event_id: str) -> Json | None:
+        """Return one event; its explanation is under `extra`."""
+        event = await self.ledger.run(self.ledger.event, event_id)
+        return None if event is None else event_json(event)
+
+    async def follow(self, wanted: EventFilter) -> AsyncIterator[list[Json]]:
+        """Yield new events in batches as they are written; an empty batch now and then says "still here"."""
+        cursor = await self.ledger.run(self.ledger.log_end)
+        quiet_since = time.monotonic()
+        while True:
+            found, cursor = await self.ledger.run(self.ledger.tail, wanted, after=cursor, limit=FOLLOW_BATCH)
+            if found or time.monotonic() - quiet_since > FOLLOW_QUIET_S:
+                quiet_since = time.monotonic()
+                yield [event_json(event) for event in found]
+            if not found:
+                await overview.breathe()
+
+    def export(self, wanted: EventFilter) -> Iterator[Event]:
+        """Yield all matching events, oldest first, in bounded memory; blocks."""
+        return self.ledger.export(wanted)
+
+    # -- queue ----------------------------------------------------------------------------------
+
+    async def waiting(self) -> int:
+        """Count what waits for a second look."""
+        count, _, _ = await self.ledger.run(self.ledger.queue_count)
+        return count
+
+    async def queue(self, after: str | None, limit: int) -> tuple[list[Json], str | None]:
+        """Return a page of the queue, oldest first, and the id to go on from."""
+        last = await self.ledger.run(self.ledger.queue_entry, after) if after else None
+        found = await self.ledger.run(self.ledger.queue_entries, after=last, limit=limit)
+        return [queue_json(entry) for entry in found], found[-1].id if len(found) == limit else None
+
+    async def closings(self, limit: int) -> list[Json]:
+        """Return how the latest flagged subjects ended."""
+        kinds = (EventKind.CONFIRMED.value, EventKind.CLEARED.value, EventKind.EXPIRED.value)
+        return (await self.log(EventFilter(kind=kinds), limit=limit)).events
+
+    async def verify(self) -> None:
+        """Look at everything that is flagged now."""
+        await self.service.verify()
+
+    # -- rules ----------------------------------------------------------------------------------
+
+    async def rules(self) -> list[Json]:
+        """Return all rules."""
+        return [rule_json(rule) for rule in await self.ledger.run(self.ledger.list_rules)]
+
+    async def add_rule(
+        self, action: str, subject: str, *, for_s: float | None, client: str | None, reason: str | None
+    ) -> Json:
+        """Make a rule."""
+        rule = self._rule(action, subject, for_s=for_s, client=client, reason=reason)
+        return rule_json(await self.ledger.run(self.ledger.add_rule, rule))
+
+    def _rule(
+        self, action: str, text: str, *, for_s: float | None, client: str | None, reason: str | None
+    ) -> Rule:
+        if action not in ("allow", "block"):
+            raise Refused(f"rule: expected allow or block, got {action!r}")
+        now = self._clock.now()
+        try:
+            scope, subject = parse_subject(text)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        return Rule(
+            id="",
+            action="allow" if action == "allow" else "block",
+            scope=scope,
+            subject=subject,
+            client=client,
+            reason=reason,
+            created=now,
+            expires=None if for_s is None else now + for_s,
+        )
+
+    async def remove_rule(self, rule_id: str) -> None:
+        """Remove a rule."""
+        if not await self.ledger.run(self.ledger.remove_rule, rule_id):
+            raise Missing("no such rule: it may have been removed or have ended already")
+
+    async def test_rules(self, url: str) -> list[Json]:
+        """Return the rules that fire for a URL, the deciding one first."""
+        book = RuleBook(self.ledger.rules())
+        fired = book.explain(self.service.url_subject(url), client=None, user=None, now=self._clock.now())
+        return [rule_json(rule) for rule in fired]
+
+    async def backtest(self, rule: str, days: int) -> Json:
+        """Tell what a rule, list or level would have blocked in the last days."""
+        try:
+            told: Json = await self.ledger.run(self.service.backtest, rule, days)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        return told
+
+    async def import_rules(self, records: object) -> None:
+        """Add rules from an export, all of them or none."""
+        if not isinstance(records, list) or len(records) > MOST_RULES_IMPORTED:
+            raise Refused(f"import: expected a list of at most {MOST_RULES_IMPORTED:,} rules")
+        rules = []
+        for number, record in enumerate(records, 1):
+            if not isinstance(record, Mapping):
+                raise Refused(f"import: rule {number} is not an object")
+            try:
+                rules.append(
+                    self._rule(
+                        str(record.get("action")),
+                        str(record.get("subject")),
+                        for_s=None,
+                        client=record.get("client") or None,
+                        reason=record.get("reason") or None,
+                    )
+                )
+            except Refused as error:
+                raise Refused(f"import: rule {number}: {error}") from None
+        for rule in rules:
+            await self.ledger.run(self.ledger.add_rule, rule)
+
+    # -- the rest -------------------------------------------------------------------------------
+
+    async def check(self, subject: str) -> Json:
+        """Check a URL or a digest."""
+        try:
+            return await self.service.check(subject)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
+    async def quarantine(self) -> list[Json]:
+        """Return the quarantined files."""
+        records = await self.ledger.quarantine_records(states=("moving", "held"))
+        return [quarantine_json(record) for record in records]
+
+    async def restore(self, record_id: str) -> None:
+        """Put a file back where it was."""
+        await self._on_quarantine(self.service.restore, record_id)
+
+    async def delete_quarantined(self, record_id: str) -> None:
+        """Delete a quarantined file."""
+        await self._on_quarantine(self.service.delete_quarantined, record_id)
+
+    async def _on_quarantine(self, act: Callable[[str], Any], record_id: str) -> None:
+        if await self.ledger.quarantined(record_id) is None:
+            raise Missing("no such file in the quarantine")
+        try:
+            await act(record_id)
+        except (ValueError, OSError) as error:
+            raise Refused(str(error)) from None
+
+    async def lists(self) -> list[Json]:
+        """Return the lists of the pattern."""
+        return list(self.service.lists())
+
+    async def servers(self) -> list[Json]:
+        """Return the servers."""
+        return list(self.service.servers())
+
+    async def location(self) -> str:
+        """Say where the machine is."""
+        return self.service.location()
+
+    async def feeds(self) -> list[Json]:
+        """Return the feeds."""
+        return list(self.service.feeds())
+
+    async def update(self) -> None:
+        """Fetch lists and feeds now."""
+        await self.service.update()
+
+    def authority(self) -> str:
+        """Return the certificate of the authority; blocks."""
+        return self.service.authority.read_text(encoding="ascii")
+
+    async def setup(self) -> Json:
+        """Return what the set-up page needs."""
+        host, _, port = self.service.proxy.rpartition(":")
+        return {
+            "proxy": self.service.proxy,
+            "proxy_host": host.strip("[]"),
+            "proxy_port": port,
+            "ca": await self.ledger.run(overview.authority, self.service.authority),
+        }

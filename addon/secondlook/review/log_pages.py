@@ -1,0 +1,188 @@
+"""The log: a page of it, one entry in full, the live tail and the export, all by one filter."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from itertools import batched
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from secondlook.core.event import Event
+from secondlook.ledger.shape import csv_lines, json_lines
+from secondlook.review import words
+from secondlook.review.desk import Desk
+from secondlook.review.filters import CHOICES, LogFilter, UnusableFilterError
+from secondlook.review.pages import Frame
+from secondlook.review.render import fragment, query_string
+
+PAGE = 100
+EXPORT_BATCH = 1000
+
+FACTS = (
+    ("What", "kind"),
+    ("Decision", "decision"),
+    ("URL", "url"),
+    ("Host", "host"),
+    ("Method", "method"),
+    ("Class", "class"),
+    ("Referrer", "referrer"),
+    ("Client", "client"),
+    ("User", "user"),
+    ("File", "filename"),
+    ("Type", "content_type"),
+    ("Size", "size"),
+    ("SHA-256", "sha256"),
+    ("Verdict", "verdict"),
+    ("Risk", "risk"),
+    ("Threat", "threat"),
+    ("Stage", "stage"),
+    ("List", "list"),
+    ("Rule", "rule"),
+    ("Server", "server"),
+    ("Stale", "stale"),
+    ("Decided in (ms)", "elapsed_ms"),
+    ("Attempts", "attempts"),
+    ("Detail", "detail"),
+)
+SPOKEN = frozenset({"kind", "decision", "class", "verdict", "risk", "threat", "stage"})
+
+
+class LogPages:
+    """Handlers of the log."""
+
+    def __init__(self, desk: Desk, frame: Frame) -> None:
+        self.desk = desk
+        self.frame = frame
+
+    async def log(self, request: Request) -> Response:
+        """Show one page of the log, newest first."""
+        params = request.query_params
+        try:
+            asked = LogFilter.parse(params)
+            found = await self.desk.log(
+                asked.wanted(time.time()), after=params.get("after"), before=params.get("before"), limit=PAGE
+            )
+        except UnusableFilterError as error:
+            return await self.frame.refuse(request, error)
+        kept = asked.params()
+        return await self.frame.show(
+            request,
+            "log.html",
+            f=asked,
+            events=found.events,
+            query=query_string(kept),
+            older=found.older and query_string({**kept, "after": found.older}),
+            newer=found.newer and query_string({**kept, "before": found.newer}),
+            live_possible="after" not in params and "before" not in params,
+            kinds=CHOICES["kind"],
+            stages=CHOICES["stage"],
+            threats=CHOICES["threat"],
+        )
+
+    async def entry(self, request: Request) -> Response:
+        """Show everything about one event, and what can be done about it."""
+        event = await self.desk.event(request.path_params["id"])
+        if event is None:
+            return await self.frame.refuse(
+                request, LookupError("no such event: it may have been deleted"), 404
+            )
+        return await self.frame.show(
+            request,
+            "entry.html",
+            e=event,
+            sentence=words.sentence(event),
+            facts=list(facts(event)),
+            steps_=(event.get("extra") or {}).get("steps", []),
+            choices=choices(event),
+            report=words.report(event),
+            report_to=None,
+        )
+
+    async def live(self, request: Request) -> Response:
+        """Send new events as finished table rows, by server-sent events."""
+        try:
+            wanted = LogFilter.parse(request.query_params).wanted(time.time())
+        except UnusableFilterError as error:
+            return PlainTextResponse(str(error), status_code=400)
+
+        async def stream() -> AsyncIterator[str]:
+            yield "retry: 2000\n\n"
+            async for events in self.desk.follow(wanted):
+                rows = [fragment("log_rows.html", events=[event]) for event in events]
+                yield f"data: {json.dumps(rows)}\n\n" if rows else ": still here\n\n"
+
+        return StreamingResponse(
+            stream(), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+        )
+
+    async def export_csv(self, request: Request) -> Response:
+        """Stream the filtered log as CSV, oldest first."""
+        return self._export(request, "csv")
+
+    async def export_json(self, request: Request) -> Response:
+        """Stream the filtered log as JSON Lines, oldest first."""
+        return self._export(request, "jsonl")
+
+    def _export(self, request: Request, form: str) -> Response:
+        try:
+            wanted = LogFilter.parse(request.query_params).wanted(time.time())
+        except UnusableFilterError as error:
+            return PlainTextResponse(str(error), status_code=400)
+        return export(self.desk.export(wanted), form)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the log."""
+        return [
+            Route("/log", self.log),
+            Route("/log.live", self.live),
+            Route("/log.csv", self.export_csv),
+            Route("/log.jsonl", self.export_json),
+            Route("/log/{id}", self.entry),
+        ]
+
+
+WRITERS: dict[str, tuple[Callable[[Iterable[Event]], Iterator[str]], str]] = {
+    "csv": (csv_lines, "text/csv; charset=utf-8"),
+    "jsonl": (json_lines, "application/jsonl"),
+}
+
+
+def export(events: Iterable[Event], form: str) -> Response:
+    """Stream events as a file to keep; the plain iterator is read in a thread, one batch at a time."""
+    write, media_type = WRITERS[form]
+    batches = ("".join(lines) for lines in batched(write(events), EXPORT_BATCH))
+    headers = {"content-disposition": f'attachment; filename="second-look-log.{form}"'}
+    return StreamingResponse(batches, media_type=media_type, headers=headers)
+
+
+def facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of everything an event holds."""
+    for name, key in FACTS:
+        value = event.get(key)
+        if value is None or value == "":
+            continue
+        if key == "size":
+            yield name, f"{value:,} bytes ({words.size(value)})"
+        else:
+            yield name, words.plain(value) if key in SPOKEN else str(value)
+    for name, value in (event.get("extra") or {}).items():
+        if name != "steps" and value not in (None, "", [], {}):
+            yield (
+                name.replace("_", " ").capitalize(),
+                value if isinstance(value, str) else json.dumps(value),
+            )
+
+
+def choices(event: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the subjects of rules that can be made from an event."""
+    found = []
+    if event.get("subject") == "file" and event.get("sha256"):
+        found.append({"subject": str(event["sha256"]), "text": "This file, wherever it comes from"})
+    if event.get("url"):
+        found.append({"subject": str(event["url"]), "text": "This exact address"})
+    if event.get("host"):
+        found.append({"subject": str(event["host"]), "text": "This host and everything on it"})
+    return found

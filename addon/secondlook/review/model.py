@@ -1,0 +1,275 @@
+"""The API's records: the contract's shapes as types, so that the OpenAPI document tells them."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+type Moment = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T12:00:00.000Z"])]
+type SubjectText = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
+
+
+class Record(BaseModel):
+    """Base of all records: unknown values are null, never missing."""
+
+    model_config = ConfigDict(populate_by_name=True, extra="ignore")
+
+
+class Problem(Record):
+    """The one error shape (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class EventRecord(Record):
+    """One event of the log."""
+
+    id: str
+    time: Moment
+    kind: str
+    decision: str | None
+    class_: str | None = Field(alias="class")
+    subject: str | None
+    url: str | None
+    host: str | None
+    method: str | None
+    client: str | None
+    sha256: str | None
+    filename: str | None
+    size: int | None
+    verdict: str | None
+    risk: str | None
+    threat: str | None
+    stage: str | None
+    list_: str | None = Field(alias="list")
+    rule: str | None
+    server: str | None
+    stale: bool | None
+    elapsed_ms: float | None
+    attempts: int | None
+    detail: str | None
+    user: str | None
+    referrer: str | None
+    content_type: str | None
+    extra: dict[str, object] | None
+
+
+class EventPage(Record):
+    """A page of the log, newest first; `older` and `newer` go into `after` and `before`."""
+
+    events: list[EventRecord]
+    older: str | None
+    newer: str | None
+
+
+class QueueRecord(Record):
+    """One flagged subject that waits for its second look."""
+
+    id: str
+    subject: str
+    class_: str | None = Field(alias="class")
+    url: str | None
+    host: str | None
+    sha256: str | None
+    filename: str | None
+    size: int | None
+    clients: list[str]
+    count: int
+    first_seen: Moment
+    last_seen: Moment
+    attempts: int
+    next_attempt: Moment | None
+    reason: str | None
+
+
+class QueuePage(Record):
+    """A page of the queue, oldest first."""
+
+    waiting: int
+    entries: list[QueueRecord]
+    after: str | None
+
+
+class RuleRecord(Record):
+    """One rule of the operator."""
+
+    id: str
+    action: Literal["allow", "block"]
+    subject: str
+    scope: str
+    client: str | None
+    reason: str | None
+    created: Moment
+    expires: Moment | None
+    hits: int
+
+
+class NewRule(Record):
+    """A rule to be made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["allow", "block"]
+    subject: SubjectText
+    for_s: Annotated[float, Field(gt=0, le=10 * 365 * 86_400)] | None = None
+    client: Annotated[str, StringConstraints(max_length=64)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+
+class NewPause(Record):
+    """A pause to be made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    minutes: Annotated[float, Field(gt=0, le=24 * 60)]
+    client: Annotated[str, StringConstraints(max_length=64)] | None = None
+
+
+class StepRecord(Record):
+    """One consulted stage."""
+
+    stage: str
+    outcome: str
+    detail: str | None = None
+    elapsed_ms: float | None = None
+
+
+class CheckRecord(Record):
+    """What Second Look thinks of a subject, and why."""
+
+    subject: str
+    decision: str
+    verdict: str
+    risk: str
+    stage: str
+    list_: str | None = Field(alias="list")
+    rule: str | None
+    threat: str | None
+    canonical: str | None
+    expressions: list[str] | None
+    stages: list[StepRecord]
+
+
+class BacktestRecord(Record):
+    """What a rule, list or level would have blocked."""
+
+    examined: int
+    matched: int
+    hosts: list[tuple[str, int]]
+
+
+class QuarantineItem(Record):
+    """One quarantined file."""
+
+    id: str
+    state: str
+    sha256: str
+    size: int | None
+    path: str
+    threat: str | None
+    list_: str | None = Field(alias="list")
+    url: str | None
+    client: str | None
+    moved_at: Moment | None
+    detail: str | None
+
+
+class ListStatus(Record):
+    """One list of the pattern."""
+
+    name: str
+    meaning: str
+    count: int
+    server: str
+    generation: str
+    confirmed_at: Moment | None
+
+
+class ServerStatus(Record):
+    """One Smart Protection Server as this proxy sees it."""
+
+    name: str
+    tier: str
+    up: bool
+    detail: str | None
+
+
+class FeedStatus(Record):
+    """One feed of the embedded server."""
+
+    name: str
+    licence: str | None
+    count: int | None
+    fetched_at: Moment | None
+    state: str | None
+
+
+class Attention(Record):
+    """Something that a person should know, in words."""
+
+    kind: Literal["bad", "warn"]
+    title: str
+    text: str
+    href: str | None = None
+    link: str | None = None
+
+
+class Day(Record):
+    """Counts of the last 24 hours."""
+
+    checked: int
+    blocked: int
+    flagged: int
+
+
+class Bar(Record):
+    """One part of an hour's bar in the chart, in the drawing's units."""
+
+    kind: Literal["allowed", "flagged", "blocked"]
+    y: float
+    height: float
+
+
+class Hour(Record):
+    """Counts of one hour."""
+
+    time: Moment
+    x: float
+    checked: int
+    blocked: int
+    flagged: int
+    bars: list[Bar]
+
+
+class PatternStatus(Record):
+    """The pattern in short."""
+
+    lists: int
+    entries: int
+    size_bytes: int | None
+    updated_at: Moment | None
+
+
+class QueueStatus(Record):
+    """The queue in short."""
+
+    waiting: int
+    oldest: Moment | None
+
+
+class Overview(Record):
+    """Everything that the overview shows."""
+
+    running_since: Moment | None
+    proxy: str
+    assessing: bool
+    paused_until: Moment | None
+    attention: list[Attention]
+    day: Day
+    hours: list[Hour]
+    servers: list[ServerStatus]
+    pattern: PatternStatus
+    queue: QueueStatus
+    latest: list[EventRecord]

@@ -1,0 +1,121 @@
+"""The overview: counts as a chart, and what needs attention, in words."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+
+from secondlook.ledger.overview import HourCount
+from secondlook.ledger.shape import rfc3339
+from secondlook.review.service import Json, Service
+
+BAR_STEP = 10
+HEIGHT = 100
+FOLLOW_S = 0.25
+
+
+async def breathe() -> None:
+    """Wait between two looks at the tail of the log."""
+    await asyncio.sleep(FOLLOW_S)
+
+
+def chart(hours: Sequence[HourCount]) -> list[Json]:
+    """Return one bar an hour: blocked below, flagged on it, the rest above, scaled to the busiest hour."""
+    most = max((hour.checked for hour in hours), default=0) or 1
+    drawn = []
+    for index, hour in enumerate(hours):
+        parts = {
+            "blocked": hour.blocked,
+            "flagged": hour.flagged,
+            "allowed": max(hour.checked - hour.blocked - hour.flagged, 0),
+        }
+        bars, foot = [], float(HEIGHT)
+        for kind, count in parts.items():
+            # A single block among thousands must still be seen.
+            height = max(count / most * HEIGHT, 1.5) if count else 0.0
+            foot -= height
+            bars.append({"kind": kind, "y": round(max(foot, 0.0), 2), "height": round(height, 2)})
+        drawn.append(
+            {
+                "time": rfc3339(hour.at),
+                "x": index * BAR_STEP + 1,
+                "checked": hour.checked,
+                "blocked": hour.blocked,
+                "flagged": hour.flagged,
+                "bars": bars,
+            }
+        )
+    return drawn
+
+
+def attention(service: Service, *, waiting: int, trouble: str | None, dropped: int) -> list[Json]:
+    """Say what a person should know now."""
+    notes: list[Json] = []
+    if trouble:
+        notes.append(_note("bad", "The ledger cannot be written.", trouble))
+    if dropped:
+        notes.append(
+            _note("warn", f"{dropped} events were lost.", "More came at once than could be written.")
+        )
+    away = [server["name"] for server in service.servers() if not server["up"]]
+    if away:
+        text = "What they alone know is let through, flagged and looked at again."
+        notes.append(_note("warn", f"No answer from {', '.join(away)}.", text, "/lists", "Servers"))
+    notes.extend(service.alerts())
+    if waiting and not away:
+        text = f"{waiting:,} subjects wait for a second look."
+        notes.append(_note("warn", "Flagged.", text, "/flagged", "See them"))
+    return notes
+
+
+def _note(kind: str, title: str, text: str, href: str | None = None, link: str | None = None) -> Json:
+    return {"kind": kind, "title": title, "text": text, "href": href, "link": link}
+
+
+def compose(
+    *,
+    service: Service,
+    hours: Sequence[HourCount],
+    waiting: int,
+    oldest: float | None,
+    latest: list[Json],
+    paused_until: float | None,
+    trouble: str | None,
+    dropped: int,
+) -> Json:
+    """Put the overview together."""
+    lists = service.lists()
+    return {
+        "running_since": rfc3339(service.started_at),
+        "proxy": service.proxy,
+        "assessing": service.assessing,
+        "paused_until": rfc3339(paused_until),
+        "attention": attention(service, waiting=waiting, trouble=trouble, dropped=dropped),
+        "day": {
+            "checked": sum(hour.checked for hour in hours),
+            "blocked": sum(hour.blocked for hour in hours),
+            "flagged": sum(hour.flagged for hour in hours),
+        },
+        "hours": chart(hours),
+        "servers": list(service.servers()),
+        "pattern": {
+            "lists": len(lists),
+            "entries": sum(item["count"] for item in lists),
+            "size_bytes": sum(item.get("size_bytes") or 0 for item in lists) or None,
+            "updated_at": max((item["confirmed_at"] for item in lists if item["confirmed_at"]), default=None),
+        },
+        "queue": {"waiting": waiting, "oldest": rfc3339(oldest)},
+        "latest": latest,
+    }
+
+
+def authority(certificate: Path) -> Json | None:
+    """Describe the certificate of the authority; None before there is one."""
+    try:
+        found = load_pem_x509_certificate(certificate.read_bytes())
+    except OSError:
+        return None
+    digest = found.fingerprint(SHA256()).hex(":").upper()
+    return {"fingerprint": digest, "until": found.not_valid_after_utc.date().isoformat()}

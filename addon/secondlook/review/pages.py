@@ -1,0 +1,264 @@
+"""The pages of the review, apart from log and rules: each shows what the desk says and posts back to it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from secondlook.review import words
+from secondlook.review.access import COOKIE, set_session
+from secondlook.review.desk import Desk, Refused
+from secondlook.review.render import page, query_string
+from secondlook.review.session import Doorkeeper
+
+QUEUE_PAGE = 100
+CLOSINGS = 50
+
+type Handler = Callable[[Request], Awaitable[Response]]
+
+
+def back_to(path: str, done: str | None = None, undo: str | None = None) -> RedirectResponse:
+    """Answer a form: see `path`, which tells what was done and offers to undo it."""
+    told = query_string({"done": done, "undo": undo})
+    joint = "&" if "?" in path else "?"
+    return RedirectResponse(path + (joint + told if told else ""), status_code=303)
+
+
+def local_path(text: str | None, otherwise: str) -> str:
+    """Return a path of this site that a form named, or another where it names anything else."""
+    if text and text.startswith("/") and not text.startswith(("//", "/\\")):
+        return quote(text, safe="/?&=%:+,.-_~")
+    return otherwise
+
+
+class Frame:
+    """Puts around every page what all of them show: counts, late verdicts, and what was just done."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    async def show(
+        self, request: Request, template: str, *, status: int = 200, **values: object
+    ) -> HTMLResponse:
+        """Render a page for a signed-in reader."""
+        waiting = await self.desk.waiting()
+        undo = request.query_params.get("undo")
+        done = request.query_params.get("done")
+        flash = None
+        if done:
+            # Only our own forms' undo is offered: removing a rule that was just made.
+            undoable = undo if undo and undo.isalnum() else None
+            flash = {
+                "kind": "good",
+                "text": DONE.get(done, ""),
+                "undo": undoable and f"/rules/{undoable}/remove",
+            }
+        return page(
+            request,
+            template,
+            status=status,
+            counts={"/flagged": waiting},
+            late_verdicts=await self.desk.late_verdicts(),
+            flash=flash if flash and flash["text"] else None,
+            **values,
+        )
+
+    async def refuse(self, request: Request, error: Exception, status: int = 400) -> Response:
+        """Show why something could not be done."""
+        return await self.show(
+            request, "error.html", status=status, title="That did not work", detail=str(error)
+        )
+
+
+DONE = {
+    "allowed": "Allowed. The rule is in force within a second.",
+    "blocked": "Blocked. The rule is in force within a second.",
+    "removed": "The rule is gone.",
+    "imported": "The rules are imported.",
+    "paused": "Protection is paused. It comes back by itself.",
+    "resumed": "Protection is on again.",
+    "verifying": "Every flagged subject is being looked at now.",
+    "updating": "The lists are being updated now.",
+    "restored": "The file is back where it was, and allowed from now on.",
+    "deleted": "The file is deleted.",
+    "seen": "Noted.",
+}
+
+
+class Pages:
+    """Handlers of the pages."""
+
+    def __init__(self, desk: Desk, frame: Frame) -> None:
+        self.desk = desk
+        self.frame = frame
+
+    async def overview(self, request: Request) -> Response:
+        """Show whether protection is on and what needs attention."""
+        return await self.frame.show(request, "overview.html", o=await self.desk.overview())
+
+    async def pause(self, request: Request) -> Response:
+        """Pause protection for everybody."""
+        form = await request.form()
+        try:
+            await self.desk.pause(float(str(form.get("minutes", ""))), None)
+        except (ValueError, Refused) as error:
+            return await self.frame.refuse(request, error)
+        return back_to("/", "paused")
+
+    async def resume(self, _request: Request) -> Response:
+        """End every pause."""
+        await self.desk.resume()
+        return back_to("/", "resumed")
+
+    async def flagged(self, request: Request) -> Response:
+        """Show what waits for a second look, and how earlier ones ended."""
+        entries, cursor = await self.desk.queue(request.query_params.get("after"), QUEUE_PAGE)
+        return await self.frame.show(
+            request,
+            "flagged.html",
+            entries=entries,
+            waiting=await self.desk.waiting(),
+            older=cursor and query_string({"after": cursor}),
+            closings=await self.desk.closings(CLOSINGS),
+        )
+
+    async def verify(self, _request: Request) -> Response:
+        """Look at everything that is flagged now."""
+        await self.desk.verify()
+        return back_to("/flagged", "verifying")
+
+    async def check(self, request: Request) -> Response:
+        """Check what was typed or hashed."""
+        subject = request.query_params.get("subject", "").strip()
+        checked: Mapping[str, object] | None = None
+        if subject:
+            try:
+                checked = await self.desk.check(subject)
+            except Refused as error:
+                return await self.frame.refuse(request, error)
+        return await self.frame.show(
+            request,
+            "check.html",
+            subject=subject,
+            c=checked,
+            sentence=words.sentence(checked) if checked else "",
+        )
+
+    async def quarantine(self, request: Request) -> Response:
+        """List the quarantined files."""
+        return await self.frame.show(request, "quarantine.html", files=await self.desk.quarantine())
+
+    async def quarantine_act(self, request: Request) -> Response:
+        """Restore or delete a quarantined file."""
+        action = request.path_params["action"]
+        act = self.desk.restore if action == "restore" else self.desk.delete_quarantined
+        try:
+            await act(request.path_params["id"])
+        except Refused as error:
+            return await self.frame.refuse(request, error)
+        return back_to("/quarantine", "restored" if action == "restore" else "deleted")
+
+    async def lists(self, request: Request) -> Response:
+        """Show lists, servers and feeds."""
+        return await self.frame.show(
+            request,
+            "lists.html",
+            lists=await self.desk.lists(),
+            servers=await self.desk.servers(),
+            location=await self.desk.location(),
+            feeds=await self.desk.feeds(),
+        )
+
+    async def update(self, _request: Request) -> Response:
+        """Fetch the lists now."""
+        await self.desk.update()
+        return back_to("/lists", "updating")
+
+    async def setup(self, request: Request) -> Response:
+        """Tell how to use the proxy."""
+        return await self.frame.show(request, "setup.html", **await self.desk.setup())
+
+    async def authority(self, _request: Request) -> Response:
+        """Hand out the certificate of the authority (never its key)."""
+        pem = await run_in_threadpool(self.desk.authority)
+        return PlainTextResponse(
+            pem,
+            media_type="application/x-pem-file",
+            headers={"content-disposition": 'attachment; filename="second-look-ca.pem"'},
+        )
+
+    async def late_seen(self, request: Request) -> Response:
+        """Take a late verdict off the top of the pages."""
+        await self.desk.late_seen(request.path_params["id"])
+        return back_to("/", "seen")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of these pages."""
+        return [
+            Route("/", self.overview),
+            Route("/pause", self.pause, methods=["POST"]),
+            Route("/resume", self.resume, methods=["POST"]),
+            Route("/flagged", self.flagged),
+            Route("/flagged/verify", self.verify, methods=["POST"]),
+            Route("/check", self.check),
+            Route("/quarantine", self.quarantine),
+            Route("/quarantine/{id}/{action}", self.quarantine_act, methods=["POST"]),
+            Route("/lists", self.lists),
+            Route("/lists/update", self.update, methods=["POST"]),
+            Route("/setup", self.setup),
+            Route("/ca.pem", self.authority),
+            Route("/late/{id}/seen", self.late_seen, methods=["POST"]),
+        ]
+
+
+def sign_in_routes(doorkeeper: Doorkeeper, now: Callable[[], float]) -> list[Route]:
+    """Return the pages that need no session: signing in, and out again."""
+
+    async def show(request: Request) -> Response:
+        used = "used" in request.query_params
+        return page(request, "sign_in.html", error=None, used=used, has_password=doorkeeper.has_password)
+
+    async def sign_in(request: Request) -> Response:
+        client = request.client.host if request.client else ""
+        wait_s = doorkeeper.limit.wait_s(client, now())
+        if wait_s > 0:
+            error = f"Too many tries. Wait {wait_s:.0f} seconds."
+            return page(
+                request,
+                "sign_in.html",
+                status=429,
+                error=error,
+                used=False,
+                has_password=doorkeeper.has_password,
+            )
+        form = await request.form()
+        # Counted before it is verified: tries that run at the same time count too.
+        doorkeeper.limit.failed(client, now())
+        cookie = await run_in_threadpool(doorkeeper.sign_in, str(form.get("password", "")))
+        if cookie is None:
+            error = "That is not the password."
+            return page(
+                request,
+                "sign_in.html",
+                status=403,
+                error=error,
+                used=False,
+                has_password=doorkeeper.has_password,
+            )
+        answer = RedirectResponse("/", status_code=303)
+        set_session(answer, cookie, secure=request.url.scheme == "https")
+        return answer
+
+    async def sign_out(_request: Request) -> Response:
+        answer = RedirectResponse("/sign-in", status_code=303)
+        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        return answer
+
+    return [
+        Route("/sign-in", show),
+        Route("/sign-in", sign_in, methods=["POST"]),
+        Route("/sign-out", sign_out, methods=["POST"]),
+    ]

@@ -1,0 +1,93 @@
+"""Rules: made, removed, tested, back-tested, exported and imported."""
+
+import json
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from secondlook.config.value import parse_duration
+from secondlook.review.desk import Desk, Refused
+from secondlook.review.pages import Frame, back_to, local_path
+
+MOST_DAYS = 90
+
+
+class RulePages:
+    """Handlers of the rules."""
+
+    def __init__(self, desk: Desk, frame: Frame) -> None:
+        self.desk = desk
+        self.frame = frame
+
+    async def rules(self, request: Request) -> Response:
+        """List all rules; test a URL or back-test a rule when asked to."""
+        params = request.query_params
+        test, backtest = params.get("test", "").strip(), params.get("backtest", "").strip()
+        try:
+            days = min(max(int(params.get("days") or 7), 1), MOST_DAYS)
+            fired = await self.desk.test_rules(test) if test else []
+            tested = await self.desk.backtest(backtest, days) if backtest else None
+        except (Refused, ValueError) as error:
+            return await self.frame.refuse(request, error)
+        return await self.frame.show(
+            request,
+            "rules.html",
+            rules=await self.desk.rules(),
+            draft=params.get("draft"),
+            test=test,
+            fired=fired,
+            backtest=backtest,
+            days=days,
+            tested=tested,
+        )
+
+    async def add(self, request: Request) -> Response:
+        """Make a rule."""
+        form = {name: str(value).strip() for name, value in (await request.form()).items()}
+        try:
+            for_s = parse_duration(form["for"]) if form.get("for") else None
+            rule = await self.desk.add_rule(
+                form.get("action", ""),
+                form.get("subject", ""),
+                for_s=for_s,
+                client=form.get("client") or None,
+                reason=form.get("reason") or None,
+            )
+        except (Refused, ValueError) as error:
+            return await self.frame.refuse(request, error)
+        done = "allowed" if rule["action"] == "allow" else "blocked"
+        return back_to(local_path(form.get("back"), "/rules"), done, undo=str(rule["id"]))
+
+    async def remove(self, request: Request) -> Response:
+        """Remove a rule."""
+        try:
+            await self.desk.remove_rule(request.path_params["id"])
+        except Refused as error:
+            return await self.frame.refuse(request, error, 404)
+        return back_to("/rules", "removed")
+
+    async def export(self, _request: Request) -> Response:
+        """Hand out all rules as JSON."""
+        headers = {"content-disposition": 'attachment; filename="second-look-rules.json"'}
+        return JSONResponse(await self.desk.rules(), headers=headers)
+
+    async def import_(self, request: Request) -> Response:
+        """Take in an export; all of it, or nothing."""
+        form = await request.form()
+        try:
+            records = json.loads(str(form.get("text", "")))
+            await self.desk.import_rules(records)
+        except (Refused, ValueError) as error:
+            return await self.frame.refuse(request, error)
+        return back_to("/rules", "imported")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the rules."""
+        return [
+            Route("/rules", self.rules),
+            Route("/rules", self.add, methods=["POST"]),
+            Route("/rules.json", self.export),
+            Route("/rules/import", self.import_, methods=["POST"]),
+            Route("/rules/{id}/remove", self.remove, methods=["POST"]),
+        ]

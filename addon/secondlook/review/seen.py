@@ -1,0 +1,28 @@
+"""Which late verdicts the reader has taken note of: a small file beside the ledger."""
+
+import json
+from pathlib import Path
+
+MOST = 1000
+
+
+class Seen:
+    """Event ids, the newest kept; a damaged file counts as empty, so that nothing bad is hidden."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._ids: list[str] = [str(item) for item in json.loads(path.read_text(encoding="utf-8"))]
+        except (OSError, ValueError, TypeError):
+            self._ids = []
+
+    def __contains__(self, event_id: str) -> bool:
+        """Whether the reader has noted it."""
+        return event_id in self._ids
+
+    def add(self, event_id: str) -> None:
+        """Note one; blocks."""
+        self._ids = [*self._ids, event_id][-MOST:]
+        beside = self._path.with_suffix(".new")
+        beside.write_text(json.dumps(self._ids), encoding="utf-8")
+        beside.replace(self._path)

@@ -1,0 +1,81 @@
+"""What the review needs of the running program beside its ledger; `run` provides it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from secondlook.core.subject import UrlSubject
+
+type Json = dict[str, Any]
+
+
+class Service(Protocol):
+    """What the running program can do beside its ledger; every answer is in the contract's words."""
+
+    @property
+    def started_at(self) -> float:
+        """Unix seconds."""
+        ...
+
+    @property
+    def proxy(self) -> str:
+        """`host:port` of the proxy."""
+        ...
+
+    @property
+    def assessing(self) -> bool:
+        """Whether nothing is enforced."""
+        ...
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the authority (PEM)."""
+        ...
+
+    def url_subject(self, text: str) -> UrlSubject:
+        """Bring a URL into canonical form."""
+        ...
+
+    async def check(self, text: str) -> Json:
+        """Check a URL or digest as `secondlook check --json` does. Raises ValueError for what is neither."""
+        ...
+
+    async def verify(self) -> None:
+        """Have every flagged subject looked at now; returns at once."""
+        ...
+
+    async def update(self) -> None:
+        """Have the lists and feeds fetched now; returns at once."""
+        ...
+
+    def lists(self) -> Sequence[Json]:
+        """Lists of the pattern: name, meaning, count, size_bytes, server, generation, confirmed_at."""
+        ...
+
+    def servers(self) -> Sequence[Json]:
+        """Servers: name, tier, up, detail."""
+        ...
+
+    def location(self) -> str:
+        """Where the machine is and which tier is asked, in a sentence."""
+        ...
+
+    def feeds(self) -> Sequence[Json]:
+        """Feeds of the embedded server: name, licence, count, fetched_at, state."""
+        ...
+
+    def alerts(self) -> Sequence[Json]:
+        """What needs attention: kind (bad or warn), title, text, href, link."""
+        ...
+
+    def backtest(self, rule: str, days: int) -> Json:
+        """Tell what a rule, list or level would have blocked: examined, matched, hosts. Raises ValueError."""
+        ...
+
+    async def restore(self, record_id: str) -> None:
+        """Put a quarantined file back and allow it. Raises ValueError or OSError."""
+        ...
+
+    async def delete_quarantined(self, record_id: str) -> None:
+        """Delete a quarantined file. Raises ValueError or OSError."""
+        ...

@@ -1,0 +1,43 @@
+"""A review page over a real ledger."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from review.stage import ORIGIN, FakeService
+from secondlook.clock import SystemClock
+from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.review.app import create_app
+from secondlook.review.desk import Desk
+from secondlook.review.seen import Seen
+from secondlook.review.session import Doorkeeper
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(keeper=True, background=False))
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def service(tmp_path):
+    return FakeService(tmp_path / "ca.pem")
+
+
+@pytest.fixture
+def door():
+    return Doorkeeper(b"k" * 32)
+
+
+@pytest.fixture
+def app(ledger, service, door, tmp_path):
+    clock = SystemClock()
+    desk = Desk(ledger, service, Seen(tmp_path / "review.json"), clock)
+    return create_app(desk, door, hosts=["127.0.0.1:9000"], clock=clock)
+
+
+@pytest.fixture
+def client(app, door):
+    with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
+        client.get(f"/?token={door.token}")
+        yield client

@@ -1,0 +1,117 @@
+"""What tests of the review need: a program around it that answers as the real one does, and records."""
+
+from pathlib import Path
+
+from secondlook.clock import SystemClock
+from secondlook.core.event import Event, EventKind, FlagEntry
+from secondlook.core.subject import SubjectKind
+from secondlook.core.url import url_subject
+from secondlook.core.verdict import SubjectClass
+from secondlook.ledger.ulid import make_id
+from secondlook.suffix import load_suffixes
+
+ORIGIN = "http://127.0.0.1:9000"
+
+
+class FakeService:
+    """Stands for the running program: remembers what it was asked, answers in the contract's words."""
+
+    started_at = 1_790_000_000.0
+    proxy = "127.0.0.1:8080"
+    assessing = False
+
+    def __init__(self, authority: Path) -> None:
+        self.authority = authority
+        self.asked = []
+        self.server_rows = [{"name": "embedded", "tier": "local", "up": True, "detail": None}]
+        self.alert_rows = []
+
+    def url_subject(self, text):
+        return url_subject(text, load_suffixes())
+
+    async def check(self, text):
+        if " " in text:
+            raise ValueError(f"expected a URL or a digest, got {text!r}")
+        return {
+            "subject": text, "decision": "block", "verdict": "malicious", "risk": "dangerous", "stage": "pattern", "list": "mw-8b",
+            "rule": None, "threat": "malware", "canonical": text, "expressions": ["malware.secondlook.test/"],
+            "stages": [{"stage": "rules", "outcome": "miss"}, {"stage": "pattern", "outcome": "hit", "detail": "mw-8b", "elapsed_ms": 0.02}],
+        }  # fmt: skip
+
+    async def verify(self):
+        self.asked.append("verify")
+
+    async def update(self):
+        self.asked.append("update")
+
+    def lists(self):
+        return [
+            {
+                "name": "mw-8b", "meaning": "malware, dangerous", "count": 512_345, "size_bytes": 4_361_000, "server": "embedded",
+                "generation": "7", "confirmed_at": "2026-11-23T12:00:00.000Z",
+            }
+        ]  # fmt: skip
+
+    def servers(self):
+        return self.server_rows
+
+    def location(self):
+        return "On the intranet: the intranet servers are asked."
+
+    def feeds(self):
+        return [
+            {
+                "name": "urlhaus",
+                "licence": "CC0",
+                "count": 12_000,
+                "fetched_at": "2026-11-23T12:00:00.000Z",
+                "state": "fresh",
+            }
+        ]
+
+    def alerts(self):
+        return self.alert_rows
+
+    def backtest(self, rule, days):
+        if rule == "nonsense rule":
+            raise ValueError("back-test: expected a rule, a list or a level")
+        return {"examined": 100, "matched": 3, "hosts": [("example.org", 2), ("example.net", 1)]}
+
+    async def restore(self, record_id):
+        self.asked.append(("restore", record_id))
+
+    async def delete_quarantined(self, record_id):
+        self.asked.append(("delete", record_id))
+
+
+def make_event(kind=EventKind.BLOCKED, **values):
+    time = values.pop("time", SystemClock.now())
+    defaults = {
+        "decision": {"blocked": "block", "flagged": "flag"}.get(kind.value), "cls": SubjectClass.PAGE, "subject": SubjectKind.URL,
+        "url": "http://malware.example/a", "host": "malware.example", "method": "GET", "client": "127.0.0.1", "verdict": "malicious",
+        "risk": "dangerous", "threat": "malware", "stage": "pattern", "list": "mw-8b", "elapsed_ms": 0.04, "attempts": 0,
+    }  # fmt: skip
+    return Event(id=values.pop("id", make_id(time)), kind=kind, time=time, **{**defaults, **values})
+
+
+def make_flag(event, reason="no server answered"):
+    return FlagEntry(
+        identity=bytes([7]) * 32, kind=SubjectKind.URL, cls=SubjectClass.PAGE, hashes=(bytes([7]) * 32,), url=event.url, host=event.host,
+        client=event.client, time=event.time, reason=reason,
+    )  # fmt: skip
+
+
+def keep(ledger, *events):
+    for event in events:
+        ledger.record(event)
+    while ledger.writer.waiting:
+        ledger.commit_now(lambda _connection: None)
+
+
+def csrf(client):
+    page = client.get("/rules").text
+    return page.partition('name="csrf" value="')[2].partition('"')[0]
+
+
+def post(client, path, **form):
+    return client.post(path, data={"csrf": csrf(client), **form})

@@ -1,0 +1,305 @@
+"""Every page and action over a real ledger."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from review.stage import csrf, keep, make_event, make_flag, post
+from secondlook.core.event import EventKind, QuarantineRecord
+
+PAGES = ["/", "/log", "/flagged", "/rules", "/check", "/quarantine", "/lists", "/setup"]
+HOSTILE = [
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "=cmd|' /C calc'!A0", "\x1b[31mred\x1b[0m", "user\u202egnp.exe",
+    "{{7*7}}", "'; DROP TABLE events;--", "a" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_opens_on_an_empty_ledger(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.text
+    assert "<title>" in answer.text
+    assert "on" + "click=" not in answer.text
+    assert " style=" not in answer.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_loads_anything_from_elsewhere(client, path):
+    for link in re.findall(r'(?:src|action|href)="([^"]+)"', client.get(path).text):
+        assert link.startswith(("/", "#")) or link in {
+            "http://malware.secondlook.test/",
+            "http://secondlook.internal/",
+        }, link
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text)[:20])
+def test_hostile_text_is_only_text(client, ledger, path, text):
+    event = make_event(
+        EventKind.FLAGGED, url=f"http://x.example/{text}", host=f"x{text}.example", referrer=text, filename=None, list=text, client=text[:40],
+        detail=text, stage="unverifiable", extra={"steps": [{"stage": text, "outcome": text, "detail": text, "elapsed_ms": 1.0}], "user_agent": text},
+    )  # fmt: skip
+    asyncio.run(ledger.flag(event, make_flag(event, reason=text)))
+    for page in (path, f"/log/{event.id}"):
+        shown = client.get(page).text
+        assert "<script>alert" not in shown
+        assert "<img src=x" not in shown
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+        assert "49" not in re.findall(r"x\.example/(\w+)", shown)
+
+
+def test_the_overview_says_what_needs_attention(client, ledger, service):
+    assert "Nothing needs your attention" in client.get("/").text
+    service.server_rows = [
+        {"name": "http://sps-1", "tier": "intranet", "up": False, "detail": "circuit open"}
+    ]
+    service.alert_rows = [
+        {
+            "kind": "bad",
+            "title": "The pattern is 3 days old.",
+            "text": "Updates fail.",
+            "href": None,
+            "link": None,
+        }
+    ]
+    shown = client.get("/").text
+    assert "No answer from http://sps-1" in shown
+    assert "The pattern is 3 days old." in shown
+
+
+def test_the_overview_counts_and_draws(client, ledger):
+    keep(ledger, *[make_event() for _ in range(3)], make_event(EventKind.CHECK, decision="allow"))
+    shown = client.get("/").text
+    assert re.search(r'decision=block"><span class="big">3</span>', shown)
+    assert 'class="blocked"' in shown
+
+
+def test_pause_and_resume(client, ledger):
+    assert post(client, "/pause", minutes="15").headers["location"] == "/?done=paused"
+    assert "Protection is paused" in client.get("/").text
+    assert len(ledger.pauses()) == 1
+    post(client, "/resume")
+    assert "Protection is on" in client.get("/").text
+
+
+@pytest.mark.parametrize("minutes", ["", "x", "-1", "0", "nan", "1e9"])
+def test_an_impossible_pause_is_refused(client, ledger, minutes):
+    assert post(client, "/pause", minutes=minutes).status_code == 400
+    assert not ledger.pauses()
+
+
+def test_the_log_filters_and_keeps_its_state_in_the_url(client, ledger):
+    keep(
+        ledger,
+        make_event(url="http://one.example/", host="one.example"),
+        make_event(EventKind.CHECK, url="http://two.example/", host="two.example", decision="allow"),
+    )
+    shown = client.get("/log?decision=block&search=one").text
+    assert "one.example" in shown
+    assert "two.example" not in shown
+    assert 'href="/log.csv?search=one&amp;decision=block"' in shown
+    assert '<option value="block" selected' in shown
+
+
+@pytest.mark.parametrize(
+    "query", ["decision=nonsense", "since=yesterday", "kind=%3Cb%3E", "search=" + "x" * 600]
+)
+def test_an_unusable_filter_is_explained(client, query):
+    answer = client.get(f"/log?{query}")
+    assert answer.status_code == 400
+    assert "expected" in answer.text
+
+
+def test_pages_of_the_log_join_without_gap_or_overlap(client, ledger):
+    keep(
+        ledger,
+        *[
+            make_event(url=f"http://h.example/{number:04}", time=1_790_000_000 + number)
+            for number in range(250)
+        ],
+    )
+    seen, path, back = [], "/log", []
+    while path:
+        shown = client.get(path).text
+        seen += re.findall(r"http://h\.example/(\d{4})", shown)
+        older = re.search(r'href="(/log\?after=[^"]+)"', shown)
+        newer = re.search(r'href="(/log\?before=[^"]+)"', shown)
+        back.append(newer and newer[1])
+        path = older and older[1]
+    assert [int(number) for number in seen] == list(range(249, -1, -1))
+    shown = client.get(back[-1]).text
+    assert "http://h.example/0149" in shown
+    assert "http://h.example/0050" in shown
+    assert "http://h.example/0049" not in shown
+
+
+def test_an_entry_explains_itself_and_offers_rules(client, ledger):
+    event = make_event(
+        extra={"steps": [{"stage": "rules", "outcome": "miss", "detail": None, "elapsed_ms": 0.01}]}
+    )
+    keep(ledger, event)
+    shown = client.get(f"/log/{event.id}").text
+    assert "It stands on the list mw-8b, which names suspected malware." in shown
+    assert "This host and everything on it" in shown
+    assert 'value="http://malware.example/a"' in shown
+    assert "I believe that this entry is a mistake" in shown
+    assert client.get("/log/none").status_code == 404
+
+
+def test_a_rule_from_an_entry_can_be_undone(client, ledger):
+    event = make_event()
+    keep(ledger, event)
+    answer = post(
+        client, "/rules", action="allow", subject="malware.example", back=f"/log/{event.id}", **{"for": "10m"}
+    )
+    assert answer.status_code == 303
+    (rule,) = ledger.rules()
+    assert rule.action == "allow"
+    assert rule.expires - rule.created == 600
+    shown = client.get(answer.headers["location"]).text
+    assert f'action="/rules/{rule.id}/remove"' in shown
+    post(client, f"/rules/{rule.id}/remove")
+    assert not ledger.rules()
+
+
+@pytest.mark.parametrize(
+    "back", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_a_form_leads_to_no_other_site(client, back):
+    assert (
+        post(client, "/rules", action="block", subject="a.example", back=back)
+        .headers["location"]
+        .startswith("/rules?")
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "subject"),
+    [("allow", ""), ("allow", "not a subject at all"), ("deny", "a.example"), ("block", "/(/")],
+)
+def test_an_impossible_rule_is_refused(client, ledger, action, subject):
+    assert post(client, "/rules", action=action, subject=subject).status_code == 400
+    assert not ledger.rules()
+
+
+def test_rules_are_tested_back_tested_exported_and_imported(client, ledger):
+    post(client, "/rules", action="block", subject="bad.example")
+    assert "<strong>decides</strong>" in client.get("/rules?test=http://www.bad.example/x").text
+    assert "No rule fires" in client.get("/rules?test=http://good.example/").text
+    assert "<strong>3</strong> of 100" in client.get("/rules?backtest=mw-8b").text
+    assert client.get("/rules?backtest=nonsense+rule").status_code == 400
+    exported = client.get("/rules.json").json()
+    post(client, f"/rules/{exported[0]['id']}/remove")
+    assert (
+        post(client, "/rules/import", text=json.dumps(exported)).headers["location"] == "/rules?done=imported"
+    )
+    assert [rule.subject for rule in ledger.rules()] == ["bad.example"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[1]",
+        '[{"action": "allow", "subject": "a.example"}, {"action": "x", "subject": "b.example"}]',
+    ],
+)
+def test_a_broken_import_changes_nothing(client, ledger, text):
+    assert post(client, "/rules/import", text=text).status_code == 400
+    assert not ledger.rules()
+
+
+def test_flagged_shows_what_waits_and_asks_again(client, ledger, service):
+    event = make_event(
+        EventKind.FLAGGED, url="http://unknown.example/", host="unknown.example", stage="unverifiable"
+    )
+    asyncio.run(ledger.flag(event, make_flag(event)))
+    shown = client.get("/flagged").text
+    assert "http://unknown.example/" in shown
+    assert "no server answered" in shown
+    assert '<span class="count"><span class="visually-hidden">, </span>1</span>' in shown
+    assert post(client, "/flagged/verify").status_code == 303
+    assert service.asked == ["verify"]
+
+
+def test_check_tells_the_stages(client):
+    shown = client.get("/check?subject=http://malware.secondlook.test/").text
+    assert "It stands on the list mw-8b" in shown
+    assert "1 expressions looked up" in shown
+    assert client.get("/check?subject=two+words").status_code == 400
+
+
+def test_quarantine_is_listed_restored_and_deleted(client, ledger, service):
+    record = QuarantineRecord(
+        id="q1", state="held", sha256="ab" * 32, size=68, path="/home/a/Downloads/<b>eicar</b>.com", stored_as="ab" * 32, mode=0o644,
+        modified_at=1.0, moved_at=2.0, threat="malware",
+    )  # fmt: skip
+    asyncio.run(ledger.keep_record(record))
+    shown = client.get("/quarantine").text
+    assert "/home/a/Downloads/&lt;b&gt;eicar&lt;/b&gt;.com" in shown
+    post(client, "/quarantine/q1/restore")
+    post(client, "/quarantine/q1/delete")
+    assert service.asked == [("restore", "q1"), ("delete", "q1")]
+    assert post(client, "/quarantine/none/delete").status_code == 400
+
+
+def test_a_late_verdict_stands_on_top_until_it_was_seen(client, ledger):
+    identity = bytes([9]) * 32
+    visit = make_event(
+        EventKind.FLAGGED,
+        url="http://late.example/",
+        stage="unverifiable",
+        identity=identity,
+        time=1_790_000_000.0,
+    )
+    told = make_event(EventKind.CONFIRMED, url="http://late.example/", identity=identity)
+    keep(ledger, visit, told)
+    assert "You were let through to something that turned out to be bad" in client.get("/lists").text
+    post(client, f"/late/{told.id}/seen")
+    assert "turned out to be bad" not in client.get("/lists").text
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_exports_hold_every_event_of_the_view_and_no_formula(client, ledger, form):
+    keep(
+        ledger,
+        *[make_event(url=f"http://h.example/{number}", detail="=1+1") for number in range(2500)],
+        make_event(EventKind.CHECK, decision="allow"),
+    )
+    answer = client.get(f"/log.{form}?decision=block")
+    lines = answer.text.splitlines()
+    assert len(lines) == 2500 + (form == "csv")
+    assert "attachment" in answer.headers["content-disposition"]
+    if form == "csv":
+        assert ",=1+1" not in answer.text
+    else:
+        assert json.loads(lines[0])["url"] == "http://h.example/0"
+
+
+def test_lists_servers_and_feeds_are_shown_and_updated(client, service):
+    shown = client.get("/lists").text
+    assert "512,345" in shown
+    assert "urlhaus" in shown
+    assert "On the intranet" in shown
+    post(client, "/lists/update")
+    assert service.asked == ["update"]
+
+
+def test_what_is_not_there_is_said_in_the_frame(client):
+    answer = client.get("/nothing-here")
+    assert answer.status_code == 404
+    assert "Second Look" in answer.text
+
+
+def test_signing_out_ends_the_session(client):
+    post(client, "/sign-out")
+    client.cookies.clear()
+    assert client.get("/").headers["location"] == "/sign-in"
+
+
+def test_the_token_of_the_page_is_the_sessions(client):
+    assert re.fullmatch(r"[0-9a-f]{64}", csrf(client))
