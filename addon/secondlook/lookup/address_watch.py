@@ -1,8 +1,11 @@
 """The machine's own addresses, and word of their changes.
 
 On Linux the kernel tells (rtnetlink(7)): a socket subscribed to link, address and route changes wakes
-us, and a dump gives the addresses. Elsewhere, or where that is not allowed, the source addresses of
-the default routes are compared every few seconds (connecting a UDP socket sends nothing).
+us, and a dump gives the addresses. What was merely refreshed (router advertisements come every few
+seconds in some networks) changes nothing and is passed over; what was *removed* counts even if it is
+there again a moment later, as two networks may well give a machine the same address. Elsewhere, or
+where that is not allowed, the source addresses of the default routes are compared every few seconds
+(connecting a UDP socket sends nothing).
 """
 
 import asyncio
@@ -27,6 +30,7 @@ _GROUPS: Final = (
 )
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _RTM_NEWADDR, _RTM_GETADDR = 20, 22
+_RTM_REMOVED: Final = frozenset({17, 21, 25})  # RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE
 _NLM_F_REQUEST_DUMP: Final = 0x301
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _HEADER: Final = struct.Struct("=IHHII")
@@ -110,6 +114,7 @@ class AddressWatch:
         self._kernel: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last: Snapshot | None = None
+        self._removed = False
 
     @property
     def told(self) -> bool:
@@ -143,10 +148,14 @@ class AddressWatch:
 
     def _heard(self) -> None:
         assert self._kernel is not None
-        # What it says does not matter (and ENOBUFS says that much was missed): we look for ourselves.
-        with contextlib.suppress(OSError):
-            while self._kernel.recv(_MAX_DATAGRAM):
-                pass
+        try:
+            while True:
+                kinds = {kind for kind, _ in _messages(self._kernel.recv(_MAX_DATAGRAM))}
+                self._removed = self._removed or not kinds.isdisjoint(_RTM_REMOVED)
+        except BlockingIOError:
+            pass
+        except OSError:  # ENOBUFS: so much happened that some of it was lost
+            self._removed = True
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SETTLE_S, self._look)
 
@@ -154,8 +163,9 @@ class AddressWatch:
         loop = asyncio.get_running_loop()
         self._timer = None if self.told else loop.call_later(self._poll_s, self._look)
         snapshot = _snapshot()
-        if snapshot != self._last:
+        if snapshot != self._last or self._removed:
             self._last = snapshot
+            self._removed = False
             self._on_change()
 
 
