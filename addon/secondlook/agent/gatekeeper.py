@@ -24,8 +24,8 @@ from secondlook.agent.checker import Checker
 from secondlook.agent.evidence import describe, unverifiable
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import FlagStore
+from secondlook.agent.reblock import reblock_entry
 from secondlook.agent.record import PENDING, confirmed_entry, event_of, flag_entry
-from secondlook.agent.view import REBLOCK
 from secondlook.clock import Clock
 from secondlook.core.answer import Tier
 from secondlook.core.event import ConfirmedEntry, Event, EventKind
@@ -204,22 +204,9 @@ class Gatekeeper:
         """Refuse the URL of a bad file for a while; then its content speaks again."""
         if decision.evidence.blocked_by_rule or self._reblock_s <= 0:
             return
-        origin = self.checker.subject(url)
         now = self._clock.now()
-        entry = confirmed_entry(decision.evidence, origin, use, now=now)
-        self._put_in_force(
-            replace(
-                entry,
-                hit=origin.hashes[0],
-                source=REBLOCK,
-                expires_at=now + self._reblock_s,
-                sha256=file.hashes[0].hex(),
-                filename=file.filename,
-                size=file.size,
-                expression=origin.expressions[0],
-                cls=SubjectClass.DOWNLOAD,
-            )
-        )
+        entry = confirmed_entry(decision.evidence, file, use, now=now)
+        self._put_in_force(reblock_entry(entry, self.checker.subject(url), until=now + self._reblock_s))
 
     def _put_in_force(self, entry: ConfirmedEntry) -> None:
         self.checker.view.learn(entry)

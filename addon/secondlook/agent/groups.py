@@ -3,39 +3,12 @@
 A client is named by its IP address, a network it lies in, or its user name.
 """
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
+from secondlook.core.client import names_client
 from secondlook.core.policy import Policy
 from secondlook.core.rule import Pause
-
-type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@lru_cache(maxsize=4096)
-def network_of(text: str) -> Network | None:
-    """Read an address or a network; None for what is neither (a user name)."""
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
-
-
-@lru_cache(maxsize=65536)
-def names_client(name: str, client: str | None, user: str | None) -> bool:
-    """Whether `name` (address, network or user) names this client or user."""
-    if name in (client, user):
-        return True
-    network = network_of(name)
-    address = network_of(client) if client else None
-    return (
-        network is not None
-        and address is not None
-        and network.version == address.version
-        and address.network_address in network
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ class Inquiry:
             if found is None:
                 left.append(prefix)
                 continue
-            self._cache.put(tier, self._subject.kind, prefix, found)
+            found = self._cache.put(tier, self._subject.kind, prefix, found)
             self.known.append((tier, found, False))
             self.server = found.server
             listed = listed or bool(found.listed)

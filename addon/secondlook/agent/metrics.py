@@ -14,6 +14,7 @@ CHECK_SECONDS = Histogram(
     "Time of checks that had to ask a server.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 5.0),
 )
+VIEW_ERRORS = Counter("secondlook_view_errors", "Refreshes of rules, confirmed set or pattern that failed.")
 FLAG_SECONDS = Histogram(
     "secondlook_flag_seconds",
     "Time until a flag was committed.",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
-from secondlook.core.subject import FileSubject, Subject, SubjectKind, UrlSubject, Use
+from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
 
 PENDING = "pending"  # detail of a local hit until a server has told what stands behind it
@@ -216,8 +216,3 @@ def closing_event(
 def let_through(visits: Sequence[Event]) -> list[dict[str, object]]:
     """Tell who got through and when, for the event and the notice of a confirmation."""
     return [{"client": visit.client, "user": visit.user, "time": visit.time} for visit in visits]
-
-
-def kind_name(kind: SubjectKind) -> str:
-    """Name a kind of subject to a person."""
-    return "file" if kind is SubjectKind.FILE else "address"

@@ -82,8 +82,8 @@ def rule_for(
         return rule
     if use.cls is not SubjectClass.DOWNLOAD and subject.kind is not SubjectKind.FILE:
         return rule
-    others = [other for other in book.rules if other.source != OVERRIDE]
-    return type(book)(others).match(origin, use.client, use.user, now)
+    firing = book.explain(origin, use.client, use.user, now)
+    return next((other for other in firing if other.source != OVERRIDE), None)
 
 
 def listed_in_pattern(

@@ -1,0 +1,90 @@
+import threading
+
+import pytest
+
+from agentkit.house import House, make_pattern
+from agentkit.servers import FakeServer
+from secondlook.agent.watch import Watcher
+from secondlook.core.answer import Tier
+from secondlook.core.rule import Rule, Scope
+from secondlook.core.subject import Use
+from secondlook.core.verdict import Action, SubjectClass
+
+PAGE = Use(SubjectClass.PAGE, client="127.0.0.1")
+
+
+@pytest.fixture
+def house():
+    house = House(FakeServer(Tier.INTRANET))
+    yield house
+    house.close()
+
+
+def rule(subject):
+    return Rule(
+        id="r",
+        action="block",
+        scope=Scope.DOMAIN,
+        subject=subject,
+        client=None,
+        reason=None,
+        created=0,
+        expires=None,
+    )
+
+
+def test_rules_and_pattern_are_taken_up_off_the_loop(house):
+    threads = set()
+    place = {"stamp": 1, "pattern": make_pattern([], now=house.clock.now())}
+    seen = []
+
+    def stamp():
+        threads.add(threading.get_ident())
+        return place["stamp"]
+
+    watcher = Watcher(
+        house.checker, house.ledger, house.clock, stamp=stamp, load=lambda: place["pattern"], on_pattern=seen.append,
+        fixed_rules=[rule("fixed.test")],
+    )  # fmt: skip
+    house.run(watcher.refresh())
+    assert house.checker.check_now(house.subject("http://fixed.test/"), PAGE).action is Action.BLOCK
+    house.ledger.rule_list.append(rule("new.test"))
+    house.ledger.changed()
+    place.update(
+        stamp=2, pattern=make_pattern([house.subject("http://bad.test/").hashes[0]], now=house.clock.now())
+    )
+    house.run(watcher.refresh())
+    for host in ("fixed.test", "new.test", "bad.test"):
+        assert house.checker.check_now(house.subject(f"http://{host}/"), PAGE).action is Action.BLOCK
+    assert len(seen) == 2
+    assert threading.get_ident() not in threads
+
+
+def test_what_cannot_be_read_stays_and_is_tried_again(house, caplog):
+    house.ledger.rule_list.append(rule("old.test"))
+    watcher = Watcher(house.checker, house.ledger, house.clock)
+    house.run(watcher.refresh())
+    house.ledger.changed()
+    broken, house.ledger.rules = house.ledger.rules, lambda: 1 / 0
+    house.run(watcher.refresh())
+    house.run(watcher.refresh())
+    assert house.checker.check_now(house.subject("http://old.test/"), PAGE).action is Action.BLOCK
+    assert caplog.text.count("could not be refreshed") == 1
+    house.ledger.rules = broken
+    house.ledger.rule_list.append(rule("new.test"))
+    house.run(watcher.refresh())
+    assert house.checker.check_now(house.subject("http://new.test/"), PAGE).action is Action.BLOCK
+
+
+def test_a_finding_stored_while_the_ledger_is_read_is_not_lost(house):
+    from agentkit.house import confirmed_about
+
+    entry = confirmed_about(house, "http://bad.test/")
+    house.view.learn(entry)
+    mark = house.view.reading()
+    read_before_commit = house.ledger.confirmed()
+    house.view.stored(entry.hit)
+    house.view.replace(confirmed=read_before_commit, read_mark=mark)
+    assert house.checker.check_now(house.subject("http://bad.test/"), PAGE).action is Action.BLOCK
+    house.view.replace(confirmed=[], read_mark=house.view.reading())  # withdrawn meanwhile
+    assert house.checker.check_now(house.subject("http://bad.test/"), PAGE) is None

@@ -1,0 +1,150 @@
+"""One process's query process over fakes, put together as the program does it."""
+
+import asyncio
+from collections.abc import Sequence
+
+from agentkit.ledger import FakeLedger
+from agentkit.servers import FakeLookup, FakeServer
+from agentkit.virtual import FakeClock, VirtualLoop
+from secondlook.agent.checker import Checker
+from secondlook.agent.consequence import Consequences
+from secondlook.agent.gatekeeper import Gatekeeper
+from secondlook.agent.groups import Policies
+from secondlook.agent.judge import Judge
+from secondlook.agent.recheck import Rechecker
+from secondlook.agent.renewal import Renewal
+from secondlook.agent.view import LocalView
+from secondlook.core.answer import Tier
+from secondlook.core.cache import AnswerCache
+from secondlook.core.event import ConfirmedEntry
+from secondlook.core.hashlist import HashList, build
+from secondlook.core.listname import Role
+from secondlook.core.pattern import ListInfo, Mirror, Pattern
+from secondlook.core.policy import Policy
+from secondlook.core.rulebook import RuleBook
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import Risk, Threat
+from secondlook.suffix import load_suffixes
+
+
+def make_pattern(
+    hashes: Sequence[bytes] = (),
+    *,
+    now: float,
+    name: str = "mw-8b",
+    role: Role = Role.BLOCK,
+    width: int = 8,
+    risk: Risk = Risk.DANGEROUS,
+    tier: Tier = Tier.LOCAL,
+    source: str = "embedded",
+    mirrored: bool = True,
+    trusted: bool = True,
+    kind: SubjectKind = SubjectKind.URL,
+) -> Pattern:
+    info = ListInfo(
+        name=name,
+        width=width,
+        role=role,
+        kind=kind,
+        threat=Threat.MALWARE if role is not Role.KNOWN_GOOD else None,
+        risk=risk,
+        tier=tier,
+        server=source,
+        source=source,
+        complete=True,
+        trusted_allow=trusted,
+        confirmed_at=now,
+    )
+    table = HashList.open(build(hashes, width))
+    mirrors = (
+        [Mirror(server=source, tier=tier, whole=True, confirmed_at=now, announced=True)] if mirrored else []
+    )
+    return Pattern([(info, table)], mirrors)
+
+
+class House:
+    """Loop, clock, servers, ledger, and the query process of one worker."""
+
+    def __init__(
+        self, *servers: FakeServer, policy: Policy | None = None, loop: VirtualLoop | None = None
+    ) -> None:
+        self.loop = loop or VirtualLoop()
+        self.clock = FakeClock(self.loop)
+        self.servers = list(servers)
+        self.lookup = FakeLookup(self.clock, servers)
+        self.ledger = FakeLedger()
+        self.files = None
+        self.policies = Policies(policy or Policy())
+        self.pattern = Pattern(())
+        self.start()
+
+    def start(self) -> None:
+        """Start a fresh process on what the ledger holds."""
+        self.view = LocalView(self.policies, pattern=self.pattern)
+        self.cache = AnswerCache(10_000)
+        self.checker = Checker(self.view, self.lookup, self.cache, load_suffixes(), self.clock)
+        self.gatekeeper = Gatekeeper(self.checker, self.ledger, self.clock)
+        self.told = []
+        judge = Judge(self.view, self.lookup, self.cache, self.clock)
+        self.consequences = Consequences(
+            self.view, self.ledger, self.clock, notifier=self, files=self.files, url_subject=self.subject
+        )
+        self.rechecker = Rechecker(
+            judge,
+            self.ledger,
+            self.consequences,
+            Renewal(judge, self.ledger, self.clock),
+            self.clock,
+            random=lambda: 0.5,
+        )
+        self.reload()
+
+    def tell(self, notice) -> None:
+        self.told.append(notice)
+
+    def reload(self) -> None:
+        """Do what the watcher does."""
+        mark = self.view.reading()
+        self.view.replace(
+            rulebook=RuleBook(self.ledger.rules()),
+            confirmed=self.ledger.confirmed(),
+            pauses=self.ledger.pauses(),
+            read_mark=mark,
+        )
+
+    def publish(self, pattern: Pattern) -> None:
+        self.pattern = pattern
+        self.view.replace(pattern=pattern)
+        self.cache.drop_contradicted(pattern, self.clock.now())
+
+    def run(self, main):
+        return self.loop.run_until_complete(main)
+
+    def sleep(self, seconds: float) -> None:
+        self.run(asyncio.sleep(seconds))
+
+    def subject(self, url: str):
+        return self.checker.subject(url)
+
+    def close(self) -> None:
+        self.run(self.gatekeeper.aclose())
+        self.loop.close()
+
+
+def confirmed_about(house: House, url: str, **more) -> ConfirmedEntry:
+    """Make a confirmed entry about a URL."""
+    subject = house.subject(url)
+    values = {
+        "identity": subject.hashes[0],
+        "hit": subject.hashes[0],
+        "kind": SubjectKind.URL,
+        "verdict": "malicious",
+        "risk": "dangerous",
+        "threat": "malware",
+        "list": "mw-8b",
+        "server": "fake",
+        "source": "fake",
+        "confirmed_at": house.clock.now(),
+        "expires_at": None,
+    }
+    return ConfirmedEntry(**(values | more))
