@@ -44,11 +44,12 @@ class _Ticket:
     waiting: int = 0
     joined: bool = False
     answers: dict[bytes, PrefixAnswer] = field(default_factory=dict)
-    attempts: dict[int, tuple[Attempt, ...]] = field(default_factory=dict)  # by query
+    outcomes: list[Outcome] = field(default_factory=list)  # of the queries that it took part in
     error: str | None = None
 
     def settle(self, prefix: bytes, answer: PrefixAnswer | None, outcome: Outcome) -> None:
-        self.attempts[id(outcome)] = outcome.attempts
+        if not any(outcome is known for known in self.outcomes):
+            self.outcomes.append(outcome)
         if answer is not None:
             self.answers[prefix] = answer
         else:
@@ -97,10 +98,10 @@ class Batcher:
             # It failed with a query that others had begun earlier; this check has time of its own left.
             again = await self._wait(missing, share, deadline)
             again.answers.update(ticket.answers)
-            again.attempts.update(ticket.attempts)
+            again.outcomes[:0] = ticket.outcomes
             ticket = again
             missing = [prefix for prefix in wanted if prefix not in ticket.answers]
-        attempts = tuple(attempt for part in ticket.attempts.values() for attempt in part)
+        attempts = tuple(attempt for outcome in ticket.outcomes for attempt in outcome.attempts)
         return Outcome(ticket.answers, attempts, (ticket.error or "timeout") if missing else None)
 
     async def aclose(self) -> None:
