@@ -1,0 +1,239 @@
+"""Hash lists: lookup equals `in set`, and every damage is refused by name."""
+
+import hashlib
+import mmap
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secondlook.core.hashlist import (
+    BUCKETS,
+    HEADER,
+    KEYS_AT,
+    MAGIC,
+    WIDTHS,
+    Corrupt,
+    HashList,
+    NotAHashList,
+    Truncated,
+    UnsupportedVersion,
+    build,
+    hash_keys,
+)
+
+full_hashes = st.binary(min_size=32, max_size=32)
+
+
+def near(hashes: list[bytes]) -> st.SearchStrategy[bytes]:
+    """Hashes that share a beginning with one of `hashes`: the hard cases of a sorted search."""
+    return st.builds(
+        lambda base, kept, rest: (base[:kept] + rest)[:32],
+        st.sampled_from(hashes),
+        st.sampled_from([1, 2, 3, 4, 7, 8, 9, 15, 16, 31, 32]),
+        full_hashes,
+    )
+
+
+@st.composite
+def lists(draw):
+    """Some hashes, crowded around a few beginnings, and others to look up."""
+    seeds = draw(st.lists(full_hashes, min_size=1, max_size=4))
+    listed = draw(st.lists(near(seeds) | full_hashes, max_size=40))
+    asked = draw(st.lists(near(seeds) | full_hashes, max_size=20))
+    return listed, asked
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@given(data=lists())
+def test_lookup_equals_in_set(width, data):
+    listed, asked = data
+    wanted = {full_hash[:width] for full_hash in listed}
+    hash_list = HashList.open(build(listed, width))
+    assert len(hash_list) == len(wanted)
+    for full_hash in asked + listed:
+        assert hash_list.has(full_hash) == (full_hash[:width] in wanted)
+        prefix = full_hash[:4]
+        under = sorted(entry for entry in wanted if entry.startswith(prefix))
+        assert [hash_list.entry(position) for position in hash_list.span(prefix)] == under
+        assert hash_list.has_prefix(prefix) == bool(under)
+    first = next((number for number, asked_for in enumerate(asked) if asked_for[:width] in wanted), -1)
+    assert hash_list.find(hash_keys(asked), asked) == first
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@given(data=lists(), size=st.integers(1, 50))
+def test_entries_come_back_sorted_with_their_checksum(width, data, size):
+    listed, _ = data
+    hash_list = HashList.open(build(listed, width))
+    hash_list.verify()
+    wanted = sorted({full_hash[:width] for full_hash in listed})
+    assert list(hash_list.entries()) == wanted
+    assert b"".join(hash_list.blocks(size)) == b"".join(wanted)
+    assert hash_list.checksum == hashlib.sha256(b"".join(wanted)).digest()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_any_buffer_will_do(width, tmp_path):
+    hashes = [hashlib.sha256(str(number).encode()).digest() for number in range(500)]
+    data = build(hashes, width)
+    path = tmp_path / "list.slh"
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    for buffer in (data, bytearray(data), memoryview(data), mapped):
+        hash_list = HashList.open(buffer)
+        hash_list.verify()
+        assert all(hash_list.has(full_hash) for full_hash in hashes)
+        assert not hash_list.has(hashlib.sha256(b"other").digest())
+
+
+def test_the_first_and_last_of_all_hashes_are_found():
+    ends = [bytes(32), b"\xff" * 32, b"\x00\x00" + b"\xff" * 30, b"\xff\xff" + bytes(30)]
+    for width in WIDTHS:
+        hash_list = HashList.open(build(ends, width))
+        hash_list.verify()
+        assert all(hash_list.has(full_hash) for full_hash in ends)
+        assert not hash_list.has(b"\x80" + bytes(31))
+        assert list(hash_list.span(b"\xff\xff\xff\xff")) == [3]
+
+
+def test_an_empty_list_holds_nothing():
+    hash_list = HashList.open(build([], 8))
+    hash_list.verify()
+    assert len(hash_list) == 0
+    assert not hash_list.has(bytes(32))
+    assert list(hash_list.entries()) == []
+    assert hash_list.checksum.hex().startswith("e3b0c442")
+
+
+def test_entry_outside_of_the_list():
+    hash_list = HashList.open(build([bytes(32)], 8))
+    for position in (-1, 1):
+        with pytest.raises(IndexError):
+            hash_list.entry(position)
+
+
+@pytest.mark.parametrize("width", [0, 5, 64])
+def test_other_widths_are_refused(width):
+    with pytest.raises(ValueError, match=f"{width} bytes"):
+        build([bytes(32)], width)
+
+
+def test_a_short_hash_is_refused():
+    with pytest.raises(ValueError, match="shorter"):
+        build([bytes(7)], 8)
+
+
+@pytest.fixture
+def good() -> bytearray:
+    return bytearray(build([hashlib.sha256(str(number).encode()).digest() for number in range(300)], 8))
+
+
+@pytest.mark.parametrize("data", [b"", b"SLHASHE", b"<!DOCTYPE html>" * 100])
+def test_no_hash_list(data):
+    with pytest.raises(NotAHashList):
+        HashList.open(data)
+
+
+def test_another_version(good):
+    struct.pack_into("<I", good, 8, 2)
+    with pytest.raises(UnsupportedVersion, match="version 2"):
+        HashList.open(good)
+
+
+@pytest.mark.parametrize("kept", [8, HEADER.size - 1, HEADER.size, KEYS_AT - 1, KEYS_AT, -1])
+def test_truncated(good, kept):
+    with pytest.raises(Truncated):
+        HashList.open(good[:kept])
+
+
+def test_longer_than_declared(good):
+    with pytest.raises(Corrupt, match="1 bytes more"):
+        HashList.open(good + b"\0")
+
+
+@pytest.mark.parametrize(("width", "count"), [(0, 300), (7, 300), (8, 2**33)])
+def test_impossible_header(good, width, count):
+    struct.pack_into("<IQ", good, 12, width, count)
+    with pytest.raises(Corrupt, match="declares"):
+        HashList.open(good)
+
+
+@pytest.mark.parametrize(
+    ("slot", "value"), [(0, 1), (BUCKETS, 299), (30_000, 301), (30_000, 2**32 - 1), (65_535, 0)]
+)
+def test_index_out_of_bounds_is_found_when_opening(good, slot, value):
+    struct.pack_into("<I", good, HEADER.size + 4 * slot, value)
+    with pytest.raises(Corrupt, match="index"):
+        HashList.open(good)
+
+
+def test_index_that_points_beside_is_found_by_verify(good):
+    hash_list = HashList.open(good)
+    slot = next(slot for slot in range(1, BUCKETS) if hash_list._index[slot - 1] < hash_list._index[slot])
+    struct.pack_into("<I", good, HEADER.size + 4 * slot, hash_list._index[slot - 1])
+    with pytest.raises(Corrupt, match="index"):
+        HashList.open(good).verify()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_verify_finds_any_flipped_bit_of_the_entries(width):
+    hashes = [hashlib.sha256(str(number).encode()).digest() for number in range(40)]
+    good = build(hashes, width)
+    for at in range(KEYS_AT, len(good)):
+        bad = bytearray(good)
+        bad[at] ^= 0x10
+        with pytest.raises(Corrupt):
+            HashList.open(bad).verify()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_verify_finds_repeated_and_swapped_entries(width):
+    size = min(width, 8)
+    same = b"\1" * (3 if width == 4 else 7 if width == 8 else 8)
+    hashes = [same + bytes([number]) * (32 - len(same)) for number in range(3)]
+    data = bytearray(build(hashes, width))
+    count = HashList.open(data).count
+    entries = b"".join(HashList.open(data).entries())
+    assert count == 3
+    twice = bytearray(data)
+    if width <= 8:
+        twice[KEYS_AT + size : KEYS_AT + 2 * size] = twice[KEYS_AT : KEYS_AT + size]
+        raw = entries[:size] * 2 + entries[2 * size :]
+    else:
+        tails_at, tail = KEYS_AT + count * 8, width - 8
+        twice[tails_at + tail : tails_at + 2 * tail] = twice[tails_at : tails_at + tail]
+        raw = entries[:width] * 2 + entries[2 * width :]
+    twice[24:56] = hashlib.sha256(raw).digest()  # a checksum that fits does not help
+    with pytest.raises(Corrupt, match="ascending"):
+        HashList.open(twice).verify()
+
+
+def test_verify_finds_a_wrong_checksum(good):
+    good[24] ^= 1
+    with pytest.raises(Corrupt, match="checksum"):
+        HashList.open(good).verify()
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=400), st.booleans())
+def test_random_bytes_only_ever_raise_the_four_errors(data, with_magic):
+    with pytest.raises((NotAHashList, UnsupportedVersion, Truncated, Corrupt)):
+        HashList.open((MAGIC if with_magic else b"") + data)
+
+
+@given(st.lists(st.tuples(st.integers(0, KEYS_AT + 299), st.integers(0, 255)), min_size=1, max_size=6))
+def test_a_damaged_file_is_refused_or_only_its_spare_bytes_changed(damage):
+    hashes = [hashlib.sha256(str(number).encode()).digest() for number in range(50)]
+    good = build(hashes, 8)
+    bad = bytearray(good)
+    for at, value in damage:
+        bad[min(at, len(bad) - 1)] = value
+    try:
+        hash_list = HashList.open(bad)
+        hash_list.verify()
+    except (NotAHashList, UnsupportedVersion, Truncated, Corrupt):
+        return
+    assert list(hash_list.entries()) == sorted(full_hash[:8] for full_hash in hashes)
