@@ -1,7 +1,6 @@
 """`secondlook log`: the event log, newest last; filtered, followed, as JSON Lines or CSV."""
 
 import asyncio
-import csv
 import sys
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -10,12 +9,12 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, instant_from, open_place
-from secondlook.cli.output import fail, print_json, print_table, rfc3339
-from secondlook.cli.records import EVENT_KEYS, event_record
+from secondlook.cli.output import fail, print_json, print_table
 from secondlook.core.event import Event, EventKind
-from secondlook.core.inert import inert, inert_cell
+from secondlook.core.inert import inert
 from secondlook.core.verdict import Action
 from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.shape import csv_lines, event_json, rfc3339
 from secondlook.run.opening import open_ledger
 
 app = typer.Typer(add_completion=False)
@@ -89,7 +88,7 @@ def log(
             events = reversed(list(islice(ledger.export(wanted, newest_first=True), limit)))
         if as_json:
             for event in events:
-                print_json(event_record(event))
+                print_json(event_json(event))
         elif printer is not None:
             for event in events:
                 printer(event)
@@ -115,7 +114,7 @@ async def _follow(
 ) -> None:
     async for event in ledger.follow(wanted, after=cursor):
         if as_json:
-            print_json(event_record(event))
+            print_json(event_json(event))
         elif printer is not None:
             printer(event)
         else:
@@ -148,11 +147,11 @@ def _print_plain(event: Event) -> None:
 
 
 def _csv_printer() -> Callable[[Event], None]:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(EVENT_KEYS)
+    lines = csv_lines(())
+    sys.stdout.write(next(lines))
 
     def print_event(event: Event) -> None:
-        record = event_record(event)
-        writer.writerow("" if record[key] is None else inert_cell(str(record[key])) for key in EVENT_KEYS)
+        _, line = csv_lines((event,))
+        sys.stdout.write(line)
 
     return print_event

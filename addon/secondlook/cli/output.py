@@ -8,7 +8,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,13 +22,6 @@ def fail(message: str, *, hint: str | None = None, status: int = 1) -> NoReturn:
     if hint:
         sys.stderr.write(f"  {inert(hint)}\n")
     sys.exit(status)
-
-
-def rfc3339(at: float | None) -> str | None:
-    """Spell an instant (Unix seconds) as RFC 3339 in UTC, to the millisecond."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def plain_value(value: object) -> Any:

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
-from secondlook.cli.output import fail, print_json, print_line, rfc3339
+from secondlook.cli.output import fail, print_json, print_line
 from secondlook.cli.rulemaking import client_from
+from secondlook.ledger.shape import rfc3339
 from secondlook.run.opening import open_ledger
 
 app = typer.Typer(add_completion=False)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from secondlook.cli.options import UnusableStateError, open_place, seconds_from, writable_state
-from secondlook.cli.output import fail, print_json, print_line, rfc3339
-from secondlook.cli.records import rule_record, rule_subject
+from secondlook.cli.output import fail, print_json, print_line
 from secondlook.core.rule import Rule
 from secondlook.core.rulesubject import RuleSubjectError, parse_subject
+from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
 from secondlook.run.opening import open_ledger
 
 
@@ -74,7 +74,7 @@ def make_rule(
     finally:
         ledger.close()
     if as_json:
-        print_json(rule_record(rule))
+        print_json(rule_json(rule))
         return
     told = f"{action} {rule_subject(rule)} ({rule.scope.value})"
     if rule.client:

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, instant_from, open_place
-from secondlook.cli.output import fail, print_json, print_line, print_table, rfc3339
-from secondlook.cli.records import rule_record, rule_subject
+from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.core.event import EventKind
 from secondlook.core.rule import Rule
 from secondlook.core.rulebook import RuleBook
@@ -16,6 +15,7 @@ from secondlook.core.rulesubject import RuleSubjectError, parse_subject
 from secondlook.core.subject import FileSubject, Subject
 from secondlook.core.url import url_subject
 from secondlook.ledger.ledger import EventFilter
+from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
 from secondlook.run.opening import open_ledger
 from secondlook.run.policies import config_rules
 from secondlook.suffix import load_suffixes
@@ -38,7 +38,7 @@ def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: 
         ledger.close()
     if as_json:
         for rule in rules:
-            print_json(rule_record(rule))
+            print_json(rule_json(rule))
         return
     print_table(
         COLUMNS, map(_row, rules), empty="no rules; make one with `secondlook allow` or `secondlook block`"
@@ -86,7 +86,7 @@ def try_rules(
     fired = book.explain(_subject(text), client, client, now)
     if as_json:
         for rule in fired:
-            print_json(rule_record(rule))
+            print_json(rule_json(rule))
         return
     print_table(COLUMNS, map(_row, fired), empty="no rule fires: lists and servers decide")
 

@@ -180,12 +180,12 @@ def load_cache(cache: AnswerCache, path: Path, *, now: float, stale_for_s: float
         logger.warning("cannot use the saved answers in %s: %s", path, error)
 
 
-def save_cache(cache: AnswerCache, path: Path) -> None:
-    """Write a cache beside its file and rename it into place; a failure is told and does no harm."""
+def save_cache(saved: bytes, path: Path) -> None:
+    """Write a saved cache beside its file and rename it into place; a failure is told and does no harm."""
     beside = path.with_suffix(".new")
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        beside.write_bytes(cache.dump())
+        beside.write_bytes(saved)
         beside.replace(path)
     except OSError as error:
         logger.warning("cannot save answers to %s: %s", path, error)

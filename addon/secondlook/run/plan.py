@@ -42,6 +42,8 @@ class Plan:
     endpoints: Endpoints
     invocation: Invocation
     sockets: dict[str, list[int]] = field(default_factory=dict)  # proxy, review, server: descriptors
+    server: str | None = None  # URL of the embedded server
+    own_ports: tuple[int, ...] = ()  # of review page and server: closed through the proxy
     supervisor: int = 0  # process id
 
 
@@ -64,6 +66,7 @@ def read_plan(descriptor: int) -> Plan:
 def plan_from(raw: dict[str, Any]) -> Plan:
     """Rebuild a plan from its JSON."""
     endpoints = raw.pop("endpoints")
+    raw["own_ports"] = tuple(raw["own_ports"])
     invocation = raw.pop("invocation")
     return Plan(
         **raw,

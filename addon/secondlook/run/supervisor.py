@@ -103,8 +103,13 @@ class Supervisor:
 
     def _adopt(self, plan: Plan, sockets: Sockets) -> None:
         self.sockets = sockets
+        servers = sockets.of("server")
         self.plan = replace(
             plan,
+            server=f"http://{address_of(servers[0])}" if servers else None,
+            own_ports=tuple(
+                sock.getsockname()[1] for role in ("review", "server") for sock in sockets.of(role)
+            ),
             supervisor=os.getpid(),
             sockets={
                 role: [sock.fileno() for sock in sockets.of(role)] for role in ("proxy", "review", "server")

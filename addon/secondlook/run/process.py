@@ -1,0 +1,59 @@
+"""What every child of the supervisor does first and last: plan, tether, log lines, signals, status lines."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import NoReturn
+
+from secondlook.config import Settings
+from secondlook.errors import ConfigError, LedgerError
+from secondlook.run.child import FATAL_EXIT
+from secondlook.run.plan import Plan, read_plan
+from secondlook.run.tether import tether
+
+
+@dataclass(slots=True)
+class Process:
+    """A child of the supervisor: its plan, its settings, and the pipe on which it says how it is."""
+
+    plan: Plan
+    settings: Settings
+    index: int
+    _pipe: int
+
+    def say(self, **facts: object) -> None:
+        """Tell the supervisor; it may be gone."""
+        try:
+            os.write(self._pipe, json.dumps(facts).encode() + b"\n")
+        except OSError:
+            logging.getLogger(__name__).debug("the supervisor does not listen")
+
+    def stop_event(self) -> asyncio.Event:
+        """Give an event that SIGTERM sets."""
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        return stop
+
+
+def begin(role: str) -> Process:
+    """Read the command line `PLAN PIPE INDEX` of a child and settle in."""
+    plan_descriptor, pipe, index = (int(argument) for argument in sys.argv[1:4])
+    plan = read_plan(plan_descriptor)
+    tether(plan.supervisor)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor decides
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.set_inheritable(pipe, False)
+    name = role if role == "service" else f"{role} {index}"
+    logging.basicConfig(level=logging.WARNING, format=f"secondlook {name}: %(message)s")
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", os.path.join(plan.state, "metrics"))  # noqa: PTH118
+    return Process(plan, Settings.model_validate_json(plan.settings), index, pipe)
+
+
+def cannot_start(error: Exception) -> NoReturn:
+    """End with a message and the status that says that trying again will not help."""
+    sys.stderr.write(f"secondlook: {error}\n")
+    sys.exit(FATAL_EXIT if isinstance(error, ConfigError | LedgerError) else 1)

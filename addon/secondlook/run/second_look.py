@@ -1,0 +1,56 @@
+"""The second look, put together: who judges, what follows, who is told."""
+
+import random
+
+from secondlook.agent.consequence import Consequences
+from secondlook.agent.judge import Judge
+from secondlook.agent.notice import AppriseSender, Notifier
+from secondlook.agent.recheck import Rechecker
+from secondlook.agent.renewal import Renewal
+from secondlook.config import Settings
+from secondlook.run.parts import Parts
+
+
+def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
+    """Make the notifier, or None where nobody wants to be told."""
+    notify = settings.notify
+    if not settings.actions.notify or not (notify.urls or notify.desktop):
+        return None
+    return Notifier(
+        AppriseSender(notify.urls, desktop=notify.desktop),
+        parts.clock,
+        at_most_every_s=notify.at_most_every,
+        privacy=settings.log.privacy,
+    )
+
+
+def make_rechecker(settings: Settings, parts: Parts, notifier: Notifier | None) -> Rechecker:
+    """Make the rechecker of the one process that runs it."""
+    judge = Judge(
+        parts.view,
+        parts.lookup,
+        parts.cache,
+        parts.clock,
+        batch=settings.recheck.batch,
+        stale_after_s=settings.pattern.stale_after,
+    )
+    consequences = Consequences(
+        parts.view,
+        parts.ledger,
+        parts.clock,
+        notifier=notifier,
+        url_subject=parts.checker.subject,
+        reblock_s=settings.downloads.reblock,
+    )
+    return Rechecker(
+        judge,
+        parts.ledger,
+        consequences,
+        Renewal(judge, parts.ledger, parts.clock),
+        parts.clock,
+        random=random.random,
+        first_s=settings.recheck.first,
+        longest_s=settings.recheck.longest,
+        lease_s=settings.recheck.lease,
+        expire_after_s=settings.recheck.expire_after,
+    )

@@ -1,0 +1,62 @@
+"""`secondlook server run`: a Smart Protection Server as a process of its own."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+from secondlook.config import ServerSettings
+from secondlook.run.listening import CannotListenError, address_of, listen
+from secondlook.run.readiness import tell_systemd
+from secondlook.server.app import AppSettings, create_app
+from secondlook.server.reader import FileReader
+from secondlook.server.serving import Serving
+from secondlook.server.store import ServerStore
+
+logger = logging.getLogger(__name__)
+
+
+def serve(settings: ServerSettings, store: ServerStore) -> int:
+    """Serve until told to stop; the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="secondlook server: %(message)s")
+    sockets = []
+    for address in settings.listen:
+        try:
+            sockets.append(listen(address.host, address.port, setting="listen", option="--listen"))
+        except CannotListenError as error:
+            sys.stderr.write(f"secondlook: {error}\n")
+            return 1
+    app = create_app(
+        FileReader(store),
+        AppSettings(
+            publish=settings.publish, limits=settings.limits, tokens=settings.tokens.values, store=store
+        ),
+    )
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        serving = Serving(
+            app,
+            sockets,
+            certificate=settings.tls.cert if settings.tls is not None else None,
+            key=settings.tls.key if settings.tls is not None else None,
+            connections=settings.limits.connections,
+        )
+        await serving.start()
+        scheme = "https" if settings.tls is not None else "http"
+        for sock in sockets:
+            sys.stdout.write(f"server   {scheme}://{address_of(sock)}\n")
+        generation = serving.reader.number
+        sys.stdout.write(
+            f"serving  {'nothing published yet' if generation is None else f'generation {generation}'}\n"
+        )
+        sys.stdout.flush()
+        tell_systemd("READY=1")
+        await stop.wait()
+        tell_systemd("STOPPING=1")
+        await serving.stop()
+
+    asyncio.run(main())
+    return 0

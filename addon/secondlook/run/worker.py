@@ -1,0 +1,75 @@
+"""A worker process: `python -m secondlook.run.worker PLAN PIPE INDEX`, started by the supervisor."""
+
+import asyncio
+import contextlib
+import time
+
+from secondlook.errors import ConfigError, LedgerError
+from secondlook.proxy.worker import Surroundings, Worker
+from secondlook.run.listening import inherited
+from secondlook.run.opening import open_ledger
+from secondlook.run.parts import LedgerRecords, Parts, cache_file, load_cache, save_cache, site_key
+from secondlook.run.process import Process, begin, cannot_start
+from secondlook.run.supervisor import DRAIN_S
+from secondlook.run.viewing import make_watcher
+
+
+async def work(process: Process) -> None:
+    """Serve until told to stop, then drain."""
+    settings, plan = process.settings, process.plan
+    stop = process.stop_event()
+    ledger = open_ledger(settings)
+    parts = Parts.build(settings, ledger)
+    answers = cache_file(settings, process.index)
+    load_cache(parts.cache, answers, now=time.time(), stale_for_s=settings.cache.stale_for)
+
+    watcher = make_watcher(parts, on_pattern=lambda pattern: process.say(pattern=pattern.generation or None))
+    await watcher.refresh()
+    watching = asyncio.create_task(watcher.run(), name="watcher")
+    own_ports = frozenset(plan.own_ports)
+    await parts.lookup.start()
+    if plan.server is not None:
+        await parts.lookup.set_local(plan.server)
+    around = Surroundings(
+        gatekeeper=parts.judge,
+        records=LedgerRecords(ledger, parts.suffixes, parts.clock),
+        site_key=site_key(settings.state),
+        own_ports=lambda: own_ports,
+        ready=lambda: ledger.trouble is None,
+    )
+    worker = Worker(settings, [inherited(descriptor) for descriptor in plan.sockets["proxy"]], around)
+    await worker.start()
+    saving = asyncio.create_task(_save_again(parts, process), name="saving")
+    process.say(ready=True)
+    await stop.wait()
+    await worker.drain(DRAIN_S)
+    for task in (saving, watching):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    await parts.gatekeeper.aclose()
+    await parts.lookup.aclose()
+    save_cache(parts.cache.dump(), answers)
+    await asyncio.get_running_loop().run_in_executor(None, ledger.close)
+
+
+async def _save_again(parts: Parts, process: Process) -> None:
+    """Save the answers every few minutes, off the event loop."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(parts.settings.cache.save_every)
+        data = parts.cache.dump()
+        await loop.run_in_executor(None, save_cache, data, cache_file(parts.settings, process.index))
+
+
+def main() -> None:
+    """Run as a child of the supervisor."""
+    process = begin("worker")
+    try:
+        asyncio.run(work(process))
+    except (ConfigError, LedgerError) as error:
+        cannot_start(error)
+
+
+if __name__ == "__main__":
+    main()
