@@ -75,7 +75,11 @@ class FakeService:
     def backtest(self, rule, days):
         if rule == "nonsense rule":
             raise ValueError("back-test: expected a rule, a list or a level")
-        return {"examined": 100, "matched": 3, "hosts": [("example.org", 2), ("example.net", 1)]}
+        return {
+            "examined": 100,
+            "matched": 3,
+            "hosts": [{"host": "example.org", "count": 2}, {"host": "example.net", "count": 1}],
+        }
 
     async def restore(self, record_id):
         self.asked.append(("restore", record_id))

@@ -10,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from secondlook.errors import LedgerError
 from secondlook.review.access import problem
 from secondlook.review.desk import Desk, Missing, Refused
-from secondlook.review.filters import LogFilter, UnusableFilterError
+from secondlook.review.filters import CURSOR, LogFilter, UnusableFilterError
 from secondlook.review.log_pages import export as exported
 from secondlook.review.model import (
     BacktestRecord,
@@ -35,11 +36,11 @@ from secondlook.review.render import VERSION
 type Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 type Filter = Annotated[str, Query(max_length=512)]
 type Limit = Annotated[int, Query(ge=1, le=1000)]
-type Cursor = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")] | None
+type Cursor = Annotated[str, Query(pattern=CURSOR)] | None
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 422)
+    for status in (400, 401, 403, 404, 422, 503)
 }
 
 
@@ -234,6 +235,10 @@ def _errors(api: FastAPI) -> None:
     @api.exception_handler(Refused)
     async def refused(_request: Request, error: Refused) -> JSONResponse:
         return problem(404 if isinstance(error, Missing) else 400, "refused", str(error))
+
+    @api.exception_handler(LedgerError)
+    async def away(_request: Request, error: LedgerError) -> JSONResponse:
+        return problem(503, "the ledger does not answer", str(error))
 
     @api.exception_handler(HTTPException)
     async def other(_request: Request, error: HTTPException) -> JSONResponse:

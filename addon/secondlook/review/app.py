@@ -12,11 +12,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from secondlook.clock import Clock
+from secondlook.errors import LedgerError
 from secondlook.review.access import Gate, session_of
 from secondlook.review.api import create_api
 from secondlook.review.desk import Desk
 from secondlook.review.log_pages import LogPages
 from secondlook.review.pages import Frame, Pages, sign_in_routes
+from secondlook.review.render import page
 from secondlook.review.rule_pages import RulePages
 from secondlook.review.session import Doorkeeper
 
@@ -44,6 +46,10 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
             return PlainTextResponse(f"{detail}\n", status_code=status)
         return await frame.refuse(request, LookupError(detail), status)
 
+    async def ledger_away(request: Request, error: Exception) -> Response:
+        # Without the frame: that one asks the ledger too.
+        return page(request, "error.html", status=503, title="The ledger does not answer", detail=str(error))
+
     app = Starlette(
         routes=[
             Route("/healthz", alive),
@@ -54,6 +60,6 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
             Mount("/api/v1", create_api(desk)),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        exception_handlers={HTTPException: not_there},
+        exception_handlers={HTTPException: not_there, LedgerError: ledger_away},
     )
     return Gate(app, doorkeeper=doorkeeper, hosts=hosts)

@@ -4,6 +4,7 @@ The whole state of the log page stands in its URL. A time is an age (`1d`, `90m`
 alone is midnight UTC.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from secondlook.core.verdict import Action, Stage, Threat
 from secondlook.ledger.reading import EventFilter
 
 LONGEST = 512
+CURSOR = r"^(s-?[0-9]{1,18}|[0-7][0-9A-HJKMNP-TV-Z]{25})$"  # a place in the log, or an event's id
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "decision": tuple(Action),
@@ -88,3 +90,10 @@ def parse_moment(text: str, now: float) -> float:
             f"expected an age such as 90m or 7d, or a date such as 2026-01-31, got {text!r}"
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def parse_cursor(text: str | None) -> str | None:
+    """Check a cursor that came in a URL. Raises UnusableFilterError."""
+    if text is not None and not re.fullmatch(CURSOR, text):
+        raise UnusableFilterError(f"expected a place in the log as its links give it, got {text[:80]!r}")
+    return text

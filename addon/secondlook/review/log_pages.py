@@ -14,7 +14,7 @@ from secondlook.core.event import Event
 from secondlook.ledger.shape import csv_lines, json_lines
 from secondlook.review import words
 from secondlook.review.desk import Desk
-from secondlook.review.filters import CHOICES, LogFilter, UnusableFilterError
+from secondlook.review.filters import CHOICES, LogFilter, UnusableFilterError, parse_cursor
 from secondlook.review.pages import Frame
 from secondlook.review.render import fragment, query_string
 
@@ -63,7 +63,10 @@ class LogPages:
         try:
             asked = LogFilter.parse(params)
             found = await self.desk.log(
-                asked.wanted(time.time()), after=params.get("after"), before=params.get("before"), limit=PAGE
+                asked.wanted(time.time()),
+                after=parse_cursor(params.get("after")),
+                before=parse_cursor(params.get("before")),
+                limit=PAGE,
             )
         except UnusableFilterError as error:
             return await self.frame.refuse(request, error)

@@ -152,12 +152,19 @@ class CheckRecord(Record):
     stages: list[StepRecord]
 
 
+class HostCount(Record):
+    """One host and how many of its requests are meant."""
+
+    host: str
+    count: int
+
+
 class BacktestRecord(Record):
     """What a rule, list or level would have blocked."""
 
     examined: int
     matched: int
-    hosts: list[tuple[str, int]]
+    hosts: list[HostCount]
 
 
 class QuarantineItem(Record):

@@ -69,7 +69,10 @@ class Service(Protocol):
         ...
 
     def backtest(self, rule: str, days: int) -> Json:
-        """Tell what a rule, list or level would have blocked: examined, matched, hosts. Raises ValueError."""
+        """Tell what a rule, list or level would have blocked: examined, matched, hosts (host, count).
+
+        Raises ValueError.
+        """
         ...
 
     async def restore(self, record_id: str) -> None:

@@ -1,0 +1,97 @@
+"""The API does what its OpenAPI document says, whatever is sent; errors have one shape."""
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from review.stage import FakeService, csrf, keep, make_event
+from secondlook.clock import SystemClock
+from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.review.api import create_api
+from secondlook.review.desk import Desk
+from secondlook.review.seen import Seen
+
+
+def make_desk(folder):
+    ledger = Ledger.open(folder / "ledger.sqlite3", LedgerOptions(keeper=True, background=False))
+    return ledger, Desk(ledger, FakeService(folder / "ca.pem"), Seen(folder / "seen.json"), SystemClock())
+
+
+CHECKS = (not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance)
+
+
+def hold(operation):
+    @settings(
+        max_examples=25,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy())
+    def answers_as_documented(case):
+        case.call_and_validate(checks=CHECKS)
+
+    answers_as_documented()
+
+
+def test_the_openapi_document_holds(tmp_path):
+    ledger, desk = make_desk(tmp_path)
+    keep(ledger, *[make_event() for _ in range(5)])
+    api = create_api(desk)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", api)
+    operations = [result.ok() for result in schema.get_all_operations()]
+    for operation in operations:
+        hold(operation)
+    ledger.close()
+    assert len(operations) >= 20
+
+
+def test_errors_have_one_shape(client):
+    for path in (
+        "/api/v1/events/none",
+        "/api/v1/events?since=x",
+        "/api/v1/nothing",
+        "/api/v1/events?limit=0",
+        "/api/v1/check?subject=a%20b",
+    ):
+        answer = client.get(path)
+        assert answer.status_code in {400, 404, 422}
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert set(answer.json()) == {"type", "title", "status", "detail"}
+
+
+def test_a_rule_is_made_and_removed(client, ledger):
+    headers = {"x-csrf-token": csrf(client)}
+    made = client.post(
+        "/api/v1/rules", json={"action": "allow", "subject": "Example.ORG", "for_s": 60}, headers=headers
+    )
+    assert made.status_code == 201
+    assert made.json()["subject"] == "example.org"
+    assert client.get("/api/v1/rules").json() == [made.json()]
+    assert client.get("/api/v1/rules/test?url=http://www.example.org/").json()[0]["id"] == made.json()["id"]
+    assert client.delete(f"/api/v1/rules/{made.json()['id']}", headers=headers).status_code == 204
+    assert client.delete(f"/api/v1/rules/{made.json()['id']}", headers=headers).status_code == 404
+    assert client.post("/api/v1/rules", json={"action": "allow", "subject": "a.example"}).status_code == 403
+    assert not ledger.rules()
+
+
+def test_what_the_pages_do_the_api_does(client, ledger, service):
+    headers = {"x-csrf-token": csrf(client)}
+    keep(ledger, make_event())
+    assert client.get("/api/v1/overview").json()["day"]["blocked"] == 1
+    page = client.get("/api/v1/events?decision=block&limit=1").json()
+    assert page["events"][0]["class"] == "page"
+    assert client.get(f"/api/v1/events/{page['events'][0]['id']}").json() == page["events"][0]
+    assert client.post("/api/v1/pause", json={"minutes": 5}, headers=headers).status_code == 204
+    assert len(ledger.pauses()) == 1
+    assert client.post("/api/v1/resume", headers=headers).status_code == 204
+    assert client.post("/api/v1/queue/verify", headers=headers).status_code == 202
+    assert client.post("/api/v1/lists/update", headers=headers).status_code == 202
+    assert service.asked == ["verify", "update"]
+    assert client.get("/api/v1/events/export?as=csv").text.startswith("id,time,kind")
