@@ -227,9 +227,9 @@ def _encode_chunk(deltas: Digits, parameter: int, filled: int) -> tuple[bytearra
 
     runs = quotients >> _WORD  # whole words of one-bits, rare
     if runs.any():
-        before = np.repeat(np.cumsum(runs) - runs, runs)
-        steps = np.arange(len(before), dtype=np.uint64) - before
-        put(np.repeat(starts, runs) + (steps << _WORD), np.full(len(before), _MASK))
+        times = runs.astype(np.int64)
+        steps = np.arange(times.sum(), dtype=np.uint64) - np.repeat(np.cumsum(runs) - runs, times)
+        put(np.repeat(starts, times) + (steps << _WORD), np.full(len(steps), _MASK))
     put(starts + (runs << _WORD), (np.uint64(1) << (quotients & _IN_WORD)) - np.uint64(1))
     positions = starts + quotients + np.uint64(1)
     for digit in deltas:
