@@ -80,9 +80,8 @@ class Circuit:
         """Whether traffic may ask this server."""
         return self.state is CircuitState.CLOSED
 
-    def succeeded(self, now: float) -> bool:
+    def succeeded(self) -> bool:
         """Note a usable answer; True when that closed the circuit."""
-        del now  # a success is a success whenever it comes
         closes = self.state is not CircuitState.CLOSED
         self.state = CircuitState.CLOSED
         self.probe_at = None

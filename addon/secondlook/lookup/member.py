@@ -136,7 +136,7 @@ class Member:
         self.problem = None
         slowed = self.pace.slowed(share)
         self.pace.answered(share)
-        if self.circuit.succeeded(now):
+        if self.circuit.succeeded():
             self._gauge.set(CIRCUIT_VALUES[self.circuit.state])
             self._on_change(Change(self, "closed", "answers again"))
         elif slowed:
