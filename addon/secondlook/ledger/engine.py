@@ -76,7 +76,7 @@ def make_engine(
         return _postgres(place, pool, read_only=readers is not None)
     engine = sa.create_engine(
         place.url,
-        connect_args={"check_same_thread": False, "timeout": 0.0 if readers is None else BUSY_S},
+        connect_args={"check_same_thread": False, "timeout": BUSY_S},
         **pool,
     )
 
@@ -95,6 +95,8 @@ def make_engine(
             raw.execute(f"PRAGMA max_page_count={int(max_pages)}")
         if readers is not None:
             raw.execute("PRAGMA query_only=on")
+        else:  # `begin_immediate` waits in its own way; recovery after a crash was waited for above
+            raw.execute("PRAGMA busy_timeout=0")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:

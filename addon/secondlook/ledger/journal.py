@@ -205,11 +205,13 @@ class Journal:
     def _find_end(self) -> None:
         """Bring `_generation` and `_end` up to date with what other processes did."""
         generation = self._read_generation()
-        start = self._end if generation == self._generation else _HEADER
+        known = generation == self._generation
+        start = self._end if known else _HEADER
         self._generation = generation
         self._end = start
-        head = os.pread(self._file, _RECORD.size, start)
-        if len(head) == _RECORD.size and head[:4] == MARK:
+        # At a place that was the end a moment ago, one look suffices; else a damaged first record must
+        # not make the whole look empty.
+        if not known or os.pread(self._file, len(MARK), start) == MARK:
             for end, _ in self._read(start):
                 self._end = end
 

@@ -49,26 +49,31 @@ class RecheckLedger(OpenLedger):
         """Count an attempt that decided nothing, and end the leases."""
         await self.commit(lambda connection: flagged.postpone(connection, entries, next_attempt, reason))
 
-    async def confirm(self, entry: ConfirmedEntry, event: Event, *, queue_id: str | None = None) -> None:
+    async def confirm(
+        self, entry: ConfirmedEntry, event: Event | None, *, queue_id: str | None = None
+    ) -> None:
         """Put a subject into the confirmed set and close its queue entry, in one transaction."""
         await self.confirm_many([(entry, event, queue_id)])
 
-    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event, str | None]]) -> None:
+    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
         """As `confirm`, for many.
 
-        The event is written when the subject was not confirmed yet or an open queue entry ended; a mere
-        renewal writes none.
+        The event is written when the subject was not confirmed yet or an open queue entry ended. Without an
+        event the subject is only put or renewed, and no other queue entry than the named one ends.
         """
 
         def work(connection: sa.Connection) -> None:
             fresh = confirmed.put(connection, [self.discretion.confirmed(entry) for entry, _, _ in findings])
             by_id = [queue_id for _, _, queue_id in findings if queue_id is not None]
             ended = flagged.remove(connection, by_id)
-            closed = flagged.remove_identities(connection, [entry.identity for entry, _, _ in findings])
+            closed = flagged.remove_identities(
+                connection, [entry.identity for entry, event, _ in findings if event is not None]
+            )
             told = [
                 event
                 for entry, event, queue_id in findings
-                if entry.identity in fresh or entry.identity in closed or queue_id in ended
+                if event is not None
+                and (entry.identity in fresh or entry.identity in closed or queue_id in ended)
             ]
             self._store(connection, self._kept(told))
 

@@ -24,6 +24,7 @@ from secondlook.ledger.tables import changes
 
 _BLIND_S: Final = 5.0  # how long PostgreSQL is trusted to notify before the counters are read anyway
 _RECONNECT_S: Final = 0.5
+_LISTEN_S: Final = 0.25  # how long closing may have to wait
 _RELOAD_S: Final = 3_600.0  # the confirmed set is read whole after this long without a look
 
 type Listener = Callable[[str], None]
@@ -187,7 +188,7 @@ class Watch:
                 self._listening = connection
                 self._stale = True  # whatever happened while nobody listened
                 while not self._stopping.is_set():
-                    for _ in connection.notifies(timeout=1.0, stop_after=1):
+                    for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
                         self._stale = True
             self._listening = None
             self._stopping.wait(_RECONNECT_S)

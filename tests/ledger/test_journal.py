@@ -1,0 +1,238 @@
+"""The journal: invariants are that what was acknowledged is read back, in order, once, by somebody."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secondlook.errors import LedgerError
+from secondlook.ledger.journal import Journal
+
+SIZE = 1 << 16
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "flags.journal"
+
+
+def read_and_empty(journal: Journal) -> list[dict]:
+    taken: list[dict] = []
+    journal.replay(taken.extend)
+    return taken
+
+
+def test_what_was_appended_is_replayed_in_order_and_once(path):
+    journal = Journal(path, size_bytes=SIZE)
+    records = [{"n": number, "text": "ä\u0000" * number} for number in range(20)]
+    for record in records[:10]:
+        journal.append(record)
+    journal.append(*records[10:])
+    assert journal.waiting()
+    assert read_and_empty(journal) == records
+    assert not journal.waiting()
+    assert read_and_empty(journal) == []
+    journal.append({"n": "again"})
+    assert journal.records() == [{"n": "again"}]
+    journal.close()
+
+
+def test_the_file_has_its_size_from_the_beginning(path):
+    Journal(path, size_bytes=SIZE).close()
+    assert path.stat().st_size == SIZE
+    assert path.stat().st_blocks * 512 >= SIZE
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_another_process_sees_it(path):
+    first, second = Journal(path, size_bytes=SIZE), Journal(path, size_bytes=SIZE)
+    first.append({"by": 1})
+    second.append({"by": 2})
+    first.append({"by": 1})
+    assert second.records() == [{"by": 1}, {"by": 2}, {"by": 1}]
+    assert len(read_and_empty(second)) == 3
+    first.append({"by": 3})
+    assert second.records() == [{"by": 3}]
+    first.close()
+    second.close()
+
+
+def test_nothing_is_emptied_when_taking_fails(path):
+    journal = Journal(path, size_bytes=SIZE)
+    journal.append({"n": 1})
+
+    def refuse(_records):
+        raise LedgerError("no")
+
+    with pytest.raises(LedgerError, match="no"):
+        journal.replay(refuse)
+    assert journal.records() == [{"n": 1}]
+    journal.close()
+
+
+def test_what_is_appended_during_a_replay_is_taken_too(path):
+    journal = Journal(path, size_bytes=SIZE)
+    journal.append({"n": 1})
+    taken: list[dict] = []
+
+    def take(records):
+        if not taken:
+            journal.append({"n": 2})
+        taken.extend(records)
+
+    assert journal.replay(take) == 2
+    assert taken == [{"n": 1}, {"n": 2}]
+    assert not journal.waiting()
+    journal.close()
+
+
+def test_only_one_replays_at_a_time(path):
+    first, second = Journal(path, size_bytes=SIZE), Journal(path, size_bytes=SIZE)
+    first.append({"n": 1})
+    inner: list[int] = []
+    first.replay(lambda _: inner.append(second.replay(lambda _: None)))
+    assert inner == [0]
+    first.close()
+    second.close()
+
+
+def test_a_full_journal_says_so_and_keeps_what_it_has(path):
+    journal = Journal(path, size_bytes=4096)
+    fits = (4096 - 64) // 40  # 24 bytes of head, 11 of content, rounded up to eight
+    for count in range(fits):
+        journal.append({"number": count % 10})
+    with pytest.raises(LedgerError, match="full"):
+        journal.append({"number": 0})
+    assert [record["number"] for record in journal.records()] == [count % 10 for count in range(fits)]
+    journal.close()
+
+
+def test_records_at_the_limit_and_one_past_it(path):
+    journal = Journal(path, size_bytes=1 << 18)
+    overhead = len('{"t":""}')
+    journal.append({"t": "x" * (65_536 - overhead)})
+    with pytest.raises(LedgerError, match="too long"):
+        journal.append({"t": "x" * (65_537 - overhead)})
+    assert len(journal.records()) == 1
+    journal.close()
+
+
+def test_one_bad_record_in_a_group_does_not_spoil_the_others(path):
+    journal = Journal(path, size_bytes=1 << 18)
+    futures = [journal.submit({"n": 1}), journal.submit({"t": "x" * 70_000}), journal.submit({"n": 2})]
+    assert [future.exception(5) is None for future in futures] == [True, False, True]
+    assert journal.records() == [{"n": 1}, {"n": 2}]
+    journal.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=st.integers(0, 1200), value=st.integers(0, 255), length=st.integers(1, 40))
+def test_damage_loses_no_more_than_the_records_it_touches(tmp_path_factory, at, value, length):
+    path = tmp_path_factory.mktemp("journal") / "flags.journal"
+    journal = Journal(path, size_bytes=4096)
+    ends = [64]
+    for number in range(12):
+        journal.append({"n": number, "text": "abc"})
+        ends.append(journal._end)
+    journal.close()
+    with path.open("r+b") as file:
+        file.seek(64 + at)
+        before = file.read(length)
+        file.seek(64 + at)
+        file.write(bytes([value]) * length)
+    touched = {
+        number
+        for number in range(12)
+        if any(
+            ends[number] <= 64 + at + offset < ends[number + 1] and byte != value
+            for offset, byte in enumerate(before)
+        )
+    }
+    journal = Journal(path, size_bytes=4096)
+    kept = [record["n"] for record in journal.records()]
+    assert set(range(12)) - touched <= set(kept)
+    journal.append({"n": "after"})
+    assert journal.records()[-1] == {"n": "after"}
+    journal.close()
+
+
+def test_a_file_that_is_no_journal_is_kept_aside(path):
+    path.write_bytes(b"something else entirely" * 10)
+    journal = Journal(path, size_bytes=4096)
+    journal.append({"n": 1})
+    assert journal.records() == [{"n": 1}]
+    assert path.with_name("flags.journal.damaged").read_bytes().startswith(b"something else")
+    journal.close()
+
+
+def test_a_smaller_journal_of_before_grows(path):
+    journal = Journal(path, size_bytes=4096)
+    journal.append({"n": 1})
+    journal.close()
+    journal = Journal(path, size_bytes=8192)
+    assert path.stat().st_size == 8192
+    assert journal.records() == [{"n": 1}]
+    journal.close()
+
+
+WRITERS = """
+import sys
+from pathlib import Path
+from secondlook.ledger.journal import Journal
+journal = Journal(Path(sys.argv[1]), size_bytes=1 << 22)
+number = 0
+while True:
+    journal.append({"by": sys.argv[2], "n": number})
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def test_killed_writers_lose_nothing_that_was_acknowledged(path, tmp_path):
+    Journal(path, size_bytes=1 << 22).close()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WRITERS), str(path), name],
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        for name in "abc"
+    ]
+    acknowledged: dict[str, int] = {}
+    for name, process in zip("abc", processes, strict=True):
+        for line in process.stdout:
+            acknowledged[name] = int(line)
+            if acknowledged[name] >= 60:
+                break
+        process.send_signal(signal.SIGKILL)
+        rest = process.stdout.read().split()
+        acknowledged[name] = max([acknowledged[name], *map(int, rest)])
+        process.wait()
+        process.stdout.close()
+    journal = Journal(path, size_bytes=1 << 22)
+    for name, last in acknowledged.items():
+        numbers = [record["n"] for record in journal.records() if record["by"] == name]
+        assert numbers[: last + 1] == list(range(last + 1))
+        assert len(numbers) <= last + 2
+    journal.close()
+
+
+def test_a_disk_without_room_refuses_at_the_start(path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(LedgerError, match="flags journal"):
+            Journal(path, size_bytes=SIZE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)

@@ -1,0 +1,1 @@
+"""Ledgers for tests: a real PostgreSQL server, a fake, builders of records."""

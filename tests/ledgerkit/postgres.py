@@ -1,0 +1,96 @@
+"""A real PostgreSQL server for tests: its own data folder, a unix socket, no port, an unprivileged user."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import psycopg
+
+
+def find_binaries() -> Path | None:
+    """Folder with `postgres` and `initdb`: on PATH, else the newest of Debian's versions."""
+    found = shutil.which("postgres")
+    if found and shutil.which("initdb"):
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    return folders[-1] if folders else None
+
+
+class PostgresServer:
+    """Started by `start`, stopped by `stop`; `database()` makes a fresh one and gives its URL."""
+
+    def __init__(self, binaries: Path) -> None:
+        self._binaries = binaries
+        self.folder = Path(tempfile.mkdtemp(prefix="slpg"))
+        self._user: dict[str, str | int] = {}
+        name = pwd.getpwuid(os.getuid()).pw_name
+        if os.getuid() == 0:  # the server refuses to run as root
+            name = "postgres"
+            entry = pwd.getpwnam(name)
+            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+            self._user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        self._name = name
+        self._process: subprocess.Popen[bytes] | None = None
+        subprocess.run(
+            [binaries / "initdb", "--no-sync", "-A", "trust", "-U", "tester", "-D", self.folder / "data"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            cwd=self.folder,
+            **self._user,
+        )
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                self._binaries / "postgres",
+                "-D",
+                self.folder / "data",
+                "-k",
+                self.folder,
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "max_connections=80",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            **self._user,
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: fast shutdown; SIGQUIT: at once, as in a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(60)
+            self._process = None
+
+    def url(self, database: str) -> str:
+        return f"postgresql://tester@/{database}?host={self.folder}"
+
+    def database(self) -> str:
+        name = f"t{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+        return self.url(name)
+
+    def remove(self) -> None:
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)

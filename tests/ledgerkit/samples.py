@@ -1,0 +1,75 @@
+"""Builders of records for ledger tests."""
+
+import hashlib
+from dataclasses import replace
+
+from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import SubjectClass
+from secondlook.ledger.ulid import make_id
+
+START = 1_700_000_000.0
+
+
+def identity_of(name: object) -> bytes:
+    return hashlib.sha256(str(name).encode()).digest()
+
+
+def make_event(kind: EventKind = EventKind.BLOCKED, at: float = START, **fields) -> Event:
+    values = {
+        "id": make_id(at),
+        "kind": kind,
+        "time": at,
+        "decision": {EventKind.BLOCKED: "block", EventKind.FLAGGED: "flag"}.get(kind, "allow"),
+        "cls": SubjectClass.PAGE,
+        "subject": SubjectKind.URL,
+    }
+    return Event(**(values | fields))
+
+
+def make_flag(name: object, at: float = START, client: str | None = "10.0.0.1", **fields):
+    """A flag of the URL of this name: event and queue entry."""
+    url = f"https://{name}.example/path?secret={name}"
+    identity = identity_of(name)
+    event = make_event(
+        EventKind.FLAGGED,
+        at,
+        url=url,
+        host=f"{name}.example",
+        client=client,
+        identity=identity,
+        stage="unverifiable",
+        method="GET",
+    )
+    entry = FlagEntry(
+        identity=identity,
+        kind=SubjectKind.URL,
+        cls=SubjectClass.PAGE,
+        hashes=(identity, identity_of(f"{name}/")),
+        url=url,
+        host=f"{name}.example",
+        client=client,
+        time=at,
+        reason="no server answered",
+    )
+    return event, replace(entry, **fields)
+
+
+def make_confirmed(name: object, at: float = START, **fields) -> ConfirmedEntry:
+    values = {
+        "identity": identity_of(name),
+        "hit": identity_of(name),
+        "kind": SubjectKind.URL,
+        "verdict": "malicious",
+        "risk": "dangerous",
+        "threat": "malware",
+        "list": "mw-8b",
+        "server": "s1",
+        "source": "s1",
+        "confirmed_at": at,
+        "expires_at": at + 300,
+        "url": f"https://{name}.example/path?secret={name}",
+        "host": f"{name}.example",
+        "expression": f"{name}.example/path?secret={name}",
+    }
+    return ConfirmedEntry(**(values | fields))
