@@ -100,6 +100,9 @@ def known_good(
     snapshot: Snapshot, subject: Subject, now: float, steps: list[Step], suffixes: Suffixes
 ) -> Evidence | None:
     """Stage 5: the subject itself, by its whole hash and exact host, on a list that may be trusted."""
+    if not snapshot.known_good:
+        steps.append(_KNOWN_GOOD_MISS)
+        return None
     hashes = subject.hashes[:1]
     if isinstance(subject, UrlSubject):
         if subject.problem is not None or suffixes.is_shared_platform(subject.host):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from secondlook.agent.groups import Policies
 from secondlook.core.confirmed import ConfirmedSet
 from secondlook.core.event import ConfirmedEntry
+from secondlook.core.listname import Role
 from secondlook.core.pattern import Pattern
 from secondlook.core.rule import Pause
 from secondlook.core.rulebook import RuleBook
@@ -39,6 +40,7 @@ class Snapshot:
     serial: int
     boundaries: tuple[float, ...]  # instants (Unix seconds, sorted) at which time alone changes an answer
     personal: bool  # whether clients can get different answers
+    known_good: bool  # whether any list of known-good entries is there at all
 
     def next_boundary(self, now: float) -> float | None:
         """First instant after `now` at which time alone changes an answer; None: none is known."""
@@ -97,6 +99,7 @@ class LocalView:
                 serial=0,
                 boundaries=(),
                 personal=False,
+                known_good=False,
             )
         )
 
@@ -191,5 +194,11 @@ def _complete(snapshot: Snapshot) -> Snapshot:
         or any(pause.client is not None for pause in snapshot.pauses)
     )
     return replace(
-        snapshot, serial=snapshot.serial + 1, boundaries=tuple(sorted(boundaries)), personal=personal
+        snapshot,
+        serial=snapshot.serial + 1,
+        boundaries=tuple(sorted(boundaries)),
+        personal=personal,
+        known_good=any(
+            info.role is Role.KNOWN_GOOD and table.count > 0 for info, table in snapshot.pattern.lists
+        ),
     )

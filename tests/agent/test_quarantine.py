@@ -1,0 +1,452 @@
+"""Quarantine on a real file system: the right file and only it, and an honest word about the rest."""
+
+import asyncio
+import hashlib
+import os
+import resource
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from agentkit.ledger import FakeLedger
+from secondlook.agent import quarantine as module
+from secondlook.agent.filemove import put_away
+from secondlook.agent.quarantine import Quarantine, QuarantineError
+from secondlook.clock import SystemClock
+from secondlook.core.event import ConfirmedEntry
+from secondlook.core.rule import Scope
+from secondlook.core.subject import SubjectKind
+
+BAD = b"X5O!P%@AP this one is bad" * 1000
+SIZE = len(BAD)
+DIGEST = hashlib.sha256(BAD).digest()
+
+
+def entry(size=SIZE, digest=DIGEST) -> ConfirmedEntry:
+    return ConfirmedEntry(
+        identity=digest, hit=digest, kind=SubjectKind.FILE, verdict="malicious", risk="dangerous", threat="malware",
+        list="x-file-mw-8b", server="s", source="s", confirmed_at=0, expires_at=None, sha256=digest.hex(), size=size,
+        url="http://files.test/a.exe",
+    )  # fmt: skip
+
+
+class Place:
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.downloads = base / "downloads"
+        self.downloads.mkdir()
+        self.store = base / "quarantine"
+        self.ledger = FakeLedger()
+
+    def quarantine(self, **how) -> Quarantine:
+        return Quarantine(self.store, self.ledger, SystemClock(), folders=[self.downloads], **how)
+
+    def put(self, name="bad.exe", data=BAD, mode=0o755) -> Path:
+        path = self.downloads / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(mode)
+        return path
+
+    def act(self, **how):
+        return asyncio.run(self.quarantine(**how).act(entry()))
+
+    def stored(self) -> list[str]:
+        return sorted(path.name for path in self.store.iterdir()) if self.store.exists() else []
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def test_the_right_file_and_only_it(place):
+    bad = place.put()
+    same_size = place.put("other.exe", b"y" * len(BAD))
+    deep = place.put("a/b/c/bad-again.exe")
+    outcomes = place.act()
+    assert [outcome.done for outcome in outcomes] == [True, True]
+    assert not bad.exists()
+    assert not deep.exists()
+    assert same_size.read_bytes() == b"y" * len(BAD)
+    assert place.stored() == [DIGEST.hex()]
+    stored = place.store / DIGEST.hex()
+    assert stored.read_bytes() == BAD
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.store.stat().st_mode) == 0o700
+    assert {record.state for record in place.ledger.records.values()} == {"held"}
+
+
+def test_restored_bytes_mode_and_time_are_identical_and_it_is_allowed(place):
+    bad = place.put(mode=0o640)
+    os.utime(bad, (1_000_000_000, 1_000_000_000))
+    quarantine = place.quarantine()
+    (outcome,) = asyncio.run(quarantine.act(entry()))
+    path = asyncio.run(quarantine.restore(outcome.record_id))
+    assert path == bad
+    assert bad.read_bytes() == BAD
+    assert stat.S_IMODE(bad.stat().st_mode) == 0o640
+    assert bad.stat().st_mtime == 1_000_000_000
+    assert place.stored() == []
+    (rule,) = place.ledger.rule_list
+    assert (rule.action, rule.scope, rule.subject, rule.source) == (
+        "allow",
+        Scope.SHA256,
+        DIGEST.hex(),
+        "quarantine",
+    )
+    with pytest.raises(QuarantineError, match="not in quarantine"):
+        asyncio.run(quarantine.restore(outcome.record_id))
+
+
+def test_restore_never_overwrites(place):
+    bad = place.put()
+    quarantine = place.quarantine()
+    (outcome,) = asyncio.run(quarantine.act(entry()))
+    bad.write_bytes(b"new and good")
+    path = asyncio.run(quarantine.restore(outcome.record_id))
+    assert path.name == "bad (2).exe"
+    assert path.read_bytes() == BAD
+    assert bad.read_bytes() == b"new and good"
+
+
+def test_restore_into_a_folder_that_is_gone(place):
+    bad = place.put("sub/bad.exe")
+    quarantine = place.quarantine()
+    (outcome,) = asyncio.run(quarantine.act(entry()))
+    shutil.rmtree(bad.parent)
+    assert asyncio.run(quarantine.restore(outcome.record_id)).read_bytes() == BAD
+
+
+def test_two_copies_share_the_stored_bytes_until_both_are_gone(place):
+    place.put("one.exe")
+    place.put("two.exe")
+    quarantine = place.quarantine()
+    first, second = asyncio.run(quarantine.act(entry()))
+    asyncio.run(quarantine.delete(first.record_id))
+    assert place.stored() == [DIGEST.hex()]
+    assert asyncio.run(quarantine.restore(second.record_id)).read_bytes() == BAD
+    assert place.stored() == []
+
+
+def test_damaged_stored_bytes_are_not_given_back(place):
+    place.put()
+    quarantine = place.quarantine()
+    (outcome,) = asyncio.run(quarantine.act(entry()))
+    (place.store / DIGEST.hex()).write_bytes(b"something else")
+    with pytest.raises(QuarantineError, match="do not match"):
+        asyncio.run(quarantine.restore(outcome.record_id))
+
+
+def test_delete(place):
+    place.put()
+    quarantine = place.quarantine()
+    (outcome,) = asyncio.run(quarantine.act(entry()))
+    asyncio.run(quarantine.delete(outcome.record_id))
+    assert place.stored() == []
+    with pytest.raises(QuarantineError, match="no quarantined file"):
+        asyncio.run(quarantine.delete("nothing"))
+
+
+def test_not_found_is_said(place):
+    (outcome,) = place.act()
+    assert not outcome.done
+    assert outcome.detail == f"not found in {place.downloads}"
+
+
+def test_no_folder_configured_is_said(place):
+    quarantine = Quarantine(place.store, place.ledger, SystemClock(), folders=[])
+    (outcome,) = asyncio.run(quarantine.act(entry()))
+    assert "downloads.folders" in outcome.detail
+
+
+def test_a_symbolic_link_is_not_followed(place):
+    outside = place.base / "outside.exe"
+    outside.write_bytes(BAD)
+    (place.downloads / "link.exe").symlink_to(outside)
+    (place.downloads / "linked-folder").symlink_to(place.base)
+    (outcome,) = place.act()
+    assert not outcome.done
+    assert outside.read_bytes() == BAD
+    assert (place.downloads / "link.exe").is_symlink()
+
+
+def test_a_hard_link_loses_the_found_name_and_the_other_is_reported(place):
+    bad = place.put()
+    outside = place.base / "outside.exe"
+    os.link(bad, outside)
+    (outcome,) = place.act()
+    assert outcome.done
+    assert "1 further name (hard link)" in outcome.detail
+    assert not bad.exists()
+    assert outside.read_bytes() == BAD
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o755  # the other name is not ours to change
+    assert (place.store / DIGEST.hex()).stat().st_nlink == 1
+
+
+def test_a_file_swapped_between_hashing_and_moving_is_put_back(place, monkeypatch):
+    bad = place.put()
+
+    def swap_first(candidate, folder, record):
+        bad.rename(place.downloads / "moved-away.exe")
+        bad.write_bytes(b"an innocent file")
+        return put_away(candidate, folder, record)
+
+    monkeypatch.setattr(module, "put_away", swap_first)
+    (outcome,) = place.act()
+    assert not outcome.done
+    assert "another file stands under its name" in outcome.detail
+    assert bad.read_bytes() == b"an innocent file"
+    assert place.stored() == []
+    assert {record.state for record in place.ledger.records.values()} == {"failed"}
+
+
+@pytest.mark.parametrize("kind", ["symlink", "folder", "gone"])
+def test_a_name_swapped_for_something_else_is_put_back(place, monkeypatch, kind):
+    bad = place.put()
+
+    def swap_first(candidate, folder, record):
+        bad.unlink()
+        if kind == "symlink":
+            bad.symlink_to("/etc/hostname")
+        elif kind == "folder":
+            bad.mkdir()
+            (bad / "inside").write_text("kept")
+        return put_away(candidate, folder, record)
+
+    monkeypatch.setattr(module, "put_away", swap_first)
+    (outcome,) = place.act()
+    assert not outcome.done
+    if kind == "symlink":
+        assert bad.is_symlink()
+    elif kind == "folder":
+        assert (bad / "inside").read_text() == "kept"
+    assert place.stored() == []
+
+
+def test_a_file_changed_between_hashing_and_moving_is_put_back(place, monkeypatch):
+    bad = place.put()
+
+    def change_first(candidate, folder, record):
+        bad.write_bytes(b"rewritten in place")
+        return put_away(candidate, folder, record)
+
+    monkeypatch.setattr(module, "put_away", change_first)
+    (outcome,) = place.act()
+    assert not outcome.done
+    assert "changed" in outcome.detail
+    assert bad.read_bytes() == b"rewritten in place"
+    assert place.stored() == []
+
+
+def test_a_file_in_use_is_moved_and_its_user_is_named(place):
+    bad = place.put()
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; f = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()",
+            bad,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as user:
+        user.stdout.readline()
+        (outcome,) = place.act()
+        user.communicate()
+    assert outcome.done
+    assert f"(process {user.pid})" in outcome.detail
+    assert not bad.exists()
+
+
+def test_a_file_being_written_is_copied_so_that_the_writer_cannot_change_it(place):
+    bad = place.put()
+    with bad.open("r+b") as writer:
+        (outcome,) = place.act()
+        writer.write(b"changed by its writer")
+    assert outcome.done
+    assert (place.store / DIGEST.hex()).read_bytes() == BAD
+
+
+def test_special_files_are_left_alone(place):
+    os.mkfifo(place.downloads / "pipe")
+    quarantine = place.quarantine()
+    (outcome,) = asyncio.run(quarantine.act(entry(size=None)))
+    assert "not found" in outcome.detail
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_across_file_systems(place):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == place.base.stat().st_dev:
+            pytest.skip("one file system only")
+        bad = place.put()
+        quarantine = Quarantine(Path(other) / "q", place.ledger, SystemClock(), folders=[place.downloads])
+        (outcome,) = asyncio.run(quarantine.act(entry()))
+        assert outcome.done
+        assert not bad.exists()
+        assert (Path(other) / "q" / DIGEST.hex()).read_bytes() == BAD
+        assert asyncio.run(quarantine.restore(outcome.record_id)).read_bytes() == BAD
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "small"
+    disk.mkdir()
+    mounted = os.geteuid() == 0 and (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", disk], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
+    if not mounted:
+        pytest.skip("cannot mount a small file system here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_leaves_the_file_and_no_remains(place, small_disk):
+    bad = place.put()
+    quarantine = Quarantine(small_disk / "q", place.ledger, SystemClock(), folders=[place.downloads])
+    (outcome,) = asyncio.run(quarantine.act(entry()))
+    assert not outcome.done
+    assert "no space left" in outcome.detail
+    assert bad.read_bytes() == BAD
+    assert list((small_disk / "q").iterdir()) == []
+
+
+def test_a_copy_that_cannot_be_written_leaves_the_file(place):
+    """The same as a full disk, where nothing can be mounted: no file may grow past 4 KiB."""
+    bad = place.put()
+    os.link(bad, place.base / "second-name")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        (outcome,) = place.act()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not outcome.done
+    assert "too large" in outcome.detail
+    assert bad.read_bytes() == BAD
+    assert place.stored() == []
+
+
+def test_no_fallback_to_delete_unless_it_is_written(place, monkeypatch):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "put_away", fail)
+    bad = place.put()
+    (outcome,) = place.act()
+    assert (outcome.done, bad.exists()) == (False, True)
+    (outcome,) = place.act(fallback="delete")
+    assert (outcome.action, outcome.done, bad.exists()) == ("delete", True, False)
+
+
+@pytest.fixture
+def ordinary_user():
+    """Permissions mean nothing to root: act as nobody for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def test_an_unreadable_folder_is_named_and_the_rest_is_searched(ordinary_user):
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name))
+        bad = place.put()
+        place.put("closed/bad.exe").parent.chmod(0)
+        secret = place.put("secret.exe")
+        secret.chmod(0)
+        outcomes = {outcome.detail: outcome.done for outcome in place.act()}
+        (place.downloads / "closed").chmod(0o700)
+    assert outcomes == {
+        f"{place.downloads / 'closed'}: folder not searched: permission denied": False,
+        f"{secret}: not looked at: permission denied": False,
+        f"{bad}: put into quarantine": True,
+    }
+
+
+def test_a_folder_that_cannot_be_changed_keeps_its_file(ordinary_user):
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name))
+        bad = place.put()
+        place.downloads.chmod(0o500)
+        (outcome,) = place.act()
+        place.downloads.chmod(0o700)
+        assert not outcome.done
+        assert "permission denied" in outcome.detail
+        assert bad.read_bytes() == BAD
+
+
+def test_rename_takes_the_run_bits_and_the_name(place):
+    bad = place.put()
+    (outcome,) = place.act(action="rename")
+    assert outcome.done
+    renamed = bad.with_name("bad.exe.blocked")
+    assert renamed.read_bytes() == BAD
+    assert stat.S_IMODE(renamed.stat().st_mode) == 0o644
+
+
+def test_rename_and_delete_leave_a_swapped_file_alone(place, monkeypatch):
+    for action, name in (("rename", "rename_in_place"), ("delete", "discard")):
+        bad = place.put(f"{action}.exe")
+        original = getattr(module, name)
+
+        def swap_first(candidate, bad=bad, original=original):
+            bad.rename(place.base / f"gone-{bad.name}")
+            bad.write_bytes(b"innocent")
+            return original(candidate)
+
+        monkeypatch.setattr(module, name, swap_first)
+        (outcome,) = place.act(action=action)
+        assert not outcome.done
+        assert bad.read_bytes() == b"innocent"
+        bad.unlink()
+
+
+def test_pass_touches_nothing(place):
+    bad = place.put()
+    (outcome,) = place.act(action="pass")
+    assert outcome.done
+    assert bad.exists()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_crash_in_the_middle_is_settled_at_the_next_start(place, monkeypatch, moved):
+    class Crash(BaseException):
+        pass
+
+    def crash(candidate, folder, record):
+        if moved:
+            put_away(candidate, folder, record)
+        raise Crash
+
+    monkeypatch.setattr(module, "put_away", crash)
+    bad = place.put()
+    with pytest.raises(Crash):
+        place.act()
+    monkeypatch.undo()
+    quarantine = place.quarantine()
+    asyncio.run(quarantine.settle())
+    (record,) = place.ledger.records.values()
+    assert record.state == ("held" if moved else "failed")
+    if moved:
+        assert asyncio.run(quarantine.restore(record.id)).read_bytes() == BAD
+    assert bad.read_bytes() == BAD
+
+
+def test_a_ledger_that_cannot_take_the_record_leaves_the_file(place):
+    bad = place.put()
+    place.ledger.full = True
+    (outcome,) = place.act()
+    assert not outcome.done
+    assert bad.exists()
