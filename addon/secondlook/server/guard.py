@@ -8,16 +8,14 @@ expressions; an entry of a feed that equals one is held back and reported, unles
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from secondlook.core.expression import Suffixes, host_expressions
-from secondlook.core.url import canonical_host
+from secondlook.agent.known_good import host_lines, root_hashes, shipped_hosts
+from secondlook.core.expression import Suffixes
 from secondlook.server.own import OwnEntry
 from secondlook.server.records import Records, keys
 
@@ -28,34 +26,12 @@ def hash_keys(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
     return np.unique(np.frombuffer(raw, dtype=">u8").astype(np.uint64))
 
 
-def host_lines(text: str) -> list[str]:
-    """Read a list of hosts: one a line, `#` begins a comment."""
-    return [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
-
-
-def shipped_hosts() -> list[str]:
-    """Give the hosts of the list that is shipped with the program."""
-    return host_lines(resources.files("secondlook.server").joinpath("known_good.txt").read_text("utf-8"))
-
-
-def root_hashes(hosts: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
-    """Give the hash of every expression that blocks one of these hosts as a whole, with its text."""
-    guarded: dict[bytes, str] = {}
-    for host in hosts:
-        name, problem = canonical_host(host)
-        if problem or not name:
-            continue
-        for candidate in (*host_expressions(name, suffixes), "www." + name):
-            guarded[sha256(f"{candidate}/".encode()).digest()] = f"{candidate}/"
-    return guarded
-
-
 @lru_cache(maxsize=4)
 def guarded_hashes(
     suffixes: Suffixes, files: tuple[Path, ...] = (), servers: tuple[str, ...] = ()
 ) -> dict[bytes, str]:
     """Give everything guarded: the shipped list, the operator's files of hosts, our own servers."""
-    hosts = shipped_hosts()
+    hosts = list(shipped_hosts())
     for path in files:
         hosts += host_lines(path.read_text("utf-8", errors="replace"))
     return root_hashes([*hosts, *servers], suffixes)

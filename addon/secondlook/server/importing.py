@@ -158,9 +158,9 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
             format=origin.format,
             known_good=origin.target.role is Role.KNOWN_GOOD,
         )
-        form = reading.format.value
         written = _Writing(folder, origin)
         written.take(reading)
+        form = reading.format.value if reading.format else form
         tally = reading.tally
         counts = written.finish(suffixes)
     except FeedRefused as refusal:

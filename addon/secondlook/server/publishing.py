@@ -2,15 +2,12 @@
 
 A generation is built beside, and only takes its number and the `current` mark when
 every list has its canary, nothing guarded is blocked, and no list has shrunk beyond the limit. Large
-ones are built in a child process (`publish_in_child`), so that the server goes on answering.
+ones are built in a child process (`server.child`), so that the server goes on answering.
 """
 
-import asyncio
 import hashlib
-import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -314,62 +311,3 @@ def _source_facts(source: Source) -> dict[str, Any]:
         "counts": dict(source.counts),
         "licence": source.licence,
     }
-
-
-async def publish_in_child(
-    store: ServerStore,
-    *,
-    now: float,
-    settings: PublishSettings | None = None,
-    accept_shrink: bool = False,
-    servers: tuple[str, ...] = (),
-) -> PublishReport:
-    """Publish in a child process, so that this one goes on answering; results and errors of `publish`."""
-    order = {
-        "root": str(store.root),
-        "now": now,
-        "settings": (settings or PublishSettings()).model_dump(mode="json"),
-        "accept_shrink": accept_shrink,
-        "servers": list(servers),
-    }
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "secondlook.server.publishing",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        told, _ = await child.communicate(json.dumps(order).encode())
-    except BaseException:
-        if child.returncode is None:
-            child.kill()
-        raise
-    if child.returncode != 0 or not told:
-        raise PatternError(f"publishing ended with status {child.returncode}")
-    answer = json.loads(told)
-    if "error" in answer:
-        raise PatternError(answer["error"])
-    answer["held_back_examples"] = [tuple(example) for example in answer["held_back_examples"]]
-    return PublishReport(**answer)
-
-
-def main() -> None:
-    """Do what `publish_in_child` orders on standard input; the report goes to standard output."""
-    order = json.load(sys.stdin)
-    try:
-        report = publish(
-            ServerStore(Path(order["root"])),
-            now=order["now"],
-            settings=PublishSettings.model_validate(order["settings"]),
-            accept_shrink=order["accept_shrink"],
-            servers=tuple(order["servers"]),
-        )
-    except PatternError as error:
-        json.dump({"error": str(error)}, sys.stdout)
-    else:
-        json.dump(asdict(report), sys.stdout)
-
-
-if __name__ == "__main__":
-    main()

@@ -138,7 +138,7 @@ class FileReader:
         return await self._cache.get(self._updaters[name], key, known, (max_update, max_database))
 
     async def refresh(self) -> bool:
-        """Open the current generation if it is another one; the last good one stays if it cannot be opened."""
+        """Open the current generation if it is another one; the last good one stays if that fails."""
         number = self._store.current()
         if number is None or number == self.number:
             return False

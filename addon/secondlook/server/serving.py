@@ -4,8 +4,8 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -151,8 +151,9 @@ class Serving:
 class _Server(uvicorn.Server):
     """Uvicorn without its signal handlers: the process around it has its own."""
 
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a context manager there
-        return suppress()
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
 
 class JsonAccessLog:

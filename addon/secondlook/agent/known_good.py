@@ -1,0 +1,36 @@
+"""Sites that must not be blocked as a whole: popular sites, banks, shared platforms, captive portals.
+
+The publisher holds such entries back; the agent refuses a list that would block many of them.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha256
+from importlib import resources
+
+from secondlook.core.expression import Suffixes, host_expressions
+from secondlook.core.url import canonical_host
+
+
+def host_lines(text: str) -> list[str]:
+    """Read a list of hosts: one a line, `#` begins a comment."""
+    return [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
+
+
+@cache
+def shipped_hosts() -> tuple[str, ...]:
+    """Give the hosts of the list that is shipped with the program."""
+    text = resources.files("secondlook.agent").joinpath("known_good.txt").read_text("utf-8")
+    return tuple(host_lines(text))
+
+
+def root_hashes(hosts: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
+    """Give the hash of every expression that blocks one of these hosts as a whole, with its text."""
+    guarded: dict[bytes, str] = {}
+    for host in hosts:
+        name, problem = canonical_host(host)
+        if problem or not name:
+            continue
+        for candidate in (*host_expressions(name, suffixes), "www." + name):
+            guarded[sha256(f"{candidate}/".encode()).digest()] = f"{candidate}/"
+    return guarded

@@ -1,0 +1,63 @@
+"""Alerts about the pattern: raised once, told as events, kept for `status`, ended when the cause is gone."""
+
+import json
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.pattern_files import write_durably
+from secondlook.agent.ports import EventSink
+from secondlook.clock import Clock
+from secondlook.core.event import Event, EventKind
+
+log = logging.getLogger(__name__)
+ALERTS = "alerts.json"
+
+
+def read_alerts(folder: Path) -> dict[str, str]:
+    """Read the alerts in force: key to text; empty when none was ever written."""
+    try:
+        return {str(key): str(text) for key, text in json.loads((folder / ALERTS).read_bytes()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+class PatternAlerts:
+    """The alerts of one pattern folder; those left by an earlier process go on until they are cleared."""
+
+    def __init__(self, folder: Path, events: EventSink, clock: Clock) -> None:
+        self._folder = folder
+        self._events = events
+        self._clock = clock
+        self._identifiers = Identifiers()
+        self.in_force = read_alerts(folder)
+
+    def alert(self, key: str, text: str, *, name: str | None = None, server: str | None = None) -> None:
+        """Raise an alert; the same one again is not told again."""
+        if self.in_force.get(key) == text:
+            return
+        self.in_force[key] = text
+        self._write()
+        log.warning("%s", text)
+        self.tell(EventKind.ERROR, text, name=name, server=server)
+
+    def clear(self, key: str) -> None:
+        """End an alert, if it is in force."""
+        text = self.in_force.pop(key, None)
+        if text is not None:
+            self._write()
+            self.tell(EventKind.UPDATE, f"no longer: {text}")
+
+    def tell(
+        self, kind: EventKind, detail: str, *, name: str | None = None, server: str | None = None
+    ) -> None:
+        """Record an event about a list or a server."""
+        now = self._clock.now()
+        self._events.record(
+            Event(kind=kind, time=now, id=self._identifiers.new(now), list=name, server=server, detail=detail)
+        )
+
+    def _write(self) -> None:
+        with suppress(OSError):
+            write_durably(self._folder / ALERTS, json.dumps(self.in_force).encode())

@@ -1,0 +1,445 @@
+"""The updater: brings the lists of servers into the pattern folder, and never makes it worse.
+
+```
+poll generation ──same──► confirmed (so mirrored lists may go on answering)
+      │ moved
+      ▼
+lists' metadata ──► fetch what changed ──► each list checked (agent.list_update)
+                          │ does not fit          │ refused: last good stays, event, alert
+                          ▼                       ▼
+                     fetched whole            new stamp, renamed into place
+```
+
+One source per tier is in use, and it is sticky; another one of the tier takes over when it fails
+three times running. The embedded server announces its generations, others are polled. Interrupted at
+any byte, the folder holds the old stamp with its files or the new one with its files.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import random
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from secondlook.agent.known_good import root_hashes, shipped_hosts
+from secondlook.agent.list_update import Offer, TakenList, take_list
+from secondlook.agent.pattern_alerts import PatternAlerts
+from secondlook.agent.pattern_change import folder_lock, put_stamp, verify_folder
+from secondlook.agent.pattern_files import (
+    CONFIRMED,
+    FOLDER,
+    Stamp,
+    StampedList,
+    StampedServer,
+    open_list,
+    read_confirmed,
+    read_stamp,
+    write_durably,
+)
+from secondlook.agent.ports import EventSink
+from secondlook.clock import Clock
+from secondlook.config import PatternSettings
+from secondlook.core.answer import Tier
+from secondlook.core.event import EventKind
+from secondlook.core.hashlist import HashList
+from secondlook.core.listname import ListName, parse_list_name
+from secondlook.core.schedule import Backoff
+from secondlook.errors import PatternError, ServiceError
+from secondlook.suffix import load_suffixes
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.fault import BadUpdate
+
+log = logging.getLogger(__name__)
+MIN_WIDTH = 8  # bytes: shorter entries cannot decide alone
+GOOGLE_LISTS = ("mw-4b", "se-4b", "uws-4b")
+FAILURES_TO_SWITCH = 3
+RETRY = Backoff(first_s=30.0, cap_s=3600.0)
+GOOGLE_RETRY = Backoff(first_s=900.0, cap_s=86_400.0)
+
+
+class ListServer(Protocol):
+    """What the updater asks of one server; `lookup.client.ServerClient` fits."""
+
+    async def generation(self) -> str | None:
+        """Tell the generation that is served."""
+        ...
+
+    async def hash_lists(self) -> list[pb.HashList]:
+        """Tell every list with its metadata."""
+        ...
+
+    async def batch_get(self, names: Sequence[str], versions: Sequence[bytes] = ()) -> list[pb.HashList]:
+        """Fetch lists, or what changed since the versions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSource:
+    """A server to take lists from; `announced` says that it tells of each generation at once."""
+
+    name: str
+    tier: Tier
+    client: ListServer
+    key: Ed25519PublicKey | None = None
+    trusted_allow: bool = False
+    fresh_for_s: float = 0.0
+    announced: bool = False
+    google: bool = False
+    source: str = ""  # to be credited; default: the name
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one look at one server brought: taken lists with their counts, refused ones with their reasons."""
+
+    server: str
+    generation: str | None = None
+    taken: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the pattern is another one now."""
+        return bool(self.taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A list to be had, and what its metadata says of it."""
+
+    meaning: ListName
+    canary: bytes | None = None
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Pace:
+    """When a source is looked at next (monotonic), and how often it failed in a row."""
+
+    due_at: float = 0.0
+    failures: int = 0
+
+
+class Updater:
+    """Keeps the pattern folder of a state folder up to date; one at a time has the folder's lock."""
+
+    def __init__(
+        self,
+        sources: Sequence[UpdateSource],
+        state_dir: Path,
+        events: EventSink,
+        clock: Clock,
+        settings: PatternSettings,
+        *,
+        poll_s: float = 30.0,
+        reachable: Callable[[Tier], bool] = lambda _: True,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        self.folder = state_dir / FOLDER
+        self._sources = list(sources)
+        self._clock = clock
+        self._settings = settings
+        self._poll_s = poll_s
+        self._reachable = reachable
+        self._on_change = on_change
+        self._paces: dict[str, _Pace] = {}
+        self._wake = asyncio.Event()
+        self._guarded: Mapping[bytes, str] | None = None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.alerts = PatternAlerts(self.folder, events, clock)
+
+    def use(self, sources: Sequence[UpdateSource]) -> None:
+        """Take other sources from now on (the embedded server's port is known, settings were reloaded)."""
+        self._sources = list(sources)
+        self.announce()
+
+    def announce(self) -> None:
+        """Look at announcing servers now: one of them has a new generation."""
+        for source in self._sources:
+            if source.announced:
+                self._paces.pop(source.name, None)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        await self.verify()
+        while True:
+            self._wake.clear()
+            await self.update_now(only_due=True)
+            now = self._clock.monotonic()
+            dues = [self._paces[each.name].due_at for each in self._sources if each.name in self._paces]
+            wait_s = max(0.05, min([due - now for due in dues], default=self._poll_s))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), min(wait_s, self._poll_s))
+
+    async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[Outcome]:
+        """Look at one server of each tier; never raises for what a server does."""
+        outcomes = []
+        for tier in Tier:
+            source = self._choose(tier)
+            if source is None:
+                continue
+            pace = self._paces.setdefault(source.name, _Pace())
+            if only_due and self._clock.monotonic() < pace.due_at:
+                continue
+            outcome = await self._look(source, accept_shrink=accept_shrink)
+            self._plan(source, pace, failed=bool(outcome.error or outcome.refused))
+            outcomes.append(outcome)
+        self._check_age()
+        return outcomes
+
+    async def verify(self) -> list[str]:
+        """Read every list in force whole; one that is damaged leaves the stamp and is fetched again."""
+        faults = await asyncio.to_thread(verify_folder, self.folder)
+        if not faults:
+            return []
+        with folder_lock(self.folder):
+            stamp = read_stamp(self.folder) or Stamp()
+            damaged = {each.server for each in stamp.lists if each.name in faults}
+            kept = tuple(each for each in stamp.lists if each.name not in faults)
+            servers = tuple(
+                replace(each, generation="", whole=False) if each.server in damaged else each
+                for each in stamp.servers
+            )
+            self._put(replace(stamp, lists=kept, servers=servers))
+        for name, reason in faults.items():
+            self.alerts.alert(f"list {name}", f"{name} is damaged and is fetched again: {reason}")
+        return list(faults)
+
+    def _choose(self, tier: Tier) -> UpdateSource | None:
+        """Give the tier's source: the one in use, unless it failed too often and another one did not."""
+        members = [source for source in self._sources if source.tier is tier]
+        if not members or not self._reachable(tier):
+            return None
+        with suppress(PatternError):
+            stamp = read_stamp(self.folder) or Stamp()
+            in_use = {each.server for each in stamp.servers}
+            members.sort(key=lambda source: source.name not in in_use)
+        failures = [self._paces.get(source.name, _Pace()).failures for source in members]
+        if failures[0] < FAILURES_TO_SWITCH:
+            return members[0]
+        return members[failures.index(min(failures))]
+
+    def _plan(self, source: UpdateSource, pace: _Pace, *, failed: bool) -> None:
+        now = self._clock.monotonic()
+        if not failed:
+            pace.failures = 0
+            pace.due_at = now + (max(self._poll_s, 300.0) if source.google else self._poll_s)
+            return
+        pace.failures += 1
+        backoff = GOOGLE_RETRY if source.google else RETRY
+        pace.due_at = now + backoff.delay_s(pace.failures, random())  # noqa: S311 - jitter
+
+    async def _look(self, source: UpdateSource, *, accept_shrink: bool) -> Outcome:
+        """Look at one server, and take what it has."""
+        try:
+            generation = "" if source.google else await source.client.generation()
+            if generation is None:
+                return Outcome(source.name, error="it has nothing to serve yet")
+            stamp = self._stamp()
+            known = next((each for each in stamp.servers if each.server == source.name), None)
+            if known is not None and known.generation == generation and not source.google:
+                self._confirm(source.name)
+                self._settle(source, {})
+                return Outcome(source.name, generation)
+            outcome = await self._fetch(source, stamp, generation, accept_shrink=accept_shrink)
+        except ServiceError as error:
+            return Outcome(source.name, error=str(error))
+        except PatternError as error:
+            self.alerts.alert("pattern", str(error))
+            return Outcome(source.name, error=str(error))
+        except OSError as error:
+            self.alerts.alert("pattern", f"cannot write the pattern: {error}")
+            return Outcome(source.name, error=str(error))
+        self._settle(source, outcome.refused)
+        if outcome.changed and self._on_change:
+            self._on_change()
+        return outcome
+
+    async def _fetch(
+        self, source: UpdateSource, stamp: Stamp, generation: str, *, accept_shrink: bool
+    ) -> Outcome:
+        about = await self._wanted(source)
+        held = {each.name: each for each in stamp.lists if each.server == source.name}
+        names = list(about)
+        versions = [bytes.fromhex(held[name].version) for name in names if name in held]
+        messages = {each.name: each for each in await source.client.batch_get(names, versions)}
+        taken: dict[str, TakenList] = {}
+        refused: dict[str, str] = {}
+        for name, wanted in about.items():
+            if stamp.held.get(f"{source.name}/{name}") == messages.get(name, pb.HashList()).version.hex():
+                continue  # rolled back by the operator: wait for another version
+            try:
+                if name not in messages:
+                    raise BadUpdate("the server left it out of its answer")
+                offer = Offer(
+                    message=messages[name], meaning=wanted.meaning, canary=wanted.canary, key=source.key
+                )
+                taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
+            except PatternError as error:
+                refused[name] = str(error)
+        with folder_lock(self.folder):
+            self._commit(source, generation, taken, refused, about)
+        return Outcome(
+            source.name,
+            generation,
+            {name: each.count for name, each in taken.items() if each.changed or name not in held},
+            refused,
+        )
+
+    async def _wanted(self, source: UpdateSource) -> dict[str, Wanted]:
+        """Ask which lists there are; those whose entries decide alone, and of Google its own."""
+        wanted: dict[str, Wanted] = {}
+        if source.google:
+            for name in GOOGLE_LISTS:
+                meaning = parse_list_name(name)
+                assert meaning is not None
+                wanted[name] = Wanted(meaning)
+            return wanted
+        for described in await source.client.hash_lists():
+            meaning = parse_list_name(described.name)
+            if meaning is None or meaning.width < MIN_WIDTH or not described.metadata.complete:
+                continue
+            metadata = described.metadata
+            wanted[described.name] = Wanted(meaning, metadata.canary or None, tuple(metadata.digest_kinds))
+        return wanted
+
+    async def _take(
+        self, source: UpdateSource, offer: Offer, stamped: StampedList | None, *, accept_shrink: bool
+    ) -> TakenList:
+        """Take one list; a partial update that does not fit is asked for again as a full one."""
+        held: HashList | None = None
+        if stamped is not None:
+            with suppress(PatternError):
+                held = open_list(self.folder, stamped)
+        guarded = self._known_good()
+        arguments = (held, self.folder, self._settings, guarded)
+        try:
+            return await asyncio.to_thread(take_list, offer, *arguments, accept_shrink=accept_shrink)
+        except BadUpdate as error:
+            if not offer.message.partial_update:
+                raise
+            log.warning("the update of %s from %s does not fit (%s)", offer.meaning.name, source.name, error)
+        [whole] = await source.client.batch_get([offer.meaning.name]) or [pb.HashList()]
+        return await asyncio.to_thread(
+            take_list, replace(offer, message=whole), *arguments, accept_shrink=accept_shrink
+        )
+
+    def _known_good(self) -> Mapping[bytes, str]:
+        if self._guarded is None:
+            self._guarded = root_hashes(shipped_hosts(), load_suffixes())
+        return self._guarded
+
+    def _commit(
+        self,
+        source: UpdateSource,
+        generation: str,
+        taken: Mapping[str, TakenList],
+        refused: Mapping[str, str],
+        about: Mapping[str, Wanted],
+    ) -> None:
+        """Write the new stamp, and an event for each list that changed."""
+        now = self._clock.now()
+        stamp = self._stamp()
+        before = {each.name: each for each in stamp.lists if each.server == source.name}
+        lists = [each for each in stamp.lists if each.server != source.name]
+        for name, wanted in about.items():
+            found = taken.get(name)
+            if found is None:
+                lists += [before[name]] if name in before else []
+                continue
+            lists.append(
+                StampedList(
+                    name=name,
+                    file=found.file,
+                    width=wanted.meaning.width,
+                    count=found.count,
+                    sha256=found.sha256,
+                    tier=source.tier.value,
+                    server=source.name,
+                    source=source.source or source.name,
+                    version=found.version.hex(),
+                    generation=generation,
+                    confirmed_at=now,
+                    verified_at=now,
+                    complete=not source.google,
+                    trusted_allow=source.trusted_allow,
+                    canary=wanted.canary.hex() if wanted.canary else None,
+                    digests=wanted.digests,
+                )
+            )
+            if found.changed:
+                self.alerts.tell(
+                    EventKind.UPDATE,
+                    f"{found.count} entries (+{found.added} -{found.removed})",
+                    name=name,
+                    server=source.name,
+                )
+        whole = not refused and taken.keys() == about.keys() and not source.google
+        server = StampedServer(
+            server=source.name,
+            tier=source.tier.value,
+            # With a list missing the generation stays unsaid, so that the next look tries again.
+            generation=generation if not refused else "",
+            whole=whole,
+            announced=source.announced,
+            fresh_for_s=source.fresh_for_s,
+            confirmed_at=now,
+        )
+        others = tuple(each for each in stamp.servers if each.tier != source.tier.value)
+        lists = [each for each in lists if each.tier != source.tier.value or each.server == source.name]
+        self._put(replace(stamp, lists=tuple(lists), servers=(*others, server)))
+
+    def _put(self, stamp: Stamp) -> None:
+        """Make a stamp the one in force; the caller holds the lock."""
+        put_stamp(self.folder, stamp, now=self._clock.now(), keep=self._settings.keep)
+
+    def _stamp(self) -> Stamp:
+        return read_stamp(self.folder) or Stamp()
+
+    def _confirm(self, server: str) -> None:
+        confirmed = read_confirmed(self.folder)
+        confirmed[server] = self._clock.now()
+        write_durably(self.folder / CONFIRMED, json.dumps(confirmed).encode())
+
+    # What people are told
+
+    def _settle(self, source: UpdateSource, refused: Mapping[str, str]) -> None:
+        """Raise an alert for each refused list, and end those of lists that are good again."""
+        for name, reason in refused.items():
+            self.alerts.alert(
+                f"list {source.name}/{name}",
+                f"an update of {name} from {source.name} was refused: {reason}",
+                name=name,
+                server=source.name,
+            )
+        good = [key for key in self.alerts.in_force if key.startswith(f"list {source.name}/")]
+        for key in good:
+            if key.partition("/")[2] not in refused:
+                self.alerts.clear(key)
+        self.alerts.clear("pattern")
+
+    def _check_age(self) -> None:
+        """Raise an alert while the pattern is older than it may be; it ends by itself."""
+        try:
+            stamp = self._stamp()
+        except PatternError as error:
+            self.alerts.alert("pattern", str(error))
+            return
+        confirmed = read_confirmed(self.folder)
+        for each in stamp.servers:
+            age_s = self._clock.now() - max(each.confirmed_at, confirmed.get(each.server, 0.0))
+            key = f"age {each.server}"
+            if age_s > self._settings.stale_after:
+                self.alerts.alert(
+                    key, f"the lists of {each.server} are older than {self._settings.stale_after:.0f} s"
+                )
+            else:
+                self.alerts.clear(key)

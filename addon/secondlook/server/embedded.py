@@ -1,0 +1,110 @@
+"""The Smart Protection Server inside the service process: loopback, any free port, test list always there."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from secondlook.clock import Clock
+from secondlook.config import FeedSettings, LimitsSettings, PublishSettings, UpstreamProxySettings
+from secondlook.errors import PatternError
+from secondlook.server.app import AppSettings, create_app
+from secondlook.server.builtin import add_test_list
+from secondlook.server.feeds import FeedKeeper, FeedNotice
+from secondlook.server.publishing import publish
+from secondlook.server.reader import FileReader
+from secondlook.server.serving import Serving, bind
+from secondlook.server.store import ServerStore
+
+log = logging.getLogger(__name__)
+LOOPBACK = "127.0.0.1"
+# Workers on this machine share one address.
+LOCAL_LIMITS = LimitsSettings(requests=1_000_000, burst=1_000_000)
+
+
+class EmbeddedServer:
+    """The local server of a proxy: its store, its feeds, its socket.
+
+    `on_generation` hears of every generation as soon as it is served; `on_feed` what became of each fetch.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        clock: Clock,
+        *,
+        feeds: Sequence[FeedSettings] = (),
+        settings: PublishSettings | None = None,
+        servers: Sequence[str] = (),
+        proxy: UpstreamProxySettings | None = None,
+        on_generation: Callable[[int], None] | None = None,
+        on_feed: Callable[[FeedNotice], None] | None = None,
+    ) -> None:
+        self.store = ServerStore(root)
+        self._clock = clock
+        self._settings = settings or PublishSettings()
+        self._servers = tuple(servers)
+        self._on_generation = on_generation
+        self._reader = FileReader(self.store)
+        app = create_app(self._reader, AppSettings(publish=self._settings, limits=LOCAL_LIMITS))
+        self._serving: Serving | None = None
+        self._app = app
+        self.feeds = FeedKeeper(
+            self.store,
+            feeds,
+            clock,
+            settings=self._settings,
+            servers=self._servers,
+            proxy=proxy,
+            meter=app.meter,
+            on_notice=on_feed,
+            on_published=self._published,
+        )
+        self._feeding: asyncio.Task[None] | None = None
+
+    async def start(self, sock: socket.socket | None = None) -> None:
+        """Publish the test list where nothing is published yet, and answer on `sock`, else on any port."""
+        await asyncio.to_thread(self._prepare)
+        sockets = bind([(LOOPBACK, 0)]) if sock is None else [sock]
+        self._serving = Serving(self._app, sockets, on_generation=self._on_generation)
+        await self._serving.start()
+        self._feeding = asyncio.create_task(self.feeds.run(), name="feeds")
+
+    def _prepare(self) -> None:
+        now = self._clock.now()
+        changed = add_test_list(self.store, now=now)
+        if changed or self.store.current() is None:
+            try:
+                publish(self.store, now=now, settings=self._settings, servers=self._servers)
+            except PatternError:
+                log.exception("the test list is not published")
+
+    def _published(self, _: int) -> None:
+        if self._serving is not None:
+            self._serving.look_again()
+
+    @property
+    def port(self) -> int:
+        """The port, known once it was started."""
+        assert self._serving is not None
+        return self._serving.port
+
+    @property
+    def url(self) -> str:
+        """The server's address, known once it was started."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def generation(self) -> int | None:
+        """The generation that is served."""
+        return self._reader.number
+
+    async def stop(self) -> None:
+        """End fetching, answer what is begun, end."""
+        if self._feeding is not None:
+            self._feeding.cancel()
+            await asyncio.gather(self._feeding, return_exceptions=True)
+        await self.feeds.aclose()
+        if self._serving is not None:
+            await self._serving.stop()
