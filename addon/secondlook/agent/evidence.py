@@ -53,6 +53,13 @@ def from_rule(rule: Rule, steps: Sequence[Step]) -> Evidence:
 
 def from_confirmed(entry: ConfirmedEntry, subject: Subject, steps: Sequence[Step], now: float) -> Evidence:
     """A recheck or an answer found this malicious before."""
+    return from_entry(entry, now, expression=expression_of(subject, entry.hit), steps=steps)
+
+
+def from_entry(
+    entry: ConfirmedEntry, now: float, *, expression: str | None = None, steps: Sequence[Step] = ()
+) -> Evidence:
+    """Give what a confirmed entry says."""
     return Evidence(
         verdict=Verdict(entry.verdict),
         risk=Risk(entry.risk),
@@ -65,7 +72,7 @@ def from_confirmed(entry: ConfirmedEntry, subject: Subject, steps: Sequence[Step
         expires_at=entry.expires_at,
         list_age_s=max(0.0, now - entry.confirmed_at),
         hit=entry.hit,
-        expression=expression_of(subject, entry.hit) or entry.expression,
+        expression=expression or entry.expression,
         steps=(*steps, Step(Stage.CONFIRMED, "hit", entry.list or entry.server)),
     )
 

@@ -1,0 +1,106 @@
+"""Late verdicts: what was allowed and remembered is held against everything that is learnt later.
+
+```
+new pattern generation ──┐
+positive answer, recheck ┼─► every remembered hash ─► listed and not yet confirmed ─► confirmed path
+(confirmed set grew) ────┘   of the last `history`     (event late_verdict, actions)
+```
+
+The work is done in a thread, batch by batch, at most once in a while however often it is asked for.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from secondlook.agent import metrics
+from secondlook.agent.consequence import Consequences
+from secondlook.agent.evidence import from_entry
+from secondlook.agent.judge import in_pattern
+from secondlook.agent.ports import History
+from secondlook.agent.view import REBLOCK, LocalView, Snapshot
+from secondlook.clock import Clock
+from secondlook.core.event import FlagEntry
+from secondlook.core.verdict import Evidence
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 500
+
+
+class LateVerdicts:
+    """Holds the history against the view; one a ledger is enough, in the service.
+
+    `history_s` is how far back; `at_most_every_s` spaces the passes.
+    """
+
+    def __init__(
+        self,
+        view: LocalView,
+        history: History,
+        consequences: Consequences,
+        clock: Clock,
+        *,
+        history_s: float = 7 * 86_400.0,
+        at_most_every_s: float = 10.0,
+        settle_s: float = 2.0,
+    ) -> None:
+        self._view = view
+        self._history = history
+        self._consequences = consequences
+        self._clock = clock
+        self._history_s = history_s
+        self._at_most_every_s = at_most_every_s
+        self._settle_s = settle_s
+        self._wake = asyncio.Event()
+
+    def trigger(self) -> None:
+        """Look soon: the pattern or the confirmed set has changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look whenever triggered, until cancelled."""
+        while True:
+            await self._wake.wait()
+            # the second look goes first: what is flagged as well is confirmed there, with its queue entry
+            await asyncio.sleep(self._settle_s)
+            self._wake.clear()
+            await self.look()
+            await asyncio.sleep(self._at_most_every_s)
+
+    async def look(self) -> int:
+        """Hold everything remembered against the view; returns how many late verdicts that gave."""
+        if self._history_s <= 0:
+            return 0
+        found = 0
+        try:
+            for batch in await self._history.remembered(since=self._clock.now() - self._history_s):
+                snapshot, now = self._view.current, self._clock.now()
+                late = await asyncio.to_thread(late_in, snapshot, batch, now)
+                for at in range(0, len(late), _AT_ONCE):
+                    await self._consequences.confirm(late[at : at + _AT_ONCE], late=True)
+                found += len(late)
+        except Exception:
+            metrics.INTERNAL_ERRORS.inc()
+            logger.exception("looking for late verdicts failed; tried again at the next change")
+            self._wake.set()
+        return found
+
+
+def late_in(snapshot: Snapshot, batch: Sequence[FlagEntry], now: float) -> list[tuple[FlagEntry, Evidence]]:
+    """Find what is listed by now among remembered subjects, and was not dealt with before."""
+    late: list[tuple[FlagEntry, Evidence]] = []
+    for entry in batch:
+        if (
+            snapshot.confirmed.get(entry.identity) is not None
+            or snapshot.passing.get(entry.identity) is not None
+        ):
+            continue
+        evidence = in_pattern(snapshot, entry.kind, entry.hashes, now)
+        if evidence is None:
+            known = snapshot.known_bad(entry.hashes, now)
+            if known is None or known.source == REBLOCK or known.kind is not entry.kind:
+                continue
+            evidence = from_entry(known, now)
+        late.append((entry, evidence))
+    return late
