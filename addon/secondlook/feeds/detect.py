@@ -1,40 +1,150 @@
 """Telling the format of a feed by its content; the file's name is only a hint."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 
+from secondlook.feeds.digests import cells_with_digests
 from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.maker import ANY_DIGEST
 from secondlook.feeds.plain import COMMENT
+from secondlook.feeds.table import GENERIC, column_names, reader_of
 
 SAMPLE_CHARS = 65_536
+SAMPLE_LINES = 1_000
 MAX_CONTROL_SHARE = 0.02
+MIN_DIGEST_SHARE = 0.3
+MIN_TABLE_COLUMNS = 2
 
-_HTML = re.compile(r"\s*(?:<!doctype\s+html|<html|<head|<body|<script)", re.IGNORECASE)
-_HOSTS_LINE = re.compile(r"(?:0\.0\.0\.0|127\.0\.0\.\d+|::1?|0)\s+\S", re.ASCII)
+_HTML = re.compile(
+    r"\s*(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html|<head|<body|<script|<title)", re.IGNORECASE | re.DOTALL
+)
+_XML = re.compile(r"\s*<(?:\?xml|[a-z]+[\s>])", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\udc80-\udcff]")
+_JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
+_SIGNATURE = re.compile(r"(?:[0-9a-fA-F]{32,64}:(?:\d+|\*):|(?:\d+|\*):[0-9a-fA-F]{32,64}:)\S", re.ASCII)
+_VALUE_DIGESTS = re.compile(r"[0-9a-f]{32},[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_QUOTED_ROW = re.compile(r'"[^"]*"(?:, ?"[^"]*")+')
 
 
 class Format(StrEnum):
     """The formats a feed can have; the value names it on the command line (`--format`)."""
 
-    PLAIN = "plain"
+    PLAIN = "plain"  # one host, address, range, URL or digest a line
     HOSTS = "hosts"
+    ADBLOCK = "adblock"
+    DNSMASQ = "dnsmasq"
+    UNBOUND = "unbound"
+    BIND = "bind"
+    RPZ = "rpz"
+    TPL = "tpl"
+    TABLE = "csv"
+    DIGESTS = "digests"  # in any column, or in prose
+    CLAMAV = "clamav"
+    NSRL = "nsrl"
+    RECORDS = "json"
+    MISP = "misp"
+    WARNINGLIST = "warninglist"
+    STIX = "stix"
+    HASHLOOKUP = "hashlookup"
+    PHISHTANK_XML = "phishtank-xml"
+
+
+_JSON_KINDS: tuple[tuple[str, Format], ...] = (
+    (r'"type"\s*:\s*"bundle"|"spec_version"\s*:\s*"2|"type"\s*:\s*"indicator"', Format.STIX),
+    (r'"ioc_value"|"urlhaus_link"|"url_status"|"phish_id"|"sha256_hash"', Format.RECORDS),
+    (r'"Event"\s*:\s*\{|"Attribute"\s*:\s*\[|"to_ids"\s*:', Format.MISP),
+    (
+        r'\A\s*\{\s*(?:"[a-z_]+"\s*:\s*(?:"(?:[^"\\]|\\.)*"|\d+|\[[^\]]*\])\s*,\s*)*"(?:list|matching_attributes)"\s*:\s*\[',
+        Format.WARNINGLIST,
+    ),
+    (r'"hashlookup:[a-z-]+"', Format.HASHLOOKUP),
+    (r'\{\s*"(?:url|host|hostname|domain|ip|indicator|sha256|sha1|md5|hash)"\s*:', Format.RECORDS),
+)
+_LINE_KINDS: tuple[tuple[str, Format], ...] = (
+    (r"(?:address|local|server)=/", Format.DNSMASQ),
+    (r"local-(?:zone|data):", Format.UNBOUND),
+    (r'zone\s+"[^"]+"\s*(?:IN\s*)?\{', Format.BIND),
+    (r"\S+\s+(?:\d+\s+)?(?:IN\s+)?CNAME\s+\S+", Format.RPZ),
+    (r"[-+]d\s+\S", Format.TPL),
+    (r"(?:0\.0\.0\.0|127\.0\.0\.\d+|::1?|0)\s+\S", Format.HOSTS),
+    (r"(?:@@)?\|\|?|@@", Format.ADBLOCK),
+)
+_CLAMAV_SUFFIXES = (".hdb", ".hsb", ".hdu", ".hsu", ".fp", ".sfp", ".mdb", ".msb", ".mdu", ".msu")
 
 
 def detect(sample: str, name: str = "") -> Format:
     """Tell the format of a feed from its first characters.
 
-    Raises FeedRefused when it is empty, HTML or binary.
+    Raises FeedRefused when it is empty, HTML, binary or of a kind that cannot be used.
     """
-    del name
-    if not sample.strip():
+    if not sample.strip("\x00 \t\r\n\ufeff"):
         raise FeedRefused("empty: the feed holds nothing")
     if _HTML.match(sample):
         raise FeedRefused("HTML: a web page came instead of a feed")
     if len(_CONTROL.findall(sample)) > MAX_CONTROL_SHARE * len(sample):
         raise FeedRefused("binary: the feed is no text and no known container")
-    lines = [line.strip() for line in sample.splitlines()[:500]]
+    if _XML.match(sample):
+        if "<phish_id>" in sample or "<entry>" in sample:
+            return Format.PHISHTANK_XML
+        raise FeedRefused("XML of no known kind")
+    if _JSON.match(sample):
+        return _json_kind(sample)
+    return _text_kind(sample, name)
+
+
+def _json_kind(sample: str) -> Format:
+    if re.match(r'\s*\{\s*"[0-9a-f-]{36}"\s*:\s*\{', sample) and '"timestamp"' in sample:
+        raise FeedRefused("a MISP manifest names events and holds none; import the event files")
+    for pattern, form in _JSON_KINDS:
+        if re.search(pattern, sample):
+            return form
+    raise FeedRefused("JSON of no known kind")
+
+
+def _text_kind(sample: str, name: str) -> Format:
+    lines = [line.strip() for line in re.split(r"[\r\n]+", sample)[:SAMPLE_LINES]]
     data = [line for line in lines if line and not COMMENT.match(line)]
-    if data and sum(1 for line in data if _HOSTS_LINE.match(line)) * 2 > len(data):
-        return Format.HOSTS
+    comments = [line for line in lines if line and COMMENT.match(line)]
+    if _is_table(comments, data[:1], telling=True):
+        return Format.TABLE
+    if name.lower().endswith(_CLAMAV_SUFFIXES) or _share(data, _SIGNATURE.match) > 0.5:  # noqa: PLR2004
+        return Format.CLAMAV
+    if _share(data, _VALUE_DIGESTS.fullmatch) > 0.5:  # noqa: PLR2004
+        raise FeedRefused(
+            "a MISP hashes.csv holds digests of indicators, not of files; import the event files"
+        )
+    form = _digest_kind(data, sample)
+    if form is not None:
+        return form
+    for pattern, kind in _LINE_KINDS:
+        if _share(data, re.compile(pattern).match) > 0.3:  # noqa: PLR2004
+            return kind
+    if comments and (comments[0].startswith("[") or _share(comments, re.compile("!").match) > 0.5):  # noqa: PLR2004
+        return Format.ADBLOCK
+    if _is_table(comments, data[:1], telling=False) or _share(data, _QUOTED_ROW.fullmatch) > 0.5:  # noqa: PLR2004
+        return Format.TABLE
     return Format.PLAIN
+
+
+def _share(lines: Sequence[str], test: object) -> float:
+    assert callable(test)
+    return sum(1 for line in lines if test(line)) / len(lines) if lines else 0.0
+
+
+def _is_table(comments: Sequence[str], first: Sequence[str], *, telling: bool) -> bool:
+    """Tell whether a header names columns of a table we know, or (not `telling`) any column of use."""
+    for line in (*comments, *first):
+        names = column_names(line)
+        reader = reader_of(names) if len(names) >= MIN_TABLE_COLUMNS else None
+        if reader is not None and (reader is not GENERIC or (not telling and line in first)):
+            return True
+    return False
+
+
+def _digest_kind(data: Sequence[str], sample: str) -> Format | None:
+    if _share(data, cells_with_digests) < MIN_DIGEST_SHARE:
+        return None
+    if "INSERT INTO" in sample.upper() or '"SHA-1","MD5","CRC32"' in sample:
+        return Format.NSRL
+    return Format.PLAIN if all(ANY_DIGEST.fullmatch(line) for line in data) else Format.DIGESTS

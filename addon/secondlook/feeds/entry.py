@@ -51,6 +51,8 @@ class RejectClass(StrEnum):
     PART_OF_FILE = "digest of a part of a file"
     NOT_FOR_DETECTION = "not meant for detection"
     INACTIVE = "revoked or expired"
+    LOW_CONFIDENCE = "confidence too low"
+    COMPROMISED = "compromised site, only its URLs are listed"
     OTHER_TYPE = "indicator of a kind that is not checked here"
     KNOWN_GOOD = "would block a known-good site"
 

@@ -22,6 +22,7 @@ _DEFANGED = re.compile(
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://", re.ASCII)
 _WEB_SCHEME = re.compile(r"(?:https?|ftp|wss?|hxxps?)://", re.ASCII | re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
+ANY_DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}", re.ASCII)
 _DIGEST_KINDS = {64: EntryKind.SHA256, 40: EntryKind.SHA1, 32: EntryKind.MD5}
 _EMPTY_FILE = frozenset(
     (
@@ -45,8 +46,11 @@ _LOCAL_NAMES = frozenset(
         "ip6-allhosts",
     )
 )
+_FRAGMENT = re.compile(r"#.")
 _USUAL_PORTS = frozenset((":80", ":443"))
 _QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}", re.ASCII)
+# a number, or less than four parts: more likely junk or the beginning of an address than a notation of one
+_AMBIGUOUS_ADDRESS = re.compile(r"\.*[0-9]+(?:\.+[0-9]+){0,2}\.*|[0-9.]+\.", re.ASCII)
 _MIXED_OCTETS = frozenset((0, 10, 100, 127, 168, 169, 172, 192, 198, 203, *range(224, 256)))  # not all public
 
 
@@ -100,7 +104,11 @@ class Maker:
         listed = listing_expression(exact)
         host = subject.host
         if listed == f"{host}/":
-            made = self.host(host, exception=exception, limited="#" in text or _has_unusual_port(text))
+            made = self.host(
+                host,
+                exception=exception,
+                limited=_FRAGMENT.search(text) is not None or _has_unusual_port(text),
+            )
             if isinstance(made, RejectClass) or (threat is None and family is None and first_seen is None):
                 return made
             return made._replace(threat=threat, family=family, first_seen=first_seen)
@@ -147,6 +155,32 @@ class Maker:
             return self.url(f"http://{text}", exception=exception)
         return self._host_and_port(head, exception=exception)
 
+    def any(self, text: str) -> Entry | RejectClass:
+        """Make the entry of a digest or of an indicator, whichever it is."""
+        text = text.strip()
+        return self.digest(text) if ANY_DIGEST.fullmatch(text) else self.indicator(text)
+
+    def typed(self, kind: str, value: str) -> Entry | RejectClass:
+        """Make the entry of a MISP attribute; composite types are `name|other`."""
+        value = value.strip()
+        head, _, tail = value.partition("|")
+        match kind:
+            case "domain" | "hostname" | "url":
+                made = self.indicator(value)
+            case "ip-dst":
+                made = RejectClass.WIDE_RANGE if "/" in value else self.indicator(value)
+            case "domain|ip":
+                made = self.indicator(head)
+            case "ip-dst|port" | "hostname|port":
+                made = self.indicator(f"{head}:{tail}" if ":" not in head else head)
+            case "sha256" | "sha1" | "md5":
+                made = self.digest(value)
+            case "filename|sha256" | "filename|sha1" | "filename|md5" | "malware-sample":
+                made = self.digest(tail)
+            case _:
+                made = RejectClass.OTHER_TYPE
+        return made
+
     def _host_and_port(self, text: str, *, exception: bool) -> Entry | RejectClass:
         if text.count(":") > 1:
             if parse_address(text) is None:
@@ -183,6 +217,8 @@ def _normal_host(text: str) -> str | RejectClass:
         return RejectClass.LOCAL
     address = parse_address(name)
     if address is not None:
+        if name != text and _AMBIGUOUS_ADDRESS.fullmatch(text):
+            return RejectClass.BAD_ADDRESS
         return name if classify(address) is AddressClass.PUBLIC else RejectClass.LOCAL
     if CLEAN_HOST.fullmatch(name):
         return name

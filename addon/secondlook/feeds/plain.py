@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
 from secondlook.feeds.entry import Entry, RejectClass
-from secondlook.feeds.maker import CLEAN_HOST, Maker
+from secondlook.feeds.maker import ANY_DIGEST, CLEAN_HOST, Maker
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import TOO_LONG_MARK, batches
 
@@ -21,8 +21,7 @@ _DECLARED = re.compile(
     r'[#!;]+\s*"?(?:number of (?:entries|domains)|entries|domains)\s*:\s*([0-9][0-9,. ]*)"?\s*\Z',
     re.IGNORECASE,
 )
-_DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}", re.ASCII)
-_RANGE = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
+RANGE = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 _ADDRESS_AND_COUNT = re.compile(r"([0-9A-Fa-f:.]+)[\s,]+[0-9]+", re.ASCII)
 _ADDRESSES_FROM_TO = re.compile(r"[0-9.]+\s*-\s*[0-9.]+", re.ASCII)
 _SINK = re.compile(
@@ -42,19 +41,16 @@ def note_comment(line: str, tally: Tally) -> None:
 def parse_plain(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Read a list with one host, address, range, URL or digest a line."""
     clean = CLEAN_HOST.fullmatch
-    host = maker.host
+    host, settle = maker.host, tally.settle
     for first, lines in batches(chunks):
         for number, line in enumerate(lines, first):
             if clean(line):
                 tally.rows += 1
-                made = host(line)
-                if isinstance(made, RejectClass):
-                    tally.reject(number, made, line)
-                else:
-                    yield tally.accept(made)
+                entry = settle(number, host(line), line)
+                if entry is not None:
+                    yield entry
             else:
                 yield from _other(number, line, maker, tally)
-    tally.check_declared(tally.rows)
 
 
 def _other(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
@@ -78,9 +74,9 @@ def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool =
         counted = _ADDRESS_AND_COUNT.fullmatch(text)
         if counted is not None:
             text = counted[1]
-    if _DIGEST.fullmatch(text):
+    if ANY_DIGEST.fullmatch(text):
         made = maker.digest(text, exception=exception)
-    elif _RANGE.fullmatch(text):
+    elif RANGE.fullmatch(text):
         yield from spell_out(number, text, maker, tally, exception=exception)
         return
     elif _ADDRESSES_FROM_TO.fullmatch(text):
@@ -116,21 +112,30 @@ def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+def is_sink(text: str) -> bool:
+    """Tell whether an address leads nowhere or to this machine, as block lists use it."""
+    return _SINK.fullmatch(text) is not None
+
+
 def parse_hosts(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Read a hosts file: lines that send one or more names to this machine or nowhere."""
     for first, lines in batches(chunks):
         for number, line in enumerate(lines, first):
-            words = line.partition("#")[0].split()
-            if len(words) < 2:  # noqa: PLR2004
-                yield from _other(number, line, maker, tally)
-                continue
-            if not _SINK.fullmatch(words[0]):
-                tally.rows += 1
-                tally.reject(number, RejectClass.NOT_A_BLOCK, line)
-                continue
-            for name in words[1:]:
-                tally.rows += 1
-                entry = tally.settle(number, maker.host(name.rstrip(".")), line)
-                if entry is not None:
-                    yield entry
-    tally.check_declared(tally.rows)
+            yield from hosts_line(number, line, maker, tally)
+
+
+def hosts_line(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read one line of a hosts file."""
+    words = line.partition("#")[0].split()
+    if len(words) < 2 or line == TOO_LONG_MARK:  # noqa: PLR2004
+        yield from _other(number, line, maker, tally)
+        return
+    if not is_sink(words[0]):
+        tally.rows += 1
+        tally.reject(number, RejectClass.NOT_A_BLOCK, line)
+        return
+    for name in words[1:]:
+        tally.rows += 1
+        entry = tally.settle(number, maker.host(name.rstrip(".")), line)
+        if entry is not None:
+            yield entry

@@ -1,44 +1,128 @@
-"""Reading a feed: detect its format, run its parser, count everything.
+"""Reading a feed: unpack it, detect its format, run its parser, count everything.
 
-chunks of bytes ──► text ──► detect ──► parser ──► entries
-                                          └──────► tally (accepted, rejected by class, first rejects)
+chunks ──► unpack ──► members of an archive ──► detect ──► parser ──► guard ──► entries
+                                                             └──────────┴─────► tally
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from secondlook.core.expression import Suffixes
+from secondlook.feeds.adblock import parse_adblock
+from secondlook.feeds.archive import members
 from secondlook.feeds.detect import SAMPLE_CHARS, Format, detect
-from secondlook.feeds.entry import Entry, FeedRefused
+from secondlook.feeds.digests import parse_clamav, parse_digests, parse_nsrl
+from secondlook.feeds.dns import parse_bind, parse_dnsmasq, parse_rpz, parse_tpl, parse_unbound
+from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
+from secondlook.feeds.guard import Guard
 from secondlook.feeds.maker import Maker
+from secondlook.feeds.phishtank import parse_phishtank_xml
 from secondlook.feeds.plain import parse_hosts, parse_plain
+from secondlook.feeds.records import parse_hashlookup, parse_misp_event, parse_records, parse_warninglist
+from secondlook.feeds.stix import parse_stix
+from secondlook.feeds.table import parse_table
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import text_chunks
 
 type Parser = Callable[[Iterable[bytes], Maker, Tally], Iterator[Entry]]
 
+AUTO = "auto"
 PARSERS: dict[Format, Parser] = {
     Format.PLAIN: parse_plain,
     Format.HOSTS: parse_hosts,
+    Format.ADBLOCK: parse_adblock,
+    Format.DNSMASQ: parse_dnsmasq,
+    Format.UNBOUND: parse_unbound,
+    Format.BIND: parse_bind,
+    Format.RPZ: parse_rpz,
+    Format.TPL: parse_tpl,
+    Format.TABLE: parse_table,
+    Format.DIGESTS: parse_digests,
+    Format.CLAMAV: parse_clamav,
+    Format.NSRL: parse_nsrl,
+    Format.RECORDS: parse_records,
+    Format.MISP: parse_misp_event,
+    Format.WARNINGLIST: parse_warninglist,
+    Format.STIX: parse_stix,
+    Format.HASHLOOKUP: parse_hashlookup,
+    Format.PHISHTANK_XML: parse_phishtank_xml,
 }
+_CLAMAV_OTHERS = (
+    *(".ndb", ".ndu", ".ldb", ".ldu", ".pdb", ".wdb", ".gdb", ".cdb", ".crb", ".db", ".ftm", ".idb", ".cfg"),
+    *(".ign", ".ign2", ".imp", ".info", ".yar", ".yara", ".sign", ".cbc", ".pwdb"),
+)
 
 
 class Reading:
-    """One pass over a feed; iterate it for the entries, then look at the tally.
+    """One pass over a feed; iterate it once for the entries, then look at the tally.
 
-    Iteration raises FeedRefused, at its beginning or (truncated) at its end: nothing that came out of a
-    refused feed may be used.
+    Iteration raises FeedRefused, at its beginning or (truncated, damaged) at its end: nothing that came out
+    of a refused feed may be used. `formats` counts the formats of the members, one for a feed that is no
+    archive; `skipped` names the members of an archive that were left out, and why.
     """
 
-    def __init__(self, form: Format, entries: Iterator[Entry], tally: Tally) -> None:
-        self.format = form
-        self.tally = tally
-        self._entries = entries
+    def __init__(
+        self, chunks: Iterable[bytes], name: str, form: Format | None, maker: Maker, guard: Guard | None
+    ) -> None:
+        self.tally = Tally()
+        self.formats: Counter[Format] = Counter()
+        self.skipped: list[tuple[str, str]] = []
+        self._chunks = chunks
+        self._name = name
+        self._form = form
+        self._maker = maker
+        self._guard = guard
+
+    @property
+    def format(self) -> Format | None:
+        """The (most frequent) format that was read; None before anything was."""
+        return self.formats.most_common(1)[0][0] if self.formats else None
 
     def __iter__(self) -> Iterator[Entry]:
-        yield from self._entries
-        if self.tally.rows == 0:
+        tally, guard = self.tally, self._guard
+        for entry in self._entries():
+            if guard is not None and not entry.exception and guard.holds_back(entry):
+                tally.hold_back(entry)
+            else:
+                yield entry
+        if tally.rows == 0:
+            if self.skipped:
+                raise FeedRefused(self.skipped[0][1])
             raise FeedRefused("empty: the feed holds comments and no entries")
+        nothing = not tally.accepted and not tally.exceptions
+        if nothing and tally.rejected[RejectClass.NOT_UNDERSTOOD] == tally.rejected.total():
+            raise FeedRefused(f"not understood: none of {tally.rows} rows is an entry of {self.format}")
+
+    def _entries(self) -> Iterator[Entry]:
+        tally = self.tally
+        for member, stream in members(self._chunks, self._name):
+            if member.lower().endswith(_CLAMAV_OTHERS):
+                self.skipped.append((member, "signatures of another kind"))
+                continue
+            head, sample = _sample(stream)
+            try:
+                form = self._form or detect(sample, member or self._name)
+                tally.begin(member or self._name)
+                yield from PARSERS[form](chain(head, stream), self._maker, tally)
+            except FeedRefused as refusal:
+                if not member or str(refusal).startswith(("truncated", "damaged", "known")):
+                    raise
+                self.skipped.append((member, str(refusal)))
+                continue
+            self.formats[form] += 1
+            tally.check_declared()
+
+
+def _sample(stream: Iterator[bytes]) -> tuple[list[bytes], str]:
+    head: list[bytes] = []
+    size = 0
+    for chunk in stream:
+        head.append(chunk)
+        size += len(chunk)
+        if size >= SAMPLE_CHARS:
+            break
+    return head, "".join(text_chunks(head))[:SAMPLE_CHARS]
 
 
 def read(
@@ -46,24 +130,15 @@ def read(
     *,
     suffixes: Suffixes,
     name_hint: str = "",
-    format: str = "auto",  # noqa: A002 - the command line's word
+    format: str = AUTO,  # noqa: A002 - the command line's word
     known_good: bool = False,
+    guard: Guard | None = None,
 ) -> Reading:
-    """Begin to read a feed; `chunks` may be of any size.
+    """Begin to read a feed; `chunks` may be of any size, compressed, or an archive.
 
-    `known_good` says that the feed goes into a list that allows. Raises FeedRefused when the feed is empty,
-    HTML, binary or of no known format.
+    `format` is `auto` or a value of Format. `known_good` says that the feed goes into a list that allows.
+    Entries that `guard` holds back are counted as rejected; without one (the operator insists) they pass.
+    Raises ValueError for an unknown format.
     """
-    iterator = iter(chunks)
-    head: list[bytes] = []
-    size = 0
-    for chunk in iterator:
-        head.append(chunk)
-        size += len(chunk)
-        if size >= SAMPLE_CHARS:
-            break
-    sample = "".join(text_chunks([b"".join(head)[:SAMPLE_CHARS]]))
-    form = detect(sample, name_hint) if format == "auto" else Format(format)
-    tally = Tally()
-    maker = Maker(suffixes, known_good=known_good)
-    return Reading(form, PARSERS[form](chain(head, iterator), maker, tally), tally)
+    form = None if format == AUTO else Format(format)
+    return Reading(chunks, name_hint, form, Maker(suffixes, known_good=known_good), guard)

@@ -21,6 +21,8 @@ class Tally:
         self.blanks = 0
         self.declared: int | None = None
         self.member = ""
+        self._rows_before = 0
+        self._line = 0  # of the last entry
 
     def accept(self, entry: Entry) -> Entry:
         """Count an entry and hand it back."""
@@ -41,12 +43,25 @@ class Tally:
         if isinstance(made, RejectClass):
             self.reject(line, made, text)
             return None
+        self._line = line
         return self.accept(made)
 
-    def check_declared(self, rows: int) -> None:
-        """Compare the rows that were read with the number the feed declares.
+    def hold_back(self, entry: Entry) -> None:
+        """Take an accepted entry back, as it would block something known to be good."""
+        self.accepted[entry.kind] -= 1
+        self.reject(self._line, RejectClass.KNOWN_GOOD, entry.text)
+
+    def begin(self, member: str) -> None:
+        """Begin a file: a feed is one, an archive holds several."""
+        self.member = member
+        self.declared = None
+        self._rows_before = self.rows
+
+    def check_declared(self) -> None:
+        """Compare the rows of a file with the number it declares.
 
         Raises FeedRefused when there are fewer.
         """
+        rows = self.rows - self._rows_before
         if self.declared is not None and rows < self.declared:
             raise FeedRefused(f"truncated: the feed declares {self.declared} entries and holds {rows}")

@@ -1,0 +1,237 @@
+"""Block lists written for name servers (dnsmasq, unbound, BIND, RPZ) and IE's tracking protection lists."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from secondlook.feeds.entry import Entry, RejectClass
+from secondlook.feeds.maker import Maker
+from secondlook.feeds.plain import is_sink, note_comment
+from secondlook.feeds.tally import Tally
+from secondlook.feeds.text import TOO_LONG_MARK, batches
+
+type Made = tuple[str, Entry | RejectClass]  # the text as written, and what became of it
+type LineReader = Callable[
+    [str, Maker], Iterator[Made] | None
+]  # None: a line that says nothing about blocking
+
+_DNSMASQ = re.compile(r"(address|local|server)=/(.*)/([^/]*)")
+_UNBOUND_ZONE = re.compile(r'local-zone:\s*"?([^"\s]+)"?\s+"?(\S+?)"?\s*(?:#.*)?')
+_UNBOUND_DATA = re.compile(r"""local-data:\s*["']([^"']+)["']\s*(?:#.*)?""")
+_UNBOUND_BLOCKS = frozenset(
+    (
+        *(
+            "always_nxdomain",
+            "always_null",
+            "always_refuse",
+            "always_deny",
+            "always_nodata",
+            "static",
+            "refuse",
+        ),
+        *("deny", "redirect", "inform_deny", "inform_redirect"),
+    )
+)
+_UNBOUND_PASSES = frozenset(("transparent", "typetransparent", "always_transparent", "nodefault"))
+_BIND = re.compile(r'zone\s+"([^"]+)"\s*(?:IN\s*)?\{(.*)\}\s*;?\s*', re.IGNORECASE)
+_BIND_NOWHERE = re.compile(r"null|empty|block|sink|blackhole|rpz", re.IGNORECASE)
+_TPL = re.compile(r"([-+])d\s+(\S+)(?:\s+(\S+))?")
+_RPZ_BLOCKS = frozenset((".", "*.", "rpz-drop."))
+_RPZ_FILLER = re.compile(r"IN|CH|[0-9]+[smhdw]?", re.IGNORECASE)
+_SETTING = re.compile(r"[a-z-]+:(?:\s|\Z)|msFilterList\b|:\s*Expires", re.IGNORECASE)
+
+
+def _each_line(
+    chunks: Iterable[bytes], maker: Maker, tally: Tally, comment: str, read: LineReader
+) -> Iterator[Entry]:
+    for first, lines in batches(chunks):
+        for number, line in enumerate(lines, first):
+            text = line.strip()
+            if not text:
+                tally.blanks += 1
+            elif line == TOO_LONG_MARK:
+                tally.rows += 1
+                tally.reject(number, RejectClass.TOO_LONG, "")
+            elif text[0] in comment or text.startswith("//"):
+                note_comment(text, tally)
+            else:
+                made = read(text, maker)
+                if made is None:
+                    tally.comments += 1
+                    continue
+                for said, one in made:
+                    tally.rows += 1
+                    entry = tally.settle(number, one, said)
+                    if entry is not None:
+                        yield entry
+
+
+def parse_dnsmasq(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read dnsmasq settings: `address=/host/`, `local=/host/`, `server=/host/`; `server=/host/#` excepts."""
+    return _each_line(chunks, maker, tally, "#", _dnsmasq)
+
+
+def _dnsmasq(text: str, maker: Maker) -> Iterator[Made]:
+    found = _DNSMASQ.fullmatch(text.partition(" #")[0].rstrip())
+    if found is None:
+        yield text, RejectClass.NOT_UNDERSTOOD
+        return
+    kind, hosts, target = found.groups()
+    for host in hosts.split("/"):
+        if kind != "address" and target == "#":
+            yield text, maker.host(host, exception=True)
+        elif target and (kind == "server" or (target != "#" and not is_sink(target))):
+            yield text, RejectClass.NOT_A_BLOCK
+        elif host in {"", "#"} or "*" in host:
+            yield text, RejectClass.PATTERN
+        else:
+            yield text, maker.host(host)
+
+
+def parse_unbound(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read unbound settings: `local-zone:` of a blocking type, `local-data:` that leads nowhere."""
+    return _each_line(chunks, maker, tally, "#", _unbound)
+
+
+def _unbound(text: str, maker: Maker) -> Iterator[Made] | None:
+    zone = _UNBOUND_ZONE.fullmatch(text)
+    if zone is not None:
+        name, kind = zone[1], zone[2].lower()
+        if kind in _UNBOUND_BLOCKS:
+            return iter([(text, maker.host(name))])
+        if kind in _UNBOUND_PASSES:
+            return iter([(text, maker.host(name, exception=True))])
+        return iter([(text, RejectClass.NOT_A_BLOCK)])
+    data = _UNBOUND_DATA.fullmatch(text)
+    if data is not None:
+        words = data[1].split()
+        sink = len(words) > 1 and words[-2].upper() in {"A", "AAAA"} and is_sink(words[-1])
+        return iter([(text, maker.host(words[0]) if sink else RejectClass.NOT_A_BLOCK)])
+    return None if _SETTING.match(text) else iter([(text, RejectClass.NOT_UNDERSTOOD)])
+
+
+def parse_bind(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read BIND zone statements, one a line, whose zone file is an empty one."""
+    return _each_line(chunks, maker, tally, "#", _bind)
+
+
+def _bind(text: str, maker: Maker) -> Iterator[Made]:
+    found = _BIND.fullmatch(text)
+    if found is None:
+        yield text, RejectClass.NOT_UNDERSTOOD
+        return
+    body = found[2]
+    file = re.search(r'file\s+"([^"]+)"', body)
+    blocks = re.search(r"type\s+(?:master|primary)\b", body) and file and _BIND_NOWHERE.search(file[1])
+    yield text, maker.host(found[1]) if blocks else RejectClass.NOT_A_BLOCK
+
+
+def parse_tpl(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read an Internet Explorer tracking protection list: `-d host [path]` blocks, `+d host` excepts."""
+    return _each_line(chunks, maker, tally, "#", _tpl)
+
+
+def _tpl(text: str, maker: Maker) -> Iterator[Made] | None:
+    found = _TPL.fullmatch(text)
+    if found is None:
+        return None if _SETTING.match(text) else iter([(text, RejectClass.PATTERN)])
+    sign, host, path = found.groups()
+    if path and ("*" in path or sign == "-"):
+        return iter([(text, RejectClass.PATTERN)])  # a piece of text somewhere in the URLs of the host
+    return iter([(text, maker.host(host, exception=sign == "+"))])
+
+
+class _Zone:
+    """The reading of one RPZ file: its origin, the last owner, and whether a record goes on."""
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker = maker
+        self._origin = ""
+        self._owner = ""
+        self._listed = ""  # the last host that was blocked itself
+        self._open = False
+
+    def line(self, text: str, *, indented: bool) -> Iterator[Made] | None:
+        """Read a line without its comment."""
+        if self._open:
+            self._open = ")" not in text
+            return None
+        words = text.split()
+        if words[0].upper() == "$ORIGIN" and len(words) > 1:
+            self._origin = words[1].rstrip(".").lower()
+        if words[0].startswith("$"):
+            return None
+        if not indented:
+            self._owner = words.pop(0)
+        while words and _RPZ_FILLER.fullmatch(words[0]):
+            words.pop(0)
+        kind = words[0].upper() if words else ""
+        if kind in {"SOA", "NS", "TXT"}:
+            self._open = "(" in text and ")" not in text
+            return None
+        return self._record(text, kind, words[1:])
+
+    def _record(self, text: str, kind: str, data: list[str]) -> Iterator[Made]:
+        owner = self._owner.lower()
+        if owner.endswith("."):
+            owner = owner[:-1]
+            if not self._origin or not owner.endswith("." + self._origin):
+                yield text, RejectClass.NOT_UNDERSTOOD
+                return
+            owner = owner[: -len(self._origin) - 1]
+        target = data[0].lower() if data else ""
+        if kind == "CNAME" and target == "rpz-passthru.":
+            yield text, self._maker.host(owner.removeprefix("*."), exception=True)
+        elif (kind == "CNAME" and target in _RPZ_BLOCKS) or (kind in {"A", "AAAA"} and is_sink(target)):
+            yield text, self._blocked(owner)
+        else:
+            yield text, RejectClass.NOT_A_BLOCK if kind else RejectClass.NOT_UNDERSTOOD
+
+    def _blocked(self, owner: str) -> Entry | RejectClass:
+        if owner.endswith((".rpz-nsdname", ".rpz-nsip", ".rpz-client-ip")):
+            return RejectClass.OTHER_TYPE
+        if owner.endswith(".rpz-ip"):
+            return _rpz_address(owner.removesuffix(".rpz-ip"), self._maker)
+        if owner.startswith("*."):
+            # its subdomains alone: cannot be said, unless the host itself is blocked too
+            return self._maker.host(owner[2:]) if owner[2:] == self._listed else RejectClass.PATTERN
+        made = self._maker.host(owner)
+        if isinstance(made, Entry):
+            self._listed = owner
+        return made
+
+
+def _rpz_address(owner: str, maker: Maker) -> Entry | RejectClass:
+    """Read `32.10.100.51.198` (IPv4) or `128.1.zz.db8.2001` (IPv6), the prefix length first."""
+    length, *parts = owner.split(".")
+    if len(parts) == 4 and "zz" not in parts:  # noqa: PLR2004
+        return maker.host(".".join(reversed(parts))) if length == "32" else RejectClass.WIDE_RANGE
+    if length != "128":
+        return RejectClass.WIDE_RANGE
+    text = ":".join(reversed(parts)).replace("zz", "")
+    return maker.host(f"[{':' if text.startswith(':') else ''}{text}{':' if text.endswith(':') else ''}]")
+
+
+def parse_rpz(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read a response policy zone: `host CNAME .` and its kind, owners relative to the zone."""
+    zone = _Zone(maker)
+    for first, lines in batches(chunks):
+        for number, line in enumerate(lines, first):
+            text = line.partition(";")[0].rstrip()
+            if line == TOO_LONG_MARK:
+                tally.rows += 1
+                tally.reject(number, RejectClass.TOO_LONG, "")
+            elif not text.strip():
+                if line.lstrip()[:1] == ";":
+                    note_comment(line.strip(), tally)
+                else:
+                    tally.blanks += 1
+            else:
+                made = zone.line(text, indented=text[0] in " \t")
+                if made is None:
+                    tally.comments += 1
+                    continue
+                for said, one in made:
+                    tally.rows += 1
+                    entry = tally.settle(number, one, said)
+                    if entry is not None:
+                        yield entry

@@ -1,0 +1,187 @@
+"""JSON as it streams by: the objects inside arrays, one at a time, with the path that leads to them.
+
+Only one record is in memory at a time. What is wrong inside a record (a comma too many) is mended or rejected
+there; what is wrong between records is passed over. A document that ends early is refused.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from secondlook.feeds.entry import FeedRefused
+
+MAX_RECORD_CHARS = 32 * 1024**2
+MAX_DEPTH = 32
+
+_SPACE = re.compile(r"[\s,:\ufeff]*")
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SCALAR = re.compile(r"[^\s,:\[\]{}\"]+")
+_DECODER = json.JSONDecoder(strict=False)
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[\]}])', re.DOTALL)
+
+type Path = tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """One value: its line, the keys above it (`[]` for an array) and what it is; None: unreadable."""
+
+    line: int
+    path: Path
+    value: Any
+    text: str = ""
+
+
+class _Walker:
+    def __init__(self, pieces: Iterator[str], enter: frozenset[str]) -> None:
+        self._pieces = pieces
+        self._enter = enter  # keys whose arrays hold containers to walk into, not records
+        self._text = ""
+        self._at = 0
+        self._line = 1
+        self._counted = 0  # up to where lines are counted
+        self._ended = False
+        self._stack: list[str] = []  # "[" an array, "{" an object that waits for a key, "=" one for a value
+        self._path: list[str] = []
+
+    def _more(self) -> bool:
+        """Read on; at least doubles what is held, so that a long record is not scanned too often."""
+        self._here()
+        held = self._text[self._at :]
+        if len(held) > MAX_RECORD_CHARS:
+            raise FeedRefused(f"a record of the JSON document is longer than {MAX_RECORD_CHARS} characters")
+        parts = [held]
+        wanted = len(held)
+        while wanted >= 0:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._ended = True
+                break
+            parts.append(piece)
+            wanted -= len(piece)
+        self._text = "".join(parts)
+        self._at = self._counted = 0
+        return len(parts) > 1
+
+    def _skip_space(self) -> str:
+        while True:
+            found = _SPACE.match(self._text, self._at)
+            if found is not None:
+                self._at = found.end()
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def _match(self, pattern: re.Pattern[str]) -> str:
+        """Match a token that may reach beyond what is held."""
+        while True:
+            found = pattern.match(self._text, self._at)
+            if found is not None and (found.end() < len(self._text) or self._ended):
+                self._at = found.end()
+                return found[0]
+            if not self._more():
+                if found is None:
+                    raise FeedRefused("truncated: the JSON document ends early")
+                self._ended = True
+
+    def _record_end(self) -> int:
+        depth = 0
+        for found in _BRACKETS.finditer(self._text, self._at):
+            mark = found[0]
+            if mark in "{[":
+                depth += 1
+            elif mark in "}]":
+                depth -= 1
+                if depth == 0:
+                    return found.end()
+        return -1
+
+    def _record(self, path: Path) -> Found:
+        while True:
+            line = self._here()
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except (ValueError, RecursionError):
+                end = self._record_end()
+                if end < 0:
+                    if self._more():
+                        continue
+                    raise FeedRefused("truncated: the JSON document ends early") from None
+                text = self._text[self._at : end]
+                value = _mended(text)
+                self._at = end
+                return Found(line, path, value, text[:200])
+            self._at = end
+            return Found(line, path, value)
+
+    def _scalar(self) -> Any:
+        text = self._match(_STRING if self._text[self._at] == '"' else _SCALAR)
+        try:
+            return json.loads(text, strict=False)
+        except ValueError:
+            return text
+
+    def _here(self) -> int:
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._line
+
+    def walk(self) -> Iterator[Found]:
+        """Go through the document."""
+        seen = False
+        while char := self._skip_space():
+            seen = True  # several documents may follow one another (JSON lines)
+            top = self._stack[-1] if self._stack else ""
+            if char in "}]":
+                self._at += 1
+                self._leave()
+            elif top == "{" and char == '"':
+                self._path[-1] = str(self._scalar())
+                self._stack[-1] = "="
+            elif char == "{" and top == "[" and not self._enters():
+                yield self._record(tuple(self._path))
+            elif char in "{[":
+                if len(self._stack) >= MAX_DEPTH:
+                    raise FeedRefused("the JSON document is nested too deeply")
+                self._at += 1
+                self._stack.append(char)
+                self._path.append("[]" if char == "[" else "")
+            else:
+                line, path = self._here(), tuple(self._path)
+                yield Found(line, path, self._scalar())
+                self._value_done()
+        if self._stack or not seen:
+            raise FeedRefused("truncated: the JSON document ends early")
+
+    def _enters(self) -> bool:
+        return len(self._path) > 1 and self._path[-2] in self._enter
+
+    def _leave(self) -> None:
+        if self._stack:
+            self._stack.pop()
+            self._path.pop()
+            self._value_done()
+
+    def _value_done(self) -> None:
+        """Wait for the next key, where the value was that of a key."""
+        if self._stack and self._stack[-1] == "=":
+            self._stack[-1] = "{"
+            self._path[-1] = ""
+
+
+def objects(pieces: Iterator[str], enter: frozenset[str] = frozenset()) -> Iterator[Found]:
+    """Give every object that is an item of an array, and every scalar outside of such objects.
+
+    `enter` names keys whose arrays hold containers: their items are walked through, not given. Raises
+    FeedRefused when the document ends early or is nested too deeply.
+    """
+    return _Walker(pieces, enter).walk()
+
+
+def _mended(text: str) -> Any:
+    try:
+        return json.loads(_TRAILING_COMMA.sub(lambda found: found[1] or "", text), strict=False)
+    except (ValueError, RecursionError):
+        return None

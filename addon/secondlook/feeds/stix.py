@@ -1,0 +1,153 @@
+"""STIX 2.0 and 2.1 bundles and TAXII envelopes: the indicators' patterns, as far as they can be said exactly.
+
+A pattern is taken when it is one comparison, or several joined by OR, each `=` or IN a list. AND asks for
+more than we look at, so a pattern with it is rejected, unless every part is a digest of the same file.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from secondlook.feeds.entry import Entry, RejectClass
+from secondlook.feeds.maker import Maker
+from secondlook.feeds.objects import objects
+from secondlook.feeds.plain import RANGE, spell_out
+from secondlook.feeds.table import instant
+from secondlook.feeds.tally import Tally
+from secondlook.feeds.text import text_chunks
+
+MAX_PATTERN_CHARS = 1_000_000
+
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<string>'(?:[^'\\]|\\.)*')|(?P<path>[a-zA-Z0-9-]+:[\w.*'"\[\]-]+?(?=\s*(?:=|!=|<|>|\bIN\b|\bNOT\b|\bLIKE\b|\bMATCHES\b|\bISSUBSET\b|\bISSUPERSET\b)))"""
+    r"""|(?P<word>[A-Za-z]+)|(?P<mark>!=|<=|>=|[=<>()\[\],])|(?P<other>\S))""",
+    re.DOTALL,
+)
+_WEB_PATHS = frozenset(
+    ("url:value", "domain-name:value", "ipv4-addr:value", "ipv6-addr:value", "hostname:value")
+)
+_DIGEST_PATH = re.compile(r"file:hashes\.['\"]?(sha-?256|sha-?1|md5)['\"]?", re.IGNORECASE)
+
+type Comparison = tuple[str, str]  # the object path, the value
+
+
+def parse_stix(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+    """Read a bundle or an envelope; objects other than indicators are passed over."""
+    for found in objects(text_chunks(chunks)):
+        record = found.value
+        if record is None and found.text:
+            tally.rows += 1
+            tally.reject(found.line, RejectClass.NOT_UNDERSTOOD, found.text)
+        if not isinstance(record, dict) or record.get("type") != "indicator":
+            tally.comments += 1
+            continue
+        tally.rows += 1
+        pattern = str(record.get("pattern", ""))
+        refusal = _refusal(record)
+        if refusal is not None:
+            tally.reject(found.line, refusal, pattern)
+            continue
+        compared = comparisons(pattern)
+        if isinstance(compared, RejectClass):
+            tally.reject(found.line, compared, pattern)
+            continue
+        seen, until = instant(str(record.get("valid_from", ""))), instant(str(record.get("valid_until", "")))
+        for path, value in compared:
+            for entry in _entries(found.line, path, value, maker, tally):
+                yield entry._replace(first_seen=seen, expires=until)
+
+
+def _refusal(record: Mapping[str, Any]) -> RejectClass | None:
+    if record.get("revoked") is True:
+        return RejectClass.INACTIVE
+    if record.get("pattern_type", "stix") != "stix":
+        return RejectClass.OTHER_TYPE
+    labels = record.get("indicator_types") or record.get("labels") or ()
+    if isinstance(labels, list) and {"benign"} & {str(label) for label in labels}:
+        return RejectClass.NOT_FOR_DETECTION
+    return None
+
+
+def _entries(line: int, path: str, value: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
+    digest = _DIGEST_PATH.fullmatch(path)
+    if digest is not None:
+        made = maker.digest(value)
+    elif path in {"ipv4-addr:value", "ipv6-addr:value"} and RANGE.fullmatch(value):
+        yield from spell_out(line, value, maker, tally)
+        return
+    elif path in _WEB_PATHS:
+        made = maker.indicator(f"[{value}]" if path.startswith("ipv6") else value)
+    else:
+        made = RejectClass.OTHER_TYPE
+    entry = tally.settle(line, made, value)
+    if entry is not None:
+        yield entry
+
+
+def comparisons(pattern: str) -> list[Comparison] | RejectClass:
+    """Take a pattern apart; a reject class when it says more, or less, than equality."""
+    tokens = _tokens(pattern)
+    if tokens is None:
+        return RejectClass.NOT_UNDERSTOOD
+    found: list[Comparison] = []
+    joined: set[str] = set()
+    index = 0
+    while index < len(tokens):
+        kind, text = tokens[index]
+        if kind == "mark" and text in "[]()":
+            index += 1
+        elif kind == "word" and text.upper() in {"OR", "AND"}:
+            joined.add(text.upper())
+            index += 1
+        elif kind == "path":
+            read = _comparison(text, tokens, index + 1)
+            if isinstance(read, RejectClass):
+                return read
+            index, values = read
+            found += [(text, value) for value in values]
+        else:
+            return RejectClass.NOT_UNDERSTOOD
+    if not found:
+        return RejectClass.NOT_UNDERSTOOD
+    return _strongest(found) if "AND" in joined else found
+
+
+def _tokens(pattern: str) -> list[tuple[str, str]] | None:
+    pattern = pattern.strip()
+    if len(pattern) > MAX_PATTERN_CHARS:
+        return None
+    tokens = [(str(found.lastgroup), found[str(found.lastgroup)]) for found in _TOKEN.finditer(pattern)]
+    return None if any(kind == "other" for kind, _ in tokens) else tokens
+
+
+def _comparison(path: str, tokens: list[tuple[str, str]], index: int) -> tuple[int, list[str]] | RejectClass:
+    del path
+    if index >= len(tokens):
+        return RejectClass.NOT_UNDERSTOOD
+    kind, text = tokens[index]
+    if kind == "mark" and text == "=" and index + 1 < len(tokens) and tokens[index + 1][0] == "string":
+        return index + 2, [_unquoted(tokens[index + 1][1])]
+    if kind == "word" and text.upper() == "IN" and tokens[index + 1 : index + 2] == [("mark", "(")]:
+        values: list[str] = []
+        index += 2
+        while index < len(tokens) and tokens[index] != ("mark", ")"):
+            if tokens[index][0] == "string":
+                values.append(_unquoted(tokens[index][1]))
+            elif tokens[index] != ("mark", ","):
+                return RejectClass.NOT_UNDERSTOOD
+            index += 1
+        return index + 1, values
+    return RejectClass.PATTERN
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
+
+
+def _strongest(found: list[Comparison]) -> list[Comparison] | RejectClass:
+    """Of digests that one file must all have, take the strongest kind."""
+    kinds = [_DIGEST_PATH.fullmatch(path) for path, _ in found]
+    if not all(kinds):
+        return RejectClass.MODIFIER
+    longest = max(len(value) for _, value in found)
+    return [(path, value) for path, value in found if len(value) == longest][:1]
