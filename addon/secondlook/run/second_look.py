@@ -5,10 +5,13 @@ import random
 from secondlook.agent.consequence import Consequences
 from secondlook.agent.judge import Judge
 from secondlook.agent.notice import AppriseSender, Notifier
+from secondlook.agent.quarantine import Quarantine
 from secondlook.agent.recheck import Rechecker
 from secondlook.agent.renewal import Renewal
 from secondlook.config import Settings
 from secondlook.run.parts import Parts
+
+QUARANTINE_FOLDER = "quarantine"
 
 
 def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
@@ -24,7 +27,21 @@ def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
     )
 
 
-def make_rechecker(settings: Settings, parts: Parts, notifier: Notifier | None) -> Rechecker:
+def make_quarantine(settings: Settings, parts: Parts) -> Quarantine:
+    """Make what deals with bad files in the download folders."""
+    return Quarantine(
+        settings.state / QUARANTINE_FOLDER,
+        parts.ledger,
+        parts.clock,
+        folders=settings.downloads.folders,
+        action=settings.actions.file,
+        fallback=settings.actions.fallback,
+    )
+
+
+def make_rechecker(
+    settings: Settings, parts: Parts, notifier: Notifier | None, quarantine: Quarantine
+) -> Rechecker:
     """Make the rechecker of the one process that runs it."""
     judge = Judge(
         parts.view,
@@ -39,6 +56,7 @@ def make_rechecker(settings: Settings, parts: Parts, notifier: Notifier | None) 
         parts.ledger,
         parts.clock,
         notifier=notifier,
+        files=quarantine,
         url_subject=parts.checker.subject,
         reblock_s=settings.downloads.reblock,
     )

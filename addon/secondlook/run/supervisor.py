@@ -218,7 +218,7 @@ class Supervisor:
                 child.hear()
                 child.close_pipe()
                 self._forget_pipe(pipe)
-            if child.stopping or child.replaced:
+            if child.stopping or child.replaced or self.draining:
                 self.children.remove(child)
             elif status == FATAL_EXIT and not self.announced:
                 self._give_up(child, "cannot start")

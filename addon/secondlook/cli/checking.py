@@ -1,0 +1,117 @@
+"""`secondlook check`: the whole check of URLs, files and digests, explained; nothing is recorded."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondlook.agent.checker import Checker
+from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
+from secondlook.core.subject import Subject
+from secondlook.run.asking import asking
+from secondlook.run.explaining import Json, explanation, subject_from, subject_of_file, use_of
+from secondlook.run.opening import open_ledger
+from secondlook.run.parts import Parts
+
+app = typer.Typer(add_completion=False)
+
+BLOCKED_EXIT = 10
+UNVERIFIABLE_EXIT = 11
+
+
+@app.command()
+def check(
+    subjects: Annotated[
+        list[str], typer.Argument(metavar="SUBJECT…", help="URL, path of a file, or hex digest.")
+    ],
+    as_file: Annotated[bool, typer.Option("--file", help="Every SUBJECT is the path of a file.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no server.")] = False,
+    client: Annotated[
+        str | None, typer.Option("--client", metavar="CLIENT", help="As this client sees it.")
+    ] = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check URLs, files or digests and explain the decision; nothing is recorded.
+
+    Exit status: 10 if any is blocked, else 11 if any cannot be verified, else 0.
+    """
+    place = open_place(config, state)
+    told = asyncio.run(_check(place, subjects, as_file=as_file, offline=offline, client=client))
+    for index, one in enumerate(told):
+        if as_json:
+            print_json(one)
+        else:
+            if index:
+                print_line()
+            _print(one)
+    if any(one["decision"] == "block" for one in told):
+        sys.exit(BLOCKED_EXIT)
+    if any(one["unverifiable"] for one in told):
+        sys.exit(UNVERIFIABLE_EXIT)
+
+
+async def _check(
+    place: Place, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
+) -> list[Json]:
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        async with asking(place.settings, ledger, offline=offline) as parts:
+            return [
+                await _check_one(parts, parts.checker, text, as_file=as_file, client=client)
+                for text in subjects
+            ]
+    finally:
+        ledger.close()
+
+
+async def _check_one(parts: Parts, checker: Checker, text: str, *, as_file: bool, client: str | None) -> Json:
+    subject = await asyncio.to_thread(_subject, parts, text, as_file=as_file)
+    use = use_of(subject, text, client=client, user=client)
+    return explanation(text, subject, use, await checker.check(subject, use))
+
+
+def _subject(parts: Parts, text: str, *, as_file: bool) -> Subject:
+    path = Path(text)
+    if as_file or ("://" not in text and _is_file(path)):
+        try:
+            return subject_of_file(path)
+        except OSError as error:
+            fail(f"cannot read {text}: {error.strerror or error}")
+    return subject_from(text, parts.suffixes)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _print(one: Json) -> None:
+    print_line(f"{one['decision'].upper()}  {one['subject']}")
+    facts = [
+        ("because", one["reason"]),
+        ("verdict", f"{one['verdict']}, {str(one['risk']).replace('_', ' ')}"),
+        ("threat", one["threat"]),
+        ("stage", one["stage"]),
+        ("list", one["list"]),
+        ("rule", one["rule"]),
+        ("matched", one["expression"]),
+        ("list age", duration_told(one["list_age_s"]) if one["list_age_s"] is not None else None),
+        ("server", one["server"]),
+        ("detail", one["detail"]),
+        ("canonical", one["canonical"]),
+        ("took", f"{one['elapsed_ms']:.2f} ms"),
+    ]
+    print_facts((f"  {name}", value) for name, value in facts if value is not None)
+    if one["expressions"]:
+        print_line("  expressions  " + "  ".join(one["expressions"]))
+    for step in one["stages"]:
+        took = "" if step["elapsed_ms"] is None else f"  {step['elapsed_ms']:.2f} ms"
+        detail = "" if step["detail"] is None else f"  {step['detail']}"
+        print_line(f"    {step['stage']:<12}  {step['outcome']:<12}{detail}{took}")

@@ -1,0 +1,228 @@
+"""`secondlook setup`: make this computer use the proxy, and take it all back with `setup off`."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from secondlook.cli.options import ConfigOption, Place, StateOption, open_place, writable_state
+from secondlook.cli.output import fail, print_facts, print_line
+from secondlook.run.authority import make_authority
+from secondlook.run.runfile import read_run_file
+from secondlook.setup import authority, browser, startup, system_proxy, tool
+from secondlook.setup.journal import Journal, Outcome
+from secondlook.setup.pac import pac_text
+
+app = typer.Typer(add_completion=False, help="Make this computer use the proxy; `off` takes everything back.")
+
+UNDOERS = {
+    authority.KIND: authority.distrust,
+    system_proxy.KIND: system_proxy.switch_off,
+    startup.KIND: startup.switch_off,
+}
+TEST_PAGE = "http://malware.secondlook.test/"
+
+Switch = Annotated[str, typer.Argument(metavar="on|off")]
+
+
+@app.callback(invoke_without_command=True)
+def setup(context: typer.Context, config: ConfigOption = None, state: StateOption = None) -> None:
+    """Show what is set up on this computer and what can be."""
+    if context.invoked_subcommand is not None:
+        return
+    place = open_place(config, state)
+    host, port = _proxy(place)
+    print_facts(
+        [
+            ("proxy", f"http://{_bracketed(host)}:{port} for HTTP and HTTPS"),
+            ("PAC file", f"http://{_bracketed(host)}:{port}/proxy.pac"),
+            ("authority", _certificate_file(place)),
+        ]
+    )
+    changes = Journal(place.state).changes()
+    print_line()
+    for change in changes:
+        print_line(f"set up: {change.kind}  {change.target}")
+    if not changes:
+        print_line("nothing is set up on this computer yet; the quickest look: secondlook setup browser")
+
+
+@app.command()
+def ca(
+    show: Annotated[
+        bool, typer.Option("--print", help="Only print the certificate and its fingerprint.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Stop trusting it everywhere.")] = False,
+    renew: Annotated[bool, typer.Option("--renew", help="Make a new one and trust that instead.")] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Trust the certificate authority: in the system's store, Chromium's and Firefox's."""
+    place = open_place(config, state)
+    writable_state(place.state)
+    journal = Journal(place.state)
+    if remove:
+        _finish(
+            journal.undo(UNDOERS, frozenset({authority.KIND})), nothing="the authority is trusted nowhere"
+        )
+        return
+    if renew:
+        if read_run_file(place.state) is not None:
+            fail("the proxy is running with the present authority", hint="stop it, renew, and start it again")
+        _tell(journal.undo(UNDOERS, frozenset({authority.KIND})))
+        for old in (place.state / "ca").glob("mitmproxy-ca*"):
+            old.unlink()
+    certificate = _certificate(place)
+    if show:
+        print_line(f"SHA-256 fingerprint: {authority.fingerprint(certificate)}")
+        sys.stdout.write(certificate.read_text(encoding="ascii"))
+        return
+    _finish(
+        authority.trust(certificate, journal, authority.stores()), nothing="found no store of authorities"
+    )
+
+
+@app.command("browser")
+def start_browser(
+    name: Annotated[
+        str | None, typer.Argument(help="chromium, google-chrome, firefox …; default: what is here")
+    ] = None,
+    url: Annotated[str, typer.Option(help="The page to open first.")] = "http://secondlook.internal/",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="A further option for the browser; may be repeated.")
+    ] = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Start a browser in a fresh profile of its own behind the proxy; nothing else is changed."""
+    place = open_place(config, state)
+    if read_run_file(place.state) is None:
+        fail("the proxy is not running", hint="start it in another terminal: secondlook run")
+    program = browser.find(name)
+    if program is None:
+        known = ", ".join(browser.CHROMIUMS[:3] + browser.FIREFOXES[:1])
+        fail(
+            f"found no browser{f' named {name}' if name else ''}",
+            hint=f"install one of {known}, or name another",
+        )
+    host, port = _proxy(place)
+    try:
+        profile = browser.start(program, _certificate(place), host, port, url, *(option or ()))
+    except tool.ToolError as error:
+        _fail_tool(error)
+    print_line(f"started {program} in {profile}; see a block at {TEST_PAGE}")
+
+
+@app.command("system-proxy")
+def set_system_proxy(switch: Switch, config: ConfigOption = None, state: StateOption = None) -> None:
+    """Send all programs that follow the system's settings through the proxy, or put those back."""
+    place = open_place(config, state)
+    writable_state(place.state)
+    journal = Journal(place.state)
+    if not _on(switch):
+        _finish(
+            journal.undo(UNDOERS, frozenset({system_proxy.KIND})),
+            nothing="the system proxy was not set by us",
+        )
+        return
+    host, port = _proxy(place)
+    outcomes = system_proxy.switch_on(host, port, journal)
+    address = f"http://{_bracketed(host)}:{port}"
+    hint = f"set http_proxy={address} and https_proxy={address}, or the proxy in your programs' settings"
+    _finish(outcomes, nothing="found no desktop whose settings we know", hint=hint)
+
+
+@app.command()
+def pac(
+    direct: Annotated[
+        bool, typer.Option("--direct-fallback", help="Let browsers go unchecked while the proxy is down.")
+    ] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Print a PAC file (the proxy serves one too, at /proxy.pac)."""
+    host, port = _proxy(open_place(config, state))
+    sys.stdout.write(pac_text(host, port, direct_fallback=direct))
+
+
+@app.command("startup")
+def set_startup(switch: Switch, config: ConfigOption = None, state: StateOption = None) -> None:
+    """Start the proxy at log-in by a systemd user unit, or tell how where there is none."""
+    place = open_place(config, state)
+    writable_state(place.state)
+    journal = Journal(place.state)
+    if not _on(switch):
+        _finish(journal.undo(UNDOERS, frozenset({startup.KIND})), nothing="it does not start at log-in")
+        return
+    words = [sys.executable, "-m", "secondlook", "run", "--state", str(place.state)]
+    if place.config is not None:
+        words += ["-c", str(place.config.absolute())]
+    if sys.platform in ("darwin", "win32"):
+        sys.stdout.write(startup.instructions(words))
+        return
+    _finish([startup.switch_on(words, journal)], nothing="")
+
+
+@app.command()
+def off(config: ConfigOption = None, state: StateOption = None) -> None:
+    """Take back everything that these commands have set on this computer."""
+    place = open_place(config, state)
+    _finish(Journal(place.state).undo(UNDOERS, frozenset(UNDOERS)), nothing="nothing was set up")
+
+
+def _on(switch: str) -> bool:
+    if switch not in ("on", "off"):
+        fail(f"expected on or off, got {switch!r}", status=2)
+    return switch == "on"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _proxy(place: Place) -> tuple[str, int]:
+    """Return where the proxy is, or will be; one bound to every address is reached on loopback."""
+    facts = read_run_file(place.state)
+    if facts is not None:
+        host, _, port = str(facts["proxy"]).rpartition(":")
+    else:
+        host, port = place.settings.listen[0].host, str(place.settings.listen[0].port)
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
+    host = host.strip("[]")
+    return everywhere.get(host, host), int(port)
+
+
+def _certificate_file(place: Place) -> Path:
+    return place.state / "ca" / "mitmproxy-ca-cert.pem"
+
+
+def _certificate(place: Place) -> Path:
+    """Return the authority's certificate, made first where there is none yet."""
+    if not _certificate_file(place).exists():
+        make_authority(place.state / "ca")
+    return _certificate_file(place)
+
+
+def _tell(outcomes: Iterable[Outcome]) -> bool:
+    all_done = True
+    for outcome in outcomes:
+        all_done = all_done and outcome.done
+        print_line(("done  " if outcome.done else "left  ") + outcome.text)
+        if outcome.hint:
+            print_line(f"      {outcome.hint}")
+    return all_done
+
+
+def _finish(outcomes: list[Outcome], *, nothing: str, hint: str | None = None) -> None:
+    if not outcomes:
+        print_line(nothing)
+        if hint:
+            print_line(f"  {hint}")
+    if not _tell(outcomes):
+        raise typer.Exit(1)
+
+
+def _fail_tool(error: tool.ToolError) -> NoReturn:
+    fail(str(error), hint="Debian and Ubuntu: apt install libnss3-tools; Fedora: dnf install nss-tools")

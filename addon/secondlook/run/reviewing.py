@@ -1,0 +1,237 @@
+"""The review page of the service, put together: what it asks of the running program, and its server."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from secondlook.agent.pattern_alerts import read_alerts
+from secondlook.agent.pattern_files import pattern_folder
+from secondlook.agent.quarantine import Quarantine
+from secondlook.agent.recheck import Rechecker
+from secondlook.agent.updater import Updater
+from secondlook.config import Settings
+from secondlook.core.pattern import ListInfo
+from secondlook.core.subject import UrlSubject
+from secondlook.errors import SecondLookError
+from secondlook.ledger.shape import rfc3339
+from secondlook.review.app import create_app, host_names
+from secondlook.review.desk import Desk
+from secondlook.review.seen import Seen
+from secondlook.review.service import Json
+from secondlook.review.session import Doorkeeper
+from secondlook.review.words import plain
+from secondlook.run.backtesting import backtest_json
+from secondlook.run.checking import check_json
+from secondlook.run.parts import Parts
+from secondlook.server.embedded import EmbeddedServer
+from secondlook.server.fetch import read_state
+
+KEY_FILE = "review.key"
+UP = frozenset({"closed", "half_open", "slowed"})
+
+
+class Program:
+    """The running program as the review page sees it (`review.service.Service`)."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        proxy: str,
+        updater: Updater,
+        rechecker: Rechecker,
+        quarantine: Quarantine,
+        embedded: EmbeddedServer | None,
+    ) -> None:
+        self._parts = parts
+        self._updater = updater
+        self._rechecker = rechecker
+        self._quarantine = quarantine
+        self._embedded = embedded
+        self._begun: set[asyncio.Task[object]] = set()
+        self.proxy = proxy
+        self.started_at = parts.clock.now()
+        self.assessing = parts.settings.policy.mode == "assess"
+        self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
+
+    def url_subject(self, text: str) -> UrlSubject:
+        """Bring a URL into canonical form."""
+        return self._parts.checker.subject(text)
+
+    async def check(self, text: str) -> Json:
+        """Check a URL or digest. Raises ValueError for what is neither."""
+        return await check_json(self._parts, text)
+
+    async def verify(self) -> None:
+        """Have every flagged subject looked at now."""
+        self._begin(self._rechecker.look())
+
+    async def update(self) -> None:
+        """Have the feeds and the lists fetched now."""
+        if self._embedded is not None:
+            self._begin(self._embedded.feeds.fetch_due(everything=True))
+        self._begin(self._updater.update_now())
+
+    def _begin(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+
+    def lists(self) -> Sequence[Json]:
+        """Describe the lists of the pattern."""
+        return [
+            {
+                "name": info.name,
+                "meaning": meaning(info),
+                "count": table.count,
+                "size_bytes": table.count * table.width,
+                "server": info.server,
+                "generation": info.generation,
+                "confirmed_at": rfc3339(info.confirmed_at or None),
+            }
+            for info, table in self._parts.view.current.pattern.lists
+        ]
+
+    def servers(self) -> Sequence[Json]:
+        """Describe the servers; one that is away from here by location is not missed."""
+        return [
+            {
+                "name": server.name,
+                "tier": str(server.tier),
+                "up": server.state in UP or server.state == "away",
+                "detail": server.problem
+                or ("not asked from here" if server.state == "away" else None)
+                or (f"95 of 100 answers within {server.p95_s * 1000:.0f} ms" if server.p95_s else None),
+            }
+            for server in self._parts.lookup.status()
+        ]
+
+    def location(self) -> str:
+        """Say where the machine is and who is asked."""
+        servers = self._parts.settings.servers
+        if not servers.intranet:
+            asked = "the network server is asked" if servers.network else "no further server is configured"
+            return f"Beside the embedded server, {asked}."
+        if self._parts.lookup.on_intranet:
+            return "On the intranet: the intranet's servers are asked."
+        asked = "the network server is asked" if servers.network else "nobody can be asked until it is back"
+        return f"Away from the intranet: {asked}."
+
+    def feeds(self) -> Sequence[Json]:
+        """Describe the feeds of the embedded server."""
+        if self._embedded is None:
+            return []
+        folder = self._embedded.feeds.folder
+        told = []
+        for feed in self._parts.settings.feeds:
+            if feed.builtin is not None or not feed.enabled:
+                continue
+            state = read_state(folder, feed.name)
+            told.append(
+                {
+                    "name": feed.name,
+                    "licence": feed.licence,
+                    "count": state.entries,
+                    "fetched_at": rfc3339(state.good_at or None),
+                    "state": state.error or ("fresh" if state.good_at else "not fetched yet"),
+                }
+            )
+        return told
+
+    def alerts(self) -> Sequence[Json]:
+        """Say what is wrong with the pattern and the feeds."""
+        notes: list[Json] = [
+            {"kind": "bad", "title": "Pattern.", "text": text, "href": "/lists", "link": "Lists"}
+            for text in read_alerts(pattern_folder(self._parts.settings.state)).values()
+        ]
+        failing = [feed["name"] for feed in self.feeds() if feed["state"] not in ("fresh", "not fetched yet")]
+        if failing:
+            text = f"{', '.join(failing)}: the last good entries stay in force."
+            notes.append(
+                {"kind": "warn", "title": "Feeds fail.", "text": text, "href": "/lists", "link": "Lists"}
+            )
+        return notes
+
+    def backtest(self, rule: str, days: int) -> Json:
+        """Tell what a rule, list or level would have blocked; blocks. Raises ValueError."""
+        return backtest_json(self._parts, rule, days)
+
+    async def restore(self, record_id: str) -> None:
+        """Put a quarantined file back and allow it. Raises ValueError or OSError."""
+        await _in_words(self._quarantine.restore(record_id))
+
+    async def delete_quarantined(self, record_id: str) -> None:
+        """Delete a quarantined file. Raises ValueError or OSError."""
+        await _in_words(self._quarantine.delete(record_id))
+
+
+async def _in_words(work: object) -> None:
+    try:
+        await work  # type: ignore[misc]
+    except SecondLookError as error:
+        raise ValueError(str(error)) from error
+
+
+def meaning(info: ListInfo) -> str:
+    """Say what a hit in a list means."""
+    what = "files" if info.kind == "file" else "addresses"
+    if info.threat is None:
+        return f"known-good {what}"
+    return f"{what}: {plain(info.threat)}, {plain(info.risk)}"
+
+
+def secret_key(state: Path) -> bytes:
+    """Read the key that signs sessions, made on first use, readable by its owner alone."""
+    path = state / KEY_FILE
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()
+    key = secrets.token_bytes(32)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key)
+    return key
+
+
+class ReviewServer:
+    """The review page on an inherited socket."""
+
+    def __init__(
+        self, settings: Settings, parts: Parts, program: Program, sock: socket.socket, *, renewed: Callable[[str], None]
+    ) -> None:
+        self.doorkeeper = Doorkeeper(
+            secret_key(settings.state), password_hash=settings.review.password, renewed=renewed
+        )
+        desk = Desk(parts.ledger, program, Seen(settings.state / "review.json"), parts.clock)
+        host, port = sock.getsockname()[:2]
+        app = create_app(desk, self.doorkeeper, hosts=host_names(host, port), clock=parts.clock)
+        tls = settings.review.tls
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                loop="asyncio",
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=1,
+                h11_max_incomplete_event_size=64 << 10,
+                ssl_certfile=tls and str(tls.certificate),
+                ssl_keyfile=tls and str(tls.key),
+            )
+        )
+        self._sock = sock
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        try:
+            # Not `serve`: that one takes over the signals of the process.
+            await self._server._serve([self._sock])  # noqa: SLF001
+        finally:
+            self._server.should_exit = True
