@@ -57,5 +57,5 @@ class RegexSet:
 
     def search(self, text: str) -> list[int]:
         """The numbers of the patterns that occur in `text`, in no particular order."""
-        found: list[int] = self._set.Match(text)
-        return found
+        found: list[int] | None = self._set.Match(text)
+        return found or []

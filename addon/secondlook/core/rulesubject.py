@@ -9,7 +9,8 @@
 | `/re/` | regular expression on the canonical form | regex |
 | 64 hexadecimal digits | a file by its SHA-256 | sha256 |
 
-Scheme and port may be written and take no part.
+Scheme and port may be written and take no part. It is the canonical form whose end counts, so
+`http://example.com` is the whole host too.
 """
 
 import re
@@ -82,8 +83,7 @@ def _host(text: str) -> str:
 
 def _url(text: str) -> tuple[Scope, str]:
     canonical, _ = _canonical(text, text)
-    whole = "?" not in canonical and canonical.endswith("/") and text.partition("#")[0].rstrip().endswith("/")
-    return (Scope.PREFIX if whole else Scope.URL), canonical
+    return (Scope.PREFIX if canonical.endswith("/") and "?" not in canonical else Scope.URL), canonical
 
 
 def _canonical(url: str, text: str) -> tuple[str, str]:

@@ -1,0 +1,27 @@
+"""Names of clients."""
+
+import pytest
+
+from secondlook.core.client import names_client
+
+
+@pytest.mark.parametrize(
+    ("name", "client", "user", "named"),
+    [
+        ("10.0.0.7", "10.0.0.7", None, True),
+        ("10.0.0.7", "10.0.0.8", None, False),
+        ("10.0.0.0/24", "10.0.0.8", None, True),
+        ("10.0.0.9/24", "10.0.0.8", None, True),
+        ("10.0.0.0/24", "10.0.1.8", None, False),
+        ("fd00::/8", "fd12::1", None, True),
+        ("fd00::/8", "10.0.0.1", None, False),
+        ("0.0.0.0/0", "::1", None, False),
+        ("anna", None, "anna", True),
+        ("anna", "10.0.0.7", "berta", False),
+        ("anna", "10.0.0.7", None, False),
+        ("10.0.0.0/24", None, None, False),
+        ("10.0.0.0/24", "unix", None, False),
+    ],
+)
+def test_names_client(name, client, user, named):
+    assert names_client(name, client, user) is named
