@@ -8,7 +8,7 @@ stricter class.
 from secondlook.core.verdict import SubjectClass
 
 _PAGE_DESTINATIONS = frozenset({"document", "iframe", "frame", "fencedframe", "embed", "object"})
-_DOWNLOAD_EXTENSIONS = frozenset(  # programs, installers, scripts, archives, images, macro documents
+DOWNLOAD_EXTENSIONS = frozenset(  # programs, installers, scripts, archives, images, macro documents
     """
     7z apk appimage appx bat bz2 cab chm cmd com cpl crx deb dll dmg docm dotm exe gz hta img iso jar jnlp
     jse lnk lzh mobileconfig msi msix msp pif pkg potm ppam ppsm pptm ps1 rar reg rpm run scf scr sh sldm
@@ -33,8 +33,8 @@ def classify(
     if sec_fetch_dest and sec_fetch_dest != "empty":
         if sec_fetch_dest not in _PAGE_DESTINATIONS:
             return SubjectClass.SUBRESOURCE
-        return SubjectClass.DOWNLOAD if extension in _DOWNLOAD_EXTENSIONS else SubjectClass.PAGE
-    if extension in _DOWNLOAD_EXTENSIONS:
+        return SubjectClass.DOWNLOAD if extension in DOWNLOAD_EXTENSIONS else SubjectClass.PAGE
+    if extension in DOWNLOAD_EXTENSIONS:
         return SubjectClass.DOWNLOAD
     if sec_fetch_dest == "empty":
         return SubjectClass.SUBRESOURCE

@@ -5,12 +5,12 @@ doors. So every hook that decides catches everything and treats its subject as u
 policy of its class turns into a flag or a block; where even that fails, the answer is a block.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from mitmproxy import http, tcp, udp
+from mitmproxy import ctx, http, tcp, udp
 from mitmproxy.connection import Client
 from mitmproxy.proxy import mode_specs, server_hooks
 
@@ -18,6 +18,7 @@ from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy.access import Access
+from secondlook.proxy.bodies import Bodies, Body
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.refusal import INTERNAL_HOST, MARK, Refusals, mark_headers, problem_document
@@ -30,12 +31,16 @@ VISIT = "secondlook"  # key of a flow's metadata
 USER = "secondlook.user"
 _INTERNAL_HOSTS = frozenset({INTERNAL_HOST, f"{INTERNAL_HOST}."})
 _STRIPPED = frozenset({MARK.lower().encode(), b"alt-svc"})
+_STALL_POLL_S = 0.02
 _FAULT = Decision(
     Action.BLOCK,
     Evidence(
         verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE, unverifiable="internal error"
     ),
     reason="internal error",
+)
+_PASSED = Decision(
+    Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
 )
 
 
@@ -46,7 +51,7 @@ class Visit:
     subject: UrlSubject
     use: Use
     facts: RequestFacts
-    body: Any = field(default=None)
+    body: Body | None = None
 
 
 class SecondLookAddon:
@@ -55,9 +60,10 @@ class SecondLookAddon:
     name = "secondlook"
 
     def __init__(
-        self, gatekeeper: Gatekeeper, access: Access, refusals: Refusals, site: InternalSite
+        self, gatekeeper: Gatekeeper, access: Access, refusals: Refusals, site: InternalSite, bodies: Bodies
     ) -> None:
         self.gatekeeper = gatekeeper
+        self.bodies = bodies
         self.access = access
         self.refusals = refusals
         self.site = site
@@ -242,7 +248,79 @@ class SecondLookAddon:
         kept = tuple(item for item in fields if item[0].lower() not in _STRIPPED)
         if len(kept) != len(fields):
             response.data.headers.fields = kept
+        try:
+            visit = flow.metadata[VISIT]
+            visit.body = self.bodies.gate(flow, visit.use)
+        except Exception:
+            logger.exception("a body could not be given a gate")
+            metrics.INTERNAL_ERRORS.inc()
+            flow.kill()
+            return
         response.stream = True
+
+    def body_of(self, flow: http.HTTPFlow) -> Body | None:
+        """Give the gated body of a flow."""
+        visit: Visit | None = flow.metadata.get(VISIT)
+        return visit.body if visit is not None else None
+
+    def refusal_of(self, flow: http.HTTPFlow, body: Body) -> http.Response:
+        """Build the refusal that takes the place of a bad body."""
+        visit: Visit = flow.metadata[VISIT]
+        return self.refusals.make(
+            flow.request, visit.facts, body.decision or _FAULT, request_url(flow.request)
+        )
+
+    async def secondlook_body(self, flow: http.HTTPFlow) -> None:
+        """Judge a whole body with waiting; whatever fails, a risky one stays blocked (no decision)."""
+        body = self.body_of(flow)
+        assert body is not None
+        try:
+            await self.bodies.judge(body)
+        except Exception as error:
+            logger.exception("a body could not be judged")
+            metrics.INTERNAL_ERRORS.inc()
+            await self._body_fault(body, f"internal error: {error!r}")
+
+    async def _body_fault(self, body: Body, reason: str) -> None:
+        try:
+            body.decision = await self.gatekeeper.unverifiable(body.gate.subject(), body.use, reason)
+        except Exception:
+            logger.exception("the policy for unverifiable bodies failed too")
+            body.decision = None if body.gate.risky else _PASSED
+
+    async def secondlook_pump(self, flow: http.HTTPFlow) -> None:
+        """Read the next piece of a held body, once the client has taken the last."""
+        body = self.body_of(flow)
+        assert body is not None
+        try:
+            await self._client_room(flow)
+            while body.stalled():  # noqa: ASYNC110 - rare, and the layers know no events
+                await asyncio.sleep(_STALL_POLL_S)
+            assert body.gate.spool is not None
+            body.pumped = await body.gate.spool.read()
+        except Exception as error:
+            logger.exception("a held body could not be read back")
+            body.failed = f"spool: {error!r}"
+
+    async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
+        """Wait for the disk."""
+        body = self.body_of(flow)
+        if body is None or body.gate.spool is None:
+            return
+        try:
+            await body.gate.spool.settle()
+        except OSError:
+            logger.warning("the spool's disk failed", exc_info=True)  # the next `put` raises it again
+
+    @staticmethod
+    async def _client_room(flow: http.HTTPFlow) -> None:
+        handlers = ctx.master.addons.get("proxyserver").connections
+        handler = handlers.get(flow.client_conn.id)
+        if handler is None:
+            return
+        io = handler.transports.get(flow.client_conn)
+        if io is not None and io.writer is not None:
+            await io.writer.drain()
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Forget messages: mitmproxy would keep every one for the life of the connection."""

@@ -22,7 +22,36 @@ from mitmproxy.proxy.server import ConnectionIO
 
 from secondlook.proxy.hooktable import HookTable
 
-HELD_MAX_BYTES = 1 << 20  # of one client that does not read, before its origin is paused
+
+class Pressure:
+    """Which origin connections must not be read now, and because of which streams."""
+
+    def __init__(self) -> None:
+        self._pressed: dict[Peer, set[int]] = {}
+        self._changed = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        return bool(self._pressed)
+
+    def press(self, origin: Peer, stream_id: int) -> None:
+        """Pause an origin for a stream."""
+        self._pressed.setdefault(origin, set()).add(stream_id)
+
+    def ease(self, origin: Peer, stream_id: int) -> None:
+        """Let an origin go on as far as this stream is concerned."""
+        streams = self._pressed.get(origin)
+        if streams is None:
+            return
+        streams.discard(stream_id)
+        if not streams:
+            del self._pressed[origin]
+            self._changed.set()
+
+    async def room(self, origin: Peer) -> None:
+        """Wait until no stream of an origin is pressed."""
+        while origin in self._pressed:
+            self._changed.clear()
+            await self._changed.wait()
 
 
 class Connection(ProxyConnectionHandler):
@@ -35,6 +64,8 @@ class Connection(ProxyConnectionHandler):
         self._waiting: collections.deque[events.Event] = collections.deque()
         self._busy = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self.pressure = Pressure()
+        self.client.pressure = self.pressure  # type: ignore[attr-defined]  # the layers know only the client
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook that was not started by a layer (connect, disconnect)."""
@@ -97,6 +128,15 @@ class Connection(ProxyConnectionHandler):
         else:
             raise TypeError(f"unexpected command: {command!r}")
 
+    async def drain_writers(self) -> None:
+        """Wait until both sides keep up: before an origin is read again, its streams must have room."""
+        await super().drain_writers()
+        if self.pressure:
+            task = asyncio.current_task()
+            for peer, io in list(self.transports.items()):
+                if io.handler is task and peer is not self.client:
+                    await self.pressure.room(peer)
+
     async def _finish_hook(self, hook: commands.StartHook, rest: Coroutine[Any, Any, None]) -> None:
         with self.timeout_watchdog.disarm():
             await rest
@@ -117,7 +157,3 @@ class Connection(ProxyConnectionHandler):
             elif io.writer is not None:
                 io.writer.close()
             peer.error = peer.error or "a protocol layer failed"
-
-    def peers(self) -> list[Peer]:
-        """List the connections that are open now."""
-        return list(self.transports)

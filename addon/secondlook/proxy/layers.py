@@ -9,17 +9,19 @@ decision and swaps each `HttpLayer` for ours. HTTP/1 and HTTP/2 connections are 
 - An HTTP/2 upload to a refused URL is ended with RST_STREAM(NO_ERROR) after the answer (RFC 9113, 8.1).
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import h2.errors
+import h2.events
 import h11
 from h11._readers import ChunkedReader
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HTTPMode, RegisterHttpConnection, is_h3_alpn
-from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     RequestHeaders,
     RequestTrailers,
@@ -27,15 +29,19 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseTrailers,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
-from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server
+from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
 from mitmproxy.proxy.layers.http._http3 import Http3Client
 
-from secondlook.proxy.stream import GatedStream, StopUpload
+from secondlook.proxy.gated import GatedStream
+from secondlook.proxy.stream import StopUpload
 
 if TYPE_CHECKING:
     from secondlook.proxy.addon import SecondLookAddon
 
 type Commands = layer.CommandGenerator[None]
+
+HELD_MAX_BYTES = 1 << 20  # of one stream whose client does not read, before its origin is paused
+ORIGIN_WINDOW_BYTES = 2 << 20  # what an HTTP/2 origin may send of a stream unacknowledged
 
 
 class _TrailerlessReader(ChunkedReader):
@@ -77,7 +83,9 @@ class _Http1OriginSide(Http1Client):
     def read_body(self, event: events.Event) -> Commands:
         if type(self.body_reader) is ChunkedReader:
             self.body_reader = _TrailerlessReader()
-        return super().read_body(event)
+        yield from super().read_body(event)
+        if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
+            yield commands.CloseConnection(self.conn)  # a body that ended with its connection
 
 
 class _Http2ClientSide(Http2Server):
@@ -92,23 +100,134 @@ class _Http2ClientSide(Http2Server):
         yield from super()._handle_event(event)
 
 
+@dataclass
+class _Acknowledge(HttpEvent):
+    """A stream has room again: let the origin send more of it."""
+
+
+class _Http2OriginSide(Http2Client):
+    """HTTP/2 towards the origin, with a window that closes while a stream's client does not read.
+
+    mitmproxy opens windows of 2 GiB and acknowledges everything at once: a client that stops reading would
+    have the whole file buffered.
+    """
+
+    def __init__(self, context: Context, http: "GatedHttpLayer") -> None:
+        super().__init__(context)
+        self._http = http
+        self._unacknowledged: dict[int, int] = {}
+        self.h2_conn.local_settings.initial_window_size = ORIGIN_WINDOW_BYTES
+        self.h2_conn.local_settings.acknowledge()
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, _Acknowledge):
+            ours = self.our_stream_id.get(event.stream_id)
+            count = self._unacknowledged.pop(ours, 0) if ours is not None else 0
+            if count and ours is not None and not self.is_closed(ours):
+                self.h2_conn.acknowledge_received_data(count, ours)
+                yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+            return
+        yield from super()._handle_event(event)
+
+    def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
+        """Acknowledge data only while its client keeps up."""
+        if (
+            not isinstance(event, h2.events.DataReceived)
+            or self.streams.get(event.stream_id) is not StreamState.HEADERS_RECEIVED
+        ):
+            return (yield from super().handle_h2_event(event))
+        theirs = self.their_stream_id[event.stream_id]
+        if event.data or not event.stream_ended:
+            yield ReceiveHttp(ResponseData(event.stream_id, event.data))
+        count = event.flow_controlled_length or 0
+        if self._http.is_pressed(theirs):
+            self._unacknowledged[event.stream_id] = self._unacknowledged.get(event.stream_id, 0) + count
+        else:
+            self.h2_conn.acknowledge_received_data(count, event.stream_id)
+        return False
+
+
 class GatedHttpLayer(HttpLayer):
-    """mitmproxy's HTTP layer with gated streams and our connections."""
+    """mitmproxy's HTTP layer with gated streams, our connections and back-pressure by stream.
+
+    A stream is *pressed* while its client has more than `HELD_MAX_BYTES` unread, or while it waits in the
+    middle of its body. An HTTP/2 origin is then not acknowledged; an HTTP/1 origin is not read, which needs
+    our `Connection` (there is none in `mitmdump -s`).
+    """
 
     def __init__(self, context: Context, mode: HTTPMode, edge: "SecondLookAddon") -> None:
         super().__init__(context, mode)
         self.edge = edge
+        self._stalled: dict[int, GatedStream] = {}
+        self._waiting: set[int] = set()
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
             side = _Http2ClientSide if self.context.client.alpn == b"h2" else _Http1ClientSide
             self.connections[self.context.client] = side(self.context.fork())
         yield from super()._handle_event(event)
+        if self._stalled:
+            for stream in list(self._stalled.values()):
+                if stream.stream_id not in self.streams or self._unread(stream) < HELD_MAX_BYTES // 2:
+                    del self._stalled[stream.stream_id]
+                    yield from self._let_on(stream)
+
+    def watch(self, stream: GatedStream) -> None:
+        """Look how much a client has left unread of a stream, after more was sent."""
+        if stream.flow.request.is_http2 and self._unread(stream) > HELD_MAX_BYTES:
+            self._stalled[stream.stream_id] = stream
+            self._pause(stream)
+
+    def press(self, stream: GatedStream) -> None:
+        """Pause the origin of a stream that waits."""
+        self._waiting.add(stream.stream_id)
+        self._pause(stream)
+
+    def ease(self, stream: GatedStream) -> Commands:
+        """Let the origin of a stream go on."""
+        self._waiting.discard(stream.stream_id)
+        yield from self._let_on(stream)
+
+    def is_stalled(self, stream_id: int) -> bool:
+        """Tell whether the client leaves too much of a stream unread."""
+        return stream_id in self._stalled
+
+    def is_pressed(self, stream_id: int) -> bool:
+        """Tell whether a stream's origin should not send more."""
+        if stream_id in self._stalled or stream_id in self._waiting:
+            return True
+        stream = self.streams.get(stream_id)
+        return stream is not None and stream._paused is not None  # noqa: SLF001
+
+    def _pause(self, stream: GatedStream) -> None:
+        pressure = getattr(self.context.client, "pressure", None)
+        if pressure is not None and stream.context.server.alpn != b"h2":
+            pressure.press(stream.context.server, stream.stream_id)
+
+    def _let_on(self, stream: GatedStream) -> Commands:
+        if stream.stream_id in self._stalled or stream.stream_id in self._waiting:
+            return
+        server = stream.context.server
+        pressure = getattr(self.context.client, "pressure", None)
+        if pressure is not None:
+            pressure.ease(server, stream.stream_id)
+        origin = self.connections.get(server)
+        while origin is not None and not isinstance(origin, _Http2OriginSide):
+            origin = getattr(origin, "child_layer", None)
+        if origin is not None:
+            yield from self.event_to_child(self.connections[server], _Acknowledge(stream.stream_id))
+
+    def _unread(self, stream: GatedStream) -> int:
+        side = self.connections.get(self.context.client)
+        if not isinstance(side, _Http2ClientSide):
+            return 0
+        waiting = side.h2_conn.stream_buffers.get(stream.stream_id)
+        return sum(len(piece.data) for piece in waiting) if waiting else 0
 
     def event_to_child(self, child: layer.Layer, event: events.Event) -> Commands:
         """Pass an event down, looking only at the first."""
         if type(event) is events.Start:
-            _adopt(child)
+            _adopt(child, self)
         return super().event_to_child(child, event)
 
     def make_stream(self, stream_id: int) -> Commands:
@@ -150,18 +269,18 @@ class GatedLayers:
         return found
 
 
-def _adopt(child: layer.Layer) -> None:
-    """Let an HTTP client layer that is about to start speak through our HTTP/1 connection."""
+def _adopt(child: layer.Layer, http: GatedHttpLayer) -> None:
+    """Let an HTTP client layer that is about to start speak through our connections."""
     while type(child) is not HttpClient:
         below = getattr(child, "child_layer", None)
         if not isinstance(below, layer.Layer):
             return
         child = below
-    child._handle_event = partial(_start_origin, child)  # noqa: SLF001
+    child._handle_event = partial(_start_origin, child, http)  # noqa: SLF001
 
 
-def _start_origin(client: HttpClient, event: events.Event) -> Commands:
-    """Do what `HttpClient` does at its start, with our HTTP/1 connection."""
+def _start_origin(client: HttpClient, http: GatedHttpLayer, event: events.Event) -> Commands:
+    """Do what `HttpClient` does at its start, with our connections."""
     server = client.context.server
     error: str | None = None
     if not server.connected:
@@ -170,7 +289,7 @@ def _start_origin(client: HttpClient, event: events.Event) -> Commands:
         if is_h3_alpn(server.alpn):
             client.child_layer = Http3Client(client.context)
         elif server.alpn == b"h2":
-            client.child_layer = Http2Client(client.context)
+            client.child_layer = _Http2OriginSide(client.context, http)
         else:
             client.child_layer = _Http1OriginSide(client.context)
         client._handle_event = client.child_layer.handle_event  # noqa: SLF001

@@ -2,17 +2,8 @@
 
 ```
 request headers ─► hook ─► answered (blocked, own site) ─► response out, upload stopped, no origin
-                     └───► allowed ─► origin ─► response headers ─► hook ─► what becomes of the body:
-                             pass ── streamed, hashed on the way, looked up at its end (late verdict)
-                             small ─ collected, judged, sent
-                             hold ── collected (spooled), judged, sent          ┐ `gate.py`
-                             tail ── streamed but for its tail, judged, tail    ┘
+                     └───► allowed ─► origin ─► response headers ─► hook ─► gated body (`gated.py`)
 ```
-
-This is the second of the two boundaries that catch everything (the first: the hooks in `addon.py`). An
-exception in a layer is no hook exception: mitmproxy would drop the chunk, pass later bytes and let the client
-hang. Here every call of the gate is wrapped: a body that could hurt is cut, any other goes on unlooked at
-and is recorded as unverifiable.
 """
 
 import time
@@ -46,8 +37,8 @@ class StopUpload(HttpEvent):
     """The answer is out and the rest of the request is not wanted."""
 
 
-class GatedStream(HttpStream):
-    """A request that may be answered at its headers, and a response body that may be gated."""
+class AnsweringStream(HttpStream):
+    """A request that may be answered at its headers."""
 
     def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
         super().__init__(context, stream_id)
@@ -74,15 +65,16 @@ class GatedStream(HttpStream):
         refuse to stream it (facts about mitmproxy, 7).
         """
         if self.client_state == self.state_wait_for_request_headers and self.flow.response is not None:
-            yield from self._answer(self.flow.response)
+            yield from self.answer(self.flow.response)
             return True
         return (yield from super().check_killed(emit_error_hook))
 
-    def _answer(self, response: http.Response) -> Commands:
-        """Send a whole response of our own; no origin is contacted, no body of the request is read."""
+    def answer(self, response: http.Response) -> Commands:
+        """Send a whole response of our own; nothing more of the request is read."""
         self.flow.live = False
         content = b"" if self.flow.request.method == "HEAD" else response.raw_content or b""
-        if not self.whole_request and not self.flow.request.is_http2:
+        done = self.whole_request or self.client_state == self.state_done
+        if not done and not self.flow.request.is_http2:
             response.headers["connection"] = "close"
         response.timestamp_start = response.timestamp_end = time.time()
         self.server_state = self.state_errored
@@ -91,7 +83,7 @@ class GatedStream(HttpStream):
         if content:
             yield SendHttp(ResponseData(self.stream_id, content), self.context.client)
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
-        if self.whole_request:
+        if done:
             return
         if self.flow.request.is_http2:
             yield SendHttp(StopUpload(self.stream_id), self.context.client)

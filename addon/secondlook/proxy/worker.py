@@ -18,6 +18,7 @@ from secondlook.config import Settings
 from secondlook.proxy.access import Access
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.block_page import BlockPage, Pages
+from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
 from secondlook.proxy.layers import GatedLayers
 from secondlook.proxy.listener import Listener
@@ -25,6 +26,7 @@ from secondlook.proxy.master import STREAMED_MODES, LeanMaster, make_options
 from secondlook.proxy.passthrough import Learner, Passthrough
 from secondlook.proxy.ports import Gatekeeper, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Refusals
+from secondlook.proxy.spool import SpoolRoom
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,12 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     )
     networks = settings.clients.networks if settings.clients is not None else ()
     access = Access(networks, around.own_ports, _set_destinations(settings.mode))
-    edge = SecondLookAddon(around.gatekeeper, access, Refusals(BlockPage(pages, INTERNAL_HOST)), site)
+    downloads = settings.downloads
+    room = SpoolRoom(
+        settings.state / "spool", downloads.spool_max // settings.worker_count, downloads.spool_memory
+    )
+    bodies = Bodies(around.gatekeeper, downloads, room, None)
+    edge = SecondLookAddon(around.gatekeeper, access, Refusals(BlockPage(pages, INTERNAL_HOST)), site, bodies)
     learn = settings.passthrough.learn
     learner = Learner(learn.failures, learn.within, learn.duration) if learn.enabled else None
     return (edge, Passthrough(edge, settings.passthrough.hosts, learner), GatedLayers(edge))

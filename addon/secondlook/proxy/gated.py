@@ -1,0 +1,253 @@
+"""Response bodies in mitmproxy's stream: held, streamed with a withheld tail, or judged on the way.
+
+This is the second of the two boundaries that catch everything (the first: the hooks in `addon.py`). An
+exception in a layer is no hook exception: mitmproxy would lose the chunk, pass later bytes and let the client
+hang. Here every call of the gate is wrapped: a body that could hurt is cut, any other goes on unlooked at
+and is recorded as unverifiable.
+
+```
+response headers ──► open at once (pass, tail) or wait (sniff, small, hold)
+data ──► gate.feed ──► on to the client
+                └────► release: what was held goes first, pumped as fast as the client reads
+end ───► judged ─┬─ allowed ─► the rest, trailers, end
+                 ├─ blocked, nothing sent yet ─► the refusal in its place
+                 └─ blocked, bytes are out ────► cut: the connection or stream fails visibly
+```
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from mitmproxy import flow as mitm_flow
+from mitmproxy import http
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import DropStream, SendHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
+
+from secondlook.agent import metrics
+from secondlook.core.verdict import Action
+from secondlook.proxy.bodies import Body
+from secondlook.proxy.gate import Fate
+from secondlook.proxy.stream import AnsweringStream, Commands
+
+if TYPE_CHECKING:
+    from secondlook.proxy.addon import SecondLookAddon
+    from secondlook.proxy.layers import GatedHttpLayer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class SecondlookBodyHook(commands.StartHook):
+    """A body is whole and must be judged with waiting."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class SecondlookPumpHook(commands.StartHook):
+    """The next piece of a held body is wanted, as soon as the client has room for it."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class SecondlookSettleHook(commands.StartHook):
+    """The disk is behind: wait for it."""
+
+    flow: http.HTTPFlow
+
+
+class GatedStream(AnsweringStream):
+    """A request that may be answered at its headers, and a response body that goes through a gate."""
+
+    body: Body | None = None
+
+    def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
+        super().__init__(context, stream_id, edge)
+        self._headers_out = False
+        self._received = 0
+        self._sent = 0
+
+    @cached_property
+    def http(self) -> "GatedHttpLayer":
+        """The HTTP layer that this stream belongs to."""
+        layers = self.context.layers
+        parent: GatedHttpLayer = layers[layers.index(self) - 1]  # type: ignore[assignment]
+        return parent
+
+    def start_response_stream(self) -> Commands:
+        """Begin with the body, by way of its gate."""
+        body = self.edge.body_of(self.flow)
+        if body is None:
+            yield from super().start_response_stream()
+            return
+        self.body = body
+        self.server_state = self._state_gated
+        if body.gate.open:
+            yield from self._open()
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """Free what is held when either side goes away."""
+        if self.body is not None:
+            self.body.gate.close()
+        yield from super().handle_protocol_error(event)
+
+    def _state_gated(self, event: events.Event) -> Commands:
+        if isinstance(event, ResponseData):
+            yield from self._data(event.data)
+        elif isinstance(event, ResponseTrailers):
+            assert self.flow.response is not None
+            self.flow.response.trailers = event.trailers
+        elif isinstance(event, ResponseEndOfMessage):
+            yield from self._end()
+        else:
+            raise TypeError(f"unexpected event: {event!r}")
+
+    def _open(self) -> Commands:
+        assert self.flow.response is not None
+        self._headers_out = True
+        yield SendHttp(
+            ResponseHeaders(self.stream_id, self.flow.response, end_stream=False), self.context.client
+        )
+
+    def _send(self, data: bytes) -> Commands:
+        if not self._headers_out:
+            yield from self._open()
+        if data:
+            self._sent += len(data)
+            yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+            self.http.watch(self)
+
+    def _data(self, data: bytes) -> Commands:
+        assert self.body is not None
+        gate = self.body.gate
+        try:
+            out = gate.feed(data)
+        except Exception as error:  # noqa: BLE001 - the boundary
+            yield from self._gate_failed(error, data)
+            return
+        finally:
+            self._received += len(data)
+        if gate.release:
+            gate.release = False
+            if not (yield from self._pump()):
+                return
+        if out or (gate.open and not self._headers_out):
+            yield from self._send(out)
+        if gate.congested:
+            yield from self._wait(SecondlookSettleHook(self.flow))
+
+    def _end(self) -> Commands:
+        body = self.body
+        assert body is not None
+        try:
+            body.gate.end()
+            decision = self.edge.bodies.judge_now(body)
+        except Exception as error:
+            logger.exception("a body could not be judged")
+            metrics.INTERNAL_ERRORS.inc()
+            body.failed, decision = f"internal error: {error!r}", None
+        if decision is None:
+            yield SecondlookBodyHook(self.flow)
+            if (yield from self.check_killed(True)):
+                body.gate.close()
+                return
+            decision = body.decision
+        if decision is None or (decision.action is Action.BLOCK and body.gate.fate is not Fate.PASS):
+            yield from self._block()
+            return
+        if body.gate.spool is not None and not (yield from self._pump()):
+            return
+        yield from self._send(body.gate.rest())
+        body.gate.close()
+        yield from self.send_response(already_streamed=True)
+
+    def _block(self) -> Commands:
+        """Refuse a body: in place of the response when nothing of it is out, else by cutting it."""
+        assert self.body is not None
+        self.body.gate.close()
+        if self._headers_out:
+            yield from self._cut("blocked")
+            return
+        response = self.edge.refusal_of(self.flow, self.body)
+        self.flow.response = response
+        yield from self.answer(response)
+        yield DropStream(self.stream_id)
+
+    def _cut(self, reason: str) -> Commands:
+        """Let the client see that the body is not whole: close the connection or reset the stream."""
+        self.flow.error = mitm_flow.Error(reason)
+        yield HttpErrorHook(self.flow)
+        self.flow.live = False
+        yield SendHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.KILL), self.context.client)
+        self.client_state = self.server_state = self.state_errored
+        yield DropStream(self.stream_id)
+
+    def _gate_failed(self, error: Exception, data: bytes) -> Commands:
+        """Treat a body whose gate broke: cut it when it could hurt, else let it go on and say so."""
+        body = self.body
+        assert body is not None
+        logger.error("the gate of a body failed", exc_info=error)
+        metrics.INTERNAL_ERRORS.inc()
+        body.failed = f"internal error: {error!r}"
+        if body.gate.risky:
+            body.gate.close()
+            yield SendHttp(
+                RequestProtocolError(self.stream_id, "the body could not be checked", ErrorCode.CANCEL),
+                self.context.server,
+            )
+            if not self._headers_out:
+                self.flow.response = response = self.edge.refusal_of(self.flow, body)
+                yield from self.answer(response)
+                yield DropStream(self.stream_id)
+            else:
+                yield from self._cut("the body could not be checked")
+            return
+        held = body.gate.rest()
+        if self._sent + len(held) <= self._received:
+            held += data
+        body.gate.drop()
+        yield from self._send(held)
+
+    def _pump(self) -> layer.CommandGenerator[bool]:
+        """Send what the spool holds, as fast as the client takes it; False when the client has gone."""
+        assert self.body is not None
+        spool = self.body.gate.spool
+        assert spool is not None
+        at_once = spool.read_now()
+        if at_once is not None:
+            yield from self._send(at_once)
+            return True
+        self.body.stalled = partial(self.http.is_stalled, self.stream_id)
+        while True:
+            yield from self._wait(SecondlookPumpHook(self.flow))
+            if (yield from self.check_killed(True)):
+                self.body.gate.close()
+                return False
+            if self.body.failed is not None:
+                self.body.gate.close()
+                yield from self._cut("the held body could not be read")
+                return False
+            piece, self.body.pumped = self.body.pumped, b""
+            if not piece:
+                return True
+            yield from self._send(piece)
+
+    def _wait(self, hook: commands.StartHook) -> Commands:
+        """Wait for a hook in the middle of a body, with the origin paused meanwhile."""
+        self.http.press(self)
+        yield hook
+        yield from self.http.ease(self)
