@@ -21,7 +21,7 @@ from secondlook.review.service import Json, Service
 
 FOLLOW_BATCH = 200
 FOLLOW_QUIET_S = 15.0
-LONGEST_PAUSE_MIN = 24 * 60
+LONGEST_PAUSE_MIN = 7 * 24 * 60
 MOST_RULES_IMPORTED = 100_000
 LATE_FOR_S = 7 * 86_400
 LATE_SHOWN = 3

@@ -123,7 +123,7 @@ class NewPause(Record):
 
     model_config = ConfigDict(extra="forbid")
 
-    minutes: Annotated[float, Field(gt=0, le=24 * 60)]
+    minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60)]
     client: Annotated[str, StringConstraints(max_length=64)] | None = None
 
 

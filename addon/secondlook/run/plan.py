@@ -42,6 +42,7 @@ class Plan:
     endpoints: Endpoints
     invocation: Invocation
     sockets: dict[str, list[int]] = field(default_factory=dict)  # proxy, review, server: descriptors
+    proxy: str = ""  # host:port of the first listening address
     server: str | None = None  # URL of the embedded server
     own_ports: tuple[int, ...] = ()  # of review page and server: closed through the proxy
     supervisor: int = 0  # process id

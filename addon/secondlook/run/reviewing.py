@@ -5,18 +5,18 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
 
 import uvicorn
 
 from secondlook.agent.pattern_alerts import read_alerts
-from secondlook.agent.pattern_files import pattern_folder
 from secondlook.agent.quarantine import Quarantine
 from secondlook.agent.recheck import Rechecker
 from secondlook.agent.updater import Updater
 from secondlook.config import Settings
 from secondlook.core.pattern import ListInfo
+from secondlook.core.policy import Level
 from secondlook.core.subject import UrlSubject
 from secondlook.errors import SecondLookError
 from secondlook.ledger.shape import rfc3339
@@ -26,13 +26,14 @@ from secondlook.review.seen import Seen
 from secondlook.review.service import Json
 from secondlook.review.session import Doorkeeper
 from secondlook.review.words import plain
-from secondlook.run.backtesting import backtest_json
-from secondlook.run.checking import check_json
+from secondlook.run.backtesting import DAY_S, HOSTS_SHOWN, change_from, run_backtest
+from secondlook.run.explaining import explanation, subject_from, use_of
 from secondlook.run.parts import Parts
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.fetch import read_state
 
 KEY_FILE = "review.key"
+FEEDS_FOLDER = "feeds"
 UP = frozenset({"closed", "half_open", "slowed"})
 
 
@@ -65,8 +66,10 @@ class Program:
         return self._parts.checker.subject(text)
 
     async def check(self, text: str) -> Json:
-        """Check a URL or digest. Raises ValueError for what is neither."""
-        return await check_json(self._parts, text)
+        """Check a URL or digest; nothing is recorded."""
+        subject = subject_from(text, self._parts.suffixes)
+        use = use_of(subject, text)
+        return explanation(text, subject, use, await self._parts.checker.check(subject, use))
 
     async def verify(self) -> None:
         """Have every flagged subject looked at now."""
@@ -78,8 +81,8 @@ class Program:
             self._begin(self._embedded.feeds.fetch_due(everything=True))
         self._begin(self._updater.update_now())
 
-    def _begin(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    def _begin(self, work: Coroutine[None, None, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
 
@@ -127,7 +130,7 @@ class Program:
         """Describe the feeds of the embedded server."""
         if self._embedded is None:
             return []
-        folder = self._embedded.feeds.folder
+        folder = self._embedded.store.root / FEEDS_FOLDER
         told = []
         for feed in self._parts.settings.feeds:
             if feed.builtin is not None or not feed.enabled:
@@ -148,7 +151,7 @@ class Program:
         """Say what is wrong with the pattern and the feeds."""
         notes: list[Json] = [
             {"kind": "bad", "title": "Pattern.", "text": text, "href": "/lists", "link": "Lists"}
-            for text in read_alerts(pattern_folder(self._parts.settings.state)).values()
+            for text in read_alerts(self._updater.folder).values()
         ]
         failing = [feed["name"] for feed in self.feeds() if feed["state"] not in ("fresh", "not fetched yet")]
         if failing:
@@ -160,7 +163,13 @@ class Program:
 
     def backtest(self, rule: str, days: int) -> Json:
         """Tell what a rule, list or level would have blocked; blocks. Raises ValueError."""
-        return backtest_json(self._parts, rule, days)
+        now = self._parts.clock.now()
+        level = Level(self._parts.settings.policy.level)
+        change = change_from(rule, self._parts.view.current.pattern, level, now)
+        since = now - days * DAY_S
+        report = run_backtest(self._parts.ledger, change, self._parts.suffixes, since=since)
+        hosts = [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)]
+        return {"examined": report.visits, "matched": report.newly_blocked, "hosts": hosts}
 
     async def restore(self, record_id: str) -> None:
         """Put a quarantined file back and allow it. Raises ValueError or OSError."""
@@ -171,9 +180,9 @@ class Program:
         await _in_words(self._quarantine.delete(record_id))
 
 
-async def _in_words(work: object) -> None:
+async def _in_words(work: Awaitable[object]) -> None:
     try:
-        await work  # type: ignore[misc]
+        await work
     except SecondLookError as error:
         raise ValueError(str(error)) from error
 
@@ -202,7 +211,13 @@ class ReviewServer:
     """The review page on an inherited socket."""
 
     def __init__(
-        self, settings: Settings, parts: Parts, program: Program, sock: socket.socket, *, renewed: Callable[[str], None]
+        self,
+        settings: Settings,
+        parts: Parts,
+        program: Program,
+        sock: socket.socket,
+        *,
+        renewed: Callable[[str], None],
     ) -> None:
         self.doorkeeper = Doorkeeper(
             secret_key(settings.state), password_hash=settings.review.password, renewed=renewed
@@ -211,27 +226,38 @@ class ReviewServer:
         host, port = sock.getsockname()[:2]
         app = create_app(desk, self.doorkeeper, hosts=host_names(host, port), clock=parts.clock)
         tls = settings.review.tls
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 app,
                 http="httptools",
                 loop="asyncio",
+                ws="none",
                 lifespan="off",
-                log_level="warning",
                 access_log=False,
+                log_config=None,
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=1,
-                h11_max_incomplete_event_size=64 << 10,
-                ssl_certfile=tls and str(tls.certificate),
-                ssl_keyfile=tls and str(tls.key),
+                ssl_certfile=tls.cert if tls else None,
+                ssl_keyfile=tls.key if tls else None,
             )
         )
         self._sock = sock
 
     async def run(self) -> None:
         """Serve until cancelled."""
+        serving = asyncio.ensure_future(self._server.serve(sockets=[self._sock]))
         try:
-            # Not `serve`: that one takes over the signals of the process.
-            await self._server._serve([self._sock])  # noqa: SLF001
+            await asyncio.shield(serving)
         finally:
             self._server.should_exit = True
+            # Live logs have no end of their own: they are cut after the grace period.
+            await asyncio.gather(serving, return_exceptions=True)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: the process around it has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield

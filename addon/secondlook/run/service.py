@@ -26,6 +26,7 @@ from secondlook.run.listening import inherited
 from secondlook.run.opening import open_ledger
 from secondlook.run.parts import Parts
 from secondlook.run.process import Process, begin, cannot_start
+from secondlook.run.reviewing import Program, ReviewServer
 from secondlook.run.second_look import make_notifier, make_quarantine, make_rechecker
 from secondlook.run.updates import make_updater
 from secondlook.run.viewing import make_watcher
@@ -77,6 +78,24 @@ async def serve(process: Process) -> None:
         tasks.start("second look", rechecker.run())
         if notifier is not None:
             tasks.start("notices", notifier.run())
+        if plan.sockets.get("review"):
+            program = Program(
+                parts,
+                proxy=plan.proxy,
+                updater=updater,
+                rechecker=rechecker,
+                quarantine=quarantine,
+                embedded=embedded,
+            )
+            review = ReviewServer(
+                settings,
+                parts,
+                program,
+                inherited(plan.sockets["review"][0]),
+                renewed=lambda token: process.say(token=token),
+            )
+            process.say(token=review.doorkeeper.token)
+            tasks.start("review page", review.run())
         process.say(ready=True)
         await stop.wait()
 

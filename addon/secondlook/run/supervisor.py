@@ -106,6 +106,7 @@ class Supervisor:
         servers = sockets.of("server")
         self.plan = replace(
             plan,
+            proxy=address_of(sockets.of("proxy")[0]),
             server=f"http://{address_of(servers[0])}" if servers else None,
             own_ports=tuple(
                 sock.getsockname()[1] for role in ("review", "server") for sock in sockets.of(role)
