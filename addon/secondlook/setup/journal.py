@@ -5,7 +5,7 @@ in between leaves a record whose undoing does nothing, never a change that nobod
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,9 @@ class Journal:
             kept.append(change)
         self._write(kept)
 
-    def undo(self, undoers: dict[str, Callable[[Change], Outcome]], kinds: frozenset[str]) -> list[Outcome]:
+    def undo(
+        self, undoers: Mapping[str, Callable[[Change], Outcome]], kinds: frozenset[str]
+    ) -> list[Outcome]:
         """Undo the changes of these kinds, newest first; what could not be undone stays on record."""
         outcomes: list[Outcome] = []
         for change in reversed(self.changes()):

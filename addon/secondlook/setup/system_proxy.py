@@ -200,16 +200,22 @@ def switch_on(host: str, port: int, journal: Journal) -> list[Outcome]:
         if not desktop.available():
             continue
         try:
-            wanted = desktop.wanted(host, port)
-            before = desktop.read()
-            if not _same(before, wanted):
-                journal.add(Change(KIND, desktop.name, before=before, after=wanted))
-                desktop.write(wanted)
+            _apply(desktop, desktop.wanted(host, port), journal)
         except tool.ToolError as error:
             outcomes.append(Outcome(done=False, text=f"{desktop.name}: {error}"))
         else:
             outcomes.append(Outcome(done=True, text=f"{desktop.name}: goes through {host}:{port}"))
     return outcomes
+
+
+def _apply(desktop: Desktop, wanted: dict[str, str], journal: Journal) -> None:
+    before = desktop.read()
+    if _same(before, wanted):
+        return
+    journal.add(Change(KIND, desktop.name, before=before, after=wanted))
+    desktop.write(wanted)
+    if not _same(desktop.read(), wanted):
+        raise tool.ToolError("the settings did not take; run this inside your desktop session")
 
 
 def switch_off(change: Change) -> Outcome:

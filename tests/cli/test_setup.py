@@ -1,0 +1,68 @@
+"""`secondlook setup` as a person calls it, in a home folder of its own."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from secondlook.cli import setup
+from secondlook.setup import authority
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    anchors = tmp_path / "anchors"
+    anchors.mkdir()
+    monkeypatch.setattr(authority, "LINUX_STORES", ((str(anchors), ("true",)),))
+    return tmp_path
+
+
+def call(*arguments):
+    return CliRunner().invoke(
+        setup.app, [*arguments, "--state", "state"] if arguments else ["--state", "state"]
+    )
+
+
+def test_trust_and_off_leave_no_trace(home):
+    assert "nothing is set up" in call().output
+    trusted = call("ca")
+    assert trusted.exit_code == 0, trusted.output
+    assert len(list((home / "anchors").iterdir())) == 1
+    assert "set up: ca" in call().output
+    off = call("off")
+    assert off.exit_code == 0, off.output
+    assert list((home / "anchors").iterdir()) == []
+    assert "nothing was set up" in call("off").output
+
+
+def test_the_printed_certificate_is_the_public_half(home):
+    printed = call("ca", "--print").output
+    assert "BEGIN CERTIFICATE" in printed
+    assert "PRIVATE" not in printed
+    assert authority.fingerprint(home / "state/ca/mitmproxy-ca-cert.pem") in printed
+
+
+def test_renewing_trusts_the_new_one_alone(home):
+    call("ca")
+    first = authority.fingerprint(home / "state/ca/mitmproxy-ca-cert.pem")
+    assert call("ca", "--renew").exit_code == 0
+    second = authority.fingerprint(home / "state/ca/mitmproxy-ca-cert.pem")
+    assert first != second
+    (copied,) = (home / "anchors").iterdir()
+    assert second[:12] in copied.name
+
+
+def test_a_browser_needs_a_running_proxy(home):
+    done = subprocess.run(
+        [sys.executable, "-m", "secondlook", "setup", "browser", "--state", str(home / "state")], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "the proxy is not running" in done.stderr
+
+
+def test_on_or_off_and_nothing_else(home):
+    done = call("system-proxy", "maybe")
+    assert done.exit_code == 2
