@@ -63,6 +63,7 @@ async def take_feed_in_child(
 async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "secondlook.server.child",
         stdin=asyncio.subprocess.PIPE,

@@ -22,7 +22,7 @@ from secondlook.server.child import publish_in_child, take_feed_in_child
 from secondlook.server.fetch import FeedState, FetchFailed, fetch, make_client, read_state, write_state
 from secondlook.server.importing import Origin, choose_list
 from secondlook.server.meter import Meter
-from secondlook.server.store import ServerStore
+from secondlook.server.store import HELD, ServerStore
 
 log = logging.getLogger(__name__)
 JITTER = 0.1  # of the interval
@@ -145,7 +145,7 @@ class FeedKeeper:
         return notice, replace(fetched, entries=report.distinct)
 
     async def _publish(self) -> None:
-        if (self._store.root / "held").exists():
+        if (self._store.root / HELD).exists():
             return  # the operator rolled back: the next publication is theirs
         try:
             report = await publish_in_child(

@@ -142,7 +142,7 @@ def _look_at_file(path: Path, state: FeedState) -> FeedState | None:
 def _plain(error: httpx.HTTPError) -> str:
     match error:
         case httpx.ConnectTimeout() | httpx.ConnectError():
-            return "no connection"
+            return "no connection; goes on with what is there"
         case httpx.TimeoutException():
             return "no answer in time"
         case httpx.TooManyRedirects():

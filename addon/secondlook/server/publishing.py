@@ -35,7 +35,7 @@ from secondlook.server.records import (
     sort_records,
 )
 from secondlook.server.signing import publisher_key
-from secondlook.server.store import ServerStore, Source, dump_json
+from secondlook.server.store import HELD, ServerStore, Source, dump_json
 from secondlook.server.table import map_file
 from secondlook.suffix import load_suffixes
 from secondlook.wire.signature import public_text, sign_list
@@ -145,6 +145,7 @@ class _Publication:
         self._check_canaries(merge)
         self._folder.rename(self._store.generation_folder(self._number))
         self._store.set_current(self._number)
+        (self._store.root / HELD).unlink(missing_ok=True)
         self._store.drop_generations(self._settings.keep)
         return report
 

@@ -25,6 +25,7 @@ from typing import Any, Literal, Self
 
 from secondlook.errors import ConfigError, PatternError
 
+HELD = "held"  # there while the operator's rollback keeps feeds from publishing
 type SourceKind = Literal["import", "feed", "builtin"]
 
 

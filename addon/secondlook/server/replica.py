@@ -1,0 +1,168 @@
+"""A replica: pulls published generations over HTTP from another server, or from any static web server.
+
+It asks for `current`, then for the manifest of that generation and its signature, then for the files that it
+does
+not have yet (a file of an earlier generation with the same checksum is linked, not fetched). Everything
+is checked against the manifest before the generation takes its place.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from secondlook.config import PublishSettings, UpstreamSettings
+from secondlook.errors import PatternError, ServiceError
+from secondlook.lookup.client import trust
+from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation
+from secondlook.server.store import ServerStore
+from secondlook.wire.signature import is_signed, read_public_key
+
+log = logging.getLogger(__name__)
+MAX_MANIFEST_BYTES: Final = 16 << 20
+MAX_FILE_BYTES: Final = 64 << 30
+TIMEOUT_S: Final = 30.0
+OK: Final = 200
+
+
+class Replica:
+    """Keeps a store equal to what its publisher serves."""
+
+    def __init__(
+        self, store: ServerStore, upstream: UpstreamSettings, settings: PublishSettings | None = None
+    ) -> None:
+        self._store = store
+        self._every_s = upstream.every
+        self._keep = (settings or PublishSettings()).keep
+        self._key: Ed25519PublicKey | None = read_public_key(upstream.key) if upstream.key else None
+        headers = {"Authorization": f"Bearer {upstream.token}"} if upstream.token else {}
+        self._client = httpx.AsyncClient(
+            base_url=f"{upstream.url}/published/",
+            headers=headers,
+            verify=trust(str(upstream.ca) if upstream.ca else None),
+            trust_env=False,
+            timeout=TIMEOUT_S,
+        )
+        self.alert: str | None = None
+
+    async def run(self) -> None:
+        """Look for another generation again and again, until cancelled."""
+        while True:
+            try:
+                number = await self.pull()
+                if number is not None:
+                    log.info("replicated generation %d", number)
+                if self.alert is not None:
+                    log.info("replication works again")
+                self.alert = None
+            except (PatternError, ServiceError, OSError) as error:
+                if self.alert != str(error):
+                    log.warning("replication failed, what is here stays: %s", error)
+                self.alert = str(error)
+            await asyncio.sleep(self._every_s)
+
+    async def pull(self) -> int | None:
+        """Fetch the publisher's current generation if it is another one; gives its number then.
+
+        Raises ServiceError when the publisher gives nothing usable, PatternError when what it gives is wrong.
+        """
+        text = (await self._get("current", 64)).decode("ascii", "replace").strip()
+        if not text.isdigit():
+            raise PatternError("the publisher's current file does not name a generation")
+        number = int(text)
+        if number == self._store.current():
+            return None
+        if number not in self._store.generations():
+            await self._fetch(number)
+        with self._store.writing():
+            self._store.set_current(number)
+            self._store.drop_generations(self._keep)
+        return number
+
+    async def _fetch(self, number: int) -> None:
+        remote = f"generations/{number:06d}"
+        manifest = await self._get(f"{remote}/{MANIFEST}", MAX_MANIFEST_BYTES)
+        signature = await self._get(f"{remote}/{SIGNATURE}", 64)
+        about = _read_manifest(manifest, number)
+        if self._key is not None and not is_signed(self._key, manifest, signature):
+            raise PatternError(f"generation {number} is not signed by the publisher whose key is pinned")
+        folder = self._store.generations_folder / f".{number:06d}-replica"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            for name, facts in about["files"].items():
+                if not await asyncio.to_thread(self._link, folder, name, facts):
+                    await self._save(f"{remote}/{name}", folder / name, facts)
+            (folder / MANIFEST).write_bytes(manifest)
+            (folder / SIGNATURE).write_bytes(signature)
+            _ = Generation(folder).table  # opens: sizes, bounds
+            with self._store.writing():
+                folder.rename(self._store.generation_folder(number))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _link(self, folder: Path, name: str, facts: dict[str, Any]) -> bool:
+        """Take a file from an earlier generation that has the same bytes."""
+        for number in reversed(self._store.generations()):
+            earlier = self._store.generation_folder(number)
+            known = Generation(earlier).manifest["files"].get(name)
+            if known == facts:
+                os.link(earlier / name, folder / name)
+                return True
+        return False
+
+    async def _save(self, path: str, target: Path, facts: dict[str, Any]) -> None:
+        size, digest = 0, hashlib.sha256()
+        try:
+            async with self._client.stream("GET", path) as response:
+                _check_status(response, path)
+                with target.open("wb") as file:
+                    async for chunk in response.aiter_bytes(1 << 20):
+                        size += len(chunk)
+                        if size > min(facts["size"], MAX_FILE_BYTES):
+                            raise PatternError(f"{path} is longer than its manifest says")
+                        digest.update(chunk)
+                        file.write(chunk)
+        except httpx.HTTPError as error:
+            raise ServiceError(f"cannot fetch {path}: {type(error).__name__}") from error
+        if size != facts["size"] or digest.hexdigest() != facts["sha256"]:
+            raise PatternError(f"{path} does not match its checksum")
+
+    async def _get(self, path: str, limit: int) -> bytes:
+        try:
+            response = await self._client.get(path)
+        except httpx.HTTPError as error:
+            raise ServiceError(f"cannot fetch {path}: {type(error).__name__}") from error
+        _check_status(response, path)
+        if len(response.content) > limit:
+            raise PatternError(f"{path} is longer than it may be")
+        return response.content
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _check_status(response: httpx.Response, path: str) -> None:
+    if response.status_code != OK:
+        raise ServiceError(f"cannot fetch {path}: status {response.status_code}")
+
+
+def _read_manifest(data: bytes, number: int) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads(data)
+        if about["format"] != FORMAT or about["number"] != number:
+            raise PatternError(f"the manifest of generation {number} is of another one")
+        for name, facts in about["files"].items():
+            if "/" in name or name.startswith(".") or int(facts["size"]) < 0:
+                raise PatternError(f"the manifest of generation {number} names an impossible file")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PatternError(f"the manifest of generation {number} cannot be read: {error}") from error
+    return about

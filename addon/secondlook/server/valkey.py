@@ -1,0 +1,58 @@
+"""Published generations in Valkey (Redis protocol), one server or a Cluster: for data beyond one machine.
+
+```
+secondlook:current             number of the generation that is served
+secondlook:N:manifest          its manifest, and how many bits of a hash name a bucket
+secondlook:N:t:BUCKET          hash: 4-byte prefix -> (28 bytes of the hash, u32 detail)…
+secondlook:N:d:I               pieces of details.bin
+secondlook:l:CHECKSUM:I        pieces of a list's sorted entries, shared by generations with the same list
+```
+
+The bucket of a prefix is its upper bits, about 16 hashes each, so the entries of a generation spread
+over all nodes of a Cluster and each small hash is stored compactly. A generation is loaded whole under its
+own number
+before `current` names it: there is no gap. The one before it stays until the next publication, and is
+deleted beginning with its manifest, which every search looks at: a reader that was left behind fails
+(its clients ask another server) instead of finding nothing.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+
+SPACE: Final = "secondlook"
+PIECE_BYTES: Final = 1 << 20
+TIMEOUT_S: Final = 2.0
+
+type Client = Redis | RedisCluster
+
+
+def connect(url: str) -> Client:
+    """Make a client of `valkey://host:port/db`, `valkeys://…` (TLS) or `valkey+cluster://host:port,…`."""
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.replace("valkeys", "rediss").replace("valkey", "redis")
+    timeouts: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    if not scheme.endswith("+cluster"):
+        client: Redis = Redis.from_url(f"{scheme}://{rest}", decode_responses=False, **timeouts)
+        return client
+    nodes = []
+    for place in rest.split("/", 1)[0].split(","):
+        host, _, port = place.rpartition(":")
+        nodes.append(ClusterNode(host.strip("[]") or "127.0.0.1", int(port)))
+    return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **timeouts)
+
+
+def key_of(*parts: object) -> str:
+    return ":".join((SPACE, *map(str, parts)))
+
+
+def pieces_of(data: memoryview) -> Iterator[bytes]:
+    for at in range(0, len(data), PIECE_BYTES):
+        yield bytes(data[at : at + PIECE_BYTES])
+
+
+def pipeline_of(client: Client) -> Any:
+    """Make a pipeline without a transaction; a Cluster's goes to every node concerned at once."""
+    return client.pipeline(transaction=False) if isinstance(client, Redis) else client.pipeline()

@@ -1,0 +1,149 @@
+"""Loading published generations into a Valkey store; how they lie there is told in `server.valkey`."""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from redis.exceptions import RedisError
+
+from secondlook.errors import ServiceError
+from secondlook.server.generation import Generation, PublishedList
+from secondlook.server.table import DETAIL, DETAILS, PREFIX, REST
+from secondlook.server.valkey import connect, key_of, pieces_of
+
+BUCKET_ENTRIES: Final = 16
+BATCH_BUCKETS: Final = 2_000
+GRACE_S: Final = 60.0
+
+
+class ValkeyPublisher:
+    """Loads published generations into a Valkey store."""
+
+    def __init__(self, url: str, *, keep_generations: int = 14) -> None:
+        self._client: Any = connect(url)
+        self._keep = keep_generations
+
+    async def push(self, generation: Generation, *, now: float) -> None:
+        """Load a generation and make it the served one. Raises ServiceError; nothing is served half."""
+        try:
+            await self._push(generation, now)
+        except RedisError as error:
+            raise ServiceError(f"cannot write to the Valkey store: {error}") from error
+
+    async def _push(self, generation: Generation, now: float) -> None:
+        number = generation.number
+        bits = max(0, int(generation.entries // BUCKET_ENTRIES).bit_length())
+        await self._forget_table(number)
+        await self._push_table(generation, bits)
+        for name, entry in generation.lists.items():
+            await self._push_list(entry, generation.raw(name))
+        about = {"manifest": generation.manifest, "bits": bits, "pushed_at": now}
+        before = await self._client.get(key_of("current"))
+        await self._client.set(key_of(number, "manifest"), json.dumps(about))
+        await self._client.sadd(key_of("generations"), number)
+        await self._client.set(key_of("current"), number)
+        if before is not None and int(before) != number:
+            await self._client.set(key_of(int(before), "replaced"), now)
+        await self._sweep(number, now)
+
+    async def _push_table(self, generation: Generation, bits: int) -> None:
+        folder, number = generation.folder, generation.number
+        prefixes = np.fromfile(folder / PREFIX, dtype="<u4")
+        details = np.fromfile(folder / DETAIL, dtype="<u4")
+        rest = (folder / REST).read_bytes()
+        starts = np.flatnonzero(np.diff(prefixes >> (32 - bits) if bits else np.zeros_like(prefixes)))
+        bounds = [0, *(starts + 1).tolist(), len(prefixes)]
+        pipe = (
+            self._client.pipeline(transaction=False)
+            if isinstance(self._client, Redis)
+            else self._client.pipeline()
+        )
+        waiting = 0
+        for low, high in pairwise(bounds):
+            if low == high:
+                continue
+            fields: dict[bytes, bytes] = {}
+            for row in range(low, high):
+                field = int(prefixes[row]).to_bytes(4, "big")
+                packed = rest[row * 28 : row * 28 + 28] + int(details[row]).to_bytes(4, "little")
+                fields[field] = fields.get(field, b"") + packed
+            bucket = int(prefixes[low]) >> (32 - bits) if bits else 0
+            pipe.hset(key_of(number, "t", bucket), mapping=fields)
+            waiting += 1
+            if waiting >= BATCH_BUCKETS:
+                await pipe.execute()
+                waiting = 0
+        if waiting:
+            await pipe.execute()
+        blob = memoryview((folder / DETAILS).read_bytes())
+        for at, piece in enumerate(pieces_of(blob)):
+            await self._client.set(key_of(number, "d", at), piece)
+
+    async def _push_list(self, entry: PublishedList, raw: memoryview) -> None:
+        checksum = entry.checksum.hex()
+        if await self._client.exists(key_of("l", checksum, "size")):
+            return
+        for at, piece in enumerate(pieces_of(raw)):
+            await self._client.set(key_of("l", checksum, at), piece)
+        await self._client.set(key_of("l", checksum, "size"), len(raw))
+
+    async def _sweep(self, current: int, now: float) -> None:
+        """Delete tables replaced long enough ago, and lists that no kept generation has."""
+        numbers = sorted(int(number) for number in await self._client.smembers(key_of("generations")))
+        wanted: set[str] = set()
+        unwanted: set[str] = set()
+        for at, number in enumerate(reversed(numbers)):
+            raw = await self._client.get(key_of(number, "manifest" if number == current else "kept"))
+            raw = raw or await self._client.get(key_of(number, "manifest"))
+            lists = (
+                {each["checksum"] for each in json.loads(raw)["manifest"]["lists"].values()} if raw else set()
+            )
+            replaced = await self._client.get(key_of(number, "replaced"))
+            if number != current and raw and replaced is not None and float(replaced) + GRACE_S <= now:
+                await self._client.set(key_of(number, "kept"), raw)
+                await self._forget_table(number)
+            if at < self._keep or number == current:
+                wanted |= lists
+            else:
+                unwanted |= lists
+                await self._client.delete(key_of(number, "kept"))
+                await self._client.delete(key_of(number, "replaced"))
+                await self._client.srem(key_of("generations"), number)
+        for checksum in unwanted - wanted:
+            await self._delete_pieces(("l", checksum))
+            await self._client.delete(key_of("l", checksum, "size"))
+
+    async def _forget_table(self, number: int) -> None:
+        """Delete a generation's table: first what every search looks at."""
+        await self._client.delete(key_of(number, "manifest"))
+        pattern = key_of(number, "[td]", "*")
+        batch = []
+        async for key in self._client.scan_iter(match=pattern, count=10_000):
+            batch.append(key)
+            if len(batch) >= BATCH_BUCKETS:
+                await self._unlink(batch)
+                batch = []
+        await self._unlink(batch)
+
+    async def _unlink(self, names: Sequence[bytes]) -> None:
+        if not names:
+            return
+        pipe = (
+            self._client.pipeline(transaction=False)
+            if isinstance(self._client, Redis)
+            else self._client.pipeline()
+        )
+        for name in names:
+            pipe.unlink(name)
+        await pipe.execute()
+
+    async def _delete_pieces(self, parts: tuple[object, ...]) -> None:
+        at = 0
+        while await self._client.delete(key_of(*parts, at)):
+            at += 1
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
