@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from secondlook.core.event import ConfirmedEntry
 from secondlook.ledger.codec import confirmed_row, row_confirmed
-from secondlook.ledger.record import upsert
+from secondlook.ledger.prepared import upsert
 from secondlook.ledger.tables import changes, confirmed
 
 TOMBSTONE_S: Final = 86_400.0

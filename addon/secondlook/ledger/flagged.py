@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from secondlook.core.event import FlagEntry, QueueEntry
 from secondlook.ledger.codec import clean, flag_row, row_queue
-from secondlook.ledger.record import upsert
+from secondlook.ledger.prepared import Insert, Prepared
 from secondlook.ledger.tables import flagged, flagged_clients
 from secondlook.ledger.ulid import make_id
 
@@ -23,14 +23,12 @@ _CHUNK: Final = 500
 _CLIENTS_SHOWN: Final = 1000
 
 
-def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry]) -> None:
-    """Queue subjects, or count further visits; in the order of identity, so that writers cannot deadlock."""
-    if not entries:
-        return
-    ordered = sorted(entries, key=lambda entry: entry.identity)
-    statement = upsert(connection, flagged)
+_COLUMNS: Final = tuple(column.name for column in flagged.c)
+
+
+def _count_visit(statement: Insert) -> sa.Executable:
     new, old = statement.excluded, flagged.c
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=[flagged.c.identity],
         set_={
             "count": old.count + 1,
@@ -39,8 +37,19 @@ def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry]) -> None:
             "reason": new.reason,
         },
     )
-    connection.execute(
-        statement,
+
+
+_PUT_FLAGS: Final = Prepared(flagged, _COLUMNS, _count_visit)
+_PUT_CLIENTS: Final = Prepared(
+    flagged_clients, ("identity", "client"), lambda statement: statement.on_conflict_do_nothing()
+)
+
+
+def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry]) -> None:
+    """Queue subjects, or count further visits; in the order of identity, so that writers cannot deadlock."""
+    ordered = sorted(entries, key=lambda entry: entry.identity)
+    _PUT_FLAGS.run(
+        connection,
         [
             {
                 **flag_row(entry),
@@ -55,12 +64,8 @@ def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry]) -> None:
             for entry in ordered
         ],
     )
-    clients = sorted({(entry.identity, clean(entry.client)) for entry in ordered if entry.client})
-    if clients:
-        connection.execute(
-            upsert(connection, flagged_clients).on_conflict_do_nothing(),
-            [{"identity": identity, "client": client} for identity, client in clients],
-        )
+    clients = sorted({(entry.identity, clean(entry.client) or "") for entry in ordered if entry.client})
+    _PUT_CLIENTS.run(connection, [{"identity": identity, "client": client} for identity, client in clients])
 
 
 def take_due(

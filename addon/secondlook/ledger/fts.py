@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from secondlook.ledger.prepared import raw
 from secondlook.ledger.tables import events
 
 SHORTEST: Final = 3
@@ -43,7 +44,7 @@ def add(connection: sa.Connection, rows: Iterable[tuple[int, str]]) -> None:
     """Index the texts of new events, each with its `seq`."""
     values = list(rows)
     if values:
-        connection.exec_driver_sql("INSERT INTO words(rowid, text) VALUES (?, ?)", values)
+        raw(connection).executemany("INSERT INTO words(rowid, text) VALUES (?, ?)", values)
 
 
 def remove(connection: sa.Connection, rows: Sequence[tuple[int, str]]) -> None:

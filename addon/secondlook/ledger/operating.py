@@ -15,7 +15,7 @@ from secondlook.ledger import ruling
 from secondlook.ledger.base import OpenLedger
 from secondlook.ledger.codec import quarantine_row, row_quarantine
 from secondlook.ledger.confirmed import bump
-from secondlook.ledger.record import upsert
+from secondlook.ledger.prepared import upsert
 from secondlook.ledger.tables import quarantine
 from secondlook.ledger.ulid import make_id
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.codec import history_row, row_history
-from secondlook.ledger.record import upsert
+from secondlook.ledger.prepared import upsert
 from secondlook.ledger.tables import history
 
 LET_THROUGH: Final = tuple(

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from secondlook.core.event import Event
 from secondlook.ledger import fts
 from secondlook.ledger.codec import EVENT_COLUMNS, clean, event_row, json_text
+from secondlook.ledger.prepared import Insert, Prepared, raw
 from secondlook.ledger.tables import events, marks, rules, tallies
 
 HOUR_S: Final = 3600
@@ -22,11 +23,6 @@ _SQLITE_INSERT: Final = (
     f"INSERT INTO events ({', '.join(f'"{name}"' for name in EVENT_COLUMNS)}) "  # noqa: S608  (names of ours)
     f"VALUES ({', '.join('?' * len(EVENT_COLUMNS))}) ON CONFLICT (id) DO NOTHING"
 )
-
-
-def upsert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """Start an `INSERT … ON CONFLICT`, which both engines know but SQLAlchemy has no common name for."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def tally_of(event: Event) -> Tally:
@@ -45,12 +41,15 @@ def insert_events(connection: sa.Connection, batch: Sequence[Event]) -> set[str]
 
 
 def _insert_sqlite(connection: sa.Connection, rows: list[dict[str, Any]]) -> set[str]:
-    last = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'events'").scalar() or 0
-    connection.exec_driver_sql(_SQLITE_INSERT, [tuple(row.values()) for row in rows])
-    found = connection.exec_driver_sql("SELECT seq, id FROM events WHERE seq > ?", (last,))
-    seqs = {row_id: seq for seq, row_id in found}
+    database = raw(connection)
+    top = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    last = 0 if top is None else top[0]
+    database.executemany(_SQLITE_INSERT, [tuple(row.values()) for row in rows])
+    seqs = {
+        row_id: seq for seq, row_id in database.execute("SELECT seq, id FROM events WHERE seq > ?", (last,))
+    }
     fresh = [row for row in rows if row["id"] in seqs]
-    fts.add(connection, ((seqs[row["id"]], fts.text_of(row)) for row in fresh))
+    fts.add(connection, [(seqs[row["id"]], fts.text_of(row)) for row in fresh])
     _mark(connection, [(row["time"], seqs[row["id"]]) for row in fresh])
     return set(seqs)
 
@@ -64,6 +63,21 @@ def _insert_postgres(connection: sa.Connection, rows: list[dict[str, Any]]) -> s
     return {row_id for _, row_id, _ in found}
 
 
+def _keep_widest(statement: Insert) -> sa.Executable:
+    # max()/min() of two values have a different name in each engine: least/greatest in PostgreSQL.
+    new, old = statement.excluded, marks.c
+    return statement.on_conflict_do_update(
+        index_elements=[marks.c.hour],
+        set_={
+            "first_seq": sa.case((new.first_seq < old.first_seq, new.first_seq), else_=old.first_seq),
+            "last_seq": sa.case((new.last_seq > old.last_seq, new.last_seq), else_=old.last_seq),
+        },
+    )
+
+
+_PUT_MARKS: Final = Prepared(marks, ("hour", "first_seq", "last_seq"), _keep_widest)
+
+
 def _mark(connection: sa.Connection, times: Iterable[tuple[float, int]]) -> None:
     """Note which hours the new rows belong to."""
     hours: dict[int, tuple[int, int]] = {}
@@ -71,35 +85,26 @@ def _mark(connection: sa.Connection, times: Iterable[tuple[float, int]]) -> None
         hour = int(time // HOUR_S)
         low, high = hours.get(hour, (seq, seq))
         hours[hour] = (min(low, seq), max(high, seq))
-    if not hours:
-        return
-    statement = upsert(connection, marks)
-    # max()/min() of two values have a different name in each engine: least/greatest in PostgreSQL.
-    new, old = statement.excluded, marks.c
-    statement = statement.on_conflict_do_update(
-        index_elements=[marks.c.hour],
-        set_={
-            "first_seq": sa.case((new.first_seq < old.first_seq, new.first_seq), else_=old.first_seq),
-            "last_seq": sa.case((new.last_seq > old.last_seq, new.last_seq), else_=old.last_seq),
-        },
-    )
-    connection.execute(
-        statement,
+    _PUT_MARKS.run(
+        connection,
         [{"hour": hour, "first_seq": low, "last_seq": high} for hour, (low, high) in sorted(hours.items())],
     )
 
 
-def add_tallies(connection: sa.Connection, counts: Counter[Tally]) -> None:
-    """Add to the counters of hours; rows in sorted order, so that two writers cannot deadlock."""
-    if not counts:
-        return
-    statement = upsert(connection, tallies)
-    statement = statement.on_conflict_do_update(
+def _add_up(statement: Insert) -> sa.Executable:
+    return statement.on_conflict_do_update(
         index_elements=[tallies.c.hour, tallies.c.kind, tallies.c.decision, tallies.c.stage],
         set_={"count": tallies.c.count + statement.excluded.count},
     )
-    connection.execute(
-        statement,
+
+
+_PUT_TALLIES: Final = Prepared(tallies, ("hour", "kind", "decision", "stage", "count"), _add_up)
+
+
+def add_tallies(connection: sa.Connection, counts: Counter[Tally]) -> None:
+    """Add to the counters of hours; rows in sorted order, so that two writers cannot deadlock."""
+    _PUT_TALLIES.run(
+        connection,
         [
             {"hour": hour, "kind": kind, "decision": decision, "stage": stage, "count": count}
             for (hour, kind, decision, stage), count in sorted(counts.items())

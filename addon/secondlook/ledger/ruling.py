@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from secondlook.core.rule import Pause, Rule
 from secondlook.ledger.codec import clean, row_pause, row_rule, rule_row
 from secondlook.ledger.confirmed import bump
-from secondlook.ledger.record import upsert
+from secondlook.ledger.prepared import upsert
 from secondlook.ledger.tables import pauses, rules
 
 

@@ -15,6 +15,7 @@ and told.
 """
 
 import queue
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -260,6 +261,8 @@ class Writer:
 
 def _engine_trouble(error: BaseException) -> bool:
     """Tell trouble of the engine (disk, lock, connection, damage) from a mistake in one job."""
+    if isinstance(error, sqlite3.Error):  # of statements that go past SQLAlchemy
+        return not isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
     return isinstance(
         error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError | OSError
     ) or (
