@@ -1,0 +1,65 @@
+"""Fixtures of the end-to-end tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.processes import Origin, Proxy, Server, make_certificate, origin
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything here, and keep each module's tests in one worker of pytest-xdist."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture
+def start_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
+    """Start proxies with a configuration given as text; each is stopped at the end."""
+    started: list[Proxy] = []
+
+    def start(config: str = "", *arguments: str, name: str = "state") -> Proxy:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(config)
+        proxy = Proxy(tmp_path / name, path, *arguments)
+        started.append(proxy)
+        return proxy
+
+    yield start
+    for proxy in started:
+        if proxy.process.poll() is None:
+            proxy.stop()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start Smart Protection Servers on state folders; each is stopped at the end."""
+    started: list[Server] = []
+
+    def start(state: Path, *arguments: str, port: int = 0) -> Server:
+        server = Server(state, *arguments, port=port)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture
+def plain_origin() -> Iterator[Origin]:
+    """A counting origin on plain HTTP."""
+    with origin() as found:
+        yield found
+
+
+@pytest.fixture
+def tls_origin(tmp_path: Path) -> Iterator[Origin]:
+    """A counting origin on HTTPS with a certificate of its own."""
+    with origin(certificate=make_certificate(tmp_path, "localhost", "127.0.0.1")) as found:
+        yield found

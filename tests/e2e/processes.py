@@ -1,0 +1,344 @@
+"""Real processes for end-to-end tests: the proxy, Smart Protection Servers, origins that count, clients.
+
+Every port is chosen by the operating system, everything listens on loopback, and everything started is
+stopped by the test that started it.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+SECONDLOOK = [sys.executable, "-m", "secondlook"]
+START_S = 60.0
+
+
+def wait_for[T](look: Callable[[], T | None], what: str, timeout_s: float = 30.0) -> T:
+    """Look again until something is there; fail with `what` when it does not come."""
+    end = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        if found is not None and found is not False:
+            return found
+        assert time.monotonic() < end, f"waited {timeout_s:g} s in vain for {what}"
+        time.sleep(0.05)
+
+
+def command(*arguments: str | Path, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a `secondlook` command to its end."""
+    done = subprocess.run(
+        [*SECONDLOOK, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+    if check:
+        assert done.returncode == 0, f"{arguments} ended with {done.returncode}: {done.stdout}{done.stderr}"
+    return done
+
+
+def json_lines(*arguments: str | Path, **options: Any) -> list[dict[str, Any]]:
+    """Run a command with `--json` and give its objects."""
+    return [json.loads(line) for line in command(*arguments, "--json", **options).stdout.splitlines()]
+
+
+class Running:
+    """A process of ours with its output in a file."""
+
+    def __init__(self, arguments: list[str], log: Path, **options: Any) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(arguments, stdout=out, stderr=subprocess.STDOUT, **options)
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """Ask it to end and give its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"it did not end in {timeout_s:g} s: {self.output}") from None
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Proxy(Running):
+    """`secondlook run` on a state folder."""
+
+    def __init__(self, state: Path, config: Path, *arguments: str) -> None:
+        self.state = state
+        self.config = config
+        run_file = state / "run.json"
+        state.mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            [
+                *SECONDLOOK, "run", "-c", str(config), "--state", str(state), "--listen", "127.0.0.1:0",
+                "--review", "127.0.0.1:0", *arguments,
+            ],
+            state.parent / f"{state.name}.log",
+        )  # fmt: skip
+
+        def ready() -> dict[str, Any] | None:
+            assert self.process.poll() is None, f"the proxy ended at its start: {self.output}"
+            try:
+                facts: dict[str, Any] = json.loads(run_file.read_text())
+            except (OSError, ValueError):
+                return None
+            return facts if facts["pid"] == self.process.pid else None
+
+        self.facts = wait_for(ready, f"run.json ({self.log})", START_S)
+
+    def fresh_facts(self) -> dict[str, Any]:
+        """Read run.json again."""
+        facts: dict[str, Any] = json.loads((self.state / "run.json").read_text())
+        return facts
+
+    @property
+    def address(self) -> str:
+        """`host:port` of the proxy."""
+        return str(self.facts["proxy"])
+
+    @property
+    def url(self) -> str:
+        """The proxy as clients are told it."""
+        return f"http://{self.address}"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of its authority."""
+        return self.state / "ca" / "mitmproxy-ca-cert.pem"
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command on its state."""
+        return command(*arguments, "-c", self.config, "--state", self.state, check=check)
+
+    def json(self, *arguments: str) -> list[dict[str, Any]]:
+        """Run a command with `--json` on its state."""
+        return [json.loads(line) for line in self.command(*arguments, "--json").stdout.splitlines()]
+
+    def curl(self, url: str, *arguments: str) -> "Answer":
+        """Fetch a URL with curl through the proxy, trusting its authority."""
+        return curl(url, "-x", self.url, "--cacert", str(self.ca), *arguments)
+
+    def kill_family(self) -> None:
+        """Kill the supervisor; its children die with it."""
+        facts = self.fresh_facts()
+        self.kill()
+        family = [facts["service"], *facts["workers"]]
+        wait_for(lambda: not any(_lives(pid) for pid in family), "the children's end")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What curl saw."""
+
+    status: int
+    exit: int
+    body: bytes
+    headers: dict[str, str]
+    error: str
+    took_s: float
+
+
+def curl(url: str, *arguments: str) -> Answer:
+    """Fetch a URL with curl; status 0 when no answer came."""
+    started = time.monotonic()
+    done = subprocess.run(
+        ["curl", "-sS", "--max-time", "30", "-D", "/dev/stderr", *arguments, url],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")},
+    )
+    took = time.monotonic() - started
+    head = done.stderr.decode("latin-1")
+    status, headers = 0, {}
+    for block in head.split("\r\n\r\n"):
+        lines = block.strip().splitlines()
+        if lines and lines[0].startswith("HTTP/") and "200 Connection established" not in lines[0]:
+            status = int(lines[0].split()[1])
+            headers = {
+                name.strip().lower(): value.strip()
+                for name, _, value in (line.partition(":") for line in lines[1:])
+            }
+    return Answer(status, done.returncode, done.stdout, headers, head, took)
+
+
+class Server(Running):
+    """`secondlook server run` on a state folder."""
+
+    def __init__(self, state: Path, *arguments: str, port: int = 0) -> None:
+        self.state = state
+        super().__init__(
+            [
+                *SECONDLOOK,
+                "server",
+                "run",
+                "--state",
+                str(state),
+                "--listen",
+                f"127.0.0.1:{port}",
+                *arguments,
+            ],
+            state.parent / f"{state.name}.log",
+        )
+
+        def ready() -> str | None:
+            assert self.process.poll() is None, f"the server ended at its start: {self.output}"
+            lines = self.output.splitlines()
+            told = [line for line in lines if line.startswith("server ")]
+            return (
+                told[-1].split()[1] if told and any(line.startswith("serving ") for line in lines) else None
+            )
+
+        self.url = wait_for(ready, f"the server's address ({self.log})", START_S)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.url.rpartition(":")[2])
+
+
+def server_import(state: Path, list_name: str, *files: Path) -> list[dict[str, Any]]:
+    """Import files into a server's state."""
+    return json_lines("server", "import", *files, "--state", state, "--list", list_name)
+
+
+def server_publish(state: Path) -> dict[str, Any]:
+    """Publish what a server's state holds."""
+    (report,) = json_lines("server", "publish", "--state", state)
+    return report
+
+
+def free_port() -> int:
+    """Give a port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass
+class Origin:
+    """A web server that counts connections and requests."""
+
+    port: int
+    connections: int = 0
+    requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, host, path
+    pages: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # path: content type, body
+
+    def url(self, path: str = "/", host: str = "127.0.0.1", scheme: str = "http") -> str:
+        """A URL on this origin."""
+        return f"{scheme}://{host}:{self.port}{path}"
+
+
+@contextlib.contextmanager
+def origin(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Origin]:
+    """Run an origin; with `certificate` (certificate, key) over TLS."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            while length > 0:
+                length -= len(self.rfile.read(min(length, 1 << 20)) or b"x" * length)
+            found.requests.append((self.command, self.headers.get("Host", ""), self.path))
+            kind, body = found.pages.get(self.path.partition("?")[0], ("text/html", b"<h1>origin</h1>"))
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = do_HEAD = _answer  # noqa: N815 - the base class's names
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Counting(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def get_request(self) -> tuple[socket.socket, Any]:
+            sock, address = super().get_request()
+            found.connections += 1
+            if context is not None:
+                sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            return sock, address
+
+        def handle_error(self, *_: object) -> None:
+            pass
+
+    context: ssl.SSLContext | None = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+    server = Counting(("127.0.0.1", 0), Handler)
+    found = Origin(server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def make_certificate(folder: Path, *names: str) -> tuple[Path, Path]:
+    """Make a self-signed certificate with openssl."""
+    certificate, key = folder / "origin.pem", folder / "origin.key"
+    alternatives = ",".join(f"IP:{name}" if name[0].isdigit() else f"DNS:{name}" for name in names)
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-days", "2", "-subj", f"/CN={names[0]}", "-addext", f"subjectAltName={alternatives}",
+            "-keyout", str(key), "-out", str(certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
+def needs(program: str) -> str:
+    """Give a program's path; without it the test is skipped, but never on CI."""
+    import pytest
+
+    found = shutil.which(program)
+    if found is None:
+        assert not os.environ.get("CI"), f"{program} is missing"
+        pytest.skip(f"{program} is missing")
+    return found

@@ -1,0 +1,132 @@
+"""A new user's first minutes: the proxy starts, blocks the test list, logs it, restarts, drains."""
+
+import os
+import signal
+import stat
+import time
+
+from e2e.processes import Proxy, command, curl, wait_for
+
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+def test_blocks_the_test_list_and_lets_the_rest_through(start_proxy, plain_origin):
+    proxy: Proxy = start_proxy()
+    assert stat.S_IMODE((proxy.state / "run.json").stat().st_mode) == 0o600
+    for line in ("proxy ", "review ", "server ", "pattern "):
+        assert any(told.startswith(line) for told in proxy.output.splitlines()), proxy.output
+    assert proxy.facts["pattern"]
+
+    blocked = proxy.curl("http://malware.secondlook.test/")
+    assert blocked.status == 403
+    assert blocked.headers["x-second-look"].startswith("blocked; event=")
+    assert "stage=pattern; threat=malware" in blocked.headers["x-second-look"]
+    assert blocked.headers["cache-control"] == "no-store"
+    assert proxy.curl("https://malware.secondlook.test/deep/page").status == 403
+    assert proxy.curl("http://phishing.secondlook.test/login").status == 403
+
+    clean = proxy.curl(plain_origin.url("/page"))
+    assert (clean.status, clean.body) == (200, b"<h1>origin</h1>")
+    assert "x-second-look" not in clean.headers
+
+    def logged() -> set[tuple[str, str]] | None:
+        found = {(event["host"], event["threat"]) for event in proxy.json("log", "--decision", "block")}
+        return found if len(found) == 2 else None
+
+    assert wait_for(logged, "the events") == {
+        ("malware.secondlook.test", "malware"),
+        ("phishing.secondlook.test", "social_engineering"),
+    }
+
+
+def test_blocks_a_listed_file_by_its_hash(start_proxy, plain_origin):
+    proxy: Proxy = start_proxy()
+    plain_origin.pages["/eicar.com"] = ("application/octet-stream", EICAR)
+    answer = proxy.curl(plain_origin.url("/eicar.com"))
+    assert answer.status == 403
+    assert EICAR not in answer.body
+    (event,) = wait_for(lambda: proxy.json("log", "--kind", "blocked") or None, "the event")
+    assert event["subject"] == "file"
+    assert event["sha256"] == "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"
+
+
+def test_a_killed_worker_is_started_again_and_the_port_stays(start_proxy, plain_origin):
+    proxy: Proxy = start_proxy("workers: 2\n")
+    before = set(proxy.facts["workers"])
+    assert len(before) == 2
+    victim = proxy.facts["workers"][0]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: set(proxy.fresh_facts()["workers"]) != before or None, "another worker")
+    assert proxy.curl(plain_origin.url()).status == 200
+    os.kill(proxy.fresh_facts()["service"], signal.SIGKILL)
+    wait_for(lambda: proxy.fresh_facts()["service"] != proxy.facts["service"] or None, "another service")
+    assert proxy.curl("http://malware.secondlook.test/").status == 403
+
+
+def test_children_die_with_the_supervisor(start_proxy):
+    proxy: Proxy = start_proxy()
+    proxy.kill_family()
+    assert (proxy.state / "run.json").exists()
+    again: Proxy = start_proxy()  # the stale run.json of a dead process is replaced
+    assert again.facts["pid"] != proxy.facts["pid"]
+
+
+def test_sigterm_drains_and_ends_with_zero(start_proxy):
+    proxy: Proxy = start_proxy()
+    assert proxy.stop() == 0
+    assert not (proxy.state / "run.json").exists()
+    assert "Traceback" not in proxy.output
+
+
+def test_a_second_proxy_on_the_same_state_is_refused(start_proxy):
+    proxy: Proxy = start_proxy()
+    done = command(
+        "run", "-c", proxy.config, "--state", proxy.state, "--listen", "127.0.0.1:0", "--review", "127.0.0.1:0",
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "another Second Look runs on" in done.stderr
+    assert proxy.curl("http://malware.secondlook.test/").status == 403
+
+
+def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(start_proxy, plain_origin):
+    proxy: Proxy = start_proxy("workers: 1\n")
+    proxy.config.write_text("workers: 1\npolcy: {}\n")
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "did you mean policy" in proxy.output or None, "the refusal")
+    wait_for(lambda: "the old one stays in force" in proxy.output or None, "the refusal")
+    assert proxy.curl(plain_origin.url()).status == 200
+
+    proxy.config.write_text("workers: 1\npolicy: {block_untested: true}\n")
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: proxy.curl(plain_origin.url()).status == 403 or None, "the new policy")
+    assert proxy.process.poll() is None
+
+
+def test_rules_and_pauses_are_in_force_within_a_second(start_proxy, plain_origin):
+    proxy: Proxy = start_proxy("workers: 2\n")
+    proxy.command("block", plain_origin.url("/secret"))
+    time.sleep(1.0)
+    assert all(proxy.curl(plain_origin.url("/secret")).status == 403 for _ in range(6))
+    assert proxy.curl(plain_origin.url("/open")).status == 200
+    proxy.command("pause", "1")
+    time.sleep(1.0)
+    assert all(proxy.curl(plain_origin.url("/secret")).status == 200 for _ in range(6))
+    proxy.command("resume")
+    time.sleep(1.0)
+    assert proxy.curl(plain_origin.url("/secret")).status == 403
+    (rule,) = proxy.json("rules", "list")
+    assert rule["hits"] >= 0
+    proxy.command("rules", "remove", rule["id"])
+    time.sleep(1.0)
+    assert proxy.curl(plain_origin.url("/secret")).status == 200
+
+
+def test_the_proxy_does_not_lead_to_its_own_pages(start_proxy):
+    proxy: Proxy = start_proxy()
+    for address in (proxy.facts["review"], proxy.facts["server"].removeprefix("http://")):
+        port = address.rpartition(":")[2]
+        for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "[::ffff:127.0.0.1]"):
+            assert proxy.curl(f"http://{host}:{port}/").status == 403
+    assert curl(f"{proxy.url}/healthz").body == b"ok\n"
+    assert b"BEGIN CERTIFICATE" in curl(f"{proxy.url}/ca.pem").body
