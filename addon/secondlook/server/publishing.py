@@ -210,6 +210,8 @@ class _Publication:
         if self._previous is None or accept_shrink:
             return
         for name, before in self._previous.lists.items():
+            if before.facts.role is Role.QUERY:
+                continue  # derived: its source says it all
             count = lists[name].count if name in lists else 0
             if before.count >= self._settings.shrink_from and count < before.count * self._settings.shrink:
                 raise PatternError(

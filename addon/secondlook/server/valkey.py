@@ -45,10 +45,12 @@ def connect(url: str) -> Client:
 
 
 def key_of(*parts: object) -> str:
+    """Give the name of a key of ours."""
     return ":".join((SPACE, *map(str, parts)))
 
 
 def pieces_of(data: memoryview) -> Iterator[bytes]:
+    """Cut data into the pieces that one key holds."""
     for at in range(0, len(data), PIECE_BYTES):
         yield bytes(data[at : at + PIECE_BYTES])
 

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from secondlook.errors import ServiceError
 from secondlook.server.generation import Generation, PublishedList
 from secondlook.server.table import DETAIL, DETAILS, PREFIX, REST
-from secondlook.server.valkey import connect, key_of, pieces_of
+from secondlook.server.valkey import connect, key_of, pieces_of, pipeline_of
 
 BUCKET_ENTRIES: Final = 16
 BATCH_BUCKETS: Final = 2_000
@@ -55,11 +55,7 @@ class ValkeyPublisher:
         rest = (folder / REST).read_bytes()
         starts = np.flatnonzero(np.diff(prefixes >> (32 - bits) if bits else np.zeros_like(prefixes)))
         bounds = [0, *(starts + 1).tolist(), len(prefixes)]
-        pipe = (
-            self._client.pipeline(transaction=False)
-            if isinstance(self._client, Redis)
-            else self._client.pipeline()
-        )
+        pipe = pipeline_of(self._client)
         waiting = 0
         for low, high in pairwise(bounds):
             if low == high:
@@ -130,11 +126,7 @@ class ValkeyPublisher:
     async def _unlink(self, names: Sequence[bytes]) -> None:
         if not names:
             return
-        pipe = (
-            self._client.pipeline(transaction=False)
-            if isinstance(self._client, Redis)
-            else self._client.pipeline()
-        )
+        pipe = pipeline_of(self._client)
         for name in names:
             pipe.unlink(name)
         await pipe.execute()

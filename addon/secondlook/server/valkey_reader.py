@@ -16,7 +16,7 @@ from secondlook.server.detail import pack_full_hash
 from secondlook.server.generation import Generation, PublishedList
 from secondlook.server.reader import UpdateCache
 from secondlook.server.updates import Kept, Update, Updater, keep
-from secondlook.server.valkey import PIECE_BYTES, connect, key_of
+from secondlook.server.valkey import PIECE_BYTES, connect, key_of, pipeline_of
 from secondlook.wire.version import ListVersion
 
 _REST = struct.Struct("<28sI")
@@ -61,11 +61,7 @@ class ValkeyReader:
         number, bits, details = self._number, self._bits, self._details
         if number is None:
             raise PatternError("there is no generation to search")
-        pipe = (
-            self._client.pipeline(transaction=False)
-            if isinstance(self._client, Redis)
-            else self._client.pipeline()
-        )
+        pipe = pipeline_of(self._client)
         pipe.exists(key_of(number, "manifest"))
         for prefix in prefixes:
             bucket = int.from_bytes(prefix) >> (32 - bits) if bits else 0

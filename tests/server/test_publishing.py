@@ -1,0 +1,257 @@
+"""What is published: exactly the entries, with their sources; checks that stop a bad generation."""
+
+import json
+from hashlib import sha256
+
+import pytest
+
+from secondlook.config import PublishSettings
+from secondlook.errors import PatternError
+from secondlook.server.administration import add_entry, add_exception, check, remove, rollback, status
+from secondlook.server.generation import Generation
+from secondlook.server.importing import import_files
+from secondlook.server.names import import_list
+from secondlook.server.publishing import publish
+from secondlook.server.store import ServerStore
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.signature import is_signed, list_is_signed, read_public_key
+from serverkit import NOW, full_hash, make_store, out, put
+
+EVIL = [f"evil{number}.example" for number in range(2000)]
+
+
+def table_of(store):
+    return Generation(store.generation_folder(store.current())).table
+
+
+def details(store, expression):
+    table = table_of(store)
+    hashed = full_hash(expression)
+    rows = [row for row in table.find(int.from_bytes(hashed[:4])) if table.full_hash(row) == hashed]
+    return [each for row in rows for each in pb.FullHash.FromString(table.details(row)).full_hash_details]
+
+
+def test_the_table_holds_exactly_what_was_imported(tmp_path):
+    store = make_store(tmp_path, EVIL)
+    table = table_of(store)
+    assert all(table.has(full_hash(f"{host}/")) for host in EVIL)
+    assert not any(table.has(full_hash(f"good{number}.example/")) for number in range(2000))
+    assert len(table) == 2000 + 4  # and a canary for each block list
+
+
+def test_lists_are_the_sorted_prefixes_of_the_entries(tmp_path):
+    store = make_store(tmp_path, EVIL)
+    generation = Generation(store.generation_folder(1))
+    for name, width in (("mw-8b", 8), ("mw-4b", 4)):
+        raw = bytes(generation.raw(name))
+        entry = generation.lists[name]
+        expected = {full_hash(f"{host}/")[:width] for host in EVIL} | {entry.canary[:width]}
+        assert raw == b"".join(sorted(expected))
+        assert (entry.count, entry.checksum) == (len(expected), sha256(raw).digest())
+        assert raw.find(entry.canary[:width]) % width == 0
+
+
+def test_one_entry_from_several_sources_names_them_all(tmp_path):
+    store = make_store(tmp_path)
+    put(store, ["evil.example"], name="one.txt")
+    put(store, ["evil.example", "other.example"], name="two.txt")
+    put(store, ["evil.example"], name="three.txt", list_name="se-hs-8b")
+    out(store)
+    found = {
+        each.list: (list(each.feeds), each.risk, each.threat_type) for each in details(store, "evil.example/")
+    }
+    assert found == {"mw-8b": (["one.txt", "two.txt"], 1, 1), "se-hs-8b": (["three.txt"], 2, 2)}
+
+
+def test_digests_go_to_the_file_list_in_one_form(tmp_path):
+    sha, md5 = sha256(b"virus").hexdigest(), "44d88612fea8a8f36de82e1278abb02f"
+    store = make_store(tmp_path, [sha, md5.upper()])
+    entry = Generation(store.generation_folder(1)).lists["x-file-mw-8b"]
+    assert entry.count == 3
+    assert entry.digests == ("md5", "sha256")
+    assert table_of(store).has(full_hash(f"md5:{md5}"))
+    assert table_of(store).has(bytes.fromhex(sha))
+
+
+def test_publishing_again_without_a_change_keeps_the_generation(tmp_path):
+    store = make_store(tmp_path, EVIL)
+    report = out(store, now=NOW + 60)
+    assert (report.changed, report.generation, store.generations()) == (False, 1, [1])
+
+
+def test_another_source_of_the_same_entries_is_a_change(tmp_path):
+    store = make_store(tmp_path, ["evil.example"])
+    put(store, ["evil.example"], name="second.txt")
+    assert out(store).changed
+    lists = Generation(store.generation_folder(2)).lists
+    assert lists["mw-8b"].since == 1  # its bytes are the same: agents fetch nothing
+
+
+def test_a_list_that_shrinks_too_far_is_not_published(tmp_path):
+    store = make_store(tmp_path, EVIL)
+    put(store, EVIL[:900], replace=True, name="less.txt")
+    with pytest.raises(PatternError, match="mw-8b would shrink from 2001 entries to 901"):
+        out(store)
+    assert store.current() == 1
+    assert [path.name for path in store.generations_folder.iterdir()] == ["000001"]
+    assert out(store, accept_shrink=True).generation == 2
+
+
+def test_known_good_sites_are_held_back_and_urls_on_them_are_not(tmp_path):
+    store = make_store(tmp_path)
+    put(store, ["google.com", "www.google.com", "https://docs.google.com/forms/evil", "evil.example"])
+    report = out(store)
+    table = table_of(store)
+    assert not table.has(full_hash("google.com/"))
+    assert not table.has(full_hash("www.google.com/"))
+    assert table.has(full_hash("docs.google.com/forms/evil"))
+    assert report.held_back == 2
+    assert {text for _, text in report.held_back_examples} == {"google.com/", "www.google.com/"}
+
+
+def test_the_operator_may_insist(tmp_path):
+    store = make_store(tmp_path)
+    path = tmp_path / "insist.txt"
+    path.write_text("facebook.com\n")
+    import_files(store, [path], who="tester", now=NOW, list_name="mw-8b", insist=True)
+    assert out(store).held_back == 0
+    assert table_of(store).has(full_hash("facebook.com/"))
+
+
+def test_imported_known_good_entries_guard_too(tmp_path):
+    store = make_store(tmp_path)
+    put(store, ["partner.example"], list_name="gc-32b", name="good.txt")
+    put(store, ["partner.example", "evil.example"], name="bad.txt")
+    assert out(store).held_back == 1
+    assert not table_of(store).has(full_hash("partner.example/"))
+
+
+def test_own_entries_and_exceptions_beat_feeds(tmp_path, suffixes):
+    store = make_store(tmp_path)
+    put(
+        store,
+        [
+            "evil.example",
+            "a.evil.example",
+            "http://shop.example/bad/1",
+            "http://shop.example/bad/2",
+            "listed.example",
+        ],
+    )
+    common = {"suffixes": suffixes, "who": "admin", "now": NOW}
+    add_entry(store, "listed.example", target=import_list("se-s-8b"), **common)
+    add_exception(store, "evil.example", **common)
+    add_exception(store, "http://shop.example/bad/1", **common)
+    out(store)
+    table = table_of(store)
+    assert not table.has(full_hash("evil.example/"))
+    assert not table.has(full_hash("a.evil.example/"))
+    assert not table.has(full_hash("shop.example/bad/1"))
+    assert table.has(full_hash("shop.example/bad/2"))
+    [listed] = details(store, "listed.example/")
+    assert (listed.list, list(listed.feeds)) == ("se-s-8b", ["own"])
+    assert remove(store, "evil.example") == "1 own entries"
+    out(store)
+    assert table_of(store).has(full_hash("evil.example/"))
+
+
+def test_a_path_exception_takes_out_what_stands_below_it(tmp_path, suffixes):
+    store = make_store(tmp_path)
+    put(store, ["http://shop.example/bad/1", "http://shop.example/bad/2", "http://shop.example/badly"])
+    add_exception(store, "http://shop.example/bad/", suffixes=suffixes, who="admin", now=NOW)
+    out(store)
+    assert [
+        table_of(store).has(full_hash(f"shop.example/{path}")) for path in ("bad/1", "bad/2", "badly")
+    ] == [
+        False,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize("subject", ["co.uk", "com", "=host.example", "/re.*/", "http://"])
+def test_subjects_that_no_list_can_hold_are_refused(tmp_path, suffixes, subject):
+    store = make_store(tmp_path)
+    with pytest.raises(ValueError, match=r"."):
+        add_entry(store, subject, target=import_list("mw-8b"), suffixes=suffixes, who="a", now=NOW)
+
+
+def test_check_tells_which_expression_is_listed_where(tmp_path, suffixes):
+    store = make_store(tmp_path, ["evil.example"])
+    [found] = check(store, "https://www.evil.example/any/page?x=1", suffixes=suffixes)
+    assert (found.expression, found.list, found.risk, found.feeds) == (
+        "evil.example/",
+        "mw-8b",
+        "dangerous",
+        ("list.txt",),
+    )
+    assert check(store, "good.example", suffixes=suffixes) == []
+
+
+def test_rollback_serves_the_earlier_one_until_somebody_publishes(tmp_path):
+    store = make_store(tmp_path, ["evil.example"])
+    put(store, ["worse.example"], name="two.txt")
+    out(store)
+    assert rollback(store) == 1
+    assert (store.current(), status(store).held) == (1, True)
+    assert out(store).generation == 3
+    assert not status(store).held
+
+
+def test_old_generations_go_but_never_the_current_one(tmp_path):
+    store = make_store(tmp_path, ["evil.example"])
+    for number in range(5):
+        put(store, [f"evil{number}.example"], name=f"{number}.txt")
+        out(store, keep=3)
+    assert store.generations() == [4, 5, 6]
+
+
+def test_manifest_and_lists_are_signed_by_the_publishers_key(tmp_path):
+    store = make_store(tmp_path, EVIL)
+    folder = store.generation_folder(1)
+    data = (folder / "manifest.json").read_bytes()
+    manifest = json.loads(data)
+    key = read_public_key(manifest["key"])
+    assert is_signed(key, data, (folder / "manifest.sig").read_bytes())
+    for name, entry in Generation(folder).lists.items():
+        assert list_is_signed(key, name, entry.version, entry.checksum, entry.signature)
+        assert not list_is_signed(key, name, entry.version + b"x", entry.checksum, entry.signature)
+    assert (store.root / "publisher.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "name", ["prefix.u32", "rest.b28", "detail.u32", "index.u32", "details.bin", "manifest.json"]
+)
+def test_a_cut_file_is_noticed_when_it_is_opened(tmp_path, name):
+    store = make_store(tmp_path, EVIL)
+    path = store.generation_folder(1) / name
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(PatternError):
+        _ = Generation(path.parent).table
+
+
+def test_a_changed_byte_is_noticed_by_verification(tmp_path):
+    store = make_store(tmp_path, EVIL)
+    path = store.generation_folder(1) / "rest.b28"
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(PatternError, match=r"rest.b28 does not match"):
+        Generation(path.parent).verify()
+
+
+def test_entries_that_have_expired_are_not_published(tmp_path, suffixes):
+    store = ServerStore(tmp_path / "server")
+    add_entry(
+        store,
+        "evil.example",
+        target=import_list("mw-8b"),
+        suffixes=suffixes,
+        who="a",
+        now=NOW,
+        expires_at=NOW + 60,
+    )
+    publish(store, now=NOW, settings=PublishSettings())
+    assert table_of(store).has(full_hash("evil.example/"))
+    publish(store, now=NOW + 61, settings=PublishSettings())
+    assert not table_of(store).has(full_hash("evil.example/"))

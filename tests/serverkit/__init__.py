@@ -1,0 +1,73 @@
+"""Machinery of the server's tests: stores with entries, servers that really listen."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+
+from secondlook.config import PublishSettings
+from secondlook.server.app import AppSettings, create_app
+from secondlook.server.importing import ImportReport, import_files
+from secondlook.server.publishing import PublishReport, publish
+from secondlook.server.reader import FileReader, Reader
+from secondlook.server.serving import Serving, bind
+from secondlook.server.store import ServerStore
+
+NOW = 1_790_000_000.0
+
+
+def full_hash(expression: str) -> bytes:
+    """The full hash of an expression."""
+    return sha256(expression.encode()).digest()
+
+
+def put(
+    store: ServerStore,
+    lines: Iterable[str],
+    *,
+    list_name: str = "mw-8b",
+    name: str = "list.txt",
+    replace: bool = False,
+) -> ImportReport:
+    """Import lines as a file of their own."""
+    path = store.root.parent / name
+    path.write_text("".join(f"{line}\n" for line in lines))
+    report = import_files(store, [path], who="tester", now=NOW, list_name=list_name, replace_list=replace)
+    assert not any(file.refused for file in report.files), report.files
+    return report
+
+
+def out(
+    store: ServerStore, *, now: float = NOW, accept_shrink: bool = False, keep: int = 14
+) -> PublishReport:
+    """Publish."""
+    return publish(store, now=now, settings=PublishSettings(keep=keep), accept_shrink=accept_shrink)
+
+
+def make_store(folder: Path, lines: Iterable[str] = (), *, list_name: str = "mw-8b") -> ServerStore:
+    """A store with one published list."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store = ServerStore(folder / "server")
+    lines = list(lines)
+    if lines:
+        put(store, lines, list_name=list_name)
+    out(store)
+    return store
+
+
+@asynccontextmanager
+async def listening(
+    reader: Reader | ServerStore, settings: AppSettings | None = None
+) -> AsyncIterator[tuple[Serving, httpx.AsyncClient]]:
+    """A server on a free port, and a client of it."""
+    if isinstance(reader, ServerStore):
+        reader = FileReader(reader)
+    serving = Serving(create_app(reader, settings), bind([("127.0.0.1", 0)]))
+    await serving.start()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{serving.port}", trust_env=False) as client:
+        try:
+            yield serving, client
+        finally:
+            await serving.stop()
