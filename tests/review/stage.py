@@ -26,6 +26,9 @@ class FakeService:
         self.server_rows = [{"name": "embedded", "tier": "local", "up": True, "detail": None}]
         self.alert_rows = []
 
+    def metrics(self):
+        return b"# HELP secondlook_events_total Events.\n"
+
     def url_subject(self, text):
         return url_subject(text, load_suffixes())
 

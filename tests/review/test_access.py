@@ -189,3 +189,7 @@ def test_the_memory_for_guesses_is_bounded():
     for number in range(5000):
         limit.failed(str(number), 0.0)
     assert len(limit.tries) <= session_module.MAX_CLIENTS_REMEMBERED + 1
+
+
+def test_metrics_want_the_token(client, door):
+    assert client.get("/metrics").status_code == 401

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
+import prometheus_client as metrics
 import sqlalchemy as sa
 
 from secondlook.clock import Clock, SystemClock
@@ -39,6 +40,10 @@ from secondlook.ledger.writer import Work, Writer
 _LOG = logging.getLogger(__name__)
 _READERS: Final = 4
 _REPLAY_CHUNK: Final = 500
+JOURNAL_DEADLINE_S: Final = 1.0  # the last resort: past it the request is refused
+
+
+EVENTS: Final = metrics.Counter("secondlook_events", "Events written to the log.", ["kind"])
 
 
 class OpenLedger:
@@ -195,9 +200,15 @@ class OpenLedger:
 
     def _store(self, connection: sa.Connection, batch: list[Event]) -> None:
         """Write events inside a transaction of the writer, with what is counted."""
+        self._insert(connection, list({event.id: event for event in batch}.values()))
+
+    def _insert(self, connection: sa.Connection, batch: list[Event]) -> set[str]:
+        """Insert events with distinct ids and count those that are new; gives their ids."""
         fresh = record.insert_events(connection, batch)
-        counts = Counter(tally_of(event) for event in batch if event.id in fresh)
-        record.add_tallies(connection, counts)
+        record.add_tallies(connection, Counter(tally_of(event) for event in batch if event.id in fresh))
+        return fresh
+        for (_, kind, _, _), count in counts.items():
+            EVENTS.labels(kind).inc(count)
 
     def flush_counts(self) -> None:
         """Write the counts kept in memory; they go back there when it fails."""
@@ -230,23 +241,28 @@ class OpenLedger:
         entry = self.discretion.flag(entry)
         reason: Exception | None = self.writer.last_error
         if not self.writer.failing:
-            future = self.writer.flag(kept, entry)
+            slot = self.writer.flag(kept, entry)
             try:
-                await asyncio.wait_for(asyncio.wrap_future(future), self.options.deadline_s)
+                async with asyncio.timeout(self.options.deadline_s):
+                    await slot.answer
             except TimeoutError:
+                self.writer.give_up(slot)
                 reason = LedgerError(f"ledger {self.place}: no commit within {self.options.deadline_s:g} s")
-                self.writer.suspect(future)
             except LedgerError as error:
                 reason = error
             else:
                 return
+        await self._flag_in_journal(kept, entry, reason or LedgerError(f"ledger {self.place}: too slow"))
+
+    async def _flag_in_journal(self, event: Event, entry: FlagEntry, reason: Exception) -> None:
         if self.journal is None:
             raise LedgerError(str(reason)) from reason
+        slot = self.journal.submit(lambda: flag_record(event, entry))
         try:
-            await asyncio.wait_for(
-                asyncio.wrap_future(self.journal.submit(flag_record(kept, entry))), self.options.deadline_s
-            )
+            async with asyncio.timeout(JOURNAL_DEADLINE_S):
+                await slot.answer
         except TimeoutError as error:
+            slot.abandoned = True
             raise LedgerError(f"{reason}; flags journal: the disk did not answer in time") from error
         except LedgerError as error:
             raise LedgerError(f"{reason}; {error}") from error
@@ -254,9 +270,9 @@ class OpenLedger:
 
     def _flags(self, connection: sa.Connection, batch: Sequence[tuple[Event, FlagEntry]]) -> None:
         """Write flags; one whose event is there already was written before and does not count again."""
-        fresh = record.insert_events(connection, [event for event, _ in batch])
-        record.add_tallies(connection, Counter(tally_of(event) for event, _ in batch if event.id in fresh))
-        flagged.add_flags(connection, [entry for event, entry in batch if event.id in fresh])
+        once = {event.id: (event, entry) for event, entry in batch}
+        fresh = self._insert(connection, [event for event, _ in once.values()])
+        flagged.add_flags(connection, [entry for event, entry in once.values() if event.id in fresh])
 
     def replay_journal(self) -> int:
         """Bring the journal into the ledger; gives the number of flags, 0 when another process does it."""

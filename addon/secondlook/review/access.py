@@ -22,6 +22,7 @@ from secondlook.review.session import Doorkeeper, Session, csrf_ok
 COOKIE = "second_look_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = ("/static/", "/sign-in", "/healthz")
+TOKEN_PATHS = ("/api/", "/metrics")  # answered in problem+json; a bearer token will do
 MAX_FORM_BYTES = 1 << 20
 
 SECURITY_HEADERS = {
@@ -75,7 +76,7 @@ class Gate:
     async def _refusal(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
         headers = Headers(scope=scope)
         path: str = scope["path"]
-        api = path.startswith("/api/")
+        api = path.startswith(TOKEN_PATHS)
         host = headers.get("host", "").lower()
         if host not in self.hosts:
             return self._refuse(

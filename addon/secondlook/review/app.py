@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -22,6 +23,7 @@ from secondlook.review.render import page
 from secondlook.review.rule_pages import RulePages
 from secondlook.review.session import Doorkeeper
 
+METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 STATIC = Path(__file__).parent / "static"
 
 
@@ -39,6 +41,9 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
     async def alive(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
+    async def metrics(_request: Request) -> Response:
+        return Response(await run_in_threadpool(desk.service.metrics), media_type=METRICS_TYPE)
+
     async def not_there(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         detail = error.detail if isinstance(error, HTTPException) else "something went wrong"
@@ -53,6 +58,7 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
     app = Starlette(
         routes=[
             Route("/healthz", alive),
+            Route("/metrics", metrics),
             *sign_in_routes(doorkeeper, clock.monotonic),
             *Pages(desk, frame).routes(),
             *LogPages(desk, frame).routes(),

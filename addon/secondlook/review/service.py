@@ -82,3 +82,7 @@ class Service(Protocol):
     async def delete_quarantined(self, record_id: str) -> None:
         """Delete a quarantined file. Raises ValueError or OSError."""
         ...
+
+    def metrics(self) -> bytes:
+        """Render all metrics for Prometheus; blocks."""
+        ...

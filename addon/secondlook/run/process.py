@@ -49,7 +49,6 @@ def begin(role: str) -> Process:
     os.set_inheritable(pipe, False)
     name = role if role == "service" else f"{role} {index}"
     logging.basicConfig(level=logging.WARNING, format=f"secondlook {name}: %(message)s")
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", os.path.join(plan.state, "metrics"))  # noqa: PTH118
     return Process(plan, Settings.model_validate_json(plan.settings), index, pipe)
 
 

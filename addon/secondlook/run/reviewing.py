@@ -28,6 +28,7 @@ from secondlook.review.session import Doorkeeper
 from secondlook.review.words import plain
 from secondlook.run.backtesting import DAY_S, HOSTS_SHOWN, change_from, run_backtest
 from secondlook.run.explaining import explanation, subject_from, use_of
+from secondlook.run.metrics import exporter
 from secondlook.run.parts import Parts
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.fetch import read_state
@@ -56,10 +57,15 @@ class Program:
         self._quarantine = quarantine
         self._embedded = embedded
         self._begun: set[asyncio.Task[object]] = set()
+        self._metrics = exporter(parts, parts.settings.state / "metrics")
         self.proxy = proxy
         self.started_at = parts.clock.now()
         self.assessing = parts.settings.policy.mode == "assess"
         self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
+
+    def metrics(self) -> bytes:
+        """Render all metrics for Prometheus; blocks."""
+        return self._metrics()
 
     def url_subject(self, text: str) -> UrlSubject:
         """Bring a URL into canonical form."""

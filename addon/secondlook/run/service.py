@@ -24,6 +24,7 @@ from secondlook.errors import ConfigError, LedgerError, PatternError
 from secondlook.run.feeding import make_embedded
 from secondlook.run.listening import inherited
 from secondlook.run.opening import open_ledger
+from secondlook.run.outlets import make_outlets
 from secondlook.run.parts import Parts
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.reviewing import Program, ReviewServer
@@ -78,6 +79,9 @@ async def serve(process: Process) -> None:
         tasks.start("second look", rechecker.run())
         if notifier is not None:
             tasks.start("notices", notifier.run())
+        outlets = make_outlets(settings.log, settings.upstream_proxy, ledger, settings.state)
+        if outlets is not None:
+            tasks.start("events out", outlets.run())
         if plan.sockets.get("review"):
             program = Program(
                 parts,

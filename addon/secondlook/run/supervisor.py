@@ -364,6 +364,14 @@ def make_authority(state: Path) -> bool:
     return subprocess.run(command, check=False).returncode == 0  # noqa: S603 - our own module
 
 
+def prepare_metrics(folder: Path) -> None:
+    """Empty the folder where all processes keep their counters, and tell them of it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for old in folder.glob("*.db"):
+        old.unlink()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
 def main() -> None:
     """Supervise the plan whose descriptor is the first argument."""
     plan = read_plan(int(sys.argv[1]))
@@ -382,6 +390,7 @@ def main() -> None:
     except CannotListenError as error:
         say(str(error))
         sys.exit(1)
+    prepare_metrics(state / "metrics")
     if not make_authority(state):
         say(f"cannot make the certificate authority in {state / 'ca'}")
         sys.exit(1)

@@ -1,0 +1,129 @@
+"""Events out to real sockets: syslog by UDP and by a local socket, a webhook that fails at first."""
+
+import asyncio
+import json
+import socket
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from secondlook.config import LogSettings
+from secondlook.core.event import Event, EventKind
+from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.ledger.ulid import make_id
+from secondlook.run.outlets import make_outlets
+
+DEADLINE_S = 20
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(background=False, privacy=1))
+    yield ledger
+    ledger.close()
+
+
+def tell(ledger, number):
+    url = f"http://bad.example/{number}?secret=1"
+    ledger.record(
+        Event(
+            id=make_id(),
+            kind=EventKind.BLOCKED,
+            time=1.0,
+            decision="block",
+            url=url,
+            host="bad.example",
+            detail="<\x1b[31m",
+        )
+    )
+
+
+@asynccontextmanager
+async def delivering(ledger, state, **settings):
+    task = asyncio.create_task(make_outlets(LogSettings(**settings), None, ledger, state).run())
+    await asyncio.sleep(0.3)  # the first look at the end of the log: what came before is not told
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def parse(message):
+    return json.loads(message.rstrip(b"\0").decode().partition("secondlook: ")[2])
+
+
+async def receive(sock):
+    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), DEADLINE_S)
+
+
+@pytest.mark.parametrize("kind", ["udp", "local"])
+def test_syslog(ledger, tmp_path, kind):
+    async def story():
+        if kind == "udp":
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{sock.getsockname()[1]}"
+        else:
+            address = str(tmp_path / "log.sock")
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            sock.bind(address)
+        sock.setblocking(False)
+        async with delivering(ledger, tmp_path, syslog={"address": address, "facility": "local3"}):
+            tell(ledger, 1)
+            message = await receive(sock)
+        sock.close()
+        return message
+
+    message = asyncio.run(story())
+    assert message.startswith(b"<158>")  # local3, informational
+    assert parse(message)["url"] == "http://bad.example/1"  # privacy level 1 keeps no query
+    assert b"\x1b" not in message
+
+
+def test_a_webhook_gets_everything_once_it_answers_also_after_a_restart(ledger, tmp_path):
+    async def story():
+        received, refused = [], []
+
+        async def serve(reader, writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+            body = await reader.readexactly(length)
+            ok = len(refused) >= 2
+            (received if ok else refused).append((head, body))
+            writer.write(
+                b"HTTP/1.1 204 No Content\r\n\r\n" if ok else b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n"
+            )
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        hook = {"url": f"http://127.0.0.1:{port}/events", "headers": {"authorization": "Bearer x"}}
+
+        def numbers():
+            return [json.loads(line)["url"][-1] for _, body in received for line in body.splitlines()]
+
+        async def until(expected):
+            async with asyncio.timeout(DEADLINE_S):
+                while numbers() != expected:
+                    await asyncio.sleep(0.02)
+
+        async with delivering(ledger, tmp_path, webhook=hook):
+            tell(ledger, 1)
+            tell(ledger, 2)
+            await until(["1", "2"])
+        tell(ledger, 3)
+        async with delivering(ledger, tmp_path, webhook=hook):
+            await until(["1", "2", "3"])
+        server.close()
+        return received, refused
+
+    received, refused = asyncio.run(story())
+    assert len(refused) == 2
+    assert b"authorization: bearer x" in received[0][0].lower()
+
+
+def test_no_outlet_no_task(ledger, tmp_path):
+    assert make_outlets(LogSettings(), None, ledger, tmp_path) is None
