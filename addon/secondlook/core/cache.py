@@ -218,7 +218,13 @@ def _read_body(data: bytes) -> list[tuple[bytes, PrefixAnswer]]:
     (count,) = _U32.unpack_from(data, at)
     at += 4
     found: list[tuple[bytes, PrefixAnswer]] = []
+    empty: dict[bytes, PrefixAnswer] = {}  # one query brings many answers that say nothing but when and who
     for _ in range(count):
+        facts = data[at + PREFIX_BYTES + 1 : at + _RECORD.size]
+        if facts in empty and data[at] < len(_PLACES):
+            found.append((data[at : at + PREFIX_BYTES + 1], empty[facts]))
+            at += _RECORD.size
+            continue
         key, stored_at, expires_at, server, source, listed_count = _RECORD.unpack_from(data, at)
         at += _RECORD.size
         if key[0] >= len(_PLACES) or not (isfinite(stored_at) and isfinite(expires_at)):
@@ -227,7 +233,10 @@ def _read_body(data: bytes) -> list[tuple[bytes, PrefixAnswer]]:
         for _ in range(listed_count):
             entry, at = _read_listed(data, at, names.__getitem__)
             listed.append(entry)
-        found.append((key, PrefixAnswer(tuple(listed), stored_at, expires_at, names[server], names[source])))
+        answer = PrefixAnswer(tuple(listed), stored_at, expires_at, names[server], names[source])
+        found.append((key, answer))
+        if not listed:
+            empty[facts] = answer
     if at != len(data):
         raise ValueError("bytes left over")
     return found
