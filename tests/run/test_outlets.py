@@ -114,6 +114,10 @@ def test_a_webhook_gets_everything_once_it_answers_also_after_a_restart(ledger, 
             tell(ledger, 1)
             tell(ledger, 2)
             await until(["1", "2"])
+            end = ledger.tail(after=ledger.log_end())[1]
+            async with asyncio.timeout(DEADLINE_S):
+                while json.loads((tmp_path / "outlets.json").read_text())["webhook"] != end:
+                    await asyncio.sleep(0.02)
         tell(ledger, 3)
         async with delivering(ledger, tmp_path, webhook=hook):
             await until(["1", "2", "3"])
