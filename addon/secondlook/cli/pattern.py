@@ -1,0 +1,146 @@
+"""`secondlook pattern`: the local lists: what is in force, how old, from where."""
+
+import asyncio
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from secondlook.agent import pattern_change
+from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.output import duration_told, fail, print_json, print_line, print_table
+from secondlook.ledger.shape import rfc3339
+from secondlook.run.opening import open_ledger
+
+app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
+COLUMNS = ("list", "entries", "generation", "tier", "server", "confirmed")
+
+
+@app.callback(invoke_without_command=True)
+def _default(
+    context: typer.Context,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        status(config, state, as_json=as_json)
+
+
+@app.command()
+def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show the lists in force: entries, generation, server, age, and what is wrong."""
+    place = open_place(config, state)
+    now = time.time()
+    found = pattern_change.status(place.state, now=now)
+    if as_json:
+        for each in found.lists:
+            print_json(
+                {
+                    "list": each.name,
+                    "entries": each.entries,
+                    "generation": each.generation,
+                    "tier": each.tier,
+                    "server": each.server,
+                    "confirmed": rfc3339(now - each.age_s),
+                    "age_s": round(each.age_s, 3),
+                    "file": each.file,
+                    "sha256": each.sha256,
+                }
+            )
+        return
+    rows = (
+        (each.name, each.entries, each.generation, each.tier, each.server, f"{duration_told(each.age_s)} ago")
+        for each in found.lists
+    )
+    print_table(
+        COLUMNS, rows, empty="no lists yet; they come when a server is reached (`secondlook pattern update`)"
+    )
+    if found.lists:
+        print_line(f"{found.entries:,} entries, generation {found.generation or 'none'}")
+    for alert in found.alerts:
+        print_line(f"attention: {alert}")
+
+
+@app.command()
+def update(
+    accept_shrink: Annotated[
+        bool, typer.Option("--accept-shrink", help="Also when a list shrinks far below its last size.")
+    ] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the servers for news now, and report."""
+    place = open_place(config, state)
+    outcomes = asyncio.run(_update(place, accept_shrink=accept_shrink))
+    if as_json:
+        for each in outcomes:
+            print_json(each)
+    else:
+        rows = (
+            (
+                each["server"],
+                each["generation"],
+                "; ".join(f"{name} {count:,}" for name, count in each["taken"].items()) or "nothing new",
+                "; ".join(f"{name}: {why}" for name, why in each["refused"].items()),
+                each["error"],
+            )
+            for each in outcomes
+        )
+        print_table(
+            ("server", "generation", "taken", "refused", "error"), rows, empty="there is no server to ask"
+        )
+    if any(each["error"] or each["refused"] for each in outcomes):
+        sys.exit(1)
+
+
+async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
+    from secondlook.run.asking import asking  # noqa: PLC0415 - slow to import
+    from secondlook.run.updates import make_updater  # noqa: PLC0415
+
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        async with asking(place.settings, ledger) as parts:
+            return [
+                {
+                    "server": each.server,
+                    "generation": each.generation,
+                    "taken": dict(each.taken),
+                    "refused": dict(each.refused),
+                    "error": each.error,
+                }
+                for each in await make_updater(parts).update_now(accept_shrink=accept_shrink)
+            ]
+    finally:
+        ledger.close()
+
+
+@app.command()
+def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Read every list whole and compare it with its checksum; exit status 1 when one is damaged."""
+    place = open_place(config, state)
+    started = time.monotonic()
+    found = pattern_change.status(place.state, now=time.time())
+    faults = pattern_change.verify(place.state)
+    for each in found.lists:
+        fault = faults.get(each.name)
+        if as_json:
+            print_json({"list": each.name, "entries": each.entries, "ok": fault is None, "fault": fault})
+        else:
+            print_line(f"{each.name}: {fault or 'in order'}")
+    if not as_json:
+        print_line(f"{found.entries:,} entries read in {time.monotonic() - started:.2f} s")
+    if faults:
+        sys.exit(1)
+
+
+@app.command()
+def rollback(config: ConfigOption = None, state: StateOption = None) -> None:
+    """Put the lists before these back in force, until a server has others."""
+    place = open_place(config, state)
+    stamp = pattern_change.rollback(place.state, keep=place.settings.pattern.keep)
+    if not stamp.lists:
+        fail("there is no earlier pattern")
+    print_line(f"generation {stamp.generation} is in force again, until a server has another one")

@@ -1,0 +1,101 @@
+"""`secondlook quarantine`: files that were taken out of the download folders."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from secondlook.agent.quarantine import Quarantine, QuarantineError
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
+from secondlook.cli.output import fail, print_json, print_line, print_table, size_told
+from secondlook.clock import SystemClock
+from secondlook.config import Settings
+from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.shape import quarantine_json, rfc3339
+from secondlook.run.opening import open_ledger
+from secondlook.run.second_look import QUARANTINE_FOLDER
+
+app = typer.Typer(add_completion=False, help="Files that were taken out of the download folders.")
+COLUMNS = ("id", "state", "file", "size", "threat", "list", "moved", "detail")
+
+
+@app.callback(invoke_without_command=True)
+def _default(
+    context: typer.Context,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        list_files(config, state, as_json=as_json)
+
+
+@app.command("list")
+def list_files(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """List quarantined files, restored and deleted ones too."""
+    place = open_place(config, state)
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        records = ledger.quarantine_list()
+    finally:
+        ledger.close()
+    if as_json:
+        for record in records:
+            print_json(quarantine_json(record))
+        return
+    rows = (
+        (
+            record.id,
+            record.state,
+            record.path,
+            size_told(record.size),
+            record.threat,
+            record.list,
+            rfc3339(record.moved_at),
+            record.detail,
+        )
+        for record in records
+    )
+    print_table(COLUMNS, rows, empty="no file was ever quarantined")
+
+
+@app.command()
+def restore(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="As `quarantine list` shows it.")],
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Put a file back, byte for byte, and allow it from now on."""
+    place = open_place(config, state)
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        path = asyncio.run(_quarantine(place.settings, ledger).restore(record_id))
+    except QuarantineError as error:
+        fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")
+    finally:
+        ledger.close()
+    print_line(f"restored {path}; it is allowed from now on (see `secondlook rules list`)")
+
+
+@app.command()
+def delete(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="As `quarantine list` shows it.")],
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Delete a quarantined file for good."""
+    place = open_place(config, state)
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        asyncio.run(_quarantine(place.settings, ledger).delete(record_id))
+    except QuarantineError as error:
+        fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")
+    finally:
+        ledger.close()
+    print_line(f"deleted {record_id}")
+
+
+def _quarantine(settings: Settings, ledger: Ledger) -> Quarantine:
+    return Quarantine(
+        settings.state / QUARANTINE_FOLDER, ledger, SystemClock(), folders=settings.downloads.folders
+    )

@@ -1,0 +1,117 @@
+"""`secondlook status`: one screen about how protection is doing."""
+
+import time
+from typing import Any
+
+import typer
+
+from secondlook.agent import pattern_change
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
+from secondlook.cli.output import duration_told, print_facts, print_json, print_line
+from secondlook.errors import LedgerError, PatternError
+from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.shape import rfc3339
+from secondlook.run.opening import open_ledger
+from secondlook.run.runfile import read_run_file
+
+app = typer.Typer(add_completion=False)
+DAY_S = 86_400.0
+
+
+@app.command()
+def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show on one screen how protection is doing."""
+    place = open_place(config, state)
+    now = time.time()
+    running = read_run_file(place.state)
+    facts: dict[str, Any] = {
+        "running": running is not None,
+        "since": rfc3339(running["started_at"]) if running else None,
+        "proxy": running["proxy"] if running else None,
+        "review": f"http://{running['review']}/" if running and running["review"] else None,
+        "server": running["server"] if running else None,
+        "mode": place.settings.policy.mode,
+        "level": place.settings.policy.level,
+        "state": str(place.state),
+        "paused_until": None,
+        "pattern": None,
+        "pattern_entries": 0,
+        "pattern_age_s": None,
+        "alerts": [],
+        "waiting": None,
+        "oldest_waiting": None,
+        "checked": None,
+        "blocked": None,
+        "flagged": None,
+        "rules": None,
+    }
+    try:
+        lists = pattern_change.status(place.state, now=now)
+        facts["pattern"] = lists.generation or None
+        facts["pattern_entries"] = lists.entries
+        facts["pattern_age_s"] = round(max((each.age_s for each in lists.lists), default=0.0), 1)
+        facts["alerts"] += lists.alerts
+    except PatternError as error:
+        facts["alerts"].append(str(error))
+    try:
+        ledger = open_ledger(place.settings, background=False)
+    except LedgerError as error:
+        facts["alerts"].append(str(error))
+    else:
+        try:
+            facts |= _of_ledger(ledger, now)
+        finally:
+            ledger.close()
+    if as_json:
+        print_json(facts)
+        return
+    _print(facts)
+
+
+def _of_ledger(ledger: Ledger, now: float) -> dict[str, Any]:
+    waiting, oldest, _ = ledger.queue_count()
+    hours = ledger.hourly(now - DAY_S, now)
+    pauses = [pause for pause in ledger.pauses() if pause.created <= now < pause.until]
+    return {
+        "waiting": waiting,
+        "oldest_waiting": rfc3339(oldest),
+        "checked": sum(hour.checked for hour in hours),
+        "blocked": sum(hour.blocked for hour in hours),
+        "flagged": sum(hour.flagged for hour in hours),
+        "rules": len(ledger.list_rules()),
+        "paused_until": rfc3339(max((pause.until for pause in pauses), default=None)) if pauses else None,
+    }
+
+
+def _print(facts: dict[str, Any]) -> None:
+    if not facts["running"]:
+        protection = "off: no proxy runs on this state; start it with `secondlook run`"
+    elif facts["paused_until"]:
+        protection = f"PAUSED until {facts['paused_until']}; on again with `secondlook resume`"
+    elif facts["mode"] == "assess":
+        protection = "assessing: nothing is enforced"
+    else:
+        protection = f"on since {facts['since']}, level {facts['level']}"
+    pattern = "no lists yet"
+    if facts["pattern"]:
+        pattern = (
+            f"{facts['pattern_entries']:,} entries, generation {facts['pattern']}, "
+            f"confirmed {duration_told(facts['pattern_age_s'])} ago"
+        )
+    rows = [
+        ("protection", protection),
+        ("proxy", facts["proxy"]),
+        ("review", facts["review"]),
+        ("server", facts["server"]),
+        ("pattern", pattern),
+    ]
+    if facts["waiting"] is not None:
+        waiting = f"{facts['waiting']:,} flagged" + (
+            f", the oldest since {facts['oldest_waiting']}" if facts["waiting"] else ""
+        )
+        day = f"{facts['checked']:,} checked, {facts['blocked']:,} blocked, {facts['flagged']:,} flagged"
+        rows += [("second look", waiting), ("last day", day), ("rules", facts["rules"])]
+    rows.append(("state", facts["state"]))
+    print_facts((name, value) for name, value in rows if value is not None)
+    for alert in facts["alerts"]:
+        print_line(f"attention: {alert}")

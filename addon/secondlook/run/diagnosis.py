@@ -1,0 +1,272 @@
+"""Looking for what is wrong: each check finds one kind of trouble and says how to mend it."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from secondlook.agent import pattern_change
+from secondlook.config import Settings
+from secondlook.core.answer import Tier
+from secondlook.errors import LedgerError, PatternError
+from secondlook.lookup.tiered import TieredLookup
+from secondlook.run.opening import LEDGER_FILE, open_ledger
+from secondlook.run.runfile import read_run_file
+
+LOW_DISK_BYTES = 256 << 20
+CLOCK_WRONG_S = 120.0
+NETWORK_TIMEOUT_S = 5.0
+CA_FILE = "mitmproxy-ca-cert.pem"
+# Programs that browsers offer encrypted DNS and QUIC by; seen from outside, we can only say how to look.
+_BYPASS = (
+    "a browser may go round the proxy by QUIC (UDP 443) or DNS over HTTPS: open "
+    "http://secondlook.internal/filtered in it; block UDP port 443 at the firewall where it matters"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found: `ok`, `problem` (with what to do), or `unknown` when it could not look."""
+
+    check: str
+    result: Literal["ok", "problem", "unknown"]
+    told: str
+    remedy: str | None = None
+
+
+async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
+    """Run every check; none changes anything."""
+    running = read_run_file(settings.state)
+    yield _state(settings)
+    yield _disk(settings)
+    for finding in await asyncio.to_thread(lambda: list(_ports(settings, running is not None))):
+        yield finding
+    yield await asyncio.to_thread(_ledger, settings)
+    yield await asyncio.to_thread(_pattern, settings)
+    yield await asyncio.to_thread(_authority, settings)
+    if running is not None:
+        yield await _proxy_answers(str(running["proxy"]))
+    async for finding in _servers(
+        settings, str(running["server"]) if running and running["server"] else None
+    ):
+        yield finding
+    yield await _clock(settings)
+    yield Finding("bypass", "unknown", _BYPASS)
+
+
+def _state(settings: Settings) -> Finding:
+    running = read_run_file(settings.state)
+    if running is not None:
+        return Finding("running", "ok", f"the proxy runs on {settings.state} (process {running['pid']})")
+    return Finding(
+        "running",
+        "problem",
+        f"no proxy runs on {settings.state}",
+        "start it with `secondlook run` (or `make run`)",
+    )
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.state
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    told = f"{free / (1 << 30):.1f} GiB free for {settings.state}"
+    if free < LOW_DISK_BYTES:
+        remedy = "free some space: without it flags cannot be stored, and their requests are refused"
+        return Finding("disk", "problem", told, remedy)
+    return Finding("disk", "ok", told)
+
+
+def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
+    addresses = [("listen", address) for address in settings.listen]
+    if settings.review.enabled:
+        addresses.append(("review.listen", settings.review.listen))
+    for key, address in addresses:
+        if running or address.port == 0:
+            continue
+        try:
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            with socket.create_server((address.host, address.port), family=family):
+                pass
+        except OSError as error:
+            yield Finding(
+                "port",
+                "problem",
+                f"{address} cannot be listened on: {error.strerror}",
+                f"stop the program that uses it (see `ss -ltnp`), or set `{key}` to another address",
+            )
+        else:
+            yield Finding("port", "ok", f"{address} is free")
+
+
+def _ledger(settings: Settings) -> Finding:
+    where = settings.state / LEDGER_FILE if settings.ledger.url == "default" else "the ledger"
+    if settings.ledger.url == "default" and not (settings.state / LEDGER_FILE).exists():
+        return Finding("ledger", "ok", "there is no ledger yet; it is made at the first start")
+    try:
+        ledger = open_ledger(settings, background=False)
+        try:
+            faults = ledger.check()
+        finally:
+            ledger.close()
+    except LedgerError as error:
+        faults = [str(error)]
+    if not faults:
+        return Finding("ledger", "ok", f"{where} is in order")
+    return Finding(
+        "ledger",
+        "problem",
+        f"{where} is damaged: {faults[0]}",
+        "start the proxy: it sets the damaged file aside and carries over what can still be read",
+    )
+
+
+def _pattern(settings: Settings) -> Finding:
+    now = time.time()
+    try:
+        found = pattern_change.status(settings.state, now=now)
+        faults = pattern_change.verify(settings.state)
+    except PatternError as error:
+        return Finding("pattern", "problem", str(error), "fetch it anew with `secondlook pattern update`")
+    if faults:
+        name, why = next(iter(faults.items()))
+        return Finding(
+            "pattern", "problem", f"{name}: {why}", "fetch it anew with `secondlook pattern update`"
+        )
+    if not found.lists:
+        return Finding(
+            "pattern",
+            "problem",
+            "there are no lists yet",
+            "start the proxy, or run `secondlook pattern update`",
+        )
+    age = max(each.age_s for each in found.lists)
+    if age > settings.pattern.stale_after:
+        return Finding(
+            "pattern",
+            "problem",
+            f"the lists were last confirmed {age / 3600:.1f} h ago",
+            "see whether their servers are reachable (below), then `secondlook pattern update`",
+        )
+    told = f"{found.entries:,} entries, generation {found.generation}, confirmed {age:.0f} s ago"
+    if found.alerts:
+        return Finding("pattern", "problem", f"{told}; {found.alerts[0]}", "see `secondlook pattern status`")
+    return Finding("pattern", "ok", told)
+
+
+def _authority(settings: Settings) -> Finding:
+    certificate = settings.state / "ca" / CA_FILE
+    if not certificate.exists():
+        return Finding(
+            "ca", "unknown", "there is no certificate authority yet; it is made at the first start"
+        )
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        return Finding(
+            "ca", "unknown", "cannot tell whether the system trusts the CA: openssl is not installed"
+        )
+    trusted = _system_trusts(openssl, certificate)
+    if trusted:
+        return Finding("ca", "ok", "the system trusts the CA")
+    return Finding(
+        "ca",
+        "problem",
+        "the system does not trust the CA: browsers will warn on every https page",
+        "trust it with `secondlook setup ca on`, or for one browser with `secondlook setup browser`",
+    )
+
+
+def _system_trusts(openssl: str, certificate: Path) -> bool:
+    done = subprocess.run(  # noqa: S603 - a fixed program
+        [openssl, "verify", str(certificate)], capture_output=True, check=False, timeout=10
+    )
+    return done.returncode == 0
+
+
+async def _proxy_answers(address: str) -> Finding:
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S) as client:
+            answer = await client.get(f"http://{address}/healthz")
+    except httpx.HTTPError as error:
+        return Finding(
+            "proxy", "problem", f"the proxy on {address} does not answer: {error}", "start it again"
+        )
+    if answer.text.strip() != "ok":
+        return Finding(
+            "proxy",
+            "problem",
+            f"the proxy on {address} says: {answer.text.strip()}",
+            "see its messages and `log`",
+        )
+    return Finding("proxy", "ok", f"the proxy answers on {address}")
+
+
+async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Finding]:
+    lookup = TieredLookup(settings.servers, upstream_proxy=settings.upstream_proxy)
+    try:
+        await lookup.start()
+        if embedded is not None:
+            await lookup.set_local(embedded)
+        for tier in Tier:
+            for client in lookup.clients(tier):
+                try:
+                    generation = await client.generation(timeout_s=NETWORK_TIMEOUT_S)
+                except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
+                    yield Finding(
+                        "server",
+                        "problem",
+                        f"{client!r} ({tier.value}) cannot be reached: {error}",
+                        "see whether it runs and whether its address and certificate are right",
+                    )
+                else:
+                    if generation is None:
+                        yield Finding(
+                            "server",
+                            "problem",
+                            f"{client!r} ({tier.value}) answers, but has nothing to serve",
+                            "import lists there and publish them",
+                        )
+                    else:
+                        yield Finding(
+                            "server", "ok", f"{client!r} ({tier.value}) serves generation {generation}"
+                        )
+        if settings.servers.intranet:
+            here = "on" if lookup.on_intranet else "away from"
+            yield Finding("location", "ok", f"this machine is {here} the intranet")
+    finally:
+        await lookup.aclose()
+
+
+async def _clock(settings: Settings) -> Finding:
+    """Compare the clock with the Date header of the first configured remote that gives one."""
+    remotes = [server.url for server in settings.servers.intranet]
+    if settings.servers.network is not None:
+        remotes.append(settings.servers.network.url)
+    remotes += [feed.url for feed in settings.feeds if feed.url is not None]
+    proxy = settings.upstream_proxy.url if settings.upstream_proxy is not None else None
+    async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S, proxy=proxy) as client:
+        for url in remotes[:3]:
+            try:
+                answer = await client.head(url)
+                at = parsedate_to_datetime(answer.headers["date"]).timestamp()
+            except (httpx.HTTPError, KeyError, ValueError):
+                continue
+            off = time.time() - at
+            if abs(off) > CLOCK_WRONG_S:
+                return Finding(
+                    "clock",
+                    "problem",
+                    f"the clock is off by {off:.0f} s against {httpx.URL(url).host}",
+                    "set it right (timedatectl set-ntp true): certificates and expiries depend on it",
+                )
+            return Finding("clock", "ok", f"the clock agrees with {httpx.URL(url).host}")
+    return Finding("clock", "unknown", "no remote server could be asked for the time")
