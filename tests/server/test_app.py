@@ -1,0 +1,319 @@
+"""The protocol as clients speak it: three request forms, two answers, every rule about what is refused."""
+
+import asyncio
+import base64
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secondlook.config import LimitsSettings, PublishSettings
+from secondlook.core.listname import OTHER_PUBLIC
+from secondlook.core.verdict import Risk, Threat
+from secondlook.server.app import AppSettings
+from secondlook.server.detail import pack_detail, pack_duration, pack_full_hash
+from secondlook.server.names import block_list
+from secondlook.server.store import ServerStore
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.version import ListVersion
+from serverkit import full_hash, listening, make_store
+
+EVIL = full_hash("evil.example/")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(
+        tmp_path_factory.mktemp("app"), [f"evil{at}.example" for at in range(3000)] + ["evil.example"]
+    )
+
+
+def ask(store, *targets, settings=None, headers=None):
+    """Give the answers of a listening server to these targets."""
+
+    async def asking():
+        async with listening(store, settings) as (_, client):
+            return [await client.get(target, headers=headers or {}) for target in targets]
+
+    answers = asyncio.run(asking())
+    return answers if len(answers) > 1 else answers[0]
+
+
+def b64(data: bytes) -> str:
+    return quote(base64.b64encode(data), safe="")
+
+
+def url64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode()
+
+
+def search_answer(response) -> pb.SearchHashesResponse:
+    assert response.status_code == 200, response.content
+    assert response.headers["content-type"] == "application/x-protobuf"
+    return pb.SearchHashesResponse.FromString(response.content)
+
+
+def test_firefox_chromium_and_google_forms_give_the_same_answer(store):
+    prefix = EVIL[:4]
+    request = pb.SearchHashesRequest(hash_prefixes=[prefix]).SerializeToString()
+    bare = base64.b64encode(prefix).decode().rstrip("=")
+    answers = ask(
+        store,
+        f"/v5/hashes:search?key=K&hashPrefixes={b64(prefix)}",
+        f"/v5/hashes:search?$req={url64(request)}&$ct=application/x-protobuf&key=K",
+        f"/v5/hashes:search?$req={quote(url64(request), safe='')}",
+        f"/v5/hashes:search?hashPrefixes={url64(prefix)}&alt=proto&unknown=1",
+        f"/v5/hashes:search?hashPrefixes={bare}",
+        f"/v5/hashes:search?hashPrefixes={bare.replace('+', '%20')}&prettyPrint=true",
+    )
+    for answer in answers:
+        message = search_answer(answer)
+        assert [each.full_hash for each in message.full_hashes] == [EVIL]
+        [detail] = message.full_hashes[0].full_hash_details
+        assert (detail.threat_type, detail.list, detail.risk, list(detail.feeds)) == (
+            1,
+            "mw-8b",
+            1,
+            ["list.txt"],
+        )
+        assert 240 <= message.cache_duration.seconds <= 360
+
+
+def test_plus_and_slash_of_the_standard_alphabet_survive(store):
+    tried = [bytes((0xFB, 0xEF, 0xBE, at)) for at in range(8)] + [b"\xff\xff\xff\xff"]
+    for prefix in tried:
+        text = base64.b64encode(prefix).decode()
+        [raw, space] = ask(
+            store,
+            f"/v5/hashes:search?hashPrefixes={text}",
+            f"/v5/hashes:search?hashPrefixes={text.replace('+', ' ')}",
+        )
+        assert search_answer(raw).cache_duration.seconds == pytest.approx(60, abs=10)
+        assert search_answer(space).cache_duration.seconds == pytest.approx(60, abs=10)
+
+
+def test_nothing_listed_is_an_answer_with_a_duration(store):
+    message = search_answer(ask(store, f"/v5/hashes:search?hashPrefixes={b64(bytes(4))}"))
+    assert not message.full_hashes
+    assert 48 <= message.cache_duration.seconds <= 72
+
+
+def test_json_only_where_it_is_asked_for(store):
+    target = f"/v5/hashes:search?hashPrefixes={b64(EVIL[:4])}"
+    explicit = ask(store, f"{target}&alt=json")
+    accepted = ask(store, target, headers={"accept": "application/json"})
+    firefox = ask(store, target, headers={"accept": "*/*"})
+    proto = ask(store, f"{target}&alt=proto", headers={"accept": "application/json"})
+    for answer in (explicit, accepted):
+        body = answer.json()
+        assert answer.headers["content-type"] == "application/json"
+        assert base64.b64decode(body["fullHashes"][0]["fullHash"]) == EVIL
+        assert body["fullHashes"][0]["fullHashDetails"][0]["threatType"] == "MALWARE"
+        assert body["cacheDuration"].endswith("s")
+    for answer in (firefox, proto):
+        search_answer(answer)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 400),
+        ("hashPrefixes=", 400),
+        ("hashPrefixes=AAAA", 400),  # three bytes
+        ("hashPrefixes=AAAAAAA=", 400),  # five
+        ("hashPrefixes=%%%", 400),
+        ("hashPrefixes=!!!!", 400),
+        ("$req=AAAA", 400),
+        ("&".join(["hashPrefixes=AAAAAA=="] * 1001), 400),
+        ("&".join(["hashPrefixes=AAAAAA=="] * 1000), 200),
+    ],
+)
+def test_bad_searches_are_refused_with_a_status(store, query, status):
+    answer = ask(store, f"/v5/hashes:search?{query}")
+    assert answer.status_code == status
+    if status != 200:
+        assert pb.Status.FromString(answer.content).code == 3
+        told = ask(store, f"/v5/hashes:search?{query}&alt=json").json()
+        assert (told["error"]["code"], told["error"]["status"]) == (400, "INVALID_ARGUMENT")
+        assert told["error"]["message"]
+
+
+def test_repeated_prefixes_are_answered_once(store):
+    part = f"hashPrefixes={b64(EVIL[:4])}"
+    message = search_answer(ask(store, f"/v5/hashes:search?{part}&{part}"))
+    assert len(message.full_hashes) == 1
+
+
+def batch(response) -> list[pb.HashList]:
+    assert response.status_code == 200, response.content
+    return list(pb.BatchGetHashListsResponse.FromString(response.content).hash_lists)
+
+
+def test_batch_answers_in_the_order_asked_and_fills_public_names(store):
+    names = ["se-4b", "mcrx-16b", "uws-4b", "mwb-4b", "bi-4b", "mw-4b", "csdda-32b"]  # as Chromium asks
+    request = "CgVzZS00YgoIbWNyeC0xNmIKBnV3cy00YgoGbXdiLTRiCgViaS00YgoFbXctNGIKCWNzZGRhLTMyYg=="
+    lists = batch(ask(store, f"/v5/hashLists:batchGet?$req={request}&$ct=application/x-protobuf&key=test"))
+    assert [each.name for each in lists] == names
+    assert all(each.version and len(each.sha256_checksum) == 32 for each in lists)
+    assert all(each.minimum_wait_duration.seconds >= 300 for each in lists)
+    assert [each.name for each in lists if each.WhichOneof("compressed_additions")] == [
+        "se-4b",
+        "uws-4b",
+        "mw-4b",
+    ]
+
+
+def test_firefox_sends_one_version_a_name_empty_where_it_has_none(store):
+    [first] = batch(ask(store, "/v5/hashLists:batchGet?key=K&names=mw-4b&version="))
+    lists = batch(
+        ask(
+            store,
+            f"/v5/hashLists:batchGet?key=K&names=se-4b&names=mw-4b&version=&version={b64(first.version)}",
+        )
+    )
+    assert [(each.name, each.partial_update) for each in lists] == [("se-4b", False), ("mw-4b", True)]
+    assert lists[1].WhichOneof("compressed_additions") is None
+
+
+def test_batch_rules(store):
+    [first] = batch(ask(store, "/v5/hashLists:batchGet?names=mw-8b"))
+    other = ListVersion("mw-8b", 9, b"12345678").encode()
+    bad = [
+        "",
+        "names=mw-8b&names=mw-8b",
+        "names=mw-8b&names=none-such",
+        f"names=mw-8b&version={b64(first.version)}&version={b64(other)}",
+        "names=mw-8b&sizeConstraints.maxUpdateEntries=5",
+        "names=mw-8b&sizeConstraints.maxUpdateEntries=-1",
+        "names=mw-8b&sizeConstraints.maxDatabaseEntries=x",
+    ]
+    assert [ask(store, f"/v5/hashLists:batchGet?{query}").status_code for query in bad] == [400] * len(bad)
+    [cut] = batch(ask(store, "/v5/hashLists:batchGet?names=mw-8b&sizeConstraints.maxUpdateEntries=1024"))
+    assert cut.additions_eight_bytes.entries_count == 1023
+    assert not cut.HasField("minimum_wait_duration")
+
+
+def test_one_list_by_name(store):
+    answer = ask(store, "/v5/hashList/mw-8b?alt=json")
+    body = answer.json()
+    assert body["name"] == "mw-8b"
+    assert int(body["additionsEightBytes"]["entriesCount"]) == 3001
+    assert isinstance(body["additionsEightBytes"]["firstValue"], str)  # uint64
+    assert ask(store, "/v5/hashList/none-such").status_code == 404
+    assert ask(store, "/v5/hashList/bi-4b").status_code == 200
+
+
+def test_the_index_tells_all_lists_page_by_page(store):
+    seen: list[pb.HashList] = []
+    token = ""
+    while True:
+        answer = ask(store, f"/v5/hashLists?pageSize=5&pageToken={token}")
+        page = pb.ListHashListsResponse.FromString(answer.content)
+        assert len(page.hash_lists) <= 5
+        seen += page.hash_lists
+        token = page.next_page_token
+        if not token:
+            break
+    names = [each.name for each in seen]
+    assert set(names) >= {"mw-8b", "mw-4b", "se-8b", "uws-8b", "gc-32b", "x-file-mw-8b", *OTHER_PUBLIC}
+    assert len(names) == len(set(names))
+    malware = next(each for each in seen if each.name == "mw-8b")
+    assert malware.metadata.complete
+    assert len(malware.metadata.canary) == 32
+    assert malware.metadata.hash_length == 3
+    assert ask(store, "/v5/hashLists?pageToken=zzz").status_code == 400
+
+
+def test_whole_urls_can_be_asked_about(store):
+    urls = ["http://evil.example/any?x=1", "https://good.example/"]
+    answer = ask(store, "/v5/urls:search?" + "&".join(f"urls={quote(url, safe='')}" for url in urls))
+    message = pb.SearchUrlsResponse.FromString(answer.content)
+    assert [(each.url, list(each.threat_types)) for each in message.threats] == [(urls[0], [1])]
+    assert message.cache_duration.seconds > 0
+    assert ask(store, "/v5/urls:search").status_code == 400
+
+
+def test_health_metrics_and_other_paths(store, tmp_path):
+    health, metrics, other = ask(store, "/healthz", "/metrics", "/v5/other")
+    assert health.text == "ok generation=1\n"
+    assert "secondlook_server_generation 1.0" in metrics.text
+    assert other.status_code == 404
+    empty = ServerStore(tmp_path / "empty")
+    nothing, search = ask(empty, "/healthz", f"/v5/hashes:search?hashPrefixes={b64(bytes(4))}")
+    assert (nothing.status_code, search.status_code) == (503, 503)
+
+
+def test_a_token_is_asked_for_where_there_are_any(store):
+    settings = AppSettings(tokens=("secret-1", "secret-2"))
+    target = f"/v5/hashes:search?hashPrefixes={b64(EVIL[:4])}"
+    assert ask(store, target, settings=settings).status_code == 403
+    assert ask(store, f"{target}&key=wrong", settings=settings).status_code == 403
+    assert ask(store, f"{target}&key=secret-2", settings=settings).status_code == 200
+    assert (
+        ask(store, target, settings=settings, headers={"authorization": "Bearer secret-1"}).status_code == 200
+    )
+    assert ask(store, "/v5/hashLists", "/metrics", settings=settings)[0].status_code == 403
+    assert ask(store, "/healthz", settings=settings).status_code == 200
+
+
+def test_too_many_requests_of_one_address_are_told_to_wait(store):
+    settings = AppSettings(limits=LimitsSettings(requests=1, burst=3))
+    target = f"/v5/hashes:search?hashPrefixes={b64(EVIL[:4])}"
+    answers = ask(store, *[target] * 5, settings=settings)
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+def test_other_methods_are_refused(store):
+    async def asking():
+        async with listening(store) as (_, client):
+            return await client.post("/v5/hashes:search"), await client.post("/v5/hashLists")
+
+    search, index = asyncio.run(asking())
+    assert (search.status_code, index.status_code) == (405, 405)
+
+
+def test_the_least_waiting_time_is_five_minutes(store):
+    settings = AppSettings(publish=PublishSettings(minimum_wait=1))
+    [answer] = batch(ask(store, "/v5/hashLists:batchGet?names=mw-8b", settings=settings))
+    assert answer.minimum_wait_duration.seconds == 300
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.tuples(
+            st.binary(min_size=32, max_size=32),
+            st.sampled_from([Threat.MALWARE, Threat.SOCIAL_ENGINEERING, Threat.UNWANTED_SOFTWARE]),
+            st.sampled_from([Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS, Risk.SUSPICIOUS]),
+            st.lists(st.text(max_size=200), max_size=3),
+            st.one_of(st.none(), st.text(max_size=50)),
+            st.one_of(st.none(), st.integers(1, 2**40)),
+        ),
+        max_size=5,
+    ),
+    st.integers(1, 2**31),
+)
+def test_answers_packed_by_hand_equal_those_of_the_library(listed, seconds):
+    from secondlook.core.subject import SubjectKind
+
+    expected = pb.SearchHashesResponse()
+    packed = b""
+    for hashed, threat, risk, feeds, family, seen in listed:
+        target = block_list(SubjectKind.URL, threat, risk)
+        packed += pack_full_hash(hashed, pack_detail(target, feeds=feeds, family=family, first_seen=seen))
+        full = expected.full_hashes.add(full_hash=hashed)
+        detail = full.full_hash_details.add(list=target.name, feeds=feeds)
+        detail.threat_type = {"malware": 1, "social_engineering": 2, "unwanted_software": 3}[threat]
+        detail.risk = {"dangerous": 1, "highly_suspicious": 2, "suspicious": 3}[risk]
+        if family:
+            detail.family = family
+        if seen:
+            detail.first_seen = seen
+    expected.cache_duration.seconds = seconds
+    assert packed + pack_duration(seconds) == expected.SerializeToString()
+
+
+def test_the_golden_empty_answer():
+    assert pack_duration(300).hex() == "120308ac02"
