@@ -7,6 +7,8 @@ gives the same order without a task. Two rules:
 
 1. Nothing between the first and the last event of a round awaits.
 2. An event that arrives during a round (from a task that started eagerly) waits in the queue.
+
+What a round sends is written at its end, before anything is closed.
 """
 
 import asyncio
@@ -62,6 +64,7 @@ class Connection(ProxyConnectionHandler):
         assert isinstance(master.addons, HookTable)
         self._hooks: HookTable = master.addons
         self._waiting: collections.deque[events.Event] = collections.deque()
+        self._outgoing: dict[Peer, list[bytes]] = {}
         self._busy = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.pressure = Pressure()
@@ -83,6 +86,7 @@ class Connection(ProxyConnectionHandler):
         try:
             while self._waiting:
                 self._handle(self._waiting.popleft())
+            self._flush()
         finally:
             self._busy = False
 
@@ -99,9 +103,11 @@ class Connection(ProxyConnectionHandler):
 
     def _obey(self, command: commands.Command) -> None:  # noqa: C901, PLR0912 - one branch a command
         if isinstance(command, commands.SendData):
-            io = self.transports.get(command.connection)
-            if io is not None and io.writer is not None and not io.writer.is_closing():
-                io.writer.write(command.data)
+            pieces = self._outgoing.get(command.connection)
+            if pieces is None:
+                self._outgoing[command.connection] = [command.data]
+            else:
+                pieces.append(command.data)
         elif isinstance(command, commands.StartHook):
             rest = self._hooks.start(command)
             if rest is not None:
@@ -119,6 +125,7 @@ class Connection(ProxyConnectionHandler):
         elif isinstance(command, commands.ConnectionCommand):
             if command.connection not in self.transports:
                 return  # already closed
+            self._flush()
             if isinstance(command, commands.CloseTcpConnection):
                 self.close_connection(command.connection, command.half_close)
             elif isinstance(command, commands.CloseConnection):
@@ -136,6 +143,16 @@ class Connection(ProxyConnectionHandler):
             for peer, io in list(self.transports.items()):
                 if io.handler is task and peer is not self.client:
                     await self.pressure.room(peer)
+
+    def _flush(self) -> None:
+        """Write what a round has to send, each connection in one go: a head and its small body share a packet."""
+        if not self._outgoing:
+            return
+        outgoing, self._outgoing = self._outgoing, {}
+        for peer, pieces in outgoing.items():
+            io = self.transports.get(peer)
+            if io is not None and io.writer is not None and not io.writer.is_closing():
+                io.writer.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     async def _finish_hook(self, hook: commands.StartHook, rest: Coroutine[Any, Any, None]) -> None:
         with self.timeout_watchdog.disarm():
