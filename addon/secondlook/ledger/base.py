@@ -205,10 +205,11 @@ class OpenLedger:
     def _insert(self, connection: sa.Connection, batch: list[Event]) -> set[str]:
         """Insert events with distinct ids and count those that are new; gives their ids."""
         fresh = record.insert_events(connection, batch)
-        record.add_tallies(connection, Counter(tally_of(event) for event in batch if event.id in fresh))
-        return fresh
+        counts = Counter(tally_of(event) for event in batch if event.id in fresh)
+        record.add_tallies(connection, counts)
         for (_, kind, _, _), count in counts.items():
             EVENTS.labels(kind).inc(count)
+        return fresh
 
     def flush_counts(self) -> None:
         """Write the counts kept in memory; they go back there when it fails."""

@@ -24,14 +24,14 @@ import os
 import struct
 import threading
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from secondlook.errors import LedgerError
+from secondlook.ledger.waiting import Slot, Waiting, answer
 
 MAGIC: Final = b"SL-FLAG1"
 MARK: Final = b"\xf1AG\x1e"
@@ -41,6 +41,7 @@ _GENERATION: Final = struct.Struct("<Q")
 RECORD_LIMIT: Final = 65_536  # bytes of one payload
 SIZE_BYTES: Final = 16 << 20
 _ROUND: Final = 8
+_GROUP: Final = 512
 
 type Record = dict[str, Any]
 
@@ -54,7 +55,7 @@ class Journal:
         self._lock = threading.Lock()
         self._end = _HEADER
         self._generation = 0
-        self._waiting: deque[tuple[Record, Future[None]]] = deque()
+        self._waiting: Waiting[Callable[[], Record]] = Waiting()
         try:
             self._file = self._open(size_bytes)
         except OSError as error:
@@ -91,37 +92,36 @@ class Journal:
                 out.write(block)
                 at += len(block)
 
-    def submit(self, record: Record) -> Future[None]:
-        """As `append`, in the journal's own thread; what waits there is written with one sync."""
-        future: Future[None] = Future()
-        self._waiting.append((record, future))
+    def submit(self, make: Callable[[], Record]) -> Slot[Callable[[], Record]]:
+        """As `append` of what `make` gives, in the journal's own thread (called on an event loop).
+
+        What waits there is written with one sync.
+        """
+        slot = self._waiting.put(make)
         self._thread.submit(self._drain)
-        return future
+        return slot
 
     def _drain(self) -> None:
-        batch: list[tuple[Record, Future[None]]] = []
-        while self._waiting:
-            record, future = self._waiting.popleft()
-            if future.set_running_or_notify_cancel():
-                batch.append((record, future))
+        batch = self._waiting.take(_GROUP)
         if not batch:
             return
         try:
-            self.append(*[record for record, _ in batch])
+            self.append(*[slot.value() for slot in batch])
         except LedgerError as error:
             if len(batch) == 1:
-                batch[0][1].set_exception(error)
+                answer(batch, error)
                 return
-            for record, future in batch:  # one may be too long, the last may not fit
+            for slot in batch:  # one may be too long, the last may not fit
                 try:
-                    self.append(record)
+                    self.append(slot.value())
                 except LedgerError as fault:
-                    future.set_exception(fault)
+                    answer([slot], fault)
                 else:
-                    future.set_result(None)
-            return
-        for _, future in batch:
-            future.set_result(None)
+                    answer([slot])
+        else:
+            answer(batch)
+        if self._waiting:
+            self._drain()
 
     def append(self, *records: Record) -> None:
         """Write records and wait until they are on the disk; raises LedgerError (full, failed)."""

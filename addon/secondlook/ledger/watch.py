@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
-import psycopg
 import sqlalchemy as sa
 
 from secondlook.core.event import ConfirmedEntry
@@ -50,7 +49,7 @@ class Watch:
         self._confirmed_tuple: tuple[ConfirmedEntry, ...] | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._listening: psycopg.Connection[Any] | None = None
+        self._listening = False
 
     def listen(self) -> None:
         """Start to listen for PostgreSQL's notifications; nothing to do on SQLite."""
@@ -131,7 +130,7 @@ class Watch:
         else:
             version = None
             age_s = time.monotonic() - self._looked_at
-            deaf = self._listening is None
+            deaf = not self._listening
             if not self._stale and age_s < _BLIND_S and not deaf:
                 return
         self._stale = False
@@ -176,6 +175,8 @@ class Watch:
                 self._probe = None
 
     def _listen(self) -> None:
+        import psycopg  # noqa: PLC0415  (70 ms that only PostgreSQL costs)
+
         url = self._place.url.set(drivername="postgresql").render_as_string(hide_password=False)
         while not self._stopping.is_set():
             with (
@@ -185,10 +186,10 @@ class Watch:
                 ) as connection,
             ):
                 connection.execute("LISTEN secondlook")
-                self._listening = connection
+                self._listening = True
                 self._stale = True  # whatever happened while nobody listened
                 while not self._stopping.is_set():
                     for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
                         self._stale = True
-            self._listening = None
+            self._listening = False
             self._stopping.wait(_RECONNECT_S)

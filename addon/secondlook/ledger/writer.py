@@ -28,10 +28,12 @@ import sqlalchemy as sa
 from secondlook.core.event import Event, FlagEntry
 from secondlook.errors import LedgerError
 from secondlook.ledger.engine import Place, explain
+from secondlook.ledger.waiting import Slot, Waiting, answer
 
 LINGER_S: Final = 0.1  # an event waits for others at most so long
 GROUP_JOBS: Final = 512  # jobs in one transaction
 GROUP_EVENTS: Final = 2_000  # events in one transaction
+EVENTS_BESIDE: Final = 100  # events in a transaction that somebody waits for
 _RETRY_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 
 type Work[T] = Callable[[sa.Connection], T]
@@ -39,14 +41,13 @@ type Flag = tuple[Event, FlagEntry]
 
 
 class _Job[T]:
-    """A function to run in a transaction, or a flag to write, and whoever waits for it."""
+    """A function to run in a transaction, and whoever waits for its result."""
 
-    __slots__ = ("durable", "flag", "future", "work")
+    __slots__ = ("durable", "future", "work")
 
-    def __init__(self, work: Work[T] | None, *, durable: bool, flag: Flag | None = None) -> None:
+    def __init__(self, work: Work[T], *, durable: bool) -> None:
         self.work = work
         self.durable = durable
-        self.flag = flag
         self.future: Future[T] = Future()
 
 
@@ -74,9 +75,11 @@ class Writer:
         self._told = told
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._events: deque[Event] = deque()
+        self._flags: Waiting[Flag] = Waiting()
         self._stopping = False
+        self._slow = False
+        self._told_failure = False
         self._failures = 0
-        self._failed_at = 0.0
         self._dropped_since_told = 0
         self.dropped = 0
         self.committed = 0
@@ -87,7 +90,7 @@ class Writer:
     @property
     def failing(self) -> bool:
         """Whether the last transaction failed: flags then go to the journal without waiting here."""
-        return self._failures > 0
+        return self._failures > 0 or self._slow
 
     @property
     def waiting(self) -> int:
@@ -96,18 +99,18 @@ class Writer:
 
     def submit[T](self, work: Work[T], *, durable: bool = True) -> Future[T]:
         """Queue a job; its future resolves after the commit, or fails (LedgerError, or the job's own)."""
-        return self._put(_Job(work, durable=durable))
-
-    def flag(self, event: Event, entry: FlagEntry) -> Future[None]:
-        """Queue a flag; all that wait are written together."""
-        return self._put(_Job[None](None, durable=True, flag=(event, entry)))
-
-    def _put[T](self, job: _Job[T]) -> Future[T]:
+        job = _Job(work, durable=durable)
         if self._stopping:
             job.future.set_exception(LedgerError(f"ledger {self._place} is closed"))
         else:
             self._jobs.put(job)
         return job.future
+
+    def flag(self, event: Event, entry: FlagEntry) -> Slot[Flag]:
+        """Queue a flag (on an event loop); all that wait are written together."""
+        slot = self._flags.put((event, entry))
+        self._jobs.put(None)
+        return slot
 
     def record(self, event: Event) -> bool:
         """Queue an event; False when the bound is reached and it was dropped."""
@@ -120,12 +123,10 @@ class Writer:
             self._jobs.put(None)
         return True
 
-    def suspect(self, future: Future[Any]) -> None:
-        """Hear that a job was given up: until something commits again, flags need not wait here."""
-        future.cancel()
-        if not future.done() or future.cancelled():
-            self._failures += 1
-            self.last_error = self.last_error or LedgerError(f"ledger {self._place}: commits take too long")
+    def give_up(self, slot: Slot[Flag]) -> None:
+        """Wait for a flag no longer; until something commits again, others need not wait here at all."""
+        slot.abandoned = True
+        self._slow = True
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Write what waits, then stop the thread."""
@@ -136,11 +137,14 @@ class Writer:
     def _run(self) -> None:
         while True:
             jobs = self._gather()
-            events = [self._events.popleft() for _ in range(min(len(self._events), GROUP_EVENTS))]
-            if jobs or events:
-                self._commit(jobs, events)
+            flags = self._flags.take(GROUP_JOBS)
+            most = EVENTS_BESIDE if jobs or flags else GROUP_EVENTS
+            events = [self._events.popleft() for _ in range(min(len(self._events), most))]
+            if jobs or flags or events:
+                self._commit(jobs, flags, events)
             self._tell_drops()
-            if self._stopping and self._jobs.empty() and (not self._events or self._failures):
+            idle = self._jobs.empty() and not self._flags
+            if self._stopping and idle and (not self._events or self._failures):
                 break
         self._engine.dispose()
 
@@ -161,7 +165,7 @@ class Writer:
         give_up_at = None if wait_s is None else time.monotonic() + wait_s
         while len(jobs) < GROUP_JOBS:
             try:
-                if jobs:
+                if jobs or self._flags:
                     token = self._jobs.get_nowait()
                 elif give_up_at is None:
                     token = self._jobs.get()
@@ -172,26 +176,27 @@ class Writer:
             if token is not None:
                 if token.future.set_running_or_notify_cancel():
                     jobs.append(token)
-            elif give_up_at is None:
+            elif give_up_at is None and not self._flags:
                 give_up_at = time.monotonic() + (0.0 if self._stopping else LINGER_S)
         return jobs
 
-    def _commit(self, jobs: list[_Job[Any]], events: list[Event]) -> None:
-        durable = any(job.durable for job in jobs)
+    def _commit(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Event]) -> None:
         try:
-            results = self._transact(jobs, events, durable=durable)
+            results = self._transact(jobs, flags, events)
         except Exception as error:  # noqa: BLE001  (each kind is dealt with below)
-            if _engine_trouble(error) or (len(jobs) == 1 and not events):
-                self._failed(jobs, events, error)
+            if _engine_trouble(error) or len(jobs) + len(flags) + len(events) == 1:
+                self._failed(jobs, flags, events, error)
             else:
-                self._one_by_one(jobs, events)
+                self._one_by_one(jobs, flags, events)
             return
         self._succeeded()
+        answer(flags)
         self.committed += len(events)
         for job, result in zip(jobs, results, strict=True):
             job.future.set_result(result)
 
-    def _transact(self, jobs: list[_Job[Any]], events: list[Event], *, durable: bool) -> list[Any]:
+    def _transact(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Event]) -> list[Any]:
+        durable = bool(flags) or any(job.durable for job in jobs)
         with self._engine.connect() as connection:
             if self._place.sqlite:
                 # An event may be lost with the power; whatever somebody waits for may not.
@@ -200,63 +205,64 @@ class Writer:
             with connection.begin():
                 if not durable and not self._place.sqlite:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
-                results = [job.work(connection) if job.work is not None else None for job in jobs]
-                if flags := [job.flag for job in jobs if job.flag is not None]:
-                    self._store_flags(connection, flags)
+                results = [job.work(connection) for job in jobs]
+                if flags:
+                    self._store_flags(connection, [slot.value for slot in flags])
                 if events:
                     self._store(connection, events)
             return results
 
-    def _one_by_one(self, jobs: list[_Job[Any]], events: list[Event]) -> None:
-        """Find the job that fails by itself; the others must not suffer."""
+    def _one_by_one(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Event]) -> None:
+        """Find what fails by itself; the others must not suffer."""
         for job in jobs:
-            try:
-                result = self._transact([job], [], durable=job.durable)
-            except Exception as error:  # noqa: BLE001
-                self._failed([job], [], error)
-            else:
-                job.future.set_result(result[0])
-        if not events:
-            return
-        try:
-            self._transact([], events, durable=False)
-        except Exception as error:  # noqa: BLE001
-            if _engine_trouble(error):
-                self._failed([], events, error)
-            elif len(events) > 1:
-                half = len(events) // 2
-                self._one_by_one([], events[:half])
-                self._one_by_one([], events[half:])
-            else:
-                self.dropped += 1
-                self._told(f"an event of kind {events[0].kind} could not be written: {error}")
-        else:
-            self.committed += len(events)
+            self._commit([job], [], [])
+        for part in _halves(flags):
+            self._commit([], part, [])
+        for lines in _halves(events):
+            self._commit([], [], lines)
 
-    def _failed(self, jobs: list[_Job[Any]], events: list[Event], error: Exception) -> None:
-        trouble = _engine_trouble(error)
-        reason = explain(error, self._place) if trouble else error
-        if trouble and isinstance(reason, LedgerError):
-            if self._failures == 0 or str(reason) != str(self.last_error):
-                self._told(f"cannot write: {reason}")
-            self._failures += 1
-            self._failed_at = time.monotonic()
-            self.last_error = reason
-            self._engine.dispose()
-        self._events.extendleft(reversed(events))
+    def _failed(
+        self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Event], error: Exception
+    ) -> None:
+        if _engine_trouble(error):
+            reason: Exception = self._note_trouble(error)
+            self._events.extendleft(reversed(events))
+        else:
+            reason = error
+            for event in events:
+                self.dropped += 1
+                self._told(f"an event of kind {event.kind} could not be written: {error}")
+        answer(flags, reason if isinstance(reason, LedgerError) else LedgerError(f"ledger: {reason}"))
         for job in jobs:
             job.future.set_exception(reason)
 
+    def _note_trouble(self, error: Exception) -> LedgerError:
+        reason = explain(error, self._place)
+        if not self._told_failure or str(reason) != str(self.last_error):
+            self._told(f"cannot write: {reason}")
+        self._told_failure = True
+        self._failures += 1
+        self.last_error = reason
+        self._engine.dispose()
+        return reason
+
     def _succeeded(self) -> None:
-        if self._failures:
-            self._failures = 0
-            self.last_error = None
+        self._failures = 0
+        self._slow = False
+        self.last_error = None
+        if self._told_failure:
+            self._told_failure = False
             self._told("writing again")
 
     def _tell_drops(self) -> None:
         if self._dropped_since_told and not self._failures:
             count, self._dropped_since_told = self._dropped_since_told, 0
             self._told(f"{count} events were dropped: more came than could be written")
+
+
+def _halves[T](values: list[T]) -> list[list[T]]:
+    half = len(values) // 2
+    return [part for part in (values[:half], values[half:]) if part]
 
 
 def _engine_trouble(error: BaseException) -> bool:
