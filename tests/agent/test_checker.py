@@ -205,7 +205,7 @@ def test_block_list_wins_over_known_good(house, server):
 
 def test_rules_come_first_and_send_no_query(house, server):
     house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
-    house.ledger.rule_list.append(rule())
+    house.ledger.add_rule(rule())
     house.reload()
     decision = house.checker.check_now(house.subject("http://bad.test/x"), PAGE)
     assert (decision.action, decision.evidence.stage, decision.evidence.rule) == (
@@ -213,14 +213,15 @@ def test_rules_come_first_and_send_no_query(house, server):
         Stage.RULES,
         "r1",
     )
-    house.ledger.rule_list[:] = [rule("block", subject="ok.test")]
+    house.ledger.remove_rule("r1")
+    house.ledger.add_rule(rule("block", subject="ok.test"))
     house.reload()
     assert house.checker.check_now(house.subject("http://ok.test/"), PAGE).action is Action.BLOCK
     assert house.lookup.requests == 0
 
 
 def test_expiring_rule_ends_by_itself_even_in_the_memory_of_decisions(house, server):
-    house.ledger.rule_list.append(rule(expires=house.clock.now() + 5))
+    house.ledger.add_rule(rule(expires=house.clock.now() + 5))
     house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
     house.reload()
     look = lambda: house.checker.check_now(house.subject("http://bad.test/x"), PAGE).action  # noqa: E731
@@ -233,7 +234,7 @@ def test_expiring_rule_ends_by_itself_even_in_the_memory_of_decisions(house, ser
 
 def test_override_is_never_for_downloads(house):
     house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
-    house.ledger.rule_list.append(rule(source="override"))
+    house.ledger.add_rule(rule(source="override"))
     house.reload()
     subject = house.subject("http://bad.test/x")
     assert house.checker.check_now(subject, PAGE).action is Action.ALLOW
@@ -244,11 +245,11 @@ def test_override_is_never_for_downloads(house):
 
 
 def test_a_host_that_is_allowed_allows_its_files(house, server):
-    house.ledger.rule_list.append(rule(subject="files.test"))
+    house.ledger.add_rule(rule(subject="files.test"))
     house.reload()
     decision = house.checker.check_now(FileSubject((b"f" * 32,)), FILE)
     assert (decision.action, decision.evidence.stage) == (Action.ALLOW, Stage.RULES)
-    house.ledger.rule_list.append(rule("block", Scope.SHA256, (b"f" * 32).hex(), id="r2"))
+    house.ledger.add_rule(rule("block", Scope.SHA256, (b"f" * 32).hex(), id="r2"))
     house.reload()
     assert house.checker.check_now(FileSubject((b"f" * 32,)), FILE).action is Action.BLOCK
 
@@ -268,7 +269,7 @@ def test_client_rules_pauses_and_groups_are_personal(house):
     assert look("10.1.2.3").action is Action.ALLOW
     assert look("127.0.0.1", "ann").action is Action.ALLOW
     now = house.clock.now()
-    house.ledger.pause_list.append(Pause(id="p", client="192.168.0.0/16", created=now, until=now + 600))
+    house.ledger.put_pause(Pause(id="p", client="192.168.0.0/16", created=now, until=now + 600))
     house.reload()
     paused = look("192.168.1.1")
     assert (paused.action, paused.would_block) == (Action.ALLOW, True)
@@ -282,7 +283,7 @@ def test_a_pause_still_flags_what_nobody_verified(house, server):
     server.mode = "down"
     assert check(house).action is Action.BLOCK
     now = house.clock.now()
-    house.ledger.pause_list.append(Pause(id="p", client=None, created=now, until=now + 600))
+    house.ledger.put_pause(Pause(id="p", client=None, created=now, until=now + 600))
     house.reload()
     decision = check(house)
     assert (decision.action, decision.would_block) == (Action.FLAG, True)

@@ -41,7 +41,7 @@ class Place:
         self.downloads = base / "downloads"
         self.downloads.mkdir()
         self.store = base / "quarantine"
-        self.ledger = FakeLedger()
+        self.ledger = FakeLedger(SystemClock())
 
     def quarantine(self, **how) -> Quarantine:
         return Quarantine(self.store, self.ledger, SystemClock(), folders=[self.downloads], **how)

@@ -72,7 +72,7 @@ class House:
         self.clock = FakeClock(self.loop)
         self.servers = list(servers)
         self.lookup = FakeLookup(self.clock, servers)
-        self.ledger = FakeLedger()
+        self.ledger = FakeLedger(self.clock)
         self.files = None
         self.policies = Policies(policy or Policy())
         self.pattern = Pattern(())

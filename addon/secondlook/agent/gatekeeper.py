@@ -23,14 +23,15 @@ from secondlook.agent import metrics
 from secondlook.agent.checker import Checker
 from secondlook.agent.evidence import describe, unverifiable
 from secondlook.agent.identifier import Identifiers
+from secondlook.agent.inquiry import PREFIX_BYTES
 from secondlook.agent.ports import FlagStore
 from secondlook.agent.reblock import reblock_entry
 from secondlook.agent.record import PENDING, confirmed_entry, event_of, flag_entry
 from secondlook.clock import Clock
-from secondlook.core.answer import Tier
+from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.event import ConfirmedEntry, Event, EventKind
 from secondlook.core.subject import FileSubject, Subject, SubjectKind, Use
-from secondlook.core.verdict import Action, Decision, Stage, SubjectClass, Verdict
+from secondlook.core.verdict import Action, Decision, Evidence, Stage, SubjectClass, Verdict
 from secondlook.errors import LedgerError
 
 logger = logging.getLogger(__name__)
@@ -226,26 +227,31 @@ class Gatekeeper:
         detail: str | None = None
         extra: dict[str, object] | None = None
         try:
-            if evidence.hit is not None and evidence.tier is not None:
-                prefix = evidence.hit[:4]
-                answer = await self.checker.lookup.ask(
-                    Tier(evidence.tier),
-                    kind,
-                    cls,
-                    (prefix,),
-                    deadline=self._clock.monotonic() + _DETAIL_TIMEOUT_S,
-                )
-                found = answer.answers.get(prefix)
-                for listed in found.listed if found is not None else ():
-                    if listed.full_hash == evidence.hit:
-                        detail = describe(listed)
-                        extra = {
-                            "feeds": list(listed.feeds),
-                            "family": listed.family,
-                            "first_seen": listed.first_seen,
-                        }
+            listed = await self._behind(evidence, kind, cls)
+            if listed is not None:
+                detail = describe(listed)
+                extra = {
+                    "feeds": list(listed.feeds),
+                    "family": listed.family,
+                    "first_seen": listed.first_seen,
+                }
         finally:
             self._store.amend(event_id, detail=detail, extra=extra)
+
+    async def _behind(self, evidence: Evidence, kind: SubjectKind, cls: SubjectClass) -> ListedHash | None:
+        """Find what the server of a local list knows about a hit, from the cache or by one query."""
+        if evidence.hit is None or evidence.tier is None:
+            return None
+        tier, prefix, cache = Tier(evidence.tier), evidence.hit[:PREFIX_BYTES], self.checker.cache
+        found = cache.get(tier, kind, prefix, self._clock.now())
+        if found is None:
+            deadline = self._clock.monotonic() + _DETAIL_TIMEOUT_S
+            answer = await self.checker.lookup.ask(tier, kind, cls, (prefix,), deadline=deadline)
+            found = answer.answers.get(prefix)
+            if found is None:
+                return None
+            found = cache.put(tier, kind, prefix, found)
+        return next((listed for listed in found.listed if listed.full_hash == evidence.hit), None)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         if len(self._tasks) >= _MOST_TASKS:

@@ -1,0 +1,375 @@
+"""The whole query process in virtual time: real lookup client, checker, gatekeeper, rechecker.
+
+Only four things are not real: the wire (an httpx transport that leads to `Server` objects, which speak
+real protobuf and lie in every way), the ledger (the fake that passes the ledger's own contract suite),
+the clock, and threads (which take no time). A *process* can be killed at any step: what it holds in
+memory is gone, and nothing it still tries reaches ledger or servers.
+"""
+
+import asyncio
+import base64
+import random
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from agentkit.house import make_pattern
+from agentkit.virtual import FakeClock, VirtualLoop
+from ledgerkit.fake import FakeLedger
+from secondlook.agent.checker import Checker
+from secondlook.agent.consequence import Consequences
+from secondlook.agent.gatekeeper import Gatekeeper
+from secondlook.agent.groups import Policies
+from secondlook.agent.judge import Judge
+from secondlook.agent.late import LateVerdicts
+from secondlook.agent.recheck import Rechecker
+from secondlook.agent.renewal import Renewal
+from secondlook.agent.view import LocalView
+from secondlook.agent.watch import Watcher
+from secondlook.config import ServersSettings
+from secondlook.core.answer import Tier
+from secondlook.core.cache import AnswerCache
+from secondlook.core.policy import Policy
+from secondlook.core.subject import SubjectKind, Use
+from secondlook.core.url import url_subject
+from secondlook.core.verdict import SubjectClass
+from secondlook.lookup.tiered import TieredLookup
+from secondlook.suffix import load_suffixes
+from secondlook.wire import safebrowsing_pb2 as pb
+
+MODES = (
+    "up", "down", "hang", "slow", "status_500", "too_many", "html", "bad_protobuf", "cut_off",
+    "no_duration", "wrong_prefix", "short_hash",
+)  # fmt: skip
+URLS = [f"http://host{host}.test/{path}" for host in range(4) for path in ("", "a", "a/b", "c?q=1")]
+PORTS = {"embedded": 1, "intranet-1": 2, "intranet-2": 3, "network": 4}
+DURATION_S = {False: 60, True: 300}
+
+
+class Server:
+    """A Smart Protection Server on the fake wire."""
+
+    def __init__(self, name: str, tier: Tier) -> None:
+        self.name = name
+        self.tier = tier
+        self.mode = "up"
+        self.listed: set[bytes] = set()
+
+    async def answer(self, target: str) -> httpx.Response:
+        parts = urlsplit(target)
+        if self.mode == "down":
+            raise httpx.ConnectError("refused")
+        await asyncio.sleep({"hang": 3600.0, "slow": 0.7}.get(self.mode, 0.002))
+        match self.mode:
+            case "status_500":
+                return _response(500, b"")
+            case "too_many":
+                return _response(429, b"", [(b"retry-after", b"3")])
+            case "html":
+                return _response(200, b"<html>log in first</html>", [(b"content-type", b"text/html")])
+            case "bad_protobuf":
+                return _response(200, b"\xff" * 20)
+            case "cut_off":
+                raise httpx.RemoteProtocolError("cut off")
+        if parts.path == "/healthz":
+            return _response(200, b"ok generation=1", [(b"content-type", b"text/plain")])
+        packed = parse_qs(parts.query)["$req"][0]
+        asked = list(pb.SearchHashesRequest.FromString(base64.urlsafe_b64decode(packed)).hash_prefixes)
+        return _response(200, self._search(asked).SerializeToString())
+
+    def _search(self, asked: list[bytes]) -> pb.SearchHashesResponse:
+        message = pb.SearchHashesResponse()
+        found = [full for full in self.listed if full[:4] in asked]
+        lies = {"wrong_prefix": [b"\xee" * 32], "short_hash": [b"short"]}.get(self.mode, [])
+        for full in (*found, *lies):
+            message.full_hashes.add(full_hash=full).full_hash_details.add(threat_type=1)
+        if self.mode != "no_duration":
+            message.cache_duration.seconds = DURATION_S[bool(found)]
+        return message
+
+
+def _response(status: int, body: bytes, headers=None) -> httpx.Response:
+    headers = headers or [(b"content-type", b"application/x-protobuf")]
+    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
+
+
+class _Wire(httpx.AsyncBaseTransport):
+    def __init__(self, server: Server, process: "Process") -> None:
+        self._server = server
+        self._process = process
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._process.must_live()
+        response = await self._server.answer(request.extensions.get("target", b"/").decode())
+        self._process.must_live()
+        return response
+
+
+class _Ledger:
+    """A process's hold on the ledger: lets go when the process is killed."""
+
+    def __init__(self, ledger: FakeLedger, process: "Process") -> None:
+        self._ledger = ledger
+        self._process = process
+
+    def __getattr__(self, name):
+        self._process.must_live()
+        return getattr(self._ledger, name)
+
+
+class Process:
+    """One worker, or the service (`second_look`)."""
+
+    def __init__(self, world: "World", name: str, *, second_look: bool) -> None:
+        self.world = world
+        self.name = name
+        self.alive = True
+        self.stored: dict[tuple, float] = {}  # what the cache holds: until when nobody may be asked
+        self.told_bad: set[bytes] = set()  # hashes that an answer to this process listed
+        self.tasks: list[asyncio.Task] = []
+        self.ledger = _Ledger(world.ledger, self)
+        self.second_look = second_look
+
+    def must_live(self) -> None:
+        if not self.alive:
+            raise asyncio.CancelledError
+
+    async def start(self) -> None:
+        world, clock = self.world, self.world.clock
+        settings = ServersSettings.model_validate(
+            {
+                "embedded": True,
+                "intranet": [{"url": f"http://127.0.0.1:{PORTS[name]}", "name": name} for name in ("intranet-1", "intranet-2")],
+                "network": {"url": f"http://127.0.0.1:{PORTS['network']}", "name": "network"},
+            }
+        )  # fmt: skip
+        self.lookup = TieredLookup(
+            settings, clock=clock, draw=world.random.random, heartbeat_s=5.0 if self.second_look else None
+        )
+        await self.lookup.set_local(f"http://127.0.0.1:{PORTS['embedded']}")
+        for tier in Tier:
+            for client in self.lookup.clients(tier):
+                client._open = lambda client=client: _Wire(world.servers[client.name], self)
+        await self.lookup.start()
+        self._watch_asking()
+        self.view = LocalView(Policies(Policy()))
+        self.cache = AnswerCache(100_000)
+        self._watch_cache()
+        self.checker = Checker(self.view, self.lookup, self.cache, world.suffixes, clock)
+        self.gatekeeper = Gatekeeper(self.checker, self.ledger, clock)
+        self.watcher = Watcher(
+            self.checker, self.ledger, clock, stamp=lambda: world.generation, load=lambda: world.pattern,
+            on_pattern=self._on_pattern, poll_s=0.5,
+        )  # fmt: skip
+        if self.second_look:
+            judge = Judge(self.view, self.lookup, self.cache, clock)
+            self.consequences = Consequences(self.view, self.ledger, clock, url_subject=self.checker.subject)
+            self.rechecker = Rechecker(
+                judge, self.ledger, self.consequences, Renewal(judge, self.ledger, clock), clock,
+                random=world.random.random,
+            )  # fmt: skip
+            self.late = LateVerdicts(self.view, self.ledger, self.consequences, clock)
+        await self.watcher.refresh()
+        self._spawn(self.watcher.run())
+        if self.second_look:
+            self._spawn(self.rechecker.run())
+            self._spawn(self.late.run())
+
+    def _spawn(self, work) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(work))
+
+    def _on_pattern(self, pattern) -> None:
+        if self.second_look:
+            self.rechecker.trigger("new pattern", renew_all=True)
+            self.late.trigger()
+
+    def _watch_asking(self) -> None:
+        """Hold every question against what is stored (the invariant about asking again)."""
+        ask = self.lookup.ask
+
+        async def watched(tier, kind, cls, prefixes, *, deadline):
+            now = self.world.clock.now()
+            for prefix in prefixes:
+                span = self.stored.get((tier, kind, prefix))
+                if span is not None and span[0] <= now < span[1]:
+                    self.world.fault(
+                        f"{self.name} asked {tier} again about {prefix.hex()} within its answer's expiry"
+                    )
+            if len(prefixes) > 1000 or any(len(prefix) != 4 for prefix in prefixes):
+                self.world.fault("more than 1000 prefixes, or more than 4 bytes of a hash, left the machine")
+            return await ask(tier, kind, cls, prefixes, deadline=deadline)
+
+        self.lookup.ask = watched
+
+    def _watch_cache(self) -> None:
+        put, drop = self.cache.put, self.cache.drop_contradicted
+
+        def watched_put(tier, kind, prefix, answer, **more):
+            kept = put(tier, kind, prefix, answer, **more)
+            self.stored[tier, kind, prefix] = (kept.stored_at, kept.expires_at)
+            self.told_bad |= {listed.full_hash for listed in kept.listed}
+            return kept
+
+        def watched_drop(pattern, now):
+            dropped = drop(pattern, now)
+            self.stored = {
+                key: span
+                for key, span in self.stored.items()
+                if self.cache.stale(*key, span[0], 0.0) is not None
+            }
+            return dropped
+
+        self.cache.put, self.cache.drop_contradicted = watched_put, watched_drop
+
+    async def kill(self) -> None:
+        """Kill -9: no clean-up of this process reaches anybody."""
+        self.alive = False
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(self.gatekeeper.aclose(), self.lookup.aclose(), return_exceptions=True)
+
+
+class World:
+    """Servers, ledger and processes; `faults` collects every broken promise."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.loop = VirtualLoop()
+        self.clock = FakeClock(self.loop)
+        self.random = random.Random(seed)
+        self.suffixes = load_suffixes()
+        self.servers = {
+            "embedded": Server("embedded", Tier.LOCAL),
+            "intranet-1": Server("intranet-1", Tier.INTRANET),
+            "intranet-2": Server("intranet-2", Tier.INTRANET),
+            "network": Server("network", Tier.NETWORK),
+        }
+        self.ledger = FakeLedger(self.clock)
+        self.faults: list[str] = []
+        self.generation = 0
+        self.pattern_hashes: set[bytes] = set()
+        self.pattern = make_pattern([], now=self.clock.now())
+        self.flags: dict[str, bytes] = {}  # event id of each let-through unverified: its subject
+        self.confirmed_since: dict[
+            bytes, float
+        ] = {}  # listed hash: since when the ledger says so (monotonic)
+        self.processes: dict[str, Process] = {}
+        self.run(self._start())
+
+    async def _start(self) -> None:
+        self._housekeeping = asyncio.get_running_loop().create_task(self._settle())
+        for name in ("worker-1", "worker-2", "service"):
+            await self.begin(name)
+
+    async def _settle(self) -> None:
+        """The ledger's own passing of time, and our note of what it has confirmed since when."""
+        while True:
+            self.ledger.settle()
+            self.note_confirmed()
+            await asyncio.sleep(0.2)
+
+    def note_confirmed(self) -> None:
+        now = self.loop.time()
+        hits = {entry.hit for entry in self.ledger.confirmed() if entry.source != "reblock"}
+        self.confirmed_since = {hit: self.confirmed_since.get(hit, now) for hit in hits}
+
+    def run(self, main):
+        return self.loop.run_until_complete(main)
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+
+    async def begin(self, name: str) -> None:
+        process = Process(self, name, second_look=name == "service")
+        self.processes[name] = process
+        await process.start()
+
+    async def crash(self, name: str) -> None:
+        await self.processes[name].kill()
+        self.ledger.crash()
+        await self.begin(name)
+
+    def hash_of(self, url: str) -> bytes:
+        return url_subject(url, self.suffixes).hashes[0]
+
+    def publish(self) -> None:
+        """The embedded server's list becomes the pattern of a new generation."""
+        self.pattern_hashes = set(self.servers["embedded"].listed)
+        self.pattern = make_pattern(sorted(self.pattern_hashes), now=self.clock.now(), source="embedded")
+        self.generation += 1
+
+    async def visit(self, name: str, url: str, cls: SubjectClass = SubjectClass.PAGE) -> str:
+        """Check one URL as traffic does, and hold the outcome against every promise."""
+        process = self.processes[name]
+        subject = process.checker.subject(url)
+        use = Use(cls, client="127.0.0.1", url=url, method="GET")
+        started = self.loop.time()
+        known = self._known_bad(process)
+        decision = process.gatekeeper.now(subject, use)
+        if decision is None:
+            decision = await process.gatekeeper.check(subject, use)
+        elapsed_s = self.loop.time() - started
+        if elapsed_s > 1.5 + 1e-6:
+            self.fault(f"a check took {elapsed_s:.3f} s")
+        action = str(decision.action)
+        if action != "block":
+            bad = [full.hex()[:8] for full in subject.hashes if full in known]
+            still = self._known_bad(process)
+            if bad and any(full in still for full in subject.hashes):
+                self.fault(f"{name} served {url}, known to be bad ({bad}): {decision}")
+        if action == "flag":
+            if not decision.event_id:
+                self.fault("a flag without an event")
+            self.flags[decision.event_id] = subject.hashes[0]
+            if not self._queued(decision.event_id, subject.hashes[0]):
+                self.fault(f"{url} was let through before its flag was stored")
+        return action
+
+    def _known_bad(self, process: Process) -> set[bytes]:
+        """What this process knows, or the ledger has known for more than a second."""
+        now = self.loop.time()
+        old = {hit for hit, since in self.confirmed_since.items() if now - since > 1.0}
+        in_view = {entry.hit for entry in process.view.current.confirmed}
+        pattern = process.view.current.pattern
+        listed = {full for full in process.told_bad if self._fresh(process, full)}
+        lists = {full for full in self.pattern_hashes if pattern is self.pattern}
+        return old | in_view | listed | lists
+
+    def _fresh(self, process: Process, full: bytes) -> bool:
+        now = self.clock.now()
+        return any(
+            (answer := process.cache.get(tier, SubjectKind.URL, full[:4], now)) is not None
+            and any(listed.full_hash == full for listed in answer.listed)
+            for tier in process.lookup.tiers(SubjectKind.URL, SubjectClass.PAGE)
+        )
+
+    def _queued(self, event_id: str, identity: bytes) -> bool:
+        if any(event.id == event_id for event, _ in self.ledger.journal):
+            return True
+        return identity in self.ledger.queue or self._closed_after(event_id, identity)
+
+    def _closed_after(self, event_id: str, identity: bytes) -> bool:
+        seen = False
+        for event in self.ledger.log:
+            if event.id == event_id:
+                seen = True
+            elif (
+                seen
+                and event.identity == identity
+                and event.kind in ("confirmed", "cleared", "expired", "late_verdict")
+            ):
+                return True
+        return False
+
+    def check_promises(self) -> None:
+        """Nothing let through unverified is ever lost; and nothing else was broken on the way."""
+        for event_id, identity in self.flags.items():
+            if not self._queued(event_id, identity):
+                self.fault(f"the flag {event_id} is neither queued nor closed")
+        assert not self.faults, "\n".join(self.faults)
+
+    async def close(self) -> None:
+        for process in self.processes.values():
+            await process.kill()
+        self._housekeeping.cancel()
+        await asyncio.gather(self._housekeeping, return_exceptions=True)
