@@ -46,11 +46,6 @@ def file_hash(kind: DigestKind, digest: str) -> bytes:
     return sha256(f"{kind}:{digest.lower()}".encode("ascii"))
 
 
-def is_empty_file(kind: DigestKind, digest: str) -> bool:
-    """Whether this is the digest of zero bytes, which no list may hold."""
-    return digest.lower() == EMPTY_FILE[kind]
-
-
 def file_subject(
     content_sha256: bytes,
     *,

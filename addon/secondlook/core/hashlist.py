@@ -178,14 +178,6 @@ class HashList:
         """Whether an entry begins with `prefix` (2 to 8 bytes, no longer than an entry)."""
         return bool(self.span(prefix))
 
-    def entry(self, position: int) -> bytes:
-        """One entry, `width` bytes; raises IndexError outside of the list."""
-        size = self._tail_bytes
-        if not 0 <= position < self.count:
-            raise IndexError(f"hash list has no entry {position}")
-        key = self._keys[position].to_bytes(self.width - size)
-        return key + bytes(self._tails[position * size : (position + 1) * size]) if size else key
-
     def blocks(self, size: int = BLOCK_ENTRIES) -> Iterator[bytes]:
         """The entries one after the other in ascending order, in blocks of `size` entries."""
         width, tail_bytes = self.width, self._tail_bytes

@@ -88,13 +88,6 @@ def write_sorted_list(
     return writer.finish()
 
 
-def sort_entries(blocks: Iterable[Buffer], width: int, *, stride: int | None = None) -> bytes:
-    """The distinct `width`-byte prefixes of hashes in any order, sorted, in memory."""
-    _check_width(width)
-    whole = b"".join(blocks)
-    return _sorted_rows(_rows(whole, width, stride or width)).tobytes()
-
-
 def _check_width(width: int) -> None:
     if width not in WIDTHS:
         raise ValueError(f"no hash list has entries of {width} bytes")

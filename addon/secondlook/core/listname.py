@@ -43,12 +43,7 @@ THREATS: Final = {
 }
 RISKS: Final = {None: Risk.DANGEROUS, "hs": Risk.HIGHLY_SUSPICIOUS, "s": Risk.SUSPICIOUS}
 
-# Public lists of Safe Browsing v5; the first three are derived from our own entries, the others stay empty.
-DERIVED_PUBLIC: Final = {
-    "mw-4b": Threat.MALWARE,
-    "se-4b": Threat.SOCIAL_ENGINEERING,
-    "uws-4b": Threat.UNWANTED_SOFTWARE,
-}
+# Public lists of Safe Browsing v5 that we never fill, by width.
 OTHER_PUBLIC: Final = {
     "uwsa-4b": 4,
     "pha-4b": 4,

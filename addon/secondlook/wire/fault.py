@@ -3,12 +3,11 @@
 ```
 WireError          base of this room
 ├── BadRequest     a client asked for something impossible: answer 400 with the message
-├── BadAnswer      a server's answer is unusable: try the next server
 └── BadUpdate      an update of a list cannot be trusted: keep the last good list
 ```
 """
 
-from secondlook.errors import PatternError, SecondLookError, ServiceError
+from secondlook.errors import PatternError, SecondLookError
 
 
 class WireError(SecondLookError):
@@ -17,10 +16,6 @@ class WireError(SecondLookError):
 
 class BadRequest(WireError):  # noqa: N818 (the HTTP status of that name)
     """A client's request is malformed or asks for too much."""
-
-
-class BadAnswer(WireError, ServiceError):  # noqa: N818
-    """A server's answer cannot be used."""
 
 
 class BadUpdate(WireError, PatternError):  # noqa: N818
