@@ -1,0 +1,249 @@
+"""What is written at each privacy level, what retention and erasing leave: looked for in the files' bytes."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
+from secondlook.core.event import EventKind
+from secondlook.core.subject import SubjectKind
+from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.options import DAY_S
+from secondlook.ledger.privacy import Discretion, without_query
+
+pytestmark = pytest.mark.anyio
+
+SECRETS = ("tell-nobody", "hidden.example", "private.exe", "10.66.66.66", "/path-of-it", "referrer-page")
+
+
+async def live(ledger: Ledger) -> None:
+    """A flag, a block, an allowed page and a confirmed subject, all full of secrets."""
+    fields = {
+        "url": "https://hidden.example/path-of-it?q=tell-nobody#x",
+        "host": "hidden.example",
+        "client": "10.66.66.66",
+        "filename": "private.exe",
+        "referrer": "https://hidden.example/referrer-page?tell-nobody",
+        "detail": "https://hidden.example/path-of-it?q=tell-nobody",
+        "identity": identity_of("hidden"),
+        "sha256": "cd" * 32,
+    }
+    event, entry = make_flag("hidden", client="10.66.66.66", url=fields["url"], host="hidden.example")
+    await ledger.flag(replace(event, **fields), replace(entry, filename="private.exe"))
+    ledger.record(make_event(EventKind.BLOCKED, **fields))
+    ledger.record(make_event(EventKind.CHECK, **fields))
+    ledger.remember(
+        fields["identity"], (fields["identity"],), SubjectKind.URL, make_event(EventKind.CHECK, **fields)
+    )
+    confirmed = make_confirmed(
+        "other-hidden",
+        url=fields["url"],
+        host="hidden.example",
+        filename="private.exe",
+        expression="hidden.example/path-of-it?q=tell-nobody",
+    )
+    await ledger.confirm(confirmed, make_event(EventKind.CONFIRMED, **fields))
+    await ledger.remembered(since=0)
+    while ledger.writer.waiting:
+        ledger.commit_now(lambda _: None)
+    ledger.commit_now(lambda _: None)
+
+
+def found_in_files(folder: Path) -> set[str]:
+    data = b"".join(file.read_bytes() for file in folder.iterdir() if file.is_file())
+    return {secret for secret in SECRETS if secret.encode() in data}
+
+
+@pytest.mark.parametrize(
+    ("level", "visible"),
+    [
+        (0, set(SECRETS)),
+        (1, set(SECRETS)),  # `detail` is the program's own text and stays
+        (2, {"hidden.example", "10.66.66.66"}),
+        (3, set()),
+    ],
+)
+async def test_the_bytes_on_disk_tell_no_more_than_the_level_allows(tmp_path, open_ledger, level, visible):
+    folder = tmp_path / "state"
+    ledger = open_ledger(folder / "ledger.sqlite3", journal=folder / "flags.journal", privacy=level)
+    await live(ledger)
+    ledger.checkpoint()
+    assert found_in_files(folder) == visible
+    (entry,) = ledger.queue_entries()
+    assert entry.identity == identity_of("hidden")
+    assert len(entry.hashes) == 2
+    kinds = sorted(str(event.kind) for event in ledger.events().events)
+    if level < 3:
+        assert kinds == ["blocked", "check", "confirmed", "flagged"]
+    else:
+        assert kinds == ["confirmed", "flagged"]
+    ledger.flush_counts()
+    ledger.commit_now(lambda _: None)
+    assert ledger.hourly(START, START)[0].checked == 3
+    assert len(await ledger.visits(identity_of("hidden"))) == (2 if level < 3 else 1)
+
+
+async def test_level_one_cuts_every_query(tmp_path, open_ledger):
+    ledger = open_ledger(tmp_path / "ledger.sqlite3", privacy=1)
+    await live(ledger)
+    for event in ledger.events().events:
+        assert "?" not in (event.url or "") + (event.referrer or "")
+    assert ledger.queue_entries()[0].url == "https://hidden.example/path-of-it"
+    assert ledger.confirmed()[0].expression == "hidden.example/path-of-it"
+
+
+async def test_of_ignored_hosts_only_hashes_and_counts_are_kept(tmp_path, open_ledger):
+    folder = tmp_path / "state"
+    ledger = open_ledger(
+        folder / "ledger.sqlite3", journal=folder / "flags.journal", ignored_hosts=("example",)
+    )
+    await live(ledger)
+    ledger.checkpoint()
+    assert found_in_files(folder) == set()
+    assert ledger.queue_count()[0] == 1
+
+
+async def test_the_journal_obeys_too(tmp_path, open_ledger):
+    folder = tmp_path / "state"
+    ledger = open_ledger(
+        folder / "ledger.sqlite3", journal=folder / "flags.journal", privacy=3, background=False
+    )
+    ledger.writer._slow = True
+    await ledger.flag(*make_flag("hidden", client="10.66.66.66"))
+    assert ledger.journaled == 1
+    assert found_in_files(folder) == set()
+    ledger.writer._slow = False
+
+
+@pytest.mark.parametrize(
+    ("host", "ignored"),
+    [("a.example", True), ("x.a.example", True), ("A.Example.", True), ("ba.example", False), (None, False)],
+)
+def test_ignoring_covers_subdomains_only(host, ignored):
+    assert Discretion(0, ("a.example",)).ignored(host) is ignored
+
+
+@pytest.mark.parametrize(
+    ("url", "cut"),
+    [
+        ("https://u:p@h.example:8443/a?b#c", "https://h.example:8443/a"),
+        ("http://[broken?secret", "http://[broken"),
+        ("/only/path?x", "/only/path"),
+        (None, None),
+    ],
+)
+def test_queries_fragments_and_users_are_cut(url, cut):
+    assert without_query(url) == cut
+
+
+# -- retention ---------------------------------------------------------------------------------------
+
+
+async def test_what_is_past_its_retention_is_gone_from_the_bytes(tmp_path, open_ledger, clock):
+    folder = tmp_path / "state"
+    ledger = open_ledger(
+        folder / "ledger.sqlite3", journal=folder / "flags.journal", retention_s=2 * DAY_S, history_s=DAY_S
+    )
+    await live(ledger)
+    (entry,) = ledger.queue_entries()
+    await ledger.close_entries([(entry, make_event(EventKind.CLEARED, START))])
+    await ledger.withdraw(identity_of("other-hidden"), make_event(EventKind.WITHDRAWN, START))
+    for number in range(1200):
+        ledger.record(make_event(EventKind.BLOCKED, START + 2 * DAY_S, url=f"https://kept.example/{number}"))
+    while ledger.writer.waiting:
+        ledger.commit_now(lambda _: None)
+    clock.at = START + 2 * DAY_S + 1
+    gone = ledger.sweep()
+    assert gone >= 6
+    ledger.checkpoint()
+    assert found_in_files(folder) == set()
+    assert {event.host for event in ledger.events(limit=5000).events} == {None}
+    assert len(list(ledger.export(EventFilter(search="kept.example")))) == 1200
+    assert ledger.check() == []
+    assert {"kep", "ept"} <= trigrams(folder / "ledger.sqlite3")
+    assert not {"tel", "pri", "10."} & trigrams(folder / "ledger.sqlite3")
+
+
+def trigrams(path: Path) -> set[str]:
+    """All that the search index still knows."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', 'words', 'row')")
+        return {row[0] for row in raw.execute("SELECT term FROM temp.vocabulary")}
+
+
+async def test_open_entries_outlive_the_retention(place, open_ledger, clock):
+    ledger = open_ledger(place, retention_s=DAY_S)
+    await ledger.flag(*make_flag("one"))
+    await ledger.confirm(make_confirmed("two"), make_event(EventKind.CONFIRMED))
+    clock.at = START + 40 * DAY_S
+    ledger.sweep()
+    assert ledger.events().events == ()
+    assert ledger.queue_count()[0] == 1
+    assert len(ledger.confirmed()) == 1
+
+
+async def test_sweeping_keeps_pages_and_searches_right(place, open_ledger, clock):
+    ledger = open_ledger(place, retention_s=DAY_S)
+    for number in range(2000):
+        ledger.record(make_event(EventKind.BLOCKED, START + number * 60, url=f"https://x.example/{number}"))
+    while ledger.writer.waiting:
+        ledger.commit_now(lambda _: None)
+    clock.at = START + DAY_S + 1000 * 60 + 0.5
+    ledger.sweep()
+    left = [event.url for event in ledger.export()]
+    assert left == [f"https://x.example/{number}" for number in range(1001, 2000)]
+    assert [e.url for e in ledger.export(EventFilter(search="x.example/1500"))] == ["https://x.example/1500"]
+    assert list(ledger.export(EventFilter(search="x.example/150", until=START + 1000 * 60))) == []
+    assert len(list(ledger.export(EventFilter(since=START + 1990 * 60)))) == 10
+
+
+async def test_one_client_is_erased_everywhere(tmp_path, open_ledger):
+    folder = tmp_path / "state"
+    ledger = open_ledger(folder / "ledger.sqlite3", journal=folder / "flags.journal")
+    await live(ledger)
+    await ledger.flag(*make_flag("hidden", START + 1, client="10.66.66.6"))
+    told = "got through: 10.66.66.66 at 12:00, 10.66.66.6 at 12:01"
+    ledger.record(make_event(EventKind.LATE_VERDICT, detail=told, extra={"clients": ["10.66.66.66"]}))
+    gone = ledger.erase_client("10.66.66.66")
+    assert gone == 4
+    assert "10.66.66.66" not in found_in_files(folder)
+    (late,) = ledger.events(EventFilter(kind="late_verdict")).events
+    assert late.detail == "got through: (erased) at 12:00, 10.66.66.6 at 12:01"
+    assert late.extra == {"clients": ["(erased)"]}
+    (entry,) = ledger.queue_entries()
+    assert entry.clients == ("10.66.66.6",)
+    assert entry.count == 2
+
+
+async def test_erasing_works_on_each_engine(place, open_ledger):
+    ledger = open_ledger(place)
+    await ledger.flag(*make_flag("one", client="10.0.0.1"))
+    await ledger.flag(*make_flag("one", START + 1, client="10.0.0.2"))
+    assert ledger.erase_client("10.0.0.1") == 1
+    assert [event.client for event in ledger.events().events] == ["10.0.0.2"]
+    assert ledger.queue_entries()[0].clients == ("10.0.0.2",)
+
+
+async def test_text_that_no_column_can_hold_is_made_storable(place, open_ledger):
+    ledger = open_ledger(place)
+    hostile = "a\x00b\udc80\ud800" + "x" * 10_000
+    event, entry = make_flag("one", client="c\x00")
+    await ledger.flag(
+        replace(event, url=hostile, extra={"k\x00": "v\x00\udc80", "long": "y"}),
+        replace(entry, url=hostile, filename="f\x00"),
+    )
+    (found,) = ledger.events().events
+    assert len(found.url) == 8192
+    assert found.url.startswith("a\ufffdb")
+    assert found.extra["long"] == "y"
+    assert ledger.queue_entries()[0].filename == "f\ufffd"
+
+
+async def test_an_explanation_that_is_too_long_says_so(place, open_ledger):
+    ledger = open_ledger(place)
+    event = make_event(EventKind.BLOCKED, extra={"a": "x" * 70_000})
+    await ledger.flag(event, make_flag("one")[1])
+    assert "too many to keep" in ledger.event(event.id).extra["cut"]
