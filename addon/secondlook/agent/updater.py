@@ -172,7 +172,11 @@ class Updater:
         await self.verify()
         while True:
             self._wake.clear()
-            await self.update_now(only_due=True)
+            try:
+                await self.update_now(only_due=True)
+            except Exception:
+                log.exception("the pattern is not updated")
+                await asyncio.sleep(RETRY.first_s)
             now = self._clock.monotonic()
             dues = [self._paces[each.name].due_at for each in self._sources if each.name in self._paces]
             wait_s = max(0.05, min([due - now for due in dues], default=self._poll_s))
@@ -249,8 +253,16 @@ class Updater:
                 self._confirm(source.name)
                 self._settle(source, {})
                 return Outcome(source.name, generation)
+        except ServiceError as error:
+            return Outcome(source.name, error=str(error))  # away: the circuit tells of that
+        except (PatternError, OSError) as error:
+            self.alerts.alert("pattern", str(error))
+            return Outcome(source.name, error=str(error))
+        try:
             outcome = await self._fetch(source, stamp, generation, accept_shrink=accept_shrink)
         except ServiceError as error:
+            text = f"an update from {source.name} was refused: {error}"
+            self.alerts.alert(f"list {source.name}/", text, server=source.name)
             return Outcome(source.name, error=str(error))
         except PatternError as error:
             self.alerts.alert("pattern", str(error))

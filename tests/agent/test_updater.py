@@ -1,0 +1,462 @@
+"""The updater against servers that lie, break off and come back: protection never gets worse."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import serverkit
+from secondlook.agent.known_good import shipped_hosts
+from secondlook.agent.pattern_change import rollback, status, verify
+from secondlook.agent.pattern_files import PatternFolder, load_pattern, read_stamp
+from secondlook.agent.updater import Updater, UpdateSource
+from secondlook.clock import SystemClock
+from secondlook.config import PatternSettings, RemoteServer
+from secondlook.core.answer import Tier
+from secondlook.core.subject import SubjectKind
+from secondlook.lookup.client import ServerClient
+from secondlook.server.app import ServerApp
+from secondlook.server.publishing import canary
+from secondlook.server.reader import FileReader
+from secondlook.server.serving import Serving, bind
+from secondlook.server.signing import publisher_key
+from secondlook.wire import rice
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.version import ListVersion
+from serverkit import full_hash, make_store, out, put
+
+HOSTS = [f"evil{number}.example" for number in range(3000)]
+
+
+class Events:
+    """Keeps what is recorded."""
+
+    def __init__(self):
+        self.kept = []
+
+    def record(self, event):
+        self.kept.append(event)
+
+    def amend(self, event_id, **fields):
+        raise AssertionError("nothing to amend")
+
+
+class Tampering:
+    """A real server whose list answers pass through a function before they are sent."""
+
+    def __init__(self, app: ServerApp) -> None:
+        self.app, self.reader = app, app.reader
+        self.change = None  # (path, body) -> (status, content type, body) or None
+        self.seen: list[str] = []
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return
+        self.seen.append(scope["path"])
+        sent = []
+
+        async def catch(message):
+            sent.append(message)
+
+        await self.app(scope, receive, catch)
+        body = b"".join(message.get("body", b"") for message in sent)
+        start = sent[0]
+        if self.change is not None and (changed := self.change(scope["path"], body)) is not None:
+            start["status"], kind, body = changed
+            start["headers"] = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+
+class House:
+    """A server, a state folder and an updater between them."""
+
+    def __init__(self, tmp_path, serving, app, store, key=None):
+        self.state, self.app, self.store, self.serving = tmp_path / "state", app, store, serving
+        self.events = Events()
+        self.client = ServerClient(RemoteServer(url=f"http://127.0.0.1:{serving.port}", name="office"))
+        self.source = UpdateSource(
+            name="office", tier=Tier.INTRANET, client=self.client, key=key, trusted_allow=True
+        )
+        self.updater = self.make_updater()
+
+    def make_updater(self, **settings):
+        return Updater([self.source], self.state, self.events, SystemClock(), PatternSettings(**settings))
+
+    async def publish(self, lines, name="next.txt", replace=True, accept_shrink=True):
+        put(self.store, lines, name=name, replace=replace)
+        out(self.store, accept_shrink=accept_shrink)
+        await self.app.reader.refresh()
+
+    def blocks(self, expression):
+        return load_pattern(self.state).block_hit(SubjectKind.URL, [full_hash(expression)]) is not None
+
+
+@asynccontextmanager
+async def house(tmp_path, *, pinned=False, lines=HOSTS):
+    store = make_store(tmp_path, lines)
+    app = Tampering(ServerApp(FileReader(store)))
+    serving = Serving(app, bind([("127.0.0.1", 0)]))
+    await serving.start()
+    key = publisher_key(store.root).public_key() if pinned else None
+    built = House(tmp_path, serving, app, store, key)
+    try:
+        yield built
+    finally:
+        await built.client.aclose()
+        await serving.stop()
+
+
+def run(test):
+    return asyncio.run(test())
+
+
+def changed_list(body, name, change):
+    """Change one list of a batch answer."""
+    answer = pb.BatchGetHashListsResponse.FromString(body)
+    for at, entry in enumerate(answer.hash_lists):
+        if entry.name == name:
+            replaced = change(entry) or entry
+            answer.hash_lists[at].CopyFrom(replaced)
+    return 200, b"application/x-protobuf", answer.SerializeToString()
+
+
+def full_list(entries, name="mw-8b", generation=9):
+    """A consistent full list, as a lying server could make it."""
+    raw = b"".join(sorted(entries))
+    from hashlib import sha256
+
+    checksum = sha256(raw).digest()
+    message = pb.HashList(name=name, sha256_checksum=checksum)
+    message.version = ListVersion(name, generation, checksum[:8]).encode()
+    if entries:
+        message.additions_eight_bytes.CopyFrom(rice.encode(raw, 8))
+    return message
+
+
+def own_canary():
+    from secondlook.server.names import import_list
+
+    return canary(import_list("mw-8b"))[:8]
+
+
+def flip(entry):
+    data = bytearray(
+        entry.additions_eight_bytes.encoded_data or entry.compressed_removals.encoded_data or b"\0"
+    )
+    data[len(data) // 2] ^= 4
+    target = (
+        entry.additions_eight_bytes if entry.additions_eight_bytes.encoded_data else entry.compressed_removals
+    )
+    target.encoded_data = bytes(data)
+
+
+def of_another_list(entry):
+    other = full_list({full_hash(f"other{at}")[:8] for at in range(3000)}, "se-8b")
+    other.name = entry.name
+    return other
+
+
+def guarded_hashes():
+    return {full_hash(f"{host}/")[:8] for host in shipped_hosts()[:4000]} | {own_canary()}
+
+
+LIES = {
+    "cut off": lambda path, body: (200, b"application/x-protobuf", body[: len(body) // 2]),
+    "emptied": lambda path, body: (200, b"application/x-protobuf", b""),
+    "HTML": lambda path, body: (200, b"text/html", b"<html><body>Sign in to the hotel</body></html>"),
+    "HTML named protobuf": lambda path, body: (200, b"application/x-protobuf", b"<html>hotel</html>"),
+    "status 500": lambda path, body: (500, b"text/plain", b"oops"),
+    "truncated list": lambda path, body: changed_list(
+        body,
+        "mw-8b",
+        lambda e: (
+            e.ClearField("compressed_additions") if e.WhichOneof("compressed_additions") is None else flip(e)
+        ),
+    ),
+    "bit flipped": lambda path, body: changed_list(body, "mw-8b", flip),
+    "empty list": lambda path, body: changed_list(body, "mw-8b", lambda e: full_list(set())),
+    "shrunk to a tenth": lambda path, body: changed_list(
+        body,
+        "mw-8b",
+        lambda e: full_list({full_hash(f"{host}/")[:8] for host in HOSTS[:300]} | {own_canary()}),
+    ),
+    "without its canary": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: full_list({full_hash(f"x{at}")[:8] for at in range(3000)})
+    ),
+    "blocks known-good sites": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: full_list(guarded_hashes())
+    ),
+    "of another list": lambda path, body: changed_list(body, "mw-8b", of_another_list),
+    "under another name": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: setattr(e, "name", "se-8b")
+    ),
+    "wrong checksum": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: setattr(e, "sha256_checksum", bytes(32))
+    ),
+    "no checksum": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: setattr(e, "sha256_checksum", b"")
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_path, lie):
+    async def scene():
+        async with house(tmp_path) as world:
+            [first] = await world.updater.update_now()
+            assert first.changed
+            before = read_stamp(world.updater.folder)
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = lambda path, body: LIES[lie](path, body) if "batchGet" in path else None
+            [outcome] = await world.updater.update_now()
+            assert outcome.error or outcome.refused
+            stamp = read_stamp(world.updater.folder)
+            assert {e.name: e.sha256 for e in stamp.lists if e.name == "mw-8b"} == {
+                e.name: e.sha256 for e in before.lists if e.name == "mw-8b"
+            }
+            assert world.blocks("canary.mw-8b.secondlook.test/")
+            assert world.blocks("evil1.example/")
+            assert not world.blocks("new.example/")
+            assert not world.blocks("google.com/")
+            assert verify(world.state) == {}
+            assert status(world.state, now=0).alerts
+            assert any(event.kind == "error" for event in world.events.kept)
+            world.app.change = None
+            [again] = await world.updater.update_now()
+            assert not again.refused
+            assert again.changed
+            assert world.blocks("new.example/")
+            assert status(world.state, now=0).alerts == ()
+            assert any("no longer" in (event.detail or "") for event in world.events.kept)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("forgery", ["unsigned", "another key", "of another version"])
+def test_where_a_key_is_pinned_only_its_lists_come_in(tmp_path, forgery):
+    from secondlook.wire.signature import sign_list
+
+    def forge(entry):
+        if forgery == "unsigned":
+            entry.ClearField("signature")
+        elif forgery == "another key":
+            entry.signature = sign_list(
+                Ed25519PrivateKey.generate(), entry.name, entry.version, entry.sha256_checksum
+            )
+        else:
+            entry.version = ListVersion("mw-8b", 77, entry.sha256_checksum[:8]).encode()
+
+    async def scene():
+        async with house(tmp_path, pinned=True) as world:
+            assert (await world.updater.update_now())[0].refused == {}
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = lambda path, body: (
+                changed_list(body, "mw-8b", forge) if "batchGet" in path else None
+            )
+            [outcome] = await world.updater.update_now()
+            assert "not signed" in outcome.refused["mw-8b"]
+            assert world.blocks("evil1.example/")
+            assert not world.blocks("new.example/")
+            world.app.change = None
+            assert (await world.updater.update_now())[0].refused == {}
+            assert world.blocks("new.example/")
+
+    run(scene)
+
+
+def test_an_unchanged_generation_costs_one_small_request(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            world.app.seen.clear()
+            [outcome] = await world.updater.update_now()
+            assert (outcome.changed, world.app.seen) == (False, ["/healthz"])
+
+    run(scene)
+
+
+def test_a_partial_update_that_does_not_fit_is_followed_by_a_full_one(tmp_path):
+    asked = []
+
+    def break_partial(path, body):
+        if "batchGet" not in path:
+            return None
+        answer = pb.BatchGetHashListsResponse.FromString(body)
+        asked.append([entry.partial_update for entry in answer.hash_lists if entry.name == "mw-8b"])
+        return changed_list(
+            body, "mw-8b", lambda e: setattr(e, "sha256_checksum", bytes(32)) if e.partial_update else None
+        )
+
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = break_partial
+            [outcome] = await world.updater.update_now()
+            assert outcome.refused == {}
+            assert world.blocks("new.example/")
+            assert asked == [[True], [False]]
+
+    run(scene)
+
+
+def test_a_damaged_file_is_found_and_fetched_again(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            [listed] = [each for each in read_stamp(world.updater.folder).lists if each.name == "mw-8b"]
+            path = world.updater.folder / listed.file
+            data = bytearray(path.read_bytes())
+            data[-100] ^= 1
+            path.write_bytes(data)
+            assert list(verify(world.state)) == ["mw-8b"]
+            assert await world.updater.verify() == ["mw-8b"]
+            assert status(world.state, now=0).alerts
+            await world.updater.update_now()
+            assert verify(world.state) == {}
+            assert world.blocks("evil1.example/")
+
+    run(scene)
+
+
+def test_rollback_holds_until_another_version_comes(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            await world.updater.update_now()
+            assert world.blocks("new.example/")
+            rollback(world.state)
+            assert not world.blocks("new.example/")
+            await world.updater.update_now()
+            assert not world.blocks("new.example/")
+            await world.publish([*HOSTS, "new.example", "newer.example"])
+            await world.updater.update_now()
+            assert world.blocks("new.example/")
+            assert world.blocks("newer.example/")
+
+    run(scene)
+
+
+def test_a_reader_notices_a_change_and_keeps_what_did_not_change(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            folder = PatternFolder(world.state)
+            assert folder.poll().entries > 3000
+            assert folder.poll() is None
+            before = dict(folder._open)
+            await world.publish([*HOSTS, "new.example"])
+            await world.updater.update_now()
+            assert folder.poll() is not None
+            same = [name for name in folder._open if folder._open[name] is before.get(name)]
+            assert len(same) == len(folder._open) - 1
+            assert folder.faults == ()
+
+    run(scene)
+
+
+def test_mirrored_only_while_every_list_is_here(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            [mirror] = load_pattern(world.state).mirrors
+            assert mirror.whole
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = lambda path, body: (
+                changed_list(body, "mw-8b", flip) if "batchGet" in path else None
+            )
+            await world.updater.update_now()
+            [mirror] = load_pattern(world.state).mirrors
+            assert not mirror.whole
+
+    run(scene)
+
+
+def test_old_data_raises_an_alert_that_clears_itself(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            old = world.make_updater(stale_after=0.0)
+            world.app.change = lambda path, body: (503, b"text/plain", b"away")
+            await old.update_now()
+            assert any("older than" in text for text in status(world.state, now=0).alerts)
+            world.app.change = None
+            fresh = world.make_updater()
+            await fresh.update_now()
+            assert status(world.state, now=0).alerts == ()
+
+    run(scene)
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from secondlook.agent.updater import Updater, UpdateSource
+from secondlook.clock import SystemClock
+from secondlook.config import PatternSettings, RemoteServer
+from secondlook.core.answer import Tier
+from secondlook.lookup.client import ServerClient
+class Events:
+    def record(self, event): pass
+    def amend(self, *a, **k): pass
+async def main():
+    client = ServerClient(RemoteServer(url=sys.argv[1], name="office"))
+    source = UpdateSource(name="office", tier=Tier.INTRANET, client=client)
+    print("ready", flush=True)
+    await Updater([source], Path(sys.argv[2]), Events(), SystemClock(), PatternSettings()).update_now()
+asyncio.run(main())
+"""
+
+
+def test_killed_at_any_moment_it_leaves_a_whole_pattern(tmp_path):
+    random = Random(3)
+
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            for turn in range(6):
+                await world.publish(
+                    [*HOSTS, *(f"turn{turn}-{at}.example" for at in range(200))], name=f"{turn}.txt"
+                )
+                child = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-c",
+                    KILLED,
+                    f"http://127.0.0.1:{world.serving.port}",
+                    str(world.state),
+                    stdout=subprocess.PIPE,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                )
+                await child.stdout.readline()
+                await asyncio.sleep(random.random() * 0.25)
+                if child.returncode is None:
+                    child.send_signal(signal.SIGKILL)
+                await child.wait()
+                assert verify(world.state) == {}
+                assert world.blocks("evil1.example/")
+                assert world.blocks("canary.mw-8b.secondlook.test/")
+            await world.updater.update_now()
+            assert world.blocks("turn5-1.example/")
+
+    run(scene)
+
+
+def test_a_stamp_that_is_no_stamp_is_told_as_damage(tmp_path):
+    from secondlook.errors import PatternError
+
+    folder = tmp_path / "state" / "pattern"
+    folder.mkdir(parents=True)
+    for text in ("", "{", "[]", json.dumps({"format": 1}), json.dumps({"format": 99})):
+        (folder / "current.json").write_text(text)
+        with pytest.raises(PatternError):
+            load_pattern(tmp_path / "state")
+    assert serverkit.NOW > 0

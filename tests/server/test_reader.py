@@ -1,0 +1,271 @@
+"""One contract for every store: files, Valkey, a Valkey Cluster, and a replica of files over HTTP."""
+
+import asyncio
+import shutil
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+
+from secondlook.config import UpstreamSettings
+from secondlook.errors import SecondLookError, ServiceError
+from secondlook.server.app import AppSettings
+from secondlook.server.generation import Generation
+from secondlook.server.reader import FileReader
+from secondlook.server.replica import Replica
+from secondlook.server.store import ServerStore
+from secondlook.server.valkey_publisher import ValkeyPublisher
+from secondlook.server.valkey_reader import ValkeyReader
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.update import apply_update
+from serverkit import NOW, full_hash, listening, make_store, out, put
+from serverkit.valkey import cluster, single
+
+HOSTS = [f"evil{number}.example" for number in range(1500)]
+
+
+class Files:
+    """The embedded default."""
+
+    @asynccontextmanager
+    async def open(self, store, _):
+        yield FileReader(store), lambda: asyncio.sleep(0)
+
+
+class Valkey:
+    """A Valkey store, loaded by a publisher after each publication."""
+
+    def __init__(self, start):
+        self.start = start
+
+    @asynccontextmanager
+    async def open(self, store, folder):
+        with self.start(folder / "valkey") as (url, _):
+            publisher, reader = ValkeyPublisher(url), ValkeyReader(url)
+
+            async def carry():
+                number = store.current()
+                await publisher.push(Generation(store.generation_folder(number)), now=NOW + number)
+
+            await carry()
+            try:
+                yield reader, carry
+            finally:
+                await publisher.aclose()
+                await reader.aclose()
+
+
+class Replicated:
+    """A replica that pulls from a listening server."""
+
+    @asynccontextmanager
+    async def open(self, store, folder):
+        async with listening(store, AppSettings(store=store)) as (serving, _):
+            copy = ServerStore(folder / "copy")
+            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
+            await replica.pull()
+            try:
+                yield FileReader(copy), replica.pull
+            finally:
+                await replica.aclose()
+
+
+STORES = {"files": Files(), "valkey": Valkey(single), "cluster": Valkey(cluster), "replica": Replicated()}
+
+
+@pytest.fixture(params=STORES)
+def kind(request):
+    return STORES[request.param]
+
+
+def found(packed):
+    answer = pb.SearchHashesResponse.FromString(packed)
+    return {each.full_hash: [detail.list for detail in each.full_hash_details] for each in answer.full_hashes}
+
+
+async def search(reader, *expressions):
+    packed, count = await reader.search([full_hash(expression)[:4] for expression in expressions])
+    listed = found(packed)
+    assert len(listed) == count
+    return [listed.get(full_hash(expression)) for expression in expressions]
+
+
+def test_search_finds_exactly_what_is_listed(tmp_path, kind):
+    store = make_store(tmp_path, HOSTS)
+
+    async def scene():
+        async with kind.open(store, tmp_path) as (reader, _):
+            assert await reader.refresh()
+            assert not await reader.refresh()
+            assert reader.number == 1
+            assert await search(reader, *(f"{host}/" for host in HOSTS[:50])) == [["mw-8b"]] * 50
+            assert await search(reader, *(f"good{at}.example/" for at in range(50))) == [None] * 50
+            assert await reader.search([]) == (b"", 0)
+
+    asyncio.run(scene())
+
+
+def test_updates_lead_to_the_published_bytes(tmp_path, kind):
+    store = make_store(tmp_path, HOSTS)
+
+    async def scene():
+        async with kind.open(store, tmp_path) as (reader, carry):
+            await reader.refresh()
+            first = pb.HashList.FromString((await reader.update("mw-8b", b"", 0, 0)).packed)
+            held = apply_update(first, "mw-8b", 8, None).entries
+            put(store, [*HOSTS[10:], "more.example"], name="next.txt", replace=True)
+            out(store)
+            await carry()
+            assert await reader.refresh()
+            second = pb.HashList.FromString((await reader.update("mw-8b", first.version, 0, 0)).packed)
+            assert second.partial_update
+            applied = apply_update(second, "mw-8b", 8, held)
+            assert (applied.removed, applied.added) == (10, 1)
+            assert applied.entries == bytes(Generation(store.generation_folder(2)).raw("mw-8b"))
+
+    asyncio.run(scene())
+
+
+def test_a_generation_is_switched_without_a_gap(tmp_path, kind):
+    store = make_store(tmp_path, HOSTS)
+    random = Random(1)
+
+    async def scene():
+        async with kind.open(store, tmp_path) as (reader, carry):
+            await reader.refresh()
+            ended = asyncio.Event()
+            asked = 0
+
+            async def ask():
+                nonlocal asked
+                while not ended.is_set():
+                    expression = f"{random.choice(HOSTS)}/"
+                    assert await search(reader, expression) == [["mw-8b"]]
+                    asked += 1
+                    await asyncio.sleep(0)
+
+            asking = asyncio.create_task(ask())
+            for turn in range(4):
+                put(store, [f"more{turn}.example"], name=f"{turn}.txt")
+                await asyncio.to_thread(out, store)
+                await carry()
+                assert await reader.refresh()
+                assert await search(reader, f"more{turn}.example/") == [["mw-8b"]]
+            ended.set()
+            await asking
+            assert asked > 20
+
+    asyncio.run(scene())
+
+
+def test_nothing_published_is_an_error_not_an_empty_answer(tmp_path):
+    async def scene():
+        reader = FileReader(ServerStore(tmp_path / "empty"))
+        assert not await reader.refresh()
+        with pytest.raises(SecondLookError):
+            await reader.search([b"abcd"])
+
+    asyncio.run(scene())
+
+
+def test_a_dead_cluster_node_is_an_error_for_its_part_alone(tmp_path):
+    store = make_store(tmp_path, HOSTS)
+
+    async def scene():
+        with cluster(tmp_path / "valkey") as (url, nodes):
+            publisher, reader = ValkeyPublisher(url), ValkeyReader(url)
+            await publisher.push(Generation(store.generation_folder(1)), now=NOW)
+            await publisher.aclose()
+            await reader.refresh()
+            nodes[2].kill()
+            answered = failed = 0
+            for host in HOSTS[:60]:
+                try:
+                    assert await search(reader, f"{host}/") == [["mw-8b"]]
+                    answered += 1
+                except ServiceError:
+                    failed += 1
+            await reader.aclose()
+            assert failed > 0
+            # The manifest's node may be the dead one: then nothing is answered, and nothing is told as
+            # unlisted.
+            assert answered + failed == 60
+
+    asyncio.run(scene())
+
+
+def test_a_reader_that_was_left_behind_fails_instead_of_finding_nothing(tmp_path):
+    store = make_store(tmp_path, HOSTS)
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            publisher, reader = ValkeyPublisher(url), ValkeyReader(url)
+            await publisher.push(Generation(store.generation_folder(1)), now=NOW)
+            await reader.refresh()
+            for turn in range(2):
+                put(store, [f"more{turn}.example"], name=f"{turn}.txt")
+                out(store)
+                await publisher.push(
+                    Generation(store.generation_folder(2 + turn)), now=NOW + 100 * (turn + 1)
+                )
+            with pytest.raises(ServiceError, match="is gone"):
+                await search(reader, f"{HOSTS[0]}/")
+            assert await reader.refresh()
+            assert await search(reader, f"{HOSTS[0]}/", "more1.example/") == [["mw-8b"], ["mw-8b"]]
+            await publisher.aclose()
+            await reader.aclose()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "other manifest", "HTML", "unsigned"])
+def test_a_replica_takes_nothing_that_is_not_whole(tmp_path, harm):
+    store = make_store(tmp_path, HOSTS)
+    key = Generation(store.generation_folder(1)).manifest["key"]
+    mirror = ServerStore(tmp_path / "mirror")
+    shutil.copytree(store.generation_folder(1), mirror.generation_folder(1))
+    mirror.set_current(1)
+    path = mirror.generation_folder(1) / "rest.b28"
+    match harm:
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-28])
+        case "changed":
+            path.write_bytes(bytes(28) + path.read_bytes()[28:])
+        case "other manifest":
+            manifest = path.with_name("manifest.json")
+            manifest.write_bytes(manifest.read_bytes().replace(b'"number": 1', b'"number": 2'))
+        case "HTML":
+            path.with_name("manifest.json").write_text("<html>")
+        case _:
+            path.with_name("manifest.sig").write_bytes(bytes(64))
+
+    async def scene():
+        async with listening(mirror, AppSettings(store=mirror)) as (serving, _):
+            copy = ServerStore(tmp_path / "copy")
+            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}", key=key))
+            with pytest.raises(SecondLookError):
+                await replica.pull()
+            await replica.aclose()
+            assert copy.generations() == []
+            assert copy.current() is None
+            assert [each.name for each in copy.generations_folder.iterdir()] == []
+
+    asyncio.run(scene())
+
+
+def test_only_published_files_are_handed_out(tmp_path):
+    store = make_store(tmp_path, HOSTS)
+
+    async def scene():
+        async with listening(store, AppSettings(store=store)) as (_, client):
+            for path in (
+                "publisher.key",
+                "own.json",
+                "generations/../publisher.key",
+                "generations/000001/../../lock",
+                "sources",
+            ):
+                assert (await client.get(f"/published/{path}")).status_code == 404
+            assert (await client.get("/published/current")).text == "1\n"
+
+    asyncio.run(scene())

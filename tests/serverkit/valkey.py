@@ -1,0 +1,115 @@
+"""A real Redis server (the protocol of Valkey), single or as a cluster of three, on free loopback ports."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server")
+CLIENT = shutil.which("valkey-cli") or shutil.which("redis-cli")
+
+
+def free_port() -> int:
+    """A port below the cluster bus's limit (port + 10000) that nobody uses now."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port < 55_000:
+            return port
+        for low in range(20_000, 55_000, 97):
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", low))
+                except OSError:
+                    continue
+                return low
+    raise AssertionError("no free port")
+
+
+class Node:
+    """One server process."""
+
+    def __init__(self, folder: Path, port: int, *, cluster: bool) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = port
+        options = [
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
+        if cluster:
+            options += [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                "1500",
+                "--cluster-require-full-coverage",
+                "no",
+            ]
+        self.process = subprocess.Popen(
+            [PROGRAM, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.wait()
+
+    def cli(self, *words: str) -> str:
+        done = subprocess.run(
+            [CLIENT, "-p", str(self.port), *words], capture_output=True, text=True, timeout=30, check=False
+        )
+        return done.stdout
+
+    def wait(self) -> None:
+        for _ in range(500):
+            if "PONG" in self.cli("ping"):
+                return
+            time.sleep(0.01)
+        raise AssertionError("the server does not answer")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def single(folder: Path) -> Iterator[tuple[str, list[Node]]]:
+    """One server."""
+    if PROGRAM is None or CLIENT is None:
+        pytest.skip("neither valkey-server nor redis-server is installed")
+    node = Node(folder, free_port(), cluster=False)
+    try:
+        yield f"valkey://127.0.0.1:{node.port}/0", [node]
+    finally:
+        node.kill()
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[tuple[str, list[Node]]]:
+    """Three servers that share the slots."""
+    if PROGRAM is None or CLIENT is None:
+        pytest.skip("neither valkey-server nor redis-server is installed")
+    nodes: list[Node] = []
+    try:
+        while len(nodes) < 3:
+            nodes.append(Node(folder / str(len(nodes)), free_port(), cluster=True))
+        places = [f"127.0.0.1:{node.port}" for node in nodes]
+        nodes[0].cli("--cluster", "create", *places, "--cluster-yes")
+        for _ in range(1000):
+            if all("cluster_state:ok" in node.cli("cluster", "info") for node in nodes):
+                break
+            time.sleep(0.02)
+        yield f"valkey+cluster://{','.join(places)}", nodes
+    finally:
+        for node in nodes:
+            node.kill()
