@@ -13,6 +13,7 @@ from secondlook.feeds.table import GENERIC, column_names, reader_of
 SAMPLE_CHARS = 65_536
 SAMPLE_LINES = 1_000
 MAX_CONTROL_SHARE = 0.02
+MAX_CONTROLS = 8  # of a short sample
 MIN_DIGEST_SHARE = 0.3
 MIN_TABLE_COLUMNS = 2
 
@@ -20,7 +21,8 @@ _HTML = re.compile(
     r"\s*(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html|<head|<body|<script|<title)", re.IGNORECASE | re.DOTALL
 )
 _XML = re.compile(r"\s*<(?:\?xml|[a-z]+[\s>])", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\udc80-\udcff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_UNDECODABLE = re.compile(r"[\udc80-\udcff]")
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
 _SIGNATURE = re.compile(r"(?:[0-9a-fA-F]{32,64}:(?:\d+|\*):|(?:\d+|\*):[0-9a-fA-F]{32,64}:)\S", re.ASCII)
 _VALUE_DIGESTS = re.compile(r"[0-9a-f]{32},[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -82,7 +84,8 @@ def detect(sample: str, name: str = "") -> Format:
         raise FeedRefused("empty: the feed holds nothing")
     if _HTML.match(sample):
         raise FeedRefused("HTML: a web page came instead of a feed")
-    if len(_CONTROL.findall(sample)) > MAX_CONTROL_SHARE * len(sample):
+    controls, undecodable = len(_CONTROL.findall(sample)), len(_UNDECODABLE.findall(sample))
+    if controls > max(MAX_CONTROLS, MAX_CONTROL_SHARE * len(sample)) or undecodable > len(sample) / 4:
         raise FeedRefused("binary: the feed is no text and no known container")
     if _XML.match(sample):
         if "<phish_id>" in sample or "<entry>" in sample:
@@ -117,10 +120,12 @@ def _text_kind(sample: str, name: str) -> Format:
     form = _digest_kind(data, sample)
     if form is not None:
         return form
+    if lines[0].startswith("["):
+        return Format.ADBLOCK
     for pattern, kind in _LINE_KINDS:
         if _share(data, re.compile(pattern).match) > 0.3:  # noqa: PLR2004
             return kind
-    if comments and (comments[0].startswith("[") or _share(comments, re.compile("!").match) > 0.5):  # noqa: PLR2004
+    if _share(comments, re.compile("!").match) > 0.5:  # noqa: PLR2004
         return Format.ADBLOCK
     if _is_table(comments, data[:1], telling=False) or _share(data, _QUOTED_ROW.fullmatch) > 0.5:  # noqa: PLR2004
         return Format.TABLE

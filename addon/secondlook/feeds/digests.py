@@ -10,8 +10,13 @@ from secondlook.feeds.plain import note_comment
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import TOO_LONG_MARK, batches
 
-_CELL = re.compile(r"""[^\s,;|"'`<>()\[\]{}=:*]+""")
-_DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}", re.ASCII)
+_WORD = re.compile(r"""[^\s,;|"'`<>()\[\]{}]+""")
+# a digest that belongs to another name (`session=…`, `/a/…`) means something else
+_CELL = re.compile(
+    r"\*?(?:(?:md5|sha-?1|sha-?256|hash)[=:])?([0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})[:.]?",
+    re.ASCII | re.IGNORECASE,
+)
+_URL = re.compile(r"""\w+://[^\s",]*""")
 _WITH_REMARK = re.compile(r"([0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32})\s*;", re.ASCII)
 _COMMENT = re.compile(r"#|//|!(?!\w)")
 _SIGNATURE = re.compile(r"([0-9a-fA-F]+):(\d+|\*):([^:]*)(?::(\d*)(?::\d*)?)?", re.ASCII)
@@ -27,7 +32,9 @@ def cells_with_digests(text: str) -> list[str]:
     remarked = _WITH_REMARK.match(text)
     if remarked is not None:
         return [remarked[1]]  # `digest;remark`
-    found = [cell for cell in _CELL.findall(text) if _DIGEST.fullmatch(cell)]
+    if "://" in text:
+        text = _URL.sub("", text)
+    found = [cell[1] for word in _WORD.findall(text) if (cell := _CELL.fullmatch(word)) is not None]
     longest = max(map(len, found), default=0)
     return [cell for cell in found if len(cell) == longest]
 

@@ -34,8 +34,9 @@ class Found(NamedTuple):
 
 
 class _Walker:
-    def __init__(self, pieces: Iterator[str], enter: frozenset[str]) -> None:
+    def __init__(self, pieces: Iterator[str], enter: frozenset[str], *, top: bool) -> None:
         self._pieces = pieces
+        self._top = top  # objects that stand alone are records too
         self._enter = enter  # keys whose arrays hold containers to walk into, not records
         self._text = ""
         self._at = 0
@@ -140,7 +141,7 @@ class _Walker:
             elif top == "{" and char == '"':
                 self._path[-1] = str(self._scalar())
                 self._stack[-1] = "="
-            elif char == "{" and top == "[" and not self._enters():
+            elif char == "{" and ((top == "[" and not self._enters()) or (self._top and not top)):
                 yield self._record(tuple(self._path))
             elif char in "{[":
                 if len(self._stack) >= MAX_DEPTH:
@@ -171,13 +172,16 @@ class _Walker:
             self._path[-1] = ""
 
 
-def objects(pieces: Iterator[str], enter: frozenset[str] = frozenset()) -> Iterator[Found]:
+def objects(
+    pieces: Iterator[str], enter: frozenset[str] = frozenset(), *, top: bool = False
+) -> Iterator[Found]:
     """Give every object that is an item of an array, and every scalar outside of such objects.
 
-    `enter` names keys whose arrays hold containers: their items are walked through, not given. Raises
-    FeedRefused when the document ends early or is nested too deeply.
+    `enter` names keys whose arrays hold containers: their items are walked through, not given. With `top`,
+    objects that stand alone, one after another, are given too. Raises FeedRefused when the document ends
+    early or is nested too deeply.
     """
-    return _Walker(pieces, enter).walk()
+    return _Walker(pieces, enter, top=top).walk()
 
 
 def _mended(text: str) -> Any:

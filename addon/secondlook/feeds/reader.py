@@ -4,6 +4,7 @@ chunks ──► unpack ──► members of an archive ──► detect ──�
                                                              └──────────┴─────► tally
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -52,6 +53,7 @@ _CLAMAV_OTHERS = (
     *(".ndb", ".ndu", ".ldb", ".ldu", ".pdb", ".wdb", ".gdb", ".cdb", ".crb", ".db", ".ftm", ".idb", ".cfg"),
     *(".ign", ".ign2", ".imp", ".info", ".yar", ".yara", ".sign", ".cbc", ".pwdb"),
 )
+_NO_FEED = re.compile(r"(?:\A|/)(?:copying|licen[cs]e|readme|changelog)[^/]*\Z", re.IGNORECASE)
 
 
 class Reading:
@@ -97,8 +99,8 @@ class Reading:
     def _entries(self) -> Iterator[Entry]:
         tally = self.tally
         for member, stream in members(self._chunks, self._name):
-            if member.lower().endswith(_CLAMAV_OTHERS):
-                self.skipped.append((member, "signatures of another kind"))
+            if member.lower().endswith(_CLAMAV_OTHERS) or _NO_FEED.search(member):
+                self.skipped.append((member, "signatures of another kind, or no feed"))
                 continue
             head, sample = _sample(stream)
             try:

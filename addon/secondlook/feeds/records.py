@@ -1,7 +1,6 @@
 """JSON feeds: records of abuse.ch and PhishTank, MISP events and warninglists, hashlookup."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
@@ -141,28 +140,12 @@ def parse_hashlookup(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Ite
     """
     if not maker.known_good:
         raise FeedRefused("known files: hashlookup can only be imported into a list of known-good files")
-    loose: dict[str, Any] = {}
-    records: list[tuple[int, dict[str, Any]]] = []
-
-    def flush() -> Iterator[tuple[int, dict[str, Any]]]:
-        if loose:
-            yield 1, dict(loose)
-            loose.clear()
-
-    for found in chain(objects(text_chunks(chunks)), [None]):
-        if found is None:
-            records = list(flush())
-        elif isinstance(found.value, dict):
-            records = [*flush(), (found.line, found.value)]
-        else:
-            key = found.path[-1] if found.path else ""
-            records = list(flush()) if key in loose else []
-            loose[key] = found.value
-        for line, record in records:
-            tally.rows += 1
-            entry = tally.settle(line, _hashlookup(record, maker), str(record.get("SHA-256", ""))[:80])
-            if entry is not None:
-                yield entry
+    for found in objects(text_chunks(chunks), top=True):
+        record = found.value if isinstance(found.value, dict) else {}
+        tally.rows += 1
+        entry = tally.settle(found.line, _hashlookup(record, maker), str(record.get("SHA-256", ""))[:80])
+        if entry is not None:
+            yield entry
 
 
 def _hashlookup(record: Mapping[str, Any], maker: Maker) -> Entry | RejectClass:

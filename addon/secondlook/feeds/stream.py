@@ -19,7 +19,7 @@ MAX_UNPACKED_BYTES = 64 * 1024**3
 MAX_LAYERS = 3
 PIECE_BYTES = 65_536
 _XZ_MEMORY_BYTES = 256 * 1024**2
-_ZSTD_SLICE_BYTES = 256  # a block of three bytes may stand for 128 KiB
+_ZSTD_SLICE_BYTES = 128  # a block of three bytes may stand for 128 KiB
 _ZSTD_WINDOW_BYTES = 128 * 1024**2
 
 type Unpacker = Callable[[Iterable[bytes]], Iterator[bytes]]

@@ -24,6 +24,7 @@ type Row = Mapping[str, str]
 type RowReader = Callable[[Row, Maker], Entry | RejectClass]
 
 _NOTHING = frozenset(("", "n/a", "none", "null", "-"))
+_COLUMN_NAME = re.compile(r"(?:[a-z][a-z _()#%-]*(?:256|5|1)?[a-z _-]*)?")  # no data: no dots, no numbers
 _URL_CELL = re.compile(r"\s*(?:https?|hxxps?|ftp)://", re.IGNORECASE)
 
 _COUNTED: dict[int, tuple[str, ...]] = {
@@ -153,7 +154,7 @@ def reader_of(names: tuple[str, ...]) -> RowReader | None:
     for needed, reader in readers:
         if needed <= have:
             return reader
-    return _generic if have & KNOWN_COLUMNS and not any(_URL_CELL.match(name) for name in names) else None
+    return _generic if have & KNOWN_COLUMNS and all(map(_COLUMN_NAME.fullmatch, names)) else None
 
 
 def _by_count(cells: list[str]) -> tuple[tuple[str, ...], RowReader]:

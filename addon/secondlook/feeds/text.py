@@ -47,8 +47,8 @@ def batches(chunks: Iterable[bytes]) -> Iterator[Batch]:
     end = ""
     for piece in text_chunks(chunks):
         if not end:
-            end = "\r" if "\r" in piece and "\n" not in piece and not piece.endswith("\r") else "\n"
-        head, newline, rest = piece.partition(end)
+            end = "\n" if "\n" in piece else "\r" if "\r" in piece[:-1] else ""
+        head, newline, rest = piece.partition(end) if end else (piece, "", "")
         if not newline:
             held += len(head)
             if held <= MAX_LINE_CHARS:

@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feedkit import read_all, texts
+from secondlook.core.url import url_subject
+from secondlook.feeds.entry import Entry, RejectClass
+from secondlook.feeds.guard import Exceptions, Guard
+from secondlook.feeds.maker import Maker
+from secondlook.suffix import load_suffixes
+
+SUFFIXES = load_suffixes()
+MAKER = Maker(SUFFIXES)
+
+
+def entry(text, exception=False):
+    made = MAKER.indicator(text, exception=exception)
+    assert isinstance(made, Entry)
+    return made
+
+
+def exceptions(*said):
+    found = Exceptions()
+    for text in said:
+        found.add(entry(text, exception=True))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("excepted", "listed", "dropped"),
+    [
+        ("good.example", "good.example", True),
+        ("good.example", "www.good.example", True),
+        ("good.example", "www.good.example/a", True),
+        ("good.example", "good.example/a", True),
+        ("www.good.example", "good.example", True),
+        ("www.good.example", "good.example/a", True),
+        ("good.example", "notgood.example", False),
+        ("good.example", "evil.example", False),
+        ("good.example/a/b", "good.example", True),
+        ("good.example/a/b", "good.example/a/", True),
+        ("good.example/a/b", "good.example/a/b", True),
+        ("good.example/a/b", "good.example/a/b/c", True),
+        ("good.example/a/b?x=1", "good.example/a/b", True),
+        ("good.example/a/b", "good.example/c", False),
+        ("good.example/a/b", "www.good.example/a/b", False),
+        ("www.good.example/a/b", "good.example/a/b", True),
+        ("8.8.4.4", "8.8.4.4", True),
+        ("8.8.4.4", "8.8.4.5", False),
+    ],
+)
+def test_what_an_exception_takes_away(excepted, listed, dropped):
+    assert exceptions(excepted).limits(entry(listed)) is dropped
+
+
+def test_excepted_digests():
+    found = Exceptions()
+    made = MAKER.digest("ab" * 32, exception=True)
+    assert isinstance(made, Entry)
+    found.add(made)
+    assert found.limits(MAKER.digest("ab" * 32))
+    assert not found.limits(MAKER.digest("cd" * 32))
+    assert len(found) == 1
+
+
+HOSTS = st.lists(st.sampled_from(["a", "b", "www", "good", "evil"]), min_size=1, max_size=3).map(
+    lambda labels: ".".join([*labels, "example"])
+)
+PATHS = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3).map(lambda parts: "/" + "/".join(parts))
+
+
+@given(HOSTS, PATHS, HOSTS, PATHS)
+def test_no_entry_that_is_kept_blocks_what_is_excepted(host, path, listed_host, listed_path):
+    excepted, listed = (
+        entry(f"http://{host}{path}", exception=True),
+        entry(f"http://{listed_host}{listed_path}"),
+    )
+    found = Exceptions()
+    found.add(excepted)
+    if not found.limits(listed):
+        assert listed.hash not in url_subject(f"http://{host}{path}", SUFFIXES).hashes
+
+
+def test_guard_holds_back_what_would_block_a_known_site():
+    guard = Guard.of_hosts(
+        ["www.good.example", "http://captive.example/generate_204", "ab" * 32, "not a host"], SUFFIXES
+    )
+    held = [guard.holds_back(entry(text)) for text in ("good.example", "www.good.example", "captive.example")]
+    assert held == [True, True, True]
+    for text in ("good.example/a", "x.www.good.example", "captive.example/other", "evil.example"):
+        assert not guard.holds_back(entry(text))
+    assert guard.holds_back(entry("captive.example/generate_204"))
+    assert guard.holds_back(MAKER.digest("AB" * 32))
+
+
+def test_a_guarded_reading_counts_what_it_holds_back():
+    guard = Guard.of_hosts(["www.good.example"], SUFFIXES)
+    entries, reading = read_all("evil.example\ngood.example\n", guard=guard)
+    assert [made.text for made in entries] == ["evil.example"]
+    assert reading.tally.rejected == {RejectClass.KNOWN_GOOD: 1}
+    assert (reading.tally.rejects[0].line, reading.tally.rejects[0].text) == (2, "good.example")
+    assert texts("good.example\n") == ["good.example"]

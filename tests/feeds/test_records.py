@@ -1,0 +1,139 @@
+import json
+
+import pytest
+
+from feedkit import outcomes, read_all, texts
+from secondlook.feeds.entry import FeedRefused
+
+SHA, SHA1, MD5 = "ab" * 32, "bc" * 20, "cd" * 16
+
+
+def attribute(kind, value, to_ids=True, **more):
+    return {"type": kind, "value": value, "to_ids": to_ids, "category": "x", **more}
+
+
+def test_misp_event():
+    event = {
+        "Event": {
+            "info": "x",
+            "Attribute": [
+                attribute("domain", "evil.example"),
+                attribute("domain", "files.pythonhosted.org", to_ids=False),
+                attribute("sha256", SHA, deleted=True),
+                attribute("text", "x"),
+            ],
+            "Object": [
+                {
+                    "name": "file",
+                    "Attribute": [
+                        attribute("md5", MD5),
+                        attribute("sha1", SHA1),
+                        attribute("filename", "a.exe"),
+                    ],
+                },
+                {"name": "url", "Attribute": [attribute("url", "http://evil.example/a")]},
+            ],
+            "Tag": [{"name": "tlp:white"}],
+        }
+    }
+    expected = [
+        *("evil.example", SHA1, "evil.example/a"),
+        *("1: not meant for detection", "1: revoked or expired"),
+        *["1: indicator of a kind that is not checked here"] * 2,
+    ]
+    assert outcomes(json.dumps(event)) == expected
+    assert outcomes(json.dumps({"response": [event]})) == expected
+    assert outcomes(json.dumps(event["Event"])) == expected
+
+
+def test_a_comma_too_many_spoils_nothing():
+    feed = '{"Event": {"Attribute": [' + json.dumps(attribute("domain", "evil.example"), indent=1) + ",\n], "
+    feed += (
+        '"Object": [{"name": "x", "Attribute": [' + json.dumps(attribute("domain", "a.example")) + ",]},],}}"
+    )
+    assert texts(feed) == ["evil.example", "a.example"]
+
+
+def test_a_broken_record_is_one_reject():
+    good = json.dumps(attribute("domain", "evil.example"))
+    feed = '{"Event": {"Attribute": [' + good + ',\n{"type": nonsense here "value": 1},\n' + good + "]}}"
+    assert outcomes(feed) == ["evil.example", "evil.example", "2: not understood"]
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])
+def test_a_truncated_document_is_refused(cut):
+    feed = json.dumps({"Event": {"Attribute": [attribute("domain", f"evil{n}.example") for n in range(50)]}})
+    with pytest.raises(FeedRefused, match="truncated"):
+        read_all(feed[: int(len(feed) * cut)])
+
+
+def test_misp_manifest_and_hashes_are_not_mistaken_for_feeds():
+    uuid = "5c8ff618-0998-4b11-89d4-39d70a016219"
+    with pytest.raises(FeedRefused, match="manifest"):
+        read_all(json.dumps({uuid: {"info": "x", "timestamp": "1", "Orgc": {"name": "y"}}}))
+    with pytest.raises(FeedRefused, match="digests of indicators"):
+        read_all(f"{MD5},{uuid}\n{MD5},{uuid}\n")
+
+
+def test_warninglists_are_for_known_good_lists_only():
+    feed = json.dumps(
+        {
+            "description": "x",
+            "list": [".good.example", "www.fine.example", "com", "drive.google.com", SHA, MD5],
+            "matching_attributes": ["domain"],
+            "name": "x",
+            "type": "string",
+            "version": 1,
+        }
+    )
+    with pytest.raises(FeedRefused, match="known-good"):
+        read_all(feed)
+    assert outcomes(feed, known_good=True) == [
+        *("good.example", "www.fine.example", SHA),
+        *("1: public suffix or bare name", "1: platform shared by many sites"),
+        "1: digest too weak for known-good files",
+    ]
+    patterns = json.dumps({"list": ["evil", "a.example"], "name": "x", "type": "substring", "version": 1})
+    assert outcomes(patterns, known_good=True) == ["1: wildcard or regular expression"] * 2
+
+
+def test_hashlookup_known_is_not_good():
+    records = [
+        {"SHA-256": SHA, "hashlookup:trust": 80},
+        {"SHA-256": "cd" * 32, "hashlookup:trust": 10},
+        {"SHA-256": "ef" * 32, "hashlookup:trust": 80, "KnownMalicious": "x"},
+        {"SHA-1": SHA1, "hashlookup:trust": 80},
+    ]
+    with pytest.raises(FeedRefused, match="known-good"):
+        read_all(json.dumps(records))
+    expected = [SHA, "confidence too low", "not meant for detection", "digest too weak for known-good files"]
+    assert [line.split(": ")[-1] for line in outcomes(json.dumps(records), known_good=True)] == expected
+    lines = "\n".join(json.dumps(record) for record in records)
+    assert [line.split(": ")[-1] for line in outcomes(lines, known_good=True)] == expected
+
+
+def test_phishtank_json_and_xml():
+    record = {
+        "phish_id": "1",
+        "url": "https://evil.example/a",
+        "verified": "yes",
+        "online": "yes",
+        "details": [{}],
+    }
+    assert texts(json.dumps([record, {**record, "online": "no"}])) == ["evil.example/a"]
+    xml = (
+        '<?xml version="1.0"?><output><meta><total_entries>2</total_entries></meta><entries>\n<entry>\n'
+        "<url><![CDATA[https://evil.example/a?b=1&c=2]]></url><phish_id>1</phish_id>"
+        "<verification><verified>yes</verified></verification></entry>\n"
+        "<entry><url>https://evil.example/x?b=1&amp;c=2</url><phish_id>2</phish_id></entry></entries></output>"
+    )
+    assert texts(xml) == ["evil.example/a?b=1&c=2", "evil.example/x?b=1&c=2"]
+    assert texts(xml, size=16) == texts(xml)
+    with pytest.raises(FeedRefused, match="truncated"):
+        read_all(xml[:-60])
+
+
+@pytest.mark.parametrize("feed", ['{"a": 1}', "[]", "{}", '[["a"]]', "[" * 100 + "{", '{"a":' * 100])
+def test_unknown_json_is_refused(feed):
+    with pytest.raises(FeedRefused):
+        read_all(feed)

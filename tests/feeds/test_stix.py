@@ -1,0 +1,82 @@
+import json
+
+import pytest
+
+from feedkit import outcomes, read_all
+from secondlook.feeds.entry import RejectClass
+from secondlook.feeds.stix import comparisons
+
+SHA, MD5 = "ab" * 32, "cd" * 16
+
+
+@pytest.mark.parametrize(
+    ("pattern", "values"),
+    [
+        ("[url:value = 'http://evil.example/a']", ["http://evil.example/a"]),
+        ("[domain-name:value='evil.example']", ["evil.example"]),
+        ("[domain-name:value = 'a.example' OR domain-name:value = 'b.example']", ["a.example", "b.example"]),
+        (
+            "[domain-name:value = 'a.example'] OR [url:value = 'http://b.example']",
+            ["a.example", "http://b.example"],
+        ),
+        ("[ipv4-addr:value IN ('8.8.4.4', '8.8.8.8')]", ["8.8.4.4", "8.8.8.8"]),
+        (f"[file:hashes.'SHA-256' = '{SHA}']", [SHA]),
+        (f"[file:hashes.sha256='{SHA}']", [SHA]),
+        (f"[file:hashes.MD5 = '{MD5}' AND file:hashes.'SHA-256' = '{SHA}']", [SHA]),
+        (r"[url:value = 'http://a.example/it\'s']", ["http://a.example/it's"]),
+    ],
+)
+def test_patterns_that_can_be_said(pattern, values):
+    found = comparisons(pattern)
+    assert isinstance(found, list)
+    assert [value for _, value in found] == values
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cls"),
+    [
+        ("[domain-name:value LIKE '%.evil.example']", RejectClass.PATTERN),
+        ("[url:value MATCHES '^http://evil']", RejectClass.PATTERN),
+        ("[domain-name:value != 'good.example']", RejectClass.PATTERN),
+        ("[domain-name:value = 'a.example' AND network-traffic:dst_port = '443']", RejectClass.MODIFIER),
+        ("[domain-name:value = 'a.example'] AND [domain-name:value = 'b.example']", RejectClass.MODIFIER),
+        ("[domain-name:value = 'a.example'] FOLLOWEDBY [file:name = 'b']", RejectClass.NOT_UNDERSTOOD),
+        ("[NOT domain-name:value = 'a.example']", RejectClass.NOT_UNDERSTOOD),
+        ("[domain-name:value = 'a.example'] WITHIN 5 SECONDS", RejectClass.NOT_UNDERSTOOD),
+        ("evil.example", RejectClass.NOT_UNDERSTOOD),
+        ("", RejectClass.NOT_UNDERSTOOD),
+    ],
+)
+def test_patterns_that_say_more_or_less(pattern, cls):
+    assert comparisons(pattern) is cls
+
+
+def indicator(pattern, **more):
+    return {"type": "indicator", "id": "indicator--1", "pattern_type": "stix", "pattern": pattern, **more}
+
+
+def test_bundles_and_envelopes():
+    records = [
+        {"type": "malware", "name": "x"},
+        indicator(
+            "[domain-name:value='evil.example']",
+            valid_from="2024-01-26T21:28:21Z",
+            valid_until="2025-01-26T00:00:00Z",
+        ),
+        indicator("[domain-name:value='old.example']", revoked=True),
+        indicator("rule x { condition: true }", pattern_type="yara"),
+        indicator("[domain-name:value='good.example']", indicator_types=["benign"]),
+        indicator("[app:id='com.evil']"),
+        indicator("[ipv4-addr:value='8.8.4.0/31']"),
+        {"type": "domain-name", "value": "only-observed.example"},
+    ]
+    expected = [
+        *("evil.example", "8.8.4.0", "8.8.4.1"),
+        *("1: revoked or expired", "1: indicator of a kind that is not checked here"),
+        *("1: not meant for detection", "1: indicator of a kind that is not checked here"),
+    ]
+    bundle = {"type": "bundle", "id": "bundle--1", "objects": records}
+    assert outcomes(json.dumps(bundle)) == expected
+    assert outcomes(json.dumps({"more": True, "next": "2", "objects": records})) == expected
+    entry = read_all(json.dumps(bundle))[0][0]
+    assert (entry.first_seen, entry.expires) == (1706304501.0, 1737849600.0)
