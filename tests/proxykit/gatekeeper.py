@@ -93,6 +93,9 @@ class FakeGatekeeper:
             "unverifiable", subject, use, Decision(Action.BLOCK if stop else Action.FLAG, evidence)
         )
 
+    async def settle(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+        return self._settle("settle", subject, use, decision)
+
     async def refuse(self, subject: Subject, use: Use, reason: str) -> Decision:
         evidence = Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.ACCESS, detail=reason)
         return self._settle("refuse", subject, use, Decision(Action.BLOCK, evidence, reason=reason))

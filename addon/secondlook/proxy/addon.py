@@ -8,7 +8,6 @@ policy of its class turns into a flag or a block; where even that fails, the ans
 import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
 
 from mitmproxy import ctx, http, tcp, udp
 from mitmproxy.connection import Client
@@ -18,16 +17,16 @@ from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy.access import Access
-from secondlook.proxy.bodies import Bodies, Body
+from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.refusal import INTERNAL_HOST, MARK, Refusals, mark_headers, problem_document
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, request_url, subjects
 from secondlook.proxy.stream import ORIGIN_FORM
+from secondlook.proxy.visit import VISIT, Body, Visit, visit_of
 
 logger = logging.getLogger(__name__)
 
-VISIT = "secondlook"  # key of a flow's metadata
 USER = "secondlook.user"
 _INTERNAL_HOSTS = frozenset({INTERNAL_HOST, f"{INTERNAL_HOST}."})
 _STRIPPED = frozenset({MARK.lower().encode(), b"alt-svc"})
@@ -42,16 +41,6 @@ _FAULT = Decision(
 _PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
 )
-
-
-@dataclass(slots=True)
-class Visit:
-    """What is known of a request that was let through."""
-
-    subject: UrlSubject
-    use: Use
-    facts: RequestFacts
-    body: Body | None = None
 
 
 class SecondLookAddon:
@@ -166,6 +155,7 @@ class SecondLookAddon:
 
     def _let_through(self, flow: http.HTTPFlow, visit: Visit) -> None:
         flow.metadata[VISIT] = visit
+        self.bodies.ask_for_whole(flow, visit)
         flow.request.stream = True
 
     def _block(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> None:
@@ -239,43 +229,38 @@ class SecondLookAddon:
 
     # ---- responses
 
-    def responseheaders(self, flow: http.HTTPFlow) -> None:
+    def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Strip what an origin may not say, and choose what becomes of the body."""
-        response = flow.response
-        if response is None or VISIT not in flow.metadata:
-            return
+        response, visit = flow.response, visit_of(flow)
+        if response is None or visit is None:
+            return None
         fields = response.data.headers.fields
         kept = tuple(item for item in fields if item[0].lower() not in _STRIPPED)
         if len(kept) != len(fields):
             response.data.headers.fields = kept
+        response.stream = True
         try:
-            visit = flow.metadata[VISIT]
-            visit.body = self.bodies.gate(flow, visit.use)
+            return self.bodies.receive(flow, visit)
         except Exception:
             logger.exception("a body could not be given a gate")
             metrics.INTERNAL_ERRORS.inc()
             flow.kill()
-            return
-        response.stream = True
+            return None
 
-    def body_of(self, flow: http.HTTPFlow) -> Body | None:
-        """Give the gated body of a flow."""
-        visit: Visit | None = flow.metadata.get(VISIT)
-        return visit.body if visit is not None else None
-
-    def refusal_of(self, flow: http.HTTPFlow, body: Body) -> http.Response:
-        """Build the refusal that takes the place of a bad body."""
-        visit: Visit = flow.metadata[VISIT]
-        return self.refusals.make(
-            flow.request, visit.facts, body.decision or _FAULT, request_url(flow.request)
-        )
+    def refusal_of(self, flow: http.HTTPFlow, decision: Decision | None) -> http.Response:
+        """Build the refusal that takes the place of a response."""
+        visit = visit_of(flow)
+        facts = visit.facts if visit is not None else RequestFacts()
+        return self.refusals.make(flow.request, facts, decision or _FAULT, request_url(flow.request))
 
     async def secondlook_body(self, flow: http.HTTPFlow) -> None:
         """Judge a whole body with waiting; whatever fails, a risky one stays blocked (no decision)."""
-        body = self.body_of(flow)
+        visit = visit_of(flow)
+        assert visit is not None
+        body = visit.body
         assert body is not None
         try:
-            await self.bodies.judge(body)
+            await self.bodies.judge(body, visit)
         except Exception as error:
             logger.exception("a body could not be judged")
             metrics.INTERNAL_ERRORS.inc()
@@ -290,7 +275,9 @@ class SecondLookAddon:
 
     async def secondlook_pump(self, flow: http.HTTPFlow) -> None:
         """Read the next piece of a held body, once the client has taken the last."""
-        body = self.body_of(flow)
+        visit = visit_of(flow)
+        assert visit is not None
+        body = visit.body
         assert body is not None
         try:
             await self._client_room(flow)
@@ -304,7 +291,8 @@ class SecondLookAddon:
 
     async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
         """Wait for the disk."""
-        body = self.body_of(flow)
+        visit = visit_of(flow)
+        body = visit.body if visit is not None else None
         if body is None or body.gate.spool is None:
             return
         try:

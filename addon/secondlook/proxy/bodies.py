@@ -1,24 +1,26 @@
 """Response bodies: which gate each one gets, and what is decided about it at its end."""
 
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mitmproxy import http
-from mitmproxy.net.http.http1 import expected_http_body_size
 
 from secondlook.config import DownloadsSettings
-from secondlook.core.subject import Use
-from secondlook.core.verdict import Action, Decision, SubjectClass
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy.bodytype import declared
 from secondlook.proxy.gate import BodyGate, GateLimits
 from secondlook.proxy.ports import Gatekeeper
+from secondlook.proxy.ranges import EntityMemory, Piece, read_content_range, read_range
+from secondlook.proxy.response import ResponseFacts, body_length, has_body, read_response
 from secondlook.proxy.spool import Spool, SpoolRoom
+from secondlook.proxy.visit import Body, Visit
 
-logger = logging.getLogger(__name__)
-
-NO_BODY_STATUSES = frozenset({101, 204, 205, 304})
+PARTIAL = "partial: a piece of a file that nobody here has seen whole"
+_PARTIAL_STATUS = 206
+_PASSED = Decision(
+    Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +38,13 @@ class Inspector(Protocol):
         """Tell whether a body is an archive to be looked into."""
         ...
 
+    def too_large(self, gate: BodyGate) -> bool:
+        """Tell whether a body is an archive that was not held whole."""
+        ...
+
     def inspect(self, spool: Spool, gate: BodyGate) -> Awaitable[Inside]:
         """Look inside; never raises, bounded in time, memory and number."""
         ...
-
-
-@dataclass(slots=True)
-class Body:
-    """A gated body and what was decided about it."""
-
-    gate: BodyGate
-    use: Use
-    decision: Decision | None = None
-    failed: str | None = None  # the gate broke: what is said about it
-    pumped: bytes = b""
-    stalled: Callable[[], bool] = bool  # whether the client leaves too much of it unread; bool() is False
 
 
 class Bodies:
@@ -65,7 +59,10 @@ class Bodies:
     ) -> None:
         self.gatekeeper = gatekeeper
         self.room = room
+        self.memory = EntityMemory()
         self._inspector = inspector
+        self._whole_files = settings.ranges
+        self._block_partial = settings.partial == "block"
         self._limits = GateLimits(
             hold_up_to=settings.hold_up_to,
             hold_full=settings.hold == "full",
@@ -77,94 +74,129 @@ class Bodies:
             layers=settings.decoded_layers,
         )
 
-    def gate(self, flow: http.HTTPFlow, use: Use) -> Body | None:
-        """Choose the gate of a response; None where there is no body."""
-        request, response = flow.request, flow.response
-        assert response is not None
-        if request.method == "HEAD" or response.status_code in NO_BODY_STATUSES:
-            return None
-        content_type = disposition = encoding = None
-        chunked = sized = False
-        for raw_name, value in response.data.headers.fields:
-            name = raw_name.lower()
-            if name == b"content-type":
-                content_type = value.decode("latin-1")
-            elif name == b"content-disposition":
-                disposition = value.decode("latin-1")
-            elif name == b"content-encoding":
-                text = value.decode("latin-1")
-                encoding = text if encoding is None else f"{encoding}, {text}"
-            elif name == b"transfer-encoding":
-                chunked = True
-            elif name == b"content-length":
-                sized = True
-        length = self._length(flow, sized=sized, chunked=chunked)
-        if length == 0:
-            return None
-        path = request.data.path.decode("latin-1")
-        gate = BodyGate(
-            declared(content_type, disposition, path),
-            length,
-            encoding,
-            self._limits,
-            self.room,
-            kinds=self.gatekeeper.digest_kinds(),
-            hold_whole=length is None and request.http_version == "HTTP/1.0",
-        )
-        return Body(gate, replace(use, content_type=content_type))
+    def ask_for_whole(self, flow: http.HTTPFlow, visit: Visit) -> None:
+        """Take a range off the request of a risky file that nobody here has seen whole."""
+        facts, headers = visit.facts, flow.request.headers
+        if facts.range is None or not self._whole_files or flow.request.method != "GET":
+            return
+        url = visit.subject.identity
+        path = flow.request.data.path.decode("latin-1")
+        if not (declared(None, None, path).risky or self.memory.is_risky(url)):
+            return
+        if self.memory.knows(url, facts.if_range):
+            return  # the origin is held to the entity that was judged clean
+        visit.wanted = read_range(facts.range, facts.if_range)
+        del headers["range"]
+        headers.pop("if-range", None)
 
-    def judge_now(self, body: Body) -> Decision | None:
+    def receive(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
+        """Choose the gate of a response; the result is awaited where something must be settled first."""
+        if not has_body(flow):
+            return None
+        assert flow.response is not None
+        facts = read_response(flow.response)
+        length = body_length(flow, facts)
+        if flow.response.status_code == _PARTIAL_STATUS:
+            piece = read_content_range(facts.content_range)
+            whole = piece.whole if piece is not None else None
+            if self.memory.is_clean(visit.subject.identity, facts.etag, whole):
+                return None
+            bad = self.memory.bad(visit.subject.host, facts.etag, whole)
+            if bad is not None:
+                return self._refuse_again(visit, bad)
+            visit.body = self._body(flow, visit, facts, length, piece=piece, partial=True)
+        elif length != 0:
+            visit.body = self._body(flow, visit, facts, length, piece=None, partial=False)
+        return None
+
+    def judge_now(self, body: Body, visit: Visit) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""
         gate = body.gate
+        if gate.partial:
+            return _PASSED
         if body.failed is not None or (gate.risky and gate.problem is not None):
             return None
-        if gate.risky:
-            if self._inspector is not None and self._inspector.wants(gate):
-                return None
-            body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
-            body.decision = self.gatekeeper.now(gate.subject(), body.use)
-        else:
+        if not gate.risky:
             body.decision = self.gatekeeper.local(gate.subject(), body.use)
+            return body.decision
+        body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
+        if self._inspector is not None and (self._inspector.wants(gate) or self._inspector.too_large(gate)):
+            return None
+        body.decision = self.gatekeeper.now(gate.subject(), body.use)
+        self._remember(body, visit)
         return body.decision
 
-    async def judge(self, body: Body) -> Decision:
-        """Decide about a whole body, asking and waiting where needed; may raise."""
+    async def judge(self, body: Body, visit: Visit) -> None:
+        """Decide about a body, asking and waiting where needed; may raise."""
         gate = body.gate
-        if gate.risky:
-            body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
-        if body.failed is not None:
+        if gate.partial:
+            use = replace(body.use, cls=SubjectClass.DOWNLOAD)
+            block = True if self._block_partial else None
+            body.decision = await self.gatekeeper.unverifiable(visit.subject, use, PARTIAL, block=block)
+        elif body.failed is not None:
             body.decision = await self.gatekeeper.unverifiable(gate.subject(), body.use, body.failed)
-            return body.decision
-        if not gate.risky:
+        elif not gate.risky:
             body.decision = await self.gatekeeper.check_local(gate.subject(), body.use)
-            return body.decision
+        else:
+            body.decision = await self._judge_risky(body)
+            self._remember(body, visit)
+
+    async def _judge_risky(self, body: Body) -> Decision:
+        gate = body.gate
         inside = Inside()
         if self._inspector is not None and self._inspector.wants(gate) and gate.spool is not None:
             inside = await self._inspector.inspect(gate.spool, gate)
         subject = gate.subject(inside.members)
         decision = await self.gatekeeper.check(subject, body.use)
         problem = inside.problem or gate.problem
+        if problem is None and self._inspector is not None and self._inspector.too_large(gate):
+            problem = "archive: too large to be looked into"
         if problem is not None and decision.action is Action.ALLOW and not decision.evidence.allowed_by_rule:
-            decision = await self.gatekeeper.unverifiable(subject, body.use, problem)
-        body.decision = decision
+            return await self.gatekeeper.unverifiable(subject, body.use, problem)
         return decision
 
-    @staticmethod
-    def _length(flow: http.HTTPFlow, *, sized: bool, chunked: bool) -> int | None:
-        response = flow.response
-        assert response is not None
-        if chunked:
-            return None
-        if sized:
-            try:
-                size = expected_http_body_size(flow.request, response)
-            except ValueError:
-                return None
-            return size if size is not None and size >= 0 else None
-        if flow.request.http_version == "HTTP/1.1":
-            # a body that ends with its connection (or an HTTP/2 one without a length) would look whole when
-            # it is cut: towards an HTTP/1.1 client it goes in chunks
-            response.headers["transfer-encoding"] = "chunked"
-            if not response.is_http2:
-                response.http_version = "HTTP/1.1"
-        return None
+    async def _refuse_again(self, visit: Visit, decision: Decision) -> None:
+        use = replace(visit.use, cls=SubjectClass.DOWNLOAD)
+        visit.refusal = await self.gatekeeper.settle(visit.subject, use, replace(decision, event_id=None))
+
+    def _body(
+        self,
+        flow: http.HTTPFlow,
+        visit: Visit,
+        facts: ResponseFacts,
+        length: int | None,
+        *,
+        piece: Piece | None,
+        partial: bool,
+    ) -> Body:
+        path = flow.request.data.path.decode("latin-1")
+        said = declared(facts.content_type, facts.disposition, path)
+        if partial and self.memory.is_risky(visit.subject.identity):
+            said = replace(said, risky=True)
+        cut_to = visit.wanted
+        if cut_to is not None and not (said.risky and cut_to.holds(facts.etag, facts.modified)):
+            cut_to = None
+        gate = BodyGate(
+            said,
+            length,
+            facts.encoding if not partial else None,
+            self._limits,
+            self.room,
+            kinds=self.gatekeeper.digest_kinds(),
+            hold_whole=cut_to is not None or (length is None and flow.request.http_version == "HTTP/1.0"),
+            partial=partial,
+            from_start=piece is None or piece.first == 0,
+        )
+        use = replace(visit.use, content_type=facts.content_type)
+        return Body(gate, use, facts.etag, facts.modified, cut_to)
+
+    def _remember(self, body: Body, visit: Visit) -> None:
+        """Note what came of a whole risky file, for pieces of it that are asked for later."""
+        decision, gate = body.decision, body.gate
+        if decision is None:
+            return
+        self.memory.note_risky(visit.subject.identity)
+        if decision.action is Action.ALLOW:
+            self.memory.note_clean(visit.subject.identity, body.etag, gate.size)
+        elif decision.action is Action.BLOCK:
+            self.memory.note_bad(visit.subject.host, body.etag, gate.size, decision)

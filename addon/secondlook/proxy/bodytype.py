@@ -95,7 +95,8 @@ _LONGEST_NAME = 255
 class Declared:
     """What the headers of a response say about its body."""
 
-    content_type: str
+    content_type: str  # lower case, without parameters
+    full_type: str
     filename: str | None
     risky: bool
     live: bool  # its first bytes may be few, and nobody may wait for more
@@ -116,7 +117,7 @@ def declared(content_type: str | None, disposition: str | None, path: str) -> De
         risky = extension in DOWNLOAD_EXTENSIONS or extension in {"js", "svg"} or not _SHOWN.match(kind)
     else:
         risky = extension in DOWNLOAD_EXTENSIONS and not _SHOWN.match(kind)
-    return Declared(kind, name, risky, live)
+    return Declared(kind, content_type or "", name, risky, live)
 
 
 def risky_signature(first: bytes) -> str | None:

@@ -145,7 +145,7 @@ class Connection(ProxyConnectionHandler):
                     await self.pressure.room(peer)
 
     def _flush(self) -> None:
-        """Write what a round has to send, each connection in one go: a head and its small body share a packet."""
+        """Write what a round has to send, each connection in one go: a head and its body share a packet."""
         if not self._outgoing:
             return
         outgoing, self._outgoing = self._outgoing, {}

@@ -16,14 +16,17 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from secondlook.core.digest import file_subject
 from secondlook.core.subject import FileSubject
-from secondlook.proxy.bodytype import Declared, may_begin, risky_signature
+from secondlook.proxy.bodytype import Declared, declared, may_begin, risky_signature
 from secondlook.proxy.decoding import Decoder, DecodeState, encodings_of
+from secondlook.proxy.ranges import read_first_part
 from secondlook.proxy.spool import BACKLOG_MAX_BYTES, Spool, SpoolFullError, SpoolRoom
 
-SNIFF_MAX_BYTES = 512  # a tar tells itself at 257
+SNIFF_MAX_BYTES = 2048  # a tar tells itself at 257, a part of a multipart body after its head
+_PART_ENOUGH_BYTES = 16
 TAIL_MEMORY_BYTES = 16 << 20  # of a body without a length
 
 
@@ -35,6 +38,7 @@ class Fate(StrEnum):
     SMALL = "small"
     HOLD = "hold"
     TAIL = "tail"
+    ASK = "ask"  # a risky piece: settled before anything of it goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class BodyGate:
 
     def __init__(
         self,
-        declared: Declared,
+        said: Declared,
         length: int | None,
         encoding: str | None,
         limits: GateLimits,
@@ -68,21 +72,27 @@ class BodyGate:
         *,
         kinds: frozenset[str],
         hold_whole: bool,
+        partial: bool = False,
+        from_start: bool = True,
     ) -> None:
-        self.declared = declared
+        self.declared = said
         self.length = length
-        self.risky = declared.risky
+        self.risky = said.risky
         self.signature: str | None = None
+        self.partial = partial
         self.size = 0
         self.problem: str | None = None  # why the body could not be looked into
         self.spool: Spool | None = None
         self.release = False
         self._limits = limits
         self._room = room
+        self._from_start = from_start
+        self._multipart = partial and said.content_type == "multipart/byteranges"
         self._hold_whole = hold_whole or limits.hold_full
         self._sha256 = hashlib.sha256()
         self._others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
         self._first = bytearray()
+        self._part_seen = False
         self._waiting: list[bytes] = []
         self._tail: deque[bytes] = deque()
         self._tail_bytes = 0
@@ -115,6 +125,11 @@ class BodyGate:
                 return b""
             case Fate.HOLD:
                 return self._hold(data)
+            case Fate.ASK:
+                self._waiting.append(data)
+                return b""
+            case other:
+                assert_never(other)
 
     def end(self) -> None:
         """Note that the body is whole."""
@@ -123,8 +138,14 @@ class BodyGate:
                 self._look_decoded(piece)
             if self._decoder.state is not DecodeState.DONE:
                 self.problem = f"content encoding is {self._decoder.state.value}"
-        if not self.risky and self.fate in {Fate.SNIFF, Fate.SMALL}:
+        if self.signature is None and not self.partial and self.fate is not Fate.PASS:
             self._judge_first()
+        if self.risky and self.spool is None and self.fate in {Fate.SNIFF, Fate.SMALL}:
+            self.fate = Fate.HOLD  # harmless by its headers, dangerous by its bytes
+            waiting, self._waiting = self._waiting, []
+            self.spool = Spool(self._room)
+            for chunk in waiting:
+                self.spool.put(chunk)
 
     def rest(self) -> bytes:
         """Give what memory holds back, after a verdict that lets it go."""
@@ -173,13 +194,17 @@ class BodyGate:
     def _first_fate(self) -> Fate:
         if self.risky:
             return self._risky_fate()
-        if self.declared.live:
+        if self.declared.live or (self.partial and not (self._from_start or self._multipart)):
             return Fate.PASS
+        if self.partial:
+            return Fate.SNIFF
         if self.length is not None and self.length <= self._limits.local_up_to:
             return Fate.SMALL
         return Fate.SNIFF
 
     def _risky_fate(self) -> Fate:
+        if self.partial:
+            return Fate.ASK
         if not self._hold_whole and self.length is not None and self.length > self._limits.hold_up_to:
             return Fate.TAIL
         return Fate.HOLD
@@ -202,20 +227,43 @@ class BodyGate:
             self._first += piece[: SNIFF_MAX_BYTES - len(self._first)]
 
     def _judge_first(self) -> None:
+        if self._multipart:
+            self._judge_part()
+            return
         self.signature = risky_signature(bytes(self._first))
         self.risky = self.risky or self.signature is not None
+
+    def _judge_part(self) -> None:
+        """Judge a multipart/byteranges body by the head and the first bytes of its first part."""
+        part = read_first_part(self.declared.full_type, bytes(self._first))
+        if part is None:
+            return
+        if part.content_type is not None and declared(part.content_type, None, "").risky:
+            self.risky = True
+        elif part.piece is not None and part.piece.first == 0:
+            self.signature = risky_signature(part.first)
+            self.risky = self.signature is not None
+        self._part_seen = len(part.first) >= _PART_ENOUGH_BYTES or part.piece is None or part.piece.first > 0
+
+    def _undecided(self) -> bool:
+        if self._multipart:
+            return not self._part_seen
+        stuck = self._decoder is not None and self._decoder.state is not DecodeState.WORKING
+        return not stuck and may_begin(bytes(self._first))
 
     def _sniff(self, data: bytes) -> bytes:
         self._waiting.append(data)
         self._judge_first()
-        stuck = self._decoder is not None and self._decoder.state is not DecodeState.WORKING
-        if not self.risky and self.size < self._limits.sniff and not stuck and may_begin(bytes(self._first)):
+        if not self.risky and self.size < self._limits.sniff and self._undecided():
             return b""
         waiting, self._waiting = self._waiting, []
         if not self.risky:
             self.fate = Fate.PASS
             return b"".join(waiting)
         self.fate = self._risky_fate()
+        if self.fate is Fate.ASK:
+            self._waiting = waiting
+            return b""
         take = self._pass_but_tail if self.fate is Fate.TAIL else self._hold
         return b"".join([take(chunk) for chunk in waiting])
 

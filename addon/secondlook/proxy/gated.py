@@ -37,16 +37,19 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from secondlook.agent import metrics
-from secondlook.core.verdict import Action
-from secondlook.proxy.bodies import Body
+from secondlook.core.verdict import Action, Decision
 from secondlook.proxy.gate import Fate
+from secondlook.proxy.ranges import WantedRange
 from secondlook.proxy.stream import AnsweringStream, Commands
+from secondlook.proxy.visit import Body, Visit, visit_of
 
 if TYPE_CHECKING:
     from secondlook.proxy.addon import SecondLookAddon
     from secondlook.proxy.layers import GatedHttpLayer
 
 logger = logging.getLogger(__name__)
+
+_WHOLE_STATUS = 200
 
 
 @dataclass
@@ -74,12 +77,15 @@ class GatedStream(AnsweringStream):
     """A request that may be answered at its headers, and a response body that goes through a gate."""
 
     body: Body | None = None
+    _visit: Visit
 
     def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
         super().__init__(context, stream_id, edge)
         self._headers_out = False
         self._received = 0
         self._sent = 0
+        self._skip = 0
+        self._take: int | None = None
 
     @cached_property
     def http(self) -> "GatedHttpLayer":
@@ -90,13 +96,19 @@ class GatedStream(AnsweringStream):
 
     def start_response_stream(self) -> Commands:
         """Begin with the body, by way of its gate."""
-        body = self.edge.body_of(self.flow)
-        if body is None:
+        visit = visit_of(self.flow)
+        if visit is not None and visit.refusal is not None:
+            yield from self._refuse_at_headers(visit.refusal)
+            return
+        if visit is None or visit.body is None:
             yield from super().start_response_stream()
             return
-        self.body = body
+        self.body = visit.body
+        self._visit = visit
         self.server_state = self._state_gated
-        if body.gate.open:
+        if self.body.gate.fate is Fate.ASK:
+            yield from self._ask()
+        elif self.body.gate.open:
             yield from self._open()
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
@@ -128,6 +140,10 @@ class GatedStream(AnsweringStream):
             yield from self._open()
         if data:
             self._sent += len(data)
+            if self._skip or self._take is not None:
+                data = self._slice(data)
+                if not data:
+                    return
             yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
             self.http.watch(self)
 
@@ -145,7 +161,9 @@ class GatedStream(AnsweringStream):
             gate.release = False
             if not (yield from self._pump()):
                 return
-        if out or (gate.open and not self._headers_out):
+        if gate.fate is Fate.ASK:
+            yield from self._ask()
+        elif out or (gate.open and not self._headers_out):
             yield from self._send(out)
         if gate.congested:
             yield from self._wait(SecondlookSettleHook(self.flow))
@@ -155,7 +173,7 @@ class GatedStream(AnsweringStream):
         assert body is not None
         try:
             body.gate.end()
-            decision = self.edge.bodies.judge_now(body)
+            decision = self.edge.bodies.judge_now(body, self._visit)
         except Exception as error:
             logger.exception("a body could not be judged")
             metrics.INTERNAL_ERRORS.inc()
@@ -169,6 +187,8 @@ class GatedStream(AnsweringStream):
         if decision is None or (decision.action is Action.BLOCK and body.gate.fate is not Fate.PASS):
             yield from self._block()
             return
+        if body.cut_to is not None:
+            self._cut_to(body.cut_to, body.gate.size)
         if body.gate.spool is not None and not (yield from self._pump()):
             return
         yield from self._send(body.gate.rest())
@@ -182,10 +202,60 @@ class GatedStream(AnsweringStream):
         if self._headers_out:
             yield from self._cut("blocked")
             return
-        response = self.edge.refusal_of(self.flow, self.body)
-        self.flow.response = response
-        yield from self.answer(response)
+        self.flow.response = self.edge.refusal_of(self.flow, self.body.decision)
+        yield from self.answer(self.flow.response)
         yield DropStream(self.stream_id)
+
+    def _refuse_at_headers(self, decision: Decision | None) -> Commands:
+        """Refuse a response whose body has not begun, and let the origin stop."""
+        yield from self._stop_origin()
+        self.flow.response = self.edge.refusal_of(self.flow, decision)
+        yield from self.answer(self.flow.response)
+        yield DropStream(self.stream_id)
+
+    def _stop_origin(self) -> Commands:
+        yield SendHttp(
+            RequestProtocolError(self.stream_id, "the rest is not wanted", ErrorCode.CANCEL),
+            self.context.server,
+        )
+
+    def _ask(self) -> Commands:
+        """Have a risky piece settled before anything of it goes on."""
+        body = self.body
+        assert body is not None
+        yield from self._wait(SecondlookBodyHook(self.flow))
+        if (yield from self.check_killed(True)):
+            body.gate.close()
+            return
+        if body.decision is None or body.decision.action is Action.BLOCK:
+            body.gate.close()
+            yield from self._refuse_at_headers(body.decision)
+            return
+        body.gate.drop()
+        yield from self._send(body.gate.rest())
+
+    def _cut_to(self, wanted: WantedRange, size: int) -> None:
+        """Answer a range with a piece of the file that was judged whole."""
+        response = self.flow.response
+        part = wanted.within(size)
+        if response is None or response.status_code != _WHOLE_STATUS or part is None:
+            return
+        self._skip, self._take = part
+        response.status_code, response.reason = 206, "Partial Content"
+        headers = response.headers
+        headers.pop("transfer-encoding", None)
+        headers["content-length"] = str(part[1])
+        headers["content-range"] = f"bytes {part[0]}-{part[0] + part[1] - 1}/{size}"
+
+    def _slice(self, data: bytes) -> bytes:
+        if self._skip:
+            skipped = min(self._skip, len(data))
+            self._skip -= skipped
+            data = data[skipped:]
+        if self._take is not None:
+            data = data[: self._take]
+            self._take -= len(data)
+        return data
 
     def _cut(self, reason: str) -> Commands:
         """Let the client see that the body is not whole: close the connection or reset the stream."""
@@ -205,16 +275,11 @@ class GatedStream(AnsweringStream):
         body.failed = f"internal error: {error!r}"
         if body.gate.risky:
             body.gate.close()
-            yield SendHttp(
-                RequestProtocolError(self.stream_id, "the body could not be checked", ErrorCode.CANCEL),
-                self.context.server,
-            )
-            if not self._headers_out:
-                self.flow.response = response = self.edge.refusal_of(self.flow, body)
-                yield from self.answer(response)
-                yield DropStream(self.stream_id)
-            else:
+            if self._headers_out:
+                yield from self._stop_origin()
                 yield from self._cut("the body could not be checked")
+            else:
+                yield from self._refuse_at_headers(None)
             return
         held = body.gate.rest()
         if self._sent + len(held) <= self._received:

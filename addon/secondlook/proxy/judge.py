@@ -24,6 +24,7 @@ class Judge:
         self.check: Callable[[Subject, Use], Awaitable[Decision]] = agent.check
         self.local: Callable[[Subject, Use], Decision | None] = agent.local
         self.check_local: Callable[[Subject, Use], Awaitable[Decision]] = agent.check_local
+        self.settle: Callable[[Subject, Use, Decision], Awaitable[Decision]] = agent.settle
 
     def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
         """Make the subject of a request from what the proxy will really use, remembering recent ones."""

@@ -43,6 +43,10 @@ class Gatekeeper(Protocol):
         """Settle something that could not be checked: by the policy of its class, or as `block` says."""
         ...
 
+    def settle(self, subject: Subject, use: Use, decision: Decision) -> Awaitable[Decision]:
+        """Record a decision that was made elsewhere."""
+        ...
+
     def refuse(self, subject: Subject, use: Use, reason: str) -> Awaitable[Decision]:
         """Record that something is closed to this client whatever it asks for."""
         ...

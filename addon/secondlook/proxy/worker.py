@@ -19,6 +19,7 @@ from secondlook.proxy.access import Access
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.block_page import BlockPage, Pages
 from secondlook.proxy.bodies import Bodies
+from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
 from secondlook.proxy.layers import GatedLayers
 from secondlook.proxy.listener import Listener
@@ -72,7 +73,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     room = SpoolRoom(
         settings.state / "spool", downloads.spool_max // settings.worker_count, downloads.spool_memory
     )
-    bodies = Bodies(around.gatekeeper, downloads, room, None)
+    inspector = ArchiveInspector(downloads.archives) if downloads.archives.enabled else None
+    bodies = Bodies(around.gatekeeper, downloads, room, inspector)
     edge = SecondLookAddon(around.gatekeeper, access, Refusals(BlockPage(pages, INTERNAL_HOST)), site, bodies)
     learn = settings.passthrough.learn
     learner = Learner(learn.failures, learn.within, learn.duration) if learn.enabled else None

@@ -1,0 +1,198 @@
+"""What lies inside an archive: digests of its members, in bounded depth, number, size and time.
+
+Runs in a child process (`archive_child.py`): a hostile archive may break or stall its reader, and must not
+take the proxy along. Reads zip (with all that is built on it), tar, gzip, bzip2, xz and 7z; members that are
+archives themselves are looked into as deep as allowed. Nothing is ever written under a member's name.
+"""
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import tarfile
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO
+
+STEP_BYTES = 64 << 10
+MEMORY_BYTES = 4 << 20
+LABEL_CHARS = 200
+_LOOK_BYTES = 265
+_TAR_AT = 257
+
+
+class OverLimitError(Exception):
+    """The archive is deeper, larger, fuller or slower than allowed."""
+
+
+class UnreadableError(Exception):
+    """The archive is encrypted, broken or of a kind that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """How far to look."""
+
+    depth: int
+    members: int
+    max_bytes: int
+    time_s: float
+
+
+@dataclass(slots=True)
+class Report:
+    """Labelled SHA-256 digests (hexadecimal) of what was found, and why the look ended early."""
+
+    members: list[tuple[str, str]] = field(default_factory=list)
+    problem: str | None = None
+
+
+def look_inside(file: IO[bytes], limits: ArchiveLimits, now: Callable[[], float] = time.monotonic) -> Report:
+    """Hash the members of an archive; never raises for what an archive may hold."""
+    walk = _Walk(limits, now)
+    try:
+        walk.archive(file, "", 1)
+    except OverLimitError as error:
+        walk.report.problem = f"archive: {error}"
+    except (UnreadableError, MemoryError, RecursionError) as error:
+        walk.report.problem = f"archive cannot be read: {str(error) or type(error).__name__}"
+    except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
+        walk.report.problem = f"archive cannot be read: {type(error).__name__}: {error}"[:300]
+    return walk.report
+
+
+def archive_kind(first: bytes) -> str | None:
+    """Name the kind of archive that some bytes begin; None for no archive that can be read."""
+    if first.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
+        return "zip"
+    if first.startswith(b"7z\xbc\xaf\x27\x1c"):
+        return "7z"
+    if first.startswith(b"\x1f\x8b\x08"):
+        return "gzip"
+    if first.startswith(b"BZh"):
+        return "bzip2"
+    if first.startswith(b"\xfd7zXZ\x00"):
+        return "xz"
+    if first[_TAR_AT : _TAR_AT + 5] == b"ustar":
+        return "tar"
+    return None
+
+
+class _Walk:
+    def __init__(self, limits: ArchiveLimits, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now = now
+        self._until = now() + limits.time_s
+        self._bytes = 0
+        self._count = 0
+        self.report = Report()
+
+    def archive(self, file: IO[bytes], label: str, level: int) -> None:
+        """Look into one archive."""
+        file.seek(0)
+        kind = archive_kind(file.read(_LOOK_BYTES))
+        file.seek(0)
+        match kind:
+            case "zip":
+                self._zip(file, label, level)
+            case "7z":
+                self._7z(file, label, level)
+            case "tar":
+                self._tar(file, label, level)
+            case "gzip":
+                self._packed(gzip.GzipFile(fileobj=file), label, level)
+            case "bzip2":
+                self._packed(bz2.BZ2File(file), label, level)
+            case "xz":
+                self._packed(lzma.LZMAFile(file), label, level)
+            case _:
+                raise UnreadableError("not an archive that can be read")
+
+    def _zip(self, file: IO[bytes], label: str, level: int) -> None:
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                self._one_more()
+                if info.is_dir():
+                    continue
+                if info.flag_bits & 1:
+                    raise UnreadableError("it is encrypted")
+                try:
+                    with archive.open(info) as member:
+                        self.member(member, f"{label}/{info.filename}", level)
+                except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
+                    raise UnreadableError(str(error)) from error
+
+    def _tar(self, file: IO[bytes], label: str, level: int) -> None:
+        with tarfile.open(fileobj=file, mode="r|") as archive:
+            for info in archive:
+                self._one_more()
+                if not info.isreg():
+                    continue
+                member = archive.extractfile(info)
+                if member is not None:
+                    self.member(member, f"{label}/{info.name}", level)
+
+    def _7z(self, file: IO[bytes], label: str, level: int) -> None:
+        import py7zr  # noqa: PLC0415 - takes long to load and is seldom needed
+
+        from secondlook.proxy.archive_7z import MemberFactory  # noqa: PLC0415
+
+        with py7zr.SevenZipFile(file) as archive:
+            if archive.needs_password():
+                raise UnreadableError("it is encrypted")
+            if len(archive.files) > self._limits.members:
+                raise OverLimitError(f"more than {self._limits.members} members")
+            factory = MemberFactory(self.add_bytes)
+            archive.extractall(factory=factory)  # noqa: S202 - into our own receivers
+        for name, member in factory.members.items():
+            self._one_more()
+            self._done(member.digest, f"{label}/{name}")
+            if archive_kind(member.first) is None:
+                continue
+            if level >= self._limits.depth:
+                raise OverLimitError(f"nested deeper than {self._limits.depth} levels")
+            self.archive(member.content(), f"{label}/{name}", level + 1)
+
+    def _packed(self, stream: IO[bytes] | io.BufferedIOBase, label: str, level: int) -> None:
+        """Look into what one packed stream holds: one file, or a tar (which is no level of its own)."""
+        self.member(stream, f"{label}/unpacked", level - 1)
+
+    def member(self, stream: IO[bytes] | io.BufferedIOBase, label: str, level: int) -> None:
+        """Hash one member of an archive at a level, and look into it when it is an archive."""
+        digest = hashlib.sha256()
+        with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as copy:
+            kind: str | None = None
+            while piece := stream.read(STEP_BYTES):
+                self.add_bytes(len(piece))
+                if copy.tell() == 0 and kind is None:
+                    kind = archive_kind(piece[:_LOOK_BYTES])
+                digest.update(piece)
+                if kind is not None:
+                    copy.write(piece)
+            self._done(digest.digest(), label)
+            if kind is None:
+                return
+            if level >= self._limits.depth:
+                raise OverLimitError(f"nested deeper than {self._limits.depth} levels")
+            self.archive(copy, label, level + 1)
+
+    def add_bytes(self, count: int) -> None:
+        """Count unpacked bytes, and look at the clock."""
+        self._bytes += count
+        if self._bytes > self._limits.max_bytes:
+            raise OverLimitError(f"more than {self._limits.max_bytes} bytes unpacked")
+        if self._now() > self._until:
+            raise OverLimitError(f"longer than {self._limits.time_s:g} s")
+
+    def _one_more(self) -> None:
+        self._count += 1
+        if self._count > self._limits.members:
+            raise OverLimitError(f"more than {self._limits.members} members")
+
+    def _done(self, digest: bytes, label: str) -> None:
+        self.report.members.append((label.lstrip("/")[-LABEL_CHARS:], digest.hex()))

@@ -1,0 +1,75 @@
+"""Members of a 7z archive as py7zr hands them out: hashed, and kept only where they are archives."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from typing import IO
+
+from py7zr.io import Py7zIO, WriterFactory
+
+from secondlook.proxy.archive import MEMORY_BYTES, archive_kind
+
+_LOOK_BYTES = 265
+
+
+class Member(Py7zIO):
+    """One member: its digest, its first bytes, and its content when it is an archive."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._copy: IO[bytes] | None = None
+        self.first = b""
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the member."""
+        return self._digest.digest()
+
+    def write(self, s: bytes | bytearray) -> int:
+        """Take the next bytes."""
+        data = bytes(s)
+        self._count(len(data))
+        self._digest.update(data)
+        if not self._size:
+            self.first = data[:_LOOK_BYTES]
+            if archive_kind(self.first) is not None:
+                self._copy = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - lives as long as the member
+        if self._copy is not None:
+            self._copy.write(data)
+        self._size += len(data)
+        return len(data)
+
+    def content(self) -> IO[bytes]:
+        """Give the content of a member that is an archive."""
+        assert self._copy is not None
+        return self._copy
+
+    def read(self, size: int | None = None) -> bytes:  # noqa: ARG002 - the interface's
+        """Give nothing: members are only written."""
+        return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:  # noqa: ARG002 - the interface's
+        """Do nothing."""
+        return 0
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def size(self) -> int:
+        """Give the number of bytes written."""
+        return self._size
+
+
+class MemberFactory(WriterFactory):
+    """Makes a `Member` for each name that py7zr meets; `count` is told of every byte."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+        self.members: dict[str, Member] = {}
+
+    def create(self, filename: str) -> Member:
+        """Make the receiver of one member."""
+        member = self.members[filename] = Member(self._count)
+        return member

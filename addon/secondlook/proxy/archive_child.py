@@ -1,0 +1,47 @@
+"""The process that looks into archives: `python -m secondlook.proxy.archive_child DESCRIPTOR`.
+
+Reads requests from a Unix socket: a line of JSON with the limits, the archive's descriptor beside it; answers
+each with a line of JSON. Its memory is limited; it ends when the socket closes.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+
+from secondlook.proxy.archive import ArchiveLimits, look_inside
+
+MEMORY_BYTES = 1 << 30
+LINE_BYTES = 64 << 10
+
+
+def serve(channel: socket.socket) -> None:
+    """Answer until the other side closes."""
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(channel, LINE_BYTES, 1)
+        if not data:
+            return
+        while not data.endswith(b"\n"):
+            more = channel.recv(LINE_BYTES)
+            if not more:
+                return
+            data += more
+        with os.fdopen(descriptors[0], "rb") as file:
+            report = look_inside(file, ArchiveLimits(**json.loads(data)))
+        answer = json.dumps({"members": report.members, "problem": report.problem})
+        channel.sendall(answer.encode("ascii") + b"\n")
+
+
+def main() -> None:
+    """Run as a child of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker ends it by closing the socket
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        serve(channel)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Pieces of files (RFC 9110, 14): a piece proves nothing about the whole.
+
+A risky file is asked for whole, unless this very entity (same URL, strong ETag, length) was judged clean
+before; the client's range is then cut from what was judged. Where an origin sends a piece all the same
+(206), it passes if its entity was judged clean, is refused if it was judged bad under whatever URL of that
+host, and is otherwise flagged as `partial`.
+"""
+
+import re
+from dataclasses import dataclass
+
+from lru import LRU
+
+from secondlook.core.verdict import Decision
+
+_REMEMBERED = 8192
+_ONE_RANGE = re.compile(r"\s*bytes\s*=\s*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\s*", re.ASCII | re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII | re.IGNORECASE)
+_BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;]{1,200}))', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRange:
+    """What a client asked for; `first` None: the last `last` bytes; `last` None: up to the end."""
+
+    first: int | None
+    last: int | None
+    if_range: str | None
+
+    def within(self, size: int) -> tuple[int, int] | None:
+        """Give first byte and count in an entity of `size` bytes; None when it cannot be satisfied."""
+        if self.first is None:
+            assert self.last is not None
+            count = min(self.last, size)
+            return (size - count, count) if count else None
+        end = size if self.last is None else min(self.last + 1, size)
+        return (self.first, end - self.first) if self.first < end else None
+
+    def holds(self, etag: str | None, modified: str | None) -> bool:
+        """Tell whether If-Range (where there is one) names this entity, by strong comparison."""
+        if self.if_range is None:
+            return True
+        wanted = self.if_range.strip()
+        if wanted.startswith('"'):
+            return wanted == (etag or "").strip()
+        return not wanted.startswith("W/") and modified is not None and wanted == modified.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a 206 says it is: first and last byte, and the length of the whole where it is told."""
+
+    first: int
+    last: int
+    whole: int | None
+
+
+def read_range(header: str | None, if_range: str | None) -> WantedRange | None:
+    """Read a Range of one piece; None for none, several or nonsense (the whole is then right)."""
+    found = _ONE_RANGE.fullmatch(header or "")
+    if found is None:
+        return None
+    if found[3] is not None:
+        return WantedRange(None, int(found[3]), if_range)
+    first, last = int(found[1]), int(found[2]) if found[2] else None
+    if last is not None and last < first:
+        return None
+    return WantedRange(first, last, if_range)
+
+
+def read_content_range(header: str | None) -> Piece | None:
+    """Read a Content-Range; None for none or nonsense."""
+    found = _CONTENT_RANGE.fullmatch(header or "")
+    if found is None:
+        return None
+    first, last = int(found[1]), int(found[2])
+    whole = None if found[3] == "*" else int(found[3])
+    if last < first or (whole is not None and last >= whole):
+        return None
+    return Piece(first, last, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The head of the first part of a multipart/byteranges body, and the first bytes after it."""
+
+    content_type: str | None
+    piece: Piece | None
+    first: bytes
+
+
+def read_first_part(content_type: str, data: bytes) -> Part | None:
+    """Read the head of the first part; None while it is not whole, or when there is none."""
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        return None
+    mark = b"--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
+    start = data.find(mark)
+    end = data.find(b"\r\n\r\n", start + len(mark)) if start >= 0 else -1
+    if end < 0:
+        return None
+    kind = piece = None
+    for line in data[start + len(mark) : end].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        match name.strip().lower():
+            case b"content-type":
+                kind = value.decode("latin-1").strip()
+            case b"content-range":
+                piece = read_content_range(value.decode("latin-1"))
+            case _:
+                pass
+    return Part(kind, piece, data[end + 4 :])
+
+
+def strong(etag: str | None) -> str | None:
+    """Give an entity tag if it is a strong one."""
+    text = (etag or "").strip()
+    return text if len(text) > 2 and text.startswith('"') and text.endswith('"') else None  # noqa: PLR2004
+
+
+class EntityMemory:
+    """Entities this process has seen whole, and what came of them."""
+
+    def __init__(self) -> None:
+        self._risky: LRU[bytes, bool] = LRU(_REMEMBERED)
+        self._clean: LRU[tuple[bytes, str], int] = LRU(_REMEMBERED)
+        self._bad: LRU[tuple[str, str, int], Decision] = LRU(_REMEMBERED)
+
+    def note_risky(self, url: bytes) -> None:
+        """Remember that a URL (its 32-byte identity) gives a risky file."""
+        self._risky[url] = True
+
+    def is_risky(self, url: bytes) -> bool:
+        """Tell whether a URL gave a risky file before."""
+        return url in self._risky
+
+    def note_clean(self, url: bytes, etag: str | None, size: int) -> None:
+        """Remember an entity that was judged whole and let through."""
+        tag = strong(etag)
+        if tag is not None:
+            self._clean[url, tag] = size
+
+    def is_clean(self, url: bytes, etag: str | None, size: int | None) -> bool:
+        """Tell whether this very entity was judged clean."""
+        tag = strong(etag)
+        return tag is not None and size is not None and self._clean.get((url, tag)) == size
+
+    def knows(self, url: bytes, if_range: str | None) -> bool:
+        """Tell whether a request names (by If-Range) an entity that was judged clean under this URL."""
+        tag = strong(if_range)
+        return tag is not None and (url, tag) in self._clean
+
+    def note_bad(self, host: str, etag: str | None, size: int, decision: Decision) -> None:
+        """Remember a blocked entity by what a new URL for it would show too."""
+        if etag:
+            self._bad[host, etag.strip().removeprefix("W/"), size] = decision
+
+    def bad(self, host: str, etag: str | None, size: int | None) -> Decision | None:
+        """Find the decision about an entity that was blocked before."""
+        if not etag or size is None:
+            return None
+        found: Decision | None = self._bad.get((host, etag.strip().removeprefix("W/"), size))
+        return found

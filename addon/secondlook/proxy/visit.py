@@ -1,0 +1,47 @@
+"""What is known of a request that was let through, for as long as its response lasts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mitmproxy import http
+
+from secondlook.core.subject import UrlSubject, Use
+from secondlook.core.verdict import Decision
+from secondlook.proxy.gate import BodyGate
+from secondlook.proxy.ranges import WantedRange
+from secondlook.proxy.request import RequestFacts
+
+VISIT = "secondlook"  # key of a flow's metadata
+
+
+@dataclass(slots=True)
+class Body:
+    """A gated body and what was decided about it."""
+
+    gate: BodyGate
+    use: Use
+    etag: str | None = None
+    modified: str | None = None
+    cut_to: WantedRange | None = None  # the range a client wanted of a file that was asked for whole
+    decision: Decision | None = None
+    failed: str | None = None  # the gate broke: what is said about it
+    pumped: bytes = b""
+    stalled: Callable[[], bool] = bool  # whether the client leaves too much of it unread; bool() is False
+
+
+@dataclass(slots=True)
+class Visit:
+    """A request that was let through."""
+
+    subject: UrlSubject
+    use: Use
+    facts: RequestFacts
+    body: Body | None = None
+    wanted: WantedRange | None = None  # a range that was taken off the request
+    refusal: Decision | None = None  # decided at the response's headers
+
+
+def visit_of(flow: http.HTTPFlow) -> Visit | None:
+    """Give what is known of a flow; None when it was not let through by us."""
+    visit: Visit | None = flow.metadata.get(VISIT)
+    return visit
