@@ -179,5 +179,5 @@ class V5Server:
 async def until(condition, *, timeout_s=10.0):
     """Wait until something becomes true, looking at each turn of the loop (bounded; a test fails, never hangs)."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for belongs to others
+        while not condition():
             await asyncio.sleep(0.005)

@@ -8,8 +8,6 @@ instead of one for each prefix). HTTP/2 is used where a server offers it over TL
 
 import asyncio
 import base64
-import importlib.metadata
-import ipaddress
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +15,6 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
-import certifi
 import httpx
 from google.protobuf.message import DecodeError
 
@@ -25,6 +22,7 @@ from secondlook.clock import Clock, SystemClock
 from secondlook.config import RemoteServer, UpstreamProxySettings
 from secondlook.lookup.failure import Remedy, ServerFailure, bad_answer, failure_of, failure_of_status
 from secondlook.lookup.reading import MAX_EXPIRY_S, MIN_EXPIRY_S, SearchResult, read_search
+from secondlook.lookup.transport import Transport, is_loopback, make_transport, user_agent
 from secondlook.wire import safebrowsing_pb2 as pb
 
 MAX_PREFIXES: Final = 1000
@@ -32,7 +30,6 @@ MAX_SEARCH_BYTES: Final = 4 << 20
 MAX_LISTS_BYTES: Final = 512 << 20
 MAX_HEALTH_BYTES: Final = 4096
 MAX_PAGES: Final = 100
-KEEPALIVE_S: Final = 60.0
 THREADED_BYTES: Final = 1 << 20  # messages above this are parsed off the event loop
 
 _PROTOBUF_TYPES: Final = frozenset(
@@ -43,70 +40,6 @@ _PROTOBUF_TYPES: Final = frozenset(
         b"application/vnd.google.protobuf",
     }
 )
-
-
-def user_agent() -> str:
-    """`secondlook <version>`, the "clientid version" that the protocol asks for."""
-    try:
-        return f"secondlook {importlib.metadata.version('secondlook')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "secondlook 0"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of a server address is this machine itself."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def trust(*authorities: str | None, only: bool = False) -> ssl.SSLContext:
-    """TLS settings that verify: the known authorities (unless `only`) and those of the given PEM files.
-
-    Raises OSError or ssl.SSLError when a file cannot be read as such.
-    """
-    if only:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    else:
-        context = ssl.create_default_context()
-        context.load_verify_locations(certifi.where())
-    for path in authorities:
-        if path is not None:
-            context.load_verify_locations(path)
-    return context
-
-
-def make_transport(
-    url: str, *, ca: str | None, proxy: UpstreamProxySettings | None, connections: int
-) -> httpx.AsyncHTTPTransport:
-    """Transport to one server; `proxy` is used unless the server is on this machine.
-
-    The proxy's own authority also counts for what it passes on: proxies that look into TLS sign
-    every certificate with it.
-    """
-    parts = urlsplit(url)
-    proxied = None if proxy is None or is_loopback(parts.hostname or "") else proxy
-    proxy_ca = str(proxied.ca) if proxied is not None and proxied.ca is not None else None
-    secure = parts.scheme == "https"
-    return httpx.AsyncHTTPTransport(
-        verify=trust(ca, proxy_ca, only=ca is not None)
-        if secure
-        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        http2=secure,
-        limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S
-        ),
-        proxy=None if proxied is None else _proxy(proxied, proxy_ca),
-    )
-
-
-def _proxy(settings: UpstreamProxySettings, ca: str | None) -> httpx.Proxy:
-    auth = (settings.user, settings.password or "") if settings.user is not None else None
-    secure = urlsplit(settings.url).scheme == "https"
-    return httpx.Proxy(settings.url, auth=auth, ssl_context=trust(ca) if secure else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +80,7 @@ class ServerClient:
         self._clock: Clock = clock or SystemClock()
         self._url = httpx.URL(server.url)
         self._base = parts.path.rstrip("/").encode()
+        self._proxied = upstream_proxy is not None and not self.loopback
         headers = [
             (b"Host", self._url.netloc),
             (b"User-Agent", user_agent().encode()),
@@ -157,7 +91,7 @@ class ServerClient:
             headers.append((b"Authorization", b"Bearer " + server.token.encode()))
         self._headers = httpx.Headers(headers)
         self._key = f"&key={quote(server.key, safe='')}".encode() if server.google and server.key else b""
-        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._transport: Transport | None = None
 
     def __repr__(self) -> str:
         return f"ServerClient({self.name!r})"
@@ -262,15 +196,7 @@ class ServerClient:
         )
 
     async def _get(self, target: bytes, *, timeout_s: float, limit_bytes: int, plain: bool = False) -> bytes:
-        request = httpx.Request(
-            "GET",
-            self._url,
-            headers=self._headers,
-            extensions={
-                "target": self._base + target,
-                "timeout": {"connect": timeout_s, "read": timeout_s, "write": timeout_s, "pool": timeout_s},
-            },
-        )
+        request = self._request(self._base + target, timeout_s)
         try:
             if self._transport is None:
                 self._transport = self._open()
@@ -288,7 +214,16 @@ class ServerClient:
         except Exception as error:
             raise failure_of(error) from error
 
-    def _open(self) -> httpx.AsyncHTTPTransport:
+    def _request(self, target: bytes, timeout_s: float) -> httpx.Request:
+        timeout = dict.fromkeys(("connect", "read", "write", "pool"), timeout_s)
+        if self._proxied:  # httpcore would send the target to the proxy as well
+            url = self._url.copy_with(raw_path=target)
+            return httpx.Request("GET", url, headers=self._headers, extensions={"timeout": timeout})
+        # The address is made once; only what stands in the request line changes.
+        extensions = {"timeout": timeout, "target": target}
+        return httpx.Request("GET", self._url, headers=self._headers, extensions=extensions)
+
+    def _open(self) -> Transport:
         ca = None if self._server.ca is None else str(self._server.ca)
         try:
             return make_transport(self._server.url, ca=ca, proxy=self._proxy, connections=self._connections)

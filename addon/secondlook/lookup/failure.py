@@ -129,6 +129,8 @@ def _closer(error: Exception) -> ServerFailure | None:
         if status in {"401", "403", "407"}:
             return ServerFailure(f"upstream proxy refused: status {status}", Remedy.CONFIGURATION)
         return None
+    if not isinstance(error, httpx.ConnectError):
+        return None
     cause: BaseException | None = error
     for _ in range(8):
         match cause:

@@ -1,0 +1,486 @@
+"""One server: what is sent, over which connection, and what is refused."""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import ssl
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from lookup.certificates import Authority
+from lookup.serving import V5Server, full_hash, until
+from secondlook.config import RemoteServer, UpstreamProxySettings
+from secondlook.lookup.client import MAX_PREFIXES, Health, ServerClient
+from secondlook.lookup.failure import Remedy, ServerFailure
+from secondlook.lookup.transport import is_loopback
+from secondlook.wire import safebrowsing_pb2 as pb
+
+PREFIX = full_hash("bad.test/")[:4]
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def client():
+    """Make clients that are closed with the stack."""
+
+    def make(stack, url, *, upstream_proxy=None, max_lists_bytes=1 << 20, **settings):
+        server = RemoteServer.model_validate({"url": url, **settings})
+        made = ServerClient(server, upstream_proxy=upstream_proxy, max_lists_bytes=max_lists_bytes)
+        stack.push_async_callback(made.aclose)
+        return made
+
+    return make
+
+
+async def failure_of(work):
+    with pytest.raises(ServerFailure) as caught:
+        await work
+    return caught.value
+
+
+def test_one_connection_is_kept_and_the_request_is_what_the_protocol_wants(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        own = client(stack, server.url + "/", token="let me in")
+        for _ in range(5):
+            result = await own.search([PREFIX], timeout_s=1)
+            assert set(result.answers) == {PREFIX}
+        assert server.connections == 1
+        target, headers = server.requests[0]
+        request = base64.urlsafe_b64encode(pb.SearchHashesRequest(hash_prefixes=[PREFIX]).SerializeToString())
+        assert target == f"/v5/hashes:search?$req={request.decode()}&alt=proto"
+        assert headers["authorization"] == "bearer let me in"  # lower-cased by the test server
+        assert headers["user-agent"].startswith("secondlook ")
+        assert headers["host"] == f"127.0.0.1:{server.port}"
+        assert headers["accept-encoding"] == "identity"
+        assert "cookie" not in headers
+
+    run(main)
+
+
+def test_a_server_below_a_path(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        with contextlib.suppress(ServerFailure):
+            await client(stack, f"{server.url}/reputation/").search([PREFIX], timeout_s=1)
+        assert server.requests[0][0].startswith("/reputation/v5/hashes:search?")
+
+    run(main)
+
+
+def test_a_thousand_prefixes_fit_into_one_request_line_and_one_more_is_refused(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        own = client(stack, server.url)
+        prefixes = [n.to_bytes(4) for n in range(MAX_PREFIXES)]
+        assert len((await own.search(prefixes, timeout_s=5)).answers) == MAX_PREFIXES
+        assert len(server.requests[0][0]) < 8100  # nginx takes request lines of 8 KiB
+        with pytest.raises(ValueError, match="1001"):
+            await own.search([*prefixes, b"more"], timeout_s=5)
+        with pytest.raises(ValueError, match="0 prefixes"):
+            await own.search([], timeout_s=5)
+
+    run(main)
+
+
+def test_the_key_of_google_goes_with_the_request_and_into_no_log(run, serve, client, caplog):
+    async def main(stack):
+        server = await serve(stack)
+        google = client(stack, server.url, kind="google", key="AIza+secret", name="gsb")
+        with caplog.at_level(logging.DEBUG):
+            await google.search([PREFIX], timeout_s=1)
+            for mood in ("close", 403, 500, "noise"):
+                server.behave = mood
+                failure = await failure_of(google.search([PREFIX], timeout_s=1))
+                caplog.records[-1:] = []
+                assert "secret" not in f"{failure} {failure!r} {failure.__cause__} {google!r}"
+        assert server.requests[0][0].endswith("&key=AIza%2Bsecret")
+        assert caplog.text
+        assert "secret" not in caplog.text
+        assert (google.source, google.name) == ("google", "gsb")
+
+    run(main)
+
+
+def test_an_own_servers_publisher_key_is_never_sent(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        await client(stack, server.url, key="ab" * 32).search([PREFIX], timeout_s=1)
+        assert "key=" not in server.requests[0][0]
+
+    run(main)
+
+
+def test_tls_with_an_own_authority_and_without(run, serve, client, authority, tmp_path):
+    async def main(stack):
+        context, _ = authority.server()
+        server = await serve(stack, tls=context)
+        await client(stack, server.url, ca=str(authority.path)).search([PREFIX], timeout_s=2)
+        unknown = await failure_of(client(stack, server.url).search([PREFIX], timeout_s=2))
+        assert unknown.remedy is Remedy.CONFIGURATION
+        assert unknown.outcome.startswith("certificate not trusted")
+        other = Authority(tmp_path, "another")
+        wrong = await failure_of(client(stack, server.url, ca=str(other.path)).search([PREFIX], timeout_s=2))
+        assert wrong.remedy is Remedy.CONFIGURATION
+        missing = await failure_of(
+            client(stack, server.url, ca=str(tmp_path / "missing.pem")).search([PREFIX], timeout_s=2)
+        )
+        assert missing.remedy is Remedy.CONFIGURATION
+        wrong_name = await serve(stack, tls=authority.server("elsewhere.test")[0])
+        failure = await failure_of(
+            client(stack, wrong_name.url, ca=str(authority.path)).search([PREFIX], timeout_s=2)
+        )
+        assert failure.outcome.startswith("certificate not trusted")
+        plain = await serve(stack)
+        failure = await failure_of(
+            client(stack, plain.url.replace("http:", "https:"), ca=str(authority.path)).search(
+                [PREFIX], timeout_s=2
+            )
+        )
+        assert failure.remedy is Remedy.ELSEWHERE
+
+    run(main)
+
+
+def test_a_handshake_that_is_given_up_leaves_no_connection_behind(run, client):
+    async def main(stack):
+        opened, closed = [], []
+
+        async def say_nothing(reader, writer):
+            opened.append(1)
+            while await reader.read(4096):
+                pass
+            closed.append(1)
+            writer.close()
+
+        listener = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        stack.callback(listener.close)
+        own = client(stack, f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        for attempt in range(3):
+            asked = asyncio.ensure_future(own.search([PREFIX], timeout_s=30))
+            await until(lambda attempt=attempt: len(opened) > attempt)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+        assert (await failure_of(own.search([PREFIX], timeout_s=0.1))).outcome == "timeout"
+        await until(lambda: len(closed) == len(opened) == 4)
+
+    run(main)
+
+
+class Http2Server:
+    """Answers every stream of an HTTP/2 connection with an empty search answer, after all have come."""
+
+    def __init__(self, expected):
+        self.expected = expected
+        self.paths = []
+        self.connections = 0
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        connection = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+        )
+        connection.initiate_connection()
+        writer.write(connection.data_to_send())
+        waiting = []
+        with contextlib.suppress(ConnectionError, OSError):
+            while data := await reader.read(65536):
+                for event in connection.receive_data(data):
+                    if isinstance(event, h2.events.RequestReceived):
+                        self.paths.append(dict(event.headers)[":path"])
+                    elif isinstance(event, h2.events.StreamEnded):
+                        waiting.append(event.stream_id)
+                if len(waiting) >= self.expected:
+                    for stream in waiting:
+                        connection.send_headers(
+                            stream, [(":status", "200"), ("content-type", "application/x-protobuf")]
+                        )
+                        connection.send_data(stream, bytes.fromhex("120308ac02"), end_stream=True)
+                    waiting.clear()
+                writer.write(connection.data_to_send())
+                await writer.drain()
+        writer.close()
+
+
+def test_http2_where_it_is_offered_carries_requests_side_by_side(run, client, authority):
+    async def main(stack):
+        there = Http2Server(expected=1)
+        context, _ = authority.server(alpn=("h2", "http/1.1"))
+        listener = await asyncio.start_server(there.serve, "127.0.0.1", 0, ssl=context)
+        stack.push_async_callback(listener.wait_closed)
+        stack.callback(listener.close)
+        url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        own = client(stack, url, ca=str(authority.path))
+        await own.search([PREFIX], timeout_s=2)
+        there.expected = 4  # none is answered before all four have come
+        await asyncio.gather(*(own.search([n.to_bytes(4)], timeout_s=2) for n in range(4)))
+        assert there.connections == 1
+        assert len(there.paths) == 5
+        assert there.paths[0].startswith("/v5/hashes:search?$req=")
+        await own.aclose()
+
+    run(main)
+
+
+class Proxy:
+    """An upstream proxy: CONNECT and absolute-form requests, both led to one port whatever the host."""
+
+    def __init__(self, port, password=None):
+        self._port = port
+        self._password = password
+        self.requests = []
+
+    async def serve(self, reader, writer):
+        with contextlib.suppress(ConnectionError, OSError, asyncio.IncompleteReadError):
+            await self._pass_on(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError, OSError):
+            await writer.wait_closed()
+
+    async def _pass_on(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines if line)
+        self.requests.append(first)
+        if self._password is not None and headers.get("proxy-authorization") != self._password.lower():
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+            await writer.drain()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        if first.startswith("CONNECT "):
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            method, url, version = first.split(" ")
+            path = "/" + url.split("/", 3)[3]
+            back.write("\r\n".join([f"{method} {path} {version}", *lines]).encode())
+        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+
+    @staticmethod
+    async def _copy(source, sink):
+        with contextlib.suppress(ConnectionError, OSError, ssl.SSLError):
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+
+async def start_proxy(stack, proxy, tls=None):
+    listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
+    stack.callback(listener.close)
+    return listener.sockets[0].getsockname()[1]
+
+
+def test_through_an_upstream_proxy_with_its_own_authority_and_password(
+    run, serve, client, authority, tmp_path
+):
+    async def main(stack):
+        server = await serve(stack, tls=authority.server("sps.test")[0])
+        proxies = Authority(tmp_path, "proxies")
+        password = "Basic " + base64.b64encode(b"me:pw").decode()
+        proxy = Proxy(server.port, password)
+        port = await start_proxy(stack, proxy, proxies.server()[0])
+        through = {
+            "url": f"https://127.0.0.1:{port}",
+            "user": "me",
+            "password": "pw",
+            "ca": str(proxies.path),
+        }
+        own = client(
+            stack,
+            "https://sps.test:5274",
+            ca=str(authority.path),
+            upstream_proxy=UpstreamProxySettings.model_validate(through),
+        )
+        assert set((await own.search([PREFIX], timeout_s=3)).answers) == {PREFIX}
+        assert proxy.requests == ["CONNECT sps.test:5274 HTTP/1.1"]
+        refused = client(
+            stack,
+            "https://sps.test:5274",
+            ca=str(authority.path),
+            upstream_proxy=UpstreamProxySettings.model_validate({**through, "password": "wrong"}),
+        )
+        failure = await failure_of(refused.search([PREFIX], timeout_s=3))
+        assert (failure.outcome, failure.remedy) == (
+            "upstream proxy refused: status 407",
+            Remedy.CONFIGURATION,
+        )
+        await own.aclose()
+
+    run(main)
+
+
+def test_a_proxy_that_looks_into_tls_is_trusted_by_its_own_authority(run, serve, client, tmp_path):
+    async def main(stack):
+        proxies = Authority(tmp_path, "proxies")
+        server = await serve(stack, tls=proxies.server("sps.test")[0])  # signed anew by the proxy
+        port = await start_proxy(stack, Proxy(server.port))
+        own = client(
+            stack,
+            "https://sps.test",
+            upstream_proxy=UpstreamProxySettings.model_validate(
+                {"url": f"http://127.0.0.1:{port}", "ca": str(proxies.path)}
+            ),
+        )
+        assert set((await own.search([PREFIX], timeout_s=3)).answers) == {PREFIX}
+        await own.aclose()
+
+    run(main)
+
+
+def test_plain_http_through_a_proxy_names_the_server_in_full(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        proxy = Proxy(server.port)
+        port = await start_proxy(stack, proxy)
+        own = client(
+            stack,
+            "http://sps.test/base",
+            insecure=True,
+            upstream_proxy=UpstreamProxySettings.model_validate({"url": f"http://127.0.0.1:{port}"}),
+        )
+        with contextlib.suppress(ServerFailure):
+            await own.search([PREFIX], timeout_s=3)
+        assert proxy.requests[0].startswith("GET http://sps.test/base/v5/hashes:search?$req=")
+        await own.aclose()
+
+    run(main)
+
+
+def test_a_server_on_this_machine_is_never_asked_through_the_proxy(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        proxy = UpstreamProxySettings.model_validate({"url": "http://127.0.0.1:1"})
+        await client(stack, server.url, upstream_proxy=proxy).search([PREFIX], timeout_s=1)
+
+    run(main)
+
+
+def test_lists_their_pages_and_health(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        for name in ("mw-8b", "se-8b", "uws-8b", "gc-32b", "x-file-mw-8b"):
+            server.lists[name] = pb.HashList(name=name, version=name.encode())
+        own = client(stack, server.url)
+        assert [found.name for found in await own.batch_get(["se-8b", "mw-8b"], [b"v1", b""])] == [
+            "se-8b",
+            "mw-8b",
+        ]
+        assert (await own.hash_list("x-file-mw-8b", b"v1")).version == b"x-file-mw-8b"
+        assert [found.name for found in await own.hash_lists()] == sorted(server.lists)
+        assert await own.health() == Health(serving=True, generation="000012")
+        assert await own.generation() == "000012"
+        request = pb.BatchGetHashListsRequest.FromString(
+            base64.urlsafe_b64decode(server.requests[0][0].split("$req=")[1].split("&")[0])
+        )
+        assert list(request.version) == [b"v1"]  # an empty one says nothing
+        server.lists["mw-8b"] = pb.HashList(name="other")
+        assert (
+            await failure_of(own.batch_get(["mw-8b"]))
+        ).outcome == "bad answer: a list that nobody asked for"
+        assert (
+            await failure_of(own.hash_list("mw-8b"))
+        ).outcome == "bad answer: a list that nobody asked for"
+        server.behave = 503
+        assert await own.health() == Health(serving=False, generation=None)
+        server.behave = 500
+        assert (await failure_of(own.health())).outcome == "status 500"
+        server.behave = "html"
+        assert (await failure_of(own.health())).outcome == "bad answer: not a health page"
+
+    run(main)
+
+
+def test_pages_without_end_and_lists_without_bounds_are_refused(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        server.lists["mw-8b"] = pb.HashList(name="mw-8b", version=bytes(2 << 20))
+        own = client(stack, server.url)
+        assert (await failure_of(own.hash_list("mw-8b"))).outcome == "bad answer: longer than 1048576 bytes"
+        roomy = client(stack, server.url, max_lists_bytes=4 << 20)
+        assert (await roomy.hash_list("mw-8b")).version == bytes(2 << 20)  # parsed off the loop
+        server._body = lambda *_: pb.ListHashListsResponse(next_page_token="again").SerializeToString()
+        assert (await failure_of(own.hash_lists())).outcome == "bad answer: pages of lists without end"
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("mood", "outcome", "remedy"),
+    [
+        ("hang", "timeout", Remedy.ELSEWHERE),
+        ("close", "bad answer: broken or cut off", Remedy.ELSEWHERE),
+        ("cut", "bad answer: broken or cut off", Remedy.ELSEWHERE),
+        ("noise", "bad answer: broken or cut off", Remedy.ELSEWHERE),
+        ("html", "bad answer: content type text/html", Remedy.ELSEWHERE),
+        ("garbage", "bad answer: not a protobuf message", Remedy.ELSEWHERE),
+        ("no_duration", "bad answer: no cache duration", Remedy.ELSEWHERE),
+        ("huge", "bad answer: longer than 4194304 bytes", Remedy.ELSEWHERE),
+        ("endless", "bad answer: longer than 4194304 bytes", Remedy.ELSEWHERE),
+        ("gzip", "bad answer: compressed though nobody asked for it", Remedy.ELSEWHERE),
+        (302, "status 302: redirects are not followed", Remedy.CONFIGURATION),
+        (401, "status 401", Remedy.CONFIGURATION),
+        (429, "status 429", Remedy.BACK_OFF),
+        (500, "status 500", Remedy.ELSEWHERE),
+    ],
+)
+def test_each_way_of_failing_is_named(run, serve, client, mood, outcome, remedy):
+    async def main(stack):
+        server = await serve(stack)
+        server.behave = mood
+        own = client(stack, server.url)
+        failure = await failure_of(own.search([PREFIX], timeout_s=0.3))
+        assert (failure.outcome, failure.remedy) == (outcome, remedy)
+        server.behave = "answer"
+        assert set((await own.search([PREFIX], timeout_s=1)).answers) == {PREFIX}
+
+    run(main)
+
+
+def test_hashes_of_prefixes_that_nobody_asked_for_and_broken_ones_are_dropped(run, serve, client):
+    async def main(stack):
+        server = await serve(stack)
+        server.list("bad.test/")
+        own = client(stack, server.url)
+        server.behave = "unasked"
+        result = await own.search([b"abcd"], timeout_s=1)
+        assert result.answers[b"abcd"].listed == ()
+        assert result.dropped_unasked == 1
+        server.behave = "short_hash"
+        result = await own.search([PREFIX], timeout_s=1)
+        assert len(result.answers[PREFIX].listed) == 1
+        assert result.dropped_malformed == 1
+
+    run(main)
+
+
+def test_a_refused_connection_and_an_unknown_name(run, client):
+    async def main(stack):
+        server = V5Server()
+        await server.start()
+        await server.stop()
+        failure = await failure_of(client(stack, server.url).search([PREFIX], timeout_s=1))
+        assert failure.outcome == "refused"
+        failure = await failure_of(
+            client(stack, "https://no-such-host.invalid").search([PREFIX], timeout_s=5)
+        )
+        assert failure.outcome in {"name not found", "timeout"}
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("a.localhost", True),
+     ("10.0.0.1", False), ("sps.test", False), ("127.0.0.1.nip.io", False)],
+)  # fmt: skip
+def test_which_servers_are_on_this_machine(host, here):
+    assert is_loopback(host) is here
