@@ -147,6 +147,8 @@ def test_a_fresher_answer_is_not_overwritten_by_a_saved_one():
 
 SAVED = dump_answers([(b"\0" + PREFIX, answer(LISTED)), (b"\1" + PREFIX, answer())])
 
+ALIKE = dump_answers([(b"\0" + PREFIX, answer()), (b"\1" + PREFIX, answer())])
+
 
 def resealed(data: bytes) -> bytes:
     return data[:12] + sha256(data[44:]).digest() + data[44:]
@@ -166,6 +168,7 @@ def resealed(data: bytes) -> bytes:
         (resealed(SAVED.replace(b'"malware"', b'"palware"')), "contradicts"),
         (resealed(SAVED.replace(b'["', b"[[", 1)), "contradicts"),
         (resealed(SAVED.replace(b"\1" + PREFIX, b"\6" + PREFIX)), "contradicts"),
+        (resealed(ALIKE.replace(b"\1" + PREFIX, b"\6" + PREFIX)), "contradicts"),
     ],
 )
 def test_a_damaged_saved_cache_is_refused_whole(data, words):

@@ -125,6 +125,7 @@ REFUSED = {
     "full, checksum missing": (pb.HashList(name="mw"), "no checksum"),
     "removal beyond the end": (removing(1, 3), "removes entry 3 of 3"),
     "addition is there already": (adding(b"bbbb"), "there already"),
+    "addition is the last one there": (adding(b"cccc"), "there already"),
     "addition of another width": (adding(b"bbbbbbbb"), "additions_eight_bytes"),
     "full with removals": (full_with_removals(), "has removals"),
     "broken Rice data": (broken_rice(), "Rice"),

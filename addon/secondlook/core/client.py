@@ -22,9 +22,4 @@ def names_client(name: str, client: str | None, user: str | None) -> bool:
         return True
     network = network_of(name)
     address = network_of(client) if client else None
-    return (
-        network is not None
-        and address is not None
-        and network.version == address.version
-        and address.network_address in network
-    )
+    return network is not None and address is not None and address.network_address in network
