@@ -153,6 +153,7 @@ class ServerSettings(Section):
     tls: TlsFiles | None = None
     tokens: Annotated[TokenSettings, BeforeValidator(tokens_from)] = TokenSettings()
     limits: LimitsSettings = LimitsSettings()
+    access_log: FilePath | None = None  # one JSON object a line for each request; there is no URL in it
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

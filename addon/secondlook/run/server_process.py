@@ -8,9 +8,7 @@ import sys
 from secondlook.config import ServerSettings
 from secondlook.run.listening import CannotListenError, address_of, listen
 from secondlook.run.readiness import tell_systemd
-from secondlook.server.app import AppSettings, create_app
-from secondlook.server.reader import FileReader
-from secondlook.server.serving import Serving
+from secondlook.server.service import ServerService
 from secondlook.server.store import ServerStore
 
 logger = logging.getLogger(__name__)
@@ -26,29 +24,17 @@ def serve(settings: ServerSettings, store: ServerStore) -> int:
         except CannotListenError as error:
             sys.stderr.write(f"secondlook: {error}\n")
             return 1
-    app = create_app(
-        FileReader(store),
-        AppSettings(
-            publish=settings.publish, limits=settings.limits, tokens=settings.tokens.values, store=store
-        ),
-    )
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        serving = Serving(
-            app,
-            sockets,
-            certificate=settings.tls.cert if settings.tls is not None else None,
-            key=settings.tls.key if settings.tls is not None else None,
-            connections=settings.limits.connections,
-        )
-        await serving.start()
+        service = ServerService(settings.model_copy(update={"state": store.root}), sockets)
+        await service.start()
         scheme = "https" if settings.tls is not None else "http"
         for sock in sockets:
             sys.stdout.write(f"server   {scheme}://{address_of(sock)}\n")
-        generation = serving.reader.number
+        generation = service.reader.number
         sys.stdout.write(
             f"serving  {'nothing published yet' if generation is None else f'generation {generation}'}\n"
         )
@@ -56,7 +42,7 @@ def serve(settings: ServerSettings, store: ServerStore) -> int:
         tell_systemd("READY=1")
         await stop.wait()
         tell_systemd("STOPPING=1")
-        await serving.stop()
+        await service.stop()
 
     asyncio.run(main())
     return 0

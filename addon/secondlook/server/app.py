@@ -45,6 +45,8 @@ class AppSettings:
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     tokens: tuple[str, ...] = ()
     store: ServerStore | None = None  # its generations can be fetched by replicas
+    hidden: frozenset[str] = frozenset()  # lists that are not served
+    incomplete: frozenset[str] = frozenset()  # lists of which the server knows more than it publishes
 
 
 class ServerApp:
@@ -68,7 +70,7 @@ class ServerApp:
         self._access_log = access_log
         self._monotonic = monotonic
         self._duration = (settings.publish.not_listed_for, settings.publish.listed_for)
-        lists = ListMethods(reader, self.meter, settings.publish)
+        lists = ListMethods(reader, self.meter, settings.publish, settings.hidden, settings.incomplete)
         urls = UrlMethods(reader, self._cache_duration)
         self._rest = Starlette(
             routes=[
@@ -173,6 +175,8 @@ class ServerApp:
     async def _metrics(self, _: Request) -> Response:
         self.meter.gauges["generation"] = self.reader.number or 0
         self.meter.gauges["generation_created_timestamp_seconds"] = self.reader.created_at
+        age_s = time.time() - self.reader.created_at
+        self.meter.gauges["stale"] = float(age_s > self._settings.publish.stale_after)
         self.meter.gauges["entries"] = sum(entry.count for entry in self.reader.lists.values())
         return Response(self.meter.text(), media_type="text/plain; version=0.0.4")
 

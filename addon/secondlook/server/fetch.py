@@ -12,7 +12,7 @@ import httpx
 
 from secondlook.config import FeedSettings, UpstreamProxySettings
 from secondlook.errors import ServiceError
-from secondlook.lookup.client import trust
+from secondlook.lookup.transport import trust
 from secondlook.server.store import dump_json, write_beside
 
 MAX_REDIRECTS: Final = 5

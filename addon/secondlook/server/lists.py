@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Mapping
 
 from secondlook.config import PublishSettings
 from secondlook.core.listname import Role
@@ -28,8 +29,17 @@ MIN_WAIT_S = 300  # the protocol's floor: clients take less for "ask again at on
 class ListMethods:
     """Answers from a reader's lists; public lists that nobody fills are empty full lists."""
 
-    def __init__(self, reader: Reader, meter: Meter, settings: PublishSettings) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        meter: Meter,
+        settings: PublishSettings,
+        hidden: frozenset[str] = frozenset(),
+        incomplete: frozenset[str] = frozenset(),
+    ) -> None:
         self._reader = reader
+        self._hidden = hidden
+        self._incomplete = incomplete
         self._meter = meter
         seconds = b"\x08" + varint(max(MIN_WAIT_S, round(settings.minimum_wait)))
         self._wait = _WAIT + varint(len(seconds)) + seconds
@@ -54,7 +64,7 @@ class ListMethods:
                 raise BadRequest(f"two versions of {held.name}")
             versions[held.name] = blob
         for name in request.names:
-            if name not in self._reader.lists and name not in UNFILLED:
+            if name not in self._lists and name not in UNFILLED:
                 raise BadRequest(f"no list is called {name}")
         parts = []
         for name in request.names:
@@ -68,7 +78,7 @@ class ListMethods:
     async def index(self, fields: Fields, *, as_json: bool) -> Answer:
         """Answer `hashLists`: names, versions and metadata, no entries."""
         request = list_request(fields)
-        names = [*sorted(self._reader.lists), *sorted(UNFILLED)]
+        names = [*sorted(self._lists), *sorted(UNFILLED)]
         start = 0
         if request.page_token:
             try:
@@ -87,7 +97,7 @@ class ListMethods:
 
     async def _packed(self, name: str, version: bytes, limits: pb.SizeConstraints) -> bytes:
         update: Update
-        if name in self._reader.lists:
+        if name in self._lists:
             update = await self._reader.update(
                 name, version, limits.max_update_entries, limits.max_database_entries
             )
@@ -98,14 +108,24 @@ class ListMethods:
         self._meter.updates[name, update.kind] += 1
         return update.packed if update.more else update.packed + self._wait
 
+    @property
+    def _lists(self) -> Mapping[str, PublishedList]:
+        lists = self._reader.lists
+        if not self._hidden:
+            return lists
+        return {name: entry for name, entry in lists.items() if name not in self._hidden}
+
     def _description(self, name: str) -> pb.HashList:
-        entry = self._reader.lists.get(name)
+        entry = self._lists.get(name)
         if entry is None:
             message = pb.HashList.FromString(empty_update(name).packed)
             message.metadata.description = "public list that this server does not fill"
             message.metadata.hash_length = _LENGTHS[UNFILLED[name]]  # type: ignore[assignment]
             return message
-        return describe_list(entry)
+        message = describe_list(entry)
+        if name in self._incomplete:
+            message.metadata.complete = False
+        return message
 
 
 def describe_list(entry: PublishedList) -> pb.HashList:

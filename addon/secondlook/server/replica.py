@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.config import PublishSettings, UpstreamSettings
 from secondlook.errors import PatternError, ServiceError
-from secondlook.lookup.client import trust
+from secondlook.lookup.transport import trust
 from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation
 from secondlook.server.store import ServerStore
 from secondlook.wire.signature import is_signed, read_public_key

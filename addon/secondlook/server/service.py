@@ -1,0 +1,139 @@
+"""A Smart Protection Server as its settings describe it: store, feeds or upstream, tokens, TLS, access log.
+
+```
+feeds ──► FeedKeeper ──► generations in the folder ──► FileReader ──► ServerApp ──► sockets
+upstream ──► Replica ──►          │
+                                  └──► Valkey (store: valkey://…) ──► ValkeyReader ──► ServerApp
+```
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from secondlook.clock import Clock, SystemClock
+from secondlook.config import ServerSettings
+from secondlook.errors import SecondLookError
+from secondlook.server.app import AppSettings, create_app
+from secondlook.server.feeds import FeedKeeper, FeedNotice
+from secondlook.server.generation import Generation
+from secondlook.server.reader import FileReader, Reader
+from secondlook.server.replica import Replica
+from secondlook.server.serving import JsonAccessLog, Serving
+from secondlook.server.store import ServerStore
+from secondlook.server.valkey_publisher import ValkeyPublisher
+from secondlook.server.valkey_reader import ValkeyReader
+
+log = logging.getLogger(__name__)
+FILES = "files"
+PUSH_EVERY_S = 1.0
+
+
+class ServerService:
+    """One server; `sockets` listen already. Signals and words on the terminal are the caller's matter."""
+
+    def __init__(
+        self, settings: ServerSettings, sockets: Sequence[socket.socket], *, clock: Clock | None = None
+    ) -> None:
+        clock = clock or SystemClock()
+        self._settings = settings
+        self._clock = clock
+        self.store = ServerStore(settings.state)
+        self._in_valkey = settings.store != FILES
+        self.reader: Reader = ValkeyReader(settings.store) if self._in_valkey else FileReader(self.store)
+        self._access_log = JsonAccessLog(settings.access_log) if settings.access_log else None
+        app = create_app(
+            self.reader,
+            AppSettings(
+                publish=settings.publish,
+                limits=settings.limits,
+                tokens=settings.tokens.values,
+                store=self.store,
+                hidden=frozenset(name for name, each in settings.lists.items() if not each.enabled),
+                incomplete=frozenset(name for name, each in settings.lists.items() if not each.complete),
+            ),
+            access_log=self._access_log,
+        )
+        self.serving = Serving(
+            app,
+            sockets,
+            certificate=settings.tls.cert if settings.tls else None,
+            key=settings.tls.key if settings.tls else None,
+            connections=settings.limits.connections,
+        )
+        self._publisher = (
+            ValkeyPublisher(settings.store, keep_generations=settings.publish.keep)
+            if self._in_valkey
+            else None
+        )
+        self._replica = (
+            Replica(self.store, settings.upstream, settings.publish) if settings.upstream else None
+        )
+        self.feeds = FeedKeeper(
+            self.store,
+            settings.feeds,
+            clock,
+            settings=settings.publish,
+            meter=app.meter,
+            on_notice=_tell,
+            on_published=lambda _: self.serving.look_again(),
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to answer, to fetch and to replicate."""
+        await self.serving.start()
+        work: list[Coroutine[Any, Any, None]] = []
+        if self._replica is not None:
+            work.append(self._replica.run())
+        elif self._settings.feeds:
+            work.append(self.feeds.run())
+        if self._publisher is not None:
+            work.append(self._push(self._publisher))
+        self._tasks = [asyncio.create_task(each) for each in work]
+
+    async def _push(self, publisher: ValkeyPublisher) -> None:
+        """Carry each generation of our folder into the Valkey store; a folder without one only reads."""
+        fault: str | None = None
+        pushed: int | None = None
+        while True:
+            number = self.store.current()
+            try:
+                if number is not None and number != pushed:
+                    generation = Generation(self.store.generation_folder(number))
+                    if self.reader.number != number or not _same(generation, self.reader):
+                        await publisher.push(generation, now=self._clock.now())
+                        self.serving.look_again()
+                    pushed = number
+                fault = None
+            except SecondLookError as error:
+                if str(error) != fault:
+                    log.warning("generation %s is not in the Valkey store: %s", number, error)
+                fault = str(error)
+            await asyncio.sleep(PUSH_EVERY_S)
+
+    async def stop(self) -> None:
+        """Answer what is begun, then end everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.serving.stop()
+        await self.feeds.aclose()
+        if self._replica is not None:
+            await self._replica.aclose()
+        if self._publisher is not None:
+            await self._publisher.aclose()
+        if self._access_log is not None:
+            self._access_log.close()
+
+
+def _same(generation: Generation, reader: Reader) -> bool:
+    return {name: entry.checksum for name, entry in generation.lists.items()} == {
+        name: entry.checksum for name, entry in reader.lists.items()
+    }
+
+
+def _tell(notice: FeedNotice) -> None:
+    log.info("feed %s %s: %s", notice.feed, notice.outcome, notice.detail)
