@@ -1,7 +1,8 @@
 """What follows when something let through turns out bad: block, tell, put the file away.
 
 ```
-confirm ─► in force everywhere (ledger) ─► file action ─► event, queue entry closed ─► notice
+flagged  in force everywhere (ledger) ─► file action ─► event, queue entry closed ─► notice
+late     event, in force everywhere ─► file action ─► notice
 ```
 
 The queue entry of a file is closed only after its action, so that a crash in between repeats the action
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from secondlook.agent import metrics
 from secondlook.agent.identifier import Identifiers
-from secondlook.agent.notice import Notice, Notifier, confirmed_notice
+from secondlook.agent.notice import Notifier, confirmed_notice
 from secondlook.agent.ports import Queue
 from secondlook.agent.reblock import reblock_entry
 from secondlook.agent.record import closing_event, confirmed_from_entry, let_through
@@ -83,34 +84,46 @@ class Consequences:
         """Put findings in force, act, and close their queue entries; raises LedgerError."""
         now = self._clock.now()
         entries = [confirmed_from_entry(entry, evidence, now=now) for entry, evidence in findings]
-        await self._put_in_force(entries)
+        for entry in entries:
+            self._view.learn(entry)
+        if not late:
+            await self._put_in_force(entries)
         finished: list[tuple[ConfirmedEntry, Event | None, str | None]] = []
-        notices: list[Notice] = []
+        told: list[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[Outcome]]] = []
         for number, ((source, evidence), entry) in enumerate(zip(findings, entries, strict=True)):
             visits = await self._queue.visits(entry.identity) if number < _MOST_VISITS else []
-            outcomes: list[Outcome] = []
             wanted = self._acts_on(source, evidence)
-            if wanted and entry.kind is SubjectKind.FILE:
+            outcomes: list[Outcome] = []
+            if wanted and entry.kind is SubjectKind.FILE and not late:
                 outcomes = await self._act(source, entry)
             event = self._event(source, evidence, visits, outcomes, late=late)
             finished.append((entry, event, source.id if isinstance(source, QueueEntry) else None))
             if wanted:
-                notices.append(confirmed_notice(entry, clients_of(source), visits, outcomes))
+                told.append((source, entry, visits, outcomes))
         await self._queue.confirm_many(finished)
         for entry in entries:
             self._view.stored(entry.hit)
         if late:
-            metrics.LATE_VERDICTS.inc(len(entries))
+            await self._after_late(told)
         if self._notifier is not None:
-            for notice in notices:
-                self._notifier.tell(notice)
+            for source, entry, visits, outcomes in told:
+                self._notifier.tell(confirmed_notice(entry, clients_of(source), visits, outcomes))
+
+    async def _after_late(
+        self, told: Sequence[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[Outcome]]]
+    ) -> None:
+        """Act on late verdicts: their event is written first, as no queue entry would remember them."""
+        metrics.LATE_VERDICTS.inc(len(told))
+        for source, entry, _, outcomes in told:
+            if entry.kind is SubjectKind.FILE:
+                await self._put_in_force([entry])
+                outcomes.extend(await self._act(source, entry))
 
     async def _put_in_force(self, entries: Sequence[ConfirmedEntry]) -> None:
         """Block at once where an action comes first; and the URL that a bad file came from."""
         now = self._clock.now()
         first: list[tuple[ConfirmedEntry, None, None]] = []
         for entry in entries:
-            self._view.learn(entry)
             if entry.kind is not SubjectKind.FILE:
                 continue
             first.append((entry, None, None))

@@ -13,7 +13,7 @@ answer joins the confirmed set here at once and in the ledger as soon as it comm
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 
 _REMEMBER_AGAIN_S = 300.0  # one visit of a client in so long is enough to know that it got through
 _DETAIL_TIMEOUT_S = 10.0
-_MOST_TASKS = 256
+_STORE_AGAIN_S = 5.0
+_MOST_TASKS = 256  # questions about details at once; a hit beyond them goes without
 _BAD = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
 
 
@@ -48,10 +49,8 @@ class Store(FlagStore, Protocol):
     def remember(self, identity: bytes, hashes: tuple[bytes, ...], kind: SubjectKind, event: Event) -> None:
         """Note an allowed subject (`ports.History`)."""
 
-    async def confirm(
-        self, entry: ConfirmedEntry, event: Event | None, *, queue_id: str | None = None
-    ) -> None:
-        """Put a subject into the confirmed set (`ports.Queue`)."""
+    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
+        """Put subjects into the confirmed set (`ports.Queue`)."""
 
 
 class Gatekeeper:
@@ -79,6 +78,8 @@ class Gatekeeper:
         self._identifiers = Identifiers()
         self._remembered: LRU[object, float] = LRU(50_000)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unstored: dict[bytes, ConfirmedEntry] = {}
+        self._storing: asyncio.Task[None] | None = None
 
     def now(self, subject: Subject, use: Use) -> Decision | None:
         """Check and settle without waiting; None when `check` must be awaited (a query, or a flag)."""
@@ -151,7 +152,10 @@ class Gatekeeper:
         event = self._event(kind, subject, use, decision)
         if decision.evidence.stage is Stage.PATTERN and decision.evidence.hit is not None:
             event = replace(event, detail=PENDING)
-            self._start(self._fill_in(event.id, subject.kind, use.cls, decision))
+            if len(self._tasks) < _MOST_TASKS:
+                _ = self._start(self._fill_in(event.id, subject.kind, use.cls, decision))
+            else:
+                event = replace(event, detail=None)
         self._store.record(event)
         if decision.evidence.stage is Stage.QUERY:
             self._confirm(subject, use, decision)
@@ -211,15 +215,24 @@ class Gatekeeper:
 
     def _put_in_force(self, entry: ConfirmedEntry) -> None:
         self.checker.view.learn(entry)
-        self._start(self._store_confirmed(entry))
+        self._unstored[entry.identity] = entry
+        if self._storing is None or self._storing.done():
+            self._storing = self._start(self._store_confirmed())
 
-    async def _store_confirmed(self, entry: ConfirmedEntry) -> None:
-        try:
-            await self._store.confirm(entry, None)
-        except LedgerError as error:
-            logger.warning("a confirmed subject is in force in this process only: %s", error)
-        else:
-            self.checker.view.stored(entry.hit)
+    async def _store_confirmed(self) -> None:
+        """Bring findings into the ledger; while it takes none they are in force here, and kept for it."""
+        while self._unstored:
+            entries = list(self._unstored.values())
+            try:
+                await self._store.confirm_many([(entry, None, None) for entry in entries])
+            except LedgerError as error:
+                logger.warning("%d findings are in force in this process only: %s", len(entries), error)
+                await asyncio.sleep(_STORE_AGAIN_S)
+                continue
+            for entry in entries:
+                if self._unstored.get(entry.identity) is entry:
+                    del self._unstored[entry.identity]
+                self.checker.view.stored(entry.hit)
 
     async def _fill_in(self, event_id: str, kind: SubjectKind, cls: SubjectClass, decision: Decision) -> None:
         """Ask what stands behind a local hit; only for log and block page, so failing is harmless."""
@@ -253,13 +266,11 @@ class Gatekeeper:
             found = cache.put(tier, kind, prefix, found)
         return next((listed for listed in found.listed if listed.full_hash == evidence.hit), None)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        if len(self._tasks) >= _MOST_TASKS:
-            work.close()
-            return
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -65,7 +65,7 @@ def confirmed_notice(
     entry: ConfirmedEntry, clients: Sequence[str], visits: Sequence[Event], outcomes: Sequence[object]
 ) -> Notice:
     """Make the notice about something let through that turned out bad."""
-    what = "file" if entry.kind is SubjectKind.FILE else "address"
+    what = "A file" if entry.kind is SubjectKind.FILE else "An address"
     lines = [f"listed as {(entry.threat or entry.risk).replace('_', ' ')} ({entry.risk.replace('_', ' ')})"]
     if clients:
         lines.append("let through to " + ", ".join(harmless(client) for client in clients[:_MOST_TOLD]))
@@ -74,7 +74,7 @@ def confirmed_notice(
     lines += [harmless(str(getattr(outcome, "detail", outcome))) for outcome in outcomes]
     return Notice(
         kind="confirmed",
-        title=f"A {what} that was let through turned out dangerous",
+        title=f"{what} that was let through turned out dangerous",
         host=entry.host,
         subject=entry.filename if entry.kind is SubjectKind.FILE else entry.url,
         text="; ".join(lines),

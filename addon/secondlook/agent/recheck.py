@@ -65,7 +65,8 @@ class Report:
 class Rechecker:
     """Takes the second look; one loop a process, several processes share the queue by leases.
 
-    `random` gives fresh values in [0, 1). `trigger` may be called from any callback on the loop.
+    `random` gives fresh values in [0, 1). `trigger` may be called from any callback on the loop;
+    `on_cleared` hears of every entry that was cleared (`recheck.refetch`).
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Rechecker:
         longest_s: float = 3600.0,
         lease_s: float = 120.0,
         expire_after_s: float = 30 * 86_400.0,
+        on_cleared: Callable[[QueueEntry], None] | None = None,
     ) -> None:
         self._judge = judge
         self._queue = queue
@@ -92,6 +94,7 @@ class Rechecker:
         self._longest_s = longest_s
         self._lease_s = lease_s
         self._expire_after_s = expire_after_s
+        self._on_cleared = on_cleared
         self._identifiers = Identifiers()
         self._wake = asyncio.Event()
         self._everything = False
@@ -190,6 +193,9 @@ class Rechecker:
             await self._consequences.confirm(listed)
         if closings:
             await self._queue.close_entries(closings)
+            if self._on_cleared is not None:
+                for entry, _ in closings:
+                    self._on_cleared(entry)
         metrics.RECHECKED.labels("confirmed").inc(len(listed))
         metrics.RECHECKED.labels("cleared").inc(len(closings))
         metrics.RECHECKED.labels("unverifiable").inc(len(later))

@@ -1,0 +1,161 @@
+import asyncio
+import http.server
+import json
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.house import House, confirmed_about
+from agentkit.servers import FakeServer
+from secondlook.agent.consequence import Outcome
+from secondlook.agent.notice import (
+    AppriseSender,
+    Notice,
+    Notifier,
+    confirmed_notice,
+    defanged,
+    harmless,
+    message_of,
+)
+from secondlook.clock import SystemClock
+from secondlook.core.answer import Tier
+
+HOSTILE = "http://ev\u202eil.test/<script>@everyone](http://x.test)`code`\x1b[31m\n**bold**"
+
+
+class Sender:
+    def __init__(self, fail=False) -> None:
+        self.sent = []
+        self.fail = fail
+
+    def send(self, title, body):
+        if self.fail:
+            raise RuntimeError("planted")
+        self.sent.append((title, body))
+        return True
+
+
+@pytest.fixture
+def house():
+    house = House(FakeServer(Tier.INTRANET))
+    yield house
+    house.close()
+
+
+def notice(subject="http://bad.test/x?q=secret", text="listed as malware") -> Notice:
+    return Notice("confirmed", "Something let through turned out dangerous", "bad.test", subject, text)
+
+
+def test_hostile_text_is_inert():
+    shown = defanged(HOSTILE)
+    assert "://ev" not in shown.replace("hxxp://ev", "")
+    for sign in ("<", ">", "@", "`", "*", "[", "]", "\n", "\x1b", "\u202e"):
+        assert sign not in shown
+
+
+@given(st.text())
+def test_no_text_survives_as_markup_or_link(text):
+    shown = harmless(text)
+    assert not set("<>`*_[]|\\&#~$@\n\r\t\x00\x1b\u202e\u200b").intersection(shown)
+    assert len(defanged("http://" + text)) < 4000
+
+
+def test_long_text_is_cut():
+    assert len(defanged("http://" + "a" * 10_000)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("privacy", "there", "missing"),
+    [(0, "q=secret", None), (2, "bad(.)test", "secret"), (3, "review page", "bad")],
+)
+def test_the_privacy_level_is_obeyed(privacy, there, missing):
+    _, body = message_of([notice()], 0, privacy)
+    assert there in body
+    assert missing is None or missing not in body
+
+
+def test_many_are_told_together(house):
+    sender = Sender()
+    notifier = Notifier(sender, house.clock, at_most_every_s=60.0)
+
+    async def scenario():
+        running = asyncio.create_task(notifier.run())
+        notifier.tell(notice())
+        await asyncio.sleep(1)
+        for _ in range(37):
+            notifier.tell(notice())
+        await asyncio.sleep(30)
+        assert len(sender.sent) == 1
+        await asyncio.sleep(40)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    house.run(scenario())
+    assert len(sender.sent) == 2
+    title, body = sender.sent[1]
+    assert "37 of them" in title
+    assert body.endswith("… and 27 more.")
+
+
+def test_a_sender_that_fails_harms_nobody(house, caplog):
+    notifier = Notifier(Sender(fail=True), house.clock)
+    notifier.tell(notice())
+    house.run(notifier.send_due())
+    assert "could not be sent" in caplog.text
+    assert house.run(notifier.send("test", "a test")) is False
+
+
+def test_what_waits_is_bounded(house):
+    notifier = Notifier(Sender(), house.clock)
+    for _ in range(3000):
+        notifier.tell(notice())
+    house.run(notifier.send_due())
+    assert "3000 of them" in notifier._sender.sent[0][0]
+
+
+def test_the_notice_names_clients_and_what_was_done(house):
+    entry = confirmed_about(house, "http://bad.test/x", host="bad.test")
+    told = confirmed_notice(
+        entry, ["10.0.0.9"], [], [Outcome("quarantine", True, "/home/a/bad.exe: put into quarantine")]
+    )
+    assert "10.0.0.9" in told.text
+    assert "put into quarantine" in told.text
+    assert told.title == "An address that was let through turned out dangerous"
+
+
+def test_apprise_really_sends_over_http():
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        sender = AppriseSender([f"json://127.0.0.1:{server.server_port}/hook"])
+        notifier = Notifier(sender, SystemClock())
+        notifier.tell(notice(subject=HOSTILE))
+        asyncio.run(notifier.send_due())
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    (message,) = seen
+    assert message["title"] == "Something let through turned out dangerous"
+    assert "hxxp" in message["message"]
+    assert "<script>" not in message["message"]
+
+
+def test_a_url_that_apprise_does_not_know_is_said(caplog):
+    assert AppriseSender(["nonsense-without-scheme"]).send("t", "b") is False
+    assert "not understood" in caplog.text
+    assert AppriseSender([]).send("t", "b") is False
