@@ -91,6 +91,15 @@ async def test_everything_takes_what_is_not_due(store):
     assert len(await store.take_due(START, limit=9, lease_s=30, everything=True)) == 1
 
 
+async def test_a_clock_that_was_set_back_keeps_nothing_waiting(store):
+    await store.flag(*make_flag("one"))
+    (entry,) = await take(store)
+    a_day_ago = START - 86_400
+    assert len(await store.take_due(a_day_ago, limit=9, lease_s=30)) == 1  # the lease was written later
+    await store.postpone([entry], [START + 3600], "still away")
+    assert len(await store.take_due(a_day_ago, limit=9, lease_s=30)) == 1  # so was the next attempt
+
+
 async def test_an_entry_ends_with_its_event(store):
     await store.flag(*make_flag("one"))
     (queued,) = await take(store)
@@ -203,7 +212,11 @@ async def test_details_are_filled_in_afterwards(store):
     event, entry = make_flag("one")
     await store.flag(replace(event, detail="pending", extra={"steps": [1]}), entry)
     store.amend(event.id, detail="feed X", extra={"family": "y"})
+    late = make_event(EventKind.CHECK, START + 1, identity=identity_of("late"), detail="pending")
+    store.record(late)
+    store.amend(late.id, detail="filled in at once")
     settle(store)
+    assert [visit.detail for visit in await store.visits(identity_of("late"))] == ["filled in at once"]
     (visit,) = await store.visits(entry.identity)
     assert visit.detail == "feed X"
     assert visit.extra == {"steps": [1], "family": "y"}

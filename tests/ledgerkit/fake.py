@@ -152,7 +152,8 @@ class FakeLedger:
         due = [
             row
             for row in self.queue.values()
-            if row.lease_until <= now and (everything or row.entry.next_attempt <= now)
+            if not now < row.lease_until <= now + 3600.0
+            and (everything or not now < row.entry.next_attempt <= now + 7200.0)
         ]
         due.sort(key=lambda row: row.entry.first_seen)
         for row in due[:limit]:

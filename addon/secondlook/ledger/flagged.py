@@ -19,6 +19,9 @@ from secondlook.ledger.ulid import make_id
 FIRST_LOOK_S: Final = 60.0
 """The first scheduled look after a flag; recovery of a server and new patterns come earlier."""
 
+LONGEST_LEASE_S: Final = 3600.0
+LONGEST_WAIT_S: Final = 2 * 3600.0
+
 _CHUNK: Final = 500
 _CLIENTS_SHOWN: Final = 1000
 
@@ -71,16 +74,23 @@ def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry]) -> None:
 def take_due(
     connection: sa.Connection, now: float, *, limit: int, lease_s: float, everything: bool
 ) -> list[QueueEntry]:
-    """Lease entries, oldest first."""
-    free = sa.or_(flagged.c.lease_until.is_(None), flagged.c.lease_until <= now)
-    due = free if everything else sa.and_(free, flagged.c.next_attempt <= now)
-    query = sa.select(flagged).where(due).order_by(flagged.c.first_seen).limit(limit)
-    rows = connection.execute(query.with_for_update(skip_locked=True)).mappings().all()
-    for chunk in _chunks([row["id"] for row in rows]):
-        connection.execute(
-            sa.update(flagged).where(flagged.c.id.in_(chunk)).values(lease_until=now + lease_s)
-        )
-    return _with_clients(connection, rows)
+    """Lease entries, oldest first.
+
+    What lies further ahead than anybody ever writes was written before the clock was set back.
+    """
+    lease, attempt = flagged.c.lease_until, flagged.c.next_attempt
+    free = sa.or_(lease.is_(None), lease <= now, lease > now + LONGEST_LEASE_S)
+    due = free if everything else sa.and_(free, sa.or_(attempt <= now, attempt > now + LONGEST_WAIT_S))
+    chosen = sa.select(flagged.c.id).where(due).order_by(flagged.c.first_seen).limit(limit)
+    chosen = chosen.with_for_update(skip_locked=True)  # of no meaning on SQLite, where one writes at a time
+    statement = (
+        sa.update(flagged)
+        .where(flagged.c.id.in_(chosen))
+        .values(lease_until=now + lease_s)
+        .returning(*flagged.c)
+    )
+    rows = connection.execute(statement).mappings().all()
+    return _with_clients(connection, sorted(rows, key=lambda row: (row["first_seen"], row["id"])))
 
 
 def overdue(connection: sa.Connection, *, older_than: float, limit: int) -> list[QueueEntry]:
