@@ -140,7 +140,7 @@ def _request(scheme: str, host: str, target: str, suffixes: Suffixes, problem: s
         target = target[:MAX_TARGET_CHARS].partition("?")[0]
         problem = problem or TOO_LONG
     raw_path, mark, raw_query = target.partition("?")
-    path, whole = _unescape(raw_path)
+    path, whole = _unescape(raw_path.replace("\\", "/"))
     query, whole_query = _unescape(raw_query)
     if not whole:  # what stands before the first leftover escape is final; the rest would change for ever
         path, mark, query = path[: path.find("%")], "", ""
@@ -148,8 +148,10 @@ def _request(scheme: str, host: str, target: str, suffixes: Suffixes, problem: s
     elif not whole_query:
         query = query[: query.find("%")]
         problem = problem or TOO_MANY_ESCAPES
-    path = _resolve(path.replace("\\", "/"))
-    text = _UNSAFE.sub(_escape, path + mark + query)
+    text = _UNSAFE.sub(_escape, _resolve(path) + mark + query)
+    if "\\" in text:  # one that was escaped is no slash, and must not look like one when read again
+        bare, mark, query = text.partition("?")
+        text = bare.replace("\\", "%5C") + mark + query
     if len(text) > MAX_TARGET_CHARS:
         text = _PARTIAL_ESCAPE.sub("", text[:MAX_TARGET_CHARS].partition("?")[0])
         problem = problem or TOO_LONG
