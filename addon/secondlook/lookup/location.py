@@ -71,12 +71,12 @@ class Location:
         self._task: asyncio.Task[None] | None = None
         self.on_intranet = True
 
-    async def start(self) -> None:
-        """Judge once, then keep watch; does nothing where the answer cannot change."""
+    def start(self) -> None:
+        """Begin to judge and keep watch; does nothing where the answer cannot change."""
         if self._fixed:
             return
         self._watch.start()
-        await self._judge()
+        self._wake.set()
         self._task = asyncio.create_task(self._keep())
 
     async def aclose(self) -> None:
@@ -92,9 +92,8 @@ class Location:
         self._wake.set()
 
     async def _keep(self) -> None:
-        away = 0
+        away = 0  # judgements in a row
         while True:
-            away = 0 if self.on_intranet else away + 1
             wait_s = self._settings.check_every
             if away:
                 wait_s = min(wait_s, self._backoff.delay_s(away, self._draw()))
@@ -103,6 +102,7 @@ class Location:
                     await self._wake.wait()
             self._wake.clear()
             await self._judge()
+            away = 0 if self.on_intranet else away + 1
 
     async def _judge(self) -> None:
         try:

@@ -121,9 +121,9 @@ class TieredLookup:
         LOCATION.set(self.on_intranet)
 
     async def start(self) -> None:
-        """Judge where the machine is, and begin to watch servers and addresses."""
+        """Begin to judge where the machine is, and to watch servers and addresses."""
         self._prober.start()
-        await self._location.start()
+        self._location.start()
 
     async def aclose(self) -> None:
         """Stop everything and close all connections."""
