@@ -101,16 +101,14 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 async def _verify(place: Place) -> tuple[dict[str, object], int]:
     from secondlook.run.asking import asking  # noqa: PLC0415 - slow to import
-    from secondlook.run.second_look import make_notifier, make_quarantine, make_rechecker  # noqa: PLC0415
+    from secondlook.run.second_look import make_notifier, make_quarantine, make_second_look  # noqa: PLC0415
 
     ledger = open_ledger(place.settings, background=False)
     try:
         async with asking(place.settings, ledger) as parts:
             notifier = make_notifier(place.settings, parts)
-            rechecker = make_rechecker(
-                place.settings, parts, notifier, make_quarantine(place.settings, parts)
-            )
-            report = asdict(await rechecker.look(everything=True))
+            look = make_second_look(place.settings, parts, notifier, make_quarantine(place.settings, parts))
+            report = asdict(await look.rechecker.look(everything=True))
             if notifier is not None:
                 await notifier.send_due()
             left, _, _ = ledger.queue_count()

@@ -16,6 +16,7 @@ from secondlook.cli.output import fail, plain_value, print_json, print_line, pri
 from secondlook.config import ServerSettings, load_server_settings
 from secondlook.core.inert import inert
 from secondlook.core.verdict import Risk, Threat
+from secondlook.ledger.shape import rfc3339
 from secondlook.server.store import ServerStore
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SERVER_CONFIG_NAME = "server.yaml"
 MOST_REJECTS_TOLD = 5
+LISTED_EXIT = 10
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run and feed a Smart Protection Server.")
 
@@ -248,3 +250,249 @@ class _progress:  # noqa: N801 - a context manager used like a function
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()  # type: ignore[attr-defined]
+
+
+@app.command("list")
+def list_entries(
+    list_name: Annotated[str | None, typer.Option("--list", metavar="NAME", help="Only this list.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Only entries with this text.")
+    ] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="The sources instead of their entries.")] = False,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was imported, with its source, who added it and when."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    if sources:
+        _list_sources(place, as_json=as_json)
+        return
+    try:
+        found = administration.entries(place.store, list_name=list_name, search=search)
+        if as_json:
+            for each in found:
+                print_json(
+                    {
+                        "entry": each.text,
+                        "list": each.list,
+                        "source": each.source,
+                        "who": each.who,
+                        "added": rfc3339(each.added_at),
+                        "family": each.family,
+                        "first_seen": rfc3339(each.first_seen),
+                    }
+                )
+            return
+        rows = ((each.text, each.list, each.source, each.who, rfc3339(each.added_at)) for each in found)
+        columns = ("entry", "list", "source", "who", "added")
+        print_table(columns, rows, empty="no entries; add some with `secondlook server import`")
+    except ValueError as error:
+        fail(str(error), status=2)
+
+
+def _list_sources(place: ServerPlace, *, as_json: bool) -> None:
+    found = place.store.sources()
+    if as_json:
+        for each in found:
+            print_json(
+                {
+                    "id": each.id,
+                    "name": each.name,
+                    "kind": each.kind,
+                    "list": each.list,
+                    "format": each.format,
+                    "who": each.who,
+                    "added": rfc3339(each.added_at),
+                    "counts": dict(each.counts),
+                    "rejected": dict(each.rejected),
+                    "licence": each.licence,
+                    "url": each.url,
+                }
+            )
+        return
+    rows = (
+        (
+            each.id,
+            each.kind,
+            each.list,
+            each.format,
+            sum(each.counts.values()),
+            each.who,
+            rfc3339(each.added_at),
+        )
+        for each in found
+    )
+    print_table(("id", "kind", "list", "format", "entries", "who", "added"), rows, empty="no sources")
+
+
+@app.command()
+def remove(
+    identity: Annotated[
+        str, typer.Argument(metavar="ENTRY|SOURCE", help="An own entry, or a source by id or name.")
+    ],
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Remove an own entry or exception, or everything of one source; `server publish` puts it in force."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    try:
+        removed = administration.remove(place.store, identity)
+    except LookupError as error:
+        fail(
+            str(error.args[0]) if error.args else str(error),
+            hint="`secondlook server list --sources` shows the sources; to take one entry of a feed out, "
+            "use `secondlook server except`",
+        )
+    print_line(f"removed {removed}; in force after: secondlook server publish")
+
+
+@app.command("add")
+def add_entry(
+    subject: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="Host, URL, URL ending in /, or a digest.")
+    ],
+    list_name: Annotated[str, typer.Option("--list", metavar="NAME")] = "mw-8b",
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT")] = None,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Add one own entry; it beats the feeds. `server publish` puts it in force."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.server.names import import_list  # noqa: PLC0415
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    place = open_server(config, state)
+    try:
+        entry = administration.add_entry(
+            place.store,
+            subject,
+            target=import_list(list_name),
+            suffixes=load_suffixes(),
+            who=getpass.getuser(),
+            now=time.time(),
+            reason=reason,
+        )
+    except ValueError as error:
+        fail(str(error), status=2)
+    print_line(f"{entry.text} is in {entry.list} (id {entry.id}); in force after: secondlook server publish")
+
+
+@app.command("except")
+def add_exception(
+    subject: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="Host, URL, URL ending in /, or a digest.")
+    ],
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT")] = None,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Take something out of the lists whatever the feeds say; `server publish` puts it in force."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    place = open_server(config, state)
+    suffixes = load_suffixes()
+    try:
+        entry = administration.add_exception(
+            place.store, subject, suffixes=suffixes, who=getpass.getuser(), now=time.time(), reason=reason
+        )
+    except ValueError as error:
+        fail(str(error), status=2)
+    print_line(f"{entry.text} is excepted (id {entry.id}); in force after: secondlook server publish")
+    if place.store.current() is not None:
+        for each in administration.still_listed_by(place.store, subject, suffixes=suffixes):
+            print_line(f"  a wider entry goes on listing it: {each.expression} in {each.list}")
+
+
+@app.command()
+def check(
+    subjects: Annotated[list[str], typer.Argument(metavar="SUBJECT…", help="URL, host or digest.")],
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how the published generation lists something: which entry, which list, which feeds.
+
+    Exit status 10 if any is listed, else 0.
+    """
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    place = open_server(config, state)
+    listed = False
+    for subject in subjects:
+        try:
+            found = administration.check(place.store, subject, suffixes=load_suffixes())
+        except ValueError as error:
+            fail(str(error), status=2)
+        listed = listed or bool(found)
+        if as_json:
+            print_json({"subject": subject, "listed": [plain_value(each) for each in found]})
+            continue
+        print_line(f"{subject}: {'listed' if found else 'not listed'}")
+        for each in found:
+            feeds = ", ".join(each.feeds)
+            family = f", {each.family}" if each.family else ""
+            print_line(f"  {each.expression} in {each.list} ({each.risk}{family}) by {feeds}")
+    if listed:
+        sys.exit(LISTED_EXIT)
+
+
+@app.command()
+def rollback(
+    number: Annotated[
+        int | None,
+        typer.Argument(metavar="[GENERATION]", help="Default: the one before.", show_default=False),
+    ] = None,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Serve an earlier generation again, until somebody publishes."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    print_line(
+        f"generation {administration.rollback(place.store, number):06d} is served until the next publish"
+    )
+
+
+@app.command()
+def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show what is published, from which sources, and how the feeds are doing."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    found = administration.status(place.store)
+    if as_json:
+        print_json(
+            {
+                "generation": found.generation,
+                "created": rfc3339(found.created_at),
+                "lists": found.lists,
+                "kept": list(found.kept),
+                "held": found.held,
+                "sources": [source.name for source in found.sources],
+                "own_entries": found.own_entries,
+                "feeds": [plain_value(feed) for feed in found.feeds],
+            }
+        )
+        return
+    print_line(
+        "nothing published yet"
+        if found.generation is None
+        else f"generation {found.generation:06d} of {rfc3339(found.created_at)}"
+        + (" (held)" if found.held else "")
+    )
+    print_table(("list", "entries"), found.lists.items(), empty="no lists")
+    _list_sources(place, as_json=False)
+    for feed in found.feeds:
+        good = rfc3339(feed.good_at) if feed.good_at else "never"
+        print_line(
+            f"feed {feed.name}: {feed.entries:,} entries, last good {good}"
+            + (f"; {feed.error}" if feed.error else "")
+        )

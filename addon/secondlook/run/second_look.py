@@ -1,9 +1,11 @@
 """The second look, put together: who judges, what follows, who is told."""
 
 import random
+from dataclasses import dataclass
 
 from secondlook.agent.consequence import Consequences
 from secondlook.agent.judge import Judge
+from secondlook.agent.late import LateVerdicts
 from secondlook.agent.notice import AppriseSender, Notifier
 from secondlook.agent.quarantine import Quarantine
 from secondlook.agent.recheck import Rechecker
@@ -39,10 +41,24 @@ def make_quarantine(settings: Settings, parts: Parts) -> Quarantine:
     )
 
 
-def make_rechecker(
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """The rechecker, and what holds the past against what is learnt later (None: nothing is remembered)."""
+
+    rechecker: Rechecker
+    late: LateVerdicts | None
+
+    def new_lists(self) -> None:
+        """Look at everything again: other lists are in force."""
+        self.rechecker.trigger("new lists are in place", renew_all=True)
+        if self.late is not None:
+            self.late.trigger()
+
+
+def make_second_look(
     settings: Settings, parts: Parts, notifier: Notifier | None, quarantine: Quarantine
-) -> Rechecker:
-    """Make the rechecker of the one process that runs it."""
+) -> SecondLook:
+    """Make the second look of the one process that runs it."""
     judge = Judge(
         parts.view,
         parts.lookup,
@@ -60,7 +76,7 @@ def make_rechecker(
         url_subject=parts.checker.subject,
         reblock_s=settings.downloads.reblock,
     )
-    return Rechecker(
+    rechecker = Rechecker(
         judge,
         parts.ledger,
         consequences,
@@ -72,3 +88,9 @@ def make_rechecker(
         lease_s=settings.recheck.lease,
         expire_after_s=settings.recheck.expire_after,
     )
+    if settings.recheck.history <= 0:
+        return SecondLook(rechecker, None)
+    late = LateVerdicts(
+        parts.view, parts.ledger, consequences, parts.clock, history_s=settings.recheck.history
+    )
+    return SecondLook(rechecker, late)

@@ -1,0 +1,5 @@
+"""Second Look for `mitmdump -s addon/main.py` and mitmweb: development only, `secondlook run` is the real thing."""
+
+from secondlook.run.development import make_addons
+
+addons = make_addons()
