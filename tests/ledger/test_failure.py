@@ -303,6 +303,22 @@ async def test_what_can_be_read_of_a_damaged_ledger_is_carried_over(tmp_path):
     ledger.close()
 
 
+async def test_a_process_that_had_the_damaged_file_open_turns_to_the_new_one(tmp_path):
+    path = tmp_path / "ledger.sqlite3"
+    worker = Ledger.open(path, OPTIONS, told=lambda _: None)
+    await worker.flag(*make_flag("before"))
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).rename(path.with_name(f"{path.name}.damaged-x{suffix}"))
+    service = Ledger.open(path, OPTIONS, told=lambda _: None)
+    await worker.flag(*make_flag("after"))
+    worker.record(make_event(EventKind.BLOCKED))
+    wait_until(lambda: service.queue_count()[0] == 1)
+    wait_until(lambda: len(service.events().events) == 2)
+    assert [entry.identity for entry in worker.queue_walk()] == [identity_of("after")]
+    worker.close()
+    service.close()
+
+
 async def test_flags_in_the_journal_survive_the_loss_of_the_ledger(tmp_path):
     path = tmp_path / "ledger.sqlite3"
     ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, background=False), told=lambda _: None)

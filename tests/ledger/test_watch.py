@@ -1,9 +1,11 @@
 """What one process changes, another has in force within a second; and start-up of many at once."""
 
+import json
 import multiprocessing
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from alembic.script import ScriptDirectory
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.core.rule import Rule, Scope
+from secondlook.core.subject import SubjectKind
 from secondlook.errors import ConfigError, LedgerError
 from secondlook.ledger import migration
 from secondlook.ledger.engine import bare_engine, find_place
@@ -138,6 +141,20 @@ async def test_allowed_checks_may_be_counted_only(tmp_path, open_ledger):
     ledger.commit_now(lambda _: None)
     assert ledger.events().events == ()
     assert ledger.hourly(START, START)[0].checked == 2
+
+
+async def test_everything_can_be_exported(place, open_ledger):
+    ledger = open_ledger(place)
+    await ledger.flag(*make_flag("one"))
+    await ledger.confirm(make_confirmed("two"), make_event(EventKind.CONFIRMED))
+    ledger.add_rule(RULE)
+    ledger.add_pause(5)
+    for number in range(5):
+        event = make_event(EventKind.CHECK, START + number % 2, client="c")
+        ledger.remember(identity_of(number), (identity_of(number),), SubjectKind.URL, event)
+    records = [json.loads(json.dumps(record)) for record in ledger.export_everything()]
+    counts = Counter(record["record"] for record in records)
+    assert counts == {"queue": 1, "confirmed": 1, "rule": 1, "pause": 1, "history": 5, "event": 3}
 
 
 # -- opening -----------------------------------------------------------------------------------------

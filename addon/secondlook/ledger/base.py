@@ -35,7 +35,7 @@ from secondlook.ledger.privacy import Discretion, Privacy
 from secondlook.ledger.record import Tally, tally_of
 from secondlook.ledger.ulid import make_id
 from secondlook.ledger.watch import Watch
-from secondlook.ledger.writer import Work, Writer
+from secondlook.ledger.writer import Amendment, Work, Writer
 
 _LOG = logging.getLogger(__name__)
 _READERS: Final = 4
@@ -70,11 +70,13 @@ class OpenLedger:
         self._hits: Counter[str] = Counter()
         self._counts_lock = threading.Lock()
         self.journaled = 0
+        self._file = _file_number(place)
         self.writer = Writer(
             make_engine(place, checkpoint=options.keeper, max_pages=options.max_pages),
             place,
             self._store,
             self._flags,
+            self._replaced,
             limit=options.events_in_memory,
             told=self.told,
         )
@@ -127,6 +129,16 @@ class OpenLedger:
         self.readers.dispose()
         if self.journal is not None:
             self.journal.close()
+
+    def _replaced(self) -> bool:
+        """Notice that a damaged file was set aside by another process, and turn to the new one."""
+        present = _file_number(self.place)
+        if present is None or present == self._file:
+            return False
+        self._file = present
+        self.readers.dispose()
+        self.watch.reopen()
+        return True
 
     # -- ways in for the other sides -----------------------------------------------------------
 
@@ -191,16 +203,17 @@ class OpenLedger:
         """Fill in the detail of an event recorded earlier; never blocks, never raises."""
         if self.discretion.level >= Privacy.HOSTS:
             return
-        self.writer.submit(
-            lambda connection: record.amend(connection, event_id, detail, extra), durable=False
-        )
+        self.writer.record(Amendment(event_id, detail, extra))
 
     def _named(self, event: Event) -> Event:
         return event if event.id else replace(event, id=make_id(event.time))
 
-    def _store(self, connection: sa.Connection, batch: list[Event]) -> None:
+    def _store(self, connection: sa.Connection, batch: Sequence[Event | Amendment]) -> None:
         """Write events inside a transaction of the writer, with what is counted."""
-        self._insert(connection, list({event.id: event for event in batch}.values()))
+        self._insert(connection, list({one.id: one for one in batch if isinstance(one, Event)}.values()))
+        for one in batch:
+            if isinstance(one, Amendment):
+                record.amend(connection, one.event_id, one.detail, one.extra)
 
     def _insert(self, connection: sa.Connection, batch: list[Event]) -> set[str]:
         """Insert events with distinct ids and count those that are new; gives their ids."""
@@ -290,3 +303,14 @@ class OpenLedger:
         if count:
             self.told(f"{count} flags came back from the journal")
         return count
+
+
+def _file_number(place: Place) -> tuple[int, int] | None:
+    """Give device and inode of a SQLite ledger; None for another engine or a file that is not there."""
+    if place.path is None:
+        return None
+    try:
+        found = place.path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

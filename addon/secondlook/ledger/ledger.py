@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind, QueueEntry
-from secondlook.ledger import flagged, overview
+from secondlook.ledger import flagged, overview, ruling, shape
 from secondlook.ledger.engine import Place
 from secondlook.ledger.journal import Journal
 from secondlook.ledger.operating import OperatorLedger
@@ -77,6 +77,23 @@ class Ledger(RecheckLedger, OperatorLedger):
         walk = self._log.walk(wanted, newest_first=newest_first)
         while (event := self.guard(lambda: next(walk, None))) is not None:
             yield event
+
+    def export_everything(self) -> Iterator[dict[str, object]]:
+        """All that the ledger holds, as JSON values that say what they are, in bounded memory."""
+        for rule in self.list_rules():
+            yield {"record": "rule", **shape.rule_json(rule)}
+        for pause in self.read(ruling.read_pauses):
+            yield {"record": "pause", **shape.pause_json(pause)}
+        for entry in self.queue_walk():
+            yield {"record": "queue", **shape.queue_json(entry)}
+        for subject in self.confirmed():
+            yield {"record": "confirmed", **shape.confirmed_json(subject)}
+        for record in self.quarantine_list():
+            yield {"record": "quarantine", **shape.quarantine_json(record)}
+        for remembered in self.history_walk():
+            yield {"record": "history", **shape.history_json(remembered)}
+        for event in self.export():
+            yield {"record": "event", **shape.event_json(event)}
 
     def log_end(self) -> str:
         """The cursor of a tail that begins now."""

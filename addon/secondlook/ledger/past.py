@@ -1,6 +1,6 @@
 """History: hashes of what was allowed, so that a later verdict finds them; deleted after N days."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import batched
 from typing import Final
 
@@ -36,12 +36,17 @@ def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], 
         connection.execute(statement, [history_row(*row) for row in part])
 
 
-def batches(connection: sa.Connection, *, since: float, size: int) -> Iterator[list[FlagEntry]]:
-    """Yield what was remembered since then, in the order of time, `size` at a time."""
-    query = sa.select(history).where(history.c.time >= since).order_by(history.c.time, history.c.identity)
-    result = connection.execution_options(yield_per=size).execute(query).mappings()
-    for part in result.partitions(size):
-        yield [row_history(row) for row in part]
+def page(
+    connection: sa.Connection, *, since: float, after: tuple[float, bytes] | None, size: int
+) -> list[FlagEntry]:
+    """Some of what was remembered since then, oldest first; `after`: the last (time, identity) seen."""
+    time, identity = history.c.time, history.c.identity
+    query = sa.select(history).where(time >= since)
+    if after is not None:
+        query = query.where(sa.or_(time > after[0], sa.and_(time == after[0], identity > after[1])))
+        query = query.where(time >= after[0])
+    rows = connection.execute(query.order_by(time, identity).limit(size)).mappings()
+    return [row_history(row) for row in rows]
 
 
 def sweep(connection: sa.Connection, *, older_than: float, limit: int = 5_000) -> int:

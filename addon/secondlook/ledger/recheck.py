@@ -1,8 +1,9 @@
 """The ledger as the second look sees it: queue, confirmed set, history (ports `Queue`, `History`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -177,11 +178,18 @@ class RecheckLedger(OpenLedger):
 
     async def remembered(self, *, since: float, batch: int = 10_000) -> list[list[FlagEntry]]:
         """All subjects remembered since then, oldest first, in batches."""
+        return await self.run(lambda: list(self._remembered(since, batch)))
 
-        def work() -> list[list[FlagEntry]]:
-            future = self.flush_history()
-            if future is not None:
-                future.result()
-            return self.read(lambda connection: list(past.batches(connection, since=since, size=batch)))
+    def history_walk(self) -> Iterator[FlagEntry]:
+        """All remembered subjects, oldest first, in bounded memory."""
+        for part in self._remembered(0.0, 1_000):
+            yield from part
 
-        return await self.run(work)
+    def _remembered(self, since: float, size: int) -> Iterator[list[FlagEntry]]:
+        future = self.flush_history()
+        if future is not None:
+            future.result()
+        place: tuple[float, bytes] | None = None
+        while part := self.read(partial(past.page, since=since, after=place, size=size)):
+            yield part
+            place = (part[-1].time, part[-1].identity)

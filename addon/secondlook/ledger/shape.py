@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from secondlook.core.event import Event, QuarantineRecord, QueueEntry
+from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QuarantineRecord, QueueEntry
 from secondlook.core.inert import inert_cell
-from secondlook.core.rule import Rule, Scope
+from secondlook.core.rule import Pause, Rule, Scope
 
 EVENT_KEYS: Final = (
     "id", "time", "kind", "decision", "class", "subject", "url", "host", "method", "client", "sha256",
@@ -134,6 +134,54 @@ def quarantine_json(record: QuarantineRecord) -> dict[str, Any]:
         "client": record.client,
         "moved_at": rfc3339(record.moved_at),
         "detail": record.detail,
+    }
+
+
+def pause_json(pause: Pause) -> dict[str, Any]:
+    """A pause of protection."""
+    return {
+        "id": pause.id,
+        "client": pause.client,
+        "created": rfc3339(pause.created),
+        "until": rfc3339(pause.until),
+    }
+
+
+def confirmed_json(entry: ConfirmedEntry) -> dict[str, Any]:
+    """A confirmed subject."""
+    return {
+        "identity": entry.identity.hex(),
+        "subject": str(entry.kind),
+        "url": entry.url,
+        "host": entry.host,
+        "sha256": entry.sha256,
+        "filename": entry.filename,
+        "size": entry.size,
+        "verdict": entry.verdict,
+        "risk": entry.risk,
+        "threat": entry.threat,
+        "list": entry.list,
+        "server": entry.server,
+        "source": entry.source,
+        "expression": entry.expression,
+        "confirmed": rfc3339(entry.confirmed_at),
+        "expires": rfc3339(entry.expires_at),
+    }
+
+
+def history_json(entry: FlagEntry) -> dict[str, Any]:
+    """A subject that was allowed and is remembered for late verdicts."""
+    return {
+        "identity": entry.identity.hex(),
+        "subject": str(entry.kind),
+        "class": str(entry.cls),
+        "url": entry.url,
+        "host": entry.host,
+        "client": entry.client,
+        "sha256": entry.sha256,
+        "filename": entry.filename,
+        "size": entry.size,
+        "time": rfc3339(entry.time),
     }
 
 

@@ -19,8 +19,9 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -40,6 +41,18 @@ type Work[T] = Callable[[sa.Connection], T]
 type Flag = tuple[Event, FlagEntry]
 
 
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """Detail to be filled in at an event recorded earlier."""
+
+    event_id: str
+    detail: str | None
+    extra: Mapping[str, object] | None
+
+
+type Line = Event | Amendment
+
+
 class _Job[T]:
     """A function to run in a transaction, and whoever waits for its result."""
 
@@ -54,15 +67,17 @@ class _Job[T]:
 class Writer:
     """Owner of the writing connection; every method may be called from any thread.
 
-    `store` and `store_flags` write inside a transaction; `told` hears of trouble in words.
+    `store` and `store_flags` write inside a transaction; `replaced` tells after a commit that it went
+    into a file which was set aside meanwhile; `told` hears of trouble in words.
     """
 
     def __init__(
         self,
         engine: sa.Engine,
         place: Place,
-        store: Callable[[sa.Connection, list[Event]], None],
+        store: Callable[[sa.Connection, list[Line]], None],
         store_flags: Callable[[sa.Connection, list[Flag]], None],
+        replaced: Callable[[], bool],
         *,
         limit: int,
         told: Callable[[str], None],
@@ -71,10 +86,11 @@ class Writer:
         self._place = place
         self._store = store
         self._store_flags = store_flags
+        self._replaced = replaced
         self._limit = limit
         self._told = told
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
-        self._events: deque[Event] = deque()
+        self._events: deque[Line] = deque()
         self._flags: Waiting[Flag] = Waiting()
         self._stopping = False
         self._slow = False
@@ -112,8 +128,8 @@ class Writer:
         self._jobs.put(None)
         return slot
 
-    def record(self, event: Event) -> bool:
-        """Queue an event; False when the bound is reached and it was dropped."""
+    def record(self, event: Line) -> bool:
+        """Queue an event or what is to be added to one; False when the bound is reached: dropped."""
         if len(self._events) >= self._limit or self._stopping:
             self.dropped += 1
             self._dropped_since_told += 1
@@ -180,7 +196,7 @@ class Writer:
                 give_up_at = time.monotonic() + (0.0 if self._stopping else LINGER_S)
         return jobs
 
-    def _commit(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Event]) -> None:
+    def _commit(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> None:
         try:
             results = self._transact(jobs, flags, events)
         except Exception as error:  # noqa: BLE001  (each kind is dealt with below)
@@ -195,7 +211,7 @@ class Writer:
         for job, result in zip(jobs, results, strict=True):
             job.future.set_result(result)
 
-    def _transact(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Event]) -> list[Any]:
+    def _transact(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> list[Any]:
         durable = bool(flags) or any(job.durable for job in jobs)
         with self._engine.connect() as connection:
             if self._place.sqlite:
@@ -210,9 +226,11 @@ class Writer:
                     self._store_flags(connection, [slot.value for slot in flags])
                 if events:
                     self._store(connection, events)
-            return results
+        if self._replaced():
+            raise FileReplacedError(f"ledger {self._place}: the file was replaced by another process")
+        return results
 
-    def _one_by_one(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Event]) -> None:
+    def _one_by_one(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> None:
         """Find what fails by itself; the others must not suffer."""
         for job in jobs:
             self._commit([job], [], [])
@@ -222,7 +240,11 @@ class Writer:
             self._commit([], [], lines)
 
     def _failed(
-        self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Event], error: Exception
+        self,
+        jobs: list[_Job[Any]],
+        flags: list[Slot[Flag]],
+        events: list[Line],
+        error: Exception,
     ) -> None:
         if _engine_trouble(error):
             reason: Exception = self._note_trouble(error)
@@ -231,7 +253,8 @@ class Writer:
             reason = error
             for event in events:
                 self.dropped += 1
-                self._told(f"an event of kind {event.kind} could not be written: {error}")
+                kind = event.kind if isinstance(event, Event) else "detail"
+                self._told(f"an event of kind {kind} could not be written: {error}")
         answer(flags, reason if isinstance(reason, LedgerError) else LedgerError(f"ledger: {reason}"))
         for job in jobs:
             job.future.set_exception(reason)
@@ -258,6 +281,10 @@ class Writer:
         if self._dropped_since_told and not self._failures:
             count, self._dropped_since_told = self._dropped_since_told, 0
             self._told(f"{count} events were dropped: more came than could be written")
+
+
+class FileReplacedError(OSError):
+    """What was just committed went into a file that has another name by now: it must be written again."""
 
 
 def _halves[T](values: list[T]) -> list[list[T]]:
