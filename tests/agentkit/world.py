@@ -116,6 +116,12 @@ class _Ledger:
         self._process.must_live()
         return getattr(self._ledger, name)
 
+    async def close_entries(self, closings) -> None:
+        for entry, event in closings:
+            if event.kind == "cleared" and not self._process.has_answers(entry.hashes):
+                self._process.world.fault(f"{entry.url} was cleared though nobody has answered about it")
+        await self.__getattr__("close_entries")(closings)
+
 
 class Process:
     """One worker, or the service (`second_look`)."""
@@ -129,6 +135,13 @@ class Process:
         self.tasks: list[asyncio.Task] = []
         self.ledger = _Ledger(world.ledger, self)
         self.second_look = second_look
+
+    def has_answers(self, hashes) -> bool:
+        """Whether a server of one tier beyond the mirrored one has told this process about every hash."""
+        return any(
+            all((tier, SubjectKind.URL, full[:4]) in self.stored for full in hashes)
+            for tier in (Tier.INTRANET, Tier.NETWORK)
+        )
 
     def must_live(self) -> None:
         if not self.alive:
@@ -247,6 +260,7 @@ class World:
         self.ledger = FakeLedger(self.clock)
         self.faults: list[str] = []
         self.generation = 0
+        self.published_at = 0.0
         self.pattern_hashes: set[bytes] = set()
         self.pattern = make_pattern([], now=self.clock.now())
         self.flags: dict[str, bytes] = {}  # event id of each let-through unverified: its subject
@@ -297,6 +311,7 @@ class World:
         self.pattern_hashes = set(self.servers["embedded"].listed)
         self.pattern = make_pattern(sorted(self.pattern_hashes), now=self.clock.now(), source="embedded")
         self.generation += 1
+        self.published_at = self.loop.time()
 
     async def visit(self, name: str, url: str, cls: SubjectClass = SubjectClass.PAGE) -> str:
         """Check one URL as traffic does, and hold the outcome against every promise."""
@@ -317,6 +332,8 @@ class World:
             still = self._known_bad(process)
             if bad and any(full in still for full in subject.hashes):
                 self.fault(f"{name} served {url}, known to be bad ({bad}): {decision}")
+        if action == "allow" and not process.has_answers(subject.hashes):
+            self.fault(f"{url} was let through though nobody has answered about it: {decision}")
         if action == "flag":
             if not decision.event_id:
                 self.fault("a flag without an event")
@@ -332,7 +349,8 @@ class World:
         in_view = {entry.hit for entry in process.view.current.confirmed}
         pattern = process.view.current.pattern
         listed = {full for full in process.told_bad if self._fresh(process, full)}
-        lists = {full for full in self.pattern_hashes if pattern is self.pattern}
+        current = pattern is self.pattern or now - self.published_at > 1.0
+        lists = self.pattern_hashes if current else set()
         return old | in_view | listed | lists
 
     def _fresh(self, process: Process, full: bytes) -> bool:

@@ -1,0 +1,195 @@
+"""The promises at the end of the query process, held by a stateful test over the whole machinery."""
+
+import asyncio
+import logging
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from agentkit.world import MODES, URLS, World
+
+WORKERS = st.sampled_from(["worker-1", "worker-2"])
+PROCESSES = st.sampled_from(["worker-1", "worker-2", "service"])
+SERVERS = st.sampled_from(["embedded", "intranet-1", "intranet-2", "network"])
+SOME_URLS = st.sampled_from(URLS)
+EXAMPLES = int(os.environ.get("SECONDLOOK_PROMISES", "100"))
+
+
+STEPS = {"taken": 0}
+
+
+class Promises(RuleBasedStateMachine):
+    """Whatever servers, disk, clock and processes do, the promises hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        logging.disable(logging.CRITICAL)
+        self.world: World | None = None
+
+    @initialize(seed=st.integers(0, 1 << 32))
+    def begin(self, seed) -> None:
+        self.world = World(seed)
+
+    @rule(name=WORKERS, url=SOME_URLS)
+    def visit(self, name, url) -> None:
+        self.world.run(self.world.visit(name, url))
+
+    @rule(visits=st.lists(st.tuples(WORKERS, SOME_URLS), min_size=2, max_size=12))
+    def visit_at_once(self, visits) -> None:
+        async def together() -> None:
+            await asyncio.gather(*(self.world.visit(name, url) for name, url in visits))
+
+        self.world.run(together())
+
+    @rule(name=SERVERS, mode=st.sampled_from(MODES))
+    def behave(self, name, mode) -> None:
+        self.world.servers[name].mode = mode
+
+    @rule(mode=st.sampled_from(["up", "down", "hang"]))
+    def all_behave(self, mode) -> None:
+        for server in self.world.servers.values():
+            server.mode = mode
+
+    @rule(name=SERVERS, url=SOME_URLS)
+    def list_it(self, name, url) -> None:
+        for other in ("intranet-1", "intranet-2") if name.startswith("intranet") else (name,):
+            self.world.servers[other].listed.add(self.world.hash_of(url))
+        if name == "embedded":
+            self.world.publish()
+
+    @rule(name=SERVERS, url=SOME_URLS)
+    def list_it_no_more(self, name, url) -> None:
+        for other in ("intranet-1", "intranet-2") if name.startswith("intranet") else (name,):
+            self.world.servers[other].listed.discard(self.world.hash_of(url))
+        if name == "embedded":
+            self.world.publish()
+
+    @rule(seconds=st.sampled_from([0.3, 1.2, 5.0, 61.0, 301.0]))
+    def wait(self, seconds) -> None:
+        self.world.run(asyncio.sleep(seconds))
+
+    @rule(seconds=st.sampled_from([-86_400.0, -600.0, -2.0, 2.0, 600.0, 86_400.0]))
+    def jump_clock(self, seconds) -> None:
+        self.world.clock.jump(seconds)
+
+    @rule(name=PROCESSES)
+    def kill(self, name) -> None:
+        self.world.run(self.world.crash(name))
+
+    @rule(
+        name=WORKERS, url=SOME_URLS, steps=st.integers(0, 40), wait_s=st.sampled_from([0.0, 0.001, 0.01, 0.4])
+    )
+    def kill_worker_during_a_visit(self, name, url, steps, wait_s) -> None:
+        async def scenario() -> None:
+            visit = asyncio.ensure_future(self.world.visit(name, url))
+            await asyncio.sleep(wait_s)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            self.world.processes[name].tasks.append(visit)
+            await self.world.crash(name)
+
+        self.world.run(scenario())
+
+    @rule(steps=st.integers(0, 60), wait_s=st.sampled_from([0.0, 0.002, 0.01, 0.3]))
+    def kill_service_during_the_second_look(self, steps, wait_s) -> None:
+        async def scenario() -> None:
+            self.world.processes["service"].rechecker.trigger("test", renew_all=True)
+            await asyncio.sleep(wait_s)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await self.world.crash("service")
+
+        self.world.run(scenario())
+
+    @rule(full=st.booleans())
+    def disk(self, full) -> None:
+        self.world.ledger.full = full
+
+    @precondition(lambda self: self.world is not None and self.world.ledger.full)
+    @rule(full=st.booleans())
+    def journal(self, full) -> None:
+        self.world.ledger.journal_full = full
+
+    @invariant()
+    def promises(self) -> None:
+        if self.world is not None:
+            STEPS["taken"] += 1
+            self.world.check_promises()
+
+    def teardown(self) -> None:
+        logging.disable(logging.NOTSET)
+        if self.world is None:
+            return
+        world = self.world
+        try:
+            self._recover()
+            self._learn()
+            self._forget()
+        finally:
+            world.run(world.close())
+            world.loop.close()
+
+    def _recover(self) -> None:
+        """Everything comes back: the queue drains while traffic flows, and nothing is lost."""
+        world = self.world
+        world.ledger.full = world.ledger.journal_full = False
+        for server in world.servers.values():
+            server.mode = "up"
+        for number in range(40):
+            world.run(world.visit("worker-1", URLS[number % len(URLS)]))
+            world.run(asyncio.sleep(10.0))
+        world.check_promises()
+        waiting = [row.entry for row in world.ledger.queue.values()]
+        assert not waiting, f"the queue does not drain: {waiting}"
+        assert not world.ledger.journal
+
+    def _learn(self) -> None:
+        """What a server begins to list is blocked as soon as the answers about it have expired."""
+        world = self.world
+        for url in (URLS[0], URLS[5]):
+            world.servers["intranet-1"].listed.add(world.hash_of(url))
+            world.servers["intranet-2"].listed.add(world.hash_of(url))
+        world.run(asyncio.sleep(61.0))
+        for url in (URLS[0], URLS[5]):
+            action = world.run(world.visit("worker-2", url))
+            assert action == "block", f"{url} is listed and was let through: {action}"
+        world.check_promises()
+
+    def _forget(self) -> None:
+        """Nobody lists anything any more: every block ends."""
+        world = self.world
+        for server in world.servers.values():
+            server.listed.clear()
+        world.publish()
+        world.run(asyncio.sleep(700.0))
+        for url in URLS:
+            for name in ("worker-1", "worker-2"):
+                action = world.run(world.visit(name, url))
+                assert action == "allow", f"{url} is blocked for ever: {action}"
+        world.check_promises()
+
+
+@pytest.mark.timeout(900)
+def test_the_promises_hold() -> None:
+    """Two thousand steps and more, each followed by a look at every promise."""
+    STEPS["taken"] = 0
+    how = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=50,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=True,
+    )
+    run_state_machine_as_test(Promises, settings=how)
+    assert STEPS["taken"] >= 2000 * EXAMPLES / 100
