@@ -61,6 +61,8 @@ GOOGLE_LISTS = ("mw-4b", "se-4b", "uws-4b")
 FAILURES_TO_SWITCH = 3
 RETRY = Backoff(first_s=30.0, cap_s=3600.0)
 GOOGLE_RETRY = Backoff(first_s=900.0, cap_s=86_400.0)
+GOOGLE_START_S = 60.0  # the first fetch falls somewhere within this, so that clients do not come in step
+GOOGLE_LEAST_S = 300.0
 
 
 class ListServer(Protocol):
@@ -125,6 +127,7 @@ class _Pace:
 
     due_at: float = 0.0
     failures: int = 0
+    wait_s: float = 0.0  # minimum_wait_duration of the last answer, the longest of its lists
 
 
 class Updater:
@@ -190,8 +193,12 @@ class Updater:
             source = self._choose(tier)
             if source is None:
                 continue
-            pace = self._paces.setdefault(source.name, _Pace())
-            if only_due and self._clock.monotonic() < pace.due_at:
+            pace = self._paces.get(source.name)
+            if pace is None:
+                pace = self._paces[source.name] = _Pace()
+                if source.google and only_due:
+                    pace.due_at = self._clock.monotonic() + GOOGLE_START_S * random()  # noqa: S311 - jitter
+            if (only_due or source.google) and self._clock.monotonic() < pace.due_at:
                 continue
             outcome = await self._look(source, accept_shrink=accept_shrink)
             self._plan(source, pace, failed=bool(outcome.error or outcome.refused))
@@ -235,7 +242,9 @@ class Updater:
         now = self._clock.monotonic()
         if not failed:
             pace.failures = 0
-            pace.due_at = now + (max(self._poll_s, 300.0) if source.google else self._poll_s)
+            # Google's lists are not fetched again before it allows it; own servers are only polled.
+            wait_s = max(GOOGLE_LEAST_S, pace.wait_s) if source.google else 0.0
+            pace.due_at = now + max(self._poll_s, wait_s)
             return
         pace.failures += 1
         backoff = GOOGLE_RETRY if source.google else RETRY
@@ -283,6 +292,9 @@ class Updater:
         names = list(about)
         versions = [bytes.fromhex(held[name].version) for name in names if name in held]
         messages = {each.name: each for each in await source.client.batch_get(names, versions)}
+        self._paces.setdefault(source.name, _Pace()).wait_s = max(
+            (each.minimum_wait_duration.seconds for each in messages.values()), default=0
+        )
         taken: dict[str, TakenList] = {}
         refused: dict[str, str] = {}
         for name, wanted in about.items():
