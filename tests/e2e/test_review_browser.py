@@ -1,0 +1,263 @@
+"""The review page of a running proxy in real Chromium: every page and action, and every way in that is closed."""
+
+import http.server
+import re
+import subprocess
+import threading
+from importlib.resources import files
+
+import pytest
+
+from e2e.browser import chromium
+from e2e.processes import Proxy, wait_for
+
+PAGES = [
+    "/",
+    "/log",
+    "/flagged",
+    "/rules",
+    "/check?subject=http://malware.secondlook.test/",
+    "/quarantine",
+    "/lists",
+    "/setup",
+]
+BLOCKED = "http://malware.secondlook.test/page"
+EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("review")
+    config = folder / "proxy.yaml"
+    config.write_text("workers: 1\nlog: {all: true}\nfeeds: []\n")
+    running = Proxy(folder / "state", config)
+    curl(running, BLOCKED)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium("--host-resolver-rules=MAP *.evil.example 127.0.0.1") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def signed_in(proxy, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{review(proxy)}/?token={proxy.fresh_facts()['token']}")
+    assert page.url == f"{review(proxy)}/"
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def page(proxy, browser, signed_in):
+    context = browser.new_context(storage_state=signed_in, base_url=review(proxy))
+    page = context.new_page()
+    page.complaints = []
+    page.on(
+        "console", lambda message: page.complaints.append(message.text) if message.type == "error" else None
+    )
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    yield page
+    context.close()
+
+
+def review(proxy):
+    return f"http://{proxy.facts['review']}"
+
+
+def curl(proxy, *arguments):
+    command = [
+        "curl",
+        "-sS",
+        "--noproxy",
+        "",
+        "-x",
+        proxy.url,
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %header{x-second-look}",
+        *arguments,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+def first_event(page):
+    page.goto("/log?decision=block")
+    page.locator("tbody a").first.click()
+    return page.url.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_every_page_is_accessible_and_fits(page, scheme, width):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text()
+    for path in [*PAGES, f"/log/{first_event(page)}"]:
+        page.goto(path)
+        assert page.complaints == [], path
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (
+            f"{path} is wider than {width}"
+        )
+        page.evaluate(axe)  # by the debugger: the page's own policy would refuse it
+        found = page.evaluate("axe.run()")["violations"]
+        serious = [
+            (fault["id"], [node["html"][:160] for node in fault["nodes"]])
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], path
+
+
+def test_pause_lets_through_and_resume_blocks_again(page, proxy):
+    page.goto("/")
+    page.get_by_role("button", name="Pause").click()
+    assert page.get_by_role("heading", name="Protection is paused").is_visible()
+    wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the pause to be in force", 5)
+    page.get_by_role("button", name="Resume now").click()
+    assert page.get_by_role("heading", name="Protection is on").is_visible()
+    wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "protection to be back", 5)
+
+
+def test_allow_from_an_entry_and_undo(page, proxy):
+    first_event(page)
+    page.get_by_label(re.compile("This host and everything on it")).check()
+    page.get_by_label("For how long").select_option("1h")
+    page.get_by_role("button", name="Allow").click()
+    assert page.get_by_text("Allowed. The rule is in force within a second.").is_visible()
+    wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the rule to be in force", 5)
+    page.goto("/rules")
+    assert page.locator("[data-until]").inner_text() == "60 min left"
+    page.go_back()
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "the rule to be gone", 5)
+
+
+def test_the_log_follows_live(page, proxy):
+    page.goto("/log")
+    page.get_by_role("button", name="Follow live").click()
+    page.get_by_text("Live", exact=True).wait_for()
+    curl(proxy, "http://phishing.secondlook.test/login?live=1")
+    page.get_by_role("link", name=re.compile("login\\?live=1")).first.wait_for(timeout=10_000)
+    assert page.complaints == []
+
+
+def test_a_file_is_hashed_in_the_browser_and_never_uploaded(page):
+    sent = []
+    page.on("request", lambda request: sent.append((request.method, request.post_data_buffer)))
+    page.goto("/check")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "eicar.com", "mimeType": "application/octet-stream", "buffer": EICAR}
+    )
+    page.wait_for_url("**/check?subject=*")
+    assert page.locator("#answer .tag").inner_text() == "blocked"
+    assert all(method == "GET" and not body for method, body in sent)
+
+
+def test_everything_can_be_reached_by_keyboard(page):
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    page.goto("/log")
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.name || document.activeElement.textContent.trim()"))
+    assert {"Overview", "Follow live", "search", "decision", "Show"} <= reached
+
+
+def test_it_reads_without_javascript(browser, proxy, signed_in):
+    context = browser.new_context(storage_state=signed_in, base_url=review(proxy), java_script_enabled=False)
+    page = context.new_page()
+    for path in PAGES:
+        page.goto(path)
+        assert page.locator("h1").count() == 1
+    page.goto("/log")
+    assert "UTC" in page.locator("time").first.inner_text()
+    context.close()
+
+
+def test_a_link_that_was_used_opens_nothing(browser, proxy):
+    token = proxy.fresh_facts()["token"]
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{review(proxy)}/?token={token}")
+    assert page.get_by_role("heading", name="Overview").count() == 1
+    context.close()
+    thief = browser.new_context()
+    page = thief.new_page()
+    page.goto(f"{review(proxy)}/?token={token}")
+    assert page.get_by_text("This link has been used already").is_visible()
+    thief.close()
+    wait_for(lambda: proxy.fresh_facts()["token"] != token or None, "run.json to hold a fresh one", 5)
+
+
+@pytest.fixture
+def evil_site(proxy):
+    """Serve a page of another origin on this machine that tries its luck with the review page."""
+    target = review(proxy)
+    html = f"""<!doctype html><iframe id=frame src="{target}/"></iframe>
+      <form id=form method=post action="{target}/pause" target=_self><input name=minutes value=60><input name=csrf value=x></form>
+      <script>window.results = Promise.all([
+        fetch("{target}/api/v1/overview", {{credentials: "include"}}).then((r) => r.status, () => "refused"),
+        fetch("{target}/pause", {{method: "POST", credentials: "include", mode: "no-cors", body: new URLSearchParams({{minutes: 60}})}})
+          .then((r) => r.type, () => "refused"),
+      ]);</script>""".encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(html)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_another_site_can_neither_frame_nor_read_nor_change(page, proxy, evil_site):
+    page.goto(evil_site)
+    assert page.evaluate("window.results.then((results) => results[0])") == "refused"
+    page.evaluate("window.results")
+    frame = page.frames[1]
+    assert frame.url.startswith("chrome-error://")
+    page.evaluate("document.getElementById('form').submit()")
+    page.wait_for_url("**/pause")
+    assert "comes from another site" in page.content()
+    page.goto(f"{review(proxy)}/")
+    assert page.get_by_role("heading", name="Protection is on").is_visible()
+
+
+def test_a_rebound_name_gets_nothing(browser, proxy):
+    port = proxy.facts["review"].rpartition(":")[2]
+    token = proxy.fresh_facts()["token"]
+    context = browser.new_context()
+    answer = context.new_page().goto(f"http://rebound.evil.example:{port}/?token={token}")
+    assert answer.status == 421
+    context.close()
+    assert proxy.fresh_facts()["token"] == token
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]", "2130706433", "0x7f.1", "127.1", "0.0.0.0"],
+)
+def test_the_proxy_does_not_carry_requests_to_it(proxy, host):
+    port = proxy.facts["review"].rpartition(":")[2]
+    assert curl(proxy, "-g", f"http://{host}:{port}/healthz").startswith("403 blocked")
+    assert curl(proxy, "-g", "-p", f"http://{host}:{port}/healthz") in ("403 ", "000 ") or curl(
+        proxy, "-g", "-p", f"http://{host}:{port}/healthz"
+    ).startswith("403 blocked")
