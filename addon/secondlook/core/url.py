@@ -15,6 +15,7 @@ import re
 import unicodedata
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 
 import idna
 
@@ -22,7 +23,14 @@ from secondlook.core.address import ends_in_number, host_text, parse_ipv4, parse
 from secondlook.core.expression import Suffixes, expressions
 from secondlook.core.subject import UrlSubject
 
-__all__ = ["Suffixes", "canonical_host", "url_subject", "url_subject_from_parts"]
+__all__ = [
+    "CanonicalUrl",
+    "Suffixes",
+    "canonical_host",
+    "canonicalize",
+    "url_subject",
+    "url_subject_from_parts",
+]
 
 MAX_URL_CHARS = 65_536  # of the URL as given, and of its canonical form
 MAX_HOST_CHARS = 253  # what DNS can carry
@@ -42,7 +50,9 @@ BAD_PORT = "the port is no number up to 65535"
 
 _SPECIAL = frozenset(("http", "https", "ws", "wss", "ftp"))
 _CLEAN = re.compile(
-    r"(https?)://([a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.[a-z][a-z0-9-]*)(?::[0-9]{1,4})?"
+    r"(https?)://([a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.[a-z][a-z0-9-]*"
+    r"|(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?![/:?]|\Z)|(?=[/:?]|\Z))){4})"
+    r"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}))?"
     r"(/[!$&-;=@-\[\]-~]*)?(\?[!$&-\[\]-~]*)?",
     re.ASCII,
 )
@@ -63,12 +73,30 @@ _TRIMMED = "".join(map(chr, range(0x21)))
 _MAX_PORT = 65_535
 
 
-def url_subject(raw: str | bytes, suffixes: Suffixes) -> UrlSubject:
-    """Make the subject of a URL as somebody wrote it, with or without scheme; never raises.
+class CanonicalUrl(NamedTuple):
+    """A URL in canonical form, without fragment, port and credentials; `path` includes the query.
 
-    A malformed URL has `problem` set and is still worth checking: what is known of its host and
-    its (cut) path is there. Without any host the exact expression is the escaped text.
+    `problem` says why the URL is malformed. Without any host, `host` is empty and `path` the escaped text.
     """
+
+    scheme: str
+    host: str
+    path: str
+    problem: str | None
+
+    @property
+    def text(self) -> str:
+        """The canonical URL."""
+        return f"{self.scheme}://{self.host}{self.path}" if self.host else self.path
+
+    @property
+    def exact(self) -> str:
+        """The exact expression."""
+        return self.host + self.path
+
+
+def canonicalize(raw: str | bytes) -> CanonicalUrl:
+    """Bring a URL as somebody wrote it, with or without scheme, into canonical form; never raises."""
     text = raw if isinstance(raw, str) else raw.decode("latin-1")
     clean = _CLEAN.fullmatch(text)
     if clean is not None and len(text) < MAX_TARGET_CHARS:
@@ -76,8 +104,17 @@ def url_subject(raw: str | bytes, suffixes: Suffixes) -> UrlSubject:
         if path is None:
             path = "/"
         if "//" not in path and "/." not in path and len(host) <= MAX_HOST_CHARS:
-            return _subject(scheme, host, path + query if query else path, suffixes, None)
-    return _from_text(_byte_text(raw), suffixes)
+            return CanonicalUrl(scheme, host, path + query if query else path, None)
+    return _from_text(_byte_text(raw))
+
+
+def url_subject(raw: str | bytes, suffixes: Suffixes) -> UrlSubject:
+    """Make the subject of a URL as somebody wrote it, with or without scheme; never raises.
+
+    A malformed URL has `problem` set and is still worth checking: what is known of its host and
+    its (cut) path is there. Without any host the exact expression is the escaped text.
+    """
+    return _subject(canonicalize(raw), suffixes)
 
 
 def url_subject_from_parts(scheme: str, host: str, path: str | bytes, suffixes: Suffixes) -> UrlSubject:
@@ -98,19 +135,33 @@ def url_subject_from_parts(scheme: str, host: str, path: str | bytes, suffixes: 
     ):
         bare = clean[3]
         if bare is not None and "//" not in bare and "/." not in bare:
-            return _subject(scheme, host, target, suffixes, None)
+            return _subject(CanonicalUrl(scheme, host, target, None), suffixes)
     text = _byte_text(path).translate(_DELETED)
     name, problem = canonical_host(_byte_text(f"[{host}]" if ":" in host and host[:1] != "[" else host))
-    whole = _request(scheme, name, text, suffixes, problem)
+    whole = _subject(_request(scheme, name, text, problem), suffixes)
     end = text.find("#")
     if end < 0 or not name:
         return whole
-    cut = _request(scheme, name, text[:end], suffixes, problem)
+    cut = _subject(_request(scheme, name, text[:end], problem), suffixes)
     forms = dict(zip(whole.expressions + cut.expressions, whole.hashes + cut.hashes, strict=True))
     return UrlSubject(whole.canonical, name, tuple(forms), tuple(forms.values()), whole.problem)
 
 
-def _from_text(text: str, suffixes: Suffixes) -> UrlSubject:
+def _subject(url: CanonicalUrl, suffixes: Suffixes) -> UrlSubject:
+    scheme, host, path, problem = url
+    if not host:
+        return UrlSubject(path, "", (path,), (sha256(path.encode()).digest(),), problem)
+    forms = expressions(host, path, suffixes)
+    return UrlSubject(
+        f"{scheme}://{host}{path}",
+        host,
+        forms,
+        tuple([sha256(form.encode()).digest() for form in forms]),
+        problem,
+    )
+
+
+def _from_text(text: str) -> CanonicalUrl:
     text = text.translate(_DELETED).strip(_TRIMMED)
     end = text.find("#")
     if end >= 0:
@@ -119,7 +170,7 @@ def _from_text(text: str, suffixes: Suffixes) -> UrlSubject:
     if rest is None and _ESCAPED_SCHEME.match(text):
         scheme, rest = _cut_scheme(_unescape(text)[0])
     if rest is None:
-        return _hostless(text, suffixes)
+        return _hostless(text)
     found = _AUTHORITY_END.search(rest)
     start = len(rest) if found is None else found.start()
     authority, target = rest[:start], rest[start:]
@@ -127,15 +178,15 @@ def _from_text(text: str, suffixes: Suffixes) -> UrlSubject:
     authority, port_problem = _cut_port(authority)
     name, problem = canonical_host(authority)
     if not name:
-        return _hostless(text, suffixes)
+        return _hostless(text)
     if len(text) > MAX_URL_CHARS:
         problem = problem or TOO_LONG
-    return _request(scheme, name, target, suffixes, problem or port_problem)
+    return _request(scheme, name, target, problem or port_problem)
 
 
-def _request(scheme: str, host: str, target: str, suffixes: Suffixes, problem: str | None) -> UrlSubject:
+def _request(scheme: str, host: str, target: str, problem: str | None) -> CanonicalUrl:
     if not host:
-        return _hostless(f"{scheme}://{target}", suffixes)
+        return _hostless(f"{scheme}://{target}")
     if len(target) > MAX_TARGET_CHARS:
         target = target[:MAX_TARGET_CHARS].partition("?")[0]
         problem = problem or TOO_LONG
@@ -155,24 +206,12 @@ def _request(scheme: str, host: str, target: str, suffixes: Suffixes, problem: s
     if len(text) > MAX_TARGET_CHARS:
         text = _PARTIAL_ESCAPE.sub("", text[:MAX_TARGET_CHARS].partition("?")[0])
         problem = problem or TOO_LONG
-    return _subject(scheme, host, text, suffixes, problem)
+    return CanonicalUrl(scheme, host, text, problem)
 
 
-def _subject(scheme: str, host: str, path: str, suffixes: Suffixes, problem: str | None) -> UrlSubject:
-    forms = expressions(host, path, suffixes)
-    return UrlSubject(
-        f"{scheme}://{host}{path}",
-        host,
-        forms,
-        tuple([sha256(form.encode()).digest() for form in forms]),
-        problem,
-    )
-
-
-def _hostless(text: str, suffixes: Suffixes) -> UrlSubject:
-    del suffixes
+def _hostless(text: str) -> CanonicalUrl:
     text = _UNSAFE.sub(_escape, _unescape(text[:MAX_URL_CHARS])[0])[:MAX_URL_CHARS]
-    return UrlSubject(text, "", (text,), (sha256(text.encode()).digest(),), NO_HOST)
+    return CanonicalUrl("", "", text, NO_HOST)
 
 
 def _byte_text(raw: str | bytes) -> str:

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from secondlook.core.address import AddressClass, classify, parse_address
 from secondlook.core.expression import Suffixes, listing_expression
-from secondlook.core.url import canonical_host, url_subject
+from secondlook.core.url import canonical_host, canonicalize
 from secondlook.core.verdict import Threat
 from secondlook.feeds.entry import Entry, EntryKind, RejectClass
 
@@ -17,8 +17,10 @@ MAX_HOST_CHARS = 253
 
 CLEAN_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}", re.ASCII)
 _DEFANGED = re.compile(
-    r"[\[({]\s*(?:\.|dot)\s*[\])}]|\[:\]|\[/\]|\[://\]|^\s*h(?:xx|XX|\*\*|tt)ps?\b", re.IGNORECASE
+    r"[\[({]\s*(?:\.|dot)\s*[\])}]|\[:\]|\[/\]|\[://\]|^\s*h(?:xx|\*\*)ps?\b", re.IGNORECASE
 )
+WEB_URL = re.compile(r"https?://[^\s\[\](){}\x00]+")  # whole, and not defanged
+_SUSPECT = re.compile(r"[\[({]|h(?:xx|\*\*)p", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://", re.ASCII)
 _WEB_SCHEME = re.compile(r"(?:https?|ftp|wss?|hxxps?)://", re.ASCII | re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
@@ -47,6 +49,7 @@ _LOCAL_NAMES = frozenset(
     )
 )
 _FRAGMENT = re.compile(r"#.")
+_PLAIN_NAME = re.compile(r"[a-z0-9_.-]+", re.ASCII)
 _USUAL_PORTS = frozenset((":80", ":443"))
 _QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 # a number, or less than four parts: more likely junk or the beginning of an address than a notation of one
@@ -97,24 +100,21 @@ class Maker:
         first_seen: float | None = None,
     ) -> Entry | RejectClass:
         """Make the entry of a URL, its exact expression; a site's root is the entry of its host."""
-        subject = url_subject(text, self.suffixes)
-        if subject.problem is not None:
+        url = canonicalize(text)
+        host, path = url.host, url.path
+        if url.problem is not None:
             return RejectClass.BAD_URL
-        exact = subject.expressions[0]
-        listed = listing_expression(exact)
-        host = subject.host
-        if listed == f"{host}/":
-            made = self.host(
-                host,
-                exception=exception,
-                limited=_FRAGMENT.search(text) is not None or _has_unusual_port(text),
-            )
+        if path[-1:] == "?":
+            path = listing_expression(path)
+        if path == "/":
+            made = self.host(host, exception=exception, limited=_is_limited(text))
             if isinstance(made, RejectClass) or (threat is None and family is None and first_seen is None):
                 return made
             return made._replace(threat=threat, family=family, first_seen=first_seen)
-        if not CLEAN_HOST.fullmatch(host) and parse_address(host) is None and not _is_plain_name(host):
+        if not CLEAN_HOST.fullmatch(host) and not _is_resolvable(host):
             return RejectClass.BAD_HOST
-        digest = subject.hashes[0] if listed is exact else sha256(listed.encode()).digest()
+        listed = host + path
+        digest = sha256(listed.encode()).digest()
         return Entry(digest, listed, EntryKind.URL, exception, threat, family, first_seen)
 
     def digest(self, text: str, *, exception: bool = False, size: int | None = None) -> Entry | RejectClass:
@@ -135,6 +135,8 @@ class Maker:
 
     def indicator(self, text: str, *, exception: bool = False) -> Entry | RejectClass:
         """Make the entry of a host, address, URL or `host/path` as people write them, defanged or not."""
+        if WEB_URL.fullmatch(text):
+            return self.url(text, exception=exception)
         if CLEAN_HOST.fullmatch(text):
             return self.host(text, exception=exception)
         text = refang(text.strip())
@@ -194,14 +196,17 @@ class Maker:
 
 def refang(text: str) -> str:
     """Undo the defanging of a host or URL (`hxxp`, `[.]`, `(dot)`, `[:]`); other text is left alone."""
-    if not _DEFANGED.search(text):
+    if not _SUSPECT.search(text) or not _DEFANGED.search(text):
         return text
     text = re.sub(r"[\[({]\s*(?:\.|dot)\s*[\])}]", ".", text, flags=re.IGNORECASE)
     text = text.replace("[://]", "://").replace("[:]", ":").replace("[/]", "/")
     return re.sub(r"^\s*h(?:xx|\*\*)p", "http", text, flags=re.IGNORECASE)
 
 
-def _has_unusual_port(text: str) -> bool:
+def _is_limited(text: str) -> bool:
+    """Tell whether the text of a site's root names less than the site: a port, or what a fragment says."""
+    if _FRAGMENT.search(text):
+        return True
     authority = _SCHEME.sub("", text, count=1).partition("/")[0]
     found = re.search(r":[0-9]+\Z", authority, re.ASCII)
     return found is not None and found[0] not in _USUAL_PORTS
@@ -225,5 +230,5 @@ def _normal_host(text: str) -> str | RejectClass:
     return RejectClass.BAD_HOST if "." in name else RejectClass.PUBLIC_SUFFIX
 
 
-def _is_plain_name(host: str) -> bool:
-    return re.fullmatch(r"[a-z0-9_.-]+", host, re.ASCII) is not None
+def _is_resolvable(host: str) -> bool:
+    return _PLAIN_NAME.fullmatch(host) is not None or parse_address(host) is not None

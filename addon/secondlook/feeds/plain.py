@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
 from secondlook.feeds.entry import Entry, RejectClass
-from secondlook.feeds.maker import ANY_DIGEST, CLEAN_HOST, Maker
+from secondlook.feeds.maker import ANY_DIGEST, CLEAN_HOST, WEB_URL, Maker
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import TOO_LONG_MARK, batches
 
@@ -40,13 +40,18 @@ def note_comment(line: str, tally: Tally) -> None:
 
 def parse_plain(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Read a list with one host, address, range, URL or digest a line."""
-    clean = CLEAN_HOST.fullmatch
-    host, settle = maker.host, tally.settle
+    clean, web = CLEAN_HOST.fullmatch, WEB_URL.fullmatch
+    host, url, settle = maker.host, maker.url, tally.settle
     for first, lines in batches(chunks):
         for number, line in enumerate(lines, first):
             if clean(line):
                 tally.rows += 1
                 entry = settle(number, host(line), line)
+                if entry is not None:
+                    yield entry
+            elif web(line):
+                tally.rows += 1
+                entry = settle(number, url(line), line)
                 if entry is not None:
                     yield entry
             else:
