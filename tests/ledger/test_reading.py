@@ -1,8 +1,10 @@
 """The log, read: a page must be what a plain scan of all events gives, whatever leads the walk."""
 
 import random
+import sqlite3
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.errors import LedgerError
-from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -209,6 +211,59 @@ def test_hourly_counts_cover_every_hour(filled):
     assert sum(hour.checked for hour in hours) == len(EVENTS)
     assert sum(hour.blocked for hour in hours) == sum(e.kind is EventKind.BLOCKED for e in EVENTS)
     assert sum(filled.totals(START - 7200, START + 300 * 600).values()) == len(EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (EventFilter(host="shop.example"), "events_host"),
+        (EventFilter(client="10.0.0.1"), "events_client"),
+        (EventFilter(decision="block"), "events_decision"),
+        (EventFilter(decision=("block", "flag")), "events_decision"),
+        (EventFilter(kind="late_verdict"), "events_kind"),
+        (EventFilter(threat="malware"), "events_threat"),
+        (EventFilter(stage="rules"), "events_stage"),
+        (EventFilter(stage="rules", client="no such"), "events_client"),
+        (EventFilter(search="alpha"), "words"),
+        (EventFilter(search="alpha", client="no such"), "events_client"),
+        (EventFilter(search="zzzz", client="10.0.0.1"), "words"),
+    ],
+)
+def test_the_rarest_filter_leads_by_its_index(tmp_path, wanted, index):
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(journal_bytes=4096))
+    write(ledger, EVENTS)
+    plans: list[str] = []
+
+    @sa.event.listens_for(ledger.readers, "before_cursor_execute")
+    def explain(connection, cursor, statement, parameters, _context, _many):
+        if ("FROM events" in statement and "referrer" in statement) or "ORDER BY rowid" in statement:
+            rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans.extend(str(row[-1]) for row in rows)
+
+    ledger.events(wanted)
+    sa.event.remove(ledger.readers, "before_cursor_execute", explain)
+    assert any(f" {index}" in plan for plan in plans), plans
+    ledger.close()
+
+
+def test_visits_are_found_by_their_index(tmp_path):
+    with sqlite3.connect(":memory:") as raw:
+        raw.execute("CREATE TABLE events (seq INTEGER PRIMARY KEY, identity, decision, kind)")
+        raw.execute(
+            "CREATE INDEX events_identity ON events (identity) "
+            "WHERE identity IS NOT NULL AND decision != 'block'"
+        )
+        (plan,) = raw.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM events WHERE events.identity = ? AND events.identity IS NOT NULL "
+            "AND events.decision != 'block' AND events.kind IN ('check') ORDER BY events.seq",
+            (b"",),
+        )
+    raw.close()
+    assert "USING INDEX events_identity" in plan[-1]
+
+
+async def test_a_search_of_absurd_length_is_cut(filled):
+    assert filled.events(EventFilter(search="a" * 100_000 + " b" * 10_000)).events == ()
 
 
 async def test_the_tail_gives_each_event_once_whoever_wrote_it(place, open_ledger):

@@ -85,7 +85,7 @@ def take_due(
     chosen = chosen.with_for_update(skip_locked=True)  # of no meaning on SQLite, where one writes at a time
     statement = (
         sa.update(flagged)
-        .where(flagged.c.id.in_(chosen))
+        .where(flagged.c.id.in_(sa.select(chosen.cte("chosen").c.id)))
         .values(lease_until=now + lease_s)
         .returning(*flagged.c)
     )

@@ -30,6 +30,8 @@ _COUNTED: Final = 4_000
 _FIRST_CANDIDATES: Final = 256
 _MOST_CANDIDATES: Final = 8_192
 _ASCII: Final = 0x80
+_WORDS: Final = 16  # of a search; further ones are passed over
+_WORD_LIMIT: Final = 256  # characters of one
 
 type Choice = str | tuple[str, ...]
 """One value, or several of which any will do."""
@@ -199,7 +201,7 @@ class LogReader:
             conditions.append(events.c.time < wanted.until)
         indexed = _indexed(wanted)
         conditions.extend(_unindexed(wanted))
-        words = (wanted.search or "").split()
+        words = _words(wanted)
         conditions.extend(self._word_condition(word) for word in words)
         if not self._sqlite:
             return _Plan(None, (*conditions, *[_led_by(c, v) for c, v in indexed]), None, low, high)
@@ -314,7 +316,7 @@ class LogReader:
         """Events written after the cursor, in the order of writing, and the next cursor."""
         with self._engine.connect() as connection:
             conditions = list(_unindexed(wanted)) + [column_in(c, v) for c, v in _indexed(wanted)]
-            conditions += [self._word_condition(word) for word in (wanted.search or "").split()]
+            conditions += [self._word_condition(word) for word in _words(wanted)]
             if self._sqlite:
                 return self._tail_sqlite(connection, conditions, cursor, limit)
             return self._tail_postgres(connection, conditions, cursor, limit)
@@ -403,7 +405,7 @@ def _indexed(wanted: EventFilter) -> list[tuple[sa.Column[Any], tuple[Any, ...]]
     """Conditions that an index serves."""
     found: list[tuple[sa.Column[Any], tuple[Any, ...]]] = []
     if wanted.host is not None and not wanted.host.startswith("*."):
-        found.append((events.c.host, (wanted.host,)))
+        found.append((events.c.host, (wanted.host.lower(),)))
     if wanted.client is not None:
         found.append((events.c.client, (wanted.client,)))
     for column, choice, everywhere in (
@@ -440,6 +442,10 @@ def _unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
         yield events.c.sha256 == wanted.sha256
     if wanted.identity is not None:
         yield events.c.identity == wanted.identity
+
+
+def _words(wanted: EventFilter) -> list[str]:
+    return [word[:_WORD_LIMIT] for word in (wanted.search or "").split(maxsplit=_WORDS)[:_WORDS]]
 
 
 def _escape(text: str) -> str:

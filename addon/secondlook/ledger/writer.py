@@ -163,6 +163,12 @@ class Writer:
             if self._stopping and idle and (not self._events or self._failures):
                 break
         self._engine.dispose()
+        closed = LedgerError(f"ledger {self._place} is closed")
+        answer(self._flags.take(1 << 30), closed)
+        while not self._jobs.empty():
+            job = self._jobs.get_nowait()
+            if job is not None and job.future.set_running_or_notify_cancel():
+                job.future.set_exception(closed)
 
     def _patience(self) -> float | None:
         """How long to wait for a job; None: as long as it takes."""
