@@ -20,11 +20,11 @@ QUIET = (
 
 
 @contextlib.contextmanager
-def chromium(*options: str) -> Iterator[Browser]:
+def chromium(*options: str, env: dict[str, str | float | bool] | None = None) -> Iterator[Browser]:
     """Start Chromium; it ends with the block."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=[*QUIET, *options]
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=[*QUIET, *options], env=env
         )
         try:
             yield browser

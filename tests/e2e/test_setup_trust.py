@@ -1,0 +1,156 @@
+"""`secondlook setup ca` for real: system store, Chromium and Firefox accept the authority, and no longer after `off`."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Error
+
+from e2e.browser import QUIET, chromium
+from e2e.processes import SECONDLOOK, Proxy, wait_for
+from secondlook.setup import browser
+
+HOST = "https://malware.secondlook.test"
+REFUSED_WITHIN_S = 8.0
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trust")
+    config = folder / "proxy.yaml"
+    config.write_text("workers: 1\nfeeds: []\n")
+    running = Proxy(folder / "state", config)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+def setup(proxy, home, *arguments, check=True):
+    done = subprocess.run(
+        [*SECONDLOOK, "setup", *arguments, "-c", str(proxy.config), "--state", str(proxy.state)],
+        env={**os.environ, "HOME": str(home)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def seen(proxy, path):
+    return [event for event in proxy.json("log", "--kind", "blocked") if event["url"] == f"{HOST}{path}"]
+
+
+def curl_trusts(proxy):
+    command = [
+        "curl",
+        "-sS",
+        "--noproxy",
+        "",
+        "-x",
+        proxy.url,
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        f"{HOST}/curl",
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout == "403"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the system's store")
+def test_the_systems_store(proxy, home):
+    assert not curl_trusts(proxy)
+    setup(proxy, home, "ca")
+    assert curl_trusts(proxy)
+    setup(proxy, home, "off")
+    assert not curl_trusts(proxy)
+
+
+def chromium_status(proxy, home, path):
+    environment = {**os.environ, "HOME": str(home)}
+    with chromium(f"--proxy-server={proxy.url}", env=environment) as found:
+        page = found.new_page()
+        try:
+            return page.goto(f"{HOST}{path}").status
+        except Error as error:
+            assert "ERR_CERT_AUTHORITY_INVALID" in str(error)  # noqa: PT017 (one outcome of two)
+            return None
+
+
+def test_chromium(proxy, home):
+    assert chromium_status(proxy, home, "/before") is None
+    setup(proxy, home, "ca", check=os.geteuid() == 0)
+    assert chromium_status(proxy, home, "/trusted") == 403
+    setup(proxy, home, "off", check=os.geteuid() == 0)
+    assert chromium_status(proxy, home, "/after") is None
+
+
+def firefox(home, profile, url):
+    return subprocess.Popen(
+        ["firefox-esr", "--headless", "--no-remote", "--profile", str(profile), url],
+        env={**os.environ, "HOME": str(home), "MOZ_HEADLESS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def profile(proxy, home):
+    """Make a real Firefox profile, as Firefox itself does at its first start."""
+    folder = home / ".mozilla/firefox/test.default"
+    folder.mkdir(parents=True)
+    host, _, port = proxy.address.rpartition(":")
+    (folder / "user.js").write_text(browser._FIREFOX_PREFERENCES.format(host=host, port=port))
+    process = firefox(home, folder, "about:blank")
+    try:
+        wait_for(lambda: (folder / "cert9.db").exists() or None, "Firefox's own certificate store", 60)
+        time.sleep(1)
+    finally:
+        process.terminate()
+        process.wait(30)
+    return folder
+
+
+def firefox_sees(proxy, home, profile, path, timeout_s):
+    process = firefox(home, profile, f"{HOST}{path}")
+    try:
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if seen(proxy, path):
+                return True
+        return False
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_firefox(proxy, home, profile):
+    setup(proxy, home, "ca", check=os.geteuid() == 0)
+    assert firefox_sees(proxy, home, profile, "/trusted-by-firefox", 60)
+    setup(proxy, home, "off", check=os.geteuid() == 0)
+    assert not firefox_sees(proxy, home, profile, "/after-off", REFUSED_WITHIN_S)
+
+
+def test_setup_browser_starts_a_fresh_profile_that_is_filtered(proxy, home):
+    done = setup(
+        proxy,
+        home,
+        "browser",
+        "chromium",
+        "--url",
+        f"{HOST}/fresh",
+        *(f"--option={option}" for option in ("--headless", *QUIET)),
+    )
+    folder = Path(done.stdout.split(" in ")[1].split(";")[0])
+    try:
+        wait_for(lambda: seen(proxy, "/fresh") or None, "the browser's request in the log", 60)
+    finally:
+        for process in psutil.process_iter(["cmdline"]):
+            if f"--user-data-dir={folder}" in (process.info["cmdline"] or []):
+                process.kill()
+    assert not (home / ".pki").exists()  # trust is for that one process
