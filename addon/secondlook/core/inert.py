@@ -1,7 +1,7 @@
-"""Make hostile text harmless to look at: one rule for terminal, page, CSV and notices.
+r"""Make hostile text harmless to look at: one rule for terminal, page, CSV and notices.
 
 Control characters (C0, C1, DEL), line separators and everything that reorders text (bidirectional
-overrides, isolates and marks, Unicode TR 9) or hides (zero-width, tags) is shown as `\\u{XXXX}`.
+overrides, isolates and marks, Unicode TR 9) or hides (zero-width, tags) is shown as `\u{XXXX}`.
 Escaping for HTML is the template engine's job and comes on top.
 """
 
