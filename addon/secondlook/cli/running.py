@@ -55,11 +55,12 @@ def run(
         workers=workers,
     )
     settings = settings_of(invocation)
+    planned = plan_of(invocation, settings)
     try:
         writable_state(settings.state)
     except UnusableStateError as error:
         fail(str(error))
-    plan = write_plan(plan_of(invocation, settings))
+    plan = write_plan(planned)
     sys.stdout.flush()
     os.execv(  # noqa: S606 - the supervisor starts clean, with nothing imported but the standard library
         sys.executable, [sys.executable, "-P", "-m", "secondlook.run.supervisor", str(plan)]

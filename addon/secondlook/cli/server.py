@@ -89,7 +89,7 @@ def run(
     # the server's own parts are slow to import and only this command needs them
     from secondlook.run.server_process import serve  # noqa: PLC0415
 
-    sys.exit(serve(place.settings, place.store))
+    sys.exit(serve(place.settings))
 
 
 @app.command("import")

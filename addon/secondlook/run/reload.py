@@ -8,6 +8,7 @@ from pathlib import Path
 from secondlook.config import Settings, load_settings
 from secondlook.errors import ConfigError
 from secondlook.run.plan import Endpoints, Invocation, Plan
+from secondlook.run.policies import config_rules
 
 
 def settings_of(invocation: Invocation) -> Settings:
@@ -23,7 +24,11 @@ def settings_of(invocation: Invocation) -> Settings:
 
 
 def plan_of(invocation: Invocation, settings: Settings) -> Plan:
-    """Make the supervisor's plan of validated settings."""
+    """Make the supervisor's plan of settings, whose rules are tried first. Raises ConfigError."""
+    try:
+        config_rules(settings, 0.0)
+    except ConfigError as error:
+        raise ConfigError(f"{invocation.config or 'defaults'}: {error}") from None
     review = settings.review.listen
     return Plan(
         settings=settings.model_dump_json(),

@@ -6,15 +6,12 @@ import signal
 import sys
 
 from secondlook.config import ServerSettings
-from secondlook.run.listening import CannotListenError, address_of, listen
+from secondlook.run.listening import CannotListenError, address_of, close_all, listen
 from secondlook.run.readiness import tell_systemd
 from secondlook.server.service import ServerService
-from secondlook.server.store import ServerStore
-
-logger = logging.getLogger(__name__)
 
 
-def serve(settings: ServerSettings, store: ServerStore) -> int:
+def serve(settings: ServerSettings) -> int:
     """Serve until told to stop; the exit status."""
     logging.basicConfig(level=logging.WARNING, format="secondlook server: %(message)s")
     sockets = []
@@ -23,20 +20,21 @@ def serve(settings: ServerSettings, store: ServerStore) -> int:
             sockets.append(listen(address.host, address.port, setting="listen", option="--listen"))
         except CannotListenError as error:
             sys.stderr.write(f"secondlook: {error}\n")
+            close_all(sockets)
             return 1
+    scheme = "https" if settings.tls is not None else "http"
 
     async def main() -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        service = ServerService(settings.model_copy(update={"state": store.root}), sockets)
+        for told in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(told, stop.set)
+        service = ServerService(settings, sockets)
         await service.start()
-        scheme = "https" if settings.tls is not None else "http"
         for sock in sockets:
             sys.stdout.write(f"server   {scheme}://{address_of(sock)}\n")
-        generation = service.reader.number
+        number = service.reader.number
         sys.stdout.write(
-            f"serving  {'nothing published yet' if generation is None else f'generation {generation}'}\n"
+            f"serving  {'nothing published yet' if number is None else f'generation {number}'}\n"
         )
         sys.stdout.flush()
         tell_systemd("READY=1")

@@ -5,6 +5,7 @@ import contextlib
 import time
 
 from secondlook.errors import ConfigError, LedgerError
+from secondlook.ledger.ledger import Ledger
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.listening import inherited
 from secondlook.run.opening import open_ledger
@@ -13,12 +14,14 @@ from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor import DRAIN_S
 from secondlook.run.viewing import make_watcher
 
+MENDING_S = 15.0
+
 
 async def work(process: Process) -> None:
     """Serve until told to stop, then drain."""
     settings, plan = process.settings, process.plan
     stop = process.stop_event()
-    ledger = open_ledger(settings)
+    ledger = await _open_ledger(process)
     parts = Parts.build(settings, ledger)
     answers = cache_file(settings, process.index)
     load_cache(parts.cache, answers, now=time.time(), stale_for_s=settings.cache.stale_for)
@@ -51,6 +54,18 @@ async def work(process: Process) -> None:
     await parts.lookup.aclose()
     save_cache(parts.cache.dump(), answers)
     await asyncio.get_running_loop().run_in_executor(None, ledger.close)
+
+
+async def _open_ledger(process: Process) -> Ledger:
+    """Open the ledger; a damaged one is mended by the service, which starts too. Raises LedgerError."""
+    end = time.monotonic() + MENDING_S
+    while True:
+        try:
+            return await asyncio.to_thread(open_ledger, process.settings)
+        except LedgerError:
+            if time.monotonic() >= end:
+                raise
+        await asyncio.sleep(0.2)
 
 
 async def _save_again(parts: Parts, process: Process) -> None:
