@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import random
+import resource
 import sqlite3
 import statistics
 import tempfile
@@ -201,9 +202,15 @@ def read_pages(ledger: Ledger) -> None:
             first_ms=round(spent[0], 1),
             median_ms=round(statistics.median(spent), 1),
         )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
     count = sum(1 for _ in ledger.export(EventFilter()))
-    tell("export", events=count, per_second=round(count / (time.perf_counter() - begun)))
+    tell(
+        "export",
+        events=count,
+        per_second=round(count / (time.perf_counter() - begun)),
+        peak_grew_kib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before,
+    )
 
 
 async def close_many(ledger: Ledger, count: int) -> None:

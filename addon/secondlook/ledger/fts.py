@@ -55,7 +55,7 @@ def remove(connection: sa.Connection, rows: Sequence[tuple[int, str]]) -> None:
         )
 
 
-def merge(connection: sa.Connection, pages: int = 200) -> bool:
+def merge(connection: sa.Connection, pages: int = 50) -> bool:
     """Rewrite some pages of the index without what was removed; False when nothing is left to do."""
     before: int = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
     connection.exec_driver_sql("INSERT INTO words(words, rank) VALUES ('merge', ?)", (pages,))
@@ -63,7 +63,7 @@ def merge(connection: sa.Connection, pages: int = 200) -> bool:
     return after - before > 1
 
 
-def begin_merge(connection: sa.Connection, pages: int = 200) -> None:
+def begin_merge(connection: sa.Connection, pages: int = 50) -> None:
     """Start to merge the whole index into one, which drops what was removed; go on with `merge`."""
     connection.exec_driver_sql("INSERT INTO words(words, rank) VALUES ('merge', ?)", (-pages,))
 

@@ -22,9 +22,9 @@ from secondlook.ledger.record import HOUR_S
 from secondlook.ledger.tables import events, marks
 from secondlook.ledger.ulid import id_time
 
-PAGE_BUDGET_S: Final = 0.8
+PAGE_BUDGET_S: Final = 0.6
 PAGE_LIMIT: Final = 5_000
-_WINDOW: Final = 200_000
+_WINDOW: Final = 100_000
 _INDEX_WINDOW: Final = 4_000_000
 _COUNTED: Final = 4_000
 _FIRST_CANDIDATES: Final = 256

@@ -3,8 +3,9 @@
 Every process: tries again while writing fails, replays the journal, writes counts and history every
 few seconds. The keeper alone: checkpoints the WAL, deletes what is past its retention.
 
-Deleting is meant: `secure_delete` overwrites rows, the search index is merged until it holds nothing of
-them, freed pages are given back, and the WAL that still held them is emptied.
+Deleting is meant: `secure_delete` overwrites rows, freed pages are given back; once a day, and whenever
+somebody asks, the search index is merged until it holds nothing of them and the WAL that still held them
+is emptied.
 """
 
 import re
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.25
 FLUSH_S: Final = 2.0
 SWEEP_S: Final = 600.0
+MERGE_S: Final = 86_400.0  # rewriting the search index costs as much as it is big
 CHECKPOINT_BYTES: Final = 4 << 20
 _CHECKPOINT_S: Final = 30.0
 _CHUNK: Final = 500
@@ -45,6 +47,7 @@ class Upkeep:
         self._thread: threading.Thread | None = None
         self._flushed_at = time.monotonic()
         self._swept_at = time.monotonic() - SWEEP_S + 30.0
+        self._merged_at = time.monotonic()
         self._checkpointed_at = time.monotonic()
 
     def start(self) -> None:
@@ -79,7 +82,8 @@ class Upkeep:
             return
         if now - self._swept_at >= SWEEP_S:
             self._swept_at = now
-            self.sweep()
+            thorough = now - self._merged_at >= MERGE_S
+            self.sweep(thorough=thorough)
         self.checkpoint(whole=False)
 
     def _probe(self) -> bool:
@@ -122,8 +126,12 @@ class Upkeep:
 
     # -- retention ------------------------------------------------------------------------------
 
-    def sweep(self) -> int:
-        """Delete what is past its retention; gives how many rows went."""
+    def sweep(self, *, thorough: bool = True) -> int:
+        """Delete what is past its retention; gives how many rows went.
+
+        `thorough` also rewrites the search index, which otherwise keeps (and passes over) the trigrams
+        of deleted events.
+        """
         ledger = self._ledger
         now = ledger.clock.now()
         cutoff = now - ledger.options.retention_s
@@ -144,8 +152,13 @@ class Upkeep:
             )
 
         gone += ledger.commit_now(small)
-        if gone:
+        if thorough:
+            self._merged_at = time.monotonic()
             self._reclaim(everything=False)
+        elif gone and ledger.place.path is not None:
+            while self._vacuum(ledger.place.path):
+                if self._stopping.wait(_REST_S):
+                    break
         return gone
 
     def _delete_events(self, chosen: sa.ColumnElement[bool], *, before: float | None = None) -> int:
