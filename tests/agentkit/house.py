@@ -115,7 +115,7 @@ class House:
     def publish(self, pattern: Pattern) -> None:
         self.pattern = pattern
         self.view.replace(pattern=pattern)
-        self.cache.drop_contradicted(pattern, self.clock.now())
+        sum(self.cache.drop_contradicted(pattern, self.clock.now()))
 
     def run(self, main):
         return self.loop.run_until_complete(main)

@@ -223,14 +223,14 @@ class Process:
             self.told_bad |= {listed.full_hash for listed in kept.listed}
             return kept
 
-        def watched_drop(pattern, now):
-            dropped = drop(pattern, now)
-            self.stored = {
-                key: span
-                for key, span in self.stored.items()
-                if self.cache.stale(*key, span[0], 0.0) is not None
-            }
-            return dropped
+        def watched_drop(pattern, now, since=None):
+            for dropped in drop(pattern, now, since):
+                self.stored = {
+                    key: span
+                    for key, span in self.stored.items()
+                    if self.cache.stale(*key, span[0], 0.0) is not None
+                }
+                yield dropped
 
         self.cache.put, self.cache.drop_contradicted = watched_put, watched_drop
 

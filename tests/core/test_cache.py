@@ -219,5 +219,29 @@ def test_what_a_newer_pattern_contradicts_is_dropped(pattern, kept):
     for what, stored in (("listed", answer(LISTED)), ("nothing", answer())):
         cache = AnswerCache(10)
         cache.put(LOCAL, URL, PREFIX, stored)
-        assert cache.drop_contradicted(pattern, 1001.0) == (not kept[what])
+        assert sum(cache.drop_contradicted(pattern, 1001.0)) == (not kept[what])
         assert (cache.get(LOCAL, URL, PREFIX, 1001.0) is not None) == kept[what]
+
+
+def test_lists_that_were_there_before_are_not_searched_again():
+    cache = AnswerCache(10)
+    cache.put(LOCAL, URL, PREFIX, answer())
+    pattern = make_pattern("mw-4b", BAD)
+    assert sum(cache.drop_contradicted(pattern, 1001.0, since=pattern)) == 0
+    assert sum(cache.drop_contradicted(pattern, 1001.0, since=Pattern())) == 1
+
+
+def test_dropping_gives_way_and_spares_what_came_in_between():
+    cache = AnswerCache(2000)
+    prefixes = [number.to_bytes(4) for number in range(1000)]
+    for prefix in prefixes:
+        cache.put(LOCAL, URL, prefix, answer())
+    pattern = make_pattern("mw-8b", *[prefix + bytes(28) for prefix in prefixes])
+    steps = cache.drop_contradicted(pattern, 1001.0)
+    first = next(steps)
+    assert 0 < first < 1000
+    newer = cache.put(
+        LOCAL, URL, prefixes[0], answer(LISTED, stored_at=1001.0)
+    )  # the oldest is looked at last
+    assert first + sum(steps) == 999
+    assert [stored for *_, stored in cache.items()] == [newer]

@@ -187,7 +187,17 @@ def test_what_a_tier_lists():
     )
     assert pattern.lists_hash(LOCAL, URL, full("a"))
     assert not pattern.lists_hash(INTRANET, URL, full("a"))
-    assert pattern.lists_prefix(LOCAL, URL, full("a")[:4])
-    assert pattern.lists_prefix(INTRANET, URL, full("b")[:4])
     assert not pattern.lists_hash(INTRANET, URL, full("b"))  # 4 bytes say nothing about one hash
-    assert not pattern.lists_prefix(LOCAL, URL, full("c")[:4])
+
+
+def test_changed_tables_are_those_that_an_earlier_pattern_did_not_have():
+    one, other = make_list("mw-8b", "a"), make_list("se-4b", "b", tier=INTRANET)
+    rest = [make_list("gc-32b", "c"), make_list("uws-8b"), make_list("x-file-mw-8b", "d")]
+    earlier, later = Pattern([one, rest[2]]), Pattern([one, other, *rest])
+    assert later.changed_tables(earlier) == {(INTRANET, URL): [other[1]]}
+    assert later.changed_tables(None) == {
+        (LOCAL, URL): [one[1]],
+        (INTRANET, URL): [other[1]],
+        (LOCAL, FILE): [rest[2][1]],
+    }
+    assert later.changed_tables(later) == {}

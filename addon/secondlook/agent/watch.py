@@ -107,8 +107,12 @@ class Watcher:
             return
         pattern = await asyncio.to_thread(self._load)
         self._seen = stamp
+        before = self._checker.view.current.pattern
         self._checker.view.replace(pattern=pattern)
-        dropped = self._checker.cache.drop_contradicted(pattern, self._clock.now())
+        dropped = 0
+        for count in self._checker.cache.drop_contradicted(pattern, self._clock.now(), since=before):
+            dropped += count
+            await asyncio.sleep(0)  # a full cache takes a second: traffic goes on meanwhile
         logger.info("pattern %s in place, %d cached answers dropped", pattern.generation or "(none)", dropped)
         if self._on_pattern is not None:
             self._on_pattern(pattern)

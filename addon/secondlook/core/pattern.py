@@ -195,12 +195,14 @@ class Pattern:
         mirror = self._mirrored.get((tier, kind))
         return mirror is not None and mirror.fresh(now, stale_after_s)
 
-    def lists_prefix(self, tier: Tier, kind: SubjectKind, prefix: bytes) -> bool:
-        """Whether a list of that tier (known-good ones apart) has an entry under a 4-byte prefix."""
-        shelf = self._shelves[kind]
-        return any(
-            info.tier is tier and table.has_prefix(prefix) for info, table in (*shelf.block, *shelf.query)
-        )
+    def changed_tables(self, since: "Pattern | None") -> dict[tuple[Tier, SubjectKind], list[HashList]]:
+        """The lists of what is bad, short ones too, that `since` had not, by tier and kind of subject."""
+        before = set() if since is None else {id(table) for _, table in since.lists}
+        found: dict[tuple[Tier, SubjectKind], list[HashList]] = {}
+        for info, table in self.lists:
+            if info.role is not Role.KNOWN_GOOD and table.count and id(table) not in before:
+                found.setdefault((info.tier, info.kind), []).append(table)
+        return found
 
     def lists_hash(self, tier: Tier, kind: SubjectKind, full_hash: bytes) -> bool:
         """Whether a deciding list of that tier holds a full hash."""
