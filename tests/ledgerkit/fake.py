@@ -152,7 +152,7 @@ class FakeLedger:
         due = [
             row
             for row in self.queue.values()
-            if not now < row.lease_until <= now + 3600.0
+            if not now < row.lease_until <= now + lease_s
             and (everything or not now < row.entry.next_attempt <= now + 7200.0)
         ]
         due.sort(key=lambda row: row.entry.first_seen)

@@ -19,7 +19,6 @@ from secondlook.ledger.ulid import make_id
 FIRST_LOOK_S: Final = 60.0
 """The first scheduled look after a flag; recovery of a server and new patterns come earlier."""
 
-LONGEST_LEASE_S: Final = 3600.0
 LONGEST_WAIT_S: Final = 2 * 3600.0
 
 _CHUNK: Final = 500
@@ -79,7 +78,7 @@ def take_due(
     What lies further ahead than anybody ever writes was written before the clock was set back.
     """
     lease, attempt = flagged.c.lease_until, flagged.c.next_attempt
-    free = sa.or_(lease.is_(None), lease <= now, lease > now + LONGEST_LEASE_S)
+    free = sa.or_(lease.is_(None), lease <= now, lease > now + lease_s)
     due = free if everything else sa.and_(free, sa.or_(attempt <= now, attempt > now + LONGEST_WAIT_S))
     chosen = sa.select(flagged.c.id).where(due).order_by(flagged.c.first_seen).limit(limit)
     chosen = chosen.with_for_update(skip_locked=True)  # of no meaning on SQLite, where one writes at a time
