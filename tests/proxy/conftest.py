@@ -1,7 +1,9 @@
 """A worker and an origin, real ones, for tests of the proxy alone."""
 
+import functools
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,16 @@ from mitmproxy.certs import CertStore
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Origin, Reply
 from proxykit.proxy import RunningProxy
+
+
+@functools.cache
+def _origin_certificate() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="secondlook-origin-"))
+    entry = CertStore.from_store(folder, "origin", 2048).get_cert("origin.test", [])
+    key = entry.privatekey.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    pem = folder / "origin.pem"
+    pem.write_bytes(entry.cert.to_pem() + key)
+    return pem
 
 
 @pytest.fixture
@@ -45,15 +57,8 @@ def make_origin(tmp_path: Path) -> Iterator[Callable[..., Origin]]:
     def make(reply: Reply, *, tls: bool = False) -> Origin:
         context = None
         if tls:
-            store = CertStore.from_store(tmp_path / "origin-ca", "origin", 2048)
-            entry = store.get_cert("origin.test", [])
-            pem = tmp_path / "origin.pem"
-            key = entry.privatekey.private_bytes(
-                Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
-            )
-            pem.write_bytes(entry.cert.to_pem() + key)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pem)
+            context.load_cert_chain(_origin_certificate())
         origin = Origin(reply, context)
         origin.start()
         running.append(origin)

@@ -31,6 +31,8 @@ class LoopThread:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.loop.shutdown_default_executor()
+            for _ in range(10):  # closing transports end in callbacks of the next rounds
+                await asyncio.sleep(0.01)
 
         self.call(finish())
         self.loop.call_soon_threadsafe(self.loop.stop)

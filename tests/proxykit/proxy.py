@@ -1,13 +1,26 @@
 """A real worker in a thread, serving a socket of this process."""
 
 import asyncio
+import functools
+import shutil
 import socket
+import tempfile
 from pathlib import Path
+
+from mitmproxy.certs import CertStore
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
 from secondlook.config import Settings
 from secondlook.proxy.worker import Surroundings, Worker
+
+
+@functools.cache
+def _authority() -> Path:
+    """Make one certificate authority for all proxies of a test run: keys take long."""
+    folder = Path(tempfile.mkdtemp(prefix="secondlook-ca-"))
+    CertStore.from_store(folder, "mitmproxy", 2048)
+    return folder
 
 
 class RunningProxy:
@@ -16,6 +29,8 @@ class RunningProxy:
     def __init__(self, state: Path, gatekeeper: FakeGatekeeper, **settings: object) -> None:
         settings.setdefault("mitmproxy", {"ssl_insecure": True})
         self.settings = Settings.model_validate({"state": state, **settings})
+        if not (state / "ca").exists():
+            shutil.copytree(_authority(), state / "ca")
         self.gatekeeper = gatekeeper
         self.own_ports: set[int] = set()
         self._thread = LoopThread()

@@ -95,6 +95,10 @@ class SecondLookAddon:
             logger.exception("cannot tell whether an address is open")
             data.server.error = "internal error"
 
+    def done(self) -> Awaitable[None]:
+        """End what was started for bodies."""
+        return self.bodies.aclose()
+
     # ---- requests
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:

@@ -105,11 +105,14 @@ class _Walk:
             case "tar":
                 self._tar(file, label, level)
             case "gzip":
-                self._packed(gzip.GzipFile(fileobj=file), label, level)
+                with gzip.GzipFile(fileobj=file) as stream:
+                    self._packed(stream, label, level)
             case "bzip2":
-                self._packed(bz2.BZ2File(file), label, level)
+                with bz2.BZ2File(file) as stream:
+                    self._packed(stream, label, level)
             case "xz":
-                self._packed(lzma.LZMAFile(file), label, level)
+                with lzma.LZMAFile(file) as stream:
+                    self._packed(stream, label, level)
             case _:
                 raise UnreadableError("not an archive that can be read")
 

@@ -42,6 +42,10 @@ class Inspector(Protocol):
         """Tell whether a body is an archive that was not held whole."""
         ...
 
+    def aclose(self) -> Awaitable[None]:
+        """End what runs for it."""
+        ...
+
     def inspect(self, spool: Spool, gate: BodyGate) -> Awaitable[Inside]:
         """Look inside; never raises, bounded in time, memory and number."""
         ...
@@ -73,6 +77,12 @@ class Bodies:
             ratio=settings.decoded_ratio,
             layers=settings.decoded_layers,
         )
+
+    async def aclose(self) -> None:
+        """End the archive reader and the spool's thread."""
+        if self._inspector is not None:
+            await self._inspector.aclose()
+        self.room.close()
 
     def ask_for_whole(self, flow: http.HTTPFlow, visit: Visit) -> None:
         """Take a range off the request of a risky file that nobody here has seen whole."""

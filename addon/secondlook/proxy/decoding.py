@@ -81,25 +81,37 @@ class _Zlib:
 
 
 class _Brotli:
+    """brotli; after a limited call there may be more output, whatever `can_accept_more_data` says."""
+
     def __init__(self) -> None:
         self._machine = brotli.Decompressor()
         self.waiting = b""
-        self._more = False
+        self._draining = False
         self.done = False
 
     def feed(self, data: bytes) -> None:
         self.waiting += data
 
     def step(self) -> bytes:
-        if self.done or not (self.waiting or self._more):
+        if self.done:
             return b""
-        data, self.waiting = (b"", self.waiting) if self._more else (self.waiting, b"")
+        if self._draining:
+            out = self._process(b"")
+            if out:
+                return out
+            self._draining = False
+        if not self.waiting or self.done:
+            return b""
+        data, self.waiting = self.waiting, b""
+        self._draining = True
+        return self._process(data)
+
+    def _process(self, data: bytes) -> bytes:
         try:
             out: bytes = self._machine.process(data, output_buffer_limit=STEP_BYTES)
         except brotli.error as error:
             raise BrokenEncodingError(str(error)) from error
-        self._more = not self._machine.can_accept_more_data()
-        self.done = self._machine.is_finished()
+        self.done = not out and self._machine.is_finished()
         return out
 
 
@@ -114,15 +126,16 @@ class _Zstd:
         self.waiting += data
 
     def step(self) -> bytes:
-        if not self.waiting:
-            return b""
-        # this machine gives all that a piece stands for: 4 bytes may be a block of 128 KiB
-        piece, self.waiting = self.waiting[:_ZSTD_PIECE_BYTES], self.waiting[_ZSTD_PIECE_BYTES:]
+        start, out = 0, b""
         try:
-            out: bytes = self._machine.decompress(piece)
+            while not out and start < len(self.waiting):
+                # this machine gives all that a piece stands for: 4 bytes may be a block of 128 KiB
+                out = self._machine.decompress(self.waiting[start : start + _ZSTD_PIECE_BYTES])
+                start += _ZSTD_PIECE_BYTES
         except zstandard.ZstdError as error:
             raise BrokenEncodingError(str(error)) from error
-        self.done = True  # frames may follow each other: the end of the body is the end
+        self.waiting = self.waiting[start:]
+        self.done = self.done or bool(start)  # frames may follow each other: the end of the body is the end
         return out
 
 

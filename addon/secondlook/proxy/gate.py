@@ -254,7 +254,8 @@ class BodyGate:
     def _sniff(self, data: bytes) -> bytes:
         self._waiting.append(data)
         self._judge_first()
-        if not self.risky and self.size < self._limits.sniff and self._undecided():
+        most = self._limits.sniff if self._decoder is None or self._first else self._limits.local_up_to
+        if not self.risky and self.size < most and self._undecided():
             return b""
         waiting, self._waiting = self._waiting, []
         if not self.risky:

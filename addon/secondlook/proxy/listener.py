@@ -18,6 +18,7 @@ from secondlook.proxy.connection import Connection
 from secondlook.proxy.master import STREAMED_MODES, LeanMaster
 
 BACKLOG = 1024
+_CUT_S = 1.0  # a connection that is cut may tidy up for so long
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Listener:
             await asyncio.wait(self._connections, timeout=timeout_s)
         for task in tuple(self._connections):
             task.cancel("the proxy stops")
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=_CUT_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -1,0 +1,359 @@
+"""Downloads through a real worker: clean ones arrive whole, listed ones never do."""
+
+import asyncio
+import gzip
+import hashlib
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Callable
+
+import brotli
+import psutil
+import pytest
+import zstandard
+
+from proxykit.origin import Asked, Origin, send, send_chunked
+from proxykit.proxy import RunningProxy
+from proxykit.samples import EICAR, EICAR_SHA256, gzipped, program, prose, tarred, zipped
+
+KIB, MIB = 1 << 10, 1 << 20
+SIZES = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1]
+LARGE = [16 * MIB - 1, 16 * MIB, 16 * MIB + 1, 20_000_000]
+SHAPES = ["length", "chunked", "close"]
+
+
+class Shelf:
+    """An origin's files, each in the shape its query names."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.headers: dict[str, list[str]] = {}
+
+    async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        path, _, shape = asked.target.partition("?")
+        body = self.files[path]
+        headers = self.headers.get(path, ["Content-Type: application/octet-stream"])
+        if shape == "chunked":
+            pieces = [body[start : start + 50_000] for start in range(0, len(body), 50_000)]
+            await send_chunked(writer, pieces, *headers, trailers=("X-Trailer: seen",))
+        elif shape == "close":
+            writer.write(
+                "\r\n".join(["HTTP/1.1 200 OK", *headers, "Connection: close", "", ""]).encode() + body
+            )
+            await writer.drain()
+            writer.close()
+        else:
+            await send(writer, b"", *headers, f"Content-Length: {len(body)}", length=False)
+            for start in range(0, len(body), 256 * KIB):
+                writer.write(body[start : start + 256 * KIB])
+                await writer.drain()
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture(params=["http", "https"])
+def origin(request: pytest.FixtureRequest, shelf: Shelf, make_origin: Callable[..., Origin]) -> Origin:
+    return make_origin(shelf.reply, tls=request.param == "https")
+
+
+def _url(origin: Origin, path: str) -> str:
+    return f"{'https' if origin.tls else 'http'}://127.0.0.1:{origin.port}{path}"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("make", [program, prose])
+def test_clean_files_arrive_byte_for_byte(proxy, origin, shelf, curl, make, shape):
+    versions = ("--http1.1", "--http1.0") if origin.tls is None else ("--http1.1", "--http2")
+    for size in SIZES:
+        shelf.files["/file.exe"] = body = make(size)
+        for http in versions:
+            done = curl(proxy, http, _url(origin, f"/file.exe?{shape}"))
+            assert (done.returncode, done.stdout) == (0, body), (size, http, done.stderr)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_clean_large_files_arrive_byte_for_byte(proxy, origin, shelf, curl, shape):
+    for size in LARGE:
+        shelf.files["/file.exe"] = body = program(size)
+        done = curl(proxy, "--http2", _url(origin, f"/file.exe?{shape}"))
+        assert done.returncode == 0, done.stderr
+        assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(body).digest(), size
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("http", ["--http1.1", "--http2", "--http1.0"])
+def test_a_listed_program_that_is_held_gets_the_refusal(proxy, gatekeeper, origin, shelf, curl, shape, http):
+    for size in (1, 64 * KIB, 256 * KIB + 1, 16 * MIB):
+        shelf.files["/file.exe"] = body = program(size)
+        gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
+        done = curl(proxy, http, "-i", _url(origin, f"/file.exe?{shape}"))
+        assert b"x-second-look: blocked" in done.stdout.lower(), done.stdout[:200]
+        assert body[:64] not in done.stdout or size < 64
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("http", ["--http1.1", "--http2", "--http1.0"])
+def test_a_listed_program_too_large_to_hold_fails_visibly(
+    proxy, gatekeeper, origin, shelf, curl, shape, http
+):
+    shelf.files["/file.exe"] = body = program(20_000_000)
+    gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
+    done = curl(proxy, http, _url(origin, f"/file.exe?{shape}"))
+    if done.returncode == 0:  # held whole where a cut would not show
+        assert http == "--http1.0"
+        assert b"secondlook.internal" in done.stdout[:400]
+    else:
+        assert len(done.stdout) <= len(body) - 64 * KIB
+
+
+def test_wget_sees_the_failure_too(proxy, gatekeeper, shelf, make_origin, tmp_path):
+    origin = make_origin(shelf.reply)
+    shelf.files["/file.exe"] = body = program(20_000_000)
+    gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
+    target = tmp_path / "got"
+    done = subprocess.run(
+        [
+            "wget",
+            "-q",
+            "--tries=1",
+            "-e",
+            f"http_proxy={proxy.url}",
+            "-O",
+            str(target),
+            _url(origin, "/file.exe?chunked"),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert target.stat().st_size < len(body)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, br"])
+@pytest.mark.parametrize("listed", ["raw", "decoded", None])
+def test_encoded_bodies_are_looked_up_in_both_forms(
+    proxy, gatekeeper, shelf, make_origin, curl, encoding, listed
+):
+    body = program(300_000)
+    raw = {
+        "gzip": gzip.compress,
+        "deflate": zlib.compress,
+        "br": brotli.compress,
+        "zstd": zstandard.ZstdCompressor().compress,
+        "gzip, br": lambda data: brotli.compress(gzip.compress(data)),
+    }[encoding](body)
+    origin = make_origin(shelf.reply)
+    shelf.files["/page"] = raw
+    shelf.headers["/page"] = ["Content-Type: text/plain", f"Content-Encoding: {encoding}"]
+    if listed:
+        gatekeeper.bad.add(hashlib.sha256(raw if listed == "raw" else body).hexdigest())
+    done = curl(proxy, "-i", _url(origin, "/page?chunked"))
+    if listed:
+        assert done.stdout.startswith(b"HTTP/1.1 403")
+    else:
+        assert done.stdout.endswith(raw)
+
+
+def test_a_bomb_and_a_broken_encoding_are_flagged_and_pass_as_they_came(
+    proxy, gatekeeper, shelf, make_origin, curl
+):
+    origin = make_origin(shelf.reply)
+    bomb = brotli.compress(b"MZ" + b"\0" * (300 * MIB))
+    assert len(bomb) < 1000
+    for path, body in (("/bomb", bomb), ("/broken", b"MZ" + program(5000))):
+        shelf.files[path] = body
+        shelf.headers[path] = ["Content-Type: application/x-msdownload", "Content-Encoding: br"]
+        started = time.monotonic()
+        done = curl(proxy, _url(origin, path))
+        assert done.stdout == body
+        assert time.monotonic() - started < 10
+        how, _, _, decision = gatekeeper.seen[-1]
+        assert (how, decision.action) == ("unverifiable", "flag")
+
+
+ARCHIVES = {
+    "zip": zipped({"a/readme": b"hi", "eicar.com": EICAR}),
+    "nested zip": zipped({"in.zip": zipped({"eicar.com": EICAR})}),
+    "tar": tarred({"a": b"hi", "eicar.com": EICAR}),
+    "tgz": tarred({"a": b"hi", "eicar.com": EICAR}, "w:gz"),
+    "txz": tarred({"a": b"hi", "eicar.com": EICAR}, "w:xz"),
+    "gz": gzipped(EICAR),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_a_listed_file_inside_an_archive_blocks_it(proxy, gatekeeper, shelf, make_origin, curl, kind):
+    origin = make_origin(shelf.reply)
+    shelf.files["/file"] = ARCHIVES[kind]
+    assert curl(proxy, _url(origin, "/file")).stdout == ARCHIVES[kind]
+    gatekeeper.bad.add(EICAR_SHA256)
+    assert curl(proxy, "-i", _url(origin, "/file")).stdout.startswith(b"HTTP/1.1 403")
+    (*_, (_, subject, _, _)) = gatekeeper.files()
+    assert any(label.startswith("member:") for label in subject.labels)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (zipped({"bomb": b"\0" * (300 * MIB)}), "unpacked"),
+        (zipped({"x": EICAR})[:-30], "cannot be read"),
+        (zipped({"a.zip": zipped({"b.zip": zipped({"c.zip": zipped({"d": b""})})})}), "deeper"),
+        (b"PK\x03\x04" + b"junk" * 100, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_looked_into_is_flagged(proxy, gatekeeper, shelf, make_origin, curl, body, why):
+    origin = make_origin(shelf.reply)
+    shelf.files["/file.zip"] = body
+    assert curl(proxy, _url(origin, "/file.zip")).stdout == body
+    how, _, _, decision = gatekeeper.seen[-1]
+    assert how == "unverifiable"
+    assert why in decision.evidence.detail
+
+
+def test_events_are_not_delayed(proxy, make_origin):
+    pause = threading.Event()
+
+    async def events(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        kind = "text/plain" if "plain" in asked.target else "text/event-stream"
+        writer.write(
+            f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        for _ in range(3):
+            writer.write(b"7\r\ndata: x\r\n")
+            await writer.drain()
+            await asyncio.get_running_loop().run_in_executor(None, pause.wait, 10)
+            pause.clear()
+        writer.write(b"0\r\n\r\n")
+
+    origin = make_origin(events)
+    for path in ("/sse", "/plain"):
+        command = ["curl", "-sSN", "-m", "20", "-x", proxy.url, f"http://127.0.0.1:{origin.port}{path}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
+            assert client.stdout is not None
+            for _ in range(3):  # each event is here before the origin sends the next
+                assert client.stdout.read(7) == b"data: x"
+                pause.set()
+            assert client.wait(10) == 0
+
+
+def test_a_client_that_goes_away_stops_the_origin(proxy, make_origin):
+    sent = []
+
+    async def endless(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 2000000000\r\n\r\n"
+        )
+        while True:
+            writer.write(b"MZ" * 32768)
+            await writer.drain()
+            sent.append(time.monotonic())
+            await asyncio.sleep(0.002)
+
+    origin = make_origin(endless)
+    command = [
+        "curl",
+        "-sSN",
+        "-m",
+        "20",
+        "-x",
+        proxy.url,
+        "-o",
+        "/dev/null",
+        f"http://127.0.0.1:{origin.port}/f.exe",
+    ]
+    with subprocess.Popen(command) as client:
+        deadline = time.monotonic() + 10
+        while len(sent) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        client.kill()
+    gone = time.monotonic()
+    deadline = gone + 5
+    while origin.broken == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert origin.broken == 1
+    assert sent[-1] - gone < 1.5
+
+
+@pytest.mark.parametrize("http", ["--http1.1", "--http2"])
+def test_a_stalled_client_does_not_grow_memory(make_proxy, shelf, make_origin, http):
+    async def large(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        size = 400 * MIB
+        await send(writer, b"", "Content-Type: video/mp4", f"Content-Length: {size}", length=False)
+        for _ in range(size // MIB):
+            writer.write(b"\0" * MIB)
+            await writer.drain()
+
+    proxy: RunningProxy = make_proxy()
+    origin = make_origin(large, tls=True)
+    before = psutil.Process().memory_info().rss
+    command = [
+        *(
+            "curl",
+            "-sS",
+            "-m",
+            "60",
+            http,
+            "-x",
+            proxy.url,
+            "--cacert",
+            str(proxy.ca),
+            "--limit-rate",
+            "100k",
+        ),
+        *("-o", "/dev/null", f"https://127.0.0.1:{origin.port}/v"),
+    ]
+    with subprocess.Popen(command) as client:
+        time.sleep(4)  # what is watched is growth while nobody reads
+        grown = psutil.Process().memory_info().rss - before
+        client.kill()
+    assert grown < 48 * MIB, grown
+
+
+def test_fault_in_the_gate_of_a_risky_body_cuts_it_and_of_another_lets_it_on(
+    proxy, gatekeeper, shelf, make_origin, curl, monkeypatch
+):
+    from secondlook.proxy.gate import BodyGate
+
+    origin = make_origin(shelf.reply)
+    feed = BodyGate.feed
+    calls = []
+
+    def broken(self: BodyGate, data: bytes) -> bytes:
+        calls.append(len(data))
+        if len(calls) == 2:
+            raise RuntimeError("injected fault in the gate")
+        return feed(self, data)
+
+    monkeypatch.setattr(BodyGate, "feed", broken)
+    shelf.files["/file.exe"] = program(3_000_000)
+    done = curl(proxy, "-i", _url(origin, "/file.exe"))
+    assert done.stdout.startswith(b"HTTP/1.1 403")
+    calls.clear()
+    shelf.files["/page.txt"] = body = prose(3_000_000)
+    shelf.headers["/page.txt"] = ["Content-Type: text/plain"]
+    assert curl(proxy, _url(origin, "/page.txt")).stdout == body
+    assert gatekeeper.seen[-1][0] == "unverifiable"
+
+
+@pytest.mark.parametrize("fault", ["now", "local"])
+def test_a_fault_in_the_judgement_of_a_body_never_opens_the_door(
+    proxy, gatekeeper, shelf, make_origin, curl, fault
+):
+    origin = make_origin(shelf.reply)
+    shelf.files["/f"] = program(1000) if fault == "now" else prose(1000)
+    shelf.headers["/f"] = ["Content-Type: text/plain"]
+
+    def only_files(subject: object) -> None:
+        if getattr(subject, "kind", None) == "file":
+            raise RuntimeError("injected fault")
+
+    gatekeeper.on_check = only_files
+    assert curl(proxy, _url(origin, "/f")).stdout == shelf.files["/f"]
+    assert gatekeeper.seen[-1][0] == "unverifiable"
+    gatekeeper.unverifiable_blocks = True
+    assert curl(proxy, "-i", _url(origin, "/f")).stdout.startswith(b"HTTP/1.1 403")
