@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pattern": ("pattern", "Show, update, verify or roll back the local pattern."),
     "quarantine": ("quarantine", "List, restore or delete quarantined files."),
     "setup": ("setup", "Trust the CA, set up browsers and the system proxy, undo it all."),
+    "password": ("password", "Make the hash of a password for the configuration."),
     "notify": ("notice", "Try the notices."),
     "server": ("server", "Run and feed a Smart Protection Server."),
 }

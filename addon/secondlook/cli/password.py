@@ -1,0 +1,26 @@
+"""`secondlook password`: the hash of a password, for `review.password` and `clients.users`."""
+
+import getpass
+import sys
+
+import typer
+from argon2 import PasswordHasher
+
+from secondlook.cli.output import fail
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def password() -> None:
+    """Read a password (twice on a terminal) and print its Argon2 hash, as the configuration wants it."""
+    if sys.stdin.isatty():
+        given = getpass.getpass("password: ")
+        if getpass.getpass("once more: ") != given:
+            fail("the two passwords differ")
+    else:
+        given = sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        fail("expected a password, got an empty line")
+    # a dollar sign would begin a ${NAME} in the configuration
+    sys.stdout.write(PasswordHasher().hash(given).replace("$", "$$") + "\n")

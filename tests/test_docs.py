@@ -1,0 +1,109 @@
+"""The documentation tells everything there is: settings, commands, event kinds, and what README shows works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from typer.main import get_command
+
+from secondlook.cli.main import COMMANDS, app
+from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
+from secondlook.config.source import _model_in
+from secondlook.core.event import EventKind
+from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
+from secondlook.ledger.shape import EVENT_KEYS
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def keys_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(name)
+        inner = _model_in(field.annotation)
+        if inner is not None and inner not in seen:
+            found |= keys_of(inner, (*seen, inner))
+    return found
+
+
+def test_every_setting_is_told(repository: Path):
+    text = (repository / "docs" / "configuration.md").read_text()
+    missing = {
+        key for key in keys_of(Settings) | keys_of(ServerSettings) if not re.search(rf"\b{key}\b", text)
+    }
+    assert not missing
+
+
+def test_configuration_page_holds_the_shipped_file(repository: Path, tmp_path: Path):
+    proxy, server = blocks((repository / "docs" / "configuration.md").read_text(), "yaml")
+    assert proxy == (repository / "proxy.yaml").read_text()
+    path = tmp_path / "server.yaml"
+    path.write_text(server)
+    told = load_server_settings(path)
+    assert told == load_server_settings(None, state=tmp_path / "server-state")
+    path.write_text(proxy)
+    load_settings(path)
+
+
+def all_commands() -> list[str]:
+    names = []
+    for name in COMMANDS:
+        command = get_command(app).get_command(_Context(), name)
+        inner = getattr(command, "commands", None)
+        names += [f"{name} {each}" for each in inner] if inner else [name]
+    return names
+
+
+class _Context:
+    resilient_parsing = True
+
+
+def test_every_command_is_told(repository: Path):
+    text = (repository / "docs" / "commands.md").read_text()
+    missing = [name for name in all_commands() if f"`{name}" not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize("words", [EventKind, Stage, SubjectClass, Verdict, Risk, Action])
+def test_every_word_of_the_log_is_told(repository: Path, words):
+    text = (repository / "docs" / "events.md").read_text()
+    assert not [word.value for word in words if f"`{word.value}`" not in text]
+
+
+def test_every_key_of_an_event_is_told(repository: Path):
+    text = (repository / "docs" / "events.md").read_text()
+    assert not [key for key in EVENT_KEYS if f"`{key}`" not in text]
+
+
+def test_commands_of_the_readme_exist(repository: Path):
+    known = all_commands()
+    shown = re.findall(r"secondlook ((?:[a-z-]+ ?)+)", (repository / "README.md").read_text())
+    for text in shown:
+        words = shlex.split(text)
+        assert any(name.split() == words[: len(name.split())] for name in known), text
+
+
+def test_links_of_the_readme_lead_somewhere(repository: Path):
+    for target in re.findall(r"\]\(([^)#]+)\)", (repository / "README.md").read_text()):
+        assert (repository / target).exists(), target
+
+
+def test_every_mitmproxy_option_is_one(repository: Path):
+    import asyncio
+
+    from mitmproxy.options import Options
+    from mitmproxy.tools.dump import DumpMaster
+
+    async def names() -> set[str]:
+        return set(DumpMaster(Options()).options.keys())
+
+    known = asyncio.run(names())
+    assert not [
+        name
+        for name in keys_of(_model_in(Settings.model_fields["mitmproxy"].annotation))
+        if name not in known
+    ]
