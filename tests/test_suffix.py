@@ -11,7 +11,7 @@ SUFFIXES = load_suffixes()
 
 
 def normal(host):
-    return canonical_host(host.encode().decode("latin-1"))[0]
+    return canonical_host(host)[0]
 
 
 def published_tests(path):

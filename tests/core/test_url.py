@@ -90,7 +90,7 @@ def test_what_a_browser_refuses_is_malformed_unless_the_rules_escape_it(vector):
 
 @pytest.mark.parametrize("vector", vectors("wpt_toascii.json"), ids=lambda vector: repr(vector["input"])[:60])
 def test_international_hosts_as_browsers_write_them(vector):
-    host, problem = canonical_host(vector["input"].encode("utf-8", "surrogatepass").decode("latin-1"))
+    host, problem = canonical_host(vector["input"])
     if vector["output"] is None or len(vector["output"]) > url.MAX_HOST_CHARS:
         return  # leniency: a host that a browser refuses is never requested
     output = vector["output"].strip(".")

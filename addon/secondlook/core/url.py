@@ -137,7 +137,7 @@ def url_subject_from_parts(scheme: str, host: str, path: str | bytes, suffixes: 
         if bare is not None and "//" not in bare and "/." not in bare:
             return _subject(CanonicalUrl(scheme, host, target, None), suffixes)
     text = _byte_text(path).translate(_DELETED)
-    name, problem = canonical_host(_byte_text(f"[{host}]" if ":" in host and host[:1] != "[" else host))
+    name, problem = canonical_host(f"[{host}]" if ":" in host and host[:1] != "[" else host)
     whole = _subject(_request(scheme, name, text, problem), suffixes)
     end = text.find("#")
     if end < 0 or not name:
@@ -176,7 +176,7 @@ def _from_text(text: str) -> CanonicalUrl:
     authority, target = rest[:start], rest[start:]
     authority = authority[authority.rfind("@") + 1 :]
     authority, port_problem = _cut_port(authority)
-    name, problem = canonical_host(authority)
+    name, problem = _host(authority)
     if not name:
         return _hostless(text)
     if len(text) > MAX_URL_CHARS:
@@ -257,9 +257,13 @@ def _cut_port(authority: str) -> tuple[str, str | None]:
     return host, BAD_PORT
 
 
-@lru_cache(maxsize=8_192)
 def canonical_host(text: str) -> tuple[str, str | None]:
-    """Bring the host of a URL (byte text, no port) into its normal form; returns it and its problem."""
+    """Bring a host (no port) into its normal form; returns it and its problem, if any; never raises."""
+    return _host(_byte_text(text))
+
+
+@lru_cache(maxsize=8_192)
+def _host(text: str) -> tuple[str, str | None]:
     if len(text) <= MAX_HOST_CHARS and _CLEAN_HOST.fullmatch(text):
         return text, None
     problem = None

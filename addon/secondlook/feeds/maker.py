@@ -214,8 +214,7 @@ def _is_limited(text: str) -> bool:
 
 def _normal_host(text: str) -> str | RejectClass:
     """Bring a host into its normal form; gives a name of two labels at least, or a public address."""
-    raw = text.encode("utf-8", "surrogateescape").decode("latin-1") if not text.isascii() else text
-    name, problem = canonical_host(raw)
+    name, problem = canonical_host(text)
     if problem is not None or not name:
         return RejectClass.BAD_HOST
     if name in _LOCAL_NAMES or name.endswith((".localhost", ".local")):
