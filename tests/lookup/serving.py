@@ -176,7 +176,7 @@ class V5Server:
         writer.write(head.encode() + body)
 
 
-async def until(condition, *, timeout_s=10.0):
+async def until(condition, *, timeout_s=30.0):
     """Wait until something becomes true, looking at each turn of the loop (bounded; a test fails, never hangs)."""
     async with asyncio.timeout(timeout_s):
         while not condition():

@@ -51,7 +51,7 @@ def test_one_connection_is_kept_and_the_request_is_what_the_protocol_wants(run, 
         server = await serve(stack)
         own = client(stack, server.url + "/", token="let me in")
         for _ in range(5):
-            result = await own.search([PREFIX], timeout_s=1)
+            result = await own.search([PREFIX], timeout_s=10)
             assert set(result.answers) == {PREFIX}
         assert server.connections == 1
         target, headers = server.requests[0]
@@ -70,7 +70,7 @@ def test_a_server_below_a_path(run, serve, client):
     async def main(stack):
         server = await serve(stack)
         with contextlib.suppress(ServerFailure):
-            await client(stack, f"{server.url}/reputation/").search([PREFIX], timeout_s=1)
+            await client(stack, f"{server.url}/reputation/").search([PREFIX], timeout_s=10)
         assert server.requests[0][0].startswith("/reputation/v5/hashes:search?")
 
     run(main)
@@ -81,12 +81,12 @@ def test_a_thousand_prefixes_fit_into_one_request_line_and_one_more_is_refused(r
         server = await serve(stack)
         own = client(stack, server.url)
         prefixes = [n.to_bytes(4) for n in range(MAX_PREFIXES)]
-        assert len((await own.search(prefixes, timeout_s=5)).answers) == MAX_PREFIXES
+        assert len((await own.search(prefixes, timeout_s=10)).answers) == MAX_PREFIXES
         assert len(server.requests[0][0]) < 8100  # nginx takes request lines of 8 KiB
         with pytest.raises(ValueError, match="1001"):
-            await own.search([*prefixes, b"more"], timeout_s=5)
+            await own.search([*prefixes, b"more"], timeout_s=10)
         with pytest.raises(ValueError, match="0 prefixes"):
-            await own.search([], timeout_s=5)
+            await own.search([], timeout_s=10)
 
     run(main)
 
@@ -96,10 +96,10 @@ def test_the_key_of_google_goes_with_the_request_and_into_no_log(run, serve, cli
         server = await serve(stack)
         google = client(stack, server.url, kind="google", key="AIza+secret", name="gsb")
         with caplog.at_level(logging.DEBUG):
-            await google.search([PREFIX], timeout_s=1)
+            await google.search([PREFIX], timeout_s=10)
             for mood in ("close", 403, 500, "noise"):
                 server.behave = mood
-                failure = await failure_of(google.search([PREFIX], timeout_s=1))
+                failure = await failure_of(google.search([PREFIX], timeout_s=10))
                 caplog.records[-1:] = []
                 assert "secret" not in f"{failure} {failure!r} {failure.__cause__} {google!r}"
         assert server.requests[0][0].endswith("&key=AIza%2Bsecret")
@@ -113,7 +113,7 @@ def test_the_key_of_google_goes_with_the_request_and_into_no_log(run, serve, cli
 def test_an_own_servers_publisher_key_is_never_sent(run, serve, client):
     async def main(stack):
         server = await serve(stack)
-        await client(stack, server.url, key="ab" * 32).search([PREFIX], timeout_s=1)
+        await client(stack, server.url, key="ab" * 32).search([PREFIX], timeout_s=10)
         assert "key=" not in server.requests[0][0]
 
     run(main)
@@ -123,20 +123,20 @@ def test_tls_with_an_own_authority_and_without(run, serve, client, authority, tm
     async def main(stack):
         context, _ = authority.server()
         server = await serve(stack, tls=context)
-        await client(stack, server.url, ca=str(authority.path)).search([PREFIX], timeout_s=2)
-        unknown = await failure_of(client(stack, server.url).search([PREFIX], timeout_s=2))
+        await client(stack, server.url, ca=str(authority.path)).search([PREFIX], timeout_s=10)
+        unknown = await failure_of(client(stack, server.url).search([PREFIX], timeout_s=10))
         assert unknown.remedy is Remedy.CONFIGURATION
         assert unknown.outcome.startswith("certificate not trusted")
         other = Authority(tmp_path, "another")
-        wrong = await failure_of(client(stack, server.url, ca=str(other.path)).search([PREFIX], timeout_s=2))
+        wrong = await failure_of(client(stack, server.url, ca=str(other.path)).search([PREFIX], timeout_s=10))
         assert wrong.remedy is Remedy.CONFIGURATION
         missing = await failure_of(
-            client(stack, server.url, ca=str(tmp_path / "missing.pem")).search([PREFIX], timeout_s=2)
+            client(stack, server.url, ca=str(tmp_path / "missing.pem")).search([PREFIX], timeout_s=10)
         )
         assert missing.remedy is Remedy.CONFIGURATION
         wrong_name = await serve(stack, tls=authority.server("elsewhere.test")[0])
         failure = await failure_of(
-            client(stack, wrong_name.url, ca=str(authority.path)).search([PREFIX], timeout_s=2)
+            client(stack, wrong_name.url, ca=str(authority.path)).search([PREFIX], timeout_s=10)
         )
         assert failure.outcome.startswith("certificate not trusted")
         plain = await serve(stack)
@@ -220,9 +220,9 @@ def test_http2_where_it_is_offered_carries_requests_side_by_side(run, client, au
         stack.callback(listener.close)
         url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         own = client(stack, url, ca=str(authority.path))
-        await own.search([PREFIX], timeout_s=2)
+        await own.search([PREFIX], timeout_s=10)
         there.expected = 4  # none is answered before all four have come
-        await asyncio.gather(*(own.search([n.to_bytes(4)], timeout_s=2) for n in range(4)))
+        await asyncio.gather(*(own.search([n.to_bytes(4)], timeout_s=10) for n in range(4)))
         assert there.connections == 1
         assert len(there.paths) == 5
         assert there.paths[0].startswith("/v5/hashes:search?$req=")
@@ -300,7 +300,7 @@ def test_through_an_upstream_proxy_with_its_own_authority_and_password(
             ca=str(authority.path),
             upstream_proxy=UpstreamProxySettings.model_validate(through),
         )
-        assert set((await own.search([PREFIX], timeout_s=3)).answers) == {PREFIX}
+        assert set((await own.search([PREFIX], timeout_s=10)).answers) == {PREFIX}
         assert proxy.requests == ["CONNECT sps.test:5274 HTTP/1.1"]
         refused = client(
             stack,
@@ -308,7 +308,7 @@ def test_through_an_upstream_proxy_with_its_own_authority_and_password(
             ca=str(authority.path),
             upstream_proxy=UpstreamProxySettings.model_validate({**through, "password": "wrong"}),
         )
-        failure = await failure_of(refused.search([PREFIX], timeout_s=3))
+        failure = await failure_of(refused.search([PREFIX], timeout_s=10))
         assert (failure.outcome, failure.remedy) == (
             "upstream proxy refused: status 407",
             Remedy.CONFIGURATION,
@@ -330,7 +330,7 @@ def test_a_proxy_that_looks_into_tls_is_trusted_by_its_own_authority(run, serve,
                 {"url": f"http://127.0.0.1:{port}", "ca": str(proxies.path)}
             ),
         )
-        assert set((await own.search([PREFIX], timeout_s=3)).answers) == {PREFIX}
+        assert set((await own.search([PREFIX], timeout_s=10)).answers) == {PREFIX}
         await own.aclose()
 
     run(main)
@@ -348,7 +348,7 @@ def test_plain_http_through_a_proxy_names_the_server_in_full(run, serve, client)
             upstream_proxy=UpstreamProxySettings.model_validate({"url": f"http://127.0.0.1:{port}"}),
         )
         with contextlib.suppress(ServerFailure):
-            await own.search([PREFIX], timeout_s=3)
+            await own.search([PREFIX], timeout_s=10)
         assert proxy.requests[0].startswith("GET http://sps.test/base/v5/hashes:search?$req=")
         await own.aclose()
 
@@ -359,7 +359,7 @@ def test_a_server_on_this_machine_is_never_asked_through_the_proxy(run, serve, c
     async def main(stack):
         server = await serve(stack)
         proxy = UpstreamProxySettings.model_validate({"url": "http://127.0.0.1:1"})
-        await client(stack, server.url, upstream_proxy=proxy).search([PREFIX], timeout_s=1)
+        await client(stack, server.url, upstream_proxy=proxy).search([PREFIX], timeout_s=10)
 
     run(main)
 
@@ -437,10 +437,10 @@ def test_each_way_of_failing_is_named(run, serve, client, mood, outcome, remedy)
         server = await serve(stack)
         server.behave = mood
         own = client(stack, server.url)
-        failure = await failure_of(own.search([PREFIX], timeout_s=0.3))
+        failure = await failure_of(own.search([PREFIX], timeout_s=0.3 if mood == "hang" else 10))
         assert (failure.outcome, failure.remedy) == (outcome, remedy)
         server.behave = "answer"
-        assert set((await own.search([PREFIX], timeout_s=1)).answers) == {PREFIX}
+        assert set((await own.search([PREFIX], timeout_s=10)).answers) == {PREFIX}
 
     run(main)
 
@@ -451,11 +451,11 @@ def test_hashes_of_prefixes_that_nobody_asked_for_and_broken_ones_are_dropped(ru
         server.list("bad.test/")
         own = client(stack, server.url)
         server.behave = "unasked"
-        result = await own.search([b"abcd"], timeout_s=1)
+        result = await own.search([b"abcd"], timeout_s=10)
         assert result.answers[b"abcd"].listed == ()
         assert result.dropped_unasked == 1
         server.behave = "short_hash"
-        result = await own.search([PREFIX], timeout_s=1)
+        result = await own.search([PREFIX], timeout_s=10)
         assert len(result.answers[PREFIX].listed) == 1
         assert result.dropped_malformed == 1
 
@@ -467,10 +467,10 @@ def test_a_refused_connection_and_an_unknown_name(run, client):
         server = V5Server()
         await server.start()
         await server.stop()
-        failure = await failure_of(client(stack, server.url).search([PREFIX], timeout_s=1))
+        failure = await failure_of(client(stack, server.url).search([PREFIX], timeout_s=10))
         assert failure.outcome == "refused"
         failure = await failure_of(
-            client(stack, "https://no-such-host.invalid").search([PREFIX], timeout_s=5)
+            client(stack, "https://no-such-host.invalid").search([PREFIX], timeout_s=10)
         )
         assert failure.outcome in {"name not found", "timeout"}
 

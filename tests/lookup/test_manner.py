@@ -61,9 +61,7 @@ def test_a_slow_answer_is_hedged_and_both_connections_stay(run, serve, make_look
         assert second.asked == []
         before = sample("secondlook_lookup_hedges_total", server="h1")
         first.delay_s = 0.5
-        started = time.monotonic()
         answer = await ask(lookup, BAD[:4])
-        assert time.monotonic() - started < 0.4
         assert answer.answers[BAD[:4]].server == "h1"
         assert {attempt.outcome for attempt in answer.attempts} == {"answered", "overtaken"}
         assert sample("secondlook_lookup_hedges_total", server="h1") == before + 1
@@ -105,19 +103,17 @@ def test_429_slows_pages_down_without_opening_and_leaves_downloads_their_share(
         answer = await ask(lookup, number(1), seconds=0.5)
         assert answer.error == "own: status 429"
         for n in range(20):
-            started = time.monotonic()
             answer = await ask(lookup, number(n), seconds=0.2)
-            assert answer.error == "slowed down"
-            assert time.monotonic() - started < 0.15  # no use in waiting
+            assert (
+                answer.error == "slowed down"
+            )  # at once ("timeout" if it had waited): there is no use in it
         assert len(server.requests) == 1
         assert lookup.status()[0].state == "slowed"
         assert lookup.tiers(URL, PAGE) == (Tier.INTRANET,)
         server.behave = "answer"
         assert (await ask(lookup, number(2), DOWNLOAD)).error is None
         # a page that has the time waits for the server
-        started = time.monotonic()
-        assert (await ask(lookup, number(3), seconds=3)).error is None
-        assert 0.5 < time.monotonic() - started < 2
+        assert (await ask(lookup, number(3), seconds=30)).error is None
         assert recovered[:1] == ["own"]
         assert lookup.status()[0].state == "closed"
         assert [detail.split(":")[0] for detail in events.details("own")] == ["slowed", "resumed"]
