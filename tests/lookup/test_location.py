@@ -156,6 +156,28 @@ def test_a_network_of_ours_is_the_intranet_though_every_server_is_dead(
     run(main)
 
 
+def test_a_configured_reference_decides_though_every_server_is_dead(run, serve, make_lookup, authority, far):
+    async def main(stack):
+        context, certificate = authority.server()
+        reference = await serve(stack, tls=context)
+        own = await serve(stack, tls=authority.server()[0])
+        await own.stop()
+        pin = key_fingerprint(certificate.public_bytes(Encoding.DER))
+        lookup = await make_lookup(
+            stack,
+            intranet=[{"url": own.url, "name": "own", "ca": str(authority.path)}],
+            location={"check_every": 0.2, "references": [{"url": reference.url, "pin": pin}]},
+        )
+        await until(lambda: reference.connections > 2)
+        assert lookup.on_intranet
+        await reference.stop()
+        await until(lambda: not lookup.on_intranet)
+        await reference.start()
+        await until(lambda: lookup.on_intranet)
+
+    run(main)
+
+
 def test_a_plain_server_is_a_reference_only_where_nothing_better_is(run, serve, make_lookup, far):
     async def main(stack):
         plain = await serve(stack)

@@ -194,3 +194,46 @@ def test_batches_hold_at_most_a_thousand_prefixes(run, serve, make_lookup, soon)
         assert sorted(len(asked) for asked in server.asked) == [500, 1000, 1000]
 
     run(main)
+
+
+def test_a_fault_of_ours_is_an_unanswered_question_and_is_logged(run, serve, make_lookup, soon, caplog):
+    async def main(stack):
+        server = await serve(stack)
+        lookup = await make_lookup(stack, intranet=[{"url": server.url, "name": "own"}])
+
+        async def broken(*_):
+            raise KeyError("planted")
+
+        lookup._batchers[Tier.INTRANET].ask = broken
+        answer = await ask(lookup, soon())
+        assert answer.error == "internal error: KeyError"
+        assert "planted" in caplog.text
+        assert (await lookup.ask(Tier.INTRANET, URL, PAGE, [], deadline=soon())).error is None
+
+    run(main)
+
+
+def test_a_listener_that_fails_does_not_keep_others_from_hearing_of_the_recovery(
+    run, serve, make_lookup, soon, caplog
+):
+    async def main(stack):
+        server = await serve(stack)
+        await server.stop()
+        lookup = await make_lookup(
+            stack,
+            intranet=[{"url": server.url, "name": "own"}],
+            circuit={"failures": 1, "backoff_min": 0.05, "backoff_max": 0.1},
+        )
+        heard = []
+
+        def broken(name):
+            raise KeyError("planted")
+
+        lookup.on_recovery(broken)
+        lookup.on_recovery(heard.append)
+        await ask(lookup, soon())
+        await server.start()
+        await until(lambda: heard == ["own"])
+        assert "planted" in caplog.text
+
+    run(main)
