@@ -26,7 +26,13 @@ def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:
     for part in raw.split(b"&"):
         name, _, value = part.partition(b"=")
         if b"%" in part:
-            name, value = unquote_to_bytes(name), unquote_to_bytes(value)
+            if b"%" in name:
+                name = unquote_to_bytes(name)
+            # The escapes of base64 first: nearly always they are all there are, and this is five times as
+            # fast.
+            value = value.replace(b"%3D", b"=").replace(b"%2B", b"+").replace(b"%2F", b"/")
+            if b"%" in value:
+                value = unquote_to_bytes(value)
         fields.setdefault(name, []).append(value)
     return fields
 
