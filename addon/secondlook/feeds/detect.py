@@ -26,6 +26,7 @@ _UNDECODABLE = re.compile(r"[\udc80-\udcff]")
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
 _SIGNATURE = re.compile(r"(?:[0-9a-fA-F]{32,64}:(?:\d+|\*):|(?:\d+|\*):[0-9a-fA-F]{32,64}:)\S", re.ASCII)
 _VALUE_DIGESTS = re.compile(r"[0-9a-f]{32},[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_FILE_NAME = re.compile(r"[\w./-]+\.(?:txt|csv|json|adblock|list|hosts|gz|xz|zip|tar)", re.IGNORECASE)
 _QUOTED_ROW = re.compile(r'"[^"]*"(?:, ?"[^"]*")+')
 
 
@@ -130,6 +131,15 @@ def _text_kind(sample: str, name: str) -> Format:
     if _is_table(comments, data[:1], telling=False) or _share(data, _QUOTED_ROW.fullmatch) > 0.5:  # noqa: PLR2004
         return Format.TABLE
     return Format.PLAIN
+
+
+def _refuse_indexes(data: Sequence[str]) -> None:
+    if _share(data, _VALUE_DIGESTS.fullmatch) > 0.5:  # noqa: PLR2004
+        raise FeedRefused(
+            "a MISP hashes.csv holds digests of indicators, not of files; import the event files"
+        )
+    if data and all(map(_FILE_NAME.fullmatch, data)):
+        raise FeedRefused("a manifest names the files of a feed and holds none of its entries")
 
 
 def _share(lines: Sequence[str], test: object) -> float:

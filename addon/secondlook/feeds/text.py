@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 MAX_LINE_CHARS = 131_072
 TOO_LONG_MARK = "\x00too long\x00"  # stands for a line that was dropped; NUL is in no line that is understood
@@ -44,11 +45,9 @@ def batches(chunks: Iterable[bytes]) -> Iterator[Batch]:
     number = 1
     parts: list[str] = []
     held = 0
-    end = ""
-    for piece in text_chunks(chunks):
-        if not end:
-            end = "\n" if "\n" in piece else "\r" if "\r" in piece[:-1] else ""
-        head, newline, rest = piece.partition(end) if end else (piece, "", "")
+    end, pieces = _line_end(text_chunks(chunks))
+    for piece in pieces:
+        head, newline, rest = piece.partition(end)
         if not newline:
             held += len(head)
             if held <= MAX_LINE_CHARS:
@@ -65,6 +64,19 @@ def batches(chunks: Iterable[bytes]) -> Iterator[Batch]:
         parts = [last] if held <= MAX_LINE_CHARS else []
     if held:
         yield number, _trimmed([TOO_LONG_MARK if held > MAX_LINE_CHARS else "".join(parts)])
+
+
+def _line_end(pieces: Iterator[str]) -> tuple[str, Iterator[str]]:
+    """Tell how lines end by the first characters of a file, wherever its pieces are cut."""
+    head: list[str] = []
+    size = 0
+    for piece in pieces:
+        head.append(piece)
+        size += len(piece)
+        if "\n" in piece or size >= MAX_LINE_CHARS:
+            break
+    text = "".join(head)[:MAX_LINE_CHARS]
+    return "\r" if "\r" in text and "\n" not in text else "\n", chain(head, pieces)
 
 
 def _trimmed(lines: list[str]) -> list[str]:
