@@ -13,6 +13,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.errors import LedgerError
+from secondlook.ledger import fts
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 
 pytestmark = pytest.mark.anyio
@@ -65,8 +66,12 @@ def filled(request, tmp_path_factory):
     else:
         place = request.getfixturevalue("postgres").database()
     journal = tmp_path_factory.mktemp("journal") / "flags.journal"
-    ledger = Ledger.open(place, journal=journal, told=lambda _: None)
-    write(ledger, EVENTS)
+    ledger = Ledger.open(place, LedgerOptions(background=False), journal=journal, told=lambda _: None)
+    write(ledger, EVENTS[:200])
+    if ledger.place.sqlite:
+        while ledger.commit_now(lambda connection: fts.add_next(connection, most=64)):
+            pass
+    write(ledger, EVENTS[200:])  # the newest are not in the search index yet
     yield ledger
     ledger.close()
 
@@ -232,6 +237,7 @@ def test_hourly_counts_cover_every_hour(filled):
 def test_the_rarest_filter_leads_by_its_index(tmp_path, wanted, index):
     ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(journal_bytes=4096))
     write(ledger, EVENTS)
+    ledger._upkeep._index()
     plans: list[str] = []
 
     @sa.event.listens_for(ledger.readers, "before_cursor_execute")

@@ -9,7 +9,7 @@ rarest leads; the others are conditions on the rows it finds. A page that is not
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -104,32 +104,62 @@ class LogReader:
         with self._engine.connect() as connection:
             plan = self._plan(connection, wanted, after, newest_first=newest_first)
             found: list[Any] = []
-            at = plan.high if newest_first else plan.low
-            window = _INDEX_WINDOW if plan.leading is not None else _WINDOW
-            candidates = _FIRST_CANDIDATES
-            more = plan.low <= plan.high
-            while more and len(found) < limit:
-                if plan.word is not None:
-                    rows, at, more = self._by_word(
-                        connection, plan, at, candidates, newest_first=newest_first
-                    )
-                    candidates = min(candidates * 2, _MOST_CANDIDATES)
-                else:
-                    rows, at, more = self._by_window(
-                        connection, plan, at, window, limit - len(found), newest_first=newest_first
-                    )
+            at, more = (plan.high, False) if newest_first else (plan.low, False)
+            stretches = self._stretches(connection, plan, newest_first=newest_first)
+            while stretches and not more and len(found) < limit:
+                rows, at, more = self._walk(
+                    connection, stretches.pop(0), limit - len(found), give_up_at, newest_first=newest_first
+                )
                 found.extend(rows)
-                if time.monotonic() > give_up_at:
-                    break
+        more = more or bool(stretches)
         if len(found) >= limit:
-            more = more or len(found) > limit
             found = found[:limit]
             last = found[-1]["seq"]
-            more = more or (last > plan.low if newest_first else last < plan.high)
+            more = last > plan.low if newest_first else last < plan.high
             at = last - 1 if newest_first else last + 1
         # The cursor names the last row that was looked at.
         cursor = f"s{at + 1 if newest_first else at - 1}"
         return Page(tuple(row_event(row) for row in found), cursor, more)
+
+    def _stretches(self, connection: sa.Connection, plan: _Plan, *, newest_first: bool) -> list[_Plan]:
+        """Part a walk that a word leads: the newest events are not in the search index yet."""
+        if plan.word is None:
+            parts = [plan]
+        else:
+            upto = fts.indexed_upto(connection)
+            parts = [
+                replace(plan, high=min(plan.high, upto)),
+                replace(plan, low=max(plan.low, upto + 1), word=None),
+            ]
+        kept = [part for part in parts if part.low <= part.high]
+        return kept[::-1] if newest_first else kept
+
+    def _walk(
+        self,
+        connection: sa.Connection,
+        plan: _Plan,
+        limit: int,
+        give_up_at: float,
+        *,
+        newest_first: bool,
+    ) -> tuple[list[Any], int, bool]:
+        """Matching rows of one stretch; where to go on; whether there is more of it."""
+        found: list[Any] = []
+        at, more = plan.high if newest_first else plan.low, True
+        window = _INDEX_WINDOW if plan.leading is not None else _WINDOW
+        candidates = _FIRST_CANDIDATES
+        while more and len(found) < limit:
+            if plan.word is not None:
+                rows, at, more = self._by_word(connection, plan, at, candidates, newest_first=newest_first)
+                candidates = min(candidates * 2, _MOST_CANDIDATES)
+            else:
+                rows, at, more = self._by_window(
+                    connection, plan, at, window, limit - len(found), newest_first=newest_first
+                )
+            found.extend(rows)
+            if time.monotonic() > give_up_at:
+                break
+        return found, at, more
 
     def _by_window(
         self,

@@ -1,4 +1,4 @@
-"""Writing events: rows, hour marks, tallies, search index, hits of rules — in one transaction."""
+"""Writing events: rows, hour marks, tallies, hits of rules — in one transaction."""
 
 import json
 from collections import Counter
@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from secondlook.core.event import Event
-from secondlook.ledger import fts
 from secondlook.ledger.codec import EVENT_COLUMNS, clean, event_row, json_text
 from secondlook.ledger.prepared import Insert, Prepared, raw
 from secondlook.ledger.tables import events, marks, rules, tallies
@@ -49,7 +48,6 @@ def _insert_sqlite(connection: sa.Connection, rows: list[dict[str, Any]]) -> set
         row_id: seq for seq, row_id in database.execute("SELECT seq, id FROM events WHERE seq > ?", (last,))
     }
     fresh = [row for row in rows if row["id"] in seqs]
-    fts.add(connection, [(seqs[row["id"]], fts.text_of(row)) for row in fresh])
     _mark(connection, [(row["time"], seqs[row["id"]]) for row in fresh])
     return set(seqs)
 

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,10 @@ CHECKPOINT_BYTES: Final = 4 << 20
 _CHECKPOINT_S: Final = 30.0
 _CHUNK: Final = 500
 _REST_S: Final = 0.01  # between two chunks of a sweep: traffic first
+_STEPS: Final = 20  # of indexing, and of merging, in one tick
+_STEP_REST_S: Final = 0.005
+_INDEX_ROWS: Final = 64
+_INDEX_MOST_ROWS: Final = 256
 _TOLD_KINDS: Final = ("confirmed", "late_verdict", "action", "withdrawn", "cleared", "expired")
 ERASED: Final = "(erased)"
 
@@ -74,6 +79,8 @@ class Upkeep:
         if ledger.writer.failing and not self._probe():
             return
         ledger.replay_journal()
+        if ledger.place.sqlite:
+            self._index()
         if now - self._flushed_at >= FLUSH_S:
             self._flushed_at = now
             ledger.flush_counts()
@@ -85,6 +92,22 @@ class Upkeep:
             thorough = now - self._merged_at >= MERGE_S
             self.sweep(thorough=thorough)
         self.checkpoint(whole=False)
+
+    def _index(self) -> None:
+        """Add new events to the search index and keep it in few pieces.
+
+        In steps so small that traffic does not feel them, unless there is much to catch up with.
+        """
+        submit = self._ledger.writer.submit
+        most = _INDEX_ROWS
+        for _ in range(_STEPS):
+            count = submit(partial(fts.add_next, most=most), durable=False).result()
+            if count < most or self._stopping.wait(_STEP_REST_S):
+                break
+            most = min(most * 2, _INDEX_MOST_ROWS)
+        for _ in range(_STEPS):
+            if not submit(fts.merge, durable=False).result() or self._stopping.wait(_STEP_REST_S):
+                break
 
     def _probe(self) -> bool:
         """Try a small write, which a full disk refuses as well."""
@@ -174,7 +197,9 @@ class Upkeep:
             if not rows:
                 return 0
             if connection.dialect.name == "sqlite":
-                fts.remove(connection, [(row["seq"], fts.text_of(row)) for row in rows])
+                upto = fts.indexed_upto(connection)
+                indexed = [row for row in rows if row["seq"] <= upto]
+                fts.remove(connection, [(row["seq"], fts.text_of(row)) for row in indexed])
             connection.execute(sa.delete(events).where(events.c.seq.in_([row["seq"] for row in rows])))
             return len(rows)
 

@@ -231,6 +231,12 @@ def upgrade() -> None:
         # Trigrams of an event's text, without the text and without positions: a quarter of the size
         # of the events; what it finds is confirmed on the events themselves.
         op.execute("CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='trigram', detail=none)")
+        # Housekeeping adds new events to it, up to the `seq` noted here, and merges in small steps: a
+        # merge inside a flag's transaction would make it wait tens of milliseconds.
+        op.execute("CREATE TABLE words_upto (seq INTEGER NOT NULL)")
+        op.execute("INSERT INTO words_upto VALUES (0)")
+        op.execute("INSERT INTO words(words, rank) VALUES ('automerge', 0)")
+        op.execute("INSERT INTO words(words, rank) VALUES ('crisismerge', 1000)")
     else:
         # The order in which transactions began to write: a live tail that only reads below the oldest
         # transaction still running misses nothing (sequence numbers become visible out of order).
