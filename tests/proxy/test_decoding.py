@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from itertools import pairwise
 
 import brotli
 import pytest
@@ -33,7 +34,7 @@ def _decode(encodings: tuple[str, ...], pieces: list[bytes]) -> tuple[bytes, Dec
 
 def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 @settings(max_examples=150, deadline=None)

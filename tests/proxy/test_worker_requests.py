@@ -222,3 +222,19 @@ def test_many_requests_at_once_each_get_their_own_answer(proxy, gatekeeper, orig
 def test_http_1_0_clients_are_served(proxy, origin, curl):
     done = curl(proxy, "--http1.0", f"http://127.0.0.1:{origin.port}/old")
     assert done.stdout == b"hello /old"
+
+
+def test_what_is_blocked_stays_blocked_when_its_page_cannot_be_made(
+    proxy, gatekeeper, origin, curl, monkeypatch
+):
+    from secondlook.proxy.refusal import Refusals
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("injected fault in the page")
+
+    monkeypatch.setattr(Refusals, "make", broken)
+    gatekeeper.bad.add("127.0.0.1/bad")
+    done = curl(proxy, "-i", f"http://127.0.0.1:{origin.port}/bad")
+    assert done.stdout.startswith(b"HTTP/1.1 403")
+    assert b"stage=pattern" in done.stdout
+    assert origin.connections == 0

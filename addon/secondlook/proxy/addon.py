@@ -163,7 +163,16 @@ class SecondLookAddon:
         flow.request.stream = True
 
     def _block(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> None:
-        flow.response = self.refusals.make(flow.request, facts, decision, request_url(flow.request))
+        flow.response = self._refusal(flow, facts, decision)
+
+    def _refusal(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> http.Response:
+        """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
+        try:
+            return self.refusals.make(flow.request, facts, decision, request_url(flow.request))
+        except Exception:
+            logger.exception("a refusal could not be written; sending a bare one")
+            metrics.INTERNAL_ERRORS.inc()
+            return http.Response.make(403, b"", http.Headers(mark_headers(decision, "text/plain")))
 
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""
@@ -179,11 +188,7 @@ class SecondLookAddon:
                 return
         except Exception:
             logger.exception("the policy for unverifiable requests failed too; refusing")
-        try:
-            self._block(flow, facts, decision)
-        except Exception:
-            logger.exception("the refusal failed too; sending a bare one")
-            flow.response = http.Response.make(403, b"", http.Headers(mark_headers(decision, "text/plain")))
+        self._block(flow, facts, decision)
 
     # ---- the proxy's own site
 
@@ -255,7 +260,7 @@ class SecondLookAddon:
         """Build the refusal that takes the place of a response."""
         visit = visit_of(flow)
         facts = visit.facts if visit is not None else RequestFacts()
-        return self.refusals.make(flow.request, facts, decision or _FAULT, request_url(flow.request))
+        return self._refusal(flow, facts, decision or _FAULT)
 
     async def secondlook_body(self, flow: http.HTTPFlow) -> None:
         """Judge a whole body with waiting; whatever fails, a risky one stays blocked (no decision)."""
