@@ -1,0 +1,217 @@
+"""Feeds over real HTTP: fetched when they changed, refused when they are no feed, never for the worse."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from secondlook.config import FeedSettings, PublishSettings
+from secondlook.server.builtin import add_test_list
+from secondlook.server.feeds import FeedKeeper
+from secondlook.server.fetch import read_state
+from secondlook.server.generation import Generation
+from secondlook.server.serving import bind
+from secondlook.server.store import ServerStore
+from serverkit import NOW, full_hash
+
+HOSTS = [f"evil{number}.example" for number in range(1200)]
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self):
+        self.at = NOW
+
+    def now(self):
+        return self.at
+
+    def monotonic(self):
+        return self.at
+
+
+class Publisher:
+    """A web server with one feed whose answer the test chooses."""
+
+    def __init__(self):
+        self.lines = HOSTS
+        self.answer = None
+        self.requests = []
+        self.etag = '"1"'
+
+    async def feed(self, request):
+        self.requests.append(dict(request.headers))
+        if self.answer is not None:
+            return self.answer() if callable(self.answer) else self.answer
+        if request.headers.get("if-none-match") == self.etag:
+            return Response(status_code=304)
+        return Response("".join(f"{line}\n" for line in self.lines), headers={"etag": self.etag})
+
+    def change(self, lines):
+        self.lines, self.etag = lines, f'"{len(self.requests) + 2}"'
+
+
+@asynccontextmanager
+async def keeping(tmp_path, **options):
+    import uvicorn
+
+    publisher, clock = Publisher(), Clock()
+    [sock] = bind([("127.0.0.1", 0)])
+    app = Starlette(routes=[Route("/feed.txt", publisher.feed)])
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", access_log=False))
+    server.install_signal_handlers = lambda: None
+    task = asyncio.create_task(server._serve([sock]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    store = ServerStore(tmp_path / "server")
+    add_test_list(store, now=NOW)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}/feed.txt"
+    feed = FeedSettings(
+        **({"name": "feed", "url": url, "every": 600, "headers": {"Auth-Key": "k3y"}} | options)
+    )
+    notices = []
+    keeper = FeedKeeper(store, [feed], clock, settings=PublishSettings(), on_notice=notices.append)
+    try:
+        yield keeper, publisher, clock, store, notices
+    finally:
+        await keeper.aclose()
+        server.should_exit = True
+        await task
+        sock.close()
+
+
+def listed(store, *expressions):
+    table = Generation(store.generation_folder(store.current())).table
+    return [table.has(full_hash(expression)) for expression in expressions]
+
+
+def test_a_feed_is_fetched_on_its_schedule_and_only_when_it_changed(tmp_path):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, clock, store, notices):
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.entries, notice.rejected) == ("taken", 1200, 0)
+            assert listed(store, "evil7.example/", "malware.secondlook.test/", "good.example/") == [
+                True,
+                True,
+                False,
+            ]
+            assert publisher.requests[0]["auth-key"] == "k3y"
+            assert publisher.requests[0]["user-agent"].startswith("secondlook/")
+            assert await keeper.fetch_due() == []
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "unchanged"
+            assert publisher.requests[1]["if-none-match"] == '"1"'
+            assert store.generations() == [1]
+            publisher.change([*HOSTS[1:], "new.example"])
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "taken"
+            assert listed(store, "evil0.example/", "evil1.example/", "new.example/") == [False, True, True]
+            assert [each.outcome for each in notices] == ["taken", "taken"]
+
+    asyncio.run(scene())
+
+
+BAD = {
+    "empty": (lambda: Response(""), "empty"),
+    "HTML": (lambda: Response("<!DOCTYPE html><html><body>Sign in</body></html>"), "HTML"),
+    "binary": (lambda: Response(bytes(range(256)) * 50), "binary"),
+    "status 500": (lambda: Response(status_code=500), "status 500"),
+    "shrunk": (lambda: Response("".join(f"{host}\n" for host in HOSTS[:100])), "shrunk"),
+    "too long": (lambda: Response("x" * 300_000), "max_bytes"),
+    "too long, unannounced": (lambda: StreamingResponse(iter(["evil.example\n" * 1000] * 30)), "max_bytes"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_no_feed_leaves_the_last_good_one(tmp_path, bad):
+    answer, reason = BAD[bad]
+
+    async def scene():
+        async with keeping(tmp_path, max_bytes=200_000) as (keeper, publisher, clock, store, notices):
+            await keeper.fetch_due()
+            publisher.answer = answer
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome in {"refused", "failed"}
+            assert reason in notice.detail
+            assert listed(store, "evil7.example/", "evil1100.example/") == [True, True]
+            assert keeper.alerts == {"feed": notice.detail}
+            clock.at += 1400
+            await keeper.fetch_due()
+            assert [each.outcome for each in notices] == ["taken", notice.outcome]  # told once
+            publisher.answer = None
+            publisher.change([*HOSTS, "new.example"])
+            clock.at += 5000
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "taken"
+            assert keeper.alerts == {}
+            assert "works again" in notices[-1].detail
+            assert listed(store, "new.example/") == [True]
+
+    asyncio.run(scene())
+
+
+def test_a_server_that_asks_for_patience_gets_it(tmp_path):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, clock, _, _):
+            publisher.answer = lambda: Response(status_code=429, headers={"retry-after": "5000"})
+            [notice] = await keeper.fetch_due()
+            assert "429" in notice.detail
+            clock.at += 4900
+            assert await keeper.fetch_due() == []
+            clock.at += 200
+            publisher.answer = None
+            assert [each.outcome for each in await keeper.fetch_due()] == ["taken"]
+
+    asyncio.run(scene())
+
+
+def test_no_connection_is_said_and_the_rest_goes_on(tmp_path):
+    async def scene():
+        async with keeping(tmp_path, url="http://127.0.0.1:9/feed.txt") as (keeper, _, _, store, notices):
+            [notice] = await keeper.fetch_due()
+            assert notice.detail == "no connection; goes on with what is there"
+            assert read_state(store.root / "feeds", "feed").failures == 1
+            assert notices == [notice]
+
+    asyncio.run(scene())
+
+
+def test_entries_that_left_the_feed_stay_for_their_time(tmp_path):
+    async def scene():
+        async with keeping(tmp_path, expires=3 * 86_400) as (keeper, publisher, clock, store, _):
+            await keeper.fetch_due()
+            publisher.change([*HOSTS[1:], "new.example"])
+            clock.at += 86_400
+            await keeper.fetch_due()
+            assert listed(store, "evil0.example/", "evil1.example/", "new.example/") == [True, True, True]
+            publisher.change([*HOSTS[2:], "new.example"])
+            clock.at += 4 * 86_400
+            await keeper.fetch_due()
+            assert listed(store, "evil0.example/", "evil1.example/", "evil2.example/", "new.example/") == [
+                False,
+                False,
+                True,
+                True,
+            ]
+
+    asyncio.run(scene())
+
+
+def test_a_giant_site_in_a_feed_is_never_blocked(tmp_path):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, _, store, _):
+            publisher.change([*HOSTS, "google.com", "https://drive.google.com/file/d/evil"])
+            await keeper.fetch_due()
+            assert listed(store, "google.com/", "drive.google.com/", "drive.google.com/file/d/evil") == [
+                False,
+                False,
+                True,
+            ]
+
+    asyncio.run(scene())
