@@ -9,11 +9,11 @@ import typer
 
 from secondlook.cli.options import ConfigOption, Place, StateOption, open_place, writable_state
 from secondlook.cli.output import fail, print_facts, print_line
+from secondlook.core.pac import pac_text
 from secondlook.run.authority import make_authority
 from secondlook.run.runfile import read_run_file
 from secondlook.setup import authority, browser, startup, system_proxy, tool
 from secondlook.setup.journal import Journal, Outcome
-from secondlook.setup.pac import pac_text
 
 app = typer.Typer(add_completion=False, help="Make this computer use the proxy; `off` takes everything back.")
 

@@ -55,16 +55,21 @@ class Pages:
         return [
             (b"Content-Security-Policy", policy.encode()),
             (b"X-Frame-Options", b"DENY"),
-            (b"Referrer-Policy", b"no-referrer"),
+            # with no-referrer browsers send forms with `Origin: null`, even to the page's own site
+            (b"Referrer-Policy", b"same-origin" if forms else b"no-referrer"),
             (b"Cross-Origin-Opener-Policy", b"same-origin"),
         ]
+
+
+OPEN_STAGES = frozenset({Stage.CONFIRMED, Stage.PATTERN, Stage.CACHE, Stage.QUERY, Stage.UNVERIFIABLE})
 
 
 class BlockPage:
     """The page for a blocked navigation."""
 
-    def __init__(self, pages: Pages, internal_host: str) -> None:
+    def __init__(self, pages: Pages, internal_host: str, override_s: float | None = None) -> None:
         self._pages = pages
+        self._override_s = override_s
         self._internal = f"https://{internal_host}"
         self.headers = pages.headers(sandbox=True)
 
@@ -87,9 +92,17 @@ class BlockPage:
             detail=inert(evidence.detail, 300) if evidence.detail else None,
             event_id=decision.event_id,
             back=_safe_link(referrer) or f"{self._internal}/back",
+            minutes=exception_minutes(evidence.stage, self._override_s),
             more=f"{self._internal}/blocked/{decision.event_id}" if decision.event_id else None,
             retry=evidence.stage is Stage.UNVERIFIABLE,
         )
+
+
+def exception_minutes(stage: Stage, override_s: float | None) -> int | None:
+    """Say how many minutes an exception for a block of this stage lasts; None where none is made."""
+    if override_s is None or stage not in OPEN_STAGES:
+        return None
+    return max(1, round(override_s / _MINUTE_S))
 
 
 def shown_host(url: str) -> str:

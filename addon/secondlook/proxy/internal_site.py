@@ -19,14 +19,14 @@ from mitmproxy import http
 
 from secondlook.core.event import Event
 from secondlook.core.inert import inert
+from secondlook.core.pac import pac_text
 from secondlook.core.verdict import Stage, SubjectClass
-from secondlook.proxy.block_page import Pages, shown_host
+from secondlook.proxy.block_page import Pages, exception_minutes, shown_host
 from secondlook.proxy.ports import Records
 from secondlook.proxy.refusal import INTERNAL_HOST
 
 TOKEN_LIFE_S = 1800
 FORM_MAX_BYTES = 4096
-_OPEN_STAGES = frozenset({Stage.CONFIRMED, Stage.PATTERN, Stage.CACHE, Stage.QUERY, Stage.UNVERIFIABLE})
 _OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
 
 
@@ -104,6 +104,7 @@ class InternalSite:
             if minutes is not None
             else None,
             event_id=event.id,
+            report=_report(event),
         )
 
     async def _make_exception(
@@ -132,11 +133,9 @@ class InternalSite:
 
     def _minutes(self, event: Event) -> int | None:
         """Say how many minutes an exception for this block would last; None where none is made."""
-        if self._facts.override_s is None or event.subject != "url" or event.cls not in _OPEN_CLASSES:
+        if event.subject != "url" or event.cls not in _OPEN_CLASSES or event.stage is None:
             return None
-        if event.stage not in {stage.value for stage in _OPEN_STAGES}:
-            return None
-        return max(1, round(self._facts.override_s / 60))
+        return exception_minutes(Stage(event.stage), self._facts.override_s)
 
     def _token(self, event_id: str, client: str, until: int) -> str:
         text = f"override\0{event_id}\0{client}\0{until}".encode()
@@ -161,12 +160,8 @@ class InternalSite:
         )
 
     def _pac(self, proxy_address: str) -> http.Response:
-        script = (
-            "function FindProxyForURL(url, host) {\n"
-            '  if (host === "localhost" || shExpMatch(host, "127.*") || host === "[::1]") return "DIRECT";\n'
-            f'  return "PROXY {proxy_address}";\n'
-            "}\n"
-        )
+        host, _, port = proxy_address.rpartition(":")
+        script = pac_text(host.strip("[]"), int(port))
         return _response(200, script.encode(), "application/x-ns-proxy-autoconfig")
 
     def _page(self, template: str, *, forms: bool, **values: object) -> http.Response:
@@ -215,3 +210,18 @@ def _rows(event: Event) -> list[tuple[str, str]]:
         "Event": event.id,
     }
     return [(name, inert(value, 500)) for name, value in values.items() if value]
+
+
+def _report(event: Event) -> str:
+    """Write a text to send to whoever keeps the list, or runs the proxy, about a mistake."""
+    lines = [
+        "I believe that this block is a mistake:",
+        f"  {inert(event.url or event.host or '', 2048)}",
+        *(
+            f"  {name.lower()}: {value}"
+            for name, value in _rows(event)
+            if name in ("List", "Threat", "When", "Event")
+        ),
+        "Why I believe so:",
+    ]
+    return "\n".join(lines)

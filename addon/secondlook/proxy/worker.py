@@ -14,7 +14,7 @@ from typing import Any
 
 from mitmproxy.proxy import mode_specs
 
-from secondlook.config import Settings
+from secondlook.config import ClientsSettings, Settings
 from secondlook.proxy.access import Access
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.block_page import BlockPage, Pages
@@ -23,6 +23,7 @@ from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
 from secondlook.proxy.layers import GatedLayers
 from secondlook.proxy.listener import Listener
+from secondlook.proxy.login import Login
 from secondlook.proxy.master import STREAMED_MODES, LeanMaster, make_options
 from secondlook.proxy.passthrough import Learner, Passthrough
 from secondlook.proxy.ports import Gatekeeper, Records
@@ -57,28 +58,35 @@ def ca_folder(state: Path) -> Path:
 def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     """Build our addons, in the order in which they must stand."""
     pages = Pages()
+    override = settings.policy.override
+    override_s = override.duration if override.enabled else None
     site = InternalSite(
         SiteFacts(
             ca_pem=ca_folder(settings.state) / CA_NAME,
             key=around.site_key,
-            override_s=settings.policy.override.duration if settings.policy.override.enabled else None,
+            override_s=override_s,
             ready=around.ready,
         ),
         around.records,
         pages,
     )
-    networks = settings.clients.networks if settings.clients is not None else ()
-    access = Access(networks, around.own_ports, _set_destinations(settings.mode))
+    clients = settings.clients or ClientsSettings()
+    access = Access(
+        clients.networks, around.own_ports, _set_destinations(settings.mode), users=bool(clients.users)
+    )
     downloads = settings.downloads
     room = SpoolRoom(
         settings.state / "spool", downloads.spool_max // settings.worker_count, downloads.spool_memory
     )
     inspector = ArchiveInspector(downloads.archives) if downloads.archives.enabled else None
     bodies = Bodies(around.gatekeeper, downloads, room, inspector)
-    edge = SecondLookAddon(around.gatekeeper, access, Refusals(BlockPage(pages, INTERNAL_HOST)), site, bodies)
+    edge = SecondLookAddon(
+        around.gatekeeper, access, Refusals(BlockPage(pages, INTERNAL_HOST, override_s)), site, bodies
+    )
     learn = settings.passthrough.learn
     learner = Learner(learn.failures, learn.within, learn.duration) if learn.enabled else None
-    return (edge, Passthrough(edge, settings.passthrough.hosts, learner), GatedLayers(edge))
+    login = Login(clients.users, access.is_open, edge.is_own_site)
+    return (login, edge, Passthrough(edge, settings.passthrough.hosts, learner), GatedLayers(edge))
 
 
 class Worker:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from secondlook.setup.pac import pac_text
+from secondlook.core.pac import pac_text
 
 ENGINE = """
 const isPlainHostName = (host) => !host.includes(".");
