@@ -114,10 +114,7 @@ def _text_kind(sample: str, name: str) -> Format:
         return Format.TABLE
     if name.lower().endswith(_CLAMAV_SUFFIXES) or _share(data, _SIGNATURE.match) > 0.5:  # noqa: PLR2004
         return Format.CLAMAV
-    if _share(data, _VALUE_DIGESTS.fullmatch) > 0.5:  # noqa: PLR2004
-        raise FeedRefused(
-            "a MISP hashes.csv holds digests of indicators, not of files; import the event files"
-        )
+    _refuse_indexes(data)
     form = _digest_kind(data, sample)
     if form is not None:
         return form
