@@ -178,6 +178,28 @@ def test_what_nobody_waits_for_any_more_is_not_sent():
     asyncio.run(main())
 
 
+def test_a_prefix_given_up_in_one_lane_can_be_asked_again_in_the_other():
+    async def main():
+        servers = Servers()
+        servers.gate = asyncio.Event()
+        batcher = make(servers, browsing=1, downloads=1, window_s=0.001)
+        page = asyncio.ensure_future(batcher.ask([number(1)], BROWSING, soon()))
+        await until(lambda: len(servers.queries) == 1)
+        gone = [asyncio.ensure_future(batcher.ask([number(9)], BROWSING, soon(0.01)))]
+        gone.append(asyncio.ensure_future(batcher.ask([number(9)], BROWSING, soon(0.01))))
+        await asyncio.gather(*gone)  # pending in the browsing lane, but nobody waits any more
+        flight = batcher._flights[number(9)]
+        batcher._lanes[DOWNLOADS].pending[number(9)] = flight
+        batcher._dispatch(batcher._lanes[DOWNLOADS])  # which finds nobody waiting, and lets it go
+        again = asyncio.ensure_future(batcher.ask([number(9)], BROWSING, soon()))
+        await asyncio.sleep(0)
+        servers.gate.set()
+        assert (await again).error is None
+        await page
+
+    asyncio.run(main())
+
+
 def test_closing_gives_up_what_is_on_its_way():
     async def main():
         servers = Servers()
