@@ -44,13 +44,20 @@ class Access:
         networks: Iterable[str],
         own_ports: Callable[[], Collection[int]],
         trusted: Collection[tuple[str, int]] = (),
+        *,
+        users: bool = False,
     ) -> None:
+        self._users = users
         self._networks = tuple(ipaddress.ip_network(network) for network in networks)
         self._own_ports = own_ports
         self._trusted = frozenset(trusted)
 
     def admits(self, client: str) -> bool:
-        """Tell whether a client may use the proxy at all."""
+        """Tell whether a client may connect; where there are users, each may try to log in."""
+        return self._users or self.is_open(client)
+
+    def is_open(self, client: str) -> bool:
+        """Tell whether a client needs no password: this machine, and the networks that were named."""
         address = parse_address(client)
         return address is not None and (_is_here(address) or any(address in net for net in self._networks))
 

@@ -19,6 +19,7 @@ from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Sub
 from secondlook.proxy.access import Access
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite
+from secondlook.proxy.login import USER
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.refusal import INTERNAL_HOST, MARK, Refusals, mark_headers, problem_document
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, request_url, subjects
@@ -27,7 +28,6 @@ from secondlook.proxy.visit import VISIT, Body, Visit, visit_of
 
 logger = logging.getLogger(__name__)
 
-USER = "secondlook.user"
 _INTERNAL_HOSTS = frozenset({INTERNAL_HOST, f"{INTERNAL_HOST}."})
 _STRIPPED = frozenset({MARK.lower().encode(), b"alt-svc"})
 _STALL_POLL_S = 0.02
@@ -114,7 +114,7 @@ class SecondLookAddon:
 
     def _request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         request = flow.request
-        if self._is_own_site(flow):
+        if self.is_own_site(flow):
             return self._own_site(flow)
         facts = read_facts(request)
         client = peer_text(flow.client_conn.peername)
@@ -192,7 +192,8 @@ class SecondLookAddon:
 
     # ---- the proxy's own site
 
-    def _is_own_site(self, flow: http.HTTPFlow) -> bool:
+    def is_own_site(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether a request is for the internal site."""
         request = flow.request
         host = request.host
         if host in _INTERNAL_HOSTS:
@@ -220,7 +221,7 @@ class SecondLookAddon:
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Answer a form of the own site, once its body is here."""
-        if flow.response is not None or flow.request.stream or not self._is_own_site(flow):
+        if flow.response is not None or flow.request.stream or not self.is_own_site(flow):
             return None
         return self._answer_own_site(flow, (flow.request.raw_content or b"")[:FORM_MAX_BYTES])
 

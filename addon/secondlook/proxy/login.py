@@ -1,0 +1,154 @@
+"""Users of the proxy: Basic authentication against Argon2 hashes, for clients that no network lets in.
+
+This machine and the networks of `clients` need no password (one they send is still read: it tells whose
+policy holds). Everybody else logs in, where there are users. A password is verified in a thread, a few at a time;
+what was right once is remembered as a keyed digest, so that each request does not cost a verification.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import os
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from lru import LRU
+from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.proxy.layers.modes import Socks5AuthData
+
+from secondlook.proxy.request import peer_text
+
+logger = logging.getLogger(__name__)
+
+USER = "secondlook.user"  # key of a flow's metadata
+_HEADER = "proxy-authorization"
+_REMEMBERED = 1024
+_FAILED_S = 0.5  # a wrong answer takes so long
+
+
+class Login:
+    """Addon: lets users in; stands before the one that decides."""
+
+    name = "secondlook-login"
+
+    def __init__(
+        self,
+        users: Mapping[str, str],
+        is_open: Callable[[str], bool],
+        is_own_site: Callable[[http.HTTPFlow], bool],
+    ) -> None:
+        self._users = dict(users)
+        self._is_open = is_open
+        self._is_own_site = is_own_site
+        self._hasher = PasswordHasher()
+        self._key = os.urandom(32)
+        self._right: LRU[bytes, bool] = LRU(_REMEMBERED)
+        self._known: weakref.WeakKeyDictionary[Client, str] = weakref.WeakKeyDictionary()
+        self._thread = ThreadPoolExecutor(2, thread_name_prefix="login")
+
+    def load(self, loader: Any) -> None:
+        """Declare the option by which mitmproxy's SOCKS layer asks for a password."""
+        if "proxyauth" not in loader.master.options:
+            loader.add_option(
+                "proxyauth", str | None, "users" if self._users else None, "set through `clients.users`"
+            )
+
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Let a tunnel in; what comes through it needs no further password."""
+        return self._enter(flow)
+
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Let a request in."""
+        return self._enter(flow)
+
+    async def socks5_auth(self, data: Socks5AuthData) -> None:
+        """Let a SOCKS client in."""
+        if await self._verify(data.username, data.password):
+            data.valid = True
+            self._known[data.client_conn] = data.username
+
+    def done(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False)
+
+    def _enter(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        client = flow.client_conn
+        user = self._known.get(client)
+        if user is not None:
+            flow.metadata[USER] = user
+        header = flow.request.headers.pop(_HEADER, None)
+        if user is not None or not self._users:
+            return None
+        if header is not None:
+            return self._check(flow, header)
+        if not self._is_open(peer_text(client.peername) or "") and not self._is_own_site(flow):
+            flow.response = _ask()
+        return None
+
+    async def _check(self, flow: http.HTTPFlow, header: str) -> None:
+        try:
+            name, password = _read(header)
+            right = await self._verify(name, password)
+        except Exception:
+            logger.exception("a login could not be checked")
+            name, right = "", False
+        if right:
+            self._known[flow.client_conn] = flow.metadata[USER] = name
+        elif not self._is_open(peer_text(flow.client_conn.peername) or ""):
+            flow.response = _ask()
+
+    async def _verify(self, name: str, password: str) -> bool:
+        expected = self._users.get(name)
+        mark = hmac.new(self._key, f"{name}\0{password}".encode("utf-8", "surrogateescape"), hashlib.sha256)
+        if expected is not None and mark.digest() in self._right:
+            return True
+        loop = asyncio.get_running_loop()
+        if expected is not None and await loop.run_in_executor(self._thread, self._holds, expected, password):
+            self._right[mark.digest()] = True
+            return True
+        await asyncio.sleep(_FAILED_S)
+        return False
+
+    def _holds(self, expected: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(expected, password)
+        except InvalidHashError:
+            logger.warning("a user in clients.users has no Argon2 hash for a password")
+            return False
+        except (Argon2Error, UnicodeError):
+            return False
+
+
+def _read(header: str) -> tuple[str, str]:
+    """Read Basic credentials; what cannot be read is nobody's."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        text = base64.b64decode(value.strip(), validate=True).decode("utf-8", "surrogateescape")
+    except (binascii.Error, ValueError):
+        return "", ""
+    name, _, password = text.partition(":")
+    return name, password
+
+
+def _ask() -> http.Response:
+    return http.Response.make(
+        407,
+        b"this proxy asks for a name and a password\n",
+        http.Headers(
+            (
+                (b"Proxy-Authenticate", b'Basic realm="Second Look", charset="UTF-8"'),
+                (b"Content-Type", b"text/plain; charset=utf-8"),
+                (b"Cache-Control", b"no-store"),
+            )
+        ),
+    )
