@@ -1,10 +1,11 @@
 """Real Chromium (Debian's, headless), driven by Playwright."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 from playwright.sync_api import Browser, sync_playwright
+
+from e2e.processes import needs
 
 # Without these Chromium calls home at every start, many connections at a time.
 QUIET = (
@@ -22,10 +23,9 @@ QUIET = (
 @contextlib.contextmanager
 def chromium(*options: str, env: dict[str, str | float | bool] | None = None) -> Iterator[Browser]:
     """Start Chromium; it ends with the block."""
+    program = needs("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=[*QUIET, *options], env=env
-        )
+        browser = playwright.chromium.launch(executable_path=program, args=[*QUIET, *options], env=env)
         try:
             yield browser
         finally:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Error
 
 from e2e.browser import QUIET, chromium
-from e2e.processes import SECONDLOOK, Proxy, wait_for
+from e2e.processes import SECONDLOOK, Proxy, needs, wait_for
 from secondlook.setup import browser
 
 HOST = "https://malware.secondlook.test"
@@ -29,6 +29,7 @@ def proxy(tmp_path_factory):
 
 @pytest.fixture
 def home(tmp_path):
+    needs("certutil")
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
@@ -102,6 +103,7 @@ def firefox(home, profile, url):
 @pytest.fixture
 def profile(proxy, home):
     """Make a real Firefox profile, as Firefox itself does at its first start."""
+    needs("firefox-esr")
     folder = home / ".mozilla/firefox/test.default"
     folder.mkdir(parents=True)
     host, _, port = proxy.address.rpartition(":")
@@ -137,6 +139,7 @@ def test_firefox(proxy, home, profile):
 
 
 def test_setup_browser_starts_a_fresh_profile_that_is_filtered(proxy, home):
+    needs("chromium")
     done = setup(
         proxy,
         home,

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from e2e.processes import needs
 from secondlook.setup import authority
 from secondlook.setup.authority import LinuxStore, NssStore
 from secondlook.setup.journal import Journal
@@ -37,6 +38,7 @@ def undo(journal):
 
 
 def test_trusts_in_a_fresh_nss_store_and_takes_it_back(certificate, journal, tmp_path):
+    needs("certutil")
     folder = tmp_path / "home" / ".pki" / "nssdb"
     (outcome,) = authority.trust(certificate, journal, [NssStore(str(folder))])
     assert outcome.done, outcome

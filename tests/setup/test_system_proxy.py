@@ -2,13 +2,13 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from e2e.processes import needs
 from secondlook.setup import system_proxy, tool
 from secondlook.setup.journal import Change, Journal
 
@@ -44,7 +44,8 @@ def journal(tmp_path):
 
 
 def test_gnome_is_set_seen_and_put_back(tmp_path):
-    assert shutil.which("dbus-run-session"), "install dbus"
+    needs("dbus-run-session")
+    needs("gsettings")
     home = tmp_path / "home"
     home.mkdir()
     environment = {
