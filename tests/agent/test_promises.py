@@ -63,14 +63,14 @@ class Promises(RuleBasedStateMachine):
     @rule(name=SERVERS, url=SOME_URLS)
     def list_it(self, name, url) -> None:
         for other in ("intranet-1", "intranet-2") if name.startswith("intranet") else (name,):
-            self.world.servers[other].listed.add(self.world.hash_of(url))
+            self.world.servers[other].listed.setdefault(self.world.hash_of(url), self.world.loop.time())
         if name == "embedded":
             self.world.publish()
 
     @rule(name=SERVERS, url=SOME_URLS)
     def list_it_no_more(self, name, url) -> None:
         for other in ("intranet-1", "intranet-2") if name.startswith("intranet") else (name,):
-            self.world.servers[other].listed.discard(self.world.hash_of(url))
+            self.world.servers[other].listed.pop(self.world.hash_of(url), None)
         if name == "embedded":
             self.world.publish()
 
@@ -157,12 +157,17 @@ class Promises(RuleBasedStateMachine):
         """What a server begins to list is blocked as soon as the answers about it have expired."""
         world = self.world
         for url in (URLS[0], URLS[5]):
-            world.servers["intranet-1"].listed.add(world.hash_of(url))
-            world.servers["intranet-2"].listed.add(world.hash_of(url))
+            for name in ("intranet-1", "intranet-2", "network"):
+                world.servers[name].listed.setdefault(world.hash_of(url), world.loop.time())
         world.run(asyncio.sleep(61.0))
         for url in (URLS[0], URLS[5]):
-            action = world.run(world.visit("worker-2", url))
-            assert action == "block", f"{url} is listed and was let through: {action}"
+            for name in ("worker-1", "worker-2"):
+                action = world.run(world.visit(name, url))
+                assert action == "block", f"{url} is listed and was let through: {world.last}"
+        world.check_promises()
+        world.run(asyncio.sleep(900.0))
+        for url in (URLS[0], URLS[5]):
+            assert world.run(world.visit("worker-2", url)) == "block", f"{url} is listed: {world.last}"
         world.check_promises()
 
     def _forget(self) -> None:
@@ -175,7 +180,7 @@ class Promises(RuleBasedStateMachine):
         for url in URLS:
             for name in ("worker-1", "worker-2"):
                 action = world.run(world.visit(name, url))
-                assert action == "allow", f"{url} is blocked for ever: {action}"
+                assert action == "allow", f"{url} is blocked for ever: {world.last}"
         world.check_promises()
 
 

@@ -53,7 +53,7 @@ class Server:
         self.name = name
         self.tier = tier
         self.mode = "up"
-        self.listed: set[bytes] = set()
+        self.listed: dict[bytes, float] = {}  # full hash: since when (monotonic)
 
     async def answer(self, target: str) -> httpx.Response:
         parts = urlsplit(target)
@@ -111,6 +111,13 @@ class _Ledger:
     def __init__(self, ledger: FakeLedger, process: "Process") -> None:
         self._ledger = ledger
         self._process = process
+
+    async def withdraw(self, identity, event) -> None:
+        world = self._process.world
+        entry = next((one for one in world.ledger.confirmed() if one.identity == identity), None)
+        if entry is not None and entry.source != "reblock" and world.long_listed(entry):
+            world.fault(f"{entry.url} was withdrawn although {entry.tier} lists it")
+        await self.__getattr__("withdraw")(identity, event)
 
     def __getattr__(self, name):
         self._process.must_live()
@@ -290,6 +297,15 @@ class World:
     def run(self, main):
         return self.loop.run_until_complete(main)
 
+    def long_listed(self, entry) -> bool:
+        """Whether every server of the tiers in question has listed an entry's hash for longer than any answer holds."""
+        now = self.loop.time()
+        return all(
+            now - server.listed.get(entry.hit, now) > 400.0
+            for server in self.servers.values()
+            if server.tier is not Tier.LOCAL
+        )
+
     def fault(self, text: str) -> None:
         self.faults.append(text)
 
@@ -327,6 +343,7 @@ class World:
         if elapsed_s > 1.5 + 1e-6:
             self.fault(f"a check took {elapsed_s:.3f} s")
         action = str(decision.action)
+        self.last = decision
         if action != "block":
             bad = [full.hex()[:8] for full in subject.hashes if full in known]
             still = self._known_bad(process)

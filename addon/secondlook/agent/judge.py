@@ -21,7 +21,7 @@ from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import Evidence, Stage, Step, SubjectClass, Verdict
 
 MOST_PREFIXES = 1000  # in one request, by the protocol
-_PAUSE_EVERY = 200  # subjects between two chances for others on the event loop
+PAUSE_EVERY = 100  # subjects between two chances for others on the event loop
 
 
 class Hashed(Protocol):
@@ -88,7 +88,7 @@ class Judge:
             found[number] = in_pattern(snapshot, entry.kind, entry.hashes, self._clock.now())
             if found[number] is None:
                 groups.setdefault((entry.kind, entry.cls), []).append(number)
-            if number % _PAUSE_EVERY == _PAUSE_EVERY - 1:
+            if number % PAUSE_EVERY == PAUSE_EVERY - 1:
                 await asyncio.sleep(0)
         for (kind, cls), numbers in groups.items():
             for number, evidence in zip(

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from secondlook.agent import metrics
 from secondlook.agent.consequence import Consequences
 from secondlook.agent.identifier import Identifiers
-from secondlook.agent.judge import Judge, is_listed
+from secondlook.agent.judge import PAUSE_EVERY, Judge, is_listed
 from secondlook.agent.ports import Queue
 from secondlook.agent.record import closing_event
 from secondlook.agent.renewal import Renewal
@@ -34,9 +34,10 @@ from secondlook.errors import LedgerError
 
 logger = logging.getLogger(__name__)
 
-_BATCH_ENTRIES = 2000
+_BATCH_ENTRIES = 1000
 _MOST_POSTPONED = 50_000  # kept leased until a pass ends, so that it does not meet them twice
 _SCHEDULE_S = 5.0  # how often due entries are looked for
+_SET_BACK_S = 1.0  # a wall clock that runs behind by more was set back
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +113,22 @@ class Rechecker:
         """Look again and again until cancelled."""
         self._judge.lookup.on_recovery(lambda name: self.trigger(f"{name} answers again"))
         self.trigger("the program starts", renew_all=True)
-        next_full = self._clock.monotonic() + self._longest_s
+        # what a killed rechecker had leased is free again after this
+        next_full = self._clock.monotonic() + self._lease_s + 1.0
+        drift_s = self._clock.now() - self._clock.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _SCHEDULE_S)
             self._wake.clear()
             everything, self._everything = self._everything, False
             renew_all, self._renew_all = self._renew_all, False
-            if self._clock.monotonic() >= next_full:
-                # a clock that was set back may have left entries due far ahead
-                everything, next_full = True, self._clock.monotonic() + self._longest_s
+            monotonic = self._clock.monotonic()
+            drift_before_s, drift_s = drift_s, self._clock.now() - monotonic
+            if monotonic >= next_full:
+                everything, next_full = True, monotonic + self._longest_s
+            if drift_s < drift_before_s - _SET_BACK_S:
+                # a clock that was set back leaves entries due too far ahead, and leases too long
+                everything, next_full = True, monotonic + self._lease_s + 1.0
             report = await self.look(everything=everything, renew_all=renew_all)
             if report.error is not None:
                 self._everything = self._everything or everything
@@ -174,7 +181,9 @@ class Rechecker:
         closings: list[tuple[QueueEntry, Event]] = []
         later: list[tuple[QueueEntry, str]] = []
         now = self._clock.now()
-        for entry, evidence in zip(entries, evidences, strict=True):
+        for number, (entry, evidence) in enumerate(zip(entries, evidences, strict=True)):
+            if number % PAUSE_EVERY == PAUSE_EVERY - 1:
+                await asyncio.sleep(0)  # traffic in the same process gets its turn
             if is_listed(evidence):
                 listed.append((entry, evidence))
             elif evidence.unverifiable is not None:
