@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from secondlook.config import FeedSettings, PublishSettings
-from secondlook.server.builtin import add_test_list
+from secondlook.server.builtin import add_builtin_lists
 from secondlook.server.feeds import FeedKeeper
 from secondlook.server.fetch import read_state
 from secondlook.server.generation import Generation
@@ -67,7 +67,7 @@ async def keeping(tmp_path, **options):
     while not server.started:
         await asyncio.sleep(0.01)
     store = ServerStore(tmp_path / "server")
-    add_test_list(store, now=NOW)
+    add_builtin_lists(store, now=NOW)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}/feed.txt"
     feed = FeedSettings(
         **({"name": "feed", "url": url, "every": 600, "headers": {"Auth-Key": "k3y"}} | options)

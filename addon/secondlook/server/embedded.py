@@ -10,7 +10,7 @@ from secondlook.clock import Clock
 from secondlook.config import FeedSettings, LimitsSettings, PublishSettings, UpstreamProxySettings
 from secondlook.errors import PatternError
 from secondlook.server.app import AppSettings, create_app
-from secondlook.server.builtin import add_test_list
+from secondlook.server.builtin import add_builtin_lists
 from secondlook.server.feeds import FeedKeeper, FeedNotice
 from secondlook.server.publishing import publish
 from secondlook.server.reader import FileReader
@@ -75,7 +75,7 @@ class EmbeddedServer:
 
     def _prepare(self) -> None:
         now = self._clock.now()
-        changed = self._test_list and add_test_list(self.store, now=now)
+        changed = self._test_list and add_builtin_lists(self.store, now=now)
         if changed or self.store.current() is None:
             try:
                 publish(self.store, now=now, settings=self._settings, servers=self._servers)
