@@ -1,7 +1,10 @@
 """Fixtures of the end-to-end tests."""
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,9 +12,11 @@ from e2e.processes import Origin, Proxy, Server, make_certificate, origin
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything here, and keep each module's tests in one worker of pytest-xdist."""
+    """Mark everything here, keep each module's tests in one worker of pytest-xdist, leave the soak out."""
     here = Path(__file__).parent
     for item in items:
+        if item.get_closest_marker("soak") and not os.environ.get("SECONDLOOK_SOAK"):
+            item.add_marker(pytest.mark.skip(reason="a long test: `make soak` runs it"))
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
@@ -22,10 +27,12 @@ def start_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
     """Start proxies with a configuration given as text; each is stopped at the end."""
     started: list[Proxy] = []
 
-    def start(config: str = "", *arguments: str, name: str = "state") -> Proxy:
-        path = tmp_path / f"{name}.yaml"
+    def start(
+        config: str = "", *arguments: str, name: str = "state", folder: Path = tmp_path, **options: Any
+    ) -> Proxy:
+        path = folder / f"{name}.yaml"
         path.write_text(config)
-        proxy = Proxy(tmp_path / name, path, *arguments)
+        proxy = Proxy(folder / name, path, *arguments, **options)
         started.append(proxy)
         return proxy
 
@@ -36,12 +43,23 @@ def start_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
 
 
 @pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in memory, where there is one: a test of times must not measure a busy disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="secondlook-", dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start Smart Protection Servers on state folders; each is stopped at the end."""
     started: list[Server] = []
 
-    def start(state: Path, *arguments: str, port: int = 0) -> Server:
-        server = Server(state, *arguments, port=port)
+    def start(state: Path, *arguments: str, port: int = 0, address: str = "127.0.0.1") -> Server:
+        server = Server(state, *arguments, port=port, address=address)
         started.append(server)
         return server
 

@@ -90,7 +90,7 @@ class Running:
 class Proxy(Running):
     """`secondlook run` on a state folder."""
 
-    def __init__(self, state: Path, config: Path, *arguments: str) -> None:
+    def __init__(self, state: Path, config: Path, *arguments: str, **options: Any) -> None:
         self.state = state
         self.config = config
         run_file = state / "run.json"
@@ -101,6 +101,7 @@ class Proxy(Running):
                 "--review", "127.0.0.1:0", *arguments,
             ],
             state.parent / f"{state.name}.log",
+            **options,
         )  # fmt: skip
 
         def ready() -> dict[str, Any] | None:
@@ -144,6 +145,18 @@ class Proxy(Running):
     def curl(self, url: str, *arguments: str) -> "Answer":
         """Fetch a URL with curl through the proxy, trusting its authority."""
         return curl(url, "-x", self.url, "--cacert", str(self.ca), *arguments)
+
+    def metrics(self) -> dict[str, float]:
+        """Give all samples of /metrics by name and labels, such as `name{label="value"}`."""
+        facts = self.fresh_facts()
+        answer = curl(f"http://{facts['review']}/metrics", "-H", f"Authorization: Bearer {facts['token']}")
+        assert answer.status == 200, answer
+        samples = {}
+        for line in answer.body.decode().splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                samples[name] = float(value)
+        return samples
 
     def kill_family(self) -> None:
         """Kill the supervisor; its children die with it."""
@@ -199,7 +212,7 @@ def curl(url: str, *arguments: str) -> Answer:
 class Server(Running):
     """`secondlook server run` on a state folder."""
 
-    def __init__(self, state: Path, *arguments: str, port: int = 0) -> None:
+    def __init__(self, state: Path, *arguments: str, port: int = 0, address: str = "127.0.0.1") -> None:
         self.state = state
         super().__init__(
             [
@@ -209,7 +222,7 @@ class Server(Running):
                 "--state",
                 str(state),
                 "--listen",
-                f"127.0.0.1:{port}",
+                f"{address}:{port}",
                 *arguments,
             ],
             state.parent / f"{state.name}.log",

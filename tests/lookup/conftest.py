@@ -43,7 +43,7 @@ def events():
 def make_lookup(events):
     """Give a started lookup for servers, closed with the stack; keyword arguments are `servers` settings."""
 
-    async def make(stack, *, heartbeat_s=None, upstream_proxy=None, **settings):
+    async def make(stack, *, heartbeat_s=None, upstream_proxy=None, worker=None, **settings):
         settings.setdefault("embedded", False)
         lookup = TieredLookup(
             ServersSettings.model_validate(settings),
@@ -51,6 +51,7 @@ def make_lookup(events):
             new_id=lambda now: f"{now:.6f}",
             heartbeat_s=heartbeat_s,
             upstream_proxy=upstream_proxy,
+            worker=worker,
         )
         stack.push_async_callback(lookup.aclose)
         await lookup.start()

@@ -143,6 +143,23 @@ def test_recovery_is_noticed_without_traffic(run, serve, make_lookup, soon, even
     run(main)
 
 
+def test_each_worker_tells_of_its_own_circuits_by_its_name(run, serve, make_lookup, soon, events):
+    async def main(stack):
+        server = await serve(stack)
+        await server.stop()
+        for worker in ("worker 0", "worker 1"):
+            lookup = await make_lookup(
+                stack, worker=worker, intranet=[{"url": server.url, "name": "own"}], circuit={"failures": 1}
+            )
+            assert (await ask(lookup, soon())).error
+        assert [event.extra for event in events.seen if event.server == "own"] == [
+            {"process": "worker 0"},
+            {"process": "worker 1"},
+        ]
+
+    run(main)
+
+
 def test_a_process_without_traffic_sees_servers_go_and_come_back(run, serve, make_lookup):
     async def main(stack):
         server = await serve(stack)

@@ -20,6 +20,7 @@ from secondlook.lookup.pace import Share
 PREFIX_SPACE: Final = 1 << 32
 PATIENCE: Final = 4  # times the attempt timeout, to set up a connection
 MIN_SLEEP_S: Final = 0.02
+AGAIN_S: Final = 0.25  # between probes that make sure that a server is gone
 
 
 class Prober:
@@ -97,4 +98,13 @@ class Prober:
                 and not member.client.google
                 and (member.heard_at is None or now - member.heard_at >= every_s / 2)
             ]
-            await asyncio.gather(*(self.probe(member) for member in idle))
+            await asyncio.gather(*(self._make_sure(member) for member in idle))
+
+    async def _make_sure(self, member: Member) -> None:
+        """Probe once; a server that fails is asked until it answers or its circuit opens.
+
+        Else an outage shorter than several heartbeats would pass unseen here, and what the traffic flagged
+        meanwhile would wait for its schedule instead of being looked at when the server is back.
+        """
+        while not await self.probe(member) and member.healthy:
+            await asyncio.sleep(AGAIN_S)

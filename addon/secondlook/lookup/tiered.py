@@ -60,8 +60,10 @@ class ServerStatus:
 class TieredLookup:
     """Servers of all tiers. Build it inside the event loop that uses it, then `start`.
 
-    `new_id(now)` makes event identifiers, `draw` gives random numbers in [0, 1), `heartbeat_s` is for
-    processes without traffic (see `lookup.probe`), `expiry_s` clamps the servers' cache durations.
+    Each process has circuits of its own, so each tells of them; `worker` names it in its events, and None
+    stands for the one process that also tells where the machine is. `new_id(now)` makes event
+    identifiers, `draw` gives random numbers in [0, 1), `heartbeat_s` is for processes without traffic
+    (see `lookup.probe`), `expiry_s` clamps the servers' cache durations.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class TieredLookup:
         *,
         upstream_proxy: UpstreamProxySettings | None = None,
         events: EventSink | None = None,
+        worker: str | None = None,
         new_id: Callable[[float], str] | None = None,
         clock: Clock | None = None,
         draw: Callable[[], float] = random.random,
@@ -79,6 +82,7 @@ class TieredLookup:
         self._settings = settings
         self._upstream_proxy = upstream_proxy
         self._events = events
+        self._worker = worker
         self._new_id = new_id
         self._clock: Clock = clock or SystemClock()
         self._draw = draw
@@ -304,7 +308,8 @@ class TieredLookup:
     def _located(self, on_intranet: bool, why: str) -> None:
         LOCATION.set(on_intranet)
         self._arrange()
-        self._record(f"location: {'on' if on_intranet else 'away from'} the intranet ({why})", None)
+        if self._worker is None:
+            self._record(f"location: {'on' if on_intranet else 'away from'} the intranet ({why})", None)
         self._recovered("location")
 
     def _recovered(self, name: str) -> None:
@@ -320,5 +325,12 @@ class TieredLookup:
             return
         now = self._clock.now()
         self._events.record(
-            Event(kind=EventKind.SERVER, time=now, id=self._new_id(now), server=server, detail=detail)
+            Event(
+                kind=EventKind.SERVER,
+                time=now,
+                id=self._new_id(now),
+                server=server,
+                detail=detail,
+                extra=None if self._worker is None else {"process": self._worker},
+            )
         )

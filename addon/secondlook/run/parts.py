@@ -60,11 +60,13 @@ class Parts:
         ledger: Ledger,
         *,
         heartbeat_s: float | None = None,
+        worker: str | None = None,
         clock: Clock | None = None,
     ) -> Self:
         """Put the parts together, inside the event loop that will use them; nothing is started yet.
 
-        `heartbeat_s` is for processes without traffic of their own: they notice servers come and go.
+        `heartbeat_s` is for processes without traffic of their own: they notice servers come and go. It
+        and a `worker` with a name tell of that in the log; a command does not.
         """
         clock = clock or SystemClock()
         suffixes = load_suffixes()
@@ -72,7 +74,8 @@ class Parts:
         lookup = TieredLookup(
             settings.servers,
             upstream_proxy=settings.upstream_proxy,
-            events=ledger if heartbeat_s is not None else None,  # one process of the family tells
+            events=None if heartbeat_s is None and worker is None else ledger,
+            worker=worker,
             new_id=make_id,
             clock=clock,
             heartbeat_s=heartbeat_s,

@@ -22,7 +22,7 @@ async def work(process: Process) -> None:
     settings, plan = process.settings, process.plan
     stop = process.stop_event()
     ledger = await _open_ledger(process)
-    parts = Parts.build(settings, ledger)
+    parts = Parts.build(settings, ledger, worker=f"worker {process.index}")
     answers = cache_file(settings, process.index)
     load_cache(parts.cache, answers, now=time.time(), stale_for_s=settings.cache.stale_for)
 
