@@ -1,8 +1,8 @@
 """Users of the proxy: Basic authentication against Argon2 hashes, for clients that no network lets in.
 
 This machine and the networks of `clients` need no password (one they send is still read: it tells whose
-policy holds). Everybody else logs in, where there are users. A password is verified in a thread, a few at a time;
-what was right once is remembered as a keyed digest, so that each request does not cost a verification.
+policy holds). Everybody else logs in, where there are users. A password is verified in a thread, a few at a
+time; what was right once is remembered as a keyed digest, so that each request does not cost a verification.
 """
 
 import asyncio
