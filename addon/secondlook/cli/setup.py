@@ -51,10 +51,12 @@ def setup(context: typer.Context, config: ConfigOption = None, state: StateOptio
 
 @app.command()
 def ca(
+    switch: Annotated[
+        str, typer.Argument(metavar="[on|off]", help="off: stop trusting it everywhere.")
+    ] = "on",
     show: Annotated[
         bool, typer.Option("--print", help="Only print the certificate and its fingerprint.")
     ] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Stop trusting it everywhere.")] = False,
     renew: Annotated[bool, typer.Option("--renew", help="Make a new one and trust that instead.")] = False,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -63,7 +65,7 @@ def ca(
     place = open_place(config, state)
     writable_state(place.state)
     journal = Journal(place.state)
-    if remove:
+    if not _on(switch):
         _finish(
             journal.undo(UNDOERS, frozenset({authority.KIND})), nothing="the authority is trusted nowhere"
         )

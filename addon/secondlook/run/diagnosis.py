@@ -181,7 +181,7 @@ def _authority(settings: Settings) -> Finding:
         "ca",
         "problem",
         "the system does not trust the CA: browsers will warn on every https page",
-        "trust it with `secondlook setup ca on`, or for one browser with `secondlook setup browser`",
+        "trust it with `secondlook setup ca`, or for one browser with `secondlook setup browser`",
     )
 
 

@@ -32,6 +32,8 @@ from secondlook.run.metrics import exporter
 from secondlook.run.parts import Parts
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.fetch import read_state
+from secondlook.setup import authority
+from secondlook.setup.journal import Journal
 
 KEY_FILE = "review.key"
 FEEDS_FOLDER = "feeds"
@@ -159,6 +161,19 @@ class Program:
             {"kind": "bad", "title": "Pattern.", "text": text, "href": "/lists", "link": "Lists"}
             for text in read_alerts(self._updater.folder).values()
         ]
+        if not any(change.kind == authority.KIND for change in Journal(self._parts.settings.state).changes()):
+            text = (
+                "HTTPS pages show a warning until it is trusted: secondlook setup ca, or see the set-up page."
+            )
+            notes.append(
+                {
+                    "kind": "warn",
+                    "title": "Certificate.",
+                    "text": text,
+                    "href": "/setup",
+                    "link": "Set-up",
+                }
+            )
         failing = [feed["name"] for feed in self.feeds() if feed["state"] not in ("fresh", "not fetched yet")]
         if failing:
             text = f"{', '.join(failing)}: the last good entries stay in force."

@@ -316,6 +316,8 @@ class Supervisor:
             lines.append("review   off")
         lines.append(f"server   {facts['server'] or 'none embedded'}")
         lines.append(f"pattern  {service.facts.get('pattern_told') or 'none yet'}")
+        if not (self.state / "setup.json").exists():
+            lines.append("hint     browsers do not trust this proxy's certificates yet: secondlook setup ca")
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
