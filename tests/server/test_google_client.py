@@ -4,9 +4,12 @@ import asyncio
 import base64
 
 import pytest
+
 from serverkit import full_hash, listening, make_store
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::ResourceWarning"
+)
 
 
 def drive(url):

@@ -181,7 +181,10 @@ class ServerApp:
         return Response(self.meter.text(), media_type="text/plain; version=0.0.4")
 
     async def _published(self, request: Request) -> Response:
-        return await published_file(self._settings.store, request)
+        started = self._monotonic()
+        response = await published_file(self._settings.store, request)
+        self._note("published", Answer(response.status_code, b""), started, request.scope)
+        return response
 
     async def _send(self, send: Send, answer: Answer, method: str, started: float, scope: Scope) -> None:
         await send(

@@ -60,7 +60,8 @@ class Serving:
         self.app = app
         self.sockets = list(sockets)
         for listening in self.sockets:
-            # Accepted connections inherit it. asyncio sets it only where the socket names its protocol, and without
+            # Accepted connections inherit it. asyncio sets it only where the socket names its protocol, and
+            # without
             # it every answer waits 40 ms for the client's delayed acknowledgement.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._on_generation = on_generation

@@ -1,0 +1,125 @@
+"""The embedded server: there from the first moment, with its test list, and telling of each generation."""
+
+import asyncio
+
+import httpx
+
+from secondlook.clock import SystemClock
+from secondlook.config import FeedSettings, ServerSettings, UpstreamSettings
+from secondlook.server.child import publish_in_child
+from secondlook.server.embedded import EmbeddedServer
+from secondlook.server.generation import Generation
+from secondlook.server.service import ServerService
+from secondlook.server.serving import bind
+from secondlook.wire import safebrowsing_pb2 as pb
+from serverkit import full_hash, put
+from serverkit.valkey import single
+
+
+def listed(store, expression):
+    return Generation(store.generation_folder(store.current())).table.has(full_hash(expression))
+
+
+async def until(what, seconds=20):
+    for _ in range(seconds * 20):
+        if what():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come to pass")
+
+
+def test_a_fresh_one_blocks_the_test_list_at_once(tmp_path):
+    heard = []
+
+    async def scene():
+        server = EmbeddedServer(tmp_path / "server", SystemClock(), on_generation=heard.append)
+        await server.start()
+        assert (server.generation, heard) == (1, [1])
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+            assert (await client.get("/healthz")).text == "ok generation=1\n"
+            answer = await client.get("/v5/hashes:search?hashPrefixes=FD31RA==")
+            [found] = pb.SearchHashesResponse.FromString(answer.content).full_hashes
+            assert found.full_hash == full_hash("malware.secondlook.test/")
+            index = pb.ListHashListsResponse.FromString((await client.get("/v5/hashLists")).content)
+            assert {"mw-8b", "se-8b", "x-file-mw-8b"} <= {each.name for each in index.hash_lists}
+        for expression in ("malware.secondlook.test/", "phishing.secondlook.test/login"):
+            assert listed(server.store, expression)
+        await server.stop()
+
+    asyncio.run(scene())
+
+
+def test_feeds_come_in_beside_and_generations_are_told(tmp_path):
+    heard, notices = [], []
+    path = tmp_path / "feed.txt"
+    path.write_text("evil.example\n")
+
+    async def scene():
+        feed = FeedSettings(name="file", path=path, every=1)
+        server = EmbeddedServer(
+            tmp_path / "server",
+            SystemClock(),
+            feeds=[feed],
+            on_generation=heard.append,
+            on_feed=notices.append,
+        )
+        await server.start()
+        await until(lambda: 2 in heard)
+        assert notices[0].outcome == "taken"
+        assert listed(server.store, "evil.example/")
+        put(server.store, ["own.example"], name="own.txt")
+        report = await publish_in_child(server.store, now=SystemClock().now())
+        await until(lambda: report.generation in heard)
+        await server.stop()
+
+    asyncio.run(scene())
+
+
+def test_a_second_start_publishes_nothing_new(tmp_path):
+    async def scene():
+        for _ in range(2):
+            server = EmbeddedServer(tmp_path / "server", SystemClock())
+            await server.start()
+            assert server.generation == 1
+            await server.stop()
+
+    asyncio.run(scene())
+
+
+def test_a_publisher_its_valkey_store_and_a_replica_serve_the_same(tmp_path):
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            feed = tmp_path / "feed.txt"
+            feed.write_text("evil.example\n")
+            publisher = ServerService(
+                ServerSettings(
+                    state=tmp_path / "publisher",
+                    store=url,
+                    feeds=(FeedSettings(name="file", path=feed),),
+                    access_log=tmp_path / "access.log",
+                ),
+                bind([("127.0.0.1", 0)]),
+            )
+            await publisher.start()
+            await until(lambda: publisher.reader.number == 1)
+            reading = ServerService(
+                ServerSettings(state=tmp_path / "reading", store=url), bind([("127.0.0.1", 0)])
+            )
+            await reading.start()
+            upstream = UpstreamSettings(url=f"http://127.0.0.1:{publisher.serving.port}", every=0.2)
+            replica = ServerService(
+                ServerSettings(state=tmp_path / "replica", upstream=upstream), bind([("127.0.0.1", 0)])
+            )
+            await replica.start()
+            await until(lambda: replica.reader.number == 1)
+            prefix = full_hash("evil.example/")[:4]
+            answers = [
+                (await service.reader.search([prefix]))[0] for service in (publisher, reading, replica)
+            ]
+            assert answers[0]
+            assert answers[0] == answers[1] == answers[2]
+            for service in (replica, reading, publisher):
+                await service.stop()
+            assert '"method": "' in (tmp_path / "access.log").read_text()
+
+    asyncio.run(scene())

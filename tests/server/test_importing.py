@@ -1,0 +1,209 @@
+"""Importing real lists: nothing crashes, nothing widens, and the counts agree with an independent count."""
+
+import lzma
+import re
+from collections import Counter
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from secondlook.server.administration import entries, remove
+from secondlook.server.importing import import_files
+from secondlook.server.publishing import publish
+from secondlook.server.records import open_run
+from secondlook.server.store import ServerStore
+from serverkit import NOW, full_hash, put
+
+FOLDERS = ("feeds", "hashes", "malicious", "malformed", "series", "knowngood", "requests")
+
+
+def hashes_of(store, source_id):
+    return {bytes(each) for each in open_run(store.source_folder(source_id) / "records")["hash"]}
+
+
+def unpacked(path):
+    with lzma.open(path) as file:
+        return file.read()
+
+
+def take(store, *paths, list_name="mw-8b"):
+    return import_files(store, paths, who="tester", now=NOW, list_name=list_name).files
+
+
+def test_every_real_file_imports_or_is_refused_with_a_reason(tmp_path, shared_data):
+    if shared_data is None:
+        pytest.skip("the shared data is not here")
+    store = ServerStore(tmp_path / "server")
+    limit = 600_000  # the largest files have a test of their own
+    paths = [
+        path
+        for folder in FOLDERS
+        for path in sorted((shared_data / folder).rglob("*"))
+        if path.is_file() and path.stat().st_size < limit
+    ]
+    reports = take(store, *paths)
+    assert len(reports) == len(paths) > 60
+    for report in reports:
+        if report.refused:
+            assert report.source is None
+            assert report.refused.split(":")[0].strip()
+            continue
+        source = next(each for each in store.sources() if each.id == report.source)
+        assert (
+            report.distinct
+            == sum(source.counts.values())
+            == len(open_run(store.source_folder(source.id) / "records"))
+        )
+        assert report.distinct <= report.accepted
+        assert all(count > 0 for count in report.rejected.values())
+    refused = Counter(bool(report.refused) for report in reports)
+    assert refused[False] > 50, {report.name: report.refused for report in reports if report.refused}
+    publish(store, now=NOW)
+
+
+def test_digests_are_reconciled_with_an_independent_count(tmp_path, shared_data):
+    if shared_data is None:
+        pytest.skip("the shared data is not here")
+    path = shared_data / "hashes" / "romainmarcoux_sha256.txt.xz"
+    lines = unpacked(path).decode().split("\n")
+    wanted = {line.strip().lower() for line in lines if re.fullmatch(r"[0-9a-fA-F]{64}", line.strip())}
+    store = ServerStore(tmp_path / "server")
+    [report] = take(store, path, list_name="x-file-mw-8b")
+    found = {each.hex() for each in hashes_of(store, report.source)}
+    impossible = {line for line in wanted if len(set(line)) == 1} | {sha256(b"").hexdigest()}
+    assert found == wanted - impossible
+    filled = [line for line in lines if line.strip()]
+    assert report.accepted + sum(report.rejected.values()) == len(filled)
+
+
+def test_url_lists_never_widen(tmp_path, shared_data):
+    if shared_data is None:
+        pytest.skip("the shared data is not here")
+    path = shared_data / "malicious" / "urlhaus_hist_urlpaths.txt.xz"
+    lines = [line for line in unpacked(path).decode("utf-8", "replace").split("\n") if line.strip()]
+    store = ServerStore(tmp_path / "server")
+    [report] = take(store, path)
+    assert report.accepted + sum(report.rejected.values()) == len(lines)
+    found = hashes_of(store, report.source)
+    hosts = {re.split(r"[/?#]", line.strip().lower(), maxsplit=1)[0].split(":")[0] for line in lines}
+    roots = {
+        re.split(r"[/?#]", line.strip().lower(), maxsplit=1)[0].split(":")[0].rstrip(".")
+        for line in lines
+        if re.fullmatch(r"[^/?#]+/*[?]?", line.strip())
+    }
+    widened = [host for host in hosts - roots if full_hash(f"{host}/") in found]
+    assert widened == []
+    with_path = sum(1 for line in lines if re.fullmatch(r"[a-z0-9.-]+/[A-Za-z0-9/._-]*[A-Za-z0-9_-]", line))
+    plain = sum(
+        1
+        for line in lines
+        if re.fullmatch(r"[a-z0-9.-]+/[A-Za-z0-9/._-]*[A-Za-z0-9_-]", line)
+        and "//" not in line
+        and "/." not in line
+        and full_hash(line) in found
+    )
+    assert plain > 0.95 * with_path
+
+
+def test_two_hundred_thousand_real_entries_are_published_and_found(tmp_path, shared_data):
+    if shared_data is None:
+        pytest.skip("the shared data is not here")
+    path = shared_data / "malicious" / "urlhaus_hist_ipv4.txt.xz"
+    addresses = sorted(set(unpacked(path).decode().split()))
+    store = ServerStore(tmp_path / "server")
+    [report] = take(store, path)
+    assert report.accepted == 306_289
+    counted = publish(store, now=NOW)
+    assert counted.lists["mw-8b"] > 200_000
+    from secondlook.server.generation import Generation
+
+    table = Generation(store.generation_folder(1)).table
+    sampled = np.random.default_rng(1).choice(addresses, 2000)
+    assert all(table.has(full_hash(f"{address}/")) for address in sampled)
+
+
+def test_an_exception_in_a_feed_takes_out_what_it_limits(tmp_path):
+    store = ServerStore(tmp_path / "server")
+    report = put(
+        store,
+        [
+            "||evil.example^",
+            "||bad.example^",
+            "||a.bad.example^",
+            "||worse.example^",
+            "@@||good.worse.example^",
+            "@@||bad.example^",
+        ],
+        name="adblock.txt",
+    )
+    [file] = report.files
+    assert file.format == "adblock"
+    found = hashes_of(store, file.source)
+    assert full_hash("evil.example/") in found
+    assert full_hash("bad.example/") not in found
+    assert full_hash("a.bad.example/") not in found
+    assert full_hash("worse.example/") not in found  # it would block what the feed allows
+
+
+def test_known_good_files_need_a_strong_digest(tmp_path):
+    store = ServerStore(tmp_path / "server")
+    sha = sha256(b"good").hexdigest()
+    [file] = put(store, [sha, "44d88612fea8a8f36de82e1278abb02f"], list_name="x-file-gc-32b").files
+    assert file.lists == {"x-file-gc-32b": 1}
+    assert sum(file.rejected.values()) == 1
+
+
+def test_replacing_makes_the_file_the_whole_list(tmp_path):
+    store = ServerStore(tmp_path / "server")
+    sha = sha256(b"virus").hexdigest()
+    put(store, ["one.example", sha], name="mixed.txt")
+    put(store, ["two.example"], name="urls.txt", replace=True)
+    assert {row.text for row in entries(store)} == {"two.example/", sha}
+    put(store, [sha256(b"other").hexdigest()], name="files.txt", list_name="x-file-mw-8b", replace=True)
+    assert {row.text for row in entries(store)} == {"two.example/", sha256(b"other").hexdigest()}
+    assert len(store.sources()) == 2
+
+
+def test_entries_are_listed_searched_and_removed_with_who_and_when(tmp_path):
+    store = ServerStore(tmp_path / "server")
+    put(store, ["one.example", "http://two.example/a"], name="urls.txt")
+    put(store, ["44d88612fea8a8f36de82e1278abb02f"], name="digests.txt")
+    rows = list(entries(store))
+    assert [(row.text, row.source) for row in sorted(rows, key=lambda row: row.text)] == [
+        ("md5:44d88612fea8a8f36de82e1278abb02f", "digests.txt"),
+        ("one.example/", "urls.txt"),
+        ("two.example/a", "urls.txt"),
+    ]
+    assert {(row.who, row.added_at) for row in rows} == {("tester", NOW)}
+    assert [row.text for row in entries(store, search="two")] == ["two.example/a"]
+    assert [row.list for row in entries(store, list_name="x-file-mw-8b")] == ["x-file-mw-8b"]
+    remove(store, "urls.txt")
+    remove(store, "digests.txt")
+    assert list(entries(store)) == []
+    with pytest.raises(LookupError):
+        remove(store, "urls.txt")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"# only a comment\n", b"<!doctype html><html></html>", bytes(range(256)) * 99]
+)
+def test_refused_files_leave_nothing_behind(tmp_path, content):
+    store = ServerStore(tmp_path / "server")
+    path = tmp_path / "bad.txt"
+    path.write_bytes(content)
+    [report] = take(store, path)
+    assert report.refused
+    assert store.sources() == []
+    assert list(store.sources_folder.iterdir()) == []
+
+
+def test_an_unknown_list_or_format_is_told(tmp_path):
+    store = ServerStore(tmp_path / "server")
+    path = tmp_path / "list.txt"
+    path.write_text("one.example\n")
+    with pytest.raises(ValueError, match="no list is called"):
+        take(store, path, list_name="xx-8b")
+    with pytest.raises(ValueError, match="nonsense"):
+        import_files(store, [path], who="t", now=NOW, fmt="nonsense")
+    assert list(store.sources_folder.iterdir()) == []
