@@ -22,7 +22,7 @@ WORKERS = st.sampled_from(["worker-1", "worker-2"])
 PROCESSES = st.sampled_from(["worker-1", "worker-2", "service"])
 SERVERS = st.sampled_from(["embedded", "intranet-1", "intranet-2", "network"])
 SOME_URLS = st.sampled_from(URLS)
-EXAMPLES = int(os.environ.get("SECONDLOOK_PROMISES", "100"))
+EXAMPLES = int(os.environ.get("SECONDLOOK_PROMISES", "50"))
 
 
 STEPS = {"taken": 0}
@@ -197,4 +197,4 @@ def test_the_promises_hold() -> None:
         print_blob=True,
     )
     run_state_machine_as_test(Promises, settings=how)
-    assert STEPS["taken"] >= 2000 * EXAMPLES / 100
+    assert STEPS["taken"] >= 40 * EXAMPLES
