@@ -47,7 +47,7 @@ check: $(DEV_STAMP)  ## format, lint, types, import contract
 	$(BIN)/lint-imports
 
 bench: $(DEV_STAMP)  ## run the benchmarks and write docs/benchmarks.md; ARGS='…' names some of them
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python bench/run.py $(ARGS)
 
 soak: $(DEV_STAMP)  ## run the long tests: crashes under load, flapping servers
 	SECONDLOOK_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)

@@ -1,0 +1,106 @@
+"""Runs the benchmarks and writes docs/benchmarks.md: `python bench/run.py [NAME …]` (`make bench`).
+
+Each driver beside this file prints one JSON object a line (`bench` names what was measured); their lines are
+kept in bench/results/NAME.jsonl, so that a run of some drivers keeps the figures of the others, and
+written as one page.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+DRIVERS = {
+    "traffic": "Traffic through the proxy, against stock mitmdump (P1, P2, P12, P15)",
+    "core": "Local data: lists, checks, rules (P5, P7, P8)",
+    "feeds": "Importing feeds (P9)",
+    "publish": "The server's cost per million entries (P8, P9)",
+    "server": "Answering queries (P10)",
+    "second_look": "The second look (P11)",
+    "ledger": "The ledger (P11, P13)",
+    "downloads": "Downloads (P6)",
+    "review_page": "The review page over a large log",
+}
+
+
+def machine() -> str:
+    """Describe what the figures were taken on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}, "
+        f"Python {platform.python_version()}, mitmproxy {version('mitmproxy')}"
+    )
+
+
+def take(name: str, arguments: list[str]) -> None:
+    """Run one driver and keep its lines."""
+    print(f"== {name}", file=sys.stderr)
+    done = subprocess.run(
+        [sys.executable, str(HERE / f"{name}.py"), *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    facts = {"machine": machine(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "load": os.getloadavg()[0]}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.jsonl").write_text("\n".join([json.dumps(facts), *lines]) + "\n")
+
+
+def told(value: object) -> str:
+    """Write a figure for people."""
+    match value:
+        case float():
+            return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        case int():
+            return f"{value:,}"
+        case dict():
+            return ", ".join(f"{name} {told(inner)}" for name, inner in value.items())
+        case list():
+            return ", ".join(map(told, value))
+        case _:
+            return str(value)
+
+
+def page() -> str:
+    """Write the page from all kept lines."""
+    notes = HERE / "notes.md"
+    parts = ["# Benchmarks\n", notes.read_text() if notes.exists() else ""]
+    for name, title in DRIVERS.items():
+        path = RESULTS / f"{name}.jsonl"
+        if not path.exists():
+            continue
+        facts, *rows = map(json.loads, path.read_text().splitlines())
+        parts.append(f"\n## {title}\n")
+        parts.append(
+            f"{facts['machine']}; {facts['date']}; load of the machine at the end {facts['load']:.1f}\n"
+        )
+        parts.append("| what | figures |\n|---|---|")
+        for row in rows:
+            what = row.pop("bench")
+            figures = "; ".join(f"{key.replace('_', ' ')} {told(value)}" for key, value in row.items())
+            parts.append(f"| {what} | {figures} |")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *DRIVERS], help="which drivers; default: all")
+    parser.add_argument("--page", action="store_true", help="only write the page anew from kept lines")
+    parser.add_argument(
+        "--with", dest="arguments", default="", help="arguments for the drivers, such as '--rounds 3'"
+    )
+    given = parser.parse_args()
+    if not given.page:
+        for name in given.names or [name for name in DRIVERS if (HERE / f"{name}.py").exists()]:
+            take(name, given.arguments.split())
+    PAGE.write_text(page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""Traffic through the proxy against stock mitmdump of the same version, in one run (P1, P2, P12, P15).
+
+Run: `python bench/traffic.py [--rounds 5] [--seconds 5] [--entries 10000000] [--part NAME]`; prints one JSON
+object a line. Origin: nginx, one worker, a 2.7 kB page. Load: wrk (plain and TLS, keep-alive) and h2load
+(HTTP/2), 32 connections. Peers alternate within each round. Intercepted HTTPS is measured in reverse mode, as
+neither wrk nor h2load speaks CONNECT: TLS to the client with a certificate made on the fly, TLS to the
+origin, the same layers between.
+"""
+
+import argparse
+import contextlib
+import json
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+
+from e2e.processes import (  # noqa: E402
+    Proxy,
+    Running,
+    Server,
+    free_port,
+    make_certificate,
+    server_import,
+    server_publish,
+    wait_for,
+)
+from secondlook.server.publishing import publish  # noqa: E402
+from secondlook.server.store import ServerStore  # noqa: E402
+from synthetic import add_source  # noqa: E402
+
+DATA = HERE.parents[1] / "shared" / "data" / "malicious"
+REAL = ("phishdb_urls.txt.xz", "phishdb_domains.txt.xz", "urlhaus_hist_ipv4.txt.xz")
+CONNECTIONS = 32
+BIN = Path(sys.executable).parent
+PLAIN = """
+local address = os.getenv("ORIGIN")
+request = function() return wrk.format("GET", "http://" .. address .. "/", {["Host"] = address}) end
+"""
+FRESH = """
+local address = os.getenv("ORIGIN")
+local counter, thread = 0, 0
+setup = function(t) thread = thread + 1; t:set("salt", os.time() .. "-" .. thread) end
+request = function()
+  counter = counter + 1
+  local url = "http://" .. address .. "/p/" .. salt .. "/" .. counter .. ".html"
+  return wrk.format("GET", url, {["Host"] = address})
+end
+"""
+
+
+def tell(name: str, **figures: object) -> None:
+    print(json.dumps({"bench": name, **figures}), flush=True)
+
+
+@contextlib.contextmanager
+def nginx(folder: Path) -> Iterator[tuple[int, int]]:
+    """Run an origin; gives its plain and its TLS port."""
+    certificate, key = make_certificate(folder, "localhost", "127.0.0.1")
+    plain, tls = free_port(), free_port()
+    (folder / "page.html").write_text("<html><body>" + "x" * 2680 + "</body></html>")
+    (folder / "nginx.conf").write_text(f"""
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  default_type text/html;
+  server {{ listen 127.0.0.1:{plain}; location / {{ root {folder}; try_files /page.html =404; }} }}
+  server {{ listen 127.0.0.1:{tls} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};
+           location / {{ root {folder}; try_files /page.html =404; }} }}
+}}
+""")
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    server = subprocess.Popen(
+        [program, "-c", str(folder / "nginx.conf"), "-p", str(folder)], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: (folder / "nginx.pid").exists() or None, "nginx")
+        time.sleep(0.3)
+        yield plain, tls
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@contextlib.contextmanager
+def mitmdump(folder: Path, *arguments: str) -> Iterator[str]:
+    """Run stock mitmdump; gives its address."""
+    port = free_port()
+    options = ["--listen-host", "127.0.0.1", "-p", str(port), "--set", f"confdir={folder}/stock"]
+    program = str(BIN / "mitmdump")
+    running = Running([program, "-q", "--ssl-insecure", *options, *arguments], folder / "mitmdump.log")
+    try:
+        wait_for(lambda: _open(port), "mitmdump")
+        yield f"127.0.0.1:{port}"
+    finally:
+        running.stop()
+
+
+def _open(port: int) -> bool | None:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+    except OSError:
+        return None
+    return True
+
+
+@contextlib.contextmanager
+def secondlook(folder: Path, state: Path, config: str, *arguments: str) -> Iterator[str]:
+    """Run our proxy with one worker; gives its address."""
+    path = folder / f"{state.name}.yaml"
+    path.write_text(f"workers: 1\nmitmproxy: {{ssl_insecure: true}}\n{config}")
+    proxy = Proxy(state, path, *arguments)
+    try:
+        yield proxy.address
+    finally:
+        proxy.stop()
+
+
+def wrk(url: str, seconds: float, script: Path | None = None, **environment: str) -> float:
+    """Requests per second of wrk."""
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds:g}s",
+        *(["-s", str(script)] if script else []),
+        url,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin", **environment}
+    )
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", done.stdout)
+    if failed:
+        print(f"# {url}: {failed[0]}", file=sys.stderr)
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
+
+
+def h2load(url: str, seconds: float) -> float:
+    """Requests per second of h2load over HTTP/2."""
+    command = ["h2load", "-t1", "-c8", "-m4", f"-D{max(1, round(seconds))}", url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)[1])
+
+
+def compare(name: str, budget: float, rounds: int, peers: dict[str, Callable[[], float]]) -> None:
+    """Measure peers in turn, round by round; the ratio is of medians, the spread of all rounds."""
+    figures: dict[str, list[float]] = {peer: [] for peer in peers}
+    for peer in peers.values():
+        peer()  # warm-up
+    for _ in range(rounds):
+        for peer, measure in peers.items():
+            figures[peer].append(measure())
+    medians = {peer: statistics.median(values) for peer, values in figures.items()}
+    tell(
+        name,
+        unit="requests/s",
+        ratio=round(medians["secondlook"] / medians["mitmdump"], 2),
+        budget=budget,
+        rounds=rounds,
+        **{
+            peer: {"median": round(medians[peer]), "min": round(min(v)), "max": round(max(v))}
+            for peer, v in figures.items()
+        },
+    )
+
+
+def real_lists(folder: Path) -> Path:
+    """A proxy's state with more than a million real entries published in its embedded server."""
+    state = folder / "listed"
+    server = state / "server"
+    server.mkdir(parents=True)
+    if DATA.is_dir():
+        for name, target in zip(REAL, ("se-8b", "se-8b", "mw-8b"), strict=True):
+            unpacked = folder / name.removesuffix(".xz")
+            with unpacked.open("wb") as out:
+                subprocess.run(["xz", "-dc", str(DATA / name)], stdout=out, check=True)
+            server_import(server, target, unpacked)
+            unpacked.unlink()
+        server_publish(server)
+    else:
+        store = ServerStore(server)
+        add_source(store, 1_000_000, seed=1)
+        publish(store, now=time.time())
+    return state
+
+
+type Measure = Callable[[str], float]
+
+
+def both(name: str, budget: float, rounds: int, peers: dict[str, str], measure: Measure) -> None:
+    """Compare two proxies, given by their addresses, by one measure."""
+    compare(name, budget, rounds, {peer: partial(measure, address) for peer, address in peers.items()})
+
+
+def throughput(folder: Path, rounds: int, seconds: float) -> None:
+    """P1, P2 and P15."""
+    state = real_lists(folder)
+    plain_script, fresh_script = folder / "plain.lua", folder / "fresh.lua"
+    plain_script.write_text(PLAIN)
+    fresh_script.write_text(FRESH)
+    with nginx(folder) as (plain, tls):
+        origin = f"127.0.0.1:{plain}"
+
+        def same(address: str) -> float:
+            return wrk(f"http://{address}/", seconds, plain_script, ORIGIN=origin)
+
+        def fresh(address: str) -> float:
+            return wrk(f"http://{address}/", seconds, fresh_script, ORIGIN=origin)
+
+        with mitmdump(folder) as stock, secondlook(folder, state, "") as ours:
+            peers = {"mitmdump": stock, "secondlook": ours}
+            both("P1 plain HTTP keep-alive", 2.0, rounds, peers, same)
+            both("P15 every URL new, embedded server", 1.7, rounds, peers, fresh)
+        mode = f"reverse:https://127.0.0.1:{tls}"
+        with mitmdump(folder, "--mode", mode) as stock, secondlook(folder, state, f"mode: {mode}\n") as ours:
+            peers = {"mitmdump": stock, "secondlook": ours}
+            name = "P2 intercepted HTTPS keep-alive, HTTP/1.1"
+            both(name, 2.0, rounds, peers, lambda address: wrk(f"https://{address}/", seconds))
+            name = "P2 intercepted HTTPS keep-alive, HTTP/2"
+            both(name, 2.0, rounds, peers, lambda address: h2load(f"https://{address}/", seconds))
+        server = Server(state / "server", "--set", "limits.requests=1000000", "--set", "limits.burst=1000000")
+        try:
+            config = f"servers:\n  embedded: false\n  intranet: [{{url: '{server.url}'}}]\n"
+            with mitmdump(folder) as stock, secondlook(folder, folder / "remote", config) as ours:
+                peers = {"mitmdump": stock, "secondlook": ours}
+                both("P15 every URL new, remote server on loopback", 1.0, rounds, peers, fresh)
+        finally:
+            server.stop()
+
+
+def start_up(folder: Path, rounds: int, entries: int) -> None:
+    """P12: from the command to `run.json`, with the pattern in place."""
+    state = folder / "large"
+    server = state / "server"
+    server.mkdir(parents=True)
+    store = ServerStore(server)
+    add_source(store, entries, seed=1)
+    publish(store, now=time.time())
+    config = folder / "large.yaml"
+    config.write_text("workers: 2\n")
+    Proxy(state, config).stop()  # takes the lists up
+    taken = []
+    for _ in range(rounds):
+        started = time.monotonic()
+        proxy = Proxy(state, config)
+        taken.append(time.monotonic() - started)
+        proxy.stop()
+    tell(
+        f"P12 ready to serve, {entries:,} entries",
+        unit="s",
+        median=round(statistics.median(taken), 2),
+        min=round(min(taken), 2),
+        max=round(max(taken), 2),
+        budget=3.0,
+        rounds=rounds,
+    )
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--seconds", type=float, default=5.0)
+    arguments.add_argument("--entries", type=int, default=10_000_000)
+    arguments.add_argument("--part", choices=("throughput", "start_up"))
+    given = arguments.parse_args()
+    for part in ("throughput", "start_up"):
+        if given.part in {None, part}:
+            with tempfile.TemporaryDirectory(prefix="secondlook-bench-") as name:
+                if part == "throughput":
+                    throughput(Path(name), given.rounds, given.seconds)
+                else:
+                    start_up(Path(name), given.rounds, given.entries)
+
+
+if __name__ == "__main__":
+    main()

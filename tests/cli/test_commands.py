@@ -1,0 +1,269 @@
+"""Commands on a state folder that no proxy runs on: what they print, in each form, and their exit status."""
+
+import json
+import os
+
+import pytest
+
+from e2e.processes import command, json_lines, server_publish
+from secondlook.cli.main import COMMANDS
+from secondlook.core.event import Event, EventKind
+from secondlook.core.verdict import SubjectClass
+from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.shape import EVENT_KEYS
+from secondlook.ledger.ulid import make_id
+
+HOSTILE = 'http://evil.example/\x1b[31m"><script>alert(1)</script>\u202egnp.exe'
+
+
+@pytest.fixture
+def state(tmp_path):
+    return tmp_path / "state"
+
+
+def on(state, *arguments, check=True):
+    return command(*arguments, "--state", state, check=check)
+
+
+def write_events(state, *events: Event) -> None:
+    state.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger.open(state / "ledger.sqlite3")
+    for event in events:
+        ledger.record(event)
+    ledger.close()
+
+
+def make_event(url: str, **fields: object) -> Event:
+    return Event(
+        id=make_id(), kind=EventKind.BLOCKED, time=1_790_000_000.25, url=url, decision="block", **fields
+    )
+
+
+def test_rules_are_made_listed_tried_and_removed(state):
+    on(state, "allow", "Example.COM", "--for", "10m", "--reason", "because")
+    on(state, "block", "http://example.com/bad/", "--client", "10.0.0.7/8")
+    rules = json_lines("rules", "list", "--state", state)
+    assert [(rule["action"], rule["subject"], rule["scope"], rule["client"]) for rule in rules] == [
+        ("allow", "example.com", "domain", None),
+        ("block", "http://example.com/bad/", "prefix", "10.0.0.0/8"),
+    ]
+    assert set(rules[0]) >= {
+        "id",
+        "action",
+        "subject",
+        "scope",
+        "client",
+        "reason",
+        "created",
+        "expires",
+        "hits",
+    }
+    fired = json_lines(
+        "rules", "test", "http://www.example.com/bad/x", "--client", "10.1.1.1", "--state", state
+    )
+    assert [rule["action"] for rule in fired] == ["allow"]
+    on(state, "rules", "remove", rules[0]["id"])
+    assert on(state, "rules", "remove", rules[0]["id"], check=False).returncode == 1
+    assert len(json_lines("rules", "list", "--state", state)) == 1
+
+
+def test_the_same_rule_again_is_one_rule(state):
+    on(state, "block", "bad.example")
+    on(state, "block", "BAD.example", "--reason", "again")
+    (rule,) = json_lines("rules", "list", "--state", state)
+    assert rule["reason"] == "again"
+
+
+def test_a_rule_about_nothing_is_refused(state):
+    done = on(state, "block", "*.example.com", check=False)
+    assert done.returncode == 2
+    assert "write a host without *" in done.stderr
+
+
+def test_hostile_text_is_shown_harmless(state):
+    write_events(state, make_event(HOSTILE, client="=cmd|'/c calc'!A1", cls=SubjectClass.PAGE))
+    for arguments in (("log",), ("log", "--csv"), ("log", "--json"), ("log", "--limit", "5")):
+        shown = on(state, *arguments).stdout
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+    (event,) = json_lines("log", "--state", state)
+    assert event["url"] == HOSTILE
+    assert "'=cmd|" in on(state, "log", "--csv").stdout
+
+
+def test_log_has_every_key_and_filters(state):
+    write_events(
+        state,
+        make_event("http://a.example/1", host="a.example", client="10.0.0.1"),
+        make_event("http://b.example/2", host="b.example", client="10.0.0.2"),
+    )
+    events = json_lines("log", "--state", state)
+    assert [event["host"] for event in events] == ["a.example", "b.example"]
+    assert set(EVENT_KEYS) <= set(events[0])
+    assert events[0]["time"] == "2026-09-21T14:13:20.250Z"
+    assert [event["host"] for event in json_lines("log", "--host", "b.example", "--state", state)] == [
+        "b.example"
+    ]
+    assert [event["host"] for event in json_lines("log", "--client", "10.0.0.1", "--state", state)] == [
+        "a.example"
+    ]
+    assert json_lines("log", "--kind", "flagged", "--state", state) == []
+    done = on(state, "log", "--kind", "nonsense", check=False)
+    assert done.returncode == 2
+    assert "expected one of check, blocked" in done.stderr
+
+
+def test_log_into_a_closed_pipe(state):
+    write_events(state, *(make_event(f"http://a.example/{number}") for number in range(500)))
+    reader, writer = os.pipe()
+    os.close(reader)
+    import subprocess
+
+    from e2e.processes import SECONDLOOK
+
+    done = subprocess.run(
+        [*SECONDLOOK, "log", "--json", "--state", str(state)],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert b"Traceback" not in done.stderr
+
+
+def test_pause_and_resume(state):
+    on(state, "pause", "5")
+    (status,) = json_lines("status", "--state", state)
+    assert status["paused_until"]
+    on(state, "resume")
+    (status,) = json_lines("status", "--state", state)
+    assert status["paused_until"] is None
+    assert on(state, "pause", "-1", check=False).returncode == 2
+
+
+def test_check_without_a_running_proxy(state, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("bad.example\nhttp://half.example/bad/file.exe\n")
+    bad_file = tmp_path / "sample.bin"
+    bad_file.write_bytes(b"a bad file")
+    digests = tmp_path / "digests.txt"
+    import hashlib
+
+    digest = hashlib.sha256(b"a bad file").hexdigest()
+    digests.write_text(f"{digest}\n")
+    server = state / "server"
+    json_lines("server", "import", listed, "--state", server, "--list", "mw-8b")
+    json_lines("server", "import", digests, "--state", server, "--list", "x-file-mw-8b")
+    server_publish(server)
+    done = command(
+        "check", "http://www.bad.example/page?x=1", "half.example/bad/file.exe", "http://half.example/good",
+        digest, str(bad_file), "--json", "--state", state, check=False,
+    )  # fmt: skip
+    assert done.returncode == 10
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["decision"] for each in told] == ["block", "block", "allow", "block", "block"]
+    for each in told:
+        assert set(each) >= {
+            "subject", "decision", "verdict", "risk", "stage", "list", "rule", "threat", "canonical", "expressions",
+            "stages",
+        }  # fmt: skip
+    assert told[0]["subject"] == "http://www.bad.example/page?x=1"
+    assert told[0]["expressions"][0] == "www.bad.example/page?x=1"
+    assert told[0]["list"] == "mw-8b"
+    assert told[2]["verdict"] == "unknown"
+    assert (told[3]["canonical"], told[3]["expressions"]) == (None, [])
+    assert command("check", "http://half.example/good", "--state", state).returncode == 0
+    assert json_lines("log", "--state", state) == []
+
+
+def test_check_of_what_nobody_can_answer(state, tmp_path):
+    config = tmp_path / "proxy.yaml"
+    config.write_text("servers: {embedded: false, intranet: [{url: 'http://127.0.0.1:9'}]}\n")
+    for options in ((), ("--offline",)):
+        done = command(
+            "check", "http://x.example/", "--json", "-c", config, "--state", state, *options, check=False
+        )
+        assert done.returncode == 11, done.stderr
+        (told,) = [json.loads(line) for line in done.stdout.splitlines()]
+        assert told["decision"] == "flag"
+        assert told["unverifiable"]
+
+
+def test_unusual_input_of_check(state):
+    done = command("check", "http://", "", "http://[", "\x01", "--state", state, "--json", check=False)
+    assert done.returncode in {2, 10, 11}
+    assert "Traceback" not in done.stderr
+
+
+def test_server_commands(tmp_path):
+    state, listed = tmp_path / "server", tmp_path / "list.txt"
+    listed.write_text("one.example\ntwo.example\nnot a line\n")
+    (report,) = json_lines("server", "import", listed, "--state", state, "--list", "mw-8b")
+    assert (report["accepted"], sum(report["rejected"].values())) == (2, 1)
+    assert server_publish(state)["generation"] == 1
+    assert command("server", "check", "http://one.example/x", "--state", state, check=False).returncode == 10
+    assert command("server", "check", "http://three.example/", "--state", state).returncode == 0
+    command("server", "add", "three.example", "--state", state)
+    command("server", "except", "two.example", "--state", state)
+    server_publish(state)
+    assert command("server", "check", "three.example", "--state", state, check=False).returncode == 10
+    assert command("server", "check", "two.example", "--state", state).returncode == 0
+    entries = {each["entry"] for each in json_lines("server", "list", "--state", state)}
+    assert {"one.example/", "three.example/"} <= entries
+    command("server", "rollback", "--state", state)
+    assert command("server", "check", "three.example", "--state", state).returncode == 0
+    command("server", "remove", "list.txt", "--state", state)
+    assert command("server", "remove", "list.txt", "--state", state, check=False).returncode == 1
+    (status,) = json_lines("server", "status", "--state", state)
+    assert status["generation"] == 1
+
+
+def test_import_of_what_is_not_there(tmp_path):
+    done = command("server", "import", tmp_path / "none.txt", "--state", tmp_path / "s", check=False)
+    assert done.returncode == 1
+    assert "not a file" in done.stderr
+
+
+def test_listings_of_an_empty_state(state):
+    for arguments in (
+        ("queue", "list"),
+        ("rules", "list"),
+        ("quarantine", "list"),
+        ("pattern", "status"),
+        ("log",),
+    ):
+        done = on(state, *arguments)
+        assert done.stdout == ""
+        assert done.stderr
+        assert json_lines(*arguments, "--state", state) == []
+
+
+def test_doctor_finds_trouble_and_says_what_to_do(state):
+    done = command("doctor", "--state", state, "--json", check=False)
+    assert done.returncode == 1
+    findings = {each["check"]: each for each in map(json.loads, done.stdout.splitlines())}
+    assert findings["running"]["result"] == "problem"
+    assert "secondlook run" in findings["running"]["remedy"]
+    assert findings["disk"]["result"] == "ok"
+    assert {"ledger", "pattern", "ca", "clock", "bypass"} <= set(findings)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name):
+    assert "Usage" in command(name, "--help").stdout
+
+
+def test_password_makes_a_hash_that_the_configuration_takes(tmp_path):
+    import subprocess
+
+    from argon2 import PasswordHasher
+
+    from e2e.processes import SECONDLOOK
+    from secondlook.config import load_settings
+
+    done = subprocess.run(
+        [*SECONDLOOK, "password"], input="hunter2\n", text=True, capture_output=True, check=True
+    )
+    config = tmp_path / "proxy.yaml"
+    config.write_text(f'review: {{password: "{done.stdout.strip()}"}}\n')
+    assert PasswordHasher().verify(load_settings(config).review.password, "hunter2")

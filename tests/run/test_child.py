@@ -1,0 +1,37 @@
+"""A child of the supervisor: what it says, and when it is started again."""
+
+import os
+
+from secondlook.run.child import Child, how_it_ended
+
+
+def test_waits_longer_after_each_failure_and_starts_at_once_after_a_long_run():
+    child = Child("worker", 0, started_at=0.0)
+    delays = [child.schedule(now=1.0) for _ in range(12)]
+    assert delays[0] == 0.0
+    assert delays[1:] == sorted(delays[1:])
+    assert delays[-1] == 30.0
+    assert child.schedule(now=100.0) == 0.0
+
+
+def test_hears_whole_lines_only():
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    child = Child("worker", 0, pipe=reader)
+    os.write(writer, b'{"pattern": "7"}\n{"rea')
+    assert child.hear() == [{"pattern": "7"}]
+    assert not child.ready
+    assert child.hear() == []
+    os.write(writer, b'dy": true}\nrubbish\n[1]\n')
+    assert child.hear() == [{"ready": True}]
+    assert child.ready
+    assert child.facts == {"pattern": "7", "ready": True}
+    os.close(writer)
+    assert child.hear() == []
+    assert child.pipe is None
+
+
+def test_says_how_it_ended():
+    assert how_it_ended(3) == "ended with status 3"
+    assert how_it_ended(-9) == "was killed by SIGKILL"
+    assert how_it_ended(-200) == "was killed by signal 200"

@@ -1,0 +1,52 @@
+"""`run.json` and the lock on a state folder."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from secondlook.run.runfile import StateLock, read_run_file, remove_run_file, write_run_file
+
+
+def test_is_written_whole_for_its_owner_alone(tmp_path):
+    write_run_file(tmp_path, {"pid": os.getpid(), "proxy": "127.0.0.1:1"})
+    write_run_file(tmp_path, {"pid": os.getpid(), "proxy": "127.0.0.1:2"})
+    path = tmp_path / "run.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text())["proxy"] == "127.0.0.1:2"
+    assert [each.name for each in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_that_of_a_dead_process_counts_not(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    write_run_file(tmp_path, {"pid": child.pid})
+    assert read_run_file(tmp_path) is None
+
+
+def test_that_of_a_stranger_with_the_same_number_counts_not(tmp_path):
+    write_run_file(tmp_path, {"pid": 1})  # init is no Second Look
+    assert read_run_file(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x"}', "\0"])
+def test_damaged_files_count_not(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    assert read_run_file(tmp_path) is None
+
+
+def test_only_the_writer_removes_it(tmp_path):
+    write_run_file(tmp_path, {"pid": os.getppid()})
+    remove_run_file(tmp_path)
+    assert (tmp_path / "run.json").exists()
+
+
+def test_one_lock_a_folder(tmp_path):
+    lock = StateLock(tmp_path)
+    with pytest.raises(BlockingIOError):
+        StateLock(tmp_path)
+    lock.release()
+    StateLock(tmp_path).release()
