@@ -1,13 +1,14 @@
 """A front before a Smart Protection Server that can do everything a broken server does.
 
 It relays whole requests to the real server behind it, or hangs, is slow, answers 500, answers bytes that
-are no answer, or drops its connections. It remembers which prefixes it may have given an answer about.
+are no answer, or drops its connections. It remembers when it may first have told about a prefix.
 """
 
 import asyncio
 import base64
 import contextlib
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Literal, Self
 from urllib.parse import parse_qs, urlsplit
@@ -26,7 +27,7 @@ class Front:
     behind: str
     address: str = "127.0.0.1"
     manner: Manner = "relay"
-    answered: set[bytes] = field(default_factory=set)
+    answered: dict[bytes, float] = field(default_factory=dict)  # prefix: first answered (monotonic)
     asked: int = 0
     port: int = 0
 
@@ -130,7 +131,9 @@ class Front:
         if parts.path == "/v5/hashes:search":
             request = pb.SearchHashesRequest()
             request.ParseFromString(base64.urlsafe_b64decode(parse_qs(parts.query)["$req"][0]))
-            self.answered.update(request.hash_prefixes)
+            now = time.monotonic()
+            for prefix in request.hash_prefixes:
+                self.answered.setdefault(prefix, now)
 
 
 def _answer(writer: asyncio.StreamWriter, status: bytes, kind: bytes, body: bytes) -> None:

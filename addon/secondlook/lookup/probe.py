@@ -106,5 +106,5 @@ class Prober:
         Else an outage shorter than several heartbeats would pass unseen here, and what the traffic flagged
         meanwhile would wait for its schedule instead of being looked at when the server is back.
         """
-        while not await self.probe(member) and member.healthy:
+        while not await self.probe(member) and member.healthy:  # noqa: ASYNC110 - nobody else would tell
             await asyncio.sleep(AGAIN_S)
