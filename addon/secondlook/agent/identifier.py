@@ -8,8 +8,8 @@ import os
 import threading
 
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _LETTERS for low in _LETTERS]  # ten bits at a time
 _RANDOM_BITS = 80
-_LENGTH = 26
 
 
 class Identifiers:
@@ -30,4 +30,4 @@ class Identifiers:
                 noise = int.from_bytes(os.urandom(10)) >> 1
                 self._last = milliseconds << _RANDOM_BITS | noise
             value = self._last
-        return "".join(_LETTERS[value >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5))
+        return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
