@@ -10,6 +10,7 @@ origin, the same layers between.
 import argparse
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -70,14 +71,15 @@ def nginx(folder: Path) -> Iterator[tuple[int, int]]:
     plain, tls = free_port(), free_port()
     (folder / "page.html").write_text("<html><body>" + "x" * 2680 + "</body></html>")
     (folder / "nginx.conf").write_text(f"""
-daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+daemon off; {"user root;" if os.geteuid() == 0 else ""} pid {folder}/nginx.pid;
+error_log {folder}/error.log; worker_processes 1;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   default_type text/html;
   server {{ listen 127.0.0.1:{plain}; location / {{ root {folder}; try_files /page.html =404; }} }}
-  server {{ listen 127.0.0.1:{tls} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};
+  server {{ listen 127.0.0.1:{tls} ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key};
            location / {{ root {folder}; try_files /page.html =404; }} }}
 }}
 """)
@@ -142,8 +144,7 @@ def wrk(url: str, seconds: float, script: Path | None = None, **environment: str
         command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin", **environment}
     )
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", done.stdout)
-    if failed:
-        print(f"# {url}: {failed[0]}", file=sys.stderr)
+    assert failed is None, f"{url}: {failed and failed[0]}"
     return float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
 
 
@@ -151,6 +152,8 @@ def h2load(url: str, seconds: float) -> float:
     """Requests per second of h2load over HTTP/2."""
     command = ["h2load", "-t1", "-c8", "-m4", f"-D{max(1, round(seconds))}", url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "application protocol: h2" in done.stdout.lower(), done.stdout
+    assert re.search(r" 0 failed, 0 errored, 0 timeout", done.stdout), done.stdout
     return float(re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)[1])
 
 
