@@ -65,6 +65,7 @@ class NotifySettings(Section):
     desktop: bool = True
     at_most_every: Seconds = 60.0  # of the same kind
     alerts: bool = True  # also about servers, updates and the ledger
+    next_page: bool = False  # late verdicts also before the client's next page
 
 
 def notify_from(raw: object) -> object:

@@ -14,6 +14,8 @@ from typing import Any
 
 from mitmproxy.proxy import mode_specs
 
+from secondlook.agent.identifier import Identifiers
+from secondlook.clock import SystemClock
 from secondlook.config import ClientsSettings, Settings
 from secondlook.proxy.access import Access
 from secondlook.proxy.addon import SecondLookAddon
@@ -21,6 +23,7 @@ from secondlook.proxy.block_page import BlockPage, Pages
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
+from secondlook.proxy.late_notice import LateNotices, Tail
 from secondlook.proxy.layers import GatedLayers
 from secondlook.proxy.listener import Listener
 from secondlook.proxy.login import Login
@@ -48,6 +51,7 @@ class Surroundings:
     site_key: bytes
     own_ports: Callable[[], Collection[int]]
     ready: Callable[[], bool]
+    late: Tail | None = None  # where verdicts are read that clients are told on their next page load
 
 
 def ca_folder(state: Path) -> Path:
@@ -86,7 +90,10 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     learn = settings.passthrough.learn
     learner = Learner(learn.failures, learn.within, learn.duration) if learn.enabled else None
     login = Login(clients.users, access.is_open, edge.is_own_site)
-    return (login, edge, Passthrough(edge, settings.passthrough.hosts, learner), GatedLayers(edge))
+    late: tuple[LateNotices, ...] = ()
+    if around.late is not None:
+        late = (LateNotices(around.late, pages, SystemClock(), Identifiers().new, edge.is_own_site),)
+    return (login, *late, edge, Passthrough(edge, settings.passthrough.hosts, learner), GatedLayers(edge))
 
 
 class Worker:

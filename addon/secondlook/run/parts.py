@@ -26,7 +26,7 @@ from secondlook.core.cache import AnswerCache, SavedCacheError
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rule import Rule, Scope
 from secondlook.core.url import url_subject
-from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.ulid import make_id
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.proxy.judge import Judge
@@ -114,6 +114,33 @@ class Parts:
             gatekeeper,
             Judge(gatekeeper, suffixes),
         )
+
+
+class LedgerTail:
+    """The verdicts of the log as they are written (`proxy.late_notice.Tail`)."""
+
+    _WANTED = EventFilter(
+        kind=(EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value, EventKind.ACTION.value)
+    )
+    _MOST = 1_000
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def recent(self, since: float) -> tuple[list[Event], str]:
+        """Give those since then, oldest first, and where the log goes on."""
+        end = await self._ledger.run(self._ledger.log_end)
+        wanted = replace(self._WANTED, since=since)
+        page = await self._ledger.run(self._ledger.events, wanted, limit=self._MOST)
+        return list(reversed(page.events)), end
+
+    async def after(self, cursor: str) -> tuple[list[Event], str]:
+        """Give those written after a cursor, and the next cursor."""
+        return await self._ledger.run(self._ledger.tail, self._WANTED, after=cursor)
+
+    def record(self, event: Event) -> None:
+        """Write an event, some time soon."""
+        self._ledger.record(event)
 
 
 class LedgerRecords:

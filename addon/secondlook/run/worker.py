@@ -9,7 +9,15 @@ from secondlook.ledger.ledger import Ledger
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.listening import inherited
 from secondlook.run.opening import open_ledger
-from secondlook.run.parts import LedgerRecords, Parts, cache_file, load_cache, save_cache, site_key
+from secondlook.run.parts import (
+    LedgerRecords,
+    LedgerTail,
+    Parts,
+    cache_file,
+    load_cache,
+    save_cache,
+    site_key,
+)
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor import DRAIN_S
 from secondlook.run.viewing import make_watcher
@@ -39,6 +47,7 @@ async def work(process: Process) -> None:
         site_key=site_key(settings.state),
         own_ports=lambda: own_ports,
         ready=lambda: ledger.trouble is None,
+        late=LedgerTail(ledger) if settings.notify.next_page else None,
     )
     worker = Worker(settings, [inherited(descriptor) for descriptor in plan.sockets["proxy"]], around)
     await worker.start()

@@ -1,0 +1,143 @@
+"""A late verdict on the next page load: who was let through to something bad is told before the next page.
+
+Off by default (`notify.next_page`). An addon before the one that decides: it answers one navigation of that
+client with a page that names the event and leads on to where the client was going. What was told is written
+down as an event, by which every worker knows; so a client is told once, whichever worker it meets.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from mitmproxy import http
+
+from secondlook.clock import Clock
+from secondlook.core.event import Event, EventKind
+from secondlook.core.inert import inert
+from secondlook.proxy.block_page import Pages
+from secondlook.proxy.refusal import Form, fitting_form
+from secondlook.proxy.request import peer_text, read_facts, request_url
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+LOOK_BACK_S = 86_400.0
+MOST_CLIENTS = 10_000
+TOLD = "late_told"  # under `extra` of the event that says a client was told
+VERDICTS = frozenset({EventKind.CONFIRMED, EventKind.LATE_VERDICT})
+
+
+class Tail(Protocol):
+    """The end of the log, as a worker reads it."""
+
+    async def recent(self, since: float) -> tuple[list[Event], str]:
+        """Verdicts and notes of telling since then, oldest first, and where the log goes on."""
+        ...
+
+    async def after(self, cursor: str) -> tuple[list[Event], str]:
+        """What of these was written after a cursor, and the next cursor."""
+        ...
+
+    def record(self, event: Event) -> None:
+        """Write an event, some time soon."""
+        ...
+
+
+class LateNotices:
+    """Knows which client is still to be told of what, and tells it."""
+
+    def __init__(
+        self,
+        tail: Tail,
+        pages: Pages,
+        clock: Clock,
+        new_id: Callable[[float], str],
+        is_own_site: Callable[[http.HTTPFlow], bool],
+    ) -> None:
+        self._tail = tail
+        self._pages = pages
+        self._clock = clock
+        self._new_id = new_id
+        self._is_own_site = is_own_site
+        self._waiting: dict[str, dict[str, Event]] = {}
+        self._following: asyncio.Task[None] | None = None
+
+    def running(self) -> None:
+        """Begin to follow the log."""
+        self._following = asyncio.get_running_loop().create_task(self._follow(), name="late notices")
+
+    async def done(self) -> None:
+        """Stop following."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Answer a navigation of a client that has something to be told."""
+        try:
+            self._tell(flow)
+        except Exception:
+            # The check itself comes after this addon: nothing is opened by going on.
+            logger.exception("a late verdict could not be shown")
+
+    def _tell(self, flow: http.HTTPFlow) -> None:
+        client = peer_text(flow.client_conn.peername)
+        events = self._waiting.get(client or "")
+        if not events or flow.response is not None or flow.request.method != "GET" or self._is_own_site(flow):
+            return
+        facts = read_facts(flow.request)
+        if facts.dest not in (None, "document") or fitting_form(facts, flow.request.path)[0] is not Form.PAGE:
+            return
+        event_id, event = next(iter(events.items()))
+        del events[event_id]
+        now = self._clock.now()
+        self._tail.record(
+            Event(
+                id=self._new_id(now),
+                kind=EventKind.ACTION,
+                time=now,
+                client=client,
+                url=event.url,
+                host=event.host,
+                identity=event.identity,
+                detail="told on the next page load",
+                extra={TOLD: event_id},
+            )
+        )
+        body = self._pages.render(
+            "late.html",
+            subject=inert(event.filename or event.url or event.host or "something that is not kept", 500),
+            threat=(event.threat or "harmful").replace("_", " "),
+            event_id=event_id,
+            go_on=request_url(flow.request),
+        )
+        headers = [(b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store")]
+        flow.response = http.Response.make(
+            200, body, http.Headers([*headers, *self._pages.headers(sandbox=True)])
+        )
+
+    async def _follow(self) -> None:
+        cursor: str | None = None
+        while True:
+            try:
+                since = self._clock.now() - LOOK_BACK_S
+                events, cursor = await (
+                    self._tail.recent(since) if cursor is None else self._tail.after(cursor)
+                )
+                for event in events:
+                    self._take(event)
+            except Exception:
+                logger.exception("late verdicts cannot be read just now")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _take(self, event: Event) -> None:
+        extra = event.extra or {}
+        if event.kind in VERDICTS:
+            named = extra.get("clients")
+            clients = [str(client) for client in named] if isinstance(named, list) else [event.client or ""]
+            for client in clients:
+                if client in self._waiting or len(self._waiting) < MOST_CLIENTS:
+                    self._waiting.setdefault(client, {})[event.id] = event
+        elif event.client is not None and TOLD in extra:
+            self._waiting.get(event.client, {}).pop(str(extra[TOLD]), None)
