@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.watch import Watcher
 from secondlook.core.answer import Tier
+from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rule import Rule, Scope
-from secondlook.core.subject import Use
+from secondlook.core.subject import SubjectKind, Use
 from secondlook.core.verdict import Action, SubjectClass
 
 PAGE = Use(SubjectClass.PAGE, client="127.0.0.1")
@@ -99,3 +102,27 @@ def test_reading_never_blocks_the_loop(house):
         await refreshing
 
     asyncio.run(scenario())
+
+
+def test_a_new_finding_is_told_and_a_renewed_one_is_not(house):
+    told = []
+    watcher = Watcher(house.checker, house.ledger, house.clock, on_confirmed=lambda: told.append(1))
+    house.run(watcher.refresh())
+    assert told == []
+    entry = make_confirmed(house.subject("http://late.test/").identity, house.clock.now())
+    house.run(house.ledger.confirm(entry, None))
+    house.run(watcher.refresh())
+    assert told == [1]
+    house.run(house.ledger.confirm(replace(entry, expires_at=house.clock.now() + 900), None))
+    house.run(watcher.refresh())
+    assert told == [1]
+    house.run(house.ledger.confirm(make_confirmed(b"o" * 32, house.clock.now()), None))
+    house.run(watcher.refresh())
+    assert told == [1, 1]
+
+
+def make_confirmed(identity, now):
+    return ConfirmedEntry(
+        identity=identity, hit=identity, kind=SubjectKind.URL, verdict="malicious", risk="dangerous", threat="malware", list="mw-8b",
+        server="s", source="s", confirmed_at=now, expires_at=now + 300,
+    )  # fmt: skip

@@ -35,7 +35,8 @@ class Watcher:
     """Refreshes one checker's view.
 
     `stamp` and `load` are the pattern's: a value that differs with every pattern in place, and the pattern
-    itself. `fixed_rules` are those of the configuration; `on_pattern` is called after each swap.
+    itself. `fixed_rules` are those of the configuration; `on_pattern` is called after each swap, and
+    `on_confirmed` when the confirmed set names a hash that it did not name before.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Watcher:
         load: Callable[[], Pattern] | None = None,
         fixed_rules: Sequence[Rule] = (),
         on_pattern: Callable[[Pattern], None] | None = None,
+        on_confirmed: Callable[[], None] | None = None,
         poll_s: float = POLL_S,
     ) -> None:
         self._checker = checker
@@ -57,6 +59,7 @@ class Watcher:
         self._load = load
         self._fixed_rules = tuple(fixed_rules)
         self._on_pattern = on_pattern
+        self._on_confirmed = on_confirmed
         self._poll_s = poll_s
         self._version: int | None = None
         self._seen: object = None
@@ -88,6 +91,7 @@ class Watcher:
             return
         mark = self._checker.view.reading()
         said = await asyncio.to_thread(self._read)
+        known = {entry.hit for entry in self._checker.view.current.confirmed}
         self._checker.view.replace(
             rulebook=RuleBook((*said.rules, *self._fixed_rules)),
             pauses=said.pauses,
@@ -95,6 +99,8 @@ class Watcher:
             read_mark=mark,
         )
         self._version = version
+        if self._on_confirmed is not None and any(entry.hit not in known for entry in said.confirmed):
+            self._on_confirmed()
 
     def _read(self) -> _Said:
         return _Said(self._operator.rules(), self._operator.pauses(), self._operator.confirmed())

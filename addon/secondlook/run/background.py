@@ -109,7 +109,7 @@ async def start_background(
             on_pattern(pattern)
         second_look.new_lists()
 
-    watcher = make_watcher(parts, on_pattern=taken_up)
+    watcher = make_watcher(parts, on_pattern=taken_up, on_confirmed=second_look.new_finding)
     await _first_generation(updater)
     await watcher.refresh()
     await quarantine.settle()

@@ -51,6 +51,10 @@ class SecondLook:
     def new_lists(self) -> None:
         """Look at everything again: other lists are in force."""
         self.rechecker.trigger("new lists are in place", renew_all=True)
+        self.new_finding()
+
+    def new_finding(self) -> None:
+        """Hold the past against what is known now: something else is listed."""
         if self.late is not None:
             self.late.trigger()
 

@@ -14,8 +14,13 @@ from secondlook.run.policies import config_rules
 logger = logging.getLogger(__name__)
 
 
-def make_watcher(parts: Parts, *, on_pattern: Callable[[Pattern], None] | None = None) -> Watcher:
-    """Make the watcher of one process; `on_pattern` is called on the event loop after each swap."""
+def make_watcher(
+    parts: Parts,
+    *,
+    on_pattern: Callable[[Pattern], None] | None = None,
+    on_confirmed: Callable[[], None] | None = None,
+) -> Watcher:
+    """Make the watcher of one process; its callbacks are called on the event loop."""
     folder = PatternFolder(parts.settings.state)
 
     def load() -> Pattern:
@@ -32,6 +37,7 @@ def make_watcher(parts: Parts, *, on_pattern: Callable[[Pattern], None] | None =
         load=load,
         fixed_rules=config_rules(parts.settings, time.time()),
         on_pattern=on_pattern,
+        on_confirmed=on_confirmed,
     )
 
 
