@@ -50,6 +50,10 @@ class Publisher:
             return Response(status_code=304)
         return Response("".join(f"{line}\n" for line in self.lines), headers={"etag": self.etag})
 
+    async def part(self, request):
+        number = int(request.path_params["part"].removeprefix("list").removesuffix(".txt"))
+        return Response("".join(f"{host}\n" for host in HOSTS[600 * (number - 1) : 600 * number]).rstrip())
+
     def change(self, lines):
         self.lines, self.etag = lines, f'"{len(self.requests) + 2}"'
 
@@ -60,7 +64,13 @@ async def keeping(tmp_path, **options):
 
     publisher, clock = Publisher(), Clock()
     [sock] = bind([("127.0.0.1", 0)])
-    app = Starlette(routes=[Route("/feed.txt", publisher.feed)])
+    app = Starlette(
+        routes=[
+            Route("/feed.txt", publisher.feed),
+            Route("/list/list.manifest.txt", publisher.feed),
+            Route("/list/{part}", publisher.part),
+        ]
+    )
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", access_log=False))
     server.install_signal_handlers = lambda: None
     task = asyncio.create_task(server._serve([sock]))
@@ -69,6 +79,8 @@ async def keeping(tmp_path, **options):
     store = ServerStore(tmp_path / "server")
     add_builtin_lists(store, now=NOW)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}/feed.txt"
+    if options.pop("manifest", False):
+        url = url.replace("feed.txt", "list/list.manifest.txt")
     feed = FeedSettings(
         **({"name": "feed", "url": url, "every": 600, "headers": {"Auth-Key": "k3y"}} | options)
     )
@@ -213,5 +225,28 @@ def test_a_giant_site_in_a_feed_is_never_blocked(tmp_path):
                 False,
                 True,
             ]
+
+    asyncio.run(scene())
+
+
+def test_a_list_in_parts_is_put_together_by_its_manifest(tmp_path):
+    async def scene():
+        async with keeping(tmp_path, manifest=True) as (keeper, publisher, clock, store, _):
+            publisher.lines = ["list1.txt", "list1.txt", "list2.txt"]
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.entries) == ("taken", 1200)
+            assert listed(
+                store, "evil0.example/", "evil599.example/", "evil600.example/", "evil1199.example/"
+            ) == [
+                True,
+                True,
+                True,
+                True,
+            ]
+            publisher.change(["../feed.txt"])
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "failed"
+            assert "manifest" in notice.detail
 
     asyncio.run(scene())

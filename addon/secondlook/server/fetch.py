@@ -3,10 +3,13 @@
 import asyncio
 import importlib.metadata
 import json
+import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -16,6 +19,9 @@ from secondlook.lookup.transport import trust
 from secondlook.server.store import dump_json, write_beside
 
 MAX_REDIRECTS: Final = 5
+MAX_PARTS: Final = 1000
+MAX_MANIFEST_BYTES: Final = 1 << 20
+_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOT_MODIFIED: Final = 304
 OK: Final = 200
 TOO_MANY: Final = frozenset({429, 509})  # 509: PhishTank's "over limit"
@@ -94,7 +100,10 @@ async def fetch(
             if response.status_code == NOT_MODIFIED:
                 return None
             _check(response, feed)
-            await _save(response, feed.max_bytes, target)
+            size = await _save(response, feed.max_bytes, target)
+            if ".manifest." in urlsplit(feed.url).path:
+                await _follow_manifest(client, feed, target, feed.max_bytes - size)
+                return state  # its parts change while it stays the same: no validator tells of that
             return replace(
                 state, etag=response.headers.get("etag"), last_modified=response.headers.get("last-modified")
             )
@@ -117,7 +126,31 @@ def _check(response: httpx.Response, feed: FeedSettings) -> None:
         raise FetchFailed(f"{declared} bytes, more than {feed.max_bytes} (max_bytes)")
 
 
-async def _save(response: httpx.Response, limit: int, target: Path) -> None:
+async def _follow_manifest(client: httpx.AsyncClient, feed: FeedSettings, target: Path, limit: int) -> None:
+    """Put the files that a manifest names (one a line, beside it) in place of the manifest.
+
+    Large lists are published so, in parts (Phishing.Database): a name may stand there twice.
+    """
+    assert feed.url is not None
+    with target.open("rb") as manifest:
+        lines = manifest.read(MAX_MANIFEST_BYTES).decode("utf-8", "replace").splitlines()
+    names = list(dict.fromkeys(line.strip() for line in lines))
+    names = [name for name in names if name and not name.startswith("#")]
+    if not names or len(names) > MAX_PARTS or not all(_PART.fullmatch(name) for name in names):
+        raise FetchFailed("its manifest does not name files beside it")
+    with target.open("wb") as whole:
+        for name in names:
+            part = target.with_name("part")
+            url = urljoin(feed.url, name)
+            async with client.stream("GET", url, headers=dict(feed.headers)) as response:
+                _check(response, feed)
+                limit -= await _save(response, limit, part)
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, whole)
+            whole.write(b"\n")
+
+
+async def _save(response: httpx.Response, limit: int, target: Path) -> int:
     size = 0
     with target.open("wb") as file:
         async for chunk in response.aiter_bytes(1 << 16):
@@ -128,6 +161,7 @@ async def _save(response: httpx.Response, limit: int, target: Path) -> None:
     declared: Any = response.headers.get("content-length")
     if declared and "content-encoding" not in response.headers and int(declared) != size:
         raise FetchFailed(f"cut: {size} of {declared} bytes came")
+    return size
 
 
 def _look_at_file(path: Path, state: FeedState) -> FeedState | None:
