@@ -57,11 +57,8 @@ def find_config(config: Path | None) -> tuple[Path | None, Path | None]:
     if own.is_file():
         return own, None
     state = Path(platformdirs.user_state_path("secondlook"))
-    shipped = importlib.resources.files("secondlook") / "shipped" / CONFIG_NAME
-    if isinstance(shipped, Path) and shipped.is_file():
-        return shipped, state
-    beside = Path(__file__).resolve().parents[3] / CONFIG_NAME  # an editable install: the repository's own
-    return (beside, state) if beside.is_file() else (None, state)
+    shipped = Path(str(importlib.resources.files("secondlook"))) / "shipped" / CONFIG_NAME
+    return (shipped if shipped.is_file() else None), state
 
 
 def invocation_of(
