@@ -2,8 +2,8 @@
 
 Run: `python bench/downloads.py [--rounds 5] [--mib 1024]`; prints one JSON object a line. Origin: nginx with
 a sparse file; client: curl to /dev/null. Measured: speed of a risky file (streamed, hashed, tail withheld)
-and of a harmless one (streamed and hashed), growth of the worker's resident memory, also while an HTTP/2 client
-stands still, and the time to the first byte.
+and of a harmless one (streamed and hashed), growth of the worker's resident memory, also while an HTTP/2
+client stands still, and the time to the first byte.
 """
 
 import argparse

@@ -27,6 +27,12 @@ def _origin_certificate() -> Path:
 
 
 @pytest.fixture
+def origin_certificate() -> Path:
+    """A certificate and its key in one file."""
+    return _origin_certificate()
+
+
+@pytest.fixture
 def gatekeeper() -> FakeGatekeeper:
     return FakeGatekeeper()
 
