@@ -74,6 +74,8 @@ def make_client(proxy: UpstreamProxySettings | None = None) -> httpx.AsyncClient
         verify=trust(ca),
         proxy=through,
         trust_env=False,
+        # Fetches are rare: a kept connection would mostly be found closed by the other side.
+        limits=httpx.Limits(max_keepalive_connections=0),
         follow_redirects=True,
         max_redirects=MAX_REDIRECTS,
         headers={"User-Agent": f"secondlook/{importlib.metadata.version('secondlook')}"},

@@ -48,6 +48,7 @@ class Replica:
             headers=headers,
             verify=trust(str(upstream.ca) if upstream.ca else None),
             trust_env=False,
+            limits=httpx.Limits(keepalive_expiry=1.0),  # pulls are rare, a kept connection would be closed
             timeout=TIMEOUT_S,
         )
         self.alert: str | None = None
