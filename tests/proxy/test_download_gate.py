@@ -357,3 +357,13 @@ def test_a_fault_in_the_judgement_of_a_body_never_opens_the_door(
     assert gatekeeper.seen[-1][0] == "unverifiable"
     gatekeeper.unverifiable_blocks = True
     assert curl(proxy, "-i", _url(origin, "/f")).stdout.startswith(b"HTTP/1.1 403")
+
+
+def test_a_listed_body_that_had_to_pass_is_a_late_verdict(proxy, gatekeeper, shelf, make_origin, curl):
+    origin = make_origin(shelf.reply)
+    shelf.files["/page"] = body = prose(2_000_000)
+    shelf.headers["/page"] = ["Content-Type: text/plain"]
+    gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
+    assert curl(proxy, _url(origin, "/page")).stdout == body
+    (*_, (how, _, _, decision)) = gatekeeper.files()
+    assert (how, decision.action) == ("late", "block")

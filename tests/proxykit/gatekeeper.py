@@ -67,10 +67,12 @@ class FakeGatekeeper:
             return self._settle("check", subject, use, Decision(Action.FLAG, evidence))
         return self._settle("check", subject, use, listed(Stage.QUERY) if names & self.bad else UNKNOWN)
 
-    def local(self, subject: Subject, use: Use) -> Decision | None:
+    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
         self._fault("local")
         names = self._names(subject)
-        return self._settle("local", subject, use, listed() if names & self.bad else UNKNOWN)
+        return self._settle(
+            "late" if late else "local", subject, use, listed() if names & self.bad else UNKNOWN
+        )
 
     async def check_local(self, subject: Subject, use: Use) -> Decision:
         self._fault("check_local")

@@ -92,12 +92,15 @@ class Gatekeeper:
         """Check and settle, asking servers when needed; never raises (but for cancellation)."""
         return await self.settle(subject, use, await self.checker.check(subject, use))
 
-    def local(self, subject: Subject, use: Use) -> Decision | None:
-        """Check by local means alone and settle; None when `check_local` must be awaited (a flag)."""
+    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
+        """Check by local means alone and settle; None when `check_local` must be awaited (a flag).
+
+        `late`: what is checked has reached the client already; a find is a late verdict.
+        """
         decision = self.checker.check_local(subject, use)
         if decision.action is Action.FLAG:
             return None
-        return self._settle_now(subject, use, decision)
+        return self._settle_now(subject, use, decision, late=late)
 
     async def check_local(self, subject: Subject, use: Use) -> Decision:
         """Check by local means alone and settle; never raises (but for cancellation)."""
@@ -120,12 +123,13 @@ class Gatekeeper:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _settle_now(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+    def _settle_now(self, subject: Subject, use: Use, decision: Decision, *, late: bool = False) -> Decision:
         metrics.decisions(decision.evidence.stage, decision.action).inc()
         try:
             match decision.action:
                 case Action.BLOCK:
-                    return self._blocked(subject, use, decision, EventKind.BLOCKED)
+                    kind = EventKind.LATE_VERDICT if late else EventKind.BLOCKED
+                    return self._blocked(subject, use, decision, kind)
                 case _ if decision.would_block:
                     self._remember(subject, use, decision)
                     return self._blocked(subject, use, decision, EventKind.WOULD_BLOCK)

@@ -9,7 +9,7 @@ from mitmproxy import http
 from secondlook.config import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy.bodytype import declared
-from secondlook.proxy.gate import BodyGate, GateLimits
+from secondlook.proxy.gate import BodyGate, Fate, GateLimits
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.ranges import EntityMemory, Piece, read_content_range, read_range
 from secondlook.proxy.response import ResponseFacts, body_length, has_body, read_response
@@ -127,7 +127,7 @@ class Bodies:
         if body.failed is not None or (gate.risky and gate.problem is not None):
             return None
         if not gate.risky:
-            body.decision = self.gatekeeper.local(gate.subject(), body.use)
+            body.decision = self.gatekeeper.local(gate.subject(), body.use, late=gate.fate is Fate.PASS)
             return body.decision
         body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
         if self._inspector is not None and (self._inspector.wants(gate) or self._inspector.too_large(gate)):

@@ -22,7 +22,6 @@ class Judge:
         self._subjects: LRU[tuple[str, str, str | bytes], UrlSubject] = LRU(_REMEMBERED)
         self.now: Callable[[Subject, Use], Decision | None] = agent.now
         self.check: Callable[[Subject, Use], Awaitable[Decision]] = agent.check
-        self.local: Callable[[Subject, Use], Decision | None] = agent.local
         self.check_local: Callable[[Subject, Use], Awaitable[Decision]] = agent.check_local
         self.settle: Callable[[Subject, Use, Decision], Awaitable[Decision]] = agent.settle
 
@@ -33,6 +32,10 @@ class Judge:
         if known is None:
             known = self._subjects[key] = url_subject_from_parts(scheme, host, path, self._suffixes)
         return known
+
+    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
+        """Decide about something that nobody is asked about; None: a flag must be waited for."""
+        return self._agent.local(subject, use, late=late)
 
     async def unverifiable(
         self, subject: Subject, use: Use, reason: str, *, block: bool | None = None

@@ -29,8 +29,11 @@ class Gatekeeper(Protocol):
         """Decide within the budget; a flag is committed before this returns."""
         ...
 
-    def local(self, subject: Subject, use: Use) -> Decision | None:
-        """Decide about something that nobody is asked about; None: a flag must be waited for."""
+    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
+        """Decide about something that nobody is asked about; None: a flag must be waited for.
+
+        `late`: it has reached the client already; a find is recorded as a late verdict.
+        """
         ...
 
     def check_local(self, subject: Subject, use: Use) -> Awaitable[Decision]:
