@@ -63,7 +63,7 @@ class Access:
 
     def closed(self, client: str | None, host: str, port: int) -> str | None:
         """Say why a destination is closed, as far as its text tells; None for open or not known yet."""
-        address = parse_address(host)
+        address = _read(host)
         if address is not None:
             return self._closed_address(client, address, port)
         name = host.rstrip(".").lower()
@@ -117,6 +117,9 @@ class Access:
 def _is_here(address: IP) -> bool:
     """Tell whether an address is this machine's: loopback, or one that a socket can be bound to."""
     return classify(address) in _HERE or _is_bindable(str(address), int(time.monotonic() // _REMEMBERED_S))
+
+
+_read = lru_cache(maxsize=4096)(parse_address)  # the same few hosts on every request
 
 
 @lru_cache(maxsize=256)
