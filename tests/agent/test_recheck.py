@@ -101,6 +101,16 @@ def test_cleared_ends_the_entry_with_an_event_and_is_cached(house, server):
     assert visit(house).evidence.stage is Stage.CACHE
 
 
+def test_silence_clears_nothing_when_no_server_is_left(house, server):
+    server.mode = "down"
+    visit(house)
+    house.lookup.servers.clear()
+    house.lookup.moved()
+    assert look(house).unverifiable == 1
+    (entry,) = house.ledger.waiting.values()
+    assert entry.reason == "no server is left to ask about this"
+
+
 def test_still_unverifiable_is_postponed_further_each_time(house, server):
     server.mode = "down"
     visit(house)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from secondlook.run.runfile import StateLock, read_run_file, remove_run_file, write_run_file
+from secondlook.run.runfile import StateLock, last_run, read_run_file, remove_run_file, write_run_file
 
 
 def test_is_written_whole_for_its_owner_alone(tmp_path):
@@ -42,6 +42,18 @@ def test_only_the_writer_removes_it(tmp_path):
     write_run_file(tmp_path, {"pid": os.getppid()})
     remove_run_file(tmp_path)
     assert (tmp_path / "run.json").exists()
+
+
+def test_what_ran_last_is_known_after_its_end(tmp_path):
+    assert last_run(tmp_path) is None
+    write_run_file(tmp_path, {"pid": os.getpid(), "proxy": "127.0.0.1:1"})
+    remove_run_file(tmp_path)
+    assert not (tmp_path / "run.json").exists()
+    assert last_run(tmp_path) == {"pid": os.getpid(), "proxy": "127.0.0.1:1"}
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    write_run_file(tmp_path, {"pid": child.pid})  # killed since
+    assert last_run(tmp_path) == {"pid": child.pid}
 
 
 def test_one_lock_a_folder(tmp_path):

@@ -103,11 +103,11 @@ class Judge:
         self, kind: SubjectKind, cls: SubjectClass, subjects: list[tuple[bytes, ...]]
     ) -> list[Evidence]:
         tiers = self.lookup.tiers(kind, cls)
-        if not tiers:
+        if not tiers:  # whoever was to be asked may come back into the configuration: silence clears nothing
+            reason = "no server is left to ask about this"
             if self.lookup.awaited(kind, cls):
-                return [unverifiable("no server can be reached from here", ()) for _ in subjects]
-            step = Step(Stage.QUERY, "skipped", "no server is left to ask about this")
-            return [unknown(Stage.PATTERN, (step,)) for _ in subjects]
+                reason = "no server can be reached from here"
+            return [unverifiable(reason, ()) for _ in subjects]
         tallies = [_Tally([]) for _ in subjects]
         for tier in tiers:
             await self._ask_tier(tier, kind, cls, subjects, tallies, asked=set(tiers))

@@ -15,7 +15,7 @@ from secondlook.config import Settings, load_settings
 from secondlook.config.value import parse_duration
 from secondlook.errors import ConfigError
 from secondlook.run.plan import Invocation
-from secondlook.run.runfile import read_run_file
+from secondlook.run.runfile import last_run
 
 CONFIG_NAME = "proxy.yaml"
 
@@ -84,9 +84,13 @@ def invocation_of(
 
 
 def open_place(config: Path | None, state: Path | None) -> Place:
-    """Find settings and state; with `--state` alone, those of the proxy running there. Raises ConfigError."""
+    """Find settings and state. Raises ConfigError.
+
+    With `--state` alone they are those of the proxy that runs there or was the last to: another configuration
+    would know other servers, and answer wrongly.
+    """
     if config is None and state is not None:
-        facts = read_run_file(state)
+        facts = last_run(state)
         if facts is not None and isinstance(facts.get("invocation"), dict):
             known = facts["invocation"]
             path = Path(known["config"]) if known["config"] else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 RUN_FILE = "run.json"
+LAST_RUN_FILE = "last-run.json"  # what `run.json` said until the proxy ended
 LOCK_FILE = "lock"
 
 
@@ -43,20 +44,28 @@ def write_run_file(state: Path, facts: dict[str, Any]) -> None:
 
 def read_run_file(state: Path) -> dict[str, Any] | None:
     """Read the facts of the proxy that runs on this state; None when none does (whatever a dead one left)."""
-    try:
-        facts = json.loads((state / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(facts, dict) or not isinstance(facts.get("pid"), int) or not _alive(facts["pid"]):
-        return None
-    return facts
+    facts = _read(state / RUN_FILE)
+    return facts if facts is not None and _alive(facts["pid"]) else None
+
+
+def last_run(state: Path) -> dict[str, Any] | None:
+    """Read the facts of the proxy that runs on this state, or of the last one that did, however it ended."""
+    return _read(state / RUN_FILE) or _read(state / LAST_RUN_FILE)
 
 
 def remove_run_file(state: Path) -> None:
-    """Remove the file, where this process wrote it."""
-    facts = read_run_file(state)
+    """Set the file aside, where this process wrote it."""
+    facts = _read(state / RUN_FILE)
     if facts is not None and facts["pid"] == os.getpid():
-        (state / RUN_FILE).unlink(missing_ok=True)
+        (state / RUN_FILE).replace(state / LAST_RUN_FILE)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and isinstance(facts.get("pid"), int) else None
 
 
 def _alive(pid: int) -> bool:
