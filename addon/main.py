@@ -1,4 +1,4 @@
-"""Second Look for `mitmdump -s addon/main.py` and mitmweb: for development, `secondlook run` is the real thing."""
+"""Second Look for `mitmdump -s addon/main.py` and mitmweb: for development; else run `secondlook run`."""
 
 from secondlook.run.development import make_addons
 
