@@ -105,7 +105,7 @@ class _Walk:
             case "tar":
                 self._tar(file, label, level)
             case "gzip":
-                with gzip.GzipFile(fileobj=file) as stream:
+                with gzip.GzipFile(fileobj=file, mode="rb") as stream:
                     self._packed(stream, label, level)
             case "bzip2":
                 with bz2.BZ2File(file) as stream:
