@@ -168,7 +168,7 @@ class SecondLookAddon:
     def _refusal(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> http.Response:
         """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
         try:
-            return self.refusals.make(flow.request, facts, decision, request_url(flow.request))
+            return self.refusals.make(flow.request, facts, decision, request_url(flow.request, facts))
         except Exception:
             logger.exception("a refusal could not be written; sending a bare one")
             metrics.INTERNAL_ERRORS.inc()

@@ -6,11 +6,13 @@ name is checked as well: origins answer by it.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mitmproxy import http
 from mitmproxy.net.http import url as mitm_url
 
 from secondlook.agent.use import classify
+from secondlook.core.address import parse_address
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import SubjectClass
 from secondlook.proxy.ports import Gatekeeper
@@ -65,10 +67,17 @@ def read_facts(request: http.Request) -> RequestFacts:  # noqa: C901 - one branc
     return facts
 
 
-def request_url(request: http.Request) -> str:
-    """Write the URL that the origin gets, for log and page; text with code points up to 255."""
+def request_url(request: http.Request, facts: RequestFacts | None = None) -> str:
+    """Write the URL that the origin gets, for log and page; text with code points up to 255.
+
+    Where only an address was connected to (SOCKS, transparent mode), the name that the request gives stands
+    in its place.
+    """
     scheme = request.scheme or "http"
-    host = f"[{request.host}]" if ":" in request.host else request.host
+    name = request.host
+    if facts is not None and facts.host is not None and not facts.hosts and _is_address(name):
+        name = _bare(facts.host) or name
+    host = f"[{name}]" if ":" in name else name
     port = "" if _WEB_PORTS.get(scheme) == request.port else f":{request.port}"
     return f"{scheme}://{host}{port}{request.data.path.decode('latin-1')}"
 
@@ -81,7 +90,7 @@ def make_use(request: http.Request, facts: RequestFacts, client: str | None, use
         client=client,
         user=user,
         method=request.method,
-        url=request_url(request),
+        url=request_url(request, facts),
         referrer=facts.referrer,
     )
 
@@ -101,11 +110,9 @@ def subjects(request: http.Request, facts: RequestFacts, gatekeeper: Gatekeeper)
         names[_bare(name)] = None
     if len(names) == 1:
         return (first,)
-    others = (gatekeeper.subject(scheme, name, path) for name in names if name != host)
-    found = {first.identity: first}
-    for other in others:
-        found.setdefault(other.identity, other)
-    return tuple(found.values())
+    others = [gatekeeper.subject(scheme, name, path) for name in names if name != host]
+    ordered = [*others, first] if _is_address(host) else [first, *others]  # a name tells more than an address
+    return tuple({subject.identity: subject for subject in reversed(ordered)}.values())[::-1]
 
 
 def peer_text(address: tuple[str, int] | None) -> str | None:
@@ -121,6 +128,12 @@ def host_class(cls: SubjectClass) -> SubjectClass:
     return SubjectClass.PAGE if cls is SubjectClass.DOWNLOAD else cls
 
 
+@lru_cache(maxsize=4096)
+def _is_address(host: str) -> bool:
+    return parse_address(host) is not None
+
+
+@lru_cache(maxsize=4096)
 def _bare(authority: str) -> str:
     """Cut port and brackets off; what cannot be read stays as it is, to be found malformed."""
     head, colon, port = authority.rpartition(":")

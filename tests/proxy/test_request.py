@@ -1,0 +1,62 @@
+"""Which names of a request are checked, and which URL stands for it."""
+
+import pytest
+from mitmproxy import http
+
+from proxykit.gatekeeper import FakeGatekeeper
+from secondlook.proxy.request import make_use, peer_text, read_facts, request_url, subjects
+
+
+def _request(
+    host: str, *hosts: str, scheme: str = "http", port: int = 80, authority: str = ""
+) -> http.Request:
+    return http.Request(
+        host=host,
+        port=port,
+        method=b"GET",
+        scheme=scheme.encode(),
+        authority=authority.encode(),
+        path=b"/a?b",
+        http_version=b"HTTP/1.1",
+        headers=http.Headers([(b"Host", name.encode()) for name in hosts]),
+        content=None,
+        trailers=None,
+        timestamp_start=0,
+        timestamp_end=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "canonicals", "url"),
+    [
+        (_request("example.org", "example.org"), ["example.org"], "http://example.org/a?b"),
+        (_request("example.org", "EXAMPLE.org:80"), ["example.org"], "http://example.org/a?b"),
+        (_request("example.org", "evil.test"), ["example.org", "evil.test"], "http://example.org/a?b"),
+        (
+            _request("front.org", "a.test", "b.test"),
+            ["front.org", "a.test", "b.test"],
+            "http://front.org/a?b",
+        ),
+        (_request("front.org", authority="evil.test"), ["front.org", "evil.test"], "http://front.org/a?b"),
+        (
+            _request("93.184.216.34", "example.org", scheme="https", port=443),
+            ["example.org", "93.184.216.34"],
+            "https://example.org/a?b",
+        ),
+        (_request("93.184.216.34"), ["93.184.216.34"], "http://93.184.216.34/a?b"),
+        (_request("::1", "[::1]:8080", port=8080), ["[::1]"], "http://[::1]:8080/a?b"),
+    ],
+)
+def test_every_name_is_checked(request_, canonicals, url):
+    facts = read_facts(request_)
+    found = subjects(request_, facts, FakeGatekeeper())
+    assert [subject.host for subject in found] == canonicals
+    assert request_url(request_, facts) == url
+    assert make_use(request_, facts, None, None).url == url
+
+
+def test_client_addresses_have_one_form():
+    assert peer_text(("::ffff:192.0.2.1", 1)) == "192.0.2.1"
+    assert peer_text(("fe80::1%eth0", 1)) == "fe80::1"
+    assert peer_text(("192.0.2.1", 1)) == "192.0.2.1"
+    assert peer_text(None) is None
