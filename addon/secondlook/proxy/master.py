@@ -17,7 +17,6 @@ from mitmproxy.addons import (
     next_layer,
     proxyserver,
     strip_dns_https_records,
-    termlog,
     tlsconfig,
     update_alt_svc,
     upstream_auth,
@@ -49,8 +48,7 @@ class LeanMaster(master.Master):
             tlsconfig.TlsConfig(),
             upstream_auth.UpstreamAuth(),
             update_alt_svc.UpdateAltSvc(),
-            errorcheck.ErrorCheck(),
-            termlog.TermLog(),
+            startup_check(),
         )
         opts.update(server=serve)
 
@@ -67,6 +65,13 @@ class LeanMaster(master.Master):
             if not name.startswith("tls_version_") or options.has_changed(name)
         }
         self.addons.trigger(hooks.ConfigureHook(told))
+
+
+def startup_check() -> errorcheck.ErrorCheck:
+    """Make what ends a start that failed inside mitmproxy; errors of ours, such as a full disk, do not."""
+    check = errorcheck.ErrorCheck()
+    check.logger.addFilter(lambda record: record.name.startswith("mitmproxy"))
+    return check
 
 
 def make_options(confdir: str, mode: str, given: dict[str, object]) -> options.Options:

@@ -54,8 +54,8 @@ class Child:
         """Start the process; `plan` and `inherited` are descriptors that it gets."""
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
-        module = f"secondlook.run.{self.role}"
-        command = [sys.executable, "-P", "-m", module, str(plan), str(writer), str(self.index)]
+        arguments = [str(plan), str(writer), str(self.index), self.role]
+        command = [sys.executable, "-P", "-m", "secondlook.run.entry", *arguments]
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own module
                 command, pass_fds=(plan, writer, *inherited), stdin=subprocess.DEVNULL

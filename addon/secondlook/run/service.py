@@ -1,4 +1,4 @@
-"""The service process: `python -m secondlook.run.service PLAN PIPE INDEX`, started by the supervisor.
+"""The service process, started by the supervisor through `run.entry`.
 
 ```
 embedded server ◄── feeds            ledger: keeper of WAL, journal and retention

@@ -37,9 +37,10 @@ _TICK_S = 0.5
 
 
 def say(message: str) -> None:
-    """Tell the operator."""
-    sys.stderr.write(f"secondlook: {message}\n")
-    sys.stderr.flush()
+    """Tell the operator; an output that takes nothing (a full disk, a closed pipe) is no reason to end."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"secondlook: {message}\n")
+        sys.stderr.flush()
 
 
 class Sockets:
@@ -318,8 +319,9 @@ class Supervisor:
         lines.append(f"pattern  {service.facts.get('pattern_told') or 'none yet'}")
         if not (self.state / "setup.json").exists():
             lines.append("hint     browsers do not trust this proxy's certificates yet: secondlook setup ca")
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.flush()
 
     def _finish_reload(self) -> None:
         if self._reloading is None or self._reloading.poll() is None:

@@ -1,4 +1,4 @@
-"""A worker process: `python -m secondlook.run.worker PLAN PIPE INDEX`, started by the supervisor."""
+"""A worker process, started by the supervisor through `run.entry`."""
 
 import asyncio
 import contextlib

@@ -1,0 +1,50 @@
+"""Where a child process begins: `python -m secondlook.run.entry PLAN PIPE INDEX ROLE`.
+
+The counters of a process lie in files that are mapped into memory (prometheus_client's multiprocess mode),
+and these files have holes where nothing was counted yet. Writing into such a hole on a full disk ends the
+process with SIGBUS. So their blocks are taken here, before the first counter is made; where there is no
+room, the process counts in its own memory only, and serves.
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+KINDS: Final = ("counter", "gauge_livemax", "histogram")  # of files that prometheus_client makes for us
+RESERVED_BYTES: Final = 256 << 10  # of each; a process with ten servers and all lists uses about 50 KiB
+
+
+def reserve_counters(folder: Path, pid: int) -> bool:
+    """Make the files of one process with all their blocks; whether there was room for them."""
+    made: list[Path] = []
+    try:
+        for kind in KINDS:
+            path = folder / f"{kind}_{pid}.db"
+            with path.open("wb", buffering=0) as file:
+                made.append(path)
+                left = RESERVED_BYTES
+                while left:  # zeros are written: not every file system can reserve
+                    left -= file.write(bytes(left))
+    except OSError:
+        for path in made:
+            path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def main() -> None:
+    """Begin as the child that the arguments name."""
+    folder = os.environ.get(VARIABLE)
+    if folder is not None and not reserve_counters(Path(folder), os.getpid()):
+        del os.environ[VARIABLE]
+        with contextlib.suppress(OSError):  # the output may well be on the same disk
+            sys.stderr.write(f"secondlook: no room for counters in {folder}: this process is not counted\n")
+    importlib.import_module(f"secondlook.run.{sys.argv[4]}").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Counters that a full disk cannot turn into a crash."""
+
+import pytest
+
+from secondlook.run.entry import KINDS, RESERVED_BYTES, reserve_counters
+
+
+def test_all_blocks_are_there(tmp_path):
+    assert reserve_counters(tmp_path, 4711)
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files] == sorted(f"{kind}_4711.db" for kind in KINDS)
+    assert all(path.stat().st_size == RESERVED_BYTES for path in files)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_room_is_told_and_leaves_nothing(tmp_path, kind):
+    (tmp_path / f"{kind}_4711.db").symlink_to("/dev/full")
+    assert not reserve_counters(tmp_path, 4711)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_these_are_the_kinds_of_files_that_are_made(tmp_path, monkeypatch):
+    import subprocess
+    import sys
+
+    code = "import secondlook.agent.metrics, secondlook.lookup.measure, secondlook.proxy.worker"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert {path.name.rpartition("_")[0] for path in tmp_path.iterdir()} <= set(KINDS)
