@@ -218,6 +218,36 @@ def test_server_commands(tmp_path):
     assert status["generation"] == 1
 
 
+def test_own_entries_beat_what_was_imported(tmp_path):
+    state, listed = tmp_path / "server", tmp_path / "list.txt"
+    listed.write_text("one.example\nhttp://two.example/bad/a.exe\nhttp://two.example/good/\n")
+    json_lines("server", "import", listed, "--state", state, "--list", "mw-8b")
+    digest = "ab" * 32
+    (added,) = json_lines("server", "add", digest, "--list", "x-file-mw-8b", "--for", "1d", "--state", state)
+    (path,) = json_lines("server", "except", "http://two.example/bad/", "--reason", "ours", "--state", state)
+    assert (added["list"], path["scope"], path["reason"]) == ("x-file-mw-8b", "prefix", "ours")
+    rows = {each["id"]: each for each in json_lines("server", "list", "--own", "--state", state)}
+    assert set(rows) == {added["id"], path["id"]}
+    assert rows[added["id"]]["expires"] > rows[added["id"]]["added"]
+    assert all(each["who"] for each in rows.values())
+    command("server", "remove", "one.example", "--state", state)
+    server_publish(state)
+    for subject, status in (
+        (digest, 10), ("http://two.example/bad/a.exe", 0), ("http://two.example/good/", 10), ("one.example", 0)
+    ):  # fmt: skip
+        done = command("server", "check", subject, "--state", state, check=False)
+        assert done.returncode == status, done.stdout
+    command("server", "remove", path["id"], added["id"], "--state", state)
+    server_publish(state)
+    assert (
+        command("server", "check", "http://two.example/bad/a.exe", "--state", state, check=False).returncode
+        == 10
+    )
+    assert command("server", "check", digest, "--state", state).returncode == 0
+    done = command("server", "remove", path["id"], "--state", state, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
 def test_import_of_what_is_not_there(tmp_path):
     done = command("server", "import", tmp_path / "none.txt", "--state", tmp_path / "s", check=False)
     assert done.returncode == 1

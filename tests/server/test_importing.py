@@ -8,10 +8,11 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from secondlook.server.administration import entries, remove
+from secondlook.server.administration import entries
 from secondlook.server.importing import import_files
 from secondlook.server.publishing import publish
 from secondlook.server.records import open_run
+from secondlook.server.removal import remove
 from secondlook.server.store import ServerStore
 from serverkit import NOW, full_hash, put
 
@@ -165,7 +166,7 @@ def test_replacing_makes_the_file_the_whole_list(tmp_path):
     assert len(store.sources()) == 2
 
 
-def test_entries_are_listed_searched_and_removed_with_who_and_when(tmp_path):
+def test_entries_are_listed_searched_and_removed_with_who_and_when(tmp_path, suffixes):
     store = ServerStore(tmp_path / "server")
     put(store, ["one.example", "http://two.example/a"], name="urls.txt")
     put(store, ["44d88612fea8a8f36de82e1278abb02f"], name="digests.txt")
@@ -178,11 +179,11 @@ def test_entries_are_listed_searched_and_removed_with_who_and_when(tmp_path):
     assert {(row.who, row.added_at) for row in rows} == {("tester", NOW)}
     assert [row.text for row in entries(store, search="two")] == ["two.example/a"]
     assert [row.list for row in entries(store, list_name="x-file-mw-8b")] == ["x-file-mw-8b"]
-    remove(store, "urls.txt")
-    remove(store, "digests.txt")
+    remove(store, "urls.txt", suffixes=suffixes)
+    remove(store, "digests.txt", suffixes=suffixes)
     assert list(entries(store)) == []
     with pytest.raises(LookupError):
-        remove(store, "urls.txt")
+        remove(store, "urls.txt", suffixes=suffixes)
 
 
 @pytest.mark.parametrize(

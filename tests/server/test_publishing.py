@@ -7,11 +7,12 @@ import pytest
 
 from secondlook.config import PublishSettings
 from secondlook.errors import PatternError
-from secondlook.server.administration import add_entry, add_exception, check, remove, rollback, status
+from secondlook.server.administration import add_entry, add_exception, check, rollback, status
 from secondlook.server.generation import Generation
 from secondlook.server.importing import import_files
 from secondlook.server.names import import_list
 from secondlook.server.publishing import publish
+from secondlook.server.removal import remove
 from secondlook.server.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import is_signed, list_is_signed, read_public_key
@@ -150,7 +151,7 @@ def test_own_entries_and_exceptions_beat_feeds(tmp_path, suffixes):
     assert table.has(full_hash("shop.example/bad/2"))
     [listed] = details(store, "listed.example/")
     assert (listed.list, list(listed.feeds)) == ("se-s-8b", ["own"])
-    assert remove(store, "evil.example") == "1 own entries"
+    assert remove(store, "evil.example", suffixes=suffixes) == "one own entry"
     out(store)
     assert table_of(store).has(full_hash("evil.example/"))
 

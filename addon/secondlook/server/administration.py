@@ -1,4 +1,4 @@
-"""What an administrator does with a server's entries: look, add, except, remove, test, roll back.
+"""What an administrator does with a server's entries: look, add, except, test, roll back.
 
 Everything works on the folder, beside a running server; it takes effect with the next publication
 (rollback: at once).
@@ -45,6 +45,9 @@ class EntryRow:
     added_at: float
     family: str | None = None
     first_seen: float | None = None
+    id: str | None = None  # of an own entry or exception
+    reason: str | None = None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,35 +128,29 @@ def _add(
     return entry
 
 
-def remove(store: ServerStore, identity: str) -> str:
-    """Remove an own entry or exception (by id or text) or a whole source (by id or name); tells what it was.
-
-    Raises LookupError when there is nothing of that name.
-    """
-    with store.writing():
-        entries = read_own(store)
-        kept = [each for each in entries if identity not in {each.id, each.text, each.text.rstrip("/")}]
-        if len(kept) != len(entries):
-            write_own(store, kept)
-            return f"{len(entries) - len(kept)} own entries"
-        found = [source for source in store.sources() if identity in {source.id, source.name}]
-        if not found:
-            raise LookupError(f"no entry, exception or source is called {identity}")
-        for source in found:
-            store.forget_source(source.id)
-        return f"{sum(sum(source.counts.values()) for source in found)} entries of {found[0].name}"
-
-
 def entries(
-    store: ServerStore, *, list_name: str | None = None, search: str | None = None
+    store: ServerStore,
+    *,
+    list_name: str | None = None,
+    search: str | None = None,
+    own_only: bool = False,
 ) -> Iterator[EntryRow]:
     """Give the entries, own ones first, then source by source; `search` is a part of the text."""
     wanted = import_list(list_name).name if list_name else None
     for own in read_own(store):
         name = own.list or "exception"
         if (wanted is None or wanted == own.list) and (search is None or search in own.text):
-            yield EntryRow(own.text, name, "own", own.who, own.at)
-    for source in store.sources():
+            yield EntryRow(
+                own.text,
+                name,
+                "own",
+                own.who,
+                own.at,
+                id=own.id,
+                reason=own.reason,
+                expires_at=own.expires_at,
+            )
+    for source in () if own_only else store.sources():
         yield from _rows(store, source, wanted, search)
 
 

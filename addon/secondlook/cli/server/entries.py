@@ -1,0 +1,246 @@
+"""`secondlook server list`, `add`, `except` and `remove`: entries, with who made them and when."""
+
+import getpass
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secondlook.cli.options import JsonOption, StateOption, seconds_from
+from secondlook.cli.output import fail, print_json, print_line, print_table
+from secondlook.cli.server.place import ServerConfigOption, ServerPlace, open_server
+from secondlook.core.inert import inert
+from secondlook.ledger.shape import rfc3339
+
+if TYPE_CHECKING:
+    from secondlook.server.administration import EntryRow
+    from secondlook.server.own import OwnEntry
+
+IN_FORCE = "in force after: secondlook server publish"
+
+SubjectArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUBJECT", help="Host (with subdomains), URL ending in / (all below), URL, or a digest."
+    ),
+]
+ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Shown in listings.")]
+ForOption = Annotated[
+    str | None,
+    typer.Option("--for", metavar="DURATION", help="For so long (1d, 2w); default: until removed."),
+]
+
+
+def list_entries(
+    list_name: Annotated[str | None, typer.Option("--list", metavar="NAME", help="Only this list.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Only entries with this text.")
+    ] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="The sources instead of their entries.")] = False,
+    own: Annotated[bool, typer.Option("--own", help="Only own entries and exceptions.")] = False,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List entries and exceptions, with their source, who added them and when."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    if sources:
+        list_sources(place, as_json=as_json)
+        return
+    try:
+        found = administration.entries(place.store, list_name=list_name, search=search, own_only=own)
+        if as_json:
+            for each in found:
+                print_json(_entry_record(each))
+            return
+        rows = (
+            (each.text, each.list, each.source, each.who, rfc3339(each.added_at), each.id, each.reason)
+            for each in found
+        )
+        columns = ("entry", "list", "source", "who", "added", "id", "reason")
+        print_table(columns, rows, empty="no entries; add some with `secondlook server import`")
+    except ValueError as error:
+        fail(str(error), status=2)
+
+
+def _entry_record(row: "EntryRow") -> dict[str, object]:
+    return {
+        "entry": row.text,
+        "list": row.list,
+        "source": row.source,
+        "who": row.who,
+        "added": rfc3339(row.added_at),
+        "family": row.family,
+        "first_seen": rfc3339(row.first_seen),
+        "id": row.id,
+        "reason": row.reason,
+        "expires": rfc3339(row.expires_at),
+    }
+
+
+def list_sources(place: ServerPlace, *, as_json: bool) -> None:
+    """Show the sources of a store, with what was taken from each."""
+    found = place.store.sources()
+    if as_json:
+        for each in found:
+            print_json(
+                {
+                    "id": each.id,
+                    "name": each.name,
+                    "kind": each.kind,
+                    "list": each.list,
+                    "format": each.format,
+                    "who": each.who,
+                    "added": rfc3339(each.added_at),
+                    "counts": dict(each.counts),
+                    "rejected": dict(each.rejected),
+                    "licence": each.licence,
+                    "url": each.url,
+                }
+            )
+        return
+    rows = (
+        (
+            each.id,
+            each.kind,
+            each.list,
+            each.format,
+            sum(each.counts.values()),
+            each.who,
+            rfc3339(each.added_at),
+        )
+        for each in found
+    )
+    print_table(("id", "kind", "list", "format", "entries", "who", "added"), rows, empty="no sources")
+
+
+def add(
+    subject: SubjectArgument,
+    list_name: Annotated[
+        str, typer.Option("--list", metavar="NAME", help="mw-8b, se-8b, gc-32b, x-file-mw-8b …")
+    ] = "mw-8b",
+    duration: ForOption = None,
+    reason: ReasonOption = None,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add one own entry; it beats the feeds. The same one again is replaced."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.server.names import import_list  # noqa: PLC0415
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    lasts, now = seconds_from(duration, "--for"), time.time()
+    place = open_server(config, state)
+    try:
+        entry = administration.add_entry(
+            place.store,
+            subject,
+            target=import_list(list_name),
+            suffixes=load_suffixes(),
+            who=getpass.getuser(),
+            now=now,
+            reason=reason,
+            expires_at=None if lasts is None else now + lasts,
+        )
+    except ValueError as error:
+        fail(str(error), status=2)
+    if as_json:
+        print_json(_own_record(entry))
+        return
+    print_line(f"{entry.text} is in {entry.list} (id {entry.id}){_until(entry)}; {IN_FORCE}")
+
+
+def except_(
+    subject: SubjectArgument,
+    duration: ForOption = None,
+    reason: ReasonOption = None,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take something out of the lists whatever the feeds say; `server publish` puts it in force."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    lasts, now = seconds_from(duration, "--for"), time.time()
+    place = open_server(config, state)
+    suffixes = load_suffixes()
+    try:
+        entry = administration.add_exception(
+            place.store,
+            subject,
+            suffixes=suffixes,
+            who=getpass.getuser(),
+            now=now,
+            reason=reason,
+            expires_at=None if lasts is None else now + lasts,
+        )
+    except ValueError as error:
+        fail(str(error), status=2)
+    published = place.store.current() is not None
+    wider = administration.still_listed_by(place.store, subject, suffixes=suffixes) if published else []
+    if as_json:
+        print_json({**_own_record(entry), "still_listed_by": [each.expression for each in wider]})
+        return
+    print_line(f"{entry.text} is excepted (id {entry.id}){_until(entry)}; {IN_FORCE}")
+    for each in wider:
+        print_line(f"  a wider entry goes on listing it: {each.expression} in {each.list}")
+
+
+def _own_record(entry: "OwnEntry") -> dict[str, object]:
+    return {
+        "id": entry.id,
+        "action": entry.action,
+        "scope": entry.scope,
+        "entry": entry.text,
+        "list": entry.list,
+        "who": entry.who,
+        "added": rfc3339(entry.at),
+        "reason": entry.reason,
+        "expires": rfc3339(entry.expires_at),
+    }
+
+
+def _until(entry: "OwnEntry") -> str:
+    return "" if entry.expires_at is None else f" until {rfc3339(entry.expires_at)}"
+
+
+def remove(
+    identities: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ENTRY|SOURCE…", help="An own entry or exception, an imported entry, or a source."
+        ),
+    ],
+    list_name: Annotated[
+        str | None, typer.Option("--list", metavar="NAME", help="Only from this list.")
+    ] = None,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Remove entries (by id or text) or everything of a source; `server publish` puts it in force."""
+    from secondlook.server.removal import remove as take_out  # noqa: PLC0415 - imports numpy
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    place = open_server(config, state)
+    missing = False
+    for identity in identities:
+        try:
+            removed = take_out(place.store, identity, suffixes=load_suffixes(), list_name=list_name)
+        except LookupError as error:
+            sys.stderr.write(f"secondlook: {inert(str(error.args[0]))}\n")
+            missing = True
+            continue
+        except ValueError as error:
+            fail(str(error), status=2)
+        print_line(f"removed {removed}; {IN_FORCE}")
+    if missing:
+        fail(
+            "not everything was removed",
+            hint="`secondlook server list --sources` shows the sources; to take one entry of a feed out, "
+            "use `secondlook server except`",
+        )

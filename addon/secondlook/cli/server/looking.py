@@ -1,0 +1,100 @@
+"""`secondlook server check`, `rollback` and `status`: look into what is published, and go back."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.options import JsonOption, StateOption
+from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table
+from secondlook.cli.server.entries import list_sources
+from secondlook.cli.server.place import ServerConfigOption, open_server
+from secondlook.ledger.shape import rfc3339
+
+LISTED_EXIT = 10
+
+
+def check(
+    subjects: Annotated[list[str], typer.Argument(metavar="SUBJECT…", help="URL, host or digest.")],
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how the published generation lists something: which entry, which list, which feeds.
+
+    Exit status 10 if any is listed, else 0.
+    """
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    place = open_server(config, state)
+    listed = False
+    for subject in subjects:
+        try:
+            found = administration.check(place.store, subject, suffixes=load_suffixes())
+        except ValueError as error:
+            fail(str(error), status=2)
+        listed = listed or bool(found)
+        if as_json:
+            print_json({"subject": subject, "listed": [plain_value(each) for each in found]})
+            continue
+        print_line(f"{subject}: {'listed' if found else 'not listed'}")
+        for each in found:
+            feeds = ", ".join(each.feeds)
+            family = f", {each.family}" if each.family else ""
+            print_line(f"  {each.expression} in {each.list} ({each.risk}{family}) by {feeds}")
+    if listed:
+        sys.exit(LISTED_EXIT)
+
+
+def rollback(
+    number: Annotated[
+        int | None,
+        typer.Argument(metavar="[GENERATION]", help="Default: the one before.", show_default=False),
+    ] = None,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Serve an earlier generation again, until somebody publishes."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    print_line(
+        f"generation {administration.rollback(place.store, number):06d} is served until the next publish"
+    )
+
+
+def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show what is published, from which sources, and how the feeds are doing."""
+    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    found = administration.status(place.store)
+    if as_json:
+        print_json(
+            {
+                "generation": found.generation,
+                "created": rfc3339(found.created_at),
+                "lists": found.lists,
+                "kept": list(found.kept),
+                "held": found.held,
+                "sources": [source.name for source in found.sources],
+                "own_entries": found.own_entries,
+                "feeds": [plain_value(feed) for feed in found.feeds],
+            }
+        )
+        return
+    print_line(
+        "nothing published yet"
+        if found.generation is None
+        else f"generation {found.generation:06d} of {rfc3339(found.created_at)}"
+        + (" (held)" if found.held else "")
+    )
+    print_table(("list", "entries"), found.lists.items(), empty="no lists")
+    list_sources(place, as_json=False)
+    for feed in found.feeds:
+        good = rfc3339(feed.good_at) if feed.good_at else "never"
+        print_line(
+            f"feed {feed.name}: {feed.entries:,} entries, last good {good}"
+            + (f"; {feed.error}" if feed.error else "")
+        )

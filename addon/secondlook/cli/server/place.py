@@ -1,0 +1,57 @@
+"""Where a server command works: settings, store, and what every one of them takes as options."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.options import CONFIG_NAME, open_place
+from secondlook.cli.output import fail
+from secondlook.config import ServerSettings, load_server_settings
+from secondlook.server.store import ServerStore
+
+SERVER_CONFIG_NAME = "server.yaml"
+
+ServerConfigOption = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", help="The configuration; default: server.yaml here."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlace:
+    """What a server command works on."""
+
+    settings: ServerSettings
+    store: ServerStore
+    config: Path | None
+
+
+def open_server(config: Path | None, state: Path | None, **options: object) -> ServerPlace:
+    """Find a server's settings and store. Raises ConfigError.
+
+    Without a configuration and without `--state` it is the embedded server of the proxy here; a proxy's
+    state folder given by `--state` means its embedded server too.
+    """
+    found = config
+    if found is None and Path(SERVER_CONFIG_NAME).is_file():
+        found = Path(SERVER_CONFIG_NAME)
+    if state is None and found is None and Path(CONFIG_NAME).is_file():
+        state = open_place(None, None).state / "server"
+    elif state is not None and _is_of_a_proxy(state):
+        state = state / "server"
+    settings = load_server_settings(found, state=state, **options)  # type: ignore[arg-type]
+    try:
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store = ServerStore(settings.state)
+    except OSError as error:
+        fail(
+            f"cannot use the state folder {settings.state}: {error.strerror or error}",
+            hint="choose another with --state",
+        )
+    return ServerPlace(settings, store, found)
+
+
+def _is_of_a_proxy(state: Path) -> bool:
+    return any((state / name).exists() for name in ("run.json", "ledger.sqlite3", "ca"))
