@@ -4,6 +4,7 @@ import pytest
 
 from feedkit import outcomes, read_all
 from secondlook.feeds.entry import RejectClass
+from secondlook.feeds.reader import read
 from secondlook.feeds.stix import comparisons
 
 SHA, MD5 = "ab" * 32, "cd" * 16
@@ -80,3 +81,17 @@ def test_bundles_and_envelopes():
     assert outcomes(json.dumps({"more": True, "next": "2", "objects": records})) == expected
     entry = read_all(json.dumps(bundle))[0][0]
     assert (entry.first_seen, entry.expires) == (1706304501.0, 1737849600.0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hosts"), [(None, ["unsaid", "low", "high"]), (50, ["unsaid", "high"]), (100, ["unsaid"])]
+)
+def test_an_indicator_below_the_wanted_confidence_is_left_out(suffixes, wanted, hosts):
+    objects = [
+        {"type": "indicator", "pattern": f"[domain-name:value = '{name}.example']", **said}
+        for name, said in (("unsaid", {}), ("low", {"confidence": 15}), ("high", {"confidence": 85}))
+    ]
+    content = json.dumps({"type": "bundle", "id": "bundle--1", "objects": objects}).encode()
+    reading = read([content], suffixes=suffixes, min_confidence=wanted)
+    assert [entry.text for entry in reading] == [f"{name}.example" for name in hosts]
+    assert reading.tally.rejected[RejectClass.LOW_CONFIDENCE] == 3 - len(hosts)

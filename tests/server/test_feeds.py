@@ -250,3 +250,29 @@ def test_a_list_in_parts_is_put_together_by_its_manifest(tmp_path):
             assert "manifest" in notice.detail
 
     asyncio.run(scene())
+
+
+THREATFOX = (
+    '"2026-07-08 19:05:04", "1", "{host}", "domain", "botnet_cc", "x", "None", "Vidar", "None", '
+    '"{confidence}", "0", "None", "t", "0", "r"'
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken"),
+    [({}, [50, 100]), ({"min_confidence": 0}, [0, 25, 50, 100]), ({"min_confidence": 75}, [100])],
+)
+def test_a_feed_s_least_confidence_is_honoured(tmp_path, wanted, taken):
+    async def scene():
+        async with keeping(tmp_path, **wanted) as (keeper, publisher, clock, store, _):
+            clock.at = 1_783_600_000.0  # a day after the entries were seen
+            levels = (0, 25, 50, 100)
+            publisher.change(
+                [THREATFOX.format(host=f"sure{level}.example", confidence=level) for level in levels]
+            )
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.entries, notice.rejected) == ("taken", len(taken), 4 - len(taken))
+            told = listed(store, *(f"sure{level}.example/" for level in levels))
+            assert [level for level, is_listed in zip(levels, told, strict=True) if is_listed] == taken
+
+    asyncio.run(scene())

@@ -57,7 +57,8 @@ class FeedSettings(Section):
     headers: dict[str, Secret] = Field(default_factory=dict)
     max_bytes: Bytes = 512 << 20
     timeout: Seconds = 120.0
-    min_confidence: Annotated[int, Field(ge=0, le=100)] = 0
+    # of formats that say how sure they are; default: what the format's own advice is
+    min_confidence: Annotated[int, Field(ge=0, le=100)] | None = None
     licence: Text | None = None
     terms: Text | None = None
     insist: bool = False  # take entries that the known-good guard holds back

@@ -58,11 +58,22 @@ _MIXED_OCTETS = frozenset((0, 10, 100, 127, 168, 169, 172, 192, 198, 203, *range
 
 
 class Maker:
-    """Makes entries; `known_good` says that the list allows and does not block."""
+    """Makes entries; `known_good` says that the list allows and does not block.
 
-    def __init__(self, suffixes: Suffixes, *, known_good: bool = False) -> None:
+    `min_confidence` (0 to 100) is the least that is taken where a format says how sure it is; None: the
+    format's own.
+    """
+
+    def __init__(
+        self, suffixes: Suffixes, *, known_good: bool = False, min_confidence: int | None = None
+    ) -> None:
         self.suffixes = suffixes
         self.known_good = known_good
+        self._min_confidence = min_confidence
+
+    def is_unsure(self, confidence: int, usual: int) -> bool:
+        """Tell whether a confidence is below what is wanted; `usual` is what the format's maker advises."""
+        return confidence < (usual if self._min_confidence is None else self._min_confidence)
 
     def host(self, text: str, *, exception: bool = False, limited: bool = False) -> Entry | RejectClass:
         """Make the entry of a host (a name or an address) and its subdomains.

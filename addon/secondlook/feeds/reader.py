@@ -135,12 +135,15 @@ def read(
     format: str = AUTO,  # noqa: A002 - the command line's word
     known_good: bool = False,
     guard: Guard | None = None,
+    min_confidence: int | None = None,
 ) -> Reading:
     """Begin to read a feed; `chunks` may be of any size, compressed, or an archive.
 
     `format` is `auto` or a value of Format. `known_good` says that the feed goes into a list that allows.
+    `min_confidence` (0 to 100) is what a format that tells its confidence must reach; None: its usual one.
     Entries that `guard` holds back are counted as rejected; without one (the operator insists) they pass.
     Raises ValueError for an unknown format.
     """
     form = None if format == AUTO else Format(format)
-    return Reading(chunks, name_hint, form, Maker(suffixes, known_good=known_good), guard)
+    maker = Maker(suffixes, known_good=known_good, min_confidence=min_confidence)
+    return Reading(chunks, name_hint, form, maker, guard)

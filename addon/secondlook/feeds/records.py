@@ -152,7 +152,7 @@ def _hashlookup(record: Mapping[str, Any], maker: Maker) -> Entry | RejectClass:
     if record.get("KnownMalicious"):
         return RejectClass.NOT_FOR_DETECTION
     trust = record.get("hashlookup:trust")
-    if not isinstance(trust, int) or trust < MIN_HASHLOOKUP_TRUST:
+    if not isinstance(trust, int) or maker.is_unsure(trust, MIN_HASHLOOKUP_TRUST):
         return RejectClass.LOW_CONFIDENCE
     for name in ("SHA-256", "SHA-1", "MD5"):
         value = record.get(name)

@@ -43,7 +43,7 @@ def parse_stix(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[
             continue
         tally.rows += 1
         pattern = str(record.get("pattern", ""))
-        refusal = _refusal(record)
+        refusal = _refusal(record, maker)
         if refusal is not None:
             tally.reject(found.line, refusal, pattern)
             continue
@@ -57,7 +57,7 @@ def parse_stix(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[
                 yield entry._replace(first_seen=seen, expires=until)
 
 
-def _refusal(record: Mapping[str, Any]) -> RejectClass | None:
+def _refusal(record: Mapping[str, Any], maker: Maker) -> RejectClass | None:
     if record.get("revoked") is True:
         return RejectClass.INACTIVE
     if record.get("pattern_type", "stix") != "stix":
@@ -65,6 +65,9 @@ def _refusal(record: Mapping[str, Any]) -> RejectClass | None:
     labels = record.get("indicator_types") or record.get("labels") or ()
     if isinstance(labels, list) and {"benign"} & {str(label) for label in labels}:
         return RejectClass.NOT_FOR_DETECTION
+    confidence = record.get("confidence")  # STIX 2.1: 0 to 100, left out where nothing is said
+    if isinstance(confidence, int) and maker.is_unsure(confidence, 0):
+        return RejectClass.LOW_CONFIDENCE
     return None
 
 

@@ -133,6 +133,7 @@ class FeedKeeper:
                 insist=feed.insist,
                 licence=feed.licence,
                 url=feed.url,
+                min_confidence=feed.min_confidence,
             )
             report = await take_feed_in_child(
                 self._store, feed.path or path, origin, self._settings, expires_s=feed.expires

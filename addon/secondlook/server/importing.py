@@ -80,6 +80,7 @@ class Origin:
     licence: str | None = None
     url: str | None = None
     expires_at: float | None = None
+    min_confidence: int | None = None
 
 
 def choose_list(list_name: str | None, threat: Threat, risk: Risk) -> ListName:
@@ -157,6 +158,7 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
             name_hint=origin.name,
             format=origin.format,
             known_good=origin.target.role is Role.KNOWN_GOOD,
+            min_confidence=origin.min_confidence,
         )
         written = _Writing(folder, origin)
         written.take(reading)
