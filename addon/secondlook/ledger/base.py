@@ -40,7 +40,7 @@ from secondlook.ledger.writer import Amendment, Work, Writer
 _LOG = logging.getLogger(__name__)
 _READERS: Final = 4
 _REPLAY_CHUNK: Final = 500
-JOURNAL_DEADLINE_S: Final = 1.0  # the last resort: past it the request is refused
+JOURNAL_DEADLINE_S: Final = 2.0  # the last resort: past it the request is refused
 
 
 EVENTS: Final = metrics.Counter("secondlook_events", "Events written to the log.", ["kind"])
