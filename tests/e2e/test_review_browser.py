@@ -119,10 +119,10 @@ def test_pause_lets_through_and_resume_blocks_again(page, proxy):
     page.goto("/")
     page.get_by_role("button", name="Pause").click()
     assert page.get_by_role("heading", name="Protection is paused").is_visible()
-    wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the pause to be in force", 5)
+    wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the pause to be in force")
     page.get_by_role("button", name="Resume now").click()
     assert page.get_by_role("heading", name="Protection is on").is_visible()
-    wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "protection to be back", 5)
+    wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "protection to be back")
 
 
 def test_allow_from_an_entry_and_undo(page, proxy):
@@ -131,12 +131,12 @@ def test_allow_from_an_entry_and_undo(page, proxy):
     page.get_by_label("For how long").select_option("1h")
     page.get_by_role("button", name="Allow").click()
     assert page.get_by_text("Allowed. The rule is in force within a second.").is_visible()
-    wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the rule to be in force", 5)
+    wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the rule to be in force")
     page.goto("/rules")
     assert page.locator("[data-until]").inner_text() == "60 min left"
     page.go_back()
     page.get_by_role("button", name="Undo").click()
-    wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "the rule to be gone", 5)
+    wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "the rule to be gone")
 
 
 def test_the_log_follows_live(page, proxy):
@@ -196,7 +196,7 @@ def test_a_link_that_was_used_opens_nothing(browser, proxy):
     page.goto(f"{review(proxy)}/?token={token}")
     assert page.get_by_text("This link has been used already").is_visible()
     thief.close()
-    wait_for(lambda: proxy.fresh_facts()["token"] != token or None, "run.json to hold a fresh one", 5)
+    wait_for(lambda: proxy.fresh_facts()["token"] != token or None, "run.json to hold a fresh one")
 
 
 @pytest.fixture
