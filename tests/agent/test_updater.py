@@ -6,116 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import serverkit
+from agentkit.updating import HOSTS, house, run
 from secondlook.agent.known_good import shipped_hosts
 from secondlook.agent.pattern_change import rollback, status, verify
 from secondlook.agent.pattern_files import PatternFolder, load_pattern, read_stamp
-from secondlook.agent.updater import Updater, UpdateSource
-from secondlook.clock import SystemClock
-from secondlook.config import PatternSettings, RemoteServer
-from secondlook.core.answer import Tier
-from secondlook.core.subject import SubjectKind
-from secondlook.lookup.client import ServerClient
-from secondlook.server.app import ServerApp
 from secondlook.server.publishing import canary
-from secondlook.server.reader import FileReader
-from secondlook.server.serving import Serving, bind
-from secondlook.server.signing import publisher_key
 from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import ListVersion
-from serverkit import full_hash, make_store, out, put
-
-HOSTS = [f"evil{number}.example" for number in range(3000)]
-
-
-class Events:
-    """Keeps what is recorded."""
-
-    def __init__(self):
-        self.kept = []
-
-    def record(self, event):
-        self.kept.append(event)
-
-    def amend(self, event_id, **fields):
-        raise AssertionError("nothing to amend")
-
-
-class Tampering:
-    """A real server whose list answers pass through a function before they are sent."""
-
-    def __init__(self, app: ServerApp) -> None:
-        self.app, self.reader = app, app.reader
-        self.change = None  # (path, body) -> (status, content type, body) or None
-        self.seen: list[str] = []
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] != "http":
-            return
-        self.seen.append(scope["path"])
-        sent = []
-
-        async def catch(message):
-            sent.append(message)
-
-        await self.app(scope, receive, catch)
-        body = b"".join(message.get("body", b"") for message in sent)
-        start = sent[0]
-        if self.change is not None and (changed := self.change(scope["path"], body)) is not None:
-            start["status"], kind, body = changed
-            start["headers"] = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-        await send(start)
-        await send({"type": "http.response.body", "body": body})
-
-
-class House:
-    """A server, a state folder and an updater between them."""
-
-    def __init__(self, tmp_path, serving, app, store, key=None):
-        self.state, self.app, self.store, self.serving = tmp_path / "state", app, store, serving
-        self.events = Events()
-        self.client = ServerClient(RemoteServer(url=f"http://127.0.0.1:{serving.port}", name="office"))
-        self.source = UpdateSource(
-            name="office", tier=Tier.INTRANET, client=self.client, key=key, trusted_allow=True
-        )
-        self.updater = self.make_updater()
-
-    def make_updater(self, **settings):
-        return Updater([self.source], self.state, self.events, SystemClock(), PatternSettings(**settings))
-
-    async def publish(self, lines, name="next.txt", replace=True, accept_shrink=True):
-        put(self.store, lines, name=name, replace=replace)
-        out(self.store, accept_shrink=accept_shrink)
-        await self.app.reader.refresh()
-
-    def blocks(self, expression):
-        return load_pattern(self.state).block_hit(SubjectKind.URL, [full_hash(expression)]) is not None
-
-
-@asynccontextmanager
-async def house(tmp_path, *, pinned=False, lines=HOSTS):
-    store = make_store(tmp_path, lines)
-    app = Tampering(ServerApp(FileReader(store)))
-    serving = Serving(app, bind([("127.0.0.1", 0)]))
-    await serving.start()
-    key = publisher_key(store.root).public_key() if pinned else None
-    built = House(tmp_path, serving, app, store, key)
-    try:
-        yield built
-    finally:
-        await built.client.aclose()
-        await serving.stop()
-
-
-def run(test):
-    return asyncio.run(test())
+from serverkit import full_hash
 
 
 def changed_list(body, name, change):

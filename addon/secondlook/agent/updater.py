@@ -11,8 +11,9 @@ lists' metadata ──► fetch what changed ──► each list checked (agent.
 ```
 
 One source per tier is in use, and it is sticky; another one of the tier takes over when it fails
-three times running. The embedded server announces its generations, others are polled. Interrupted at
-any byte, the folder holds the old stamp with its files or the new one with its files.
+three times running. The others of the tier are only compared with it, see `agent.members`. The embedded
+server announces its generations, others are polled. Interrupted at any byte, the folder holds the old
+stamp with its files or the new one with its files.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.agent.known_good import root_hashes, shipped_hosts
 from secondlook.agent.list_update import Offer, TakenList, take_list
+from secondlook.agent.members import MIN_WIDTH, Members
 from secondlook.agent.pattern_alerts import PatternAlerts
 from secondlook.agent.pattern_change import folder_lock, put_stamp, verify_folder
 from secondlook.agent.pattern_files import (
@@ -56,9 +58,9 @@ from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate
 
 log = logging.getLogger(__name__)
-MIN_WIDTH = 8  # bytes: shorter entries cannot decide alone
 GOOGLE_LISTS = ("mw-4b", "se-4b", "uws-4b")
 FAILURES_TO_SWITCH = 3
+SECOND_LOOK_S = 5.0  # at a member that differs, before anybody is told
 RETRY = Backoff(first_s=30.0, cap_s=3600.0)
 GOOGLE_RETRY = Backoff(first_s=900.0, cap_s=86_400.0)
 GOOGLE_START_S = 60.0  # the first fetch falls somewhere within this, so that clients do not come in step
@@ -157,6 +159,7 @@ class Updater:
         self._guarded: Mapping[bytes, str] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.alerts = PatternAlerts(self.folder, events, clock)
+        self._members = Members(self.alerts)
 
     def use(self, sources: Sequence[UpdateSource]) -> None:
         """Take other sources from now on (the embedded server's port is known, settings were reloaded)."""
@@ -203,6 +206,7 @@ class Updater:
             outcome = await self._look(source, accept_shrink=accept_shrink)
             self._plan(source, pace, failed=bool(outcome.error or outcome.refused))
             outcomes.append(outcome)
+        await self._compare_members(only_due=only_due)
         self._check_age()
         return outcomes
 
@@ -237,6 +241,31 @@ class Updater:
         if failures[0] < FAILURES_TO_SWITCH:
             return members[0]
         return members[failures.index(min(failures))]
+
+    async def _compare_members(self, *, only_due: bool) -> None:
+        """Compare the servers whose lists are not used with the one of their tier whose lists are."""
+        self._members.keep({source.name for source in self._sources})
+        try:
+            stamp = self._stamp()
+        except PatternError:
+            return  # told where the lists are looked at
+        used = {each.tier: each.server for each in stamp.servers}
+        for source in self._sources:
+            name = used.get(source.tier.value)
+            if name == source.name:
+                self._members.forget(source.name)
+            if name in {None, source.name} or source.google or not self._reachable(source.tier):
+                continue
+            pace = self._paces.setdefault(source.name, _Pace())
+            if only_due and self._clock.monotonic() < pace.due_at:
+                continue
+            try:
+                await self._members.compare(source.name, source.client, stamp, name)
+                self._plan(source, pace, failed=False)
+            except (ServiceError, PatternError):
+                self._plan(source, pace, failed=True)
+            if self._members.is_suspected(source.name):
+                pace.due_at = min(pace.due_at, self._clock.monotonic() + SECOND_LOOK_S)
 
     def _plan(self, source: UpdateSource, pace: _Pace, *, failed: bool) -> None:
         now = self._clock.monotonic()

@@ -1,0 +1,117 @@
+"""Several servers of one tier: one is used, the others are compared, and one takes over when it fails."""
+
+from contextlib import asynccontextmanager
+
+from agentkit.updating import HOSTS, house, run
+from secondlook.agent.pattern_change import status
+from secondlook.agent.pattern_files import read_stamp
+from secondlook.agent.updater import Updater, UpdateSource
+from secondlook.clock import SystemClock
+from secondlook.config import PatternSettings
+from secondlook.core.answer import Tier
+
+
+@asynccontextmanager
+async def pair(tmp_path):
+    """Two servers of one tier with the same lists, and an updater that knows both."""
+    async with house(tmp_path / "first") as first, house(tmp_path / "second") as second:
+        spare = UpdateSource(name="spare", tier=Tier.INTRANET, client=second.client, trusted_allow=True)
+        first.clock = VirtualTime()
+        first.updater = Updater(
+            [first.source, spare], first.state, first.events, first.clock, PatternSettings()
+        )
+        yield first, second
+
+
+class VirtualTime:
+    """The real time of day, and a monotonic clock that the test moves."""
+
+    def __init__(self):
+        self.at = 0.0
+
+    def now(self):
+        return SystemClock().now()
+
+    def monotonic(self):
+        return self.at
+
+
+def test_a_member_that_differs_is_reported_only_queried_and_cleared(tmp_path):
+    async def scene():
+        async with pair(tmp_path) as (world, other):
+            await world.updater.update_now()
+            await world.updater.update_now()
+            assert status(world.state, now=0).alerts == ()
+            await other.publish([*HOSTS, "other.example"])
+            other.app.seen.clear()
+            await world.updater.update_now()
+            assert status(world.state, now=0).alerts == ()  # it may only have published a moment earlier
+            await world.updater.update_now()
+            [alert] = status(world.state, now=0).alerts
+            assert "spare differ from those of office" in alert
+            assert "mw-8b" in alert
+            assert "se-8b" not in alert
+            assert not world.blocks("other.example/")
+            assert not [path for path in other.app.seen if "batchGet" in path]
+            told = [event for event in world.events.kept if event.kind == "error"]
+            assert [event.server for event in told] == ["spare"]
+            other.app.change = lambda path, body: (503, b"text/plain", b"away")
+            await world.updater.update_now()
+            assert status(world.state, now=0).alerts  # silence is no proof that it is equal again
+            other.app.change = None
+            await world.publish([*HOSTS, "other.example"])
+            await world.updater.update_now()
+            assert status(world.state, now=0).alerts == ()
+            assert any("no longer" in (event.detail or "") for event in world.events.kept)
+
+    run(scene)
+
+
+def test_another_member_takes_over_after_three_failures_and_stays(tmp_path):
+    async def scene():
+        async with pair(tmp_path) as (world, other):
+            await world.updater.update_now()
+            await other.publish([*HOSTS, "other.example"])
+            for _ in range(2):
+                await world.updater.update_now()
+            assert status(world.state, now=0).alerts  # of the spare
+            world.app.change = lambda path, body: (500, b"text/plain", b"oops")
+            for _ in range(3):
+                [outcome] = await world.updater.update_now()
+                assert (outcome.server, bool(outcome.error)) == ("office", True)
+                assert not world.blocks("other.example/")
+            [outcome] = await world.updater.update_now()
+            assert (outcome.server, outcome.error) == ("spare", None)
+            assert world.blocks("other.example/")
+            assert {each.server for each in read_stamp(world.updater.folder).lists} == {"spare"}
+            assert not any("differ" in text for text in status(world.state, now=0).alerts)
+            world.app.change = None
+            for _ in range(2):
+                [outcome] = await world.updater.update_now()
+                assert outcome.server == "spare"
+            assert world.blocks("other.example/")
+            assert any("office differ" in text for text in status(world.state, now=0).alerts)
+            world.updater.use([each for each in world.updater._sources if each.name == "spare"])
+            await world.updater.update_now()
+            assert status(world.state, now=0).alerts == ()
+
+    run(scene)
+
+
+def test_a_member_is_looked_at_no_more_often_than_planned(tmp_path):
+    async def scene():
+        async with pair(tmp_path) as (world, other):
+            await world.updater.update_now(only_due=True)
+            other.app.seen.clear()
+            await world.updater.update_now(only_due=True)
+            assert other.app.seen == []
+            world.clock.at += 30.0
+            await other.publish([*HOSTS, "other.example"])
+            await world.updater.update_now(only_due=True)
+            assert other.app.seen == ["/v5/hashLists"]
+            assert status(world.state, now=0).alerts == ()
+            world.clock.at += 5.0  # the second look comes soon
+            await world.updater.update_now(only_due=True)
+            assert len(status(world.state, now=0).alerts) == 1
+
+    run(scene)
