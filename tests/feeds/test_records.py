@@ -18,7 +18,7 @@ def test_misp_event():
             "info": "x",
             "Attribute": [
                 attribute("domain", "evil.example"),
-                attribute("domain", "files.pythonhosted.org", to_ids=False),
+                attribute("domain", "files.example.org", to_ids=False),
                 attribute("sha256", SHA, deleted=True),
                 attribute("text", "x"),
             ],
