@@ -1,0 +1,132 @@
+"""Two proxies on one PostgreSQL: rules of one hold in the other, one queue, and no flag lost in a restart."""
+
+import itertools
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from e2e.fronts import Front
+from e2e.processes import Proxy, Server, needs, server_import, server_publish, wait_for
+from e2e.traffic import Traffic
+from ledgerkit.postgres import PostgresServer, find_binaries
+from secondlook.core.url import url_subject
+
+PATIENCE_S = 5.0  # for a rule, on a busy machine; measured it is a fraction of a second
+
+
+class CountingFront(Front):
+    """A front that also counts how often each prefix was asked."""
+
+    def __init__(self, behind: str) -> None:
+        super().__init__(behind)
+        self.times: Counter[bytes] = Counter()
+
+    def _note(self, target: str) -> None:
+        before = dict(self.answered)
+        self.answered.clear()
+        super()._note(target)
+        self.times.update(self.answered.keys())
+        self.answered = {**self.answered, **before}
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this module's own."""
+    binaries = find_binaries()
+    if binaries is None:
+        needs("postgres")
+    assert binaries is not None
+    server = PostgresServer(binaries)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def front(start_server, tmp_path) -> Iterator[CountingFront]:
+    """A server that is away until its front relays."""
+    harmless = tmp_path / "harmless.txt"
+    harmless.write_text("harmless.example\n")
+    server_import(tmp_path / "server", "mw-8b", harmless)
+    server_publish(tmp_path / "server")
+    server: Server = start_server(tmp_path / "server")
+    with CountingFront(urlsplit(server.url).netloc) as found:
+        found.manner = "error"
+        yield found
+
+
+@pytest.fixture
+def fleet(start_proxy, postgres, front) -> list[Proxy]:
+    """Two proxies with one ledger, whose only server is away."""
+    config = (
+        "workers: 1\n"
+        f"ledger: '{postgres.database()}'\n"
+        "servers:\n"
+        "  embedded: false\n"
+        "  circuit: {backoff_min: 100ms, backoff_max: 500ms}\n"
+        f"  intranet: [{{url: '{front.url}', name: office}}]\n"
+        "recheck: {first: 1s, longest: 5s, lease: 5s}\n"
+    )
+    return [start_proxy(config, name=name) for name in ("north", "south")]
+
+
+def test_a_rule_made_at_one_proxy_holds_at_the_other(fleet, plain_origin):
+    north, south = fleet
+    url = plain_origin.url("/offer/setup")
+    assert [proxy.curl(url).status for proxy in fleet] == [200, 200]
+    slowest = 0.0
+    for maker, other in ((north, south), (south, north)):
+        for action, status in (("block", 403), ("allow", 200)):
+            maker.command(action, url)
+            made = time.monotonic()
+            wait_for(
+                lambda other=other, status=status: other.curl(url).status == status,
+                f"the rule of {maker.state.name} at {other.state.name}",
+                PATIENCE_S,
+            )
+            slowest = max(slowest, time.monotonic() - made)
+            (rule,) = [each for each in other.json("rules", "list") if each["action"] == action]
+            maker.command("rules", "remove", rule["id"])
+            wait_for(lambda other=other: other.curl(url).status == 200, "the rule's end", PATIENCE_S)
+    sys.stdout.write(f"a rule was in force at the other proxy {slowest:.2f} s after its command at most\n")
+
+
+def test_one_queue_without_double_work_and_no_flag_lost_when_postgresql_restarts(
+    fleet, front, postgres, suffixes
+):
+    north, south = fleet
+    addresses = itertools.cycle(proxy.address for proxy in fleet)
+    with Traffic(lambda: next(addresses), pause_s=0.02, name="fleet") as traffic:
+
+        def let_through(mark: int, wanted: int) -> None:
+            wait_for(lambda: sum(visit.let_through for visit in traffic.since(mark)) >= wanted, "traffic", 60)
+
+        let_through(0, 30)
+        for how in (signal.SIGINT, signal.SIGQUIT):  # an orderly restart, and a crash
+            postgres.stop(how)
+            let_through(traffic.mark(), 20)  # flags go to the journals now
+            postgres.start()
+            let_through(traffic.mark(), 20)
+    passed = {visit.url for visit in traffic.visits if visit.let_through}
+
+    def queued(proxy: Proxy) -> set[str]:
+        return {each["url"] for each in proxy.json("queue", "list")}
+
+    wait_for(lambda: passed <= queued(north), "the journals' replay into the queue", 60)
+    assert queued(north) == queued(south)
+
+    front.manner = "relay"
+    wait_for(lambda: not queued(north), "the second look", 90)
+    closings = Counter(each["url"] for each in south.json("log", "--kind", "cleared,confirmed"))
+    assert passed <= closings.keys()
+    assert {url: count for url, count in closings.items() if count > 1} == {}
+    twice = [url for url in passed if front.times[url_subject(url, suffixes).identity[:4]] > 1]
+    assert twice == []
+    sys.stdout.write(
+        f"{len(traffic.visits)} requests, {len(passed)} let through and looked at once, {front.times.total()} prefixes asked\n"
+    )
