@@ -11,6 +11,7 @@ from schemathesis.specs.openapi.checks import (
 
 from review.stage import FakeService, csrf, keep, make_event
 from secondlook.clock import SystemClock
+from secondlook.core.event import EventKind
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.review.api import create_api
 from secondlook.review.desk import Desk
@@ -95,3 +96,49 @@ def test_what_the_pages_do_the_api_does(client, ledger, service):
     assert client.post("/api/v1/lists/update", headers=headers).status_code == 202
     assert service.asked == ["verify", "update"]
     assert client.get("/api/v1/events/export?as=csv").text.startswith("id,time,kind")
+
+
+def test_a_client_is_erased(client, ledger):
+    headers = {"x-csrf-token": csrf(client)}
+    keep(ledger, make_event(client="10.0.0.7"), make_event(client="10.0.0.8", user="anna"), make_event())
+    answer = client.post("/api/v1/clients/erase", json={"client": " 10.0.0.7 "}, headers=headers)
+    assert answer.json() == {"events": 1}
+    assert client.post("/api/v1/clients/erase", json={"client": "anna"}, headers=headers).json() == {
+        "events": 1
+    }
+    assert [event.client for event in ledger.events().events] == ["127.0.0.1"]
+    assert client.post("/api/v1/clients/erase", json={"client": " "}, headers=headers).status_code == 422
+    assert client.post("/api/v1/clients/erase", json={"client": "127.0.0.1"}).status_code == 403
+    assert len(ledger.events().events) == 1
+
+
+def test_an_export_of_rules_comes_back_with_its_ends(client, ledger):
+    headers = {"x-csrf-token": csrf(client)}
+    for subject, for_s in (("ends.example", 60), ("stays.example", None)):
+        client.post(
+            "/api/v1/rules", json={"action": "allow", "subject": subject, "for_s": for_s}, headers=headers
+        )
+    exported = client.get("/api/v1/rules").json()
+    for rule in exported:
+        client.delete(f"/api/v1/rules/{rule['id']}", headers=headers)
+    over = {"action": "allow", "subject": "over.example", "expires": "2020-01-01T00:00:00Z"}
+    assert client.post("/api/v1/rules/import", json=[*exported, over], headers=headers).status_code == 204
+    ends = {rule["subject"]: rule["expires"] for rule in client.get("/api/v1/rules").json()}
+    assert set(ends) == {"ends.example", "stays.example"}
+    assert ends["stays.example"] is None
+    assert ends["ends.example"] is not None
+    broken = [{"action": "allow", "subject": "new.example"}, {"action": "allow", "subject": "a b"}]
+    assert client.post("/api/v1/rules/import", json=broken, headers=headers).status_code == 400
+    assert len(client.get("/api/v1/rules").json()) == 2
+
+
+def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):
+    headers = {"x-csrf-token": csrf(client)}
+    visit = make_event(EventKind.FLAGGED, identity=bytes([9]) * 32, time=1_790_000_000.0)
+    event = make_event(EventKind.CONFIRMED, identity=bytes([9]) * 32, decision=None)
+    keep(ledger, visit, event)
+    assert [found["id"] for found in client.get("/api/v1/queue/closed").json()] == [event.id]
+    (late,) = client.get("/api/v1/late-verdicts").json()
+    assert late["id"] == event.id
+    assert client.post(f"/api/v1/late-verdicts/{event.id}/seen", headers=headers).status_code == 204
+    assert client.get("/api/v1/late-verdicts").json() == []

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from datetime import datetime
 
 import pytest
 
@@ -303,3 +304,31 @@ def test_signing_out_ends_the_session(client):
 
 def test_the_token_of_the_page_is_the_sessions(client):
     assert re.fullmatch(r"[0-9a-f]{64}", csrf(client))
+
+
+def test_a_client_is_forgotten_by_the_set_up_page(client, ledger):
+    keep(ledger, make_event(client="10.0.0.7"), make_event(client="10.0.0.8"))
+    assert "Forget a client" in client.get("/setup").text
+    token = csrf(client)
+
+    def erase(name, **form):
+        return client.post("/clients/erase", data={"client": name, **form})
+
+    assert erase("", csrf=token).status_code == 400
+    assert erase("10.0.0.7").status_code == 403
+    assert len(ledger.events().events) == 2
+    assert erase("10.0.0.7", csrf=token).headers["location"] == "/setup?done=erased"
+    assert [event.client for event in ledger.events().events] == ["10.0.0.8"]
+
+
+def test_an_imported_rule_ends_when_the_exported_one_does(client, ledger):
+    post(client, "/rules", action="allow", subject="soon.example", **{"for": "10m"})
+    (exported,) = client.get("/rules.json").json()
+    post(client, f"/rules/{exported['id']}/remove")
+    post(
+        client, "/rules/import", text=json.dumps([exported, {**exported, "expires": "2020-01-01T00:00:00Z"}])
+    )
+    (rule,) = ledger.list_rules()
+    assert rule.expires == pytest.approx(datetime.fromisoformat(exported["expires"]).timestamp(), abs=1)
+    broken = [{"action": "allow", "subject": "a.example", "client": {"a": 1}}]
+    assert post(client, "/rules/import", text=json.dumps(broken)).status_code == 400

@@ -8,8 +8,16 @@ from typing import Annotated
 
 import typer
 
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, instant_from, open_place
-from secondlook.cli.output import fail, print_json, print_table
+from secondlook.cli.options import (
+    ConfigOption,
+    JsonOption,
+    Place,
+    StateOption,
+    instant_from,
+    open_place,
+)
+from secondlook.cli.output import fail, print_json, print_line, print_table
+from secondlook.core.client import client_name
 from secondlook.core.event import Event, EventKind
 from secondlook.core.inert import inert
 from secondlook.core.verdict import Action
@@ -62,9 +70,19 @@ def log(
         bool, typer.Option("--follow", "-f", help="Go on with new events as they come.")
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a header.")] = False,
+    erase_client: Annotated[
+        str | None,
+        typer.Option("--erase-client", metavar="CLIENT", help="Delete for good what was kept of a client."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the event log, newest last. On a terminal only the newest 100, unless told otherwise."""
+    if erase_client is not None or yes:
+        chosen = (decision, kind, host, client, since, until, search, limit)
+        filtered = follow or as_csv or any(value is not None for value in chosen)
+        _erase(open_place(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
+        return
     wanted = EventFilter(
         decision=_several("--decision", decision, Action),
         kind=_several("--kind", kind, EventKind),
@@ -77,6 +95,12 @@ def log(
     place = open_place(config, state)
     if limit is None and sys.stdout.isatty() and not (as_csv or as_json):
         limit = 100
+    _show(place, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json)
+
+
+def _show(
+    place: Place, wanted: EventFilter, limit: int | None, *, follow: bool, as_csv: bool, as_json: bool
+) -> None:
     ledger = open_ledger(place.settings, background=False)
     try:
         printer = _csv_printer() if as_csv else None
@@ -102,6 +126,29 @@ def log(
             asyncio.run(_follow(ledger, wanted, cursor, as_json=as_json, printer=printer))
     finally:
         ledger.close()
+
+
+def _erase(place: Place, client: str | None, *, filtered: bool, yes: bool, as_json: bool) -> None:
+    if client is None:
+        fail("--yes is for --erase-client", status=2)
+    if filtered:
+        fail("--erase-client takes no filter: everything that names the client goes", status=2)
+    name = client_name(client.strip())
+    if not name:
+        fail("--erase-client: expected an address or a user's name, got nothing", status=2)
+    if not yes:
+        if not sys.stdin.isatty():
+            fail(f"this deletes for good what was kept of {name}", hint="say --yes to do it", status=2)
+        typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
+    ledger = open_ledger(place.settings, background=False)
+    try:
+        gone = ledger.erase_client(name)
+    finally:
+        ledger.close()
+    if as_json:
+        print_json({"client": name, "events": gone})
+    else:
+        print_line(f"erased {name}: {gone:,} events; nothing that is kept names it any more, but for rules")
 
 
 async def _follow(

@@ -1,6 +1,5 @@
 """Making an operator's rule, for `allow` and `block`."""
 
-import ipaddress
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Literal
 
 from secondlook.cli.options import UnusableStateError, open_place, seconds_from, writable_state
 from secondlook.cli.output import fail, print_json, print_line
+from secondlook.core.client import client_name
 from secondlook.core.rule import Rule
 from secondlook.core.rulesubject import RuleSubjectError, parse_subject
 from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
@@ -15,17 +15,8 @@ from secondlook.run.opening import open_ledger
 
 
 def client_from(text: str | None) -> str | None:
-    """Bring an address or network into its shortest form; anything else is a user's name."""
-    if text is None:
-        return None
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        pass
-    try:
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        return text
+    """Bring a client given on the command line into its shortest form."""
+    return None if text is None else client_name(text)
 
 
 def make_rule(

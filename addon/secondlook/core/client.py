@@ -15,6 +15,14 @@ def network_of(text: str) -> Network | None:
         return None
 
 
+def client_name(text: str) -> str:
+    """Bring an address or a network into its shortest form; anything else is a user's name and stays."""
+    network = network_of(text)
+    if network is None:
+        return text
+    return str(network) if "/" in text else str(network.network_address)
+
+
 @lru_cache(maxsize=65_536)
 def names_client(name: str, client: str | None, user: str | None) -> bool:
     """Whether `name` (address, network or user) names this client (an address) or user."""

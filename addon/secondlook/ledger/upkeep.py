@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
+from secondlook.core.client import network_of
 from secondlook.errors import LedgerError
 from secondlook.ledger import confirmed, damage, fts, overview, past, ruling
 from secondlook.ledger.record import HOUR_S
@@ -255,6 +256,8 @@ class Upkeep:
         while ledger.writer.waiting:
             ledger.commit_now(lambda _: None)
         gone = self._delete_events(events.c.client == client)
+        if network_of(client) is None:  # a user's name: no index, and an address is nobody's
+            gone += self._delete_events(events.c.user == client)
 
         def work(connection: sa.Connection) -> None:
             connection.execute(sa.delete(flagged_clients).where(flagged_clients.c.client == client))

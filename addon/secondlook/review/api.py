@@ -5,22 +5,26 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request
+from fastapi import APIRouter, Body, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from secondlook.errors import LedgerError
 from secondlook.review.access import problem
-from secondlook.review.desk import Desk, Missing, Refused
+from secondlook.review.desk import MOST_RULES_IMPORTED, Desk, Missing, Refused
 from secondlook.review.filters import CURSOR, LogFilter, UnusableFilterError
 from secondlook.review.log_pages import export as exported
 from secondlook.review.model import (
     BacktestRecord,
     CheckRecord,
+    ClientToErase,
+    Erased,
     EventPage,
     EventRecord,
+    ExportedRule,
     FeedStatus,
+    LateVerdict,
     ListStatus,
     NewPause,
     NewRule,
@@ -145,6 +149,21 @@ def _log(api: APIRouter, desk: Desk) -> None:
             {"waiting": await desk.waiting(), "entries": entries, "after": cursor}
         )
 
+    @api.get("/queue/closed")
+    async def closed(limit: Limit = 100) -> list[EventRecord]:
+        """Return how the latest flagged subjects ended, newest first."""
+        return [EventRecord.model_validate(event) for event in await desk.closings(limit)]
+
+    @api.get("/late-verdicts")
+    async def late_verdicts() -> list[LateVerdict]:
+        """Return what was let through, turned out bad, and has not been noted yet."""
+        return [LateVerdict.model_validate(event) for event in await desk.late_verdicts()]
+
+    @api.post("/late-verdicts/{event_id}/seen", status_code=204)
+    async def late_seen(event_id: Id) -> None:
+        """Note a late verdict: it is taken off the top of the pages."""
+        await desk.late_seen(event_id)
+
     @api.post("/queue/verify", status_code=202)
     async def verify() -> None:
         """Look at everything that is flagged now."""
@@ -164,6 +183,13 @@ def _rules(api: APIRouter, desk: Desk) -> None:
             rule.action, rule.subject, for_s=rule.for_s, client=rule.client, reason=rule.reason
         )
         return RuleRecord.model_validate(made)
+
+    @api.post("/rules/import", status_code=204)
+    async def import_rules(
+        rules: Annotated[list[ExportedRule], Body(max_length=MOST_RULES_IMPORTED)],
+    ) -> None:
+        """Add rules as `GET /rules` gives them, all of them or none."""
+        await desk.import_rules([rule.model_dump() for rule in rules])
 
     @api.delete("/rules/{rule_id}", status_code=204)
     async def remove_rule(rule_id: Id) -> None:
@@ -199,6 +225,11 @@ def _data(api: APIRouter, desk: Desk) -> None:
     async def delete_quarantined(item_id: Id) -> None:
         """Delete a quarantined file for good."""
         await desk.delete_quarantined(item_id)
+
+    @api.post("/clients/erase")
+    async def erase_client(asked: ClientToErase) -> Erased:
+        """Delete for good what was kept of one client; its rules stay."""
+        return Erased(events=await desk.erase_client(asked.client))
 
     @api.get("/lists")
     async def lists() -> list[ListStatus]:

@@ -6,9 +6,11 @@ The desk reads the ledger itself; what only the running program can do it asks o
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from secondlook.clock import Clock
+from secondlook.core.client import client_name
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rule import Rule
 from secondlook.core.rulebook import RuleBook
@@ -42,6 +44,15 @@ class LogPage:
     events: list[Json]
     older: str | None
     newer: str | None
+
+
+def _text(value: object) -> str | None:
+    """Read an optional text of an import. Raises ValueError."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, got {str(value)[:80]}")  # noqa: TRY004 (told as a bad value)
+    return value
 
 
 class Desk:
@@ -193,11 +204,18 @@ class Desk:
             action="allow" if action == "allow" else "block",
             scope=scope,
             subject=subject,
-            client=client,
+            client=client_name(client) if client else None,
             reason=reason,
             created=now,
             expires=None if for_s is None else now + for_s,
         )
+
+    def _left(self, expires: object) -> float | None:
+        """Seconds until an exported rule ends: what was made for an hour must not come back for ever."""
+        if expires is None:
+            return None
+        moment = datetime.fromisoformat(str(expires))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - self._clock.now()
 
     async def remove_rule(self, rule_id: str) -> None:
         """Remove a rule."""
@@ -219,7 +237,7 @@ class Desk:
         return told
 
     async def import_rules(self, records: object) -> None:
-        """Add rules from an export, all of them or none."""
+        """Add rules from an export, all of them or none; those that have ended meanwhile are left out."""
         if not isinstance(records, list) or len(records) > MOST_RULES_IMPORTED:
             raise Refused(f"import: expected a list of at most {MOST_RULES_IMPORTED:,} rules")
         rules = []
@@ -231,15 +249,25 @@ class Desk:
                     self._rule(
                         str(record.get("action")),
                         str(record.get("subject")),
-                        for_s=None,
-                        client=record.get("client") or None,
-                        reason=record.get("reason") or None,
+                        for_s=self._left(record.get("expires")),
+                        client=_text(record.get("client")),
+                        reason=_text(record.get("reason")),
                     )
                 )
-            except Refused as error:
+            except (Refused, ValueError) as error:
                 raise Refused(f"import: rule {number}: {error}") from None
         for rule in rules:
-            await self.ledger.run(self.ledger.add_rule, rule)
+            if rule.expires is None or rule.expires > rule.created:
+                await self.ledger.run(self.ledger.add_rule, rule)
+
+    # -- privacy --------------------------------------------------------------------------------
+
+    async def erase_client(self, client: str) -> int:
+        """Delete for good what was kept of one client (address or user); gives how many events went."""
+        name = client.strip()
+        if not name:
+            raise Refused("erase: expected the client's address or user name, got nothing")
+        return await self.ledger.run(self.ledger.erase_client, client_name(name))
 
     # -- the rest -------------------------------------------------------------------------------
 

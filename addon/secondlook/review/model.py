@@ -1,5 +1,6 @@
 """The API's records: the contract's shapes as types, so that the OpenAPI document tells them."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -116,6 +117,34 @@ class NewRule(Record):
     for_s: Annotated[float, Field(gt=0, le=10 * 365 * 86_400)] | None = None
     client: Annotated[str, StringConstraints(max_length=64)] | None = None
     reason: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+
+class ExportedRule(NewRule):
+    """A rule as an export holds it; what has ended meanwhile is left out."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    expires: datetime | None = None
+
+
+class ClientToErase(Record):
+    """A client, by address or by user name, of whom nothing is to be kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    client: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
+
+
+class Erased(Record):
+    """What was deleted."""
+
+    events: int
+
+
+class LateVerdict(EventRecord):
+    """Something that was let through and turned out bad, not yet noted by the reader."""
+
+    visited_at: Moment | None
 
 
 class NewPause(Record):

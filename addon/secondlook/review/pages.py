@@ -85,6 +85,7 @@ DONE = {
     "restored": "The file is back where it was, and allowed from now on.",
     "deleted": "The file is deleted.",
     "seen": "Noted.",
+    "erased": "Erased: nothing that was kept names this client any more.",
 }
 
 
@@ -181,6 +182,15 @@ class Pages:
         """Tell how to use the proxy."""
         return await self.frame.show(request, "setup.html", **await self.desk.setup())
 
+    async def erase(self, request: Request) -> Response:
+        """Delete what was kept of one client."""
+        form = await request.form()
+        try:
+            await self.desk.erase_client(str(form.get("client", "")))
+        except Refused as error:
+            return await self.frame.refuse(request, error)
+        return back_to("/setup", "erased")
+
     async def authority(self, _request: Request) -> Response:
         """Hand out the certificate of the authority (never its key)."""
         pem = await run_in_threadpool(self.desk.authority)
@@ -209,6 +219,7 @@ class Pages:
             Route("/lists", self.lists),
             Route("/lists/update", self.update, methods=["POST"]),
             Route("/setup", self.setup),
+            Route("/clients/erase", self.erase, methods=["POST"]),
             Route("/ca.pem", self.authority),
             Route("/late/{id}/seen", self.late_seen, methods=["POST"]),
         ]
