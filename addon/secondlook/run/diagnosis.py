@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
@@ -18,6 +18,7 @@ from secondlook.config import Settings
 from secondlook.core.answer import Tier
 from secondlook.errors import LedgerError, PatternError
 from secondlook.lookup.tiered import TieredLookup
+from secondlook.run import bypass
 from secondlook.run.opening import LEDGER_FILE, open_ledger
 from secondlook.run.runfile import read_run_file
 
@@ -25,11 +26,6 @@ LOW_DISK_BYTES = 256 << 20
 CLOCK_WRONG_S = 120.0
 NETWORK_TIMEOUT_S = 5.0
 CA_FILE = "mitmproxy-ca-cert.pem"
-# Programs that browsers offer encrypted DNS and QUIC by; seen from outside, we can only say how to look.
-_BYPASS = (
-    "a browser may go round the proxy by QUIC (UDP 443) or DNS over HTTPS: open "
-    "http://secondlook.internal/filtered in it; block UDP port 443 at the firewall where it matters"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,8 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     ):
         yield finding
     yield await _clock(settings)
-    yield Finding("bypass", "unknown", _BYPASS)
+    for finding in await asyncio.to_thread(lambda: list(_bypasses(running))):
+        yield finding
 
 
 def _state(settings: Settings) -> Finding:
@@ -192,6 +189,21 @@ def _system_trusts(openssl: str, certificate: Path) -> bool:
     return done.returncode == 0
 
 
+def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
+    """Look for browsers that go round the proxy: connections of now, and settings that lead there."""
+    ours = {running["pid"], running["service"], *running["workers"]} if running is not None else set()
+    found = [*bypass.connections(ours=ours), *bypass.settings_of_browsers(Path.home())]
+    for each in found:
+        yield Finding("bypass", "problem", each.told, each.remedy)
+    if not found:
+        yield Finding(
+            "bypass",
+            "ok" if bypass.can_look() else "unknown",
+            "nothing here goes round the proxy by QUIC or DNS over HTTPS right now; "
+            "http://secondlook.internal/filtered tells it of one browser",
+        )
+
+
 async def _proxy_answers(address: str) -> Finding:
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S) as client:
@@ -224,7 +236,7 @@ async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Fi
                     yield Finding(
                         "server",
                         "problem",
-                        f"{client!r} ({tier.value}) cannot be reached: {error}",
+                        f"{client.name} ({tier.value}) cannot be reached: {error}",
                         "see whether it runs and whether its address and certificate are right",
                     )
                 else:
@@ -232,12 +244,12 @@ async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Fi
                         yield Finding(
                             "server",
                             "problem",
-                            f"{client!r} ({tier.value}) answers, but has nothing to serve",
+                            f"{client.name} ({tier.value}) answers, but has nothing to serve",
                             "import lists there and publish them",
                         )
                     else:
                         yield Finding(
-                            "server", "ok", f"{client!r} ({tier.value}) serves generation {generation}"
+                            "server", "ok", f"{client.name} ({tier.value}) serves generation {generation}"
                         )
         if settings.servers.intranet:
             here = "on" if lookup.on_intranet else "away from"
