@@ -1,15 +1,18 @@
 """Who gets in: links that work once, cookies, bearer tokens, Host, Origin and CSRF."""
 
+import subprocess
+
 import pytest
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from secondlook.review import session as session_module
 from secondlook.review.access import COOKIE, Gate, session_of
+from secondlook.review.app import host_names
 from secondlook.review.session import Doorkeeper, TryLimit
 
 ORIGIN = "http://127.0.0.1:9000"
@@ -193,3 +196,49 @@ def test_the_memory_for_guesses_is_bounded():
 
 def test_metrics_want_the_token(client, door):
     assert client.get("/metrics").status_code == 401
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    names = "DNS:page.example.org,DNS:*.office.example,IP:192.0.2.7,IP:2001:db8::7"
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-days", "2", "-subj", "/CN=x",
+            "-addext", f"subjectAltName={names}",
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return (folder / "cert.pem").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("bound", "port", "host", "status"),
+    [
+        ("127.0.0.1", 9000, "localhost:9000", 200),
+        ("127.0.0.1", 9000, "192.0.2.9:9000", 421),
+        ("192.0.2.7", 9000, "page.example.org:9000", 200),
+        ("192.0.2.7", 9000, "a.office.example:9000", 200),
+        ("192.0.2.7", 9000, "a.b.office.example:9000", 421),
+        ("192.0.2.7", 9000, "[2001:db8::7]:9000", 200),
+        ("192.0.2.7", 9000, "192.0.2.9:9000", 421),
+        ("192.0.2.7", 9000, "evil.example:9000", 421),
+        ("192.0.2.7", 443, "page.example.org", 200),
+        ("0.0.0.0", 9000, "192.0.2.9:9000", 200),
+        ("0.0.0.0", 9000, "192.0.2.9:9001", 421),
+        ("0.0.0.0", 9000, "192.0.2.9", 421),
+        ("0.0.0.0", 9000, "evil.example:9000", 421),
+        ("0.0.0.0", 9000, "192.0.2.9.evil.example:9000", 421),
+        ("::", 9000, "[2001:db8::9]:9000", 200),
+        ("::", 443, "[2001:db8::9]", 200),
+        ("::", 443, "2001:db8::9", 421),
+        ("0.0.0.0", 9000, "(any address):9000", 421),
+        ("0.0.0.0", 9000, "", 421),
+    ],
+)
+def test_a_page_on_a_network_answers_to_its_own_names(door, certificate, bound, port, host, status):
+    gate = Gate(PlainTextResponse("in"), doorkeeper=door, hosts=host_names(bound, port, certificate))
+    client = TestClient(gate, base_url=f"https://127.0.0.1:{port}")
+    assert client.get("/healthz", headers={"host": host}).status_code == status

@@ -9,6 +9,7 @@ Order of the checks, each with its own refusal:
    with a cookie, carry the CSRF token in `X-CSRF-Token` or in the form.
 """
 
+import ipaddress
 from collections.abc import Iterable
 from urllib.parse import parse_qs
 
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secondlook.review.session import Doorkeeper, Session, csrf_ok
 
+ANY_ADDRESS = "(any address)"  # among the host names: every literal IP address
 COOKIE = "second_look_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = ("/static/", "/sign-in", "/healthz")
@@ -78,7 +80,7 @@ class Gate:
         path: str = scope["path"]
         api = path.startswith(TOKEN_PATHS)
         host = headers.get("host", "").lower()
-        if host not in self.hosts:
+        if not self._ours(host):
             return self._refuse(
                 api, 421, "wrong host", f"this page does not answer to the name {host[:200]!r}"
             ), receive
@@ -104,6 +106,22 @@ class Gate:
         return self._refuse(
             api, 403, "missing CSRF token", "reload the page and try again; nothing was changed"
         ), receive
+
+    def _ours(self, host: str) -> bool:
+        if ANY_ADDRESS in host:
+            return False
+        if host in self.hosts or f"*.{host.partition('.')[2]}" in self.hosts:
+            return True
+        name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+        if not port.isdecimal():
+            name, port = host, ""
+        if (f"{ANY_ADDRESS}:{port}" if port else ANY_ADDRESS) not in self.hosts:
+            return False
+        try:
+            ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return False
+        return True
 
     async def _without_session(self, scope: Scope, *, api: bool) -> Response:
         request = Request(scope)

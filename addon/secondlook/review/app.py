@@ -1,8 +1,10 @@
 """The review page as one ASGI application."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cryptography import x509
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -14,7 +16,7 @@ from starlette.types import ASGIApp
 
 from secondlook.clock import Clock
 from secondlook.errors import LedgerError
-from secondlook.review.access import Gate, session_of
+from secondlook.review.access import ANY_ADDRESS, Gate, session_of
 from secondlook.review.api import create_api
 from secondlook.review.desk import Desk
 from secondlook.review.log_pages import LogPages
@@ -24,18 +26,41 @@ from secondlook.review.rule_pages import RulePages
 from secondlook.review.session import Doorkeeper
 
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (recognized, not bound)
 STATIC = Path(__file__).parent / "static"
 
 
-def host_names(host: str, port: int) -> list[str]:
-    """Return the `Host` headers that a page bound to this address answers to."""
+def host_names(host: str, port: int, certificate: bytes | None = None) -> list[str]:
+    """Return the `Host` headers that a page bound to this address answers to.
+
+    With TLS also the names that its certificate (PEM) gives it. One bound to every address answers to any
+    address (`access.ANY_ADDRESS`): a rebound name is a name, never an address.
+    """
     names = {"127.0.0.1", "[::1]", "localhost"} if host in ("127.0.0.1", "::1", "localhost") else set()
     names.add(f"[{host}]" if ":" in host else host)
-    return [f"{name}:{port}" for name in sorted(names)]
+    if host in EVERY_ADDRESS:
+        names.add(ANY_ADDRESS)
+    if certificate is not None:
+        names.update(_certified(certificate))
+    told = [f"{name}:{port}" for name in sorted(names)]
+    # Browsers leave the usual port out.
+    return told + sorted(names) if port == (80 if certificate is None else 443) else told
+
+
+def _certified(certificate: bytes) -> Iterator[str]:
+    with contextlib.suppress(x509.ExtensionNotFound):
+        found = (
+            x509.load_pem_x509_certificate(certificate)
+            .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            .value
+        )
+        yield from found.get_values_for_type(x509.DNSName)
+        for address in found.get_values_for_type(x509.IPAddress):
+            yield f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 (IPv6)
 
 
 def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], clock: Clock) -> ASGIApp:
-    """Make the application; `hosts` are the `Host` headers it answers to."""
+    """Make the application; `hosts` are the `Host` headers it answers to (`host_names`)."""
     frame = Frame(desk)
 
     async def alive(_request: Request) -> Response:

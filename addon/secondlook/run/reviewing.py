@@ -245,8 +245,9 @@ class ReviewServer:
         )
         desk = Desk(parts.ledger, program, Seen(settings.state / "review.json"), parts.clock)
         host, port = sock.getsockname()[:2]
-        app = create_app(desk, self.doorkeeper, hosts=host_names(host, port), clock=parts.clock)
         tls = settings.review.tls
+        hosts = host_names(host, port, tls.cert.read_bytes() if tls else None)
+        app = create_app(desk, self.doorkeeper, hosts=hosts, clock=parts.clock)
         self._server = _Server(
             uvicorn.Config(
                 app,
