@@ -131,6 +131,32 @@ def test_log_into_a_closed_pipe(state):
     assert b"Traceback" not in done.stderr
 
 
+def test_a_client_is_erased(state):
+    write_events(
+        state,
+        make_event("http://one.example/", client="10.0.0.7"),
+        make_event("http://two.example/", client="10.0.0.8"),
+    )
+    for arguments, status in (
+        (["--erase-client", "10.0.0.7"], 2),  # nobody there to be asked
+        (["--erase-client", "10.0.0.7", "--host", "one.example", "--yes"], 2),
+        (["--erase-client", " ", "--yes"], 2),
+        (["--yes"], 2),
+    ):
+        assert on(state, "log", *arguments, check=False).returncode == status
+    assert len(json_lines("log", "--state", state)) == 2
+    (erased,) = json_lines("log", "--erase-client", "10.0.0.7", "--yes", "--state", state)
+    assert erased == {"client": "10.0.0.7", "events": 1}
+    assert [event["client"] for event in json_lines("log", "--state", state)] == ["10.0.0.8"]
+
+
+def test_acts_tell_what_they_did_as_json(state):
+    (rule,) = json_lines("allow", "a.example", "--state", state)
+    assert json_lines("rules", "remove", rule["id"], "--state", state) == [{"removed": rule["id"]}]
+    on(state, "pause", "5")
+    assert json_lines("resume", "--state", state) == [{"ended": 1}]
+
+
 def test_pause_and_resume(state):
     on(state, "pause", "5")
     (status,) = json_lines("status", "--state", state)

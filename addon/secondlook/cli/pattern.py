@@ -137,10 +137,13 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 
 @app.command()
-def rollback(config: ConfigOption = None, state: StateOption = None) -> None:
+def rollback(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Put the lists before these back in force, until a server has others."""
     place = open_place(config, state)
     stamp = pattern_change.rollback(place.state, keep=place.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")
+    if as_json:
+        print_json({"generation": stamp.generation})
+        return
     print_line(f"generation {stamp.generation} is in force again, until a server has another one")

@@ -64,6 +64,7 @@ def restore(
     record_id: Annotated[str, typer.Argument(metavar="ID", help="As `quarantine list` shows it.")],
     config: ConfigOption = None,
     state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a file back, byte for byte, and allow it from now on."""
     place = open_place(config, state)
@@ -74,6 +75,9 @@ def restore(
         fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")
     finally:
         ledger.close()
+    if as_json:
+        print_json({"restored": record_id, "path": str(path)})
+        return
     print_line(f"restored {path}; it is allowed from now on (see `secondlook rules list`)")
 
 
@@ -82,6 +86,7 @@ def delete(
     record_id: Annotated[str, typer.Argument(metavar="ID", help="As `quarantine list` shows it.")],
     config: ConfigOption = None,
     state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete a quarantined file for good."""
     place = open_place(config, state)
@@ -92,7 +97,10 @@ def delete(
         fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")
     finally:
         ledger.close()
-    print_line(f"deleted {record_id}")
+    if as_json:
+        print_json({"deleted": record_id})
+    else:
+        print_line(f"deleted {record_id}")
 
 
 def _quarantine(settings: Settings, ledger: Ledger) -> Quarantine:

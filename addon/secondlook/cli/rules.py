@@ -1,21 +1,21 @@
 """`secondlook rules`: list, remove, test and back-test the operator's rules."""
 
 import time
-from collections import Counter
 from typing import Annotated
 
 import typer
 
+from secondlook.agent.backtest import Change, RuleChange
+from secondlook.agent.pattern_files import load_pattern
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, instant_from, open_place
 from secondlook.cli.output import fail, print_json, print_line, print_table
-from secondlook.core.event import EventKind
+from secondlook.core.policy import Level
 from secondlook.core.rule import Rule
 from secondlook.core.rulebook import RuleBook
-from secondlook.core.rulesubject import RuleSubjectError, parse_subject
 from secondlook.core.subject import FileSubject, Subject
 from secondlook.core.url import url_subject
-from secondlook.ledger.ledger import EventFilter
 from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
+from secondlook.run.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
 from secondlook.run.opening import open_ledger
 from secondlook.run.policies import config_rules
 from secondlook.suffix import load_suffixes
@@ -50,6 +50,7 @@ def remove(
     rule_id: Annotated[str, typer.Argument(metavar="ID", help="As `rules list` shows it.")],
     config: ConfigOption = None,
     state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove a rule; in force within a second."""
     place = open_place(config, state)
@@ -59,7 +60,10 @@ def remove(
             fail(f"there is no rule {rule_id}", hint="`secondlook rules list` shows them with their ids")
     finally:
         ledger.close()
-    print_line(f"removed {rule_id}")
+    if as_json:
+        print_json({"removed": rule_id})
+    else:
+        print_line(f"removed {rule_id}")
 
 
 @app.command("test")
@@ -93,8 +97,12 @@ def try_rules(
 
 @app.command()
 def backtest(
-    subject: Annotated[
-        str | None, typer.Argument(metavar="[SUBJECT]", help="A rule to try; without it: all present rules.")
+    tried: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SUBJECT]",
+            help="A rule to try, the name of a list in force, or a level; without it: all present rules.",
+        ),
     ] = None,
     action: Annotated[
         str, typer.Option("--action", metavar="allow|block", help="Of the rule to try.")
@@ -104,7 +112,7 @@ def backtest(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a rule (or all rules) would have changed in the logged traffic of the last days.
+    """Tell what a rule, a list or a level would have changed in the logged traffic of the last days.
 
     The log holds what was blocked and flagged, and what was allowed where `log.all` is on.
     """
@@ -112,53 +120,32 @@ def backtest(
         fail(f"--action: expected allow or block, got {action}", status=2)
     place = open_place(config, state)
     now = time.time()
+    started = instant_from(since, "--since")
+    assert started is not None
     ledger = open_ledger(place.settings, background=False)
     try:
-        rules: list[Rule] = list(ledger.list_rules())
-        if subject is not None:
-            rules = [_rule_to_try(subject, action, now)]
-        book = RuleBook(rules)
-        wanted = EventFilter(
-            kind=(EventKind.CHECK, EventKind.BLOCKED, EventKind.FLAGGED, EventKind.WOULD_BLOCK),
-            since=instant_from(since, "--since"),
-        )
-        looked_at = 0
-        changed: Counter[tuple[str, str, str]] = Counter()
-        for event in ledger.export(wanted):
-            text = event.url or event.sha256
-            if text is None:
-                continue
-            looked_at += 1
-            rule = book.match(_subject(text), event.client, event.user, now)
-            decided = event.decision or "allow"
-            if rule is not None and rule.action != decided:
-                changed[text, decided, rule.action] += 1
+        change: Change
+        if tried is None:
+            change = RuleChange(RuleBook(ledger.list_rules()))
+        else:
+            level = Level(place.settings.policy.level)
+            change = change_from(tried, load_pattern(place.settings.state), level, now, action=action)
+        report = run_backtest(ledger, change, load_suffixes(), since=started)
+    except ValueError as error:
+        fail(str(error), status=2)
     finally:
         ledger.close()
     if as_json:
-        for (text, was, would), count in changed.most_common():
-            print_json({"subject": text, "was": was, "would": would, "count": count})
+        print_json(report_json(report))
         return
-    rows = ((count, was, would, text) for (text, was, would), count in changed.most_common())
-    print_table(("times", "was", "would be", "subject"), rows, empty="nothing would have changed")
-    print_line(f"{sum(changed.values()):,} of {looked_at:,} logged decisions would differ")
-
-
-def _rule_to_try(text: str, action: str, now: float) -> Rule:
-    try:
-        scope, normal = parse_subject(text)
-    except RuleSubjectError as error:
-        fail(str(error), status=2)
-    return Rule(
-        id="tried",
-        action="allow" if action == "allow" else "block",
-        scope=scope,
-        subject=normal,
-        client=None,
-        reason=None,
-        created=now,
-        expires=None,
+    rows = ((count, host) for host, count in report.hosts.most_common(HOSTS_SHOWN))
+    print_table(("times", "host"), rows, empty="nothing more would have been blocked")
+    print_line(
+        f"of {report.visits:,} logged checks {report.newly_blocked:,} would be blocked in addition, "
+        f"{report.newly_allowed:,} no longer"
     )
+    if report.unreadable:
+        print_line(f"{report.unreadable:,} could not be judged: the log keeps too little of them")
 
 
 def _subject(text: str) -> Subject:

@@ -1,12 +1,13 @@
 """`secondlook status`: one screen about how protection is doing."""
 
+import sys
 import time
 from typing import Any
 
 import typer
 
 from secondlook.agent import pattern_change
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
+from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
 from secondlook.cli.output import duration_told, print_facts, print_json, print_line
 from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
@@ -28,7 +29,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         "running": running is not None,
         "since": rfc3339(running["started_at"]) if running else None,
         "proxy": running["proxy"] if running else None,
-        "review": f"http://{running['review']}/" if running and running["review"] else None,
+        "review": _review(place, running["review"]) if running and running["review"] else None,
         "server": running["server"] if running else None,
         "mode": place.settings.policy.mode,
         "level": place.settings.policy.level,
@@ -65,7 +66,15 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     if as_json:
         print_json(facts)
         return
+    if facts["review"] and running and sys.stdout.isatty():
+        # Only where a person reads it: it opens the page once, and must not end up in a file.
+        facts["review"] += f"?token={running['token']}"
     _print(facts)
+
+
+def _review(place: Place, address: str) -> str:
+    scheme = "https" if place.settings.review.tls else "http"
+    return f"{scheme}://{address}/"
 
 
 def _of_ledger(ledger: Ledger, now: float) -> dict[str, Any]:
