@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import tracemalloc
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -14,6 +15,7 @@ from secondlook.server.generation import Generation
 from secondlook.server.reader import FileReader
 from secondlook.server.replica import Replica
 from secondlook.server.store import ServerStore
+from secondlook.server.valkey import PIECE_BYTES
 from secondlook.server.valkey_publisher import ValkeyPublisher
 from secondlook.server.valkey_reader import ValkeyReader
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -269,3 +271,29 @@ def test_only_published_files_are_handed_out(tmp_path):
             assert (await client.get("/published/current")).text == "1\n"
 
     asyncio.run(scene())
+
+
+def test_a_push_holds_a_part_of_the_table_at_a_time(tmp_path):
+    hosts = [f"host{number}.example" for number in range(120_000)]
+    store = make_store(tmp_path, hosts)
+    generation = Generation(store.generation_folder(1))
+    columns = sum(path.stat().st_size for path in generation.folder.glob("*.b28"))
+    assert columns > 3_000_000
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            publisher, reader = ValkeyPublisher(url), ValkeyReader(url)
+            tracemalloc.start()
+            try:
+                await publisher.push(generation, now=NOW)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            await reader.refresh()
+            for host in (*hosts[:20], *hosts[-20:], *hosts[:: len(hosts) // 200]):
+                assert await search(reader, f"{host}/") == [["mw-8b"]]
+            await publisher.aclose()
+            await reader.aclose()
+            return peak
+
+    assert asyncio.run(scene()) < 2_500_000 + PIECE_BYTES

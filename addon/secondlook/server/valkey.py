@@ -21,6 +21,8 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 SPACE: Final = "secondlook"
 PIECE_BYTES: Final = 1 << 20
@@ -29,8 +31,12 @@ TIMEOUT_S: Final = 2.0
 type Client = Redis | RedisCluster
 
 
-def connect(url: str) -> Client:
-    """Make a client of `valkey://host:port/db`, `valkeys://…` (TLS) or `valkey+cluster://host:port,…`."""
+def connect(url: str, *, patient: bool = True) -> Client:
+    """Make a client of `valkey://host:port/db`, `valkeys://…` (TLS) or `valkey+cluster://host:port,…`.
+
+    One that is not patient fails at once where a Cluster's node is away; `learn_topology` is then the caller's
+    matter.
+    """
     scheme, _, rest = url.partition("://")
     scheme = scheme.replace("valkeys", "rediss").replace("valkey", "redis")
     timeouts: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
@@ -41,7 +47,15 @@ def connect(url: str) -> Client:
     for place in rest.split("/", 1)[0].split(","):
         host, _, port = place.rpartition(":")
         nodes.append(ClusterNode(host.strip("[]") or "127.0.0.1", int(port)))
+    if not patient:
+        timeouts["retry"] = Retry(NoBackoff(), 0)
     return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **timeouts)
+
+
+async def learn_topology(client: Client) -> None:
+    """Ask a Cluster's nodes who has which part now; connections in use stay."""
+    if isinstance(client, RedisCluster):
+        await client.nodes_manager.initialize()
 
 
 def key_of(*parts: object) -> str:

@@ -1,8 +1,9 @@
 """Loading published generations into a Valkey store; how they lie there is told in `server.valkey`."""
 
 import json
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -10,11 +11,12 @@ from redis.exceptions import RedisError
 
 from secondlook.errors import ServiceError
 from secondlook.server.generation import Generation, PublishedList
-from secondlook.server.table import DETAIL, DETAILS, PREFIX, REST
+from secondlook.server.table import DETAIL, DETAILS, PREFIX, REST, map_file
 from secondlook.server.valkey import connect, key_of, pieces_of, pipeline_of
 
 BUCKET_ENTRIES: Final = 16
-BATCH_BUCKETS: Final = 2_000
+BATCH_BUCKETS: Final = 500
+BLOCK_ROWS: Final = 16_384
 GRACE_S: Final = 60.0
 
 
@@ -50,22 +52,10 @@ class ValkeyPublisher:
 
     async def _push_table(self, generation: Generation, bits: int) -> None:
         folder, number = generation.folder, generation.number
-        prefixes = np.fromfile(folder / PREFIX, dtype="<u4")
-        details = np.fromfile(folder / DETAIL, dtype="<u4")
-        rest = (folder / REST).read_bytes()
-        starts = np.flatnonzero(np.diff(prefixes >> (32 - bits) if bits else np.zeros_like(prefixes)))
-        bounds = [0, *(starts + 1).tolist(), len(prefixes)]
+        columns = _Columns(folder)
         pipe = pipeline_of(self._client)
         waiting = 0
-        for low, high in pairwise(bounds):
-            if low == high:
-                continue
-            fields: dict[bytes, bytes] = {}
-            for row in range(low, high):
-                field = int(prefixes[row]).to_bytes(4, "big")
-                packed = rest[row * 28 : row * 28 + 28] + int(details[row]).to_bytes(4, "little")
-                fields[field] = fields.get(field, b"") + packed
-            bucket = int(prefixes[low]) >> (32 - bits) if bits else 0
+        for bucket, fields in columns.buckets(bits):
             pipe.hset(key_of(number, "t", bucket), mapping=fields)
             waiting += 1
             if waiting >= BATCH_BUCKETS:
@@ -73,8 +63,7 @@ class ValkeyPublisher:
                 waiting = 0
         if waiting:
             await pipe.execute()
-        blob = memoryview((folder / DETAILS).read_bytes())
-        for at, piece in enumerate(pieces_of(blob)):
+        for at, piece in enumerate(pieces_of(map_file(folder / DETAILS))):
             await self._client.set(key_of(number, "d", at), piece)
 
     async def _push_list(self, entry: PublishedList, raw: memoryview) -> None:
@@ -139,3 +128,31 @@ class ValkeyPublisher:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+class _Columns:
+    """The mapped columns of a generation's table, read block by block: its size does not matter."""
+
+    def __init__(self, folder: Path) -> None:
+        self._prefixes = np.frombuffer(map_file(folder / PREFIX), dtype="<u4")
+        self._details = np.frombuffer(map_file(folder / DETAIL), dtype="<u4")
+        self._rest = map_file(folder / REST)
+
+    def buckets(self, bits: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
+        """Give buckets with their fields; one that lies across two blocks comes in two parts."""
+        low, rows = 0, len(self._prefixes)
+        while low < rows:
+            high = min(low + BLOCK_ROWS, rows)
+            while high < rows and self._prefixes[high] == self._prefixes[high - 1]:
+                high += 1  # a field is written whole
+            prefixes = self._prefixes[low:high].tolist()
+            details = self._details[low:high].tolist()
+            shift = 32 - bits
+            for bucket, inside in groupby(range(high - low), key=lambda at, p=prefixes, s=shift: p[at] >> s):  # type: ignore[misc]
+                fields: dict[bytes, bytes] = {}
+                for at in inside:
+                    field = prefixes[at].to_bytes(4, "big")
+                    rest = bytes(self._rest[(low + at) * 28 : (low + at) * 28 + 28])
+                    fields[field] = fields.get(field, b"") + rest + details[at].to_bytes(4, "little")
+                yield bucket, fields
+            low = high

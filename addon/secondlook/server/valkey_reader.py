@@ -16,7 +16,7 @@ from secondlook.server.detail import pack_full_hash
 from secondlook.server.generation import Generation, PublishedList
 from secondlook.server.reader import UpdateCache
 from secondlook.server.updates import Kept, Update, Updater, keep
-from secondlook.server.valkey import PIECE_BYTES, connect, key_of, pipeline_of
+from secondlook.server.valkey import PIECE_BYTES, connect, key_of, learn_topology, pipeline_of
 from secondlook.wire.version import ListVersion
 
 _REST = struct.Struct("<28sI")
@@ -26,7 +26,9 @@ class ValkeyReader:
     """Reads what a publisher loaded into Valkey; keeps the contract of `server.reader.Reader`."""
 
     def __init__(self, url: str, cache_folder: Path | None = None) -> None:
-        self._client: Any = connect(url)
+        # somebody waits for each answer: the agent asks another server, or again, better than we can here
+        self._client: Any = connect(url, patient=False)
+        self._node_missed = False
         self._temporary = (
             tempfile.TemporaryDirectory(prefix="secondlook-lists-") if cache_folder is None else None
         )
@@ -69,6 +71,7 @@ class ValkeyReader:
         try:
             there, *values = await pipe.execute()
         except (RedisError, OSError) as error:
+            self._node_missed = True
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         if not there:
             raise ServiceError(f"generation {number} is gone from the Valkey store")
@@ -122,6 +125,9 @@ class ValkeyReader:
     async def refresh(self) -> bool:
         """Take up the generation that `current` names, whole."""
         try:
+            if self._node_missed:
+                await learn_topology(self._client)
+                self._node_missed = False
             raw = await self._client.get(key_of("current"))
             if raw is None or int(raw) == self._number:
                 return False
