@@ -43,6 +43,7 @@ def test_rules_are_made_listed_tried_and_removed(state):
     on(state, "allow", "Example.COM", "--for", "10m", "--reason", "because")
     on(state, "block", "http://example.com/bad/", "--client", "10.0.0.7/8")
     rules = json_lines("rules", "list", "--state", state)
+    assert json_lines("rules", "--state", state) == rules
     assert [(rule["action"], rule["subject"], rule["scope"], rule["client"]) for rule in rules] == [
         ("allow", "example.com", "domain", None),
         ("block", "http://example.com/bad/", "prefix", "10.0.0.0/8"),

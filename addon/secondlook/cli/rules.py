@@ -20,11 +20,20 @@ from secondlook.run.opening import open_ledger
 from secondlook.run.policies import config_rules
 from secondlook.suffix import load_suffixes
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="List, remove and try the operator's rules."
-)
+app = typer.Typer(add_completion=False, help="List, remove and try the operator's rules.")
 COLUMNS = ("id", "action", "subject", "scope", "client", "expires", "hits", "reason")
 _SHA256_HEX = 64
+
+
+@app.callback(invoke_without_command=True)
+def _default(
+    context: typer.Context,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        list_rules(config, state, as_json=as_json)
 
 
 @app.command("list")
