@@ -34,8 +34,7 @@ type Client = Redis | RedisCluster
 def connect(url: str, *, patient: bool = True) -> Client:
     """Make a client of `valkey://host:port/db`, `valkeys://…` (TLS) or `valkey+cluster://host:port,…`.
 
-    One that is not patient fails at once where a Cluster's node is away; `learn_topology` is then the caller's
-    matter.
+    One that is not patient fails at once where a Cluster's node is away; it needs `learn_topology` then.
     """
     scheme, _, rest = url.partition("://")
     scheme = scheme.replace("valkeys", "rediss").replace("valkey", "redis")
