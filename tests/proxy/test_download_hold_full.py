@@ -1,0 +1,112 @@
+"""`downloads.hold: full`: a risky file of any size is held whole and judged before its first byte goes on."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+
+import pytest
+
+from proxykit.origin import Asked, Origin, send, send_chunked
+from proxykit.proxy import RunningProxy
+from proxykit.samples import program
+from secondlook.proxy.addon import SecondLookAddon
+
+MIB = 1 << 20
+SIZE = 21 * MIB + 7
+BUDGET = 48 * MIB
+
+
+class Disk:
+    """An origin of one program; it counts what it was let send."""
+
+    def __init__(self, size: int) -> None:
+        self.body = program(size)
+
+    async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        kind = "Content-Type: application/octet-stream"
+        if asked.target.endswith("chunked"):
+            pieces = [self.body[start : start + 70_001] for start in range(0, len(self.body), 70_001)]
+            await send_chunked(writer, pieces, kind)
+        else:
+            await send(writer, self.body, kind)
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk(SIZE)
+
+
+@pytest.fixture
+def held(make_proxy: Callable[..., RunningProxy]) -> RunningProxy:
+    return make_proxy(workers=1, downloads={"hold": "full", "spool_max": BUDGET})
+
+
+def _url(origin: Origin, shape: str) -> str:
+    scheme = "https" if origin.tls else "http"
+    return f"{scheme}://127.0.0.1:{origin.port}/setup.exe?{shape}"
+
+
+def _emptied(proxy: RunningProxy) -> bool:
+    """Wait until the whole budget is back and the folder is empty."""
+    room = next(
+        part for part in proxy.worker.master.addons.chain if isinstance(part, SecondLookAddon)
+    ).bodies.room
+    deadline = time.monotonic() + 10
+    while room.left_bytes != BUDGET and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return room.left_bytes == BUDGET and (not room.folder.exists() or not list(room.folder.iterdir()))
+
+
+@pytest.mark.parametrize("shape", ["length", "chunked"])
+@pytest.mark.parametrize("http", ["--http1.1", "--http2"])
+def test_a_listed_program_larger_than_hold_up_to_gets_the_page(
+    held, gatekeeper, disk, make_origin, curl, http, shape
+):
+    origin = make_origin(disk.reply, tls=True)
+    gatekeeper.bad.add(hashlib.sha256(disk.body).hexdigest())
+    done = curl(held, http, "-i", _url(origin, shape))
+    assert done.returncode == 0, done.stderr
+    assert b"x-second-look: blocked" in done.stdout.lower()
+    assert len(done.stdout) < 100_000
+    assert disk.body[:64] not in done.stdout
+    assert _emptied(held)
+
+
+@pytest.mark.parametrize("shape", ["length", "chunked"])
+@pytest.mark.parametrize("http", ["--http1.1", "--http2"])
+def test_a_clean_one_arrives_byte_for_byte_after_its_verdict(
+    held, gatekeeper, disk, make_origin, curl, http, shape
+):
+    origin = make_origin(disk.reply, tls=True)
+    done = curl(held, http, _url(origin, shape))
+    assert done.returncode == 0, done.stderr
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(disk.body).digest()
+    (*_, (_, subject, _, _)) = gatekeeper.files()
+    assert subject.size == SIZE
+    assert _emptied(held)
+
+
+@pytest.mark.parametrize("shape", ["length", "chunked"])
+def test_one_beyond_the_budget_of_the_spool_is_refused_and_never_begun(held, make_origin, curl, shape):
+    disk = Disk(BUDGET + MIB)
+    origin = make_origin(disk.reply)
+    done = curl(held, "-i", _url(origin, shape))
+    assert b"x-second-look: " in done.stdout[:600].lower(), done.stdout[:600]
+    assert not done.stdout.startswith(b"HTTP/1.1 200")
+    assert len(done.stdout) < 100_000
+    assert _emptied(held)
+
+
+def test_the_budget_is_shared_and_given_back_when_a_client_goes_away(held, make_origin, curl):
+    waiting = asyncio.Event()
+
+    async def stuck(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, b"", f"Content-Length: {BUDGET}", length=False)
+        writer.write(program(20 * MIB))
+        await writer.drain()
+        await waiting.wait()
+
+    origin = make_origin(stuck)
+    curl(held, _url(origin, "length"), timeout_s=2)
+    assert _emptied(held)
