@@ -386,6 +386,19 @@ def test_local_look_never_asks(house, server):
     assert house.lookup.requests == 0
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_untested_bodies_pass_where_untested_pages_are_blocked(house, server, mode):
+    house.view.replace(policies=Policies(Policy(block_untested=True, mode=mode)))
+    page = check(house, "http://ok.test/")
+    assert (page.action is Action.BLOCK, page.would_block) == (mode is Mode.ENFORCE, mode is Mode.ASSESS)
+    body = house.checker.check_local(FileSubject((b"f" * 32,)), FILE)
+    assert (body.action, body.would_block) == (Action.ALLOW, False)
+    bad = make_pattern([b"f" * 32], now=house.clock.now(), name="x-file-mw-8b", kind=SubjectKind.FILE)
+    house.view.replace(pattern=bad)
+    listed = house.checker.check_local(FileSubject((b"f" * 32,)), FILE)
+    assert (listed.action is Action.BLOCK, listed.would_block) == (mode is Mode.ENFORCE, mode is Mode.ASSESS)
+
+
 def test_a_frames_only_hit_counts_for_pages_alone(house, server):
     from secondlook.agent.evidence import worst_finding
     from secondlook.core.answer import ListedHash, PrefixAnswer

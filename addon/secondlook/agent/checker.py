@@ -11,6 +11,7 @@ logged with its traceback. Nothing is enforced or recorded here; that is the gat
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from lru import LRU
 
@@ -26,7 +27,7 @@ from secondlook.core.answer import Tier
 from secondlook.core.cache import AnswerCache
 from secondlook.core.subject import Subject, SubjectKind, UrlSubject, Use
 from secondlook.core.url import Suffixes, url_subject
-from secondlook.core.verdict import Action, Decision, Evidence, Stage, Step, SubjectClass
+from secondlook.core.verdict import Action, Decision, Evidence, Stage, Step, SubjectClass, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,14 @@ class Checker:
         return decision
 
     def check_local(self, subject: Subject, use: Use) -> Decision:
-        """Decide by what is here (stages 1 to 6) and ask nobody; what nothing lists is unknown."""
+        """Decide by what is here (stages 1 to 6) and ask nobody; what nothing lists is unknown.
+
+        `block_untested` is about what was asked: a page's URL, a download. A body of which only its hash is
+        looked up here is not blocked for being untested, else no page at all would come through.
+        """
+        return _untested_passes(self._check_local(subject, use))
+
+    def _check_local(self, subject: Subject, use: Use) -> Decision:
         decision = self.check_now(subject, use)
         if decision is not None:
             return decision
@@ -302,3 +310,12 @@ class Checker:
         except Exception:
             logger.exception("the policy failed too; refusing")
             return Decision(Action.BLOCK, evidence, reason="internal error")
+
+
+def _untested_passes(decision: Decision) -> Decision:
+    evidence = decision.evidence
+    if evidence.verdict is not Verdict.UNKNOWN or evidence.unverifiable or evidence.blocked_by_rule:
+        return decision
+    if decision.action is not Action.BLOCK and not decision.would_block:
+        return decision
+    return replace(decision, action=Action.ALLOW, would_block=False, reason="nothing bad is known about it")

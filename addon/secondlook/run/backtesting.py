@@ -49,3 +49,18 @@ def run_backtest(ledger: Ledger, change: Change, suffixes: Suffixes, *, since: f
     """Judge the logged visits since then; blocks."""
     visits = ledger.export(EventFilter(kind=VISITS, since=since))
     return backtest(visits, [change], lambda text: url_subject(text, suffixes))
+
+
+def report_json(report: Report) -> dict[str, object]:
+    """Write a report as `rules backtest --json` does."""
+    return {
+        "examined": report.visits,
+        "newly_blocked": report.newly_blocked,
+        "newly_allowed": report.newly_allowed,
+        "unreadable": report.unreadable,
+        "hosts": [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)],
+        "clients": [
+            {"client": client, "count": count} for client, count in report.clients.most_common(HOSTS_SHOWN)
+        ],
+        "often_visited": report.often_visited[:HOSTS_SHOWN],
+    }
