@@ -228,6 +228,7 @@ def test_a_damaged_file_is_found_and_fetched_again(tmp_path):
             await world.updater.update_now()
             assert verify(world.state) == {}
             assert world.blocks("evil1.example/")
+            assert not status(world.state, now=0).alerts  # what is mended is no problem any more
 
     run(scene)
 

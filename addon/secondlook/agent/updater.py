@@ -478,6 +478,14 @@ class Updater:
             if key.partition("/")[2] not in refused:
                 self.alerts.clear(key)
         self.alerts.clear("pattern")
+        try:
+            stamp = self._stamp()
+        except PatternError as error:
+            self.alerts.alert("pattern", str(error))
+            return
+        for each in stamp.lists:  # a damaged one left the stamp: it is back, and whole
+            if each.server == source.name:
+                self.alerts.clear(f"list {each.name}")
 
     def _check_age(self) -> None:
         """Raise an alert while the pattern is older than it may be; it ends by itself."""
