@@ -109,7 +109,7 @@ def test_a_laptop_leaves_the_intranet_and_returns(  # noqa: PLR0915 - one story
                 lambda: proxy.curl("http://new-at-the-office.example/").status == 403 or None,
                 "the lists published meanwhile",
             )
-            assert generations("office") != {published}, "updates go on"
+            wait_for(lambda: generations("office") != {published} or None, "that updates go on", 60)
             assert visit("/at/work/again") == 200
             assert answered(proxy, "office") > asked_office
             proxy.stop()
