@@ -35,6 +35,7 @@ from secondlook.proxy.spool import SpoolRoom
 
 logger = logging.getLogger(__name__)
 
+HOSTS_ONLY = 2  # of `log.privacy`
 CA_NAME = "mitmproxy-ca-cert.pem"
 
 
@@ -63,7 +64,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     """Build our addons, in the order in which they must stand."""
     pages = Pages()
     override = settings.policy.override
-    override_s = override.duration if override.enabled else None
+    # From level 2 on no URL is kept that an exception could be made of.
+    override_s = override.duration if override.enabled and settings.log.privacy < HOSTS_ONLY else None
     site = InternalSite(
         SiteFacts(
             ca_pem=ca_folder(settings.state) / CA_NAME,

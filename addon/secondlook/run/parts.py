@@ -8,6 +8,7 @@ Settings ─┬─► Ledger (events, queue, rules) ─┐
 ```
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -36,6 +37,8 @@ from secondlook.suffix import PublicSuffixes, load_suffixes
 logger = logging.getLogger(__name__)
 
 SITE_KEY_FILE = "site.key"
+EVENT_TRIES = 10
+EVENT_REST_S = 0.1
 
 
 @dataclass(slots=True)
@@ -153,19 +156,29 @@ class LedgerRecords:
         self._identifiers = Identifiers()
 
     async def event(self, event_id: str) -> Event | None:
-        """Find an event by its id."""
-        return await self._ledger.run(self._ledger.event, event_id)
+        """Find an event by its id; one that was told a moment ago may still be on its way to the ledger."""
+        for _ in range(EVENT_TRIES):
+            event = await self._ledger.run(self._ledger.event, event_id)
+            if event is not None:
+                return event
+            await asyncio.sleep(EVENT_REST_S)
+        return None
 
     async def make_exception(self, event: Event, client: str, duration_s: float) -> None:
-        """Allow the URL of a blocked event to one client for a while, with an event. Raises LedgerError."""
-        if event.url is None:
-            return
+        """Allow the URL of a blocked event to one client for a while, with an event.
+
+        Raises LedgerError; ValueError when the log does not hold the whole URL (`log.privacy`): a rule for
+        what is left of it would let through something else, or nothing.
+        """
+        subject = None if event.url is None else url_subject(event.url, self._suffixes)
+        if subject is None or subject.identity != event.identity:
+            raise ValueError("the log does not keep whole addresses here (log.privacy)")
         now = self._clock.now()
         rule = Rule(
             id="",
             action="allow",
             scope=Scope.URL,
-            subject=url_subject(event.url, self._suffixes).canonical,
+            subject=subject.canonical,
             client=client,
             reason=f"let through from the block page (event {event.id})",
             created=now,

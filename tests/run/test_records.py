@@ -1,0 +1,78 @@
+"""What the internal site reads and writes: events that come in a moment, exceptions for exactly one URL."""
+
+import asyncio
+
+import pytest
+
+from secondlook.clock import SystemClock
+from secondlook.core.event import Event, EventKind
+from secondlook.core.url import url_subject
+from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.ledger.ulid import make_id
+from secondlook.run.parts import LedgerRecords
+from secondlook.suffix import load_suffixes
+
+pytestmark = pytest.mark.anyio
+URL = "http://blocked.example/page?id=7"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def open_ledger(tmp_path):
+    opened = []
+
+    def make(privacy):
+        opened.append(Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(privacy=privacy)))
+        return opened[-1]
+
+    yield make
+    for ledger in opened:
+        ledger.close()
+
+
+def blocked():
+    now = SystemClock.now()
+    subject = url_subject(URL, load_suffixes())
+    return Event(
+        id=make_id(now), kind=EventKind.BLOCKED, time=now, url=URL, host="blocked.example", client="10.0.0.7",
+        identity=subject.identity, decision="block",
+    )  # fmt: skip
+
+
+async def written(ledger, records):
+    event = blocked()
+    ledger.record(event)
+    found = await records.event(event.id)  # it may still be on its way
+    assert found is not None
+    return found
+
+
+async def test_an_exception_is_for_the_whole_url(open_ledger):
+    ledger = open_ledger(0)
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    await records.make_exception(await written(ledger, records), "10.0.0.7", 600)
+    (rule,) = ledger.list_rules()
+    assert (rule.subject, rule.client, rule.source) == (URL, "10.0.0.7", "override")
+
+
+@pytest.mark.parametrize("privacy", [1, 2])
+async def test_none_is_made_of_what_privacy_left_of_a_url(open_ledger, privacy):
+    ledger = open_ledger(privacy)
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    with pytest.raises(ValueError, match="privacy"):
+        await records.make_exception(await written(ledger, records), "10.0.0.7", 600)
+    assert not ledger.list_rules()
+
+
+async def test_an_event_that_comes_a_moment_later_is_found(open_ledger):
+    ledger = open_ledger(0)
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    event = blocked()
+    asking = asyncio.ensure_future(records.event(event.id))
+    await asyncio.sleep(0)
+    ledger.record(event)
+    assert (await asking).id == event.id
