@@ -43,7 +43,14 @@ def test_pages_on_the_proxy_itself(proxy, path, host):
 
 def test_a_pac_file_names_the_proxy_as_the_client_reached_it(proxy):
     done = subprocess.run(["curl", "-sS", f"{proxy.url}/proxy.pac"], capture_output=True, check=False)
-    assert f"PROXY 127.0.0.1:{proxy.port}".encode() in done.stdout
+    assert f'"PROXY 127.0.0.1:{proxy.port}"'.encode() in done.stdout
+
+
+def test_a_pac_file_lets_browsers_go_on_without_the_proxy_where_asked(proxy):
+    done = subprocess.run(
+        ["curl", "-sS", f"{proxy.url}/proxy.pac?fallback=direct"], capture_output=True, check=False
+    )
+    assert f'"PROXY 127.0.0.1:{proxy.port}; DIRECT"'.encode() in done.stdout
 
 
 def test_the_private_key_is_not_served(proxy, curl):

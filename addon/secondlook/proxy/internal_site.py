@@ -27,6 +27,7 @@ from secondlook.proxy.refusal import INTERNAL_HOST
 
 TOKEN_LIFE_S = 1800
 FORM_MAX_BYTES = 4096
+DIRECT_FALLBACK = "fallback=direct"  # of /proxy.pac: go unchecked while the proxy is down
 _OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
 
 
@@ -58,7 +59,7 @@ class InternalSite:
         self, request: http.Request, client: str | None, proxy_address: str, body: bytes = b""
     ) -> http.Response:
         """Answer one request; never raises for what a client may send."""
-        path = request.path.partition("?")[0]
+        path, _, query = request.path.partition("?")
         if path.startswith("/blocked/"):
             return await self._blocked(request, path.removeprefix("/blocked/"), client, body)
         if request.method not in {"GET", "HEAD"}:
@@ -72,7 +73,7 @@ class InternalSite:
             case "/ca.pem" | "/ca.crt" | "/ca.cer":
                 return self._certificate()
             case "/proxy.pac" | "/wpad.dat":
-                return self._pac(proxy_address)
+                return self._pac(proxy_address, direct_fallback=query == DIRECT_FALLBACK)
             case "/filtered":
                 return self._page("filtered.html", forms=False, client=client)
             case "/filtered.json":
@@ -121,7 +122,10 @@ class InternalSite:
         token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
         if not self._token_holds(token, event.id, client):
             return self._plain(403, "this form is too old or was not made for you: open the page again\n")
-        await self._records.make_exception(event, client, self._facts.override_s)
+        try:
+            await self._records.make_exception(event, client, self._facts.override_s)
+        except ValueError as error:
+            return self._plain(403, f"no exception can be made: {error}\n")
         url = event.url if event.url and event.url.startswith(("http://", "https://")) else None
         return self._page(
             "excepted.html",
@@ -159,9 +163,9 @@ class InternalSite:
             [(b"Content-Disposition", b'attachment; filename="second-look-ca.pem"')],
         )
 
-    def _pac(self, proxy_address: str) -> http.Response:
+    def _pac(self, proxy_address: str, *, direct_fallback: bool) -> http.Response:
         host, _, port = proxy_address.rpartition(":")
-        script = pac_text(host.strip("[]"), int(port))
+        script = pac_text(host.strip("[]"), int(port), direct_fallback=direct_fallback)
         return _response(200, script.encode(), "application/x-ns-proxy-autoconfig")
 
     def _page(self, template: str, *, forms: bool, **values: object) -> http.Response:
