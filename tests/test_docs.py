@@ -107,3 +107,22 @@ def test_every_mitmproxy_option_is_one(repository: Path):
         for name in keys_of(_model_in(Settings.model_fields["mitmproxy"].annotation))
         if name not in known
     ]
+
+
+def test_the_dashboard_draws_metrics_that_there_are(repository: Path):
+    drawn = set(re.findall(r"secondlook_\w+", (repository / "docs/grafana-dashboard.json").read_text()))
+    made = {
+        name
+        for path in (repository / "addon/secondlook").rglob("*.py")
+        for name in re.findall(r'"(secondlook_\w+)"', path.read_text())
+    }
+    gauges = (repository / "addon/secondlook/run/metrics.py").read_text()
+    made |= {f"secondlook_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', gauges)}
+    kinds = ("", "_bucket", "_sum", "_count", "_total")
+    missing = {
+        name
+        for name in drawn
+        if not any(name.removesuffix(kind) in made for kind in kinds) and name not in made
+    }
+    assert len(drawn) > 5
+    assert missing == set()
