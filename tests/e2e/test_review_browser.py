@@ -7,9 +7,10 @@ import threading
 from importlib.resources import files
 
 import pytest
+from argon2 import PasswordHasher
 
 from e2e.browser import chromium
-from e2e.processes import Proxy, wait_for
+from e2e.processes import Proxy, make_certificate, wait_for
 
 PAGES = [
     "/",
@@ -261,3 +262,44 @@ def test_the_proxy_does_not_carry_requests_to_it(proxy, host):
     assert curl(proxy, "-g", "-p", f"http://{host}:{port}/healthz") in ("403 ", "000 ") or curl(
         proxy, "-g", "-p", f"http://{host}:{port}/healthz"
     ).startswith("403 blocked")
+
+
+def test_a_password_opens_the_page_and_guessing_it_is_slowed(start_proxy, browser, tmp_path):
+    """Over TLS, in a browser: five wrong tries close the door, also for the right password; then it opens."""
+    certificate, key = make_certificate(tmp_path, "127.0.0.1")
+    hashed = PasswordHasher(time_cost=1, memory_cost=1024).hash("right one").replace("$", "$$")
+    proxy = start_proxy(
+        f'workers: 1\nfeeds: []\nreview:\n  password: "{hashed}"\n  tls: {{cert: {certificate}, key: {key}}}\n'
+    )
+    base = f"https://{proxy.facts['review']}"
+
+    def try_password(page, password):
+        page.goto(f"{base}/")
+        assert page.url == f"{base}/sign-in"
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in").click()
+
+    context = browser.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    try_password(page, "right one")
+    page.get_by_role("heading", name="Overview").wait_for()
+    (cookie,) = context.cookies()
+    assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{base}/sign-in")
+    context.close()
+
+    context = browser.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    for guess in range(4):  # one of the five a minute was the right one
+        try_password(page, f"guess {guess}")
+        assert page.get_by_text("That is not the password.").is_visible()
+    try_password(page, "right one")
+    assert page.get_by_text(re.compile(r"Too many tries\. Wait \d+ seconds\.")).is_visible()
+    assert context.cookies() == []
+    answer = page.request.post(f"{base}/sign-in", form={"password": "right one"}, max_redirects=0)
+    assert answer.status == 429
+    # The link of whoever may read the state folder is no password, and still opens the page.
+    page.goto(f"{base}/?token={proxy.fresh_facts()['token']}")
+    assert page.get_by_role("heading", name="Overview").is_visible()
+    context.close()
