@@ -142,3 +142,19 @@ def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):
     assert late["id"] == event.id
     assert client.post(f"/api/v1/late-verdicts/{event.id}/seen", headers=headers).status_code == 204
     assert client.get("/api/v1/late-verdicts").json() == []
+
+
+def test_the_log_is_followed_reported_and_set_up_from_a_program(client, ledger):
+    start = client.get("/api/v1/events/tail").json()
+    assert start["events"] == []
+    event = make_event()
+    keep(ledger, event, make_event(EventKind.CHECK, decision="allow"))
+    tail = client.get(f"/api/v1/events/tail?after={start['after']}&decision=block").json()
+    assert [each["id"] for each in tail["events"]] == [event.id]
+    assert client.get(f"/api/v1/events/tail?after={tail['after']}").json()["events"] == []
+    assert (
+        "I believe that this entry is a mistake"
+        in client.get(f"/api/v1/events/{event.id}/report").json()["text"]
+    )
+    assert client.get("/api/v1/events/none/report").status_code == 404
+    assert client.get("/api/v1/setup").json()["proxy_port"] == "8080"

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from secondlook.errors import LedgerError
+from secondlook.review import words
 from secondlook.review.access import problem
 from secondlook.review.desk import MOST_RULES_IMPORTED, Desk, Missing, Refused
 from secondlook.review.filters import CURSOR, LogFilter, UnusableFilterError
@@ -22,6 +23,7 @@ from secondlook.review.model import (
     Erased,
     EventPage,
     EventRecord,
+    EventTail,
     ExportedRule,
     FeedStatus,
     LateVerdict,
@@ -32,8 +34,10 @@ from secondlook.review.model import (
     Problem,
     QuarantineItem,
     QueuePage,
+    Report,
     RuleRecord,
     ServerStatus,
+    SetupFacts,
 )
 from secondlook.review.render import VERSION
 
@@ -59,7 +63,7 @@ def create_api(desk: Desk) -> FastAPI:
         redirect_slashes=False,
     )
     _errors(api)
-    for part in (_log, _rules, _protection, _data):
+    for part in (_log_text, _log, _rules, _protection, _data):
         router = APIRouter()
         part(router, desk)
         api.include_router(router)
@@ -86,6 +90,36 @@ def _protection(api: APIRouter, desk: Desk) -> None:
     async def resume() -> None:
         """End every pause."""
         await desk.resume()
+
+
+def _log_text(api: APIRouter, desk: Desk) -> None:
+    @api.get(
+        "/events/export",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/csv": {}, "application/jsonl": {}}}},
+    )
+    async def export(
+        request: Request, as_: Annotated[str, Query(alias="as", pattern="^(csv|jsonl)$")] = "jsonl"
+    ) -> Response:
+        """Stream the filtered log, oldest first, as CSV or JSON Lines; the same filters as for events."""
+        return exported(desk.export(LogFilter.parse(request.query_params).wanted(time.time())), as_)
+
+    @api.get("/events/tail")
+    async def tail(request: Request, after: Cursor = None) -> EventTail:
+        """Return events written after a cursor, and the next cursor: ask again and again to follow the log.
+
+        Without `after` there are no events, only the cursor of now. The same filters as for events.
+        """
+        found, cursor = await desk.tail(LogFilter.parse(request.query_params).wanted(time.time()), after)
+        return EventTail.model_validate({"events": found, "after": cursor})
+
+    @api.get("/events/{event_id}/report")
+    async def report(event_id: Id) -> Report:
+        """Return a text to send to whoever keeps the list, about a mistake; nothing is sent."""
+        found = await desk.event(event_id)
+        if found is None:
+            raise Missing("no such event")
+        return Report(text=words.report(found))
 
 
 def _log(api: APIRouter, desk: Desk) -> None:
@@ -121,17 +155,6 @@ def _log(api: APIRouter, desk: Desk) -> None:
         )
         found = await desk.log(asked.wanted(time.time()), after=after, before=before, limit=limit)
         return EventPage.model_validate({"events": found.events, "older": found.older, "newer": found.newer})
-
-    @api.get(
-        "/events/export",
-        response_class=StreamingResponse,
-        responses={200: {"content": {"text/csv": {}, "application/jsonl": {}}}},
-    )
-    async def export(
-        request: Request, as_: Annotated[str, Query(alias="as", pattern="^(csv|jsonl)$")] = "jsonl"
-    ) -> Response:
-        """Stream the filtered log, oldest first, as CSV or JSON Lines; the same filters as for events."""
-        return exported(desk.export(LogFilter.parse(request.query_params).wanted(time.time())), as_)
 
     @api.get("/events/{event_id}")
     async def event(event_id: Id) -> EventRecord:
@@ -245,6 +268,11 @@ def _data(api: APIRouter, desk: Desk) -> None:
     async def servers() -> list[ServerStatus]:
         """Return the Smart Protection Servers."""
         return [ServerStatus.model_validate(item) for item in await desk.servers()]
+
+    @api.get("/setup")
+    async def setup() -> SetupFacts:
+        """Return what is needed to use the proxy."""
+        return SetupFacts.model_validate(await desk.setup())
 
     @api.get("/feeds")
     async def feeds() -> list[FeedStatus]:

@@ -150,6 +150,13 @@ class Desk:
             if not found:
                 await overview.breathe()
 
+    async def tail(self, wanted: EventFilter, after: str | None) -> tuple[list[Json], str]:
+        """Return events written after a cursor (None: now), and where to go on."""
+        if after is None:
+            return [], await self.ledger.run(self.ledger.log_end)
+        found, cursor = await self.ledger.run(self.ledger.tail, wanted, after=after, limit=FOLLOW_BATCH)
+        return [event_json(event) for event in found], cursor
+
     def export(self, wanted: EventFilter) -> Iterator[Event]:
         """Yield all matching events, oldest first, in bounded memory; blocks."""
         return self.ledger.export(wanted)

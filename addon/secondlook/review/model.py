@@ -65,6 +65,35 @@ class EventPage(Record):
     newer: str | None
 
 
+class EventTail(Record):
+    """New events in the order of writing; `after` is where to go on."""
+
+    events: list[EventRecord]
+    after: str
+
+
+class Report(Record):
+    """A text about a mistake, to be sent by a person."""
+
+    text: str
+
+
+class AuthorityFacts(Record):
+    """The certificate of the proxy's authority."""
+
+    fingerprint: str
+    until: str
+
+
+class SetupFacts(Record):
+    """How to use the proxy."""
+
+    proxy: str
+    proxy_host: str
+    proxy_port: str
+    ca: AuthorityFacts | None
+
+
 class QueueRecord(Record):
     """One flagged subject that waits for its second look."""
 
