@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev run test check bench soak lock proto clean distclean
+.PHONY: help venv dev run test coverage check bench soak lock proto clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +39,9 @@ run: $(RUN_STAMP)  ## start the proxy with proxy.yaml; ARGS='…' goes to `secon
 
 test: $(DEV_STAMP)  ## run the whole test suite; ARGS='…' goes to pytest
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(TEST_ARGS))
+
+coverage: $(DEV_STAMP)  ## run the whole test suite and tell which lines and branches it reached
+	$(BIN)/python -m pytest $(TEST_ARGS) --cov --cov-report=term --cov-report=xml:coverage.xml $(ARGS)
 
 check: $(DEV_STAMP)  ## format, lint, types, import contract
 	$(BIN)/ruff format --check .
