@@ -5,6 +5,7 @@ Ours comes after `proxyauth` (who asks is known) and before `next_layer` (ours p
 """
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from mitmproxy import hooks, http, master, options
@@ -23,6 +24,15 @@ from mitmproxy.addons import (
 )
 
 from secondlook.proxy.hooktable import HookTable
+
+# What this machine trusts, for the proxy as for every other program on it; without one mitmproxy's own list.
+# The environment is not asked: SSL_CERT_FILE often names our own authority, for clients of the proxy.
+SYSTEM_STORES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, the BSDs
+)
 
 STREAMED_MODES = frozenset({"regular", "upstream", "reverse", "socks5", "transparent"})
 """Modes whose connections come through a listening TCP socket: these can share it between workers."""
@@ -96,5 +106,8 @@ def make_options(confdir: str, mode: str, given: dict[str, object]) -> options.O
         "block_private": False,
         "websocket": True,
     }
+    trusted = next((path for path in SYSTEM_STORES if Path(path).is_file()), None)
+    if trusted is not None and "ssl_verify_upstream_trusted_confdir" not in given:
+        given = {"ssl_verify_upstream_trusted_ca": trusted, **given}
     opts.update_defer(**given, **fixed)
     return opts
