@@ -1,5 +1,6 @@
 """`secondlook setup` as a person calls it, in a home folder of its own."""
 
+import os
 import subprocess
 import sys
 
@@ -66,3 +67,14 @@ def test_a_browser_needs_a_running_proxy(home):
 def test_on_or_off_and_nothing_else(home):
     done = call("system-proxy", "maybe")
     assert done.exit_code == 2
+
+
+def test_files_made_later_are_as_open_as_before(home):
+    before = os.umask(0o022)
+    try:
+        call("ca")
+        assert os.umask(0o022) == 0o022
+        (copied,) = (home / "anchors").iterdir()
+        assert copied.stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)

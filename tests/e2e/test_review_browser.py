@@ -89,7 +89,7 @@ def curl(proxy, *arguments):
 
 
 def first_event(page):
-    page.goto("/log?decision=block")
+    page.goto("/log?decision=block&host=malware.secondlook.test")
     page.locator("tbody a").first.click()
     return page.url.rpartition("/")[2]
 

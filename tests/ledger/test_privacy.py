@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
@@ -163,6 +164,10 @@ async def test_what_is_past_its_retention_is_gone_from_the_bytes(tmp_path, open_
     assert {event.host for event in ledger.events(limit=5000).events} == {None}
     assert len(list(ledger.export(EventFilter(search="kept.example")))) == 1200
     assert ledger.check() == []
+    for _ in range(400):  # the index is filled a moment after the events are written
+        if {"kep", "ept"} <= trigrams(folder / "ledger.sqlite3"):
+            break
+        await anyio.sleep(0.05)
     assert {"kep", "ept"} <= trigrams(folder / "ledger.sqlite3")
     assert not {"tel", "pri", "10."} & trigrams(folder / "ledger.sqlite3")
 

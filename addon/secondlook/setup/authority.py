@@ -90,7 +90,9 @@ class LinuxStore:
         copied = self._file(name)
         if copied.exists():
             copied.unlink()
-            tool.run(*self.command)
+            # Debian's tool leaves links to what is gone, and then fails at them, unless it starts afresh.
+            afresh = ("--fresh",) if self.command[0] == "update-ca-certificates" else ()
+            tool.run(*self.command, *afresh)
 
 
 @dataclass(frozen=True, slots=True)
