@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
+from secondlook.agent.evidence import unverifiable
 from secondlook.agent.groups import Group, Policies
 from secondlook.core.answer import Tier
 from secondlook.core.digest import sha256
@@ -294,6 +295,24 @@ def test_assessment_mode_decides_and_does_not_enforce(house, server):
     server.listed[listed("http://bad.test/x", house)] = Risk.DANGEROUS
     decision = check(house)
     assert (decision.action, decision.would_block) == (Action.ALLOW, True)
+
+
+def test_what_was_found_elsewhere_is_judged_by_policy_pause_and_mode(house):
+    evidence = unverifiable("no room", ())
+    judge = lambda demanded=None: house.checker.judge(FILE, evidence, unverifiable=demanded)  # noqa: E731
+    assert judge().action is Action.FLAG
+    assert judge(Action.BLOCK).action is Action.BLOCK
+    house.view.replace(policies=Policies(Policy(unverifiable={SubjectClass.DOWNLOAD: Action.BLOCK})))
+    assert judge().action is Action.BLOCK
+    assert judge(Action.FLAG).action is Action.FLAG
+    now = house.clock.now()
+    house.ledger.put_pause(Pause(id="p", client=None, created=now, until=now + 600))
+    house.reload()
+    assert (judge(Action.BLOCK).action, judge(Action.BLOCK).would_block) == (Action.FLAG, True)
+    house.sleep(601)
+    assert judge().action is Action.BLOCK
+    house.view.replace(policies=Policies(Policy(mode=Mode.ASSESS)))
+    assert (judge(Action.BLOCK).action, judge(Action.BLOCK).would_block) == (Action.FLAG, True)
 
 
 def test_malformed_is_refused_without_a_query_unless_the_policy_flags_it(house, server):

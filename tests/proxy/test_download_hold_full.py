@@ -55,7 +55,7 @@ def _emptied(proxy: RunningProxy) -> bool:
     deadline = time.monotonic() + 10
     while room.left_bytes != BUDGET and time.monotonic() < deadline:
         time.sleep(0.02)
-    return room.left_bytes == BUDGET and (not room.folder.exists() or not list(room.folder.iterdir()))
+    return room.left_bytes == BUDGET and (not room.folder.is_dir() or not list(room.folder.iterdir()))
 
 
 @pytest.mark.parametrize("shape", ["length", "chunked"])
@@ -87,15 +87,59 @@ def test_a_clean_one_arrives_byte_for_byte_after_its_verdict(
     assert _emptied(held)
 
 
+@pytest.mark.parametrize("blocks", [False, True])
 @pytest.mark.parametrize("shape", ["length", "chunked"])
-def test_one_beyond_the_budget_of_the_spool_is_refused_and_never_begun(held, make_origin, curl, shape):
+def test_one_beyond_the_budget_of_the_spool_is_unverifiable_and_never_begun(
+    held, gatekeeper, make_origin, curl, caplog, shape, blocks
+):
     disk = Disk(BUDGET + MIB)
     origin = make_origin(disk.reply)
+    gatekeeper.unverifiable_blocks = blocks
     done = curl(held, "-i", _url(origin, shape))
-    assert b"x-second-look: " in done.stdout[:600].lower(), done.stdout[:600]
-    assert not done.stdout.startswith(b"HTTP/1.1 200")
+    assert done.stdout.startswith(b"HTTP/1.1 403")
+    assert b"x-second-look: blocked" in done.stdout[:600].lower()
     assert len(done.stdout) < 100_000
+    how, subject, use, decision = gatekeeper.seen[-1]
+    assert (how, subject.kind, use.cls, decision.action) == ("unverifiable", "url", "download", "block")
+    why = {"length": "larger than downloads.spool_max", "chunked": "no room left in the spool"}[shape]
+    assert why in decision.evidence.detail
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
     assert _emptied(held)
+
+
+def test_a_broken_disk_refuses_what_must_be_held_and_hurts_nothing_else(held, gatekeeper, make_origin, curl):
+    held.settings.state.joinpath("spool").touch()  # where the folder should be
+    disk = Disk(8 * MIB)
+    origin = make_origin(disk.reply)
+    done = curl(held, "-i", _url(origin, "length"))
+    assert done.stdout.startswith(b"HTTP/1.1 403")
+    assert "the disk of the spool failed" in gatekeeper.seen[-1][3].evidence.detail
+    disk.body = program(500_000)
+    assert curl(held, _url(origin, "length")).stdout == disk.body
+    assert _emptied(held)
+
+
+@pytest.mark.parametrize("shape", ["length", "chunked"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_without_room_on_disk_tails_wait_in_memory_and_pieces_are_given_whole(
+    make_proxy, gatekeeper, make_origin, curl, shape, broken
+):
+    proxy = make_proxy(workers=1, downloads={"spool_max": 0, "spool_memory": 1000})
+    if broken:
+        proxy = make_proxy(workers=1, downloads={"spool_memory": 1000})
+        proxy.settings.state.joinpath("spool").touch()
+    disk = Disk(SIZE)
+    origin = make_origin(disk.reply)
+    assert curl(proxy, _url(origin, shape)).stdout == disk.body
+    assert not [how for how, *_ in gatekeeper.seen if how == "unverifiable"]
+    part = curl(proxy, "-i", "-r", "1000-1999", _url(origin, shape)).stdout
+    head, _, got = part.partition(b"\r\n\r\n")
+    assert b" 200 " in head.splitlines()[0]
+    assert got == disk.body
+    gatekeeper.bad.add(hashlib.sha256(disk.body).hexdigest())
+    done = curl(proxy, _url(origin, shape))
+    assert done.returncode != 0
+    assert len(done.stdout) <= SIZE - (64 << 10)
 
 
 def test_the_budget_is_shared_and_given_back_when_a_client_goes_away(held, make_origin, curl):

@@ -1,7 +1,10 @@
 """The gate by itself: what goes on, what is withheld, for any body in any pieces."""
 
 import asyncio
+import contextlib
 import hashlib
+import os
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,75 +26,123 @@ LIMITS = GateLimits(
     sniff=64,
     ratio=100,
     layers=4,
+    look_up_to=5000,
 )
 
 
-async def _through(
-    body: bytes, pieces: list[int], said: str, length: bool, folder: Path
-) -> tuple[bytes, bytes, BodyGate]:
-    """Send a body through; give what went on before the verdict, and the rest."""
-    room = SpoolRoom(folder, 1 << 20, 256)
+@dataclass
+class Run:
+    """One body on its way: what it is, how it comes, and what there is to hold it."""
+
+    body: bytes = field(repr=False)
+    said: str
+    pieces: list[int]
+    length: bool
+    room: str  # plenty, little, none or broken
+    patient: bool  # the disk has time between the pieces
+    hold_full: bool
+
+
+BUDGETS = {"plenty": 1 << 20, "little": 3000, "none": 0, "broken": 1 << 20}
+
+
+async def _through(run: Run, folder: Path) -> tuple[bytes, bytes, BodyGate, bytes | None]:
+    """Send a body through; give what went on before the verdict, the rest, and the copy of an archive."""
+    place = folder / "spool"
+    if run.room == "broken":
+        folder.joinpath("file").touch()
+        place = folder / "file" / "spool"  # no folder can be made there
+    room = SpoolRoom(place, BUDGETS[run.room], 256)
     gate = BodyGate(
-        declared(said, None, "/file"),
-        len(body) if length else None,
+        declared(run.said, None, "/file"),
+        len(run.body) if run.length else None,
         None,
-        LIMITS,
+        replace(LIMITS, hold_full=run.hold_full),
         room,
         kinds=frozenset({"md5"}),
         hold_whole=False,
     )
     early = b""
-    edges = [0, *sorted(cut % (len(body) + 1) for cut in pieces), len(body)]
+    edges = [0, *sorted(cut % (len(run.body) + 1) for cut in run.pieces), len(run.body)]
     for start, end in pairwise(edges):
         if start == end:
             continue
-        out = gate.feed(body[start:end])
+        out = gate.feed(run.body[start:end])
         if gate.release:
             gate.release = False
-            assert gate.spool is not None
-            while piece := await gate.spool.read():
-                early += piece
+            early += await _read(gate)
+            gate.released()
         early += out
+        if run.patient and gate.spool is not None:
+            await gate.spool.settle()
     gate.end()
-    late = b""
-    if gate.spool is not None:
-        while piece := await gate.spool.read():
-            late += piece
-    late += gate.rest()
+    copy = None
+    if gate.is_archive and gate.uncopied is None:
+        assert gate.spool is not None
+        with contextlib.suppress(OSError, SpoolFullError):
+            copy = os.pread((await gate.spool.file()).fileno(), len(run.body) + 1, 0)
+    late = await _read(gate) + gate.rest()
     gate.close()
     await asyncio.get_running_loop().run_in_executor(room.thread, lambda: None)
-    assert room.left_bytes == 1 << 20
+    assert room.left_bytes == BUDGETS[run.room]
+    assert not place.exists() or not list(place.iterdir())
     room.close()
-    return early, late, gate
+    return early, late, gate, copy
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    size=st.integers(1, 8000),
-    risky=st.booleans(),
-    said=st.sampled_from(["application/x-msdownload", "text/plain", "image/png", "text/event-stream"]),
-    pieces=st.lists(st.integers(0, 10**6), max_size=12),
-    length=st.booleans(),
-)
-def test_any_body_in_any_pieces(tmp_path, size, risky, said, pieces, length):
-    body = program(size) if risky else prose(size)
-    early, late, gate = asyncio.run(_through(body, pieces, said, length, tmp_path))
-    assert early + late == body
-    assert gate.subject().hashes[0] == hashlib.sha256(body).digest()
+async def _read(gate: BodyGate) -> bytes:
+    out = b""
+    while gate.spool is not None and (piece := await gate.spool.read()):
+        out += piece
+    return out
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Run:
+    size = draw(st.integers(1, 8000))
+    make = draw(st.sampled_from([program, prose, lambda size: (b"PK\x03\x04" + program(size))[:size]]))
+    said = ["application/x-msdownload", "application/zip", "text/plain", "image/png", "text/event-stream"]
+    return Run(
+        body=make(size),
+        said=draw(st.sampled_from(said)),
+        pieces=draw(st.lists(st.integers(0, 10**6), max_size=12)),
+        length=draw(st.booleans()),
+        room=draw(st.sampled_from(list(BUDGETS))),
+        patient=draw(st.booleans()),
+        hold_full=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(run=runs())
+def test_any_body_in_any_pieces(tmp_path, run):
+    size = len(run.body)
+    early, late, gate, copy = asyncio.run(_through(run, tmp_path))
+    assert early + late == run.body
+    assert gate.subject().hashes[0] == hashlib.sha256(run.body).digest()
     assert "md5" in gate.subject().labels
-    event = said == "text/event-stream"
-    if said == "application/x-msdownload" or (risky and size >= 2 and not event):
+    if gate.fate is Fate.REFUSE:
+        assert run.hold_full
+        assert run.room != "plenty"
+        assert early == b""
+        assert (gate.problem or "").startswith("it cannot be held whole: ")
+        return
+    declared_risky = run.said in {"application/x-msdownload", "application/zip"}
+    if declared_risky or (run.said != "text/event-stream" and run.body[:2] in {b"MZ", b"PK"}):
         assert gate.risky
         assert late, "a risky body must never be out whole before its verdict"
-        if size > 2000 + 300:
+        if size > 2000 + 300 and run.room != "broken":
             assert len(late) >= 300
-        if size <= 2000:
-            assert early == b""
+        if run.room == "plenty":
+            assert early == b"" or (size > 2000 and not run.hold_full)
+    if gate.is_archive and run.room == "plenty" and run.said == "application/zip":
+        assert copy == run.body if size <= LIMITS.look_up_to or run.hold_full else copy is None
+    assert copy is None or copy == run.body
 
 
 def test_fates():
     def fate(said: str, length: int | None, *, whole: bool = False) -> Fate:
-        room = SpoolRoom(Path("/nonexistent"), 0, 0)
+        room = SpoolRoom(Path("/nonexistent"), 3000, 0)
         found = BodyGate(
             declared(said, None, "/x"), length, None, LIMITS, room, kinds=frozenset(), hold_whole=whole
         ).fate
@@ -106,7 +157,9 @@ def test_fates():
     assert fate("application/zip", 2000) is Fate.HOLD
     assert fate("application/zip", 2001) is Fate.TAIL
     assert fate("application/zip", None) is Fate.HOLD
-    assert fate("application/zip", 2001, whole=True) is Fate.HOLD
+    assert fate("application/zip", 3000, whole=True) is Fate.HOLD
+    assert fate("application/zip", 3001, whole=True) is Fate.REFUSE
+    assert fate("text/html", 3001, whole=True) is Fate.SNIFF
 
 
 def test_the_spool_keeps_to_its_budget(tmp_path):

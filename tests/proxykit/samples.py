@@ -6,6 +6,8 @@ import io
 import tarfile
 import zipfile
 
+import py7zr
+
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 EICAR_SHA256 = hashlib.sha256(EICAR).hexdigest()
 
@@ -41,3 +43,15 @@ def tarred(files: dict[str, bytes], mode: str = "w") -> bytes:
 
 def gzipped(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)
+
+
+def seven(files: dict[str, bytes], *, plain: bool = False, password: str | None = None) -> bytes:
+    """Make a 7z archive; `plain` does not compress, `password` encrypts contents and names."""
+    buffer = io.BytesIO()
+    filters = [{"id": py7zr.FILTER_COPY}] if plain else None
+    with py7zr.SevenZipFile(
+        buffer, "w", filters=filters, password=password, header_encryption=password is not None
+    ) as archive:
+        for name, content in files.items():
+            archive.writestr(content, name)
+    return buffer.getvalue()

@@ -291,13 +291,25 @@ class Checker:
             return unverifiable(subject.problem, steps, stage=Stage.MALFORMED, attempts=attempts)
         return unknown(stage, steps, server=server, stale=stale, attempts=attempts)
 
+    def judge(self, use: Use, evidence: Evidence, *, unverifiable: Action | None = None) -> Decision:
+        """Decide about evidence from elsewhere; `unverifiable` takes the place of what the policy says."""
+        snapshot, cls = self.view.current, use.cls
+        policy = snapshot.policies.of(use.client, use.user)
+        if unverifiable is not None:
+            policy = replace(policy, unverifiable={**policy.unverifiable, cls: unverifiable})
+        return policy.decide(evidence, cls, paused=self._paused(snapshot, use, self._clock.now()))
+
+    @staticmethod
+    def _paused(snapshot: Snapshot, use: Use, now: float) -> bool:
+        return bool(snapshot.pauses) and (pause_for(snapshot.pauses, use.client, use.user, now) is not None)
+
     def _decide(
         self, snapshot: Snapshot, use: Use, evidence: Evidence, now: float, started: float
     ) -> Decision:
         cls = SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else use.cls
-        paused = bool(snapshot.pauses) and (pause_for(snapshot.pauses, use.client, use.user, now) is not None)
         elapsed_ms = (self._clock.monotonic() - started) * 1000.0
         policy = snapshot.policies.of(use.client, use.user)
+        paused = self._paused(snapshot, use, now)
         return policy.decide(evidence, cls, paused=paused, elapsed_ms=elapsed_ms)
 
     def _broken(self, use: Use, error: Exception) -> Decision:

@@ -305,10 +305,7 @@ class SecondLookAddon:
         body = visit.body if visit is not None else None
         if body is None or body.gate.spool is None:
             return
-        try:
-            await body.gate.spool.settle()
-        except OSError:
-            logger.warning("the spool's disk failed", exc_info=True)  # the next `put` raises it again
+        await body.gate.spool.settle()
 
     @staticmethod
     async def _client_room(flow: http.HTTPFlow) -> None:

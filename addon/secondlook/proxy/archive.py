@@ -137,8 +137,9 @@ class _Walk:
                 if not info.isreg():
                     continue
                 member = archive.extractfile(info)
-                if member is not None:
-                    self.member(member, f"{label}/{info.name}", level)
+                if member is not None:  # its bytes were counted with the tar, if they are there
+                    counted = info.sparse is None
+                    self.member(member, f"{label}/{info.name}", level, counted=counted)
 
     def _7z(self, file: IO[bytes], label: str, level: int) -> None:
         import py7zr  # noqa: PLC0415 - takes long to load and is seldom needed
@@ -165,13 +166,15 @@ class _Walk:
         """Look into what one packed stream holds: one file, or a tar (which is no level of its own)."""
         self.member(stream, f"{label}/unpacked", level - 1)
 
-    def member(self, stream: IO[bytes] | io.BufferedIOBase, label: str, level: int) -> None:
+    def member(
+        self, stream: IO[bytes] | io.BufferedIOBase, label: str, level: int, *, counted: bool = False
+    ) -> None:
         """Hash one member of an archive at a level, and look into it when it is an archive."""
         digest = hashlib.sha256()
         with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as copy:
             kind: str | None = None
             while piece := stream.read(STEP_BYTES):
-                self.add_bytes(len(piece))
+                self.add_bytes(0 if counted else len(piece))
                 if copy.tell() == 0 and kind is None:
                     kind = archive_kind(piece[:_LOOK_BYTES])
                 digest.update(piece)

@@ -34,20 +34,12 @@ class Inside:
 class Inspector(Protocol):
     """Looks inside archives."""
 
-    def wants(self, gate: BodyGate) -> bool:
-        """Tell whether a body is an archive to be looked into."""
-        ...
-
-    def too_large(self, gate: BodyGate) -> bool:
-        """Tell whether a body is an archive that was not held whole."""
-        ...
-
     def aclose(self) -> Awaitable[None]:
         """End what runs for it."""
         ...
 
-    def inspect(self, spool: Spool, gate: BodyGate) -> Awaitable[Inside]:
-        """Look inside; never raises, bounded in time, memory and number."""
+    def inspect(self, spool: Spool) -> Awaitable[Inside]:
+        """Look into an archive that the spool has whole; never raises, bounded in time, memory and number."""
         ...
 
 
@@ -76,6 +68,7 @@ class Bodies:
             sniff=settings.sniff,
             ratio=settings.decoded_ratio,
             layers=settings.decoded_layers,
+            look_up_to=settings.archives.max_bytes if inspector is not None else 0,
         )
 
     async def aclose(self) -> None:
@@ -130,7 +123,7 @@ class Bodies:
             body.decision = self.gatekeeper.local(gate.subject(), body.use, late=gate.fate is Fate.PASS)
             return body.decision
         body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
-        if self._inspector is not None and (self._inspector.wants(gate) or self._inspector.too_large(gate)):
+        if self._inspector is not None and gate.is_archive:
             return None
         body.decision = self.gatekeeper.now(gate.subject(), body.use)
         self._remember(body, visit)
@@ -139,10 +132,12 @@ class Bodies:
     async def judge(self, body: Body, visit: Visit) -> None:
         """Decide about a body, asking and waiting where needed; may raise."""
         gate = body.gate
-        if gate.partial:
+        if gate.unsettled:
+            whole = gate.fate is Fate.REFUSE
             use = replace(body.use, cls=SubjectClass.DOWNLOAD)
-            block = True if self._block_partial else None
-            body.decision = await self.gatekeeper.unverifiable(visit.subject, use, PARTIAL, block=block)
+            reason = gate.problem if whole and gate.problem is not None else PARTIAL
+            block = True if whole or self._block_partial else None
+            body.decision = await self.gatekeeper.unverifiable(visit.subject, use, reason, block=block)
         elif body.failed is not None:
             body.decision = await self.gatekeeper.unverifiable(gate.subject(), body.use, body.failed)
         elif not gate.risky:
@@ -154,16 +149,20 @@ class Bodies:
     async def _judge_risky(self, body: Body) -> Decision:
         gate = body.gate
         inside = Inside()
-        if self._inspector is not None and self._inspector.wants(gate) and gate.spool is not None:
-            inside = await self._inspector.inspect(gate.spool, gate)
+        if self._inspector is not None and gate.is_archive:
+            inside = await self._look_inside(self._inspector, gate)
         subject = gate.subject(inside.members)
         decision = await self.gatekeeper.check(subject, body.use)
         problem = inside.problem or gate.problem
-        if problem is None and self._inspector is not None and self._inspector.too_large(gate):
-            problem = "archive: too large to be looked into"
         if problem is not None and decision.action is Action.ALLOW and not decision.evidence.allowed_by_rule:
             return await self.gatekeeper.unverifiable(subject, body.use, problem)
         return decision
+
+    @staticmethod
+    async def _look_inside(inspector: Inspector, gate: BodyGate) -> Inside:
+        if gate.uncopied is not None or gate.spool is None:
+            return Inside(problem=f"archive: {gate.uncopied or 'there is no copy of it'}")
+        return await inspector.inspect(gate.spool)
 
     async def _refuse_again(self, visit: Visit, decision: Decision) -> None:
         use = replace(visit.use, cls=SubjectClass.DOWNLOAD)
@@ -193,7 +192,8 @@ class Bodies:
             self._limits,
             self.room,
             kinds=self.gatekeeper.digest_kinds(),
-            hold_whole=cut_to is not None or (length is None and flow.request.http_version == "HTTP/1.0"),
+            hold_whole=length is None and flow.request.http_version == "HTTP/1.0",  # where no cut shows
+            hold_if_room=cut_to is not None,
             partial=partial,
             from_start=piece is None or piece.first == 0,
         )

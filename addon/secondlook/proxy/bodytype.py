@@ -56,6 +56,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d", "onenote"),
     (0, b"dex\n03", "dex"),
 )
+ARCHIVES = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar"})  # signatures of what `archive.py` reads
+SIGNATURE_BYTES = max(at + len(signature) for at, signature, _ in _SIGNATURES)
 _BY_FIRST: dict[int, tuple[tuple[int, bytes, str], ...]] = {
     first: tuple(one for one in _SIGNATURES if one[0] == 0 and one[1][0] == first)
     for first in {one[1][0] for one in _SIGNATURES if one[0] == 0}

@@ -9,25 +9,22 @@ first bytes ├─ risky, ≤ hold_up_to, or hold: full ────────
 
 A body whose headers say nothing risky is SNIFFED: its first bytes (of the decoded form) wait only while they
 may still be the beginning of a dangerous signature, so the first piece nearly always decides. HOLD of
-unknown length turns into TAIL once it is longer than may be held. Nothing here waits or decides.
+unknown length turns into TAIL once it is longer than may be held, or REFUSE where it must be held. Of an
+archive that goes out as TAIL the spool keeps all of it, to be looked into before its tail goes.
+Nothing here waits or decides.
 """
 
-import hashlib
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from secondlook.core.digest import file_subject
 from secondlook.core.subject import FileSubject
-from secondlook.proxy.bodytype import Declared, declared, may_begin, risky_signature
-from secondlook.proxy.decoding import Decoder, DecodeState, encodings_of
-from secondlook.proxy.ranges import read_first_part
+from secondlook.proxy.bodylook import BodyLook
+from secondlook.proxy.bodytype import ARCHIVES, Declared
 from secondlook.proxy.spool import BACKLOG_MAX_BYTES, Spool, SpoolFullError, SpoolRoom
 
-SNIFF_MAX_BYTES = 2048  # a tar tells itself at 257, a part of a multipart body after its head
-_PART_ENOUGH_BYTES = 16
-TAIL_MEMORY_BYTES = 16 << 20  # of a body without a length
+TAIL_MEMORY_BYTES = 16 << 20  # of a tail that waits in memory: without a length, or without a disk
 
 
 class Fate(StrEnum):
@@ -39,6 +36,7 @@ class Fate(StrEnum):
     HOLD = "hold"
     TAIL = "tail"
     ASK = "ask"  # a risky piece: settled before anything of it goes on
+    REFUSE = "refuse"  # must be held whole and cannot be: settled before anything of it goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +51,16 @@ class GateLimits:
     sniff: int
     ratio: int
     layers: int
+    look_up_to: int  # archives beyond it are not kept to be looked into
 
 
 class BodyGate:
     """One body on its way through.
 
     `length` is what the headers declare, None when they do not. `open` tells that bytes may have gone on, so
-    the headers must have; `release` that what is held goes on next, before anything `feed` gave.
+    the headers must have; `release` that what is held goes on next, before anything `feed` gave; `released`
+    wants to be told when it has. `hold_whole`: nothing risky goes on before it is whole; `hold_if_room`: that
+    would be better.
     """
 
     def __init__(
@@ -72,37 +73,67 @@ class BodyGate:
         *,
         kinds: frozenset[str],
         hold_whole: bool,
+        hold_if_room: bool = False,
         partial: bool = False,
         from_start: bool = True,
     ) -> None:
-        self.declared = said
         self.length = length
-        self.risky = said.risky
-        self.signature: str | None = None
         self.partial = partial
-        self.size = 0
-        self.problem: str | None = None  # why the body could not be looked into
         self.spool: Spool | None = None
         self.release = False
+        self.uncopied: str | None = None  # why there is no copy of an archive to be looked into
+        self._unheld: str | None = None
         self._limits = limits
         self._room = room
         self._from_start = from_start
         self._multipart = partial and said.content_type == "multipart/byteranges"
-        self._hold_whole = hold_whole or limits.hold_full
-        self._sha256 = hashlib.sha256()
-        self._others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
-        self._first = bytearray()
-        self._part_seen = False
+        self._must_hold = hold_whole or limits.hold_full
+        self._hold_whole = self._must_hold or hold_if_room
         self._waiting: list[bytes] = []
         self._tail: deque[bytes] = deque()
         self._tail_bytes = 0
-        self._decoder, self._decoded = self._make_decoder(encoding)
+        self._diskless = False  # the tail waits in memory
+        self._copying = False  # the spool keeps all, to be looked into
+        self._late = b""  # what goes into the copy once the spool is read empty
+        self._look = BodyLook(
+            said, encoding, kinds=kinds, ratio=limits.ratio, layers=limits.layers, multipart=self._multipart
+        )
         self.fate = self._first_fate()
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return self._look.size
+
+    @property
+    def risky(self) -> bool:
+        """Whether it can hurt, by what is known so far."""
+        return self._look.risky
+
+    @property
+    def signature(self) -> str | None:
+        """The dangerous format that it begins like."""
+        return self._look.signature
+
+    @property
+    def problem(self) -> str | None:
+        """Why it could not be held or looked into."""
+        return self._unheld or self._look.problem
 
     @property
     def open(self) -> bool:
         """Whether bytes of the body may go on before its end."""
         return self.fate in {Fate.PASS, Fate.TAIL}
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether it must be settled before anything goes on, whole or not."""
+        return self.fate in {Fate.ASK, Fate.REFUSE}
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether a body (known whole) is an archive of a kind that can be looked into."""
+        return self.signature in ARCHIVES and self.fate in {Fate.HOLD, Fate.TAIL}
 
     @property
     def congested(self) -> bool:
@@ -111,8 +142,7 @@ class BodyGate:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; give those that may go on now."""
-        self.size += len(data)
-        self._look(data)
+        self._look.feed(data)
         match self.fate:
             case Fate.PASS:
                 return data
@@ -125,7 +155,7 @@ class BodyGate:
                 return b""
             case Fate.HOLD:
                 return self._hold(data)
-            case Fate.ASK:
+            case Fate.ASK | Fate.REFUSE:
                 self._waiting.append(data)
                 return b""
             case other:
@@ -133,19 +163,23 @@ class BodyGate:
 
     def end(self) -> None:
         """Note that the body is whole."""
-        if self._decoder is not None:
-            for piece in self._decoder.finish():
-                self._look_decoded(piece)
-            if self._decoder.state is not DecodeState.DONE:
-                self.problem = f"content encoding is {self._decoder.state.value}"
+        self._look.end()
         if self.signature is None and not self.partial and self.fate is not Fate.PASS:
-            self._judge_first()
-        if self.risky and self.spool is None and self.fate in {Fate.SNIFF, Fate.SMALL}:
+            self._look.judge()
+        if self.risky and self.fate in {Fate.SNIFF, Fate.SMALL}:
             self.fate = Fate.HOLD  # harmless by its headers, dangerous by its bytes
-            waiting, self._waiting = self._waiting, []
-            self.spool = Spool(self._room)
-            for chunk in waiting:
-                self.spool.put(chunk)
+            data = b"".join(self._waiting)
+            self.uncopied = self._store(data)
+            self._waiting = [data] if self.uncopied is not None else []
+
+    def released(self) -> None:
+        """Note that what was held has gone on."""
+        late, self._late = self._late, b""
+        if self._copying:
+            self._copy(late, len(late))
+        elif self.spool is not None:
+            self.spool.close()
+            self.spool = None
 
     def rest(self) -> bytes:
         """Give what memory holds back, after a verdict that lets it go."""
@@ -155,26 +189,12 @@ class BodyGate:
 
     def subject(self, members: tuple[tuple[str, bytes], ...] = ()) -> FileSubject:
         """Make the subject of the whole body; `members` are labelled digests from inside an archive."""
-        further: list[tuple[str, bytes]] = []
-        if (
-            self._decoded is not None
-            and self._decoder is not None
-            and self._decoder.state is DecodeState.DONE
-        ):
-            further.append(("decoded", self._decoded.digest()))
-        others = {kind: machine.hexdigest() for kind, machine in self._others.items()}
-        return file_subject(
-            self._sha256.digest(),
-            md5=others.get("md5"),
-            sha1=others.get("sha1"),
-            further=(*further, *members),
-            size=self.size,
-            filename=self.declared.filename,
-        )
+        return self._look.subject(members)
 
     def drop(self) -> None:
-        """Give up looking: what comes goes on."""
+        """Hold nothing any more: what comes goes on."""
         self.fate = Fate.PASS
+        self._unheld = None
 
     def close(self) -> None:
         """Free what is held."""
@@ -182,19 +202,10 @@ class BodyGate:
             self.spool.close()
         self._waiting, self._tail = [], deque()
 
-    def _make_decoder(self, encoding: str | None) -> "tuple[Decoder | None, hashlib._Hash | None]":
-        chain = encodings_of(encoding, self._limits.layers)
-        if chain is None:
-            self.problem = f"content encoding {encoding!r} is not known"
-            return None, None
-        if not chain:
-            return None, None
-        return Decoder(chain, ratio=self._limits.ratio), hashlib.sha256()
-
     def _first_fate(self) -> Fate:
         if self.risky:
             return self._risky_fate()
-        if self.declared.live or (self.partial and not (self._from_start or self._multipart)):
+        if self._look.declared.live or (self.partial and not (self._from_start or self._multipart)):
             return Fate.PASS
         if self.partial:
             return Fate.SNIFF
@@ -205,57 +216,24 @@ class BodyGate:
     def _risky_fate(self) -> Fate:
         if self.partial:
             return Fate.ASK
-        if not self._hold_whole and self.length is not None and self.length > self._limits.hold_up_to:
+        if self.length is None:
+            return Fate.HOLD
+        if self.length > self._room.largest and self._must_hold:
+            return self._refuse("larger than downloads.spool_max allows")
+        if self.length > (self._room.largest if self._hold_whole else self._limits.hold_up_to):
+            self._begin_copy()
             return Fate.TAIL
         return Fate.HOLD
 
-    def _look(self, data: bytes) -> None:
-        self._sha256.update(data)
-        for machine in self._others.values():
-            machine.update(data)
-        if self._decoder is None:
-            if len(self._first) < SNIFF_MAX_BYTES:
-                self._first += data[: SNIFF_MAX_BYTES - len(self._first)]
-            return
-        for piece in self._decoder.feed(data):
-            self._look_decoded(piece)
-
-    def _look_decoded(self, piece: bytes) -> None:
-        assert self._decoded is not None
-        self._decoded.update(piece)
-        if len(self._first) < SNIFF_MAX_BYTES:
-            self._first += piece[: SNIFF_MAX_BYTES - len(self._first)]
-
-    def _judge_first(self) -> None:
-        if self._multipart:
-            self._judge_part()
-            return
-        self.signature = risky_signature(bytes(self._first))
-        self.risky = self.risky or self.signature is not None
-
-    def _judge_part(self) -> None:
-        """Judge a multipart/byteranges body by the head and the first bytes of its first part."""
-        part = read_first_part(self.declared.full_type, bytes(self._first))
-        if part is None:
-            return
-        if part.content_type is not None and declared(part.content_type, None, "").risky:
-            self.risky = True
-        elif part.piece is not None and part.piece.first == 0:
-            self.signature = risky_signature(part.first)
-            self.risky = self.signature is not None
-        self._part_seen = len(part.first) >= _PART_ENOUGH_BYTES or part.piece is None or part.piece.first > 0
-
-    def _undecided(self) -> bool:
-        if self._multipart:
-            return not self._part_seen
-        stuck = self._decoder is not None and self._decoder.state is not DecodeState.WORKING
-        return not stuck and may_begin(bytes(self._first))
+    def _refuse(self, why: str) -> Fate:
+        self._unheld = f"it cannot be held whole: {why}"
+        return Fate.REFUSE
 
     def _sniff(self, data: bytes) -> bytes:
         self._waiting.append(data)
-        self._judge_first()
-        most = self._limits.sniff if self._decoder is None or self._first else self._limits.local_up_to
-        if not self.risky and self.size < most and self._undecided():
+        self._look.judge()
+        most = self._limits.local_up_to if self._look.blind else self._limits.sniff
+        if not self.risky and self.size < most and self._look.undecided():
             return b""
         waiting, self._waiting = self._waiting, []
         if not self.risky:
@@ -265,35 +243,83 @@ class BodyGate:
         if self.fate is Fate.ASK:
             self._waiting = waiting
             return b""
-        take = self._pass_but_tail if self.fate is Fate.TAIL else self._hold
-        return b"".join([take(chunk) for chunk in waiting])
+        if self.fate is Fate.REFUSE:
+            self._waiting = waiting
+            return b""
+        data = b"".join(waiting)
+        return self._pass_but_tail(data) if self.fate is Fate.TAIL else self._hold(data)
 
     def _hold(self, data: bytes) -> bytes:
+        held = self.spool.size if self.spool is not None else 0
+        if not self._hold_whole and held + len(data) > self._limits.hold_up_to:
+            self._begin_copy()
+            return self._start_tail(data)
+        why = self._store(data)
+        if why is None:
+            return b""
+        if self._must_hold:
+            self.fate = self._refuse(why)
+            self._waiting.append(data)
+            return b""
+        self.uncopied, self._diskless = why, True
+        return self._start_tail(data)
+
+    def _store(self, data: bytes) -> str | None:
+        """Put bytes into the spool; say why where it takes none."""
         if self.spool is None:
             self.spool = Spool(self._room)
-        if not self._hold_whole and self.spool.size + len(data) > self._limits.hold_up_to:
-            return self._start_tail(data)
         try:
             self.spool.put(data)
-        except (SpoolFullError, OSError) as error:
-            if self._hold_whole:
-                raise
-            self.problem = f"held no longer: {error}"
-            return self._start_tail(data)
-        return b""
+        except SpoolFullError as error:
+            return str(error)
+        except OSError as error:
+            return f"the disk of the spool failed ({error.strerror or error})"
+        return None
+
+    def _begin_copy(self) -> None:
+        if self._limits.look_up_to < max(self.length or 0, self.size):
+            self.uncopied = "larger than downloads.archives.max_bytes"
+        else:
+            self._copying = True
+
+    def _copy(self, data: bytes, passing: int) -> bool:
+        """Keep bytes of what may be an archive, `passing` of which go on now; False: it is kept no longer."""
+        if self.signature is None:
+            self._look.judge()
+        if self._look.settled and self.signature not in ARCHIVES:
+            return self._stop_copying(None)
+        if self.size > self._limits.look_up_to:
+            return self._stop_copying("larger than downloads.archives.max_bytes")
+        why = self._store(data)
+        if why is not None:
+            return self._stop_copying(why)
+        assert self.spool is not None
+        self.spool.skip(passing)
+        return True
+
+    def _stop_copying(self, why: str | None) -> bool:
+        self._copying, self.uncopied = False, why
+        if self.spool is not None and not self.spool.unread:
+            self.spool.close()
+            self.spool = None
+        return False
 
     def _start_tail(self, data: bytes) -> bytes:
         """Let what is held go on, and withhold a tail from here on."""
         self.fate = Fate.TAIL
-        self.release = True
+        self.release = self.spool is not None
+        if self.release and self.length is None:
+            self._late = data  # its place in the spool is behind what is still to be read
         return self._pass_but_tail(data)
 
     def _pass_but_tail(self, data: bytes) -> bytes:
         if self.length is not None:
-            return self._pass_up_to(self.length - self._tail_size(self.length), data)
+            return self._pass_known(self.length, data)
+        if self._copying and not self._late:
+            self._copy(data, len(data))
         self._tail.append(data)
         self._tail_bytes += len(data)
-        spare = self._tail_bytes - min(self._tail_size(self.size), TAIL_MEMORY_BYTES)
+        spare = self._tail_bytes - self._tail_size(self.size)
         out: list[bytes] = []
         while spare > 0:
             chunk = self._tail.popleft()
@@ -305,15 +331,23 @@ class BodyGate:
             self._tail_bytes -= len(chunk)
         return b"".join(out)
 
-    def _pass_up_to(self, cut: int, data: bytes) -> bytes:
-        """Pass what lies before `cut`, withhold the rest: with a known length only the true tail waits."""
-        before = max(0, min(len(data), cut - (self.size - len(data))))
-        rest = data[before:]
-        if rest:
-            if self.spool is None:
-                self.spool = Spool(self._room)
-            self.spool.put(rest)
-        return data[:before]
+    def _pass_known(self, length: int, data: bytes) -> bytes:
+        """Withhold the true tail of a known length, on disk; in memory where there is no room on it."""
+        start = self.size - len(data)
+        passing = max(0, min(len(data), length - self._tail_size(length) - start))
+        if self._copying and self._copy(data, passing):
+            return data[:passing]
+        rest = data[passing:]
+        if not rest or (not self._diskless and self._store(rest) is None):
+            return data[:passing]
+        if not self._diskless:
+            self._diskless = True
+            if length - self._tail_size(length) > start:  # less fits into memory: what is on disk goes on
+                self.release = self.spool is not None
+                passing = max(0, min(len(data), length - self._tail_size(length) - start))
+        self._tail.append(data[passing:])
+        return data[:passing]
 
     def _tail_size(self, length: int) -> int:
-        return max(self._limits.tail_min, int(length * self._limits.tail_part))
+        most = TAIL_MEMORY_BYTES if self._diskless or self.length is None else length
+        return min(most, max(self._limits.tail_min, int(length * self._limits.tail_part)))

@@ -106,7 +106,7 @@ class GatedStream(AnsweringStream):
         self.body = visit.body
         self._visit = visit
         self.server_state = self._state_gated
-        if self.body.gate.fate is Fate.ASK:
+        if self.body.gate.unsettled:
             yield from self._ask()
         elif self.body.gate.open:
             yield from self._open()
@@ -161,7 +161,8 @@ class GatedStream(AnsweringStream):
             gate.release = False
             if not (yield from self._pump()):
                 return
-        if gate.fate is Fate.ASK:
+            gate.released()
+        if gate.unsettled:
             yield from self._ask()
         elif out or (gate.open and not self._headers_out):
             yield from self._send(out)
@@ -187,7 +188,7 @@ class GatedStream(AnsweringStream):
         if decision is None or (decision.action is Action.BLOCK and body.gate.fate is not Fate.PASS):
             yield from self._block()
             return
-        if body.cut_to is not None:
+        if body.cut_to is not None and not self._headers_out:
             self._cut_to(body.cut_to, body.gate.size)
         if body.gate.spool is not None and not (yield from self._pump()):
             return
@@ -220,7 +221,7 @@ class GatedStream(AnsweringStream):
         )
 
     def _ask(self) -> Commands:
-        """Have a risky piece settled before anything of it goes on."""
+        """Have a risky piece, or what cannot be held as it must be, settled before anything of it goes on."""
         body = self.body
         assert body is not None
         yield from self._wait(SecondlookBodyHook(self.flow))
@@ -230,6 +231,8 @@ class GatedStream(AnsweringStream):
         if body.decision is None or body.decision.action is Action.BLOCK:
             body.gate.close()
             yield from self._refuse_at_headers(body.decision)
+            return
+        if body.gate.spool is not None and not (yield from self._pump()):
             return
         body.gate.drop()
         yield from self._send(body.gate.rest())

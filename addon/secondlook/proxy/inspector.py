@@ -15,12 +15,10 @@ from typing import Any
 from secondlook.config import ArchiveSettings
 from secondlook.proxy.archive import ArchiveLimits
 from secondlook.proxy.bodies import Inside
-from secondlook.proxy.gate import BodyGate, Fate
-from secondlook.proxy.spool import Spool
+from secondlook.proxy.spool import Spool, SpoolFullError
 
 logger = logging.getLogger(__name__)
 
-KINDS = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar"})
 GRACE_S = 2.0  # beyond the time an archive may take: starting the child, and its own clock's coarseness
 _ANSWER_BYTES = 64 << 10
 
@@ -34,15 +32,7 @@ class ArchiveInspector:
         self._channel: socket.socket | None = None
         self._turn = asyncio.Lock()
 
-    def wants(self, gate: BodyGate) -> bool:
-        """Tell whether a body is an archive that is held whole."""
-        return gate.signature in KINDS and gate.fate is Fate.HOLD and gate.spool is not None
-
-    def too_large(self, gate: BodyGate) -> bool:
-        """Tell whether a body is an archive that was not held whole."""
-        return gate.signature in KINDS and gate.fate is Fate.TAIL
-
-    async def inspect(self, spool: Spool, gate: BodyGate) -> Inside:  # noqa: ARG002 - the port's
+    async def inspect(self, spool: Spool) -> Inside:
         """Look inside; never raises."""
         async with self._turn:
             try:
@@ -52,6 +42,8 @@ class ArchiveInspector:
             except TimeoutError:
                 await self._end()
                 return Inside(problem=f"archive: longer than {self._limits.time_s:g} s")
+            except SpoolFullError as error:
+                return Inside(problem=f"archive: {error}")
             except Exception as error:  # noqa: BLE001 - whatever it is, the archive was not looked into
                 logger.warning("an archive could not be looked into: %r", error)
                 await self._end()

@@ -1,7 +1,6 @@
 """The agent's gatekeeper, in the words of the proxy (`ports.Gatekeeper`)."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from lru import LRU
 
@@ -48,10 +47,8 @@ class Judge:
             unverifiable=reason,
             detail=reason,
         )
-        policy = self._agent.checker.view.current.policies.of(use.client, use.user)
-        decision = policy.decide(evidence, use.cls)
-        if block is not None and decision.action in {Action.FLAG, Action.BLOCK} and not decision.would_block:
-            decision = replace(decision, action=Action.BLOCK if block else Action.FLAG)
+        demanded = None if block is None else (Action.BLOCK if block else Action.FLAG)
+        decision = self._agent.checker.judge(use, evidence, unverifiable=demanded)
         return await self._agent.settle(subject, use, decision)
 
     async def refuse(self, subject: Subject, use: Use, reason: str) -> Decision:

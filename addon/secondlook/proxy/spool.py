@@ -26,6 +26,7 @@ class SpoolRoom:
 
     def __init__(self, folder: Path, max_bytes: int, memory_bytes: int) -> None:
         self.folder = folder
+        self.largest = max(max_bytes, memory_bytes)  # body that may have room at all
         self.memory_bytes = memory_bytes
         self._left_bytes = max_bytes
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -38,9 +39,7 @@ class SpoolRoom:
     def take(self, count: int) -> None:
         """Take some of the budget; raises SpoolFullError."""
         if count > self._left_bytes:
-            raise SpoolFullError(
-                f"held bodies would exceed the spool's budget by {count - self._left_bytes} bytes"
-            )
+            raise SpoolFullError("no room left in the spool (downloads.spool_max)")
         self._left_bytes -= count
 
     def give_back(self, count: int) -> None:
@@ -58,21 +57,25 @@ class SpoolRoom:
 
 
 class Spool:
-    """One held body: bytes go in at the end and come out at the front, once."""
+    """One held body: bytes go in at the end, and are read once from the front.
+
+    All of it stays until `close`, for `file` to be looked into. A disk that fails loses nothing: what it did
+    not take stays in memory and is read from there; only more cannot be put.
+    """
 
     def __init__(self, room: SpoolRoom) -> None:
         self._room = room
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._flying: list[bytes] = []
         self._flying_bytes = 0
         self._file: IO[bytes] | None = None
         self._taken = 0
         self._in_file = 0
-        self._read = 0
+        self._front = 0
         self._writing: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self._closed = False
-        self.on_ease: Callable[[], None] | None = None
         self.size = 0
 
     def put(self, data: bytes) -> None:
@@ -92,32 +95,49 @@ class Spool:
     @property
     def backlog(self) -> int:
         """Bytes on their way to the disk."""
-        return self._flying_bytes + (self._pending_bytes if self._taken else 0)
+        waiting = self._pending_bytes if self._taken and self._error is None else 0
+        return self._flying_bytes + waiting
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were neither read nor skipped."""
+        return self.size - self._front
+
+    def skip(self, count: int) -> None:
+        """Move the front on: these bytes have gone out by another way."""
+        self._front += count
 
     async def read(self) -> bytes:
-        """Take the next bytes from the front; empty at the end. Raises OSError when the disk failed."""
+        """Take the next bytes from the front; empty at the end. Raises OSError when the disk fails."""
         await self.settle()
-        if self._read < self._in_file:
+        if self._front < self._in_file:
             data = await self._run(self._pread)
-            self._read += len(data)
-            return data
-        data, self._pending, self._pending_bytes = b"".join(self._pending), [], 0
+            if not data:
+                raise OSError("the spool's file is shorter than what was written")
+        else:
+            data = b"".join(self._pending)[self._front - self._in_file :]
+        self._front += len(data)
         return data
 
     def read_now(self) -> bytes | None:
         """Take everything, if it is all in memory; None when there is a file."""
         if self._taken:
             return None
-        data, self._pending, self._pending_bytes = b"".join(self._pending), [], 0
+        data, self._front = b"".join(self._pending)[self._front :], self.size
         return data
 
     async def file(self) -> IO[bytes]:
-        """Give the whole body as a file, writing it out where it is in memory; it stays the spool's own."""
+        """Give the whole body as a file, writing it out where it is in memory; it stays the spool's own.
+
+        Raises SpoolFullError or OSError where it cannot be written.
+        """
         if not self._taken:
             self._room.take(self._pending_bytes)
             self._taken = max(1, self._pending_bytes)
             self._spill()
         await self.settle()
+        if self._error is not None:
+            raise self._error
         if self._file is None:
             self._file = await self._run(self._room.open)
         return self._file
@@ -126,8 +146,6 @@ class Spool:
         """Wait until nothing is on its way to the disk."""
         while self._writing is not None:
             await asyncio.wait((self._writing,))
-        if self._error is not None:
-            raise self._error
 
     def close(self) -> None:
         """Forget the body and free its room."""
@@ -142,11 +160,13 @@ class Spool:
             self._room.thread.submit(file.close)
 
     def _spill(self) -> None:
-        if self._writing is not None or not self._pending:
+        if self._writing is not None or not self._pending or self._error is not None:
             return
-        chunks, self._pending = self._pending, []
+        self._flying, self._pending = self._pending, []
         self._flying_bytes, self._pending_bytes = self._pending_bytes, 0
-        self._writing = asyncio.get_running_loop().run_in_executor(self._room.thread, self._write, chunks)
+        self._writing = asyncio.get_running_loop().run_in_executor(
+            self._room.thread, self._write, self._flying
+        )
         self._writing.add_done_callback(self._written)
 
     def _write(self, chunks: list[bytes]) -> None:
@@ -161,20 +181,21 @@ class Spool:
         self._writing = None
         if done.cancelled() or (error := done.exception()) is not None:
             self._error = OSError("the spool's writer was stopped") if done.cancelled() else error
+            self._pending = [*self._flying, *self._pending]
+            self._pending_bytes += self._flying_bytes
         else:
             self._in_file += self._flying_bytes
-        self._flying_bytes = 0
+        self._flying, self._flying_bytes = [], 0
         if self._closed:
             self._closed = False
             self.close()
             return
         self._spill()
-        if self.on_ease is not None and self.backlog < BACKLOG_MAX_BYTES // 2:
-            self.on_ease()
 
     def _pread(self) -> bytes:
         assert self._file is not None
-        return os.pread(self._file.fileno(), PIECE_BYTES, self._read)
+        most = min(PIECE_BYTES, self._in_file - self._front)  # a failed write may have left more than that
+        return os.pread(self._file.fileno(), most, self._front)
 
     async def _run[T](self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._room.thread, work)

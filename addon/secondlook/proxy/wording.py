@@ -39,6 +39,11 @@ def explanation(decision: Decision) -> str:
                 "Whoever runs this proxy has written a rule that blocks this address. "
                 "No list of harmful addresses was asked."
             )
+        case Stage.UNVERIFIABLE if not decision.evidence.steps:  # nobody was asked: the cause lies here
+            return (
+                f"It could not be looked at as it must be: {decision.evidence.unverifiable}. "
+                "It may be harmless; whoever runs this proxy can tell more."
+            )
         case Stage.UNVERIFIABLE:
             return (
                 "No reputation server answered in time, and this proxy refuses what it cannot check. "

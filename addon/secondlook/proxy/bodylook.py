@@ -1,0 +1,133 @@
+"""What the bytes of a body tell while they go by: digests (of the decoded form too), type, size."""
+
+import hashlib
+
+from secondlook.core.digest import file_subject
+from secondlook.core.subject import FileSubject
+from secondlook.proxy.bodytype import SIGNATURE_BYTES, Declared, declared, may_begin, risky_signature
+from secondlook.proxy.decoding import Decoder, DecodeState, encodings_of
+from secondlook.proxy.ranges import read_first_part
+
+_FIRST_MAX_BYTES = 2048  # a part of a multipart body tells itself after its head
+_PART_ENOUGH_BYTES = 16
+
+
+class BodyLook:
+    """Hashes and recognizes one body.
+
+    `kinds` are digests wanted besides SHA-256; `problem` tells why its content could not be seen.
+    """
+
+    def __init__(
+        self,
+        said: Declared,
+        encoding: str | None,
+        *,
+        kinds: frozenset[str],
+        ratio: int,
+        layers: int,
+        multipart: bool,
+    ) -> None:
+        self.declared = said
+        self.size = 0
+        self.risky = said.risky
+        self.signature: str | None = None
+        self.problem: str | None = None
+        self._multipart = multipart
+        self._part_seen = False
+        self._first = bytearray()
+        self._sha256 = hashlib.sha256()
+        self._others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
+        self._decoded: hashlib._Hash | None = None
+        self._decoder: Decoder | None = None
+        chain = encodings_of(encoding, layers)
+        if chain is None:
+            self.problem = f"content encoding {encoding!r} is not known"
+        elif chain:
+            self._decoder, self._decoded = Decoder(chain, ratio=ratio), hashlib.sha256()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no further byte will change the type."""
+        return self.signature is not None or len(self._first) >= SIGNATURE_BYTES
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing of the decoded form is there yet."""
+        return self._decoder is not None and not self._first
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self.size += len(data)
+        self._sha256.update(data)
+        for machine in self._others.values():
+            machine.update(data)
+        if self._decoder is None:
+            self._note_first(data)
+            return
+        for piece in self._decoder.feed(data):
+            self._take_decoded(piece)
+
+    def end(self) -> None:
+        """Note that the body is whole."""
+        if self._decoder is None:
+            return
+        for piece in self._decoder.finish():
+            self._take_decoded(piece)
+        if self._decoder.state is not DecodeState.DONE:
+            self.problem = f"content encoding is {self._decoder.state.value}"
+
+    def judge(self) -> None:
+        """Judge by the first bytes whether the body can hurt."""
+        if self._multipart:
+            self._judge_part()
+            return
+        self.signature = risky_signature(bytes(self._first))
+        self.risky = self.risky or self.signature is not None
+
+    def undecided(self) -> bool:
+        """Tell whether so few bytes may still turn out to be the beginning of something dangerous."""
+        if self._multipart:
+            return not self._part_seen
+        stuck = self._decoder is not None and self._decoder.state is not DecodeState.WORKING
+        return not stuck and may_begin(bytes(self._first))
+
+    def subject(self, members: tuple[tuple[str, bytes], ...] = ()) -> FileSubject:
+        """Make the subject of the whole body; `members` are labelled digests from inside an archive."""
+        further: list[tuple[str, bytes]] = []
+        if (
+            self._decoded is not None
+            and self._decoder is not None
+            and self._decoder.state is DecodeState.DONE
+        ):
+            further.append(("decoded", self._decoded.digest()))
+        others = {kind: machine.hexdigest() for kind, machine in self._others.items()}
+        return file_subject(
+            self._sha256.digest(),
+            md5=others.get("md5"),
+            sha1=others.get("sha1"),
+            further=(*further, *members),
+            size=self.size,
+            filename=self.declared.filename,
+        )
+
+    def _take_decoded(self, piece: bytes) -> None:
+        assert self._decoded is not None
+        self._decoded.update(piece)
+        self._note_first(piece)
+
+    def _note_first(self, data: bytes) -> None:
+        if len(self._first) < _FIRST_MAX_BYTES:
+            self._first += data[: _FIRST_MAX_BYTES - len(self._first)]
+
+    def _judge_part(self) -> None:
+        """Judge a multipart/byteranges body by the head and the first bytes of its first part."""
+        part = read_first_part(self.declared.full_type, bytes(self._first))
+        if part is None:
+            return
+        if part.content_type is not None and declared(part.content_type, None, "").risky:
+            self.risky = True
+        elif part.piece is not None and part.piece.first == 0:
+            self.signature = risky_signature(part.first)
+            self.risky = self.signature is not None
+        self._part_seen = len(part.first) >= _PART_ENOUGH_BYTES or part.piece is None or part.piece.first > 0

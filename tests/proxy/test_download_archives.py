@@ -1,0 +1,136 @@
+"""Archives too large to be held: they stream, and are looked into before their tail goes (some seconds)."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from proxykit.origin import Asked, Origin, send, send_chunked
+from proxykit.proxy import RunningProxy
+from proxykit.samples import EICAR, EICAR_SHA256, program, seven, tarred, zipped
+from secondlook.proxy.addon import SecondLookAddon
+
+MIB = 1 << 20
+BUDGET = 64 * MIB
+FILES = {"readme": os.urandom(17 * MIB), "folder/eicar.com": EICAR}
+ARCHIVES = {
+    "zip": lambda: zipped(FILES),
+    "tgz": lambda: tarred(FILES, "w:gz"),
+    "tar": lambda: tarred(FILES),
+    "7z": lambda: seven(FILES, plain=True),
+}
+
+
+class Store:
+    """An origin of one file, sent with its length or in chunks."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.headers = ["Content-Type: application/octet-stream"]
+
+    async def reply(self, asked: Asked, writer) -> None:
+        if asked.target.endswith("chunked"):
+            pieces = [self.body[start : start + 90_001] for start in range(0, len(self.body), 90_001)]
+            await send_chunked(writer, pieces, *self.headers)
+        else:
+            await send(writer, self.body, *self.headers)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def origin(store: Store, make_origin: Callable[..., Origin]) -> Origin:
+    return make_origin(store.reply, tls=True)
+
+
+@pytest.fixture
+def make(make_proxy: Callable[..., RunningProxy]) -> Callable[..., RunningProxy]:
+    def make(**downloads: object) -> RunningProxy:
+        return make_proxy(workers=1, downloads={"spool_max": BUDGET, **downloads})
+
+    return make
+
+
+def _url(origin: Origin, name: str) -> str:
+    return f"https://127.0.0.1:{origin.port}/{name}"
+
+
+def _emptied(proxy: RunningProxy, budget: int = BUDGET) -> bool:
+    chain = proxy.worker.master.addons.chain
+    room = next(part for part in chain if isinstance(part, SecondLookAddon)).bodies.room
+    deadline = time.monotonic() + 10
+    while room.left_bytes != budget and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return room.left_bytes == budget and (not room.folder.exists() or not list(room.folder.iterdir()))
+
+
+@pytest.mark.parametrize("shape", ["length", "chunked"])
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_a_listed_member_cuts_it_and_a_clean_one_arrives(make, gatekeeper, store, origin, curl, kind, shape):
+    proxy = make()
+    store.body = body = ARCHIVES[kind]()
+    http = "--http2" if kind in {"zip", "tar"} else "--http1.1"
+    done = curl(proxy, http, _url(origin, f"file?{shape}"))
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(body).digest(), done.stderr
+    (*_, (how, subject, _, decision)) = gatekeeper.files()
+    assert (how, decision.action) == ("check", "allow")
+    assert any(label.endswith("folder/eicar.com") for label in subject.labels)
+    gatekeeper.bad.add(EICAR_SHA256)
+    done = curl(proxy, http, _url(origin, f"file?{shape}"))
+    assert done.returncode != 0
+    assert body.startswith(done.stdout)
+    assert 0 < len(done.stdout) <= len(body) - (len(body) // 100)
+    assert gatekeeper.seen[-1][3].action == "block"
+    assert _emptied(proxy)
+
+
+@pytest.mark.parametrize(
+    ("downloads", "why"),
+    [
+        ({"archives": {"max_bytes": 16 * MIB}}, "larger than downloads.archives.max_bytes"),
+        ({"archives": {"members": 1}}, "more than 1 members"),
+        ({"spool_max": 10 * MIB}, "no room left in the spool"),
+        ({"archives": {"time": 0.0001}}, "longer than"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["length", "chunked"])
+def test_what_cannot_be_looked_into_follows_the_policy(
+    make, gatekeeper, store, origin, curl, downloads, why, shape
+):
+    proxy = make(**downloads)
+    store.body = body = tarred(FILES)
+    gatekeeper.bad.add(EICAR_SHA256)
+    done = curl(proxy, _url(origin, f"file.tar?{shape}"))
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(body).digest(), done.stderr
+    how, _, _, decision = gatekeeper.seen[-1]
+    assert (how, decision.action) == ("unverifiable", "flag")
+    assert why in decision.evidence.detail
+    gatekeeper.unverifiable_blocks = True
+    done = curl(proxy, _url(origin, f"file.tar?{shape}"))
+    assert done.returncode != 0
+    assert len(done.stdout) < len(body)
+    assert _emptied(proxy, downloads.get("spool_max", BUDGET))
+
+
+@pytest.mark.parametrize("shape", ["length", "chunked"])
+def test_a_program_of_that_size_is_not_copied(make, gatekeeper, store, origin, curl, shape):
+    proxy = make(spool_max=17 * MIB)  # enough for what is held, not for a copy of it all
+    store.body = body = program(40 * MIB)
+    assert hashlib.sha256(curl(proxy, _url(origin, f"f.exe?{shape}")).stdout).digest() == (
+        hashlib.sha256(body).digest()
+    )
+    assert gatekeeper.seen[-1][0] == "now"
+    assert _emptied(proxy, 17 * MIB)
+
+
+def test_the_copy_goes_when_its_client_does(make, gatekeeper, store, origin, curl):
+    proxy = make()
+    store.body = tarred({"x": os.urandom(60 * MIB)})
+    done = curl(proxy, "--limit-rate", "20M", _url(origin, "file?length"), timeout_s=1)
+    assert done.returncode == 28
+    assert _emptied(proxy)
