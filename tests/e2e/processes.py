@@ -277,7 +277,9 @@ class Origin:
 
 
 @contextlib.contextmanager
-def origin(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Origin]:
+def origin(
+    *, certificate: tuple[Path, Path] | None = None, address: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[Origin]:
     """Run an origin; with `certificate` (certificate, key) over TLS."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -318,7 +320,7 @@ def origin(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Origin]:
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
-    server = Counting(("127.0.0.1", 0), Handler)
+    server = Counting(address, Handler)
     found = Origin(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

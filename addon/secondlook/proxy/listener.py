@@ -72,14 +72,25 @@ class Listener:
         context = handler.layer.context
         handler.layer = self._instance.make_top_layer(context)
         if isinstance(self._mode, mode_specs.TransparentMode):
-            try:
-                assert platform.original_addr is not None
-                destination = platform.original_addr(writer.get_extra_info("socket"))
-            except (OSError, ValueError, RuntimeError, AssertionError) as error:
-                logger.warning("cannot tell where a redirected connection was going: %r", error)
+            destination = _destination(writer)
+            if destination is None:
                 writer.close()
                 return
             context.client.sockname = destination
             context.server.address = destination
         with self._master.proxyserver.register_connection(context.client.id, handler):
             await handler.handle_client()
+
+
+def _destination(writer: asyncio.StreamWriter) -> tuple[str, int] | None:
+    """Tell where a redirected connection was going; None, and a line in the log, when nowhere."""
+    try:
+        assert platform.original_addr is not None
+        destination = platform.original_addr(writer.get_extra_info("socket"))
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        logger.warning("cannot tell where a redirected connection was going: %r", error)
+        return None
+    if destination[:2] == writer.get_extra_info("sockname")[:2]:  # we would connect to ourselves, without end
+        logger.warning("a client asked the transparent proxy itself: its connections must be redirected")
+        return None
+    return destination
