@@ -62,9 +62,10 @@ class Learner:
         """Note a failed handshake; True when it makes the host pass through from now on."""
         now = self._now()
         recent = (*(at for at in self._failures.get((client, host)) or () if now - at <= self._within_s), now)
-        self._failures[client, host] = recent[-self._needed :]
         if len(recent) < self._needed:
+            self._failures[client, host] = recent
             return False
+        self._failures.pop((client, host), None)  # when it ends, it has to be learned anew
         self._passed[client, host] = now + self._duration_s
         return True
 

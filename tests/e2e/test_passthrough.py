@@ -1,0 +1,100 @@
+"""A pinned program is learned: its TLS passes unopened for a while, and its host is checked all the same (10 s)."""
+
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from e2e.processes import Answer, Proxy, curl, make_certificate, origin, wait_for
+
+CONFIG = """
+workers: 1
+feeds: [{name: test, builtin: test}]
+mitmproxy: {ssl_insecure: true}
+passthrough: {learn: {enabled: true, failures: 3, within: 1m, duration: DURATION}}
+"""
+REFUSED = 60  # curl's exit status: the certificate is not trusted
+
+
+class Pinned:
+    """A program that trusts one certificate only, as curl does with a `--cacert` of its own."""
+
+    def __init__(self, proxy: Proxy, port: int, trusted: Path) -> None:
+        self.proxy, self.port, self.trusted = proxy, port, trusted
+
+    def get(self, host: str, *, source: str = "127.0.0.1", trusted: Path | None = None) -> Answer:
+        return curl(
+            f"https://{host}:{self.port}/page",
+            "--interface", source, "-x", self.proxy.url, "--cacert", str(trusted or self.trusted),
+        )  # fmt: skip
+
+    def refuse(self, host: str, times: int) -> None:
+        for _ in range(times):
+            assert self.get(host).exit == REFUSED
+
+
+def _learned(proxy: Proxy, host: str) -> bool:
+    return f"TLS of 127.0.0.1 to {host} is passed through" in proxy.output
+
+
+@pytest.fixture
+def pinned(start_proxy, tmp_path, request):
+    certificate = make_certificate(tmp_path, "localhost", "localhost.localdomain", "127.0.0.1")
+    with origin(certificate=certificate) as site:
+        proxy = start_proxy(CONFIG.replace("DURATION", request.param))
+        yield Pinned(proxy, site.port, certificate[0]), site
+
+
+@pytest.mark.parametrize("pinned", ["1h"], indirect=True)
+def test_a_client_that_refuses_our_certificate_is_passed_through_for_that_host_alone(pinned):
+    program, site = pinned
+    proxy = program.proxy
+    program.refuse("localhost", 3)
+    wait_for(lambda: _learned(proxy, "localhost"), "the line in the log")
+    assert site.requests == []
+    passed = program.get("localhost")
+    assert (passed.status, passed.body) == (200, b"<h1>origin</h1>"), passed
+    assert "x-second-look" not in passed.headers
+    # per host: another name of the same origin is opened as before, and so is the same one by another client
+    assert program.get("127.0.0.1").exit == REFUSED
+    assert program.get("localhost", source="127.0.0.2").exit == REFUSED
+    assert program.get("localhost", source="127.0.0.2", trusted=proxy.ca).status == 200
+    # the host is checked: a block cuts it at its first bytes, before the origin hears of it
+    proxy.command("block", "localhost")
+    wait_for(lambda: program.get("localhost").exit not in {0, REFUSED}, "the cut")
+    connections = site.connections
+    cut = program.get("localhost")
+    assert (cut.status, cut.exit in {35, 56}) == (0, True), cut
+    assert site.connections == connections
+    told = [event for event in proxy.json("log", "--decision", "block") if event["host"] == "localhost"]
+    assert told
+    assert {event["stage"] for event in told} == {"rules"}
+
+
+@pytest.mark.parametrize("pinned", ["3s"], indirect=True)
+def test_it_ends(pinned):
+    program, _ = pinned
+    program.refuse("localhost", 3)
+    wait_for(lambda: program.get("localhost").exit == 0, "the passage")
+    wait_for(lambda: program.get("localhost").exit == REFUSED, "its end")
+    assert program.get("localhost", trusted=program.proxy.ca).status == 200
+
+
+@pytest.mark.parametrize("pinned", ["1h"], indirect=True)
+def test_a_client_that_only_hangs_up_teaches_nothing(pinned):
+    """Only an alert about the certificate counts: a scanner or a broken line must not open a hole."""
+    program, _ = pinned
+    host, _, port = program.proxy.address.rpartition(":")
+    for _ in range(5):
+        with socket.create_connection((host, int(port)), timeout=10) as raw:
+            raw.sendall(f"CONNECT localhost:{program.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            raw.recv(1000)
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            raw.sendall(outgoing.read())
+            raw.recv(100)
+    assert program.get("localhost", trusted=program.proxy.ca).status == 200
+    assert not _learned(program.proxy, "localhost")
