@@ -88,8 +88,10 @@ def explanation(decision: Decision, subject: Subject) -> dict[str, object]:
     if evidence.hit is not None:
         told["hit"] = evidence.hit.hex()
     if isinstance(subject, FileSubject) and len(subject.hashes) > 1:
+        known = {"md5": subject.md5, "sha1": subject.sha1}  # their full hashes tell a reader nothing
         told["digests"] = {
-            label: full_hash.hex() for label, full_hash in zip(subject.labels, subject.hashes, strict=False)
+            label: known.get(label) or full_hash.hex()
+            for label, full_hash in zip(subject.labels, subject.hashes, strict=False)
         }
     return told
 

@@ -69,4 +69,6 @@ def file_subject(
     for label, full_hash in further:
         hashes.append(full_hash)
         labels.append(label)
-    return FileSubject(hashes=tuple(hashes), labels=tuple(labels), size=size, filename=filename)
+    return FileSubject(
+        hashes=tuple(hashes), labels=tuple(labels), size=size, filename=filename, md5=md5, sha1=sha1
+    )

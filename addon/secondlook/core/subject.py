@@ -45,13 +45,16 @@ class FileSubject:
     """A file by its digests.
 
     `hashes[0]` is the SHA-256 of the bytes; further ones are SHA-256 of `md5:<hex>` and `sha1:<hex>`,
-    and digests of the decoded form or of archive members, each labelled in `labels`.
+    and digests of the decoded form or of archive members, each labelled in `labels`. `md5` and `sha1` are
+    hexadecimal, as people know them, where they were computed.
     """
 
     hashes: tuple[bytes, ...]
     labels: tuple[str, ...] = ("sha256",)
     size: int | None = None
     filename: str | None = None
+    md5: str | None = None
+    sha1: str | None = None
     kind: Literal[SubjectKind.FILE] = SubjectKind.FILE
 
     @property
