@@ -1,15 +1,11 @@
 """HTTP/2 on both sides, with nginx as the origin: whole files, trailers, stalled streams beside running ones."""
 
 import hashlib
-import os
-import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -17,58 +13,16 @@ import h2.events
 import psutil
 import pytest
 
+from proxykit.nginx import Nginx, nginx
 from proxykit.samples import program, prose
 
 MIB = 1 << 20
 
 
-@dataclass
-class Nginx:
-    port: int
-    root: Path
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
 @pytest.fixture
-def nginx(tmp_path, origin_certificate) -> Iterator[Nginx]:
-    program_path = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not os.access(program_path, os.X_OK):
-        pytest.skip("nginx is missing")
-    folder = tmp_path / "nginx"
-    (folder / "www").mkdir(parents=True)
-    folder.chmod(0o755)
-    port = _free_port()
-    (folder / "nginx.conf").write_text(f"""
-daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; user root;
-events {{ worker_connections 256; }}
-http {{
-  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; types {{ application/x-msdownload exe; video/mp4 mp4; }}
-  server {{ listen 127.0.0.1:{port} ssl http2; ssl_certificate {origin_certificate};
-    ssl_certificate_key {origin_certificate}; root {folder}/www; add_trailer X-End whole; }}
-}}
-""")
-    server = subprocess.Popen([program_path, "-c", str(folder / "nginx.conf"), "-p", str(folder)])
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    yield Nginx(port, folder / "www")
-    server.terminate()
-    server.wait()
+def origin(tmp_path, origin_certificate) -> Iterator[Nginx]:
+    with nginx(tmp_path / "nginx", origin_certificate, origin_certificate) as found:
+        yield found
 
 
 def _fetch(proxy, port: int, path: str) -> tuple[bytes, dict[str, str]]:
@@ -107,41 +61,43 @@ def _fetch(proxy, port: int, path: str) -> tuple[bytes, dict[str, str]]:
 
 @pytest.mark.parametrize("size", [1, 65_537, 300_000, 20_000_000])
 @pytest.mark.parametrize("kind", ["exe", "mp4"])
-def test_clean_files_arrive_whole_with_their_trailers(proxy, nginx, size, kind):
+def test_clean_files_arrive_whole_with_their_trailers(proxy, origin, size, kind):
     body = program(size) if kind == "exe" else prose(size)
-    (nginx.root / f"f.{kind}").write_bytes(body)
-    got, trailers = _fetch(proxy, nginx.port, f"/f.{kind}")
+    (origin.root / f"f.{kind}").write_bytes(body)
+    got, trailers = _fetch(proxy, origin.http2, f"/f.{kind}")
     assert hashlib.sha256(got).digest() == hashlib.sha256(body).digest()
     assert trailers == {"x-end": "whole"}
 
 
 @pytest.mark.parametrize("size", [300_000, 20_000_000])
-def test_listed_files_do_not(proxy, gatekeeper, nginx, curl, size):
+def test_listed_files_do_not(proxy, gatekeeper, origin, curl, size):
     body = program(size)
-    (nginx.root / "f.exe").write_bytes(body)
+    (origin.root / "f.exe").write_bytes(body)
     gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
-    done = curl(proxy, "--http2", f"{nginx.url}/f.exe")
+    done = curl(proxy, "--http2", f"https://127.0.0.1:{origin.http2}/f.exe")
     assert len(done.stdout) < len(body)
     assert done.returncode != 0 or b"secondlook.internal" in done.stdout
 
 
-def test_trailers_of_http2_are_dropped_for_an_http1_client(proxy, nginx, curl):
-    (nginx.root / "f.mp4").write_bytes(prose(100_000))
-    done = curl(proxy, "--http1.1", f"{nginx.url}/f.mp4")
+def test_trailers_of_http2_are_dropped_for_an_http1_client(proxy, origin, curl):
+    (origin.root / "f.mp4").write_bytes(prose(100_000))
+    done = curl(proxy, "--http1.1", f"https://127.0.0.1:{origin.http2}/f.mp4")
     assert done.stdout == prose(100_000)
 
 
-def test_a_stalled_stream_neither_grows_memory_nor_stops_others(proxy, nginx):
-    with (nginx.root / "large.mp4").open("wb") as file:
+def test_a_stalled_stream_neither_grows_memory_nor_stops_others(proxy, origin):
+    with (origin.root / "large.mp4").open("wb") as file:
         file.truncate(300 * MIB)
-    (nginx.root / "small.mp4").write_bytes(prose(50_000))
+    (origin.root / "small.mp4").write_bytes(prose(50_000))
     before = psutil.Process().memory_info().rss
     common = ["curl", "-sS", "-m", "60", "--http2", "-x", proxy.url, "--cacert", str(proxy.ca)]
-    slow = [*common, "--limit-rate", "50k", "-o", "/dev/null", f"{nginx.url}/large.mp4"]
+    slow = [*common, "--limit-rate", "50k", "-o", "/dev/null", f"https://127.0.0.1:{origin.http2}/large.mp4"]
     with subprocess.Popen(slow) as stalled:
         time.sleep(3)  # what is watched is growth while nobody reads
         started = time.monotonic()
-        done = subprocess.run([*common, f"{nginx.url}/small.mp4"], capture_output=True, check=False)
+        done = subprocess.run(
+            [*common, f"https://127.0.0.1:{origin.http2}/small.mp4"], capture_output=True, check=False
+        )
         assert done.stdout == prose(50_000)
         assert time.monotonic() - started < 10
         grown = psutil.Process().memory_info().rss - before

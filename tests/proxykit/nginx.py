@@ -1,0 +1,68 @@
+"""nginx as an origin of files: plain HTTP/1.1, HTTPS with HTTP/1.1 alone and HTTPS with HTTP/2."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    """Where it listens (127.0.0.1), and the folder whose files it gives."""
+
+    root: Path
+    plain: int
+    tls: int
+    http2: int
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, certificate: Path, key: Path) -> Iterator[Nginx]:
+    """Serve the files of `folder / "www"`; each answer of known length or not ends with a trailer where it can."""
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not os.access(program, os.X_OK):
+        assert not os.environ.get("CI"), "nginx is missing"
+        pytest.skip("nginx is missing")
+    root = folder / "www"
+    root.mkdir(parents=True)
+    folder.chmod(0o755)
+    with contextlib.ExitStack() as stack:  # held until all are chosen, so that they differ
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        plain, tls, http2 = (each.getsockname()[1] for each in sockets)
+    (folder / "nginx.conf").write_text(f"""
+daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
+{"user root;" if os.geteuid() == 0 else ""}
+events {{ worker_connections 256; }}
+http {{
+  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; root {root}; add_trailer X-End whole;
+  types {{ application/x-msdownload exe; video/mp4 mp4; text/html html; application/zip zip; text/plain com; }}
+  ssl_certificate {certificate}; ssl_certificate_key {key};
+  server {{ listen 127.0.0.1:{plain}; }}
+  server {{ listen 127.0.0.1:{tls} ssl; }}
+  server {{ listen 127.0.0.1:{http2} ssl http2; }}
+}}
+""")
+    server = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)])
+    try:
+        deadline = time.monotonic() + 10
+        for port in (plain, tls, http2):
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    assert server.poll() is None, "nginx ended at its start"
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+        yield Nginx(root, plain, tls, http2)
+    finally:
+        server.terminate()
+        server.wait()
