@@ -22,6 +22,15 @@ KIB, MIB = 1 << 10, 1 << 20
 SIZES = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1]
 LARGE = [16 * MIB - 1, 16 * MIB, 16 * MIB + 1, 20_000_000]
 SHAPES = ["length", "chunked", "close"]
+HEADERS = [
+    "Content-Type: application/octet-stream",
+    'Content-Disposition: attachment; filename="a b.bin"',
+    'ETag: "1-2"',
+    "Set-Cookie: a=1",
+    "Set-Cookie: b=2; Path=/",
+    "x-ODD: one,  two",
+]
+FRAMING = ("transfer-encoding:", "content-length:", "connection:", "proxy-connection:")
 
 
 class Shelf:
@@ -34,7 +43,7 @@ class Shelf:
     async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         path, _, shape = asked.target.partition("?")
         body = self.files[path]
-        headers = self.headers.get(path, ["Content-Type: application/octet-stream"])
+        headers = self.headers.get(path, HEADERS)
         if shape == "chunked":
             pieces = [body[start : start + 50_000] for start in range(0, len(body), 50_000)]
             await send_chunked(writer, pieces, *headers, trailers=("X-Trailer: seen",))
@@ -65,6 +74,15 @@ def _url(origin: Origin, path: str) -> str:
     return f"{'https' if origin.tls else 'http'}://127.0.0.1:{origin.port}{path}"
 
 
+def _end_to_end(head: str) -> list[str]:
+    """Give the headers of an answer in their order, those of its framing aside."""
+    return [line for line in head.split("\r\n")[1:] if not line.lower().startswith(FRAMING)]
+
+
+def _lower(headers: list[str]) -> list[str]:
+    return [f"{name.lower()}: {value}" for name, _, value in (each.partition(": ") for each in headers)]
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("make", [program, prose])
 def test_clean_files_arrive_byte_for_byte(proxy, origin, shelf, curl, make, shape):
@@ -72,8 +90,10 @@ def test_clean_files_arrive_byte_for_byte(proxy, origin, shelf, curl, make, shap
     for size in SIZES:
         shelf.files["/file.exe"] = body = make(size)
         for http in versions:
-            done = curl(proxy, http, _url(origin, f"/file.exe?{shape}"))
-            assert (done.returncode, done.stdout) == (0, body), (size, http, done.stderr)
+            done = curl(proxy, http, "-i", "--suppress-connect-headers", _url(origin, f"/file.exe?{shape}"))
+            head, _, got = done.stdout.partition(b"\r\n\r\n")
+            assert (done.returncode, got) == (0, body), (size, http, done.stderr)
+            assert _end_to_end(head.decode()) == (HEADERS if http != "--http2" else _lower(HEADERS)), head
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -24,8 +24,8 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, certificate: Path, key: Path) -> Iterator[Nginx]:
-    """Serve the files of `folder / "www"`; each answer of known length or not ends with a trailer where it can."""
+def nginx(folder: Path, certificate: Path, key: Path, more: str = "") -> Iterator[Nginx]:
+    """Serve the files of `folder / "www"`; HTTP/2 answers end with a trailer; `more` goes into the set-up."""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     if not os.access(program, os.X_OK):
         assert not os.environ.get("CI"), "nginx is missing"
@@ -42,12 +42,13 @@ daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
 events {{ worker_connections 256; }}
 http {{
   access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; root {root}; add_trailer X-End whole;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; root {root}; add_header X-Protocol $server_protocol;
+  {more}
   types {{ application/x-msdownload exe; video/mp4 mp4; text/html html; application/zip zip; text/plain com; }}
   ssl_certificate {certificate}; ssl_certificate_key {key};
   server {{ listen 127.0.0.1:{plain}; }}
   server {{ listen 127.0.0.1:{tls} ssl; }}
-  server {{ listen 127.0.0.1:{http2} ssl http2; }}
+  server {{ listen 127.0.0.1:{http2} ssl http2; add_trailer X-End whole; }}
 }}
 """)
     server = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)])
