@@ -1,9 +1,11 @@
 """Commands on a state folder that no proxy runs on: what they print, in each form, and their exit status."""
 
+import importlib
 import json
 import os
 
 import pytest
+from typer.main import get_command
 
 from e2e.processes import command, json_lines, server_publish
 from secondlook.cli.main import COMMANDS
@@ -305,6 +307,33 @@ def test_doctor_finds_trouble_and_says_what_to_do(state):
     assert {"ledger", "pattern", "ca", "clock", "bypass"} <= set(findings)
 
 
+def leaves(group, path):
+    """Every command that can be called, with its words."""
+    inner = getattr(group, "commands", {})
+    if not inner or group.invoke_without_command:
+        yield path, group
+    for name, each in inner.items():
+        yield from leaves(each, (*path, name))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_that_ends_speaks_json(name):
+    app = importlib.import_module(f"secondlook.cli.{COMMANDS[name][0]}").app
+    for path, each in leaves(get_command(app), (name,)):
+        options = {option for parameter in each.params for option in parameter.opts}
+        assert ("--json" in options) is (path[-1] != "run"), path
+
+
+def test_a_server_takes_back_and_goes_back_as_json(tmp_path):
+    state = tmp_path / "server"
+    for host in ("one.example", "two.example"):
+        command("server", "add", host, "--state", state)
+        server_publish(state)
+    assert json_lines("server", "rollback", "--state", state) == [{"generation": 1, "held": True}]
+    (removed,) = json_lines("server", "remove", "two.example", "--state", state)
+    assert removed == {"subject": "two.example", "removed": "one own entry"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name):
     assert "Usage" in command(name, "--help").stdout
@@ -324,3 +353,5 @@ def test_password_makes_a_hash_that_the_configuration_takes(tmp_path):
     config = tmp_path / "proxy.yaml"
     config.write_text(f'review: {{password: "{done.stdout.strip()}"}}\n')
     assert PasswordHasher().verify(load_settings(config).review.password, "hunter2")
+    (told,) = json_lines("password", input="hunter2\n")
+    assert PasswordHasher().verify(told["hash"].replace("$$", "$"), "hunter2")

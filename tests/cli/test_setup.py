@@ -1,5 +1,6 @@
 """`secondlook setup` as a person calls it, in a home folder of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,32 @@ def test_trust_and_off_leave_no_trace(home):
     assert off.exit_code == 0, off.output
     assert list((home / "anchors").iterdir()) == []
     assert "nothing was set up" in call("off").output
+
+
+def told(*arguments):
+    done = call(*arguments, "--json")
+    return done.exit_code, [json.loads(line) for line in done.output.splitlines()]
+
+
+def test_every_step_as_json(home):
+    status, (facts,) = told("ca", "--print")
+    assert status == 0
+    assert facts["fingerprint"] == authority.fingerprint(home / "state/ca/mitmproxy-ca-cert.pem")
+    assert facts["certificate"].startswith("-----BEGIN CERTIFICATE")
+    status, steps = told("ca")
+    assert status == 0
+    assert [step["done"] for step in steps] == [True] * len(steps)
+    (shown,) = (json.loads(call_group("--json").output),)
+    assert shown["changes"][0]["kind"] == "ca"
+    assert shown["pac"] == shown["proxy"] + "/proxy.pac"
+    assert [step["done"] for step in told("off")[1]] == [True] * len(steps)
+    assert told("off") == (0, [])
+    status, (pac,) = told("pac")
+    assert "FindProxyForURL" in pac["pac"]
+
+
+def call_group(*arguments):
+    return CliRunner().invoke(setup.app, ["--state", "state", *arguments])
 
 
 def test_the_printed_certificate_is_the_public_half(home):

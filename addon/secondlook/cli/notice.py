@@ -1,12 +1,10 @@
 """`secondlook notify`: trying the notices."""
 
-import sys
-
 import typer
 
 from secondlook.agent.notice import AppriseSender
-from secondlook.cli.options import ConfigOption, StateOption, open_place
-from secondlook.cli.output import fail, print_line
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
+from secondlook.cli.output import fail, print_json, print_line
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Try the notices.")
 
@@ -17,7 +15,11 @@ def _group() -> None:
 
 
 @app.command()
-def test(config: ConfigOption = None, state: StateOption = None) -> None:  # noqa: PT028 - a command
+def test(
+    config: ConfigOption = None,  # noqa: PT028 - a command
+    state: StateOption = None,  # noqa: PT028
+    as_json: JsonOption = False,  # noqa: PT028
+) -> None:
     """Send a test notice to everybody that `notify` names, and say whether it went out."""
     place = open_place(config, state)
     notify = place.settings.notify
@@ -29,5 +31,7 @@ def test(config: ConfigOption = None, state: StateOption = None) -> None:  # noq
             "the test notice could not be delivered to everybody",
             hint="check notify.urls, and that this session has a desktop where notify.desktop is on",
         )
+    if as_json:
+        print_json({"sent": True, "urls": len(notify.urls), "desktop": notify.desktop})
+        return
     print_line("the test notice went out")
-    sys.stdout.flush()

@@ -6,13 +6,14 @@ import sys
 import typer
 from argon2 import PasswordHasher
 
-from secondlook.cli.output import fail
+from secondlook.cli.options import JsonOption
+from secondlook.cli.output import fail, print_json
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def password() -> None:
+def password(as_json: JsonOption = False) -> None:
     """Read a password (twice on a terminal) and print its Argon2 hash, as the configuration wants it."""
     if sys.stdin.isatty():
         given = getpass.getpass("password: ")
@@ -23,4 +24,8 @@ def password() -> None:
     if not given:
         fail("expected a password, got an empty line")
     # a dollar sign would begin a ${NAME} in the configuration
-    sys.stdout.write(PasswordHasher().hash(given).replace("$", "$$") + "\n")
+    made = PasswordHasher().hash(given).replace("$", "$$")
+    if as_json:
+        print_json({"hash": made})
+        return
+    sys.stdout.write(made + "\n")

@@ -7,8 +7,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from secondlook.cli.options import ConfigOption, Place, StateOption, open_place, writable_state
-from secondlook.cli.output import fail, print_facts, print_line
+from secondlook.cli.options import (
+    ConfigOption,
+    JsonOption,
+    Place,
+    StateOption,
+    open_place,
+    writable_state,
+)
+from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.core.pac import pac_text
 from secondlook.run.authority import make_authority
 from secondlook.run.runfile import read_run_file
@@ -28,20 +35,36 @@ Switch = Annotated[str, typer.Argument(metavar="on|off")]
 
 
 @app.callback(invoke_without_command=True)
-def setup(context: typer.Context, config: ConfigOption = None, state: StateOption = None) -> None:
+def setup(
+    context: typer.Context,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show what is set up on this computer and what can be."""
     if context.invoked_subcommand is not None:
         return
     place = open_place(config, state)
     host, port = _proxy(place)
+    proxy = f"http://{_bracketed(host)}:{port}"
+    changes = Journal(place.state).changes()
+    if as_json:
+        print_json(
+            {
+                "proxy": proxy,
+                "pac": f"{proxy}/proxy.pac",
+                "authority": _certificate_file(place),
+                "changes": [{"kind": change.kind, "target": change.target} for change in changes],
+            }
+        )
+        return
     print_facts(
         [
-            ("proxy", f"http://{_bracketed(host)}:{port} for HTTP and HTTPS"),
-            ("PAC file", f"http://{_bracketed(host)}:{port}/proxy.pac"),
+            ("proxy", f"{proxy} for HTTP and HTTPS"),
+            ("PAC file", f"{proxy}/proxy.pac"),
             ("authority", _certificate_file(place)),
         ]
     )
-    changes = Journal(place.state).changes()
     print_line()
     for change in changes:
         print_line(f"set up: {change.kind}  {change.target}")
@@ -60,6 +83,7 @@ def ca(
     renew: Annotated[bool, typer.Option("--renew", help="Make a new one and trust that instead.")] = False,
     config: ConfigOption = None,
     state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Trust the certificate authority: in the system's store, Chromium's and Firefox's."""
     place = open_place(config, state)
@@ -67,22 +91,30 @@ def ca(
     journal = Journal(place.state)
     if not _on(switch):
         _finish(
-            journal.undo(UNDOERS, frozenset({authority.KIND})), nothing="the authority is trusted nowhere"
+            journal.undo(UNDOERS, frozenset({authority.KIND})),
+            nothing="the authority is trusted nowhere",
+            as_json=as_json,
         )
         return
     if renew:
         if read_run_file(place.state) is not None:
             fail("the proxy is running with the present authority", hint="stop it, renew, and start it again")
-        _tell(journal.undo(UNDOERS, frozenset({authority.KIND})))
+        _tell(journal.undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
         for old in (place.state / "ca").glob("mitmproxy-ca*"):
             old.unlink()
     certificate = _certificate(place)
+    if show and as_json:
+        text = certificate.read_text(encoding="ascii")
+        print_json({"fingerprint": authority.fingerprint(certificate), "certificate": text})
+        return
     if show:
         print_line(f"SHA-256 fingerprint: {authority.fingerprint(certificate)}")
         sys.stdout.write(certificate.read_text(encoding="ascii"))
         return
     _finish(
-        authority.trust(certificate, journal, authority.stores()), nothing="found no store of authorities"
+        authority.trust(certificate, journal, authority.stores()),
+        nothing="found no store of authorities",
+        as_json=as_json,
     )
 
 
@@ -97,6 +129,7 @@ def start_browser(
     ] = None,
     config: ConfigOption = None,
     state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Start a browser in a fresh profile of its own behind the proxy; nothing else is changed."""
     place = open_place(config, state)
@@ -114,11 +147,16 @@ def start_browser(
         profile = browser.start(program, _certificate(place), host, port, url, *(option or ()))
     except tool.ToolError as error:
         _fail_tool(error)
+    if as_json:
+        print_json({"browser": program, "profile": profile, "test_page": TEST_PAGE})
+        return
     print_line(f"started {program} in {profile}; see a block at {TEST_PAGE}")
 
 
 @app.command("system-proxy")
-def set_system_proxy(switch: Switch, config: ConfigOption = None, state: StateOption = None) -> None:
+def set_system_proxy(
+    switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
+) -> None:
     """Send all programs that follow the system's settings through the proxy, or put those back."""
     place = open_place(config, state)
     writable_state(place.state)
@@ -127,13 +165,14 @@ def set_system_proxy(switch: Switch, config: ConfigOption = None, state: StateOp
         _finish(
             journal.undo(UNDOERS, frozenset({system_proxy.KIND})),
             nothing="the system proxy was not set by us",
+            as_json=as_json,
         )
         return
     host, port = _proxy(place)
     outcomes = system_proxy.switch_on(host, port, journal)
     address = f"http://{_bracketed(host)}:{port}"
     hint = f"set http_proxy={address} and https_proxy={address}, or the proxy in your programs' settings"
-    _finish(outcomes, nothing="found no desktop whose settings we know", hint=hint)
+    _finish(outcomes, nothing="found no desktop whose settings we know", hint=hint, as_json=as_json)
 
 
 @app.command()
@@ -143,35 +182,48 @@ def pac(
     ] = False,
     config: ConfigOption = None,
     state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a PAC file (the proxy serves one too, at /proxy.pac)."""
     host, port = _proxy(open_place(config, state))
-    sys.stdout.write(pac_text(host, port, direct_fallback=direct))
+    text = pac_text(host, port, direct_fallback=direct)
+    if as_json:
+        print_json({"pac": text})
+        return
+    sys.stdout.write(text)
 
 
 @app.command("startup")
-def set_startup(switch: Switch, config: ConfigOption = None, state: StateOption = None) -> None:
+def set_startup(
+    switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
+) -> None:
     """Start the proxy at log-in by a systemd user unit, or tell how where there is none."""
     place = open_place(config, state)
     writable_state(place.state)
     journal = Journal(place.state)
     if not _on(switch):
-        _finish(journal.undo(UNDOERS, frozenset({startup.KIND})), nothing="it does not start at log-in")
+        undone = journal.undo(UNDOERS, frozenset({startup.KIND}))
+        _finish(undone, nothing="it does not start at log-in", as_json=as_json)
         return
     words = [sys.executable, "-m", "secondlook", "run", "--state", str(place.state)]
     if place.config is not None:
         words += ["-c", str(place.config.absolute())]
     if sys.platform in ("darwin", "win32"):
-        sys.stdout.write(startup.instructions(words))
+        told = startup.instructions(words)
+        if as_json:
+            print_json({"done": False, "step": "start at log-in is left to you", "hint": told})
+        else:
+            sys.stdout.write(told)
         return
-    _finish([startup.switch_on(words, journal)], nothing="")
+    _finish([startup.switch_on(words, journal)], nothing="", as_json=as_json)
 
 
 @app.command()
-def off(config: ConfigOption = None, state: StateOption = None) -> None:
+def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Take back everything that these commands have set on this computer."""
     place = open_place(config, state)
-    _finish(Journal(place.state).undo(UNDOERS, frozenset(UNDOERS)), nothing="nothing was set up")
+    undone = Journal(place.state).undo(UNDOERS, frozenset(UNDOERS))
+    _finish(undone, nothing="nothing was set up", as_json=as_json)
 
 
 def _on(switch: str) -> bool:
@@ -207,22 +259,25 @@ def _certificate(place: Place) -> Path:
     return _certificate_file(place)
 
 
-def _tell(outcomes: Iterable[Outcome]) -> bool:
+def _tell(outcomes: Iterable[Outcome], *, as_json: bool) -> bool:
     all_done = True
     for outcome in outcomes:
         all_done = all_done and outcome.done
+        if as_json:
+            print_json({"done": outcome.done, "step": outcome.text, "hint": outcome.hint})
+            continue
         print_line(("done  " if outcome.done else "left  ") + outcome.text)
         if outcome.hint:
             print_line(f"      {outcome.hint}")
     return all_done
 
 
-def _finish(outcomes: list[Outcome], *, nothing: str, hint: str | None = None) -> None:
-    if not outcomes:
+def _finish(outcomes: list[Outcome], *, nothing: str, hint: str | None = None, as_json: bool) -> None:
+    if not outcomes and not as_json:
         print_line(nothing)
         if hint:
             print_line(f"  {hint}")
-    if not _tell(outcomes):
+    if not _tell(outcomes, as_json=as_json):
         raise typer.Exit(1)
 
 

@@ -221,6 +221,7 @@ def remove(
     ] = None,
     config: ServerConfigOption = None,
     state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove entries (by id or text) or everything of a source; `server publish` puts it in force."""
     from secondlook.server.removal import remove as take_out  # noqa: PLC0415 - imports numpy
@@ -237,6 +238,9 @@ def remove(
             continue
         except ValueError as error:
             fail(str(error), status=2)
+        if as_json:
+            print_json({"subject": identity, "removed": removed})
+            continue
         print_line(f"removed {removed}; {IN_FORCE}")
     if missing:
         fail(

@@ -54,14 +54,17 @@ def rollback(
     ] = None,
     config: ServerConfigOption = None,
     state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve an earlier generation again, until somebody publishes."""
     from secondlook.server import administration  # noqa: PLC0415 - imports numpy
 
     place = open_server(config, state)
-    print_line(
-        f"generation {administration.rollback(place.store, number):06d} is served until the next publish"
-    )
+    served = administration.rollback(place.store, number)
+    if as_json:
+        print_json({"generation": served, "held": True})
+        return
+    print_line(f"generation {served:06d} is served until the next publish")
 
 
 def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
