@@ -19,6 +19,7 @@ from ledgerkit.samples import START, identity_of, make_confirmed, make_event, ma
 from secondlook.core.event import EventKind
 from secondlook.core.rule import Rule, Scope
 from secondlook.errors import LedgerError
+from secondlook.ledger import writer
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 
 pytestmark = pytest.mark.anyio
@@ -80,6 +81,26 @@ async def test_on_a_full_disk_the_journal_takes_the_flags_and_gives_them_back(sm
     wait_until(lambda: not ledger.journal.waiting())
     wait_until(lambda: len(ledger.events(limit=500).events) == 102)
     assert ledger.trouble is None
+    ledger.close()
+
+
+async def test_a_disk_that_is_full_again_and_again_is_told_once(small_disk, monkeypatch):
+    told: list[str] = []
+    ledger = Ledger.open(small_disk / "ledger.sqlite3", OPTIONS, told=told.append)
+    await ledger.flag(*make_flag("before"))
+    for turn in range(3):
+        ballast, number = fill(small_disk), 0
+        while ledger.trouble is None:
+            await ledger.flag(*make_flag(f"{turn} {number}"))
+            number += 1
+        ballast.unlink()
+        wait_until(lambda: ledger.trouble is None)
+    lines = [line for line in told if "writ" in line]
+    assert len(lines) == 1, told
+    assert lines[0].startswith("cannot write: ")
+    monkeypatch.setattr(writer, "STEADY_S", 0.0)
+    ledger.record(make_event(EventKind.BLOCKED))
+    wait_until(lambda: "writing again" in told, 8.0)
     ledger.close()
 
 

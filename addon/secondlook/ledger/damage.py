@@ -41,7 +41,7 @@ def open_or_repair(place: Place, *, repair: bool, now: float) -> str | None:
     except LedgerError as error:
         if error.__cause__ is None or not is_damage(error.__cause__):
             raise
-        reason = str(error)
+        reason = str(getattr(error.__cause__, "orig", error.__cause__))
     if not repair:
         raise LedgerError(
             f"ledger {place}: the file is damaged ({reason}); `secondlook run` sets it aside and starts a "

@@ -35,6 +35,7 @@ LINGER_S: Final = 0.1  # an event waits for others at most so long
 GROUP_JOBS: Final = 512  # jobs in one transaction
 GROUP_EVENTS: Final = 2_000  # events in one transaction
 EVENTS_BESIDE: Final = 100  # events in a transaction that somebody waits for
+STEADY_S: Final = 10.0  # writing must go well so long before trouble is told to be over
 _RETRY_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 
 type Work[T] = Callable[[sa.Connection], T]
@@ -94,7 +95,8 @@ class Writer:
         self._flags: Waiting[Flag] = Waiting()
         self._stopping = False
         self._slow = False
-        self._told_failure = False
+        self._told_reason: str | None = None
+        self._failed_at = 0.0
         self._failures = 0
         self._dropped_since_told = 0
         self.dropped = 0
@@ -159,6 +161,7 @@ class Writer:
             if jobs or flags or events:
                 self._commit(jobs, flags, events)
             self._tell_drops()
+            self._tell_steady()
             idle = self._jobs.empty() and not self._flags
             if self._stopping and idle and (not self._events or self._failures):
                 break
@@ -175,7 +178,7 @@ class Writer:
         if self._stopping:
             return 0.0
         if not self._events:
-            return None
+            return self._steady_in()
         if self._failures:
             return _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
         return 0.0 if len(self._events) >= GROUP_EVENTS else LINGER_S
@@ -198,8 +201,9 @@ class Writer:
             if token is not None:
                 if token.future.set_running_or_notify_cancel():
                     jobs.append(token)
-            elif give_up_at is None and not self._flags:
-                give_up_at = time.monotonic() + (0.0 if self._stopping else LINGER_S)
+            elif not self._flags:
+                linger_until = time.monotonic() + (0.0 if self._stopping else LINGER_S)
+                give_up_at = linger_until if give_up_at is None else min(give_up_at, linger_until)
         return jobs
 
     def _commit(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> None:
@@ -267,9 +271,10 @@ class Writer:
 
     def _note_trouble(self, error: Exception) -> LedgerError:
         reason = explain(error, self._place)
-        if not self._told_failure or str(reason) != str(self.last_error):
+        if str(reason) != self._told_reason:
+            self._told_reason = str(reason)
             self._told(f"cannot write: {reason}")
-        self._told_failure = True
+        self._failed_at = time.monotonic()
         self._failures += 1
         self.last_error = reason
         self._engine.dispose()
@@ -279,8 +284,17 @@ class Writer:
         self._failures = 0
         self._slow = False
         self.last_error = None
-        if self._told_failure:
-            self._told_failure = False
+
+    def _steady_in(self) -> float | None:
+        """Seconds until trouble that was told is told to be over; None: nothing to tell, or it lasts."""
+        if self._told_reason is None or self._failures:
+            return None
+        return max(self._failed_at + STEADY_S - time.monotonic(), 0.0)
+
+    def _tell_steady(self) -> None:
+        # On a disk that is just about full writing works and fails in turn: that is one trouble.
+        if self._steady_in() == 0.0:
+            self._told_reason = None
             self._told("writing again")
 
     def _tell_drops(self) -> None:

@@ -1,6 +1,8 @@
 """Looking for what is wrong: each check finds one kind of trouble and says how to mend it."""
 
 import asyncio
+import errno
+import os
 import shutil
 import socket
 import subprocess
@@ -26,6 +28,7 @@ LOW_DISK_BYTES = 256 << 20
 CLOCK_WRONG_S = 120.0
 NETWORK_TIMEOUT_S = 5.0
 CA_FILE = "mitmproxy-ca-cert.pem"
+_SET_CLOCK = "set it right (timedatectl set-ntp true): certificates and expiries depend on it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
             yield Finding(
                 "port",
                 "problem",
-                f"{address} cannot be listened on: {error.strerror}",
+                f"{address} cannot be listened on: {os.strerror(error.errno or errno.EADDRNOTAVAIL)}",
                 f"stop the program that uses it (see `ss -ltnp`), or set `{key}` to another address",
             )
         else:
@@ -106,9 +109,11 @@ def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
 
 
 def _ledger(settings: Settings) -> Finding:
-    where = settings.state / LEDGER_FILE if settings.ledger.url == "default" else "the ledger"
-    if settings.ledger.url == "default" and not (settings.state / LEDGER_FILE).exists():
+    own = settings.ledger.url == "default"
+    where = settings.state / LEDGER_FILE if own else "the ledger"
+    if own and not (settings.state / LEDGER_FILE).exists():
         return Finding("ledger", "ok", "there is no ledger yet; it is made at the first start")
+    mend = "start the proxy: it sets the damaged file aside and carries over what can still be read"
     try:
         ledger = open_ledger(settings, background=False)
         try:
@@ -116,15 +121,11 @@ def _ledger(settings: Settings) -> Finding:
         finally:
             ledger.close()
     except LedgerError as error:
-        faults = [str(error)]
+        reach = "see whether the database runs, and whether `ledger.url` is right"
+        return Finding("ledger", "problem", str(error), mend if own else reach)
     if not faults:
         return Finding("ledger", "ok", f"{where} is in order")
-    return Finding(
-        "ledger",
-        "problem",
-        f"{where} is damaged: {faults[0]}",
-        "start the proxy: it sets the damaged file aside and carries over what can still be read",
-    )
+    return Finding("ledger", "problem", f"{where} is damaged: {faults[0]}", mend)
 
 
 def _pattern(settings: Settings) -> Finding:
@@ -259,26 +260,51 @@ async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Fi
 
 
 async def _clock(settings: Settings) -> Finding:
-    """Compare the clock with the Date header of the first configured remote that gives one."""
+    """Compare the clock with our own files, then with the first remote that gives a Date header."""
+    ahead = _from_the_future(settings.state)
+    if ahead is not None:
+        told = f"the clock is at least {ahead:.0f} s behind: files of Second Look are younger than now"
+        return Finding("clock", "problem", told, _SET_CLOCK)
     remotes = [server.url for server in settings.servers.intranet]
     if settings.servers.network is not None:
         remotes.append(settings.servers.network.url)
     remotes += [feed.url for feed in settings.feeds if feed.url is not None]
     proxy = settings.upstream_proxy.url if settings.upstream_proxy is not None else None
-    async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S, proxy=proxy) as client:
-        for url in remotes[:3]:
-            try:
-                answer = await client.head(url)
-                at = parsedate_to_datetime(answer.headers["date"]).timestamp()
-            except (httpx.HTTPError, KeyError, ValueError):
-                continue
-            off = time.time() - at
-            if abs(off) > CLOCK_WRONG_S:
-                return Finding(
-                    "clock",
-                    "problem",
-                    f"the clock is off by {off:.0f} s against {httpx.URL(url).host}",
-                    "set it right (timedatectl set-ntp true): certificates and expiries depend on it",
-                )
-            return Finding("clock", "ok", f"the clock agrees with {httpx.URL(url).host}")
+    for url in remotes[:3]:
+        at = await _date_told(url, proxy)
+        if at is None:
+            continue
+        off = time.time() - at
+        if abs(off) > CLOCK_WRONG_S:
+            how = "ahead of" if off > 0 else "behind"
+            told = f"the clock is {abs(off):.0f} s {how} that of {httpx.URL(url).host}"
+            return Finding("clock", "problem", told, _SET_CLOCK)
+        return Finding("clock", "ok", f"the clock agrees with {httpx.URL(url).host}")
     return Finding("clock", "unknown", "no remote server could be asked for the time")
+
+
+def _from_the_future(state: Path) -> float | None:
+    """Seconds by which the youngest of our own files lies ahead of the clock; None when none does."""
+    written = [path.stat().st_mtime for path in state.glob("*") if path.is_file()]
+    ahead = max(written, default=0.0) - time.time()
+    return ahead if ahead > CLOCK_WRONG_S else None
+
+
+async def _date_told(url: str, proxy: str | None) -> float | None:
+    """Ask a server for its Date header (Unix seconds); None when it gives none.
+
+    A wrong clock makes good certificates look expired or not yet valid: it is then asked again without
+    looking at the certificate. Nothing but the time is taken from the answer, and it decides nothing.
+    """
+    for verify in (True, False):
+        try:
+            async with httpx.AsyncClient(
+                trust_env=False, timeout=NETWORK_TIMEOUT_S, proxy=proxy, verify=verify
+            ) as client:
+                answer = await client.head(url)
+            return parsedate_to_datetime(answer.headers["date"]).timestamp()
+        except httpx.ConnectError:
+            continue
+        except (httpx.HTTPError, KeyError, ValueError):
+            return None
+    return None
