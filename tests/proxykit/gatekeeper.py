@@ -108,6 +108,9 @@ class FakeGatekeeper:
     async def event(self, event_id: str) -> Event | None:
         return self.events.get(event_id)
 
+    def whole(self, event: Event) -> bool:
+        return event.url is not None
+
     async def make_exception(self, event: Event, client: str, duration_s: float) -> None:
         self.exceptions.append((event.id, client, duration_s))
         assert event.url is not None

@@ -54,7 +54,9 @@ async def written(ledger, records):
 async def test_an_exception_is_for_the_whole_url(open_ledger):
     ledger = open_ledger(0)
     records = LedgerRecords(ledger, load_suffixes(), SystemClock())
-    await records.make_exception(await written(ledger, records), "10.0.0.7", 600)
+    event = await written(ledger, records)
+    assert records.whole(event)
+    await records.make_exception(event, "10.0.0.7", 600)
     (rule,) = ledger.list_rules()
     assert (rule.subject, rule.client, rule.source) == (URL, "10.0.0.7", "override")
 
@@ -63,8 +65,10 @@ async def test_an_exception_is_for_the_whole_url(open_ledger):
 async def test_none_is_made_of_what_privacy_left_of_a_url(open_ledger, privacy):
     ledger = open_ledger(privacy)
     records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    event = await written(ledger, records)
+    assert not records.whole(event)
     with pytest.raises(ValueError, match="privacy"):
-        await records.make_exception(await written(ledger, records), "10.0.0.7", 600)
+        await records.make_exception(event, "10.0.0.7", 600)
     assert not ledger.list_rules()
 
 

@@ -71,12 +71,13 @@ class Discretion:
             name = name.partition(".")[2]
         return False
 
-    def _level(self, host: str | None) -> Privacy:
+    def level_of(self, host: str | None) -> Privacy:
+        """Give the level that holds for a host."""
         return Privacy.COUNTS if self.ignored(host) else self.level
 
     def event(self, event: Event) -> Event | None:
         """Give what may be written of an event; None when nothing but its count may."""
-        match self._level(event.host):
+        match self.level_of(event.host):
             case Privacy.EVERYTHING:
                 return event
             case Privacy.NO_QUERY:
@@ -102,7 +103,7 @@ class Discretion:
 
     def flag(self, entry: FlagEntry) -> FlagEntry:
         """Give what may be written of a flag: the hashes always stay."""
-        match self._level(entry.host):
+        match self.level_of(entry.host):
             case Privacy.EVERYTHING:
                 return entry
             case Privacy.NO_QUERY:
@@ -114,7 +115,7 @@ class Discretion:
 
     def confirmed(self, entry: ConfirmedEntry) -> ConfirmedEntry:
         """Give what may be written of a confirmed subject."""
-        match self._level(entry.host):
+        match self.level_of(entry.host):
             case Privacy.EVERYTHING:
                 return entry
             case Privacy.NO_QUERY:

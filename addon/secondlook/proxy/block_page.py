@@ -8,6 +8,7 @@ engine's escaping.
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from importlib import resources
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ import jinja2
 
 from secondlook.core.inert import inert
 from secondlook.core.verdict import Decision, Stage
+from secondlook.ledger.privacy import Discretion
+from secondlook.proxy.keeping import Keeping
 from secondlook.proxy.wording import explanation, title
 
 _TITLE_HOST_CHARS = 80
@@ -67,21 +70,33 @@ OPEN_STAGES = frozenset({Stage.CONFIRMED, Stage.PATTERN, Stage.CACHE, Stage.QUER
 class BlockPage:
     """The page for a blocked navigation."""
 
-    def __init__(self, pages: Pages, internal_host: str, override_s: float | None = None) -> None:
+    def __init__(
+        self,
+        pages: Pages,
+        internal_host: str,
+        override_s: float | None = None,
+        keeping: Keeping | None = None,
+    ) -> None:
         self._pages = pages
         self._override_s = override_s
+        self.keeping = keeping or Keeping(Discretion())
         self._internal = f"https://{internal_host}"
         self.headers = pages.headers(sandbox=True)
 
-    def render(self, decision: Decision, url: str, referrer: str | None) -> bytes:
-        """Render the page; `url` and `referrer` are untrusted text."""
+    def render(self, decision: Decision, url: str, referrer: str | None, *, open_: bool = True) -> bytes:
+        """Render the page; `url` and `referrer` are untrusted; `open_`: an exception may be made of it."""
         evidence = decision.evidence
+        kept = decision.event_id is not None and self.keeping.event(url)
+        open_ = open_ and kept and self.keeping.whole_url(url)
+        minutes = exception_minutes(evidence.stage, self._override_s) if open_ else None
+        shown = inert(url, _URL_CHARS)
+        listed = f"list {evidence.list}" if evidence.list else evidence.stage.value
         return self._pages.render(
             "blocked.html",
             title=title(decision),
             why=explanation(decision),
             subject=shown_host(url),
-            url=inert(url, _URL_CHARS),
+            url=shown,
             listed=evidence.list,
             age=shown_age(evidence.list_age_s),
             stage=evidence.stage.value,
@@ -90,10 +105,11 @@ class BlockPage:
             rule=evidence.rule,
             server=evidence.server,
             detail=inert(evidence.detail, 300) if evidence.detail else None,
-            event_id=decision.event_id,
+            event_id=decision.event_id if kept else None,
             back=_safe_link(referrer) or f"{self._internal}/back",
-            minutes=exception_minutes(evidence.stage, self._override_s),
-            more=f"{self._internal}/blocked/{decision.event_id}" if decision.event_id else None,
+            minutes=minutes,
+            more=f"{self._internal}/blocked/{decision.event_id}" if kept else None,
+            report=None if kept else report_text(shown, [("decided by", listed)]),
             retry=evidence.stage is Stage.UNVERIFIABLE,
         )
 
@@ -103,6 +119,12 @@ def exception_minutes(stage: Stage, override_s: float | None) -> int | None:
     if override_s is None or stage not in OPEN_STAGES:
         return None
     return max(1, round(override_s / _MINUTE_S))
+
+
+def report_text(address: str, facts: Iterable[tuple[str, str]]) -> str:
+    """Write a text to send to whoever keeps the list, or runs the proxy, about a mistake; texts are inert."""
+    told = [f"  {name}: {value}" for name, value in facts]
+    return "\n".join(["I believe that this block is a mistake:", f"  {address}", *told, "Why I believe so:"])
 
 
 def shown_host(url: str) -> str:

@@ -21,13 +21,14 @@ from secondlook.core.event import Event
 from secondlook.core.inert import inert
 from secondlook.core.pac import pac_text
 from secondlook.core.verdict import Stage, SubjectClass
-from secondlook.proxy.block_page import Pages, exception_minutes, shown_host
+from secondlook.proxy.block_page import Pages, exception_minutes, report_text, shown_host
 from secondlook.proxy.ports import Records
 from secondlook.proxy.refusal import INTERNAL_HOST
 
 TOKEN_LIFE_S = 1800
 FORM_MAX_BYTES = 4096
 DIRECT_FALLBACK = "fallback=direct"  # of /proxy.pac: go unchecked while the proxy is down
+_REPORTED = frozenset({"List", "Threat", "When", "Event"})
 _OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
 
 
@@ -93,7 +94,8 @@ class InternalSite:
             return await self._make_exception(request, event, client, body)
         if request.method not in {"GET", "HEAD"}:
             return self._plain(405, "only GET and POST here\n", extra=[(b"Allow", b"GET, HEAD, POST")])
-        minutes = self._minutes(event)
+        offered = self._minutes(event)
+        minutes = offered if self._records.whole(event) else None
         return self._page(
             "details.html",
             forms=minutes is not None,
@@ -101,11 +103,15 @@ class InternalSite:
             url=inert(event.url or event.host or "", 2048),
             rows=_rows(event),
             minutes=minutes,
+            partial=offered is not None and minutes is None,
             token=self._token(event.id, client, int(self._now()) + TOKEN_LIFE_S)
             if minutes is not None
             else None,
             event_id=event.id,
-            report=_report(event),
+            report=report_text(
+                inert(event.url or event.host or "", 2048),
+                [(name.lower(), value) for name, value in _rows(event) if name in _REPORTED],
+            ),
         )
 
     async def _make_exception(
@@ -214,18 +220,3 @@ def _rows(event: Event) -> list[tuple[str, str]]:
         "Event": event.id,
     }
     return [(name, inert(value, 500)) for name, value in values.items() if value]
-
-
-def _report(event: Event) -> str:
-    """Write a text to send to whoever keeps the list, or runs the proxy, about a mistake."""
-    lines = [
-        "I believe that this block is a mistake:",
-        f"  {inert(event.url or event.host or '', 2048)}",
-        *(
-            f"  {name.lower()}: {value}"
-            for name, value in _rows(event)
-            if name in ("List", "Threat", "When", "Event")
-        ),
-        "Why I believe so:",
-    ]
-    return "\n".join(lines)

@@ -66,6 +66,10 @@ class Records(Protocol):
         """Find an event by its id."""
         ...
 
+    def whole(self, event: Event) -> bool:
+        """Whether the log kept the event's whole URL, so that an exception can be made of it."""
+        ...
+
     def make_exception(self, event: Event, client: str, duration_s: float) -> Awaitable[None]:
         """Allow the URL of a blocked event to one client for a while."""
         ...

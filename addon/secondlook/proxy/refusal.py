@@ -10,8 +10,9 @@ from typing import assert_never
 
 from mitmproxy import http
 
+from secondlook.agent.use import classify
 from secondlook.core.inert import inert
-from secondlook.core.verdict import Decision
+from secondlook.core.verdict import Decision, SubjectClass
 from secondlook.proxy.block_page import BlockPage
 from secondlook.proxy.request import RequestFacts
 from secondlook.proxy.wording import explanation, title
@@ -85,9 +86,11 @@ class Refusals:
         body = b""
         match form:
             case Form.PAGE:
-                body = self._page.render(decision, url, facts.referrer)
+                cls = classify(facts.dest, facts.accept, request.method, request.path)
+                open_ = cls is not SubjectClass.DOWNLOAD
+                body = self._page.render(decision, url, facts.referrer, open_=open_)
             case Form.PROBLEM:
-                body = problem_document(decision, url)
+                body = problem_document(decision, url, kept=self._page.keeping.event(url))
             case Form.EMPTY:
                 pass
             case other:
@@ -115,8 +118,8 @@ def mark(decision: Decision) -> str:
     return f"blocked; event={decision.event_id or 'none'}; stage={evidence.stage.value}; threat={threat}"
 
 
-def problem_document(decision: Decision, url: str) -> bytes:
-    """Write the RFC 9457 document of a refusal."""
+def problem_document(decision: Decision, url: str, *, kept: bool = True) -> bytes:
+    """Write the RFC 9457 document of a refusal; `kept`: the log has an event that a page can be about."""
     evidence = decision.evidence
     document = {
         "type": PROBLEM_TYPE,
@@ -131,6 +134,6 @@ def problem_document(decision: Decision, url: str) -> bytes:
         "list": evidence.list,
         "rule": evidence.rule,
     }
-    if decision.event_id is not None:
+    if decision.event_id is not None and kept:
         document["instance"] = f"https://{INTERNAL_HOST}/blocked/{decision.event_id}"
     return json.dumps(document, ensure_ascii=True).encode()

@@ -17,12 +17,14 @@ from mitmproxy.proxy import mode_specs
 from secondlook.agent.identifier import Identifiers
 from secondlook.clock import SystemClock
 from secondlook.config import ClientsSettings, Settings
+from secondlook.ledger.privacy import Discretion
 from secondlook.proxy.access import Access
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.block_page import BlockPage, Pages
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
+from secondlook.proxy.keeping import Keeping
 from secondlook.proxy.late_notice import LateNotices, Tail
 from secondlook.proxy.layers import GatedLayers
 from secondlook.proxy.listener import Listener
@@ -35,7 +37,6 @@ from secondlook.proxy.spool import SpoolRoom
 
 logger = logging.getLogger(__name__)
 
-HOSTS_ONLY = 2  # of `log.privacy`
 CA_NAME = "mitmproxy-ca-cert.pem"
 
 
@@ -64,8 +65,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     """Build our addons, in the order in which they must stand."""
     pages = Pages()
     override = settings.policy.override
-    # From level 2 on no URL is kept that an exception could be made of.
-    override_s = override.duration if override.enabled and settings.log.privacy < HOSTS_ONLY else None
+    override_s = override.duration if override.enabled else None
+    keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     site = InternalSite(
         SiteFacts(
             ca_pem=ca_folder(settings.state) / CA_NAME,
@@ -87,7 +88,11 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     inspector = ArchiveInspector(downloads.archives) if downloads.archives.enabled else None
     bodies = Bodies(around.gatekeeper, downloads, room, inspector)
     edge = SecondLookAddon(
-        around.gatekeeper, access, Refusals(BlockPage(pages, INTERNAL_HOST, override_s)), site, bodies
+        around.gatekeeper,
+        access,
+        Refusals(BlockPage(pages, INTERNAL_HOST, override_s, keeping)),
+        site,
+        bodies,
     )
     learn = settings.passthrough.learn
     learner = Learner(learn.failures, learn.within, learn.duration) if learn.enabled else None

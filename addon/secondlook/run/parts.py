@@ -26,6 +26,7 @@ from secondlook.config import Settings
 from secondlook.core.cache import AnswerCache, SavedCacheError
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rule import Rule, Scope
+from secondlook.core.subject import UrlSubject
 from secondlook.core.url import url_subject
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.ulid import make_id
@@ -164,14 +165,22 @@ class LedgerRecords:
             await asyncio.sleep(EVENT_REST_S)
         return None
 
+    def whole(self, event: Event) -> bool:
+        """Whether the log kept the event's whole URL, not what a privacy level left of it."""
+        return self._subject(event) is not None
+
+    def _subject(self, event: Event) -> UrlSubject | None:
+        subject = None if event.url is None else url_subject(event.url, self._suffixes)
+        return subject if subject is not None and subject.identity == event.identity else None
+
     async def make_exception(self, event: Event, client: str, duration_s: float) -> None:
         """Allow the URL of a blocked event to one client for a while, with an event.
 
         Raises LedgerError; ValueError when the log does not hold the whole URL (`log.privacy`): a rule for
         what is left of it would let through something else, or nothing.
         """
-        subject = None if event.url is None else url_subject(event.url, self._suffixes)
-        if subject is None or subject.identity != event.identity:
+        subject = self._subject(event)
+        if subject is None:
             raise ValueError("the log does not keep whole addresses here (log.privacy)")
         now = self._clock.now()
         rule = Rule(

@@ -1,0 +1,59 @@
+"""What the block page offers at each privacy level: only what the log can later keep its word about (0.1 s)."""
+
+import pytest
+
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Threat, Verdict
+from secondlook.ledger.privacy import Discretion
+from secondlook.proxy.block_page import BlockPage, Pages
+from secondlook.proxy.keeping import Keeping
+
+PLAIN, QUERY = "http://bad.example/page", "http://bad.example/page?q=1"
+EVIDENCE = Evidence(
+    verdict=Verdict.MALICIOUS, risk=Risk.DANGEROUS, stage=Stage.PATTERN, threat=Threat.MALWARE, list="mw-8b"
+)
+PAGES = Pages()
+
+
+def shown(url: str, level: int = 0, *ignored: str, **how: bool) -> str:
+    page = BlockPage(PAGES, "secondlook.internal", 600.0, Keeping(Discretion(level, ignored)))
+    decision = Decision(Action.BLOCK, EVIDENCE, event_id="01EVENT")
+    return page.render(decision, url, None, **how).decode()
+
+
+@pytest.mark.parametrize(
+    ("level", "url", "exception", "event"),
+    [
+        (0, PLAIN, True, True),
+        (0, QUERY, True, True),
+        (1, PLAIN, True, True),
+        (1, QUERY, False, True),
+        (2, PLAIN, False, True),
+        (3, PLAIN, False, False),
+        (3, QUERY, False, False),
+    ],
+)
+def test_nothing_is_offered_that_the_log_cannot_keep(level, url, exception, event):
+    page = shown(url, level)
+    assert ("Let me through for 10 minutes" in page) is exception
+    assert ('href="https://secondlook.internal/blocked/01EVENT#mistake"' in page) is event
+    assert ("01EVENT" in page) is event
+    assert "This is a mistake" in page
+    assert ("I believe that this block is a mistake" in page) is not event
+    assert ("Visits are not written down here" in page) is not event
+
+
+def test_an_ignored_host_is_like_the_highest_level():
+    assert "secondlook.internal/blocked/" not in shown(PLAIN, 0, "bad.example")
+    assert "secondlook.internal/blocked/" in shown(PLAIN, 0, "other.example")
+
+
+def test_the_report_holds_hostile_text_as_text():
+    page = shown("http://bad.example/</pre><script>alert(1)</script>\u202egnp.exe", 3)
+    assert "<script>" not in page
+    assert "\u202e" not in page
+
+
+def test_no_exception_is_offered_for_a_download():
+    page = shown(PLAIN, open_=False)
+    assert "Let me through" not in page
+    assert "This is a mistake" in page
