@@ -84,6 +84,8 @@ def test_indicators(said, text, kind):
         ("169.254.169.254", RejectClass.LOCAL),
         ("[::1]", RejectClass.LOCAL),
         ("localhost.localdomain", RejectClass.LOCAL),
+        ("printer.local", RejectClass.LOCAL),
+        ("Printer.Local", RejectClass.LOCAL),
         ("a b", RejectClass.NOT_UNDERSTOOD),
         ("evil.example\x00", RejectClass.NOT_UNDERSTOOD),
         ("", RejectClass.BAD_HOST),

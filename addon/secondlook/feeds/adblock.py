@@ -88,9 +88,10 @@ def _pattern(text: str, maker: Maker, *, exception: bool) -> Entry | RejectClass
     if text.startswith("|"):
         text = text[1:]
         if not re.match(r"https?://", text):
-            return RejectClass.NOT_UNDERSTOOD  # this host without its subdomains cannot be said
+            # this host without its subdomains cannot be said; an exception may take away more than it must
+            return maker.host(text, exception=True) if exception else RejectClass.NOT_UNDERSTOOD
         return maker.indicator(text, exception=exception)
-    if CLEAN_HOST.fullmatch(text) or re.match(r"https?://[^/]+/", text):
+    if (CLEAN_HOST.fullmatch(text) and text[0] != "-") or re.match(r"https?://[^/]+/", text):
         return maker.indicator(text, exception=exception)
     made = maker.host(text, exception=exception) if re.fullmatch(r"[0-9A-Fa-f.:\[\]]+", text) else None
     if isinstance(made, Entry):

@@ -33,6 +33,7 @@ _EMPTY_FILE = frozenset(
         "d41d8cd98f00b204e9800998ecf8427e",
     )
 )
+_LOCAL_ENDS = (".localhost", ".local")
 _LOCAL_NAMES = frozenset(
     (
         "localhost",
@@ -93,7 +94,7 @@ class Maker:
         if len(text) > MAX_HOST_CHARS:
             return RejectClass.BAD_HOST
         if not exception:
-            if text in _LOCAL_NAMES:
+            if text in _LOCAL_NAMES or text.endswith(_LOCAL_ENDS):
                 return RejectClass.LOCAL
             if self.suffixes.is_suffix(text):
                 return RejectClass.PUBLIC_SUFFIX
@@ -228,7 +229,7 @@ def _normal_host(text: str) -> str | RejectClass:
     name, problem = canonical_host(text)
     if problem is not None or not name:
         return RejectClass.BAD_HOST
-    if name in _LOCAL_NAMES or name.endswith((".localhost", ".local")):
+    if name in _LOCAL_NAMES or name.endswith(_LOCAL_ENDS):
         return RejectClass.LOCAL
     address = parse_address(name)
     if address is not None:
