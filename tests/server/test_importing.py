@@ -1,7 +1,6 @@
-"""Importing real lists: nothing crashes, nothing widens, and the counts agree with an independent count."""
+"""Importing into a store: many files in one, exceptions, replacing, listing and removing, refusals."""
 
 import lzma
-import re
 from collections import Counter
 from hashlib import sha256
 
@@ -16,7 +15,7 @@ from secondlook.server.removal import remove
 from secondlook.server.store import ServerStore
 from serverkit import NOW, full_hash, put
 
-FOLDERS = ("feeds", "hashes", "malicious", "malformed", "series", "knowngood", "requests")
+FOLDERS = ("feeds", "hashes", "malformed", "requests")
 
 
 def hashes_of(store, source_id):
@@ -32,11 +31,11 @@ def take(store, *paths, list_name="mw-8b"):
     return import_files(store, paths, who="tester", now=NOW, list_name=list_name).files
 
 
-def test_every_real_file_imports_or_is_refused_with_a_reason(tmp_path, shared_data):
+def test_many_real_files_import_into_one_store_or_are_refused_with_a_reason(tmp_path, shared_data):
     if shared_data is None:
         pytest.skip("the shared data is not here")
     store = ServerStore(tmp_path / "server")
-    limit = 600_000  # the largest files have a test of their own
+    limit = 100_000  # every row of every file is looked at in tests/feeds/test_every_list.py
     paths = [
         path
         for folder in FOLDERS
@@ -44,7 +43,7 @@ def test_every_real_file_imports_or_is_refused_with_a_reason(tmp_path, shared_da
         if path.is_file() and path.stat().st_size < limit
     ]
     reports = take(store, *paths)
-    assert len(reports) == len(paths) > 60
+    assert len(reports) == len(paths) > 30
     for report in reports:
         if report.refused:
             assert report.source is None
@@ -59,52 +58,8 @@ def test_every_real_file_imports_or_is_refused_with_a_reason(tmp_path, shared_da
         assert report.distinct <= report.accepted
         assert all(count > 0 for count in report.rejected.values())
     refused = Counter(bool(report.refused) for report in reports)
-    assert refused[False] > 50, {report.name: report.refused for report in reports if report.refused}
+    assert refused[False] > 25, {report.name: report.refused for report in reports if report.refused}
     publish(store, now=NOW)
-
-
-def test_digests_are_reconciled_with_an_independent_count(tmp_path, shared_data):
-    if shared_data is None:
-        pytest.skip("the shared data is not here")
-    path = shared_data / "hashes" / "romainmarcoux_sha256.txt.xz"
-    lines = unpacked(path).decode().split("\n")
-    wanted = {line.strip().lower() for line in lines if re.fullmatch(r"[0-9a-fA-F]{64}", line.strip())}
-    store = ServerStore(tmp_path / "server")
-    [report] = take(store, path, list_name="x-file-mw-8b")
-    found = {each.hex() for each in hashes_of(store, report.source)}
-    impossible = {line for line in wanted if len(set(line)) == 1} | {sha256(b"").hexdigest()}
-    assert found == wanted - impossible
-    filled = [line for line in lines if line.strip()]
-    assert report.accepted + sum(report.rejected.values()) == len(filled)
-
-
-def test_url_lists_never_widen(tmp_path, shared_data):
-    if shared_data is None:
-        pytest.skip("the shared data is not here")
-    path = shared_data / "malicious" / "urlhaus_hist_urlpaths.txt.xz"
-    lines = [line for line in unpacked(path).decode("utf-8", "replace").split("\n") if line.strip()]
-    store = ServerStore(tmp_path / "server")
-    [report] = take(store, path)
-    assert report.accepted + sum(report.rejected.values()) == len(lines)
-    found = hashes_of(store, report.source)
-    hosts = {re.split(r"[/?#]", line.strip().lower(), maxsplit=1)[0].split(":")[0] for line in lines}
-    roots = {
-        re.split(r"[/?#]", line.strip().lower(), maxsplit=1)[0].split(":")[0].rstrip(".")
-        for line in lines
-        if re.fullmatch(r"[^/?#]+/*[?]?", line.strip())
-    }
-    widened = [host for host in hosts - roots if full_hash(f"{host}/") in found]
-    assert widened == []
-    with_path = sum(1 for line in lines if re.fullmatch(r"[a-z0-9.-]+/[A-Za-z0-9/._-]*[A-Za-z0-9_-]", line))
-    plain = sum(
-        1
-        for line in lines
-        if re.fullmatch(r"[a-z0-9.-]+/[A-Za-z0-9/._-]*[A-Za-z0-9_-]", line)
-        and "//" not in line
-        and "/." not in line
-        and full_hash(line) in found
-    )
-    assert plain > 0.95 * with_path
 
 
 def test_two_hundred_thousand_real_entries_are_published_and_found(tmp_path, shared_data):
