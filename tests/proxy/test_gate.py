@@ -81,7 +81,11 @@ async def _through(run: Run, folder: Path) -> tuple[bytes, bytes, BodyGate, byte
         assert gate.spool is not None
         with contextlib.suppress(OSError, SpoolFullError):
             copy = os.pread((await gate.spool.file()).fileno(), len(run.body) + 1, 0)
-    late = await _read(gate) + gate.rest()
+    late = await _read(gate)
+    held = gate.rest_bytes
+    memory = gate.rest_piece() + gate.rest()
+    assert (len(memory), gate.rest_bytes) == (held, 0)
+    late += memory
     gate.close()
     await asyncio.get_running_loop().run_in_executor(room.thread, lambda: None)
     assert room.left_bytes == BUDGETS[run.room]

@@ -22,10 +22,18 @@ class Nginx:
     tls: int
     http2: int
 
+    def sent(self, target: str) -> list[int]:
+        """How many bytes of the body each request for a target was sent, of those that are over."""
+        lines = (self.root.parent / "access.log").read_text().splitlines()
+        return [int(line.split('"')[2].split()[1]) for line in lines if f" {target} " in line]
+
 
 @contextlib.contextmanager
 def nginx(folder: Path, certificate: Path, key: Path, more: str = "") -> Iterator[Nginx]:
-    """Serve the files of `folder / "www"`; HTTP/2 answers end with a trailer; `more` goes into the set-up."""
+    """Serve the files of `folder / "www"`, under /chunked/ without their length in HTTP/1.1.
+
+    HTTP/2 answers end with a trailer; `more` goes into the set-up of each server.
+    """
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     if not os.access(program, os.X_OK):
         assert not os.environ.get("CI"), "nginx is missing"
@@ -36,19 +44,22 @@ def nginx(folder: Path, certificate: Path, key: Path, more: str = "") -> Iterato
     with contextlib.ExitStack() as stack:  # held until all are chosen, so that they differ
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
         plain, tls, http2 = (each.getsockname()[1] for each in sockets)
+    each = (
+        f"add_header X-Protocol $server_protocol; {more}"
+        f"location /chunked/ {{ alias {root}/; add_trailer X-End whole; }}"
+    )
     (folder / "nginx.conf").write_text(f"""
 daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
 {"user root;" if os.geteuid() == 0 else ""}
 events {{ worker_connections 256; }}
 http {{
-  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; root {root}; add_header X-Protocol $server_protocol;
-  {more}
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; root {root}; access_log {folder}/access.log combined;
   types {{ application/x-msdownload exe; video/mp4 mp4; text/html html; application/zip zip; text/plain com; }}
   ssl_certificate {certificate}; ssl_certificate_key {key};
-  server {{ listen 127.0.0.1:{plain}; }}
-  server {{ listen 127.0.0.1:{tls} ssl; }}
-  server {{ listen 127.0.0.1:{http2} ssl http2; add_trailer X-End whole; }}
+  server {{ listen 127.0.0.1:{plain}; {each} }}
+  server {{ listen 127.0.0.1:{tls} ssl; {each} }}
+  server {{ listen 127.0.0.1:{http2} ssl http2; add_trailer X-End whole; {each} }}
 }}
 """)
     server = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)])

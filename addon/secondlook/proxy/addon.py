@@ -290,11 +290,14 @@ class SecondLookAddon:
         body = visit.body
         assert body is not None
         try:
+            await asyncio.sleep(0)  # the last piece is written at the end of this round
             await self._client_room(flow)
             while body.stalled():  # noqa: ASYNC110 - rare, and the layers know no events
                 await asyncio.sleep(_STALL_POLL_S)
-            assert body.gate.spool is not None
-            body.pumped = await body.gate.spool.read()
+            spool = body.gate.spool
+            body.pumped = await spool.read() if spool is not None else b""
+            if not body.pumped and body.decision is not None:
+                body.pumped = body.gate.rest_piece()
         except Exception as error:
             logger.exception("a held body could not be read back")
             body.failed = f"spool: {error!r}"

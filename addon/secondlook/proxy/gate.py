@@ -22,7 +22,7 @@ from typing import assert_never
 from secondlook.core.subject import FileSubject
 from secondlook.proxy.bodylook import BodyLook
 from secondlook.proxy.bodytype import ARCHIVES, Declared
-from secondlook.proxy.spool import BACKLOG_MAX_BYTES, Spool, SpoolFullError, SpoolRoom
+from secondlook.proxy.spool import BACKLOG_MAX_BYTES, PIECE_BYTES, Spool, SpoolFullError, SpoolRoom
 
 TAIL_MEMORY_BYTES = 16 << 20  # of a tail that waits in memory: without a length, or without a disk
 
@@ -181,10 +181,25 @@ class BodyGate:
             self.spool.close()
             self.spool = None
 
+    @property
+    def rest_bytes(self) -> int:
+        """How much memory holds back."""
+        return sum(map(len, self._waiting)) + self._tail_bytes
+
     def rest(self) -> bytes:
         """Give what memory holds back, after a verdict that lets it go."""
         chunks = [*self._waiting, *self._tail]
-        self._waiting, self._tail = [], deque()
+        self._waiting, self._tail, self._tail_bytes = [], deque(), 0
+        return b"".join(chunks)
+
+    def rest_piece(self) -> bytes:
+        """Give the next piece of it: a client that is slow must not make a copy of all."""
+        chunks: list[bytes] = []
+        taken = 0
+        while self._tail and taken < PIECE_BYTES:
+            chunks.append(self._tail.popleft())
+            taken += len(chunks[-1])
+        self._tail_bytes -= taken
         return b"".join(chunks)
 
     def subject(self, members: tuple[tuple[str, bytes], ...] = ()) -> FileSubject:
@@ -200,7 +215,7 @@ class BodyGate:
         """Free what is held."""
         if self.spool is not None:
             self.spool.close()
-        self._waiting, self._tail = [], deque()
+        self._waiting, self._tail, self._tail_bytes = [], deque(), 0
 
     def _first_fate(self) -> Fate:
         if self.risky:
@@ -346,6 +361,7 @@ class BodyGate:
                 self.release = self.spool is not None
                 passing = max(0, min(len(data), length - self._tail_size(length) - start))
         self._tail.append(data[passing:])
+        self._tail_bytes += len(data) - passing
         return data[:passing]
 
     def _tail_size(self, length: int) -> int:

@@ -40,6 +40,7 @@ from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
 from secondlook.proxy.gate import Fate
 from secondlook.proxy.ranges import WantedRange
+from secondlook.proxy.spool import PIECE_BYTES
 from secondlook.proxy.stream import AnsweringStream, Commands
 from secondlook.proxy.visit import Body, Visit, visit_of
 
@@ -190,7 +191,8 @@ class GatedStream(AnsweringStream):
             return
         if body.cut_to is not None and not self._headers_out:
             self._cut_to(body.cut_to, body.gate.size)
-        if body.gate.spool is not None and not (yield from self._pump()):
+        in_pieces = body.gate.spool is not None or body.gate.rest_bytes > PIECE_BYTES
+        if in_pieces and not (yield from self._pump()):
             return
         yield from self._send(body.gate.rest())
         body.gate.close()
@@ -291,14 +293,14 @@ class GatedStream(AnsweringStream):
         yield from self._send(held)
 
     def _pump(self) -> layer.CommandGenerator[bool]:
-        """Send what the spool holds, as fast as the client takes it; False when the client has gone."""
+        """Send what is held, as fast as the client takes it; False when the client has gone."""
         assert self.body is not None
         spool = self.body.gate.spool
-        assert spool is not None
-        at_once = spool.read_now()
+        at_once = spool.read_now() if spool is not None else None
         if at_once is not None:
             yield from self._send(at_once)
-            return True
+            if self.body.decision is None or self.body.gate.rest_bytes <= PIECE_BYTES:
+                return True
         self.body.stalled = partial(self.http.is_stalled, self.stream_id)
         while True:
             yield from self._wait(SecondlookPumpHook(self.flow))
