@@ -96,8 +96,9 @@ def test_a_rule_made_at_one_proxy_holds_at_the_other(fleet, plain_origin):
     sys.stdout.write(f"a rule was in force at the other proxy {slowest:.2f} s after its command at most\n")
 
 
+@pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=pytest.mark.soak)])
 def test_one_queue_without_double_work_and_no_flag_lost_when_postgresql_restarts(
-    fleet, front, postgres, suffixes
+    rounds, fleet, front, postgres, suffixes
 ):
     north, south = fleet
     addresses = itertools.cycle(proxy.address for proxy in fleet)
@@ -107,7 +108,7 @@ def test_one_queue_without_double_work_and_no_flag_lost_when_postgresql_restarts
             wait_for(lambda: sum(visit.let_through for visit in traffic.since(mark)) >= wanted, "traffic", 60)
 
         let_through(0, 30)
-        for how in (signal.SIGINT, signal.SIGQUIT):  # an orderly restart, and a crash
+        for how in (signal.SIGINT, signal.SIGQUIT) * rounds:  # an orderly restart, and a crash
             postgres.stop(how)
             let_through(traffic.mark(), 20)  # flags go to the journals now
             postgres.start()

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from e2e.fronts import Front
 from e2e.processes import Proxy, Server, curl, server_import, server_publish, wait_for
 from e2e.traffic import Traffic
@@ -13,8 +15,9 @@ from secondlook.core.url import url_subject
 from serverkit.valkey import cluster
 
 
+@pytest.mark.parametrize("visits", [150, pytest.param(5_000, marks=pytest.mark.soak)])
 def test_a_node_dies_and_checks_go_on_or_are_flagged(
-    start_server, start_proxy, tmp_path: Path, suffixes, plain_origin
+    visits: int, start_server, start_proxy, tmp_path: Path, suffixes, plain_origin
 ):
     listed = tmp_path / "listed.txt"
     bad = plain_origin.url("/offer/setup")
@@ -41,7 +44,9 @@ def test_a_node_dies_and_checks_go_on_or_are_flagged(
 
                 def let_through(mark: int, wanted: int) -> None:
                     wait_for(
-                        lambda: sum(visit.let_through for visit in traffic.since(mark)) >= wanted, "traffic"
+                        lambda: sum(visit.let_through for visit in traffic.since(mark)) >= wanted,
+                        "traffic",
+                        60 + wanted / 5,
                     )
 
                 let_through(0, 20)
@@ -55,7 +60,7 @@ def test_a_node_dies_and_checks_go_on_or_are_flagged(
                 )
                 spare.kill()
                 killed = time.monotonic()
-                let_through(traffic.mark(), 150)
+                let_through(traffic.mark(), visits)
             assert proxy.curl(bad).status == 403
 
             def answered(visited: str) -> float:

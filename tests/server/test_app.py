@@ -265,6 +265,26 @@ def test_too_many_requests_of_one_address_are_told_to_wait(store):
     assert int(answers[-1].headers["retry-after"]) >= 1
 
 
+def test_behind_a_balancer_the_rate_is_that_of_the_client_it_names(store):
+    target = f"/v5/hashes:search?hashPrefixes={b64(EVIL[:4])}"
+
+    def statuses(balancers, *forwarded):
+        limits = LimitsSettings(requests=1, burst=1, balancers=balancers)
+
+        async def asking():
+            async with listening(store, AppSettings(limits=limits)) as (_, client):
+                return [await client.get(target, headers={"x-forwarded-for": each}) for each in forwarded]
+
+        return [answer.status_code for answer in asyncio.run(asking())]
+
+    ours = ("127.0.0.0/8", "10.1.0.0/16")
+    assert statuses(ours, "192.0.2.1", "192.0.2.2", "192.0.2.1") == [200, 200, 429]
+    # what the client itself put before it says nothing, nor does a second balancer of ours
+    assert statuses(ours, "192.0.2.7, 192.0.2.1", "192.0.2.8, 192.0.2.1, 10.1.2.3") == [200, 429]
+    assert statuses(ours, "nonsense", "", "127.0.0.1") == [200, 429, 429]
+    assert statuses(("10.1.0.0/16",), "192.0.2.1", "192.0.2.2") == [200, 429]  # from no balancer of ours
+
+
 def test_other_methods_are_refused(store):
     async def asking():
         async with listening(store) as (_, client):

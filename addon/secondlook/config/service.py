@@ -14,6 +14,7 @@ from secondlook.config.value import (
     FilePath,
     HttpUrl,
     ListenAddresses,
+    Network,
     Positive,
     Seconds,
     Secret,
@@ -101,6 +102,7 @@ class LimitsSettings(Section):
     prefixes: Annotated[Positive, Field(le=1000)] = 1000  # in one request
     headers: Bytes = 64 << 10
     timeout: Seconds = 30.0
+    balancers: tuple[Network, ...] = ()  # load balancers of ours, whose X-Forwarded-For tells the client
 
 
 class UpstreamSettings(Section):

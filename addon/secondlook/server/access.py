@@ -1,9 +1,10 @@
-"""Who may ask, and how much: client tokens and a request rate for each address."""
+"""Who asks, who may, and how much: load balancers, client tokens and a request rate for each address."""
 
 import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address, ip_network
 
 MAX_ADDRESSES = 100_000
 
@@ -23,6 +24,34 @@ class Tokens:
             if name == b"authorization" and value[:7].lower() == b"bearer ":
                 keys = (*keys, value[7:].strip())
         return any(hashlib.sha256(key).digest() in self._known for key in keys)
+
+
+class Balancers:
+    """Load balancers of ours: what they say of the client is believed, and what anybody else says is not."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = tuple(map(ip_network, networks))
+
+    def client(self, peer: str, headers: Sequence[tuple[bytes, bytes]]) -> str:
+        """Give the client's address: the peer's or, behind a balancer, the last that X-Forwarded-For names."""
+        if not self._networks or not self._is_ours(peer):
+            return peer
+        told = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
+        for address in reversed([each.strip() for each in told.split(",")]):
+            if not self._is_ours(address):
+                return address if _is_address(address) else peer
+        return peer
+
+    def _is_ours(self, address: str) -> bool:
+        return _is_address(address) and any(ip_address(address) in network for network in self._networks)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Rate:

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from secondlook.config import LimitsSettings, PublishSettings
 from secondlook.errors import SecondLookError
-from secondlook.server.access import Rate, Tokens
+from secondlook.server.access import Balancers, Rate, Tokens
 from secondlook.server.answer import Answer, error_answer, message_answer
 from secondlook.server.detail import pack_duration
 from secondlook.server.lists import ListMethods
@@ -66,6 +66,7 @@ class ServerApp:
         self.meter = meter or Meter()
         self._settings = settings
         self._tokens = Tokens(settings.tokens)
+        self._balancers = Balancers(settings.limits.balancers)
         self._rate = Rate(settings.limits.requests, settings.limits.burst)
         self._access_log = access_log
         self._monotonic = monotonic
@@ -106,8 +107,7 @@ class ServerApp:
 
     def _gate(self, scope: Scope, now: float) -> Answer | None:
         """Refuse a request without a token where one is asked for, or one too many of its address."""
-        client = scope.get("client")
-        wait = self._rate.wait(client[0] if client else "", now)
+        wait = self._rate.wait(self._client(scope), now)
         if wait:
             answer = error_answer(429, "too many requests from this address", as_json=_is_json(scope))
             return Answer(
@@ -205,9 +205,13 @@ class ServerApp:
     def _note(self, method: str, answer: Answer, started: float, scope: Scope) -> None:
         self.meter.requests[method, answer.status] += 1
         if self._access_log:
-            client = scope.get("client")
             took = self._monotonic() - started
-            self._access_log(method, answer.status, len(answer.body), took, client[0] if client else "")
+            self._access_log(method, answer.status, len(answer.body), took, self._client(scope))
+
+    def _client(self, scope: Scope) -> str:
+        """Give the address of who asks; empty where the connection has none."""
+        peer = scope.get("client")
+        return self._balancers.client(peer[0], scope["headers"]) if peer else ""
 
 
 _HEADERS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
