@@ -159,3 +159,13 @@ def test_a_url_that_apprise_does_not_know_is_said(caplog):
     assert AppriseSender(["nonsense-without-scheme"]).send("t", "b") is False
     assert "not understood" in caplog.text
     assert AppriseSender([]).send("t", "b") is False
+
+
+def test_a_missing_desktop_is_said_in_one_line_of_ours(caplog, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # no notify-send
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    sent = AppriseSender([], desktop=True).send("t", "b")
+    lines = [record.getMessage() for record in caplog.records]
+    if sent:
+        pytest.skip("this desktop shows notices")
+    assert lines == ["no notice can be shown here: notify.desktop found no desktop session"]

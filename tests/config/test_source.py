@@ -1,11 +1,14 @@
 """Configuration files: what they mean, and how their faults are told."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 from secondlook.config import InvalidConfigError, Settings, load_server_settings, load_settings
+from secondlook.config.service import ServerSettings
 from secondlook.config.source import _model_in
 
 MINIMAL = (
@@ -74,7 +77,7 @@ def test_settings_survive_json(write):
         ("polcy: {}\n", "1: polcy: unknown key; did you mean policy?"),
         ("listen: 127.0.0.1\n", "1: listen: expected an address such as"),
         ("policy:\n  level: hgh\n", "2: policy.level: expected 'high', 'medium' or 'low', got 'hgh'"),
-        ("servers:\n  attempts: many\n", "2: servers.attempts: expected a valid integer"),
+        ("servers:\n  attempts: many\n", "2: servers.attempts: expected a whole number"),
         ("servers:\n  attempts: true\n", "2: servers.attempts: expected a number"),
         ("servers:\n  budget: soon\n", "2: servers.budget: expected a duration such as"),
         ("servers:\n  budget: -1\n", "2: servers.budget: expected a duration such as"),
@@ -88,8 +91,8 @@ def test_settings_survive_json(write):
             "1: servers.network.key: expected the API",
         ),
         ("downloads:\n  hold_up_to: huge\n", "2: downloads.hold_up_to: expected a size such as"),
-        ("log:\n  privacy: 9\n", "2: log.privacy: expected less than or equal to 3, got 9"),
-        ("workers: 0\n", "1: workers: expected greater than or equal to 1, got 0"),
+        ("log:\n  privacy: 9\n", "2: log.privacy: expected 3 or less, got 9"),
+        ("workers: 0\n", "1: workers: expected 1 or more, got 0"),
         ("mode: sideways\n", "1: mode: expected a mitmproxy mode"),
         ("mode: upstream\n", "1: mode: expected upstream: with a target"),
         ("mode: regular@0.0.0.0:1\n", "1: mode: expected a mode without its own listen address"),
@@ -231,3 +234,57 @@ def test_replica_has_no_feeds():
         load_server_settings(
             None, overrides=["upstream={url: https://sps.example}", "feeds=[{name: t, builtin: test}]"]
         )
+
+
+def tree_of(model: type[BaseModel], value: object) -> dict[str, object]:
+    """A document in which every key that is not a section has this value."""
+    tree: dict[str, object] = {}
+    for name, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if inner is None:
+            tree[name] = value
+            continue
+        below: object = tree_of(inner, value)
+        annotation = str(field.annotation)
+        if "tuple" in annotation:
+            below = [below]
+        elif "ict[" in annotation or "Mapping" in annotation:
+            below = {"mw-8b": below}
+        tree[name] = below
+    return tree
+
+
+JARGON = re.compile(
+    r"\b(valid|tuple|boolean|integer|string|dict\w*|parse|input|pattern|instance|validation|item|greater|character\(s\))\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("sections", [False, True], ids=["values", "sections"])
+@pytest.mark.parametrize(
+    "value", [{"a": {"b": 1}}, [[1]], True, -7, 3.5, "no such thing", 10**30, ""], ids=str
+)
+@pytest.mark.parametrize(
+    ("load", "model"),
+    [(load_settings, Settings), (load_server_settings, ServerSettings)],
+    ids=["proxy", "server"],
+)
+def test_every_wrong_type_is_told_in_plain_words(tmp_path, load, model, value, sections):
+    """Every key of a configuration has a wrong value at once: each is told with its line and what was expected."""
+    tree = dict.fromkeys(model.model_fields, value) if sections else tree_of(model, value)
+    path = tmp_path / "wrong.yaml"
+    path.write_text(json.dumps(tree, indent=1))
+    lines = path.read_text().splitlines()
+    with pytest.raises(InvalidConfigError) as caught:
+        load(path)
+    assert len(caught.value.faults) >= (5 if value else 3)
+    for fault in caught.value.faults:
+        assert fault.origin == str(path)
+        assert fault.line is not None
+        name = next(part for part in reversed(fault.key.split(".")) if not part.isdigit())
+        at = lines[fault.line - 1]
+        missing = fault.message == "expected a value, found none"
+        assert name in at or missing or fault.key.split(".")[-1].isdigit()
+        expected = fault.message.partition(", got ")[0]
+        assert not JARGON.search(expected.replace("keys with values", "")), str(fault)
+        assert re.match(r"(expected|unknown key|not one of|this mitmproxy option)", expected), str(fault)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -191,11 +191,24 @@ class AppriseSender:
         told = False
         if self._desktop:
             # what this machine's desktop speaks; Apprise refuses those whose parts are missing
-            found = [carrier.add(url) for url in _DESKTOPS]
+            with _quiet(logging.getLogger("apprise")):
+                found = [carrier.add(url) for url in _DESKTOPS]
             told = any(found) or tell_desktop(title, body)
+            if not told:
+                logger.warning("no notice can be shown here: notify.desktop found no desktop session")
         if not len(carrier):
             return told
         return bool(carrier.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT))
+
+
+@contextlib.contextmanager
+def _quiet(log: logging.Logger) -> Iterator[None]:
+    """Keep another package's complaints about what this system lacks to itself: one thread sends."""
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
 
 
 _DESKTOPS = ("dbus://", "windows://", "macosx://")

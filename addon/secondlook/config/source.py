@@ -23,6 +23,32 @@ from secondlook.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
 _MAX_FILE_BYTES = 16 << 20
+_PLAIN_WORDS = {
+    "model_type": "keys with values",
+    "dict_type": "keys with values",
+    "model_attributes_type": "keys with values",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a number",
+    "string_type": "a text",
+    "string_too_short": "at least {min_length} characters",
+    "string_pattern_mismatch": "letters, digits, dots, dashes and underscores, a letter or digit first",
+    "tuple_type": "a list, such as [one, two]",
+    "list_type": "a list, such as [one, two]",
+    "too_short": "at least {min_length} of them",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+}
+"""What was expected, by the type of pydantic's error (its own words speak of tuples and parsing)."""
+
 type Key = tuple[str | int, ...]
 
 
@@ -281,8 +307,8 @@ def _told(model: type[BaseModel], document: Document, details: ErrorDetails) -> 
             return document.fault(key, "expected a value, found none")
         case "problem":
             return document.fault(key, str(context["what"]))
-        case "model_type" | "dict_type" | "model_attributes_type":
-            message = "expected keys with values"
+        case kind if kind in _PLAIN_WORDS:
+            message = "expected " + _PLAIN_WORDS[kind].format(**context)
         case _:
             message = details["msg"].replace("Input should be ", "expected ").replace("Input", "the value")
     given = details["input"]
