@@ -8,6 +8,7 @@ from importlib.resources import files
 
 import pytest
 from argon2 import PasswordHasher
+from playwright.sync_api import Locator
 
 from e2e.browser import chromium
 from e2e.processes import Proxy, make_certificate, wait_for
@@ -140,12 +141,24 @@ def test_allow_from_an_entry_and_undo(page, proxy):
     wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "the rule to be gone")
 
 
-def test_the_log_follows_live(page, proxy):
+def test_the_log_follows_live_without_a_gap(page, proxy):
+    def visit(number: int) -> None:
+        curl(proxy, f"http://phishing.secondlook.test/login?live={number}")
+
+    def seen(number: int) -> Locator:
+        return page.get_by_role("link", name=re.compile(f"login\\?live={number}$"))
+
     page.goto("/log")
+    visit(1)  # after the page was made, before it is followed
     page.get_by_role("button", name="Follow live").click()
-    page.get_by_text("Live", exact=True).wait_for()
-    curl(proxy, "http://phishing.secondlook.test/login?live=1")
-    page.get_by_role("link", name=re.compile("login\\?live=1")).first.wait_for(timeout=10_000)
+    seen(1).first.wait_for(timeout=10_000)
+    visit(2)
+    seen(2).first.wait_for(timeout=10_000)
+    page.get_by_role("button", name="Pause").click()
+    visit(3)
+    page.get_by_role("button", name="Follow live").click()
+    seen(3).first.wait_for(timeout=10_000)
+    assert [seen(number).count() for number in (1, 2, 3)] == [1, 1, 1]
     assert page.complaints == []
 
 

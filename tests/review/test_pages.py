@@ -9,6 +9,8 @@ import pytest
 
 from review.stage import csrf, keep, make_event, make_flag, post
 from secondlook.core.event import EventKind, QuarantineRecord
+from secondlook.ledger import reading
+from secondlook.ledger.reading import LogReader
 
 PAGES = ["/", "/log", "/flagged", "/rules", "/check", "/quarantine", "/lists", "/setup"]
 HOSTILE = [
@@ -50,6 +52,23 @@ def test_hostile_text_is_only_text(client, ledger, path, text):
         assert "\x1b" not in shown
         assert "\u202e" not in shown
         assert "49" not in re.findall(r"x\.example/(\w+)", shown)
+
+
+def test_an_empty_log_says_why(client, ledger, monkeypatch):
+    assert "No events yet" in client.get("/log").text
+    assert "No such events" in client.get("/log?decision=block").text
+    keep(ledger, *[make_event(url=f"http://a.example/{number}") for number in range(3)])
+    monkeypatch.setattr(reading, "_WINDOW", 1)
+    monkeypatch.setattr(LogReader.page, "__kwdefaults__", {"budget_s": 0.0})
+    shown = client.get("/log?search=zz").text
+    assert "Nothing found so far" in shown
+    assert ">Older</a>" in shown
+
+
+@pytest.mark.parametrize("after", ["x", "s", "t5", "01M9", "s1;drop"])
+def test_the_live_log_begins_only_at_a_place_that_its_page_gave(client, after):
+    assert client.get("/log.live", params={"after": after}).status_code == 400
+    assert client.get("/log.live", headers={"Last-Event-ID": after}).status_code == 400
 
 
 def test_the_overview_says_what_needs_attention(client, ledger, service):

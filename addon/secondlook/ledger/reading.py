@@ -25,7 +25,7 @@ from secondlook.ledger.ulid import id_time
 PAGE_BUDGET_S: Final = 0.6
 PAGE_LIMIT: Final = 5_000
 _WINDOW: Final = 100_000
-_INDEX_WINDOW: Final = 4_000_000
+_INDEX_WINDOW: Final = 400_000
 _COUNTED: Final = 4_000
 _FIRST_CANDIDATES: Final = 256
 _MOST_CANDIDATES: Final = 8_192
@@ -235,7 +235,7 @@ class LogReader:
         conditions.extend(self._word_condition(word) for word in words)
         if not self._sqlite:
             return _Plan(None, (*conditions, *[_led_by(c, v) for c, v in indexed]), None, low, high)
-        leader = self._leader(connection, indexed, words, low, high)
+        leader = self._leader(connection, indexed, [*words, *_name_of(wanted)], low, high)
         # A unary plus keeps SQLite from choosing the index of a condition that shall not lead.
         conditions.extend(
             column_in(sa.literal_column(f"+events.{column.name}", column.type), values)
@@ -288,7 +288,9 @@ class LogReader:
         like = "%" + _escape(word) + "%"
         if self._sqlite:  # LIKE there has no regard to case (ASCII)
             return sa.or_(*[column.like(like, escape="\\") for column in fts.TEXT_COLUMNS])
-        return sa.or_(*[column.ilike(like, escape="\\") for column in fts.TEXT_COLUMNS])
+        # One comparison of the joined text takes a third of the time of eleven; no word holds a line end.
+        text = sa.func.lower(sa.func.concat_ws("\n", *fts.TEXT_COLUMNS))
+        return text.like(sa.func.lower(like), escape="\\")
 
     def _bounds(self, connection: sa.Connection, wanted: EventFilter) -> tuple[int, int]:
         """Between which `seq` the wanted times lie, from the marks of hours."""
@@ -472,6 +474,11 @@ def _unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
         yield events.c.sha256 == wanted.sha256
     if wanted.identity is not None:
         yield events.c.identity == wanted.identity
+
+
+def _name_of(wanted: EventFilter) -> list[str]:
+    """Give the name of a host with its subdomains: the search index leads to it as to a word."""
+    return [wanted.host[2:].lower()] if wanted.host is not None and wanted.host.startswith("*.") else []
 
 
 def _words(wanted: EventFilter) -> list[str]:

@@ -138,22 +138,31 @@ class Desk:
         event = await self.ledger.run(self.ledger.event, event_id)
         return None if event is None else event_json(event)
 
-    async def follow(self, wanted: EventFilter) -> AsyncIterator[list[Json]]:
-        """Yield new events in batches as they are written; an empty batch now and then says "still here"."""
-        cursor = await self.ledger.run(self.ledger.log_end)
+    async def log_end(self) -> str:
+        """Return the place in the log where what is written from now on begins."""
+        return await self.ledger.run(self.ledger.log_end)
+
+    async def follow(
+        self, wanted: EventFilter, after: str | None = None
+    ) -> AsyncIterator[tuple[list[Json], str]]:
+        """Yield new events in batches as they are written, each with the place to go on from.
+
+        Begins at `after`, or now; an empty batch now and then says "still here".
+        """
+        cursor = after if after is not None else await self.log_end()
         quiet_since = time.monotonic()
         while True:
             found, cursor = await self.ledger.run(self.ledger.tail, wanted, after=cursor, limit=FOLLOW_BATCH)
             if found or time.monotonic() - quiet_since > FOLLOW_QUIET_S:
                 quiet_since = time.monotonic()
-                yield [event_json(event) for event in found]
+                yield [event_json(event) for event in found], cursor
             if not found:
                 await overview.breathe()
 
     async def tail(self, wanted: EventFilter, after: str | None) -> tuple[list[Json], str]:
         """Return events written after a cursor (None: now), and where to go on."""
         if after is None:
-            return [], await self.ledger.run(self.ledger.log_end)
+            return [], await self.log_end()
         found, cursor = await self.ledger.run(self.ledger.tail, wanted, after=after, limit=FOLLOW_BATCH)
         return [event_json(event) for event in found], cursor
 

@@ -17,6 +17,7 @@ from secondlook.core.verdict import Action, Stage, Threat
 from secondlook.ledger.reading import EventFilter
 
 LONGEST = 512
+LIVE_CURSOR = r"^(s|t[0-9]{1,20}\.)[0-9]{1,18}$"  # a place in the order of writing
 CURSOR = r"^(s-?[0-9]{1,18}|[0-7][0-9A-HJKMNP-TV-Z]{25})$"  # a place in the log, or an event's id
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -92,8 +93,8 @@ def parse_moment(text: str, now: float) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def parse_cursor(text: str | None) -> str | None:
+def parse_cursor(text: str | None, form: str = CURSOR) -> str | None:
     """Check a cursor that came in a URL. Raises UnusableFilterError."""
-    if text is not None and not re.fullmatch(CURSOR, text):
+    if text is not None and not re.fullmatch(form, text):
         raise UnusableFilterError(f"expected a place in the log as its links give it, got {text[:80]!r}")
     return text

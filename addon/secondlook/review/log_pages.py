@@ -14,7 +14,7 @@ from secondlook.core.event import Event
 from secondlook.ledger.shape import csv_lines, json_lines
 from secondlook.review import words
 from secondlook.review.desk import Desk
-from secondlook.review.filters import CHOICES, LogFilter, UnusableFilterError, parse_cursor
+from secondlook.review.filters import CHOICES, LIVE_CURSOR, LogFilter, UnusableFilterError, parse_cursor
 from secondlook.review.pages import Frame
 from secondlook.review.render import fragment, query_string
 
@@ -62,6 +62,7 @@ class LogPages:
         params = request.query_params
         try:
             asked = LogFilter.parse(params)
+            end = await self.desk.log_end()  # before the page: what comes between is told twice, not never
             found = await self.desk.log(
                 asked.wanted(time.time()),
                 after=parse_cursor(params.get("after")),
@@ -79,6 +80,7 @@ class LogPages:
             query=query_string(kept),
             older=found.older and query_string({**kept, "after": found.older}),
             newer=found.newer and query_string({**kept, "before": found.newer}),
+            live_from=end,
             live_possible="after" not in params and "before" not in params,
             kinds=CHOICES["kind"],
             stages=CHOICES["stage"],
@@ -105,17 +107,22 @@ class LogPages:
         )
 
     async def live(self, request: Request) -> Response:
-        """Send new events as finished table rows, by server-sent events."""
+        """Send new events as finished table rows, by server-sent events.
+
+        Each carries the place in the log as its id: a browser that lost the connection goes on from there.
+        """
+        after = request.headers.get("last-event-id") or request.query_params.get("after")
         try:
             wanted = LogFilter.parse(request.query_params).wanted(time.time())
+            after = parse_cursor(after, LIVE_CURSOR)
         except UnusableFilterError as error:
             return PlainTextResponse(str(error), status_code=400)
 
         async def stream() -> AsyncIterator[str]:
             yield "retry: 2000\n\n"
-            async for events in self.desk.follow(wanted):
+            async for events, place in self.desk.follow(wanted, after):
                 rows = [fragment("log_rows.html", events=[event]) for event in events]
-                yield f"data: {json.dumps(rows)}\n\n" if rows else ": still here\n\n"
+                yield f"id: {place}\n" + (f"data: {json.dumps(rows)}\n\n" if rows else ": still here\n\n")
 
         return StreamingResponse(
             stream(), media_type="text/event-stream", headers={"x-accel-buffering": "no"}

@@ -43,14 +43,18 @@ function follow(body) {
     const template = document.createElement("template");
     template.innerHTML = waiting.slice(-most).reverse().join("");
     waiting = [];
+    for (const link of template.content.querySelectorAll("tr a[href^='/log/']")) {
+      if (body.querySelector(`a[href="${link.getAttribute("href")}"]`)) link.closest("tr").remove();
+    }
     showTimes(template.content);
     for (const row of template.content.children) row.classList.add("fresh");
     body.prepend(template.content);
     while (body.children.length > most) body.lastElementChild.remove();
   }
   function start() {
-    source = new EventSource(body.dataset.live);
+    source = new EventSource(`${body.dataset.live}&after=${body.dataset.after}`);
     source.onmessage = (event) => {
+      body.dataset.after = event.lastEventId;
       waiting.push(...JSON.parse(event.data));
       if (!painting) { painting = true; setTimeout(paint, 100); }
     };
@@ -107,6 +111,7 @@ function copyText(button) {
 showTimes(document);
 countDown();
 setInterval(countDown, 1000);
+document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.querySelectorAll("tbody[data-live]").forEach(follow);
 document.querySelectorAll("[data-hash-files]").forEach(hashFiles);
 document.querySelectorAll("[data-copy]").forEach(copyText);
