@@ -1,38 +1,28 @@
 """Our protocol layers in mitmproxy's stack: the HTTP layer with gated streams, and who puts it there.
 
 mitmproxy's `NextLayer` addon decides which protocol comes next; `GatedLayers` runs before it, takes its
-decision and swaps each `HttpLayer` for ours. HTTP/1 and HTTP/2 connections are ours too:
-
-- HTTP/1.1 trailers raise NotImplementedError in mitmproxy and truncate clean files; they are read and
-  dropped (RFC 9110, 6.5.1 allows it).
-- An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
-- An HTTP/2 upload to a refused URL is ended with RST_STREAM(NO_ERROR) after the answer (RFC 9113, 8.1).
+decision and swaps each `HttpLayer` for ours. HTTP/1 (`http1.py`) and HTTP/2 connections are ours too. An
+HTTP/2 upload to a refused URL is ended with RST_STREAM(NO_ERROR) after the answer (RFC 9113, 8.1).
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import h2.errors
 import h2.events
-import h11
-from h11._readers import ChunkedReader
 from mitmproxy.addons.next_layer import NextLayer
+from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HTTPMode, RegisterHttpConnection, is_h3_alpn
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import (
-    RequestHeaders,
-    RequestTrailers,
-    ResponseData,
-    ResponseTrailers,
-)
-from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
+from mitmproxy.proxy.layers.http._events import ResponseData
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
 from mitmproxy.proxy.layers.http._http3 import Http3Client
 
 from secondlook.proxy.gated import GatedStream
+from secondlook.proxy.http1 import Http1ClientSide, Http1OriginSide
 from secondlook.proxy.stream import StopUpload
 
 if TYPE_CHECKING:
@@ -42,50 +32,6 @@ type Commands = layer.CommandGenerator[None]
 
 HELD_MAX_BYTES = 1 << 20  # of one stream whose client does not read, before its origin is paused
 ORIGIN_WINDOW_BYTES = 2 << 20  # what an HTTP/2 origin may send of a stream unacknowledged
-
-
-class _TrailerlessReader(ChunkedReader):
-    """h11's reader of chunked bodies, forgetting the trailers."""
-
-    def __call__(self, buf: Any) -> Any:
-        event = super().__call__(buf)
-        return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) and event.headers else event
-
-
-class _Http1ClientSide(Http1Server):
-    """HTTP/1 towards the client."""
-
-    def send(self, event: HttpEvent) -> Commands:
-        if isinstance(event, ResponseTrailers | StopUpload):
-            return
-        if isinstance(event, ResponseData) and not event.data:
-            return  # an empty chunk would end a chunked body
-        yield from super().send(event)
-
-    def read_body(self, event: events.Event) -> Commands:
-        if type(self.body_reader) is ChunkedReader:
-            self.body_reader = _TrailerlessReader()
-        return super().read_body(event)
-
-
-class _Http1OriginSide(Http1Client):
-    """HTTP/1 towards the origin."""
-
-    def send(self, event: HttpEvent) -> Commands:
-        if isinstance(event, RequestTrailers):
-            return
-        if isinstance(event, RequestHeaders) and not event.end_stream and event.request.is_http2:
-            headers = event.request.headers
-            if "content-length" not in headers and "transfer-encoding" not in headers:
-                headers["transfer-encoding"] = "chunked"
-        yield from super().send(event)
-
-    def read_body(self, event: events.Event) -> Commands:
-        if type(self.body_reader) is ChunkedReader:
-            self.body_reader = _TrailerlessReader()
-        yield from super().read_body(event)
-        if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
-            yield commands.CloseConnection(self.conn)  # a body that ended with its connection
 
 
 class _Http2ClientSide(Http2Server):
@@ -158,12 +104,15 @@ class GatedHttpLayer(HttpLayer):
     def __init__(self, context: Context, mode: HTTPMode, edge: "SecondLookAddon") -> None:
         super().__init__(context, mode)
         self.edge = edge
+        self._options = context.options
+        if hasattr(context.client, "begin"):  # in `mitmdump -s` they may change
+            self._options = cast("Options", _Settled(context.options))
         self._stalled: dict[int, GatedStream] = {}
         self._waiting: set[int] = set()
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
-            side = _Http2ClientSide if self.context.client.alpn == b"h2" else _Http1ClientSide
+            side = _Http2ClientSide if self.context.client.alpn == b"h2" else Http1ClientSide
             self.connections[self.context.client] = side(self.context.fork())
         yield from super()._handle_event(event)
         if self._stalled:
@@ -232,7 +181,7 @@ class GatedHttpLayer(HttpLayer):
 
     def make_stream(self, stream_id: int) -> Commands:
         """Make the stream of a new request: ours."""
-        stream = GatedStream(self.context.fork(), stream_id, self.edge)
+        stream = GatedStream(_fork(self.context, self._options), stream_id, self.edge)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
@@ -269,6 +218,26 @@ class GatedLayers:
         return found
 
 
+class _Settled:
+    """Options as they stand when a connection begins: asking mitmproxy takes a microsecond each time."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.proxy_debug = getattr(options, "proxy_debug", False)
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.__dict__[name] = getattr(self._options, name)
+        return value
+
+
+def _fork(context: Context, options: Options) -> Context:
+    """Fork a context without making the server that mitmproxy makes first and forgets."""
+    fork = Context.__new__(Context)
+    fork.client, fork.server, fork.options = context.client, context.server, options
+    fork.layers = context.layers.copy()
+    return fork
+
+
 def _adopt(child: layer.Layer, http: GatedHttpLayer) -> None:
     """Let an HTTP client layer that is about to start speak through our connections."""
     while type(child) is not HttpClient:
@@ -291,7 +260,8 @@ def _start_origin(client: HttpClient, http: GatedHttpLayer, event: events.Event)
         elif server.alpn == b"h2":
             client.child_layer = _Http2OriginSide(client.context, http)
         else:
-            client.child_layer = _Http1OriginSide(client.context)
-        client._handle_event = client.child_layer.handle_event  # noqa: SLF001
+            client.child_layer = Http1OriginSide(client.context)
+        # nothing is left to do for the layer between
+        client.handle_event = client._handle_event = client.child_layer.handle_event  # type: ignore[method-assign]  # noqa: SLF001
         yield from client.child_layer.handle_event(event)
     yield RegisterHttpConnection(server, error)

@@ -1,0 +1,180 @@
+"""HTTP/1 towards the client and the origin: mitmproxy's connections, which look once and drop trailers.
+
+- HTTP/1.1 trailers raise NotImplementedError in mitmproxy and truncate clean files; they are read and
+  dropped (RFC 9110, 6.5.1 allows it).
+- An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
+- What the headers of a message say about its framing is looked up once, not for every piece; a piece in the
+  middle of a body of known length goes on as it came, without three copies through a buffer; and after a
+  common exchange the connection is simply ready for the next. What is not common takes mitmproxy's way.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import h11
+from h11._readers import ChunkedReader, ContentLengthReader
+from mitmproxy.http import Message
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseTrailers,
+)
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
+
+from secondlook.proxy.stream import StopUpload
+
+type Commands = layer.CommandGenerator[None]
+
+_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+_FRAMING_LENGTHS = frozenset(map(len, _FRAMING))
+_SWITCHING_PROTOCOLS = 101
+
+
+class _TrailerlessReader(ChunkedReader):
+    """h11's reader of chunked bodies, forgetting the trailers."""
+
+    def __call__(self, buf: Any) -> Any:
+        event = super().__call__(buf)
+        return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) and event.headers else event
+
+
+class _Side(Http1Connection):
+    """What both sides share."""
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if (
+            type(event) is events.DataReceived
+            and not self.buf
+            and self.state == self.read_body
+            and type(self.body_reader) is ContentLengthReader
+            and len(event.data) < self.body_reader._remaining  # noqa: SLF001
+        ):
+            return self._pass_piece(event.data, self.body_reader)
+        return super()._handle_event(event)
+
+    def _pass_piece(self, data: bytes, reader: ContentLengthReader) -> Commands:
+        assert self.stream_id is not None
+        reader._remaining -= len(data)  # noqa: SLF001
+        if data:
+            yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
+
+    def read_body(self, event: events.Event) -> Commands:
+        if type(self.body_reader) is ChunkedReader:
+            self.body_reader = _TrailerlessReader()
+        return super().read_body(event)
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
+        """Note which message is whole; after a common exchange wait for the next."""
+        self.request_done |= request
+        self.response_done |= response
+        if not (self.request_done and self.response_done and self._lasts()):
+            yield from super().mark_done()
+            return
+        self.request_done = self.response_done = False
+        self.request = self.response = None
+        self._next_stream()
+        self.state = self.read_headers
+        if self.buf:
+            yield from self.state(events.DataReceived(self.conn, b""))
+
+    def _lasts(self) -> bool:
+        """Tell whether an exchange was common enough to say at a glance that its connection lives on."""
+        request, response = self.request, self.response
+        assert request is not None
+        assert response is not None
+        return (
+            request.data.http_version == response.data.http_version == b"HTTP/1.1"
+            and response.data.status_code != _SWITCHING_PROTOCOLS
+            and request.data.method.upper() != b"CONNECT"
+            and not any(name != b"content-length" for name in _framing(request, closing=True))
+            and _framing(response, closing=True) == [b"content-length"]
+        )
+
+    def _next_stream(self) -> None:
+        raise NotImplementedError
+
+
+class Http1ClientSide(_Side, Http1Server):
+    """HTTP/1 towards the client."""
+
+    _chunked = False  # the response that is being sent
+
+    def send(self, event: HttpEvent) -> Commands:
+        """Send a part of a response."""
+        match event:
+            case ResponseHeaders():
+                yield from super().send(event)
+                coding = event.response.headers.get("transfer-encoding", "")
+                self._chunked = "chunked" in coding.lower()
+            case ResponseData(data=data):
+                assert event.stream_id == self.stream_id
+                if data:  # an empty chunk would end a chunked body
+                    yield commands.SendData(
+                        self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data
+                    )
+            case ResponseEndOfMessage() if not self._chunked:
+                assert event.stream_id == self.stream_id
+                yield from self.mark_done(response=True)
+            case ResponseTrailers() | StopUpload():
+                return
+            case _:
+                yield from super().send(event)
+
+    def _next_stream(self) -> None:
+        self.stream_id += 2
+
+
+class Http1OriginSide(_Side, Http1Client):
+    """HTTP/1 towards the origin."""
+
+    _bodiless = False  # the request that is being sent
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+
+    def send(self, event: HttpEvent) -> Commands:
+        """Send a part of a request."""
+        match event:
+            case RequestHeaders():
+                framed = _framing(event.request, closing=False)
+                self._bodiless = not framed
+                if not framed and not event.end_stream and event.request.is_http2:
+                    event.request.headers["transfer-encoding"] = "chunked"
+                    self._bodiless = False
+                yield from super().send(event)
+            case RequestEndOfMessage() if self._bodiless and self.response is None:
+                assert event.stream_id == self.stream_id
+                yield from self.mark_done(request=True)
+            case RequestTrailers():
+                return
+            case _:
+                yield from super().send(event)
+
+    def read_body(self, event: events.Event) -> Commands:
+        """Read a piece of a response."""
+        yield from super().read_body(event)
+        if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
+            yield commands.CloseConnection(self.conn)  # a body that ended with its connection
+
+    def _next_stream(self) -> None:
+        self.stream_id = None
+
+
+def _framing(message: Message, *, closing: bool) -> list[bytes]:
+    """List the headers that frame a message's body and, with `closing`, those that may end its connection."""
+    found: list[bytes] = []
+    fields: Iterable[tuple[bytes, bytes]] = message.data.headers.fields
+    for name, value in fields:
+        if len(name) not in _FRAMING_LENGTHS:
+            continue
+        lower = name.lower()
+        if lower in _FRAMING and (lower != b"connection" or (closing and b"close" in value)):
+            found.append(lower)
+    return found
