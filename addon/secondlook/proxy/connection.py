@@ -8,6 +8,9 @@ gives the same order without a task. Two rules:
 1. Nothing between the first and the last event of a round awaits.
 2. An event that arrives during a round (from a task that started eagerly) waits in the queue.
 
+Streams run the hooks of each request themselves (`_begin`, `stream.py`); what arrives on a TCP socket comes
+here straight from the transport (`inlet.py`).
+
 What a round sends is written at its end, before anything is closed.
 """
 
@@ -15,7 +18,8 @@ import asyncio
 import collections
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from mitmproxy.connection import Connection as Peer
 from mitmproxy.proxy import commands, events
@@ -23,6 +27,7 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
 from secondlook.proxy.hooktable import HookTable
+from secondlook.proxy.inlet import Inlet
 
 
 class Pressure:
@@ -66,9 +71,12 @@ class Connection(ProxyConnectionHandler):
         self._waiting: collections.deque[events.Event] = collections.deque()
         self._outgoing: dict[Peer, list[bytes]] = {}
         self._busy = False
+        self._behind: set[Inlet] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.pressure = Pressure()
+        self._begun: dict[commands.StartHook, Coroutine[Any, Any, None]] = {}
         self.client.pressure = self.pressure  # type: ignore[attr-defined]  # the layers know only the client
+        self.client.begin = self._begin  # type: ignore[attr-defined]
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook that was not started by a layer (connect, disconnect)."""
@@ -77,8 +85,35 @@ class Connection(ProxyConnectionHandler):
             with self.timeout_watchdog.disarm():
                 await rest
 
+    async def handle_connection(self, connection: Peer) -> None:
+        """Read a connection to its end; what arrives on a TCP socket does not pass through the task."""
+        io = self.transports[connection]
+        if not (isinstance(io.reader, asyncio.StreamReader) and isinstance(io.writer, asyncio.StreamWriter)):
+            await super().handle_connection(connection)
+            return
+        transport = cast("asyncio.Transport", io.writer.transport)
+        inlet = Inlet(io.reader, transport, partial(self._arrived, connection), self._behind)
+        io.reader = inlet  # type: ignore[assignment]
+        try:
+            await super().handle_connection(connection)
+        finally:
+            inlet.close()
+
+    def _arrived(self, peer: Peer, inlet: Inlet, data: bytes) -> None:
+        self._take(events.DataReceived(peer, data))
+        if self._behind or self.pressure:
+            inlet.hold(self._spawn(self._catch_up(peer), "catching up"))
+
+    async def _catch_up(self, peer: Peer) -> None:
+        await super().drain_writers()
+        if peer is not self.client:
+            await self.pressure.room(peer)
+
     async def server_event(self, event: events.Event) -> None:
         """Handle one event and all that follow from it at once."""
+        self._take(event)
+
+    def _take(self, event: events.Event) -> None:
         self._waiting.append(event)
         if self._busy:
             return
@@ -101,6 +136,14 @@ class Connection(ProxyConnectionHandler):
             )
             self._close_all()
 
+    def _begin(self, hook: commands.StartHook) -> bool:
+        """Run a hook where a layer has it in hand; False where it must be yielded and waited for."""
+        rest = self._hooks.start(hook)
+        if rest is None:
+            return True
+        self._begun[hook] = rest
+        return False
+
     def _obey(self, command: commands.Command) -> None:  # noqa: C901, PLR0912 - one branch a command
         if isinstance(command, commands.SendData):
             pieces = self._outgoing.get(command.connection)
@@ -109,7 +152,7 @@ class Connection(ProxyConnectionHandler):
             else:
                 pieces.append(command.data)
         elif isinstance(command, commands.StartHook):
-            rest = self._hooks.start(command)
+            rest = self._begun.pop(command, None) or self._hooks.start(command)
             if rest is not None:
                 _ = self._spawn(self._finish_hook(command, rest), f"hook {command.name}")
             elif command.blocking:

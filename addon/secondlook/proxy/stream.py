@@ -7,8 +7,9 @@ request headers ─► hook ─► answered (blocked, own site) ─► response 
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
@@ -16,11 +17,20 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import (
+    RequestData,
     RequestEndOfMessage,
     RequestHeaders,
+    RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
+    ResponseTrailers,
+)
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpRequestHeadersHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +39,9 @@ if TYPE_CHECKING:
 type Commands = layer.CommandGenerator[None]
 
 ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
+_HOOKS = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
+_OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestTrailers, RequestEndOfMessage})
+_OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage})
 LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
 
 
@@ -43,8 +56,31 @@ class AnsweringStream(HttpStream):
     def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
         super().__init__(context, stream_id)
         self.edge = edge
+        # of our `Connection`; there is none in `mitmdump -s`
+        self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
         self.whole_request = False  # no body follows the headers
         self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
+
+    def handle_event(self, event: events.Event) -> Commands:
+        """Handle an event, running hooks on the spot.
+
+        Nearly every hook is done at once. mitmproxy would send it up through all layers and its completion
+        down again; here only those that must be waited for take that way.
+        """
+        begin = self._begin
+        if begin is None or self._paused is not None:
+            yield from super().handle_event(event)
+            return
+        generator = self._handle_event(event)
+        for command in generator:
+            if command.blocking is True:
+                if isinstance(command, _HOOKS) and begin(command):
+                    continue
+                command.blocking = self
+                self._paused = layer.Paused(command, generator)
+                yield command
+                return
+            yield command
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
         """Take the request's headers; the hook decides."""
@@ -97,10 +133,14 @@ class AnsweringStream(HttpStream):
             yield DropStream(self.stream_id)
 
     def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, events.Wakeup):
-            yield from self._stop_lingering()
-        else:
-            yield from super()._handle_event(event)
+        kind = type(event)
+        if kind in _OF_REQUEST:
+            return cast("Commands", self.client_state(event))
+        if kind in _OF_RESPONSE:
+            return cast("Commands", self.server_state(event))
+        if kind is events.Wakeup:
+            return self._stop_lingering()
+        return cast("Commands", super()._handle_event(event))
 
     def _stop_lingering(self) -> Commands:
         yield DropStream(self.stream_id)
