@@ -33,7 +33,7 @@ class Balancers:
         self._networks = tuple(map(ip_network, networks))
 
     def client(self, peer: str, headers: Sequence[tuple[bytes, bytes]]) -> str:
-        """Give the client's address: the peer's or, behind a balancer, the last that X-Forwarded-For names."""
+        """Give the peer's address or, behind a balancer, the last that X-Forwarded-For names."""
         if not self._networks or not self._is_ours(peer):
             return peer
         told = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
