@@ -1,14 +1,18 @@
 """Downloads through the proxy against streamed stock mitmdump, in one run (P6).
 
 Run: `python bench/downloads.py [--rounds 5] [--mib 1024]`; prints one JSON object a line. Origin: nginx with
-a sparse file; client: curl to /dev/null. Measured: speed of a risky file (streamed, hashed, tail withheld)
-and of a harmless one (streamed and hashed), growth of the worker's resident memory, also while an HTTP/2
-client stands still, and the time to the first byte.
+sparse files; client: curl to /dev/null. The peers take turns in each round: stock mitmdump, our proxy with
+lists of SHA-256 alone, our proxy with lists that also hold MD5 and SHA-1, so that all three are computed.
+Measured for a risky file (streamed, hashed, its tail withheld) and a harmless one: speed, the highest
+resident memory of the worker, also while clients stand still, and how long the first byte of the body takes.
 """
 
 import argparse
 import contextlib
+import hashlib
 import json
+import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -20,111 +24,165 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
-import psutil  # noqa: E402
-
-from e2e.processes import Proxy  # noqa: E402
-from traffic import mitmdump, nginx, tell  # noqa: E402
+from e2e.processes import Memory, Proxy, make_certificate, server_import, server_publish  # noqa: E402
+from proxykit.nginx import Nginx, nginx  # noqa: E402
+from traffic import mitmdump, tell  # noqa: E402
 
 MIB = 1 << 20
+GROWTH_BUDGET_MIB = 32
+FIRST_BYTE_BUDGET_MS = 20
+FIRST_BYTE_ROUNDS = 4  # for each round of whole downloads
+STALL_S = 8
+STOCK = "mitmdump"
+BUDGETS = {"SHA-256 only": 0.6, "three digests": 0.35}
+ROADS = {
+    "plain HTTP/1.1": ("http", "plain", "--http1.1"),
+    "intercepted HTTP/2": ("https", "http2", "--http2"),
+}
 
 
-def curl(proxy: str, url: str, *arguments: str) -> dict[str, float]:
-    """Fetch a URL; gives curl's own figures."""
-    written = '{"speed": %{speed_download}, "first": %{time_starttransfer}, "size": %{size_download}}'
-    done = subprocess.run(
-        ["curl", "-sSk", "-m", "600", "-x", proxy, "-o", "/dev/null", "-w", written, *arguments, url],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def curl(proxy: str, url: str, version: str, size: int) -> float:
+    """Download a URL; gives MiB a second."""
+    command = ["curl", "-sSk", "-m", "900", version, "-x", proxy, "-o", "/dev/null"]
+    written = '{"speed": %{speed_download}, "size": %{size_download}}'
+    done = subprocess.run([*command, "-w", written, url], capture_output=True, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
-    return figures
+    assert figures["size"] == size, figures
+    return figures["speed"] / MIB
+
+
+def first_byte(proxy: str, port: int, path: str, *, tls: bool) -> float:
+    """Ask for a file over a new connection; gives the milliseconds from the request to its first byte."""
+    with socket.create_connection((proxy.rsplit(":", 1)[0], int(proxy.rsplit(":", 1)[1])), 30) as raw:
+        sock, target, host = raw, path, f"localhost:{port}"
+        if tls:
+            raw.sendall(f"CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert b" 200 " in raw.recv(1000)
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            sock = context.wrap_socket(raw, server_hostname="localhost")
+        else:
+            target = f"http://{host}{path}"
+        started = time.perf_counter()
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        got = b""
+        while not got.partition(b"\r\n\r\n")[2]:
+            piece = sock.recv(65_536)
+            assert piece, got
+            got += piece
+        return (time.perf_counter() - started) * 1000
 
 
 @contextlib.contextmanager
-def watched(process: psutil.Process) -> Iterator[dict[str, float]]:
-    """Tell by how many MiB a process's resident memory grew at most."""
-    before = process.memory_info().rss
-    found = {"growth_mib": 0.0}
-    stop = False
-
-    def look() -> None:
-        while not stop:
-            found["growth_mib"] = max(found["growth_mib"], (process.memory_info().rss - before) / MIB)
-            time.sleep(0.05)
-
-    import threading  # noqa: PLC0415
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
+def secondlook(folder: Path, name: str, kinds: tuple[str, ...]) -> Iterator[Proxy]:
+    """Run our proxy with one worker and a list of files by these kinds of digest."""
+    digests = folder / f"{name}.txt"
+    digests.write_text(
+        "".join(f"{hashlib.new(kind, str(n).encode()).hexdigest()}\n" for kind in kinds for n in range(1000))
+    )
+    server_import(folder / name / "server", "x-file-mw-8b", digests)
+    server_publish(folder / name / "server")
+    config = folder / f"{name}.yaml"
+    config.write_text("workers: 1\nfeeds: []\nmitmproxy: {ssl_insecure: true}\n")
+    proxy = Proxy(folder / name, config)
     try:
-        yield found
+        yield proxy
     finally:
-        stop = True
-        thread.join()
+        proxy.stop()
+
+
+def whole(peers: dict[str, str], ours: dict[str, Proxy], site: Nginx, rounds: int, size: int) -> None:
+    """Speed and growth over whole downloads, by kind of file and road."""
+    for road, (scheme, port, version) in ROADS.items():
+        for kind, file in (("risky", "file.exe"), ("harmless", "film.mp4")):
+            speeds: dict[str, list[float]] = {peer: [] for peer in peers}
+            memory = {peer: Memory(proxy.facts["workers"][0]) for peer, proxy in ours.items()}
+            url = f"{scheme}://localhost:{getattr(site, port)}/{file}"
+            for _ in range(rounds):
+                for peer, address in peers.items():
+                    speeds[peer].append(curl(f"http://{address}", url, version, size))
+            medians = {peer: statistics.median(values) for peer, values in speeds.items()}
+            for peer, budget in BUDGETS.items():
+                tell(
+                    f"P6 {kind} download, {road}, {peer}",
+                    unit="MiB/s",
+                    ratio=round(medians[peer] / medians[STOCK], 2),
+                    budget=budget,
+                    rounds=rounds,
+                    mib=size // MIB,
+                    growth_mib=round(memory[peer].grown() / MIB, 1),
+                    growth_budget_mib=GROWTH_BUDGET_MIB,
+                    **{
+                        name: {"median": round(medians[name]), "min": round(min(v)), "max": round(max(v))}
+                        for name, v in speeds.items()
+                        if name in {peer, STOCK}
+                    },
+                )
+
+
+def beginnings(peers: dict[str, str], site: Nginx, rounds: int) -> None:
+    """How much later than with stock mitmdump the first byte of a large file comes."""
+    for road, port, tls in (("plain", site.plain, False), ("intercepted", site.tls, True)):
+        for kind, file in (("risky", "/file.exe"), ("harmless", "/film.mp4")):
+            taken: dict[str, list[float]] = {peer: [] for peer in peers}
+            for _ in range(rounds):
+                for peer, address in peers.items():
+                    taken[peer].append(first_byte(address, port, file, tls=tls))
+            medians = {peer: statistics.median(values) for peer, values in taken.items()}
+            later = max(medians[peer] - medians[STOCK] for peer in BUDGETS)
+            tell(
+                f"P6 first byte of a {kind} download, {road}",
+                unit="ms",
+                later_ms=round(later, 1),
+                budget_ms=FIRST_BYTE_BUDGET_MS,
+                rounds=rounds,
+                **{peer: round(value, 1) for peer, value in medians.items()},
+            )
+
+
+def stalled(proxy: Proxy, site: Nginx) -> None:
+    """Growth while a client reads next to nothing of a large file."""
+    for road, (scheme, port, version) in ROADS.items():
+        for kind, file in (("risky", "file.exe"), ("harmless", "film.mp4")):
+            memory = Memory(proxy.facts["workers"][0])
+            url = f"{scheme}://localhost:{getattr(site, port)}/{file}"
+            slow = ["curl", "-sSk", version, "-x", proxy.url, "-o", "/dev/null", "--limit-rate", "10k", url]
+            with subprocess.Popen(slow) as client:
+                time.sleep(STALL_S)
+                assert client.poll() is None
+                client.kill()
+            tell(
+                f"P6 stalled client, {kind}, {road}",
+                growth_mib=round(memory.grown() / MIB, 1),
+                growth_budget_mib=GROWTH_BUDGET_MIB,
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mib", type=int, default=1024)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="secondlook-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        plain, tls = stack.enter_context(nginx(folder))
-        size = arguments.mib * MIB
+        folder.chmod(0o755)
+        certificate = make_certificate(folder, "localhost", "127.0.0.1")
+        site = stack.enter_context(nginx(folder / "nginx", *certificate))
+        size = given.mib * MIB
         for file in ("file.exe", "film.mp4"):
-            with (folder / file).open("wb") as out:
+            with (site.root / file).open("wb") as out:
                 out.write(b"MZ" if file.endswith("exe") else b"\0\0")
                 out.truncate(size)
-        conf = folder / "nginx.conf"
-        conf.write_text(conf.read_text().replace("try_files /page.html", "try_files $uri /page.html"))
-        subprocess.run(
-            ["nginx", "-c", str(conf), "-p", str(folder), "-s", "reload"], capture_output=True, check=True
-        )
-        time.sleep(0.5)
         stock = stack.enter_context(mitmdump(folder, "--set", "stream_large_bodies=1"))
-        config = folder / "config.yaml"
-        config.write_text("workers: 1\nfeeds: []\nmitmproxy: {ssl_insecure: true}\n")
-        proxy = Proxy(folder / "state", config)
-        stack.callback(proxy.stop)
-        worker = psutil.Process(proxy.facts["workers"][0])
-        for kind, file in (("risky", "file.exe"), ("harmless", "film.mp4")):
-            speeds: dict[str, list[float]] = {"secondlook": [], "mitmdump": []}
-            growth, first = 0.0, []
-            url = f"http://127.0.0.1:{plain}/{file}"
-            for _ in range(arguments.rounds):
-                speeds["mitmdump"].append(curl(f"http://{stock}", url)["speed"] / MIB)
-                with watched(worker) as found:
-                    figures = curl(proxy.url, url)
-                assert figures["size"] == size
-                speeds["secondlook"].append(figures["speed"] / MIB)
-                first.append(figures["first"] * 1000)
-                growth = max(growth, found["growth_mib"])
-            medians = {peer: statistics.median(values) for peer, values in speeds.items()}
-            tell(
-                f"P6 {kind} download",
-                unit="MiB/s",
-                ratio=round(medians["secondlook"] / medians["mitmdump"], 2),
-                budget=0.6,
-                rounds=arguments.rounds,
-                mib=arguments.mib,
-                growth_mib=round(growth, 1),
-                growth_budget_mib=32,
-                first_byte_ms=round(statistics.median(first), 1),
-                **{peer: round(value) for peer, value in medians.items()},
-            )
-        client = subprocess.Popen(
-            [
-                *("curl", "-sSk", "--http2", "-x", proxy.url, "-o", "/dev/null", "--limit-rate", "10k"),
-                f"https://127.0.0.1:{tls}/film.mp4",
-            ]
-        )
-        with watched(worker) as found:
-            time.sleep(8)
-        client.kill()
-        client.wait()
-        tell("P6 stalled HTTP/2 client", growth_mib=round(found["growth_mib"], 1), growth_budget_mib=32)
+        kinds = {"SHA-256 only": ("sha256",), "three digests": ("sha256", "sha1", "md5")}
+        ours = {
+            peer: stack.enter_context(secondlook(folder, f"state{len(digests)}", digests))
+            for peer, digests in kinds.items()
+        }
+        peers = {STOCK: stock, **{peer: proxy.address for peer, proxy in ours.items()}}
+        stalled(ours["SHA-256 only"], site)  # first, while nothing that was used before hides growth
+        beginnings(peers, site, given.rounds * FIRST_BYTE_ROUNDS)
+        whole(peers, ours, site, given.rounds, size)
 
 
 if __name__ == "__main__":

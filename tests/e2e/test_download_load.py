@@ -19,7 +19,7 @@ import h2.connection
 import psutil
 import pytest
 
-from e2e.processes import Proxy, make_certificate, wait_for
+from e2e.processes import Memory, Proxy, make_certificate, wait_for
 from proxykit.nginx import Nginx, nginx
 
 MIB = 1 << 20
@@ -68,24 +68,6 @@ def own_proxy(site: Nginx, tmp_path: Path) -> Iterator[Proxy]:
         yield proxy
 
 
-class _Memory:
-    """The memory of a proxy's worker."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._folder = Path("/proc") / str(proxy.facts["workers"][0])
-        (self._folder / "clear_refs").write_text("5")  # the peak begins anew
-        self._before = self._read("VmRSS")
-
-    def grown(self) -> int:
-        """By how many bytes it was larger than at the beginning, at most."""
-        return self._read("VmHWM") - self._before
-
-    def _read(self, name: str) -> int:
-        lines = (self._folder / "status").read_text().splitlines()
-        (line,) = [each for each in lines if each.startswith(f"{name}:")]
-        return int(line.split()[1]) * 1024
-
-
 def _fill(path: Path, size: int) -> str:
     """Write a body of `size` bytes, a program by its first two; give its SHA-256."""
     digest, start = hashlib.sha256(), b"MZ" if path.suffix == ".exe" else b"\0\0"
@@ -115,7 +97,7 @@ def _digest(proxy: Proxy, url: str, version: str, size: int) -> str:
 def test_a_large_file_arrives_whole_and_grows_no_memory(proxy, site, mib):
     size = mib * MIB + 1
     expected = {kind: _fill(site.root / f"large.{kind}", size) for kind in ("exe", "mp4")}
-    memory = _Memory(proxy)
+    memory = Memory(proxy.facts["workers"][0])
     for road, (scheme, version) in ROADS.items():
         for kind, whole in expected.items():
             for folder in ("", "/chunked"):
@@ -129,7 +111,7 @@ def test_fifty_downloads_at_once(own_proxy, site, mb):
     """Held files keep one MiB each in memory, and what is on its way to the disk."""
     size = mb * 1_000_000
     whole = _fill(site.root / "one.exe", size)
-    memory = _Memory(own_proxy)
+    memory = Memory(own_proxy.facts["workers"][0])
     roads = [list(ROADS)[number % 3] for number in range(50)]
 
     def get(numbered: tuple[int, str]) -> str:
@@ -182,7 +164,7 @@ def _idle(worker: psutil.Process) -> bool:
 def test_a_client_that_stalls_and_goes_takes_nothing_and_stops_the_origin(proxy, site, kind):
     """The origin's own count of what it sent is small, though it was asked for a gigabyte."""
     worker = psutil.Process(proxy.facts["workers"][0])
-    memory = _Memory(proxy)
+    memory = Memory(proxy.facts["workers"][0])
     clients = {}
     for road, http2 in (("plain", False), ("tls", False), ("tls", True), ("http2", True)):
         path = f"/endless.{kind}?{road}.{http2}"
