@@ -3,8 +3,9 @@
 Run: `python bench/downloads.py [--rounds 5] [--mib 1024]`; prints one JSON object a line. Origin: nginx with
 sparse files; client: curl to /dev/null. The peers take turns in each round: stock mitmdump, our proxy with
 lists of SHA-256 alone, our proxy with lists that also hold MD5 and SHA-1, so that all three are computed.
-Measured for a risky file (streamed, hashed, its tail withheld) and a harmless one: speed, the highest
-resident memory of the worker, also while clients stand still, and how long the first byte of the body takes.
+Measured for a risky file (streamed, hashed, its tail withheld) and a harmless one: speed and processor time a
+MiB, the highest resident memory of the worker, also while clients stand still, and how long the first byte of
+the body takes.
 """
 
 import argparse
@@ -26,7 +27,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 from e2e.processes import Memory, Proxy, make_certificate, server_import, server_publish  # noqa: E402
 from proxykit.nginx import Nginx, nginx  # noqa: E402
-from traffic import mitmdump, tell  # noqa: E402
+from traffic import Peer, mitmdump, tell  # noqa: E402
 
 MIB = 1 << 20
 GROWTH_BUDGET_MIB = 32
@@ -91,52 +92,61 @@ def secondlook(folder: Path, name: str, kinds: tuple[str, ...]) -> Iterator[Prox
         proxy.stop()
 
 
-def whole(peers: dict[str, str], ours: dict[str, Proxy], site: Nginx, rounds: int, size: int) -> None:
+def whole(peers: dict[str, Peer], ours: dict[str, Proxy], site: Nginx, rounds: int, size: int) -> None:
     """Speed and growth over whole downloads, by kind of file and road."""
     for road, (scheme, port, version) in ROADS.items():
         for kind, file in (("risky", "file.exe"), ("harmless", "film.mp4")):
-            speeds: dict[str, list[float]] = {peer: [] for peer in peers}
+            speeds: dict[str, list[float]] = {name: [] for name in peers}
+            cpu_ms: dict[str, list[float]] = {name: [] for name in peers}
             memory = {peer: Memory(proxy.facts["workers"][0]) for peer, proxy in ours.items()}
             url = f"{scheme}://localhost:{getattr(site, port)}/{file}"
             for _ in range(rounds):
-                for peer, address in peers.items():
-                    speeds[peer].append(curl(f"http://{address}", url, version, size))
-            medians = {peer: statistics.median(values) for peer, values in speeds.items()}
-            for peer, budget in BUDGETS.items():
+                for name, peer in peers.items():
+                    before = peer.cpu_s()
+                    speeds[name].append(curl(f"http://{peer.address}", url, version, size))
+                    cpu_ms[name].append((peer.cpu_s() - before) * 1000 / (size / MIB))
+            medians = {name: statistics.median(values) for name, values in speeds.items()}
+            cpu = {name: statistics.median(values) for name, values in cpu_ms.items()}
+            for name, budget in BUDGETS.items():
                 tell(
-                    f"P6 {kind} download, {road}, {peer}",
+                    f"P6 {kind} download, {road}, {name}",
                     unit="MiB/s",
-                    ratio=round(medians[peer] / medians[STOCK], 2),
+                    ratio=round(medians[name] / medians[STOCK], 2),
                     budget=budget,
+                    cpu_ratio=round(cpu[STOCK] / cpu[name], 2),
                     rounds=rounds,
                     mib=size // MIB,
-                    growth_mib=round(memory[peer].grown() / MIB, 1),
+                    growth_mib=round(memory[name].grown() / MIB, 1),
                     growth_budget_mib=GROWTH_BUDGET_MIB,
                     **{
-                        name: {"median": round(medians[name]), "min": round(min(v)), "max": round(max(v))}
-                        for name, v in speeds.items()
-                        if name in {peer, STOCK}
+                        who: {
+                            "median": round(medians[who]),
+                            "min": round(min(speeds[who])),
+                            "max": round(max(speeds[who])),
+                            "cpu_ms_a_mib": round(cpu[who], 2),
+                        }
+                        for who in (STOCK, name)
                     },
                 )
 
 
-def beginnings(peers: dict[str, str], site: Nginx, rounds: int) -> None:
+def beginnings(peers: dict[str, Peer], site: Nginx, rounds: int) -> None:
     """How much later than with stock mitmdump the first byte of a large file comes."""
     for road, port, tls in (("plain", site.plain, False), ("intercepted", site.tls, True)):
         for kind, file in (("risky", "/file.exe"), ("harmless", "/film.mp4")):
-            taken: dict[str, list[float]] = {peer: [] for peer in peers}
+            taken: dict[str, list[float]] = {name: [] for name in peers}
             for _ in range(rounds):
-                for peer, address in peers.items():
-                    taken[peer].append(first_byte(address, port, file, tls=tls))
-            medians = {peer: statistics.median(values) for peer, values in taken.items()}
-            later = max(medians[peer] - medians[STOCK] for peer in BUDGETS)
+                for name, peer in peers.items():
+                    taken[name].append(first_byte(peer.address, port, file, tls=tls))
+            medians = {name: statistics.median(values) for name, values in taken.items()}
+            later = max(medians[name] - medians[STOCK] for name in BUDGETS)
             tell(
                 f"P6 first byte of a {kind} download, {road}",
                 unit="ms",
                 later_ms=round(later, 1),
                 budget_ms=FIRST_BYTE_BUDGET_MS,
                 rounds=rounds,
-                **{peer: round(value, 1) for peer, value in medians.items()},
+                **{name: round(value, 1) for name, value in medians.items()},
             )
 
 
@@ -176,10 +186,13 @@ def main() -> None:
         stock = stack.enter_context(mitmdump(folder, "--set", "stream_large_bodies=1"))
         kinds = {"SHA-256 only": ("sha256",), "three digests": ("sha256", "sha1", "md5")}
         ours = {
-            peer: stack.enter_context(secondlook(folder, f"state{len(digests)}", digests))
-            for peer, digests in kinds.items()
+            name: stack.enter_context(secondlook(folder, f"state{len(digests)}", digests))
+            for name, digests in kinds.items()
         }
-        peers = {STOCK: stock, **{peer: proxy.address for peer, proxy in ours.items()}}
+        peers = {
+            STOCK: stock,
+            **{name: Peer(proxy.address, proxy.facts["workers"][0]) for name, proxy in ours.items()},
+        }
         stalled(ours["SHA-256 only"], site)  # first, while nothing that was used before hides growth
         beginnings(peers, site, given.rounds * FIRST_BYTE_ROUNDS)
         whole(peers, ours, site, given.rounds, size)

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 DRIVERS = {
-    "traffic": "Traffic through the proxy, against stock mitmdump (P1, P2, P12, P15)",
+    "traffic": "Traffic through the proxy, against stock mitmdump (P1, P2, P3, P12, P15)",
     "core": "Local data: lists, checks, rules (P5, P7, P8)",
     "feeds": "Importing feeds (P9)",
     "publish": "The server's cost per million entries (P8, P9)",

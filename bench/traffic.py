@@ -1,10 +1,13 @@
-"""Traffic through the proxy against stock mitmdump of the same version, in one run (P1, P2, P12, P15).
+"""Traffic through the proxy against stock mitmdump of the same version, in one run (P1, P2, P3, P12, P15).
 
 Run: `python bench/traffic.py [--rounds 5] [--seconds 5] [--entries 10000000] [--part NAME]`; prints one JSON
 object a line. Origin: nginx, one worker, a 2.7 kB page. Load: wrk (plain and TLS, keep-alive) and h2load
 (HTTP/2), 32 connections. Peers alternate within each round. Intercepted HTTPS is measured in reverse mode, as
 neither wrk nor h2load speaks CONNECT: TLS to the client with a certificate made on the fly, TLS to the
-origin, the same layers between.
+origin, the same layers between. P3 asks the client to close after each answer.
+
+Beside the rate stands the processor time of the proxy process for one request (`cpu us`), and its ratio, the
+median over rounds: it tells the cost of a request where other work shares the machine.
 """
 
 import argparse
@@ -20,11 +23,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+
+import psutil  # noqa: E402
 
 from e2e.processes import (  # noqa: E402
     Proxy,
@@ -58,6 +63,27 @@ request = function()
   return wrk.format("GET", url, {["Host"] = address})
 end
 """
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A proxy that is measured."""
+
+    address: str
+    pid: int  # of the process that serves
+
+    def cpu_s(self) -> float:
+        """Processor time taken so far."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load generator got through."""
+
+    rate: float  # requests/s
+    requests: int
 
 
 def tell(name: str, **figures: object) -> None:
@@ -97,15 +123,15 @@ http {{
 
 
 @contextlib.contextmanager
-def mitmdump(folder: Path, *arguments: str) -> Iterator[str]:
-    """Run stock mitmdump; gives its address."""
+def mitmdump(folder: Path, *arguments: str) -> Iterator[Peer]:
+    """Run stock mitmdump."""
     port = free_port()
     options = ["--listen-host", "127.0.0.1", "-p", str(port), "--set", f"confdir={folder}/stock"]
     program = str(BIN / "mitmdump")
     running = Running([program, "-q", "--ssl-insecure", *options, *arguments], folder / "mitmdump.log")
     try:
         wait_for(lambda: _open(port), "mitmdump")
-        yield f"127.0.0.1:{port}"
+        yield Peer(f"127.0.0.1:{port}", running.process.pid)
     finally:
         running.stop()
 
@@ -119,25 +145,28 @@ def _open(port: int) -> bool | None:
 
 
 @contextlib.contextmanager
-def secondlook(folder: Path, state: Path, config: str, *arguments: str) -> Iterator[str]:
-    """Run our proxy with one worker; gives its address."""
+def secondlook(folder: Path, state: Path, config: str, *arguments: str) -> Iterator[Peer]:
+    """Run our proxy with one worker."""
     path = folder / f"{state.name}.yaml"
     path.write_text(f"workers: 1\nmitmproxy: {{ssl_insecure: true}}\n{config}")
     proxy = Proxy(state, path, *arguments)
     try:
-        yield proxy.address
+        yield Peer(proxy.address, proxy.facts["workers"][0])
     finally:
         proxy.stop()
 
 
-def wrk(url: str, seconds: float, script: Path | None = None, **environment: str) -> float:
-    """Requests per second of wrk."""
+def wrk(
+    url: str, seconds: float, script: Path | None = None, *, close: bool = False, **environment: str
+) -> Load:
+    """Load an address with wrk; with `close` every request has a connection of its own."""
     command = [
         "wrk",
         "-t1",
         f"-c{CONNECTIONS}",
         f"-d{seconds:g}s",
         *(["-s", str(script)] if script else []),
+        *(["-H", "Connection: close"] if close else []),
         url,
     ]
     done = subprocess.run(
@@ -145,36 +174,53 @@ def wrk(url: str, seconds: float, script: Path | None = None, **environment: str
     )
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", done.stdout)
     assert failed is None, f"{url}: {failed and failed[0]}"
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
+    return Load(rate, int(re.search(r"(\d+) requests in", done.stdout)[1]))
 
 
-def h2load(url: str, seconds: float) -> float:
-    """Requests per second of h2load over HTTP/2."""
+def h2load(url: str, seconds: float) -> Load:
+    """Load an address with h2load over HTTP/2."""
     command = ["h2load", "-t1", "-c8", "-m4", f"-D{max(1, round(seconds))}", url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "application protocol: h2" in done.stdout.lower(), done.stdout
     assert re.search(r" 0 failed, 0 errored, 0 timeout", done.stdout), done.stdout
-    return float(re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)[1])
+    rate = float(re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)[1])
+    return Load(rate, int(re.search(r"(\d+) succeeded", done.stdout)[1]))
 
 
-def compare(name: str, budget: float, rounds: int, peers: dict[str, Callable[[], float]]) -> None:
+type Measure = Callable[[str], Load]
+
+
+def compare(name: str, budget: float, rounds: int, peers: dict[str, Peer], measure: Measure) -> None:
     """Measure peers in turn, round by round; the ratio is of medians, the spread of all rounds."""
-    figures: dict[str, list[float]] = {peer: [] for peer in peers}
+    rates: dict[str, list[float]] = {peer: [] for peer in peers}
+    cpu: dict[str, list[float]] = {peer: [] for peer in peers}
     for peer in peers.values():
-        peer()  # warm-up
+        measure(peer.address)  # warm-up
     for _ in range(rounds):
-        for peer, measure in peers.items():
-            figures[peer].append(measure())
-    medians = {peer: statistics.median(values) for peer, values in figures.items()}
+        for key, peer in peers.items():
+            before = peer.cpu_s()
+            load = measure(peer.address)
+            assert load.requests, f"{name}: nothing came through {key}; take more seconds"
+            cpu[key].append((peer.cpu_s() - before) / load.requests * 1e6)
+            rates[key].append(load.rate)
+    medians = {key: statistics.median(values) for key, values in rates.items()}
+    pairs = zip(cpu["mitmdump"], cpu["secondlook"], strict=True)
     tell(
         name,
         unit="requests/s",
         ratio=round(medians["secondlook"] / medians["mitmdump"], 2),
         budget=budget,
+        cpu_ratio=round(statistics.median(theirs / ours for theirs, ours in pairs), 2),
         rounds=rounds,
         **{
-            peer: {"median": round(medians[peer]), "min": round(min(v)), "max": round(max(v))}
-            for peer, v in figures.items()
+            key: {
+                "median": round(medians[key]),
+                "min": round(min(values)),
+                "max": round(max(values)),
+                "cpu us": round(statistics.median(cpu[key])),
+            }
+            for key, values in rates.items()
         },
     )
 
@@ -199,16 +245,8 @@ def real_lists(folder: Path) -> Path:
     return state
 
 
-type Measure = Callable[[str], float]
-
-
-def both(name: str, budget: float, rounds: int, peers: dict[str, str], measure: Measure) -> None:
-    """Compare two proxies, given by their addresses, by one measure."""
-    compare(name, budget, rounds, {peer: partial(measure, address) for peer, address in peers.items()})
-
-
 def throughput(folder: Path, rounds: int, seconds: float) -> None:
-    """P1, P2 and P15."""
+    """P1, P2, P3 and P15."""
     state = real_lists(folder)
     plain_script, fresh_script = folder / "plain.lua", folder / "fresh.lua"
     plain_script.write_text(PLAIN)
@@ -216,29 +254,31 @@ def throughput(folder: Path, rounds: int, seconds: float) -> None:
     with nginx(folder) as (plain, tls):
         origin = f"127.0.0.1:{plain}"
 
-        def same(address: str) -> float:
+        def same(address: str) -> Load:
             return wrk(f"http://{address}/", seconds, plain_script, ORIGIN=origin)
 
-        def fresh(address: str) -> float:
+        def fresh(address: str) -> Load:
             return wrk(f"http://{address}/", seconds, fresh_script, ORIGIN=origin)
 
         with mitmdump(folder) as stock, secondlook(folder, state, "") as ours:
             peers = {"mitmdump": stock, "secondlook": ours}
-            both("P1 plain HTTP keep-alive", 2.0, rounds, peers, same)
-            both("P15 every URL new, embedded server", 1.7, rounds, peers, fresh)
+            compare("P1 plain HTTP keep-alive", 2.0, rounds, peers, same)
+            compare("P15 every URL new, embedded server", 1.7, rounds, peers, fresh)
         mode = f"reverse:https://127.0.0.1:{tls}"
         with mitmdump(folder, "--mode", mode) as stock, secondlook(folder, state, f"mode: {mode}\n") as ours:
             peers = {"mitmdump": stock, "secondlook": ours}
             name = "P2 intercepted HTTPS keep-alive, HTTP/1.1"
-            both(name, 2.0, rounds, peers, lambda address: wrk(f"https://{address}/", seconds))
+            compare(name, 2.0, rounds, peers, lambda address: wrk(f"https://{address}/", seconds))
             name = "P2 intercepted HTTPS keep-alive, HTTP/2"
-            both(name, 2.0, rounds, peers, lambda address: h2load(f"https://{address}/", seconds))
+            compare(name, 2.0, rounds, peers, lambda address: h2load(f"https://{address}/", seconds))
+            name = "P3 intercepted HTTPS, new connection each"
+            compare(name, 1.2, rounds, peers, lambda address: wrk(f"https://{address}/", seconds, close=True))
         server = Server(state / "server", "--set", "limits.requests=1000000", "--set", "limits.burst=1000000")
         try:
             config = f"servers:\n  embedded: false\n  intranet: [{{url: '{server.url}'}}]\n"
             with mitmdump(folder) as stock, secondlook(folder, folder / "remote", config) as ours:
                 peers = {"mitmdump": stock, "secondlook": ours}
-                both("P15 every URL new, remote server on loopback", 1.0, rounds, peers, fresh)
+                compare("P15 every URL new, remote server on loopback", 1.0, rounds, peers, fresh)
         finally:
             server.stop()
 
