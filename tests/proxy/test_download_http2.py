@@ -1,10 +1,16 @@
 """HTTP/2 on both sides, with nginx as the origin: listed files, stalled streams beside running ones."""
 
+import contextlib
 import hashlib
+import os
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 
+import h2.connection
+import h2.events
 import psutil
 import pytest
 
@@ -48,3 +54,53 @@ def test_a_stalled_stream_neither_grows_memory_nor_stops_others(proxy, origin):
         grown = psutil.Process().memory_info().rss - before
         stalled.kill()
     assert grown < 40 * MIB, grown
+
+
+def test_a_slow_client_that_resets_its_stream_had_little_sent_ahead_and_stops_the_origin(
+    make_proxy, origin_certificate, tmp_path
+):
+    """The body has no length (compressed on the way), so it is held at first, then sent as the client reads."""
+    proxy = make_proxy(downloads={"hold_up_to": 8 * MIB, "spool_memory": 64 << 10})
+    compressed = "gzip on; gzip_types *; gzip_comp_level 1;"
+    with nginx(tmp_path / "nginx", origin_certificate, origin_certificate, compressed) as origin:
+        (origin.root / "f.exe").write_bytes(os.urandom(MIB) * 60)
+        _read_and_reset(proxy, origin.http2, "/f.exe", 4 * MIB)
+        deadline = time.monotonic() + 20
+        while not (sent := origin.sent("/f.exe")):
+            assert time.monotonic() < deadline, "the origin was not stopped"
+            time.sleep(0.05)
+    assert sent[0] < 16 * MIB, sent
+
+
+def _read_and_reset(proxy, port: int, path: str, count: int) -> None:
+    """Read the beginning of a body in small steps, reset its stream, and keep the connection."""
+    with socket.create_connection(("127.0.0.1", proxy.port), 20) as raw:
+        raw.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert b" 200 " in raw.recv(1000)
+        context = ssl.create_default_context(cafile=proxy.ca)
+        context.set_alpn_protocols(["h2"])
+        with context.wrap_socket(raw, server_hostname="127.0.0.1") as tls:
+            client = h2.connection.H2Connection()
+            client.initiate_connection()
+            head = [
+                (":method", "GET"),
+                (":scheme", "https"),
+                (":authority", f"127.0.0.1:{port}"),
+                (":path", path),
+            ]
+            client.send_headers(1, [*head, ("accept-encoding", "gzip")], end_stream=True)
+            while count > 0:
+                tls.sendall(client.data_to_send())
+                time.sleep(0.002)  # slower than the origin
+                received = tls.recv(16_384)
+                assert received
+                for event in client.receive_data(received):
+                    if isinstance(event, h2.events.DataReceived):
+                        count -= len(event.data)
+                        client.acknowledge_received_data(event.flow_controlled_length, 1)
+            client.reset_stream(1, 8)
+            tls.sendall(client.data_to_send())
+            tls.settimeout(1)
+            with contextlib.suppress(TimeoutError):
+                while tls.recv(65_536):
+                    pass

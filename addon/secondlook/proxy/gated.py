@@ -87,6 +87,7 @@ class GatedStream(AnsweringStream):
         self._sent = 0
         self._skip = 0
         self._take: int | None = None
+        self._whole = False  # the origin has said all
 
     @cached_property
     def http(self) -> "GatedHttpLayer":
@@ -117,6 +118,15 @@ class GatedStream(AnsweringStream):
         if self.body is not None:
             self.body.gate.close()
         yield from super().handle_protocol_error(event)
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        """Stop the origin too when a client has gone while its body waited: mitmproxy would let it go on."""
+        running = self.body is not None and not self._whole
+        if not (yield from super().check_killed(emit_error_hook)):
+            return False
+        if running:
+            yield from self._stop_origin()
+        return True
 
     def _state_gated(self, event: events.Event) -> Commands:
         if isinstance(event, ResponseData):
@@ -173,6 +183,7 @@ class GatedStream(AnsweringStream):
     def _end(self) -> Commands:
         body = self.body
         assert body is not None
+        self._whole = True
         try:
             body.gate.end()
             decision = self.edge.bodies.judge_now(body, self._visit)
@@ -293,7 +304,10 @@ class GatedStream(AnsweringStream):
         yield from self._send(held)
 
     def _pump(self) -> layer.CommandGenerator[bool]:
-        """Send what is held, as fast as the client takes it; False when the client has gone."""
+        """Send what is held, as fast as the client takes it; False when the client has gone.
+
+        The origin pauses until all is sent: what it gave between two pieces would only be queued.
+        """
         assert self.body is not None
         spool = self.body.gate.spool
         at_once = spool.read_now() if spool is not None else None
@@ -302,8 +316,15 @@ class GatedStream(AnsweringStream):
             if self.body.decision is None or self.body.gate.rest_bytes <= PIECE_BYTES:
                 return True
         self.body.stalled = partial(self.http.is_stalled, self.stream_id)
+        self.http.press(self)
+        sent = yield from self._pump_pieces()
+        yield from self.http.ease(self)
+        return sent
+
+    def _pump_pieces(self) -> layer.CommandGenerator[bool]:
+        assert self.body is not None
         while True:
-            yield from self._wait(SecondlookPumpHook(self.flow))
+            yield SecondlookPumpHook(self.flow)
             if (yield from self.check_killed(True)):
                 self.body.gate.close()
                 return False
