@@ -1,14 +1,17 @@
-"""The review page over a large log: first page, search, live follow, export.
+"""The review page over a large log: first page, filters, search, deep pages, live follow, export.
 
-Run: `python bench/review_page.py [--events 1000000]`; prints one JSON object a line. The page is served by
-uvicorn in a process of its own and asked over loopback.
+Run: `python bench/review_page.py [--events 1000000] [--engine sqlite|postgresql]`; prints one JSON object a
+line. The page is served by uvicorn in a process of its own and asked over loopback; `cpu_ms` is what that
+process spent (a database server's own work is not in it). Without `--engine` both are measured, PostgreSQL
+where it is installed. A million events take about five minutes an engine on a busy machine; ten million
+an hour, and 5 GB of disk.
 """
 
 import argparse
 import asyncio
 import json
 import multiprocessing
-import random
+import os
 import resource
 import socket
 import statistics
@@ -22,11 +25,11 @@ import uvicorn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import biglog
+from ledgerkit.postgres import PostgresServer, find_binaries
 from review.stage import FakeService, make_event
 from secondlook.clock import SystemClock
-from secondlook.core.event import EventKind
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.ledger.ulid import make_id
 from secondlook.review.app import create_app, host_names
 from secondlook.review.desk import Desk
 from secondlook.review.seen import Seen
@@ -41,30 +44,8 @@ def tell(name: str, **figures: object) -> None:
     print(json.dumps({"bench": name, **figures}), flush=True)
 
 
-def fill(ledger: Ledger, count: int) -> None:
-    random.seed(1)
-    first = time.time() - count
-    for number in range(count):
-        host = f"host{random.randrange(5000)}.example"
-        kind = random.choices([EventKind.CHECK, EventKind.BLOCKED, EventKind.FLAGGED], [94, 4, 2])[0]
-        at = first + number
-        ledger.record(
-            make_event(
-                kind,
-                id=make_id(at),
-                time=at,
-                host=host,
-                url=f"https://{host}/path/{number:08}?q={random.random()}",
-            )
-        )
-        while ledger.writer.waiting > 15_000:
-            time.sleep(0.01)
-    while ledger.writer.waiting:
-        time.sleep(0.01)
-
-
-def serve(folder: Path, sock: socket.socket) -> None:
-    ledger = Ledger.open(folder / "ledger.sqlite3", LedgerOptions(background=False))
+def serve(place: str, folder: Path, sock: socket.socket) -> None:
+    ledger = Ledger.open(place, LedgerOptions(background=False))
     desk = Desk(ledger, FakeService(folder / "ca.pem"), Seen(folder / "seen.json"), SystemClock())
     app = create_app(
         desk, Doorkeeper(b"k" * 32), hosts=host_names("127.0.0.1", sock.getsockname()[1]), clock=SystemClock()
@@ -74,14 +55,24 @@ def serve(folder: Path, sock: socket.socket) -> None:
     )
 
 
-def timed(client: httpx.Client, path: str) -> tuple[float, float]:
-    took = []
+def timed(client: httpx.Client, pid: int, path: str) -> dict[str, float]:
+    """Ask some times; wall-clock and CPU time of the serving process."""
+    took, spent = [], cpu_ms(pid)
     for _ in range(ROUNDS):
         started = time.perf_counter()
         answer = client.get(path)
         took.append((time.perf_counter() - started) * 1000)
         assert answer.status_code == 200, answer.text
-    return round(statistics.median(took), 1), round(max(took), 1)
+    return {
+        "median_ms": round(statistics.median(took), 1),
+        "worst_ms": round(max(took), 1),
+        "cpu_ms": round((cpu_ms(pid) - spent) / ROUNDS, 1),
+    }
+
+
+def cpu_ms(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mib(pid: int) -> float:
@@ -91,7 +82,7 @@ def resident_mib(pid: int) -> float:
     raise ProcessLookupError(pid)
 
 
-async def live(url: str, cookies: httpx.Cookies, ledger: Ledger) -> None:
+async def live(engine: str, url: str, cookies: httpx.Cookies, ledger: Ledger) -> None:
     lags: list[float] = []
     sent = LIVE_S * LIVE_RATE
 
@@ -116,7 +107,7 @@ async def live(url: str, cookies: httpx.Cookies, ledger: Ledger) -> None:
                     break
         await writing
     tell(
-        "live follow",
+        f"{engine}: live follow",
         events=len(lags),
         rate=LIVE_RATE,
         lag_p50_s=round(statistics.median(lags), 3),
@@ -124,57 +115,99 @@ async def live(url: str, cookies: httpx.Cookies, ledger: Ledger) -> None:
     )
 
 
+def pages(count: int) -> dict[str, str]:
+    """What is looked at, by name."""
+    middle, day = count // 2, count / 2 * biglog.GAP_S
+    return {
+        "first page": "/log",
+        "page in the middle": f"/log?after=s{middle}",
+        "last page": "/log?after=s101",
+        "decision: block": "/log?decision=block",
+        "decision: block, last page": "/log?decision=block&after=s5000",
+        "kind: server (rare)": "/log?kind=server",
+        "kind: error (none)": "/log?kind=error",
+        "stage: query": "/log?stage=query",
+        "threat: unwanted_software (rare)": "/log?threat=unwanted_software",
+        "host (common)": "/log?host=host0.example",
+        "host (rare)": f"/log?host={biglog.RARE_HOST}",
+        "host with subdomains (none)": "/log?host=*.nowhere.example",
+        "client (rare)": f"/log?client={biglog.RARE_CLIENT}",
+        "client (none)": "/log?client=10.8.8.8",
+        "a day in the middle": f"/log?since={day + 86_400:.0f}s&until={day:.0f}s",
+        "contradicting filters": "/log?stage=query&decision=block",
+        "search: a word in all": "/log?search=path",
+        "search: a few events": f"/log?search=path/{min(count, biglog.PART) // 3:08}",
+        "search: nothing": "/log?search=nowheretobefound",
+        "search: two letters, nothing": "/log?search=zz",
+        "search and filter": f"/log?search=path&host={biglog.RARE_HOST}",
+        "overview": "/",
+    }
+
+
+def measure(engine: str, place: str, folder: Path, count: int) -> None:
+    """Fill a ledger and look at it."""
+    ledger = Ledger.open(place, LedgerOptions(keeper=True, background=False))
+    started = time.perf_counter()
+    biglog.fill(ledger, count)
+    tell(f"{engine}: fill", events=count, took_s=round(time.perf_counter() - started, 1))
+    ledger.close()  # SQLite does not survive a fork
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the program's own sockets have it
+        server = multiprocessing.get_context("fork").Process(
+            target=serve, args=(place, folder, sock), daemon=True
+        )
+        server.start()
+        pid = server.pid or 0
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        with httpx.Client(base_url=url, timeout=120) as client:
+            client.cookies.set("second_look_session", _cookie())
+            client.get("/healthz")  # the socket listens already: this waits for the server
+            for what, path in pages(count).items():
+                tell(f"{engine}: {what}", **timed(client, pid, path))
+            before, spent = resident_mib(pid), cpu_ms(pid)
+            started, size, most = time.perf_counter(), 0, 0.0
+            with client.stream("GET", "/log.jsonl") as answer:
+                for number, chunk in enumerate(answer.iter_bytes()):
+                    size += len(chunk)
+                    if number % 100 == 0:
+                        most = max(most, resident_mib(pid))
+            tell(
+                f"{engine}: export of all",
+                mb=round(size / 1e6),
+                took_s=round(time.perf_counter() - started, 1),
+                cpu_s=round((cpu_ms(pid) - spent) / 1000, 1),
+                resident_growth_mib=round(most - before, 1),
+            )
+            ledger = Ledger.open(place, LedgerOptions(background=False))
+            spent = cpu_ms(pid)
+            asyncio.run(live(engine, url, client.cookies, ledger))
+            tell(f"{engine}: live follow, the server's share of a core", share=share(cpu_ms(pid) - spent))
+            ledger.close()
+        server.terminate()
+        server.join()
+
+
+def share(spent_ms: float) -> float:
+    return round(spent_ms / 1000 / LIVE_S, 2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=1_000_000)
-    count = parser.parse_args().events
+    parser.add_argument("--engine", choices=["sqlite", "postgresql"])
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ledger = Ledger.open(folder / "ledger.sqlite3", LedgerOptions(keeper=True, background=False))
-        started = time.perf_counter()
-        fill(ledger, count)
-        tell("fill", events=count, took_s=round(time.perf_counter() - started, 1))
-        ledger.close()  # SQLite does not survive a fork
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            server = multiprocessing.get_context("fork").Process(
-                target=serve, args=(folder, sock), daemon=True
-            )
-            server.start()
-            ledger = Ledger.open(folder / "ledger.sqlite3", LedgerOptions(background=False))
-            url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-            with httpx.Client(base_url=url, timeout=120) as client:
-                client.cookies.set("second_look_session", _cookie())
-                while True:
-                    try:
-                        client.get("/healthz")
-                        break
-                    except httpx.ConnectError:
-                        time.sleep(0.05)
-                for what, path in {
-                    "first page": "/log",
-                    "filtered page": "/log?decision=block&since=7d",
-                    "search, common word": "/log?search=path",
-                    "search, one event": f"/log?search=path/{count // 3:08}",
-                    "search, nothing": "/log?search=nowheretobefound",
-                    "overview": "/",
-                }.items():
-                    median, worst = timed(client, path)
-                    tell(what, median_ms=median, worst_ms=worst)
-                before = resident_mib(server.pid or 0)
-                started, size = time.perf_counter(), 0
-                with client.stream("GET", "/log.jsonl") as answer:
-                    for chunk in answer.iter_bytes():
-                        size += len(chunk)
-                tell(
-                    "export",
-                    mb=round(size / 1e6),
-                    took_s=round(time.perf_counter() - started, 1),
-                    resident_growth_mib=round(resident_mib(server.pid or 0) - before, 1),
-                )
-                asyncio.run(live(url, client.cookies, ledger))
-            server.terminate()
-            server.join()
-        ledger.close()
+        if given.engine != "postgresql":
+            measure("sqlite", str(folder / "ledger.sqlite3"), folder, given.events)
+        binaries = find_binaries()
+        if given.engine != "sqlite" and binaries is not None:
+            server = PostgresServer(binaries)
+            try:
+                server.start()
+                measure("postgresql", server.database(), folder, given.events)
+            finally:
+                server.remove()
     tell("memory", peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
