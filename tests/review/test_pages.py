@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from datetime import datetime
+from html import unescape
 
 import pytest
 
@@ -63,6 +64,12 @@ def test_an_empty_log_says_why(client, ledger, monkeypatch):
     shown = client.get("/log?search=zz").text
     assert "Nothing found so far" in shown
     assert ">Older</a>" in shown
+    turned = 0
+    for way in ("Older", "Newer"):  # to the end and back, over pages that hold nothing
+        while link := re.search(rf'href="([^"]+)" rel="\w+">{way}<', shown):
+            shown = client.get(unescape(link[1])).text
+            turned += 1
+    assert turned == 4  # three events, one looked at on each page
 
 
 @pytest.mark.parametrize("after", ["x", "s", "t5", "01M9", "s1;drop"])

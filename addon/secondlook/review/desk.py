@@ -55,6 +55,11 @@ def _text(value: object) -> str | None:
     return value
 
 
+def _just_before(cursor: str) -> str:
+    """Give the place before a cursor's: going back from an empty page begins with that event itself."""
+    return f"s{int(cursor[1:]) - 1}" if cursor.startswith("s") else cursor
+
+
 class Desk:
     """The operations of the review."""
 
@@ -124,13 +129,13 @@ class Desk:
                 self.ledger.events, wanted, after=before, limit=limit, newest_first=False
             )
             events = list(reversed(found.events))
-            newer = events[0].id if found.more and events else None
+            newer = found.cursor if found.more else None
             older: str | None = events[-1].id if events else before
         else:
             found = await self.ledger.run(self.ledger.events, wanted, after=after, limit=limit)
             events = list(found.events)
             older = found.cursor if found.more else None
-            newer = events[0].id if after is not None and events else None
+            newer = None if after is None else events[0].id if events else _just_before(after)
         return LogPage([event_json(event) for event in events], older, newer)
 
     async def event(self, event_id: str) -> Json | None:
