@@ -143,7 +143,7 @@ def test_a_listed_download_fails_and_leaves_no_file(proxy, plain_origin, tmp_pat
 
 
 class _Video(BaseHTTPRequestHandler):
-    """A WAV of ten minutes, served with ranges."""
+    """A WAV of ten minutes, which a video element plays too, served with ranges."""
 
     protocol_version = "HTTP/1.1"
     rate, seconds = 8000, 600
@@ -152,7 +152,7 @@ class _Video(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/":
-            page = b"<audio id=a src=/sound.wav preload=metadata></audio>"
+            page = b"<video id=a src=/sound.wav preload=metadata></video>"
             self._send(200, page, "text/html", [])
             return
         asked = self.headers.get("Range", "")
@@ -180,7 +180,7 @@ class _Video(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_sound_seeks_through_ranges(proxy):
+def test_a_video_element_seeks_through_ranges(proxy):
     size = _Video.rate * _Video.seconds
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 8000, 8000, 1, 8, b"data", size
