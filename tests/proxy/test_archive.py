@@ -2,26 +2,22 @@
 
 import hashlib
 import io
+import os
+import subprocess
+import warnings
+import zipfile
 
 import py7zr
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxykit.samples import EICAR, EICAR_SHA256, gzipped, tarred, zipped
+from proxykit.samples import EICAR, EICAR_SHA256, gzipped, locked, seven, tarred, zipped
 from secondlook.proxy.archive import ArchiveLimits, archive_kind, look_inside
 from secondlook.proxy.ranges import read_content_range, read_first_part, read_range
 
 LIMITS = ArchiveLimits(depth=3, members=100, max_bytes=5 << 20, time_s=5.0)
 FILES = {"readme": b"hi", "folder/eicar.com": EICAR}
-
-
-def _seven() -> bytes:
-    buffer = io.BytesIO()
-    with py7zr.SevenZipFile(buffer, "w") as archive:
-        for name, content in FILES.items():
-            archive.writestr(content, name)
-    return buffer.getvalue()
 
 
 ARCHIVES = {
@@ -31,7 +27,7 @@ ARCHIVES = {
     "tbz": tarred(FILES, "w:bz2"),
     "txz": tarred(FILES, "w:xz"),
     "gz": gzipped(EICAR),
-    "7z": _seven(),
+    "7z": seven(FILES),
     "zip in tgz in zip": zipped({"a.tgz": tarred({"b.zip": zipped(FILES)}, "w:gz")}),
 }
 
@@ -74,14 +70,68 @@ def test_limits_at_and_past_them(data, changed, why):
     assert (problem is None) if why is None else (problem is not None and why in problem)
 
 
-def test_an_encrypted_zip_is_told():
-    data = bytearray(zipped(FILES))
-    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        at = 0
-        while (at := data.find(mark, at)) >= 0:
-            data[at + offset] |= 1
-            at += 4
-    assert "encrypted" in (_look(bytes(data)).problem or "")
+LOCKED = {
+    "zip": locked(FILES, "infected"),
+    "7z": seven(FILES, password="infected", names_too=False),
+    "7z with its names": seven(FILES, password="infected"),
+}
+
+
+@pytest.mark.parametrize("kind", LOCKED)
+def test_an_encrypted_archive_is_told(kind):
+    report = _look(LOCKED[kind])
+    assert report.problem == "archive cannot be read: it is encrypted"
+    assert report.members == []
+
+
+def _damaged(data: bytes, content: bytes) -> bytes:
+    at = data.index(content)
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (zipped({"0.zip": LOCKED["zip"], "eicar.com": EICAR}), "it is encrypted"),
+        (tarred({"0.7z": LOCKED["7z"], "eicar.com": EICAR}), "it is encrypted"),
+        (
+            zipped({"0": zipped({"1": zipped({"2": zipped({"3": b""})})}), "eicar.com": EICAR}),
+            "deeper than 3",
+        ),
+        (seven({"0": zipped({"1": zipped({"2": zipped({})})}), "eicar.com": EICAR}), "deeper than 3"),
+        (_damaged(zipped({"0": b"some bytes", "eicar.com": EICAR}, 0), b"some bytes"), "Bad CRC"),
+        (zipped({"0.zip": b"PK\x03\x04 not at all", "eicar.com": EICAR}), "BadZipFile"),
+        (tarred({"0.gz": gzipped(b"x" * 1000)[:-9], "eicar.com": EICAR}), "EOFError"),
+    ],
+)
+def test_a_member_that_cannot_be_read_hides_no_other(data, why):
+    report = _look(data)
+    assert why in (report.problem or "")
+    assert EICAR_SHA256 in dict(report.members).values()
+    assert "eicar.com" in dict(report.members)
+
+
+def test_two_members_of_one_name_are_both_found():
+    with warnings.catch_warnings(action="ignore"):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("same", EICAR)
+            archive.writestr("same", b"harmless")
+    assert len(_look(buffer.getvalue()).members) == 2
+    buffer = io.BytesIO()
+    with py7zr.SevenZipFile(buffer, "w") as archive:
+        archive.writestr(EICAR, "same")
+        archive.writestr(b"harmless", "same")
+    assert EICAR_SHA256 in {digest for _, digest in _look(buffer.getvalue()).members}
+
+
+def test_the_members_of_a_tar_are_not_counted_twice_but_its_holes_are(tmp_path):
+    assert _look(tarred({"a": bytes(3 << 20)}, "w:gz")).problem is None
+    (tmp_path / "holes").touch()
+    os.truncate(tmp_path / "holes", 1 << 40)
+    packed = subprocess.run(["tar", "-cS", "-C", tmp_path, "holes"], capture_output=True, check=True)
+    assert len(packed.stdout) < 20_000
+    assert "bytes unpacked" in (_look(packed.stdout).problem or "")
 
 
 @settings(max_examples=300, deadline=None)

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from proxykit.origin import Asked, Origin, send, send_chunked
-from proxykit.samples import EICAR, EICAR_SHA256, gzipped, program, prose, tarred, zipped
+from proxykit.samples import EICAR, EICAR_SHA256, gzipped, locked, program, prose, seven, tarred, zipped
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1]
@@ -219,6 +219,8 @@ def test_a_listed_file_inside_an_archive_blocks_it(proxy, gatekeeper, shelf, mak
         (zipped({"x": EICAR})[:-30], "cannot be read"),
         (zipped({"a.zip": zipped({"b.zip": zipped({"c.zip": zipped({"d": b""})})})}), "deeper"),
         (b"PK\x03\x04" + b"junk" * 100, "cannot be read"),
+        (locked({"eicar.com": EICAR}, "infected"), "encrypted"),
+        (seven({"eicar.com": EICAR}, password="infected"), "encrypted"),
     ],
 )
 def test_what_cannot_be_looked_into_is_flagged(proxy, gatekeeper, shelf, make_origin, curl, body, why):
@@ -228,6 +230,8 @@ def test_what_cannot_be_looked_into_is_flagged(proxy, gatekeeper, shelf, make_or
     how, _, _, decision = gatekeeper.seen[-1]
     assert how == "unverifiable"
     assert why in decision.evidence.detail
+    gatekeeper.unverifiable_blocks = True
+    assert curl(proxy, "-i", _url(origin, "/file.zip")).stdout.startswith(b"HTTP/1.1 403")
 
 
 def test_events_are_not_delayed(proxy, make_origin):

@@ -5,6 +5,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
+import zlib
 
 import py7zr
 
@@ -23,9 +24,9 @@ def prose(size: int) -> bytes:
     return (b"The quick brown fox jumps over the lazy dog.\n" * (size // 45 + 1))[:size]
 
 
-def zipped(files: dict[str, bytes]) -> bytes:
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
@@ -45,13 +46,61 @@ def gzipped(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)
 
 
-def seven(files: dict[str, bytes], *, plain: bool = False, password: str | None = None) -> bytes:
-    """Make a 7z archive; `plain` does not compress, `password` encrypts contents and names."""
+def seven(
+    files: dict[str, bytes], *, plain: bool = False, password: str | None = None, names_too: bool = True
+) -> bytes:
+    """Make a 7z archive; `plain` does not compress, `password` encrypts contents and (`names_too`) names."""
     buffer = io.BytesIO()
     filters = [{"id": py7zr.FILTER_COPY}] if plain else None
+    hide = password is not None and names_too
     with py7zr.SevenZipFile(
-        buffer, "w", filters=filters, password=password, header_encryption=password is not None
+        buffer, "w", filters=filters, password=password, header_encryption=hide
     ) as archive:
         for name, content in files.items():
             archive.writestr(content, name)
     return buffer.getvalue()
+
+
+def locked(files: dict[str, bytes], password: str) -> bytes:
+    """Make a zip archive encrypted as PKWARE's APPNOTE 6.1 tells (zipfile reads such archives, and writes none)."""
+    buffer = io.BytesIO()
+    with _LockedZip(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.lock(name, content, password.encode())
+    return buffer.getvalue()
+
+
+class _LockedZip(zipfile.ZipFile):
+    def lock(self, name: str, content: bytes, password: bytes) -> None:
+        info = zipfile.ZipInfo(name)
+        checksum = zlib.crc32(content)
+        secret = _encrypt(bytes(11) + bytes([checksum >> 24]) + content, password)
+        with self.open(info, "w") as member:
+            member.write(secret)
+        info.CRC, info.file_size, info.flag_bits = checksum, len(content), info.flag_bits | 1
+        at = self.fp.tell()
+        self.fp.seek(info.header_offset)
+        self.fp.write(info.FileHeader(False))
+        self.fp.seek(at)
+
+
+def _encrypt(data: bytes, password: bytes) -> bytes:
+    keys = [0x12345678, 0x23456789, 0x34567890]
+
+    def update(byte: int) -> None:
+        keys[0] = _crc_step(keys[0], byte)
+        keys[1] = ((keys[1] + (keys[0] & 0xFF)) * 134775813 + 1) & 0xFFFFFFFF
+        keys[2] = _crc_step(keys[2], keys[1] >> 24)
+
+    for byte in password:
+        update(byte)
+    out = bytearray()
+    for byte in data:
+        mix = (keys[2] | 2) & 0xFFFF
+        out.append(byte ^ ((mix * (mix ^ 1)) >> 8 & 0xFF))
+        update(byte)
+    return bytes(out)
+
+
+def _crc_step(crc: int, byte: int) -> int:
+    return ~zlib.crc32(bytes([byte]), ~crc & 0xFFFFFFFF) & 0xFFFFFFFF

@@ -2,10 +2,13 @@
 
 Runs in a child process (`archive_child.py`): a hostile archive may break or stall its reader, and must not
 take the proxy along. Reads zip (with all that is built on it), tar, gzip, bzip2, xz and 7z; members that are
-archives themselves are looked into as deep as allowed. Nothing is ever written under a member's name.
+archives themselves are looked into as deep as allowed. A member that cannot be read or lies too deep is told,
+and the others are looked at all the same; too much of everything (members, bytes, time) ends the look.
+Nothing is ever written under a member's name.
 """
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
@@ -14,14 +17,16 @@ import tarfile
 import tempfile
 import time
 import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
+
+from secondlook.proxy.archive_zip import Unpacked, open_member
 
 STEP_BYTES = 64 << 10
 MEMORY_BYTES = 4 << 20
 LABEL_CHARS = 200
+_PROBLEM_CHARS = 300
 _LOOK_BYTES = 265
 _TAR_AT = 257
 
@@ -57,12 +62,8 @@ def look_inside(file: IO[bytes], limits: ArchiveLimits, now: Callable[[], float]
     walk = _Walk(limits, now)
     try:
         walk.archive(file, "", 1)
-    except OverLimitError as error:
-        walk.report.problem = f"archive: {error}"
-    except (UnreadableError, MemoryError, RecursionError) as error:
-        walk.report.problem = f"archive cannot be read: {str(error) or type(error).__name__}"
     except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
-        walk.report.problem = f"archive cannot be read: {type(error).__name__}: {error}"[:300]
+        walk.note(error)
     return walk.report
 
 
@@ -123,12 +124,10 @@ class _Walk:
                 if info.is_dir():
                     continue
                 if info.flag_bits & 1:
-                    raise UnreadableError("it is encrypted")
-                try:
-                    with archive.open(info) as member:
-                        self.member(member, f"{label}/{info.filename}", level)
-                except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
-                    raise UnreadableError(str(error)) from error
+                    self.note(UnreadableError("it is encrypted"))
+                    continue
+                with self._going_on():
+                    self.member(open_member(archive, info), f"{label}/{info.filename}", level)
 
     def _tar(self, file: IO[bytes], label: str, level: int) -> None:
         with tarfile.open(fileobj=file, mode="r|") as archive:
@@ -143,31 +142,37 @@ class _Walk:
 
     def _7z(self, file: IO[bytes], label: str, level: int) -> None:
         import py7zr  # noqa: PLC0415 - takes long to load and is seldom needed
+        from py7zr.exceptions import PasswordRequired  # noqa: PLC0415
 
         from secondlook.proxy.archive_7z import MemberFactory  # noqa: PLC0415
 
-        with py7zr.SevenZipFile(file) as archive:
+        try:
+            opened = py7zr.SevenZipFile(file)
+        except PasswordRequired as error:
+            raise UnreadableError("it is encrypted") from error
+        with opened as archive, contextlib.closing(MemberFactory(self.add_bytes)) as factory:
             if archive.needs_password():
                 raise UnreadableError("it is encrypted")
             if len(archive.files) > self._limits.members:
                 raise OverLimitError(f"more than {self._limits.members} members")
-            factory = MemberFactory(self.add_bytes)
             archive.extractall(factory=factory)  # noqa: S202 - into our own receivers
-        for name, member in factory.members.items():
-            self._one_more()
-            self._done(member.digest, f"{label}/{name}")
-            if archive_kind(member.first) is None:
-                continue
-            if level >= self._limits.depth:
-                raise OverLimitError(f"nested deeper than {self._limits.depth} levels")
-            self.archive(member.content(), f"{label}/{name}", level + 1)
+            for name, member in factory.members:
+                self._one_more()
+                self._done(member.digest, f"{label}/{name}")
+                if archive_kind(member.first) is not None:
+                    self._nested(member.content(), f"{label}/{name}", level)
 
     def _packed(self, stream: IO[bytes] | io.BufferedIOBase, label: str, level: int) -> None:
         """Look into what one packed stream holds: one file, or a tar (which is no level of its own)."""
         self.member(stream, f"{label}/unpacked", level - 1)
 
     def member(
-        self, stream: IO[bytes] | io.BufferedIOBase, label: str, level: int, *, counted: bool = False
+        self,
+        stream: IO[bytes] | io.BufferedIOBase | Unpacked,
+        label: str,
+        level: int,
+        *,
+        counted: bool = False,
     ) -> None:
         """Hash one member of an archive at a level, and look into it when it is an archive."""
         digest = hashlib.sha256()
@@ -181,11 +186,37 @@ class _Walk:
                 if kind is not None:
                     copy.write(piece)
             self._done(digest.digest(), label)
-            if kind is None:
-                return
-            if level >= self._limits.depth:
-                raise OverLimitError(f"nested deeper than {self._limits.depth} levels")
-            self.archive(copy, label, level + 1)
+            if kind is not None:
+                self._nested(copy, label, level)
+
+    def note(self, error: Exception) -> None:
+        """Keep the first reason why not all could be looked at."""
+        if self.report.problem is not None:
+            return
+        if isinstance(error, OverLimitError):
+            self.report.problem = f"archive: {error}"
+            return
+        name = "" if isinstance(error, UnreadableError) else type(error).__name__
+        told = ": ".join(part for part in (name, str(error)) if part)
+        self.report.problem = f"archive cannot be read: {told}"[:_PROBLEM_CHARS]
+
+    def _nested(self, file: IO[bytes], label: str, level: int) -> None:
+        """Look into a member that is an archive."""
+        if level >= self._limits.depth:
+            self.note(OverLimitError(f"nested deeper than {self._limits.depth} levels"))
+            return
+        with self._going_on():
+            self.archive(file, label, level + 1)
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Let a member that cannot be read spoil no other; only too much of everything ends the look."""
+        try:
+            yield
+        except OverLimitError:
+            raise
+        except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
+            self.note(error)
 
     def add_bytes(self, count: int) -> None:
         """Count unpacked bytes, and look at the clock."""

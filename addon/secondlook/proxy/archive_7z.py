@@ -46,6 +46,11 @@ class Member(Py7zIO):
         assert self._copy is not None
         return self._copy
 
+    def forget(self) -> None:
+        """Drop the content."""
+        if self._copy is not None:
+            self._copy.close()
+
     def read(self, size: int | None = None) -> bytes:  # noqa: ARG002 - the interface's
         """Give nothing: members are only written."""
         return b""
@@ -67,9 +72,15 @@ class MemberFactory(WriterFactory):
 
     def __init__(self, count: Callable[[int], None]) -> None:
         self._count = count
-        self.members: dict[str, Member] = {}
+        self.members: list[tuple[str, Member]] = []  # two may have one name
+
+    def close(self) -> None:
+        """Forget what was kept."""
+        for _, member in self.members:
+            member.forget()
 
     def create(self, filename: str) -> Member:
         """Make the receiver of one member."""
-        member = self.members[filename] = Member(self._count)
+        member = Member(self._count)
+        self.members.append((filename, member))
         return member

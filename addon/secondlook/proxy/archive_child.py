@@ -1,7 +1,8 @@
 """The process that looks into archives: `python -m secondlook.proxy.archive_child DESCRIPTOR`.
 
 Reads requests from a Unix socket: a line of JSON with the limits, the archive's descriptor beside it; answers
-each with a line of JSON. Its memory is limited; it ends when the socket closes.
+each with a line of JSON. Its memory is limited; it ends when the socket closes. Once it has taken much memory
+it says so (`spent`), to be replaced: an interpreter seldom gives any back.
 """
 
 import json
@@ -10,10 +11,12 @@ import resource
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from secondlook.proxy.archive import ArchiveLimits, look_inside
 
-MEMORY_BYTES = 1 << 30
+MEMORY_BYTES = 512 << 20
+SPENT_BYTES = 128 << 20
 LINE_BYTES = 64 << 10
 
 
@@ -30,8 +33,18 @@ def serve(channel: socket.socket) -> None:
             data += more
         with os.fdopen(descriptors[0], "rb") as file:
             report = look_inside(file, ArchiveLimits(**json.loads(data)))
-        answer = json.dumps({"members": report.members, "problem": report.problem})
+        spent = _peak_bytes() > SPENT_BYTES
+        answer = json.dumps({"members": report.members, "problem": report.problem, "spent": spent})
         channel.sendall(answer.encode("ascii") + b"\n")
+
+
+def _peak_bytes() -> int:
+    """Give the most memory this process ever had (getrusage would count what its parent had at the fork)."""
+    try:
+        status = Path("/proc/self/status").read_text("ascii", "replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def main() -> None:

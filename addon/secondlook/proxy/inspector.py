@@ -39,6 +39,8 @@ class ArchiveInspector:
                 file = await spool.file()
                 async with asyncio.timeout(self._limits.time_s + GRACE_S):
                     answer = await self._ask(file.fileno())
+                if answer["spent"]:
+                    await self._end()
             except TimeoutError:
                 await self._end()
                 return Inside(problem=f"archive: longer than {self._limits.time_s:g} s")
