@@ -1,6 +1,7 @@
 """What the ledger tells of a decision."""
 
 import hashlib
+from dataclasses import replace
 
 from secondlook.agent.record import explanation
 from secondlook.core.digest import file_subject
@@ -24,3 +25,17 @@ def test_digests_are_told_as_people_know_them():
 
 def test_a_single_digest_is_in_its_own_field():
     assert "digests" not in explanation(LISTED, file_subject(hashlib.sha256(BODY).digest()))
+
+
+def test_an_archive_of_many_members_tells_some_and_the_listed_one():
+    members = tuple((f"member:{n}", hashlib.sha256(str(n).encode()).digest()) for n in range(10_000))
+    subject = file_subject(hashlib.sha256(BODY).digest(), further=members)
+    listed = replace(LISTED, evidence=replace(LISTED.evidence, expression="member:9000"))
+    told = explanation(listed, subject)
+    assert told["digests_in_all"] == 10_001
+    digests = told["digests"]
+    assert len(digests) == 101
+    assert digests["member:9000"] == dict(members)["member:9000"].hex()
+    few = explanation(listed, file_subject(hashlib.sha256(BODY).digest(), further=members[:99]))
+    assert len(few["digests"]) == 100
+    assert "digests_in_all" not in few

@@ -8,6 +8,7 @@ from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
 
 PENDING = "pending"  # detail of a local hit until a server has told what stands behind it
+_DIGESTS_TOLD = 100  # of a file in one event: an archive may have ten thousand members
 
 
 def event_of(
@@ -89,10 +90,14 @@ def explanation(decision: Decision, subject: Subject) -> dict[str, object]:
         told["hit"] = evidence.hit.hex()
     if isinstance(subject, FileSubject) and len(subject.hashes) > 1:
         known = {"md5": subject.md5, "sha1": subject.sha1}  # their full hashes tell a reader nothing
+        labelled = list(zip(subject.labels, subject.hashes, strict=False))
         told["digests"] = {
             label: known.get(label) or full_hash.hex()
-            for label, full_hash in zip(subject.labels, subject.hashes, strict=False)
+            for at, (label, full_hash) in enumerate(labelled)
+            if at < _DIGESTS_TOLD or label == evidence.expression
         }
+        if len(labelled) > _DIGESTS_TOLD:
+            told["digests_in_all"] = len(labelled)
     return told
 
 
