@@ -96,7 +96,8 @@ class Reader:
             file.write(data)
             file.flush()
             limits = {"depth": 3, "members": 10_000, "max_bytes": 64 * MIB, "time_s": TIME_S}
-            socket.send_fds(self.channel, [json.dumps(limits).encode() + b"\n"], [file.fileno()])
+            asked = {"limits": limits, "encodings": []}
+            socket.send_fds(self.channel, [json.dumps(asked).encode() + b"\n"], [file.fileno()])
             answer: dict[str, Any] = json.loads(self.answers.readline())
         return answer
 

@@ -28,6 +28,13 @@ HEADERS = [
     "x-ODD: one,  two",
 ]
 FRAMING = ("transfer-encoding:", "content-length:", "connection:", "proxy-connection:")
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+    "gzip, br": lambda data: brotli.compress(gzip.compress(data)),
+}
 
 
 class Shelf:
@@ -157,13 +164,7 @@ def test_encoded_bodies_are_looked_up_in_both_forms(
     proxy, gatekeeper, shelf, make_origin, curl, encoding, listed
 ):
     body = program(300_000)
-    raw = {
-        "gzip": gzip.compress,
-        "deflate": zlib.compress,
-        "br": brotli.compress,
-        "zstd": zstandard.ZstdCompressor().compress,
-        "gzip, br": lambda data: brotli.compress(gzip.compress(data)),
-    }[encoding](body)
+    raw = ENCODERS[encoding](body)
     origin = make_origin(shelf.reply)
     shelf.files["/page"] = raw
     shelf.headers["/page"] = ["Content-Type: text/plain", f"Content-Encoding: {encoding}"]
@@ -210,6 +211,19 @@ def test_a_listed_file_inside_an_archive_blocks_it(proxy, gatekeeper, shelf, mak
     assert curl(proxy, "-i", _url(origin, "/file")).stdout.startswith(b"HTTP/1.1 403")
     (*_, (_, subject, _, _)) = gatekeeper.files()
     assert any(label.startswith("member:") for label in subject.labels)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_a_listed_file_inside_an_encoded_archive_blocks_it(
+    proxy, gatekeeper, shelf, make_origin, curl, encoding
+):
+    origin = make_origin(shelf.reply)
+    shelf.files["/file"] = body = ENCODERS[encoding](ARCHIVES["zip"])
+    shelf.headers["/file"] = ["Content-Type: application/zip", f"Content-Encoding: {encoding}"]
+    assert curl(proxy, _url(origin, "/file")).stdout == body
+    assert {decision.evidence.detail for *_, decision in gatekeeper.files()} == {None}
+    gatekeeper.bad.add(EICAR_SHA256)
+    assert curl(proxy, "-i", _url(origin, "/file")).stdout.startswith(b"HTTP/1.1 403")
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,14 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from secondlook.proxy.archive_zip import Unpacked, open_member
+from secondlook.proxy.decoding import Decoder, DecodeState
 
 STEP_BYTES = 64 << 10
 MEMORY_BYTES = 4 << 20
 LABEL_CHARS = 200
 _PROBLEM_CHARS = 300
 _LOOK_BYTES = 265
+_ENCODED_STEP_BYTES = 16 << 10
 _TAR_AT = 257
 
 
@@ -57,11 +59,21 @@ class Report:
     problem: str | None = None
 
 
-def look_inside(file: IO[bytes], limits: ArchiveLimits, now: Callable[[], float] = time.monotonic) -> Report:
-    """Hash the members of an archive; never raises for what an archive may hold."""
+def look_inside(
+    file: IO[bytes],
+    limits: ArchiveLimits,
+    encodings: tuple[str, ...] = (),
+    now: Callable[[], float] = time.monotonic,
+) -> Report:
+    """Hash the members of an archive that is in `encodings`; never raises for what an archive may hold."""
     walk = _Walk(limits, now)
     try:
-        walk.archive(file, "", 1)
+        if not encodings:
+            walk.archive(file, "", 1)
+        else:
+            with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as plain:
+                walk.decode(file, encodings, plain)
+                walk.archive(plain, "", 1)
     except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
         walk.note(error)
     return walk.report
@@ -116,6 +128,25 @@ class _Walk:
                     self._packed(stream, label, level)
             case _:
                 raise UnreadableError("not an archive that can be read")
+
+    def decode(self, file: IO[bytes], encodings: tuple[str, ...], plain: IO[bytes]) -> None:
+        """Undo a Content-Encoding; the bytes are counted once, as those of the archive itself."""
+        decoder = Decoder(encodings, ratio=self._limits.max_bytes)
+        file.seek(0)
+        while decoder.state is DecodeState.WORKING and (piece := file.read(_ENCODED_STEP_BYTES)):
+            for part in decoder.feed(piece):
+                self._room_for(plain.tell() + len(part))
+                plain.write(part)
+        for part in decoder.finish():
+            self._room_for(plain.tell() + len(part))
+            plain.write(part)
+        if decoder.state is not DecodeState.DONE:
+            self.note(UnreadableError(f"its content encoding is {decoder.state.value}"))
+
+    def _room_for(self, size: int) -> None:
+        if size > self._limits.max_bytes:
+            raise OverLimitError(f"more than {self._limits.max_bytes} bytes")
+        self.add_bytes(0)
 
     def _zip(self, file: IO[bytes], label: str, level: int) -> None:
         with zipfile.ZipFile(file) as archive:

@@ -1,8 +1,8 @@
 """The process that looks into archives: `python -m secondlook.proxy.archive_child DESCRIPTOR`.
 
-Reads requests from a Unix socket: a line of JSON with the limits, the archive's descriptor beside it; answers
-each with a line of JSON. Its memory is limited; it ends when the socket closes. Once it has taken much memory
-it says so (`spent`), to be replaced: an interpreter seldom gives any back.
+Reads requests from a Unix socket: a line of JSON with limits and encodings, the archive's descriptor beside
+it; answers each with a line of JSON. Its memory is limited; it ends when the socket closes. Once it has taken
+much memory it says so (`spent`), to be replaced: an interpreter seldom gives any back.
 """
 
 import json
@@ -32,7 +32,8 @@ def serve(channel: socket.socket) -> None:
                 return
             data += more
         with os.fdopen(descriptors[0], "rb") as file:
-            report = look_inside(file, ArchiveLimits(**json.loads(data)))
+            asked = json.loads(data)
+            report = look_inside(file, ArchiveLimits(**asked["limits"]), tuple(asked["encodings"]))
         spent = _peak_bytes() > SPENT_BYTES
         answer = json.dumps({"members": report.members, "problem": report.problem, "spent": spent})
         channel.sendall(answer.encode("ascii") + b"\n")

@@ -38,8 +38,11 @@ class Inspector(Protocol):
         """End what runs for it."""
         ...
 
-    def inspect(self, spool: Spool) -> Awaitable[Inside]:
-        """Look into an archive that the spool has whole; never raises, bounded in time, memory and number."""
+    def inspect(self, spool: Spool, encodings: tuple[str, ...] = ()) -> Awaitable[Inside]:
+        """Look into an archive that the spool has whole; never raises, bounded in time, memory and number.
+
+        `encodings` are those that its bytes are still in, outermost first.
+        """
         ...
 
 
@@ -162,7 +165,7 @@ class Bodies:
     async def _look_inside(inspector: Inspector, gate: BodyGate) -> Inside:
         if gate.uncopied is not None or gate.spool is None:
             return Inside(problem=f"archive: {gate.uncopied or 'there is no copy of it'}")
-        return await inspector.inspect(gate.spool)
+        return await inspector.inspect(gate.spool, gate.encodings)
 
     async def _refuse_again(self, visit: Visit, decision: Decision) -> None:
         use = replace(visit.use, cls=SubjectClass.DOWNLOAD)

@@ -41,6 +41,7 @@ class BodyLook:
         self._decoded: hashlib._Hash | None = None
         self._decoder: Decoder | None = None
         chain = encodings_of(encoding, layers)
+        self.encodings = chain or ()  # outermost first
         if chain is None:
             self.problem = f"content encoding {encoding!r} is not known"
         elif chain:

@@ -116,6 +116,11 @@ class BodyGate:
         return self._look.signature
 
     @property
+    def encodings(self) -> tuple[str, ...]:
+        """How the bytes are encoded, outermost first."""
+        return self._look.encodings
+
+    @property
     def problem(self) -> str | None:
         """Why it could not be held or looked into."""
         return self._unheld or self._look.problem

@@ -32,13 +32,13 @@ class ArchiveInspector:
         self._channel: socket.socket | None = None
         self._turn = asyncio.Lock()
 
-    async def inspect(self, spool: Spool) -> Inside:
+    async def inspect(self, spool: Spool, encodings: tuple[str, ...] = ()) -> Inside:
         """Look inside; never raises."""
         async with self._turn:
             try:
                 file = await spool.file()
                 async with asyncio.timeout(self._limits.time_s + GRACE_S):
-                    answer = await self._ask(file.fileno())
+                    answer = await self._ask(file.fileno(), encodings)
                 if answer["spent"]:
                     await self._end()
             except TimeoutError:
@@ -57,11 +57,12 @@ class ArchiveInspector:
         """End the child."""
         await self._end()
 
-    async def _ask(self, descriptor: int) -> Any:
+    async def _ask(self, descriptor: int, encodings: tuple[str, ...]) -> Any:
         if self._child is None or self._child.returncode is not None:
             await self._begin()
         assert self._channel is not None
-        request = json.dumps(asdict(self._limits)).encode() + b"\n"
+        asked = {"limits": asdict(self._limits), "encodings": encodings}
+        request = json.dumps(asked).encode() + b"\n"
         socket.send_fds(self._channel, [request], [descriptor])
         loop = asyncio.get_running_loop()
         answer = bytearray()
