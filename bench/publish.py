@@ -1,6 +1,7 @@
-"""P8, P9 and the server's cost per million entries: import, publish, delta, disk and memory.
+"""P8, P9 and the server's cost per million entries: import, publish, full list, delta; disk, memory, time.
 
-.venv/bin/python bench/publish.py [--entries 1000000,10000000] [--corpus FILE.xz …]
+Run: `python bench/publish.py [--entries 1000000,10000000]`; prints one JSON object a line. Every stage runs
+in a process of its own, so that its peak of memory and its processor time are its own.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from secondlook.wire import safebrowsing_pb2 as pb  # noqa: E402
 from secondlook.wire.update import apply_update  # noqa: E402
 from synthetic import add_source, folder_bytes  # noqa: E402
 
+LIST = "mw-8b"
 CORPORA = (
     "malicious/phishdb_urls.txt.xz",
     "malicious/phishdb_domains.txt.xz",
@@ -34,17 +36,7 @@ CORPORA = (
 )
 
 
-def timed[Result](work: Callable[[], Result]) -> tuple[Result, float]:
-    began = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - began
-
-
-def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def importing(folder: Path, data: Path) -> dict:
+def importing(folder: Path, data: Path) -> dict[str, object]:
     """P9: parse, canonicalize, hash, sort and write real lists, on one core."""
     files = []
     for name in CORPORA:
@@ -52,87 +44,119 @@ def importing(folder: Path, data: Path) -> dict:
         with lzma.open(data / name) as packed:
             path.write_bytes(packed.read())
         files.append(path)
+    began = time.process_time()
+    report = import_files(ServerStore(folder / "store"), files, who="bench", now=time.time())
+    used = time.process_time() - began
+    return {"entries": report.accepted, "entries_per_cpu_s": round(report.accepted / used)}
+
+
+def make_source(folder: Path, count: int) -> dict[str, object]:
+    """Sort random hashes into a source."""
     store = ServerStore(folder / "store")
-    report, took = timed(lambda: import_files(store, files, who="bench", now=time.time()))
+    seed = 1 + len(store.sources())
+    add_source(store, count, seed=seed, name=f"synthetic {seed}")
+    return {"source_mb": megabytes(store.sources_folder)}
+
+
+def publishing(folder: Path, _: int) -> dict[str, object]:
+    """Make the next generation."""
+    store = ServerStore(folder / "store")
+    report = publish(store, now=time.time())
     return {
-        "what": "P9 import",
-        "entries": report.accepted,
-        "seconds": round(took, 2),
-        "entries_per_s": round(report.accepted / took),
-        "peak_mib": round(peak_mib()),
-    }
-
-
-def publishing(folder: Path, count: int) -> list[dict]:
-    """P8 and the cost per million: publish, change one percent, make and apply the delta."""
-    store = ServerStore(folder / "store")
-    _, made = timed(lambda: add_source(store, count, seed=1))
-    before = peak_mib()
-    report, published = timed(lambda: publish(store, now=time.time()))
-    generation = Generation(store.generation_folder(report.generation))
-    result = {
-        "what": "publish",
         "entries": report.entries,
-        "sort_source_s": round(made, 2),
-        "publish_s": round(published, 2),
-        "peak_mib_before": round(before),
-        "peak_mib": round(peak_mib()),
-        "source_mb": round(folder_bytes(store.sources_folder) / 1e6, 1),
-        "generation_mb": round(folder_bytes(generation.folder) / 1e6, 1),
+        "generation_mb": megabytes(store.generation_folder(report.generation)),
     }
-    first = Updater(keep([generation]), generation.lists["mw-8b"])
-    full, encoded = timed(lambda: first.update(b""))
-    message = pb.HashList.FromString(full.packed)
-    applied, decoded = timed(lambda: apply_update(message, "mw-8b", 8, None))
-    result |= {
-        "full_mb": round(len(full.packed) / 1e6, 1),
-        "encode_s": round(encoded, 2),
-        "decode_s": round(decoded, 2),
-    }
-    add_source(store, count // 100, seed=2, name="one percent")
-    second = Generation(store.generation_folder(publish(store, now=time.time()).generation))
-    updater = Updater(keep([generation, second]), second.lists["mw-8b"])
-    delta, made = timed(lambda: updater.update(message.version))
-    part = pb.HashList.FromString(delta.packed)
-    done, taken = timed(lambda: apply_update(part, "mw-8b", 8, applied.entries))
-    assert done.entries == bytes(second.raw("mw-8b"))
-    result |= {
-        "delta_mb": round(len(delta.packed) / 1e6, 3),
-        "delta_make_s": round(made, 2),
-        "delta_apply_s": round(taken, 2),
-        "peak_mib_all": round(peak_mib()),
-    }
-    return [result]
+
+
+def serving(folder: Path, _: int) -> dict[str, object]:
+    """Make what an agent is sent: the full list first, then the delta from the generation before."""
+    store = ServerStore(folder / "store")
+    numbers = store.generations()
+    generations = [Generation(store.generation_folder(number)) for number in numbers]
+    updater = Updater(keep(generations), generations[-1].lists[LIST])
+    known = generations[-2].lists[LIST].version if len(generations) > 1 else b""
+    update = updater.update(known)
+    (folder / f"update-{len(numbers)}").write_bytes(update.packed)
+    return {"message_mb": round(len(update.packed) / 1e6, 3)}
+
+
+def applying(folder: Path, _: int) -> dict[str, object]:
+    """Take an update in as an agent does; the result is compared with what the server has."""
+    store = ServerStore(folder / "store")
+    number = len(store.generations())
+    kept = folder / "agent"
+    before = kept.read_bytes() if kept.exists() else None
+    message = pb.HashList.FromString((folder / f"update-{number}").read_bytes())
+    done = apply_update(message, LIST, 8, before)
+    generation = Generation(store.generation_folder(store.generations()[-1]))
+    assert done.entries == bytes(generation.raw(LIST))
+    kept.write_bytes(done.entries)
+    return {}
+
+
+def megabytes(folder: Path) -> float:
+    return round(folder_bytes(folder) / 1e6, 1)
+
+
+STAGES: dict[str, Callable[[Path, int], dict[str, object]]] = {
+    "source": make_source,
+    "publish": publishing,
+    "serve": serving,
+    "apply": applying,
+}
+
+
+def run(stage: str, folder: Path, argument: object) -> dict[str, object]:
+    """Run one stage in a process of its own; figures with its time, processor time and peak of memory."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, __file__, "--stage", stage, str(folder), str(argument)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return json.loads(done.stdout) | {"wall_s": round(time.perf_counter() - began, 2)}
+
+
+def cost(folder: Path, count: int) -> dict[str, object]:
+    """What `count` entries cost, and a change of one percent of them."""
+    stages = {"source": run("source", folder, count)}
+    for name, stage in (("publish", "publish"), ("full_made", "serve"), ("full_applied", "apply")):
+        stages[name] = run(stage, folder, 0)
+    run("source", folder, count // 100)
+    for name, stage in (("publish_1pc", "publish"), ("delta_made", "serve"), ("delta_applied", "apply")):
+        stages[name] = run(stage, folder, 0)
+    return stages
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", default="1000000,10000000")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder else")
+    parser.add_argument("--stage", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        folder = Path(tempfile.mkdtemp(prefix="secondlook-bench-"))
+    if options.stage:
+        stage, folder, argument = options.stage
+        if stage == "import":
+            figures = importing(Path(folder), Path(argument))
+        else:
+            figures = STAGES[stage](Path(folder), int(argument))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        figures |= {"cpu_s": round(used.ru_utime + used.ru_stime, 2), "peak_mb": used.ru_maxrss // 1000}
+        print(json.dumps(figures))
+        return
+    sizes = [int(part) for part in options.entries.split(",") if part]
+    for count in ([0] if options.data.is_dir() else []) + sizes:
+        folder = Path(tempfile.mkdtemp(prefix="secondlook-bench-", dir=options.folder))
         try:
-            work = (
-                importing(folder, options.data)
-                if options.one == "import"
-                else publishing(folder, int(options.one))
-            )
+            if count:
+                figures = {"bench": "cost", "entries": count, **cost(folder, count)}
+            else:
+                figures = {"bench": "P9 import", **run("import", folder, options.data)}
         finally:
             shutil.rmtree(folder)
-        print(json.dumps(work))
-        return
-    sizes = [part for part in options.entries.split(",") if part]
-    for one in (["import"] if options.data.is_dir() else []) + sizes:
-        # Each in a process of its own, so that its peak memory is its own.
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", one, "--data", str(options.data)],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        print(done.stdout.strip(), flush=True)
+        print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""P10: `hashes:search` with 8 prefixes against 10 million entries, one core, driven by wrk.
+"""P10: `hashes:search` with 8 prefixes against 10 million entries, one core.
 
-    .venv/bin/python bench/server.py [--entries 10000000] [--runs 5] [--seconds 8]
+Run: `python bench/server.py [--entries 10000000] [--runs 5] [--seconds 8]`; prints one JSON object a line.
 
-The server has one core, wrk another where there is one. Half of the prefixes are listed. Latency at half load
-is measured with the number of connections that halves the throughput, told with it.
+The server has one core, the load generator another where there is one. Half of the prefixes are listed. The
+most that it answers is found by wrk with 32 connections; then half of that rate is sent, whatever the answers
+take (`pacing.py`), and the latency of its requests is told.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from urllib.parse import quote
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "addon")]
 
+from pacing import paced, percentile  # noqa: E402
 from secondlook.server.publishing import publish  # noqa: E402
 from secondlook.server.store import ServerStore  # noqa: E402
 from synthetic import add_source, sampled  # noqa: E402
@@ -127,7 +129,11 @@ def main() -> None:
         port = int(server.stdout.readline())
         ready = time.perf_counter() - began
         other = str(cores[-1]) if len(cores) > 1 else None
-        result: dict[str, object] = {"what": "P10", "entries": options.entries, "ready_s": round(ready, 2)}
+        result: dict[str, object] = {
+            "bench": "P10 hashes:search",
+            "entries": options.entries,
+            "ready_s": round(ready, 2),
+        }
         for form in ("req", "named"):
             script = folder / f"{form}.lua"
             listed = ",\n".join(json.dumps(target) for target in targets(form))
@@ -142,16 +148,20 @@ def main() -> None:
             full = [wrk(port, script, 32, options.seconds, other) for _ in range(options.runs)]
             used = cpu_s(server.pid) - used
             rates = [rate for rate, _ in full]
-            half = [wrk(port, script, 1, options.seconds, other) for _ in range(options.runs)]
+            uris = folder / f"{form}.txt"
+            uris.write_text("\n".join(f"http://127.0.0.1:{port}{target}" for target in targets(form)) + "\n")
+            rate = statistics.median(rates) / 2
+            base = f"http://127.0.0.1:{port}"
+            half = [paced(base, uris, rate, options.seconds, other) for _ in range(options.runs)]
             result[form] = {
                 "per_s": round(statistics.median(rates)),
                 # What one core does when nothing else wants it, whatever ran beside this.
                 "per_cpu_second": round(sum(rates) * options.seconds / used),
                 "spread": [round(min(rates)), round(max(rates))],
                 "p99_ms_full": round(statistics.median(late for _, late in full), 2),
-                "one_connection": {
-                    "per_s": round(statistics.median(rate for rate, _ in half)),
-                    "p99_ms": round(statistics.median(late for _, late in half), 2),
+                "half": {
+                    "per_s": round(statistics.median(len(took) for took in half) / options.seconds),
+                    "p99_ms": round(statistics.median(percentile(took, 99) for took in half), 2),
                 },
             }
         status = Path(f"/proc/{server.pid}/status").read_text()
