@@ -168,6 +168,17 @@ def test_what_is_no_feed_leaves_the_last_good_one(tmp_path, bad):
     asyncio.run(scene())
 
 
+def test_licence_and_terms_are_told_once_when_a_feed_is_enabled(tmp_path, caplog):
+    async def scene():
+        async with keeping(tmp_path, licence="CC0-1.0", terms="https://terms.example/") as (keeper, *_):
+            await keeper.fetch_due()
+            await keeper.fetch_due(everything=True)
+
+    asyncio.run(scene())
+    [told] = [record.getMessage() for record in caplog.records if "enabled" in record.getMessage()]
+    assert "licence: CC0-1.0; terms: https://terms.example/" in told
+
+
 def test_a_server_that_asks_for_patience_gets_it(tmp_path):
     async def scene():
         async with keeping(tmp_path) as (keeper, publisher, clock, _, _):

@@ -19,7 +19,15 @@ from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettin
 from secondlook.core.verdict import Risk, Threat
 from secondlook.errors import PatternError, SecondLookError
 from secondlook.server.child import publish_in_child, take_feed_in_child
-from secondlook.server.fetch import FeedState, FetchFailed, fetch, make_client, read_state, write_state
+from secondlook.server.fetch import (
+    FeedState,
+    FetchFailed,
+    fetch,
+    make_client,
+    read_state,
+    terms_of,
+    write_state,
+)
 from secondlook.server.importing import Origin, choose_list
 from secondlook.server.meter import Meter
 from secondlook.server.store import HELD, ServerStore
@@ -91,6 +99,8 @@ class FeedKeeper:
     async def _one(self, feed: FeedSettings, state: FeedState) -> FeedNotice:
         """Fetch one feed and tell what became of it."""
         now = self._clock.now()
+        if not state.checked_at:  # it was enabled since the last time
+            log.warning("feed %s is enabled: %s; %s", feed.name, feed.url or feed.path, terms_of(feed))
         due_at = now + feed.every * (1 + JITTER * (2 * random() - 1))  # noqa: S311 - jitter
         try:
             notice, state = await self._fetch(feed, state, now)

@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -187,6 +186,6 @@ def _plain(error: httpx.HTTPError) -> str:
             return f"transfer failed ({type(error).__name__})"
 
 
-def shown_terms(feed: FeedSettings) -> Mapping[str, str | None]:
-    """Give what an operator is shown before a feed is enabled."""
-    return {"feed": feed.name, "url": feed.url, "licence": feed.licence, "terms": feed.terms}
+def terms_of(feed: FeedSettings) -> str:
+    """Say under which licence and terms a feed is used, for the operator who enabled it."""
+    return f"licence: {feed.licence or 'not stated'}; terms: {feed.terms or 'not stated'}"

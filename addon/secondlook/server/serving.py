@@ -165,7 +165,7 @@ class JsonAccessLog:
     """One JSON object a line for each request; there is no URL in it, as none is ever sent to us."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
-        self._file = path.open("a", encoding="ascii")
+        self._file = path.open("a", buffering=1, encoding="ascii")  # each line is there at once
         self._now = now
 
     def __call__(self, method: str, status: int, size: int, took_s: float, client: str) -> None:
