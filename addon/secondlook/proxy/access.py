@@ -18,6 +18,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 from secondlook.core.address import AddressClass, classify, parse_address
 
@@ -30,6 +31,14 @@ _LOCAL_NAMES = ("localhost", "ip6-localhost", "ip6-loopback")
 
 OWN = "the proxy does not lead to its own pages and servers"
 CLOSED = "this address is not open through the proxy from another machine"
+
+
+class _Place(NamedTuple):
+    """An address and what it is good for."""
+
+    address: IP
+    kind: AddressClass
+    text: str
 
 
 class Access:
@@ -58,17 +67,17 @@ class Access:
 
     def is_open(self, client: str) -> bool:
         """Tell whether a client needs no password: this machine, and the networks that were named."""
-        address = parse_address(client)
-        return address is not None and (_is_here(address) or any(address in net for net in self._networks))
+        place = _place(client)
+        return place is not None and (_is_here(place) or any(place.address in net for net in self._networks))
 
     def closed(self, client: str | None, host: str, port: int) -> str | None:
         """Say why a destination is closed, as far as its text tells; None for open or not known yet."""
-        address = _read(host)
-        if address is not None:
-            return self._closed_address(client, address, port)
+        place = _place(host)
+        if place is not None:
+            return self._closed_place(client, place, port)
         name = host.rstrip(".").lower()
         if name in _LOCAL_NAMES or name.endswith(".localhost"):
-            return self._closed_address(client, ipaddress.IPv4Address("127.0.0.1"), port)
+            return self._closed_place(client, _place("127.0.0.1"), port)
         return None
 
     def must_resolve(self, client: str | None, host: str, port: int) -> bool:
@@ -94,32 +103,36 @@ class Access:
 
     def closed_peer(self, client: str | None, ip: str, port: int) -> str | None:
         """Say why an address that was connected to is closed."""
-        address = parse_address(ip)
-        return self._closed_address(client, address, port) if address is not None else None
+        return self._closed_place(client, _place(ip), port)
 
     def is_trusted(self, host: str, port: int) -> bool:
         """Tell whether the operator set this destination."""
         return (host, port) in self._trusted
 
-    def _closed_address(self, client: str | None, address: IP, port: int) -> str | None:
-        kind = classify(address)
-        if port in self._own_ports() and _is_here(address):
+    def _closed_place(self, client: str | None, place: _Place | None, port: int) -> str | None:
+        if place is None:
+            return None
+        if port in self._own_ports() and _is_here(place):
             return OWN
-        if kind in _CLOSED_TO_OTHERS and not self._client_is_here(client):
+        if place.kind in _CLOSED_TO_OTHERS and not self._client_is_here(client):
             return CLOSED
         return None
 
     def _client_is_here(self, client: str | None) -> bool:
-        address = parse_address(client) if client is not None else None
-        return address is not None and _is_here(address)
+        place = _place(client) if client is not None else None
+        return place is not None and _is_here(place)
 
 
-def _is_here(address: IP) -> bool:
+def _is_here(place: _Place) -> bool:
     """Tell whether an address is this machine's: loopback, or one that a socket can be bound to."""
-    return classify(address) in _HERE or _is_bindable(str(address), int(time.monotonic() // _REMEMBERED_S))
+    return place.kind in _HERE or _is_bindable(place.text, int(time.monotonic() // _REMEMBERED_S))
 
 
-_read = lru_cache(maxsize=4096)(parse_address)  # the same few hosts on every request
+@lru_cache(maxsize=4096)
+def _place(text: str) -> _Place | None:
+    """Read an address; the same few hosts and clients stand in every request."""
+    address = parse_address(text)
+    return _Place(address, classify(address), str(address)) if address is not None else None
 
 
 @lru_cache(maxsize=256)

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 USER = "secondlook.user"  # key of a flow's metadata
 _HEADER = "proxy-authorization"
+_NAME = _HEADER.encode()
 _REMEMBERED = 1024
 _FAILED_S = 0.5  # a wrong answer takes so long
 
@@ -84,7 +85,7 @@ class Login:
         user = self._known.get(client)
         if user is not None:
             flow.metadata[USER] = user
-        header = flow.request.headers.pop(_HEADER, None)
+        header = _take_header(flow.request)
         if user is not None or not self._users:
             return None
         if header is not None:
@@ -125,6 +126,14 @@ class Login:
             return False
         except (Argon2Error, UnicodeError):
             return False
+
+
+def _take_header(request: http.Request) -> str | None:
+    """Take the credentials off a request; most have none, which a glance tells."""
+    if any(len(name) == len(_NAME) and name.lower() == _NAME for name, _ in request.data.headers.fields):
+        taken: str = request.headers.pop(_HEADER)
+        return taken
+    return None
 
 
 def _read(header: str) -> tuple[str, str]:
