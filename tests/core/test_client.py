@@ -20,6 +20,13 @@ from secondlook.core.client import names_client
         ("anna", "10.0.0.7", "berta", False),
         ("anna", "10.0.0.7", None, False),
         ("10.0.0.0/24", None, None, False),
+        ("anna@10.0.0.7", "10.0.0.7", "anna", True),
+        ("anna@10.0.0.7", "10.0.0.7", "berta", False),
+        ("anna@10.0.0.7", "10.0.0.7", None, False),
+        ("anna@10.0.0.7", "10.0.0.8", "anna", False),
+        ("anna@10.0.0.0/24", "10.0.0.8", "anna", True),
+        ("anna@post.example", "10.0.0.7", "anna", False),
+        ("anna@post.example", "10.0.0.7", "anna@post.example", True),
         ("10.0.0.0/24", "unix", None, False),
     ],
 )

@@ -14,10 +14,10 @@ EVIDENCE = Evidence(
 PAGES = Pages()
 
 
-def shown(url: str, level: int = 0, *ignored: str, **how: bool) -> str:
-    page = BlockPage(PAGES, "secondlook.internal", 600.0, Keeping(Discretion(level, ignored)))
+def shown(url: str, level: int = 0, *ignored: str, override_s: float | None = 600.0) -> str:
+    page = BlockPage(PAGES, "secondlook.internal", Keeping(Discretion(level, ignored)))
     decision = Decision(Action.BLOCK, EVIDENCE, event_id="01EVENT")
-    return page.render(decision, url, None, **how).decode()
+    return page.render(decision, url, None, override_s=override_s).decode()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_report_holds_hostile_text_as_text():
     assert "\u202e" not in page
 
 
-def test_no_exception_is_offered_for_a_download():
-    page = shown(PLAIN, open_=False)
+def test_no_exception_is_offered_where_none_is_made():
+    page = shown(PLAIN, override_s=None)
     assert "Let me through" not in page
     assert "This is a mistake" in page

@@ -77,7 +77,7 @@ def test_a_block_is_overridden_by_its_own_form_alone(proxy, gatekeeper, make_ori
     assert gatekeeper.exceptions == []
     done = curl(proxy, "-d", f"token={token[1]}", "-H", "Origin: https://secondlook.internal", link[1])
     assert b"Open for you" in done.stdout
-    assert gatekeeper.exceptions[0][1] == "127.0.0.1"
+    assert gatekeeper.exceptions[0][1:3] == ("127.0.0.1", None)
     assert curl(proxy, url).stdout == b"hello"
 
 

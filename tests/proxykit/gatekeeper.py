@@ -40,7 +40,7 @@ class FakeGatekeeper:
     kinds: frozenset[str] = frozenset()
     seen: list[tuple[str, Subject, Use, Decision]] = field(default_factory=list)
     events: dict[str, Event] = field(default_factory=dict)
-    exceptions: list[tuple[str, str, float]] = field(default_factory=list)
+    exceptions: list[tuple[str, str | None, str | None, float]] = field(default_factory=list)
     on_check: Callable[[Subject], None] | None = None
     _ids: itertools.count = field(default_factory=lambda: itertools.count(1))
 
@@ -111,8 +111,8 @@ class FakeGatekeeper:
     def whole(self, event: Event) -> bool:
         return event.url is not None
 
-    async def make_exception(self, event: Event, client: str, duration_s: float) -> None:
-        self.exceptions.append((event.id, client, duration_s))
+    async def make_exception(self, event: Event, duration_s: float) -> None:
+        self.exceptions.append((event.id, event.client, event.user, duration_s))
         assert event.url is not None
         self.bad.clear()
 
@@ -141,6 +141,7 @@ class FakeGatekeeper:
                 subject=subject.kind,
                 url=use.url,
                 client=use.client,
+                user=use.user,
                 stage=decision.evidence.stage.value,
                 threat=decision.evidence.threat.value if decision.evidence.threat else None,
             )

@@ -13,6 +13,7 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
 from secondlook.config import Settings
 from secondlook.proxy.worker import Surroundings, Worker
+from secondlook.run.policies import policies_of
 
 
 @functools.cache
@@ -50,12 +51,14 @@ class RunningProxy:
         return self._thread.call(work)
 
     async def _start(self) -> Worker:
+        policies = policies_of(self.settings)
         around = Surroundings(
             gatekeeper=self.gatekeeper,
             records=self.gatekeeper,
             site_key=b"k" * 32,
             own_ports=lambda: self.own_ports,
             ready=lambda: True,
+            override_s=lambda client, user: policies.of(client, user).override_s,
         )
         worker = Worker(self.settings, [self._socket], around)
         await worker.start()

@@ -1,13 +1,15 @@
 """What the internal site reads and writes: events that come in a moment, exceptions for exactly one URL."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from secondlook.clock import SystemClock
 from secondlook.core.event import Event, EventKind
+from secondlook.core.rulebook import RuleBook
 from secondlook.core.url import url_subject
-from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.ledger.ulid import make_id
 from secondlook.run.parts import LedgerRecords
 from secondlook.suffix import load_suffixes
@@ -34,17 +36,17 @@ def open_ledger(tmp_path):
         ledger.close()
 
 
-def blocked():
+def blocked(user=None):
     now = SystemClock.now()
     subject = url_subject(URL, load_suffixes())
     return Event(
-        id=make_id(now), kind=EventKind.BLOCKED, time=now, url=URL, host="blocked.example", client="10.0.0.7",
+        id=make_id(now), kind=EventKind.BLOCKED, time=now, url=URL, host="blocked.example", client="10.0.0.7", user=user,
         identity=subject.identity, decision="block",
     )  # fmt: skip
 
 
-async def written(ledger, records):
-    event = blocked()
+async def written(ledger, records, user=None):
+    event = blocked(user)
     ledger.record(event)
     found = await records.event(event.id)  # it may still be on its way
     assert found is not None
@@ -56,9 +58,33 @@ async def test_an_exception_is_for_the_whole_url(open_ledger):
     records = LedgerRecords(ledger, load_suffixes(), SystemClock())
     event = await written(ledger, records)
     assert records.whole(event)
-    await records.make_exception(event, "10.0.0.7", 600)
+    await records.make_exception(event, 600)
     (rule,) = ledger.list_rules()
     assert (rule.subject, rule.client, rule.source) == (URL, "10.0.0.7", "override")
+
+
+async def test_an_exception_is_for_the_user_and_the_address_that_were_blocked(open_ledger):
+    ledger = open_ledger(0)
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    await records.make_exception(await written(ledger, records, "anna"), 600)
+    book, subject = RuleBook(ledger.list_rules()), url_subject(URL, load_suffixes())
+    assert book.match(subject, "10.0.0.7", "anna", SystemClock.now()) is not None
+    for client, user in (("10.0.0.7", "bob"), ("10.0.0.7", None), ("10.0.0.8", "anna")):
+        assert book.match(subject, client, user, SystemClock.now()) is None
+
+
+async def test_an_exception_that_holds_is_not_made_again(open_ledger):
+    ledger = open_ledger(0)
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    event = await written(ledger, records)
+    for _ in range(3):
+        await records.make_exception(event, 600)
+    (rule,) = ledger.list_rules()
+    assert len(ledger.events(EventFilter(kind=("overridden",)), limit=9).events) == 1
+    ledger.add_rule(replace(rule, expires=rule.created))  # it has ended: now another may be made
+    await records.make_exception(event, 600)
+    (again,) = ledger.list_rules()
+    assert again.expires > rule.created + 1
 
 
 @pytest.mark.parametrize("privacy", [1, 2])
@@ -68,7 +94,7 @@ async def test_none_is_made_of_what_privacy_left_of_a_url(open_ledger, privacy):
     event = await written(ledger, records)
     assert not records.whole(event)
     with pytest.raises(ValueError, match="privacy"):
-        await records.make_exception(event, "10.0.0.7", 600)
+        await records.make_exception(event, 600)
     assert not ledger.list_rules()
 
 

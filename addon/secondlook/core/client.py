@@ -1,4 +1,7 @@
-"""Who a client is: a rule, a pause or a group names it by IP address, by a network, or by its user name."""
+"""Who a client is: a rule, a pause or a group names it by IP address, by a network, or by its user name.
+
+`user@address` names that user at that address alone: both must fit.
+"""
 
 import ipaddress
 from functools import lru_cache
@@ -19,15 +22,24 @@ def client_name(text: str) -> str:
     """Bring an address or a network into its shortest form; anything else is a user's name and stays."""
     network = network_of(text)
     if network is None:
-        return text
+        user, at, place = text.rpartition("@")
+        return f"{user}@{client_name(place)}" if at and network_of(place) is not None else text
     return str(network) if "/" in text else str(network.network_address)
+
+
+def login_name(client: str | None, user: str | None) -> str | None:
+    """Name one user at one address, or an address where nobody logs in; None where there is no address."""
+    return client if client is None or user is None else f"{user}@{client}"
 
 
 @lru_cache(maxsize=65_536)
 def names_client(name: str, client: str | None, user: str | None) -> bool:
-    """Whether `name` (address, network or user) names this client (an address) or user."""
+    """Whether `name` (address, network, user or `user@address`) names this client (an address) or user."""
     if name in (client, user):
         return True
+    who, at, place = name.rpartition("@")
+    if at and network_of(place) is not None:
+        return who == user and names_client(place, client, None)
     network = network_of(name)
     address = network_of(client) if client else None
     return network is not None and address is not None and address.network_address in network

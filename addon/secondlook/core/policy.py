@@ -54,12 +54,16 @@ UNVERIFIABLE: Final[dict[SubjectClass, Action]] = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is blocked, and what happens to a subject that nobody could answer about, by class of use."""
+    """What is blocked, and what happens to a subject that nobody could answer about, by class of use.
+
+    `override_s` is how long an exception lasts that a client makes for itself on its block page; None: none.
+    """
 
     level: Level = Level.MEDIUM
     block_untested: bool = False
     unverifiable: Mapping[SubjectClass, Action] = field(default_factory=lambda: UNVERIFIABLE)
     mode: Mode = Mode.ENFORCE
+    override_s: float | None = None
 
     def blocks(self, risk: Risk) -> bool:
         """Whether a listed subject of this risk is blocked."""

@@ -18,11 +18,11 @@ from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy.access import Access
 from secondlook.proxy.bodies import Bodies
-from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite
+from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor
 from secondlook.proxy.login import USER
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.refusal import INTERNAL_HOST, MARK, Refusals, mark_headers, problem_document
-from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, request_url, subjects
+from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
 from secondlook.proxy.stream import ORIGIN_FORM
 from secondlook.proxy.visit import VISIT, Body, Visit, visit_of
 
@@ -168,7 +168,8 @@ class SecondLookAddon:
     def _refusal(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> http.Response:
         """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
         try:
-            return self.refusals.make(flow.request, facts, decision, request_url(flow.request, facts))
+            use = make_use(flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER))
+            return self.refusals.make(flow.request, facts, decision, use)
         except Exception:
             logger.exception("a refusal could not be written; sending a bare one")
             metrics.INTERNAL_ERRORS.inc()
@@ -230,7 +231,8 @@ class SecondLookAddon:
             host, port = flow.client_conn.sockname[:2]
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             client = peer_text(flow.client_conn.peername)
-            flow.response = await self.site.answer(flow.request, client, address, body)
+            visitor = Visitor(client, flow.metadata.get(USER))
+            flow.response = await self.site.answer(flow.request, visitor, address, body)
         except Exception:
             logger.exception("the internal site failed")
             flow.response = http.Response.make(

@@ -74,21 +74,22 @@ class BlockPage:
         self,
         pages: Pages,
         internal_host: str,
-        override_s: float | None = None,
         keeping: Keeping | None = None,
     ) -> None:
         self._pages = pages
-        self._override_s = override_s
         self.keeping = keeping or Keeping(Discretion())
         self._internal = f"https://{internal_host}"
         self.headers = pages.headers(sandbox=True)
 
-    def render(self, decision: Decision, url: str, referrer: str | None, *, open_: bool = True) -> bytes:
-        """Render the page; `url` and `referrer` are untrusted; `open_`: an exception may be made of it."""
+    def render(
+        self, decision: Decision, url: str, referrer: str | None, *, override_s: float | None = None
+    ) -> bytes:
+        """Render the page; `url` and `referrer` are untrusted; `override_s`: how long an exception lasts."""
         evidence = decision.evidence
         kept = decision.event_id is not None and self.keeping.event(url)
-        open_ = open_ and kept and self.keeping.whole_url(url)
-        minutes = exception_minutes(evidence.stage, self._override_s) if open_ else None
+        if not (kept and self.keeping.whole_url(url)):
+            override_s = None
+        minutes = exception_minutes(evidence.stage, override_s)
         shown = inert(url, _URL_CHARS)
         listed = f"list {evidence.list}" if evidence.list else evidence.stage.value
         return self._pages.render(

@@ -2,8 +2,8 @@
 
 Answered for `http(s)://secondlook.internal/…` through the proxy and for the same paths in origin form on the
 proxy's own address, as a browser fetches a PAC file without the proxy. A GET changes nothing. The one
-POST, a timed exception on `/blocked/ID`, needs a CSRF token and the client that was blocked; it is never for
-downloads, for malformed addresses or for what the operator closed by a rule.
+POST, a timed exception on `/blocked/ID`, needs a CSRF token and the client and user that were blocked, whose
+policy lets them; it is never for downloads, for malformed addresses or for what the operator's rules close.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from secondlook.core.inert import inert
 from secondlook.core.pac import pac_text
 from secondlook.core.verdict import Stage, SubjectClass
 from secondlook.proxy.block_page import Pages, exception_minutes, report_text, shown_host
-from secondlook.proxy.ports import Records
+from secondlook.proxy.ports import Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST
 
 TOKEN_LIFE_S = 1800
@@ -38,11 +38,23 @@ class SiteFacts:
 
     ca_pem: Path
     key: bytes  # secret of this installation, the same in every worker
-    override_s: float | None  # how long an exception lasts; None: none are made
+    override_s: Override
     ready: Callable[[], bool]
     proxy_address: str | None = (
         None  # host:port to be told to browsers, where the client's view is not better
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks: an IP address, and the name under which that connection is logged in."""
+
+    client: str | None
+    user: str | None
+
+    def met(self, event: Event) -> bool:
+        """Tell whether an event is about this client and this user."""
+        return self.client is not None and (event.client, event.user) == (self.client, self.user)
 
 
 class InternalSite:
@@ -57,12 +69,12 @@ class InternalSite:
         self._now = now
 
     async def answer(
-        self, request: http.Request, client: str | None, proxy_address: str, body: bytes = b""
+        self, request: http.Request, visitor: Visitor, proxy_address: str, body: bytes = b""
     ) -> http.Response:
         """Answer one request; never raises for what a client may send."""
         path, _, query = request.path.partition("?")
         if path.startswith("/blocked/"):
-            return await self._blocked(request, path.removeprefix("/blocked/"), client, body)
+            return await self._blocked(request, path.removeprefix("/blocked/"), visitor, body)
         if request.method not in {"GET", "HEAD"}:
             return self._plain(405, "only GET here\n", extra=[(b"Allow", b"GET, HEAD")])
         match path:
@@ -76,22 +88,22 @@ class InternalSite:
             case "/proxy.pac" | "/wpad.dat":
                 return self._pac(proxy_address, direct_fallback=query == DIRECT_FALLBACK)
             case "/filtered":
-                return self._page("filtered.html", forms=False, client=client)
+                return self._page("filtered.html", forms=False, client=visitor.client)
             case "/filtered.json":
-                return self._json(200, {"filtered": True, "client": client})
+                return self._json(200, {"filtered": True, "client": visitor.client})
             case "/back":
                 return self._page("back.html", forms=False)
             case _:
                 return self._plain(404, "no such page\n")
 
     async def _blocked(
-        self, request: http.Request, event_id: str, client: str | None, body: bytes
+        self, request: http.Request, event_id: str, visitor: Visitor, body: bytes
     ) -> http.Response:
         event = await self._records.event(event_id) if _is_id(event_id) else None
-        if event is None or client is None or event.client != client:
-            return self._plain(404, "no such block, or not yours\n")
+        if event is None or not visitor.met(event):
+            return self._plain(404, "no such block, or not yours: log in as you did then\n")
         if request.method == "POST":
-            return await self._make_exception(request, event, client, body)
+            return await self._make_exception(request, event, body)
         if request.method not in {"GET", "HEAD"}:
             return self._plain(405, "only GET and POST here\n", extra=[(b"Allow", b"GET, HEAD, POST")])
         offered = self._minutes(event)
@@ -104,9 +116,7 @@ class InternalSite:
             rows=_rows(event),
             minutes=minutes,
             partial=offered is not None and minutes is None,
-            token=self._token(event.id, client, int(self._now()) + TOKEN_LIFE_S)
-            if minutes is not None
-            else None,
+            token=self._token(event, int(self._now()) + TOKEN_LIFE_S) if minutes is not None else None,
             event_id=event.id,
             report=report_text(
                 inert(event.url or event.host or "", 2048),
@@ -114,11 +124,9 @@ class InternalSite:
             ),
         )
 
-    async def _make_exception(
-        self, request: http.Request, event: Event, client: str, body: bytes
-    ) -> http.Response:
-        minutes = self._minutes(event)
-        if minutes is None or self._facts.override_s is None:
+    async def _make_exception(self, request: http.Request, event: Event, body: bytes) -> http.Response:
+        minutes, override_s = self._minutes(event), self._facts.override_s(event.client, event.user)
+        if minutes is None or override_s is None:
             return self._plain(403, "no exception is made for this\n")
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
@@ -126,10 +134,10 @@ class InternalSite:
         if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             return self._plain(415, "expected a form\n")
         token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
-        if not self._token_holds(token, event.id, client):
+        if not self._token_holds(token, event):
             return self._plain(403, "this form is too old or was not made for you: open the page again\n")
         try:
-            await self._records.make_exception(event, client, self._facts.override_s)
+            await self._records.make_exception(event, override_s)
         except ValueError as error:
             return self._plain(403, f"no exception can be made: {error}\n")
         url = event.url if event.url and event.url.startswith(("http://", "https://")) else None
@@ -145,17 +153,17 @@ class InternalSite:
         """Say how many minutes an exception for this block would last; None where none is made."""
         if event.subject != "url" or event.cls not in _OPEN_CLASSES or event.stage is None:
             return None
-        return exception_minutes(Stage(event.stage), self._facts.override_s)
+        return exception_minutes(Stage(event.stage), self._facts.override_s(event.client, event.user))
 
-    def _token(self, event_id: str, client: str, until: int) -> str:
-        text = f"override\0{event_id}\0{client}\0{until}".encode()
+    def _token(self, event: Event, until: int) -> str:
+        text = f"override\0{event.id}\0{event.client}\0{event.user or ''}\0{until}".encode()
         return f"{until}.{hmac.new(self._facts.key, text, hashlib.sha256).hexdigest()}"
 
-    def _token_holds(self, token: str, event_id: str, client: str) -> bool:
+    def _token_holds(self, token: str, event: Event) -> bool:
         until, _, _ = token.partition(".")
         if not (until.isascii() and until.isdigit()) or int(until) < self._now():
             return False
-        return hmac.compare_digest(token.encode(), self._token(event_id, client, int(until)).encode())
+        return hmac.compare_digest(token.encode(), self._token(event, int(until)).encode())
 
     def _certificate(self) -> http.Response:
         try:

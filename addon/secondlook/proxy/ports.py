@@ -6,12 +6,15 @@ internal site  ──► Records (ledger): an event by its id, a timed exception
 ```
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from secondlook.core.event import Event
 from secondlook.core.subject import Subject, UrlSubject, Use
 from secondlook.core.verdict import Decision
+
+type Override = Callable[[str | None, str | None], float | None]
+"""How long (s) an exception lasts that a client (address) and user make for themselves; None: none."""
 
 
 class Gatekeeper(Protocol):
@@ -70,6 +73,9 @@ class Records(Protocol):
         """Whether the log kept the event's whole URL, so that an exception can be made of it."""
         ...
 
-    def make_exception(self, event: Event, client: str, duration_s: float) -> Awaitable[None]:
-        """Allow the URL of a blocked event to one client for a while."""
+    def make_exception(self, event: Event, duration_s: float) -> Awaitable[None]:
+        """Allow the URL of a blocked event, for a while, to the client and user that it was blocked for.
+
+        Once is enough: while such an exception holds, nothing more is made.
+        """
         ...

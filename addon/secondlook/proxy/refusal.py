@@ -12,8 +12,10 @@ from mitmproxy import http
 
 from secondlook.agent.use import classify
 from secondlook.core.inert import inert
+from secondlook.core.subject import Use
 from secondlook.core.verdict import Decision, SubjectClass
 from secondlook.proxy.block_page import BlockPage
+from secondlook.proxy.ports import Override
 from secondlook.proxy.request import RequestFacts
 from secondlook.proxy.wording import explanation, title
 
@@ -77,18 +79,21 @@ def fitting_form(facts: RequestFacts, path: str) -> tuple[Form, str]:
 class Refusals:
     """Builds the 403 for a decision."""
 
-    def __init__(self, page: BlockPage) -> None:
+    def __init__(self, page: BlockPage, override_s: Override) -> None:
         self._page = page
+        self._override_s = override_s
 
-    def make(self, request: http.Request, facts: RequestFacts, decision: Decision, url: str) -> http.Response:
-        """Build the refusal of one request; `url` is what was asked for, as untrusted text."""
+    def make(self, request: http.Request, facts: RequestFacts, decision: Decision, use: Use) -> http.Response:
+        """Build the refusal of one request; the URL of `use` is what was asked for, as untrusted text."""
         form, content_type = fitting_form(facts, request.path)
         body = b""
+        url = use.url or ""
         match form:
             case Form.PAGE:
                 cls = classify(facts.dest, facts.accept, request.method, request.path)
                 open_ = cls is not SubjectClass.DOWNLOAD
-                body = self._page.render(decision, url, facts.referrer, open_=open_)
+                override_s = self._override_s(use.client, use.user) if open_ else None
+                body = self._page.render(decision, url, facts.referrer, override_s=override_s)
             case Form.PROBLEM:
                 body = problem_document(decision, url, kept=self._page.keeping.event(url))
             case Form.EMPTY:

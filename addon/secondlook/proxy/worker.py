@@ -31,7 +31,7 @@ from secondlook.proxy.listener import Listener
 from secondlook.proxy.login import Login
 from secondlook.proxy.master import STREAMED_MODES, LeanMaster, make_options
 from secondlook.proxy.passthrough import Learner, Passthrough
-from secondlook.proxy.ports import Gatekeeper, Records
+from secondlook.proxy.ports import Gatekeeper, Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Refusals
 from secondlook.proxy.spool import SpoolRoom
 
@@ -45,7 +45,8 @@ class Surroundings:
     """What a worker is given besides its settings.
 
     `site_key` is the installation's secret for the forms of the internal site; `own_ports` gives the ports of
-    our own review page and server (they may move); `ready` tells whether a check can be made.
+    our own review page and server (they may move); `ready` tells whether a check can be made; `override_s`
+    how long an exception lasts that a client and user make for themselves.
     """
 
     gatekeeper: Gatekeeper
@@ -53,6 +54,7 @@ class Surroundings:
     site_key: bytes
     own_ports: Callable[[], Collection[int]]
     ready: Callable[[], bool]
+    override_s: Override
     late: Tail | None = None  # where verdicts are read that clients are told on their next page load
 
 
@@ -64,14 +66,12 @@ def ca_folder(state: Path) -> Path:
 def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     """Build our addons, in the order in which they must stand."""
     pages = Pages()
-    override = settings.policy.override
-    override_s = override.duration if override.enabled else None
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     site = InternalSite(
         SiteFacts(
             ca_pem=ca_folder(settings.state) / CA_NAME,
             key=around.site_key,
-            override_s=override_s,
+            override_s=around.override_s,
             ready=around.ready,
         ),
         around.records,
@@ -90,7 +90,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     edge = SecondLookAddon(
         around.gatekeeper,
         access,
-        Refusals(BlockPage(pages, INTERNAL_HOST, override_s, keeping)),
+        Refusals(BlockPage(pages, INTERNAL_HOST, keeping), around.override_s),
         site,
         bodies,
     )

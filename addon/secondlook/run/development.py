@@ -66,5 +66,6 @@ def make_addons() -> list[Any]:
         site_key=site_key(settings.state),
         own_ports=starter.own_ports,
         ready=lambda: ledger.trouble is None,
+        override_s=parts.override_s,
     )
     return [starter, *build_addons(settings, around)]

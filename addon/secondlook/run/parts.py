@@ -10,6 +10,7 @@ Settings ─┬─► Ledger (events, queue, rules) ─┐
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import secrets
@@ -24,6 +25,7 @@ from secondlook.agent.view import LocalView
 from secondlook.clock import Clock, SystemClock
 from secondlook.config import Settings
 from secondlook.core.cache import AnswerCache, SavedCacheError
+from secondlook.core.client import login_name
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rule import Rule, Scope
 from secondlook.core.subject import UrlSubject
@@ -119,6 +121,10 @@ class Parts:
             Judge(gatekeeper, suffixes),
         )
 
+    def override_s(self, client: str | None, user: str | None) -> float | None:
+        """Tell how long an exception lasts that this client makes for itself; None: it may make none."""
+        return self.view.current.policies.of(client, user).override_s
+
 
 class LedgerTail:
     """The verdicts of the log as they are written (`proxy.late_notice.Tail`)."""
@@ -173,18 +179,23 @@ class LedgerRecords:
         subject = None if event.url is None else url_subject(event.url, self._suffixes)
         return subject if subject is not None and subject.identity == event.identity else None
 
-    async def make_exception(self, event: Event, client: str, duration_s: float) -> None:
-        """Allow the URL of a blocked event to one client for a while, with an event.
+    async def make_exception(self, event: Event, duration_s: float) -> None:
+        """Allow the URL of a blocked event for a while to whom it was blocked for, with an event.
 
+        The rule is named after what it says, and made once: asked for again while it holds, nothing changes.
         Raises LedgerError; ValueError when the log does not hold the whole URL (`log.privacy`): a rule for
         what is left of it would let through something else, or nothing.
         """
         subject = self._subject(event)
         if subject is None:
             raise ValueError("the log does not keep whole addresses here (log.privacy)")
-        now = self._clock.now()
+        now, client = self._clock.now(), login_name(event.client, event.user)
+        rule_id = "override-" + hashlib.sha256(f"{subject.canonical} {client}".encode()).hexdigest()[:20]
+        for known in await self._ledger.run(self._ledger.list_rules):
+            if known.id == rule_id and known.expires is not None and now < known.expires:
+                return
         rule = Rule(
-            id="",
+            id=rule_id,
             action="allow",
             scope=Scope.URL,
             subject=subject.canonical,
@@ -199,7 +210,6 @@ class LedgerRecords:
             id=self._identifiers.new(now),
             kind=EventKind.OVERRIDDEN,
             time=now,
-            client=client,
             detail=f"allowed for {duration_s / 60:g} min from the block page of event {event.id}",
         )
         await self._ledger.run(self._ledger.add_rule, rule, told)

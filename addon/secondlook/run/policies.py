@@ -20,6 +20,7 @@ def policy_of(settings: PolicySettings) -> Policy:
         block_untested=settings.block_untested,
         unverifiable={cls: Action(settings.unverifiable.of(cls)) for cls in SubjectClass},
         mode=Mode(settings.mode),
+        override_s=settings.override.duration if settings.override.enabled else None,
     )
 
 

@@ -47,6 +47,7 @@ async def work(process: Process) -> None:
         site_key=site_key(settings.state),
         own_ports=lambda: own_ports,
         ready=lambda: ledger.trouble is None,
+        override_s=parts.override_s,
         late=LedgerTail(ledger) if settings.notify.next_page else None,
     )
     worker = Worker(settings, [inherited(descriptor) for descriptor in plan.sockets["proxy"]], around)
