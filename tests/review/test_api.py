@@ -139,7 +139,7 @@ def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):
     keep(ledger, visit, event)
     assert [found["id"] for found in client.get("/api/v1/queue/closed").json()] == [event.id]
     (late,) = client.get("/api/v1/late-verdicts").json()
-    assert late["id"] == event.id
+    assert (late["id"], late["unchecked"]) == (event.id, True)
     assert client.post(f"/api/v1/late-verdicts/{event.id}/seen", headers=headers).status_code == 204
     assert client.get("/api/v1/late-verdicts").json() == []
 

@@ -274,18 +274,23 @@ def test_quarantine_is_listed_restored_and_deleted(client, ledger, service):
     assert post(client, "/quarantine/none/delete").status_code == 400
 
 
-def test_a_late_verdict_stands_on_top_until_it_was_seen(client, ledger):
+@pytest.mark.parametrize(
+    ("visited", "verdict", "then"),
+    [
+        (EventKind.FLAGGED, EventKind.CONFIRMED, "before any server could answer"),
+        (EventKind.CHECK, EventKind.LATE_VERDICT, "when nothing bad was known about it"),
+    ],
+)
+def test_a_late_verdict_stands_on_top_until_it_was_seen(client, ledger, visited, verdict, then):
     identity = bytes([9]) * 32
     visit = make_event(
-        EventKind.FLAGGED,
-        url="http://late.example/",
-        stage="unverifiable",
-        identity=identity,
-        time=1_790_000_000.0,
+        visited, url="http://late.example/", decision="allow", identity=identity, time=1_790_000_000.0
     )
-    told = make_event(EventKind.CONFIRMED, url="http://late.example/", identity=identity)
+    told = make_event(verdict, url="http://late.example/", identity=identity)
     keep(ledger, visit, told)
-    assert "You were let through to something that turned out to be bad" in client.get("/lists").text
+    shown = client.get("/lists").text
+    assert "You were let through to something that turned out to be bad" in shown
+    assert then in shown
     post(client, f"/late/{told.id}/seen")
     assert "turned out to be bad" not in client.get("/lists").text
 

@@ -20,7 +20,7 @@ from secondlook.agent.evidence import from_finding, unknown, unverifiable, worst
 from secondlook.agent.groups import pause_for
 from secondlook.agent.inquiry import Inquiry, Known, fresh_answers, stale_answers
 from secondlook.agent.ports import Lookup
-from secondlook.agent.stages import local_evidence
+from secondlook.agent.stages import listed_in_pattern, local_evidence
 from secondlook.agent.view import LocalView, Snapshot
 from secondlook.clock import Clock
 from secondlook.core.answer import Tier
@@ -164,6 +164,16 @@ class Checker:
             return self._broken(use, error)
         metrics.CHECK_SECONDS.observe(self._clock.monotonic() - started)
         return decision
+
+    def knew(self, subject: Subject, evidence: Evidence) -> bool:
+        """Whether it was known here that a subject is listed; a rule decides before anybody looks."""
+        if evidence.stage is not Stage.RULES:
+            return evidence.verdict in (Verdict.MALICIOUS, Verdict.SUSPICIOUS)
+        snapshot, now = self.view.current, self._clock.now()
+        if snapshot.known_bad(subject.hashes, now) or listed_in_pattern(snapshot, subject, now, ()):
+            return True
+        known, _ = fresh_answers(self.cache, tuple(Tier), subject.kind, subject.hashes, now)
+        return worst_finding(subject.hashes, SubjectClass.PAGE, known) is not None
 
     def forget(self) -> None:
         """Drop remembered decisions, where an answer changed something that no snapshot tells."""

@@ -1,11 +1,14 @@
 """From a decision to what is written about it: the flag first, the traffic after.
 
 ```
-decision ─┬─ allow ─► remembered (history) ───────────────────────► go on
+decision ─┬─ allow ─► remembered (history), unless listed ────────► go on
           ├─ block ─► event (late is fine) ──────────────────────► refuse
           └─ flag ──► event + queue entry COMMITTED ─► remembered ► go on
                       └─ nothing could store it ─► refuse, stage=ledger
 ```
+
+What was known to be listed and was let through all the same (by a rule, an exception, a pause, assessment
+mode or the level) is not remembered: a late verdict about it would tell nothing new.
 
 A local hit's event says `detail: pending` until one query has told what stands behind it; a positive
 answer joins the confirmed set here at once and in the ledger as soon as it commits.
@@ -194,7 +197,7 @@ class Gatekeeper:
         return event_of(kind, decision, subject, use, time=now, event_id=self._identifiers.new(now))
 
     def _remember(self, subject: Subject, use: Use, decision: Decision) -> None:
-        if not self._history:
+        if not self._history or self.checker.knew(subject, decision.evidence):
             return
         key = (subject.hashes[0], use.client, use.user)
         now = self._clock.now()

@@ -109,6 +109,7 @@ class LateNotices:
             "late.html",
             subject=inert(event.filename or event.url or event.host or "something that is not kept", 500),
             threat=(event.threat or "harmful").replace("_", " "),
+            unchecked=event.kind == EventKind.CONFIRMED,
             event_id=event_id,
             go_on=request_url(flow.request),
         )

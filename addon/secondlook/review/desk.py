@@ -111,7 +111,9 @@ class Desk:
         for event in fresh:
             visits = await self.ledger.visits(event.identity or b"")
             if visits:
-                told.append({**event_json(event), "visited_at": rfc3339(visits[0].time)})
+                first = visits[0]
+                unchecked = first.kind == EventKind.FLAGGED
+                told.append({**event_json(event), "visited_at": rfc3339(first.time), "unchecked": unchecked})
         return told
 
     async def late_seen(self, event_id: str) -> None:

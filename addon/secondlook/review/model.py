@@ -174,6 +174,7 @@ class LateVerdict(EventRecord):
     """Something that was let through and turned out bad, not yet noted by the reader."""
 
     visited_at: Moment | None
+    unchecked: bool  # nobody could answer then; else nothing bad was known
 
 
 class NewPause(Record):
