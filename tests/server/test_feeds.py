@@ -1,11 +1,12 @@
 """Feeds over real HTTP: fetched when they changed, refused when they are no feed, never for the worse."""
 
 import asyncio
+import gzip
 from contextlib import asynccontextmanager
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from secondlook.config import FeedSettings, PublishSettings
@@ -128,12 +129,23 @@ def test_a_feed_is_fetched_on_its_schedule_and_only_when_it_changed(tmp_path):
     asyncio.run(scene())
 
 
+TEXT = "".join(f"{host}\n" for host in HOSTS).encode()
+
+
+def packed(body, encoding="gzip"):
+    return Response(body, headers={"content-encoding": encoding})
+
+
 BAD = {
     "empty": (lambda: Response(""), "empty"),
     "HTML": (lambda: Response("<!DOCTYPE html><html><body>Sign in</body></html>"), "HTML"),
     "binary": (lambda: Response(bytes(range(256)) * 50), "binary"),
     "status 500": (lambda: Response(status_code=500), "status 500"),
     "shrunk": (lambda: Response("".join(f"{host}\n" for host in HOSTS[:100])), "shrunk"),
+    "gzip cut short": (lambda: packed(gzip.compress(TEXT)[:-40]), "truncated"),
+    "gzip damaged": (lambda: packed(TEXT), "damaged"),
+    "an encoding not asked for": (lambda: packed(TEXT, "deflate"), "content encoding"),
+    "too long once unpacked": (lambda: packed(gzip.compress(bytes(300_000))), "max_bytes"),
     "too long": (lambda: Response("x" * 300_000), "max_bytes"),
     "too long, unannounced": (lambda: StreamingResponse(iter(["evil.example\n" * 1000] * 30)), "max_bytes"),
 }
@@ -177,6 +189,58 @@ def test_licence_and_terms_are_told_once_when_a_feed_is_enabled(tmp_path, caplog
     asyncio.run(scene())
     [told] = [record.getMessage() for record in caplog.records if "enabled" in record.getMessage()]
     assert "licence: CC0-1.0; terms: https://terms.example/" in told
+
+
+def test_a_packed_answer_is_unpacked(tmp_path):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, *_):
+            publisher.answer = lambda: packed(gzip.compress(TEXT))
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.entries) == ("taken", 1200)
+            assert publisher.requests[0]["accept-encoding"] == "gzip, br, zstd"
+
+    asyncio.run(scene())
+
+
+def test_nothing_is_not_the_last_good_feed(tmp_path):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, _, store, _):
+            publisher.answer = lambda: Response(status_code=304)
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.detail) == ("failed", "status 304")
+            assert read_state(store.root / "feeds", "feed").good_at == 0
+
+    asyncio.run(scene())
+
+
+def test_a_feed_s_key_stays_with_the_origin_it_was_given_for(tmp_path):
+    async def scene():
+        async with (
+            keeping(tmp_path / "a") as (keeper, publisher, clock, _, _),
+            keeping(tmp_path / "b", name="other") as (other, foreign, *_),
+        ):
+            [there] = other._feeds
+            publisher.answer = lambda: RedirectResponse(there.url)
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "taken"
+            assert publisher.requests[0]["auth-key"] == "k3y"
+            assert "auth-key" not in foreign.requests[0]
+            [here] = keeper._feeds
+            foreign.answer = lambda: RedirectResponse(here.url)
+            answers = iter([RedirectResponse(there.url), RedirectResponse(here.url + "?again")])
+            publisher.answer = lambda: next(answers, Response(TEXT))
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "taken"
+            assert [each.get("auth-key") for each in publisher.requests[1:]] == ["k3y", None, None]
+            publisher.answer = lambda: RedirectResponse(here.url + "?round")
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.detail) == ("failed", "redirected too often")
+            assert {each.get("auth-key") for each in publisher.requests[4:]} == {"k3y"}
+            assert len(publisher.requests) == 10
+
+    asyncio.run(scene())
 
 
 def test_a_server_that_asks_for_patience_gets_it(tmp_path):

@@ -7,7 +7,7 @@ memory; the whole is bounded by `MAX_UNPACKED_BYTES`.
 import bz2
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import brotli
@@ -51,6 +51,22 @@ def unpacked(chunks: Iterable[bytes], name: str = "") -> Iterator[bytes]:
         stream = unpack(stream)
         name = name.rpartition(".")[0]
     return _bounded(stream)
+
+
+def decoded(chunks: Iterable[bytes], encodings: Sequence[str]) -> Iterator[bytes]:
+    """Give a body without the content encodings of HTTP, named in the order in which they were applied.
+
+    Raises FeedRefused when one is unknown, damaged or cut short.
+    """
+    stream: Iterator[bytes] = sliced(chunks)
+    if len(encodings) > MAX_LAYERS:
+        raise FeedRefused("too many content encodings")
+    for encoding in reversed(encodings):
+        unpack = ENCODINGS.get(encoding.removeprefix("x-"))
+        if unpack is None:
+            raise FeedRefused(f"the content encoding {encoding[:20]!r} was not asked for")
+        stream = unpack(stream)
+    return stream
 
 
 def peek(stream: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
@@ -191,3 +207,6 @@ def _brotli(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _demand(finished: bool, name: str) -> None:
     if not finished:
         raise FeedRefused(f"truncated: the {name} data ends early")
+
+
+ENCODINGS: dict[str, Unpacker] = {"gzip": _gzip, "br": _brotli, "zstd": _zstd}  # that have an end to look for

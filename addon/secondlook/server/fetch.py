@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 import re
 import shutil
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,8 @@ import httpx
 
 from secondlook.config import FeedSettings, UpstreamProxySettings
 from secondlook.errors import ServiceError
+from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.lookup.transport import trust
 from secondlook.server.store import dump_json, write_beside
 
@@ -75,9 +79,11 @@ def make_client(proxy: UpstreamProxySettings | None = None) -> httpx.AsyncClient
         trust_env=False,
         # Fetches are rare: a kept connection would mostly be found closed by the other side.
         limits=httpx.Limits(max_keepalive_connections=0),
-        follow_redirects=True,
-        max_redirects=MAX_REDIRECTS,
-        headers={"User-Agent": f"secondlook/{importlib.metadata.version('secondlook')}"},
+        follow_redirects=False,  # `_get` does, as a feed's own headers must not follow everywhere
+        headers={
+            "User-Agent": f"secondlook/{importlib.metadata.version('secondlook')}",
+            "Accept-Encoding": ", ".join(ENCODINGS),
+        },
     )
 
 
@@ -91,14 +97,11 @@ async def fetch(
     if feed.path is not None:
         return _look_at_file(feed.path, state)
     assert feed.url is not None
-    headers = dict(feed.headers)
-    if state.etag:
-        headers["If-None-Match"] = state.etag
-    if state.last_modified:
-        headers["If-Modified-Since"] = state.last_modified
+    asked = {"If-None-Match": state.etag, "If-Modified-Since": state.last_modified}
+    conditions = {name: value for name, value in asked.items() if value}
     try:
-        async with asyncio.timeout(feed.timeout), client.stream("GET", feed.url, headers=headers) as response:
-            if response.status_code == NOT_MODIFIED:
+        async with asyncio.timeout(feed.timeout), _get(client, feed, feed.url, conditions) as response:
+            if response.status_code == NOT_MODIFIED and conditions:
                 return None
             _check(response, feed)
             size = await _save(response, feed.max_bytes, target)
@@ -114,14 +117,41 @@ async def fetch(
         raise FetchFailed(_plain(error)) from error
 
 
+@asynccontextmanager
+async def _get(
+    client: httpx.AsyncClient, feed: FeedSettings, url: str, conditions: Mapping[str, str]
+) -> AsyncGenerator[httpx.Response]:
+    """Ask for a URL of a feed, following a few redirects.
+
+    The feed's own headers (its key) are sent to the origin that the operator named and to no other.
+    """
+    at = httpx.URL(url)
+    own = dict(feed.headers)
+    for _ in range(MAX_REDIRECTS + 1):
+        async with client.stream("GET", at, headers={**own, **conditions}) as response:
+            if not response.has_redirect_location:
+                yield response
+                return
+            assert response.next_request is not None
+            to = response.next_request.url
+        if at.scheme == "https" and to.scheme != "https":
+            raise FetchFailed(f"redirected to plain http ({to.host})")
+        if _origin(to) != _origin(at):
+            own = {}
+        at = to
+    raise FetchFailed("redirected too often")
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port  # httpx leaves out a scheme's usual port
+
+
 def _check(response: httpx.Response, feed: FeedSettings) -> None:
     if response.status_code in TOO_MANY:
         asked = response.headers.get("retry-after", "")
         raise FetchFailed(f"status {response.status_code}", float(asked) if asked.isdigit() else 3600.0)
     if response.status_code != OK:
         raise FetchFailed(f"status {response.status_code}")
-    if feed.url is not None and feed.url.startswith("https:") and response.url.scheme != "https":
-        raise FetchFailed(f"redirected to plain http ({response.url.host})")
     declared = response.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > feed.max_bytes:
         raise FetchFailed(f"{declared} bytes, more than {feed.max_bytes} (max_bytes)")
@@ -143,7 +173,7 @@ async def _follow_manifest(client: httpx.AsyncClient, feed: FeedSettings, target
         for name in names:
             part = target.with_name("part")
             url = urljoin(feed.url, name)
-            async with client.stream("GET", url, headers=dict(feed.headers)) as response:
+            async with _get(client, feed, url, {}) as response:
                 _check(response, feed)
                 limit -= await _save(response, limit, part)
             with part.open("rb") as file:
@@ -152,16 +182,39 @@ async def _follow_manifest(client: httpx.AsyncClient, feed: FeedSettings, target
 
 
 async def _save(response: httpx.Response, limit: int, target: Path) -> int:
+    """Write a body into a file, bounded as it is sent and as it unpacks; gives its size unpacked."""
     size = 0
     with target.open("wb") as file:
-        async for chunk in response.aiter_bytes(1 << 16):
+        # As it was sent: a decoder that is fed as the bytes come would not tell of an end that is missing.
+        async for chunk in response.aiter_raw(PIECE_BYTES):
             size += len(chunk)
             if size > limit:
                 raise FetchFailed(f"more than {limit} bytes (max_bytes)")
             file.write(chunk)
     declared: Any = response.headers.get("content-length")
-    if declared and "content-encoding" not in response.headers and int(declared) != size:
+    if declared and int(declared) != size:
         raise FetchFailed(f"cut: {size} of {declared} bytes came")
+    encodings = response.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
+    encodings = [each for each in encodings if each not in {"", "identity"}]
+    if encodings and size:
+        return await asyncio.to_thread(_decode, target, encodings, limit)
+    return size
+
+
+def _decode(target: Path, encodings: Sequence[str], limit: int) -> int:
+    """Put a file's unpacked content in its place; gives its size."""
+    unpacked = target.with_name(f"{target.name}-unpacked")
+    size = 0
+    try:
+        with target.open("rb") as packed, unpacked.open("wb") as file:
+            for piece in decoded(iter(lambda: packed.read(PIECE_BYTES), b""), encodings):
+                size += len(piece)
+                if size > limit:
+                    raise FetchFailed(f"more than {limit} bytes (max_bytes)")
+                file.write(piece)
+    except FeedRefused as refusal:
+        raise FetchFailed(str(refusal)) from None
+    unpacked.replace(target)
     return size
 
 
@@ -180,8 +233,6 @@ def _plain(error: httpx.HTTPError) -> str:
             return "no connection; goes on with what is there"
         case httpx.TimeoutException():
             return "no answer in time"
-        case httpx.TooManyRedirects():
-            return "redirected too often"
         case _:
             return f"transfer failed ({type(error).__name__})"
 
