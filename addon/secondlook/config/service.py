@@ -99,9 +99,10 @@ class LimitsSettings(Section):
     requests: Positive = 600  # a second, of one address
     burst: Positive = 1200
     connections: Positive = 1024  # in all
+    connections_per_address: Positive = 256  # a load balancer of ours may have them all
     prefixes: Annotated[Positive, Field(le=1000)] = 1000  # in one request
-    headers: Bytes = 64 << 10
-    timeout: Seconds = 30.0
+    headers: Bytes = 64 << 10  # with the request line
+    timeout: Seconds = 30.0  # until a request has come as a whole
     balancers: tuple[Network, ...] = ()  # load balancers of ours, whose X-Forwarded-For tells the client
 
 

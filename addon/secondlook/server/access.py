@@ -34,15 +34,16 @@ class Balancers:
 
     def client(self, peer: str, headers: Sequence[tuple[bytes, bytes]]) -> str:
         """Give the peer's address or, behind a balancer, the last that X-Forwarded-For names."""
-        if not self._networks or not self._is_ours(peer):
+        if not self._networks or not self.is_ours(peer):
             return peer
         told = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
         for address in reversed([each.strip() for each in told.split(",")]):
-            if not self._is_ours(address):
+            if not self.is_ours(address):
                 return address if _is_address(address) else peer
         return peer
 
-    def _is_ours(self, address: str) -> bool:
+    def is_ours(self, address: str) -> bool:
+        """Tell whether an address is one of the balancers'."""
         return _is_address(address) and any(ip_address(address) in network for network in self._networks)
 
 

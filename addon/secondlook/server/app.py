@@ -64,9 +64,11 @@ class ServerApp:
         settings = settings or AppSettings()
         self.reader = reader
         self.meter = meter or Meter()
+        self.limits = settings.limits
         self._settings = settings
         self._tokens = Tokens(settings.tokens)
         self._balancers = Balancers(settings.limits.balancers)
+        self.is_balancer = self._balancers.is_ours
         self._rate = Rate(settings.limits.requests, settings.limits.burst)
         self._access_log = access_log
         self._monotonic = monotonic

@@ -20,7 +20,9 @@ from secondlook.server.store import ServerStore
 log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 # Workers on this machine share one address.
-LOCAL_LIMITS = LimitsSettings(requests=1_000_000, burst=1_000_000)
+LOCAL_LIMITS = LimitsSettings(
+    requests=1_000_000, burst=1_000_000, connections=1_000_000, connections_per_address=1_000_000
+)
 
 
 class EmbeddedServer:

@@ -61,7 +61,6 @@ class ServerService:
             sockets,
             certificate=settings.tls.cert if settings.tls else None,
             key=settings.tls.key if settings.tls else None,
-            connections=settings.limits.connections,
         )
         self._publisher = (
             ValkeyPublisher(settings.store, keep_generations=settings.publish.keep)

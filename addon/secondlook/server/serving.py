@@ -12,11 +12,13 @@ import uvicorn
 
 from secondlook.errors import ConfigError, SecondLookError
 from secondlook.server.app import ServerApp
+from secondlook.server.connection import Connections, bounded
 from secondlook.server.reader import Reader
 
 log = logging.getLogger(__name__)
 REFRESH_S = 0.5
 DRAIN_S = 10
+KEEP_ALIVE_S = 75  # longer than agents and load balancers keep a connection that is idle
 
 
 def bind(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
@@ -53,7 +55,6 @@ class Serving:
         *,
         certificate: Path | None = None,
         key: Path | None = None,
-        connections: int | None = None,
         on_generation: Callable[[int], None] | None = None,
         on_fault: Callable[[str], None] | None = None,
     ) -> None:
@@ -71,17 +72,16 @@ class Serving:
         self._look_again = asyncio.Event()
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=bounded(Connections(app.limits, app.is_balancer)),
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=connections,
             ssl_certfile=certificate,
             ssl_keyfile=key,
-            timeout_keep_alive=75,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
         self._server = _Server(config)
