@@ -38,6 +38,20 @@ def test_what_is_no_feed_is_refused_as_a_whole(data, reason):
         read_all(data)
 
 
+@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html>\n<html>\n<a href=//portal.example/>\nportal.example\n</html>", "HTML"),
+        (bytes(range(256)) * 20 + b"\nevil.example\n", "binary"),
+    ],
+)
+def test_no_format_makes_a_feed_of_what_is_none(form, data, reason):
+    with pytest.raises(FeedRefused, match=reason):
+        read_all(data, format=form.value)
+
+
 def test_the_operator_may_name_the_format():
     assert read_all("0.0.0.0 a.example\n", format="hosts")[0][0].text == "a.example"
     with pytest.raises(FeedRefused):

@@ -81,13 +81,7 @@ def detect(sample: str, name: str = "") -> Format:
 
     Raises FeedRefused when it is empty, HTML, binary or of a kind that cannot be used.
     """
-    if not sample.strip("\x00 \t\r\n\ufeff"):
-        raise FeedRefused("empty: the feed holds nothing")
-    if _HTML.match(sample):
-        raise FeedRefused("HTML: a web page came instead of a feed")
-    controls, undecodable = len(_CONTROL.findall(sample)), len(_UNDECODABLE.findall(sample))
-    if controls > max(MAX_CONTROLS, MAX_CONTROL_SHARE * len(sample)) or undecodable > len(sample) / 4:
-        raise FeedRefused("binary: the feed is no text and no known container")
+    refuse_what_is_no_feed(sample)
     if _XML.match(sample):
         if "<phish_id>" in sample or "<entry>" in sample:
             return Format.PHISHTANK_XML
@@ -95,6 +89,20 @@ def detect(sample: str, name: str = "") -> Format:
     if _JSON.match(sample):
         return _json_kind(sample)
     return _text_kind(sample, name)
+
+
+def refuse_what_is_no_feed(sample: str) -> None:
+    """Refuse what is a feed of no format: nothing at all, a web page, something binary.
+
+    Raises FeedRefused.
+    """
+    if not sample.strip("\x00 \t\r\n\ufeff"):
+        raise FeedRefused("empty: the feed holds nothing")
+    if _HTML.match(sample):
+        raise FeedRefused("HTML: a web page came instead of a feed")
+    controls, undecodable = len(_CONTROL.findall(sample)), len(_UNDECODABLE.findall(sample))
+    if controls > max(MAX_CONTROLS, MAX_CONTROL_SHARE * len(sample)) or undecodable > len(sample) / 4:
+        raise FeedRefused("binary: the feed is no text and no known container")
 
 
 def _json_kind(sample: str) -> Format:

@@ -12,7 +12,7 @@ from itertools import chain
 from secondlook.core.expression import Suffixes
 from secondlook.feeds.adblock import parse_adblock
 from secondlook.feeds.archive import members
-from secondlook.feeds.detect import SAMPLE_CHARS, Format, detect
+from secondlook.feeds.detect import SAMPLE_CHARS, Format, detect, refuse_what_is_no_feed
 from secondlook.feeds.digests import parse_clamav, parse_digests, parse_nsrl
 from secondlook.feeds.dns import parse_bind, parse_dnsmasq, parse_rpz, parse_tpl, parse_unbound
 from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
@@ -104,6 +104,7 @@ class Reading:
                 continue
             head, sample = _sample(stream)
             try:
+                refuse_what_is_no_feed(sample)  # whatever format the operator says it has
                 form = self._form or detect(sample, member or self._name)
                 tally.begin(member or self._name)
                 yield from PARSERS[form](chain(head, stream), self._maker, tally)
