@@ -120,3 +120,20 @@ def test_fewer_entries_than_declared_are_refused(header):
 def test_real_excerpts(test_data, name, form, count):
     entries, reading = read_all((test_data / "feeds" / name).read_bytes())
     assert (reading.format, len(entries), reading.tally.rejected.total()) == (form, count, 0)
+
+
+def test_what_a_tab_separates_is_not_joined():
+    assert outcomes(
+        "http://a.example\tonline\nhttp://b.example/\tx\nc.example\tonline\n\thttp://d.example/x\t\n"
+    ) == [
+        "d.example/x",
+        "1: not understood",
+        "2: not understood",
+        "3: not understood",
+    ]
+
+
+def test_an_address_without_scheme_is_no_comment():
+    feed = "a.example\n//b.example/x\n// a comment\n//=====\n//another: it.is one\n"
+    assert outcomes(feed) == ["a.example", "2: not understood"]
+    assert read_all(feed)[1].tally.comments == 3

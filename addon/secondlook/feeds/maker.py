@@ -49,6 +49,7 @@ _LOCAL_NAMES = frozenset(
         "ip6-allhosts",
     )
 )
+_CUT = re.compile(r"(?<=\S)[\t\r\n]+(?=.*\S)", re.DOTALL)
 _FRAGMENT = re.compile(r"#.")
 _PLAIN_NAME = re.compile(r"[a-z0-9_.-]+", re.ASCII)
 _USUAL_PORTS = frozenset((":80", ":443"))
@@ -112,6 +113,8 @@ class Maker:
         first_seen: float | None = None,
     ) -> Entry | RejectClass:
         """Make the entry of a URL, its exact expression; a site's root is the entry of its host."""
+        if _CUT.search(text):  # would be taken out, and join what stands on its two sides
+            return RejectClass.NOT_UNDERSTOOD
         url = canonicalize(text)
         host, path = url.host, url.path
         if url.problem is not None:

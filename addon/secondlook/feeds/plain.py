@@ -15,7 +15,7 @@ from secondlook.feeds.text import TOO_LONG_MARK, batches
 
 MAX_RANGE = 256  # a range is spelled out, address by address, up to this size
 
-COMMENT = re.compile(r"[#!;]|//|\[(?![0-9A-Fa-f:.]*\])")
+COMMENT = re.compile(r"[#!;]|//(?![\w-]+(?:\.[\w-]+)+(?:[/:?]|\Z))|\[(?![0-9A-Fa-f:.]*\])")
 INLINE_COMMENT = re.compile(r"\s+(?:#|//|;)(?:\s.*|\Z)|\s+#.*", re.DOTALL)
 _DECLARED = re.compile(
     r'[#!;]+\s*"?(?:number of (?:entries|domains)|entries|domains)\s*:\s*([0-9][0-9,. ]*)"?\s*\Z',

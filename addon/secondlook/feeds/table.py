@@ -14,6 +14,7 @@ from secondlook.core.verdict import Threat
 from secondlook.feeds.entry import Entry, RejectClass
 from secondlook.feeds.maker import Maker
 from secondlook.feeds.plain import note_comment
+from secondlook.feeds.qualifier import disqualified
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import TOO_LONG_MARK, batches
 
@@ -268,6 +269,9 @@ def _misp(row: Row, maker: Maker) -> Entry | RejectClass:
 
 def _generic(row: Row, maker: Maker) -> Entry | RejectClass:
     """Read the first column that holds something to check: a digest, a URL, a host, anything."""
+    against = disqualified(row, known_good=maker.known_good)
+    if against is not None:
+        return against
     digest = _filled(row, *_DIGEST_COLUMNS)
     if digest:
         return maker.digest(digest)

@@ -1,0 +1,134 @@
+"""What the other columns of a row say about it: tables tell good from bad, and what is over.
+
+A row is rejected when a column says that it is good (in a list that blocks), bad (in one that allows) or
+over, and when what a column says must be understood (an action, a yes or no, a numbered class) and is not.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from secondlook.feeds.entry import RejectClass
+
+
+class _Said(Enum):
+    GOOD = auto()
+    BAD = auto()
+    OVER = auto()
+    UNCLEAR = auto()
+
+
+_GOOD = frozenset(
+    (
+        *("allow", "allowed", "allowlist", "allowlisted", "whitelist", "whitelisted", "permit", "permitted"),
+        *("good", "goodware", "known good", "benign", "clean", "safe", "harmless", "legit", "legitimate"),
+        *("trusted", "exclude", "excluded", "exception", "ignore", "ignored", "false positive", "fp"),
+        *("falsepositive", "not malicious", "non malicious", "nonmalicious", "not phishing", "no threat"),
+        *("white", "unlisted", "not listed"),
+    )
+)
+_GOOD_WORDS = _GOOD | {"normal", "ham", "ok", "pass", "passed", "passthru"}
+_BAD = frozenset(
+    (
+        *(
+            "block",
+            "blocked",
+            "blocklist",
+            "blocklisted",
+            "black",
+            "blacklist",
+            "blacklisted",
+            "deny",
+            "denied",
+        ),
+        *(
+            "denylist",
+            "drop",
+            "dropped",
+            "reject",
+            "rejected",
+            "sinkhole",
+            "sinkholed",
+            "nxdomain",
+            "prevent",
+        ),
+        *("quarantine", "malicious", "bad", "malware", "phishing", "phish", "unsafe", "dangerous"),
+    )
+)
+_OVER = frozenset(
+    ("revoked", "expired", "removed", "withdrawn", "deleted", "retired", "disabled", "inactive")
+)
+_CURRENT = frozenset(("active", "enabled", "valid", "verified"))
+_YES = frozenset(("1", "1.0", "true", "yes", "y", "t"))
+_NO = frozenset(("0", "0.0", "false", "no", "n", "f"))
+_ACTIONS = frozenset(("action", "policy", "decision", "disposition"))
+_CLASSES = frozenset(("label", "class", "classification", "verdict", "result", "prediction"))
+_KINDS = frozenset(
+    (
+        *("labels", "category", "categories", "status", "state", "type", "list", "list type", "tag", "tags"),
+        *("threat", "threat type", "reputation", "rating", "assessment", "determination"),
+    )
+)
+_SEPARATORS = re.compile(r"[_\s-]+")
+_PARTS = re.compile(r"[,;|]")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+
+
+def disqualified(row: Mapping[str, str], *, known_good: bool) -> RejectClass | None:
+    """Tell why the other columns of a row speak against it; None when they do not.
+
+    `row` has lower-case names. `known_good` says that the list allows.
+    """
+    for column, value in row.items():
+        match _said(_normal(column), value):
+            case _Said.UNCLEAR:
+                return RejectClass.MODIFIER
+            case _Said.OVER:
+                return RejectClass.INACTIVE
+            case _Said.GOOD if not known_good:
+                return RejectClass.NOT_FOR_DETECTION
+            case _Said.BAD if known_good:
+                return RejectClass.NOT_FOR_DETECTION
+            case _:
+                pass
+    return None
+
+
+def _normal(text: str) -> str:
+    return _SEPARATORS.sub(" ", text.strip().lower())
+
+
+def _said(column: str, value: str) -> _Said | None:
+    """Tell what one cell says; None: nothing that matters."""
+    told = _normal(value)
+    if not told:
+        return None
+    if column in _ACTIONS:
+        return _of_words(told) or _Said.UNCLEAR
+    if column in _CLASSES:
+        return _Said.UNCLEAR if _NUMBER.fullmatch(value.strip()) else _of_words(value)
+    if column in _KINDS:
+        return _of_words(value)
+    return _of_flag(column.removeprefix("is "), told, must=column.startswith("is "))
+
+
+def _of_words(value: str) -> _Said | None:
+    parts = {_normal(part) for part in _PARTS.split(value)}
+    if parts & _GOOD_WORDS:
+        return _Said.GOOD
+    if parts & _OVER:
+        return _Said.OVER
+    return _Said.BAD if parts & _BAD else None
+
+
+def _of_flag(name: str, told: str, *, must: bool) -> _Said | None:
+    """Read a column that is named for what it affirms or denies; `must`: a yes or no is expected."""
+    meanings = ((_GOOD, _Said.GOOD, _Said.BAD), (_BAD, _Said.BAD, _Said.GOOD), (_OVER, _Said.OVER, None))
+    for names, if_yes, if_no in (*meanings, (_CURRENT, None, _Said.OVER)):
+        if name in names:
+            if told in _YES:
+                return if_yes
+            if told in _NO:
+                return if_no
+            return _Said.UNCLEAR if must or names is _GOOD else None
+    return None
