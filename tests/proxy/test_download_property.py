@@ -195,14 +195,14 @@ def test_all_of_it_or_never_the_whole(
     if mark is not None:
         assert case.listed is not None, "only a listed body is refused"
         assert case.body not in got or len(case.body) < 64
-    elif case.listed is not None and case.risky and teller.status == 200 and case.body:
+    elif case.listed is not None and case.risky and case.body and len(teller.sent) == len(case.body):
         assert not whole
         assert len(got) < len(case.body)
         assert case.body.startswith(got)
     else:
         assert whole
         _assert_exact(case, teller, status, got)
-        if case.risky and teller.status == 206 and _tells(case, teller):
+        if case.risky and teller.status == 206 and _tells(case, teller) and teller.sent != case.body:
             assert [how for how, *_ in gatekeeper.seen].count("unverifiable") == 1
 
 

@@ -79,6 +79,11 @@ class FakeGatekeeper:
         names = self._names(subject)
         return self._settle("check_local", subject, use, listed() if names & self.bad else UNKNOWN)
 
+    async def unsure(self, subject: Subject, use: Use, reason: str, *, block: bool | None = None) -> Decision:
+        if self._names(subject) & (self.bad | self.flagged):
+            return await self.check(subject, use)
+        return await self.unverifiable(subject, use, reason, block=block)
+
     async def unverifiable(
         self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
     ) -> Decision:

@@ -11,13 +11,21 @@ from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Sub
 from secondlook.proxy.bodytype import declared
 from secondlook.proxy.gate import BodyGate, Fate, GateLimits
 from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.ranges import EntityMemory, Piece, read_content_range, read_range
+from secondlook.proxy.ranges import (
+    EntityMemory,
+    Piece,
+    is_answer,
+    is_whole,
+    read_content_range,
+    read_range,
+)
 from secondlook.proxy.response import ResponseFacts, body_length, has_body, read_response
 from secondlook.proxy.spool import Spool, SpoolRoom
 from secondlook.proxy.visit import Body, Visit
 
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _PARTIAL_STATUS = 206
+_SEVERAL = "multipart/byteranges"
 _PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
 )
@@ -82,7 +90,7 @@ class Bodies:
 
     def ask_for_whole(self, flow: http.HTTPFlow, visit: Visit) -> None:
         """Take a range off the request of a risky file that nobody here has seen whole."""
-        facts, headers = visit.facts, flow.request.headers
+        facts = visit.facts
         if facts.range is None or not self._whole_files or flow.request.method != "GET":
             return
         url = visit.subject.identity
@@ -91,9 +99,15 @@ class Bodies:
             return
         if self.memory.knows(url, facts.if_range):
             return  # the origin is held to the entity that was judged clean
-        visit.wanted = read_range(facts.range, facts.if_range)
-        del headers["range"]
-        headers.pop("if-range", None)
+        self.take_range_off(flow, visit)
+
+    def take_range_off(self, flow: http.HTTPFlow, visit: Visit) -> None:
+        """Ask for the whole of a risky file, now and whenever a piece of it is wanted."""
+        visit.wanted = read_range(visit.facts.range, visit.facts.if_range)
+        visit.body = None
+        self.memory.note_risky(visit.subject.identity)
+        for name in ("range", "if-range"):
+            flow.request.headers.pop(name, None)
 
     def receive(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
         """Choose the gate of a response; the result is awaited where something must be settled first."""
@@ -103,16 +117,35 @@ class Bodies:
         facts = read_response(flow.response)
         length = body_length(flow, facts)
         if flow.response.status_code == _PARTIAL_STATUS:
-            piece = read_content_range(facts.content_range)
-            whole = piece.whole if piece is not None else None
-            if self.memory.is_clean(visit.subject.identity, facts.etag, whole):
-                return None
-            bad = self.memory.bad(visit.subject.host, facts.etag, whole)
-            if bad is not None:
-                return self._refuse_again(visit, bad)
-            visit.body = self._body(flow, visit, facts, length, piece=piece, partial=True)
-        elif length != 0:
-            visit.body = self._body(flow, visit, facts, length, piece=None, partial=False)
+            return self._receive_piece(flow, visit, facts, length)
+        if length != 0:
+            visit.body = self._body(flow, visit, facts, length)
+        return None
+
+    def _receive_piece(
+        self, flow: http.HTTPFlow, visit: Visit, facts: ResponseFacts, length: int | None
+    ) -> Awaitable[None] | None:
+        """Choose the gate of a 206: a piece that was asked for, or what its client will take for all."""
+        assert flow.response is not None
+        piece = read_content_range(facts.content_range)
+        total = piece.whole if piece is not None else None
+        bad = self.memory.bad(visit.subject.host, facts.etag, total)
+        if bad is not None:
+            return self._refuse_again(visit, bad)
+        asked = flow.request.method == "GET" and "range" in flow.request.headers
+        several = (facts.content_type or "").lstrip().lower().startswith(_SEVERAL)
+        answers = asked and (
+            several or is_answer(piece, read_range(visit.facts.range, visit.facts.if_range), length)
+        )
+        if answers and self.memory.is_clean(visit.subject.identity, facts.etag, total):
+            return None
+        claims = several or (piece is not None and not is_whole(piece, length))
+        if not asked and not claims and visit.facts.range is not None:
+            flow.response.status_code, flow.response.reason = 200, "OK"  # all of it, as it was asked for
+            flow.response.headers.pop("content-range", None)
+        visit.body = self._body(flow, visit, facts, length, piece=piece, partial=answers)
+        visit.body.again = answers and self._whole_files
+        visit.body.claims = claims and not answers
         return None
 
     def judge_now(self, body: Body, visit: Visit) -> Decision | None:
@@ -120,13 +153,14 @@ class Bodies:
         gate = body.gate
         if gate.partial:
             return _PASSED
-        if body.failed is not None or (gate.risky and gate.problem is not None):
+        if gate.risky:
+            body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
+        if body.failed is not None:
             return None
         if not gate.risky:
             body.decision = self.gatekeeper.local(gate.subject(), body.use, late=gate.fate is Fate.PASS)
             return body.decision
-        body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
-        if self._inspector is not None and gate.is_archive:
+        if gate.problem is not None or body.claims or (self._inspector is not None and gate.is_archive):
             return None
         body.decision = self.gatekeeper.now(gate.subject(), body.use)
         self._remember(body, visit)
@@ -155,11 +189,14 @@ class Bodies:
         if self._inspector is not None and gate.is_archive:
             inside = await self._look_inside(self._inspector, gate)
         subject = gate.subject(inside.members)
-        decision = await self.gatekeeper.check(subject, body.use)
         problem = inside.problem or gate.problem
-        if problem is not None and decision.action is Action.ALLOW and not decision.evidence.allowed_by_rule:
-            return await self.gatekeeper.unverifiable(subject, body.use, problem)
-        return decision
+        if body.claims:
+            return await self.gatekeeper.unsure(
+                subject, body.use, problem or PARTIAL, block=True if self._block_partial else None
+            )
+        if problem is not None:
+            return await self.gatekeeper.unsure(subject, body.use, problem)
+        return await self.gatekeeper.check(subject, body.use)
 
     @staticmethod
     async def _look_inside(inspector: Inspector, gate: BodyGate) -> Inside:
@@ -178,27 +215,31 @@ class Bodies:
         facts: ResponseFacts,
         length: int | None,
         *,
-        piece: Piece | None,
-        partial: bool,
+        piece: Piece | None = None,
+        partial: bool = False,
     ) -> Body:
+        assert flow.response is not None
         path = flow.request.data.path.decode("latin-1")
         said = declared(facts.content_type, facts.disposition, path)
-        if partial and self.memory.is_risky(visit.subject.identity):
-            said = replace(said, risky=True)
+        if (partial or visit.wanted is not None) and self.memory.is_risky(visit.subject.identity):
+            said = replace(said, risky=True)  # what it turned out to be before
         cut_to = visit.wanted
         if cut_to is not None and not (said.risky and cut_to.holds(facts.etag, facts.modified)):
             cut_to = None
+        multipart = said.content_type == _SEVERAL and flow.response.status_code == _PARTIAL_STATUS
+        from_start = not multipart and (piece is None or piece.first == 0)
         gate = BodyGate(
             said,
             length,
-            facts.encoding if not partial else None,
+            facts.encoding if not partial or from_start else None,
             self._limits,
             self.room,
             kinds=self.gatekeeper.digest_kinds(),
             hold_whole=length is None and flow.request.http_version == "HTTP/1.0",  # where no cut shows
             hold_if_room=cut_to is not None,
             partial=partial,
-            from_start=piece is None or piece.first == 0,
+            from_start=from_start,
+            multipart=multipart,
         )
         use = replace(visit.use, content_type=facts.content_type)
         return Body(gate, use, facts.etag, facts.modified, cut_to)
@@ -209,7 +250,7 @@ class Bodies:
         if decision is None:
             return
         self.memory.note_risky(visit.subject.identity)
-        if decision.action is Action.ALLOW:
+        if decision.action is Action.ALLOW and gate.whole and not body.claims:
             self.memory.note_clean(visit.subject.identity, body.etag, gate.size)
         elif decision.action is Action.BLOCK:
             self.memory.note_bad(visit.subject.host, body.etag, gate.size, decision)

@@ -11,6 +11,7 @@ A body whose headers say nothing risky is SNIFFED: its first bytes (of the decod
 may still be the beginning of a dangerous signature, so the first piece nearly always decides. HOLD of
 unknown length turns into TAIL once it is longer than may be held, or REFUSE where it must be held. Of an
 archive that goes out as TAIL the spool keeps all of it, to be looked into before its tail goes.
+What waits as the tail are the last bytes received, and of a declared length its end: a length may be a lie.
 Nothing here waits or decides.
 """
 
@@ -25,6 +26,7 @@ from secondlook.proxy.bodytype import ARCHIVES, Declared
 from secondlook.proxy.spool import BACKLOG_MAX_BYTES, PIECE_BYTES, Spool, SpoolFullError, SpoolRoom
 
 TAIL_MEMORY_BYTES = 16 << 20  # of a tail that waits in memory: without a length, or without a disk
+LAST_MEMORY_BYTES = 1 << 20  # of the last bytes received, which wait in memory whatever length is declared
 
 
 class Fate(StrEnum):
@@ -76,8 +78,10 @@ class BodyGate:
         hold_if_room: bool = False,
         partial: bool = False,
         from_start: bool = True,
+        multipart: bool = False,
     ) -> None:
         self.length = length
+        self.whole = True
         self.partial = partial
         self.spool: Spool | None = None
         self.release = False
@@ -86,12 +90,13 @@ class BodyGate:
         self._limits = limits
         self._room = room
         self._from_start = from_start
-        self._multipart = partial and said.content_type == "multipart/byteranges"
+        self._multipart = multipart
         self._must_hold = hold_whole or limits.hold_full
         self._hold_whole = self._must_hold or hold_if_room
         self._waiting: list[bytes] = []
-        self._tail: deque[bytes] = deque()
-        self._tail_bytes = 0
+        self._tail: deque[bytes] = deque()  # the end of a declared length, where it is not in the spool
+        self._last: deque[bytes] = deque()  # the last bytes received
+        self._last_bytes = 0
         self._diskless = False  # the tail waits in memory
         self._copying = False  # the spool keeps all, to be looked into
         self._late = b""  # what goes into the copy once the spool is read empty
@@ -123,7 +128,7 @@ class BodyGate:
     @property
     def problem(self) -> str | None:
         """Why it could not be held or looked into."""
-        return self._unheld or self._look.problem
+        return self._unheld or (self._look.problem if self.whole else None)
 
     @property
     def open(self) -> bool:
@@ -136,9 +141,14 @@ class BodyGate:
         return self.fate in {Fate.ASK, Fate.REFUSE}
 
     @property
+    def unclear(self) -> bool:
+        """Whether all of a piece is too little to tell what the whole begins like."""
+        return self.partial and self.fate is Fate.SNIFF and self._look.undecided()
+
+    @property
     def is_archive(self) -> bool:
         """Whether a body (known whole) is an archive of a kind that can be looked into."""
-        return self.signature in ARCHIVES and self.fate in {Fate.HOLD, Fate.TAIL}
+        return self.whole and self.signature in ARCHIVES and self.fate in {Fate.HOLD, Fate.TAIL}
 
     @property
     def congested(self) -> bool:
@@ -166,8 +176,9 @@ class BodyGate:
             case other:
                 assert_never(other)
 
-    def end(self) -> None:
-        """Note that the body is whole."""
+    def end(self, *, whole: bool = True) -> None:
+        """Note that nothing more comes; `whole`: because that was all."""
+        self.whole = whole
         self._look.end()
         if self.signature is None and not self.partial and self.fate is not Fate.PASS:
             self._look.judge()
@@ -181,7 +192,7 @@ class BodyGate:
         """Note that what was held has gone on."""
         late, self._late = self._late, b""
         if self._copying:
-            self._copy(late, len(late))
+            self._copy(late)
         elif self.spool is not None:
             self.spool.close()
             self.spool = None
@@ -189,22 +200,22 @@ class BodyGate:
     @property
     def rest_bytes(self) -> int:
         """How much memory holds back."""
-        return sum(map(len, self._waiting)) + self._tail_bytes
+        return sum(len(chunk) for held in (self._waiting, self._tail, self._last) for chunk in held)
 
     def rest(self) -> bytes:
         """Give what memory holds back, after a verdict that lets it go."""
-        chunks = [*self._waiting, *self._tail]
-        self._waiting, self._tail, self._tail_bytes = [], deque(), 0
+        chunks = [*self._waiting, *self._tail, *self._last]
+        self._forget()
         return b"".join(chunks)
 
     def rest_piece(self) -> bytes:
         """Give the next piece of it: a client that is slow must not make a copy of all."""
         chunks: list[bytes] = []
         taken = 0
-        while self._tail and taken < PIECE_BYTES:
-            chunks.append(self._tail.popleft())
-            taken += len(chunks[-1])
-        self._tail_bytes -= taken
+        for held in (self._tail, self._last):
+            while held and taken < PIECE_BYTES:
+                chunks.append(held.popleft())
+                taken += len(chunks[-1])
         return b"".join(chunks)
 
     def subject(self, members: tuple[tuple[str, bytes], ...] = ()) -> FileSubject:
@@ -220,7 +231,10 @@ class BodyGate:
         """Free what is held."""
         if self.spool is not None:
             self.spool.close()
-        self._waiting, self._tail, self._tail_bytes = [], deque(), 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._waiting, self._tail, self._last = [], deque(), deque()
 
     def _first_fate(self) -> Fate:
         if self.risky:
@@ -300,29 +314,27 @@ class BodyGate:
         if self._limits.look_up_to < max(self.length or 0, self.size):
             self.uncopied = "larger than downloads.archives.max_bytes"
         else:
-            self._copying = True
+            self._copying = self._diskless = True  # the spool holds the copy, the tail waits in memory
 
-    def _copy(self, data: bytes, passing: int) -> bool:
-        """Keep bytes of what may be an archive, `passing` of which go on now; False: it is kept no longer."""
+    def _copy(self, data: bytes) -> None:
+        """Keep a copy of what may be an archive, as long as it may be one and there is room."""
         if self.signature is None:
             self._look.judge()
         if self._look.settled and self.signature not in ARCHIVES:
-            return self._stop_copying(None)
-        if self.size > self._limits.look_up_to:
-            return self._stop_copying("larger than downloads.archives.max_bytes")
-        why = self._store(data)
-        if why is not None:
-            return self._stop_copying(why)
-        assert self.spool is not None
-        self.spool.skip(passing)
-        return True
+            self._diskless = bool(self._tail)
+            self._stop_copying(None)
+        elif self.size > self._limits.look_up_to:
+            self._stop_copying("larger than downloads.archives.max_bytes")
+        elif (why := self._store(data)) is not None:
+            self._stop_copying(why)
+        elif self.spool is not None:
+            self.spool.skip(len(data))
 
-    def _stop_copying(self, why: str | None) -> bool:
+    def _stop_copying(self, why: str | None) -> None:
         self._copying, self.uncopied = False, why
         if self.spool is not None and not self.spool.unread:
             self.spool.close()
             self.spool = None
-        return False
 
     def _start_tail(self, data: bytes) -> bytes:
         """Let what is held go on, and withhold a tail from here on."""
@@ -333,30 +345,27 @@ class BodyGate:
         return self._pass_but_tail(data)
 
     def _pass_but_tail(self, data: bytes) -> bytes:
-        if self.length is not None:
-            return self._pass_known(self.length, data)
         if self._copying and not self._late:
-            self._copy(data, len(data))
-        self._tail.append(data)
-        self._tail_bytes += len(data)
-        spare = self._tail_bytes - self._tail_size(self.size)
+            self._copy(data)
+        self._last.append(data)
+        self._last_bytes += len(data)
+        spare = self._last_bytes - self._last_size()
         out: list[bytes] = []
         while spare > 0:
-            chunk = self._tail.popleft()
+            chunk = self._last.popleft()
             if len(chunk) > spare:
-                self._tail.appendleft(chunk[spare:])
+                self._last.appendleft(chunk[spare:])
                 chunk = chunk[:spare]
             out.append(chunk)
             spare -= len(chunk)
-            self._tail_bytes -= len(chunk)
-        return b"".join(out)
+            self._last_bytes -= len(chunk)
+        data = b"".join(out)
+        return data if self.length is None else self._pass_known(self.length, data)
 
     def _pass_known(self, length: int, data: bytes) -> bytes:
-        """Withhold the true tail of a known length, on disk; in memory where there is no room on it."""
-        start = self.size - len(data)
+        """Withhold the end of a known length, on disk; in memory where there is no room on it, or a copy."""
+        start = self.size - self._last_bytes - len(data)
         passing = max(0, min(len(data), length - self._tail_size(length) - start))
-        if self._copying and self._copy(data, passing):
-            return data[:passing]
         rest = data[passing:]
         if not rest or (not self._diskless and self._store(rest) is None):
             return data[:passing]
@@ -366,9 +375,12 @@ class BodyGate:
                 self.release = self.spool is not None
                 passing = max(0, min(len(data), length - self._tail_size(length) - start))
         self._tail.append(data[passing:])
-        self._tail_bytes += len(data) - passing
         return data[:passing]
 
+    def _last_size(self) -> int:
+        most = TAIL_MEMORY_BYTES if self.length is None else LAST_MEMORY_BYTES
+        return min(most, max(self._limits.tail_min, int(self.size * self._limits.tail_part)))
+
     def _tail_size(self, length: int) -> int:
-        most = TAIL_MEMORY_BYTES if self._diskless or self.length is None else length
+        most = TAIL_MEMORY_BYTES if self._diskless else length
         return min(most, max(self._limits.tail_min, int(length * self._limits.tail_part)))

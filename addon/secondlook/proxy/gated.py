@@ -27,6 +27,8 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
+    RequestEndOfMessage,
+    RequestHeaders,
     RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
@@ -41,7 +43,7 @@ from secondlook.core.verdict import Action, Decision
 from secondlook.proxy.gate import Fate
 from secondlook.proxy.ranges import WantedRange
 from secondlook.proxy.spool import PIECE_BYTES
-from secondlook.proxy.stream import AnsweringStream, Commands
+from secondlook.proxy.stream import AnsweringStream, Commands, Withdrawn
 from secondlook.proxy.visit import Body, Visit, visit_of
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class GatedStream(AnsweringStream):
         self._skip = 0
         self._take: int | None = None
         self._whole = False  # the origin has said all
+        self._over = False  # the body was judged, or will not be
 
     @cached_property
     def http(self) -> "GatedHttpLayer":
@@ -114,10 +117,29 @@ class GatedStream(AnsweringStream):
             yield from self._open()
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
-        """Free what is held when either side goes away."""
+        """Judge what came of a body that will not be whole, and free what is held."""
+        lost = self._headers_out and not self._over and self.server_state == self._state_gated
+        if isinstance(event, RequestProtocolError):
+            yield from super().handle_protocol_error(event)  # the origin stops first
+            if lost:
+                yield from self._end_early(tell=False)
+        else:
+            if lost:
+                yield from self._end_early(tell=True)
+            yield from super().handle_protocol_error(event)
         if self.body is not None:
             self.body.gate.close()
-        yield from super().handle_protocol_error(event)
+
+    def _end_early(self, *, tell: bool) -> Commands:
+        """Judge what arrived of a body, which may be taken for all; `tell`: what may go on of it does."""
+        assert self.body is not None
+        gate = self.body.gate
+        decision = yield from self._judge(whole=False)
+        if not tell or gate.fate is not Fate.TAIL or decision is None or decision.action is Action.BLOCK:
+            return
+        if gate.spool is not None and not (yield from self._pump()):
+            return
+        yield from self._send(gate.rest())
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
         """Stop the origin too when a client has gone while its body waited: mitmproxy would let it go on."""
@@ -180,12 +202,12 @@ class GatedStream(AnsweringStream):
         if gate.congested:
             yield from self._wait(SecondlookSettleHook(self.flow))
 
-    def _end(self) -> Commands:
+    def _judge(self, *, whole: bool) -> layer.CommandGenerator[Decision | None]:
         body = self.body
         assert body is not None
-        self._whole = True
+        self._whole, self._over = whole, True
         try:
-            body.gate.end()
+            body.gate.end(whole=whole)
             decision = self.edge.bodies.judge_now(body, self._visit)
         except Exception as error:
             logger.exception("a body could not be judged")
@@ -193,10 +215,19 @@ class GatedStream(AnsweringStream):
             body.failed, decision = f"internal error: {error!r}", None
         if decision is None:
             yield SecondlookBodyHook(self.flow)
-            if (yield from self.check_killed(True)):
-                body.gate.close()
-                return
             decision = body.decision
+        return decision
+
+    def _end(self) -> Commands:
+        body = self.body
+        assert body is not None
+        if body.gate.unclear and self._may_ask_again(body):
+            yield from self._ask_again()
+            return
+        decision = yield from self._judge(whole=True)
+        if (yield from self.check_killed(True)):
+            body.gate.close()
+            return
         if decision is None or (decision.action is Action.BLOCK and body.gate.fate is not Fate.PASS):
             yield from self._block()
             return
@@ -237,6 +268,9 @@ class GatedStream(AnsweringStream):
         """Have a risky piece, or what cannot be held as it must be, settled before anything of it goes on."""
         body = self.body
         assert body is not None
+        if self._may_ask_again(body):
+            yield from self._ask_again()
+            return
         yield from self._wait(SecondlookBodyHook(self.flow))
         if (yield from self.check_killed(True)):
             body.gate.close()
@@ -249,6 +283,38 @@ class GatedStream(AnsweringStream):
             return
         body.gate.drop()
         yield from self._send(body.gate.rest())
+
+    def _may_ask_again(self, body: Body) -> bool:
+        return body.again and self.whole_request and self.client_state == self.state_done
+
+    def _ask_again(self) -> Commands:
+        """Make the request once more without its range: the answer is a piece of a risky file."""
+        assert self.body is not None
+        self.body.gate.close()
+        self.server_state = self._state_withdrawn
+        yield from self._wait(SecondlookSettleHook(self.flow))  # what the origin has sent at once is here now
+        if (yield from self.check_killed(True)):
+            return
+        yield SendHttp(
+            Withdrawn(self.stream_id, "the whole is wanted", ErrorCode.CANCEL), self.context.server
+        )
+        gone = ResponseData | ResponseTrailers | ResponseEndOfMessage | ResponseProtocolError
+        kept = [event for event in self._paused_event_queue if not isinstance(event, gone)]
+        self._paused_event_queue.clear()
+        self._paused_event_queue.extend(kept)
+        self.body, self.flow.response = None, None
+        self._received = 0
+        self.edge.bodies.take_range_off(self.flow, self._visit)
+        self.server_state = self.state_wait_for_response_headers
+        if not (yield from self.make_server_connection()):
+            return
+        request = self.flow.request
+        yield SendHttp(RequestHeaders(self.stream_id, request, end_stream=True), self.context.server)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+
+    def _state_withdrawn(self, _: events.Event) -> Commands:
+        """Forget what still comes of the answer to a request that is given up."""
+        yield from ()
 
     def _cut_to(self, wanted: WantedRange, size: int) -> None:
         """Answer a range with a piece of the file that was judged whole."""
@@ -289,6 +355,7 @@ class GatedStream(AnsweringStream):
         logger.error("the gate of a body failed", exc_info=error)
         metrics.INTERNAL_ERRORS.inc()
         body.failed = f"internal error: {error!r}"
+        self._over = body.gate.risky
         if body.gate.risky:
             body.gate.close()
             if self._headers_out:

@@ -28,7 +28,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
 
-from secondlook.proxy.stream import StopUpload
+from secondlook.proxy.stream import StopUpload, Withdrawn
 
 type Commands = layer.CommandGenerator[None]
 
@@ -142,6 +142,9 @@ class Http1OriginSide(_Side, Http1Client):
     def send(self, event: HttpEvent) -> Commands:
         """Send a part of a request."""
         match event:
+            case Withdrawn():
+                self._handle_event = self._ignore  # type: ignore[method-assign]  # as mitmproxy does
+                yield from super().send(event)
             case RequestHeaders():
                 framed = _framing(event.request, closing=False)
                 self._bodiless = not framed
@@ -162,6 +165,9 @@ class Http1OriginSide(_Side, Http1Client):
         yield from super().read_body(event)
         if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
             yield commands.CloseConnection(self.conn)  # a body that ended with its connection
+
+    def _ignore(self, _: events.Event) -> Commands:
+        yield from ()
 
     def _next_stream(self) -> None:
         self.stream_id = None

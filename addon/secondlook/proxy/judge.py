@@ -7,7 +7,7 @@ from lru import LRU
 from secondlook.agent.gatekeeper import Gatekeeper as Agent
 from secondlook.core.subject import Subject, UrlSubject, Use
 from secondlook.core.url import Suffixes, url_subject_from_parts
-from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Verdict
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Step, Verdict
 
 _REMEMBERED = 20_000
 
@@ -36,20 +36,33 @@ class Judge:
         """Decide about something that nobody is asked about; None: a flag must be waited for."""
         return self._agent.local(subject, use, late=late)
 
+    async def unsure(self, subject: Subject, use: Use, reason: str, *, block: bool | None = None) -> Decision:
+        """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
+        decision = await self._agent.checker.check(subject, use)
+        allowed = decision.action is Action.ALLOW and not decision.would_block
+        if allowed and not decision.evidence.allowed_by_rule:
+            decision = self._unverifiable(use, reason, block, decision.evidence.steps)
+        return await self._agent.settle(subject, use, decision)
+
     async def unverifiable(
         self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
     ) -> Decision:
         """Settle something that could not be checked: by the policy of its class, or as `block` says."""
+        return await self._agent.settle(subject, use, self._unverifiable(use, reason, block))
+
+    def _unverifiable(
+        self, use: Use, reason: str, block: bool | None, steps: tuple[Step, ...] = ()
+    ) -> Decision:
         evidence = Evidence(
             verdict=Verdict.UNKNOWN,
             risk=Risk.UNTESTED,
             stage=Stage.UNVERIFIABLE,
             unverifiable=reason,
             detail=reason,
+            steps=steps,
         )
         demanded = None if block is None else (Action.BLOCK if block else Action.FLAG)
-        decision = self._agent.checker.judge(use, evidence, unverifiable=demanded)
-        return await self._agent.settle(subject, use, decision)
+        return self._agent.checker.judge(use, evidence, unverifiable=demanded)
 
     async def refuse(self, subject: Subject, use: Use, reason: str) -> Decision:
         """Record that something is closed to this client whatever it asks for."""

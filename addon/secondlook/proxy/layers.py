@@ -23,7 +23,7 @@ from mitmproxy.proxy.layers.http._http3 import Http3Client
 
 from secondlook.proxy.gated import GatedStream
 from secondlook.proxy.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.stream import StopUpload
+from secondlook.proxy.stream import StopUpload, Withdrawn
 
 if TYPE_CHECKING:
     from secondlook.proxy.addon import SecondLookAddon
@@ -66,6 +66,14 @@ class _Http2OriginSide(Http2Client):
         self.h2_conn.local_settings.acknowledge()
 
     def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, Withdrawn):
+            theirs = event.stream_id
+            yield from super()._handle_event(event)
+            ours = self.our_stream_id.pop(theirs, None)  # the next request of this stream gets another
+            if ours is not None:
+                self.streams.pop(ours, None)
+                self._unacknowledged.pop(ours, None)
+            return
         if isinstance(event, _Acknowledge):
             ours = self.our_stream_id.get(event.stream_id)
             count = self._unacknowledged.pop(ours, 0) if ours is not None else 0

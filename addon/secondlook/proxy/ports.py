@@ -49,6 +49,12 @@ class Gatekeeper(Protocol):
         """Settle something that could not be checked: by the policy of its class, or as `block` says."""
         ...
 
+    def unsure(
+        self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
+    ) -> Awaitable[Decision]:
+        """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
+        ...
+
     def settle(self, subject: Subject, use: Use, decision: Decision) -> Awaitable[Decision]:
         """Record a decision that was made elsewhere."""
         ...

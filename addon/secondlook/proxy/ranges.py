@@ -1,9 +1,13 @@
 """Pieces of files (RFC 9110, 14): a piece proves nothing about the whole.
 
 A risky file is asked for whole, unless this very entity (same URL, strong ETag, length) was judged clean
-before; the client's range is then cut from what was judged. Where an origin sends a piece all the same
-(206), it passes if its entity was judged clean, is refused if it was judged bad under whatever URL of that
-host, and is otherwise flagged as `partial`.
+before; the client's range is then cut from what was judged. Where only the answer (206) shows that it is a
+piece of a risky file, the request is made once more, without its range, before anything goes on.
+
+A piece that was asked for passes if it is harmless or its entity was judged clean, and is refused if that was
+judged bad under whatever URL of that host. Any other 206 (not asked for, all there is, not what was asked
+for) is what its client will keep: it is judged like a 200, and flagged as `partial` where it says it is a
+piece.
 """
 
 import re
@@ -78,6 +82,30 @@ def read_content_range(header: str | None) -> Piece | None:
     if last < first or (whole is not None and last >= whole):
         return None
     return Piece(first, last, whole)
+
+
+def is_whole(piece: Piece | None, length: int | None) -> bool:
+    """Tell whether a piece says that it is all there is, and is as long as it says."""
+    return (
+        piece is not None
+        and piece.first == 0
+        and piece.last + 1 == piece.whole
+        and length in {None, piece.whole}
+    )
+
+
+def is_answer(piece: Piece | None, wanted: WantedRange | None, length: int | None) -> bool:
+    """Tell whether a piece is what was asked for and may go by that name.
+
+    One from the first byte on must end where the client wanted it to: else the client may take it for all.
+    """
+    if piece is None or wanted is None or length not in {None, piece.last - piece.first + 1}:
+        return False
+    if wanted.first is None:
+        return piece.first > 0 and (piece.whole is None or piece.last + 1 == piece.whole)
+    if piece.first != wanted.first:
+        return False
+    return piece.first > 0 or (piece.last == wanted.last and piece.last + 1 != piece.whole)
 
 
 @dataclass(frozen=True, slots=True)

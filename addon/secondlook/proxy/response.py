@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
 
+_LONGEST_BYTES = (
+    1 << 50
+)  # a length beyond it is nonsense; clients that cannot read it go by the connection's end
 NO_BODY_STATUSES = frozenset({101, 204, 205, 304})
 _READ = frozenset(
     {
@@ -83,7 +86,11 @@ def body_length(flow: http.HTTPFlow, facts: ResponseFacts) -> int | None:
             size = expected_http_body_size(flow.request, response)
         except ValueError:
             return None
-        return size if size is not None and size >= 0 else None
+        if size is None or size < 0:
+            return None
+        if size <= _LONGEST_BYTES:
+            return size
+        del response.headers["content-length"]
     if flow.request.http_version == "HTTP/1.1":
         response.headers["transfer-encoding"] = "chunked"
         if not response.is_http2:

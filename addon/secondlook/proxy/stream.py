@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers.http._events import (
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
+    RequestProtocolError,
     RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
@@ -48,6 +49,11 @@ LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the 
 @dataclass
 class StopUpload(HttpEvent):
     """The answer is out and the rest of the request is not wanted."""
+
+
+@dataclass
+class Withdrawn(RequestProtocolError):  # noqa: N818 - an event
+    """A request is given up, and will be made once more: nothing of its old answer is wanted."""
 
 
 class AnsweringStream(HttpStream):

@@ -23,6 +23,8 @@ class Body:
     etag: str | None = None
     modified: str | None = None
     cut_to: WantedRange | None = None  # the range a client wanted of a file that was asked for whole
+    again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
+    claims: bool = False  # judged by what arrived, though it says it is a piece
     decision: Decision | None = None
     failed: str | None = None  # the gate broke: what is said about it
     pumped: bytes = b""

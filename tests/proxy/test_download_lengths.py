@@ -1,0 +1,108 @@
+"""A declared length that is a lie, and bodies that end early (about 4 s)."""
+
+import asyncio
+import hashlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.origin import Asked, Origin, send
+from proxykit.proxy import RunningProxy
+from proxykit.samples import program, prose
+from secondlook.core.subject import FileSubject
+
+KIB = 1 << 10
+NAMES = count()
+HOLD_UP_TO = 100_000
+SMALL, LARGE = program(300_002), program(2_000_000)
+
+
+@pytest.fixture(scope="module")
+def judge() -> FakeGatekeeper:
+    return FakeGatekeeper()
+
+
+@pytest.fixture
+def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
+    judge.bad.clear()
+    judge.on_check = None
+    judge.seen.clear()
+    return judge
+
+
+@pytest.fixture(scope="module")
+def one_proxy(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[RunningProxy]:
+    proxy = RunningProxy(tmp_path_factory.mktemp("lengths"), judge, downloads={"hold_up_to": HOLD_UP_TO})
+    yield proxy
+    proxy.close()
+
+
+def _lying(body: bytes, length: int | str, kind: str = "application/octet-stream") -> Callable:
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, body, f"Content-Type: {kind}", f"Content-Length: {length}", length=False)
+        await writer.drain()
+        writer.close()
+
+    return reply
+
+
+def _url(origin: Origin) -> str:
+    return f"http://127.0.0.1:{origin.port}/thing{next(NAMES)}"
+
+
+def _judged(gatekeeper: FakeGatekeeper, body: bytes) -> list[str]:
+    digest = hashlib.sha256(body).digest()
+    return [decision.action for _, subject, _, decision in gatekeeper.files() if subject.hashes[0] == digest]
+
+
+@pytest.mark.parametrize("length", ["9" * 23, str(1 << 60), "40000000", str(len(LARGE) + 30_000)])
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
+def test_the_last_bytes_of_a_listed_file_are_withheld(one_proxy, gatekeeper, make_origin, curl, body, length):
+    gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
+    done = curl(one_proxy, _url(make_origin(_lying(body, length))))
+    assert done.returncode != 0
+    assert len(done.stdout) <= len(body) - 64 * KIB
+    assert _judged(gatekeeper, body) == ["block"]
+
+
+@pytest.mark.parametrize("length", [str(1 << 60), "40000000", str(len(LARGE) + 30_000)])
+def test_what_came_of_a_clean_file_goes_on_and_is_seen_to_be_cut(
+    one_proxy, gatekeeper, make_origin, curl, length
+):
+    done = curl(one_proxy, _url(make_origin(_lying(LARGE, length))))
+    assert done.returncode != 0
+    assert done.stdout == LARGE
+    assert _judged(gatekeeper, LARGE) == ["allow"]
+
+
+def test_a_harmless_looking_body_that_ends_early_is_judged_too(one_proxy, gatekeeper, make_origin, curl):
+    body = prose(400_000)
+    gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
+    curl(one_proxy, _url(make_origin(_lying(body, 900_000, "text/plain"))))
+    assert _judged(gatekeeper, body) == ["block"]
+
+
+def test_a_client_that_leaves_a_stalled_origin(one_proxy, gatekeeper, make_origin):
+    """The tail of what arrived stays here, and what went out is judged once the client has gone."""
+    judged = threading.Event()
+    gatekeeper.on_check = lambda subject: judged.set() if isinstance(subject, FileSubject) else None
+
+    async def stall(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, SMALL, "Content-Length: 40000000", length=False)
+        await writer.drain()
+        await asyncio.Event().wait()
+
+    origin = make_origin(stall)
+    with socket.create_connection(("127.0.0.1", one_proxy.port), 10) as client:
+        client.sendall(f"GET {_url(origin)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        got = b""
+        while len(got.partition(b"\r\n\r\n")[2]) < len(SMALL) - 64 * KIB:
+            got += client.recv(65536)
+    assert len(got.partition(b"\r\n\r\n")[2]) == len(SMALL) - 64 * KIB
+    assert judged.wait(10)
+    ((_, subject, _, _),) = gatekeeper.files()
+    assert subject.hashes[0] == hashlib.sha256(SMALL).digest()

@@ -1,0 +1,185 @@
+"""Pieces that are no pieces, and pieces of what only the answer shows to be risky (about 6 s)."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.nginx import Nginx, nginx
+from proxykit.origin import Asked, Origin, send
+from proxykit.proxy import RunningProxy
+from proxykit.samples import program, prose
+
+BODY = program(300_002)
+BINARY = "Content-Type: application/octet-stream"
+NAMES = count()
+
+
+@pytest.fixture(scope="module")
+def judge() -> FakeGatekeeper:
+    return FakeGatekeeper()
+
+
+@pytest.fixture
+def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
+    judge.bad.clear()
+    judge.seen.clear()
+    return judge
+
+
+@pytest.fixture(scope="module")
+def one_proxy(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[RunningProxy]:
+    proxy = RunningProxy(tmp_path_factory.mktemp("pieces"), judge)
+    yield proxy
+    proxy.close()
+
+
+def _ranged(body: bytes, *headers: str) -> Callable:
+    """Serve ranges as an honest origin does."""
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        found = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.header("range") or "")
+        if found is None:
+            await send(writer, body, *headers)
+            return
+        if not found[1]:
+            first, last = max(0, len(body) - int(found[2])), len(body) - 1
+        else:
+            first, last = int(found[1]), min(int(found[2] or len(body) - 1), len(body) - 1)
+        told = f"Content-Range: bytes {first}-{last}/{len(body)}"
+        await send(writer, body[first : last + 1], *headers, told, status="206 Partial Content")
+
+    return reply
+
+
+def _always(body: bytes, *headers: str) -> Callable:
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, body, *headers, status="206 Partial Content")
+
+    return reply
+
+
+def _url(origin: Origin, path: str | None = None) -> str:
+    return f"http://127.0.0.1:{origin.port}{path or f'/thing{next(NAMES)}'}"
+
+
+def _files(gatekeeper: FakeGatekeeper) -> set[str]:
+    return {subject.hashes[0].hex() for _, subject, _, _ in gatekeeper.files()}
+
+
+@pytest.mark.parametrize("asked", [(), ("-r", "0-"), ("-r", "7-"), ("-r", "0-150000")])
+@pytest.mark.parametrize(
+    "told",
+    [
+        f"bytes 0-{len(BODY) - 1}/{len(BODY)}",
+        None,
+        "bytes */300002",
+        "lines 0-3/4",
+        f"bytes 100-{len(BODY) + 99}/900000",
+        f"bytes 0-{len(BODY) - 1}/*",
+        f"bytes 0-{len(BODY) - 1}/900000",
+    ],
+)
+def test_a_listed_file_does_not_come_as_a_piece(one_proxy, gatekeeper, make_origin, curl, told, asked):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    headers = [BINARY, *([f"Content-Range: {told}"] if told else [])]
+    origin = make_origin(_always(BODY, *headers))
+    for path in (None, "/setup.exe"):
+        done = curl(one_proxy, "-i", *asked, _url(origin, path))
+        assert done.stdout.startswith(b"HTTP/1.1 403"), done.stdout[:300]
+        assert hashlib.sha256(BODY).hexdigest() in _files(gatekeeper)
+
+
+@pytest.mark.parametrize("asked", ["0-", "-300002", "-999999", "0-400000"])
+def test_all_of_a_listed_file_asked_for_as_a_range(one_proxy, gatekeeper, make_origin, curl, asked):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    origin = make_origin(_ranged(BODY, BINARY))
+    assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
+
+
+def test_a_harmless_looking_listed_file_does_not_come_as_a_piece(one_proxy, gatekeeper, make_origin, curl):
+    body = prose(100_000)
+    gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
+    origin = make_origin(
+        _always(body, "Content-Type: text/plain", f"Content-Range: bytes 0-99999/{len(body)}")
+    )
+    assert curl(one_proxy, "-i", _url(origin)).stdout.startswith(b"HTTP/1.1 403")
+
+
+def test_an_answer_to_the_whole_request_is_not_handed_on_as_what_it_is_not(
+    one_proxy, gatekeeper, make_origin, curl
+):
+    origin = make_origin(_always(BODY, BINARY, f"Content-Range: bytes 0-{len(BODY) - 1}/{len(BODY)}"))
+    head, _, body = curl(one_proxy, "-i", "-r", "5-9", _url(origin, "/setup.exe")).stdout.partition(
+        b"\r\n\r\n"
+    )
+    assert head.startswith(b"HTTP/1.1 206")
+    assert f"bytes 5-9/{len(BODY)}".encode() in head
+    assert body == BODY[5:10]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["Content-Type: application/x-msdownload"],
+        [BINARY, 'Content-Disposition: attachment; filename="setup.exe"'],
+        [BINARY],
+        ["Content-Type: image/png"],
+    ],
+    ids=["type", "name", "bytes", "bytes of a picture"],
+)
+def test_what_the_answer_shows_to_be_risky_is_asked_for_whole(
+    one_proxy, gatekeeper, make_origin, curl, headers
+):
+    origin = make_origin(_ranged(BODY, *headers))
+    url = _url(origin)
+    got = [curl(one_proxy, "-r", each, url).stdout for each in ("0-100000", "100001-200001", "200002-")]
+    assert b"".join(got) == BODY
+    assert [asked.header("range") for asked in origin.requests] == ["bytes=0-100000", None, None, None]
+    assert _files(gatekeeper) == {hashlib.sha256(BODY).hexdigest()}
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    for each in ("0-100000", "100001-200001", "200002-"):
+        assert curl(one_proxy, "-i", "-r", each, url).stdout.startswith(b"HTTP/1.1 403")
+    url = _url(origin)
+    assert curl(one_proxy, "-i", "-r", "0-100000", url).stdout.startswith(b"HTTP/1.1 403")
+
+
+def test_the_first_byte_alone_is_asked_for_whole(one_proxy, gatekeeper, make_origin, curl):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    origin = make_origin(_ranged(BODY, BINARY))
+    assert curl(one_proxy, "-i", "-r", "0-0", _url(origin)).stdout.startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("http", ["http1", "http2"])
+@pytest.mark.parametrize("client", ["--http1.1", "--http2"])
+def test_asking_again_over_either_http(
+    one_proxy, gatekeeper, tmp_path, origin_certificate, curl, http, client
+):
+    large = b"MZ" + program(9_000_000)
+    with nginx(tmp_path / "nginx", origin_certificate, origin_certificate) as origin:
+        (origin.root / "thing").write_bytes(large)
+        (origin.root / "page").write_bytes(b"hello")
+        base = f"https://127.0.0.1:{_port(origin, http)}"
+        same = ["-r", "0-8000000", f"{base}/thing", "--next", "-sS", "-k", client, "-x", one_proxy.url]
+        done = curl(one_proxy, client, *same, f"{base}/page")
+        assert done.stdout == large[:8_000_001] + b"hello", done.stderr
+        gatekeeper.bad.add(hashlib.sha256(large).hexdigest())
+        refused = curl(one_proxy, client, "-i", "--suppress-connect-headers", "-r", "4-9", f"{base}/thing")
+        assert b" 403" in refused.stdout[:20]
+
+
+def _port(origin: Nginx, http: str) -> int:
+    return origin.http2 if http == "http2" else origin.tls
+
+
+def test_a_piece_that_is_insisted_on_can_be_refused(make_proxy, gatekeeper, make_origin, curl):
+    strict = make_proxy(downloads={"partial": "block"})
+    origin = make_origin(
+        _always(BODY, "Content-Type: application/x-msdownload", "Content-Range: bytes 9-300010/400000")
+    )
+    for asked in ((), ("-r", "9-"), ("-r", "9-300010")):
+        assert curl(strict, "-i", *asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
