@@ -10,6 +10,7 @@ from secondlook.proxy.ranges import read_first_part
 
 _FIRST_MAX_BYTES = 2048  # a part of a multipart body tells itself after its head
 _PART_ENOUGH_BYTES = 16
+_MOST_ENDS = 8  # of an encoded body of several members, where a client may stop
 
 
 class BodyLook:
@@ -40,12 +41,14 @@ class BodyLook:
         self._others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
         self._decoded: hashlib._Hash | None = None
         self._decoder: Decoder | None = None
+        self._ends: list[bytes] = []
         chain = encodings_of(encoding, layers)
         self.encodings = chain or ()  # outermost first
         if chain is None:
             self.problem = f"content encoding {encoding!r} is not known"
         elif chain:
-            self._decoder, self._decoded = Decoder(chain, ratio=ratio), hashlib.sha256()
+            self._decoder = Decoder(chain, ratio=ratio, on_end=self._note_end)
+            self._decoded = hashlib.sha256()
 
     @property
     def settled(self) -> bool:
@@ -95,22 +98,32 @@ class BodyLook:
 
     def subject(self, members: tuple[tuple[str, bytes], ...] = ()) -> FileSubject:
         """Make the subject of the whole body; `members` are labelled digests from inside an archive."""
-        further: list[tuple[str, bytes]] = []
-        if (
-            self._decoded is not None
-            and self._decoder is not None
-            and self._decoder.state is DecodeState.DONE
-        ):
-            further.append(("decoded", self._decoded.digest()))
         others = {kind: machine.hexdigest() for kind, machine in self._others.items()}
         return file_subject(
             self._sha256.digest(),
             md5=others.get("md5"),
             sha1=others.get("sha1"),
-            further=(*further, *members),
+            further=(*self._decoded_forms(), *members),
             size=self.size,
             filename=self.declared.filename,
         )
+
+    def _decoded_forms(self) -> list[tuple[str, bytes]]:
+        """Give the digests of what clients make of an encoded body: one may stop where another goes on."""
+        if self._decoded is None or self._decoder is None:
+            return []
+        whole = self._decoder.state is DecodeState.DONE
+        forms = {self._decoded.digest(): "decoded" if whole else "decoded in part"}
+        if not whole and not self._decoder.out_bytes:
+            forms.clear()
+        for number, digest in enumerate(self._ends, 1):
+            forms.setdefault(digest, f"decoded up to end {number}")
+        return [(label, digest) for digest, label in forms.items()]
+
+    def _note_end(self) -> None:
+        assert self._decoded is not None
+        if len(self._ends) < _MOST_ENDS and self._decoder is not None and self._decoder.out_bytes:
+            self._ends.append(self._decoded.copy().digest())
 
     def _take_decoded(self, piece: bytes) -> None:
         assert self._decoded is not None

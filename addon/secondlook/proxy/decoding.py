@@ -7,9 +7,9 @@ States: working → done (every layer reached its end) | broken (not what it say
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 import brotli
 import zstandard
@@ -18,6 +18,8 @@ STEP_BYTES = 65_536
 WORK_BYTES = 4 << 20  # decoded for one piece fed, so that the event loop stays free
 BACKLOG_BYTES = 1 << 20  # encoded input that may wait
 RATIO_FROM_BYTES = 1 << 20  # small bodies may expand as they like up to here
+_HEADER_MAX_BYTES = 1 << 16  # of a gzip member
+_AGAIN_MAX_BYTES = 1 << 20  # of a body that is decoded once more
 _ZSTD_WINDOW_BYTES = 1 << 27
 _ZSTD_PIECE_BYTES = 256
 _NAMES = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", "br": "br", "zstd": "zstd"}
@@ -39,6 +41,7 @@ class BrokenEncodingError(Exception):
 
 class _Layer(Protocol):
     done: bool
+    ended: bool  # an end was passed and more follows: some clients stop there
     waiting: bytes
 
     def feed(self, data: bytes) -> None: ...
@@ -47,53 +50,135 @@ class _Layer(Protocol):
 
 
 class _Zlib:
-    """gzip (several members too) and deflate (with or without the zlib wrapper)."""
+    """gzip (several members too) and deflate (with or without the zlib wrapper).
+
+    The wrapping is read here: zlib would keep the last bytes back where the check at the end is wrong.
+    """
 
     def __init__(self, *, gzip: bool) -> None:
         self._gzip = gzip
-        self._machine: zlib._Decompress | None = zlib.decompressobj(31) if gzip else None
+        self._machine: zlib._Decompress | None = None
+        self._check = 0
+        self._size = 0
+        self._length = 0
         self.waiting = b""
         self.done = False
+        self.ended = False
 
     def feed(self, data: bytes) -> None:
         self.waiting += data
 
     def step(self) -> bytes:
-        if self._machine is None:
+        while self.waiting or (self._machine is not None and self._machine.eof and not self.done):
+            if self.done:
+                self.ended = True
+                if not self._gzip or not self.waiting.startswith(b"\x1f\x8b"):
+                    self.waiting = b""  # what follows the end belongs to nothing; clients ignore it
+                    return b""
+                self.done, self._machine = False, None
+            if self._machine is None and not self._begin():
+                return b""
+            assert self._machine is not None
+            if self._machine.eof:
+                if not self._finish():
+                    return b""
+                continue
+            out = self._inflate(self._machine)
+            if out:
+                return out
+        return b""
+
+    def _begin(self) -> bool:
+        """Read what stands before the data; False while it is not all there."""
+        if self._gzip:
+            at = _gzip_header(self.waiting)
+            self._check, self._size = 0, 8
+        else:
             if len(self.waiting) < 2:  # noqa: PLR2004 - a zlib header is two bytes
-                return b""
+                return False
             wrapped = self.waiting[0] & 0x0F == 8 and int.from_bytes(self.waiting[:2]) % 31 == 0  # noqa: PLR2004
-            self._machine = zlib.decompressobj(15 if wrapped else -15)
-        if self._machine.eof:
-            if not self._gzip or not self.waiting.startswith(b"\x1f\x8b"):
-                self.waiting = b""  # what follows the end belongs to nothing; clients ignore it
-                return b""
-            self._machine = zlib.decompressobj(31)
-        if not self.waiting:
-            return b""
+            if wrapped and self.waiting[1] & 0x20:
+                raise BrokenEncodingError("it needs a dictionary")
+            at = 2 if wrapped else 0
+            self._check, self._size = 1, 4 if wrapped else 0
+        if at is None:
+            return False
+        self.waiting, self._length = self.waiting[at:], 0
+        self._machine = zlib.decompressobj(-15)
+        return True
+
+    def _inflate(self, machine: "zlib._Decompress") -> bytes:
         try:
-            out = self._machine.decompress(self.waiting, STEP_BYTES)
+            out = machine.decompress(self.waiting, STEP_BYTES)
         except zlib.error as error:
             raise BrokenEncodingError(str(error)) from error
-        self.waiting = self._machine.unused_data if self._machine.eof else self._machine.unconsumed_tail
-        self.done = self._machine.eof
+        self.waiting = machine.unused_data if machine.eof else machine.unconsumed_tail
+        self._check = zlib.crc32(out, self._check) if self._gzip else zlib.adler32(out, self._check)
+        self._length += len(out)
         return out
+
+    def _finish(self) -> bool:
+        """Compare what stands after the data; False while it is not all there."""
+        if len(self.waiting) < self._size:
+            return False
+        told, self.waiting = self.waiting[: self._size], self.waiting[self._size :]
+        order: Literal["little", "big"] = "little" if self._gzip else "big"
+        if self._size and int.from_bytes(told[:4], order) != self._check:
+            raise BrokenEncodingError("its check is wrong")
+        if self._gzip and int.from_bytes(told[4:], "little") != self._length & 0xFFFFFFFF:
+            raise BrokenEncodingError("its length is wrong")
+        self.done = True
+        return True
+
+
+def _gzip_header(data: bytes) -> int | None:
+    """Give the length of a gzip header (RFC 1952); None while it is not all there."""
+    if not b"\x1f\x8b\x08".startswith(data[:3]):
+        raise BrokenEncodingError("no gzip")
+    if len(data) < 10:  # noqa: PLR2004 - its fixed part
+        return None
+    flags, at = data[3], 10
+    if flags & 0xE0:
+        raise BrokenEncodingError("unknown flags")
+    if flags & 4:
+        at += 2 + int.from_bytes(data[10:12], "little")
+    for text in (8, 16):
+        if flags & text:
+            end = data.find(b"\0", at)
+            at = len(data) + 1 if end < 0 else end + 1
+    if flags & 2:
+        at += 2
+    if at <= len(data):
+        return at
+    if len(data) > _HEADER_MAX_BYTES:
+        raise BrokenEncodingError("its header is too long")
+    return None
 
 
 class _Brotli:
-    """brotli; after a limited call there may be more output, whatever `can_accept_more_data` says."""
+    """brotli; after a limited call there may be more output, whatever `can_accept_more_data` says.
+
+    The library keeps back what it has where bytes follow the end. Clients ignore those, so the last piece is
+    decoded once more, byte by byte (of small bodies: all input must be at hand for it).
+    """
 
     def __init__(self) -> None:
         self._machine = brotli.Decompressor()
         self.waiting = b""
         self._draining = False
+        self._seen: list[bytes] | None = []
+        self._seen_bytes = 0
+        self._out_bytes = 0
         self.done = False
+        self.ended = False
 
     def feed(self, data: bytes) -> None:
         self.waiting += data
 
     def step(self) -> bytes:
         if self.done:
+            self.ended = self.ended or bool(self.waiting)
+            self.waiting = b""
             return b""
         if self._draining:
             out = self._process(b"")
@@ -102,40 +187,81 @@ class _Brotli:
             self._draining = False
         if not self.waiting or self.done:
             return b""
-        data, self.waiting = self.waiting, b""
+        data, self.waiting = self.waiting[:STEP_BYTES], self.waiting[STEP_BYTES:]
+        self._note(data)
         self._draining = True
         return self._process(data)
+
+    def _note(self, data: bytes) -> None:
+        self._seen_bytes += len(data)
+        if self._seen_bytes > _AGAIN_MAX_BYTES:
+            self._seen = None
+        if self._seen is not None:
+            self._seen.append(data)
 
     def _process(self, data: bytes) -> bytes:
         try:
             out: bytes = self._machine.process(data, output_buffer_limit=STEP_BYTES)
         except brotli.error as error:
-            raise BrokenEncodingError(str(error)) from error
+            out = self._again()
+            if not out:
+                raise BrokenEncodingError(str(error)) from error
+            self._seen, self.waiting, self.done = None, b"", True
+            return out
+        self._out_bytes += len(out)
         self.done = not out and self._machine.is_finished()
         return out
 
+    def _again(self) -> bytes:
+        """Give what the end of the stream still held, where only what follows it is wrong."""
+        if not self._seen:
+            return b""
+        machine, out = brotli.Decompressor(), bytearray()
+        try:
+            for data in (*self._seen[:-1], *(bytes((each,)) for each in self._seen[-1])):
+                piece = machine.process(data, output_buffer_limit=STEP_BYTES)
+                while piece:
+                    out += piece
+                    if len(out) > self._out_bytes + STEP_BYTES:
+                        return b""
+                    piece = machine.process(b"", output_buffer_limit=STEP_BYTES)
+                if machine.is_finished():
+                    return bytes(out[self._out_bytes :])
+        except brotli.error:
+            pass
+        return b""
+
 
 class _Zstd:
+    """zstd, several frames too."""
+
     def __init__(self) -> None:
         self._context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        self._machine = self._context.decompressobj(write_size=STEP_BYTES, read_across_frames=True)
+        self._machine = self._frame()
         self.waiting = b""
         self.done = False
+        self.ended = False
+
+    def _frame(self) -> "zstandard.ZstdDecompressionObj":
+        return self._context.decompressobj(write_size=STEP_BYTES)
 
     def feed(self, data: bytes) -> None:
         self.waiting += data
 
     def step(self) -> bytes:
-        start, out = 0, b""
+        out, start = b"", 0
         try:
             while not out and start < len(self.waiting):
+                if self.done:
+                    self.ended, self.done, self._machine = True, False, self._frame()
                 # this machine gives all that a piece stands for: 4 bytes may be a block of 128 KiB
-                out = self._machine.decompress(self.waiting[start : start + _ZSTD_PIECE_BYTES])
-                start += _ZSTD_PIECE_BYTES
+                piece = self.waiting[start : start + _ZSTD_PIECE_BYTES]
+                out = self._machine.decompress(piece)
+                self.done = self._machine.eof
+                start += len(piece) - len(self._machine.unused_data if self.done else b"")
         except zstandard.ZstdError as error:
             raise BrokenEncodingError(str(error)) from error
         self.waiting = self.waiting[start:]
-        self.done = self.done or bool(start)  # frames may follow each other: the end of the body is the end
         return out
 
 
@@ -149,9 +275,16 @@ def encodings_of(header: str | None, layers: int) -> tuple[str, ...] | None:
 
 
 class Decoder:
-    """Undoes a chain of encodings; `feed` gives what came out, in pieces of at most `STEP_BYTES`."""
+    """Undoes a chain of encodings; `feed` gives what came out, in pieces of at most `STEP_BYTES`.
 
-    def __init__(self, encodings: tuple[str, ...], *, ratio: int) -> None:
+    `on_end` is called where a client may stop though more follows: after what was given before, and before
+    anything of what follows.
+    """
+
+    def __init__(
+        self, encodings: tuple[str, ...], *, ratio: int, on_end: Callable[[], None] = lambda: None
+    ) -> None:
+        self._on_end = on_end
         self._layers: list[_Layer] = [_make(name) for name in encodings]
         self._ratio = ratio
         self._in_bytes = 0
@@ -185,6 +318,9 @@ class Decoder:
             while budget > 0:
                 for index in range(last, -1, -1):  # innermost first: nothing piles up between layers
                     out = self._layers[index].step()
+                    if self._layers[index].ended:
+                        self._layers[index].ended = False
+                        self._on_end()
                     if out:
                         break
                 else:

@@ -1,0 +1,93 @@
+"""What clients make of damaged or odd encodings is looked up too (about 2 s)."""
+
+import asyncio
+import gzip
+import hashlib
+import zlib
+
+import brotli
+import pytest
+import zstandard
+
+from proxykit.origin import Asked, send
+from proxykit.samples import program
+from secondlook.core.verdict import SubjectClass
+from secondlook.proxy.bodylook import BodyLook
+from secondlook.proxy.bodytype import declared
+
+BODY = program(200_000)
+MORE = b"something else " * 50
+PACKED, SQUASHED, ZIPPED = gzip.compress(BODY), brotli.compress(BODY, quality=1), zlib.compress(BODY)
+FRAMED = zstandard.ZstdCompressor().compress(BODY)
+ODD = {
+    "two members": ("gzip", PACKED + gzip.compress(MORE)),
+    "three members": ("gzip", gzip.compress(b"") + PACKED + gzip.compress(MORE)),
+    "junk behind": ("gzip", PACKED + b"junk"),
+    "no trailer": ("gzip", PACKED[:-8]),
+    "one byte short": ("gzip", PACKED[:-1]),
+    "a wrong check": ("gzip", PACKED[:-8] + b"\0\0\0\0" + PACKED[-4:]),
+    "a wrong length": ("gzip", PACKED[:-4] + b"\0\0\0\0"),
+    "deflate, cut": ("deflate", ZIPPED[:-3]),
+    "deflate, a wrong check": ("deflate", ZIPPED[:-4] + b"\0\0\0\0"),
+    "deflate, junk behind": ("deflate", ZIPPED + b"junk"),
+    "brotli, junk behind": ("br", SQUASHED + b"zz"),
+    "two frames": ("zstd", FRAMED + zstandard.ZstdCompressor().compress(MORE)),
+    "zstd, junk behind": ("zstd", FRAMED + b"junk"),
+    "two members inside": ("gzip, br", brotli.compress(PACKED + gzip.compress(MORE), quality=1)),
+    "two members outside": ("br, gzip", gzip.compress(SQUASHED) + gzip.compress(b"zz")),
+}
+
+
+@pytest.mark.parametrize("step", [1 << 20, 1000])
+@pytest.mark.parametrize("how", ODD)
+def test_what_a_client_may_keep_is_among_the_digests(how, step):
+    encoding, raw = ODD[how]
+    said = declared("application/x-msdownload", None, "/setup.exe")
+    look = BodyLook(said, encoding, kinds=frozenset(), ratio=1000, layers=4, multipart=False)
+    for start in range(0, len(raw), step):
+        look.feed(raw[start : start + step])
+    look.end()
+    subject = look.subject()
+    assert hashlib.sha256(BODY).digest() in subject.hashes
+    assert subject.hashes[0] == hashlib.sha256(raw).digest()
+    assert len(subject.hashes) == len(subject.labels) == len(set(subject.hashes))
+
+
+def test_members_without_number_cost_a_bounded_number_of_digests():
+    look = BodyLook(
+        declared("text/plain", None, "/x"), "gzip", kinds=frozenset(), ratio=1000, layers=4, multipart=False
+    )
+    look.feed(b"".join(gzip.compress(b"%d" % number) for number in range(5000)))
+    look.end()
+    assert look.problem is None
+    assert len(look.subject().hashes) <= 10
+
+
+@pytest.mark.parametrize("how", ["two members", "no trailer", "a wrong check", "deflate, cut", "two frames"])
+def test_a_listed_program_in_an_odd_encoding_is_refused(proxy, gatekeeper, make_origin, curl, how):
+    encoding, raw = ODD[how]
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, raw, "Content-Type: application/octet-stream", f"Content-Encoding: {encoding}")
+
+    origin = make_origin(reply)
+    done = curl(proxy, "-i", f"http://127.0.0.1:{origin.port}/thing")
+    assert done.stdout.startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("encoding", ["foo", "gzip"])
+def test_an_encoding_that_cannot_be_undone_is_a_download_that_cannot_be_verified(
+    proxy, gatekeeper, make_origin, curl, encoding
+):
+    gatekeeper.unverifiable_blocks = True
+    kind = ["Content-Type: application/x-msdownload", 'Content-Disposition: attachment; filename="setup.exe"']
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, b"MZ" + BODY, *kind, f"Content-Encoding: {encoding}")
+
+    origin = make_origin(reply)
+    done = curl(proxy, "-i", f"http://127.0.0.1:{origin.port}/thing")
+    assert done.stdout.startswith(b"HTTP/1.1 403")
+    how, _, use, _ = gatekeeper.seen[-1]
+    assert (how, use.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
