@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxykit.samples import program, prose
+from proxykit.samples import EICAR, program, prose
 from secondlook.proxy.bodytype import declared, filename_of, may_begin, risky_signature
 from secondlook.proxy.gate import BodyGate, Fate, GateLimits
 from secondlook.proxy.spool import Spool, SpoolFullError, SpoolRoom
@@ -132,7 +132,7 @@ def test_any_body_in_any_pieces(tmp_path, run):
         assert (gate.problem or "").startswith("it cannot be held whole: ")
         return
     declared_risky = run.said in {"application/x-msdownload", "application/zip"}
-    if declared_risky or (run.said != "text/event-stream" and run.body[:2] in {b"MZ", b"PK"}):
+    if declared_risky or run.body[:4] == b"PK\x03\x04" or run.body[:2] == b"MZ":
         assert gate.risky
         assert late, "a risky body must never be out whole before its verdict"
         if size > 2000 + 300 and run.room != "broken":
@@ -156,8 +156,8 @@ def test_fates():
     assert fate("text/html", 500) is Fate.SMALL
     assert fate("text/html", 501) is Fate.SNIFF
     assert fate("text/html", None) is Fate.SNIFF
-    assert fate("text/event-stream", None) is Fate.PASS
-    assert fate("application/grpc", None) is Fate.PASS
+    assert fate("text/event-stream", None) is Fate.SNIFF
+    assert fate("application/grpc", 100) is Fate.SNIFF
     assert fate("application/zip", 2000) is Fate.HOLD
     assert fate("application/zip", 2001) is Fate.TAIL
     assert fate("application/zip", None) is Fate.HOLD
@@ -196,6 +196,7 @@ def test_the_spool_keeps_to_its_budget(tmp_path):
         (b"\0" * 257 + b"ustar\x0000", "tar"),
         (b"Rar!\x1a\x07\x01", "rar"),
         (b"!<arch>\ndebian", "ar"),
+        (EICAR, "eicar"),
         (b"\x89PNG\r\n\x1a\n", None),
         (b"<!doctype html>", None),
         (b"GIF89a", None),
@@ -213,6 +214,9 @@ def test_few_bytes_wait_only_while_they_may_be_dangerous():
     assert may_begin(b"M")
     assert may_begin(b"PK\x03")
     assert not may_begin(b"data: ")
+    assert not may_begin(b"{")
+    assert not may_begin(b"\0\0\0\0\5")
+    assert not may_begin(b"--")
     assert not may_begin(b"<")
 
 
@@ -231,7 +235,26 @@ def test_few_bytes_wait_only_while_they_may_be_dangerous():
         ("text/javascript", None, "/a.js", False),
         ("text/javascript", 'attachment; filename="x.js"', "/a", True),
         ("application/vnd.ms-word.document.macroEnabled.12", None, "/a", True),
-        ("text/event-stream", "attachment; filename=x.exe", "/a.exe", False),
+        ("text/event-stream", "attachment; filename=x.exe", "/a.exe", True),
+        ("text/event-stream", 'attachment; filename="x.txt"', "/a", False),
+        ("application/grpc", "attachment", "/a", True),
+        ("application/x-ndjson", None, "/setup.exe", True),
+        ("application/x-ndjson", None, "/about/example.com", False),
+        ("text/event-stream", None, "/events", False),
+        ("application/grpc", None, "/package.Service/Method", False),
+        ("application/octet-stream", None, "/a.xll", True),
+        ("application/octet-stream", None, "/a.one", True),
+        ("application/octet-stream", None, "/a.desktop", True),
+        ("application/octet-stream", None, "/a.command", True),
+        ("application/octet-stream", None, "/a.inf", True),
+        ("application/octet-stream", None, "/a.py", True),
+        ("application/octet-stream", None, "/a.exe.", True),
+        ("application/octet-stream", None, "/a.exe%20", True),
+        ("application/octet-stream", None, "/a.exe;x", True),
+        ("application/octet-stream", None, "/a.txt;x.exe", True),
+        ("application/octet-stream", None, "/a.exe%00.txt", True),
+        ("application/octet-stream", None, "/a.SettingContent-MS", True),
+        ("text/html", None, "/a.py", False),
         ("application/json", None, "/a.json", False),
         ("application/pdf", None, "/a.pdf", False),
     ],
@@ -252,10 +275,16 @@ def test_headers(content_type, disposition, path, risky):
         ('attachment; filename="C:\\\\dir\\\\x.exe"', "/", "x.exe"),
         ("attachment; filename*=nonsense''%41.exe", "/y.zip", "y.zip"),
         (None, "/", None),
+        ('attachment; filename=".."', "/", None),
     ],
 )
 def test_names(disposition, path, name):
     assert filename_of(disposition, path) == name
+
+
+def test_a_hostile_name_is_harmless_to_look_at():
+    name = declared(None, None, "/a%1b[2J%0d%0ab%e2%80%aetxt.exe").filename
+    assert name == "a\\u{001b}[2J\\u{000d}\\u{000a}b\\u{202e}txt.exe"
 
 
 @settings(max_examples=300, deadline=None)

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
+from secondlook.core.inert import inert
 from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
 
+MEMBER = "member:"  # begins the label of a digest from inside an archive
 PENDING = "pending"  # detail of a local hit until a server has told what stands behind it
 _DIGESTS_TOLD = 100  # of a file in one event: an archive may have ten thousand members
 
@@ -85,14 +87,16 @@ def explanation(decision: Decision, subject: Subject) -> dict[str, object]:
     if evidence.list_age_s is not None:
         told["age_s"] = round(evidence.list_age_s, 1)
     if evidence.expression is not None:
-        told["expression"] = evidence.expression
+        told["expression"] = inert(evidence.expression)
+        if isinstance(subject, FileSubject) and evidence.expression.startswith(MEMBER):
+            told["member"] = inert(evidence.expression.removeprefix(MEMBER))
     if evidence.hit is not None:
         told["hit"] = evidence.hit.hex()
     if isinstance(subject, FileSubject) and len(subject.hashes) > 1:
         known = {"md5": subject.md5, "sha1": subject.sha1}  # their full hashes tell a reader nothing
         labelled = list(zip(subject.labels, subject.hashes, strict=False))
         told["digests"] = {
-            label: known.get(label) or full_hash.hex()
+            inert(label): known.get(label) or full_hash.hex()
             for at, (label, full_hash) in enumerate(labelled)
             if at < _DIGESTS_TOLD or label == evidence.expression
         }

@@ -5,14 +5,21 @@ text/html means a page; else the extension and the method speak; no hint at all 
 stricter class.
 """
 
+import re
+from urllib.parse import unquote
+
 from secondlook.core.verdict import SubjectClass
 
 _PAGE_DESTINATIONS = frozenset({"document", "iframe", "frame", "fencedframe", "embed", "object"})
 DOWNLOAD_EXTENSIONS = frozenset(  # programs, installers, scripts, archives, images, macro documents
     """
-    7z apk appimage appx bat bz2 cab chm cmd com cpl crx deb dll dmg docm dotm exe gz hta img iso jar jnlp
-    jse lnk lzh mobileconfig msi msix msp pif pkg potm ppam ppsm pptm ps1 rar reg rpm run scf scr sh sldm
-    tar tbz tgz url vbe vbs vhd vhdx whl wsf xlam xlsb xlsm xltm xpi xz z zip zst
+    7z aab ace ade adp ahk apk apks appimage appinstaller application appref-ms appx appxbundle arj au3 bat
+    bz2 bundle cab chm cmd com command cpl crx csh deb desktop diagcab dll dmg docm doc dotm egg elf exe flatpak
+    flatpakref gadget gem gz hlp hta img inf ipa iqy iso jar jnlp jse ksh kext lha lnk lz lz4 lzh lzma mcl
+    mobileconfig msc msh msi msix msixbundle msp mst nupkg ocx one onepkg pif pkg pot potm ppa ppam pps ppsm
+    ppt pptm prf ps1 ps1xml ps2 psc1 psd1 psm1 pyc pyz pyzw qcow2 rar reg rpm run scf scpt scr sct
+    settingcontent-ms sh shb slk sldm snap swf sys tar tbz tbz2 tgz txz tzst udeb url vbe vbs vdi vhd vhdx
+    vmdk vsix webloc whl wim wsc wsf wsh xapk xar xbap xla xlam xll xls xlsb xlsm xltm xpi xz z zip zst
     """.split()  # noqa: SIM905 - a table to read
 )
 _PART_EXTENSIONS = frozenset(
@@ -22,7 +29,8 @@ _PART_EXTENSIONS = frozenset(
     """.split()  # noqa: SIM905 - a table to read
 )
 _READING_METHODS = frozenset({"GET", "HEAD"})
-_LONGEST_EXTENSION = 12
+_LONGEST_EXTENSION = 17  # settingcontent-ms
+_CUT = re.compile(r"[;\0]")
 
 
 def classify(
@@ -49,7 +57,15 @@ def classify(
     return SubjectClass.PAGE
 
 
-def _extension(path: str) -> str:
-    name = path.partition("?")[0].partition("#")[0].rpartition("/")[2]
-    _, dot, extension = name.rpartition(".")
+def extension_of(name: str) -> str:
+    """Give the extension of a file's name as the system that opens it reads it, in lower case; "" for none.
+
+    Windows cuts dots and spaces off the end, and whatever reads C strings all from a NUL on; what follows a
+    semicolon is a parameter of the path (RFC 3986, 3.3).
+    """
+    _, dot, extension = _CUT.split(name, maxsplit=1)[0].rstrip(". ").rpartition(".")
     return extension.lower() if dot and len(extension) <= _LONGEST_EXTENSION else ""
+
+
+def _extension(path: str) -> str:
+    return extension_of(unquote(path.partition("?")[0].partition("#")[0].rpartition("/")[2]))

@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from secondlook.agent.use import DOWNLOAD_EXTENSIONS
+from secondlook.agent.use import DOWNLOAD_EXTENSIONS, extension_of
+from secondlook.core.inert import inert
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"MZ", "pe"),
@@ -55,6 +56,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (7, b"**ACE**", "ace"),
     (0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d", "onenote"),
     (0, b"dex\n03", "dex"),
+    (0, b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR", "eicar"),  # the test file is text, whatever it is called
 )
 ARCHIVES = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar"})  # signatures of what `archive.py` reads
 SIGNATURE_BYTES = max(at + len(signature) for at, signature, _ in _SIGNATURES)
@@ -90,6 +92,8 @@ _LIVE = re.compile(
 )
 _NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([\w-]+)'[^']*')?([^;"]+)""", re.IGNORECASE)
 _NAME = re.compile(r"""filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]+))""", re.IGNORECASE)
+_SCRIPTS = {"mjs", "php", "pl", "ps", "py", "pyw", "rb"}  # pages by their URL, programs when saved
+_RISKY_NAMES = DOWNLOAD_EXTENSIONS | _SCRIPTS
 _LONGEST_NAME = 255
 
 
@@ -99,7 +103,7 @@ class Declared:
 
     content_type: str  # lower case, without parameters
     full_type: str
-    filename: str | None
+    filename: str | None  # harmless to look at
     risky: bool
     live: bool  # its first bytes may be few, and nobody may wait for more
 
@@ -108,18 +112,21 @@ def declared(content_type: str | None, disposition: str | None, path: str) -> De
     """Judge a body by its headers; `path` is the target of the request."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     name = filename_of(disposition, path)
-    extension = name.rpartition(".")[2].lower() if name and "." in name else ""
+    endings = {extension_of(name or ""), extension_of((name or "").rpartition(";")[2])}
     attached = (disposition or "").lstrip()[:10].lower() == "attachment"
-    live = bool(_LIVE.match(kind))
-    if live:
-        risky = False
+    named = not endings.isdisjoint(_RISKY_NAMES)
+    streaming = bool(_LIVE.match(kind))
+    if streaming and not attached:  # nobody is shown a program as a stream of events; hosts end with .com
+        risky = named and "com" not in endings
     elif _RISKY_TYPES.fullmatch(kind):
         risky = True
     elif attached:
-        risky = extension in DOWNLOAD_EXTENSIONS or extension in {"js", "svg"} or not _SHOWN.match(kind)
+        risky = named or not endings.isdisjoint({"js", "svg"}) or not _SHOWN.match(kind)
     else:
-        risky = extension in DOWNLOAD_EXTENSIONS and not _SHOWN.match(kind)
-    return Declared(kind, content_type or "", name, risky, live)
+        risky = named and not _SHOWN.match(kind)
+    return Declared(
+        kind, content_type or "", name and inert(name), risky, live=streaming and not attached and not risky
+    )
 
 
 def risky_signature(first: bytes) -> str | None:
@@ -160,4 +167,4 @@ def filename_of(disposition: str | None, path: str) -> str | None:
 
 def _base(name: str) -> str | None:
     last = name.replace("\\", "/").rpartition("/")[2]
-    return last[-_LONGEST_NAME:] or None
+    return None if last in {"", ".", ".."} else last[-_LONGEST_NAME:]

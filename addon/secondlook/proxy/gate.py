@@ -1,7 +1,7 @@
 """What becomes of one response body: sans-io, bytes in, bytes that may go on out.
 
 ```
-            ┌─ live, or harmless and large or of unknown length ─► PASS   on at once, judged at the end
+            ┌─ harmless and live, large or of unknown length ────► PASS   on at once, judged at the end
 headers ─►  ├─ harmless, known length ≤ local_up_to ─────────────► SMALL  collected, judged, sent
 first bytes ├─ risky, ≤ hold_up_to, or hold: full ───────────────► HOLD   spooled, judged, sent
             └─ risky, larger ────────────────────────────────────► TAIL   on but for its tail
@@ -132,8 +132,9 @@ class BodyGate:
 
     @property
     def open(self) -> bool:
-        """Whether bytes of the body may go on before its end."""
-        return self.fate in {Fate.PASS, Fate.TAIL}
+        """Whether bytes of the body may go on before its end, so that its headers go at once."""
+        live = self._look.declared.live and not self.partial
+        return self.fate in {Fate.PASS, Fate.TAIL} or (live and self.fate is Fate.SNIFF)
 
     @property
     def unsettled(self) -> bool:
@@ -239,9 +240,9 @@ class BodyGate:
     def _first_fate(self) -> Fate:
         if self.risky:
             return self._risky_fate()
-        if self._look.declared.live or (self.partial and not (self._from_start or self._multipart)):
+        if self.partial and not (self._from_start or self._multipart):
             return Fate.PASS
-        if self.partial:
+        if self.partial or self._look.declared.live:
             return Fate.SNIFF
         if self.length is not None and self.length <= self._limits.local_up_to:
             return Fate.SMALL

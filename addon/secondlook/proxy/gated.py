@@ -254,6 +254,9 @@ class GatedStream(AnsweringStream):
     def _refuse_at_headers(self, decision: Decision | None) -> Commands:
         """Refuse a response whose body has not begun, and let the origin stop."""
         yield from self._stop_origin()
+        if self._headers_out:  # a stream of events that begins like a program
+            yield from self._cut("blocked")
+            return
         self.flow.response = self.edge.refusal_of(self.flow, decision)
         yield from self.answer(self.flow.response)
         yield DropStream(self.stream_id)

@@ -143,7 +143,7 @@ class Http1OriginSide(_Side, Http1Client):
         """Send a part of a request."""
         match event:
             case Withdrawn():
-                self._handle_event = self._ignore  # type: ignore[method-assign]  # as mitmproxy does
+                self._handle_event = self._ignore  # type: ignore[assignment]
                 yield from super().send(event)
             case RequestHeaders():
                 framed = _framing(event.request, closing=False)
