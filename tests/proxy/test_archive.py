@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from proxykit.samples import EICAR, EICAR_SHA256, gzipped, locked, seven, tarred, zipped
 from secondlook.proxy.archive import ArchiveLimits, archive_kind, look_inside
+from secondlook.proxy.bodytype import ZIP_END_BYTES, ends_like_zip
 from secondlook.proxy.ranges import read_content_range, read_first_part, read_range
 
 LIMITS = ArchiveLimits(depth=3, members=100, max_bytes=5 << 20, time_s=5.0)
@@ -186,3 +187,38 @@ def test_random_range_headers_never_raise(text):
     read_range(text, text)
     read_content_range(text)
     read_first_part(text, text.encode("utf-8", "surrogatepass"))
+
+
+BEFORE = {
+    "a program": b"MZ" + bytes(3000),
+    "text": b"hello\n" * 20,
+    "a document": b"%PDF-1.7\n%abc\n",
+    "a picture": b"GIF89a" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_zip_behind_something_else_is_looked_into(before):
+    body = BEFORE[before] + zipped(FILES)
+    report = _look(body)
+    assert report.problem is None
+    assert EICAR_SHA256 in {digest for _, digest in report.members}
+    assert ends_like_zip(body[-ZIP_END_BYTES:], len(body))
+
+
+def test_zips_one_after_the_other_are_all_looked_into():
+    harmless = zipped({"harmless": b"x"})
+    for body in (zipped(FILES) + harmless, harmless + zipped(FILES) + harmless):
+        report = _look(body)
+        assert report.problem is None
+        assert EICAR_SHA256 in {digest for _, digest in report.members}
+    assert "one after the other" in (_look(zipped(FILES) + harmless * 20).problem or "")
+
+
+def test_the_end_of_a_program_is_no_zip_for_a_name_in_it():
+    for body in (
+        b"MZ" + bytes(100) + b"PK\x05\x06" + bytes(range(200)),
+        b"MZPK\x05\x06",
+        b"PK\x05\x06" + bytes(18),
+    ):
+        assert not ends_like_zip(body, len(body))

@@ -134,3 +134,20 @@ def test_the_copy_goes_when_its_client_does(make, gatekeeper, store, origin, cur
     done = curl(proxy, "--limit-rate", "20M", _url(origin, "file?length"), timeout_s=1)
     assert done.returncode == 28
     assert _emptied(proxy)
+
+
+@pytest.mark.parametrize(
+    "before", [b"MZ" + bytes(3000), b"%PDF-1.7\n", b"GIF89a" + bytes(90), zipped({"a": b"b"})]
+)
+def test_a_zip_behind_something_else_is_looked_into(make, gatekeeper, store, origin, curl, before):
+    store.body, store.headers = before + zipped({"eicar.com": EICAR}), ["Content-Type: application/zip"]
+    gatekeeper.bad.add(EICAR_SHA256)
+    for name in ("a.zip", "a.zip?chunked"):
+        assert b" 403" in curl(make(), "-i", "--suppress-connect-headers", _url(origin, name)).stdout[:20]
+
+
+def test_a_large_program_with_a_zip_behind_it_is_flagged(make, gatekeeper, store, origin, curl):
+    store.body = program(17 * MIB) + zipped({"a": b"b"})
+    assert curl(make(), _url(origin, "setup.exe")).stdout == store.body
+    how, _, _, decision = gatekeeper.seen[-1]
+    assert (how, decision.evidence.detail) == ("unverifiable", "archive: there is no copy of it")

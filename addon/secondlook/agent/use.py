@@ -13,13 +13,14 @@ from secondlook.core.verdict import SubjectClass
 _PAGE_DESTINATIONS = frozenset({"document", "iframe", "frame", "fencedframe", "embed", "object"})
 DOWNLOAD_EXTENSIONS = frozenset(  # programs, installers, scripts, archives, images, macro documents
     """
-    7z aab ace ade adp ahk apk apks appimage appinstaller application appref-ms appx appxbundle arj au3 bat
-    bz2 bundle cab chm cmd com command cpl crx csh deb desktop diagcab dll dmg docm doc dotm egg elf exe flatpak
-    flatpakref gadget gem gz hlp hta img inf ipa iqy iso jar jnlp jse ksh kext lha lnk lz lz4 lzh lzma mcl
-    mobileconfig msc msh msi msix msixbundle msp mst nupkg ocx one onepkg pif pkg pot potm ppa ppam pps ppsm
-    ppt pptm prf ps1 ps1xml ps2 psc1 psd1 psm1 pyc pyz pyzw qcow2 rar reg rpm run scf scpt scr sct
-    settingcontent-ms sh shb slk sldm snap swf sys tar tbz tbz2 tgz txz tzst udeb url vbe vbs vdi vhd vhdx
-    vmdk vsix webloc whl wim wsc wsf wsh xapk xar xbap xla xlam xll xls xlsb xlsm xltm xpi xz z zip zst
+    7z aab ace ade adp ahk apk apks appimage appinstaller application appref-ms appx appxbundle arj au3
+    bat bundle bz2 cab chm cmd com command cpl crx csh deb desktop diagcab dll dmg doc docm dotm egg elf
+    exe flatpak flatpakref gadget gem gz hlp hta img inf ipa iqy iso jar jnlp jse kext ksh lha lnk lz lz4
+    lzh lzma mcl mobileconfig msc msh msi msix msixbundle msp mst nupkg ocx one onepkg pif pkg pot potm
+    ppa ppam pps ppsm ppt pptm prf ps1 ps1xml ps2 psc1 psd1 psm1 pyc pyz pyzw qcow2 rar reg rpm run scf
+    scpt scr sct settingcontent-ms sh shb sldm slk snap swf sys tar tbz tbz2 tgz txz tzst udeb url vbe vbs
+    vdi vhd vhdx vmdk vsix webloc whl wim wsc wsf wsh xapk xar xbap xla xlam xll xls xlsb xlsm xltm xpi xz
+    z zip zst
     """.split()  # noqa: SIM905 - a table to read
 )
 _PART_EXTENSIONS = frozenset(

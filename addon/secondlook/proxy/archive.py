@@ -31,6 +31,7 @@ _PROBLEM_CHARS = 300
 _LOOK_BYTES = 265
 _ENCODED_STEP_BYTES = 16 << 10
 _TAR_AT = 257
+_JOINED_ZIPS = 8  # zips one after the other
 
 
 class OverLimitError(Exception):
@@ -126,6 +127,8 @@ class _Walk:
             case "xz":
                 with lzma.LZMAFile(file) as stream:
                     self._packed(stream, label, level)
+            case _ if zipfile.is_zipfile(file):  # a self-extracting one, or with a picture before it
+                self._zip(file, label, level)
             case _:
                 raise UnreadableError("not an archive that can be read")
 
@@ -149,7 +152,24 @@ class _Walk:
         self.add_bytes(0)
 
     def _zip(self, file: IO[bytes], label: str, level: int) -> None:
+        """Look into a zip and those before it: some readers take the first, others the last."""
+        start = self._one_zip(file, label, level)
+        for _ in range(_JOINED_ZIPS):
+            file.seek(0)
+            if start == 0 or archive_kind(file.read(_LOOK_BYTES)) != "zip":
+                return
+            with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as before:
+                file.seek(0)
+                while piece := file.read(min(STEP_BYTES, start - before.tell())):
+                    before.write(piece)
+                    self.add_bytes(0)
+                start = self._one_zip(before, label, level)
+        self.note(OverLimitError("more archives one after the other than are looked into"))
+
+    def _one_zip(self, file: IO[bytes], label: str, level: int) -> int:
+        """Look into the last zip of a file; give where it begins."""
         with zipfile.ZipFile(file) as archive:
+            start = min((info.header_offset for info in archive.infolist()), default=archive.start_dir)
             for info in archive.infolist():
                 self._one_more()
                 if info.is_dir():
@@ -159,6 +179,7 @@ class _Walk:
                     continue
                 with self._going_on():
                     self.member(open_member(archive, info), f"{label}/{info.filename}", level)
+        return start
 
     def _tar(self, file: IO[bytes], label: str, level: int) -> None:
         with tarfile.open(fileobj=file, mode="r|") as archive:

@@ -1,10 +1,19 @@
 """What the bytes of a body tell while they go by: digests (of the decoded form too), type, size."""
 
 import hashlib
+from collections import deque
 
 from secondlook.core.digest import file_subject
 from secondlook.core.subject import FileSubject
-from secondlook.proxy.bodytype import SIGNATURE_BYTES, Declared, declared, may_begin, risky_signature
+from secondlook.proxy.bodytype import (
+    SIGNATURE_BYTES,
+    ZIP_END_BYTES,
+    Declared,
+    declared,
+    ends_like_zip,
+    may_begin,
+    risky_signature,
+)
 from secondlook.proxy.decoding import Decoder, DecodeState, encodings_of
 from secondlook.proxy.ranges import read_first_part
 
@@ -37,6 +46,9 @@ class BodyLook:
         self._multipart = multipart
         self._part_seen = False
         self._first = bytearray()
+        self._keeps = True
+        self._last: deque[bytes] = deque()
+        self._last_bytes = 0
         self._sha256 = hashlib.sha256()
         self._others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
         self._decoded: hashlib._Hash | None = None
@@ -59,6 +71,16 @@ class BodyLook:
     def blind(self) -> bool:
         """Whether nothing of the decoded form is there yet."""
         return self._decoder is not None and not self._first
+
+    @property
+    def ends_like_zip(self) -> bool:
+        """Whether a zip's directory stands at the end of what came (of the decoded form)."""
+        size = self._decoder.out_bytes if self._decoder is not None else self.size
+        return ends_like_zip(b"".join(self._last), size)
+
+    def let_go(self) -> None:
+        """Keep no last bytes: nobody will ask how the body ends."""
+        self._keeps, self._last = False, deque()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -130,7 +152,15 @@ class BodyLook:
         self._decoded.update(piece)
         self._note_first(piece)
 
+    def _note_last(self, data: bytes) -> None:
+        self._last.append(data)
+        self._last_bytes += len(data)
+        while self._last_bytes - len(self._last[0]) >= ZIP_END_BYTES:
+            self._last_bytes -= len(self._last.popleft())
+
     def _note_first(self, data: bytes) -> None:
+        if self._keeps:
+            self._note_last(data)
         if len(self._first) < _FIRST_MAX_BYTES:
             self._first += data[: _FIRST_MAX_BYTES - len(self._first)]
 

@@ -6,6 +6,7 @@ played by a browser is left out.
 """
 
 import re
+import struct
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -58,6 +59,10 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"dex\n03", "dex"),
     (0, b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR", "eicar"),  # the test file is text, whatever it is called
 )
+ZIP_END_BYTES = 22 + 0xFFFF  # its fixed part and the longest comment
+_ZIP_END = struct.Struct("<4s4H2LH")
+_ZIP_ENTRY_BYTES = 46
+_ZIP64 = 0xFFFFFFFF
 ARCHIVES = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar"})  # signatures of what `archive.py` reads
 SIGNATURE_BYTES = max(at + len(signature) for at, signature, _ in _SIGNATURES)
 _BY_FIRST: dict[int, tuple[tuple[int, bytes, str], ...]] = {
@@ -137,6 +142,20 @@ def risky_signature(first: bytes) -> str | None:
         if first.startswith(signature, offset):
             return name
     return None
+
+
+def ends_like_zip(last: bytes, size: int) -> bool:
+    """Tell whether a body of `size` bytes that ends so has a zip's directory at its end (APPNOTE, 4.3.16).
+
+    What stands before the zip does not matter to those who open it: a program (self-extracting), a picture.
+    """
+    at = last.rfind(b"PK\x05\x06")
+    if at < 0 or len(last) - at < _ZIP_END.size:
+        return False
+    _, disk, first_disk, here, entries, directory, offset, comment = _ZIP_END.unpack_from(last, at)
+    whole = disk == first_disk == 0 and here == entries > 0 and at + _ZIP_END.size + comment <= len(last)
+    fits = directory >= _ZIP_ENTRY_BYTES * entries and directory + offset <= size
+    return whole and (fits or _ZIP64 in {directory, offset})
 
 
 def may_begin(first: bytes) -> bool:

@@ -104,6 +104,8 @@ class BodyGate:
             said, encoding, kinds=kinds, ratio=limits.ratio, layers=limits.layers, multipart=self._multipart
         )
         self.fate = self._first_fate()
+        if self.fate is Fate.PASS:
+            self._look.let_go()
 
     @property
     def size(self) -> int:
@@ -149,7 +151,9 @@ class BodyGate:
     @property
     def is_archive(self) -> bool:
         """Whether a body (known whole) is an archive of a kind that can be looked into."""
-        return self.whole and self.signature in ARCHIVES and self.fate in {Fate.HOLD, Fate.TAIL}
+        if not self.whole or self.fate not in {Fate.HOLD, Fate.TAIL}:
+            return False
+        return self.signature in ARCHIVES or self._look.ends_like_zip
 
     @property
     def congested(self) -> bool:
@@ -227,6 +231,7 @@ class BodyGate:
         """Hold nothing any more: what comes goes on."""
         self.fate = Fate.PASS
         self._unheld = None
+        self._look.let_go()
 
     def close(self) -> None:
         """Free what is held."""
@@ -273,6 +278,7 @@ class BodyGate:
         waiting, self._waiting = self._waiting, []
         if not self.risky:
             self.fate = Fate.PASS
+            self._look.let_go()
             return b"".join(waiting)
         self.fate = self._risky_fate()
         if self.fate is Fate.ASK:
