@@ -1,12 +1,17 @@
 """The internal site, through the proxy and on the proxy's own address."""
 
 import asyncio
+import base64
+import hashlib
 import re
+import socket
 import subprocess
 
 import pytest
 
 from proxykit.origin import Asked, send
+
+INTERNAL = "http://secondlook.internal"
 
 
 async def hello(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -31,14 +36,57 @@ def test_pages_through_the_proxy(proxy, curl, scheme, path, content):
     assert content in done.stdout, done
 
 
-@pytest.mark.parametrize("path", ["/", "/ca.pem", "/proxy.pac", "/healthz"])
-@pytest.mark.parametrize("host", [None, "proxy.example"])
-def test_pages_on_the_proxy_itself(proxy, path, host):
-    flags = ["-H", f"Host: {host}:{proxy.port}"] if host else []
-    done = subprocess.run(
-        ["curl", "-sS", "-i", "-m", "10", *flags, f"{proxy.url}{path}"], capture_output=True, check=False
-    )
-    assert done.stdout.startswith(b"HTTP/1.1 200")
+def ask_itself(proxy, host, path, *flags):
+    command = ["curl", "-sS", "-i", "-m", "10", "-H", f"Host: {host}:{proxy.port}", *flags]
+    return subprocess.run([*command, f"{proxy.url}{path}"], capture_output=True, check=False).stdout
+
+
+@pytest.mark.parametrize("path", ["/ca.pem", "/proxy.pac", "/healthz"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "proxy.example"])
+def test_files_on_the_proxy_itself_under_any_name(proxy, path, host):
+    assert ask_itself(proxy, host, path).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "a.localhost", socket.gethostname()])
+def test_pages_on_the_proxy_itself_under_its_own_names(proxy, host):
+    assert ask_itself(proxy, host, "/").startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("path", ["/", "/blocked/E1", "/filtered.json", "/nothing"])
+def test_no_pages_on_the_proxy_itself_under_a_name_that_anybody_may_point_here(proxy, path):
+    done = ask_itself(proxy, "rebind.test", path)
+    assert done.startswith(b"HTTP/1.1 421")
+    assert b"application/problem+json" in done
+    done = ask_itself(proxy, "rebind.test", path, "-H", "Accept: text/html")
+    assert done.startswith(b"HTTP/1.1 421")
+    assert b"text/html" in done
+    assert b"http://secondlook.internal/" in done
+
+
+def test_the_internal_site_in_capitals(proxy, curl):
+    for scheme in ("http", "https"):
+        assert curl(proxy, f"{scheme}://SECONDLOOK.INTERNAL/healthz").stdout == b"ok\n"
+    target = "http://SECONDLOOK.INTERNAL/healthz"
+    assert curl(proxy, "--request-target", target, "http://secondlook.internal/").stdout == b"ok\n"
+
+
+def test_back_runs_its_one_script_and_no_other(proxy, curl):
+    done = curl(proxy, "-i", "http://secondlook.internal/back").stdout.decode()
+    (script,) = re.findall(r"<script>(.*)</script>", done)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"; script-src 'sha256-{digest}'" in done
+    assert "script-src" not in curl(proxy, "-i", "http://secondlook.internal/").stdout.decode()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_back_needs_a_trusted_certificate_only_where_the_blocked_page_did(
+    proxy, gatekeeper, make_origin, curl, tls
+):
+    gatekeeper.bad.add("127.0.0.1/bad")
+    scheme = "https" if tls else "http"
+    url = f"{scheme}://127.0.0.1:{make_origin(hello, tls=tls).port}/bad"
+    page = curl(proxy, "-H", "Accept: text/html", url).stdout.decode()
+    assert f'href="{scheme}://secondlook.internal/back"' in page
 
 
 def test_a_pac_file_names_the_proxy_as_the_client_reached_it(proxy):
@@ -69,9 +117,11 @@ def test_a_block_is_overridden_by_its_own_form_alone(proxy, gatekeeper, make_ori
     token = re.search(r'name="token" value="([^"]+)"', details)
     assert token is not None
     assert curl(proxy, url).stdout != b"hello"  # a GET changed nothing
-    assert curl(proxy, "-d", "token=1.forged", link[1]).stdout.startswith(b"this form is too old")
+    assert curl(proxy, "-d", "token=1.forged", link[1]).stdout.startswith(
+        b'{"type": "about:blank", "title": "this form is too old'
+    )
     forged = curl(proxy, "-d", f"token={token[1]}", "-H", "Origin: http://evil.test", link[1])
-    assert forged.stdout.startswith(b"this form was sent from another site")
+    assert b"this form was sent from another site" in forged.stdout
     other = curl(proxy, "-d", f"token={token[1]}", link[1].replace("E1", "E2"))
     assert b"Open for you" not in other.stdout
     assert gatekeeper.exceptions == []
@@ -91,6 +141,12 @@ def test_a_large_form_is_refused_unread(proxy, curl, tmp_path):
 
 
 def test_unknown_pages_and_methods(proxy, curl):
+    answer = curl(proxy, "-i", "-d", "{}", "-H", "Content-Type: application/json", f"{INTERNAL}/nothing")
+    assert b" 405" in answer.stdout
+    assert b"application/problem+json" in answer.stdout
+    page = curl(proxy, "-i", "-H", "Accept: text/html", f"{INTERNAL}/nothing").stdout
+    assert b"text/html" in page
+    assert b"no such page" in page
     assert b" 404" in curl(proxy, "-i", "http://secondlook.internal/nothing").stdout
     assert b" 405" in curl(proxy, "-i", "-X", "DELETE", "http://secondlook.internal/").stdout
     assert b" 404" in curl(proxy, "-i", "http://secondlook.internal/blocked/%2e%2e").stdout

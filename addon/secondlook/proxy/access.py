@@ -4,7 +4,7 @@ Three rules, whatever list or rule says otherwise:
 
 1. Only this machine and the networks of `clients` may connect (users on top where there are any).
 2. The proxy's own review page and server are reached by nobody through the proxy; the proxy's own listening
-   address is answered by the internal site.
+   address is answered by the internal site, and by no name that merely resolves to it.
 3. A client on another machine reaches no loopback, link-local, unspecified or metadata address.
 
 An address is judged in whatever notation it is written (`127.1`, `0x7f000001`, `[::ffff:127.0.0.1]`), and a
@@ -23,6 +23,7 @@ from typing import NamedTuple
 from secondlook.core.address import AddressClass, classify, parse_address
 
 type IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+type Listening = tuple[str, int] | None
 
 _HERE = frozenset({AddressClass.LOOPBACK, AddressClass.UNSPECIFIED})
 _CLOSED_TO_OTHERS = _HERE | {AddressClass.LINK_LOCAL, AddressClass.METADATA}
@@ -39,6 +40,20 @@ class _Place(NamedTuple):
     address: IP
     kind: AddressClass
     text: str
+
+
+def closed_reason(error: str) -> str | None:
+    """Tell why a destination was closed from what mitmproxy says of a connection that was not made."""
+    return next((reason for reason in (OWN, CLOSED) if error.endswith(reason)), None)
+
+
+def is_own_name(host: str) -> bool:
+    """Tell whether a host names this machine for certain: an address, or a name that no stranger can own."""
+    name = host.rstrip(".").lower()
+    own = socket.gethostname().lower()
+    if _place(host) is not None or name in {*_LOCAL_NAMES, own, f"{own}.local"}:
+        return True
+    return name.endswith(".localhost")
 
 
 class Access:
@@ -80,13 +95,20 @@ class Access:
             return self._closed_place(client, _place("127.0.0.1"), port)
         return None
 
-    def must_resolve(self, client: str | None, host: str, port: int) -> bool:
-        """Tell whether the addresses behind a name matter: only for other machines and our own ports."""
+    def must_resolve(self, client: str | None, host: str, port: int, listening: Listening = None) -> bool:
+        """Tell whether the addresses behind a name matter: only for other machines and our own ports.
+
+        `listening` is the address by which this client reached the proxy, where the proxy is asked itself.
+        """
         if (host, port) in self._trusted:
             return False
-        return port in self._own_ports() or not self._client_is_here(client)
+        if port in self._own_ports() or not self._client_is_here(client):
+            return True
+        return listening is not None and port == listening[1]
 
-    async def closed_by_name(self, client: str | None, host: str, port: int) -> str | None:
+    async def closed_by_name(
+        self, client: str | None, host: str, port: int, listening: Listening = None
+    ) -> str | None:
         """Resolve a name and say why it is closed, if any of its addresses is."""
         if (host, port) in self._trusted:
             return None
@@ -96,6 +118,11 @@ class Access:
         except (OSError, UnicodeError):
             return None  # the connection will fail by itself
         for *_, address in found:
+            if listening is not None and (_place(str(address[0])), port) == (
+                _place(listening[0]),
+                listening[1],
+            ):
+                return OWN
             reason = self.closed_peer(client, str(address[0]), port)
             if reason is not None:
                 return reason

@@ -16,19 +16,26 @@ from mitmproxy.proxy import mode_specs, server_hooks
 from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.proxy.access import Access
+from secondlook.proxy.access import Access, closed_reason
 from secondlook.proxy.bodies import Bodies
-from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor
+from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
 from secondlook.proxy.login import USER
 from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.refusal import INTERNAL_HOST, MARK, Refusals, mark_headers, problem_document
-from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
+from secondlook.proxy.refusal import MARK, Refusals, mark_headers, problem_document
+from secondlook.proxy.request import (
+    RequestFacts,
+    listening,
+    make_use,
+    peer_text,
+    read_facts,
+    subjects,
+    tunnel_use,
+)
 from secondlook.proxy.stream import ORIGIN_FORM
 from secondlook.proxy.visit import VISIT, Body, Visit, visit_of
 
 logger = logging.getLogger(__name__)
 
-_INTERNAL_HOSTS = frozenset({INTERNAL_HOST, f"{INTERNAL_HOST}."})
 _STRIPPED = frozenset({MARK.lower().encode(), b"alt-svc"})
 _STALL_POLL_S = 0.02
 _FAULT = Decision(
@@ -76,24 +83,40 @@ class SecondLookAddon:
         if data.server.address is None:
             return None
         host, port = data.server.address[:2]
-        client = peer_text(data.client.peername)
+        client, by = peer_text(data.client.peername), listening(data.client)
         try:
-            if not self.access.must_resolve(client, host, port):
+            if not self.access.must_resolve(client, host, port, by):
                 return None
         except Exception:
             logger.exception("cannot tell whether an address is open")
             data.server.error = "internal error"
             return None
-        return self._resolve(data, client, host, port)
+        return self._resolve(data, self.access.closed_by_name(client, host, port, by))
 
     async def _resolve(
-        self, data: server_hooks.ServerConnectionHookData, client: str | None, host: str, port: int
+        self, data: server_hooks.ServerConnectionHookData, closed: Awaitable[str | None]
     ) -> None:
         try:
-            data.server.error = await self.access.closed_by_name(client, host, port) or data.server.error
+            data.server.error = await closed or data.server.error
         except Exception:
             logger.exception("cannot tell whether an address is open")
             data.server.error = "internal error"
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Refuse, as at its headers, a request whose name turned out to lead where nothing may."""
+        visit = visit_of(flow)
+        reason = closed_reason(flow.error.msg) if flow.error is not None else None
+        if visit is not None and reason is not None and flow.response is None:
+            await self._close(flow, visit.facts, visit.use, visit.subject, reason)
+
+    async def tcp_error(self, flow: tcp.TCPFlow) -> None:
+        """Write down that a raw connection was refused by the address behind its name."""
+        reason = closed_reason(flow.error.msg) if flow.error is not None else None
+        if reason is None or flow.server_conn.address is None:
+            return
+        host = flow.server_conn.address[0]
+        use = tunnel_use("http", host, peer_text(flow.client_conn.peername))
+        await self.gatekeeper.refuse(self.gatekeeper.subject("http", host, b"/"), use, reason)
 
     def done(self) -> Awaitable[None]:
         """End what was started for bodies."""
@@ -196,8 +219,8 @@ class SecondLookAddon:
     def is_own_site(self, flow: http.HTTPFlow) -> bool:
         """Tell whether a request is for the internal site."""
         request = flow.request
-        host = request.host
-        if host in _INTERNAL_HOSTS:
+        host = request.host.lower()
+        if is_internal(host):
             return True
         client = flow.client_conn
         if request.port != client.sockname[1] or client.tls:
@@ -342,9 +365,7 @@ class SecondLookAddon:
             client = peer_text(flow.client_conn.peername)
             closed = self.access.closed(client, host, port)
             if closed is not None and not self.access.is_trusted(host, port):
-                use = Use(
-                    SubjectClass.PAGE, client, flow.metadata.get(USER), "CONNECT", f"https://{host}:{port}/"
-                )
+                use = tunnel_use("https", host, client, port=port, user=flow.metadata.get(USER))
                 subject = self.gatekeeper.subject("https", host, b"/")
                 flow.response = _connect_refusal(await self.gatekeeper.refuse(subject, use, closed), use)
         except Exception:
@@ -380,8 +401,7 @@ class SecondLookAddon:
         """Check a host whose requests will not be seen; never raises."""
         try:
             address = peer_text(client.peername)
-            shown = f"[{host}]" if ":" in host else host
-            use = Use(SubjectClass.PAGE, address, None, "CONNECT", f"{scheme}://{shown}/")
+            use = tunnel_use(scheme, host, address)
             return await self.gatekeeper.check(self.gatekeeper.subject(scheme, host, b"/"), use)
         except Exception:
             logger.exception("a host could not be checked")

@@ -38,11 +38,11 @@ class Pages:
             lstrip_blocks=True,
         )
         self.style = resources.files("secondlook.proxy").joinpath("templates/style.css").read_text("utf-8")
-        digest = base64.b64encode(hashlib.sha256(self.style.encode()).digest()).decode()
         self._csp = (
-            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+            f"default-src 'none'; style-src '{_source_hash(self.style)}'; img-src data:; "
             "base-uri 'none'; frame-ancestors 'none'"
         )
+        self.back_script = "history.go(-2)"
 
     def render(self, name: str, **values: object) -> bytes:
         """Render a template to UTF-8."""
@@ -50,9 +50,13 @@ class Pages:
             self._environment.get_template(name).render(style=self.style, **values).encode("utf-8", "replace")
         )
 
-    def headers(self, *, sandbox: bool, forms: bool = False) -> list[tuple[bytes, bytes]]:
-        """List the security headers of a page."""
+    def headers(
+        self, *, sandbox: bool, forms: bool = False, script: str | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        """List the security headers of a page; `script` is the one that it may run."""
         policy = self._csp + ("; form-action 'self'" if forms else "; form-action 'none'")
+        if script is not None:
+            policy += f"; script-src '{_source_hash(script)}'"
         if sandbox:
             policy += "; sandbox allow-top-navigation-by-user-activation"
         return [
@@ -62,6 +66,11 @@ class Pages:
             (b"Referrer-Policy", b"same-origin" if forms else b"no-referrer"),
             (b"Cross-Origin-Opener-Policy", b"same-origin"),
         ]
+
+
+def _source_hash(text: str) -> str:
+    """Name an inline style or script in a CSP."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 OPEN_STAGES = frozenset({Stage.CONFIRMED, Stage.PATTERN, Stage.CACHE, Stage.QUERY, Stage.UNVERIFIABLE})
@@ -78,7 +87,7 @@ class BlockPage:
     ) -> None:
         self._pages = pages
         self.keeping = keeping or Keeping(Discretion())
-        self._internal = f"https://{internal_host}"
+        self._host = internal_host
         self.headers = pages.headers(sandbox=True)
 
     def render(
@@ -107,9 +116,11 @@ class BlockPage:
             server=evidence.server,
             detail=inert(evidence.detail, 300) if evidence.detail else None,
             event_id=decision.event_id if kept else None,
-            back=_safe_link(referrer) or f"{self._internal}/back",
+            # a page without TLS needs no certificate that is trusted to lead back
+            back=_safe_link(referrer)
+            or f"{'https' if url.startswith('https:') else 'http'}://{self._host}/back",
             minutes=minutes,
-            more=f"{self._internal}/blocked/{decision.event_id}" if kept else None,
+            more=f"https://{self._host}/blocked/{decision.event_id}" if kept else None,
             report=None if kept else report_text(shown, [("decided by", listed)]),
             retry=evidence.stage is Stage.UNVERIFIABLE,
         )

@@ -1,7 +1,8 @@
 """`secondlook.internal`: what the proxy itself has to say to whoever browses through it.
 
 Answered for `http(s)://secondlook.internal/…` through the proxy and for the same paths in origin form on the
-proxy's own address, as a browser fetches a PAC file without the proxy. A GET changes nothing. The one
+proxy's own address, as a browser fetches a PAC file without the proxy; there, files that are the same for
+everybody are given under any name, pages under one that is ours for certain. A GET changes nothing. The one
 POST, a timed exception on `/blocked/ID`, needs a CSRF token and the client and user that were blocked, whose
 policy lets them; it is never for downloads, for malformed addresses or for what the operator's rules close.
 """
@@ -21,15 +22,24 @@ from secondlook.core.event import Event
 from secondlook.core.inert import inert
 from secondlook.core.pac import pac_text
 from secondlook.core.verdict import Stage, SubjectClass
+from secondlook.proxy.access import is_own_name
 from secondlook.proxy.block_page import Pages, exception_minutes, report_text, shown_host
 from secondlook.proxy.ports import Override, Records
-from secondlook.proxy.refusal import INTERNAL_HOST
+from secondlook.proxy.refusal import INTERNAL_HOST, Form, fitting_form
+from secondlook.proxy.request import read_facts
 
 TOKEN_LIFE_S = 1800
 FORM_MAX_BYTES = 4096
 DIRECT_FALLBACK = "fallback=direct"  # of /proxy.pac: go unchecked while the proxy is down
+_PUBLIC = frozenset({"/proxy.pac", "/wpad.dat", "/ca.pem", "/ca.crt", "/ca.cer", "/healthz"})
+"""The same for everybody, and fetched by whatever name a network gives its proxy."""
 _REPORTED = frozenset({"List", "Threat", "When", "Event"})
 _OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
+
+
+def is_internal(host: str) -> bool:
+    """Tell whether a host, in whatever case, is the name of the internal site."""
+    return host.lower().removesuffix(".") == INTERNAL_HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +83,18 @@ class InternalSite:
     ) -> http.Response:
         """Answer one request; never raises for what a client may send."""
         path, _, query = request.path.partition("?")
+        if path not in _PUBLIC and not (is_internal(request.host) or is_own_name(request.host)):
+            told = f"this name is not the proxy's: its pages are at http://{INTERNAL_HOST}/ or http://{proxy_address}/"
+            return self._problem(request, 421, told)
         if path.startswith("/blocked/"):
             return await self._blocked(request, path.removeprefix("/blocked/"), visitor, body)
         if request.method not in {"GET", "HEAD"}:
-            return self._plain(405, "only GET here\n", extra=[(b"Allow", b"GET, HEAD")])
+            return self._problem(request, 405, "only GET here", extra=[(b"Allow", b"GET, HEAD")])
+        return self._show(request, path, visitor, proxy_address, direct_fallback=query == DIRECT_FALLBACK)
+
+    def _show(
+        self, request: http.Request, path: str, visitor: Visitor, proxy_address: str, *, direct_fallback: bool
+    ) -> http.Response:
         match path:
             case "/":
                 return self._page("setup.html", forms=False, proxy=proxy_address)
@@ -84,28 +102,29 @@ class InternalSite:
                 ready = self._facts.ready()
                 return self._plain(200 if ready else 503, "ok\n" if ready else "not ready\n")
             case "/ca.pem" | "/ca.crt" | "/ca.cer":
-                return self._certificate()
+                return self._certificate(request)
             case "/proxy.pac" | "/wpad.dat":
-                return self._pac(proxy_address, direct_fallback=query == DIRECT_FALLBACK)
+                return self._pac(proxy_address, direct_fallback=direct_fallback)
             case "/filtered":
                 return self._page("filtered.html", forms=False, client=visitor.client)
             case "/filtered.json":
                 return self._json(200, {"filtered": True, "client": visitor.client})
             case "/back":
-                return self._page("back.html", forms=False)
+                return self._page("back.html", forms=False, script=self._pages.back_script)
             case _:
-                return self._plain(404, "no such page\n")
+                return self._problem(request, 404, "no such page")
 
     async def _blocked(
         self, request: http.Request, event_id: str, visitor: Visitor, body: bytes
     ) -> http.Response:
         event = await self._records.event(event_id) if _is_id(event_id) else None
         if event is None or not visitor.met(event):
-            return self._plain(404, "no such block, or not yours: log in as you did then\n")
+            return self._problem(request, 404, "no such block, or not yours: log in as you did then")
         if request.method == "POST":
             return await self._make_exception(request, event, body)
         if request.method not in {"GET", "HEAD"}:
-            return self._plain(405, "only GET and POST here\n", extra=[(b"Allow", b"GET, HEAD, POST")])
+            allowed = [(b"Allow", b"GET, HEAD, POST")]
+            return self._problem(request, 405, "only GET and POST here", extra=allowed)
         offered = self._minutes(event)
         minutes = offered if self._records.whole(event) else None
         return self._page(
@@ -127,19 +146,21 @@ class InternalSite:
     async def _make_exception(self, request: http.Request, event: Event, body: bytes) -> http.Response:
         minutes, override_s = self._minutes(event), self._facts.override_s(event.client, event.user)
         if minutes is None or override_s is None:
-            return self._plain(403, "no exception is made for this\n")
+            return self._problem(request, 403, "no exception is made for this")
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
-            return self._plain(403, "this form was sent from another site\n")
+            return self._problem(request, 403, "this form was sent from another site")
         if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            return self._plain(415, "expected a form\n")
+            return self._problem(request, 415, "expected a form")
         token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
         if not self._token_holds(token, event):
-            return self._plain(403, "this form is too old or was not made for you: open the page again\n")
+            return self._problem(
+                request, 403, "this form is too old or was not made for you: open the page again"
+            )
         try:
             await self._records.make_exception(event, override_s)
         except ValueError as error:
-            return self._plain(403, f"no exception can be made: {error}\n")
+            return self._problem(request, 403, f"no exception can be made: {error}")
         url = event.url if event.url and event.url.startswith(("http://", "https://")) else None
         return self._page(
             "excepted.html",
@@ -165,11 +186,11 @@ class InternalSite:
             return False
         return hmac.compare_digest(token.encode(), self._token(event, int(until)).encode())
 
-    def _certificate(self) -> http.Response:
+    def _certificate(self, request: http.Request) -> http.Response:
         try:
             content = self._facts.ca_pem.read_bytes()  # a few kB that stay in the page cache
         except OSError:
-            return self._plain(503, "the certificate is not there yet\n")
+            return self._problem(request, 503, "the certificate is not there yet")
         return _response(
             200,
             content,
@@ -182,13 +203,28 @@ class InternalSite:
         script = pac_text(host.strip("[]"), int(port), direct_fallback=direct_fallback)
         return _response(200, script.encode(), "application/x-ns-proxy-autoconfig")
 
-    def _page(self, template: str, *, forms: bool, **values: object) -> http.Response:
+    def _page(
+        self, template: str, *, forms: bool, status: int = 200, script: str | None = None, **values: object
+    ) -> http.Response:
         return _response(
-            200,
-            self._pages.render(template, **values),
+            status,
+            self._pages.render(template, script=script, **values),
             "text/html; charset=utf-8",
-            self._pages.headers(sandbox=False, forms=forms),
+            self._pages.headers(sandbox=False, forms=forms, script=script),
         )
+
+    def _problem(
+        self, request: http.Request, status: int, told: str, extra: list[tuple[bytes, bytes]] | None = None
+    ) -> http.Response:
+        """Say in the form that fits what asked (a page, else RFC 9457) why there is no other answer."""
+        if fitting_form(read_facts(request), request.path)[0] is Form.PAGE:
+            answer = self._page("problem.html", forms=False, status=status, told=told)
+        else:
+            document = {"type": "about:blank", "title": told, "status": status}
+            answer = _response(status, json.dumps(document).encode(), "application/problem+json")
+        for name, value in extra or ():
+            answer.headers.add(name, value)
+        return answer
 
     def _json(self, status: int, value: object) -> http.Response:
         return _response(status, json.dumps(value).encode(), "application/json")

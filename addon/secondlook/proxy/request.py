@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mitmproxy import http
+from mitmproxy.connection import Client
 from mitmproxy.net.http import url as mitm_url
+from mitmproxy.proxy import mode_specs
 
 from secondlook.agent.use import classify
 from secondlook.core.address import parse_address
@@ -121,6 +123,21 @@ def peer_text(address: tuple[str, int] | None) -> str | None:
         return None
     host = address[0].partition("%")[0]
     return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def tunnel_use(
+    scheme: str, host: str, client: str | None, *, port: int | None = None, user: str | None = None
+) -> Use:
+    """Describe the use of a host whose requests are not seen (yet)."""
+    shown = f"[{host}]" if ":" in host else host
+    url = f"{scheme}://{shown}/" if port is None else f"{scheme}://{shown}:{port}/"
+    return Use(SubjectClass.PAGE, client, user, "CONNECT", url)
+
+
+def listening(client: Client) -> tuple[str, int] | None:
+    """Give the address by which a client asks the proxy itself; None where it does not know of the proxy."""
+    known = mode_specs.RegularMode | mode_specs.UpstreamMode | mode_specs.Socks5Mode
+    return client.sockname[:2] if isinstance(client.proxy_mode, known) else None
 
 
 def host_class(cls: SubjectClass) -> SubjectClass:

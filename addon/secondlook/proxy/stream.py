@@ -106,10 +106,22 @@ class AnsweringStream(HttpStream):
         mitmproxy asks this right after each hook; it would otherwise buffer the whole request first, or
         refuse to stream it (facts about mitmproxy, 7).
         """
-        if self.client_state == self.state_wait_for_request_headers and self.flow.response is not None:
+        early = self.client_state == self.state_wait_for_request_headers
+        # only an error asks without wanting its hook: here that hook has answered, in place of the origin
+        closed = not emit_error_hook and self.server_state == self.state_wait_for_response_headers
+        if (early or closed) and self.flow.response is not None:
+            over = self.client_state == self.state_done
             yield from self.answer(self.flow.response)
+            if over:
+                yield DropStream(self.stream_id)
             return True
         return (yield from super().check_killed(emit_error_hook))
+
+    def start_request_stream(self) -> Commands:
+        """Go on to the origin; where it was closed only now, the `error` hook has answered."""
+        yield from super().start_request_stream()
+        if self.flow.response is not None and not self.flow.live:
+            self.client_state = self._state_swallow
 
     def answer(self, response: http.Response) -> Commands:
         """Send a whole response of our own; nothing more of the request is read."""
