@@ -1,5 +1,6 @@
 """What is written at each privacy level, what retention and erasing leave: looked for in the files' bytes."""
 
+import itertools
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -9,11 +10,14 @@ import anyio
 import pytest
 
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
+from secondlook.core.client import login_name
 from secondlook.core.event import EventKind
+from secondlook.core.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.options import DAY_S
 from secondlook.ledger.privacy import Discretion, without_query
+from secondlook.ledger.ulid import make_id
 
 pytestmark = pytest.mark.anyio
 
@@ -230,6 +234,71 @@ async def test_erasing_works_on_each_engine(place, open_ledger):
     assert ledger.erase_client("10.0.0.1") == 1
     assert [event.client for event in ledger.events().events] == ["10.0.0.2"]
     assert ledger.queue_entries()[0].clients == ("10.0.0.2",)
+
+
+async def leave_traces(ledger, name, *clients, user=None):
+    """What clients leave of a listed page and a bad file, in every table."""
+    page, file = make_flag(name, url=f"https://{name}.example/p?q={name}"), identity_of(f"{name}.exe")
+    for at, client in enumerate(clients):
+        told = {"client": client, "user": user, "url": page[1].url, "host": page[1].host}
+        event = replace(page[0], id=make_id(START + at), **told)
+        await ledger.flag(event, replace(page[1], client=client))
+        ledger.remember(identity_of(f"{name}/"), (identity_of(f"{name}/"),), SubjectKind.URL, event)
+        ledger.record(
+            make_event(EventKind.BLOCKED, **told, filename=f"{name}.exe", identity=file, sha256=file.hex())
+        )
+    where = {"url": page[1].url, "host": page[1].host, "filename": f"{name}.exe", "expression": f"{name}/p"}
+    bad = make_confirmed(f"{name}.exe", **where, kind=SubjectKind.FILE, sha256=file.hex())
+    reblock = make_confirmed(f"reblock {name}", hit=identity_of(f"{name}/"), **where)
+    closing = make_event(
+        EventKind.CONFIRMED, url=page[1].url, identity=file, extra={"clients": list(clients)}
+    )
+    await ledger.confirm(bad, closing)
+    await ledger.confirm(reblock, None)
+    await ledger.remembered(since=0)
+    subject = f"https://{name}.example/p?q={name}"
+    rule = Rule(
+        id="", action="allow", scope=Scope.URL, subject=subject, client=login_name(clients[0], user),
+        reason=None, created=START, expires=START + 60, source="override",
+    )  # fmt: skip
+    ledger.add_rule(rule)
+
+
+@pytest.mark.parametrize("user", [None, "anna"])
+async def test_what_only_an_erased_client_met_is_known_by_hash_alone(place, open_ledger, tmp_path, user):
+    ledger = open_ledger(place)
+    await leave_traces(ledger, "onlyhers", "10.0.0.1", user=user)
+    await leave_traces(ledger, "shared", "10.0.0.1", "10.0.0.2", user=user)
+    version = ledger.version()
+    ledger.erase_client("10.0.0.1")
+    kept = [
+        *ledger.events().events, *ledger.queue_entries(), *ledger.confirmed(), *ledger.rules(),
+        *itertools.chain.from_iterable(await ledger.remembered(since=0)),
+    ]  # fmt: skip
+    assert "onlyhers" not in repr(kept)
+    assert "10.0.0.1'" not in repr(kept)
+    # protection goes on by hash, and what somebody else met is still told
+    assert {entry.identity for entry in ledger.queue_entries()} == {
+        identity_of("onlyhers"),
+        identity_of("shared"),
+    }
+    assert len(ledger.confirmed()) == 4
+    assert {entry.url for entry in ledger.confirmed()} == {None, "https://shared.example/p?q=shared"}
+    assert "https://shared.example/p?q=shared" in {entry.url for entry in ledger.queue_entries()}
+    assert ledger.version() != version
+    assert not ledger.rules()
+    files = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
+    assert b"onlyhers" not in files
+
+
+async def test_what_only_an_erased_user_met_is_known_by_hash_alone(place, open_ledger):
+    ledger = open_ledger(place)
+    root = {"identity": identity_of("onlyhers/"), "client": "10.0.0.1", "user": "anna"}
+    ledger.record(make_event(EventKind.CHECK, **root))  # with `log.all`
+    await leave_traces(ledger, "onlyhers", "10.0.0.1", user="anna")
+    ledger.erase_client("anna")
+    left = [ledger.queue_entries(), await ledger.remembered(since=0)]
+    assert "onlyhers" not in repr([ledger.confirmed(), ledger.rules(), ledger.events(), left])
 
 
 async def test_text_that_no_column_can_hold_is_made_storable(place, open_ledger):

@@ -8,7 +8,6 @@ somebody asks, the search index is merged until it holds nothing of them and the
 is emptied.
 """
 
-import re
 import sqlite3
 import threading
 import time
@@ -19,11 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from secondlook.core.client import network_of
 from secondlook.errors import LedgerError
 from secondlook.ledger import confirmed, damage, fts, overview, past, ruling
+from secondlook.ledger.erasure import erase
 from secondlook.ledger.record import HOUR_S
-from secondlook.ledger.tables import changes, events, flagged_clients, history, marks, pauses, quarantine
+from secondlook.ledger.tables import changes, events, marks
 
 if TYPE_CHECKING:
     from secondlook.ledger.ledger import Ledger
@@ -40,8 +39,6 @@ _STEPS: Final = 20  # of indexing, and of merging, in one tick
 _STEP_REST_S: Final = 0.005
 _INDEX_ROWS: Final = 64
 _INDEX_MOST_ROWS: Final = 256
-_TOLD_KINDS: Final = ("confirmed", "late_verdict", "action", "withdrawn", "cleared", "expired")
-ERASED: Final = "(erased)"
 
 
 class Upkeep:
@@ -218,7 +215,15 @@ class Upkeep:
             engine = ledger.readers.execution_options(isolation_level="AUTOCOMMIT")
             with engine.connect() as connection:
                 connection.exec_driver_sql("SET default_transaction_read_only = off")
-                for name in ("events", "history", "flagged", "flagged_clients"):
+                for name in (
+                    "events",
+                    "history",
+                    "flagged",
+                    "flagged_clients",
+                    "confirmed",
+                    "quarantine",
+                    "rules",
+                ):
                     connection.exec_driver_sql(f"VACUUM {name}")
                 connection.exec_driver_sql("SET default_transaction_read_only = on")
             return
@@ -246,7 +251,7 @@ class Upkeep:
             raise LedgerError(f"ledger {path}: giving space back failed: {error}") from error
 
     def erase_client(self, client: str) -> int:
-        """Delete every event of a client and its name everywhere else; gives how many events went."""
+        """Erase a client (`ledger.erasure`) and the bytes that held it; gives how many events went."""
         ledger = self._ledger
         ledger.replay_journal()
         ledger.flush_counts()
@@ -255,20 +260,7 @@ class Upkeep:
             waiting.result()
         while ledger.writer.waiting:
             ledger.commit_now(lambda _: None)
-        gone = self._delete_events(events.c.client == client)
-        if network_of(client) is None:  # a user's name: no index, and an address is nobody's
-            gone += self._delete_events(events.c.user == client)
-
-        def work(connection: sa.Connection) -> None:
-            connection.execute(sa.delete(flagged_clients).where(flagged_clients.c.client == client))
-            connection.execute(sa.update(history).where(history.c.client == client).values(client=None))
-            connection.execute(sa.update(quarantine).where(quarantine.c.client == client).values(client=None))
-            connection.execute(
-                sa.delete(pauses).where(pauses.c.client == client, pauses.c.until < ledger.clock.now())
-            )
-            _erase_mentions(connection, client)
-
-        ledger.commit_now(work)
+        gone = erase(ledger, client, self._delete_events)
         self._reclaim(everything=True)
         return gone
 
@@ -279,23 +271,3 @@ class Upkeep:
             self._ledger.queue_count()
             return []
         return damage.check(path)
-
-
-def _erase_mentions(connection: sa.Connection, client: str) -> None:
-    """Take a client's name out of events about others' visits ("got through: 10.0.0.7 at …")."""
-    like = "%" + client.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    query = sa.select(events.c.seq, events.c.detail, events.c.extra).where(
-        events.c.kind.in_(_TOLD_KINDS),
-        sa.literal_column("events.kind != 'check'"),
-        sa.or_(events.c.detail.like(like, escape="\\"), events.c.extra.like(like, escape="\\")),
-    )
-    name = re.compile(rf"(?<![\w.:]){re.escape(client)}(?![\w:]|\.\w)")
-    for seq, detail, extra in connection.execute(query).all():
-        connection.execute(
-            sa.update(events)
-            .where(events.c.seq == seq)
-            .values(
-                detail=None if detail is None else name.sub(ERASED, detail),
-                extra=None if extra is None else name.sub(ERASED, extra),
-            )
-        )
