@@ -3,9 +3,10 @@
 import os
 import signal
 import stat
+import subprocess
 import time
 
-from e2e.processes import Proxy, command, curl, wait_for
+from e2e.processes import SECONDLOOK, Proxy, Running, command, curl, free_port, wait_for
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
@@ -37,6 +38,28 @@ def test_blocks_the_test_list_and_lets_the_rest_through(start_proxy, plain_origi
         ("malware.secondlook.test", "malware"),
         ("phishing.secondlook.test", "social_engineering"),
     }
+
+
+def test_who_asks_while_it_starts_is_answered_by_its_first_lists(tmp_path):
+    proxy = f"127.0.0.1:{free_port()}"
+    run = [
+        *SECONDLOOK,
+        "run",
+        "--state",
+        str(tmp_path / "state"),
+        "--listen",
+        proxy,
+        "--review",
+        "127.0.0.1:0",
+    ]
+    starting = Running(run, tmp_path / "run.log")
+    try:
+        retry = ["--retry", "60", "--retry-delay", "1", "--retry-connrefused", "-m", "90"]
+        asked = ["curl", "-sSi", *retry, "-x", f"http://{proxy}", "http://malware.secondlook.test/"]
+        done = subprocess.run(asked, capture_output=True, check=False)
+        assert b"stage=pattern" in done.stdout, (done, starting.output)
+    finally:
+        assert starting.stop() == 0
 
 
 def test_blocks_a_listed_file_by_its_hash(start_proxy, plain_origin):

@@ -19,7 +19,7 @@ from secondlook.core.pattern import Pattern
 from secondlook.errors import PatternError
 from secondlook.run.parts import Parts
 from secondlook.run.second_look import SecondLook, make_notifier, make_quarantine, make_second_look
-from secondlook.run.updates import make_updater
+from secondlook.run.updates import EMBEDDED, make_updater
 from secondlook.run.viewing import make_watcher
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds import FeedNotice
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 SERVER_FOLDER = "server"
 FIRST_UPDATE_S = 10.0
+FIRST_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,15 @@ async def _first_generation(updater: Updater) -> None:
             return
     try:
         async with asyncio.timeout(FIRST_UPDATE_S):
-            for outcome in await updater.update_now():
-                if outcome.error is not None:
-                    logger.warning("no lists from %s yet: %s", outcome.server, outcome.error)
+            while True:
+                outcomes = await updater.update_now()
+                for outcome in outcomes:
+                    if outcome.error is not None:
+                        logger.warning("no lists from %s yet: %s", outcome.server, outcome.error)
+                # our own server may be slow for a moment; others are looked at again in their time
+                if not any(outcome.error and outcome.server == EMBEDDED for outcome in outcomes):
+                    return
+                await asyncio.sleep(FIRST_AGAIN_S)
     except TimeoutError:
         logger.warning("the first lists take long; traffic is checked by asking until they are here")
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 
+from secondlook.core.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
 from secondlook.ledger.ledger import Ledger
 from secondlook.proxy.worker import Surroundings, Worker
@@ -23,6 +24,7 @@ from secondlook.run.supervisor import DRAIN_S
 from secondlook.run.viewing import make_watcher
 
 MENDING_S = 15.0
+FIRST_PATTERN_S = 10.0  # for the embedded server's first lists, on a fresh state folder
 
 
 async def work(process: Process) -> None:
@@ -34,7 +36,14 @@ async def work(process: Process) -> None:
     answers = cache_file(settings, process.index)
     load_cache(parts.cache, answers, now=time.time(), stale_for_s=settings.cache.stale_for)
 
-    watcher = make_watcher(parts, on_pattern=lambda pattern: process.say(pattern=pattern.generation or None))
+    listed = asyncio.Event()
+
+    def taken_up(pattern: Pattern) -> None:
+        process.say(pattern=pattern.generation or None)
+        if pattern.generation:
+            listed.set()
+
+    watcher = make_watcher(parts, on_pattern=taken_up)
     await watcher.refresh()
     watching = asyncio.create_task(watcher.run(), name="watcher")
     own_ports = frozenset(plan.own_ports)
@@ -51,6 +60,11 @@ async def work(process: Process) -> None:
         late=LedgerTail(ledger) if settings.notify.next_page else None,
     )
     worker = Worker(settings, [inherited(descriptor) for descriptor in plan.sockets["proxy"]], around)
+    if plan.server is not None:  # it publishes its first lists in a moment: who comes now waits for them
+        waits = [asyncio.create_task(event.wait()) for event in (listed, stop)]
+        await asyncio.wait(waits, timeout=FIRST_PATTERN_S, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
     await worker.start()
     saving = asyncio.create_task(_save_again(parts, process), name="saving")
     process.say(ready=True)
