@@ -37,6 +37,7 @@ class Tampering:
 
     def __init__(self, app: ServerApp) -> None:
         self.app, self.reader = app, app.reader
+        self.limits, self.is_balancer = app.limits, app.is_balancer
         self.change = None  # (path, body) -> (status, content type, body) or None
         self.seen: list[str] = []
 

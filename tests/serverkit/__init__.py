@@ -30,11 +30,14 @@ def put(
     list_name: str = "mw-8b",
     name: str = "list.txt",
     replace: bool = False,
+    insist: bool = False,
 ) -> ImportReport:
     """Import lines as a file of their own."""
     path = store.root.parent / name
     path.write_text("".join(f"{line}\n" for line in lines))
-    report = import_files(store, [path], who="tester", now=NOW, list_name=list_name, replace_list=replace)
+    report = import_files(
+        store, [path], who="tester", now=NOW, list_name=list_name, replace_list=replace, insist=insist
+    )
     assert not any(file.refused for file in report.files), report.files
     return report
 

@@ -1,6 +1,7 @@
 """Sites that must not be blocked as a whole: popular sites, banks, shared platforms, captive portals.
 
-The publisher holds such entries back; the agent refuses a list that would block many of them.
+The publisher holds such entries back; the agent refuses a list that would block one of them, unless its
+publisher is known to be who may mean it.
 """
 
 from collections.abc import Iterable

@@ -10,7 +10,7 @@ about"):
 | signature | missing or wrong, where the publisher's key is pinned |
 | size | empty where the last good one was not; under half of it; larger than may be |
 | canary | not in the list, where its metadata names one |
-| known-good sites | a block list that would block many of them as a whole |
+| known-good sites | a block list that blocks one more of them, unless its publisher may mean it |
 | the written file | anything that a whole reading finds |
 
 A refused list changes nothing: the last good one stays in force.
@@ -18,7 +18,7 @@ A refused list changes nothing: the last good one stays in force.
 
 import mmap
 import os
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,9 @@ from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import list_is_signed
 from secondlook.wire.version import ListVersion
 
-MAX_KNOWN_GOOD = 20  # blocked as a whole; fewer may be what an operator means
+MAX_KNOWN_GOOD = 20  # blocked as a whole by a publisher who may mean it: more is no policy but an accident
+TOLD_HOSTS = 3
+EXACT_WIDTH = 8  # a shorter prefix may be that of a known-good site by chance, and decides nothing alone
 
 
 class UpdateRefused(PatternError):  # noqa: N818 - it is a decision, told to the operator
@@ -48,6 +50,7 @@ class Offer:
     meaning: ListName
     canary: bytes | None
     key: Ed25519PublicKey | None  # pinned: the list must be signed by its holder
+    is_own: bool = False  # of the server inside this program: its operator is ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,14 @@ def take_list(
     held: HashList | None,
     folder: Path,
     settings: PatternSettings,
-    guarded: Collection[bytes],
+    guarded: Mapping[bytes, str],
     *,
     accept_shrink: bool = False,
 ) -> TakenList:
     """Apply an offered update to what is held and put the result in place.
 
-    `guarded` are the full hashes that block a known-good site as a whole. Raises UpdateRefused, or BadUpdate
-    where
-    the update does not fit what is held (a full one may).
+    `guarded` are the full hashes that block a known-good site as a whole, with their texts. Raises
+    UpdateRefused, or BadUpdate where the update does not fit what is held (a full one may).
     """
     from secondlook.wire.update import apply_update  # noqa: PLC0415 - needs numpy, which checks do not
 
@@ -101,7 +103,7 @@ def take_list(
     path = folder / _file_name(name, checksum)
     beside = _write(path, entries, width)
     try:
-        _check_content(beside, offer, guarded)
+        _check_content(beside, offer, guarded, held)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -163,7 +165,7 @@ def _write(path: Path, entries: bytes, width: int) -> Path:
     return beside
 
 
-def _check_content(path: Path, offer: Offer, guarded: Collection[bytes]) -> None:
+def _check_content(path: Path, offer: Offer, guarded: Mapping[bytes, str], held: HashList | None) -> None:
     """Read back what was written: whole, with its canary, without known-good sites."""
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -173,6 +175,21 @@ def _check_content(path: Path, offer: Offer, guarded: Collection[bytes]) -> None
     if offer.canary is not None and not table.has(offer.canary):
         raise UpdateRefused("it does not hold its canary")
     if meaning.role is Role.BLOCK and meaning.kind is SubjectKind.URL:
-        blocked = sum(1 for full_hash in guarded if table.has(full_hash))
-        if blocked > MAX_KNOWN_GOOD:
-            raise UpdateRefused(f"it would block {blocked} known-good sites")
+        _check_known_good(table, offer, guarded, held)
+
+
+def _check_known_good(
+    table: HashList, offer: Offer, guarded: Mapping[bytes, str], held: HashList | None
+) -> None:
+    """Refuse what blocks a known-good site (docs/decisions, "The agent guards known-good sites")."""
+    blocked = [full_hash for full_hash in guarded if table.has(full_hash)]
+    if len(blocked) > MAX_KNOWN_GOOD:
+        raise UpdateRefused(f"it would block {len(blocked)} known-good sites")
+    if offer.is_own or offer.key is not None or offer.meaning.width < EXACT_WIDTH:
+        return
+    news = sorted(guarded[each][:-1] for each in blocked if held is None or not held.has(each))
+    if news:
+        told = ", ".join(news[:TOLD_HOSTS]) + (" …" if len(news) > TOLD_HOSTS else "")
+        raise UpdateRefused(
+            f"it would block {told}, known to be good; pattern.may_block can name what is meant"
+        )

@@ -333,7 +333,11 @@ class Updater:
                 if name not in messages:
                     raise BadUpdate("the server left it out of its answer")
                 offer = Offer(
-                    message=messages[name], meaning=wanted.meaning, canary=wanted.canary, key=source.key
+                    message=messages[name],
+                    meaning=wanted.meaning,
+                    canary=wanted.canary,
+                    key=source.key,
+                    is_own=source.tier is Tier.LOCAL,
                 )
                 taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
             except PatternError as error:
@@ -387,7 +391,12 @@ class Updater:
 
     def _known_good(self) -> Mapping[bytes, str]:
         if self._guarded is None:
-            self._guarded = root_hashes(shipped_hosts(), load_suffixes())
+            meant = tuple(f".{host.removeprefix('*.')}" for host in self._settings.may_block)
+            self._guarded = {
+                full_hash: text
+                for full_hash, text in root_hashes(shipped_hosts(), load_suffixes()).items()
+                if not f".{text[:-1]}".endswith(meant)
+            }
         return self._guarded
 
     def _commit(

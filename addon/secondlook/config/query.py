@@ -10,6 +10,7 @@ from secondlook.config.value import (
     Bytes,
     Count,
     FilePath,
+    Host,
     HttpUrl,
     Network,
     Positive,
@@ -142,6 +143,7 @@ class PatternSettings(Section):
     shrink_from: Count = 1000  # entries; smaller lists may shrink freely
     max_list: Bytes = 4 << 30
     accept_shrink: bool = False
+    may_block: tuple[Host, ...] = ()  # known-good sites that lists may block all the same
 
 
 class UnverifiableSettings(Section):
