@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -16,11 +17,12 @@ from agentkit.updating import HOSTS, house, run
 from secondlook.agent.known_good import shipped_hosts
 from secondlook.agent.pattern_change import rollback, status, verify
 from secondlook.agent.pattern_files import PatternFolder, load_pattern, read_stamp
+from secondlook.core.answer import Tier
 from secondlook.server.publishing import canary
 from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import ListVersion
-from serverkit import full_hash
+from serverkit import full_hash, out, put
 
 
 def changed_list(body, name, change):
@@ -145,6 +147,38 @@ def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_path, lie
     run(scene)
 
 
+def test_a_refused_list_and_a_rollback_leave_a_generation_to_tell(tmp_path):
+    from typer.testing import CliRunner
+
+    from secondlook.cli import pattern as pattern_command
+    from secondlook.cli import status as status_command
+
+    def told(app, *arguments):
+        shown = CliRunner().invoke(app, [*arguments, "--state", str(tmp_path / "state")])
+        return shown.output
+
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = lambda path, body: (
+                changed_list(body, "mw-8b", flip) if "batchGet" in path else None
+            )
+            await world.updater.update_now()
+            assert load_pattern(world.state).generation == "1 and 2"
+            for app in (status_command.app, pattern_command.app):
+                assert "generation 1 and 2" in await asyncio.to_thread(told, app)
+            world.app.change = None
+            await world.updater.update_now()
+            assert load_pattern(world.state).generation == "2"
+            assert "generation 1 and 2 is in force again" in await asyncio.to_thread(
+                told, pattern_command.app, "rollback"
+            )
+            assert "generation 1 and 2" in await asyncio.to_thread(told, status_command.app)
+
+    run(scene)
+
+
 @pytest.mark.parametrize("forgery", ["unsigned", "another key", "of another version"])
 def test_where_a_key_is_pinned_only_its_lists_come_in(tmp_path, forgery):
     from secondlook.wire.signature import sign_list
@@ -173,6 +207,57 @@ def test_where_a_key_is_pinned_only_its_lists_come_in(tmp_path, forgery):
             world.app.change = None
             assert (await world.updater.update_now())[0].refused == {}
             assert world.blocks("new.example/")
+
+    run(scene)
+
+
+POPULAR = ("google.com", "wikipedia.org")
+
+
+def blocking(*hosts):
+    """Let the server say that it blocks hosts, beside what it really blocks."""
+    entries = {full_hash(f"{host}/")[:8] for host in (*HOSTS, *hosts)} | {own_canary()}
+    return lambda path, body: (
+        changed_list(body, "mw-8b", lambda _: full_list(entries)) if "batchGet" in path else None
+    )
+
+
+def test_not_one_popular_site_is_blocked_by_who_might_be_anybody(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = blocking(*POPULAR)
+            [outcome] = await world.updater.update_now()
+            assert outcome.refused["mw-8b"].startswith("it would block google.com, wikipedia.org, known")
+            assert "wikipedia.org" in status(world.state, now=0).alerts[0]
+            assert not world.blocks("google.com/")
+            assert world.blocks("evil1.example/")
+            meant = world.make_updater(may_block=POPULAR[:1])
+            assert "block wikipedia.org," in (await meant.update_now())[0].refused["mw-8b"]
+            meant = world.make_updater(may_block=POPULAR)
+            assert (await meant.update_now())[0].refused == {}
+            assert world.blocks("google.com/")
+            # what is blocked already is not new
+            world.app.change = blocking(*POPULAR, "newer.example")
+            assert (await world.updater.update_now(accept_shrink=True))[0].refused == {}
+
+    run(scene)
+
+
+@pytest.mark.parametrize("whose", ["pinned", "own"])
+def test_a_publisher_who_is_known_may_mean_it(tmp_path, whose):
+    async def scene():
+        async with house(tmp_path, pinned=whose == "pinned") as world:
+            if whose == "own":
+                world.source = replace(world.source, tier=Tier.LOCAL)
+                world.updater = world.make_updater()
+            await world.updater.update_now()
+            put(world.store, POPULAR, name="meant.txt", insist=True)
+            out(world.store)
+            await world.app.reader.refresh()
+            assert (await world.updater.update_now())[0].refused == {}
+            assert world.blocks("google.com/")
 
     run(scene)
 

@@ -84,10 +84,19 @@ class Stamp:
 
     @property
     def generation(self) -> str:
-        """The generations in force, for people: `12`, or `embedded 12, office 7` where there are several."""
+        """The generations in force, for people: `12`, or `embedded 12, office 7` where there are several.
+
+        Where a server's lists are not all of one (one was refused, they were rolled back): `11 and 12`.
+        """
         if len(self.servers) == 1:
-            return self.servers[0].generation
-        return ", ".join(f"{each.server} {each.generation}" for each in self.servers)
+            return self._generation_of(self.servers[0])
+        return ", ".join(f"{each.server} {self._generation_of(each)}".strip() for each in self.servers)
+
+    def _generation_of(self, server: StampedServer) -> str:
+        if server.generation:
+            return server.generation
+        told = {each.generation for each in self.lists if each.server == server.server and each.generation}
+        return " and ".join(sorted(told, key=lambda number: (len(number), number)))
 
     def to_json(self) -> bytes:
         """Give the file's bytes."""

@@ -92,6 +92,11 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
         sys.stdout.write(f"{name:<{width}}  {value}\n")
 
 
+def generation_told(generation: str | None) -> str:
+    """Name the generation of the lists in force; not every server numbers its own."""
+    return f"generation {generation}" if generation else "of no numbered generation"
+
+
 def duration_told(seconds: float) -> str:
     """Say a duration in its two largest units: `3 d 4 h`, `12 min`, `5 s`."""
     left = round(abs(seconds))

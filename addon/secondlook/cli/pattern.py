@@ -9,7 +9,7 @@ import typer
 
 from secondlook.agent import pattern_change
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
-from secondlook.cli.output import duration_told, fail, print_json, print_line, print_table
+from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
 from secondlook.ledger.shape import rfc3339
 from secondlook.run.opening import open_ledger
 
@@ -58,7 +58,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         COLUMNS, rows, empty="no lists yet; they come when a server is reached (`secondlook pattern update`)"
     )
     if found.lists:
-        print_line(f"{found.entries:,} entries, generation {found.generation or 'none'}")
+        print_line(f"{found.entries:,} entries, {generation_told(found.generation)}")
     for alert in found.alerts:
         print_line(f"attention: {alert}")
 
@@ -146,4 +146,4 @@ def rollback(config: ConfigOption = None, state: StateOption = None, as_json: Js
     if as_json:
         print_json({"generation": stamp.generation})
         return
-    print_line(f"generation {stamp.generation} is in force again, until a server has another one")
+    print_line(f"{generation_told(stamp.generation)} is in force again, until a server has another one")

@@ -8,7 +8,7 @@ import typer
 
 from secondlook.agent import pattern_change
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
-from secondlook.cli.output import duration_told, print_facts, print_json, print_line
+from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
 from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import rfc3339
@@ -36,6 +36,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         "state": str(place.state),
         "paused_until": None,
         "pattern": None,
+        "pattern_lists": 0,
         "pattern_entries": 0,
         "pattern_age_s": None,
         "alerts": [],
@@ -49,6 +50,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     try:
         lists = pattern_change.status(place.state, now=now)
         facts["pattern"] = lists.generation or None
+        facts["pattern_lists"] = len(lists.lists)
         facts["pattern_entries"] = lists.entries
         facts["pattern_age_s"] = round(max((each.age_s for each in lists.lists), default=0.0), 1)
         facts["alerts"] += lists.alerts
@@ -102,9 +104,9 @@ def _print(facts: dict[str, Any]) -> None:
     else:
         protection = f"on since {facts['since']}, level {facts['level']}"
     pattern = "no lists yet"
-    if facts["pattern"]:
+    if facts["pattern_lists"]:
         pattern = (
-            f"{facts['pattern_entries']:,} entries, generation {facts['pattern']}, "
+            f"{facts['pattern_entries']:,} entries, {generation_told(facts['pattern'])}, "
             f"confirmed {duration_told(facts['pattern_age_s'])} ago"
         )
     rows = [

@@ -155,7 +155,9 @@ def _pattern(settings: Settings) -> Finding:
             f"the lists were last confirmed {age / 3600:.1f} h ago",
             "see whether their servers are reachable (below), then `secondlook pattern update`",
         )
-    told = f"{found.entries:,} entries, generation {found.generation}, confirmed {age:.0f} s ago"
+    told = (
+        f"{found.entries:,} entries, generation {found.generation or 'unnumbered'}, confirmed {age:.0f} s ago"
+    )
     if found.alerts:
         return Finding("pattern", "problem", f"{told}; {found.alerts[0]}", "see `secondlook pattern status`")
     return Finding("pattern", "ok", told)
