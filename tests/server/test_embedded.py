@@ -1,11 +1,13 @@
 """The embedded server: there from the first moment, with its test list, and telling of each generation."""
 
 import asyncio
+from contextlib import suppress
 
 import httpx
 
 from secondlook.clock import SystemClock
 from secondlook.config import FeedSettings, ServerSettings, UpstreamSettings
+from secondlook.errors import PatternError, ServiceError
 from secondlook.server.child import publish_in_child
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.generation import Generation
@@ -123,5 +125,30 @@ def test_a_publisher_its_valkey_store_and_a_replica_serve_the_same(tmp_path):
             assert "http" not in written
             for service in (replica, reading, publisher):
                 await service.stop()
+
+    asyncio.run(scene())
+
+
+def test_a_valkey_store_that_lost_its_data_is_filled_again(tmp_path):
+    async def scene():
+        with single(tmp_path / "valkey") as (url, [node]):
+            feed = tmp_path / "feed.txt"
+            feed.write_text("evil.example\n")
+            settings = ServerSettings(
+                state=tmp_path / "publisher", store=url, feeds=(FeedSettings(name="file", path=feed),)
+            )
+            publisher = ServerService(settings, bind([("127.0.0.1", 0)]))
+            await publisher.start()
+            await until(lambda: publisher.reader.number == 1)
+            prefix = full_hash("evil.example/")[:4]
+            assert await publisher.reader.search([prefix])
+            await asyncio.to_thread(node.cli, "flushall")
+            for _ in range(500):
+                with suppress(ServiceError, PatternError):
+                    if (await publisher.reader.search([prefix]))[1]:
+                        break
+                await asyncio.sleep(0.02)
+            assert (await publisher.reader.search([prefix]))[1] == 1
+            await publisher.stop()
 
     asyncio.run(scene())

@@ -133,8 +133,8 @@ class ServerApp:
             return error_answer(503, "nothing is published here yet", as_json=_is_json(scope))
         try:
             packed, count = await self.reader.search(prefixes)
-        except SecondLookError:
-            log.exception("cannot search")
+        except SecondLookError as error:
+            log.warning("cannot search: %s", error)
             return error_answer(503, "the server's data cannot be read", as_json=_is_json(scope))
         self.meter.prefixes += len(prefixes)
         self.meter.listed += count
@@ -160,8 +160,8 @@ class ServerApp:
                 answer = error_answer(400, str(error), as_json=as_json)
             except KeyError as error:
                 answer = error_answer(404, f"no list is called {error.args[0]}", as_json=as_json)
-            except SecondLookError:
-                log.exception("cannot answer %s", method.__name__)
+            except SecondLookError as error:
+                log.warning("cannot answer %s: %s", method.__name__, error)
                 answer = error_answer(503, "the server's data cannot be read", as_json=as_json)
             self._note(method.__name__, answer, started, request.scope)
             return Response(answer.body, answer.status, dict(_HEADERS), answer.media_type)

@@ -100,9 +100,12 @@ class ServerService:
         while True:
             number = self.store.current()
             try:
-                if number is not None and number != pushed:
+                lost = number is not None and number == pushed and await publisher.lost(number)
+                if lost:
+                    log.warning("the Valkey store lost generation %s: it is loaded again", number)
+                if number is not None and (lost or number != pushed):
                     generation = Generation(self.store.generation_folder(number))
-                    if self.reader.number != number or not _same(generation, self.reader):
+                    if lost or self.reader.number != number or not _same(generation, self.reader):
                         await publisher.push(generation, now=self._clock.now())
                         self.serving.look_again()
                     pushed = number

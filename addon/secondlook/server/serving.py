@@ -142,7 +142,7 @@ class Serving:
             changed = await self.reader.refresh()
         except SecondLookError as error:
             if str(error) != self._fault:
-                log.exception("the new generation is not taken up")
+                log.warning("no new generation is taken up: %s", error)
                 self._fault = str(error)
                 if self._on_fault:
                     self._on_fault(str(error))

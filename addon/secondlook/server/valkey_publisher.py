@@ -34,6 +34,16 @@ class ValkeyPublisher:
         except RedisError as error:
             raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
+    async def lost(self, number: int) -> bool:
+        """Tell whether the store lost a generation that it was given; raises ServiceError."""
+        try:
+            current = await self._client.get(key_of("current"))
+            if current is not None and int(current) != number:
+                return False  # somebody else's is served now
+            return current is None or not await self._client.exists(key_of(number, "manifest"))
+        except RedisError as error:
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+
     async def _push(self, generation: Generation, now: float) -> None:
         number = generation.number
         bits = max(0, int(generation.entries // BUCKET_ENTRIES).bit_length())

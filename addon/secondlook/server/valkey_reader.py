@@ -129,6 +129,9 @@ class ValkeyReader:
                 await learn_topology(self._client)
                 self._node_missed = False
             raw = await self._client.get(key_of("current"))
+            if raw is None and self._number is not None:
+                self._number, self._lists = None, {}
+                raise ServiceError("the Valkey store lost what was loaded into it")
             if raw is None or int(raw) == self._number:
                 return False
             await self._open(int(raw))
