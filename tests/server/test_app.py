@@ -204,6 +204,21 @@ def test_one_list_by_name(store):
     assert ask(store, "/v5/hashList/bi-4b").status_code == 200
 
 
+def test_every_name_that_is_ours_or_public_has_an_answer(store, tmp_path):
+    names = ("mw-8b", "mw-hs-8b", "se-s-8b", "mw-4b", "uws-4b", "x-file-mw-hs-8b", "gc-32b", "bi-4b")
+    batch = ask(store, "/v5/hashLists:batchGet?" + "&".join(f"names={name}" for name in names))
+    message = pb.BatchGetHashListsResponse.FromString(batch.content)
+    assert tuple(each.name for each in message.hash_lists) == names
+    assert all(each.version and len(each.sha256_checksum) == 32 for each in message.hash_lists)
+    empty = ServerStore(tmp_path / "empty")
+    for name in names:
+        status = 200 if name == "bi-4b" else 503
+        paths = f"/v5/hashList/{name}", f"/v5/hashLists:batchGet?names={name}"
+        assert [each.status_code for each in ask(empty, *paths)] == [status, status]
+    other = ask(empty, "/v5/hashList/none-such", "/v5/hashLists:batchGet?names=none-such")
+    assert [each.status_code for each in other] == [404, 400]
+
+
 def test_the_index_tells_all_lists_page_by_page(store):
     seen: list[pb.HashList] = []
     token = ""

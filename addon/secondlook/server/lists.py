@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from secondlook.config import PublishSettings
 from secondlook.core.listname import Role
+from secondlook.errors import PatternError
 from secondlook.server.answer import PROTOBUF, Answer, message_answer
 from secondlook.server.detail import RISK_NUMBERS, THREAT_NUMBERS, varint
 from secondlook.server.generation import PublishedList
 from secondlook.server.meter import Meter
-from secondlook.server.names import UNFILLED, describe
+from secondlook.server.names import UNFILLED, describe, known_names
 from secondlook.server.query import Fields, batch_request, get_request, list_request
 from secondlook.server.reader import Reader
 from secondlook.server.updates import Update, empty_update
@@ -27,7 +28,7 @@ MIN_WAIT_S = 300  # the protocol's floor: clients take less for "ask again at on
 
 
 class ListMethods:
-    """Answers from a reader's lists; public lists that nobody fills are empty full lists."""
+    """Answers from a reader's lists; lists of ours or public ones that nobody fills are empty full lists."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class ListMethods:
                 raise BadRequest(f"two versions of {held.name}")
             versions[held.name] = blob
         for name in request.names:
-            if name not in self._lists and name not in UNFILLED:
+            if name not in self._lists and name not in known_names():
                 raise BadRequest(f"no list is called {name}")
         parts = []
         for name in request.names:
@@ -101,10 +102,12 @@ class ListMethods:
             update = await self._reader.update(
                 name, version, limits.max_update_entries, limits.max_database_entries
             )
-        elif name in UNFILLED:
-            update = empty_update(name)
-        else:
+        elif name not in known_names():
             raise KeyError(name)
+        elif name not in UNFILLED and self._reader.number is None:
+            raise PatternError("nothing is published here yet")
+        else:
+            update = empty_update(name)
         self._meter.updates[name, update.kind] += 1
         return update.packed if update.more else update.packed + self._wait
 

@@ -76,6 +76,20 @@ def import_list(name: str) -> ListName:
     )
 
 
+@cache
+def known_names() -> frozenset[str]:
+    """Give every name that is ours or public, whether its list has entries or not."""
+    blocks = [
+        block_list(kind, threat, risk)
+        for kind in SubjectKind
+        for threat in THREATS
+        for risk in RISKS.values()
+    ]
+    derived = [made.name for each in blocks if (made := derived_list(each)) is not None]
+    known_good = [known_good_list(kind).name for kind in SubjectKind]
+    return frozenset((*(each.name for each in blocks), *derived, *known_good, *UNFILLED))
+
+
 def list_of(target: ListName, kind: SubjectKind) -> ListName:
     """Give the list of the same meaning for this kind of entry (URL or file)."""
     if target.threat is None:
