@@ -39,6 +39,7 @@ class Watching:
 
     def __init__(self, app):
         self.app = app
+        self.limits, self.is_balancer = app.limits, app.is_balancer
         self.asked = []
 
     @property

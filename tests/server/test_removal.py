@@ -94,3 +94,18 @@ def test_removing_an_exception_leaves_an_own_entry_of_the_same_text_to_its_list(
     excepted = add_exception(store, "new.example", **by)
     assert remove(store, excepted.id, suffixes=suffixes) == "one own entry"
     assert [each.list for each in entries(store, own_only=True)] == ["se-8b"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        ("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "empty file"),
+        ("md5:D41D8CD98F00B204E9800998ECF8427E", "empty file"),
+        ("da39a3ee5e6b4b0d3255bfef95601890afd80709", "empty file"),
+        ("*.bad.example", "without a star"),
+        ("http://*.bad.example/x", "without a star"),
+    ],
+)
+def test_what_could_match_nothing_or_too_much_is_not_added(store, suffixes, subject, reason):
+    with pytest.raises(ValueError, match=reason):
+        add_entry(store, subject, target=import_list("mw-8b"), who="ann", now=NOW, suffixes=suffixes)

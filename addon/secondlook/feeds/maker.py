@@ -26,7 +26,7 @@ _WEB_SCHEME = re.compile(r"(?:https?|ftp|wss?|hxxps?)://", re.ASCII | re.IGNOREC
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 ANY_DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}", re.ASCII)
 _DIGEST_KINDS = {64: EntryKind.SHA256, 40: EntryKind.SHA1, 32: EntryKind.MD5}
-_EMPTY_FILE = frozenset(
+EMPTY_FILE = frozenset(
     (
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "da39a3ee5e6b4b0d3255bfef95601890afd80709",
@@ -138,7 +138,7 @@ class Maker:
         if kind is None or not _HEX.fullmatch(text):
             return RejectClass.BAD_DIGEST
         text = text.lower()
-        if text in _EMPTY_FILE:
+        if text in EMPTY_FILE:
             return RejectClass.EMPTY_FILE
         if text.count(text[0]) == len(text):
             return RejectClass.BAD_DIGEST  # all zeros and the like stand for "unknown"

@@ -18,6 +18,7 @@ from secondlook.core.expression import Suffixes, listing_expression
 from secondlook.core.listname import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.core.url import url_subject
+from secondlook.feeds.maker import EMPTY_FILE
 from secondlook.server.names import list_of
 from secondlook.server.store import ServerStore, dump_json, write_beside
 
@@ -58,6 +59,10 @@ def parse_subject(subject: str, suffixes: Suffixes) -> tuple[OwnScope, str]:
     parsed = url_subject(text, suffixes)
     if parsed.problem or not parsed.host:
         raise ValueError(f"not a host, URL or digest: {subject!r}: {parsed.problem or 'no host'}")
+    if "*" in parsed.host:
+        raise ValueError(
+            f"a list cannot hold {subject!r}: a host stands for its subdomains too, without a star"
+        )
     expression = listing_expression(parsed.expressions[0])
     path = expression[len(parsed.host) :]
     if path == "/":
@@ -86,7 +91,12 @@ def next_id(entries: Sequence[OwnEntry]) -> str:
 
 
 def target_list(target: ListName, scope: OwnScope, text: str) -> ListName:
-    """Give the list that an own entry goes to; ValueError for a weak digest in a known-good list."""
+    """Give the list that an own entry goes to.
+
+    Raises ValueError for the empty file, and for a weak digest in a known-good list.
+    """
+    if scope == "file" and text.rpartition(":")[2] in EMPTY_FILE:
+        raise ValueError(f"{text} is the digest of the empty file, which is listed nowhere")
     chosen = list_of(target, SubjectKind.FILE if scope == "file" else SubjectKind.URL)
     if chosen.role is Role.KNOWN_GOOD and ":" in text and scope == "file":
         raise ValueError("MD5 and SHA-1 cannot say that a file is good: give its SHA-256")
