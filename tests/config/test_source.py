@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,8 @@ def test_settings_survive_json(write):
             "clients:\n  groups:\n    - {name: g, users: [x]}\n",
             "3: clients.groups.0.users: expected a user named in",
         ),
+        ("review:\n  password: plain text\n", "2: review.password: expected the hash of a password as"),
+        ("clients:\n  users:\n    anna: plain\n", "3: clients.users.anna: expected the hash of a password"),
     ],
 )
 def test_fault_names_file_line_and_key(write, text, told):
@@ -165,6 +168,47 @@ def test_environment(write):
 
 def test_a_secret_is_not_told(write):
     assert "hunter2" not in faults(write("review: {password: [hunter2]}\n"))[0]
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    """Two certificates with their keys, and one key locked by a passphrase."""
+    folder = tmp_path_factory.mktemp("certified")
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    for name in ("one", "other", "locked"):
+        locked = ["-passout", "pass:secret"] if name == "locked" else ["-nodes"]
+        files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
+        subprocess.run([*make, *locked, *files, "-subj", f"/CN={name}"], check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "told"),
+    [
+        ("missing.pem", "one.key", "4: review.tls.cert: cannot read"),
+        ("one.pem", "missing.key", "5: review.tls.key: cannot read"),
+        ("one.key", "one.pem", "4: review.tls.cert: expected a certificate in PEM"),
+        ("one.pem", "one.pem", "5: review.tls.key: expected a private key in PEM"),
+        ("one.pem", "other.key", "5: review.tls.key: "),
+        ("locked.pem", "locked.key", "5: review.tls.key: cannot use"),
+    ],
+)
+def test_files_of_tls_are_tried_before_anything_starts(write, certified, cert, key, told):
+    path = write(
+        f"review:\n  listen: 127.0.0.1:0\n  tls:\n    cert: {certified / cert}\n    key: {certified / key}\n"
+    )
+    load_settings(path)  # a command that only reads the log may not be allowed to read the key
+    (found,) = faults(path, serving=True)
+    assert found.startswith(told)
+
+
+def test_files_of_tls_that_fit(write, certified):
+    path = write(f"review:\n  tls: {{cert: {certified / 'one.pem'}, key: {certified / 'one.key'}}}\n")
+    assert load_settings(path, serving=True).review.tls is not None
+    server = path.with_name("server.yaml")
+    server.write_text(f"tls: {{cert: {certified / 'one.pem'}, key: {certified / 'other.key'}}}\n")
+    with pytest.raises(InvalidConfigError, match="is not the key of the certificate"):
+        load_server_settings(server, serving=True)
 
 
 def test_set_lays_values_over_the_file(write):

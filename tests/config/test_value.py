@@ -80,7 +80,7 @@ def test_hosts_are_made_plain():
 def test_group_of_a_client():
     clients = ClientsSettings.model_validate(
         {
-            "users": {"anna": "hash"},
+            "users": {"anna": "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"},
             "groups": [
                 {"name": "lan", "networks": ["192.168.0.0/16"]},
                 {"name": "people", "users": ["anna"]},

@@ -12,7 +12,7 @@ GROUPS = {
     "policy": {"level": "low", "unverifiable": {"download": "block"}},
     "clients": {
         "networks": ["10.0.0.0/8"],
-        "users": {"anna": "hash"},
+        "users": {"anna": "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"},
         "groups": [
             {
                 "name": "children",

@@ -108,11 +108,13 @@ def load_settings(
     listen: Sequence[str] = (),
     review: str | None = None,
     workers: int | None = None,
+    serving: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Load `proxy.yaml` (None: the defaults) with command-line values over it.
 
-    `overrides` are `dotted.key=value`, the value in YAML. Raises InvalidConfigError.
+    `overrides` are `dotted.key=value`, the value in YAML; `serving` also tries the files of TLS.
+    Raises InvalidConfigError.
     """
     document = _document(path, environ)
     _override(document, overrides)
@@ -125,7 +127,7 @@ def load_settings(
     if state is not None:
         _put(document, ("state",), str(state.absolute()), "--state")
     base = path.absolute().parent if path is not None else Path.cwd()
-    return _validated(Settings, document, base)
+    return _validated(Settings, document, base, serving=serving)
 
 
 def load_server_settings(
@@ -134,9 +136,10 @@ def load_server_settings(
     overrides: Sequence[str] = (),
     state: Path | None = None,
     listen: Sequence[str] = (),
+    serving: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> ServerSettings:
-    """Load `server.yaml` (None: the defaults) with command-line values over it. Raises InvalidConfigError."""
+    """Load `server.yaml` as `load_settings` loads `proxy.yaml`. Raises InvalidConfigError."""
     document = _document(path, environ)
     _override(document, overrides)
     if listen:
@@ -144,7 +147,7 @@ def load_server_settings(
     if state is not None:
         _put(document, ("state",), str(state.absolute()), "--state")
     base = path.absolute().parent if path is not None else Path.cwd()
-    return _validated(ServerSettings, document, base)
+    return _validated(ServerSettings, document, base, serving=serving)
 
 
 def _document(path: Path | None, environ: Mapping[str, str]) -> Document:
@@ -277,9 +280,11 @@ def _section_of(name: str, value: Any) -> dict[str, Any]:
     return {"listen" if name == "review" else "url": value}
 
 
-def _validated[Model: BaseModel](model: type[Model], document: Document, base: Path) -> Model:
+def _validated[Model: BaseModel](
+    model: type[Model], document: Document, base: Path, *, serving: bool
+) -> Model:
     try:
-        settings = model.model_validate(document.values, context={"base": base})
+        settings = model.model_validate(document.values, context={"base": base, "serving": serving})
     except ValidationError as error:
         known = {fault.key for fault in document.faults}
         told = (_told(model, document, details) for details in error.errors())

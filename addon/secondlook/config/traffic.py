@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from secondlook.config.query import Level, Mode, PolicySettings, UnverifiableSettings
 from secondlook.config.value import (
@@ -14,6 +14,7 @@ from secondlook.config.value import (
     HttpUrl,
     Listen,
     Network,
+    PasswordHash,
     Positive,
     Seconds,
     Secret,
@@ -103,7 +104,7 @@ class ClientsSettings(Section):
     """Who may use the proxy. Without networks: this machine alone."""
 
     networks: tuple[Network, ...] = ()
-    users: dict[str, Secret] = Field(default_factory=dict)  # name: Argon2 hash of the password
+    users: dict[str, PasswordHash] = Field(default_factory=dict)  # name: Argon2 hash
     groups: tuple[Group, ...] = ()
 
     @model_validator(mode="after")
@@ -159,13 +160,40 @@ class TlsFiles(Section):
     cert: FilePath
     key: FilePath
 
+    @model_validator(mode="after")
+    def _fit(self, info: ValidationInfo) -> Self:
+        """Try the files where they are about to be served from: other commands may not read the key."""
+        if not (info.context or {}).get("serving"):
+            return self
+        for key, path, marks, what in (
+            ("cert", self.cert, ("-----BEGIN CERTIFICATE-----",), "a certificate"),
+            ("key", self.key, ("-----BEGIN ", "PRIVATE KEY-----"), "a private key"),
+        ):
+            try:
+                text = path.read_text(encoding="utf-8", errors="replace")
+            except OSError as error:
+                raise problem(key, f"cannot read {path}: {error.strerror or error}") from None
+            if not all(mark in text for mark in marks):
+                raise problem(key, f"expected {what} in PEM, found none in {path}")
+        import ssl  # noqa: PLC0415 - slow to import, and only what serves needs it
+
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.cert, self.key, password="")
+        except (ssl.SSLError, ValueError) as error:
+            if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+                raise problem("key", f"{self.key} is not the key of the certificate {self.cert}") from None
+            raise problem(
+                "key", f"cannot use {self.key} with {self.cert}: damaged, or locked by a passphrase"
+            ) from None
+        return self
+
 
 class ReviewSettings(Section):
     """The review page."""
 
     enabled: bool = True
     listen: Listen = parse_address("127.0.0.1:8081")
-    password: Secret | None = None  # Argon2 hash; needed off loopback
+    password: PasswordHash | None = None  # Argon2 hash; needed off loopback
     tls: TlsFiles | None = None
 
     @model_validator(mode="after")

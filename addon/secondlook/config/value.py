@@ -40,6 +40,9 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)\s*", re.ASCII | re.IGNOR
 _HOST = re.compile(
     r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 )
+_ARGON2 = re.compile(
+    r"\$argon2(?:id|i|d)(?:\$v=\d+)?\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+", re.ASCII
+)
 MAX_PORT = 65535
 SECRET_KEYS = frozenset(
     {
@@ -206,6 +209,12 @@ def _http_url(raw: object) -> str:
     return text.rstrip("/")
 
 
+def _password_hash(raw: str) -> str:
+    if not _ARGON2.fullmatch(raw):
+        raise expected("the hash of a password as `secondlook password` makes it ($argon2id$…)")
+    return raw
+
+
 type Seconds = Annotated[float, BeforeValidator(parse_duration)]
 type Bytes = Annotated[int, BeforeValidator(parse_size)]
 type Listen = Annotated[Address, BeforeValidator(parse_address), PlainSerializer(str, return_type=str)]
@@ -218,6 +227,7 @@ type Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 type Positive = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 type Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
 type Secret = Annotated[str, Field(min_length=1)]
+type PasswordHash = Annotated[str, AfterValidator(_password_hash)]
 type Text = Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
 
 

@@ -20,6 +20,7 @@ def settings_of(invocation: Invocation) -> Settings:
         listen=invocation.listen,
         review=invocation.review,
         workers=invocation.workers,
+        serving=True,
     )
 
 

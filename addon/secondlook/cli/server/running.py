@@ -21,7 +21,9 @@ def run(
     ] = None,
 ) -> None:
     """Serve what is published; a new generation is taken up by itself. SIGTERM or Ctrl-C ends it."""
-    place = open_server(config, state, listen=tuple(listen or ()), overrides=tuple(overrides or ()))
+    place = open_server(
+        config, state, listen=tuple(listen or ()), overrides=tuple(overrides or ()), serving=True
+    )
     # the server's own parts are slow to import and only this command needs them
     from secondlook.run.server_process import serve  # noqa: PLC0415
 
