@@ -22,6 +22,7 @@ class V5Server:
         self.listed = {}
         self.behave = "answer"
         self.delay_s = 0.0
+        self.gate = None  # an event that every answer waits for
         self.cache_s = 60
         self.retry_after = None
         self.asked = []  # one list of prefixes for each search
@@ -93,6 +94,8 @@ class V5Server:
             mood = mood(target)
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
+        if self.gate is not None:
+            await self.gate.wait()
         match mood:
             case "hang":
                 await asyncio.sleep(3600)

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from lookup.serving import full_hash, until
 from secondlook.core.answer import Tier
 from secondlook.core.subject import SubjectKind
@@ -86,6 +88,45 @@ def test_a_refusing_server_and_a_single_one_that_comes_back_within_the_budget(ru
         answer = await ask(alone, soon())
         assert answer.error is None
         assert [attempt.outcome for attempt in answer.attempts] == ["status 500", "status 500", "answered"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("mood", ["cut", "close"])
+def test_what_one_death_cuts_off_is_asked_again_and_counts_once(run, serve, make_lookup, soon, mood):
+    """Behind a load balancer's single address one of several servers is killed: the others answer at once."""
+
+    async def main(stack):
+        server = await serve(stack)
+        server.behave, server.gate = mood, asyncio.Event()
+        lookup = await make_lookup(stack, intranet=[{"url": server.url, "name": "one"}])
+        checks = []
+        for number in range(4):  # each on its way before the next, so that each is a request of its own
+            hashes = (full_hash(f"{number}.test/"),)
+            checks.append(asyncio.create_task(ask(lookup, soon(10), hashes)))
+            await until(lambda sent=number + 1: len(server.requests) == sent)
+        server.behave = "answer"
+        server.gate.set()
+        for answer in await asyncio.gather(*checks):
+            assert answer.error is None
+            assert [attempt.outcome for attempt in answer.attempts] == [
+                "bad answer: broken or cut off",
+                "answered",
+            ]
+        (status,) = lookup.status()
+        assert (status.state, len(server.requests)) == ("closed", 8)
+
+    run(main)
+
+
+def test_a_server_that_cuts_every_answer_off_is_left_alone_after_its_failures(run, serve, make_lookup, soon):
+    async def main(stack):
+        server = await serve(stack)
+        server.behave = "cut"
+        lookup = await make_lookup(stack, intranet=[{"url": server.url}], circuit={"backoff_min": 60})
+        answer = await ask(lookup, soon(10))
+        assert [attempt.outcome for attempt in answer.attempts] == ["bad answer: broken or cut off"] * 3
+        assert lookup.status()[0].state == "open"
 
     run(main)
 

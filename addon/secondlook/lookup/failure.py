@@ -6,6 +6,9 @@
 | `back_off` | 429, Retry-After: ask less often | stays closed | another server; this one later |
 | `configuration` | key, address or certificate | counts a failure | another server; the operator is told |
 
+One death of a server breaks every request that is on its way to it: such losses (`LOST`) count once, whatever
+their number, or they would open the circuit before anything could be asked again.
+
 The outcome texts are those shown in explanations and in the log.
 """
 
@@ -22,6 +25,11 @@ import httpx
 from secondlook.errors import ServiceError
 
 MAX_RETRY_AFTER_S: Final = 3600.0  # longer, and a server could switch us off
+
+
+_LOST: Final = "connection lost"
+_CUT: Final = "bad answer: broken or cut off"
+LOST: Final = frozenset({_LOST, _CUT})
 
 
 class Remedy(StrEnum):
@@ -57,16 +65,16 @@ EXCEPTIONS: Final[tuple[tuple[type[Exception], _Kind], ...]] = (
     (httpx.PoolTimeout, _Kind("timeout: no free connection", Remedy.ELSEWHERE)),
     (httpx.TimeoutException, _Kind("timeout", Remedy.ELSEWHERE)),
     (httpx.ConnectError, _Kind("refused", Remedy.ELSEWHERE)),
-    (httpx.ReadError, _Kind("connection lost", Remedy.ELSEWHERE)),
-    (httpx.WriteError, _Kind("connection lost", Remedy.ELSEWHERE)),
-    (httpx.CloseError, _Kind("connection lost", Remedy.ELSEWHERE)),
-    (httpx.NetworkError, _Kind("connection lost", Remedy.ELSEWHERE)),
-    (httpx.RemoteProtocolError, _Kind("bad answer: broken or cut off", Remedy.ELSEWHERE)),
+    (httpx.ReadError, _Kind(_LOST, Remedy.ELSEWHERE)),
+    (httpx.WriteError, _Kind(_LOST, Remedy.ELSEWHERE)),
+    (httpx.CloseError, _Kind(_LOST, Remedy.ELSEWHERE)),
+    (httpx.NetworkError, _Kind(_LOST, Remedy.ELSEWHERE)),
+    (httpx.RemoteProtocolError, _Kind(_CUT, Remedy.ELSEWHERE)),
     (httpx.LocalProtocolError, _Kind("request not possible", Remedy.CONFIGURATION)),
-    (httpx.ProtocolError, _Kind("bad answer: broken or cut off", Remedy.ELSEWHERE)),
+    (httpx.ProtocolError, _Kind(_CUT, Remedy.ELSEWHERE)),
     (httpx.ProxyError, _Kind("upstream proxy failed", Remedy.ELSEWHERE)),
     (httpx.UnsupportedProtocol, _Kind("address not usable", Remedy.CONFIGURATION)),
-    (httpx.TransportError, _Kind("connection lost", Remedy.ELSEWHERE)),
+    (httpx.TransportError, _Kind(_LOST, Remedy.ELSEWHERE)),
     (httpx.DecodingError, _Kind("bad answer: encoding", Remedy.ELSEWHERE)),
     (httpx.TooManyRedirects, _Kind("redirected", Remedy.CONFIGURATION)),
     (httpx.RequestError, _Kind("request failed", Remedy.ELSEWHERE)),
@@ -75,13 +83,13 @@ EXCEPTIONS: Final[tuple[tuple[type[Exception], _Kind], ...]] = (
     (httpx.InvalidURL, _Kind("address not usable", Remedy.CONFIGURATION)),
     (httpx.CookieConflict, _Kind("request not possible", Remedy.ELSEWHERE)),
     (httpx.StreamConsumed, _Kind("bad answer: read twice", Remedy.ELSEWHERE)),
-    (httpx.StreamClosed, _Kind("connection lost", Remedy.ELSEWHERE)),
+    (httpx.StreamClosed, _Kind(_LOST, Remedy.ELSEWHERE)),
     (httpx.ResponseNotRead, _Kind("bad answer: not read", Remedy.ELSEWHERE)),
     (httpx.RequestNotRead, _Kind("request not possible", Remedy.ELSEWHERE)),
-    (httpx.StreamError, _Kind("connection lost", Remedy.ELSEWHERE)),
+    (httpx.StreamError, _Kind(_LOST, Remedy.ELSEWHERE)),
     (TimeoutError, _Kind("timeout", Remedy.ELSEWHERE)),
     (ssl.SSLError, _Kind("TLS failed", Remedy.ELSEWHERE)),
-    (OSError, _Kind("connection lost", Remedy.ELSEWHERE)),
+    (OSError, _Kind(_LOST, Remedy.ELSEWHERE)),
 )
 
 _CONFIGURATION_STATUSES: Final = frozenset(

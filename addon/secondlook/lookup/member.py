@@ -1,5 +1,6 @@
 """One server as a member of its tier: its client, circuit, pace and usual speed."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from secondlook.core.circuit import Circuit, CircuitState
 from secondlook.core.plan import LatencyWindow
 from secondlook.core.schedule import GOOGLE, Backoff
 from secondlook.lookup.client import ServerClient
-from secondlook.lookup.failure import Remedy, ServerFailure
+from secondlook.lookup.failure import LOST, Remedy, ServerFailure
 from secondlook.lookup.measure import (
     CIRCUIT,
     CIRCUIT_VALUES,
@@ -64,6 +65,7 @@ class Member:
         self.heard_at: float | None = None  # last outcome of any kind
         self.answered = False  # ever, in this process
         self.problem: str | None = None  # configuration error that the operator must mend
+        self._lost_at = -math.inf  # the loss of a connection that was counted last
         self._monotonic = monotonic
         self._draw = draw
         self._on_change = on_change
@@ -93,12 +95,12 @@ class Member:
         self, prefixes: Sequence[bytes], share: Share, timeout_s: float
     ) -> SearchResult | ServerFailure:
         """Send one query and learn from what becomes of it."""
-        started = time.perf_counter()
+        started, began_at = time.perf_counter(), self._monotonic()
         self._prefix_counter.inc(len(prefixes))
         try:
             result = await self.client.search(prefixes, timeout_s=timeout_s)
         except ServerFailure as failure:
-            self.failed(failure, share)
+            self.failed(failure, share, began_at)
             return failure
         elapsed_s = time.perf_counter() - started
         self.latency.add(elapsed_s)
@@ -111,8 +113,11 @@ class Member:
         self._succeeded(share)
         return result
 
-    def failed(self, failure: ServerFailure, share: Share) -> None:
-        """Learn from a failure: circuit, or pace where the server only asked for patience."""
+    def failed(self, failure: ServerFailure, share: Share, began_at: float = math.inf) -> None:
+        """Learn from a failure: circuit, or pace where the server only asked for patience.
+
+        `began_at` is when the request was sent: one that was lost together with another tells nothing new.
+        """
         now = self._monotonic()
         self.heard_at = now
         QUERIES.labels(self.name, outcome_label(failure.outcome)).inc()
@@ -125,6 +130,10 @@ class Member:
         if failure.remedy is Remedy.CONFIGURATION and self.problem != failure.outcome:
             self.problem = failure.outcome
             self._on_change(Change(self, "misconfigured", failure.outcome))
+        if failure.outcome in LOST:
+            if began_at <= self._lost_at:
+                return
+            self._lost_at = now
         if self.circuit.failed(now, self._draw()):
             self._on_change(Change(self, "opened", failure.outcome))
         self._gauge.set(CIRCUIT_VALUES[self.circuit.state])
