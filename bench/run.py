@@ -13,6 +13,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -61,12 +62,27 @@ def told(value: object) -> str:
             return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
         case int():
             return f"{value:,}"
+        case {"median": median, "min": low, "max": high, **rest}:
+            spread = f"{told(median)} ({told(low)} to {told(high)})"
+            return ", ".join([spread, *(f"{label(name)} {told(inner)}" for name, inner in rest.items())])
         case dict():
-            return ", ".join(f"{name} {told(inner)}" for name, inner in value.items())
+            return ", ".join(f"{label(name)} {told(inner)}" for name, inner in value.items())
         case list():
             return ", ".join(map(told, value))
         case _:
             return str(value)
+
+
+def label(key: str) -> str:
+    """Name a column."""
+    return key.replace("_", " ")
+
+
+def table(rows: list[dict[str, object]]) -> list[str]:
+    """Write rows with the same keys as one table."""
+    heads = ["what", *(label(key) for key in rows[0] if key != "bench")]
+    lines = ["", *("| " + " | ".join(each) + " |" for each in (heads, ["---"] * len(heads)))]
+    return [*lines, *("| " + " | ".join(map(told, row.values())) + " |" for row in rows)]
 
 
 def page() -> str:
@@ -80,13 +96,9 @@ def page() -> str:
         facts, *rows = map(json.loads, path.read_text().splitlines())
         parts.append(f"\n## {title}\n")
         parts.append(
-            f"{facts['machine']}; {facts['date']}; load of the machine at the end {facts['load']:.1f}\n"
+            f"{facts['machine']}; {facts['date']}; load of the machine at the end {facts['load']:.1f}"
         )
-        parts.append("| what | figures |\n|---|---|")
-        for row in rows:
-            what = row.pop("bench")
-            figures = "; ".join(f"{key.replace('_', ' ')} {told(value)}" for key, value in row.items())
-            parts.append(f"| {what} | {figures} |")
+        parts += ["\n".join(table(list(alike))) for _, alike in groupby(rows, key=tuple)]
     return "\n".join(parts).rstrip() + "\n"
 
 
