@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from conftest import read_lines
 from secondlook.core import url
-from secondlook.core.url import canonical_host, url_subject, url_subject_from_parts
+from secondlook.core.url import canonical_host, host_filter, url_subject, url_subject_from_parts
 from secondlook.suffix import load_suffixes
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "url"
@@ -310,3 +310,17 @@ def test_real_urls_are_canonical_and_stable(shared_data):
     for line in list(read_lines(shared_data / "malicious" / "phishdb_urls.txt.xz"))[::50]:
         found = subject(line)
         assert subject(found.canonical).canonical == found.canonical, line
+
+
+@pytest.mark.parametrize(
+    ("asked", "held"),
+    [
+        ("Shop.example", "shop.example"),
+        ("*.Shop.example", "*.shop.example"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        ("*.bücher.example", "*.xn--bcher-kva.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_a_host_is_looked_for_in_the_form_that_events_hold(asked, held):
+    assert host_filter(asked) == held

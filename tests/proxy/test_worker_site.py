@@ -131,6 +131,17 @@ def test_a_block_is_overridden_by_its_own_form_alone(proxy, gatekeeper, make_ori
     assert curl(proxy, url).stdout == b"hello"
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_that_looks_like_another_is_shown_in_both_forms(proxy, gatekeeper, curl, scheme):
+    gatekeeper.bad.add("xn--80ak6aa92e.test/")
+    page = curl(proxy, "-H", "Accept: text/html", f"{scheme}://xn--80ak6aa92e.test/p").stdout.decode()
+    assert "аррӏе.test (xn--80ak6aa92e.test)" in page
+    assert f"{scheme}://xn--80ak6aa92e.test/p" in page
+    details = curl(proxy, f"{INTERNAL}/blocked/E1").stdout.decode()
+    assert "аррӏе.test (xn--80ak6aa92e.test)" in details
+    assert gatekeeper.events["E1"].url == f"{scheme}://xn--80ak6aa92e.test/p"
+
+
 def test_a_large_form_is_refused_unread(proxy, curl, tmp_path):
     body = tmp_path / "body"
     body.write_bytes(b"x" * 5_000_000)

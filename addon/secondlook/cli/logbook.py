@@ -20,6 +20,7 @@ from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.core.client import client_name
 from secondlook.core.event import Event, EventKind
 from secondlook.core.inert import inert
+from secondlook.core.url import host_filter
 from secondlook.core.verdict import Action
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.shape import csv_lines, event_json, rfc3339
@@ -86,7 +87,7 @@ def log(
     wanted = EventFilter(
         decision=_several("--decision", decision, Action),
         kind=_several("--kind", kind, EventKind),
-        host=host,
+        host=host_filter(host) if host is not None else None,
         client=client,
         since=instant_from(since, "--since"),
         until=instant_from(until, "--until"),

@@ -262,6 +262,12 @@ def canonical_host(text: str) -> tuple[str, str | None]:
     return _host(_byte_text(text))
 
 
+def host_filter(text: str) -> str:
+    """Bring a host, or `*.host`, as people read and write it into the form that events hold."""
+    wild, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
+    return wild + (name.lower() if name.isascii() else canonical_host(name)[0])
+
+
 @lru_cache(maxsize=8_192)
 def _host(text: str) -> tuple[str, str | None]:
     if len(text) <= MAX_HOST_CHARS and _CLEAN_HOST.fullmatch(text):

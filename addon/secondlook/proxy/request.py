@@ -16,6 +16,7 @@ from mitmproxy.proxy import mode_specs
 from secondlook.agent.use import classify
 from secondlook.core.address import parse_address
 from secondlook.core.subject import UrlSubject, Use
+from secondlook.core.url import canonical_host
 from secondlook.core.verdict import SubjectClass
 from secondlook.proxy.ports import Gatekeeper
 
@@ -72,6 +73,8 @@ def read_facts(request: http.Request) -> RequestFacts:  # noqa: C901 - one branc
 def request_url(request: http.Request, facts: RequestFacts | None = None) -> str:
     """Write the URL that the origin gets, for log and page; text with code points up to 255.
 
+    An international name stands in the form that is looked up (`xn--…`): another may look like a known one.
+
     Where only an address was connected to (SOCKS, transparent mode), the name that the request gives stands
     in its place.
     """
@@ -79,7 +82,7 @@ def request_url(request: http.Request, facts: RequestFacts | None = None) -> str
     name = request.host
     if facts is not None and facts.host is not None and not facts.hosts and _is_address(name):
         name = _bare(facts.host) or name
-    host = f"[{name}]" if ":" in name else name
+    host = _shown(name)
     port = "" if _WEB_PORTS.get(scheme) == request.port else f":{request.port}"
     return f"{scheme}://{host}{port}{request.data.path.decode('latin-1')}"
 
@@ -129,7 +132,7 @@ def tunnel_use(
     scheme: str, host: str, client: str | None, *, port: int | None = None, user: str | None = None
 ) -> Use:
     """Describe the use of a host whose requests are not seen (yet)."""
-    shown = f"[{host}]" if ":" in host else host
+    shown = _shown(host)
     url = f"{scheme}://{shown}/" if port is None else f"{scheme}://{shown}:{port}/"
     return Use(SubjectClass.PAGE, client, user, "CONNECT", url)
 
@@ -138,6 +141,14 @@ def listening(client: Client) -> tuple[str, int] | None:
     """Give the address by which a client asks the proxy itself; None where it does not know of the proxy."""
     known = mode_specs.RegularMode | mode_specs.UpstreamMode | mode_specs.Socks5Mode
     return client.sockname[:2] if isinstance(client.proxy_mode, known) else None
+
+
+@lru_cache(maxsize=4096)
+def _shown(host: str) -> str:
+    """Write a host as it stands in a URL."""
+    if ":" in host:
+        return f"[{host}]"
+    return host if host.isascii() else canonical_host(host)[0]
 
 
 def host_class(cls: SubjectClass) -> SubjectClass:

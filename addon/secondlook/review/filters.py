@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from secondlook.config.value import parse_duration
 from secondlook.core.event import EventKind
+from secondlook.core.url import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
 from secondlook.ledger.reading import EventFilter
 
@@ -64,7 +65,7 @@ class LogFilter:
 
     def wanted(self, now: float) -> EventFilter:
         """Turn into the ledger's filter; ages count back from `now` (Unix seconds)."""
-        host = self.host.lower().rstrip(".") or None
+        host = host_filter(self.host.rstrip(".")) or None
         return EventFilter(
             search=self.search or None,
             decision=self.decision or None,
