@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from agentkit.house import House, make_pattern
+from agentkit.house import House, confirmed_about, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
@@ -353,3 +353,13 @@ def test_allowed_subjects_are_remembered_once_in_a_while(house, server):
     house.sleep(301)
     visit(house)
     assert len(house.ledger.recent) == 1
+
+
+def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, server):
+    entry = confirmed_about(house, URL, source="reblock", expires_at=house.clock.now() + 5)
+    house.ledger.confirmed_set[entry.identity] = entry
+    house.reload()
+    house.sleep(6)
+    look(house, everything=False)
+    (event,) = [event for event in house.ledger.events if event.kind is EventKind.WITHDRAWN]
+    assert "the file stays listed" in event.detail

@@ -55,7 +55,9 @@ class Renewal:
         now = self._clock.now()
         entries = await self._queue.confirmed_due(now, limit=_MOST, everything=everything)
         over = [entry for entry in entries if entry.source == REBLOCK and (entry.expires_at or 0.0) <= now]
-        await self._withdraw(over, "the time of the block is over")
+        await self._withdraw(
+            over, "the time is over for which the URL of a bad file is refused; the file stays listed"
+        )
         asked = [entry for entry in entries if entry.source != REBLOCK]
         evidences = await self._judge.judge([_as_hit(entry) for entry in asked])
         gone: list[ConfirmedEntry] = []
