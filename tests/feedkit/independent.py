@@ -24,7 +24,7 @@ import publicsuffixlist
 
 from secondlook.feeds.entry import RejectClass as R
 
-type Claim = tuple[str, str]  # "entry", "like", "allow", "odd" or a class of reject; the text
+type Claim = tuple[str, str]  # "entry", "like", "allow", "limit", "odd" or a class of reject; the text
 type Claims = Callable[[str], Iterable[Claim]]
 
 _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")
@@ -169,6 +169,14 @@ def hosts_file(text: str) -> Iterator[Claim]:
         yield from map(host, words[1:] or words)
 
 
+def inexact(body: str) -> str:
+    """Say which `scheme://host/path` an exception with a wildcard or a regular expression matches."""
+    if body.startswith("/"):
+        return body.strip("/").replace(".*", "[^/]*").replace("$", "/?$").replace("^", "^(http://)?")
+    start = "://([^/]*[.])?" if body.startswith("||") else ""
+    return start + re.escape(body.removeprefix("||")).replace(r"\*", ".*") + "([/?]|$)"
+
+
 def rules(text: str) -> Iterator[Claim]:
     """Adblock: `||host^`, `||host/path` and bare hosts, for the whole page; exceptions; nothing with a wildcard."""
     for line in data_lines(text, "!"):
@@ -179,7 +187,7 @@ def rules(text: str) -> Iterator[Claim]:
             continue
         if line.startswith("@@"):
             found = re.fullmatch(r"@@\|\|?([^*^|$/]+)", body)
-            yield ("allow", found[1]) if found else (R.PATTERN, line)
+            yield from [("allow", found[1])] if found else [(R.PATTERN, line), ("limit", inexact(body[2:]))]
         elif pattern.startswith("/"):
             yield R.PATTERN, line
         elif "badfilter" in options:
@@ -354,6 +362,7 @@ class Count:
     like: Counter[str] = field(default_factory=Counter)  # skeletons
     rejected: Counter[str] = field(default_factory=Counter)
     allowed: list[tuple[bool, str]] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)  # of exceptions that say nothing exactly
     odd: list[str] = field(default_factory=list)
 
     @property
@@ -378,6 +387,8 @@ def count(texts: Iterable[str], claims: Claims) -> Count:
                     found.like[skeleton(value)] += 1
                 case "allow" | "take back":
                     found.allowed.append((kind == "allow", value))
+                case "limit":
+                    found.limits.append(value)
                 case "odd":
                     found.odd.append(value)
                 case _:

@@ -102,6 +102,31 @@ def test_an_exception_in_a_feed_takes_out_what_it_limits(tmp_path):
     assert full_hash("worse.example/") not in found  # it would block what the feed allows
 
 
+def test_an_inexact_exception_holds_back_what_it_could_limit_and_is_counted(tmp_path):
+    store = ServerStore(tmp_path / "server")
+    rules = [
+        "||evil.top^",
+        "||masto1.top^",
+        "||masto1.top^$all",
+        "||x.tech.top^",
+        "||shop.example^",
+        "||shop.example/bad.exe$all",
+        "@@||masto*.top^",
+        r"@@/^.*(tech|linux).*\.top$/",
+        "@@||shop.example/ads/*.gif",
+    ]
+    [file] = put(store, rules, name="adblock.txt").files
+    held = ("masto1.top/", "x.tech.top/", "shop.example/")
+    assert hashes_of(store, file.source) == {
+        full_hash(each) for each in ("evil.top/", "shop.example/bad.exe")
+    }
+    assert dict(file.rejected) == {
+        "wildcard or regular expression": 3,
+        "held back by an exception": len(held),
+    }
+    assert (file.accepted, file.distinct) == (3, 2)  # a repeat included
+
+
 def test_known_good_files_need_a_strong_digest(tmp_path):
     store = ServerStore(tmp_path / "server")
     sha = sha256(b"good").hexdigest()

@@ -4,7 +4,7 @@ Python's own engine backtracks: one unlucky rule would let a page freeze the pro
 references, no lookaround), and matches a whole set of expressions in one pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import re2
@@ -13,6 +13,7 @@ MAX_CHARS: Final = 1_000
 MAX_PROGRAM_BYTES: Final = 1 << 20
 _SET_BYTES: Final = 8 << 20
 _SET_BYTES_EACH: Final = 2 << 20  # a set that runs out of memory would miss without a word
+_ANY_BYTES: Final = 16 << 20
 
 
 class RegexError(ValueError):
@@ -42,6 +43,15 @@ def check_regex(pattern: str) -> None:
 def _words(error: Exception) -> str:
     told = error.args[0] if error.args else error
     return told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
+
+
+def any_of(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Give a search for any of some regular expressions, in bounded memory; raises RegexError."""
+    try:
+        search = re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), _options(_ANY_BYTES)).search
+    except (re2.error, UnicodeEncodeError) as error:
+        raise RegexError(f"not a regular expression that can be used: {_words(error)}") from None
+    return lambda text: search(text) is not None
 
 
 class RegexSet:

@@ -2,7 +2,8 @@
 
 Understood are rules for a host (`||host^`, a bare host, lines of hosts files), for a URL (`||host/path`,
 `|http://…`) and exceptions to them. Everything else is rejected with its line: wildcards, regular
-expressions, page elements, rules that hold for some sites, clients or kinds of request only.
+expressions, page elements, rules that hold for some sites, clients or kinds of request only. A rejected
+exception still holds back what it could limit.
 """
 
 import re
@@ -47,7 +48,7 @@ def parse_adblock(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterat
                 yield from hosts_line(number, text, maker, tally)
             else:
                 tally.rows += 1
-                entry = tally.settle(number, _rule(text, maker), text)
+                entry = tally.settle(number, _rule_of_any_kind(text, maker, tally), text)
                 if entry is not None:
                     yield entry
 
@@ -58,7 +59,7 @@ def _rule(text: str, maker: Maker) -> Entry | RejectClass:
     exception = text.startswith("@@")
     if exception:
         text = text[2:]
-    if text.startswith("/") and (text.endswith("/") or "/$" in text):
+    if _is_regex(text):
         return RejectClass.PATTERN
     found = _MODIFIERS.search(text)
     if found is not None:
@@ -70,6 +71,20 @@ def _rule(text: str, maker: Maker) -> Entry | RejectClass:
             return RejectClass.MODIFIER
         # an exception with modifiers holds for less; honouring it whole only blocks less
     return _pattern(text, maker, exception=exception)
+
+
+def _is_regex(text: str) -> bool:
+    return text.startswith("/") and (text.endswith("/") or "/$" in text)
+
+
+def _rule_of_any_kind(text: str, maker: Maker, tally: Tally) -> Entry | RejectClass:
+    """Read a rule; an exception that names nothing exactly is noted, to hold back what it could limit."""
+    made = _rule(text, maker)
+    if text.startswith("@@") and isinstance(made, RejectClass) and made is not RejectClass.NOT_A_BLOCK:
+        limit = text[2:]
+        found = None if _is_regex(limit) else _MODIFIERS.search(limit)
+        tally.inexact.add_rule(limit if found is None else limit[: found.start()])
+    return made
 
 
 def _taken_back(made: Entry | RejectClass) -> Entry | RejectClass:

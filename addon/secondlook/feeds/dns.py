@@ -11,7 +11,7 @@ from secondlook.feeds.text import TOO_LONG_MARK, batches
 
 type Made = tuple[str, Entry | RejectClass]  # the text as written, and what became of it
 type LineReader = Callable[
-    [str, Maker], Iterator[Made] | None
+    [str, Maker, Tally], Iterator[Made] | None
 ]  # None: a line that says nothing about blocking
 
 _DNSMASQ = re.compile(r"(address|local|server)=/(.*)/([^/]*)")
@@ -54,7 +54,7 @@ def _each_line(
             elif text[0] in comment or text.startswith("//"):
                 note_comment(text, tally)
             else:
-                made = read(text, maker)
+                made = read(text, maker, tally)
                 if made is None:
                     tally.comments += 1
                     continue
@@ -70,7 +70,7 @@ def parse_dnsmasq(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterat
     return _each_line(chunks, maker, tally, "#", _dnsmasq)
 
 
-def _dnsmasq(text: str, maker: Maker) -> Iterator[Made]:
+def _dnsmasq(text: str, maker: Maker, tally: Tally) -> Iterator[Made]:
     found = _DNSMASQ.fullmatch(text.partition(" #")[0].rstrip())
     if found is None:
         yield text, RejectClass.NOT_UNDERSTOOD
@@ -78,7 +78,9 @@ def _dnsmasq(text: str, maker: Maker) -> Iterator[Made]:
     kind, hosts, target = found.groups()
     for host in hosts.split("/"):
         if kind != "address" and target == "#":
-            yield text, maker.host(host, exception=True)
+            if "*" in host:
+                tally.inexact.add_host(host)
+            yield text, RejectClass.PATTERN if "*" in host else maker.host(host, exception=True)
         elif target and (kind == "server" or (target != "#" and not is_sink(target))):
             yield text, RejectClass.NOT_A_BLOCK
         elif host in {"", "#"} or "*" in host:
@@ -92,7 +94,7 @@ def parse_unbound(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterat
     return _each_line(chunks, maker, tally, "#", _unbound)
 
 
-def _unbound(text: str, maker: Maker) -> Iterator[Made] | None:
+def _unbound(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | None:
     zone = _UNBOUND_ZONE.fullmatch(text)
     if zone is not None:
         name, kind = zone[1], zone[2].lower()
@@ -114,7 +116,7 @@ def parse_bind(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[
     return _each_line(chunks, maker, tally, "#", _bind)
 
 
-def _bind(text: str, maker: Maker) -> Iterator[Made]:
+def _bind(text: str, maker: Maker, _tally: Tally) -> Iterator[Made]:
     found = _BIND.fullmatch(text)
     if found is None:
         yield text, RejectClass.NOT_UNDERSTOOD
@@ -130,12 +132,12 @@ def parse_tpl(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[E
     return _each_line(chunks, maker, tally, "#", _tpl)
 
 
-def _tpl(text: str, maker: Maker) -> Iterator[Made] | None:
+def _tpl(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | None:
     found = _TPL.fullmatch(text)
     if found is None:
         return None if _SETTING.match(text) else iter([(text, RejectClass.PATTERN)])
     sign, host, path = found.groups()
-    if path and ("*" in path or sign == "-"):
+    if path and sign == "-":
         return iter([(text, RejectClass.PATTERN)])  # a piece of text somewhere in the URLs of the host
     return iter([(text, maker.host(host, exception=sign == "+"))])
 
@@ -143,8 +145,9 @@ def _tpl(text: str, maker: Maker) -> Iterator[Made] | None:
 class _Zone:
     """The reading of one RPZ file: its origin, the last owner, and whether a record goes on."""
 
-    def __init__(self, maker: Maker) -> None:
+    def __init__(self, maker: Maker, tally: Tally) -> None:
         self._maker = maker
+        self._tally = tally
         self._origin = ""
         self._owner = ""
         self._listed = ""  # the last host that was blocked itself
@@ -180,11 +183,22 @@ class _Zone:
             owner = owner[: -len(self._origin) - 1]
         target = data[0].lower() if data else ""
         if kind == "CNAME" and target == "rpz-passthru.":
-            yield text, self._maker.host(owner.removeprefix("*."), exception=True)
+            yield text, self._passed(owner)
         elif (kind == "CNAME" and target in _RPZ_BLOCKS) or (kind in {"A", "AAAA"} and is_sink(target)):
             yield text, self._blocked(owner)
         else:
             yield text, RejectClass.NOT_A_BLOCK if kind else RejectClass.NOT_UNDERSTOOD
+
+    def _passed(self, owner: str) -> Entry | RejectClass:
+        if owner.endswith((".rpz-nsdname", ".rpz-nsip", ".rpz-client-ip")):
+            return RejectClass.OTHER_TYPE
+        if not owner.endswith(".rpz-ip"):
+            return self._maker.host(owner.removeprefix("*."), exception=True)
+        made = _rpz_address(owner.removesuffix(".rpz-ip"), self._maker, exception=True)
+        length, *parts = owner.removesuffix(".rpz-ip").split(".")
+        if made is RejectClass.WIDE_RANGE and len(parts) == 4 and length.isdigit():  # noqa: PLR2004
+            self._tally.inexact.add_network(parts[::-1][: int(length) // 8])  # rounded to a wider one
+        return made
 
     def _blocked(self, owner: str) -> Entry | RejectClass:
         if owner.endswith((".rpz-nsdname", ".rpz-nsip", ".rpz-client-ip")):
@@ -200,20 +214,23 @@ class _Zone:
         return made
 
 
-def _rpz_address(owner: str, maker: Maker) -> Entry | RejectClass:
+def _rpz_address(owner: str, maker: Maker, *, exception: bool = False) -> Entry | RejectClass:
     """Read `32.10.100.51.198` (IPv4) or `128.1.zz.db8.2001` (IPv6), the prefix length first."""
     length, *parts = owner.split(".")
     if len(parts) == 4 and "zz" not in parts:  # noqa: PLR2004
-        return maker.host(".".join(reversed(parts))) if length == "32" else RejectClass.WIDE_RANGE
+        if length != "32":
+            return RejectClass.WIDE_RANGE
+        return maker.host(".".join(reversed(parts)), exception=exception)
     if length != "128":
         return RejectClass.WIDE_RANGE
     text = ":".join(reversed(parts)).replace("zz", "")
-    return maker.host(f"[{':' if text.startswith(':') else ''}{text}{':' if text.endswith(':') else ''}]")
+    text = f"[{':' if text.startswith(':') else ''}{text}{':' if text.endswith(':') else ''}]"
+    return maker.host(text, exception=exception)
 
 
 def parse_rpz(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Read a response policy zone: `host CNAME .` and its kind, owners relative to the zone."""
-    zone = _Zone(maker)
+    zone = _Zone(maker, tally)
     for first, lines in batches(chunks):
         for number, line in enumerate(lines, first):
             text = line.partition(";")[0].rstrip()

@@ -55,6 +55,7 @@ class RejectClass(StrEnum):
     COMPROMISED = "compromised site, only its URLs are listed"
     OTHER_TYPE = "indicator of a kind that is not checked here"
     KNOWN_GOOD = "would block a known-good site"
+    EXCEPTED = "held back by an exception"
 
 
 class Entry(NamedTuple):

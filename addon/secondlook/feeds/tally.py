@@ -3,6 +3,7 @@
 from collections import Counter
 
 from secondlook.feeds.entry import Entry, EntryKind, FeedRefused, Reject, RejectClass
+from secondlook.feeds.inexact import InexactExceptions
 
 MAX_KEPT_REJECTS = 1_000
 MAX_REJECT_CHARS = 200
@@ -14,6 +15,7 @@ class Tally:
     def __init__(self) -> None:
         self.accepted: Counter[EntryKind] = Counter()
         self.exceptions = 0
+        self.inexact = InexactExceptions()
         self.rejected: Counter[RejectClass] = Counter()
         self.rejects: list[Reject] = []
         self.rows = 0

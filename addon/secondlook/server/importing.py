@@ -14,7 +14,8 @@ from secondlook.core.listname import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.core.url import url_subject
 from secondlook.core.verdict import Risk, Threat
-from secondlook.feeds.entry import Entry, EntryKind, FeedRefused, Reject
+from secondlook.feeds.entry import Entry, EntryKind, FeedRefused, Reject, RejectClass
+from secondlook.feeds.inexact import InexactExceptions
 from secondlook.feeds.reader import Reading, read
 from secondlook.server.guard import hash_keys, lines_below
 from secondlook.server.names import block_list, import_list, list_of
@@ -164,7 +165,7 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
         written.take(reading)
         form = reading.format.value if reading.format else form
         tally = reading.tally
-        counts = written.finish(suffixes)
+        counts = written.finish(suffixes, tally.inexact)
     except FeedRefused as refusal:
         rmtree(folder, ignore_errors=True)
         return FileReport(name=origin.name, format=form, refused=str(refusal))
@@ -172,6 +173,8 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
         rmtree(folder, ignore_errors=True)
         raise
     rejected = {cls.value: count for cls, count in tally.rejected.items()}
+    if written.excepted:
+        rejected[RejectClass.EXCEPTED.value] = written.excepted
     source = Source(
         id=source_id,
         name=origin.name,
@@ -193,7 +196,7 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
     return FileReport(
         name=origin.name,
         format=form,
-        accepted=sum(tally.accepted.values()) + tally.exceptions,
+        accepted=sum(tally.accepted.values()) + tally.exceptions - written.excepted,
         distinct=sum(counts.values()),
         rejected=rejected,
         lists=counts,
@@ -229,6 +232,7 @@ class _Writing:
         self._offset = 0
         self.families: dict[str, int] = {}
         self._exceptions: list[Entry] = []
+        self.excepted = 0  # distinct entries that the feed's own exceptions hold back
 
     def take(self, reading: Reading) -> None:
         """Write every entry of a reading."""
@@ -283,12 +287,12 @@ class _Writing:
         records.clear()
         lines.clear()
 
-    def finish(self, suffixes: Suffixes) -> dict[str, int]:
+    def finish(self, suffixes: Suffixes, inexact: InexactExceptions) -> dict[str, int]:
         """Sort and merge; returns the distinct entries by list."""
         path = self._folder / "records"
         self._runs.finish(path)
-        if self._exceptions and path.stat().st_size:
-            self._except(path, suffixes)
+        if (self._exceptions or len(inexact)) and path.stat().st_size:
+            self._except(path, suffixes, inexact)
         kinds = np.bincount(open_run(path)["kind"], minlength=2) if path.stat().st_size else (0, 0)
         counts = {}
         for number, kind in ((KIND_URL, SubjectKind.URL), (KIND_FILE, SubjectKind.FILE)):
@@ -296,7 +300,7 @@ class _Writing:
                 counts[list_of(self._origin.target, kind).name] = int(kinds[number])
         return counts
 
-    def _except(self, path: Path, suffixes: Suffixes) -> None:
+    def _except(self, path: Path, suffixes: Suffixes, inexact: InexactExceptions) -> None:
         """Take out what the feed's own exceptions allow, and everything that covers one."""
         exact: list[bytes] = []
         hosts: list[bytes] = []
@@ -307,13 +311,23 @@ class _Writing:
                 exact += url_subject(f"http://{text}", suffixes).hashes
             if entry.kind is EntryKind.HOST:
                 hosts.append(entry.text.encode() + b"/")
+        for url in inexact.covered:
+            exact += url_subject(url, suffixes).hashes
         records = open_run(path)
         gone = np.isin(keys(records), hash_keys(exact))
         if hosts:
             texts = map_file(self._folder / "texts")
             offsets = lines_below(hosts, texts)
             gone |= np.isin(records["text"], offsets) & (records["text"] != NO_TEXT)
+        if len(inexact):
+            offsets = np.fromiter(inexact.limited(self._lines), dtype=np.uint64)
+            gone |= np.isin(records["text"], offsets) & (records["kind"] == KIND_URL)
+        self.excepted = int(gone.sum())
         beside = path.with_name("records.kept")
         records[~gone].tofile(beside)
         del records
         beside.replace(path)
+
+    def _lines(self) -> Iterator[bytes]:
+        with (self._folder / "texts").open("rb") as file:
+            yield from file
