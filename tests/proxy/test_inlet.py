@@ -21,10 +21,17 @@ class Ends:
     peer: socket.socket
     behind: set[Inlet] = field(default_factory=set)
     got: list[bytes] = field(default_factory=list)
+    breaks: list[bool] = field(default_factory=list)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def inlet(self, arrived: Callable[[Inlet, bytes], None] | None = None) -> Inlet:
-        return Inlet(self.reader, self.writer.transport, arrived or self.take, self.behind)
+        return Inlet(
+            self.reader,
+            self.writer.transport,
+            arrived or self.take,
+            self.behind,
+            lambda: self.breaks.append(True),
+        )
 
     def take(self, _inlet: Inlet, data: bytes) -> None:
         self.got.append(data)

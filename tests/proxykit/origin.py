@@ -50,6 +50,10 @@ class Origin:
         self._thread.soon(self._server.close)
         self._thread.close()
 
+    def soon(self, call: Callable[[], object]) -> None:
+        """Have something done in the origin's loop."""
+        self._thread.soon(call)
+
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:

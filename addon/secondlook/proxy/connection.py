@@ -17,6 +17,8 @@ What a round sends is written at its end, before anything is closed.
 import asyncio
 import collections
 import logging
+import socket
+import struct
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, cast
@@ -27,6 +29,7 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
 from secondlook.proxy.hooktable import HookTable
+from secondlook.proxy.http1 import BROKEN
 from secondlook.proxy.inlet import Inlet
 
 
@@ -77,6 +80,7 @@ class Connection(ProxyConnectionHandler):
         self._begun: dict[commands.StartHook, Coroutine[Any, Any, None]] = {}
         self.client.pressure = self.pressure  # type: ignore[attr-defined]  # the layers know only the client
         self.client.begin = self._begin  # type: ignore[attr-defined]
+        self.client.reset = self._reset  # type: ignore[attr-defined]
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook that was not started by a layer (connect, disconnect)."""
@@ -92,7 +96,13 @@ class Connection(ProxyConnectionHandler):
             await super().handle_connection(connection)
             return
         transport = cast("asyncio.Transport", io.writer.transport)
-        inlet = Inlet(io.reader, transport, partial(self._arrived, connection), self._behind)
+        inlet = Inlet(
+            io.reader,
+            transport,
+            partial(self._arrived, connection),
+            self._behind,
+            partial(setattr, connection, BROKEN, True),
+        )
         io.reader = inlet  # type: ignore[assignment]
         try:
             await super().handle_connection(connection)
@@ -135,6 +145,13 @@ class Connection(ProxyConnectionHandler):
                 f"a protocol layer failed, closing the connection: {error!r}", logging.ERROR, exc_info=True
             )
             self._close_all()
+
+    def _reset(self) -> None:
+        """Let the client see that its connection, when it is closed next, was broken off."""
+        io = self.transports.get(self.client)
+        if io is not None and isinstance(io.writer, asyncio.StreamWriter):
+            sock = io.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _begin(self, hook: commands.StartHook) -> bool:
         """Run a hook where a layer has it in hand; False where it must be yielded and waited for."""

@@ -3,27 +3,35 @@
 - HTTP/1.1 trailers raise NotImplementedError in mitmproxy and truncate clean files; they are read and
   dropped (RFC 9110, 6.5.1 allows it).
 - An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
+- Interim responses (1xx but 101) are read and dropped; mitmproxy takes the first for the answer.
+- A body that ends with its connection is cut, not whole, when its origin broke the connection off.
+- A client of HTTP/1.0 gets no chunks: its connection ends the body, and a cut body resets it.
+- A response may say its one length twice (RFC 9110, 8.6); in a request that stays refused.
 - What the headers of a message say about its framing is looked up once, not for every piece; a piece in the
   middle of a body of known length goes on as it came, without three copies through a buffer; and after a
   common exchange the connection is simply ready for the next. What is not common takes mitmproxy's way.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import h11
-from h11._readers import ChunkedReader, ContentLengthReader
+from h11._readers import ChunkedReader, ContentLengthReader, Http10Reader
+from h11._receivebuffer import ReceiveBuffer
 from mitmproxy.http import Message
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
     RequestEndOfMessage,
     RequestHeaders,
     RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
+    ResponseProtocolError,
     ResponseTrailers,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
@@ -35,6 +43,8 @@ type Commands = layer.CommandGenerator[None]
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 _FRAMING_LENGTHS = frozenset(map(len, _FRAMING))
 _SWITCHING_PROTOCOLS = 101
+_INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}(?: |$)")
+BROKEN = "secondlook_broken"  # attribute of a server connection that did not end but broke
 
 
 class _TrailerlessReader(ChunkedReader):
@@ -43,6 +53,16 @@ class _TrailerlessReader(ChunkedReader):
     def __call__(self, buf: Any) -> Any:
         event = super().__call__(buf)
         return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) and event.headers else event
+
+
+class _HeadBuffer(ReceiveBuffer):
+    """A buffer whose next head has been taken out and looked at."""
+
+    head: list[bytearray] | None = None
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        head, self.head = self.head, None
+        return head if head is not None else super().maybe_extract_lines()
 
 
 class _Side(Http1Connection):
@@ -110,6 +130,8 @@ class Http1ClientSide(_Side, Http1Server):
         """Send a part of a response."""
         match event:
             case ResponseHeaders():
+                if self.request is not None and self.request.data.http_version == b"HTTP/1.0":
+                    event = _without_chunks(event)
                 yield from super().send(event)
                 coding = event.response.headers.get("transfer-encoding", "")
                 self._chunked = "chunked" in coding.lower()
@@ -124,6 +146,12 @@ class Http1ClientSide(_Side, Http1Server):
                 yield from self.mark_done(response=True)
             case ResponseTrailers() | StopUpload():
                 return
+            case ResponseProtocolError():
+                if self.response is not None and not _framing(self.response, closing=False):
+                    reset = getattr(self.conn, "reset", None)  # a plain end would make the body look whole
+                    if reset is not None:
+                        reset()
+                yield from super().send(event)
             case _:
                 yield from super().send(event)
 
@@ -138,6 +166,7 @@ class Http1OriginSide(_Side, Http1Client):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self.buf: _HeadBuffer = _HeadBuffer()
 
     def send(self, event: HttpEvent) -> Commands:
         """Send a part of a request."""
@@ -160,8 +189,34 @@ class Http1OriginSide(_Side, Http1Client):
             case _:
                 yield from super().send(event)
 
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """Read the head of a response, past interim ones."""
+        if isinstance(event, events.DataReceived) and self.request is not None:
+            head = self.buf.maybe_extract_lines()
+            while head and _INTERIM.match(head[0]):
+                head = self.buf.maybe_extract_lines()
+            if not head:
+                return
+            self.buf.head = _with_one_length(head)
+        yield from super().read_headers(event)
+
     def read_body(self, event: events.Event) -> Commands:
         """Read a piece of a response."""
+        if (
+            isinstance(event, events.ConnectionClosed)
+            and type(self.body_reader) is Http10Reader
+            and self._is_broken()
+        ):
+            assert self.stream_id is not None
+            yield commands.CloseConnection(self.conn)
+            yield ReceiveHttp(
+                ResponseProtocolError(
+                    self.stream_id,
+                    "the server broke the connection off in the body",
+                    ErrorCode.GENERIC_SERVER_ERROR,
+                )
+            )
+            return
         yield from super().read_body(event)
         if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
             yield commands.CloseConnection(self.conn)  # a body that ended with its connection
@@ -169,8 +224,37 @@ class Http1OriginSide(_Side, Http1Client):
     def _ignore(self, _: events.Event) -> Commands:
         yield from ()
 
+    def _is_broken(self) -> bool:
+        """Tell whether the connection broke, or the one to the next proxy that it goes through."""
+        below = (getattr(layer, "tunnel_connection", None) for layer in self.context.layers)
+        return any(getattr(conn, BROKEN, False) for conn in (self.conn, *below))
+
     def _next_stream(self) -> None:
         self.stream_id = None
+
+
+def _with_one_length(head: list[bytearray]) -> list[bytearray]:
+    """Leave one of several equal lengths of a head; any other head stays, for mitmproxy to refuse."""
+    said = [number for number, line in enumerate(head) if line[:15].lower() == b"content-length:"]
+    if len(said) < 2 or any(line[:1] in {b" ", b"\t"} for line in map(bytes, head)):  # noqa: PLR2004
+        return head
+    if len({bytes(head[number][15:]).strip() for number in said}) > 1:
+        return head
+    return [line for number, line in enumerate(head) if number not in said[1:]]
+
+
+def _without_chunks(event: ResponseHeaders) -> ResponseHeaders:
+    """Have the end of the connection end a body that came in chunks."""
+    coding = event.response.headers.get("transfer-encoding", "")
+    if "chunked" not in coding.lower():
+        return event
+    response = event.response.copy()
+    del response.headers["transfer-encoding"]
+    rest = coding.lower().replace(" ", "").removesuffix("chunked").rstrip(",")
+    if rest:
+        response.headers["transfer-encoding"] = rest
+    response.headers["connection"] = "close"
+    return ResponseHeaders(event.stream_id, response, event.end_stream)
 
 
 def _framing(message: Message, *, closing: bool) -> list[bytes]:

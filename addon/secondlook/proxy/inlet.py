@@ -21,7 +21,7 @@ class Inlet(asyncio.Protocol):
     """The reading half of one transport, in the place of a stream reader and in front of its protocol.
 
     `arrived` gets each piece; `behind` is the set of a connection's inlets whose peers do not take what is
-    written to them, or have gone.
+    written to them, or have gone. `broken` is called before the end where a connection was lost, not ended.
     """
 
     def __init__(
@@ -30,12 +30,14 @@ class Inlet(asyncio.Protocol):
         transport: asyncio.Transport,
         arrived: "Callable[[Inlet, bytes], None]",
         behind: "set[Inlet]",
+        broken: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._transport = transport
         self._streams = transport.get_protocol()  # drains the writer
         self._arrived = arrived
         self._behind = behind
+        self._broken = broken
         self._ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._open = False
         self._closed = False
@@ -48,7 +50,11 @@ class Inlet(asyncio.Protocol):
             self._transport.pause_reading()
             self._transport.set_protocol(self)
             self._reader.feed_eof()  # so that it gives all that it holds
-            early = await self._reader.read()
+            try:
+                early = await self._reader.read()
+            except OSError:
+                self._broken()
+                raise
             self._transport.resume_reading()  # an end that the reader has met is met again
             if early:
                 return early
@@ -105,5 +111,7 @@ class Inlet(asyncio.Protocol):
         """End both halves; a writer that broke is noticed when the others are drained."""
         if exc is not None and not self._closed:
             self._behind.add(self)
+            if not self._ended.done():
+                self._broken()
         self._streams.connection_lost(exc)
         self.eof_received()

@@ -1,0 +1,95 @@
+"""How messages end, through a real worker: interim answers, broken connections, old clients. About 3 s."""
+
+import asyncio
+import socket
+import struct
+
+import pytest
+
+from proxykit.origin import Asked, send, send_chunked
+
+PIECE = b"hello"
+
+
+def hang_up_hard(sock: socket.socket) -> None:
+    """Have a socket answer its closing with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def ask(proxy, origin, path: str, version: str = "1.1") -> bytes:
+    """GET a path with a raw socket; what came until the end. Raises ConnectionResetError."""
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+        host = f"127.0.0.1:{origin.port}"
+        lines = [f"GET http://{host}{path} HTTP/{version}", f"Host: {host}", "Connection: close", "", ""]
+        client.sendall("\r\n".join(lines).encode())
+        came = b""
+        while piece := client.recv(1 << 16):
+            came += piece
+        return came
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_interim_answers_do_not_take_the_place_of_the_page(proxy, make_origin, curl, tls):
+    async def hints(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n")
+        await writer.drain()
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+        await send(writer, b"page")
+
+    origin = make_origin(hints, tls=tls)
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{origin.port}/"
+    done = curl(proxy, url, url, "-d", "body", "--http1.1")
+    assert done.stdout == b"pagepage", done.stderr
+    assert origin.connections == 1
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-msdownload"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_body_that_its_origin_broke_off_shows_it(proxy, make_origin, kind, version, broken):
+    passed = asyncio.Event()
+
+    async def end(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: " + kind.encode() + b"\r\n\r\n" + PIECE)
+        await writer.drain()
+        if broken:
+            if kind == "text/plain":
+                await passed.wait()
+            hang_up_hard(writer.get_extra_info("socket"))
+        writer.close()
+
+    origin = make_origin(end)
+    if not broken:
+        came = ask(proxy, origin, "/", version)
+        assert came.endswith(PIECE if version == "1.0" else b"0\r\n\r\n"), came
+        return
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+        client.sendall(f"GET http://127.0.0.1:{origin.port}/ HTTP/{version}\r\nHost: x\r\n\r\n".encode())
+        came = b""
+        try:
+            while piece := client.recv(1 << 16):
+                came += piece
+                if came.endswith((PIECE, PIECE + b"\r\n")):
+                    origin.soon(passed.set)
+        except ConnectionResetError:
+            came += b"<reset>"
+    whole = came.endswith(b"\r\n0\r\n\r\n") or (version == "1.0" and came.endswith(PIECE))
+    assert not whole, came
+
+
+def test_a_client_of_http_1_0_gets_the_body_of_a_chunked_answer(proxy, make_origin):
+    async def chunked(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send_chunked(writer, [b"hel", b"lo"], "Content-Type: text/plain")
+
+    head, _, body = ask(proxy, make_origin(chunked), "/", "1.0").partition(b"\r\n\r\n")
+    assert body == b"hello"
+    assert b"chunked" not in head.lower()
+
+
+def test_an_answer_may_say_its_length_twice(proxy, make_origin, curl):
+    async def twice(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, b"page", "Content-Length: 4")
+
+    done = curl(proxy, "-i", f"http://127.0.0.1:{make_origin(twice).port}/")
+    assert done.stdout.endswith(b"\r\n\r\npage")
+    assert done.stdout.lower().count(b"content-length: 4") == 1
