@@ -1,6 +1,7 @@
 """How messages end, through a real worker: interim answers, broken connections, old clients. About 3 s."""
 
 import asyncio
+import logging
 import socket
 import struct
 
@@ -9,6 +10,7 @@ import pytest
 from proxykit.origin import Asked, send, send_chunked
 
 PIECE = b"hello"
+HELD_BYTES = 4 << 20
 
 
 def hang_up_hard(sock: socket.socket) -> None:
@@ -93,3 +95,29 @@ def test_an_answer_may_say_its_length_twice(proxy, make_origin, curl):
     done = curl(proxy, "-i", f"http://127.0.0.1:{make_origin(twice).port}/")
     assert done.stdout.endswith(b"\r\n\r\npage")
     assert done.stdout.lower().count(b"content-length: 4") == 1
+
+
+def test_a_client_that_leaves_while_a_held_file_is_sent_is_no_error(make_proxy, make_origin, caplog):
+    async def program(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, b"MZ" + bytes(HELD_BYTES), "Content-Type: application/x-msdownload")
+
+    proxy, origin = make_proxy(downloads={"hold": "full"}), make_origin(program)
+    with caplog.at_level(logging.INFO):
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+                host = f"127.0.0.1:{origin.port}"
+                client.sendall(
+                    f"GET http://{host}/a.exe HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+                )
+                assert client.recv(1000)
+                hang_up_hard(client)
+            assert b"200 OK" in ask_head(proxy, origin)  # by then the proxy has met the loss
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+def ask_head(proxy, origin) -> bytes:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+        host = f"127.0.0.1:{origin.port}"
+        request = f"HEAD http://{host}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        client.sendall(request.encode())
+        return client.recv(1000)

@@ -323,6 +323,8 @@ class SecondLookAddon:
             body.pumped = await spool.read() if spool is not None else b""
             if not body.pumped and body.decision is not None:
                 body.pumped = body.gate.rest_piece()
+        except ConnectionError as error:
+            body.failed = f"the client has gone: {error!r}"
         except Exception as error:
             logger.exception("a held body could not be read back")
             body.failed = f"spool: {error!r}"
