@@ -14,6 +14,7 @@ from secondlook.core.verdict import SubjectClass
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import EVENT_KEYS
 from secondlook.ledger.ulid import make_id
+from secondlook.run.runfile import StateLock
 
 HOSTILE = 'http://evil.example/\x1b[31m"><script>alert(1)</script>\u202egnp.exe'
 
@@ -355,3 +356,14 @@ def test_password_makes_a_hash_that_the_configuration_takes(tmp_path):
     assert PasswordHasher().verify(load_settings(config).review.password, "hunter2")
     (told,) = json_lines("password", input="hunter2\n")
     assert PasswordHasher().verify(told["hash"].replace("$$", "$"), "hunter2")
+
+
+def test_an_import_while_a_proxy_makes_its_folder_goes_to_its_embedded_server(state, tmp_path):
+    hosts = tmp_path / "hosts.txt"
+    hosts.write_text("0.0.0.0 bad.example\n")
+    state.mkdir()
+    lock = StateLock(state)  # the first that a starting proxy leaves
+    on(state, "server", "import", hosts)
+    lock.release()
+    assert sorted(each.name for each in state.iterdir()) == ["lock", "server"]
+    assert [each.name for each in (state / "server" / "sources").iterdir()] == ["0001-hosts.txt"]

@@ -8,7 +8,14 @@ import sys
 
 import pytest
 
-from secondlook.run.runfile import StateLock, last_run, read_run_file, remove_run_file, write_run_file
+from secondlook.run.runfile import (
+    StateLock,
+    is_of_a_proxy,
+    last_run,
+    read_run_file,
+    remove_run_file,
+    write_run_file,
+)
 
 
 def test_is_written_whole_for_its_owner_alone(tmp_path):
@@ -62,3 +69,15 @@ def test_one_lock_a_folder(tmp_path):
         StateLock(tmp_path)
     lock.release()
     StateLock(tmp_path).release()
+
+
+def test_a_folder_is_a_proxys_from_the_first_thing_that_one_does(tmp_path):
+    assert not is_of_a_proxy(tmp_path / "none")
+    assert not is_of_a_proxy(tmp_path)
+    lock = StateLock(tmp_path)
+    assert is_of_a_proxy(tmp_path)
+    lock.release()
+    (tmp_path / "lock").write_bytes(b"123\n")  # a server's
+    assert not is_of_a_proxy(tmp_path)
+    (tmp_path / "ca").mkdir()
+    assert is_of_a_proxy(tmp_path)

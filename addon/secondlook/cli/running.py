@@ -58,7 +58,8 @@ def run(
     planned = plan_of(invocation, settings)
     try:
         writable_state(settings.state)
-    except UnusableStateError as error:
+        (settings.state / "ca").mkdir(mode=0o700, exist_ok=True)  # from now on it is known for a proxy's
+    except (UnusableStateError, OSError) as error:
         fail(str(error))
     plan = write_plan(planned)
     sys.stdout.flush()

@@ -10,6 +10,7 @@ from typing import Any
 RUN_FILE = "run.json"
 LAST_RUN_FILE = "last-run.json"  # what `run.json` said until the proxy ended
 LOCK_FILE = "lock"
+PROXY = "proxy"  # said in the lock beside the process's number; a server's folder has a lock of that name too
 
 
 class StateLock:
@@ -23,10 +24,22 @@ class StateLock:
         except OSError:
             os.close(self._descriptor)
             raise
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, f"{os.getpid()} {PROXY}\n".encode())
 
     def release(self) -> None:
         """Let another process have the folder."""
         os.close(self._descriptor)
+
+
+def is_of_a_proxy(state: Path) -> bool:
+    """Tell whether a folder is a proxy's state, be it one that is being made."""
+    if any((state / name).exists() for name in (RUN_FILE, LAST_RUN_FILE, "ledger.sqlite3", "ca", "metrics")):
+        return True
+    try:
+        return (state / LOCK_FILE).read_bytes()[:40].split()[1:] == [PROXY.encode()]
+    except OSError:
+        return False
 
 
 def write_run_file(state: Path, facts: dict[str, Any]) -> None:

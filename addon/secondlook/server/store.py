@@ -15,15 +15,23 @@ writer may be killed at any byte.
 
 import fcntl
 import json
+import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 from secondlook.errors import ConfigError, PatternError
+
+logger = logging.getLogger(__name__)
+
+WRITER_WAIT_S = 300.0  # several times what the largest import and publication take
+WRITER_TOLD_S = 1.0  # from then on it is said whom is waited for
+_LOOK_AGAIN_S = 0.02
 
 HELD = "held"  # there while the operator's rollback keeps feeds from publishing
 type SourceKind = Literal["import", "feed", "builtin"]
@@ -98,10 +106,32 @@ class ServerStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the writer's lock; waits for another writer (import, feed, publish) to end."""
-        with (self.root / "lock").open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Hold the writer's lock; waits for another writer (import, feed, publish) to end.
+
+        Raises PatternError when that takes longer than `WRITER_WAIT_S`.
+        """
+        with (self.root / "lock").open("ab+") as file:
+            self._take_lock(file)
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode())
+            file.flush()
             yield
+
+    def _take_lock(self, file: BinaryIO) -> None:
+        started = time.monotonic()
+        told = False
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            file.seek(0)
+            other = f"process {file.read(20).decode('ascii', 'replace').strip() or 'unknown'}"
+            if time.monotonic() - started > WRITER_WAIT_S:
+                raise PatternError(f"{other} has held {file.name} for {WRITER_WAIT_S:g} s; stop it, or wait")
+            if not told and time.monotonic() - started > WRITER_TOLD_S:
+                logger.warning("waiting for %s, which holds %s", other, file.name)
+                told = True
+            time.sleep(_LOOK_AGAIN_S)
 
     # Sources
 

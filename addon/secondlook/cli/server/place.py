@@ -9,6 +9,7 @@ import typer
 from secondlook.cli.options import CONFIG_NAME, open_place
 from secondlook.cli.output import fail
 from secondlook.config import ServerSettings, load_server_settings
+from secondlook.run.runfile import is_of_a_proxy
 from secondlook.server.store import ServerStore
 
 SERVER_CONFIG_NAME = "server.yaml"
@@ -39,7 +40,7 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
         found = Path(SERVER_CONFIG_NAME)
     if state is None and found is None and Path(CONFIG_NAME).is_file():
         state = open_place(None, None).state / "server"
-    elif state is not None and _is_of_a_proxy(state):
+    elif state is not None and is_of_a_proxy(state):
         state = state / "server"
     settings = load_server_settings(found, state=state, **options)  # type: ignore[arg-type]
     try:
@@ -51,7 +52,3 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
             hint="choose another with --state",
         )
     return ServerPlace(settings, store, found)
-
-
-def _is_of_a_proxy(state: Path) -> bool:
-    return any((state / name).exists() for name in ("run.json", "ledger.sqlite3", "ca"))
