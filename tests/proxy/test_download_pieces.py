@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import re
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -146,6 +148,62 @@ def test_what_the_answer_shows_to_be_risky_is_asked_for_whole(
         assert curl(one_proxy, "-i", "-r", each, url).stdout.startswith(b"HTTP/1.1 403")
     url = _url(origin)
     assert curl(one_proxy, "-i", "-r", "0-100000", url).stdout.startswith(b"HTTP/1.1 403")
+
+
+async def _several(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    """Serve several ranges as nginx does."""
+    pieces = re.findall(r"(\d+)-(\d*)", asked.header("range") or "")
+    if not pieces:
+        await send(writer, BODY, BINARY)
+        return
+    parts = []
+    for first, last in pieces:
+        end = int(last or len(BODY) - 1)
+        told = f"--xyz\r\n{BINARY}\r\nContent-Range: bytes {first}-{end}/{len(BODY)}\r\n\r\n".encode()
+        parts.append(told + BODY[int(first) : end + 1] + b"\r\n")
+    kind = "Content-Type: multipart/byteranges; boundary=xyz"
+    await send(writer, b"".join(parts) + b"--xyz--\r\n", kind, status="206 Partial Content")
+
+
+@pytest.mark.parametrize("asked", ["0-0,1-", "1-,0-0", "9-9,0-", "0-150000,150001-", "9-9,-300002"])
+def test_a_listed_file_does_not_come_in_several_ranges(one_proxy, gatekeeper, make_origin, curl, asked):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    origin = make_origin(_several)
+    assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
+
+
+def test_harmless_ranges_in_one_answer_pass(one_proxy, gatekeeper, make_origin, curl):
+    origin = make_origin(_several)
+    assert b" 206 " in curl(one_proxy, "-i", "-r", "100-200,300-400", _url(origin)).stdout[:30]
+    assert len(origin.requests) == 1
+
+
+def test_other_pieces_of_a_program_are_asked_for_whole_while_it_is_under_way(
+    one_proxy, gatekeeper, make_origin, curl
+):
+    large, seen = program(17_000_000), threading.Event()
+    gatekeeper.bad.add(hashlib.sha256(large).hexdigest())
+    honest = _ranged(large, BINARY)
+
+    async def slow(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if asked.header("x-slow") is None:
+            await honest(asked, writer)
+            return
+        await send(writer, large[:-1], BINARY, f"Content-Length: {len(large)}", length=False)
+        await writer.drain()
+        await asyncio.get_running_loop().run_in_executor(None, seen.wait, 20)
+        writer.close()
+
+    origin = make_origin(slow)
+    url = _url(origin)
+    command = ["curl", "-sSN", "-m", "30", "-x", one_proxy.url, "-H", "X-Slow: 1", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as first:
+        assert first.stdout is not None
+        assert first.stdout.read(100_000) == large[:100_000]
+        done = curl(one_proxy, "-i", "-r", "9000000-", url)
+        seen.set()
+        assert done.stdout.startswith(b"HTTP/1.1 403")
+        assert len(first.stdout.read()) < len(large) - 100_000
 
 
 def test_the_first_byte_alone_is_asked_for_whole(one_proxy, gatekeeper, make_origin, curl):

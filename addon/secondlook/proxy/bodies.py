@@ -16,6 +16,7 @@ from secondlook.proxy.ranges import (
     Piece,
     is_answer,
     is_whole,
+    may_hide_the_first,
     read_content_range,
     read_range,
 )
@@ -95,6 +96,9 @@ class Bodies:
             return
         url = visit.subject.identity
         path = flow.request.data.path.decode("latin-1")
+        if may_hide_the_first(facts.range):
+            self._drop_range(flow)
+            return
         if not (declared(None, None, path).risky or self.memory.is_risky(url)):
             return
         if self.memory.knows(url, facts.if_range):
@@ -106,6 +110,10 @@ class Bodies:
         visit.wanted = read_range(visit.facts.range, visit.facts.if_range)
         visit.body = None
         self.memory.note_risky(visit.subject.identity)
+        self._drop_range(flow)
+
+    @staticmethod
+    def _drop_range(flow: http.HTTPFlow) -> None:
         for name in ("range", "if-range"):
             flow.request.headers.pop(name, None)
 

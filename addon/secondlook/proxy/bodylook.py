@@ -172,6 +172,8 @@ class BodyLook:
         if part.content_type is not None and declared(part.content_type, None, "").risky:
             self.risky = True
         elif part.piece is not None and part.piece.first == 0:
-            self.signature = risky_signature(part.first)
-            self.risky = self.signature is not None
+            count = part.piece.last + 1
+            first = part.first[:count]
+            self.signature = risky_signature(first)
+            self.risky = self.signature is not None or (len(first) == count and may_begin(first))
         self._part_seen = len(part.first) >= _PART_ENOUGH_BYTES or part.piece is None or part.piece.first > 0

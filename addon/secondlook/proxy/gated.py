@@ -91,6 +91,7 @@ class GatedStream(AnsweringStream):
         self._take: int | None = None
         self._whole = False  # the origin has said all
         self._over = False  # the body was judged, or will not be
+        self._noted = False
 
     @cached_property
     def http(self) -> "GatedHttpLayer":
@@ -190,6 +191,9 @@ class GatedStream(AnsweringStream):
             return
         finally:
             self._received += len(data)
+        if gate.risky and not self._noted:
+            self._noted = True  # other pieces of it may be asked for while this one is under way
+            self.edge.bodies.memory.note_risky(self._visit.subject.identity)
         if gate.release:
             gate.release = False
             if not (yield from self._pump()):

@@ -20,6 +20,7 @@ from secondlook.core.verdict import Decision
 _REMEMBERED = 8192
 _ONE_RANGE = re.compile(r"\s*bytes\s*=\s*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\s*", re.ASCII | re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII | re.IGNORECASE)
+_FIRST_BEHIND = re.compile(r",\s*0*\s*-")
 _BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;]{1,200}))', re.IGNORECASE)
 
 
@@ -70,6 +71,11 @@ def read_range(header: str | None, if_range: str | None) -> WantedRange | None:
     if last is not None and last < first:
         return None
     return WantedRange(first, last, if_range)
+
+
+def may_hide_the_first(header: str) -> bool:
+    """Tell whether several ranges may hold the beginning of a file where nobody looks: behind another."""
+    return _FIRST_BEHIND.search(header) is not None
 
 
 def read_content_range(header: str | None) -> Piece | None:
