@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,19 @@ def test_the_right_file_and_only_it(place):
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600
     assert stat.S_IMODE(place.store.stat().st_mode) == 0o700
     assert {record.state for record in place.ledger.records.values()} == {"held"}
+
+
+@pytest.mark.parametrize("label", ["decoded", "decoded in part", "decoded up to end 1"])
+def test_what_a_browser_saved_of_an_encoded_file_is_found(place, label):
+    sent = hashlib.sha256(b"as it was sent").digest()
+    seen = replace(entry(14, sent), hit=DIGEST, expression=label, filename="Setup.EXE")
+    saved, other = place.put("setup (1).exe"), place.put("notes.txt")
+    (outcome,) = asyncio.run(place.quarantine().act(seen))
+    assert outcome.done
+    assert not saved.exists()
+    assert other.exists()  # only what has the name's ending is looked at: the size is not known
+    asyncio.run(place.quarantine().act(replace(seen, expression="member:a.exe", filename="notes.txt")))
+    assert other.exists()
 
 
 def test_restored_bytes_mode_and_time_are_identical_and_it_is_allowed(place):

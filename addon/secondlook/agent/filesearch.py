@@ -43,8 +43,11 @@ class Found:
     problems: list[str] = field(default_factory=list)
 
 
-def search(folders: Sequence[Path], digest: bytes, size: int | None) -> Found:
-    """Find every regular file with this SHA-256 (32 bytes) in the folders; `size` in bytes where known."""
+def search(folders: Sequence[Path], digest: bytes, size: int | None, ending: str = "") -> Found:
+    """Find every regular file with this SHA-256 (32 bytes) in the folders.
+
+    `size` in bytes where known; only files whose names have this `ending` (lower case) are looked at.
+    """
     found = Found()
     seen = 0
     visited: set[tuple[int, int]] = set()
@@ -56,6 +59,8 @@ def search(folders: Sequence[Path], digest: bytes, size: int | None) -> Found:
                     f"more than {MOST_FILES} files in the download folders; the rest was not searched"
                 )
                 return found
+            if not path.name.lower().endswith(ending):
+                continue
             candidate = _look_at(path, digest, size, found.problems)
             if candidate is not None:
                 found.candidates.append(candidate)

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from secondlook.agent.consequence import Outcome
 from secondlook.agent.filemove import (
@@ -31,6 +31,7 @@ from secondlook.agent.filemove import (
 from secondlook.agent.filesearch import Candidate, search
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import QuarantineIndex
+from secondlook.agent.record import DECODED
 from secondlook.clock import Clock
 from secondlook.core.event import ConfirmedEntry, QuarantineRecord
 from secondlook.core.rule import Rule, Scope
@@ -81,6 +82,10 @@ class Quarantine:
             return [Outcome("none", False, "no download folder is configured (downloads.folders)")]
         digest = bytes.fromhex(entry.sha256)
         found = await asyncio.to_thread(search, self._folders, digest, entry.size)
+        if entry.hit != digest and (entry.expression or "").startswith(DECODED):
+            ending = PurePath(entry.filename or "").suffix.lower()  # its size is not known: only its like
+            more = await asyncio.to_thread(search, self._folders, entry.hit, None, ending)
+            found.candidates += more.candidates
         outcomes = [Outcome("none", False, problem) for problem in found.problems]
         for candidate in found.candidates:
             try:
