@@ -31,7 +31,6 @@ from secondlook.agent.filemove import (
 from secondlook.agent.filesearch import Candidate, search
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import QuarantineIndex
-from secondlook.agent.record import DECODED
 from secondlook.clock import Clock
 from secondlook.core.event import ConfirmedEntry, QuarantineRecord
 from secondlook.core.rule import Rule, Scope
@@ -82,8 +81,8 @@ class Quarantine:
             return [Outcome("none", False, "no download folder is configured (downloads.folders)")]
         digest = bytes.fromhex(entry.sha256)
         found = await asyncio.to_thread(search, self._folders, digest, entry.size)
-        if entry.hit != digest and (entry.expression or "").startswith(DECODED):
-            ending = PurePath(entry.filename or "").suffix.lower()  # its size is not known: only its like
+        if entry.hit != digest:  # what a browser saved of an encoded body, of a size that is not known
+            ending = PurePath(entry.filename or "").suffix.lower()
             more = await asyncio.to_thread(search, self._folders, entry.hit, None, ending)
             found.candidates += more.candidates
         outcomes = [Outcome("none", False, problem) for problem in found.problems]

@@ -8,7 +8,6 @@ from secondlook.core.inert import inert
 from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
 
-DECODED = "decoded"  # begins the label of what browsers save of a body in a Content-Encoding
 MEMBER = "member:"  # begins the label of a digest from inside an archive
 PENDING = "pending"  # detail of a local hit until a server has told what stands behind it
 _DIGESTS_TOLD = 100  # of a file in one event: an archive may have ten thousand members
