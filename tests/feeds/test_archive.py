@@ -172,3 +172,12 @@ def test_clamav_databases():
 
 def test_gzip_padding_is_no_second_stream():
     assert b"".join(unpacked([gzip.compress(b"a"), bytes(512)])) == b"a"
+
+
+def test_a_tar_cut_between_two_members_is_truncated():
+    archive = tar({"a.txt": b"a.example\n", "b.txt": b"b.example\n"})
+    ends = [at for at in range(512, len(archive), 512) if b"b.txt" in archive[at : at + 100]]
+    for end in (*ends, len(archive.rstrip(b"\0")) // 512 * 512 + 512):
+        with pytest.raises(FeedRefused, match="truncated"):
+            read_all(archive[:end])
+    assert len(read_all(archive)[0]) == 2

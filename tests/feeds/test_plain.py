@@ -137,3 +137,9 @@ def test_an_address_without_scheme_is_no_comment():
     feed = "a.example\n//b.example/x\n// a comment\n//=====\n//another: it.is one\n"
     assert outcomes(feed) == ["a.example", "2: not understood"]
     assert read_all(feed)[1].tally.comments == 3
+
+
+def test_a_range_that_is_refused_is_one_reject():
+    assert outcomes("192.168.7.0/24\n8.8.8.0/30\n") == [
+        *("8.8.8.0", "8.8.8.1", "8.8.8.2", "8.8.8.3", "1: local name or address")
+    ]

@@ -95,3 +95,41 @@ def test_an_indicator_below_the_wanted_confidence_is_left_out(suffixes, wanted, 
     reading = read([content], suffixes=suffixes, min_confidence=wanted)
     assert [entry.text for entry in reading] == [f"{name}.example" for name in hosts]
     assert reading.tally.rejected[RejectClass.LOW_CONFIDENCE] == 3 - len(hosts)
+
+
+def bundle(*indicators):
+    usual = {"type": "indicator", "pattern_type": "stix", "pattern": "[domain-name:value = 'evil.example']"}
+    return json.dumps({"type": "bundle", "objects": [usual | each for each in indicators]})
+
+
+OLD, NEW = {"modified": "2026-01-01T00:00:00Z"}, {"modified": "2026-02-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_newest_version_of_an_indicator_counts(order):
+    one = {"id": "indicator--1"}
+    versions = [one | OLD, one | NEW | {"revoked": True}, {"id": "indicator--2"}][::order]
+    entries, reading = read_all(bundle(*versions))
+    assert [entry.text for entry in entries] == ["evil.example"]
+    assert (reading.tally.rows, reading.tally.rejected) == (3, {RejectClass.INACTIVE: 2})
+    back = [one | OLD | {"revoked": True}, one | NEW][::order]
+    assert [entry.text for entry in read_all(bundle(*back))[0]] == ["evil.example"]
+
+
+def test_an_indicator_says_from_when_it_is_valid():
+    [entry] = read_all(bundle({"valid_from": "2099-01-01T00:00:00Z"}))[0]
+    assert entry.valid_from == 4_070_908_800
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "[domain-name:value = 'evil.example'",
+        "domain-name:value = 'evil.example']",
+        "([domain-name:value = 'evil.example']",
+        "[domain-name:value IN ('evil.example', 'b.example']",
+        "[domain-name:value IN ('evil.example'",
+    ],
+)
+def test_a_pattern_that_was_cut_is_rejected(pattern):
+    assert comparisons(pattern) in {RejectClass.NOT_UNDERSTOOD, RejectClass.PATTERN}

@@ -188,3 +188,33 @@ def test_an_unknown_list_or_format_is_told(tmp_path):
     with pytest.raises(ValueError, match="nonsense"):
         import_files(store, [path], who="t", now=NOW, fmt="nonsense")
     assert list(store.sources_folder.iterdir()) == []
+
+
+def test_what_was_left_out_of_an_archive_is_told(tmp_path):
+    from zipfile import ZipFile
+
+    with ZipFile(tmp_path / "lists.zip", "w") as archive:
+        archive.writestr("hosts.txt", "evil.example\n")
+        archive.writestr("index.html", "<html><body>lists</body></html>")
+        archive.writestr("README", "read me")
+    store = ServerStore(tmp_path / "server")
+    [report] = import_files(store, [tmp_path / "lists.zip"], who="t", now=NOW, list_name="mw-8b").files
+    assert report.accepted == 1
+    assert [member for member, _ in report.skipped] == ["index.html", "README"]
+    assert "HTML" in report.skipped[0][1]
+
+
+def test_what_is_over_or_not_valid_yet_is_not_taken_and_counted(tmp_path):
+    import json
+
+    usual = {"type": "indicator", "pattern_type": "stix"}
+    objects = [
+        usual | {"pattern": "[domain-name:value = 'now.example']", "valid_from": "2026-01-01T00:00:00Z"},
+        usual | {"pattern": "[domain-name:value = 'later.example']", "valid_from": "2099-01-01T00:00:00Z"},
+        usual | {"pattern": "[domain-name:value = 'over.example']", "valid_until": "2026-01-02T00:00:00Z"},
+    ]
+    (tmp_path / "feed.json").write_text(json.dumps({"type": "bundle", "objects": objects}))
+    store = ServerStore(tmp_path / "server")
+    [report] = import_files(store, [tmp_path / "feed.json"], who="t", now=NOW, list_name="mw-8b").files
+    assert (report.accepted, report.lists) == (1, {"mw-8b": 1})
+    assert report.rejected == {"revoked or expired": 2}

@@ -98,8 +98,10 @@ def _tar(source: _Source) -> Iterator[Member]:
     name = ""
     while True:
         block = source.take(TAR_BLOCK_BYTES)
+        if not block:
+            raise FeedRefused("truncated: the archive ends early")
         if not block.strip(b"\x00"):
-            return  # the end, marked or (some writers) not
+            return
         if not _is_tar(block):
             raise FeedRefused("damaged: a tar header is wrong")
         size = _tar_number(block[124:136])

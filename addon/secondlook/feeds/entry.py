@@ -62,7 +62,8 @@ class Entry(NamedTuple):
     """One accepted entry; a plain tuple, as feeds hold millions.
 
     `text` is the normal form (host, `host/path` expression, or hex digest). An exception takes away what
-    other entries would block, see `feeds.guard.Exceptions`. `first_seen` and `expires` are Unix seconds.
+    other entries would block, see `feeds.guard.Exceptions`. `first_seen`, `expires` and `valid_from` are Unix
+    seconds.
     """
 
     hash: bytes
@@ -74,6 +75,7 @@ class Entry(NamedTuple):
     first_seen: float | None = None
     expires: float | None = None
     size: int | None = None  # of the file, where the feed tells
+    valid_from: float | None = None  # not to be listed before
 
 
 class Reject(NamedTuple):

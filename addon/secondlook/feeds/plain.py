@@ -107,8 +107,14 @@ def spell_out(
     if network.num_addresses > MAX_RANGE:
         tally.reject(number, RejectClass.WIDE_RANGE, text)
         return
+    refused: set[RejectClass] = set()  # one line is one reject of a class, however many addresses it has
     for address in network:
-        entry = tally.settle(number, maker.host(_bracketed(str(address)), exception=exception), str(address))
+        made = maker.host(_bracketed(str(address)), exception=exception)
+        if isinstance(made, RejectClass):
+            if made in refused:
+                continue
+            refused.add(made)
+        entry = tally.settle(number, made, text)
         if entry is not None:
             yield entry
 

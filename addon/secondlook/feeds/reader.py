@@ -29,6 +29,7 @@ from secondlook.feeds.text import text_chunks
 type Parser = Callable[[Iterable[bytes], Maker, Tally], Iterator[Entry]]
 
 AUTO = "auto"
+MAX_SKIPPED_TOLD = 1_000
 PARSERS: dict[Format, Parser] = {
     Format.PLAIN: parse_plain,
     Format.HOSTS: parse_hosts,
@@ -61,7 +62,7 @@ class Reading:
 
     Iteration raises FeedRefused, at its beginning or (truncated, damaged) at its end: nothing that came out
     of a refused feed may be used. `formats` counts the formats of the members, one for a feed that is no
-    archive; `skipped` names the members of an archive that were left out, and why.
+    archive; `skipped` names the first members of an archive that were left out, and why.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Reading:
         tally, guard = self.tally, self._guard
         for entry in self._entries():
             if guard is not None and not entry.exception and guard.holds_back(entry):
-                tally.hold_back(entry)
+                tally.take_back(entry, RejectClass.KNOWN_GOOD)
             else:
                 yield entry
         if tally.rows == 0:
@@ -100,7 +101,7 @@ class Reading:
         tally = self.tally
         for member, stream in members(self._chunks, self._name):
             if member.lower().endswith(_CLAMAV_OTHERS) or _NO_FEED.search(member):
-                self.skipped.append((member, "signatures of another kind, or no feed"))
+                self._skip(member, "signatures of another kind, or no feed")
                 continue
             head, sample = _sample(stream)
             try:
@@ -111,10 +112,14 @@ class Reading:
             except FeedRefused as refusal:
                 if not member or str(refusal).startswith(("truncated", "damaged", "known")):
                     raise
-                self.skipped.append((member, str(refusal)))
+                self._skip(member, str(refusal))
                 continue
             self.formats[form] += 1
             tally.check_declared()
+
+    def _skip(self, member: str, reason: str) -> None:
+        if len(self.skipped) < MAX_SKIPPED_TOLD:
+            self.skipped.append((member, reason))
 
 
 def _sample(stream: Iterator[bytes]) -> tuple[list[bytes], str]:

@@ -5,10 +5,10 @@ more than we look at, so a pattern with it is rejected, unless every part is a d
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from secondlook.feeds.entry import Entry, RejectClass
+from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
 from secondlook.feeds.maker import Maker
 from secondlook.feeds.objects import objects
 from secondlook.feeds.plain import RANGE, spell_out
@@ -17,6 +17,8 @@ from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import text_chunks
 
 MAX_PATTERN_CHARS = 1_000_000
+MAX_INDICATORS = 2_000_000
+_CLOSING = {"]": "[", ")": "("}
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>'(?:[^'\\]|\\.)*')|(?P<path>[a-zA-Z0-9-]+:[\w.*'"\[\]-]+?(?=\s*(?:=|!=|<|>|\bIN\b|\bNOT\b|\bLIKE\b|\bMATCHES\b|\bISSUBSET\b|\bISSUPERSET\b)))"""
@@ -31,8 +33,36 @@ _DIGEST_PATH = re.compile(r"file:hashes\.['\"]?(sha-?256|sha-?1|md5)['\"]?", re.
 type Comparison = tuple[str, str]  # the object path, the value
 
 
+class _Version(NamedTuple):
+    """One version of an indicator, as far as it matters here."""
+
+    line: int
+    at: float  # when it was modified
+    pattern: str
+    refusal: RejectClass | None
+    seen: float | None
+    until: float | None
+
+
 def parse_stix(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
-    """Read a bundle or an envelope; objects other than indicators are passed over."""
+    """Read a bundle or an envelope; objects other than indicators are passed over.
+
+    Of an indicator that comes in several versions the newest counts, wherever it stands, so entries come at
+    the end. Raises FeedRefused when there are more indicators than can be held until then.
+    """
+    for version in _newest(chunks, maker, tally):
+        compared = version.refusal or comparisons(version.pattern)
+        if isinstance(compared, RejectClass):
+            tally.reject(version.line, compared, version.pattern)
+            continue
+        for path, value in compared:
+            for entry in _entries(version.line, path, value, maker, tally):
+                yield entry._replace(first_seen=version.seen, valid_from=version.seen, expires=version.until)
+
+
+def _newest(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterable[_Version]:
+    """Read all indicators; gives the newest version of each, the others are rejected."""
+    newest: dict[str, _Version] = {}
     for found in objects(text_chunks(chunks)):
         record = found.value
         if record is None and found.text:
@@ -42,19 +72,28 @@ def parse_stix(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[
             tally.comments += 1
             continue
         tally.rows += 1
-        pattern = str(record.get("pattern", ""))
-        refusal = _refusal(record, maker)
-        if refusal is not None:
-            tally.reject(found.line, refusal, pattern)
-            continue
-        compared = comparisons(pattern)
-        if isinstance(compared, RejectClass):
-            tally.reject(found.line, compared, pattern)
-            continue
-        seen, until = instant(str(record.get("valid_from", ""))), instant(str(record.get("valid_until", "")))
-        for path, value in compared:
-            for entry in _entries(found.line, path, value, maker, tally):
-                yield entry._replace(first_seen=seen, expires=until)
+        version = _version(found.line, record, maker)
+        identity = str(record.get("id", ""))
+        before = newest.get(identity)
+        if not identity or (before is not None and before.at == version.at):
+            identity, before = f"row {tally.rows}", None  # another indicator, whatever it calls itself
+        if before is not None:
+            before, version = sorted((before, version), key=lambda each: each.at)
+            tally.reject(before.line, RejectClass.INACTIVE, before.pattern)
+        newest[identity] = version
+        if len(newest) > MAX_INDICATORS:
+            raise FeedRefused(f"too large: more than {MAX_INDICATORS} indicators")
+    return newest.values()
+
+
+def _version(line: int, record: Mapping[str, Any], maker: Maker) -> _Version:
+    times = (
+        instant(str(record.get(key, ""))) for key in ("modified", "created", "valid_from", "valid_until")
+    )
+    modified, created, seen, until = times
+    return _Version(
+        line, modified or created or 0.0, str(record.get("pattern", "")), _refusal(record, maker), seen, until
+    )
 
 
 def _refusal(record: Mapping[str, Any], maker: Maker) -> RejectClass | None:
@@ -90,7 +129,7 @@ def _entries(line: int, path: str, value: str, maker: Maker, tally: Tally) -> It
 def comparisons(pattern: str) -> list[Comparison] | RejectClass:
     """Take a pattern apart; a reject class when it says more, or less, than equality."""
     tokens = _tokens(pattern)
-    if tokens is None:
+    if tokens is None or not _is_whole(tokens):
         return RejectClass.NOT_UNDERSTOOD
     found: list[Comparison] = []
     joined: set[str] = set()
@@ -121,6 +160,17 @@ def _tokens(pattern: str) -> list[tuple[str, str]] | None:
         return None
     tokens = [(str(found.lastgroup), found[str(found.lastgroup)]) for found in _TOKEN.finditer(pattern)]
     return None if any(kind == "other" for kind, _ in tokens) else tokens
+
+
+def _is_whole(tokens: Sequence[tuple[str, str]]) -> bool:
+    """Tell whether everything that is opened is closed: what was cut off might have said less."""
+    opened: list[str] = []
+    for kind, text in tokens:
+        if kind == "mark" and text in "[(":
+            opened.append(text)
+        elif kind == "mark" and text in _CLOSING and (not opened or opened.pop() != _CLOSING[text]):
+            return False
+    return not opened
 
 
 def _comparison(path: str, tokens: list[tuple[str, str]], index: int) -> tuple[int, list[str]] | RejectClass:

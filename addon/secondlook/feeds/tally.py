@@ -48,10 +48,10 @@ class Tally:
         self._line = line
         return self.accept(made)
 
-    def hold_back(self, entry: Entry) -> None:
-        """Take an accepted entry back, as it would block something known to be good."""
+    def take_back(self, entry: Entry, cls: RejectClass) -> None:
+        """Count the entry that was accepted last as rejected after all."""
         self.accepted[entry.kind] -= 1
-        self.reject(self._line, RejectClass.KNOWN_GOOD, entry.text)
+        self.reject(self._line, cls, entry.text)
 
     def begin(self, member: str) -> None:
         """Begin a file: a feed is one, an archive holds several."""

@@ -152,6 +152,8 @@ class FeedKeeper:
             return FeedNotice(feed.name, "refused", report.refused, state.entries), state
         rejected = sum(report.rejected.values())
         detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format})"
+        if report.skipped:
+            detail += f", {len(report.skipped)} files of the archive left out"
         notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
         return notice, replace(fetched, entries=report.distinct)
 

@@ -46,6 +46,7 @@ class FileReport:
     rejected: Mapping[str, int] = field(default_factory=dict)
     lists: Mapping[str, int] = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
+    skipped: Sequence[tuple[str, str]] = ()  # members of an archive that were left out, and why
     refused: str | None = None
     source: str | None = None
 
@@ -201,6 +202,7 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
         rejected=rejected,
         lists=counts,
         rejects=tuple(tally.rejects),
+        skipped=tuple(reading.skipped),
         source=source_id,
     )
 
@@ -241,7 +243,8 @@ class _Writing:
         today = int(self._origin.now // DAY_S)
         with self._texts:
             for entry in reading:
-                if entry.expires is not None and entry.expires <= self._origin.now:
+                if not self._is_in_force(entry):
+                    reading.tally.take_back(entry, RejectClass.INACTIVE)
                     continue
                 if entry.exception:
                     self._exceptions.append(entry)
@@ -250,6 +253,10 @@ class _Writing:
                 if len(records) >= BATCH_ENTRIES:
                     self._flush(records, lines)
             self._flush(records, lines)
+
+    def _is_in_force(self, entry: Entry) -> bool:
+        is_over = entry.expires is not None and entry.expires <= self._origin.now
+        return not is_over and not (entry.valid_from is not None and entry.valid_from > self._origin.now)
 
     def _record(self, entry: Entry, lines: list[bytes], today: int) -> bytes:
         kind = entry.kind

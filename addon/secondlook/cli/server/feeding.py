@@ -98,6 +98,7 @@ def _file_record(file: "FileReport") -> dict[str, object]:
         "refused": file.refused,
         "source": file.source,
         "rejects": [plain_value(reject) for reject in file.rejects],
+        "skipped": [{"member": member, "reason": reason} for member, reason in file.skipped],
     }
 
 
@@ -111,6 +112,8 @@ def _tell_file(file: "FileReport") -> None:
         print_line(f"  {count:,} rejected: {name}")
     for reject in list(file.rejects)[:MOST_REJECTS_TOLD]:
         print_line(f"    line {reject.line}: {reject.cls}: {reject.text}")
+    for member, reason in file.skipped:
+        print_line(f"  left out: {member}: {reason}")
 
 
 def publish(
