@@ -10,8 +10,10 @@ import pytest
 
 from secondlook.config import UpstreamSettings
 from secondlook.errors import SecondLookError, ServiceError
+from secondlook.server.administration import rollback
 from secondlook.server.app import AppSettings
 from secondlook.server.generation import Generation
+from secondlook.server.meter import Meter
 from secondlook.server.reader import FileReader
 from secondlook.server.replica import Replica
 from secondlook.server.store import ServerStore
@@ -251,6 +253,33 @@ def test_a_replica_takes_nothing_that_is_not_whole(tmp_path, harm):
             assert copy.generations() == []
             assert copy.current() is None
             assert [each.name for each in copy.generations_folder.iterdir()] == []
+
+    asyncio.run(scene())
+
+
+def test_a_publisher_that_goes_back_is_followed_and_told_of(tmp_path, caplog):
+    store = make_store(tmp_path, HOSTS)
+    put(store, [*HOSTS, "new.example"], replace=True)
+    out(store)
+    meter = Meter()
+
+    async def scene():
+        async with listening(store, AppSettings(store=store)) as (serving, _):
+            copy = ServerStore(tmp_path / "copy")
+            upstream = UpstreamSettings(url=f"http://127.0.0.1:{serving.port}")
+            replica = Replica(copy, upstream, meter=meter)
+            assert await replica.pull() == 2
+            assert meter.gauges["upstream_went_back"] == 0
+            rollback(store)
+            assert await replica.pull() == 1
+            assert copy.current() == 1
+            assert meter.gauges["upstream_went_back"] == 1
+            assert "went back from generation 2 to 1" in caplog.text
+            put(store, [*HOSTS, "newer.example"], replace=True)
+            out(store)
+            assert await replica.pull() == 3
+            assert meter.gauges["upstream_went_back"] == 0
+            await replica.aclose()
 
     asyncio.run(scene())
 

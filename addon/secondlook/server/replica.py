@@ -22,6 +22,7 @@ from secondlook.config import PublishSettings, UpstreamSettings
 from secondlook.errors import PatternError, ServiceError
 from secondlook.lookup.transport import trust
 from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation
+from secondlook.server.meter import Meter
 from secondlook.server.store import ServerStore
 from secondlook.wire.signature import is_signed, read_public_key
 
@@ -36,8 +37,13 @@ class Replica:
     """Keeps a store equal to what its publisher serves."""
 
     def __init__(
-        self, store: ServerStore, upstream: UpstreamSettings, settings: PublishSettings | None = None
+        self,
+        store: ServerStore,
+        upstream: UpstreamSettings,
+        settings: PublishSettings | None = None,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter
         self._store = store
         self._every_s = upstream.every
         self._keep = (settings or PublishSettings()).keep
@@ -52,6 +58,7 @@ class Replica:
             timeout=TIMEOUT_S,
         )
         self.alert: str | None = None
+        self.behind: tuple[int, int] | None = None  # gone back to, from
 
     async def run(self) -> None:
         """Look for another generation again and again, until cancelled."""
@@ -78,13 +85,22 @@ class Replica:
         if not text.isdigit():
             raise PatternError("the publisher's current file does not name a generation")
         number = int(text)
-        if number == self._store.current():
+        before = self._store.current()
+        if number == before:
             return None
         if number not in self._store.generations():
             await self._fetch(number)
         with self._store.writing():
             self._store.set_current(number)
             self._store.drop_generations(self._keep)
+        if before is not None and number < before:
+            log.warning("the publisher went back from generation %d to %d", before, number)
+            self.behind = (number, max(before, self.behind[1] if self.behind else 0))
+        elif self.behind is not None and number >= self.behind[1]:
+            log.info("the publisher is past generation %d again", self.behind[1])
+            self.behind = None
+        if self._meter:
+            self._meter.gauges["upstream_went_back"] = float(self.behind is not None)
         return number
 
     async def _fetch(self, number: int) -> None:

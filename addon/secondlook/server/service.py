@@ -68,7 +68,7 @@ class ServerService:
             else None
         )
         self._replica = (
-            Replica(self.store, settings.upstream, settings.publish) if settings.upstream else None
+            Replica(self.store, settings.upstream, settings.publish, app.meter) if settings.upstream else None
         )
         self.feeds = FeedKeeper(
             self.store,
