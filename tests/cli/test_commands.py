@@ -367,3 +367,24 @@ def test_an_import_while_a_proxy_makes_its_folder_goes_to_its_embedded_server(st
     lock.release()
     assert sorted(each.name for each in state.iterdir()) == ["lock", "server"]
     assert [each.name for each in (state / "server" / "sources").iterdir()] == ["0001-hosts.txt"]
+
+
+def test_what_the_disk_refuses_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    from errno import ENOSPC
+
+    from secondlook.cli import main as entry
+    from secondlook.server import store
+
+    def full(path, data):
+        raise OSError(ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(store, "write_beside", full)
+    monkeypatch.setattr("secondlook.server.own.write_beside", full)
+    arguments = ["server", "add", "evil.example", "--state", str(tmp_path / "server")]
+    monkeypatch.setattr("sys.argv", ["secondlook", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        entry.main(arguments)
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert told.count("\n") == 1

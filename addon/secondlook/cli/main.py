@@ -101,6 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # the reader of our output went away (`secondlook log | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # a full or read-only disk, a folder of somebody else
+        place = f"{error.filename}: " if error.filename else ""
+        fail(f"{place}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
 
