@@ -218,3 +218,12 @@ def test_what_is_over_or_not_valid_yet_is_not_taken_and_counted(tmp_path):
     [report] = import_files(store, [tmp_path / "feed.json"], who="t", now=NOW, list_name="mw-8b").files
     assert (report.accepted, report.lists) == (1, {"mw-8b": 1})
     assert report.rejected == {"revoked or expired": 2}
+
+
+def test_the_next_import_clears_what_a_killed_one_left(tmp_path):
+    store = ServerStore(tmp_path / "server")
+    left = store.sources_folder / ".0010-killed.txt"
+    left.mkdir()
+    (left / "texts").write_text("half")
+    put(store, ["evil.example"])
+    assert [folder.name for folder in store.sources_folder.iterdir()] == ["0001-list.txt"]

@@ -145,7 +145,7 @@ class ServerApp:
 
     def _cache_duration(self, *, listed: bool) -> int:
         """Give the seconds for which an answer may be kept."""
-        return max(1, round(self._duration[listed] * (1 + JITTER * (random() - 0.5))))  # noqa: S311 - jitter
+        return max(1, round(self._duration[listed] * (1 - JITTER * random())))  # noqa: S311 - jitter
 
     def _method(self, method: Any) -> Callable[[Request], Any]:
         """Make an endpoint of a method that takes fields and gives a message."""

@@ -6,6 +6,7 @@ clients named fields in either alphabet. Unknown parameters are ignored, empty v
 """
 
 import binascii
+import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
@@ -43,7 +44,7 @@ def decode_base64(value: bytes) -> bytes:
     try:
         return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
     except binascii.Error:
-        raise BadRequest(f"not base64: {value[:40]!r}") from None
+        raise BadRequest(f"not base64: {value[:40].decode('latin-1')}") from None
 
 
 def search_prefixes(raw: bytes, limit: int) -> tuple[list[bytes], Fields]:
@@ -112,12 +113,19 @@ def list_request(fields: Fields) -> pb.ListHashListsRequest:
     return pb.ListHashListsRequest(page_size=size, page_token=_text(token))
 
 
+_REFUSED = re.compile(rb";q=0(?:\.0*)?(?:;|\Z)")
+
+
 def wants_json(fields: Fields, accept: bytes) -> bool:
     """Tell whether the client asked for JSON, by `alt=json` or by its Accept header; protobuf otherwise."""
     alt = fields.get(b"alt") or fields.get(b"$alt")
     if alt:
         return alt[-1] == b"json"
-    return b"application/json" in accept
+    ranges = (each.replace(b" ", b"").lower() for each in accept.split(b","))
+    return any(
+        kind == b"application/json" and not _REFUSED.search(b";" + options)
+        for kind, _, options in (each.partition(b";") for each in ranges)
+    )
 
 
 def _message[
@@ -156,7 +164,7 @@ def _integer(fields: Fields, name: bytes) -> int:
         return 0
     value = values[-1]
     if not value.isdigit() or len(value) > 10 or int(value) > MAX_INT32:  # noqa: PLR2004 - digits of an int32
-        raise BadRequest(f"{name.decode()} is no number")
+        raise BadRequest(f"{name.decode()} is no number from 0 to {MAX_INT32}")
     return int(value)
 
 

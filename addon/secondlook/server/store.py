@@ -148,12 +148,13 @@ class ServerStore:
         return self.sources_folder / source_id
 
     def new_source(self, name: str) -> tuple[str, Path]:
-        """Make an unfinished folder for a source; `keep_source` puts it in its place."""
+        """Make an unfinished folder for a source; `keep_source` puts it in place. Holds the lock already."""
         numbers = [int(folder.name.split("-", 1)[0]) for folder in self.sources_folder.glob("[0-9]*")]
         slug = "".join(c if c.isascii() and (c.isalnum() or c in "._") else "-" for c in name)[:60]
         source_id = f"{max(numbers, default=0) + 1:04d}-{slug}"
+        for left in self.sources_folder.glob(".[0-9]*"):  # of a writer that was killed: we hold its lock now
+            shutil.rmtree(left, ignore_errors=True)
         folder = self.sources_folder / f".{source_id}"
-        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return source_id, folder
 
