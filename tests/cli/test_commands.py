@@ -8,7 +8,9 @@ import pytest
 from typer.main import get_command
 
 from e2e.processes import command, json_lines, server_publish
+from secondlook.cli.logbook import COLUMNS, WHOLE, _row
 from secondlook.cli.main import COMMANDS
+from secondlook.cli.output import print_table
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ledger.ledger import Ledger
@@ -76,6 +78,68 @@ def test_the_same_rule_again_is_one_rule(state):
     on(state, "block", "BAD.example", "--reason", "again")
     (rule,) = json_lines("rules", "list", "--state", state)
     assert rule["reason"] == "again"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("allow", "a.example", "--client", ""),
+        ("pause", "1", "--client", " "),
+        ("resume", "--client", ""),
+        ("log", "--client", ""),
+        ("check", "http://a.example/", "--client", "a\x01b"),
+        ("allow", "a.example", "--for", "0"),
+        ("allow", "a.example", "--for", "99999999999d"),
+        ("pause", "1e-9"),
+        ("log", "--json", "--csv"),
+        ("check", ""),
+    ],
+)
+def test_what_means_nothing_is_refused(state, arguments):
+    on(state, "block", "b.example")
+    done = on(state, *arguments, check=False)
+    assert done.returncode == 2
+    assert "expected" in done.stderr
+    assert [rule["subject"] for rule in json_lines("rules", "--state", state)] == ["b.example"]
+    (status,) = json_lines("status", "--state", state)
+    assert status["paused_until"] is None
+
+
+@pytest.mark.parametrize("path", ["/nonexistent/file.exe", "./nonexistent.exe"])
+def test_a_file_that_is_not_there_is_no_url(state, path):
+    done = on(state, "check", path, "--offline", check=False)
+    assert done.returncode == 1
+    assert f"cannot read the file {path}: No such file" in done.stderr
+
+
+def test_commands_that_read_make_nothing(state):
+    for arguments in (
+        ("status",),
+        ("log",),
+        ("queue",),
+        ("queue", "show", "x"),
+        ("rules",),
+        ("rules", "test", "http://a.example/"),
+        ("quarantine",),
+        ("pattern", "status"),
+        ("resume",),
+    ):
+        done = on(state, *arguments, check=False)
+        assert done.returncode == 1
+        assert f"nothing of Second Look is in {state}" in done.stderr
+    assert not state.exists()
+    on(state, "allow", "a.example")
+    assert state.stat().st_mode & 0o777 == 0o700
+
+
+def test_times_and_ids_are_whole_on_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    event = make_event("http://a.example/a/long/way/" + "x" * 60, host="a.example", client="10.0.0.1")
+    print_table(COLUMNS, [_row(event)], empty="", whole=WHOLE)
+    shown = capsys.readouterr().out
+    assert event.id in shown
+    assert "2026-09-21T14:13:20.250Z" in shown
 
 
 def test_a_rule_about_nothing_is_refused(state):
@@ -285,6 +349,7 @@ def test_import_of_what_is_not_there(tmp_path):
 
 
 def test_listings_of_an_empty_state(state):
+    Ledger.open(state / "ledger.sqlite3").close()
     for arguments in (
         ("queue", "list"),
         ("rules", "list"),

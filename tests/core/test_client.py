@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.core.client import names_client
+from secondlook.core.client import ClientNameError, client_name, names_client
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,15 @@ from secondlook.core.client import names_client
 )
 def test_names_client(name, client, user, named):
     assert names_client(name, client, user) is named
+
+
+def test_a_name_in_its_shortest_form():
+    assert client_name(" 10.0.0.7/24 ") == "10.0.0.0/24"
+    assert client_name("::0001") == "::1"
+    assert client_name("anna") == "anna"
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\0b", "an\u202ena"])
+def test_nobody_is_not_everybody(text):
+    with pytest.raises(ClientNameError):
+        client_name(text)

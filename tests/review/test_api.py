@@ -1,5 +1,6 @@
 """The API does what its OpenAPI document says, whatever is sent; errors have one shape."""
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
@@ -130,6 +131,46 @@ def test_an_export_of_rules_comes_back_with_its_ends(client, ledger):
     broken = [{"action": "allow", "subject": "new.example"}, {"action": "allow", "subject": "a b"}]
     assert client.post("/api/v1/rules/import", json=broken, headers=headers).status_code == 400
     assert len(client.get("/api/v1/rules").json()) == 2
+
+
+def test_an_import_said_again_changes_nothing(client, ledger):
+    headers = {"x-csrf-token": csrf(client)}
+    made = [
+        {"action": "allow", "subject": "a.example", "created": "2020-01-02T03:04:05Z", "source": "override"},
+        {"action": "block", "subject": "b.example", "client": "10.0.0.9/24", "reason": "why"},
+        {"action": "block", "subject": "c.example", "source": "config"},
+    ]
+    assert client.post("/api/v1/rules/import", json=made, headers=headers).status_code == 204
+    exported = client.get("/api/v1/rules").json()
+    assert [(rule["subject"], rule["source"], rule["client"]) for rule in exported] == [
+        ("a.example", "override", None),
+        ("b.example", "operator", "10.0.0.0/24"),
+    ]
+    assert exported[0]["created"] == "2020-01-02T03:04:05.000Z"
+    for _ in range(2):
+        assert client.post("/api/v1/rules/import", json=exported, headers=headers).status_code == 204
+        assert client.get("/api/v1/rules").json() == exported
+    again = {"action": "block", "subject": "b.example", "client": "10.0.0.0/24", "reason": "other"}
+    assert client.post("/api/v1/rules", json=again, headers=headers).json()["id"] == exported[1]["id"]
+    broken = [{**made[0], "source": "nobody"}]
+    assert client.post("/api/v1/rules/import", json=broken, headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "pause",
+    [
+        {"minutes": 1, "client": ""},
+        {"minutes": 1, "client": "   "},
+        {"minutes": 1, "client": "a\0b"},
+        {"minutes": 1e-9},
+        {"minutes": "1"},
+        {"minutes": True},
+    ],
+)
+def test_a_pause_that_means_nothing_is_refused(client, ledger, pause):
+    answer = client.post("/api/v1/pause", json=pause, headers={"x-csrf-token": csrf(client)})
+    assert answer.status_code in {400, 422}
+    assert not ledger.pauses()
 
 
 def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):

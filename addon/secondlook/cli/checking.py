@@ -8,18 +8,19 @@ from typing import Annotated
 import typer
 
 from secondlook.agent.checker import Checker
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.options import AsClientOption, ConfigOption, JsonOption, Place, StateOption, open_place
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
 from secondlook.core.subject import Subject
 from secondlook.run.asking import asking
 from secondlook.run.explaining import Json, explanation, subject_from, subject_of_file, use_of
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 from secondlook.run.parts import Parts
 
 app = typer.Typer(add_completion=False)
 
 BLOCKED_EXIT = 10
 UNVERIFIABLE_EXIT = 11
+PATH_STARTS = ("/", "./", "../", "~/")  # no URL begins so
 
 
 @app.command()
@@ -29,9 +30,7 @@ def check(
     ],
     as_file: Annotated[bool, typer.Option("--file", help="Every SUBJECT is the path of a file.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no server.")] = False,
-    client: Annotated[
-        str | None, typer.Option("--client", metavar="CLIENT", help="As this client sees it.")
-    ] = None,
+    client: AsClientOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -58,15 +57,12 @@ def check(
 async def _check(
     place: Place, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
 ) -> list[Json]:
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    with ledger_of(place.settings) as ledger:
         async with asking(place.settings, ledger, offline=offline) as parts:
             return [
                 await _check_one(parts, parts.checker, text, as_file=as_file, client=client)
                 for text in subjects
             ]
-    finally:
-        ledger.close()
 
 
 async def _check_one(parts: Parts, checker: Checker, text: str, *, as_file: bool, client: str | None) -> Json:
@@ -76,12 +72,14 @@ async def _check_one(parts: Parts, checker: Checker, text: str, *, as_file: bool
 
 
 def _subject(parts: Parts, text: str, *, as_file: bool) -> Subject:
+    if not text.strip():
+        fail("expected a URL, the path of a file or a digest, got nothing", status=2)
     path = Path(text)
-    if as_file or ("://" not in text and _is_file(path)):
+    if as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path)):
         try:
             return subject_of_file(path)
-        except OSError as error:
-            fail(f"cannot read {text}: {error.strerror or error}")
+        except (OSError, ValueError) as error:
+            fail(f"cannot read the file {text}: {getattr(error, 'strerror', None) or error}")
     return subject_from(text, parts.suffixes)
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line, print_table
 from secondlook.ledger.shape import queue_json, rfc3339
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 
 app = typer.Typer(add_completion=False, help="What was let through unverified and waits for its second look.")
 COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", "next look", "because")
@@ -31,10 +31,9 @@ def _default(
 @app.command("list")
 def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """List the flagged subjects, oldest first."""
-    place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
+    place = known_place(config, state)
     now = time.time()
-    try:
+    with ledger_of(place.settings) as ledger:
         if as_json:
             for entry in ledger.queue_walk():
                 print_json(queue_json(entry))
@@ -54,8 +53,6 @@ def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: 
             for entry in ledger.queue_walk()
         )
         print_table(COLUMNS, rows, empty="nothing waits for a second look")
-    finally:
-        ledger.close()
 
 
 @app.command()
@@ -66,12 +63,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one flagged subject with everything known about it."""
-    place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    place = known_place(config, state)
+    with ledger_of(place.settings) as ledger:
         entry = ledger.queue_entry(entry_id)
-    finally:
-        ledger.close()
     if entry is None:
         fail(
             f"nothing with the id {entry_id} waits",
@@ -89,7 +83,7 @@ def show(
 @app.command()
 def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Take the second look at everything that waits, now, and report."""
-    place = open_place(config, state)
+    place = known_place(config, state)
     report, left = asyncio.run(_verify(place))
     if as_json:
         print_json({**report, "waiting": left})
@@ -103,8 +97,7 @@ async def _verify(place: Place) -> tuple[dict[str, object], int]:
     from secondlook.run.asking import asking  # noqa: PLC0415 - slow to import
     from secondlook.run.second_look import make_notifier, make_quarantine, make_second_look  # noqa: PLC0415
 
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    with ledger_of(place.settings) as ledger:
         async with asking(place.settings, ledger) as parts:
             notifier = make_notifier(place.settings, parts)
             look = make_second_look(place.settings, parts, notifier, make_quarantine(place.settings, parts))
@@ -113,5 +106,3 @@ async def _verify(place: Place) -> tuple[dict[str, object], int]:
                 await notifier.send_due()
             left, _, _ = ledger.queue_count()
         return report, left
-    finally:
-        ledger.close()

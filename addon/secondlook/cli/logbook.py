@@ -13,21 +13,23 @@ from secondlook.cli.options import (
     JsonOption,
     Place,
     StateOption,
+    client_option,
     instant_from,
-    open_place,
+    known_place,
 )
 from secondlook.cli.output import fail, print_json, print_line, print_table
-from secondlook.core.client import client_name
+from secondlook.core.client import ClientNameError, client_name
 from secondlook.core.event import Event, EventKind
 from secondlook.core.inert import inert
 from secondlook.core.url import host_filter
 from secondlook.core.verdict import Action
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.shape import csv_lines, event_json, rfc3339
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 
 app = typer.Typer(add_completion=False)
 COLUMNS = ("time", "kind", "class", "what", "client", "stage", "list or rule", "threat", "id")
+WHOLE = ("time", "id")
 
 
 def _several(option: str, given: list[str] | None, known: Iterable[str]) -> tuple[str, ...] | None:
@@ -56,7 +58,7 @@ def log(
         str | None,
         typer.Option("--host", metavar="HOST", help="This host; *.example.org for subdomains too."),
     ] = None,
-    client: Annotated[str | None, typer.Option("--client", metavar="CLIENT")] = None,
+    client: Annotated[str | None, client_option("Of this client.")] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="1d|TIME", help="Not before; how long ago, or when.")
     ] = None,
@@ -82,8 +84,10 @@ def log(
     if erase_client is not None or yes:
         chosen = (decision, kind, host, client, since, until, search, limit)
         filtered = follow or as_csv or any(value is not None for value in chosen)
-        _erase(open_place(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
+        _erase(known_place(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
         return
+    if as_csv and as_json:
+        fail("expected --csv or --json, got both", status=2)
     wanted = EventFilter(
         decision=_several("--decision", decision, Action),
         kind=_several("--kind", kind, EventKind),
@@ -93,7 +97,7 @@ def log(
         until=instant_from(until, "--until"),
         search=search,
     )
-    place = open_place(config, state)
+    place = known_place(config, state)
     if limit is None and sys.stdout.isatty() and not (as_csv or as_json):
         limit = 100
     _show(place, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json)
@@ -102,8 +106,7 @@ def log(
 def _show(
     place: Place, wanted: EventFilter, limit: int | None, *, follow: bool, as_csv: bool, as_json: bool
 ) -> None:
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    with ledger_of(place.settings) as ledger:
         printer = _csv_printer() if as_csv else None
         cursor = ledger.log_end() if follow else None
         events: Iterable[Event]
@@ -121,12 +124,10 @@ def _show(
             for event in events:
                 _print_plain(event)
         else:
-            print_table(COLUMNS, map(_row, events), empty="no events" + _because(wanted))
+            print_table(COLUMNS, map(_row, events), empty="no events" + _because(wanted), whole=WHOLE)
         if cursor is not None:
             sys.stdout.flush()
             asyncio.run(_follow(ledger, wanted, cursor, as_json=as_json, printer=printer))
-    finally:
-        ledger.close()
 
 
 def _erase(place: Place, client: str | None, *, filtered: bool, yes: bool, as_json: bool) -> None:
@@ -134,18 +135,16 @@ def _erase(place: Place, client: str | None, *, filtered: bool, yes: bool, as_js
         fail("--yes is for --erase-client", status=2)
     if filtered:
         fail("--erase-client takes no filter: everything that names the client goes", status=2)
-    name = client_name(client.strip())
-    if not name:
-        fail("--erase-client: expected an address or a user's name, got nothing", status=2)
+    try:
+        name = client_name(client)
+    except ClientNameError as error:
+        fail(f"--erase-client: {error}", status=2)
     if not yes:
         if not sys.stdin.isatty():
             fail(f"this deletes for good what was kept of {name}", hint="say --yes to do it", status=2)
         typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    with ledger_of(place.settings) as ledger:
         gone = ledger.erase_client(name)
-    finally:
-        ledger.close()
     if as_json:
         print_json({"client": name, "events": gone})
     else:

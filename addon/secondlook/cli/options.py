@@ -7,15 +7,17 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from secondlook.cli.output import fail
 from secondlook.config import Settings, load_settings
 from secondlook.config.value import parse_duration
+from secondlook.core.client import ClientNameError, client_name
 from secondlook.errors import ConfigError
 from secondlook.run.plan import Invocation
-from secondlook.run.runfile import last_run
+from secondlook.run.runfile import LEDGER_FILE, LOCK_FILE, last_run
 
 CONFIG_NAME = "proxy.yaml"
 
@@ -28,7 +30,22 @@ StateOption = Annotated[
     typer.Option("--state", metavar="DIR", help="The state folder, instead of the configuration's."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-DurationOption = Annotated[str | None, typer.Option(metavar="DURATION")]
+
+
+def _client(text: str | None) -> str | None:
+    try:
+        return None if text is None else client_name(text)
+    except ClientNameError as error:
+        raise ConfigError(f"--client: {error}") from None
+
+
+def client_option(told: str) -> Any:
+    """Declare `--client`: its value in shortest form; a blank one is refused, for it names nobody."""
+    return typer.Option("--client", metavar="CLIENT", help=told, callback=_client)
+
+
+ForClientOption = Annotated[str | None, client_option("For this address, network or user only.")]
+AsClientOption = Annotated[str | None, client_option("As this client sees it.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +116,18 @@ def open_place(config: Path | None, state: Path | None) -> Place:
     found, own_state = find_config(config)
     folder = state if state is not None else own_state
     return Place(load_settings(found, state=folder), found)
+
+
+def known_place(config: Path | None, state: Path | None) -> Place:
+    """Find settings and state for a command that only reads: where nothing is, it makes nothing."""
+    place = open_place(config, state)
+    kept_there = place.settings.ledger.url == "default"
+    if kept_there and not any((place.state / name).exists() for name in (LEDGER_FILE, LOCK_FILE)):
+        fail(
+            f"nothing of Second Look is in {place.state}",
+            hint="start the proxy with `secondlook run`, or name its state folder with --state",
+        )
+    return place
 
 
 def seconds_from(text: str | None, option: str) -> float | None:

@@ -56,9 +56,17 @@ def print_line(text: str = "") -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, empty: str
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: str | None = None,
+    empty: str,
+    whole: Sequence[str] = ("id",),
 ) -> None:
-    """Print rows: a table on a terminal, tab-separated lines when piped; `empty` says why there are none."""
+    """Print rows: a table on a terminal, tab-separated lines when piped; `empty` says why there are none.
+
+    Cells of the columns `whole` are never broken over two lines, so that they can be copied.
+    """
     told = [[_cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
         if told:
@@ -78,7 +86,7 @@ def print_table(
 
     table = Table(title=title, box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in told:
         table.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(table)

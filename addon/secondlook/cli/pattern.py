@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from secondlook.agent import pattern_change
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place, open_place
 from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
 from secondlook.ledger.shape import rfc3339
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
 COLUMNS = ("list", "entries", "generation", "tier", "server", "confirmed")
@@ -31,7 +31,7 @@ def _default(
 @app.command()
 def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show the lists in force: entries, generation, server, age, and what is wrong."""
-    place = open_place(config, state)
+    place = known_place(config, state)
     now = time.time()
     found = pattern_change.status(place.state, now=now)
     if as_json:
@@ -100,8 +100,7 @@ async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
     from secondlook.run.asking import asking  # noqa: PLC0415 - slow to import
     from secondlook.run.updates import make_updater  # noqa: PLC0415
 
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    with ledger_of(place.settings) as ledger:
         async with asking(place.settings, ledger) as parts:
             return [
                 {
@@ -113,14 +112,12 @@ async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
                 }
                 for each in await make_updater(parts).update_now(accept_shrink=accept_shrink)
             ]
-    finally:
-        ledger.close()
 
 
 @app.command()
 def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Read every list whole and compare it with its checksum; exit status 1 when one is damaged."""
-    place = open_place(config, state)
+    place = known_place(config, state)
     started = time.monotonic()
     found = pattern_change.status(place.state, now=time.time())
     faults = pattern_change.verify(place.state)
@@ -139,7 +136,7 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 @app.command()
 def rollback(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Put the lists before these back in force, until a server has others."""
-    place = open_place(config, state)
+    place = known_place(config, state)
     stamp = pattern_change.rollback(place.state, keep=place.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")

@@ -4,35 +4,29 @@ from typing import Annotated
 
 import typer
 
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
+from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_place
 from secondlook.cli.output import fail, print_json, print_line
-from secondlook.cli.rulemaking import client_from
+from secondlook.core.rule import LONGEST_PAUSE_S, SHORTEST_S
 from secondlook.ledger.shape import rfc3339
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 
 app = typer.Typer(add_completion=False)
-LONGEST_MIN = 7 * 24 * 60
 
 
 @app.command()
 def pause(
     minutes: Annotated[float, typer.Argument(metavar="MINUTES", help="For how long, a week at most.")],
-    client: Annotated[
-        str | None, typer.Option("--client", metavar="CLIENT", help="For this address, network or user only.")
-    ] = None,
+    client: ForClientOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Switch protection off for some minutes; checks go on and are logged, nothing is blocked."""
-    if not 0 < minutes <= LONGEST_MIN:
-        fail(f"expected minutes from just above 0 to {LONGEST_MIN} (a week), got {minutes:g}", status=2)
+    if not SHORTEST_S <= minutes * 60 <= LONGEST_PAUSE_S:
+        fail(f"expected minutes, from a second (0.017) to a week (10080), got {minutes:g}", status=2)
     place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
-    try:
-        made = ledger.add_pause(minutes, client=client_from(client))
-    finally:
-        ledger.close()
+    with ledger_of(place.settings) as ledger:
+        made = ledger.add_pause(minutes, client=client)
     if as_json:
         print_json({"id": made.id, "client": made.client, "until": rfc3339(made.until)})
         return

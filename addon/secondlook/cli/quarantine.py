@@ -1,18 +1,17 @@
 """`secondlook quarantine`: files that were taken out of the download folders."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Annotated
 
 import typer
 
 from secondlook.agent.quarantine import Quarantine, QuarantineError
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
+from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import fail, print_json, print_line, print_table, size_told
 from secondlook.clock import SystemClock
-from secondlook.config import Settings
-from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import quarantine_json, rfc3339
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 from secondlook.run.second_look import QUARANTINE_FOLDER
 
 app = typer.Typer(add_completion=False, help="Files that were taken out of the download folders.")
@@ -33,12 +32,9 @@ def _default(
 @app.command("list")
 def list_files(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """List quarantined files, restored and deleted ones too."""
-    place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    place = known_place(config, state)
+    with ledger_of(place.settings) as ledger:
         records = ledger.quarantine_list()
-    finally:
-        ledger.close()
     if as_json:
         for record in records:
             print_json(quarantine_json(record))
@@ -67,14 +63,8 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Put a file back, byte for byte, and allow it from now on."""
-    place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
-    try:
-        path = asyncio.run(_quarantine(place.settings, ledger).restore(record_id))
-    except QuarantineError as error:
-        fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")
-    finally:
-        ledger.close()
+    place = known_place(config, state)
+    path = _on_file(place, lambda quarantine: quarantine.restore(record_id))
     if as_json:
         print_json({"restored": record_id, "path": str(path)})
         return
@@ -89,21 +79,18 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Delete a quarantined file for good."""
-    place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
-    try:
-        asyncio.run(_quarantine(place.settings, ledger).delete(record_id))
-    except QuarantineError as error:
-        fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")
-    finally:
-        ledger.close()
+    place = known_place(config, state)
+    _on_file(place, lambda quarantine: quarantine.delete(record_id))
     if as_json:
         print_json({"deleted": record_id})
     else:
         print_line(f"deleted {record_id}")
 
 
-def _quarantine(settings: Settings, ledger: Ledger) -> Quarantine:
-    return Quarantine(
-        settings.state / QUARANTINE_FOLDER, ledger, SystemClock(), folders=settings.downloads.folders
-    )
+def _on_file[Done](place: Place, act: Callable[[Quarantine], Coroutine[None, None, Done]]) -> Done:
+    folder, folders = place.state / QUARANTINE_FOLDER, place.settings.downloads.folders
+    with ledger_of(place.settings) as ledger:
+        try:
+            return asyncio.run(act(Quarantine(folder, ledger, SystemClock(), folders=folders)))
+        except QuarantineError as error:
+            fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")

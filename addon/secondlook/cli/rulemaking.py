@@ -1,22 +1,55 @@
 """Making an operator's rule, for `allow` and `block`."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from secondlook.cli.options import UnusableStateError, open_place, seconds_from, writable_state
+import typer
+
+from secondlook.cli.options import (
+    ConfigOption,
+    ForClientOption,
+    JsonOption,
+    StateOption,
+    UnusableStateError,
+    open_place,
+    seconds_from,
+    writable_state,
+)
 from secondlook.cli.output import fail, print_json, print_line
-from secondlook.core.client import client_name
-from secondlook.core.rule import Rule
+from secondlook.core.rule import LONGEST_RULE_S, SHORTEST_S, Rule
 from secondlook.core.rulesubject import RuleSubjectError, parse_subject
 from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 
 
-def client_from(text: str | None) -> str | None:
-    """Bring a client given on the command line into its shortest form."""
-    return None if text is None else client_name(text)
+def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
+    """Make the command of an action."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command(
+        help=f"{action.capitalize()} a URL, host or file whatever the lists say; in force within a second."
+        "\n\n"
+        "SUBJECT is a host (with its subdomains), =host (it alone), a URL ending in / (that and all below), "
+        "another URL (exactly that), /a regular expression/ on the canonical form, or the SHA-256 of a file."
+    )
+    def make(
+        subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="See above.", show_default=False)],
+        duration: Annotated[
+            str | None,
+            typer.Option("--for", metavar="DURATION", help="For so long (10m, 1h, 1d); default: always."),
+        ] = None,
+        client: ForClientOption = None,
+        reason: Annotated[
+            str | None, typer.Option("--reason", metavar="TEXT", help="Shown wherever it is.")
+        ] = None,
+        config: ConfigOption = None,
+        state: StateOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        make_rule(action, subject, duration, client, reason, config, state, as_json=as_json)
+
+    return app
 
 
 def make_rule(
@@ -36,6 +69,8 @@ def make_rule(
     except RuleSubjectError as error:
         fail(str(error), hint="see `secondlook allow --help` for what a subject may be", status=2)
     lasts = seconds_from(duration, "--for")
+    if lasts is not None and not SHORTEST_S <= lasts <= LONGEST_RULE_S:
+        fail(f"--for: expected 1s to 3650d (ten years), got {duration}; without it: always", status=2)
     place = open_place(config, state)
     try:
         writable_state(place.state)
@@ -47,23 +82,13 @@ def make_rule(
         action=action,
         scope=scope,
         subject=normal,
-        client=client_from(client),
+        client=client,
         reason=reason,
         created=now,
         expires=None if lasts is None else now + lasts,
     )
-    ledger = open_ledger(place.settings, background=False)
-    try:
-        same = [
-            known
-            for known in ledger.list_rules()
-            if (known.action, known.scope, known.subject, known.client, known.source)
-            == (rule.action, rule.scope, rule.subject, rule.client, rule.source)
-        ]
-        # said again: the newest reason and time count, and there is one rule
-        rule = ledger.add_rule(replace(rule, id=same[0].id, hits=same[0].hits) if same else rule)
-    finally:
-        ledger.close()
+    with ledger_of(place.settings) as ledger:
+        (rule,) = ledger.say_rules([rule])
     if as_json:
         print_json(rule_json(rule))
         return

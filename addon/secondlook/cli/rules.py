@@ -7,7 +7,14 @@ import typer
 
 from secondlook.agent.backtest import Change, RuleChange
 from secondlook.agent.pattern_files import load_pattern
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, instant_from, open_place
+from secondlook.cli.options import (
+    AsClientOption,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    instant_from,
+    known_place,
+)
 from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.core.policy import Level
 from secondlook.core.rule import Rule
@@ -16,7 +23,7 @@ from secondlook.core.subject import FileSubject, Subject
 from secondlook.core.url import url_subject
 from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
 from secondlook.run.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 from secondlook.run.policies import config_rules
 from secondlook.suffix import load_suffixes
 
@@ -39,12 +46,9 @@ def _default(
 @app.command("list")
 def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """List all rules, expired ones included until they are swept."""
-    place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    place = known_place(config, state)
+    with ledger_of(place.settings) as ledger:
         rules = ledger.list_rules()
-    finally:
-        ledger.close()
     if as_json:
         for rule in rules:
             print_json(rule_json(rule))
@@ -62,13 +66,10 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Remove a rule; in force within a second."""
-    place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
-    try:
+    place = known_place(config, state)
+    with ledger_of(place.settings) as ledger:
         if not ledger.remove_rule(rule_id):
             fail(f"there is no rule {rule_id}", hint="`secondlook rules list` shows them with their ids")
-    finally:
-        ledger.close()
     if as_json:
         print_json({"removed": rule_id})
     else:
@@ -78,21 +79,16 @@ def remove(
 @app.command("test")
 def try_rules(
     text: Annotated[str, typer.Argument(metavar="URL", help="A URL, or the SHA-256 of a file.")],
-    client: Annotated[
-        str | None, typer.Option("--client", metavar="CLIENT", help="As this client sees it.")
-    ] = None,
+    client: AsClientOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell which rules fire for a URL or file, the one that decides first."""
-    place = open_place(config, state)
-    ledger = open_ledger(place.settings, background=False)
+    place = known_place(config, state)
     now = time.time()
-    try:
+    with ledger_of(place.settings) as ledger:
         known = {rule.id: rule for rule in ledger.list_rules()}
-    finally:
-        ledger.close()
     for rule in config_rules(place.settings, now):
         known.setdefault(rule.id, rule)
     book = RuleBook(known.values())
@@ -127,23 +123,21 @@ def backtest(
     """
     if action not in {"allow", "block"}:
         fail(f"--action: expected allow or block, got {action}", status=2)
-    place = open_place(config, state)
+    place = known_place(config, state)
     now = time.time()
     started = instant_from(since, "--since")
     assert started is not None
-    ledger = open_ledger(place.settings, background=False)
-    try:
-        change: Change
-        if tried is None:
-            change = RuleChange(RuleBook(ledger.list_rules()))
-        else:
-            level = Level(place.settings.policy.level)
-            change = change_from(tried, load_pattern(place.settings.state), level, now, action=action)
-        report = run_backtest(ledger, change, load_suffixes(), since=started)
-    except ValueError as error:
-        fail(str(error), status=2)
-    finally:
-        ledger.close()
+    change: Change
+    with ledger_of(place.settings) as ledger:
+        try:
+            if tried is None:
+                change = RuleChange(RuleBook(ledger.list_rules()))
+            else:
+                level = Level(place.settings.policy.level)
+                change = change_from(tried, load_pattern(place.settings.state), level, now, action=action)
+            report = run_backtest(ledger, change, load_suffixes(), since=started)
+        except ValueError as error:
+            fail(str(error), status=2)
     if as_json:
         print_json(report_json(report))
         return

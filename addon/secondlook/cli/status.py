@@ -7,12 +7,12 @@ from typing import Any
 import typer
 
 from secondlook.agent import pattern_change
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
 from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import rfc3339
-from secondlook.run.opening import open_ledger
+from secondlook.run.opening import ledger_of
 from secondlook.run.runfile import read_run_file
 
 app = typer.Typer(add_completion=False)
@@ -22,7 +22,7 @@ DAY_S = 86_400.0
 @app.command()
 def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show on one screen how protection is doing."""
-    place = open_place(config, state)
+    place = known_place(config, state)
     now = time.time()
     running = read_run_file(place.state)
     facts: dict[str, Any] = {
@@ -57,14 +57,10 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     except PatternError as error:
         facts["alerts"].append(str(error))
     try:
-        ledger = open_ledger(place.settings, background=False)
+        with ledger_of(place.settings) as ledger:
+            facts |= _of_ledger(ledger, now)
     except LedgerError as error:
         facts["alerts"].append(str(error))
-    else:
-        try:
-            facts |= _of_ledger(ledger, now)
-        finally:
-            ledger.close()
     if as_json:
         print_json(facts)
         return

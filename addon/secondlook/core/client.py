@@ -18,8 +18,20 @@ def network_of(text: str) -> Network | None:
         return None
 
 
+class ClientNameError(ValueError):
+    """A text that names nobody; it must never come to mean everybody."""
+
+
 def client_name(text: str) -> str:
-    """Bring an address or a network into its shortest form; anything else is a user's name and stays."""
+    """Bring an address or a network into its shortest form; anything else is a user's name and stays.
+
+    Raises ClientNameError for a blank text and for one with control characters.
+    """
+    text = text.strip()
+    if not text:
+        raise ClientNameError("expected an address, a network or a user's name, got nothing")
+    if not text.isprintable():
+        raise ClientNameError("expected an address, a network or a user's name, got unprintable characters")
     network = network_of(text)
     if network is None:
         user, at, place = text.rpartition("@")

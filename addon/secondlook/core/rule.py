@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
+
+SHORTEST_S: Final = 1.0  # of a timed rule or a pause: less is over before it is in force
+LONGEST_RULE_S: Final = 10 * 365 * 86_400.0
+LONGEST_PAUSE_S: Final = 7 * 86_400.0
 
 
 class Scope(StrEnum):

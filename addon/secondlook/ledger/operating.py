@@ -57,6 +57,13 @@ class OperatorLedger(OpenLedger):
         self._commit_change(work)
         return rule
 
+    def say_rules(self, said: Sequence[Rule]) -> tuple[Rule, ...]:
+        """Commit rules, all or none; said again, a rule stays one with its id and its hits."""
+        self.flush_counts()
+        told = self.commit_now(lambda connection: ruling.say_rules(connection, said))
+        self.watch.stale()
+        return told
+
     async def add_operator_rule(self, rule: Rule) -> None:
         """Commit a rule made by a restore."""
         await self.run(self.add_rule, rule)

@@ -1,6 +1,7 @@
 """What the operator said, in rows: rules and pauses. Matching them is `core.rulebook`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -9,6 +10,7 @@ from secondlook.ledger.codec import clean, row_pause, row_rule, rule_row
 from secondlook.ledger.confirmed import bump
 from secondlook.ledger.prepared import upsert
 from secondlook.ledger.tables import pauses, rules
+from secondlook.ledger.ulid import make_id
 
 
 def put_rule(connection: sa.Connection, rule: Rule) -> None:
@@ -23,6 +25,23 @@ def put_rule(connection: sa.Connection, rule: Rule) -> None:
         [values],
     )
     bump(connection, "rules")
+
+
+def say_rules(connection: sa.Connection, said: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Add rules, each in the place of the one that says the same (the newest reason and time count)."""
+    known = {_said(rule): rule for rule in read_rules(connection)}
+    for rule in said:
+        same = known.get(_said(rule))
+        place = replace(rule, id=make_id(rule.created)) if same is None else replace(rule, id=same.id)
+        known[_said(rule)] = place if same is None else replace(place, hits=same.hits)
+    told = tuple(known[_said(rule)] for rule in said)
+    for rule in dict.fromkeys(told):
+        put_rule(connection, rule)
+    return told
+
+
+def _said(rule: Rule) -> tuple[object, ...]:
+    return (rule.action, rule.scope, rule.subject, rule.client, rule.source)
 
 
 def remove_rule(connection: sa.Connection, rule_id: str) -> bool:

@@ -5,14 +5,14 @@ The desk reads the ledger itself; what only the running program can do it asks o
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from secondlook.clock import Clock
-from secondlook.core.client import client_name
+from secondlook.core.client import ClientNameError, client_name
 from secondlook.core.event import Event, EventKind
-from secondlook.core.rule import Rule
+from secondlook.core.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S, Rule
 from secondlook.core.rulebook import RuleBook
 from secondlook.core.rulesubject import parse_subject
 from secondlook.ledger.ledger import EventFilter, Ledger
@@ -23,8 +23,9 @@ from secondlook.review.service import Json, Service
 
 FOLLOW_BATCH = 200
 FOLLOW_QUIET_S = 15.0
-LONGEST_PAUSE_MIN = 7 * 24 * 60
 MOST_RULES_IMPORTED = 100_000
+CONFIG_SOURCE = "config"
+RULE_SOURCES = ("operator", "override", "quarantine", CONFIG_SOURCE)
 LATE_FOR_S = 7 * 86_400
 LATE_SHOWN = 3
 
@@ -60,6 +61,22 @@ def _just_before(cursor: str) -> str:
     return f"s{int(cursor[1:]) - 1}" if cursor.startswith("s") else cursor
 
 
+def _moment(value: object) -> float | None:
+    """Read an optional instant of an import. Raises ValueError."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(str(value))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _named(text: str) -> str:
+    """Read whom something is for; a blank name is nobody, not everybody. Raises Refused."""
+    try:
+        return client_name(text)
+    except ClientNameError as error:
+        raise Refused(f"client: {error}") from None
+
+
 class Desk:
     """The operations of the review."""
 
@@ -93,13 +110,16 @@ class Desk:
 
     async def pause(self, minutes: float, client: str | None) -> None:
         """Switch protection off for a while."""
-        if not 0 < minutes <= LONGEST_PAUSE_MIN:
-            raise Refused(f"pause: expected between 0 and {LONGEST_PAUSE_MIN} minutes, got {minutes:g}")
-        await self.ledger.run(self.ledger.add_pause, minutes, client=client)
+        if not SHORTEST_S <= minutes * 60 <= LONGEST_PAUSE_S:
+            raise Refused(f"pause: expected minutes, from a second to a week (10080), got {minutes:g}")
+        await self.ledger.run(
+            self.ledger.add_pause, minutes, client=None if client is None else _named(client)
+        )
 
-    async def resume(self) -> None:
-        """End every pause."""
-        await self.ledger.run(self.ledger.end_pauses, everybody=True)
+    async def resume(self, client: str | None = None) -> None:
+        """End every pause, or those of one client."""
+        name = None if client is None else _named(client)
+        await self.ledger.run(self.ledger.end_pauses, client=name, everybody=name is None)
 
     async def late_verdicts(self) -> list[Json]:
         """Return what was let through, turned out bad, and was not yet noted by the reader."""
@@ -209,8 +229,10 @@ class Desk:
         self, action: str, subject: str, *, for_s: float | None, client: str | None, reason: str | None
     ) -> Json:
         """Make a rule."""
+        if for_s is not None and not SHORTEST_S <= for_s <= LONGEST_RULE_S:
+            raise Refused(f"rule: expected a time from 1 s to ten years, got {for_s:g} s")
         rule = self._rule(action, subject, for_s=for_s, client=client, reason=reason)
-        return rule_json(await self.ledger.run(self.ledger.add_rule, rule))
+        return rule_json((await self.ledger.run(self.ledger.say_rules, [rule]))[0])
 
     def _rule(
         self, action: str, text: str, *, for_s: float | None, client: str | None, reason: str | None
@@ -227,18 +249,11 @@ class Desk:
             action="allow" if action == "allow" else "block",
             scope=scope,
             subject=subject,
-            client=client_name(client) if client else None,
+            client=None if client is None else _named(client),
             reason=reason,
             created=now,
             expires=None if for_s is None else now + for_s,
         )
-
-    def _left(self, expires: object) -> float | None:
-        """Seconds until an exported rule ends: what was made for an hour must not come back for ever."""
-        if expires is None:
-            return None
-        moment = datetime.fromisoformat(str(expires))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - self._clock.now()
 
     async def remove_rule(self, rule_id: str) -> None:
         """Remove a rule."""
@@ -260,7 +275,10 @@ class Desk:
         return told
 
     async def import_rules(self, records: object) -> None:
-        """Add rules from an export, all of them or none; those that have ended meanwhile are left out."""
+        """Add rules from an export, all of them or none, with their source and the time they were made.
+
+        Those that have ended meanwhile are left out, and those of a configuration, which come with it.
+        """
         if not isinstance(records, list) or len(records) > MOST_RULES_IMPORTED:
             raise Refused(f"import: expected a list of at most {MOST_RULES_IMPORTED:,} rules")
         rules = []
@@ -268,29 +286,42 @@ class Desk:
             if not isinstance(record, Mapping):
                 raise Refused(f"import: rule {number} is not an object")
             try:
-                rules.append(
-                    self._rule(
-                        str(record.get("action")),
-                        str(record.get("subject")),
-                        for_s=self._left(record.get("expires")),
-                        client=_text(record.get("client")),
-                        reason=_text(record.get("reason")),
-                    )
-                )
+                rules.append(self._exported(record))
             except (Refused, ValueError) as error:
                 raise Refused(f"import: rule {number}: {error}") from None
-        for rule in rules:
-            if rule.expires is None or rule.expires > rule.created:
-                await self.ledger.run(self.ledger.add_rule, rule)
+        now = self._clock.now()
+        lasting = [
+            rule
+            for rule in rules
+            if rule.source != CONFIG_SOURCE and (rule.expires is None or rule.expires > now)
+        ]
+        await self.ledger.run(self.ledger.say_rules, lasting)
+
+    def _exported(self, record: Mapping[str, object]) -> Rule:
+        """Read one rule of an export. Raises Refused and ValueError."""
+        source = _text(record.get("source")) or "operator"
+        if source not in RULE_SOURCES:
+            raise Refused(f"source: expected one of {', '.join(RULE_SOURCES)}, got {source[:80]!r}")
+        rule = self._rule(
+            str(record.get("action")),
+            str(record.get("subject")),
+            for_s=None,
+            client=_text(record.get("client")),
+            reason=_text(record.get("reason")),
+        )
+        made, ends = _moment(record.get("created")), _moment(record.get("expires"))
+        return replace(
+            rule,
+            source=source,
+            created=rule.created if made is None else min(made, rule.created),
+            expires=ends,
+        )
 
     # -- privacy --------------------------------------------------------------------------------
 
     async def erase_client(self, client: str) -> int:
         """Delete for good what was kept of one client (address or user); gives how many events went."""
-        name = client.strip()
-        if not name:
-            raise Refused("erase: expected the client's address or user name, got nothing")
-        return await self.ledger.run(self.ledger.erase_client, client_name(name))
+        return await self.ledger.run(self.ledger.erase_client, _named(client))
 
     # -- the rest -------------------------------------------------------------------------------
 

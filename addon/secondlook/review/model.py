@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from secondlook.core.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S
+
 type Moment = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T12:00:00.000Z"])]
 type SubjectText = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 
@@ -122,6 +124,14 @@ class QueuePage(Record):
     after: str | None
 
 
+type RuleSource = Literal["operator", "override", "quarantine", "config"]
+type ClientName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=256),
+    Field(description="an address, a network or a user's name"),
+]
+
+
 class RuleRecord(Record):
     """One rule of the operator."""
 
@@ -134,6 +144,7 @@ class RuleRecord(Record):
     created: Moment
     expires: Moment | None
     hits: int
+    source: RuleSource
 
 
 class NewRule(Record):
@@ -143,8 +154,8 @@ class NewRule(Record):
 
     action: Literal["allow", "block"]
     subject: SubjectText
-    for_s: Annotated[float, Field(gt=0, le=10 * 365 * 86_400)] | None = None
-    client: Annotated[str, StringConstraints(max_length=64)] | None = None
+    for_s: Annotated[float, Field(strict=True, ge=SHORTEST_S, le=LONGEST_RULE_S)] | None = None
+    client: ClientName | None = None
     reason: Annotated[str, StringConstraints(max_length=500)] | None = None
 
 
@@ -153,7 +164,9 @@ class ExportedRule(NewRule):
 
     model_config = ConfigDict(extra="ignore")
 
+    created: datetime | None = None
     expires: datetime | None = None
+    source: RuleSource = "operator"
 
 
 class ClientToErase(Record):
@@ -161,7 +174,7 @@ class ClientToErase(Record):
 
     model_config = ConfigDict(extra="forbid")
 
-    client: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
+    client: ClientName
 
 
 class Erased(Record):
@@ -182,8 +195,8 @@ class NewPause(Record):
 
     model_config = ConfigDict(extra="forbid")
 
-    minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60)]
-    client: Annotated[str, StringConstraints(max_length=64)] | None = None
+    minutes: Annotated[float, Field(strict=True, ge=SHORTEST_S / 60, le=LONGEST_PAUSE_S / 60)]
+    client: ClientName | None = None
 
 
 class StepRecord(Record):

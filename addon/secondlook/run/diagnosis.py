@@ -21,8 +21,8 @@ from secondlook.core.answer import Tier
 from secondlook.errors import LedgerError, PatternError
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run import bypass
-from secondlook.run.opening import LEDGER_FILE, open_ledger
-from secondlook.run.runfile import read_run_file
+from secondlook.run.opening import open_ledger
+from secondlook.run.runfile import LEDGER_FILE, read_run_file
 
 LOW_DISK_BYTES = 256 << 20
 CLOCK_WRONG_S = 120.0

@@ -1,11 +1,13 @@
 """Opening the ledger that the settings name; apart from the other parts, so that commands start fast."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from secondlook.config import Settings
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.run.runfile import LEDGER_FILE
 
-LEDGER_FILE = "ledger.sqlite3"
 JOURNAL_FILE = "flags.journal"
 
 
@@ -33,3 +35,15 @@ def open_ledger(settings: Settings, *, keeper: bool = False, background: bool = 
         ),
         journal=settings.state / JOURNAL_FILE,
     )
+
+
+@contextmanager
+def ledger_of(settings: Settings) -> Iterator[Ledger]:
+    """Open the ledger for one command and close it. Raises LedgerError and ConfigError."""
+    with suppress(OSError):  # opening says what is wrong
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ledger = open_ledger(settings, background=False)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

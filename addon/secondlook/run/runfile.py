@@ -11,6 +11,7 @@ RUN_FILE = "run.json"
 LAST_RUN_FILE = "last-run.json"  # what `run.json` said until the proxy ended
 LOCK_FILE = "lock"
 PROXY = "proxy"  # said in the lock beside the process's number; a server's folder has a lock of that name too
+LEDGER_FILE = "ledger.sqlite3"
 
 
 class StateLock:
