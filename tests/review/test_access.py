@@ -1,6 +1,7 @@
 """Who gets in: links that work once, cookies, bearer tokens, Host, Origin and CSRF."""
 
 import subprocess
+import time
 
 import pytest
 from argon2 import PasswordHasher
@@ -106,6 +107,29 @@ def test_sessions_survive_a_restart(client, door):
     assert Doorkeeper(b"k" * 32).session(cookie) is not None
 
 
+def test_signing_out_ends_the_copies_of_a_cookie_too(tmp_path):
+    ended = tmp_path / "ended.json"
+    door = Doorkeeper(b"k" * 32, ended=ended)
+    cookie, other = door.redeem(door.token), door.redeem(door.token)
+    door.sign_out(door.session(cookie))
+    for there in (door, Doorkeeper(b"k" * 32, ended=ended)):
+        assert there.session(cookie) is None
+        assert there.session(other) is not None
+    ended.write_text("[damaged")
+    later = Doorkeeper(b"k" * 32, ended=ended)
+    assert later.session(other) is None
+
+
+def test_as_many_sign_outs_as_are_remembered_end_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(session_module, "MOST_ENDED", 2)
+    door = Doorkeeper(b"k" * 32, ended=tmp_path / "ended.json")
+    cookies = [door.redeem(door.token) for _ in range(4)]
+    monkeypatch.setattr(session_module.time, "time", lambda now=time.time: now() + 2)
+    for cookie in cookies[:3]:
+        door.sign_out(door.session(cookie))
+    assert [door.session(cookie) for cookie in cookies] == [None] * 4
+
+
 def test_old_sessions_end(door, monkeypatch):
     cookie = door.redeem(door.token)
     monkeypatch.setattr(session_module, "SESSION_S", -1)
@@ -116,7 +140,8 @@ def test_old_sessions_end(door, monkeypatch):
     "host", ["evil.example", "127.0.0.1", "127.0.0.1:9001", "localhost.evil.example:9000", ""]
 )
 def test_a_rebound_name_is_refused(signed_in, host):
-    assert signed_in.get("/", headers={"host": host}).status_code == 421
+    answer = signed_in.get("/", headers={"host": host})
+    assert (answer.status_code, answer.headers["content-type"]) == (421, "application/problem+json")
 
 
 def csrf(client):

@@ -81,9 +81,8 @@ class Gate:
         api = path.startswith(TOKEN_PATHS)
         host = headers.get("host", "").lower()
         if not self._ours(host):
-            return self._refuse(
-                api, 421, "wrong host", f"this page does not answer to the name {host[:200]!r}"
-            ), receive
+            told = f"this page does not answer to the name {host[:200]!r}"
+            return problem(421, "wrong host", told), receive
         scope["session"] = None
         changing = scope["method"] not in SAFE_METHODS
         if changing and not self._same_origin(headers, host):

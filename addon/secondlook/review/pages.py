@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from secondlook.review import words
-from secondlook.review.access import COOKIE, set_session
+from secondlook.review.access import COOKIE, session_of, set_session
 from secondlook.review.desk import Desk, Refused
 from secondlook.review.render import page, query_string
 from secondlook.review.session import Doorkeeper
@@ -263,7 +263,10 @@ def sign_in_routes(doorkeeper: Doorkeeper, now: Callable[[], float]) -> list[Rou
         set_session(answer, cookie, secure=request.url.scheme == "https")
         return answer
 
-    async def sign_out(_request: Request) -> Response:
+    async def sign_out(request: Request) -> Response:
+        session = session_of(request)
+        if session is not None:
+            await run_in_threadpool(doorkeeper.sign_out, session)
         answer = RedirectResponse("/sign-in", status_code=303)
         answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return answer

@@ -5,11 +5,14 @@ A link works once: its token is exchanged for a cookie and replaced. The same to
 """
 
 import hmac
+import json
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -19,6 +22,7 @@ SESSION_S = 30 * 24 * 3600
 LOGIN_TRIES = 5
 LOGIN_WINDOW_S = 60.0
 MAX_CLIENTS_REMEMBERED = 1024
+MOST_ENDED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,49 @@ class TryLimit:
             self.tries.setdefault(key, deque(maxlen=10 * LOGIN_TRIES)).append(now)
 
 
+class Ended:
+    """Sessions that were signed out, each kept until its cookie would be too old anyway.
+
+    `path` None keeps them in memory. Where the file cannot be read, nobody stays signed in: `after` then
+    refuses every cookie made before now.
+    """
+
+    def __init__(self, path: Path | None, now: float) -> None:
+        self._path = path
+        self.after = 0.0
+        self._until: dict[str, float] = {}
+        if path is None:
+            return
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            self.after = float(kept["after"])
+            self._until = {str(name): float(until) for name, until in kept["ended"].items() if until > now}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self.after = now
+
+    def __contains__(self, session_id: str) -> bool:
+        """Whether it was ended."""
+        return session_id in self._until
+
+    def add(self, session_id: str, now: float) -> None:
+        """End one, in the file too; blocks. Raises OSError where that cannot be written."""
+        left = {name: until for name, until in self._until.items() if until > now}
+        if len(left) >= MOST_ENDED:  # never forgotten one by one: then all end
+            left, self.after = {}, now
+        self._until = {**left, session_id: now + SESSION_S}
+        if self._path is not None:
+            beside = self._path.with_suffix(".new")
+            beside.write_text(json.dumps({"after": self.after, "ended": self._until}), encoding="utf-8")
+            beside.replace(self._path)
+
+
 class Doorkeeper:
     """Makes and checks every proof of access.
 
     `secret` (32 bytes) signs cookies and outlives restarts; `renewed` is called with each new link token so
-    that `run.json` always holds one that works.
+    that `run.json` always holds one that works; `ended` is the file of sessions that were signed out.
     """
 
     def __init__(
@@ -68,12 +110,14 @@ class Doorkeeper:
         *,
         password_hash: str | None = None,
         renewed: Callable[[str], None] = lambda _token: None,
+        ended: Path | None = None,
     ) -> None:
         self._secret = secret
         self._signer = URLSafeTimedSerializer(secret, salt="second-look-session")
         self._hasher = PasswordHasher()
         self._password_hash = password_hash
         self._renewed = renewed
+        self._ended = Ended(ended, time.time())
         self.limit = TryLimit()
         self.token = secrets.token_urlsafe(24)
 
@@ -108,11 +152,17 @@ class Doorkeeper:
         if not cookie:
             return None
         try:
-            session_id = self._signer.loads(cookie, max_age=SESSION_S)
+            session_id, made = self._signer.loads(cookie, max_age=SESSION_S, return_timestamp=True)
         except BadSignature:
+            return None
+        if session_id in self._ended or made.timestamp() < self._ended.after:
             return None
         csrf = hmac.new(self._secret, f"csrf:{session_id}".encode(), sha256).hexdigest()
         return Session(session_id, csrf)
+
+    def sign_out(self, session: Session) -> None:
+        """End a session for good: a copy of its cookie opens nothing. Blocks; raises OSError."""
+        self._ended.add(session.id, time.time())
 
     def bearer(self, header: str | None) -> bool:
         """Whether an `Authorization` header carries the API's bearer token."""

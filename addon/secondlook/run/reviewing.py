@@ -241,7 +241,10 @@ class ReviewServer:
         renewed: Callable[[str], None],
     ) -> None:
         self.doorkeeper = Doorkeeper(
-            secret_key(settings.state), password_hash=settings.review.password, renewed=renewed
+            secret_key(settings.state),
+            password_hash=settings.review.password,
+            renewed=renewed,
+            ended=settings.state / "review-ended.json",
         )
         desk = Desk(parts.ledger, program, Seen(settings.state / "review.json"), parts.clock)
         host, port = sock.getsockname()[:2]
