@@ -32,7 +32,7 @@ class FakeService:
     def url_subject(self, text):
         return url_subject(text, load_suffixes())
 
-    async def check(self, text):
+    async def check(self, text, client=None):
         if " " in text:
             raise ValueError(f"expected a URL or a digest, got {text!r}")
         return {
@@ -75,7 +75,7 @@ class FakeService:
     def alerts(self):
         return self.alert_rows
 
-    def backtest(self, rule, days):
+    def backtest(self, rule, days, action="block"):
         if rule == "nonsense rule":
             raise ValueError("back-test: expected a rule, a list or a level")
         return {

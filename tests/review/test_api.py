@@ -1,5 +1,8 @@
 """The API does what its OpenAPI document says, whatever is sent; errors have one shape."""
 
+import asyncio
+import time
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -10,7 +13,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from review.stage import FakeService, csrf, keep, make_event
+from review.stage import FakeService, csrf, keep, make_event, make_flag
 from secondlook.clock import SystemClock
 from secondlook.core.event import EventKind
 from secondlook.ledger.ledger import Ledger, LedgerOptions
@@ -171,6 +174,32 @@ def test_a_pause_that_means_nothing_is_refused(client, ledger, pause):
     answer = client.post("/api/v1/pause", json=pause, headers={"x-csrf-token": csrf(client)})
     assert answer.status_code in {400, 422}
     assert not ledger.pauses()
+
+
+def test_the_api_does_what_the_commands_do(client, ledger):
+    headers = {"x-csrf-token": csrf(client)}
+    for who in ("10.0.0.7", "anna", None):
+        assert client.post("/api/v1/pause", json={"minutes": 5, "client": who}, headers=headers).is_success
+    assert client.post("/api/v1/resume", json={"client": "anna"}, headers=headers).status_code == 204
+    now = time.time()
+    assert [pause.client for pause in ledger.pauses() if pause.until > now] == ["10.0.0.7", None]
+    assert client.get("/api/v1/check?subject=http://a.example/&client=anna").status_code == 200
+    assert client.get("/api/v1/check?subject=http://a.example/&client=").status_code == 422
+    assert client.get("/api/v1/rules/backtest?rule=a.example&action=allow").status_code == 200
+    event = make_event()
+    asyncio.run(ledger.flag(event, make_flag(event)))
+    (entry,) = client.get("/api/v1/queue").json()["entries"]
+    assert client.get(f"/api/v1/queue/{entry['id']}").json() == entry
+    assert client.get("/api/v1/queue/none").status_code == 404
+
+
+def test_the_document_tells_how_to_sign_in_and_what_a_path_takes(client):
+    document = client.get("/api/v1/openapi.json").json()
+    assert set(document["components"]["securitySchemes"]) == {"token", "session"}
+    told = {each["name"] for each in document["paths"]["/events/export"]["get"]["parameters"]}
+    assert told >= {"as", "search", "host", "since"}
+    refused = client.put("/api/v1/rules", json={}, headers={"x-csrf-token": csrf(client)})
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, POST")
 
 
 def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):

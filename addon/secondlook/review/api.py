@@ -2,23 +2,27 @@
 
 import json
 import time
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from secondlook.errors import LedgerError
 from secondlook.review import words
-from secondlook.review.access import problem
+from secondlook.review.access import COOKIE, problem
 from secondlook.review.desk import MOST_RULES_IMPORTED, Desk, Missing, Refused
 from secondlook.review.filters import CURSOR, LogFilter, UnusableFilterError
 from secondlook.review.log_pages import export as exported
 from secondlook.review.model import (
     BacktestRecord,
     CheckRecord,
+    ClientName,
     ClientToErase,
     Erased,
     EventPage,
@@ -34,7 +38,9 @@ from secondlook.review.model import (
     Problem,
     QuarantineItem,
     QueuePage,
+    QueueRecord,
     Report,
+    Resumed,
     RuleRecord,
     ServerStatus,
     SetupFacts,
@@ -44,6 +50,19 @@ from secondlook.review.render import VERSION
 type Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 type Filter = Annotated[str, Query(max_length=512)]
 type Limit = Annotated[int, Query(ge=1, le=1000)]
+FILTERS = [
+    {"name": name, "in": "query", "schema": {"type": "string", "maxLength": 512, "default": ""}}
+    for name in LogFilter.__dataclass_fields__
+]  # of the operations that read the query as a whole
+SIGNED_IN = {
+    "token": {"type": "http", "scheme": "bearer", "description": "`token` of run.json"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "of a signed-in browser; what changes something needs X-CSRF-Token too",
+    },
+}
 type Cursor = Annotated[str, Query(pattern=CURSOR)] | None
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -62,12 +81,28 @@ def create_api(desk: Desk) -> FastAPI:
         responses=ERRORS,
         redirect_slashes=False,
     )
-    _errors(api)
+    routes: list[BaseRoute] = []
+    _errors(api, routes)
     for part in (_log_text, _log, _rules, _protection, _data):
         router = APIRouter()
         part(router, desk)
         api.include_router(router)
+        routes += router.routes
+    _document(api)
     return api
+
+
+def _document(api: FastAPI) -> None:
+    """Say in the document how one signs in; the gate before the API sees to it."""
+    written = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = written()
+        document["components"]["securitySchemes"] = SIGNED_IN
+        document["security"] = [{name: []} for name in SIGNED_IN]
+        return document
+
+    api.openapi = openapi  # type: ignore[method-assign]
 
 
 def _protection(api: APIRouter, desk: Desk) -> None:
@@ -77,9 +112,12 @@ def _protection(api: APIRouter, desk: Desk) -> None:
         return Overview.model_validate(await desk.overview())
 
     @api.get("/check")
-    async def check(subject: Annotated[str, Query(min_length=1, max_length=8192)]) -> CheckRecord:
-        """Check a URL or a digest; writes no event."""
-        return CheckRecord.model_validate(await desk.check(subject))
+    async def check(
+        subject: Annotated[str, Query(min_length=1, max_length=8192)],
+        client: Annotated[ClientName | None, Query()] = None,
+    ) -> CheckRecord:
+        """Check a URL or a digest, as everybody or as one client sees it; writes no event."""
+        return CheckRecord.model_validate(await desk.check(subject, client))
 
     @api.post("/pause", status_code=204)
     async def pause(asked: NewPause) -> None:
@@ -87,9 +125,9 @@ def _protection(api: APIRouter, desk: Desk) -> None:
         await desk.pause(asked.minutes, asked.client)
 
     @api.post("/resume", status_code=204)
-    async def resume() -> None:
-        """End every pause."""
-        await desk.resume()
+    async def resume(asked: Resumed | None = None) -> None:
+        """End every pause, or those of one client."""
+        await desk.resume(asked.client if asked is not None else None)
 
 
 def _log_text(api: APIRouter, desk: Desk) -> None:
@@ -97,6 +135,7 @@ def _log_text(api: APIRouter, desk: Desk) -> None:
         "/events/export",
         response_class=StreamingResponse,
         responses={200: {"content": {"text/csv": {}, "application/jsonl": {}}}},
+        openapi_extra={"parameters": FILTERS},
     )
     async def export(
         request: Request, as_: Annotated[str, Query(alias="as", pattern="^(csv|jsonl)$")] = "jsonl"
@@ -104,7 +143,7 @@ def _log_text(api: APIRouter, desk: Desk) -> None:
         """Stream the filtered log, oldest first, as CSV or JSON Lines; the same filters as for events."""
         return exported(desk.export(LogFilter.parse(request.query_params).wanted(time.time())), as_)
 
-    @api.get("/events/tail")
+    @api.get("/events/tail", openapi_extra={"parameters": FILTERS})
     async def tail(request: Request, after: Cursor = None) -> EventTail:
         """Return events written after a cursor, and the next cursor: ask again and again to follow the log.
 
@@ -177,6 +216,11 @@ def _log(api: APIRouter, desk: Desk) -> None:
         """Return how the latest flagged subjects ended, newest first."""
         return [EventRecord.model_validate(event) for event in await desk.closings(limit)]
 
+    @api.get("/queue/{entry_id}")
+    async def queue_entry(entry_id: Id) -> QueueRecord:
+        """Return one subject that waits for its second look."""
+        return QueueRecord.model_validate(await desk.waiting_entry(entry_id))
+
     @api.get("/late-verdicts")
     async def late_verdicts() -> list[LateVerdict]:
         """Return what was let through, turned out bad, and has not been noted yet."""
@@ -228,9 +272,10 @@ def _rules(api: APIRouter, desk: Desk) -> None:
     async def backtest(
         rule: Annotated[str, Query(min_length=1, max_length=4096)],
         days: Annotated[int, Query(ge=1, le=90)] = 7,
+        action: Literal["allow", "block"] = "block",
     ) -> BacktestRecord:
         """Tell what a rule, a list or a level would have blocked in the last days of the log."""
-        return BacktestRecord.model_validate(await desk.backtest(rule, days))
+        return BacktestRecord.model_validate(await desk.backtest(rule, days, action))
 
 
 def _data(api: APIRouter, desk: Desk) -> None:
@@ -280,7 +325,7 @@ def _data(api: APIRouter, desk: Desk) -> None:
         return [FeedStatus.model_validate(item) for item in await desk.feeds()]
 
 
-def _errors(api: FastAPI) -> None:
+def _errors(api: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Give every error the one shape."""
 
     @api.exception_handler(RequestValidationError)
@@ -300,10 +345,21 @@ def _errors(api: FastAPI) -> None:
         return problem(503, "the ledger does not answer", str(error))
 
     @api.exception_handler(HTTPException)
-    async def other(_request: Request, error: HTTPException) -> JSONResponse:
+    async def other(request: Request, error: HTTPException) -> JSONResponse:
         answer = problem(error.status_code, "refused", str(error.detail))
         answer.headers.update(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer.headers["allow"] = ", ".join(_methods(routes, request.scope))
         return answer
+
+
+def _methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
+    """Name what may be asked at a path: each method has a route of its own, and the router names one."""
+    found: set[str] = set()
+    for route in routes:
+        if route.matches(scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 def _complaints(error: RequestValidationError) -> Iterator[str]:

@@ -210,6 +210,13 @@ class Desk:
         found = await self.ledger.run(self.ledger.queue_entries, after=last, limit=limit)
         return [queue_json(entry) for entry in found], found[-1].id if len(found) == limit else None
 
+    async def waiting_entry(self, entry_id: str) -> Json:
+        """Return one subject of the queue."""
+        entry = await self.ledger.run(self.ledger.queue_entry, entry_id)
+        if entry is None:
+            raise Missing("nothing with this id waits: it may have been looked at meanwhile")
+        return queue_json(entry)
+
     async def closings(self, limit: int) -> list[Json]:
         """Return how the latest flagged subjects ended."""
         kinds = (EventKind.CONFIRMED.value, EventKind.CLEARED.value, EventKind.EXPIRED.value)
@@ -266,10 +273,10 @@ class Desk:
         fired = book.explain(self.service.url_subject(url), client=None, user=None, now=self._clock.now())
         return [rule_json(rule) for rule in fired]
 
-    async def backtest(self, rule: str, days: int) -> Json:
+    async def backtest(self, rule: str, days: int, action: str = "block") -> Json:
         """Tell what a rule, list or level would have blocked in the last days."""
         try:
-            told: Json = await self.ledger.run(self.service.backtest, rule, days)
+            told: Json = await self.ledger.run(self.service.backtest, rule, days, action)
         except ValueError as error:
             raise Refused(str(error)) from None
         return told
@@ -325,10 +332,11 @@ class Desk:
 
     # -- the rest -------------------------------------------------------------------------------
 
-    async def check(self, subject: str) -> Json:
-        """Check a URL or a digest."""
+    async def check(self, subject: str, client: str | None = None) -> Json:
+        """Check a URL or a digest, as a client sees it."""
+        name = None if client is None else _named(client)
         try:
-            return await self.service.check(subject)
+            return await self.service.check(subject, name)
         except ValueError as error:
             raise Refused(str(error)) from None
 

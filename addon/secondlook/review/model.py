@@ -183,6 +183,14 @@ class Erased(Record):
     events: int
 
 
+class Resumed(Record):
+    """Whose pause is to end; nobody named: every pause."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    client: ClientName | None = None
+
+
 class LateVerdict(EventRecord):
     """Something that was let through and turned out bad, not yet noted by the reader."""
 

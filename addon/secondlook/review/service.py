@@ -36,8 +36,11 @@ class Service(Protocol):
         """Bring a URL into canonical form."""
         ...
 
-    async def check(self, text: str) -> Json:
-        """Check a URL or digest as `secondlook check --json` does. Raises ValueError for what is neither."""
+    async def check(self, text: str, client: str | None = None) -> Json:
+        """Check a URL or digest, as a client sees it: the answer of `secondlook check --json`.
+
+        Raises ValueError for what is neither.
+        """
         ...
 
     async def verify(self) -> None:
@@ -68,7 +71,7 @@ class Service(Protocol):
         """What needs attention: kind (bad or warn), title, text, href, link."""
         ...
 
-    def backtest(self, rule: str, days: int) -> Json:
+    def backtest(self, rule: str, days: int, action: str = "block") -> Json:
         """Tell what a rule, list or level would have blocked: examined, matched, hosts (host, count).
 
         Raises ValueError.

@@ -73,10 +73,10 @@ class Program:
         """Bring a URL into canonical form."""
         return self._parts.checker.subject(text)
 
-    async def check(self, text: str) -> Json:
-        """Check a URL or digest; nothing is recorded."""
+    async def check(self, text: str, client: str | None = None) -> Json:
+        """Check a URL or digest, as a client sees it; nothing is recorded."""
         subject = subject_from(text, self._parts.suffixes)
-        use = use_of(subject, text)
+        use = use_of(subject, text, client=client, user=client)
         return explanation(text, subject, use, await self._parts.checker.check(subject, use))
 
     async def verify(self) -> None:
@@ -182,11 +182,11 @@ class Program:
             )
         return notes
 
-    def backtest(self, rule: str, days: int) -> Json:
+    def backtest(self, rule: str, days: int, action: str = "block") -> Json:
         """Tell what a rule, list or level would have blocked; blocks. Raises ValueError."""
         now = self._parts.clock.now()
         level = Level(self._parts.settings.policy.level)
-        change = change_from(rule, self._parts.view.current.pattern, level, now)
+        change = change_from(rule, self._parts.view.current.pattern, level, now, action=action)
         since = now - days * DAY_S
         report = run_backtest(self._parts.ledger, change, self._parts.suffixes, since=since)
         hosts = [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)]
