@@ -46,8 +46,26 @@ def test_trusts_in_a_fresh_nss_store_and_takes_it_back(certificate, journal, tmp
     assert "C,," in listed(folder)
     (taken,) = undo(journal)
     assert taken.done, taken
-    assert authority.nickname(certificate) not in listed(folder)
+    assert not folder.exists()  # it was made for this alone
     assert journal.changes() == []
+
+
+def test_a_store_that_chromium_uses_already_is_not_hidden_by_a_new_one(certificate, journal, tmp_path):
+    needs("certutil")
+    used = tmp_path / ".local/share/pki/nssdb"
+    NssStore(str(used)).add(certificate)
+    stores = [store for store in authority.stores(tmp_path) if isinstance(store, NssStore)]
+    assert stores == [NssStore(str(used))]
+    own = tmp_path / "own"
+    own.mkdir()
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ours",
+                    "-keyout", own / "key.pem", "-out", own / "ca.pem"], check=True, capture_output=True)  # fmt: skip
+    authority.trust(own / "ca.pem", journal, stores)
+    (taken,) = undo(journal)
+    assert taken.done
+    assert authority.nickname(certificate) in listed(used)
+    assert authority.nickname(own / "ca.pem") not in listed(used)
+    assert not (tmp_path / ".pki").exists()
 
 
 def test_finds_firefox_profiles(tmp_path):

@@ -4,6 +4,7 @@ Each store is an adapter with `present`, `add` and `remove`; the tools are the p
 (update-ca-certificates, update-ca-trust, certutil of NSS, security, certutil of Windows).
 """
 
+import contextlib
 import hashlib
 import os
 import ssl
@@ -25,7 +26,10 @@ LINUX_STORES = (
     ("/etc/ca-certificates/trust-source/anchors", ("update-ca-trust", "extract")),  # Arch
     ("/usr/share/pki/trust/anchors", ("update-ca-certificates",)),  # openSUSE
 )
-NSS_HOMES = (".pki/nssdb", "snap/chromium/current/.pki/nssdb")
+NSS_HOMES = (".pki/nssdb", ".local/share/pki/nssdb")  # Chromium reads the first that is there
+NSS_TRUSTS = 2  # commas in the trust flags at the end of a listed line
+NSS_NEW_HOME = ".pki/nssdb"
+NSS_SNAP_HOMES = ("snap/chromium/current/.pki/nssdb", "snap/chromium/current/.local/share/pki/nssdb")
 FIREFOX_HOMES = (
     ".mozilla/firefox",
     ".config/mozilla/firefox",
@@ -132,6 +136,22 @@ class NssStore:
         if name in tool.run("certutil", "-L", "-d", f"sql:{self.folder}"):
             tool.run("certutil", "-D", "-d", f"sql:{self.folder}", "-n", name)
 
+    def made_by_us(self) -> bool:
+        """Whether adding will make the database."""
+        return not (Path(self.folder) / "cert9.db").exists()
+
+    def unmake(self) -> None:
+        """Delete a database that was made for us and holds nothing else by now."""
+        folder = Path(self.folder)
+        listed = tool.run("certutil", "-L", "-d", f"sql:{folder}").splitlines()
+        if any(line.split()[-1].count(",") == NSS_TRUSTS for line in listed[3:] if line.strip()):
+            return
+        for name in ("cert9.db", "key4.db", "pkcs11.txt"):
+            (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty, or shared with others
+            folder.rmdir()
+            folder.parent.rmdir()
+
 
 @dataclass(frozen=True, slots=True)
 class MacStore:
@@ -183,8 +203,10 @@ def stores(home: Path | None = None) -> list[Store]:
     else:
         known = (LinuxStore(folder, command) for folder, command in LINUX_STORES)
         found += [store for store in known if Path(store.folder).is_dir() and tool.has(store.command[0])][:1]
-        found += [NssStore(str(home / path)) for path in NSS_HOMES[:1]]
-        found += [NssStore(str(home / path)) for path in NSS_HOMES[1:] if (home / path).is_dir()]
+        # A database made beside one that Chromium uses would hide what the user trusts there.
+        there = [path for path in NSS_HOMES if (home / path).is_dir()] or [NSS_NEW_HOME]
+        there += [path for path in NSS_SNAP_HOMES if (home / path).is_dir()]
+        found += [NssStore(str(home / path)) for path in there]
     found += [NssStore(str(folder)) for folder in firefox_profiles(home)]
     return found
 
@@ -200,7 +222,8 @@ def trust(certificate: Path, journal: Journal, places: Iterable[Store]) -> list[
     outcomes = []
     for store in places:
         known = {"nickname": nickname(certificate), "sha1": fingerprint(certificate, "sha1")}
-        journal.add(Change(KIND, store.target, after=known))
+        made = isinstance(store, NssStore) and store.made_by_us()
+        journal.add(Change(KIND, store.target, before={"made": made}, after=known))
         try:
             store.add(certificate)
         except (tool.ToolError, OSError) as error:
@@ -238,6 +261,8 @@ def distrust(change: Change) -> Outcome:
             store = WindowsStore()
     try:
         store.remove(str(change.after["nickname"]), str(change.after["sha1"]))
+        if isinstance(store, NssStore) and change.before.get("made") and not store.made_by_us():
+            store.unmake()
     except (tool.ToolError, OSError) as error:
         hint = "run this command again as root" if scheme == "linux" and os.geteuid() else None
         return Outcome(done=False, text=f"{change.target}: {error}", hint=hint)
