@@ -391,7 +391,8 @@ def test_old_data_raises_an_alert_that_clears_itself(tmp_path):
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from secondlook.agent.updater import Updater, UpdateSource
+from secondlook.agent.update_source import UpdateSource
+from secondlook.agent.updater import Updater
 from secondlook.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier

@@ -8,7 +8,8 @@ import pytest
 from lookup.serving import V5Server
 from secondlook.agent import updater
 from secondlook.agent.pattern_files import read_stamp
-from secondlook.agent.updater import GOOGLE_LEAST_S, GOOGLE_LISTS, GOOGLE_START_S, Updater, UpdateSource
+from secondlook.agent.update_source import GOOGLE_LEAST_S, GOOGLE_LISTS, GOOGLE_START_S, UpdateSource
+from secondlook.agent.updater import Updater
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.lookup.client import ServerClient

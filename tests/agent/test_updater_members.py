@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from agentkit.updating import HOSTS, house, run
 from secondlook.agent.pattern_change import status
 from secondlook.agent.pattern_files import read_stamp
-from secondlook.agent.updater import Updater, UpdateSource
+from secondlook.agent.update_source import UpdateSource
+from secondlook.agent.updater import Updater
 from secondlook.clock import SystemClock
 from secondlook.config import PatternSettings
 from secondlook.core.answer import Tier

@@ -4,7 +4,8 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from secondlook.agent.pattern_files import load_pattern
-from secondlook.agent.updater import Updater, UpdateSource
+from secondlook.agent.update_source import UpdateSource
+from secondlook.agent.updater import Updater
 from secondlook.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier

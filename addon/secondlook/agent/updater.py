@@ -21,16 +21,13 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from random import random
-from typing import Protocol
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.agent.known_good import root_hashes, shipped_hosts
 from secondlook.agent.list_update import Offer, TakenList, take_list
-from secondlook.agent.members import MIN_WIDTH, Members
+from secondlook.agent.members import Members
 from secondlook.agent.pattern_alerts import PatternAlerts
 from secondlook.agent.pattern_change import folder_lock, put_stamp, verify_folder
 from secondlook.agent.pattern_files import (
@@ -45,91 +42,28 @@ from secondlook.agent.pattern_files import (
     write_durably,
 )
 from secondlook.agent.ports import EventSink
+from secondlook.agent.update_source import (
+    GOOGLE_START_S,
+    RETRY,
+    Outcome,
+    Pace,
+    UpdateSource,
+    Wanted,
+    wanted_lists,
+)
 from secondlook.clock import Clock
 from secondlook.config import PatternSettings
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.hashlist import HashList
-from secondlook.core.listname import ListName, parse_list_name
-from secondlook.core.schedule import Backoff
 from secondlook.errors import PatternError, ServiceError
 from secondlook.suffix import load_suffixes
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate
 
 log = logging.getLogger(__name__)
-GOOGLE_LISTS = ("mw-4b", "se-4b", "uws-4b")
 FAILURES_TO_SWITCH = 3
 SECOND_LOOK_S = 5.0  # at a member that differs, before anybody is told
-RETRY = Backoff(first_s=30.0, cap_s=3600.0)
-GOOGLE_RETRY = Backoff(first_s=900.0, cap_s=86_400.0)
-GOOGLE_START_S = 60.0  # the first fetch falls somewhere within this, so that clients do not come in step
-GOOGLE_LEAST_S = 300.0
-
-
-class ListServer(Protocol):
-    """What the updater asks of one server; `lookup.client.ServerClient` fits."""
-
-    async def generation(self) -> str | None:
-        """Tell the generation that is served."""
-        ...
-
-    async def hash_lists(self) -> list[pb.HashList]:
-        """Tell every list with its metadata."""
-        ...
-
-    async def batch_get(self, names: Sequence[str], versions: Sequence[bytes] = ()) -> list[pb.HashList]:
-        """Fetch lists, or what changed since the versions."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateSource:
-    """A server to take lists from; `announced` says that it tells of each generation at once."""
-
-    name: str
-    tier: Tier
-    client: ListServer
-    key: Ed25519PublicKey | None = None
-    trusted_allow: bool = False
-    fresh_for_s: float = 0.0
-    announced: bool = False
-    google: bool = False
-    source: str = ""  # to be credited; default: the name
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one look at one server brought: taken lists with their counts, refused ones with their reasons."""
-
-    server: str
-    generation: str | None = None
-    taken: Mapping[str, int] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
-    error: str | None = None
-
-    @property
-    def changed(self) -> bool:
-        """Whether the pattern is another one now."""
-        return bool(self.taken)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A list to be had, and what its metadata says of it."""
-
-    meaning: ListName
-    canary: bytes | None = None
-    digests: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Pace:
-    """When a source is looked at next (monotonic), and how often it failed in a row."""
-
-    due_at: float = 0.0
-    failures: int = 0
-    wait_s: float = 0.0  # minimum_wait_duration of the last answer, the longest of its lists
 
 
 class Updater:
@@ -154,7 +88,7 @@ class Updater:
         self._poll_s = poll_s
         self._reachable = reachable
         self._on_change = on_change
-        self._paces: dict[str, _Pace] = {}
+        self._paces: dict[str, Pace] = {}
         self._wake = asyncio.Event()
         self._guarded: Mapping[bytes, str] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +132,7 @@ class Updater:
                 continue
             pace = self._paces.get(source.name)
             if pace is None:
-                pace = self._paces[source.name] = _Pace()
+                pace = self._paces[source.name] = Pace()
                 if source.google and only_due:
                     pace.due_at = self._clock.monotonic() + GOOGLE_START_S * random()  # noqa: S311 - jitter
             if (only_due or source.google) and self._clock.monotonic() < pace.due_at:
@@ -237,7 +171,7 @@ class Updater:
             stamp = read_stamp(self.folder) or Stamp()
             in_use = {each.server for each in stamp.servers}
             members.sort(key=lambda source: source.name not in in_use)
-        failures = [self._paces.get(source.name, _Pace()).failures for source in members]
+        failures = [self._paces.get(source.name, Pace()).failures for source in members]
         if failures[0] < FAILURES_TO_SWITCH:
             return members[0]
         return members[failures.index(min(failures))]
@@ -256,7 +190,7 @@ class Updater:
                 self._members.forget(source.name)
             if name in {None, source.name} or source.google or not self._reachable(source.tier):
                 continue
-            pace = self._paces.setdefault(source.name, _Pace())
+            pace = self._paces.setdefault(source.name, Pace())
             if only_due and self._clock.monotonic() < pace.due_at:
                 continue
             try:
@@ -267,17 +201,9 @@ class Updater:
             if self._members.is_suspected(source.name):
                 pace.due_at = min(pace.due_at, self._clock.monotonic() + SECOND_LOOK_S)
 
-    def _plan(self, source: UpdateSource, pace: _Pace, *, failed: bool) -> None:
+    def _plan(self, source: UpdateSource, pace: Pace, *, failed: bool) -> None:
         now = self._clock.monotonic()
-        if not failed:
-            pace.failures = 0
-            # Google's lists are not fetched again before it allows it; own servers are only polled.
-            wait_s = max(GOOGLE_LEAST_S, pace.wait_s) if source.google else 0.0
-            pace.due_at = now + max(self._poll_s, wait_s)
-            return
-        pace.failures += 1
-        backoff = GOOGLE_RETRY if source.google else RETRY
-        pace.due_at = now + backoff.delay_s(pace.failures, random())  # noqa: S311 - jitter
+        pace.plan(source, now, self._poll_s, random(), failed=failed)  # noqa: S311 - jitter
 
     async def _look(self, source: UpdateSource, *, accept_shrink: bool) -> Outcome:
         """Look at one server, and take what it has."""
@@ -316,12 +242,12 @@ class Updater:
     async def _fetch(
         self, source: UpdateSource, stamp: Stamp, generation: str, *, accept_shrink: bool
     ) -> Outcome:
-        about = await self._wanted(source)
+        about = await wanted_lists(source)
         held = {each.name: each for each in stamp.lists if each.server == source.name}
         names = list(about)
         versions = [bytes.fromhex(held[name].version) for name in names if name in held]
         messages = {each.name: each for each in await source.client.batch_get(names, versions)}
-        self._paces.setdefault(source.name, _Pace()).wait_s = max(
+        self._paces.setdefault(source.name, Pace()).wait_s = max(
             (each.minimum_wait_duration.seconds for each in messages.values()), default=0
         )
         taken: dict[str, TakenList] = {}
@@ -350,23 +276,6 @@ class Updater:
             {name: each.count for name, each in taken.items() if each.changed or name not in held},
             refused,
         )
-
-    async def _wanted(self, source: UpdateSource) -> dict[str, Wanted]:
-        """Ask which lists there are; those whose entries decide alone, and of Google its own."""
-        wanted: dict[str, Wanted] = {}
-        if source.google:
-            for name in GOOGLE_LISTS:
-                meaning = parse_list_name(name)
-                assert meaning is not None
-                wanted[name] = Wanted(meaning)
-            return wanted
-        for described in await source.client.hash_lists():
-            meaning = parse_list_name(described.name)
-            if meaning is None or meaning.width < MIN_WIDTH or not described.metadata.complete:
-                continue
-            metadata = described.metadata
-            wanted[described.name] = Wanted(meaning, metadata.canary or None, tuple(metadata.digest_kinds))
-        return wanted
 
     async def _take(
         self, source: UpdateSource, offer: Offer, stamped: StampedList | None, *, accept_shrink: bool

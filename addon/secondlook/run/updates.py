@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from secondlook.agent.updater import Updater, UpdateSource
+from secondlook.agent.update_source import UpdateSource
+from secondlook.agent.updater import Updater
 from secondlook.config import RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.errors import ConfigError
