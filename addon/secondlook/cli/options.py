@@ -17,7 +17,7 @@ from secondlook.config.value import parse_duration
 from secondlook.core.client import ClientNameError, client_name
 from secondlook.errors import ConfigError
 from secondlook.run.plan import Invocation
-from secondlook.run.runfile import LEDGER_FILE, LOCK_FILE, last_run
+from secondlook.run.runfile import is_of_a_proxy, last_run
 
 CONFIG_NAME = "proxy.yaml"
 
@@ -122,7 +122,7 @@ def known_place(config: Path | None, state: Path | None) -> Place:
     """Find settings and state for a command that only reads: where nothing is, it makes nothing."""
     place = open_place(config, state)
     kept_there = place.settings.ledger.url == "default"
-    if kept_there and not any((place.state / name).exists() for name in (LEDGER_FILE, LOCK_FILE)):
+    if kept_there and not is_of_a_proxy(place.state):
         fail(
             f"nothing of Second Look is in {place.state}",
             hint="start the proxy with `secondlook run`, or name its state folder with --state",

@@ -12,6 +12,7 @@ LAST_RUN_FILE = "last-run.json"  # what `run.json` said until the proxy ended
 LOCK_FILE = "lock"
 PROXY = "proxy"  # said in the lock beside the process's number; a server's folder has a lock of that name too
 LEDGER_FILE = "ledger.sqlite3"
+_OF_A_PROXY = (RUN_FILE, LAST_RUN_FILE, LEDGER_FILE, "pattern", "ca", "metrics")
 
 
 class StateLock:
@@ -35,7 +36,7 @@ class StateLock:
 
 def is_of_a_proxy(state: Path) -> bool:
     """Tell whether a folder is a proxy's state, be it one that is being made."""
-    if any((state / name).exists() for name in (RUN_FILE, LAST_RUN_FILE, "ledger.sqlite3", "ca", "metrics")):
+    if any((state / name).exists() for name in _OF_A_PROXY):
         return True
     try:
         return (state / LOCK_FILE).read_bytes()[:40].split()[1:] == [PROXY.encode()]
