@@ -20,6 +20,7 @@ import h11
 from h11._readers import ChunkedReader, ContentLengthReader, Http10Reader
 from h11._receivebuffer import ReceiveBuffer
 from mitmproxy.http import Message
+from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
@@ -147,13 +148,23 @@ class Http1ClientSide(_Side, Http1Server):
             case ResponseTrailers() | StopUpload():
                 return
             case ResponseProtocolError():
-                if self.response is not None and not _framing(self.response, closing=False):
+                if self._ends_with_connection():
                     reset = getattr(self.conn, "reset", None)  # a plain end would make the body look whole
                     if reset is not None:
                         reset()
                 yield from super().send(event)
             case _:
                 yield from super().send(event)
+
+    def _ends_with_connection(self) -> bool:
+        """Tell whether the end of the connection is the end of the body that is being sent."""
+        request, response = self.request, self.response
+        return (
+            request is not None
+            and response is not None
+            and not _framing(response, closing=False)
+            and expected_http_body_size(request, response) == -1
+        )
 
     def _next_stream(self) -> None:
         self.stream_id += 2
