@@ -128,6 +128,29 @@ def test_a_peer_that_does_not_read_is_behind_until_it_does() -> None:
     run(test)
 
 
+def test_a_peer_that_fell_behind_before_is_behind_until_it_reads() -> None:
+    async def test(ends: Ends) -> None:
+        ends.writer.write(bytes(LARGE))
+        inlet = ends.inlet()
+        end = asyncio.ensure_future(inlet.read(10))
+        await asyncio.sleep(0)
+        assert ends.behind == {inlet}
+        drained = asyncio.ensure_future(ends.writer.drain())
+
+        def read_all() -> int:
+            left = LARGE
+            while left:
+                left -= len(ends.peer.recv(1 << 20))
+            return left
+
+        assert await asyncio.to_thread(read_all) == 0
+        await drained
+        assert ends.behind == set()
+        end.cancel()
+
+    run(test)
+
+
 def test_a_lost_peer_stays_behind_until_the_connection_ends() -> None:
     async def test(ends: Ends) -> None:
         inlet = ends.inlet()
