@@ -1,8 +1,10 @@
 """Requests through a real worker: what is blocked is answered at once and its origin hears nothing."""
 
 import asyncio
+import contextlib
 import json
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -238,3 +240,29 @@ def test_what_is_blocked_stays_blocked_when_its_page_cannot_be_made(
     assert done.stdout.startswith(b"HTTP/1.1 403")
     assert b"stage=pattern" in done.stdout
     assert origin.connections == 0
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_upload_waits_outside_while_its_url_is_asked_about(proxy, gatekeeper, origin, listed):
+    gatekeeper.slow.add("127.0.0.1/up")
+    gatekeeper.delay_s = 2.0
+    if listed:
+        gatekeeper.bad.add("127.0.0.1/up")
+    body = memoryview(bytes(64 << 20))
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=0.5) as client:
+        host = f"127.0.0.1:{origin.port}"
+        client.sendall(
+            f"POST http://{host}/up HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < len(body):
+                sent += client.send(body[sent : sent + (1 << 16)])
+        assert sent < len(body) // 2  # the buffers of the sockets, and little more
+        client.settimeout(20)
+        if listed:
+            assert client.recv(1000).startswith(b"HTTP/1.1 403")
+            return
+        client.sendall(body[sent:])
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    assert origin.requests[0].body_bytes == len(body)

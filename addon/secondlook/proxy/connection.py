@@ -25,12 +25,17 @@ from typing import Any, cast
 
 from mitmproxy.connection import Connection as Peer
 from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http._hooks import HttpConnectHook, HttpRequestHeadersHook, HttpRequestHook
+from mitmproxy.proxy.layers.tcp import TcpStartHook
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
 from secondlook.proxy.hooktable import HookTable
 from secondlook.proxy.http1 import BROKEN
 from secondlook.proxy.inlet import Inlet
+
+EARLY_MAX_BYTES = 1 << 20  # that a client may send before its request can go on to an origin
+_BEFORE_ORIGIN = (HttpRequestHeadersHook, HttpRequestHook, HttpConnectHook, TcpStartHook)
 
 
 class Pressure:
@@ -77,6 +82,9 @@ class Connection(ProxyConnectionHandler):
         self._behind: set[Inlet] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.pressure = Pressure()
+        self._unanswered: set[commands.Command] = set()  # what keeps a request from its origin
+        self._answered = asyncio.Event()
+        self._early = 0
         self._begun: dict[commands.StartHook, Coroutine[Any, Any, None]] = {}
         self.client.pressure = self.pressure  # type: ignore[attr-defined]  # the layers know only the client
         self.client.begin = self._begin  # type: ignore[attr-defined]
@@ -111,10 +119,17 @@ class Connection(ProxyConnectionHandler):
 
     def _arrived(self, peer: Peer, inlet: Inlet, data: bytes) -> None:
         self._take(events.DataReceived(peer, data))
-        if self._behind or self.pressure:
+        if peer is self.client and self._unanswered:
+            self._early += len(data)
+        if self._behind or self.pressure or self._early > EARLY_MAX_BYTES:
             inlet.hold(self._spawn(self._catch_up(peer), "catching up"))
 
     async def _catch_up(self, peer: Peer) -> None:
+        if peer is self.client:
+            while self._early > EARLY_MAX_BYTES and self._unanswered:
+                self._answered.clear()
+                await self._answered.wait()
+            self._early = 0
         await super().drain_writers()
         if peer is not self.client:
             await self.pressure.room(peer)
@@ -122,6 +137,10 @@ class Connection(ProxyConnectionHandler):
     async def server_event(self, event: events.Event) -> None:
         """Handle one event and all that follow from it at once."""
         self._take(event)
+        if isinstance(event, events.CommandCompleted):
+            self._unanswered.discard(event.command)
+            if not self._unanswered:
+                self._answered.set()
 
     def _take(self, event: events.Event) -> None:
         self._waiting.append(event)
@@ -171,6 +190,8 @@ class Connection(ProxyConnectionHandler):
         elif isinstance(command, commands.StartHook):
             rest = self._begun.pop(command, None) or self._hooks.start(command)
             if rest is not None:
+                if type(command) in _BEFORE_ORIGIN:
+                    self._unanswered.add(command)
                 _ = self._spawn(self._finish_hook(command, rest), f"hook {command.name}")
             elif command.blocking:
                 self._waiting.append(events.HookCompleted(command))
@@ -178,6 +199,7 @@ class Connection(ProxyConnectionHandler):
             self.log(command.message, command.level)
         elif isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports
+            self._unanswered.add(command)
             task = self._spawn(self.open_connection(command), f"origin {command.connection.address}")
             self.transports[command.connection] = ConnectionIO(handler=task)
         elif isinstance(command, commands.RequestWakeup):
