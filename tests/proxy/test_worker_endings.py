@@ -121,3 +121,21 @@ def ask_head(proxy, origin) -> bytes:
         request = f"HEAD http://{host}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         client.sendall(request.encode())
         return client.recv(1000)
+
+
+def test_pipelined_requests_are_answered_in_their_order_on_one_connection(proxy, make_origin):
+    async def path(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, asked.target.encode())
+
+    origin, count = make_origin(path), 200
+    host = f"127.0.0.1:{origin.port}"
+    lines = [f"GET http://{host}/{number} HTTP/1.1\r\nHost: {host}\r\n\r\n" for number in range(count)]
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+        client.sendall("".join(lines).encode())
+        came = b""
+        while not came.endswith(b"/%d" % (count - 1)):
+            piece = client.recv(1 << 16)
+            assert piece, came
+            came += piece
+    bodies = [part.split(b"HTTP/1.1")[0] for part in came.split(b"\r\n\r\n")[1:]]
+    assert bodies == [b"/%d" % number for number in range(count)]

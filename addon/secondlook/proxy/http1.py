@@ -228,7 +228,19 @@ class Http1OriginSide(_Side, Http1Client):
                 )
             )
             return
-        yield from super().read_body(event)
+        upgraded = self.response is not None and self.response.status_code == _SWITCHING_PROTOCOLS
+        end: commands.Command | None = None
+        for command in super().read_body(event):
+            if (
+                not upgraded
+                and isinstance(command, ReceiveHttp)
+                and isinstance(command.event, ResponseEndOfMessage)
+            ):
+                end = command  # it may bring the next request at once, for which we must be ready
+            else:
+                yield command
+        if end is not None:
+            yield end
         if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
             yield commands.CloseConnection(self.conn)  # a body that ended with its connection
 
