@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 TEST_ARGS := -n auto --dist loadgroup
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The lock names everything, so nothing is resolved; Python compiles what it imports when it imports it.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
@@ -26,7 +27,7 @@ $(BIN)/python:
 $(RUN_STAMP): requirements.txt pyproject.toml | $(BIN)/python
 	@echo "installing what Second Look needs (once; a minute or two)"
 	@$(PIP_INSTALL) --require-hashes -r requirements.txt
-	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@$(PIP_INSTALL) --no-build-isolation -e .
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
