@@ -130,6 +130,10 @@ def test_settings_survive_json(write):
             "clients:\n  groups:\n    - {name: g, users: [x]}\n",
             "3: clients.groups.0.users: expected a user named in",
         ),
+        (
+            "actions:\n  tell_on_next_page: true\n",
+            "2: actions.tell_on_next_page: this key did nothing; use notify.next_page",
+        ),
         ("review:\n  password: plain text\n", "2: review.password: expected the hash of a password as"),
         ("clients:\n  users:\n    anna: plain\n", "3: clients.users.anna: expected the hash of a password"),
     ],

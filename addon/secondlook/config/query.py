@@ -226,7 +226,6 @@ class ActionsSettings(Section):
     file: FileAction = "quarantine"
     fallback: FileAction | None = None  # when `file` fails; never delete unless written here
     notify: bool = True
-    tell_on_next_page: bool = False  # shown to the user at the next page load through the proxy
 
 
 def _is_loopback(host: str) -> bool:

@@ -49,6 +49,8 @@ _PLAIN_WORDS = {
 }
 """What was expected, by the type of pydantic's error (its own words speak of tuples and parsing)."""
 
+INSTEAD_OF_KEY: dict[tuple[str | int, ...], str] = {("actions", "tell_on_next_page"): "notify.next_page"}
+
 type Key = tuple[str | int, ...]
 
 
@@ -352,6 +354,8 @@ def _unknown_key(model: type[BaseModel], key: Key) -> str:
         message = "not one of the mitmproxy options that may be set here"
     else:
         message = "unknown key"
+    if key in INSTEAD_OF_KEY:
+        return f"this key did nothing; use {INSTEAD_OF_KEY[key]}"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"{message}; did you mean {close[0]}?"

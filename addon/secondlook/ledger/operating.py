@@ -90,7 +90,7 @@ class OperatorLedger(OpenLedger):
             kind=EventKind.PAUSED,
             time=now,
             client=client,
-            detail=f"protection off for {who} for {minutes:g} minutes",
+            detail=f"protection off for {who} for {minutes:g} minute{'' if minutes == 1 else 's'}",
         )
 
         def work(connection: sa.Connection) -> None:
