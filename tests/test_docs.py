@@ -3,11 +3,13 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
+from secondlook.cli import status
 from secondlook.cli.main import COMMANDS, app
 from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
 from secondlook.config.source import _model_in
@@ -126,3 +128,22 @@ def test_the_dashboard_draws_metrics_that_there_are(repository: Path):
     }
     assert len(drawn) > 5
     assert missing == set()
+
+
+def test_the_status_of_the_readme_has_the_lines_that_are_printed(repository: Path, capsys):
+    facts: dict[str, Any] = dict.fromkeys(("paused_until", "mode", "review", "server", "oldest_waiting"), "x")
+    counts = dict.fromkeys(
+        ("waiting", "checked", "blocked", "flagged", "rules", "pattern_entries", "pattern_lists"), 0
+    )
+    facts |= counts | {
+        "running": True,
+        "proxy": "x",
+        "pattern": 1,
+        "pattern_age_s": 1,
+        "state": "x",
+        "alerts": [],
+    }
+    status._print(facts)
+    printed = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    (shown,) = re.findall(r"secondlook status\n(.*?)```", (repository / "README.md").read_text(), re.DOTALL)
+    assert [line.split("  ")[0] for line in shown.splitlines()] == printed
