@@ -1,4 +1,4 @@
-"""A pinned program is learned: its TLS passes unopened for a while, and its host is checked all the same (10 s)."""
+"""A pinned program is learned: its TLS passes unopened for a while, and its host is checked all the same (15 s)."""
 
 import socket
 import ssl
@@ -9,7 +9,7 @@ import pytest
 from e2e.processes import Answer, Proxy, curl, make_certificate, origin, wait_for
 
 CONFIG = """
-workers: 1
+workers: WORKERS
 feeds: [{name: test, builtin: test}]
 mitmproxy: {ssl_insecure: true}
 passthrough: {learn: {enabled: true, failures: 3, within: 1m, duration: DURATION}}
@@ -38,15 +38,19 @@ def _learned(proxy: Proxy, host: str) -> bool:
     return f"TLS of 127.0.0.1 to {host} is passed through" in proxy.output
 
 
+def _config(duration: str, workers: int = 1) -> str:
+    return CONFIG.replace("DURATION", duration).replace("WORKERS", str(workers))
+
+
 @pytest.fixture
 def pinned(start_proxy, tmp_path, request):
     certificate = make_certificate(tmp_path, "localhost", "localhost.localdomain", "127.0.0.1")
     with origin(certificate=certificate) as site:
-        proxy = start_proxy(CONFIG.replace("DURATION", request.param))
+        proxy = start_proxy(request.param)
         yield Pinned(proxy, site.port, certificate[0]), site
 
 
-@pytest.mark.parametrize("pinned", ["1h"], indirect=True)
+@pytest.mark.parametrize("pinned", [_config("1h")], indirect=True)
 def test_a_client_that_refuses_our_certificate_is_passed_through_for_that_host_alone(pinned):
     program, site = pinned
     proxy = program.proxy
@@ -72,7 +76,33 @@ def test_a_client_that_refuses_our_certificate_is_passed_through_for_that_host_a
     assert {event["stage"] for event in told} == {"rules"}
 
 
-@pytest.mark.parametrize("pinned", ["3s"], indirect=True)
+@pytest.mark.parametrize("pinned", [_config("1h", workers=2)], indirect=True)
+def test_what_one_worker_learns_holds_in_all_is_listed_and_survives_a_restart(pinned, start_proxy):
+    program, _ = pinned
+    proxy = program.proxy
+    wait_for(lambda: program.get("localhost").exit == REFUSED and _learned(proxy, "localhost"), "the lesson")
+
+    def passes_everywhere() -> bool:
+        # who trusts our authority alone teaches nothing: unopened, he meets the origin's certificate
+        return all(program.get("localhost", trusted=program.proxy.ca).exit == REFUSED for _ in range(12))
+
+    wait_for(passes_everywhere, "the passage in both workers")
+    [event] = [each for each in proxy.json("log", "--kind", "action") if each["stage"] == "passthrough"]
+    assert (event["client"], event["host"]) == ("127.0.0.1", "localhost")
+    assert "passed through unopened until 2" in event["detail"]
+    assert "refused our certificate 3 times" in event["detail"]
+    [status] = proxy.json("status")
+    [passage] = status["passed_through"]
+    assert (passage["client"], passage["host"], passage["since"]) == ("127.0.0.1", "localhost", event["time"])
+    assert f"until {passage['until']}" in event["detail"]
+    assert f"localhost for 127.0.0.1, until {passage['until']}" in proxy.command("status").stdout
+    proxy.stop()
+    program.proxy = start_proxy(_config("1h", workers=2))
+    wait_for(passes_everywhere, "the passage after a restart")
+    assert len(program.proxy.json("log", "--kind", "action")) == 1
+
+
+@pytest.mark.parametrize("pinned", [_config("3s")], indirect=True)
 def test_it_ends(pinned):
     program, _ = pinned
     program.refuse("localhost", 3)
@@ -81,7 +111,7 @@ def test_it_ends(pinned):
     assert program.get("localhost", trusted=program.proxy.ca).status == 200
 
 
-@pytest.mark.parametrize("pinned", ["1h"], indirect=True)
+@pytest.mark.parametrize("pinned", [_config("1h")], indirect=True)
 def test_a_client_that_only_hangs_up_teaches_nothing(pinned):
     """Only an alert about the certificate counts: a scanner or a broken line must not open a hole."""
     program, _ = pinned

@@ -11,7 +11,7 @@ import pytest
 
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.client import login_name
-from secondlook.core.event import EventKind
+from secondlook.core.event import Event, EventKind
 from secondlook.core.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.ledger import EventFilter, Ledger
@@ -89,6 +89,19 @@ async def test_the_bytes_on_disk_tell_no_more_than_the_level_allows(tmp_path, op
     ledger.commit_now(lambda _: None)
     assert ledger.hourly(START, START)[0].checked == 3
     assert len(await ledger.visits(identity_of("hidden"))) == (2 if level < 3 else 1)
+
+
+@pytest.mark.parametrize(("level", "kept"), [(2, True), (3, False)])
+def test_a_learned_passthrough_names_who_and_where_only_where_hosts_are_kept(level, kept):
+    told = Event(
+        id="1", kind=EventKind.ACTION, time=START, client="10.66.66.66", host="hidden.example",
+        stage="passthrough", detail="TLS of 10.66.66.66 to hidden.example is passed through",
+    )  # fmt: skip
+    written = Discretion(level).event(told)
+    assert (written == told) is kept
+    assert ("hidden" in str(written)) is kept
+    own = Event(id="2", kind=EventKind.ERROR, time=START, detail="the disk is full")
+    assert Discretion(level).event(own) == own
 
 
 async def test_level_one_cuts_every_query(tmp_path, open_ledger):

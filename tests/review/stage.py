@@ -19,6 +19,7 @@ class FakeService:
     started_at = 1_790_000_000.0
     proxy = "127.0.0.1:8080"
     assessing = False
+    learned_s = 3600.0
 
     def __init__(self, authority: Path) -> None:
         self.authority = authority

@@ -3,15 +3,18 @@
 import asyncio
 import json
 import re
+import time
 from datetime import datetime
 from html import unescape
 
 import pytest
 
 from review.stage import csrf, keep, make_event, make_flag, post
-from secondlook.core.event import EventKind, QuarantineRecord
+from secondlook.core.event import Event, EventKind, QuarantineRecord
 from secondlook.ledger import reading
 from secondlook.ledger.reading import LogReader
+from secondlook.ledger.shape import rfc3339
+from secondlook.ledger.ulid import make_id
 
 PAGES = ["/", "/log", "/flagged", "/rules", "/check", "/quarantine", "/lists", "/setup"]
 HOSTILE = [
@@ -310,6 +313,25 @@ def test_exports_hold_every_event_of_the_view_and_no_formula(client, ledger, for
         assert ",=1+1" not in answer.text
     else:
         assert json.loads(lines[0])["url"] == "http://h.example/0"
+
+
+def test_learned_passthroughs_are_shown_with_their_end(client, ledger, service):
+    now = time.time()
+    assert "None now." in client.get("/lists").text
+    lessons = [
+        Event(
+            id=make_id(at), kind=EventKind.ACTION, time=at, client="10.0.0.7", host=host, stage="passthrough"
+        )
+        for at, host in ((now - 60, "pinned.example"), (now - 4000, "over.example"))
+    ]
+    keep(ledger, *lessons)
+    shown = client.get("/lists").text
+    assert "pinned.example" in shown
+    assert "10.0.0.7" in shown
+    assert f'datetime="{rfc3339(now - 60 + 3600)}"' in shown
+    assert "over.example" not in shown
+    service.learned_s = None
+    assert "Passed through unopened" not in client.get("/lists").text
 
 
 def test_lists_servers_and_feeds_are_shown_and_updated(client, service):

@@ -9,9 +9,11 @@ import typer
 from secondlook.agent import pattern_change
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
+from secondlook.config import LearnSettings
+from secondlook.core.inert import inert
 from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
-from secondlook.ledger.shape import rfc3339
+from secondlook.ledger.shape import passage_json, rfc3339
 from secondlook.run.opening import ledger_of
 from secondlook.run.runfile import read_run_file
 
@@ -46,6 +48,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         "blocked": None,
         "flagged": None,
         "rules": None,
+        "passed_through": None,
     }
     try:
         lists = pattern_change.status(place.state, now=now)
@@ -58,7 +61,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         facts["alerts"].append(str(error))
     try:
         with ledger_of(place.settings) as ledger:
-            facts |= _of_ledger(ledger, now)
+            facts |= _of_ledger(ledger, place.settings.passthrough.learn, now)
     except LedgerError as error:
         facts["alerts"].append(str(error))
     if as_json:
@@ -75,11 +78,13 @@ def _review(place: Place, address: str) -> str:
     return f"{scheme}://{address}/"
 
 
-def _of_ledger(ledger: Ledger, now: float) -> dict[str, Any]:
+def _of_ledger(ledger: Ledger, learn: LearnSettings, now: float) -> dict[str, Any]:
     waiting, oldest, _ = ledger.queue_count()
     hours = ledger.hourly(now - DAY_S, now)
     pauses = [pause for pause in ledger.pauses() if pause.created <= now < pause.until]
+    passages = ledger.passages(learn.duration) if learn.enabled else []
     return {
+        "passed_through": [passage_json(each) for each in passages],
         "waiting": waiting,
         "oldest_waiting": rfc3339(oldest),
         "checked": sum(hour.checked for hour in hours),
@@ -118,6 +123,10 @@ def _print(facts: dict[str, Any]) -> None:
         )
         day = f"{facts['checked']:,} checked, {facts['blocked']:,} blocked, {facts['flagged']:,} flagged"
         rows += [("second look", waiting), ("last day", day), ("rules", facts["rules"])]
+    rows += [
+        ("passed through", f"{inert(each['host'])} for {each['client']}, until {each['until']}")
+        for each in facts["passed_through"] or ()
+    ]
     rows.append(("state", facts["state"]))
     print_facts((name, value) for name, value in rows if value is not None)
     for alert in facts["alerts"]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind, QueueEntry
+from secondlook.core.passage import PASSTHROUGH, Passage, passages
 from secondlook.ledger import flagged, overview, ruling, shape
 from secondlook.ledger.engine import Place
 from secondlook.ledger.journal import Journal
@@ -23,6 +24,7 @@ from secondlook.ledger.upkeep import Upkeep
 __all__ = ["EventFilter", "Ledger", "LedgerOptions", "Page"]
 
 _FOLLOW_S = 0.25
+_PASSAGES = 1_000
 _ALL = EventFilter()
 
 
@@ -67,6 +69,12 @@ class Ledger(RecheckLedger, OperatorLedger):
     ) -> Page:
         """One page of the log; `after` is the cursor of the page before, or an event's id."""
         return self.guard(lambda: self._log.page(wanted, after=after, limit=limit, newest_first=newest_first))
+
+    def passages(self, duration_s: float) -> list[Passage]:
+        """TLS that is passed through now, as it was learned in the last `duration_s`."""
+        now = self.clock.now()
+        wanted = EventFilter(kind=EventKind.ACTION.value, stage=PASSTHROUGH, since=now - duration_s)
+        return passages(self.events(wanted, limit=_PASSAGES).events, duration_s, now)
 
     def event(self, event_id: str) -> Event | None:
         """One event by its id."""

@@ -97,7 +97,7 @@ class Discretion:
                     user=None,
                     method=None,
                     content_type=None,
-                    detail=_own(event),
+                    detail=_own(event) if event.host is None else None,  # it may name who and where
                     extra=None,
                 )
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QuarantineRecord, QueueEntry
 from secondlook.core.inert import inert_cell
+from secondlook.core.passage import Passage
 from secondlook.core.rule import Pause, Rule, Scope
 
 EVENT_KEYS: Final = (
@@ -35,6 +36,16 @@ def rfc3339(at: float | None) -> str | None:
     except (OverflowError, ValueError, OSError):
         return None
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def passage_json(passage: Passage) -> dict[str, Any]:
+    """A learned passthrough as `status --json` gives it."""
+    return {
+        "client": passage.client,
+        "host": passage.host,
+        "since": rfc3339(passage.since),
+        "until": rfc3339(passage.until),
+    }
 
 
 def event_json(event: Event) -> dict[str, Any]:

@@ -8,7 +8,6 @@ down as an event, by which every worker knows; so a client is told once, whichev
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from mitmproxy import http
 
@@ -18,6 +17,7 @@ from secondlook.core.inert import inert
 from secondlook.proxy.block_page import Pages
 from secondlook.proxy.refusal import Form, fitting_form
 from secondlook.proxy.request import peer_text, read_facts, request_url
+from secondlook.proxy.tail import Tail, follow
 
 logger = logging.getLogger(__name__)
 
@@ -26,22 +26,6 @@ LOOK_BACK_S = 86_400.0
 MOST_CLIENTS = 10_000
 TOLD = "late_told"  # under `extra` of the event that says a client was told
 VERDICTS = frozenset({EventKind.CONFIRMED, EventKind.LATE_VERDICT})
-
-
-class Tail(Protocol):
-    """The end of the log, as a worker reads it."""
-
-    async def recent(self, since: float) -> tuple[list[Event], str]:
-        """Verdicts and notes of telling since then, oldest first, and where the log goes on."""
-        ...
-
-    async def after(self, cursor: str) -> tuple[list[Event], str]:
-        """What of these was written after a cursor, and the next cursor."""
-        ...
-
-    def record(self, event: Event) -> None:
-        """Write an event, some time soon."""
-        ...
 
 
 class LateNotices:
@@ -65,7 +49,10 @@ class LateNotices:
 
     def running(self) -> None:
         """Begin to follow the log."""
-        self._following = asyncio.get_running_loop().create_task(self._follow(), name="late notices")
+        self._following = asyncio.get_running_loop().create_task(
+            follow(self._tail, lambda: self._clock.now() - LOOK_BACK_S, self._take, every_s=LOOK_EVERY_S),
+            name="late notices",
+        )
 
     async def done(self) -> None:
         """Stop following."""
@@ -117,20 +104,6 @@ class LateNotices:
         flow.response = http.Response.make(
             200, body, http.Headers([*headers, *self._pages.headers(sandbox=True)])
         )
-
-    async def _follow(self) -> None:
-        cursor: str | None = None
-        while True:
-            try:
-                since = self._clock.now() - LOOK_BACK_S
-                events, cursor = await (
-                    self._tail.recent(since) if cursor is None else self._tail.after(cursor)
-                )
-                for event in events:
-                    self._take(event)
-            except Exception:
-                logger.exception("late verdicts cannot be read just now")
-            await asyncio.sleep(LOOK_EVERY_S)
 
     def _take(self, event: Event) -> None:
         extra = event.extra or {}

@@ -3,23 +3,31 @@
 A host of `passthrough` keeps its own encryption end to end. Its name (SNI, and the tunnel's target where
 the two differ) is checked at the ClientHello; a block cuts the client before any socket to the origin
 exists. Where `learn` is on, a client whose handshakes with our certificate fail again and again for one host
-is passed through for a while: per client and host, with an end, and told in the log.
+is passed through for a while: per client and host, with an end. It is an event of the log, by which every
+worker knows of it within a second, and again after a restart.
 """
 
+import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable
 
 from lru import LRU
 from mitmproxy import tls
 from mitmproxy.connection import Client
 
+from secondlook.clock import Clock
+from secondlook.core.event import Event, EventKind
+from secondlook.core.inert import inert
+from secondlook.core.passage import PASSTHROUGH
 from secondlook.core.verdict import Action, Decision
+from secondlook.ledger.shape import rfc3339
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.request import peer_text
+from secondlook.proxy.tail import Tail, follow
 
 logger = logging.getLogger(__name__)
 
+LOOK_EVERY_S = 0.5
 _REMEMBERED = 4096
 _UNTRUSTED = ("unknown ca", "bad certificate", "certificate unknown", "unknown_ca")
 
@@ -46,28 +54,33 @@ class HostSet:
 
 
 class Learner:
-    """Counts failed handshakes by client and host; says when a host is better passed through."""
+    """Counts failed handshakes by client and host; says when a host is better passed through.
 
-    def __init__(
-        self, failures: int, within_s: float, duration_s: float, now: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._needed = failures
+    `now` gives Unix seconds.
+    """
+
+    def __init__(self, failures: int, within_s: float, duration_s: float, now: Callable[[], float]) -> None:
+        self.needed = failures
+        self.duration_s = duration_s
         self._within_s = within_s
-        self._duration_s = duration_s
         self._now = now
         self._failures: LRU[tuple[str, str], tuple[float, ...]] = LRU(_REMEMBERED)
         self._passed: LRU[tuple[str, str], float] = LRU(_REMEMBERED)
 
-    def failed(self, client: str, host: str) -> bool:
-        """Note a failed handshake; True when it makes the host pass through from now on."""
+    def failed(self, client: str, host: str) -> float | None:
+        """Note a failed handshake; gives until when the host passes through, if this one makes it."""
         now = self._now()
         recent = (*(at for at in self._failures.get((client, host)) or () if now - at <= self._within_s), now)
-        if len(recent) < self._needed:
+        if len(recent) < self.needed:
             self._failures[client, host] = recent
-            return False
+            return None
+        return self.learned(client, host, now)
+
+    def learned(self, client: str, host: str, since: float) -> float:
+        """Pass a host through from then on; gives the end."""
         self._failures.pop((client, host), None)  # when it ends, it has to be learned anew
-        self._passed[client, host] = now + self._duration_s
-        return True
+        until = self._passed[client, host] = since + self.duration_s
+        return until
 
     def passes(self, client: str, host: str) -> bool:
         """Tell whether this client's TLS to this host is passed through now."""
@@ -80,17 +93,50 @@ class Passthrough:
 
     name = "secondlook-passthrough"
 
-    def __init__(self, edge: SecondLookAddon, hosts: Iterable[str], learner: Learner | None) -> None:
+    def __init__(
+        self,
+        edge: SecondLookAddon,
+        hosts: Iterable[str],
+        learner: Learner | None,
+        *,
+        tail: Tail | None,
+        clock: Clock,
+        new_id: Callable[[float], str],
+    ) -> None:
         self._edge = edge
         self._hosts = HostSet(hosts)
         self._learner = learner
+        self._tail = tail
+        self._clock = clock
+        self._new_id = new_id
+        self._following: asyncio.Task[None] | None = None
+
+    def running(self) -> None:
+        """Begin to follow what other workers learn, and take up what was learned before."""
+        learner, tail = self._learner, self._tail
+        if learner is None or tail is None:
+            return
+        self._following = asyncio.get_running_loop().create_task(
+            follow(tail, lambda: self._clock.now() - learner.duration_s, self._take, every_s=LOOK_EVERY_S),
+            name="learned passthroughs",
+        )
+
+    async def done(self) -> None:
+        """Stop following."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    def _take(self, event: Event) -> None:
+        if self._learner is not None and event.client and event.host:
+            self._learner.learned(event.client, event.host, event.time)
 
     async def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         """Pass a host through, or cut it when it is listed."""
         context = data.context
         target = context.server.address[0] if context.server.address else None
         sni = data.client_hello.sni
-        names = [name for name in dict.fromkeys((sni, target)) if name]
+        names = [name for name in dict.fromkeys((sni and sni.lower(), target)) if name]
         if not names:
             return
         client = peer_text(context.client.peername)
@@ -113,15 +159,32 @@ class Passthrough:
         client = peer_text(conn.peername)
         if client is None or not any(word in error for word in _UNTRUSTED):
             return
-        if self._learner.failed(client, conn.sni):
-            logger.warning(
-                "TLS of %s to %s is passed through for a while: it refuses our certificate", client, conn.sni
+        host = conn.sni.lower()
+        until = self._learner.failed(client, host)
+        if until is None:
+            return
+        detail = (
+            f"TLS of {client} to {inert(host)} is passed through unopened until {rfc3339(until)}: "
+            f"a program there refused our certificate {self._learner.needed} times"
+        )
+        logger.warning("%s", detail)
+        if self._tail is not None:
+            now = until - self._learner.duration_s
+            event = Event(
+                id=self._new_id(now),
+                kind=EventKind.ACTION,
+                time=now,
+                client=client,
+                host=host,
+                stage=PASSTHROUGH,
+                detail=detail,
             )
+            self._tail.record(event)
 
     def passes(self, client: str | None, host: str) -> bool:
         """Tell whether TLS to a host would be passed through."""
         return host in self._hosts or (
-            self._learner is not None and client is not None and self._learner.passes(client, host)
+            self._learner is not None and client is not None and self._learner.passes(client, host.lower())
         )
 
     @staticmethod

@@ -25,7 +25,7 @@ from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
 from secondlook.proxy.keeping import Keeping
-from secondlook.proxy.late_notice import LateNotices, Tail
+from secondlook.proxy.late_notice import LateNotices
 from secondlook.proxy.layers import GatedLayers
 from secondlook.proxy.listener import Listener
 from secondlook.proxy.login import Login
@@ -34,6 +34,7 @@ from secondlook.proxy.passthrough import Learner, Passthrough
 from secondlook.proxy.ports import Gatekeeper, Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Refusals
 from secondlook.proxy.spool import SpoolRoom
+from secondlook.proxy.tail import Tail
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Surroundings:
     ready: Callable[[], bool]
     override_s: Override
     late: Tail | None = None  # where verdicts are read that clients are told on their next page load
+    passages: Tail | None = None  # where workers tell each other whose TLS is passed through
 
 
 def ca_folder(state: Path) -> Path:
@@ -95,12 +97,21 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         bodies,
     )
     learn = settings.passthrough.learn
-    learner = Learner(learn.failures, learn.within, learn.duration) if learn.enabled else None
+    clock = SystemClock()
+    learner = Learner(learn.failures, learn.within, learn.duration, clock.now) if learn.enabled else None
+    passthrough = Passthrough(
+        edge,
+        settings.passthrough.hosts,
+        learner,
+        tail=around.passages,
+        clock=clock,
+        new_id=Identifiers().new,
+    )
     login = Login(clients.users, access.is_open, edge.is_own_site)
     late: tuple[LateNotices, ...] = ()
     if around.late is not None:
-        late = (LateNotices(around.late, pages, SystemClock(), Identifiers().new, edge.is_own_site),)
-    return (login, *late, edge, Passthrough(edge, settings.passthrough.hosts, learner), GatedLayers(edge))
+        late = (LateNotices(around.late, pages, clock, Identifiers().new, edge.is_own_site),)
+    return (login, *late, edge, passthrough, GatedLayers(edge))
 
 
 class Worker:

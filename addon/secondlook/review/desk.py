@@ -16,7 +16,7 @@ from secondlook.core.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S, Ru
 from secondlook.core.rulebook import RuleBook
 from secondlook.core.rulesubject import parse_subject
 from secondlook.ledger.ledger import EventFilter, Ledger
-from secondlook.ledger.shape import event_json, quarantine_json, queue_json, rfc3339, rule_json
+from secondlook.ledger.shape import event_json, passage_json, quarantine_json, queue_json, rfc3339, rule_json
 from secondlook.review import overview
 from secondlook.review.seen import Seen
 from secondlook.review.service import Json, Service
@@ -376,6 +376,13 @@ class Desk:
     async def feeds(self) -> list[Json]:
         """Return the feeds."""
         return list(self.service.feeds())
+
+    async def passages(self) -> list[Json] | None:
+        """Return whose TLS is passed through, as it was learned; None where nothing is learned."""
+        lasting_s = self.service.learned_s
+        if lasting_s is None:
+            return None
+        return [passage_json(each) for each in await self.ledger.run(self.ledger.passages, lasting_s)]
 
     async def update(self) -> None:
         """Fetch lists and feeds now."""

@@ -171,6 +171,7 @@ class Pages:
             servers=await self.desk.servers(),
             location=await self.desk.location(),
             feeds=await self.desk.feeds(),
+            passages=await self.desk.passages(),
         )
 
     async def update(self, _request: Request) -> Response:

@@ -28,6 +28,11 @@ class Service(Protocol):
         ...
 
     @property
+    def learned_s(self) -> float | None:
+        """How long a learned passthrough of TLS lasts; None where none is learned."""
+        ...
+
+    @property
     def authority(self) -> Path:
         """The certificate of the authority (PEM)."""
         ...

@@ -15,7 +15,7 @@ from secondlook.config import Settings, load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
 from secondlook.run.background import start_background
 from secondlook.run.opening import open_ledger
-from secondlook.run.parts import LedgerRecords, Parts, site_key
+from secondlook.run.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, site_key
 
 CONFIG_VARIABLE = "SECONDLOOK_CONFIG"
 HEARTBEAT_S = 5.0
@@ -67,5 +67,6 @@ def make_addons() -> list[Any]:
         own_ports=starter.own_ports,
         ready=lambda: ledger.trouble is None,
         override_s=parts.override_s,
+        passages=LedgerTail(ledger, PASSAGES),
     )
     return [starter, *build_addons(settings, around)]

@@ -27,6 +27,7 @@ from secondlook.config import Settings
 from secondlook.core.cache import AnswerCache, SavedCacheError
 from secondlook.core.client import login_name
 from secondlook.core.event import Event, EventKind
+from secondlook.core.passage import PASSTHROUGH
 from secondlook.core.rule import Rule, Scope
 from secondlook.core.subject import UrlSubject
 from secondlook.core.url import url_subject
@@ -126,27 +127,29 @@ class Parts:
         return self.view.current.policies.of(client, user).override_s
 
 
-class LedgerTail:
-    """The verdicts of the log as they are written (`proxy.late_notice.Tail`)."""
+LATE = EventFilter(kind=(EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value, EventKind.ACTION.value))
+PASSAGES = EventFilter(kind=EventKind.ACTION.value, stage=PASSTHROUGH)
 
-    _WANTED = EventFilter(
-        kind=(EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value, EventKind.ACTION.value)
-    )
+
+class LedgerTail:
+    """Events of some kinds as they are written (`proxy.tail.Tail`)."""
+
     _MOST = 1_000
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, wanted: EventFilter) -> None:
         self._ledger = ledger
+        self._wanted = wanted
 
     async def recent(self, since: float) -> tuple[list[Event], str]:
         """Give those since then, oldest first, and where the log goes on."""
         end = await self._ledger.run(self._ledger.log_end)
-        wanted = replace(self._WANTED, since=since)
+        wanted = replace(self._wanted, since=since)
         page = await self._ledger.run(self._ledger.events, wanted, limit=self._MOST)
         return list(reversed(page.events)), end
 
     async def after(self, cursor: str) -> tuple[list[Event], str]:
         """Give those written after a cursor, and the next cursor."""
-        return await self._ledger.run(self._ledger.tail, self._WANTED, after=cursor)
+        return await self._ledger.run(self._ledger.tail, self._wanted, after=cursor)
 
     def record(self, event: Event) -> None:
         """Write an event, some time soon."""

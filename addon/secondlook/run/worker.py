@@ -11,6 +11,8 @@ from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.listening import inherited
 from secondlook.run.opening import open_ledger
 from secondlook.run.parts import (
+    LATE,
+    PASSAGES,
     LedgerRecords,
     LedgerTail,
     Parts,
@@ -57,7 +59,8 @@ async def work(process: Process) -> None:
         own_ports=lambda: own_ports,
         ready=lambda: ledger.trouble is None,
         override_s=parts.override_s,
-        late=LedgerTail(ledger) if settings.notify.next_page else None,
+        late=LedgerTail(ledger, LATE) if settings.notify.next_page else None,
+        passages=LedgerTail(ledger, PASSAGES),
     )
     worker = Worker(settings, [inherited(descriptor) for descriptor in plan.sockets["proxy"]], around)
     if plan.server is not None:  # it publishes its first lists in a moment: who comes now waits for them
