@@ -61,7 +61,7 @@ def host(text: str, *, part: bool = False) -> Claim:
             else ("odd", text)
         )
     suffixes, platforms, mixed = _lists()
-    if name == "localhost.localdomain" or name.endswith((".localhost", ".local")):
+    if name.endswith((".localdomain", ".localhost", ".local", ".internal", ".home.arpa")):
         return R.LOCAL, text
     if suffixes.privatesuffix(name) is None:
         return R.PUBLIC_SUFFIX, text

@@ -33,11 +33,10 @@ EMPTY_FILE = frozenset(
         "d41d8cd98f00b204e9800998ecf8427e",
     )
 )
-_LOCAL_ENDS = (".localhost", ".local")
+_LOCAL_ENDS = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")  # never on the internet
 _LOCAL_NAMES = frozenset(
     (
         "localhost",
-        "localhost.localdomain",
         "local",
         "broadcasthost",
         "ip6-localhost",
