@@ -202,6 +202,12 @@ def test_what_was_left_out_of_an_archive_is_told(tmp_path):
     assert report.accepted == 1
     assert [member for member, _ in report.skipped] == ["index.html", "README"]
     assert "HTML" in report.skipped[0][1]
+    with ZipFile(tmp_path / "none.zip", "w") as archive:
+        archive.writestr("index.html", "<html><body>lists</body></html>")
+        archive.writestr("daily.ndb", "x")
+    [report] = import_files(store, [tmp_path / "none.zip"], who="t", now=NOW, list_name="mw-8b").files
+    assert "HTML" in (report.refused or "")
+    assert [member for member, _ in report.skipped] == ["index.html", "daily.ndb"]
 
 
 def test_what_is_over_or_not_valid_yet_is_not_taken_and_counted(tmp_path):

@@ -148,12 +148,11 @@ class FeedKeeper:
             report = await take_feed_in_child(
                 self._store, feed.path or path, origin, self._settings, expires_s=feed.expires
             )
+        left_out = f", {len(report.skipped)} files of the archive left out" if report.skipped else ""
         if report.refused:
-            return FeedNotice(feed.name, "refused", report.refused, state.entries), state
+            return FeedNotice(feed.name, "refused", report.refused + left_out, state.entries), state
         rejected = sum(report.rejected.values())
-        detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format})"
-        if report.skipped:
-            detail += f", {len(report.skipped)} files of the archive left out"
+        detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format}){left_out}"
         notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
         return notice, replace(fetched, entries=report.distinct)
 

@@ -151,17 +151,17 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
     """
     suffixes = load_suffixes()
     hashing = _Hashing(chunks)
+    reading = read(
+        hashing,
+        suffixes=suffixes,
+        name_hint=origin.name,
+        format=origin.format,
+        known_good=origin.target.role is Role.KNOWN_GOOD,
+        min_confidence=origin.min_confidence,
+    )
     source_id, folder = store.new_source(origin.name)
     form = origin.format
     try:
-        reading = read(
-            hashing,
-            suffixes=suffixes,
-            name_hint=origin.name,
-            format=origin.format,
-            known_good=origin.target.role is Role.KNOWN_GOOD,
-            min_confidence=origin.min_confidence,
-        )
         written = _Writing(folder, origin)
         written.take(reading)
         form = reading.format.value if reading.format else form
@@ -169,7 +169,7 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
         counts = written.finish(suffixes, tally.inexact)
     except FeedRefused as refusal:
         rmtree(folder, ignore_errors=True)
-        return FileReport(name=origin.name, format=form, refused=str(refusal))
+        return FileReport(name=origin.name, format=form, refused=str(refusal), skipped=tuple(reading.skipped))
     except BaseException:
         rmtree(folder, ignore_errors=True)
         raise

@@ -105,6 +105,8 @@ def _file_record(file: "FileReport") -> dict[str, object]:
 def _tell_file(file: "FileReport") -> None:
     if file.refused:
         sys.stderr.write(f"secondlook: {inert(file.name)}: refused: {inert(file.refused)}\n")
+        for member, reason in file.skipped:
+            sys.stderr.write(f"  left out: {inert(member)}: {inert(reason)}\n")
         return
     lists = ", ".join(f"{count:,} in {name}" for name, count in file.lists.items()) or "nothing"
     print_line(f"{file.name} ({file.format}): {file.accepted:,} accepted: {lists}")
