@@ -68,6 +68,14 @@ def test_rpz():
     ]
 
 
+def test_a_zone_of_four_rows():
+    begins = "@ 3600 IN SOA localhost. root.localhost. (\n 1 ; serial\n 2\n 3\n 4\n 5 )\n  IN NS localhost.\n"
+    for begin in (f"$TTL 2h\n{begins}", f"; made by hand\n{begins}"):
+        entries, reading = read_all(begin + "evil.example CNAME .\n")
+        assert reading.format == "rpz"
+        assert [entry.text for entry in entries] == ["evil.example"]
+
+
 def test_tracking_protection_lists():
     feed = "msFilterList\n: Expires=1\n#\n-d evil.example\n-d a.example /ads/\n+d good.example\n- banner\n-d b.example\n"
     assert outcomes(feed) == [

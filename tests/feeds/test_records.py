@@ -133,6 +133,31 @@ def test_phishtank_json_and_xml():
         read_all(xml[:-60])
 
 
+def test_json_lines_of_records():
+    records = [
+        {"date": "2026-01-01", "url": "http://evil.example/a", "tags": ["x"]},
+        {"date": "2026-01-02", "url": "http://evil.example/b", "status": "clean"},
+        {"date": "2026-01-03", "note": "nothing"},
+    ]
+    expected = ["evil.example/a", "2: not meant for detection", "3: not understood"]
+    for lines in ("\n".join(map(json.dumps, records)), "\r\n".join(map(json.dumps, records)) + "\r\n"):
+        assert outcomes(lines) == expected
+        assert outcomes(lines, size=7) == expected
+    assert outcomes("\n".join(json.dumps(each, indent=1) for each in records))[0] == "evil.example/a"
+    documents = "\n".join(json.dumps({"query_status": "ok", "urls": [each]}) for each in records[:1] * 2)
+    assert outcomes(documents, format="json") == ["evil.example/a", "evil.example/a"]
+    about_a_host = {"host": "shared.example", "urls": [{"url": "http://shared.example/x"}]}
+    assert outcomes("\n".join([json.dumps(about_a_host)] * 2)) == ["shared.example/x"] * 2
+
+
+@pytest.mark.parametrize(
+    "feed", ['{"url": "http://help.example/", "message": "too many requests"}', '{"url": 1}\n']
+)
+def test_one_object_alone_is_no_list(feed):
+    with pytest.raises(FeedRefused, match="JSON without records"):
+        read_all(feed)
+
+
 @pytest.mark.parametrize("feed", ['{"a": 1}', "[]", "{}", '[["a"]]', "[" * 100 + "{", '{"a":' * 100])
 def test_unknown_json_is_refused(feed):
     with pytest.raises(FeedRefused):

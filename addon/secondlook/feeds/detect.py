@@ -8,6 +8,7 @@ from secondlook.feeds.digests import cells_with_digests
 from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.maker import ANY_DIGEST
 from secondlook.feeds.plain import COMMENT
+from secondlook.feeds.records import begins_with_records
 from secondlook.feeds.table import GENERIC, column_names, reader_of
 
 SAMPLE_CHARS = 65_536
@@ -27,6 +28,9 @@ _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
 _SIGNATURE = re.compile(r"(?:[0-9a-fA-F]{32,64}:(?:\d+|\*):|(?:\d+|\*):[0-9a-fA-F]{32,64}:)\S", re.ASCII)
 _VALUE_DIGESTS = re.compile(r"[0-9a-f]{32},[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _FILE_NAME = re.compile(r"[\w./-]+\.(?:txt|csv|json|adblock|list|hosts|gz|xz|zip|tar)", re.IGNORECASE)
+_ZONE_BEGINS = re.compile(
+    r"\$(?:TTL|ORIGIN)\s|\S+\s+(?:\d+\w?\s+)?(?:IN\s+)?(?:\d+\w?\s+)?SOA\s", re.IGNORECASE | re.ASCII
+)
 _QUOTED_ROW = re.compile(r'"[^"]*"(?:, ?"[^"]*")+')
 
 
@@ -111,6 +115,8 @@ def _json_kind(sample: str) -> Format:
     for pattern, form in _JSON_KINDS:
         if re.search(pattern, sample):
             return form
+    if begins_with_records(sample):
+        return Format.RECORDS
     raise FeedRefused("JSON of no known kind")
 
 
@@ -123,6 +129,8 @@ def _text_kind(sample: str, name: str) -> Format:
     if name.lower().endswith(_CLAMAV_SUFFIXES) or _share(data, _SIGNATURE.match) > 0.5:  # noqa: PLR2004
         return Format.CLAMAV
     _refuse_indexes(data)
+    if data and _ZONE_BEGINS.match(data[0]):
+        return Format.RPZ  # a short zone is mostly its own beginning
     form = _digest_kind(data, sample)
     if form is not None:
         return form

@@ -50,6 +50,7 @@ PARSERS: dict[Format, Parser] = {
     Format.HASHLOOKUP: parse_hashlookup,
     Format.PHISHTANK_XML: parse_phishtank_xml,
 }
+_JSON_FORMS = frozenset((Format.RECORDS, Format.MISP, Format.WARNINGLIST, Format.STIX, Format.HASHLOOKUP))
 _CLAMAV_OTHERS = (
     *(".ndb", ".ndu", ".ldb", ".ldu", ".pdb", ".wdb", ".gdb", ".cdb", ".crb", ".db", ".ftm", ".idb", ".cfg"),
     *(".ign", ".ign2", ".imp", ".info", ".yar", ".yara", ".sign", ".cbc", ".pwdb"),
@@ -92,6 +93,8 @@ class Reading:
         if tally.rows == 0:
             if self.skipped:
                 raise FeedRefused(self.skipped[0][1])
+            if self.format in _JSON_FORMS:
+                raise FeedRefused("JSON without records: neither a list of them nor one a line")
             raise FeedRefused("empty: the feed holds comments and no entries")
         nothing = not tally.accepted and not tally.exceptions
         if nothing and tally.rejected[RejectClass.NOT_UNDERSTOOD] == tally.rejected.total():

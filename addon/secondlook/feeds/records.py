@@ -1,6 +1,8 @@
 """JSON feeds: records of abuse.ch and PhishTank, MISP events and warninglists, hashlookup."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
@@ -13,9 +15,12 @@ from secondlook.feeds.text import text_chunks
 
 MAX_WARNINGLIST_ITEMS = 5_000_000
 MIN_HASHLOOKUP_TRUST = 50
+MAX_HEAD_CHARS = 65_536
 
 type RecordReader = Callable[[Mapping[str, Any], Maker], Iterator[Entry | RejectClass]]
 
+_DECODER = json.JSONDecoder(strict=False)
+_SPACE = " \t\r\n\ufeff"
 _ENTERED = frozenset(("response", "data", "Event"))
 _TRUE = (True, "1", "true")
 _DIGEST_ORDER = ("sha256", "sha1", "md5")
@@ -29,9 +34,28 @@ def _texts(record: Mapping[str, Any]) -> Row:
     }
 
 
+def begins_with_records(sample: str) -> bool:
+    """Tell whether a text begins with records one after another (JSON lines), not with a document of them.
+
+    One object alone is none: it may as well be the message of a server that has nothing to give.
+    """
+    try:
+        value, end = _DECODER.raw_decode(sample, len(sample) - len(sample.lstrip(_SPACE)))
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(value, dict) or not sample[end:].lstrip(_SPACE).startswith("{"):
+        return False
+    nested = (item for each in value.values() if isinstance(each, list) for item in each)
+    return reader_of(tuple(_texts(value))) is not None and not any(isinstance(item, dict) for item in nested)
+
+
 def parse_records(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
-    """Read an array of records (or arrays under keys) that have the names of a known table's columns."""
-    for found in objects(text_chunks(chunks)):
+    """Read an array of records (or arrays under keys, or JSON lines) named as a known table's columns."""
+    pieces = text_chunks(chunks)
+    head = ""
+    while len(head) < MAX_HEAD_CHARS and (piece := next(pieces, "")):
+        head += piece
+    for found in objects(chain([head], pieces), top=begins_with_records(head)):
         if found.value is None and found.text:
             tally.rows += 1
             tally.reject(found.line, RejectClass.NOT_UNDERSTOOD, found.text)
