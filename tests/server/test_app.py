@@ -255,6 +255,9 @@ def test_health_metrics_and_other_paths(store, tmp_path):
     assert health.text == "ok generation=1\n"
     assert "secondlook_server_generation 1.0" in metrics.text
     assert other.status_code == 404
+    assert pb.Status.FromString(other.content).code == 5
+    told = ask(store, "/nothing/here?alt=json")
+    assert (told.headers["content-type"], told.json()["error"]["status"]) == ("application/json", "NOT_FOUND")
     empty = ServerStore(tmp_path / "empty")
     nothing, search = ask(empty, "/healthz", f"/v5/hashes:search?hashPrefixes={b64(bytes(4))}")
     assert (nothing.status_code, search.status_code) == (503, 503)

@@ -12,6 +12,7 @@ from random import random
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -84,7 +85,8 @@ class ServerApp:
                 Route("/healthz", self._healthz),
                 Route("/metrics", self._metrics),
                 Route("/published/{path:path}", self._published),
-            ]
+            ],
+            exception_handlers={404: self._not_served, 405: self._not_served},
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -181,6 +183,15 @@ class ServerApp:
         self.meter.gauges["stale"] = float(age_s > self._settings.publish.stale_after)
         self.meter.gauges["entries"] = sum(entry.count for entry in self.reader.lists.values())
         return Response(self.meter.text(), media_type="text/plain; version=0.0.4")
+
+    async def _not_served(self, request: Request, fault: Exception) -> Response:
+        """Answer for a path, or a method on one, that the server does not have."""
+        assert isinstance(fault, HTTPException)
+        text = "nothing is served under this path" if fault.status_code == 404 else "every method is a GET"  # noqa: PLR2004
+        answer = error_answer(fault.status_code, text, as_json=_is_json(request.scope))
+        self._note("other", answer, self._monotonic(), request.scope)
+        headers = {**dict(_HEADERS), **(fault.headers or {})}
+        return Response(answer.body, answer.status, headers, answer.media_type)
 
     async def _published(self, request: Request) -> Response:
         started = self._monotonic()
