@@ -312,6 +312,17 @@ def test_server_commands(tmp_path):
     assert status["generation"] == 1
 
 
+def test_what_does_not_fit_the_named_list_is_told(tmp_path):
+    state, listed = tmp_path / "server", tmp_path / "hosts.txt"
+    listed.write_text("".join(f"{name}.example\n" for name in "abcd") + "ab" * 32 + "\n")
+    (report,) = json_lines("server", "import", listed, "--state", state, "--list", "x-file-mw-8b")
+    assert (report["lists"], report["elsewhere"]) == ({"mw-8b": 4, "x-file-mw-8b": 1}, {"mw-8b": 4})
+    said = command("server", "import", listed, "--state", state, "--list", "x-file-mw-8b").stdout
+    assert "4 are hosts or URLs: mw-8b has them, not x-file-mw-8b" in said
+    (report,) = json_lines("server", "import", listed, "--state", state)
+    assert report["elsewhere"] == {}
+
+
 def test_own_entries_beat_what_was_imported(tmp_path):
     state, listed = tmp_path / "server", tmp_path / "list.txt"
     listed.write_text("one.example\nhttp://two.example/bad/a.exe\nhttp://two.example/good/\n")

@@ -78,22 +78,28 @@ def import_(
         fail(f"cannot import: {error}")
     for file in report.files:
         if as_json:
-            print_json(_file_record(file))
+            print_json(_file_record(file, list_name))
         else:
-            _tell_file(file)
+            _tell_file(file, list_name)
     if any(file.refused for file in report.files):
         sys.exit(1)
     if not as_json:
         print_line("in force after: secondlook server publish")
 
 
-def _file_record(file: "FileReport") -> dict[str, object]:
+def _elsewhere(file: "FileReport", list_name: str | None) -> dict[str, int]:
+    """Tell what went to another list than the one that was named: hosts and URLs, or digests of files."""
+    return {name: count for name, count in file.lists.items() if list_name and name != list_name}
+
+
+def _file_record(file: "FileReport", list_name: str | None) -> dict[str, object]:
     return {
         "file": file.name,
         "format": file.format,
         "accepted": file.accepted,
         "distinct": file.distinct,
         "lists": dict(file.lists),
+        "elsewhere": _elsewhere(file, list_name),
         "rejected": dict(file.rejected),
         "refused": file.refused,
         "source": file.source,
@@ -102,7 +108,7 @@ def _file_record(file: "FileReport") -> dict[str, object]:
     }
 
 
-def _tell_file(file: "FileReport") -> None:
+def _tell_file(file: "FileReport", list_name: str | None) -> None:
     if file.refused:
         sys.stderr.write(f"secondlook: {inert(file.name)}: refused: {inert(file.refused)}\n")
         for member, reason in file.skipped:
@@ -110,6 +116,9 @@ def _tell_file(file: "FileReport") -> None:
         return
     lists = ", ".join(f"{count:,} in {name}" for name, count in file.lists.items()) or "nothing"
     print_line(f"{file.name} ({file.format}): {file.accepted:,} accepted: {lists}")
+    for name, count in _elsewhere(file, list_name).items():
+        kind = "digests of files" if name.startswith("x-file-") else "hosts or URLs"
+        print_line(f"  {count:,} are {kind}: {name} has them, not {list_name}")
     for name, count in sorted(file.rejected.items()):
         print_line(f"  {count:,} rejected: {name}")
     for reject in list(file.rejects)[:MOST_REJECTS_TOLD]:
