@@ -1,5 +1,6 @@
 """Commands on a state folder that no proxy runs on: what they print, in each form, and their exit status."""
 
+import asyncio
 import importlib
 import json
 import os
@@ -17,6 +18,11 @@ from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import EVENT_KEYS
 from secondlook.ledger.ulid import make_id
 from secondlook.run.runfile import StateLock
+from secondlook.server.generation import Generation
+from secondlook.server.publishing import publish
+from secondlook.server.store import ServerStore
+from secondlook.server.valkey_publisher import ValkeyPublisher
+from serverkit.valkey import single
 
 HOSTILE = 'http://evil.example/\x1b[31m"><script>alert(1)</script>\u202egnp.exe'
 
@@ -309,7 +315,7 @@ def test_server_commands(tmp_path):
     command("server", "remove", "list.txt", "--state", state)
     assert command("server", "remove", "list.txt", "--state", state, check=False).returncode == 1
     (status,) = json_lines("server", "status", "--state", state)
-    assert status["generation"] == 1
+    assert (status["generation"], status["held_back"], status["valkey"]) == (1, 0, None)
 
 
 def test_what_does_not_fit_the_named_list_is_told(tmp_path):
@@ -321,6 +327,37 @@ def test_what_does_not_fit_the_named_list_is_told(tmp_path):
     assert "4 are hosts or URLs: mw-8b has them, not x-file-mw-8b" in said
     (report,) = json_lines("server", "import", listed, "--state", state)
     assert report["elsewhere"] == {}
+
+
+def test_a_valkey_store_that_lost_its_data_is_told(tmp_path):
+    with single(tmp_path / "valkey") as (url, [node]):
+        config = tmp_path / "server.yaml"
+        config.write_text(f"state: {tmp_path / 'server'}\nstore: {url}\n")
+
+        def told():
+            (status,) = json_lines("server", "status", "--config", config)
+            return status["valkey"]
+
+        assert told() == {
+            "holds": False,
+            "trouble": "the Valkey store holds no generation; a running publisher loads what it has",
+        }
+        store = ServerStore(tmp_path / "server")
+        publish(store, now=0.0)
+
+        async def push():
+            publisher = ValkeyPublisher(url)
+            await publisher.push(Generation(store.generation_folder(1)), now=0.0)
+            await publisher.aclose()
+
+        asyncio.run(push())
+        assert told() == {"holds": True, "trouble": None}
+        node.cli("flushall")
+        assert "does not hold generation 000001" in command("server", "status", "--config", config).stdout
+        node.kill()
+        gone = told()
+        assert not gone["holds"]
+        assert gone["trouble"].startswith("cannot read from the Valkey store: ")
 
 
 def test_own_entries_beat_what_was_imported(tmp_path):

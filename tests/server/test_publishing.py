@@ -108,6 +108,10 @@ def test_known_good_sites_are_held_back_and_urls_on_them_are_not(tmp_path):
     assert table.has(full_hash("docs.google.com/forms/evil"))
     assert report.held_back == 2
     assert {text for _, text in report.held_back_examples} == {"google.com/", "www.google.com/"}
+    assert status(store).held_back == 2
+    put(store, ["facebook.com"], name="more.txt")
+    assert not out(store).changed
+    assert status(store).held_back == 3
 
 
 def test_the_operator_may_insist(tmp_path):

@@ -23,7 +23,7 @@ from secondlook.server.valkey_reader import ValkeyReader
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.update import apply_update
 from serverkit import NOW, full_hash, listening, make_store, out, put
-from serverkit.valkey import cluster, single
+from serverkit.valkey import cluster, free_port, single
 
 HOSTS = [f"evil{number}.example" for number in range(1500)]
 
@@ -194,6 +194,20 @@ def test_a_dead_cluster_node_is_an_error_for_its_part_alone(tmp_path):
             # The manifest's node may be the dead one: then nothing is answered, and nothing is told as
             # unlisted.
             assert answered + failed == 60
+
+    asyncio.run(scene())
+
+
+def test_a_cluster_of_which_nothing_answers_is_told_as_such():
+    async def scene():
+        for place in (f"valkey+cluster://127.0.0.1:{free_port()}", f"valkey://127.0.0.1:{free_port()}/0"):
+            publisher, reader = ValkeyPublisher(place), ValkeyReader(place)
+            with pytest.raises(ServiceError, match="cannot read from the Valkey store"):
+                await publisher.lost(1)
+            with pytest.raises(ServiceError, match="cannot read from the Valkey store"):
+                await reader.refresh()
+            await publisher.aclose()
+            await reader.aclose()
 
     asyncio.run(scene())
 

@@ -28,7 +28,7 @@ from secondlook.server.own import (
     write_own,
 )
 from secondlook.server.records import NO_TEXT, Records, open_run
-from secondlook.server.store import HELD, ServerStore, Source, write_beside
+from secondlook.server.store import HELD, HELD_BACK, ServerStore, Source, write_beside
 from secondlook.wire import safebrowsing_pb2 as pb
 
 _ABOUT = {1: "dangerous", 2: "highly_suspicious", 3: "suspicious"}
@@ -264,13 +264,14 @@ class FeedStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """What `server status` shows."""
+    """What `server status` shows; `held_back` is None before anything was published here."""
 
     generation: int | None
     created_at: float | None
     lists: dict[str, int]
     kept: tuple[int, ...]
     held: bool
+    held_back: int | None
     sources: tuple[Source, ...]
     own_entries: int
     feeds: tuple[FeedStatus, ...]
@@ -280,6 +281,7 @@ def status(store: ServerStore) -> ServerStatus:
     """Tell the state of a server's folder; raises PatternError when the current generation is damaged."""
     number = store.current()
     generation = Generation(store.generation_folder(number)) if number is not None else None
+    held_back = store.root / HELD_BACK
     feeds = []
     for path in sorted((store.root / "feeds").glob("*.json")):
         state = read_state(path.parent, path.stem)
@@ -290,6 +292,7 @@ def status(store: ServerStore) -> ServerStatus:
         {name: entry.count for name, entry in generation.lists.items()} if generation else {},
         tuple(store.generations()),
         (store.root / HELD).exists(),
+        int(held_back.read_bytes()) if held_back.exists() else None,
         tuple(store.sources()),
         len(read_own(store)),
         tuple(feeds),

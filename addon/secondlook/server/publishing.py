@@ -35,7 +35,7 @@ from secondlook.server.records import (
     sort_records,
 )
 from secondlook.server.signing import publisher_key
-from secondlook.server.store import HELD, ServerStore, Source, dump_json
+from secondlook.server.store import HELD, HELD_BACK, ServerStore, Source, dump_json, write_beside
 from secondlook.server.table import map_file
 from secondlook.suffix import load_suffixes
 from secondlook.wire.signature import public_text, sign_list
@@ -84,7 +84,10 @@ def publish(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
-            return _Publication(store, settings, folder, number, previous, now, servers).run(accept_shrink)
+            publication = _Publication(store, settings, folder, number, previous, now, servers)
+            report = publication.run(accept_shrink)
+            write_beside(store.root / HELD_BACK, f"{report.held_back}\n".encode())
+            return report
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -33,6 +33,7 @@ WRITER_WAIT_S = 300.0  # several times what the largest import and publication t
 WRITER_TOLD_S = 1.0  # from then on it is said whom is waited for
 _LOOK_AGAIN_S = 0.02
 
+HELD_BACK = "held-back"  # how many entries the known-good guard kept out of the last publication
 HELD = "held"  # there while the operator's rollback keeps feeds from publishing
 type SourceKind = Literal["import", "feed", "builtin"]
 

@@ -23,10 +23,12 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
 
 SPACE: Final = "secondlook"
 PIECE_BYTES: Final = 1 << 20
 TIMEOUT_S: Final = 2.0
+FAULTS: Final = (RedisError, RedisClusterException, OSError)  # all that a store that is away can raise
 
 type Client = Redis | RedisCluster
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from redis.exceptions import RedisError
 
 from secondlook.errors import ServiceError
 from secondlook.server.generation import Generation, PublishedList
 from secondlook.server.table import DETAIL, DETAILS, PREFIX, REST, map_file
-from secondlook.server.valkey import connect, key_of, pieces_of, pipeline_of
+from secondlook.server.valkey import FAULTS, connect, key_of, pieces_of, pipeline_of
 
 BUCKET_ENTRIES: Final = 16
 BATCH_BUCKETS: Final = 500
@@ -31,17 +30,19 @@ class ValkeyPublisher:
         """Load a generation and make it the served one. Raises ServiceError; nothing is served half."""
         try:
             await self._push(generation, now)
-        except RedisError as error:
+        except FAULTS as error:
             raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
-    async def lost(self, number: int) -> bool:
-        """Tell whether the store lost a generation that it was given; raises ServiceError."""
+    async def lost(self, number: int | None) -> bool:
+        """Tell whether the store lost a generation that it was given (None: any); raises ServiceError."""
         try:
             current = await self._client.get(key_of("current"))
-            if current is not None and int(current) != number:
+            if number is None or current is None:
+                return current is None
+            if int(current) != number:
                 return False  # somebody else's is served now
-            return current is None or not await self._client.exists(key_of(number, "manifest"))
-        except RedisError as error:
+            return not await self._client.exists(key_of(number, "manifest"))
+        except FAULTS as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
     async def _push(self, generation: Generation, now: float) -> None:

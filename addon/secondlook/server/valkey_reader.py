@@ -9,14 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from secondlook.errors import PatternError, ServiceError
 from secondlook.server.detail import pack_full_hash
 from secondlook.server.generation import Generation, PublishedList
 from secondlook.server.reader import UpdateCache
 from secondlook.server.updates import Kept, Update, Updater, keep
-from secondlook.server.valkey import PIECE_BYTES, connect, key_of, learn_topology, pipeline_of
+from secondlook.server.valkey import FAULTS, PIECE_BYTES, connect, key_of, learn_topology, pipeline_of
 from secondlook.wire.version import ListVersion
 
 _REST = struct.Struct("<28sI")
@@ -70,7 +68,7 @@ class ValkeyReader:
             pipe.hget(key_of(number, "t", bucket), prefix)
         try:
             there, *values = await pipe.execute()
-        except (RedisError, OSError) as error:
+        except FAULTS as error:
             self._node_missed = True
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         if not there:
@@ -92,7 +90,7 @@ class ValkeyReader:
             await self._need(current)
             for since in {held.generation, held.base} if held is not None and known else ():
                 await self._need_generation(name, since)
-        except (RedisError, OSError) as error:
+        except FAULTS as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         key = (current.version, known, max_update, max_database)
         return await self._cache.get(self._updaters[name], key, known, (max_update, max_database))
@@ -135,7 +133,7 @@ class ValkeyReader:
             if raw is None or int(raw) == self._number:
                 return False
             await self._open(int(raw))
-        except (RedisError, OSError, ValueError) as error:
+        except (*FAULTS, ValueError) as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         return True
 

@@ -1,5 +1,6 @@
 """`secondlook server check`, `rollback` and `status`: look into what is published, and go back."""
 
+import asyncio
 import sys
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from secondlook.cli.options import JsonOption, StateOption
 from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table
 from secondlook.cli.server.entries import list_sources
 from secondlook.cli.server.place import ServerConfigOption, open_server
+from secondlook.errors import ServiceError
 from secondlook.ledger.shape import rfc3339
 
 LISTED_EXIT = 10
@@ -67,12 +69,36 @@ def rollback(
     print_line(f"generation {served:06d} is served until the next publish")
 
 
+def _valkey(store: str, number: int | None) -> tuple[bool | None, str | None]:
+    """Look whether a Valkey store can be served from, and what is wrong with it; None: there is none."""
+    from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
+    from secondlook.server.valkey_publisher import ValkeyPublisher  # noqa: PLC0415
+
+    async def look() -> bool:
+        publisher = ValkeyPublisher(store)
+        try:
+            return not await publisher.lost(number)
+        finally:
+            await publisher.aclose()
+
+    if store == FILES:
+        return None, None
+    try:
+        if asyncio.run(look()):
+            return True, None
+    except ServiceError as error:
+        return False, str(error)
+    lost = f"does not hold generation {number:06d}" if number is not None else "holds no generation"
+    return False, f"the Valkey store {lost}; a running publisher loads what it has"
+
+
 def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show what is published, from which sources, and how the feeds are doing."""
     from secondlook.server import administration  # noqa: PLC0415 - imports numpy
 
     place = open_server(config, state)
     found = administration.status(place.store)
+    in_valkey, trouble = _valkey(place.settings.store, found.generation)
     if as_json:
         print_json(
             {
@@ -81,6 +107,8 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
                 "lists": found.lists,
                 "kept": list(found.kept),
                 "held": found.held,
+                "held_back": found.held_back,
+                "valkey": None if in_valkey is None else {"holds": in_valkey, "trouble": trouble},
                 "sources": [source.name for source in found.sources],
                 "own_entries": found.own_entries,
                 "feeds": [plain_value(feed) for feed in found.feeds],
@@ -94,6 +122,10 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         + (" (held)" if found.held else "")
     )
     print_table(("list", "entries"), found.lists.items(), empty="no lists")
+    if found.held_back:
+        print_line(f"{found.held_back:,} entries are held back: they would block known-good sites")
+    if trouble:
+        print_line(f"store: {trouble}")
     list_sources(place, as_json=False)
     for feed in found.feeds:
         good = rfc3339(feed.good_at) if feed.good_at else "never"
