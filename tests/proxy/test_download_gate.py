@@ -264,7 +264,7 @@ def test_events_are_not_delayed(proxy, make_origin):
         writer.write(b"0\r\n\r\n")
 
     origin = make_origin(events)
-    for path in ("/sse", "/plain"):
+    for path in ("/sse", "/plain", "/sse.php", "/plain.pl"):
         command = ["curl", "-sSN", "-m", "20", "-x", proxy.url, f"http://127.0.0.1:{origin.port}{path}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
             assert client.stdout is not None

@@ -247,7 +247,12 @@ def test_few_bytes_wait_only_while_they_may_be_dangerous():
         ("application/octet-stream", None, "/a.desktop", True),
         ("application/octet-stream", None, "/a.command", True),
         ("application/octet-stream", None, "/a.inf", True),
-        ("application/octet-stream", None, "/a.py", True),
+        ("application/octet-stream", 'attachment; filename="a.py"', "/a", True),
+        ("application/octet-stream", "inline; filename=a.py", "/a", True),
+        ("application/octet-stream", None, "/a.py?x=1", False),
+        ("text/plain", None, "/install.sh", True),
+        ("text/html", "attachment; filename=a.php", "/a", True),
+        ("text/html", "attachment", "/a.php", True),
         ("application/octet-stream", None, "/a.exe.", True),
         ("application/octet-stream", None, "/a.exe%20", True),
         ("application/octet-stream", None, "/a.exe;x", True),
@@ -261,6 +266,26 @@ def test_few_bytes_wait_only_while_they_may_be_dangerous():
 )
 def test_headers(content_type, disposition, path, risky):
     assert declared(content_type, disposition, path).risky is risky
+
+
+@pytest.mark.parametrize("ending", ["php", "pl", "py", "rb", "ps", "cgi", "asp", "aspx", "jsp"])
+@pytest.mark.parametrize(
+    "kind",
+    [None, "text/plain", "text/csv", "application/octet-stream", "application/x-protobuf", "video/mp4"],
+)
+def test_what_a_server_runs_says_nothing_about_its_answer(kind, ending):
+    assert not declared(kind, None, f"/api.{ending}?id=7").risky
+
+
+@pytest.mark.parametrize(
+    "path", ["/sse.php", "/ev.py", "/ev.pl", "/ev.rb", "/a.ps", "/tool.sh", "/example.com"]
+)
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson", "application/grpc+proto"])
+def test_what_a_server_runs_may_stream(kind, path):
+    said = declared(kind, None, path)
+    assert said.live
+    assert not said.risky
+    assert declared(kind, f'attachment; filename="{path[1:]}"', "/").risky is True
 
 
 @pytest.mark.parametrize(

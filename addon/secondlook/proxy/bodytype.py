@@ -97,8 +97,11 @@ _LIVE = re.compile(
 )
 _NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([\w-]+)'[^']*')?([^;"]+)""", re.IGNORECASE)
 _NAME = re.compile(r"""filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]+))""", re.IGNORECASE)
-_SCRIPTS = {"mjs", "php", "pl", "ps", "py", "pyw", "rb"}  # pages by their URL, programs when saved
-_RISKY_NAMES = DOWNLOAD_EXTENSIONS | _SCRIPTS
+# In a URL they name what a server runs and tell nothing of the answer; as the name of a file they do.
+_RUN_BY_SERVERS = frozenset({"asp", "aspx", "cgi", "jsp", "php", "pl", "ps", "py", "rb", "sh"})
+_RISKY_IN_URLS = DOWNLOAD_EXTENSIONS | {"mjs", "pyw"}
+_RISKY_IN_STREAMS = _RISKY_IN_URLS - _RUN_BY_SERVERS - {"com"}  # hosts end with .com
+_RISKY_GIVEN = _RISKY_IN_URLS | _RUN_BY_SERVERS | {"js", "svg"}
 _LONGEST_NAME = 255
 
 
@@ -116,22 +119,24 @@ class Declared:
 def declared(content_type: str | None, disposition: str | None, path: str) -> Declared:
     """Judge a body by its headers; `path` is the target of the request."""
     kind = (content_type or "").partition(";")[0].strip().lower()
-    name = filename_of(disposition, path)
+    given = filename_of(disposition, "")
+    name = given or filename_of(None, path)
     endings = {extension_of(name or ""), extension_of((name or "").rpartition(";")[2])}
     attached = (disposition or "").lstrip()[:10].lower() == "attachment"
-    named = not endings.isdisjoint(_RISKY_NAMES)
-    streaming = bool(_LIVE.match(kind))
-    if streaming and not attached:  # nobody is shown a program as a stream of events; hosts end with .com
-        risky = named and "com" not in endings
+    streaming = bool(_LIVE.match(kind)) and not attached
+    if attached or given is not None:
+        table = _RISKY_GIVEN
+    else:
+        table = _RISKY_IN_STREAMS if streaming else _RISKY_IN_URLS
+    named = not endings.isdisjoint(table)
+    if streaming:  # nobody is shown a program as a stream of events
+        risky = named
     elif _RISKY_TYPES.fullmatch(kind):
         risky = True
-    elif attached:
-        risky = named or not endings.isdisjoint({"js", "svg"}) or not _SHOWN.match(kind)
     else:
-        risky = named and not _SHOWN.match(kind)
-    return Declared(
-        kind, content_type or "", name and inert(name), risky, live=streaming and not attached and not risky
-    )
+        shown = bool(_SHOWN.match(kind))
+        risky = (named or not shown) if attached else (named and not shown)
+    return Declared(kind, content_type or "", name and inert(name), risky, live=streaming and not risky)
 
 
 def risky_signature(first: bytes) -> str | None:
