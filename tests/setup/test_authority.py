@@ -1,5 +1,6 @@
 """Real NSS databases and a folder standing for the distribution's store."""
 
+import os
 import subprocess
 
 import pytest
@@ -48,6 +49,55 @@ def test_trusts_in_a_fresh_nss_store_and_takes_it_back(certificate, journal, tmp
     assert taken.done, taken
     assert not folder.exists()  # it was made for this alone
     assert journal.changes() == []
+
+
+def certutil(folder, *words):
+    subprocess.run(["certutil", *words, "-d", f"sql:{folder}"], check=True, capture_output=True, text=True)
+
+
+def a_key(folder, tmp_path):
+    (tmp_path / "noise").write_bytes(os.urandom(64))
+    certutil(folder, "-G", "-k", "ec", "-q", "nistp256", "-z", str(tmp_path / "noise"))
+
+
+def a_certificate_of_no_trust(folder, tmp_path):
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=mine"]
+    subprocess.run(
+        [*made, "-keyout", tmp_path / "m.key", "-out", tmp_path / "m.pem"], check=True, capture_output=True
+    )
+    certutil(folder, "-A", "-t", ",,", "-n", "mine, of course", "-i", str(tmp_path / "m.pem"))
+
+
+def a_module(folder, tmp_path):
+    with (folder / "pkcs11.txt").open("a") as file:
+        file.write("library=/usr/lib/opensc-pkcs11.so\nname=Card\n")
+
+
+def a_file(folder, tmp_path):
+    (folder / "cert8.db").write_bytes(b"of an older browser")
+
+
+@pytest.mark.parametrize("leave", [a_key, a_certificate_of_no_trust, a_module, a_file])
+def test_a_store_made_by_us_stays_once_it_holds_something(leave, certificate, journal, tmp_path):
+    needs("certutil")
+    folder = tmp_path / "home" / ".pki" / "nssdb"
+    authority.trust(certificate, journal, [NssStore(str(folder))])
+    leave(folder, tmp_path)
+    (taken,) = undo(journal)
+    assert taken.done, taken
+    assert all((folder / name).exists() for name in authority.NSS_FILES)
+    assert authority.nickname(certificate) not in listed(folder)
+
+
+def test_a_store_that_was_there_stays_even_when_it_is_empty(certificate, journal, tmp_path):
+    needs("certutil")
+    folder = tmp_path / "home" / ".pki" / "nssdb"
+    folder.mkdir(parents=True)
+    certutil(folder, "-N", "--empty-password")
+    authority.trust(certificate, journal, [NssStore(str(folder))])
+    (taken,) = undo(journal)
+    assert taken.done, taken
+    assert (folder / "cert9.db").exists()
 
 
 def test_a_store_that_chromium_uses_already_is_not_hidden_by_a_new_one(certificate, journal, tmp_path):

@@ -7,6 +7,7 @@ Each store is an adapter with `present`, `add` and `remove`; the tools are the p
 import contextlib
 import hashlib
 import os
+import sqlite3
 import ssl
 import sys
 from collections.abc import Iterable
@@ -27,7 +28,8 @@ LINUX_STORES = (
     ("/usr/share/pki/trust/anchors", ("update-ca-certificates",)),  # openSUSE
 )
 NSS_HOMES = (".pki/nssdb", ".local/share/pki/nssdb")  # Chromium reads the first that is there
-NSS_TRUSTS = 2  # commas in the trust flags at the end of a listed line
+NSS_FILES = {"cert9.db", "key4.db", "pkcs11.txt"}  # all that a new database consists of
+NSS_TABLES = (("cert9.db", "nssPublic"), ("key4.db", "nssPrivate"))
 NSS_NEW_HOME = ".pki/nssdb"
 NSS_SNAP_HOMES = ("snap/chromium/current/.pki/nssdb", "snap/chromium/current/.local/share/pki/nssdb")
 FIREFOX_HOMES = (
@@ -141,16 +143,33 @@ class NssStore:
         return not (Path(self.folder) / "cert9.db").exists()
 
     def unmake(self) -> None:
-        """Delete a database that was made for us and holds nothing else by now."""
+        """Delete a database that was made for us, if it holds nothing at all and nothing lies beside it."""
         folder = Path(self.folder)
-        listed = tool.run("certutil", "-L", "-d", f"sql:{folder}").splitlines()
-        if any(line.split()[-1].count(",") == NSS_TRUSTS for line in listed[3:] if line.strip()):
+        if {path.name for path in folder.iterdir()} != NSS_FILES or not _nss_is_empty(folder):
             return
-        for name in ("cert9.db", "key4.db", "pkcs11.txt"):
+        for name in NSS_FILES:
             (folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not empty, or shared with others
+        with contextlib.suppress(OSError):  # shared with others
             folder.rmdir()
             folder.parent.rmdir()
+
+
+def _nss_is_empty(folder: Path) -> bool:
+    """Whether a database holds no certificate, key or module; what cannot be read counts as full.
+
+    Its tables are counted: `certutil -L` and `-K` list neither revocation lists nor secret keys.
+    """
+    try:
+        for file, table in NSS_TABLES:
+            with contextlib.closing(
+                sqlite3.connect(f"{(folder / file).as_uri()}?mode=ro", uri=True)
+            ) as opened:
+                if opened.execute(f"SELECT count(*) FROM {table}").fetchone() != (0,):  # noqa: S608 (of our own table)
+                    return False
+        modules = (folder / "pkcs11.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    except (OSError, sqlite3.Error):
+        return False
+    return not any(line.startswith("library=") and line != "library=" for line in modules)
 
 
 @dataclass(frozen=True, slots=True)
