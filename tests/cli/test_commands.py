@@ -324,7 +324,7 @@ def test_what_does_not_fit_the_named_list_is_told(tmp_path):
     (report,) = json_lines("server", "import", listed, "--state", state, "--list", "x-file-mw-8b")
     assert (report["lists"], report["elsewhere"]) == ({"mw-8b": 4, "x-file-mw-8b": 1}, {"mw-8b": 4})
     said = command("server", "import", listed, "--state", state, "--list", "x-file-mw-8b").stdout
-    assert "4 are hosts or URLs: mw-8b has them, not x-file-mw-8b" in said
+    assert "4 in mw-8b, not in x-file-mw-8b: hosts or URLs" in said
     (report,) = json_lines("server", "import", listed, "--state", state)
     assert report["elsewhere"] == {}
 

@@ -118,7 +118,7 @@ def _tell_file(file: "FileReport", list_name: str | None) -> None:
     print_line(f"{file.name} ({file.format}): {file.accepted:,} accepted: {lists}")
     for name, count in _elsewhere(file, list_name).items():
         kind = "digests of files" if name.startswith("x-file-") else "hosts or URLs"
-        print_line(f"  {count:,} are {kind}: {name} has them, not {list_name}")
+        print_line(f"  {count:,} in {name}, not in {list_name}: {kind}")
     for name, count in sorted(file.rejected.items()):
         print_line(f"  {count:,} rejected: {name}")
     for reject in list(file.rejects)[:MOST_REJECTS_TOLD]:
