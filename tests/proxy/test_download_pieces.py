@@ -212,6 +212,45 @@ def test_the_first_byte_alone_is_asked_for_whole(one_proxy, gatekeeper, make_ori
     assert curl(one_proxy, "-i", "-r", "0-0", _url(origin)).stdout.startswith(b"HTTP/1.1 403")
 
 
+RIFF = b"RIFF\0\0\0\0WAVEfmt " + prose(300_000)
+
+
+@pytest.mark.parametrize("asked", ["0-0", "0-1"])
+@pytest.mark.parametrize(
+    "body", [RIFF, b"PAR1" + prose(300_000), b"Id,name\n", b"PK"], ids=lambda body: body[:4]
+)
+def test_a_probe_of_a_harmless_file_moves_little_and_marks_nothing(
+    one_proxy, gatekeeper, make_origin, curl, body, asked
+):
+    origin = make_origin(_ranged(body, BINARY))
+    url = _url(origin)
+    head, _, got = curl(one_proxy, "-i", "-r", asked, url).stdout.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 206"), head
+    assert f"content-range: bytes {asked}/{len(body)}".encode() in head.lower()
+    assert got == body[: int(asked[-1]) + 1]
+    seek = f"{len(body) // 2}-{len(body) - 1}"
+    assert curl(one_proxy, "-r", seek, url).stdout == body[len(body) // 2 :]
+    assert [asked.header("range") for asked in origin.requests][-1] == f"bytes={seek}"
+    assert None not in [asked.header("range") for asked in origin.requests]
+
+
+def test_a_url_that_gives_something_harmless_by_now_is_asked_for_pieces_again(
+    one_proxy, gatekeeper, make_origin, curl
+):
+    now = {"body": BODY}
+
+    async def changing(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await _ranged(now["body"], BINARY)(asked, writer)
+
+    origin = make_origin(changing)
+    url = _url(origin)
+    curl(one_proxy, "-r", "0-99", url)
+    now["body"] = RIFF
+    for _ in range(2):
+        assert curl(one_proxy, "-r", "500-599", url).stdout == RIFF[500:600]
+    assert [asked.header("range") for asked in origin.requests] == ["bytes=0-99", None, None, "bytes=500-599"]
+
+
 @pytest.mark.parametrize("http", ["http1", "http2"])
 @pytest.mark.parametrize("client", ["--http1.1", "--http2"])
 def test_asking_again_over_either_http(

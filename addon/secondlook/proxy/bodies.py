@@ -14,6 +14,7 @@ from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.ranges import (
     EntityMemory,
     Piece,
+    WantedRange,
     is_answer,
     is_whole,
     may_hide_the_first,
@@ -26,6 +27,7 @@ from secondlook.proxy.visit import Body, Visit
 
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _PARTIAL_STATUS = 206
+_TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
 _SEVERAL = "multipart/byteranges"
 _PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
@@ -112,6 +114,17 @@ class Bodies:
         self.memory.note_risky(visit.subject.identity)
         self._drop_range(flow)
 
+    def look_further(self, flow: http.HTTPFlow, visit: Visit) -> None:
+        """Ask for more than a first piece that tells nothing; for the whole where more was not enough."""
+        wanted = read_range(visit.facts.range, visit.facts.if_range)
+        enough = wanted is None or wanted.last is None or wanted.last + 1 >= _TELLING_BYTES
+        if wanted is None or enough or visit.wider is not None:
+            self.take_range_off(flow, visit)
+            return
+        visit.wanted, visit.body = wanted, None
+        visit.wider = replace(wanted, last=_TELLING_BYTES - 1)
+        flow.request.headers["range"] = f"bytes=0-{_TELLING_BYTES - 1}"
+
     @staticmethod
     def _drop_range(flow: http.HTTPFlow) -> None:
         for name in ("range", "if-range"):
@@ -143,9 +156,14 @@ class Bodies:
         asked = flow.request.method == "GET" and "range" in flow.request.headers
         several = (facts.content_type or "").lstrip().lower().startswith(_SEVERAL)
         answers = asked and (
-            several or is_answer(piece, read_range(visit.facts.range, visit.facts.if_range), length)
+            several
+            or is_answer(piece, visit.wider or read_range(visit.facts.range, visit.facts.if_range), length)
         )
-        if answers and self.memory.is_clean(visit.subject.identity, facts.etag, total):
+        if (
+            answers
+            and visit.wider is None
+            and self.memory.is_clean(visit.subject.identity, facts.etag, total)
+        ):
             return None
         claims = several or (piece is not None and not is_whole(piece, length))
         if not asked and not claims and visit.facts.range is not None:
@@ -154,7 +172,25 @@ class Bodies:
         visit.body = self._body(flow, visit, facts, length, piece=piece, partial=answers)
         visit.body.again = answers and self._whole_files
         visit.body.claims = claims and not answers
+        if asked and visit.wider is not None and visit.wanted is not None and piece is not None:
+            self._cut_back(flow.response, visit.body, visit.wanted, piece)
         return None
+
+    @staticmethod
+    def _cut_back(response: http.Response, body: Body, wanted: WantedRange, piece: Piece) -> None:
+        """Give what its client wanted of a piece that was widened; at its end, where it is all there is."""
+        part = wanted.within(piece.last + 1)
+        if not body.gate.partial or part is None:
+            if not body.claims:
+                body.cut_to = wanted
+                response.status_code, response.reason = 200, "OK"
+                response.headers.pop("content-range", None)
+            return
+        body.cut = part
+        response.headers.pop("transfer-encoding", None)
+        response.headers["content-length"] = str(part[1])
+        whole = "*" if piece.whole is None else piece.whole
+        response.headers["content-range"] = f"bytes {part[0]}-{part[0] + part[1] - 1}/{whole}"
 
     def judge_now(self, body: Body, visit: Visit) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""
@@ -229,7 +265,9 @@ class Bodies:
         assert flow.response is not None
         path = flow.request.data.path.decode("latin-1")
         said = declared(facts.content_type, facts.disposition, path)
+        by_memory = False
         if (partial or visit.wanted is not None) and self.memory.is_risky(visit.subject.identity):
+            by_memory = not said.risky
             said = replace(said, risky=True)  # what it turned out to be before
         cut_to = visit.wanted
         if cut_to is not None and not (said.risky and cut_to.holds(facts.etag, facts.modified)):
@@ -250,12 +288,15 @@ class Bodies:
             multipart=multipart,
         )
         use = replace(visit.use, content_type=facts.content_type)
-        return Body(gate, use, facts.etag, facts.modified, cut_to)
+        return Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
 
     def _remember(self, body: Body, visit: Visit) -> None:
         """Note what came of a whole risky file, for pieces of it that are asked for later."""
         decision, gate = body.decision, body.gate
         if decision is None:
+            return
+        if body.by_memory and gate.harmless and decision.action is Action.ALLOW:
+            self.memory.forget_risky(visit.subject.identity)
             return
         self.memory.note_risky(visit.subject.identity)
         if decision.action is Action.ALLOW and gate.whole and not body.claims:

@@ -156,6 +156,12 @@ class BodyGate:
         return self.signature in ARCHIVES or self._look.ends_like_zip
 
     @property
+    def harmless(self) -> bool:
+        """Whether nothing in a body (known whole) can hurt, whatever its headers or its URL say."""
+        known = self.whole and self.problem is None and not self._look.blind
+        return known and self.signature is None and not self._look.ends_like_zip
+
+    @property
     def congested(self) -> bool:
         """Whether the origin should pause: the disk is behind."""
         return self.spool is not None and self.spool.backlog > BACKLOG_MAX_BYTES

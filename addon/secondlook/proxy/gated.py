@@ -111,6 +111,8 @@ class GatedStream(AnsweringStream):
             return
         self.body = visit.body
         self._visit = visit
+        if self.body.cut is not None:
+            self._skip, self._take = self.body.cut
         self.server_state = self._state_gated
         if self.body.gate.unsettled:
             yield from self._ask()
@@ -295,8 +297,10 @@ class GatedStream(AnsweringStream):
         return body.again and self.whole_request and self.client_state == self.state_done
 
     def _ask_again(self) -> Commands:
-        """Make the request once more without its range: the answer is a piece of a risky file."""
+        """Make the request once more: the answer is a piece of a risky file, or too short to tell."""
         assert self.body is not None
+        bodies = self.edge.bodies
+        widen = bodies.look_further if self.body.gate.unclear else bodies.take_range_off
         self.body.gate.close()
         self.server_state = self._state_withdrawn
         yield from self._wait(SecondlookSettleHook(self.flow))  # what the origin has sent at once is here now
@@ -310,8 +314,8 @@ class GatedStream(AnsweringStream):
         self._paused_event_queue.clear()
         self._paused_event_queue.extend(kept)
         self.body, self.flow.response = None, None
-        self._received = 0
-        self.edge.bodies.take_range_off(self.flow, self._visit)
+        self._received, self._skip, self._take = 0, 0, None
+        widen(self.flow, self._visit)
         self.server_state = self.state_wait_for_response_headers
         if not (yield from self.make_server_connection()):
             return

@@ -2,7 +2,8 @@
 
 A risky file is asked for whole, unless this very entity (same URL, strong ETag, length) was judged clean
 before; the client's range is then cut from what was judged. Where only the answer (206) shows that it is a
-piece of a risky file, the request is made once more, without its range, before anything goes on.
+piece of a risky file, the request is made once more, without its range, before anything goes on; where the
+piece is too short to tell, with a wider one.
 
 A piece that was asked for passes if it is harmless or its entity was judged clean, and is refused if that was
 judged bad under whatever URL of that host. Any other 206 (not asked for, all there is, not what was asked
@@ -163,6 +164,10 @@ class EntityMemory:
     def note_risky(self, url: bytes) -> None:
         """Remember that a URL (its 32-byte identity) gives a risky file."""
         self._risky[url] = True
+
+    def forget_risky(self, url: bytes) -> None:
+        """Forget that, once the whole of it was found harmless."""
+        self._risky.pop(url, None)
 
     def is_risky(self, url: bytes) -> bool:
         """Tell whether a URL gave a risky file before."""

@@ -23,6 +23,8 @@ class Body:
     etag: str | None = None
     modified: str | None = None
     cut_to: WantedRange | None = None  # the range a client wanted of a file that was asked for whole
+    cut: tuple[int, int] | None = None  # first byte and count of what is wanted of a piece
+    by_memory: bool = False  # risky only for what its URL gave before
     again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
     claims: bool = False  # judged by what arrived, though it says it is a piece
     decision: Decision | None = None
@@ -39,7 +41,8 @@ class Visit:
     use: Use
     facts: RequestFacts
     body: Body | None = None
-    wanted: WantedRange | None = None  # a range that was taken off the request
+    wanted: WantedRange | None = None  # a range that was taken off the request, or widened
+    wider: WantedRange | None = None  # what was asked for instead
     refusal: Decision | None = None  # decided at the response's headers
 
 
