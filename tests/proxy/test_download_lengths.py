@@ -86,6 +86,28 @@ def test_a_harmless_looking_body_that_ends_early_is_judged_too(one_proxy, gateke
     assert _judged(gatekeeper, body) == ["block"]
 
 
+@pytest.mark.parametrize("http", ["--http1.1", "--http2"])
+@pytest.mark.parametrize("kind", ["text/html", "image/png", "application/json"])
+def test_what_came_of_a_small_harmless_body_is_shown_and_seen_to_be_cut(
+    one_proxy, gatekeeper, make_origin, curl, kind, http
+):
+    body = prose(54_000)
+    origin = make_origin(_lying(body, 54_500, kind), tls=True)
+    url = _url(origin).replace("http:", "https:")
+    done = curl(one_proxy, "-k", http, "-w", "%{http_code}", url)
+    assert done.returncode != 0
+    assert done.stdout == body + b"200"
+    assert [decision.action for *_, decision in gatekeeper.files()] == ["allow"]
+
+
+@pytest.mark.parametrize("body", [prose(54_000), program(54_000)], ids=["listed", "program"])
+def test_nothing_of_a_small_body_that_could_hurt_is_shown(one_proxy, gatekeeper, make_origin, curl, body):
+    gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
+    done = curl(one_proxy, "-i", _url(make_origin(_lying(body, 54_500, "text/plain"))))
+    assert done.stdout.startswith(b"HTTP/1.1 502")
+    assert body[:100] not in done.stdout
+
+
 def test_a_client_that_leaves_a_stalled_origin(one_proxy, gatekeeper, make_origin):
     """The tail of what arrived stays here, and what went out is judged once the client has gone."""
     judged = threading.Event()

@@ -121,13 +121,13 @@ class GatedStream(AnsweringStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
         """Judge what came of a body that will not be whole, and free what is held."""
-        lost = self._headers_out and not self._over and self.server_state == self._state_gated
+        lost = not self._over and self.server_state == self._state_gated
         if isinstance(event, RequestProtocolError):
             yield from super().handle_protocol_error(event)  # the origin stops first
-            if lost:
+            if lost and self._headers_out:
                 yield from self._end_early(tell=False)
         else:
-            if lost:
+            if lost and (self._headers_out or self._shows_cut()):
                 yield from self._end_early(tell=True)
             yield from super().handle_protocol_error(event)
         if self.body is not None:
@@ -138,11 +138,18 @@ class GatedStream(AnsweringStream):
         assert self.body is not None
         gate = self.body.gate
         decision = yield from self._judge(whole=False)
-        if not tell or gate.fate is not Fate.TAIL or decision is None or decision.action is Action.BLOCK:
+        if not tell or gate.fate not in {Fate.TAIL, Fate.SMALL}:  # dangerous by its bytes: it became HOLD
+            return
+        if decision is None or decision.action is Action.BLOCK:
             return
         if gate.spool is not None and not (yield from self._pump()):
             return
         yield from self._send(gate.rest())
+
+    def _shows_cut(self) -> bool:
+        """Tell whether what came of a harmless body can go on and be seen not to be all of it."""
+        body = self.body
+        return body is not None and body.gate.fate is Fate.SMALL and body.cut_to is None
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
         """Stop the origin too when a client has gone while its body waited: mitmproxy would let it go on."""
