@@ -133,6 +133,9 @@ def test_commands_that_read_make_nothing(state):
         done = on(state, *arguments, check=False)
         assert done.returncode == 1
         assert f"nothing of Second Look is in {state}" in done.stderr
+    checked = on(state, "check", "http://a.example/")  # answers all the same, and says what it had no look at
+    assert checked.stdout.startswith("ALLOW  http://a.example/")
+    assert f"nothing of Second Look is in {state}" in checked.stderr
     assert not state.exists()
     on(state, "allow", "a.example")
     assert state.stat().st_mode & 0o777 == 0o700
@@ -272,8 +275,9 @@ def test_check_without_a_running_proxy(state, tmp_path):
     assert told[0]["list"] == "mw-8b"
     assert told[2]["verdict"] == "unknown"
     assert (told[3]["canonical"], told[3]["expressions"]) == (None, [])
-    assert command("check", "http://half.example/good", "--state", state).returncode == 0
-    assert json_lines("log", "--state", state) == []
+    again = command("check", "http://half.example/good", "--state", state)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert [path.name for path in state.iterdir()] == ["server"]  # no ledger was made for it
 
 
 def test_check_of_what_nobody_can_answer(state, tmp_path):

@@ -13,8 +13,9 @@ from secondlook.cli.output import duration_told, fail, print_facts, print_json, 
 from secondlook.core.subject import Subject
 from secondlook.run.asking import asking
 from secondlook.run.explaining import Json, explanation, subject_from, subject_of_file, use_of
-from secondlook.run.opening import ledger_of
+from secondlook.run.opening import ledger_to_read
 from secondlook.run.parts import Parts
+from secondlook.run.runfile import is_of_a_proxy
 
 app = typer.Typer(add_completion=False)
 
@@ -40,6 +41,8 @@ def check(
     Exit status: 10 if any is blocked, else 11 if any cannot be verified, else 0.
     """
     place = open_place(config, state)
+    if not (is_of_a_proxy(place.state) or (place.state / "server").is_dir()):
+        typer.echo(f"nothing of Second Look is in {place.state}: without its lists", err=True)
     told = asyncio.run(_check(place, subjects, as_file=as_file, offline=offline, client=client))
     for index, one in enumerate(told):
         if as_json:
@@ -57,7 +60,7 @@ def check(
 async def _check(
     place: Place, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
 ) -> list[Json]:
-    with ledger_of(place.settings) as ledger:
+    with ledger_to_read(place.settings) as ledger:
         async with asking(place.settings, ledger, offline=offline) as parts:
             return [
                 await _check_one(parts, parts.checker, text, as_file=as_file, client=client)

@@ -3,22 +3,27 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from secondlook.config import Settings
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.run.runfile import LEDGER_FILE
+from secondlook.run.runfile import LEDGER_FILE, is_of_a_proxy
 
 JOURNAL_FILE = "flags.journal"
 
 
-def open_ledger(settings: Settings, *, keeper: bool = False, background: bool = True) -> Ledger:
+def open_ledger(
+    settings: Settings, *, keeper: bool = False, background: bool = True, folder: Path | None = None
+) -> Ledger:
     """Open the ledger that the settings name. Raises LedgerError and ConfigError.
 
-    `keeper`: for the one process that does the housekeeping; `background` is False for commands.
+    `keeper`: for the one process that does the housekeeping; `background` is False for commands; `folder`
+    holds its files, where that is not the state folder.
     """
+    folder = folder or settings.state
     location: str | Path = settings.ledger.url
     if location == "default":
-        location = settings.state / LEDGER_FILE
+        location = folder / LEDGER_FILE
     return Ledger.open(
         location,
         LedgerOptions(
@@ -33,7 +38,7 @@ def open_ledger(settings: Settings, *, keeper: bool = False, background: bool = 
             log_allowed=settings.log.all,
             background=background,
         ),
-        journal=settings.state / JOURNAL_FILE,
+        journal=folder / JOURNAL_FILE,
     )
 
 
@@ -47,3 +52,21 @@ def ledger_of(settings: Settings) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+@contextmanager
+def ledger_to_read(settings: Settings) -> Iterator[Ledger]:
+    """Open the ledger for a command that writes nothing: where no state is, an empty one that leaves nothing.
+
+    Raises LedgerError and ConfigError.
+    """
+    if settings.state.is_dir() and (settings.ledger.url != "default" or is_of_a_proxy(settings.state)):
+        with ledger_of(settings) as ledger:
+            yield ledger
+        return
+    with TemporaryDirectory(prefix="second-look-") as folder:
+        ledger = open_ledger(settings, background=False, folder=Path(folder))
+        try:
+            yield ledger
+        finally:
+            ledger.close()
