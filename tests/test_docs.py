@@ -142,6 +142,7 @@ def test_the_status_of_the_readme_has_the_lines_that_are_printed(repository: Pat
         "pattern_age_s": 1,
         "state": "x",
         "alerts": [],
+        "passed_through": [],
     }
     status._print(facts)
     printed = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
