@@ -3,7 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_ARGS := -n auto --dist loadgroup
+TEST_ARGS := -n auto --dist loadgroup --durations 20
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 # The lock names everything, so nothing is resolved; Python compiles what it imports when it imports it.
