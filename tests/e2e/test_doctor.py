@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 import urllib.request
@@ -216,6 +217,15 @@ def test_a_database_that_is_away_is_not_called_damaged(tmp_path):
     assert told["result"] == "problem"
     assert "damaged" not in told["told"] + told["remedy"]
     assert "ledger.url" in told["remedy"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path):
+    with small_disk(tmp_path / "disk", 8) as disk:
+        make_authority(disk / "state" / "ca")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        (told,) = findings("--state", disk / "state")[1]["disk"]
+    assert (told["result"], told["told"]) == ("problem", f"{disk / 'state'} cannot be written")
+    assert "free some space" not in told["remedy"]
 
 
 def test_a_full_disk(tmp_path: Path):

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from secondlook.run.listening import CannotListenError, address_of, inherited, listen
+from secondlook.run.listening import CannotListenError, address_of, inherited, listen, visited
 
 
 def test_listens_and_tells_its_address():
@@ -20,6 +20,12 @@ def test_ipv6_address_stands_in_brackets():
         pytest.skip("no IPv6 here")
     with sock:
         assert address_of(sock).startswith("[::1]:")
+
+
+def test_what_listens_everywhere_is_visited_on_loopback():
+    assert visited("0.0.0.0:8081") == "127.0.0.1:8081"
+    assert visited("[::]:8081") == "[::1]:8081"
+    assert visited("192.0.2.1:8081") == "192.0.2.1:8081"
 
 
 def test_taken_port_names_setting_and_option():

@@ -18,6 +18,7 @@ from secondlook.cli.options import (
 from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.core.pac import pac_text
 from secondlook.run.authority import make_authority
+from secondlook.run.listening import visited
 from secondlook.run.runfile import read_run_file
 from secondlook.setup import authority, browser, startup, system_proxy, tool
 from secondlook.setup.journal import Journal, Outcome
@@ -239,13 +240,9 @@ def _bracketed(host: str) -> str:
 def _proxy(place: Place) -> tuple[str, int]:
     """Return where the proxy is, or will be; one bound to every address is reached on loopback."""
     facts = read_run_file(place.state)
-    if facts is not None:
-        host, _, port = str(facts["proxy"]).rpartition(":")
-    else:
-        host, port = place.settings.listen[0].host, str(place.settings.listen[0].port)
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
-    host = host.strip("[]")
-    return everywhere.get(host, host), int(port)
+    listening = str(facts["proxy"]) if facts is not None else str(place.settings.listen[0])
+    host, _, port = visited(listening).rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _certificate_file(place: Place) -> Path:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from http.client import SERVICE_UNAVAILABLE, HTTPConnection, HTTPException
 from typing import Any
 
 import typer
@@ -14,11 +15,16 @@ from secondlook.core.inert import inert
 from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import passage_json, rfc3339
+from secondlook.run.listening import visited
 from secondlook.run.opening import ledger_of
 from secondlook.run.runfile import read_run_file
 
 app = typer.Typer(add_completion=False)
 DAY_S = 86_400.0
+ANSWER_S = 2.0
+NOT_READY = (
+    "the proxy can store nothing (a full disk?) and refuses what nobody can decide; see `secondlook doctor`"
+)
 
 
 @app.command()
@@ -59,6 +65,8 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         facts["alerts"] += lists.alerts
     except PatternError as error:
         facts["alerts"].append(str(error))
+    if running and not _ready(running["proxy"]):
+        facts["alerts"].append(NOT_READY)
     try:
         with ledger_of(place.settings) as ledger:
             facts |= _of_ledger(ledger, place.settings.passthrough.learn, now)
@@ -73,9 +81,22 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     _print(facts)
 
 
+def _ready(address: str) -> bool:
+    """Ask the proxy whether it can check and store; one that does not say counts as ready."""
+    host, _, port = visited(address).rpartition(":")
+    asked = HTTPConnection(host.strip("[]"), int(port), timeout=ANSWER_S)
+    try:
+        asked.request("GET", "/healthz")
+        return asked.getresponse().status != SERVICE_UNAVAILABLE
+    except (OSError, HTTPException):
+        return True
+    finally:
+        asked.close()
+
+
 def _review(place: Place, address: str) -> str:
     scheme = "https" if place.settings.review.tls else "http"
-    return f"{scheme}://{address}/"
+    return f"{scheme}://{visited(address)}/"
 
 
 def _of_ledger(ledger: Ledger, learn: LearnSettings, now: float) -> dict[str, Any]:

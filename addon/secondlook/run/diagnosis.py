@@ -80,6 +80,9 @@ def _disk(settings: Settings) -> Finding:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     told = f"{free / (1 << 30):.1f} GiB free for {settings.state}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        remedy = "give this user the folder, or choose another with `--state`: nothing can be stored there"
+        return Finding("disk", "problem", f"{folder} cannot be written", remedy)
     if free < LOW_DISK_BYTES:
         remedy = "free some space: without it flags cannot be stored, and their requests are refused"
         return Finding("disk", "problem", told, remedy)

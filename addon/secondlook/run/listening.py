@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Sequence
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
 BACKLOG = 1024
 
 
@@ -61,6 +62,12 @@ def address_of(sock: socket.socket) -> str:
     """Give `host:port` of a listening socket, as it really is."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def visited(address: str) -> str:
+    """Give the `host:port` at which this machine reaches what listens there."""
+    host, _, port = address.rpartition(":")
+    return f"{EVERYWHERE.get(host, host)}:{port}"
 
 
 def close_all(sockets: Sequence[socket.socket]) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.run.child import FATAL_EXIT, Child, how_it_ended
-from secondlook.run.listening import CannotListenError, address_of, close_all, listen
+from secondlook.run.listening import CannotListenError, address_of, close_all, listen, visited
 from secondlook.run.plan import Plan, plan_from, read_plan, write_plan
 from secondlook.run.readiness import tell_systemd
 from secondlook.run.runfile import StateLock, remove_run_file, write_run_file
@@ -312,7 +312,7 @@ class Supervisor:
         if facts["review"]:
             scheme = "https" if json.loads(self.plan.settings)["review"].get("tls") else "http"
             token = f"/?token={facts['token']}" if facts["token"] else "/"
-            lines.append(f"review   {scheme}://{facts['review']}{token}")
+            lines.append(f"review   {scheme}://{visited(facts['review'])}{token}")
         else:
             lines.append("review   off")
         lines.append(f"server   {facts['server'] or 'none embedded'}")
