@@ -124,6 +124,9 @@ def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(start_proxy, pl
     proxy.process.send_signal(signal.SIGHUP)
     wait_for(lambda: proxy.curl(plain_origin.url()).status == 403 or None, "the new policy")
     assert proxy.process.poll() is None
+    (event,) = wait_for(lambda: proxy.json("log", "--kind", "error") or None, "the refusal's event")
+    assert event["detail"].startswith("the new configuration is refused, the old one stays in force")
+    assert "did you mean policy" in event["detail"]
 
 
 def test_rules_and_pauses_are_in_force_within_a_second(start_proxy, plain_origin):

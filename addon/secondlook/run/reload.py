@@ -45,13 +45,13 @@ def plan_of(invocation: Invocation, settings: Settings) -> Plan:
 
 
 def main() -> None:
-    """Read an invocation from standard input, write its plan to standard output; exit 2 on a fault."""
+    """Read an invocation from standard input, write its plan (or its fault; exit 2) to standard output."""
     raw = json.load(sys.stdin)
     invocation = Invocation(**raw | {"overrides": tuple(raw["overrides"]), "listen": tuple(raw["listen"])})
     try:
         plan = plan_of(invocation, settings_of(invocation))
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stdout.write(str(error))
         sys.exit(2)
     json.dump(asdict(plan), sys.stdout)
 

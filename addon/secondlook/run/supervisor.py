@@ -27,6 +27,7 @@ from secondlook.run.child import FATAL_EXIT, Child, how_it_ended
 from secondlook.run.listening import CannotListenError, address_of, close_all, listen, visited
 from secondlook.run.plan import Plan, plan_from, read_plan, write_plan
 from secondlook.run.readiness import tell_systemd
+from secondlook.run.refused import tell_refusal
 from secondlook.run.runfile import StateLock, remove_run_file, write_run_file
 
 DRAIN_S = 10.0
@@ -97,6 +98,7 @@ class Supervisor:
         self.exit_status = 0
         self._waiting_since: float | None = None
         self._reloading: subprocess.Popen[bytes] | None = None
+        self._teller: subprocess.Popen[bytes] | None = None  # of the last refusal
         self._signals: list[int] = []
         self._selector = selectors.DefaultSelector()
         self._listened: dict[int, Child] = {}
@@ -324,6 +326,8 @@ class Supervisor:
             sys.stdout.flush()
 
     def _finish_reload(self) -> None:
+        if self._teller is not None and self._teller.poll() is not None:
+            self._teller = None
         if self._reloading is None or self._reloading.poll() is None:
             return
         reload, self._reloading = self._reloading, None
@@ -333,20 +337,21 @@ class Supervisor:
         if reload.returncode == 0:
             self._apply(plan_from(json.loads(told)))
         else:
-            say("the new configuration is refused; the old one stays in force")
+            self._refuse(told.decode(errors="replace") or how_it_ended(reload.returncode))
         tell_systemd("READY=1")
+
+    def _refuse(self, why: str) -> None:
+        say(f"the new configuration is refused: {why}; the old one stays in force")
+        self._teller = tell_refusal(self.plan.settings, why)
 
     def _apply(self, plan: Plan) -> None:
         if plan.state != self.plan.state:
-            say(
-                "the new configuration is refused: `state` cannot change while running; "
-                "the old one stays in force"
-            )
+            self._refuse("`state` cannot change while running")
             return
         try:
             sockets = Sockets(plan, self.sockets)
         except CannotListenError as error:
-            say(f"the new configuration is refused: {error}; the old one stays in force")
+            self._refuse(str(error))
             return
         before, old_plan = self.sockets, self._plan_descriptor
         self._adopt(plan, sockets)
