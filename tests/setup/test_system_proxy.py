@@ -32,6 +32,9 @@ undo = lambda: [o.text for o in journal.undo({system_proxy.KIND: system_proxy.sw
 story["off"] = undo()
 story["after"] = gnome.read()
 system_proxy.switch_on("127.0.0.1", 8080, journal)
+gnome.write(story["before"])
+story["nothing_to_do"] = undo()
+system_proxy.switch_on("127.0.0.1", 8080, journal)
 tool.run("gsettings", "set", root, "mode", "none")
 story["changed"] = undo()
 print(json.dumps(story))
@@ -67,6 +70,7 @@ def test_gnome_is_set_seen_and_put_back(tmp_path):
     assert story["during"]["https.port"] == "8080"
     assert story["after"] == story["before"]
     assert story["before"]["ignore-hosts"] == "['intranet.example']"
+    assert story["nothing_to_do"] == ["gnome: is as it was before"]
     assert "left alone" in story["changed"][0]
 
 

@@ -1,5 +1,6 @@
 """Making an operator's rule, for `allow` and `block`."""
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -93,6 +94,8 @@ def make_rule(
         print_json(rule_json(rule))
         return
     told = f"{action} {rule_subject(rule)} ({rule.scope.value})"
+    if re.fullmatch(r"=?[^/:\[\]]+:\d+", subject):
+        told += " on every port"
     if rule.client:
         told += f" for {rule.client}"
     if rule.expires is not None:

@@ -222,6 +222,8 @@ def switch_off(change: Change) -> Outcome:
     """Put back what stood before, unless somebody has changed it since."""
     desktop = next(desktop for desktop in DESKTOPS if desktop.name == change.target)
     try:
+        if _same(desktop.read(), change.before):  # a switching on that failed, or put back by hand
+            return Outcome(done=True, text=f"{desktop.name}: is as it was before")
         if not _same(desktop.read(), change.after):
             return Outcome(done=True, text=f"{desktop.name}: was changed by somebody else since, left alone")
         desktop.write({key: change.before.get(key, "") for key in change.after})
