@@ -1,6 +1,7 @@
 """A new user's first minutes: the proxy starts, blocks the test list, logs it, restarts, drains."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -38,6 +39,21 @@ def test_blocks_the_test_list_and_lets_the_rest_through(start_proxy, plain_origi
         ("malware.secondlook.test", "malware"),
         ("phishing.secondlook.test", "social_engineering"),
     }
+
+
+def test_the_readme_shows_a_check_as_it_is_printed(start_proxy, repository):
+    proxy: Proxy = start_proxy()
+    page = "http://phishing.secondlook.test/login"
+    printed = proxy.command("check", page, check=False).stdout
+    readme = (repository / "README.md").read_text()
+    (shown,) = re.findall(rf"secondlook check {page}\n(.*?)^\$ ", readme, re.DOTALL | re.MULTILINE)
+
+    def steady(text: str) -> list[str]:
+        """Leave out what is measured, and blanks at the end of a line."""
+        return [re.sub(r"\b\d[\d.]* (ms|s)\b", "…", line).rstrip() for line in text.splitlines()]
+
+    assert steady(shown) == steady(printed)
+    assert "phishing.secondlook.test/login  phishing.secondlook.test/" in shown
 
 
 def test_who_asks_while_it_starts_is_answered_by_its_first_lists(tmp_path):
