@@ -87,8 +87,10 @@ def test_what_one_worker_learns_holds_in_all_is_listed_and_survives_a_restart(pi
         return all(program.get("localhost", trusted=program.proxy.ca).exit == REFUSED for _ in range(12))
 
     wait_for(passes_everywhere, "the passage in both workers")
-    [event] = [each for each in proxy.json("log", "--kind", "action") if each["stage"] == "passthrough"]
-    assert (event["client"], event["host"]) == ("127.0.0.1", "localhost")
+    events = [each for each in proxy.json("log", "--kind", "action") if each["stage"] == "passthrough"]
+    assert {(each["client"], each["host"]) for each in events} == {("127.0.0.1", "localhost")}
+    assert 1 <= len(events) <= 2, "the other worker may have learned it before it heard of it"
+    event = max(events, key=lambda each: each["time"])
     assert "passed through unopened until 2" in event["detail"]
     assert "refused our certificate 3 times" in event["detail"]
     [status] = proxy.json("status")
@@ -99,7 +101,7 @@ def test_what_one_worker_learns_holds_in_all_is_listed_and_survives_a_restart(pi
     proxy.stop()
     program.proxy = start_proxy(_config("1h", workers=2))
     wait_for(passes_everywhere, "the passage after a restart")
-    assert len(program.proxy.json("log", "--kind", "action")) == 1
+    assert len(program.proxy.json("log", "--kind", "action")) == len(events)
 
 
 @pytest.mark.parametrize("pinned", [_config("3s")], indirect=True)
