@@ -1,7 +1,7 @@
 """What may be written as the subject of a rule."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secondlook.core.rule import Scope
@@ -64,6 +64,8 @@ def test_what_says_nothing_is_refused_with_a_reason(text, words):
         parse_subject(text)
 
 
+@example("\u207c")  # a superscript = becomes one
+@example("=%2a")
 @given(st.text(max_size=60) | st.text("/=.:*?#[]@ae1%\\", max_size=20))
 def test_any_text_is_refused_or_has_a_normal_form_that_stays(text):
     try:

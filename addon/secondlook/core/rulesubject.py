@@ -21,7 +21,7 @@ from secondlook.core.rule import Scope
 from secondlook.core.url import url_subject
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-_NOT_IN_HOST: Final = re.compile(r"[\s/?#@*]")
+_NOT_IN_HOST: Final = re.compile(r"[\s/?#@]")
 
 
 class RuleSubjectError(ValueError):
@@ -72,13 +72,19 @@ def parse_subject(text: str) -> tuple[Scope, str]:
 
 
 def _host(text: str) -> str:
-    if "*" in text:
+    if "*" in text or "*" in (host := _in_canonical_form(text)):
         raise RuleSubjectError(
             f"write a host without *: example.com means its subdomains too, not {text[:200]!r}"
         )
-    if _NOT_IN_HOST.search(text):
+    if host.startswith("="):  # what a superscript one becomes, and what a rule of one host begins with
         raise RuleSubjectError(f"not a host: {text[:200]!r}")
-    return _canonical(f"http://{text}/", text)[1]
+    return host
+
+
+def _in_canonical_form(host: str) -> str:
+    if _NOT_IN_HOST.search(host):
+        raise RuleSubjectError(f"not a host: {host[:200]!r}")
+    return _canonical(f"http://{host}/", host)[1]
 
 
 def _url(text: str) -> tuple[Scope, str]:
