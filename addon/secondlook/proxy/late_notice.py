@@ -7,7 +7,7 @@ down as an event, by which every worker knows; so a client is told once, whichev
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from mitmproxy import http
 
@@ -17,11 +17,12 @@ from secondlook.core.inert import inert
 from secondlook.proxy.block_page import Pages
 from secondlook.proxy.refusal import Form, fitting_form
 from secondlook.proxy.request import peer_text, read_facts, request_url
-from secondlook.proxy.tail import Tail, follow
+from secondlook.proxy.tail import Follower, Tail
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+LOOK_AT_MOST_S = 0.5
 LOOK_BACK_S = 86_400.0
 MOST_CLIENTS = 10_000
 TOLD = "late_told"  # under `extra` of the event that says a client was told
@@ -45,37 +46,45 @@ class LateNotices:
         self._new_id = new_id
         self._is_own_site = is_own_site
         self._waiting: dict[str, dict[str, Event]] = {}
-        self._following: asyncio.Task[None] | None = None
+        self._log = Follower(tail, lambda: clock.now() - LOOK_BACK_S, self._take, every_s=LOOK_EVERY_S)
 
     def running(self) -> None:
         """Begin to follow the log."""
-        self._following = asyncio.get_running_loop().create_task(
-            follow(self._tail, lambda: self._clock.now() - LOOK_BACK_S, self._take, every_s=LOOK_EVERY_S),
-            name="late notices",
-        )
+        self._log.start()
 
     async def done(self) -> None:
         """Stop following."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        await self._log.aclose()
 
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Answer a navigation of a client that has something to be told."""
         try:
-            self._tell(flow)
+            client = peer_text(flow.client_conn.peername)
+            if client is not None and self._waiting.get(client) and self._is_navigation(flow):
+                return self._tell(flow, client)
         except Exception:
             # The check itself comes after this addon: nothing is opened by going on.
             logger.exception("a late verdict could not be shown")
+        return None
 
-    def _tell(self, flow: http.HTTPFlow) -> None:
-        client = peer_text(flow.client_conn.peername)
-        events = self._waiting.get(client or "")
-        if not events or flow.response is not None or flow.request.method != "GET" or self._is_own_site(flow):
-            return
+    def _is_navigation(self, flow: http.HTTPFlow) -> bool:
+        if flow.response is not None or flow.request.method != "GET" or self._is_own_site(flow):
+            return False
         facts = read_facts(flow.request)
-        if facts.dest not in (None, "document") or fitting_form(facts, flow.request.path)[0] is not Form.PAGE:
-            return
+        return facts.dest in (None, "document") and fitting_form(facts, flow.request.path)[0] is Form.PAGE
+
+    async def _tell(self, flow: http.HTTPFlow, client: str) -> None:
+        try:
+            async with asyncio.timeout(LOOK_AT_MOST_S):
+                await self._log.look()  # another worker may have told it a moment ago
+            if self._waiting.get(client):
+                self._answer(flow, client, self._waiting[client])
+        except TimeoutError:
+            return  # the page asked for does not wait for the ledger: told on a later one
+        except Exception:
+            logger.exception("a late verdict could not be shown")
+
+    def _answer(self, flow: http.HTTPFlow, client: str, events: dict[str, Event]) -> None:
         event_id, event = next(iter(events.items()))
         del events[event_id]
         now = self._clock.now()

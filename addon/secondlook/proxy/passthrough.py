@@ -7,7 +7,6 @@ is passed through for a while: per client and host, with an end. It is an event 
 worker knows of it within a second, and again after a restart.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
@@ -23,7 +22,7 @@ from secondlook.core.verdict import Action, Decision
 from secondlook.ledger.shape import rfc3339
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.request import peer_text
-from secondlook.proxy.tail import Tail, follow
+from secondlook.proxy.tail import Follower, Tail
 
 logger = logging.getLogger(__name__)
 
@@ -107,25 +106,22 @@ class Passthrough:
         self._hosts = HostSet(hosts)
         self._learner = learner
         self._tail = tail
-        self._clock = clock
         self._new_id = new_id
-        self._following: asyncio.Task[None] | None = None
+        self._others: Follower | None = None
+        if learner is not None and tail is not None:
+            self._others = Follower(
+                tail, lambda: clock.now() - learner.duration_s, self._take, every_s=LOOK_EVERY_S
+            )
 
     def running(self) -> None:
         """Begin to follow what other workers learn, and take up what was learned before."""
-        learner, tail = self._learner, self._tail
-        if learner is None or tail is None:
-            return
-        self._following = asyncio.get_running_loop().create_task(
-            follow(tail, lambda: self._clock.now() - learner.duration_s, self._take, every_s=LOOK_EVERY_S),
-            name="learned passthroughs",
-        )
+        if self._others is not None:
+            self._others.start()
 
     async def done(self) -> None:
         """Stop following."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        if self._others is not None:
+            await self._others.aclose()
 
     def _take(self, event: Event) -> None:
         if self._learner is not None and event.client and event.host:

@@ -26,16 +26,44 @@ class Tail(Protocol):
         ...
 
 
-async def follow(
-    tail: Tail, since: Callable[[], float], take: Callable[[Event], None], *, every_s: float
-) -> None:
-    """Hand on every event since a moment, and all that follow, until cancelled."""
-    cursor: str | None = None
-    while True:
-        try:
-            events, cursor = await (tail.recent(since()) if cursor is None else tail.after(cursor))
-            for event in events:
-                take(event)
-        except Exception:
-            logger.exception("the log cannot be read just now")
-        await asyncio.sleep(every_s)
+class Follower:
+    """Hands on every event since a moment (`since`, Unix seconds), and all that follow, while it runs."""
+
+    def __init__(
+        self, tail: Tail, since: Callable[[], float], take: Callable[[Event], None], *, every_s: float
+    ) -> None:
+        self._tail = tail
+        self._since = since
+        self._take = take
+        self._every_s = every_s
+        self._cursor: str | None = None
+        self._turn = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look again and again."""
+        self._running = asyncio.get_running_loop().create_task(self._run(), name="the end of the log")
+
+    async def look(self) -> None:
+        """Hand on what has come by now."""
+        async with self._turn:
+            try:
+                cursor = self._cursor
+                events, self._cursor = await (
+                    self._tail.recent(self._since()) if cursor is None else self._tail.after(cursor)
+                )
+                for event in events:
+                    self._take(event)
+            except Exception:
+                logger.exception("the log cannot be read just now")
+
+    async def aclose(self) -> None:
+        """Look no more."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(self._every_s)
