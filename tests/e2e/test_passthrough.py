@@ -80,7 +80,8 @@ def test_a_client_that_refuses_our_certificate_is_passed_through_for_that_host_a
 def test_what_one_worker_learns_holds_in_all_is_listed_and_survives_a_restart(pinned, start_proxy):
     program, _ = pinned
     proxy = program.proxy
-    wait_for(lambda: program.get("localhost").exit == REFUSED and _learned(proxy, "localhost"), "the lesson")
+    # the line may come only when the passage holds already: what the last attempt met says nothing
+    wait_for(lambda: program.get("localhost") and _learned(proxy, "localhost"), "the lesson")
 
     def passes_everywhere() -> bool:
         # who trusts our authority alone teaches nothing: unopened, he meets the origin's certificate
