@@ -25,11 +25,11 @@ from synthetic import add_source  # noqa: E402
 from traffic import nginx  # noqa: E402
 
 
-def uris_of(folder: Path, base: str, seed: int, count: int) -> Path:
-    """Write a file of URLs that nobody has seen."""
-    path = folder / "uris.txt"
-    path.write_text("".join(f"{base}/p/{seed}/{number}.html\n" for number in range(count)))
-    return path
+def paths_of(folder: Path, seed: int, count: int) -> Path:
+    """Write a file of paths that nobody has seen."""
+    file = folder / "paths.txt"
+    file.write_text("".join(f"/p/{seed}/{number}.html\n" for number in range(count)))
+    return file
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
@@ -52,15 +52,14 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             )
             proxy = Proxy(folder / "proxy", config)
             try:
-                base = f"http://{proxy.address}"
+                host = proxy.address
                 wait_for(lambda: proxy.json("pattern", "status") or None, "the lists", 120)
                 count = int(options.rate * options.seconds * 1.2)
-                paced(base, uris_of(folder, base, 0, count), options.rate, options.seconds)
+                paced(host, paths_of(folder, 0, count), options.rate, options.seconds)
                 part = 0
                 while len(taken) < options.rounds:
                     part += 1
-                    uris = uris_of(folder, base, part, count)
-                    without = paced(base, uris, options.rate, options.seconds)
+                    without = paced(host, paths_of(folder, part, count), options.rate, options.seconds)
                     add_source(store, options.entries // 100, seed=1 + part, name=f"part {part}")
                     server_publish(state)
                     told: list[float | None] = []
@@ -68,8 +67,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
                         options.seconds / 4, lambda told=told: told.append(updated(proxy))
                     )
                     update.start()
-                    uris = uris_of(folder, base, -part, count)
-                    beside = paced(base, uris, options.rate, options.seconds)
+                    beside = paced(host, paths_of(folder, -part, count), options.rate, options.seconds)
                     update.join()
                     if told[0] is not None:
                         taken.append(told[0])
