@@ -17,9 +17,11 @@ from secondlook.ledger.journal import Journal
 from secondlook.ledger.operating import OperatorLedger
 from secondlook.ledger.options import LedgerOptions
 from secondlook.ledger.overview import HourCount
-from secondlook.ledger.reading import EventFilter, LogReader, Page
+from secondlook.ledger.reading import LogReader, Page
 from secondlook.ledger.recheck import RecheckLedger
+from secondlook.ledger.tailing import LogTail
 from secondlook.ledger.upkeep import Upkeep
+from secondlook.ledger.wanted import EventFilter
 
 __all__ = ["EventFilter", "Ledger", "LedgerOptions", "Page"]
 
@@ -42,6 +44,7 @@ class Ledger(RecheckLedger, OperatorLedger):
         super().__init__(place, journal, options, clock, told)
         self._history = {}
         self._log = LogReader(self.readers)
+        self._tail = LogTail(self.readers)
         self._upkeep = Upkeep(self)
 
     def start(self) -> None:
@@ -105,11 +108,11 @@ class Ledger(RecheckLedger, OperatorLedger):
 
     def log_end(self) -> str:
         """The cursor of a tail that begins now."""
-        return self.guard(self._log.end)
+        return self.guard(self._tail.end)
 
     def tail(self, wanted: EventFilter = _ALL, *, after: str, limit: int = 1_000) -> tuple[list[Event], str]:
         """Events written after a cursor or an event id, in the order of writing, and the next cursor."""
-        return self.guard(lambda: self._log.tail(wanted, after, limit))
+        return self.guard(lambda: self._tail.after(wanted, after, limit))
 
     async def follow(self, wanted: EventFilter = _ALL, *, after: str | None = None) -> AsyncIterator[Event]:
         """Yield events as they are written, from now or from a cursor or event id on, for ever."""

@@ -1,4 +1,4 @@
-"""Reading the event log: filtered pages, a live tail, everything in bounded memory.
+"""Reading the event log: filtered pages, and everything in bounded memory.
 
 A page walks the log in the order of writing, newest or oldest first, in windows of `seq`, so that no
 single statement runs long. What narrows the walk is chosen by counting a little: each filter
@@ -15,12 +15,21 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from secondlook.core.event import Event
-from secondlook.errors import LedgerError
 from secondlook.ledger import fts
 from secondlook.ledger.codec import row_event
 from secondlook.ledger.record import HOUR_S
 from secondlook.ledger.tables import events, marks
-from secondlook.ledger.ulid import id_time
+from secondlook.ledger.tailing import position
+from secondlook.ledger.wanted import (
+    EventFilter,
+    column_in,
+    indexed,
+    led_by,
+    name_of,
+    unindexed,
+    word_condition,
+    words,
+)
 
 PAGE_BUDGET_S: Final = 0.6
 PAGE_LIMIT: Final = 5_000
@@ -29,37 +38,6 @@ _INDEX_WINDOW: Final = 400_000
 _COUNTED: Final = 4_000
 _FIRST_CANDIDATES: Final = 256
 _MOST_CANDIDATES: Final = 8_192
-_ASCII: Final = 0x80
-_WORDS: Final = 16  # of a search; further ones are passed over
-_WORD_LIMIT: Final = 256  # characters of one
-
-type Choice = str | tuple[str, ...]
-"""One value, or several of which any will do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventFilter:
-    """Which events are wanted; None: any.
-
-    `host` is exact, or `*.example.com` for a host with its subdomains. `since` and `until` are Unix
-    seconds (until is exclusive). `search` is words, all of which must occur somewhere in the text
-    of the event, in any case.
-    """
-
-    decision: Choice | None = None
-    kind: Choice | None = None
-    stage: Choice | None = None
-    threat: Choice | None = None
-    subject: Choice | None = None
-    cls: Choice | None = None
-    host: str | None = None
-    client: str | None = None
-    rule: str | None = None
-    sha256: str | None = None
-    identity: bytes | None = None
-    since: float | None = None
-    until: float | None = None
-    search: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +197,7 @@ class LogReader:
     ) -> _Plan:
         low, high = self._bounds(connection, wanted)
         if after is not None:
-            at = self.position(connection, after)
+            at = position(connection, after)
             if newest_first:
                 high = min(high, at - 1)
             else:
@@ -229,20 +207,20 @@ class LogReader:
             conditions.append(events.c.time >= wanted.since)
         if wanted.until is not None:
             conditions.append(events.c.time < wanted.until)
-        indexed = _indexed(wanted)
-        conditions.extend(_unindexed(wanted))
-        words = _words(wanted)
-        conditions.extend(self._word_condition(word) for word in words)
+        by_index = indexed(wanted)
+        conditions.extend(unindexed(wanted))
+        searched = words(wanted)
+        conditions.extend(word_condition(word, sqlite=self._sqlite) for word in searched)
         if not self._sqlite:
-            return _Plan(None, (*conditions, *[_led_by(c, v) for c, v in indexed]), None, low, high)
-        leader = self._leader(connection, indexed, [*words, *_name_of(wanted)], low, high)
+            return _Plan(None, (*conditions, *[led_by(c, v) for c, v in by_index]), None, low, high)
+        leader = self._leader(connection, by_index, [*searched, *name_of(wanted)], low, high)
         # A unary plus keeps SQLite from choosing the index of a condition that shall not lead.
         conditions.extend(
             column_in(sa.literal_column(f"+events.{column.name}", column.type), values)
-            for column, values in indexed
+            for column, values in by_index
             if leader != column.name
         )
-        leading = next((_led_by(c, v) for c, v in indexed if leader == c.name), None)
+        leading = next((led_by(c, v) for c, v in by_index if leader == c.name), None)
         word = leader.removeprefix("word:") if leader is not None and leader.startswith("word:") else None
         return _Plan(leading, tuple(conditions), word, low, high)
 
@@ -265,7 +243,7 @@ class LogReader:
             inner = (
                 sa.select(sa.literal(1))
                 .select_from(events)
-                .where(_led_by(column, values), events.c.seq.between(low, high))
+                .where(led_by(column, values), events.c.seq.between(low, high))
                 .limit(_COUNTED)
                 .subquery()
             )
@@ -280,17 +258,6 @@ class LogReader:
             ).scalar_one()
             counted.append((number, f"word:{word}"))
         return min(counted, key=lambda pair: pair[0])[1]
-
-    def _word_condition(self, word: str) -> sa.ColumnElement[bool]:
-        if self._sqlite and any(ord(char) >= _ASCII for char in word):
-            folded = word.casefold()
-            return sa.or_(*[sa.func.contains(column, folded) == 1 for column in fts.TEXT_COLUMNS])
-        like = "%" + _escape(word) + "%"
-        if self._sqlite:  # LIKE there has no regard to case (ASCII)
-            return sa.or_(*[column.like(like, escape="\\") for column in fts.TEXT_COLUMNS])
-        # One comparison of the joined text takes a third of the time of eleven; no word holds a line end.
-        text = sa.func.lower(sa.func.concat_ws("\n", *fts.TEXT_COLUMNS))
-        return text.like(sa.func.lower(like), escape="\\")
 
     def _bounds(self, connection: sa.Connection, wanted: EventFilter) -> tuple[int, int]:
         """Between which `seq` the wanted times lie, from the marks of hours."""
@@ -313,21 +280,6 @@ class LogReader:
             high = low - 1 if last is None else min(high, last)
         return low, high
 
-    def position(self, connection: sa.Connection, after: str) -> int:
-        """Find the `seq` that a cursor or an event id stands for; an erased event's place by its time."""
-        if after.startswith("s") and after[1:].lstrip("-").isdigit():
-            return int(after[1:])
-        seq = connection.execute(sa.select(events.c.seq).where(events.c.id == after)).scalar()
-        if seq is not None:
-            return int(seq)
-        at = id_time(after)
-        if at is None:
-            raise LedgerError(f"log: {after!r} is neither an event id nor a cursor")
-        last = connection.execute(
-            sa.select(sa.func.max(marks.c.last_seq)).where(marks.c.hour < at // HOUR_S)
-        ).scalar()
-        return int(last or 0)
-
     def show(self, event_id: str) -> Event | None:
         """One event by its id."""
         with self._engine.connect() as connection:
@@ -335,67 +287,6 @@ class LogReader:
                 connection.execute(sa.select(events).where(events.c.id == event_id)).mappings().one_or_none()
             )
         return None if row is None else row_event(row)
-
-    def end(self) -> str:
-        """The cursor of a tail that begins now."""
-        with self._engine.connect() as connection:
-            if self._sqlite:
-                return f"s{connection.execute(sa.select(sa.func.max(events.c.seq))).scalar() or 0}"
-            tx = connection.execute(sa.text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")).scalar()
-            return f"t{tx}.0"
-
-    def tail(self, wanted: EventFilter, cursor: str, limit: int) -> tuple[list[Event], str]:
-        """Events written after the cursor, in the order of writing, and the next cursor."""
-        with self._engine.connect() as connection:
-            conditions = list(_unindexed(wanted)) + [column_in(c, v) for c, v in _indexed(wanted)]
-            conditions += [self._word_condition(word) for word in _words(wanted)]
-            if self._sqlite:
-                return self._tail_sqlite(connection, conditions, cursor, limit)
-            return self._tail_postgres(connection, conditions, cursor, limit)
-
-    def _tail_sqlite(
-        self, connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cursor: str, limit: int
-    ) -> tuple[list[Event], str]:
-        at = self.position(connection, cursor)
-        top = connection.execute(sa.select(sa.func.max(events.c.seq))).scalar() or 0
-        query = sa.select(events).where(events.c.seq > at, events.c.seq <= top, *conditions)
-        rows = connection.execute(query.order_by(events.c.seq).limit(limit)).mappings().all()
-        end = rows[-1]["seq"] if len(rows) == limit else max(at, top)
-        return [row_event(row) for row in rows], f"s{end}"
-
-    def _tail_postgres(
-        self, connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cursor: str, limit: int
-    ) -> tuple[list[Event], str]:
-        tx, seq = self._tail_position(connection, cursor)
-        place = sa.text(
-            "(events.tx, events.seq) > (:tx, :seq) "
-            "AND events.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-        ).bindparams(tx=tx, seq=seq)
-        number: sa.Label[int] = sa.literal_column("events.tx", sa.BigInteger).label("tx")
-        query = sa.select(events, number).where(place, *conditions).order_by(number, events.c.seq)
-        horizon = connection.execute(
-            sa.text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-        ).scalar_one()
-        rows = connection.execute(query.limit(limit)).mappings().all()
-        if len(rows) == limit:
-            return [row_event(row) for row in rows], f"t{rows[-1]['tx']}.{rows[-1]['seq']}"
-        if int(horizon) > tx:
-            tx, seq = int(horizon), 0
-        if rows and (rows[-1]["tx"], rows[-1]["seq"]) > (tx, seq):
-            tx, seq = rows[-1]["tx"], rows[-1]["seq"]
-        return [row_event(row) for row in rows], f"t{tx}.{seq}"
-
-    def _tail_position(self, connection: sa.Connection, cursor: str) -> tuple[int, int]:
-        if cursor.startswith("t"):
-            tx, _, seq = cursor[1:].partition(".")
-            if tx.isdigit() and seq.isdigit():
-                return int(tx), int(seq)
-        row = connection.execute(
-            sa.text("SELECT tx, seq FROM events WHERE seq <= :seq ORDER BY seq DESC LIMIT 1").bindparams(
-                seq=self.position(connection, cursor)
-            )
-        ).one_or_none()
-        return (0, 0) if row is None else (row.tx, row.seq)
 
     def walk(self, wanted: EventFilter, *, newest_first: bool, step: int = 1_000) -> Iterator[Event]:
         """All matching events, a page in memory at a time, each page in a transaction of its own."""
@@ -405,85 +296,3 @@ class LogReader:
             page = self.page(wanted, after=cursor, limit=step, newest_first=newest_first, budget_s=5.0)
             yield from page.events
             cursor, more = page.cursor, page.more
-
-
-_PARTIAL: Final = {
-    "kind": "kind != 'check'",
-    "decision": "decision != 'allow'",
-    "threat": "threat IS NOT NULL",
-}
-"""What the indexes of these columns leave out: SQLite uses them only when a query says so itself."""
-
-
-def column_in(column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    """Compare with one value, or with any of several."""
-    return column == values[0] if len(values) == 1 else column.in_(values)
-
-
-def _led_by(column: sa.Column[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    """Compare so that the column's index can serve it."""
-    partial = _PARTIAL.get(column.name)
-    found = column_in(column, values)
-    return found if partial is None else sa.and_(found, sa.literal_column(f"events.{partial}"))
-
-
-def _values(choice: Choice | None) -> tuple[str, ...]:
-    if choice is None:
-        return ()
-    return (str(choice),) if isinstance(choice, str) else tuple(str(value) for value in choice)
-
-
-def _indexed(wanted: EventFilter) -> list[tuple[sa.Column[Any], tuple[Any, ...]]]:
-    """Conditions that an index serves."""
-    found: list[tuple[sa.Column[Any], tuple[Any, ...]]] = []
-    if wanted.host is not None and not wanted.host.startswith("*."):
-        found.append((events.c.host, (wanted.host.lower(),)))
-    if wanted.client is not None:
-        found.append((events.c.client, (wanted.client,)))
-    for column, choice, everywhere in (
-        (events.c.threat, wanted.threat, None),
-        (events.c.kind, wanted.kind, "check"),
-        (events.c.decision, wanted.decision, "allow"),
-        (events.c.stage, wanted.stage, None),
-    ):
-        values = _values(choice)
-        if values and everywhere not in values:
-            found.append((column, values))
-    return found
-
-
-def _unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
-    """Conditions that are tested on each row."""
-    for column, choice, everywhere in (
-        (events.c.kind, wanted.kind, "check"),
-        (events.c.decision, wanted.decision, "allow"),
-    ):
-        values = _values(choice)
-        if everywhere in values:
-            yield column_in(column, values)
-    for column, choice in ((events.c.subject, wanted.subject), (events.c["class"], wanted.cls)):
-        values = _values(choice)
-        if values:
-            yield column_in(column, values)
-    if wanted.host is not None and wanted.host.startswith("*."):
-        name = wanted.host[2:].lower()
-        yield sa.or_(events.c.host == name, events.c.host.like("%." + _escape(name), escape="\\"))
-    if wanted.rule is not None:
-        yield events.c.rule == wanted.rule
-    if wanted.sha256 is not None:
-        yield events.c.sha256 == wanted.sha256
-    if wanted.identity is not None:
-        yield events.c.identity == wanted.identity
-
-
-def _name_of(wanted: EventFilter) -> list[str]:
-    """Give the name of a host with its subdomains: the search index leads to it as to a word."""
-    return [wanted.host[2:].lower()] if wanted.host is not None and wanted.host.startswith("*.") else []
-
-
-def _words(wanted: EventFilter) -> list[str]:
-    return [word[:_WORD_LIMIT] for word in (wanted.search or "").split(maxsplit=_WORDS)[:_WORDS]]
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

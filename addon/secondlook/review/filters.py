@@ -15,7 +15,7 @@ from secondlook.config.value import parse_duration
 from secondlook.core.event import EventKind
 from secondlook.core.url import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
-from secondlook.ledger.reading import EventFilter
+from secondlook.ledger.wanted import EventFilter
 
 LONGEST = 512
 LIVE_CURSOR = r"^(s|t[0-9]{1,20}\.)[0-9]{1,18}$"  # a place in the order of writing
