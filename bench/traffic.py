@@ -104,9 +104,9 @@ http {{
   access_log off; keepalive_requests 1000000; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   default_type text/html;
-  server {{ listen 127.0.0.1:{plain}; location / {{ root {folder}; try_files /page.html =404; }} }}
+  server {{ listen 127.0.0.1:{plain}; location / {{ root {folder}; try_files $uri /page.html =404; }} }}
   server {{ listen 127.0.0.1:{tls} ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key};
-           location / {{ root {folder}; try_files /page.html =404; }} }}
+           location / {{ root {folder}; try_files $uri /page.html =404; }} }}
 }}
 """)
     program = shutil.which("nginx") or "/usr/sbin/nginx"

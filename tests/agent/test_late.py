@@ -1,3 +1,6 @@
+import asyncio
+import contextlib
+
 import pytest
 
 from agentkit.house import House, confirmed_about, make_pattern
@@ -116,3 +119,24 @@ def test_a_ledger_that_fails_is_tried_again(house, caplog):
     assert house.run(house.late.look()) == 0
     house.ledger.full = False
     assert house.run(house.late.look()) == 1
+
+
+def test_a_long_history_is_not_walked_all_the_time(house):
+    walks = []
+
+    async def slowly(*, since, batch=1):
+        walks.append(house.clock.monotonic())
+        await asyncio.sleep(20)
+        house.late.trigger()
+        for part in ():
+            yield part
+
+    house.ledger.remembered = slowly
+
+    async def for_an_hour():
+        house.late.trigger()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(house.late.run(), 3600)
+
+    house.run(for_an_hour())
+    assert len(walks) == 18, "a tenth of the time"

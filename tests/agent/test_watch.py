@@ -7,6 +7,7 @@ from agentkit.servers import FakeServer
 from secondlook.agent.watch import Watcher
 from secondlook.core.answer import Tier
 from secondlook.core.event import ConfirmedEntry
+from secondlook.core.pattern import Mirror, Pattern
 from secondlook.core.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind, Use
 from secondlook.core.verdict import Action, SubjectClass
@@ -126,3 +127,35 @@ def make_confirmed(identity, now):
         identity=identity, hit=identity, kind=SubjectKind.URL, verdict="malicious", risk="dangerous", threat="malware", list="mw-8b",
         server="s", source="s", confirmed_at=now, expires_at=now + 300,
     )  # fmt: skip
+
+
+def test_a_pattern_that_is_only_confirmed_anew_is_no_news(house):
+    """Twice a minute a server says that nothing has changed: nothing is looked at again for that."""
+    bad = make_pattern([house.subject("http://bad.test/").hashes[0]], now=house.clock.now())
+    place = {"stamp": 1, "pattern": bad}
+    seen = []
+    watcher = Watcher(
+        house.checker, house.ledger, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"], on_pattern=seen.append,
+    )  # fmt: skip
+
+    def confirmed_at(at, fresh_for_s=60.0):
+        place["stamp"] += 1
+        place["pattern"] = Pattern(
+            [(replace(info, confirmed_at=at), table) for info, table in bad.lists],
+            [Mirror(server="s", tier=Tier.INTRANET, whole=True, confirmed_at=at, fresh_for_s=fresh_for_s)],
+            bad.generation,
+        )
+        house.run(watcher.refresh())
+
+    confirmed_at(house.clock.now())
+    assert len(seen) == 1
+    house.sleep(30)
+    confirmed_at(house.clock.now())
+    assert len(seen) == 1
+    assert house.view.current.pattern is place["pattern"]
+    house.sleep(90)  # now it was too old to stand in for its server, and then it does again
+    confirmed_at(house.clock.now())
+    assert len(seen) == 2
+    bad = make_pattern([house.subject("http://worse.test/").hashes[0]], now=house.clock.now())
+    confirmed_at(house.clock.now())
+    assert len(seen) == 3

@@ -229,7 +229,7 @@ async def test_history_gives_back_what_was_allowed(store):
         )
         identity = identity_of(number)
         store.remember(identity, (identity, identity_of("x")), SubjectKind.URL, event)
-    batches = await store.remembered(since=START + 1, batch=2)
+    batches = [part async for part in store.remembered(since=START + 1, batch=2)]
     assert [len(batch) for batch in batches] == [2, 2]
     first = batches[0][0]
     assert first.identity == identity_of(1)

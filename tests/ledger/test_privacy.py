@@ -51,7 +51,7 @@ async def live(ledger: Ledger) -> None:
         expression="hidden.example/path-of-it?q=tell-nobody",
     )
     await ledger.confirm(confirmed, make_event(EventKind.CONFIRMED, **fields))
-    await ledger.remembered(since=0)
+    assert [part async for part in ledger.remembered(since=0)]
     while ledger.writer.waiting:
         ledger.commit_now(lambda _: None)
     ledger.commit_now(lambda _: None)
@@ -268,7 +268,7 @@ async def leave_traces(ledger, name, *clients, user=None):
     )
     await ledger.confirm(bad, closing)
     await ledger.confirm(reblock, None)
-    await ledger.remembered(since=0)
+    assert [part async for part in ledger.remembered(since=0)]
     subject = f"https://{name}.example/p?q={name}"
     rule = Rule(
         id="", action="allow", scope=Scope.URL, subject=subject, client=login_name(clients[0], user),
@@ -286,7 +286,7 @@ async def test_what_only_an_erased_client_met_is_known_by_hash_alone(place, open
     ledger.erase_client("10.0.0.1")
     kept = [
         *ledger.events().events, *ledger.queue_entries(), *ledger.confirmed(), *ledger.rules(),
-        *itertools.chain.from_iterable(await ledger.remembered(since=0)),
+        *itertools.chain.from_iterable([part async for part in ledger.remembered(since=0)]),
     ]  # fmt: skip
     assert "onlyhers" not in repr(kept)
     assert "10.0.0.1'" not in repr(kept)
@@ -304,13 +304,29 @@ async def test_what_only_an_erased_client_met_is_known_by_hash_alone(place, open
     assert b"onlyhers" not in files
 
 
+async def test_the_history_is_read_a_batch_at_a_time(place, open_ledger):
+    """It may hold millions; what is erased meanwhile is not in memory any more."""
+    ledger = open_ledger(place)
+    for number in range(6):
+        event = make_event(
+            EventKind.CHECK, START + number, url=f"https://{number}.example/", client="10.0.0.1"
+        )
+        ledger.remember(identity_of(number), (identity_of(number),), SubjectKind.URL, event)
+    batches = ledger.remembered(since=0, batch=2)
+    urls = [entry.url for entry in await anext(batches)]
+    await ledger.run(ledger.erase_client, "10.0.0.1")
+    async for part in batches:
+        urls += [entry.url for entry in part]
+    assert urls == ["https://0.example/", "https://1.example/", *[None] * 4]
+
+
 async def test_what_only_an_erased_user_met_is_known_by_hash_alone(place, open_ledger):
     ledger = open_ledger(place)
     root = {"identity": identity_of("onlyhers/"), "client": "10.0.0.1", "user": "anna"}
     ledger.record(make_event(EventKind.CHECK, **root))  # with `log.all`
     await leave_traces(ledger, "onlyhers", "10.0.0.1", user="anna")
     ledger.erase_client("anna")
-    left = [ledger.queue_entries(), await ledger.remembered(since=0)]
+    left = [ledger.queue_entries(), [part async for part in ledger.remembered(since=0)]]
     assert "onlyhers" not in repr([ledger.confirmed(), ledger.rules(), ledger.events(), left])
 
 

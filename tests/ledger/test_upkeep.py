@@ -87,7 +87,7 @@ async def test_memory_of_history_is_bounded(tmp_path, open_ledger):
         identity = identity_of(number)
         ledger.remember(identity, (identity,), SubjectKind.URL, make_event(EventKind.CHECK))
     assert ledger.forgotten == 2
-    assert sum(len(part) for part in await ledger.remembered(since=0)) == 3
+    assert sum([len(part) async for part in ledger.remembered(since=0)]) == 3
 
 
 async def test_a_mistake_in_one_job_does_not_hurt_the_others(place, open_ledger):

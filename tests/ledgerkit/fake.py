@@ -6,7 +6,7 @@ well. `crash()` loses what a killed process would lose: events and history not w
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -255,13 +255,14 @@ class FakeLedger:
             size=event.size,
         )
 
-    async def remembered(self, *, since: float, batch: int = 10_000) -> list[list[FlagEntry]]:
+    async def remembered(self, *, since: float, batch: int = 2_000) -> AsyncIterator[list[FlagEntry]]:
         both = self.history | self.recent
         found = sorted(
             (entry for entry in both.values() if entry.time >= since),
             key=lambda entry: (entry.time, entry.identity),
         )
-        return [list(part) for part in itertools.batched(found, batch)]
+        for part in itertools.batched(found, batch):
+            yield list(part)
 
     # -- operator
 

@@ -6,7 +6,8 @@ positive answer, recheck ┼─► every remembered hash ─► listed and not y
 (confirmed set grew) ────┘   of the last `history`     (event late_verdict, actions)
 ```
 
-The work is done in a thread, batch by batch, at most once in a while however often it is asked for.
+The work is done in a thread, batch by batch, at most once in a while however often it is asked for: the
+longer it takes, the longer the pause, so that it has a tenth of the time at most.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from secondlook.core.verdict import Evidence
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 500
+_REST = 9.0  # pause after a pass, in times that it took
 
 
 class LateVerdicts:
@@ -65,8 +67,10 @@ class LateVerdicts:
             # the second look goes first: what is flagged as well is confirmed there, with its queue entry
             await asyncio.sleep(self._settle_s)
             self._wake.clear()
+            began = self._clock.monotonic()
             await self.look()
-            await asyncio.sleep(self._at_most_every_s)
+            took_s = self._clock.monotonic() - began
+            await asyncio.sleep(max(self._at_most_every_s, took_s * _REST))
 
     async def look(self) -> int:
         """Hold everything remembered against the view; returns how many late verdicts that gave."""
@@ -74,7 +78,7 @@ class LateVerdicts:
             return 0
         found = 0
         try:
-            for batch in await self._history.remembered(since=self._clock.now() - self._history_s):
+            async for batch in self._history.remembered(since=self._clock.now() - self._history_s):
                 snapshot, now = self._view.current, self._clock.now()
                 late = await asyncio.to_thread(late_in, snapshot, batch, now)
                 for at in range(0, len(late), _AT_ONCE):

@@ -4,7 +4,7 @@
 `agent` imports either.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from secondlook.core.answer import Tier, TierAnswer
@@ -122,8 +122,8 @@ class History(Protocol):
         """Note an allowed subject in memory; written in batches, at most 5 s late."""
         ...
 
-    async def remembered(self, *, since: float, batch: int = 10_000) -> list[list[FlagEntry]]:
-        """All remembered subjects since then, in batches."""
+    def remembered(self, *, since: float, batch: int = 2_000) -> AsyncIterator[list[FlagEntry]]:
+        """Yield all subjects remembered since then, oldest first, a batch in memory at a time."""
         ...
 
 

@@ -35,8 +35,9 @@ class Watcher:
     """Refreshes one checker's view.
 
     `stamp` and `load` are the pattern's: a value that differs with every pattern in place, and the pattern
-    itself. `fixed_rules` are those of the configuration; `on_pattern` is called after each swap, and
-    `on_confirmed` when the confirmed set names a hash that it did not name before.
+    itself. `fixed_rules` are those of the configuration; `on_pattern` is called when a pattern is in place
+    that gives other answers than the one before, and `on_confirmed` when the confirmed set names a hash that
+    it did not name before.
     """
 
     def __init__(
@@ -112,9 +113,11 @@ class Watcher:
         if stamp == self._seen:
             return
         pattern = await asyncio.to_thread(self._load)
-        self._seen = stamp
+        first, self._seen = self._seen is None, stamp
         before = self._checker.view.current.pattern
         self._checker.view.replace(pattern=pattern)
+        if not first and pattern.answers_as(before, self._clock.now()):
+            return  # a server confirmed what is here, as it does twice a minute
         dropped = 0
         for count in self._checker.cache.drop_contradicted(pattern, self._clock.now(), since=before):
             dropped += count

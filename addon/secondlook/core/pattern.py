@@ -4,7 +4,7 @@ Stages 3, 4 and 5 of the query process. An instance is immutable: a new generati
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
@@ -203,6 +203,22 @@ class Pattern:
             if info.role is not Role.KNOWN_GOOD and table.count and id(table) not in before:
                 found.setdefault((info.tier, info.kind), []).append(table)
         return found
+
+    def answers_as(self, other: "Pattern", now: float) -> bool:
+        """Whether it gives the answers that another gives now, though it may be confirmed later than that."""
+
+        def said(pattern: Pattern) -> list[tuple[int, ListInfo]]:
+            return [(id(table), replace(info, confirmed_at=0.0)) for info, table in pattern.lists]
+
+        return (
+            self.generation == other.generation
+            and said(self) == said(other)
+            and all(
+                self.covers(tier, kind, now) == other.covers(tier, kind, now)
+                for tier in Tier
+                for kind in SubjectKind
+            )
+        )
 
     def lists_hash(self, tier: Tier, kind: SubjectKind, full_hash: bytes) -> bool:
         """Whether a deciding list of that tier holds a full hash."""

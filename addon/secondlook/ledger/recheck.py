@@ -1,6 +1,6 @@
 """The ledger as the second look sees it: queue, confirmed set, history (ports `Queue`, `History`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -176,9 +176,11 @@ class RecheckLedger(OpenLedger):
             case Privacy.COUNTS:
                 return replace(event, url=None, filename=None, host=None, client=None)
 
-    async def remembered(self, *, since: float, batch: int = 10_000) -> list[list[FlagEntry]]:
-        """All subjects remembered since then, oldest first, in batches."""
-        return await self.run(lambda: list(self._remembered(since, batch)))
+    async def remembered(self, *, since: float, batch: int = 2_000) -> AsyncIterator[list[FlagEntry]]:
+        """Yield all subjects remembered since then, oldest first, a batch in memory at a time."""
+        batches = self._remembered(since, batch)
+        while (part := await self.run(next, batches, None)) is not None:
+            yield part
 
     def history_walk(self) -> Iterator[FlagEntry]:
         """All remembered subjects, oldest first, in bounded memory."""
