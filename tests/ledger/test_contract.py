@@ -231,10 +231,13 @@ async def test_history_gives_back_what_was_allowed(store):
         store.remember(identity, (identity, identity_of("x")), SubjectKind.URL, event)
     batches = [part async for part in store.remembered(since=START + 1, batch=2)]
     assert [len(batch) for batch in batches] == [2, 2]
-    first = batches[0][0]
-    assert first.identity == identity_of(1)
-    assert first.hashes == (identity_of(1), identity_of("x"))
-    assert (first.url, first.client, first.time) == ("https://1/", "c", START + 1)
+    found = {each.identity: each for batch in batches for each in batch}
+    assert list(found) == sorted(identity_of(number) for number in range(1, 5))
+    first = found[identity_of(1)]
+    assert first == (identity_of(1), SubjectKind.URL, (identity_of(1), identity_of("x")))
+    [entry] = await store.recall([first.identity, identity_of("never met")])
+    assert (entry.identity, entry.hashes) == (first.identity, first.hashes)
+    assert (entry.url, entry.client, entry.time) == ("https://1/", "c", START + 1)
 
 
 async def test_rules_and_pauses_change_the_version(store, clock):

@@ -18,6 +18,7 @@ from secondlook.core.event import (
     FlagEntry,
     QuarantineRecord,
     QueueEntry,
+    Remembered,
 )
 from secondlook.core.rule import Pause, Rule
 from secondlook.core.subject import SubjectKind
@@ -255,14 +256,18 @@ class FakeLedger:
             size=event.size,
         )
 
-    async def remembered(self, *, since: float, batch: int = 2_000) -> AsyncIterator[list[FlagEntry]]:
+    async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
+        both = self.history | self.recent
+        return [both[identity] for identity in identities if identity in both]
+
+    async def remembered(self, *, since: float, batch: int = 5_000) -> AsyncIterator[list[Remembered]]:
         both = self.history | self.recent
         found = sorted(
             (entry for entry in both.values() if entry.time >= since),
-            key=lambda entry: (entry.time, entry.identity),
+            key=lambda entry: entry.identity,
         )
         for part in itertools.batched(found, batch):
-            yield list(part)
+            yield [Remembered(entry.identity, entry.kind, entry.hashes) for entry in part]
 
     # -- operator
 

@@ -13,6 +13,7 @@ longer it takes, the longer the pause, so that it has a tenth of the time at mos
 import asyncio
 import logging
 from collections.abc import Sequence
+from itertools import batched
 
 from secondlook.agent import metrics
 from secondlook.agent.consequence import Consequences
@@ -21,7 +22,7 @@ from secondlook.agent.judge import in_pattern
 from secondlook.agent.ports import History
 from secondlook.agent.view import REBLOCK, LocalView, Snapshot
 from secondlook.clock import Clock
-from secondlook.core.event import FlagEntry
+from secondlook.core.event import Remembered
 from secondlook.core.verdict import Evidence
 
 logger = logging.getLogger(__name__)
@@ -81,9 +82,11 @@ class LateVerdicts:
             async for batch in self._history.remembered(since=self._clock.now() - self._history_s):
                 snapshot, now = self._view.current, self._clock.now()
                 late = await asyncio.to_thread(late_in, snapshot, batch, now)
-                for at in range(0, len(late), _AT_ONCE):
-                    await self._consequences.confirm(late[at : at + _AT_ONCE], late=True)
-                found += len(late)
+                for part in batched(late, _AT_ONCE):
+                    entries = await self._history.recall(part)
+                    findings = [(entry, late[entry.identity]) for entry in entries]
+                    await self._consequences.confirm(findings, late=True)
+                    found += len(findings)
         except Exception:
             metrics.INTERNAL_ERRORS.inc()
             logger.exception("looking for late verdicts failed; tried again at the next change")
@@ -91,9 +94,9 @@ class LateVerdicts:
         return found
 
 
-def late_in(snapshot: Snapshot, batch: Sequence[FlagEntry], now: float) -> list[tuple[FlagEntry, Evidence]]:
-    """Find what is listed by now among remembered subjects, and was not dealt with before."""
-    late: list[tuple[FlagEntry, Evidence]] = []
+def late_in(snapshot: Snapshot, batch: Sequence[Remembered], now: float) -> dict[bytes, Evidence]:
+    """Find what is listed by now among remembered subjects, and was not dealt with before; by identity."""
+    late: dict[bytes, Evidence] = {}
     for entry in batch:
         if (
             snapshot.confirmed.get(entry.identity) is not None
@@ -106,5 +109,5 @@ def late_in(snapshot: Snapshot, batch: Sequence[FlagEntry], now: float) -> list[
             if known is None or known.source == REBLOCK or known.kind is not entry.kind:
                 continue
             evidence = from_entry(known, now)
-        late.append((entry, evidence))
+        late[entry.identity] = evidence
     return late

@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from secondlook.core.answer import Tier, TierAnswer
-from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QuarantineRecord, QueueEntry
+from secondlook.core.event import (
+    ConfirmedEntry,
+    Event,
+    FlagEntry,
+    QuarantineRecord,
+    QueueEntry,
+    Remembered,
+)
 from secondlook.core.rule import Pause, Rule
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
@@ -122,8 +129,12 @@ class History(Protocol):
         """Note an allowed subject in memory; written in batches, at most 5 s late."""
         ...
 
-    def remembered(self, *, since: float, batch: int = 2_000) -> AsyncIterator[list[FlagEntry]]:
-        """Yield all subjects remembered since then, oldest first, a batch in memory at a time."""
+    def remembered(self, *, since: float, batch: int = 5_000) -> AsyncIterator[list[Remembered]]:
+        """Yield all subjects remembered since then, by identity, a batch in memory at a time."""
+        ...
+
+    async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
+        """Give what is remembered of these subjects; of some it may be nothing any more."""
         ...
 
 

@@ -6,6 +6,7 @@ unknown values are None, never missing. Instants are Unix seconds (UTC) here and
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
@@ -83,6 +84,14 @@ class FlagEntry:
     filename: str | None = None
     size: int | None = None
     labels: tuple[str, ...] = ()  # of the hashes of a file
+
+
+class Remembered(NamedTuple):
+    """What is needed of a subject that was allowed to find it among newer findings; there are millions."""
+
+    identity: bytes
+    kind: SubjectKind
+    hashes: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

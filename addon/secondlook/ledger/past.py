@@ -6,9 +6,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from secondlook.core.event import Event, EventKind, FlagEntry
+from secondlook.core.event import Event, EventKind, FlagEntry, Remembered
 from secondlook.core.subject import SubjectKind
-from secondlook.ledger.codec import history_row, row_history
+from secondlook.ledger.codec import history_row, row_history, split_hashes
 from secondlook.ledger.prepared import upsert
 from secondlook.ledger.tables import history
 
@@ -36,17 +36,42 @@ def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], 
         connection.execute(statement, [history_row(*row) for row in part])
 
 
-def page(
-    connection: sa.Connection, *, since: float, after: tuple[float, bytes] | None, size: int
-) -> list[FlagEntry]:
-    """Some of what was remembered since then, oldest first; `after`: the last (time, identity) seen."""
+def page(connection: sa.Connection, *, after: tuple[float, bytes] | None, size: int) -> list[FlagEntry]:
+    """Some of what is remembered, oldest first; `after`: the last (time, identity) seen."""
     time, identity = history.c.time, history.c.identity
-    query = sa.select(history).where(time >= since)
+    query = sa.select(history)
     if after is not None:
         query = query.where(sa.or_(time > after[0], sa.and_(time == after[0], identity > after[1])))
         query = query.where(time >= after[0])
     rows = connection.execute(query.order_by(time, identity).limit(size)).mappings()
     return [row_history(row) for row in rows]
+
+
+def outline(connection: sa.Connection, *, since: float, after: bytes, size: int) -> list[Remembered]:
+    """Some of what was remembered since then, as little as can be of each; `after`: the last identity seen.
+
+    In the order in which the table lies on the disk: by time each would be sought for by itself.
+    """
+    columns = history.c
+    query = (
+        sa.select(columns.identity, columns.kind, columns.hashes)
+        .where(columns.identity > after, columns.time >= since)
+        .order_by(columns.identity)
+        .limit(size)
+    )
+    return [
+        Remembered(identity, SubjectKind(kind), split_hashes(hashes))
+        for identity, kind, hashes in connection.execute(query)
+    ]
+
+
+def recall(connection: sa.Connection, identities: Sequence[bytes]) -> list[FlagEntry]:
+    """What is remembered of these subjects; of some it may be nothing any more."""
+    found: list[FlagEntry] = []
+    for part in batched(identities, 500):
+        rows = connection.execute(sa.select(history).where(history.c.identity.in_(part))).mappings()
+        found.extend(row_history(row) for row in rows)
+    return found
 
 
 def sweep(connection: sa.Connection, *, older_than: float, limit: int = 5_000) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QueueEntry
+from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QueueEntry, Remembered
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger import confirmed, flagged, past
 from secondlook.ledger.base import OpenLedger
@@ -176,22 +176,27 @@ class RecheckLedger(OpenLedger):
             case Privacy.COUNTS:
                 return replace(event, url=None, filename=None, host=None, client=None)
 
-    async def remembered(self, *, since: float, batch: int = 2_000) -> AsyncIterator[list[FlagEntry]]:
-        """Yield all subjects remembered since then, oldest first, a batch in memory at a time."""
-        batches = self._remembered(since, batch)
-        while (part := await self.run(next, batches, None)) is not None:
-            yield part
+    async def remembered(self, *, since: float, batch: int = 5_000) -> AsyncIterator[list[Remembered]]:
+        """Yield all subjects remembered since then, by identity, a batch in memory at a time."""
+        await self.run(self._write_history)
+        last = b""
+        while found := await self.run(self.read, partial(past.outline, since=since, after=last, size=batch)):
+            yield found
+            last = found[-1].identity
+
+    async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
+        """Give what is remembered of these subjects; of some it may be nothing any more."""
+        return await self.run(self.read, partial(past.recall, identities=identities))
 
     def history_walk(self) -> Iterator[FlagEntry]:
         """All remembered subjects, oldest first, in bounded memory."""
-        for part in self._remembered(0.0, 1_000):
+        self._write_history()
+        place: tuple[float, bytes] | None = None
+        while part := self.read(partial(past.page, after=place, size=1_000)):
             yield from part
+            place = (part[-1].time, part[-1].identity)
 
-    def _remembered(self, since: float, size: int) -> Iterator[list[FlagEntry]]:
+    def _write_history(self) -> None:
         future = self.flush_history()
         if future is not None:
             future.result()
-        place: tuple[float, bytes] | None = None
-        while part := self.read(partial(past.page, since=since, after=place, size=size)):
-            yield part
-            place = (part[-1].time, part[-1].identity)
