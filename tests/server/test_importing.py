@@ -90,6 +90,9 @@ def test_an_exception_in_a_feed_takes_out_what_it_limits(tmp_path):
             "||worse.example^",
             "@@||good.worse.example^",
             "@@||bad.example^",
+            "||shop.example/sale/cheap^",
+            "||shop.example/sales^",
+            "@@||shop.example/sale^",
         ],
         name="adblock.txt",
     )
@@ -100,6 +103,8 @@ def test_an_exception_in_a_feed_takes_out_what_it_limits(tmp_path):
     assert full_hash("bad.example/") not in found
     assert full_hash("a.bad.example/") not in found
     assert full_hash("worse.example/") not in found  # it would block what the feed allows
+    assert full_hash("shop.example/sale/cheap") not in found
+    assert full_hash("shop.example/sales") in found
 
 
 def test_an_inexact_exception_holds_back_what_it_could_limit_and_is_counted(tmp_path):

@@ -3,7 +3,7 @@
 Both only ever take entries away.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 from secondlook.core.expression import Suffixes
@@ -13,7 +13,7 @@ from secondlook.feeds.maker import Maker
 
 
 class Exceptions:
-    """The exceptions of a feed (`@@` rules, `.fp` signatures), to be asked once the whole feed is read.
+    """The exceptions of a feed (`@@` rules) for hosts and URLs, to be asked once the whole feed is read.
 
     An exception for a host takes away every entry on it, below it, and above it: an entry for the parent
     would block the excepted host too, and nothing narrower can be said. An exception for a URL takes away the
@@ -21,43 +21,40 @@ class Exceptions:
     """
 
     def __init__(self) -> None:
-        self._digests: set[bytes] = set()
         self._hosts: set[str] = set()
         self._parents: set[str] = set()
-        self._paths: dict[str, list[str]] = {}
+        self._paths: dict[str, list[str]] = {}  # by host, and by the hosts above it
 
     def __len__(self) -> int:
-        return len(self._digests) + len(self._hosts) + sum(map(len, self._paths.values()))
+        return len(self._hosts) + len(self._paths)
 
     def add(self, exception: Entry) -> None:
-        """Note an exception."""
-        if exception.kind.is_file:
-            self._digests.add(exception.hash)
-        elif exception.kind is EntryKind.HOST:
+        """Note an exception for a host or a URL."""
+        if exception.kind is EntryKind.HOST:
             self._hosts.add(exception.text)
             self._parents.update(_above(exception.text))
-        else:
-            host, slash, path = exception.text.partition("/")
-            self._paths.setdefault(host, []).append(slash + path)
+            return
+        host, slash, path = exception.text.partition("/")
+        for name in (host, *_above(host)):
+            self._paths.setdefault(name, []).append(slash + path)
 
-    def limits(self, entry: Entry) -> bool:
-        """Tell whether an entry must be dropped."""
-        if entry.kind.is_file:
-            return entry.hash in self._digests
-        host, slash, path = entry.text.partition("/")
-        path = slash + path or "/"
-        if host in self._parents or host in self._hosts:
+    def limits(self, line: str) -> bool:
+        """Tell whether an entry, written as `host/` or `host/path`, must be dropped."""
+        host, slash, path = line.partition("/")
+        if host in self._parents or host in self._hosts or any(name in self._hosts for name in _above(host)):
             return True
-        if any(name in self._hosts for name in _above(host)):
-            return True
-        if not self._paths:
-            return False
-        return any(
-            _covers(path, kept) or path.startswith(kept)
-            for name, paths in self._paths.items()
-            if name == host or name.endswith("." + host)
-            for kept in paths
+        kept = self._paths.get(host)
+        return kept is not None and any(
+            _covers(slash + path, each) or _below(slash + path, each) for each in kept
         )
+
+    def limited(self, lines: Iterable[bytes]) -> Iterator[int]:
+        """Give the offsets of the lines that must be dropped."""
+        offset = 0
+        for line in lines:
+            if self.limits(line.decode("utf-8", "replace").rstrip("\n")):
+                yield offset
+            offset += len(line)
 
 
 class Guard:
@@ -117,3 +114,8 @@ def _covers(listed: str, path: str) -> bool:
         or listed == path.partition("?")[0]
         or (listed.endswith("/") and path.startswith(listed))
     )
+
+
+def _below(path: str, kept: str) -> bool:
+    """Tell whether a path is another one or lies below it."""
+    return path.startswith(kept) and (kept.endswith("/") or path[len(kept) : len(kept) + 1] in {"", "/", "?"})

@@ -37,11 +37,6 @@ def guarded_hashes(
     return root_hashes([*hosts, *servers], suffixes)
 
 
-def lines_below(hosts: Iterable[bytes], texts: Any) -> npt.NDArray[np.uint64]:
-    """Find the offsets of the lines of a (mapped) text that stand for a host (`name/`) or below it."""
-    return _found(_wide_pattern([(host, True) for host in hosts]), texts)
-
-
 def _wide_pattern(wide: Sequence[tuple[bytes, bool]]) -> re.Pattern[bytes] | None:
     """Make one pattern of texts and whether subdomains count."""
     if not wide:

@@ -15,13 +15,13 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.url import url_subject
 from secondlook.core.verdict import Risk, Threat
 from secondlook.feeds.entry import Entry, EntryKind, FeedRefused, Reject, RejectClass
+from secondlook.feeds.guard import Exceptions
 from secondlook.feeds.inexact import InexactExceptions
 from secondlook.feeds.reader import Reading, read
-from secondlook.server.guard import hash_keys, lines_below
+from secondlook.server.guard import hash_keys
 from secondlook.server.names import block_list, import_list, list_of
 from secondlook.server.records import DIGESTS, KIND_FILE, KIND_URL, NO_TEXT, RunWriter, keys, open_run
 from secondlook.server.store import ServerStore, Source, SourceKind
-from secondlook.server.table import map_file
 from secondlook.suffix import load_suffixes
 
 CHUNK_BYTES = 1 << 20
@@ -309,25 +309,18 @@ class _Writing:
 
     def _except(self, path: Path, suffixes: Suffixes, inexact: InexactExceptions) -> None:
         """Take out what the feed's own exceptions allow, and everything that covers one."""
+        exceptions = Exceptions()
         exact: list[bytes] = []
-        hosts: list[bytes] = []
         for entry in self._exceptions:
             exact.append(entry.hash)
             if not entry.kind.is_file:
-                text = entry.text + "/" if entry.kind is EntryKind.HOST else entry.text
-                exact += url_subject(f"http://{text}", suffixes).hashes
-            if entry.kind is EntryKind.HOST:
-                hosts.append(entry.text.encode() + b"/")
+                exceptions.add(entry)
         for url in inexact.covered:
             exact += url_subject(url, suffixes).hashes
         records = open_run(path)
         gone = np.isin(keys(records), hash_keys(exact))
-        if hosts:
-            texts = map_file(self._folder / "texts")
-            offsets = lines_below(hosts, texts)
-            gone |= np.isin(records["text"], offsets) & (records["text"] != NO_TEXT)
-        if len(inexact):
-            offsets = np.fromiter(inexact.limited(self._lines), dtype=np.uint64)
+        for limited in (exceptions.limited(self._lines()), inexact.limited(self._lines)):
+            offsets = np.fromiter(limited, dtype=np.uint64)
             gone |= np.isin(records["text"], offsets) & (records["kind"] == KIND_URL)
         self.excepted = int(gone.sum())
         beside = path.with_name("records.kept")
