@@ -1,4 +1,8 @@
-"""Counters that a full disk cannot turn into a crash."""
+"""Counters that a full disk cannot turn into a crash; what a child does not import (3 s)."""
+
+import json
+import subprocess
+import sys
 
 import pytest
 
@@ -20,9 +24,6 @@ def test_no_room_is_told_and_leaves_nothing(tmp_path, kind):
 
 
 def test_these_are_the_kinds_of_files_that_are_made(tmp_path, monkeypatch):
-    import subprocess
-    import sys
-
     code = "import secondlook.agent.metrics, secondlook.lookup.measure, secondlook.proxy.worker"
     subprocess.run(
         [sys.executable, "-c", code],
@@ -30,3 +31,11 @@ def test_these_are_the_kinds_of_files_that_are_made(tmp_path, monkeypatch):
         env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
     )
     assert {path.name.rpartition("_")[0] for path in tmp_path.iterdir()} <= set(KINDS)
+
+
+def test_a_child_imports_nothing_that_it_never_uses():
+    code = "from secondlook.run.entry import spare_imports as spare; spare()"
+    code += "; import json, sys, secondlook.run.worker, secondlook.run.service; print(json.dumps(list(sys.modules)))"
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, env=environment)
+    assert {"flask", "ldap3", "rich"}.isdisjoint(json.loads(done.stdout))
