@@ -41,7 +41,7 @@ class Origin:
         elif path == "/gone":
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         elif path == "/slow":
-            await asyncio.sleep(30)
+            await reader.read()  # until the other side is tired of waiting
         else:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY)
         await writer.drain()

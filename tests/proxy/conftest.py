@@ -77,7 +77,7 @@ def make_origin(tmp_path: Path) -> Iterator[Callable[..., Origin]]:
 
 @pytest.fixture
 def curl() -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    def run(proxy: RunningProxy, *arguments: str, timeout_s: int = 30) -> subprocess.CompletedProcess[bytes]:
+    def run(proxy: RunningProxy, *arguments: str, timeout_s: int = 60) -> subprocess.CompletedProcess[bytes]:
         command = [
             "curl",
             "-sS",

@@ -250,7 +250,7 @@ def test_what_cannot_be_looked_into_is_flagged(make_proxy, gatekeeper, shelf, ma
 
 
 def test_events_are_not_delayed(proxy, make_origin):
-    pause = threading.Event()
+    pause, in_time = threading.Event(), []
 
     async def events(asked: Asked, writer: asyncio.StreamWriter) -> None:
         kind = "text/plain" if "plain" in asked.target else "text/event-stream"
@@ -260,19 +260,20 @@ def test_events_are_not_delayed(proxy, make_origin):
         for _ in range(3):
             writer.write(b"7\r\ndata: x\r\n")
             await writer.drain()
-            await asyncio.get_running_loop().run_in_executor(None, pause.wait, 10)
+            in_time.append(await asyncio.get_running_loop().run_in_executor(None, pause.wait, 60))
             pause.clear()
         writer.write(b"0\r\n\r\n")
 
     origin = make_origin(events)
     for path in ("/sse", "/plain", "/sse.php", "/plain.pl"):
-        command = ["curl", "-sSN", "-m", "20", "-x", proxy.url, f"http://127.0.0.1:{origin.port}{path}"]
+        command = ["curl", "-sSN", "-m", "120", "-x", proxy.url, f"http://127.0.0.1:{origin.port}{path}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
             assert client.stdout is not None
             for _ in range(3):  # each event is here before the origin sends the next
                 assert client.stdout.read(7) == b"data: x"
                 pause.set()
-            assert client.wait(10) == 0
+            assert client.wait(60) == 0
+    assert in_time == [True] * 12
 
 
 @pytest.mark.parametrize("http", ["--http1.1", "--http2"])
@@ -280,28 +281,31 @@ def test_events_are_not_delayed(proxy, make_origin):
 def test_the_beginning_of_a_large_program_goes_on_before_the_rest_is_there(
     proxy, make_origin, http, declared
 ):
-    body, seen = program(20 * MIB), threading.Event()
-    first = 17 * MIB if not declared else 64 * KIB  # one of unknown length is held up to 16 MiB
+    body, seen, in_time = program(20 * MIB), threading.Event(), []
+    first = (
+        17 * MIB if not declared else MIB
+    )  # one of unknown length is held up to 16 MiB; and the tail of both
 
     async def waits(asked: Asked, writer: asyncio.StreamWriter) -> None:
         framing = f"Content-Length: {len(body)}" if declared else "Connection: close"
         await send(writer, b"", "Content-Type: application/x-msdownload", framing, length=False)
         writer.write(body[:first])
         await writer.drain()
-        await asyncio.get_running_loop().run_in_executor(None, seen.wait, 20)
+        in_time.append(await asyncio.get_running_loop().run_in_executor(None, seen.wait, 60))
         writer.write(body[first:])
         await writer.drain()
         if not declared:
             writer.close()
 
     url = f"https://127.0.0.1:{make_origin(waits, tls=True).port}/f.exe"
-    command = ["curl", "-sSN", "-m", "30", http, "-x", proxy.url, "--cacert", str(proxy.ca), url]
+    command = ["curl", "-sSN", "-m", "120", http, "-x", proxy.url, "--cacert", str(proxy.ca), url]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
         assert client.stdout is not None
         beginning = client.stdout.read(32 * KIB)
         seen.set()
         assert beginning + client.stdout.read() == body
-        assert client.wait(10) == 0
+        assert client.wait(60) == 0
+    assert in_time == [True]
 
 
 def test_fault_in_the_gate_of_a_risky_body_cuts_it_and_of_another_lets_it_on(

@@ -10,7 +10,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 @dataclass

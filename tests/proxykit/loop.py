@@ -15,7 +15,7 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def call[T](self, work: Coroutine[Any, Any, T], timeout_s: float = 20.0) -> T:
+    def call[T](self, work: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
         return self.submit(work).result(timeout_s)
 
     def submit[T](self, work: Coroutine[Any, Any, T]) -> Future[T]:

@@ -64,7 +64,7 @@ http {{
 """)
     server = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)])
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         for port in (plain, tls, http2):
             while True:
                 try:
