@@ -1,4 +1,4 @@
-"""Package tools and git install and clone real things through the intercepting proxy, unharmed."""
+"""Package tools and git install and clone real things through the intercepting proxy, unharmed (15 s)."""
 
 import asyncio
 import base64
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,14 @@ from proxykit.origin import Origin as RawOrigin
 CONFIG = "workers: 1\nfeeds: [{name: test, builtin: test}]\nmitmproxy: {ssl_insecure: true}\n"
 
 
-@pytest.fixture
-def proxy(start_proxy) -> Proxy:
-    return start_proxy(CONFIG)
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("tools")
+    config = folder / "proxy.yaml"
+    config.write_text(CONFIG)
+    running = Proxy(folder / "state", config)
+    yield running
+    running.stop()
 
 
 @pytest.fixture(params=["http", "https"])

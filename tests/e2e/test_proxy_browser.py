@@ -1,16 +1,19 @@
-"""A real browser behind the proxy: block pages, downloads that fail, videos that seek."""
+"""A real browser behind the proxy: block pages, downloads that fail, videos that seek (15 s)."""
 
 import os
 import re
 import struct
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext
 
 from e2e.browser import chromium
-from e2e.processes import Proxy, command
+from e2e.processes import Proxy, command, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -21,9 +24,34 @@ MORE = 'a[href*="/blocked/"]'
 THROUGH = ("--proxy-bypass-list=<-loopback>", "--ignore-certificate-errors")
 
 
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("browsed")
+    config = folder / "proxy.yaml"
+    config.write_text(CONFIG)
+    running = Proxy(folder / "state", config)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium(*THROUGH, "--autoplay-policy=no-user-gesture-required") as found:
+        yield found
+
+
 @pytest.fixture
-def proxy(start_proxy) -> Proxy:
-    return start_proxy(CONFIG)
+def context(proxy: Proxy, browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Give a function that makes what a person sees who has just installed the browser."""
+    made: list[BrowserContext] = []
+
+    def make(**options: Any) -> BrowserContext:
+        made.append(browser.new_context(proxy={"server": proxy.url}, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
 
 
 def _screenshot(page, name: str) -> None:
@@ -34,86 +62,81 @@ def _screenshot(page, name: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_block_page_is_shown_and_leads_to_its_details(proxy, scheme, theme):
-    with chromium(*THROUGH) as browser:
-        context = browser.new_context(
-            proxy={"server": proxy.url}, color_scheme=theme, viewport={"width": 900, "height": 760}
-        )
-        page = context.new_page()
-        answer = page.goto(f"{scheme}://phishing.secondlook.test/login")
-        assert answer is not None
-        assert answer.status == 403
-        assert page.locator("h1").inner_text() == "This may be a deception"
-        assert page.locator("a.button").inner_text() == "Go back"
-        assert not page.locator("details").get_attribute("open")
-        _screenshot(page, f"blocked-{scheme}-{theme}")
-        page.locator("summary").click()
-        assert "phishing.secondlook.test/login" in page.locator("details").inner_text()
-        _screenshot(page, f"blocked-details-{scheme}-{theme}")
-        page.get_by_text("Let me through for 10 minutes").click()
-        page.wait_for_url("https://secondlook.internal/blocked/*")
-        assert "Open it for 10 minutes anyway" in page.content()
-        _screenshot(page, f"about-{scheme}-{theme}")
+def test_the_block_page_is_shown_and_leads_to_its_details(context, scheme, theme):
+    page = context(color_scheme=theme, viewport={"width": 900, "height": 760}).new_page()
+    answer = page.goto(f"{scheme}://phishing.secondlook.test/login")
+    assert answer is not None
+    assert answer.status == 403
+    assert page.locator("h1").inner_text() == "This may be a deception"
+    assert page.locator("a.button").inner_text() == "Go back"
+    assert not page.locator("details").get_attribute("open")
+    _screenshot(page, f"blocked-{scheme}-{theme}")
+    page.locator("summary").click()
+    assert "phishing.secondlook.test/login" in page.locator("details").inner_text()
+    _screenshot(page, f"blocked-details-{scheme}-{theme}")
+    page.get_by_text("Let me through for 10 minutes").click()
+    page.wait_for_url("https://secondlook.internal/blocked/*")
+    assert "Open it for 10 minutes anyway" in page.content()
+    _screenshot(page, f"about-{scheme}-{theme}")
 
 
-def test_a_block_is_opened_for_a_while_by_its_form(proxy, plain_origin):
+def test_a_block_is_opened_for_a_while_by_its_form(start_proxy, browser, plain_origin):
+    proxy: Proxy = start_proxy(CONFIG)  # its own: what is opened is open for the others too
     plain_origin.pages["/page"] = ("text/html", b"<h1>the page itself</h1>")
     url = plain_origin.url("/page", host="localhost")
     proxy.command("block", url)
-    with chromium(*THROUGH) as browser:
-        page = browser.new_context(proxy={"server": proxy.url}).new_page()
-        page.goto(url)
-        # a rule of the operator is not for users to lift
-        assert page.get_by_text("Let me through").count() == 0
-        page.get_by_text("This is a mistake").click()
-        assert "No exception can be made here" in page.content()
-        page.goto("http://phishing.secondlook.test/login")
-        page.get_by_text("Let me through for 10 minutes").click()
-        page.get_by_role("button", name="Open it").click()
-        assert "Open for you for 10 minutes" in page.content()
-        (rule,) = [rule for rule in proxy.json("rules", "list") if rule["action"] == "allow"]
-        assert rule["client"] == "127.0.0.1"
-        assert rule["expires"]
+    wait_for(lambda: proxy.curl(url).status == 403, "the block")
+    page = browser.new_context(proxy={"server": proxy.url}).new_page()
+    page.goto(url)
+    # a rule of the operator is not for users to lift
+    assert page.get_by_text("Let me through").count() == 0
+    page.get_by_text("This is a mistake").click()
+    assert "No exception can be made here" in page.content()
+    page.goto("http://phishing.secondlook.test/login")
+    page.get_by_text("Let me through for 10 minutes").click()
+    page.get_by_role("button", name="Open it").click()
+    assert "Open for you for 10 minutes" in page.content()
+    (rule,) = [rule for rule in proxy.json("rules", "list") if rule["action"] == "allow"]
+    assert rule["client"] == "127.0.0.1"
+    assert rule["expires"]
 
 
-def test_hostile_addresses_are_only_text(proxy):
+def test_hostile_addresses_are_only_text(context):
     hostile = (
         "http://phishing.secondlook.test/login?<script>document.title='owned'</script>&x=\u202egnp.exe"
         + "y" * 3000
     )
-    with chromium(*THROUGH) as browser:
-        page = browser.new_context(proxy={"server": proxy.url}).new_page()
-        page.goto(hostile)
-        assert page.title().startswith("Blocked")
-        assert page.locator("script").count() == 0
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        page.locator("summary").click()
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        _screenshot(page, "hostile")
+    page = context().new_page()
+    page.goto(hostile)
+    assert page.title().startswith("Blocked")
+    assert page.locator("script").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.locator("summary").click()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    _screenshot(page, "hostile")
 
 
-def test_parts_of_a_page_get_fitting_refusals(proxy, plain_origin):
+def test_parts_of_a_page_get_fitting_refusals(context, plain_origin):
     plain_origin.pages["/page"] = (
         "text/html",
         b"""<img id=i src="http://malware.secondlook.test/x.png"><script src="http://malware.secondlook.test/x.js">
         </script><link rel=stylesheet href="http://malware.secondlook.test/x.css"><p>here</p>""",
     )
     seen: dict[str, tuple[int, str]] = {}
-    with chromium(*THROUGH) as browser:
-        page = browser.new_context(proxy={"server": proxy.url}).new_page()
-        page.on(
-            "response",
-            lambda answer: seen.update({answer.url: (answer.status, answer.headers.get("content-type", ""))}),
-        )
-        page.goto(plain_origin.url("/page", host="localhost"))
-        assert page.locator("p").inner_text() == "here"
+    page = context().new_page()
+    page.on(
+        "response",
+        lambda answer: seen.update({answer.url: (answer.status, answer.headers.get("content-type", ""))}),
+    )
+    page.goto(plain_origin.url("/page", host="localhost"))
+    assert page.locator("p").inner_text() == "here"
     assert seen["http://malware.secondlook.test/x.png"] == (403, "image/png")
     assert seen["http://malware.secondlook.test/x.js"] == (403, "text/javascript")
     assert seen["http://malware.secondlook.test/x.css"] == (403, "text/css")
 
 
 @pytest.mark.parametrize("size", [5_000_000, 20_000_000])
-def test_a_listed_download_fails_and_leaves_no_file(proxy, plain_origin, tmp_path, size):
+def test_a_listed_download_fails_and_leaves_no_file(context, proxy, plain_origin, tmp_path, size):
     body = b"MZ" + os.urandom(1 << 16) * (size >> 16)
     bad = tmp_path / "bad.exe"
     bad.write_bytes(body)
@@ -121,7 +144,7 @@ def test_a_listed_download_fails_and_leaves_no_file(proxy, plain_origin, tmp_pat
     plain_origin.pages["/good.exe"] = ("application/x-msdownload", body + b"good")
     plain_origin.pages["/"] = (
         "text/html",
-        b"<a href=/bad.exe download>bad</a> <a href=/good.exe download>good</a>",
+        f"<a href=/bad.exe?{size} download>bad</a> <a href=/good.exe download>good</a>".encode(),
     )
     digest = command(
         "check", bad, "--file", "--offline", "--json", "-c", proxy.config, "--state", proxy.state
@@ -129,17 +152,20 @@ def test_a_listed_download_fails_and_leaves_no_file(proxy, plain_origin, tmp_pat
     sha256 = re.search(r"\b[0-9a-f]{64}\b", digest.stdout)
     assert sha256 is not None
     proxy.command("block", sha256[0])
-    with chromium(*THROUGH) as browser:
-        context = browser.new_context(proxy={"server": proxy.url}, accept_downloads=True)
-        page = context.new_page()
-        page.goto(plain_origin.url("/", host="localhost"))
-        with page.expect_download(timeout=60_000) as good:
-            page.get_by_text("good").click()
-        assert good.value.failure() is None
-        assert Path(good.value.path()).read_bytes() == body + b"good"
-        with page.expect_download(timeout=60_000) as found:
-            page.get_by_text("bad").click()
-        assert found.value.failure() is not None
+    plain_origin.pages["/same.exe"] = plain_origin.pages[
+        "/bad.exe"
+    ]  # what is refused is refused by its URL then
+    same = plain_origin.url(f"/same.exe?{size}", host="localhost")
+    wait_for(lambda: proxy.curl(same, "--fail").exit != 0, "the block")
+    page = context(accept_downloads=True).new_page()
+    page.goto(plain_origin.url("/", host="localhost"))
+    with page.expect_download(timeout=60_000) as good:
+        page.get_by_text("good").click()
+    assert good.value.failure() is None
+    assert Path(good.value.path()).read_bytes() == body + b"good"
+    with page.expect_download(timeout=60_000) as found:
+        page.get_by_text("bad").click()
+    assert found.value.failure() is not None
 
 
 class _Video(BaseHTTPRequestHandler):
@@ -180,7 +206,7 @@ class _Video(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_video_element_seeks_through_ranges(proxy):
+def test_a_video_element_seeks_through_ranges(context):
     size = _Video.rate * _Video.seconds
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 8000, 8000, 1, 8, b"data", size
@@ -190,14 +216,13 @@ def test_a_video_element_seeks_through_ranges(proxy):
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        with chromium(*THROUGH, "--autoplay-policy=no-user-gesture-required") as browser:
-            page = browser.new_context(proxy={"server": proxy.url}).new_page()
-            page.goto(f"http://localhost:{server.server_address[1]}/")
-            page.wait_for_function("document.getElementById('a').readyState >= 1")
-            at = page.evaluate(
-                "new Promise(done => {const a = document.getElementById('a');"
-                "a.onseeked = () => done(a.currentTime); a.currentTime = 500})"
-            )
+        page = context().new_page()
+        page.goto(f"http://localhost:{server.server_address[1]}/")
+        page.wait_for_function("document.getElementById('a').readyState >= 1")
+        at = page.evaluate(
+            "new Promise(done => {const a = document.getElementById('a');"
+            "a.onseeked = () => done(a.currentTime); a.currentTime = 500})"
+        )
         assert at == pytest.approx(500, abs=1)
         assert len(_Video.ranges) >= 2
         assert any(re.match(r"bytes=[1-9]", asked) for asked in _Video.ranges)
