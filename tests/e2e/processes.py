@@ -23,11 +23,15 @@ from typing import Any
 
 BIN = Path(sys.executable).parent
 SECONDLOOK = [sys.executable, "-m", "secondlook"]
-START_S = 60.0
+PATIENCE_S = 60.0  # a wait that succeeds costs nothing, however long it may last
+START_S = 120.0
 
 
-def wait_for[T](look: Callable[[], T | None], what: str, timeout_s: float = 30.0) -> T:
-    """Look again until something is there; fail with `what` when it does not come."""
+def wait_for[T](look: Callable[[], T | None], what: str, timeout_s: float = PATIENCE_S) -> T:
+    """Look again until something is there; fail with `what` when it does not come.
+
+    What is looked for stays once it has come: of two things that pass, one look might meet neither.
+    """
     end = time.monotonic() + timeout_s
     while True:
         found = look()
@@ -70,7 +74,7 @@ class Running:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = PATIENCE_S) -> int:
         """Ask it to end and give its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -207,9 +211,9 @@ def curl(url: str, *arguments: str) -> Answer:
     """Fetch a URL with curl; status 0 when no answer came."""
     started = time.monotonic()
     done = subprocess.run(
-        ["curl", "-sS", "--max-time", "30", "-D", "/dev/stderr", *arguments, url],
+        ["curl", "-sS", "--max-time", "60", "-D", "/dev/stderr", *arguments, url],
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
         env={key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")},
     )
@@ -274,10 +278,20 @@ def server_publish(state: Path) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """Give a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+    """Give a port that nobody listens on, and that nobody else gets while this process lives.
+
+    A socket that is bound and does not listen keeps it: the system gives it to none who asks for any port and
+    to no client's connection, but a server may listen there, as all of them set SO_REUSEADDR, and come again.
+    """
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    _KEPT.append(sock)
+    port: int = sock.getsockname()[1]
+    return port
+
+
+_KEPT: list[socket.socket] = []
 
 
 @dataclass

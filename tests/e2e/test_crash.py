@@ -89,7 +89,6 @@ def test_nothing_let_through_is_lost_when_processes_are_killed(
                             sum(visit.let_through for visit in traffic.since(seen)) > 40 or None
                         ),
                         "traffic",
-                        60,
                     )
                     threading.Event().wait(draw.uniform(0.0, 1.0))  # a random moment
                     if victim == "supervisor":
@@ -102,15 +101,12 @@ def test_nothing_let_through_is_lost_when_processes_are_killed(
                     wait_for(
                         lambda pid=pid: (len(now := pids(running[-1])) == 3 and pid not in now) or None,
                         f"another {victim}",
-                        60,
                     )
             proxy = running[-1]
 
             def drained() -> bool | None:
                 return proxy.metrics()["secondlook_queue_entries"] == 0 or None
 
-            with contextlib.suppress(AssertionError):  # the traffic goes on: look at it once it has ended
-                wait_for(drained, "the second look", 5)
         wait_for(drained, "the second look at everything", 120)
 
     def answered(visit: Visit) -> bool:

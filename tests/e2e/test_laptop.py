@@ -57,7 +57,8 @@ def test_a_laptop_leaves_the_intranet_and_returns(  # noqa: PLR0915 - one story
                 f"  network: {{url: '{network.url}', name: world, insecure: true}}\n"
                 "  location: {networks: [10.77.1.0/24]}\n"
                 "  poll: 1s\n"
-                "  circuit: {backoff_min: 100ms, backoff_max: 1s}\n",
+                "  circuit: {backoff_min: 100ms, backoff_max: 1s}\n"
+                "recheck: {first: 1s, longest: 5s}\n",
                 folder=memory_path,
             )
 
@@ -95,7 +96,7 @@ def test_a_laptop_leaves_the_intranet_and_returns(  # noqa: PLR0915 - one story
 
             ip("-n", laptop, "addr", "add", AT_OFFICE, "dev", "office")  # back at work
             wait_for(lambda: locations(proxy) == ["away", "there"] or None, "that it is there again")
-            wait_for(lambda: not proxy.json("queue", "list") or None, "the second look", 60)
+            wait_for(lambda: not proxy.json("queue", "list") or None, "the second look")
             ended = {
                 event["url"]: event["kind"] for event in proxy.json("log", "--kind", "confirmed,cleared")
             }
@@ -109,7 +110,7 @@ def test_a_laptop_leaves_the_intranet_and_returns(  # noqa: PLR0915 - one story
                 lambda: proxy.curl("http://new-at-the-office.example/").status == 403 or None,
                 "the lists published meanwhile",
             )
-            wait_for(lambda: generations("office") != {published} or None, "that updates go on", 60)
+            wait_for(lambda: generations("office") != {published} or None, "that updates go on")
             assert visit("/at/work/again") == 200
             assert answered(proxy, "office") > asked_office
             proxy.stop()

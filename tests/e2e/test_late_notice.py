@@ -11,7 +11,11 @@ def test_told_once_on_the_next_page(start_proxy, start_server, plain_origin, tmp
 workers: 2
 feeds: []
 notify: {{desktop: false, next_page: true}}
-servers: {{embedded: false, intranet: [{{url: "http://127.0.0.1:{port}"}}]}}
+servers:
+  embedded: false
+  intranet: [{{url: "http://127.0.0.1:{port}"}}]
+  circuit: {{backoff_min: 100ms, backoff_max: 500ms}}
+recheck: {{first: 1s, longest: 5s}}
 """
     proxy = start_proxy(config)
     bad = plain_origin.url("/bad?<b>", host="localhost")
@@ -25,7 +29,7 @@ servers: {{embedded: false, intranet: [{{url: "http://127.0.0.1:{port}"}}]}}
     server_import(state, "mw-8b", listed)
     server_publish(state)
     start_server(state, port=port)
-    wait_for(lambda: proxy.json("log", "--kind", "confirmed") or None, "the confirmation", 60)
+    wait_for(lambda: proxy.json("log", "--kind", "confirmed") or None, "the confirmation")
 
     # What is no navigation is not disturbed; the first navigation is told, then never again.
     assert proxy.curl(other, "-H", "Accept: application/json").body == b"<h1>origin</h1>"
@@ -34,7 +38,6 @@ servers: {{embedded: false, intranet: [{{url: "http://127.0.0.1:{port}"}}]}}
             (b"turned out to be bad" in (answer := proxy.curl(other, *NAVIGATION)).body and answer) or None
         ),
         "the notice",
-        20,
     )
     assert told.status == 200
     assert b"/bad?&lt;b&gt;" in told.body
