@@ -277,23 +277,6 @@ def server_publish(state: Path) -> dict[str, Any]:
     return report
 
 
-def free_port() -> int:
-    """Give a port that nobody listens on, and that nobody else gets while this process lives.
-
-    A socket that is bound and does not listen keeps it: the system gives it to none who asks for any port and
-    to no client's connection, but a server may listen there, as all of them set SO_REUSEADDR, and come again.
-    """
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", 0))
-    _KEPT.append(sock)
-    port: int = sock.getsockname()[1]
-    return port
-
-
-_KEPT: list[socket.socket] = []
-
-
 @dataclass
 class Origin:
     """A web server that counts connections and requests."""

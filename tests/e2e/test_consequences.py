@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from e2e.processes import Proxy, Server, command, free_port, server_import, server_publish, wait_for
+from e2e.processes import Proxy, Server, command, server_import, server_publish, wait_for
+from serverkit.ports import free_port
 
 IN_FORCE_S = 1.0  # the promise
 # A poll that began just before the second was over still waits for its answer, and two workers, the service,

@@ -20,11 +20,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from e2e.processes import Proxy, free_port, make_certificate
+from e2e.processes import Proxy, make_certificate
 from e2e.test_full_disk import fill, small_disk
 from secondlook.cli import doctor
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.authority import make_authority
+from serverkit.ports import free_port
 
 HOUR_S = 3600
 

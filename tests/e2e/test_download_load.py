@@ -130,7 +130,7 @@ def test_fifty_downloads_at_once(own_proxy, site, mb):
 def _unread(proxy: Proxy, site: Nginx, road: str, http2: bool, path: str) -> socket.socket:
     """Ask for a large file, read the beginning and no more; an HTTP/2 client also opens no window."""
     port = getattr(site, road)
-    sock = socket.create_connection(proxy.address.rsplit(":", 1), timeout=30)
+    sock = socket.create_connection(proxy.address.rsplit(":", 1), timeout=60)
     if road == "plain":
         sock.sendall(f"GET http://localhost:{port}{path} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
     else:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import Answer, Proxy, free_port, wait_for
+from e2e.processes import Answer, Proxy, wait_for
+from serverkit.ports import free_port
 
 JOURNAL_KIB = 64
 
@@ -115,7 +116,6 @@ def test_a_full_disk_costs_flags_the_ledger_then_the_journal_then_the_request(
         wait_for(
             lambda: let_through <= {entry["url"] for entry in proxy.json("queue", "list")} or None,
             "the flags from the journal",
-            60,
         )
         assert proxy.curl(plain_origin.url("/after")).status == 200
         proxy.stop()

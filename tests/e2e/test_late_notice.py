@@ -1,6 +1,7 @@
 """Who was let through to something bad is told before the next page, once, whichever worker it meets."""
 
-from e2e.processes import free_port, server_import, server_publish, wait_for
+from e2e.processes import server_import, server_publish, wait_for
+from serverkit.ports import free_port
 
 NAVIGATION = ("-H", "Accept: text/html,application/xhtml+xml")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import BIN, Answer, Running, curl, free_port, wait_for
+from e2e.processes import BIN, Answer, Running, curl, wait_for
 from proxykit.samples import EICAR, program, prose, tarred, zipped
+from serverkit.ports import free_port
 
 CONFIG = """
 state: {state}

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from e2e.processes import Answer, Proxy, free_port, server_import, server_publish, wait_for
+from e2e.processes import Answer, Proxy, server_import, server_publish, wait_for
+from serverkit.ports import free_port
 
 COMMON, HIGH, ASSESS, UNTESTED = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"

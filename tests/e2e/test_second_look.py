@@ -2,7 +2,8 @@
 
 import itertools
 
-from e2e.processes import Proxy, Server, free_port, server_import, server_publish, wait_for
+from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
+from serverkit.ports import free_port
 
 ASKED = "secondlook_lookup_queries_total{"
 

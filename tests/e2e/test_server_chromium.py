@@ -129,7 +129,7 @@ def test_chromium_blocks_a_listed_page_without_our_proxy(tmp_path):
         )
         try:
             port_file = profile / "DevToolsActivePort"
-            assert await until(lambda: port_file.exists() and port_file.read_text().strip(), 30)
+            assert await until(lambda: port_file.exists() and port_file.read_text().strip(), 60)
             assert await until(lambda: "/v5/hashLists:batchGet" in app.asked, 60), app.asked
             debugging = port_file.read_text().split()[0]
             async with async_playwright() as playwright:
@@ -138,7 +138,7 @@ def test_chromium_blocks_a_listed_page_without_our_proxy(tmp_path):
                 await page.goto(f"{site}/clean/page.html")
                 assert await page.title() == "origin"
                 blocked = ""
-                for _ in range(40):  # the database comes into force a moment after it was fetched
+                for _ in range(240):  # the database comes into force a moment after it was fetched
                     try:
                         await page.goto(f"{site}/listed/page.html?{len(app.asked)}")
                         blocked = await page.content()
@@ -146,14 +146,14 @@ def test_chromium_blocks_a_listed_page_without_our_proxy(tmp_path):
                         blocked = str(error)
                     if "the page itself" not in blocked:
                         break
-                    await asyncio.sleep(0.5)
+                    await asyncio.sleep(0.25)
                 assert "the page itself" not in blocked
                 assert await page.title() != "origin"
                 await page.screenshot(path=str(tmp_path / "blocked.png"))
                 await remote.close()
         finally:
             browser.terminate()
-            browser.wait(20)
+            browser.wait(60)
             await serving.stop()
         return blocked
 

@@ -46,7 +46,7 @@ def test_a_node_dies_and_checks_go_on_or_are_flagged(
                     wait_for(
                         lambda: sum(visit.let_through for visit in traffic.since(mark)) >= wanted,
                         "traffic",
-                        60 + wanted / 5,
+                        120 + wanted / 5,
                     )
 
                 let_through(0, 20)

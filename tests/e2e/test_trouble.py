@@ -95,12 +95,10 @@ def test_a_damaged_pattern_file_is_left_out_and_fetched_again(start_proxy):
     assert proxy.command("pattern", "verify", check=False).returncode == 1
     again: Proxy = start_proxy()
     blocked = wait_for(
-        lambda: again.curl("http://malware.secondlook.test/").status == 403 or None, "the list", 30
+        lambda: again.curl("http://malware.secondlook.test/").status == 403 or None, "the list"
     )
     assert blocked
-    wait_for(
-        lambda: again.command("pattern", "verify", check=False).returncode == 0 or None, "a sound list", 30
-    )
+    wait_for(lambda: again.command("pattern", "verify", check=False).returncode == 0 or None, "a sound list")
 
 
 def test_a_damaged_ledger_is_set_aside(start_proxy):

@@ -23,7 +23,8 @@ from secondlook.server.valkey_reader import ValkeyReader
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.update import apply_update
 from serverkit import NOW, full_hash, listening, make_store, out, put
-from serverkit.valkey import cluster, free_port, single
+from serverkit.ports import free_port
+from serverkit.valkey import cluster, single
 
 HOSTS = [f"evil{number}.example" for number in range(1500)]
 

@@ -1,7 +1,6 @@
 """A real Redis server (the protocol of Valkey), single or as a cluster of three, on free loopback ports."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,26 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from serverkit.ports import free_port
+
 PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server")
 CLIENT = shutil.which("valkey-cli") or shutil.which("redis-cli")
-
-
-def free_port() -> int:
-    """A port below the cluster bus's limit (port + 10000) that nobody uses now."""
-    for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port < 55_000:
-            return port
-        for low in range(20_000, 55_000, 97):
-            with socket.socket() as probe:
-                try:
-                    probe.bind(("127.0.0.1", low))
-                except OSError:
-                    continue
-                return low
-    raise AssertionError("no free port")
 
 
 class Node:
@@ -102,7 +85,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[Node]]]:
     nodes: list[Node] = []
     try:
         while len(nodes) < 3:
-            nodes.append(Node(folder / str(len(nodes)), free_port(), cluster=True))
+            nodes.append(Node(folder / str(len(nodes)), free_port(bus=10_000), cluster=True))
         places = [f"127.0.0.1:{node.port}" for node in nodes]
         nodes[0].cli("--cluster", "create", *places, "--cluster-yes")
         for _ in range(1000):
