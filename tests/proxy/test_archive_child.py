@@ -85,17 +85,17 @@ class Reader:
 
     def __init__(self) -> None:
         self.channel, theirs = socket.socketpair()
-        self.channel.settimeout(30)
+        self.channel.settimeout(60)
         with theirs:
             command = [sys.executable, "-m", "secondlook.proxy.archive_child", str(theirs.fileno())]
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         self.answers = self.channel.makefile("rb")
 
-    def ask(self, data: bytes) -> dict[str, Any]:
+    def ask(self, data: bytes, time_s: float = TIME_S) -> dict[str, Any]:
         with tempfile.TemporaryFile() as file:
             file.write(data)
             file.flush()
-            limits = {"depth": 3, "members": 10_000, "max_bytes": 64 * MIB, "time_s": TIME_S}
+            limits = {"depth": 3, "members": 10_000, "max_bytes": 64 * MIB, "time_s": time_s}
             asked = {"limits": limits, "encodings": []}
             socket.send_fds(self.channel, [json.dumps(asked).encode() + b"\n"], [file.fileno()])
             answer: dict[str, Any] = json.loads(self.answers.readline())
@@ -104,7 +104,7 @@ class Reader:
     def close(self) -> None:
         self.answers.close()
         self.channel.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.fixture
@@ -124,6 +124,15 @@ def test_a_bomb_costs_bounded_memory_and_time(reader, kind):
     assert answer["spent"] is (peak > SPENT_BYTES)
     assert sum(psutil.Process(reader.process.pid).cpu_times()[:2]) < TIME_S + GRACE_S
     assert EICAR_SHA256 in dict(reader.ask(zipped({"eicar.com": EICAR}))["members"]).values()
+
+
+@pytest.mark.parametrize("kind", ["7z", "zip", "xz", "nested tars"])
+def test_one_that_takes_too_long_is_reported(reader, kind):
+    bomb = (
+        BOMBS[kind]() if kind != "7z" else seven({"x": bytes(50 * MIB)})
+    )  # its sizes are told, and within the limit
+    assert reader.ask(bomb, time_s=0.001)["problem"] == "archive: longer than 0.001 s"
+    assert reader.ask(zipped({"eicar.com": EICAR}))["problem"] is None
 
 
 @pytest.mark.parametrize(
@@ -177,6 +186,9 @@ def test_a_reader_that_stalls_dies_or_is_spent_is_replaced(tmp_path):
         assert not [one for one in psutil.Process().children() if "archive_child" in " ".join(one.cmdline())]
         assert (await look(inspector, room, good)).problem is None
         await inspector.aclose()
+        hurried = ArchiveInspector(ArchiveSettings(time=0.001))
+        assert (await look(hurried, room, BOMBS["7z"]())).problem == "archive: longer than 0.001 s"
+        await hurried.aclose()
         room.close()
 
     asyncio.run(story())

@@ -4,20 +4,12 @@ import gzip
 import zlib
 from itertools import pairwise
 
-import brotli
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxykit.samples import ENCODERS
 from secondlook.proxy.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
-
-ENCODE = {
-    "gzip": gzip.compress,
-    "deflate": zlib.compress,
-    "br": brotli.compress,
-    "zstd": zstandard.ZstdCompressor().compress,
-}
 
 
 def _raw_deflate(data: bytes) -> bytes:
@@ -40,13 +32,13 @@ def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
 @settings(max_examples=150, deadline=None)
 @given(
     body=st.one_of(st.binary(max_size=5000), st.integers(0, 300_000).map(lambda n: b"abcdefg" * (n // 7))),
-    chain=st.lists(st.sampled_from(sorted(ENCODE)), min_size=1, max_size=3),
+    chain=st.lists(st.sampled_from(sorted(ENCODERS)), min_size=1, max_size=3),
     cuts=st.lists(st.integers(0, 10**6), max_size=6),
 )
 def test_any_body_any_chain_any_pieces(body, chain, cuts):
     raw = body
     for name in chain:
-        raw = ENCODE[name](raw)
+        raw = ENCODERS[name](raw)
     encodings = encodings_of(", ".join(chain), 4)
     assert encodings is not None
     assert _decode(encodings, _cut(raw, cuts)) == (body, DecodeState.DONE)
@@ -60,10 +52,10 @@ def test_several_gzip_members():
     assert _decode(("gzip",), [gzip.compress(b"a") + gzip.compress(b"b")]) == (b"ab", DecodeState.DONE)
 
 
-@pytest.mark.parametrize("name", ENCODE)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_a_bomb_is_given_up(name):
     decoder = Decoder((name,), ratio=50)
-    bomb = ENCODE[name](b"\0" * (200 << 20))
+    bomb = ENCODERS[name](b"\0" * (200 << 20))
     most = 0
     for start in range(0, len(bomb), 1000):
         most = max(most, sum(map(len, decoder.feed(bomb[start : start + 1000]))))
@@ -73,15 +65,15 @@ def test_a_bomb_is_given_up(name):
     assert most < 16 << 20
 
 
-@pytest.mark.parametrize("name", ENCODE)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_a_truncated_body_is_broken(name):
-    _, state = _decode((name,), [ENCODE[name](b"hello " * 10_000)[:-3]])
+    _, state = _decode((name,), [ENCODERS[name](b"hello " * 10_000)[:-3]])
     assert state is DecodeState.BROKEN
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    chain=st.lists(st.sampled_from(sorted(ENCODE)), min_size=1, max_size=3),
+    chain=st.lists(st.sampled_from(sorted(ENCODERS)), min_size=1, max_size=3),
     pieces=st.lists(st.binary(max_size=200), max_size=8),
 )
 def test_random_bytes_never_raise(chain, pieces):

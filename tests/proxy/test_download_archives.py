@@ -63,7 +63,7 @@ def _url(origin: Origin, name: str) -> str:
 def _emptied(proxy: RunningProxy, budget: int = BUDGET) -> bool:
     chain = proxy.worker.master.addons.chain
     room = next(part for part in chain if isinstance(part, SecondLookAddon)).bodies.room
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while room.left_bytes != budget and time.monotonic() < deadline:
         time.sleep(0.02)
     return room.left_bytes == budget and (not room.folder.exists() or not list(room.folder.iterdir()))

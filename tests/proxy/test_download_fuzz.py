@@ -1,18 +1,14 @@
 """Real archives, encodings and multipart bodies, mutilated: nothing raises and no byte is lost (10 s)."""
 
 import asyncio
-import gzip
 import io
-import zlib
-from collections.abc import Callable
 from itertools import pairwise
 
 import brotli
-import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxykit.samples import EICAR, gzipped, locked, program, seven, tarred, zipped
+from proxykit.samples import EICAR, ENCODERS, gzipped, locked, program, seven, tarred, zipped
 from secondlook.proxy.archive import ArchiveLimits, look_inside
 from secondlook.proxy.bodytype import declared
 from secondlook.proxy.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
@@ -20,12 +16,6 @@ from secondlook.proxy.gate import BodyGate, Fate, GateLimits
 from secondlook.proxy.spool import SpoolRoom
 
 FILES = {"readme": b"hi " * 300, "folder/eicar.com": EICAR}
-ENCODERS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.compress,
-    "deflate": zlib.compress,
-    "br": brotli.compress,
-    "zstd": zstandard.ZstdCompressor().compress,
-}
 PART = b"Content-Type: %s\r\nContent-Range: bytes %d-%d/9000\r\n\r\n"
 MULTIPART = (
     b"\r\n--ab\r\n" + PART % (b"application/octet-stream", 0, 499) + program(500)

@@ -5,15 +5,24 @@ import gzip
 import hashlib
 import subprocess
 import threading
-import zlib
 from collections.abc import Callable
 
 import brotli
 import pytest
-import zstandard
 
 from proxykit.origin import Asked, Origin, send, send_chunked
-from proxykit.samples import EICAR, EICAR_SHA256, gzipped, locked, program, prose, seven, tarred, zipped
+from proxykit.samples import (
+    EICAR,
+    EICAR_SHA256,
+    ENCODERS,
+    gzipped,
+    locked,
+    program,
+    prose,
+    seven,
+    tarred,
+    zipped,
+)
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1]
@@ -28,11 +37,8 @@ HEADERS = [
     "x-ODD: one,  two",
 ]
 FRAMING = ("transfer-encoding:", "content-length:", "connection:", "proxy-connection:")
-ENCODERS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.compress,
-    "deflate": zlib.compress,
-    "br": brotli.compress,
-    "zstd": zstandard.ZstdCompressor().compress,
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    **ENCODERS,
     "gzip, br": lambda data: brotli.compress(gzip.compress(data)),
 }
 
@@ -164,7 +170,7 @@ def test_encoded_bodies_are_looked_up_in_both_forms(
     proxy, gatekeeper, shelf, make_origin, curl, encoding, listed
 ):
     body = program(300_000)
-    raw = ENCODERS[encoding](body)
+    raw = ENCODINGS[encoding](body)
     origin = make_origin(shelf.reply)
     shelf.files["/page"] = raw
     shelf.headers["/page"] = ["Content-Type: text/plain", f"Content-Encoding: {encoding}"]

@@ -52,7 +52,7 @@ def _emptied(proxy: RunningProxy) -> bool:
     room = next(
         part for part in proxy.worker.master.addons.chain if isinstance(part, SecondLookAddon)
     ).bodies.room
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while room.left_bytes != BUDGET and time.monotonic() < deadline:
         time.sleep(0.02)
     return room.left_bytes == BUDGET and (not room.folder.is_dir() or not list(room.folder.iterdir()))

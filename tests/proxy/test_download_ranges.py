@@ -158,8 +158,8 @@ def test_head_and_not_modified_pass(proxy, make_origin, curl):
         await send(writer, b"", "Content-Length: 123456", f"ETag: {ETAG}", status=status, length=False)
 
     origin = make_origin(bodyless)
-    assert b"123456" in curl(proxy, "-I", _url(origin), timeout_s=5).stdout
-    assert b" 304" in curl(proxy, "-i", "-H", f"If-None-Match: {ETAG}", _url(origin), timeout_s=5).stdout
+    assert b"123456" in curl(proxy, "-I", _url(origin)).stdout
+    assert b" 304" in curl(proxy, "-i", "-H", f"If-None-Match: {ETAG}", _url(origin)).stdout
 
 
 @pytest.mark.parametrize(

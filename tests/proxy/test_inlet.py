@@ -48,7 +48,7 @@ def run(test: Callable[[Ends], Awaitable[None]]) -> None:
         ours, peer = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await test(Ends(reader, writer, peer))
         finally:
             peer.close()
@@ -105,35 +105,16 @@ def test_nothing_is_read_until_all_have_caught_up() -> None:
     run(test)
 
 
-def test_a_peer_that_does_not_read_is_behind_until_it_does() -> None:
+@pytest.mark.parametrize("fell_behind", ["before", "since"])
+def test_a_peer_that_does_not_read_is_behind_until_it_does(fell_behind: str) -> None:
     async def test(ends: Ends) -> None:
+        if fell_behind == "before":
+            ends.writer.write(bytes(LARGE))
         inlet = ends.inlet()
         end = asyncio.ensure_future(inlet.read(10))
         await asyncio.sleep(0)
-        ends.writer.write(bytes(LARGE))
-        assert ends.behind == {inlet}
-        drained = asyncio.ensure_future(ends.writer.drain())
-
-        def read_all() -> int:
-            left = LARGE
-            while left:
-                left -= len(ends.peer.recv(1 << 20))
-            return left
-
-        assert await asyncio.to_thread(read_all) == 0
-        await drained
-        assert ends.behind == set()
-        end.cancel()
-
-    run(test)
-
-
-def test_a_peer_that_fell_behind_before_is_behind_until_it_reads() -> None:
-    async def test(ends: Ends) -> None:
-        ends.writer.write(bytes(LARGE))
-        inlet = ends.inlet()
-        end = asyncio.ensure_future(inlet.read(10))
-        await asyncio.sleep(0)
+        if fell_behind == "since":
+            ends.writer.write(bytes(LARGE))
         assert ends.behind == {inlet}
         drained = asyncio.ensure_future(ends.writer.drain())
 

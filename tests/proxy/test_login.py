@@ -67,7 +67,7 @@ def test_socks_users(make_proxy, make_origin, stranger):
 
 def test_a_client_that_nobody_named_is_turned_away(make_proxy, stranger):
     proxy = make_proxy()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(100) == b""

@@ -144,7 +144,7 @@ def test_a_name_that_leads_to_our_own_pages_through_socks(make_proxy, gatekeeper
     socks = ["-m", "10", "--socks5-hostname", f"127.0.0.1:{proxy.port}", f"http://rebind.test:{review.port}/"]
     done = subprocess.run(["curl", "-sSi", *socks], capture_output=True, check=False)
     assert b"stage=access" in done.stdout, done
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as raw:  # no HTTP, no TLS
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as raw:  # no HTTP, no TLS
         raw.sendall(b"\5\1\0")
         assert raw.recv(2) == b"\5\0"
         name = b"rebind.test"

@@ -20,7 +20,7 @@ def hang_up_hard(sock: socket.socket) -> None:
 
 def ask(proxy, origin, path: str, version: str = "1.1") -> bytes:
     """GET a path with a raw socket; what came until the end. Raises ConnectionResetError."""
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         host = f"127.0.0.1:{origin.port}"
         lines = [f"GET http://{host}{path} HTTP/{version}", f"Host: {host}", "Connection: close", "", ""]
         client.sendall("\r\n".join(lines).encode())
@@ -65,7 +65,7 @@ def test_a_body_that_its_origin_broke_off_shows_it(proxy, make_origin, kind, ver
         came = ask(proxy, origin, "/", version)
         assert came.endswith(PIECE if version == "1.0" else b"0\r\n\r\n"), came
         return
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(f"GET http://127.0.0.1:{origin.port}/ HTTP/{version}\r\nHost: x\r\n\r\n".encode())
         came = b""
         try:
@@ -104,7 +104,7 @@ def test_a_client_that_leaves_while_a_held_file_is_sent_is_no_error(make_proxy, 
     proxy, origin = make_proxy(downloads={"hold": "full"}), make_origin(program)
     with caplog.at_level(logging.INFO):
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
                 host = f"127.0.0.1:{origin.port}"
                 client.sendall(
                     f"GET http://{host}/a.exe HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
@@ -116,7 +116,7 @@ def test_a_client_that_leaves_while_a_held_file_is_sent_is_no_error(make_proxy, 
 
 
 def ask_head(proxy, origin) -> bytes:
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         host = f"127.0.0.1:{origin.port}"
         request = f"HEAD http://{host}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         client.sendall(request.encode())
@@ -130,7 +130,7 @@ def test_pipelined_requests_are_answered_in_their_order_on_one_connection(proxy,
     origin, count = make_origin(path), 200
     host = f"127.0.0.1:{origin.port}"
     lines = [f"GET http://{host}/{number} HTTP/1.1\r\nHost: {host}\r\n\r\n" for number in range(count)]
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall("".join(lines).encode())
         came = b""
         while not came.endswith(b"/%d" % (count - 1)):

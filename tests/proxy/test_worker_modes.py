@@ -76,7 +76,7 @@ def test_a_raw_connection_through_a_tunnel_is_checked_by_its_host(proxy, gatekee
             client.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
             assert b"200" in client.recv(1000)
             client.sendall(b"\x00\x01\x02\x03 nothing that is http\r\n")
-            client.settimeout(5)
+            client.settimeout(60)
             assert client.recv(1000) == b""
         with pytest.raises(TimeoutError):
             listening.accept()
@@ -103,7 +103,7 @@ def test_passed_through_tls_is_checked_by_name(make_proxy, gatekeeper, tls_origi
         gatekeeper.bad.add("pinned.test/")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(f"CONNECT 127.0.0.1:{tls_origin.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         client.recv(1000)
         if listed:

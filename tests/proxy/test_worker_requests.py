@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import threading
-import time
 
 import psutil
 import pytest
@@ -78,10 +77,9 @@ def test_a_large_upload_is_refused_at_once_in_flat_memory(
     with body.open("wb") as file:
         file.truncate(UPLOAD_BYTES)
     before = psutil.Process().memory_info().rss
-    started = time.monotonic()
     done = subprocess.run(
         [
-            *("curl", "-sS", "-m", "30", http, "-x", proxy.url, "--cacert", str(proxy.ca), "-o", "/dev/null"),
+            *("curl", "-sS", "-m", "60", http, "-x", proxy.url, "--cacert", str(proxy.ca), "-o", "/dev/null"),
             *("-w", "%{http_code} %{size_upload} %{time_starttransfer}", "-H", "Expect:", "-T", str(body)),
             f"{scheme}://127.0.0.1:{target.port}/up",
         ],
@@ -90,7 +88,6 @@ def test_a_large_upload_is_refused_at_once_in_flat_memory(
     )
     assert done.stdout.startswith(b"403"), (done.stdout, done.stderr)
     assert int(done.stdout.split()[1]) < UPLOAD_BYTES // 2
-    assert time.monotonic() - started < 15
     assert psutil.Process().memory_info().rss - before < 48 << 20
     assert target.connections == 0
 
@@ -141,7 +138,7 @@ def test_keep_alive_survives_a_block(proxy, gatekeeper, origin, curl):
 
 def test_head_of_a_blocked_url_has_no_body(proxy, gatekeeper, origin, curl):
     gatekeeper.bad.add("127.0.0.1/bad")
-    done = curl(proxy, "-I", f"http://127.0.0.1:{origin.port}/bad", timeout_s=5)
+    done = curl(proxy, "-I", f"http://127.0.0.1:{origin.port}/bad")
     assert done.returncode == 0
     assert done.stdout.startswith(b"HTTP/1.1 403")
 
@@ -245,7 +242,7 @@ def test_what_is_blocked_stays_blocked_when_its_page_cannot_be_made(
 @pytest.mark.parametrize("listed", [False, True])
 def test_an_upload_waits_outside_while_its_url_is_asked_about(proxy, gatekeeper, origin, listed):
     gatekeeper.slow.add("127.0.0.1/up")
-    gatekeeper.delay_s = 2.0
+    gatekeeper.opened = threading.Event()
     if listed:
         gatekeeper.bad.add("127.0.0.1/up")
     body = memoryview(bytes(64 << 20))
@@ -259,7 +256,8 @@ def test_an_upload_waits_outside_while_its_url_is_asked_about(proxy, gatekeeper,
             while sent < len(body):
                 sent += client.send(body[sent : sent + (1 << 16)])
         assert sent < len(body) // 2  # the buffers of the sockets, and little more
-        client.settimeout(20)
+        gatekeeper.opened.set()
+        client.settimeout(60)
         if listed:
             assert client.recv(1000).startswith(b"HTTP/1.1 403")
             return

@@ -37,7 +37,7 @@ async def echo(asked: Asked, writer: asyncio.StreamWriter) -> None:
 
 
 def _open(proxy, port: int) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
+    client = socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
     key = base64.b64encode(os.urandom(16)).decode()
     client.sendall(
         f"GET http://127.0.0.1:{port}/chat HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\n"

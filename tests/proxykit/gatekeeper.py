@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -37,6 +38,7 @@ class FakeGatekeeper:
     faults: set[str] = field(default_factory=set)
     unverifiable_blocks: bool = False
     delay_s: float = 0.05
+    opened: threading.Event | None = None  # what is slow waits for this instead
     kinds: frozenset[str] = frozenset()
     seen: list[tuple[str, Subject, Use, Decision]] = field(default_factory=list)
     events: dict[str, Event] = field(default_factory=dict)
@@ -59,7 +61,10 @@ class FakeGatekeeper:
         self._fault("check")
         names = self._names(subject)
         if names & self.slow:
-            await asyncio.sleep(self.delay_s)
+            if self.opened is not None:
+                await asyncio.to_thread(self.opened.wait, 60)
+            else:
+                await asyncio.sleep(self.delay_s)
         if names & self.flagged:
             evidence = Evidence(
                 verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE, unverifiable="nobody"

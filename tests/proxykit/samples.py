@@ -6,11 +6,20 @@ import io
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 
+import brotli
 import py7zr
+import zstandard
 
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 EICAR_SHA256 = hashlib.sha256(EICAR).hexdigest()
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
 
 
 def program(size: int, seed: int = 0) -> bytes:

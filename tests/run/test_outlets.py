@@ -13,7 +13,7 @@ from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.ledger.ulid import make_id
 from secondlook.run.outlets import make_outlets
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 @pytest.fixture
@@ -41,7 +41,11 @@ def tell(ledger, number):
 @asynccontextmanager
 async def delivering(ledger, state, **settings):
     task = asyncio.create_task(make_outlets(LogSettings(**settings), None, ledger, state).run())
-    await asyncio.sleep(0.3)  # the first look at the end of the log: what came before is not told
+    async with asyncio.timeout(
+        DEADLINE_S
+    ):  # the first look at the end of the log: what came before is not told
+        while not (state / "outlets.json").exists():
+            await asyncio.sleep(0.02)
     try:
         yield
     finally:

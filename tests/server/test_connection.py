@@ -38,7 +38,7 @@ async def serving(tmp_path, **limits):
 async def rest(reader):
     """What comes until the other side closes; a connection that is reset is closed too."""
     try:
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), 60)
     except ConnectionError:
         return b""
 

@@ -22,7 +22,7 @@ def listed(store, expression):
     return Generation(store.generation_folder(store.current())).table.has(full_hash(expression))
 
 
-async def until(what, seconds=20):
+async def until(what, seconds=60):
     for _ in range(seconds * 20):
         if what():
             return
@@ -143,7 +143,7 @@ def test_a_valkey_store_that_lost_its_data_is_filled_again(tmp_path):
             prefix = full_hash("evil.example/")[:4]
             assert await publisher.reader.search([prefix])
             await asyncio.to_thread(node.cli, "flushall")
-            for _ in range(500):
+            for _ in range(3000):
                 with suppress(ServiceError, PatternError):
                     if (await publisher.reader.search([prefix]))[1]:
                         break

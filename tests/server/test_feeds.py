@@ -163,10 +163,21 @@ def test_what_is_no_feed_leaves_the_last_good_one(tmp_path):
                 assert reason in notice.detail, bad
                 assert listed(store, "evil7.example/", "evil1100.example/") == [True, True], bad
                 assert keeper.alerts == {"feed": notice.detail}, bad
-            told = len(notices)
+                told = len(notices)
+                clock.at += 100_000
+                await keeper.fetch_due()
+                assert len(notices) == told, "the same trouble is told once"
+                publisher.answer = None
+                clock.at += 100_000
+                [notice] = await keeper.fetch_due()
+                assert notice.outcome == "unchanged", (
+                    bad
+                )  # nothing of the bad one is kept for the last good one
+                assert keeper.alerts == {}, bad
+                assert "works again" in notices[-1].detail, bad
+            publisher.answer = BAD["HTML"][0]
             clock.at += 100_000
             await keeper.fetch_due()
-            assert len(notices) == told, "the same trouble is told once"
             publisher.answer = None
             publisher.change([*HOSTS, "new.example"])
             clock.at += 100_000
@@ -174,7 +185,7 @@ def test_what_is_no_feed_leaves_the_last_good_one(tmp_path):
             assert notice.outcome == "taken"
             assert keeper.alerts == {}
             assert "works again" in notices[-1].detail
-            assert listed(store, "new.example/") == [True]
+            assert listed(store, "new.example/", "evil7.example/") == [True, True]
 
     asyncio.run(scene())
 
