@@ -329,10 +329,12 @@ def test_rollback_holds_until_another_version_comes(tmp_path):
             assert not world.blocks("new.example/")
             await world.updater.update_now()
             assert not world.blocks("new.example/")
+            assert load_pattern(world.state).generation == "1 and 2"  # the other lists are the same in both
             await world.publish([*HOSTS, "new.example", "newer.example"])
             await world.updater.update_now()
             assert world.blocks("new.example/")
             assert world.blocks("newer.example/")
+            assert load_pattern(world.state).generation == "3"
 
     run(scene)
 

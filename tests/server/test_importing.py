@@ -151,6 +151,39 @@ def test_replacing_makes_the_file_the_whole_list(tmp_path):
     assert len(store.sources()) == 2
 
 
+def test_replacing_takes_no_list_away_that_the_file_does_not_fill(tmp_path):
+    store = ServerStore(tmp_path / "server")
+    virus, trojan = (sha256(each).hexdigest() for each in (b"virus", b"trojan"))
+    put(store, ["one.example"], name="urls.txt")
+    put(store, [virus], name="files.txt")
+
+    def told():
+        return {row.text for row in entries(store)}
+
+    wrong = tmp_path / "hosts.txt"
+    wrong.write_text("0.0.0.0 two.example\n")
+    for list_name in ("x-file-mw-8b", "se-hs-8b"):
+        [report] = import_files(
+            store,
+            [wrong if list_name[0] == "x" else tmp_path / "files.txt"],
+            who="tester",
+            now=NOW,
+            list_name=list_name,
+            replace_list=True,
+        ).files
+        assert report.refused
+        assert list_name in report.refused
+    assert told() == {"one.example/", virus}
+    # no list is named: the kind of the entries says which
+    import_files(store, [tmp_path / "files.txt"], who="tester", now=NOW, replace_list=True)
+    assert told() == {"one.example/", virus}
+    # of a file that holds both, the other kind replaces only what came under the same name
+    for bad in ("three.example", "four.example"):
+        rows = ["ioc_value,ioc_type", f"{bad},domain", f"{trojan},sha256_hash"]
+        put(store, rows, name="both.csv", list_name="x-file-mw-8b", replace=True)
+        assert told() == {"one.example/", f"{bad}/", trojan}
+
+
 def test_entries_are_listed_searched_and_removed_with_who_and_when(tmp_path, suffixes):
     store = ServerStore(tmp_path / "server")
     put(store, ["one.example", "http://two.example/a"], name="urls.txt")

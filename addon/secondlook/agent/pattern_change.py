@@ -149,7 +149,7 @@ def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> St
         current = read_stamp(folder)
         if current is None:
             raise PatternError("there is no pattern to roll back")
-        held = {f"{each.server}/{each.name}": each.version for each in current.lists}
+        given_up = {f"{each.server}/{each.name}": each.version for each in current.lists}
         for path in sorted((folder / PAST).glob("*.json"), reverse=True):
             stamp = Stamp.from_json(path.read_bytes())
             if [each.sha256 for each in stamp.lists] == [each.sha256 for each in current.lists]:
@@ -159,6 +159,8 @@ def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> St
                     open_list(folder, stamped).verify()
             except PatternError:
                 continue
+            kept = {(f"{each.server}/{each.name}", each.version) for each in stamp.lists}
+            held = dict(given_up.items() - kept)
             servers = tuple(replace(each, generation="", whole=False) for each in stamp.servers)
             restored = replace(stamp, servers=servers, held={**stamp.held, **held})
             return put_stamp(folder, restored, now=time.time() if now is None else now, keep=keep)

@@ -93,10 +93,8 @@ class Stamp:
         return ", ".join(f"{each.server} {self._generation_of(each)}".strip() for each in self.servers)
 
     def _generation_of(self, server: StampedServer) -> str:
-        if server.generation:
-            return server.generation
         told = {each.generation for each in self.lists if each.server == server.server and each.generation}
-        return " and ".join(sorted(told, key=lambda number: (len(number), number)))
+        return " and ".join(sorted(told, key=lambda number: (len(number), number))) or server.generation
 
     def to_json(self) -> bytes:
         """Give the file's bytes."""

@@ -106,8 +106,9 @@ def import_files(
 ) -> ImportReport:
     """Take files into the store, each a source of its own; `progress` hears of the bytes read so far.
 
-    With `replace_list` the files become the whole of the list they go to. Raises ValueError for an
-    unknown list, OSError for a file that cannot be read.
+    With `replace_list` the files become the whole of the named list, or of every list they go to where none
+    is named; files without an entry for the named list are refused then. Raises ValueError for an unknown
+    list, OSError for a file that cannot be read.
     """
     target = choose_list(list_name, threat, risk)
     reports = []
@@ -119,8 +120,33 @@ def import_files(
             )
             reports.append(take_in(store, file_chunks(path, progress), origin))
         if replace_list and not any(report.refused for report in reports):
-            drop_lists(store, before, {name for report in reports for name in report.lists} | {target.name})
+            if list_name and not any(target.name in report.lists for report in reports):
+                reports = [_taken_back(store, report, target) for report in reports]
+            else:
+                _replace_lists(store, before, reports, named=target.name if list_name else None)
     return ImportReport(tuple(reports))
+
+
+def _taken_back(store: ServerStore, report: FileReport, target: ListName) -> FileReport:
+    """Forget what was just taken in: the list that it should become would be left empty."""
+    if report.source is not None:
+        store.forget_source(report.source)
+    lists = " and ".join(report.lists) or "no list"
+    refusal = f"nothing for {target.name}: its entries go to {lists}, and --replace would leave it empty"
+    return FileReport(name=report.name, format=report.format, refused=refusal, skipped=report.skipped)
+
+
+def _replace_lists(
+    store: ServerStore, before: Iterable[Source], reports: Sequence[FileReport], named: str | None
+) -> None:
+    """Take what is replaced away from earlier sources.
+
+    Entries of the other kind replace those that came under the same file's name, and nobody else's.
+    """
+    filled = {name for report in reports for name in report.lists}
+    files = {report.name for report in reports}
+    for source in before:
+        drop_lists(store, [source], filled if named is None or source.name in files else {named})
 
 
 def file_chunks(path: Path, progress: Callable[[Path, int], None] | None = None) -> Iterator[bytes]:
