@@ -1,13 +1,18 @@
-"""Connections that send nothing, too much or for ever, over real sockets (3 s)."""
+"""Connections that send nothing, too much or for ever, over real sockets (4 s)."""
 
 import asyncio
+import ssl
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 
+from e2e.processes import make_certificate
 from secondlook.config import LimitsSettings
-from secondlook.server.app import AppSettings
+from secondlook.server.app import AppSettings, create_app
 from secondlook.server.connection import network_of
+from secondlook.server.reader import FileReader
+from secondlook.server.serving import Serving, bind
 from serverkit import listening, make_store
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
@@ -139,6 +144,68 @@ def test_connections_that_only_wait_make_room(tmp_path, limit, first):
                 assert (await client.get("/healthz", headers={"connection": "close"})).status_code == 200
             ended = [await rest(reader) for reader, _ in waiting[:3]]
             assert len(ended) == 3  # the first that came were closed: `rest` saw their ends
+
+    asyncio.run(scene())
+
+
+@asynccontextmanager
+async def serving_tls(tmp_path, **limits):
+    """A server with a certificate, and a client that trusts it."""
+    certificate, key = make_certificate(tmp_path, "127.0.0.1")
+    settings = AppSettings(limits=LimitsSettings(**limits))
+    app = create_app(FileReader(make_store(tmp_path, ["evil.example"])), settings)
+    server = Serving(app, bind([("127.0.0.1", 0)]), certificate=certificate, key=key)
+    await server.start()
+    trusting = ssl.create_default_context(cafile=certificate)
+    base = f"https://127.0.0.1:{server.port}"
+    try:
+        async with httpx.AsyncClient(base_url=base, verify=trusting, trust_env=False) as client:
+            yield server, client
+    finally:
+        await server.stop()
+
+
+HELLO = b"\x16\x03\x01"
+
+
+@pytest.mark.parametrize("first", [b"", HELLO])
+@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
+def test_handshakes_that_do_not_end_make_room(tmp_path, limit, first):
+    async def scene():
+        async with serving_tls(tmp_path, **{limit: 5, "timeout": LONG_S}) as (server, client):
+            waiting = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(8)]
+            for _, writer in waiting:
+                writer.write(first)
+            for _ in range(3):
+                assert (await client.get("/healthz", headers={"connection": "close"})).status_code == 200
+            for reader, _ in waiting[:3]:
+                assert await rest(reader) == b""
+            for _, writer in waiting:
+                writer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_handshake_that_does_not_end_is_cut_and_one_that_is_none_too(tmp_path):
+    async def scene():
+        async with serving_tls(tmp_path, timeout=SHORT_S) as (server, client):
+            for first in (b"", HELLO, GET + b"\r\n"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(first)
+                assert b"HTTP" not in await rest(reader)
+                writer.close()
+            assert (await client.get("/healthz")).text == "ok generation=1\n"
+
+    asyncio.run(scene())
+
+
+def test_stopping_does_not_wait_for_handshakes(tmp_path):
+    async def scene():
+        async with serving_tls(tmp_path, timeout=LONG_S) as (server, client):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            assert (await client.get("/healthz")).status_code == 200
+        assert await rest(reader) == b""
+        writer.close()
 
     asyncio.run(scene())
 

@@ -13,7 +13,7 @@ So connections that send nothing, or a request that never ends, cost their own a
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Final, override
+from typing import Any, Final, Protocol, override
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -24,19 +24,40 @@ STALLED_S: Final = 300.0  # a slow line empties the system's own buffer before m
 _NETWORK_GROUPS: Final = 4  # of an IPv6 address: whoever has one address has its /64
 
 
+class Counted(Protocol):
+    """A connection as it is counted."""
+
+    address: str
+    since: float
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether something is awaited of the other side."""
+        ...
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the other side awaits something."""
+        ...
+
+    def end(self) -> None:
+        """Close it now."""
+        ...
+
+
 class Connections:
     """The open connections of one server, counted by address; `is_shared` tells load balancers."""
 
     def __init__(self, limits: LimitsSettings, is_shared: Callable[[str], bool]) -> None:
         self.limits = limits
         self._is_shared = is_shared
-        self._open: set[BoundedConnection] = set()
-        self._of: dict[str, set[BoundedConnection]] = {}
+        self._open: set[Counted] = set()
+        self._of: dict[str, set[Counted]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, connection: "BoundedConnection", host: str) -> bool:
+    def admit(self, connection: Counted, host: str) -> bool:
         """Count a connection in, at the cost of another where there are too many; False: there is no room."""
         address = network_of(host)
         all_of = self.limits.connections
@@ -52,7 +73,7 @@ class Connections:
         connection.address = address
         return True
 
-    def drop(self, connection: "BoundedConnection") -> None:
+    def drop(self, connection: Counted) -> None:
         """Count a connection out."""
         self._open.discard(connection)
         of_address = self._of.get(connection.address, set())
@@ -61,7 +82,7 @@ class Connections:
             self._of.pop(connection.address, None)
 
 
-def _longest_waiting(among: Iterable["BoundedConnection"]) -> "BoundedConnection | None":
+def _longest_waiting(among: Iterable[Counted]) -> Counted | None:
     waiting = (connection for connection in among if not connection.is_answering)
     return min(waiting, key=lambda each: (not each.is_receiving, each.since), default=None)
 

@@ -13,6 +13,7 @@ import uvicorn
 from secondlook.errors import ConfigError, SecondLookError
 from secondlook.server.app import ServerApp
 from secondlook.server.connection import Connections, bounded
+from secondlook.server.handshake import secured, server_context
 from secondlook.server.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -70,17 +71,18 @@ class Serving:
         self._fault: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._look_again = asyncio.Event()
+        connections = Connections(app.limits, app.is_balancer)
         config = uvicorn.Config(
             app,
-            http=bounded(Connections(app.limits, app.is_balancer)),
+            http=secured(connections, server_context(certificate, key))
+            if certificate
+            else bounded(connections),
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
             proxy_headers=False,
-            ssl_certfile=certificate,
-            ssl_keyfile=key,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
