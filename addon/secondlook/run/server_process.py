@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
 
@@ -10,10 +11,13 @@ from secondlook.run.listening import CannotListenError, address_of, close_all, l
 from secondlook.run.readiness import tell_systemd
 from secondlook.server.service import ServerService
 
+SPARE_FILES = 4096  # what asyncio accepts at one go before what is too much is closed, lists, the store
+
 
 def serve(settings: ServerSettings) -> int:
     """Serve until told to stop; the exit status."""
     logging.basicConfig(level=logging.WARNING, format="secondlook server: %(message)s")
+    raise_file_limit(settings.limits.connections + SPARE_FILES)
     sockets = []
     for address in settings.listen:
         try:
@@ -44,3 +48,11 @@ def serve(settings: ServerSettings) -> int:
 
     asyncio.run(main())
     return 0
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Allow as many open files as the connections need: many systems begin with 1,024 and allow more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
