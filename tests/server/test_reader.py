@@ -10,7 +10,7 @@ import pytest
 
 from secondlook.config import UpstreamSettings
 from secondlook.errors import SecondLookError, ServiceError
-from secondlook.server.administration import rollback
+from secondlook.server.administration import rollback, status
 from secondlook.server.app import AppSettings
 from secondlook.server.generation import Generation
 from secondlook.server.meter import Meter
@@ -237,6 +237,66 @@ def test_a_reader_that_was_left_behind_fails_instead_of_finding_nothing(tmp_path
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("start", [single, cluster])
+def test_parts_that_a_store_lost_are_missed_and_put_back(tmp_path, start):
+    store = make_store(tmp_path, HOSTS)
+    generation = Generation(store.generation_folder(1))
+    prefixes = [full_hash(f"{host}/")[:4] for host in HOSTS]
+
+    async def scene():
+        with start(tmp_path / "valkey") as (url, nodes):
+            publisher, reader, later = ValkeyPublisher(url), ValkeyReader(url), ValkeyReader(url)
+            await publisher.push(generation, now=NOW)
+            await reader.refresh()
+            assert await publisher.missing(generation) == 0
+            checksum = generation.lists["mw-8b"].checksum.hex()
+            for key in ("1:t:7", "1:t:8", "1:d:0", f"l:{checksum}:0"):
+                for node in nodes:
+                    await asyncio.to_thread(node.cli, "del", f"secondlook:{key}")
+            assert await publisher.missing(generation) == 4
+            assert reader.trouble is None
+            found = 0
+            for prefix in prefixes:
+                try:
+                    found += (await reader.search([prefix]))[1]
+                except ServiceError:
+                    found += 1  # missed, and told so
+            assert found == len(HOSTS)
+            assert reader.trouble
+            with pytest.raises(SecondLookError):  # its details are gone
+                await later.refresh()
+            assert await publisher.repair(generation) == 4
+            assert await publisher.repair(generation) == 0
+            assert await later.refresh()
+            await reader.refresh()
+            assert reader.trouble is None
+            for each in (reader, later):
+                assert (await each.search(prefixes))[1] == len(HOSTS)
+            assert (await later.update("mw-8b", b"", 0, 0)).packed
+            for part in (publisher, reader, later):
+                await part.aclose()
+
+    asyncio.run(scene())
+
+
+def test_a_store_that_may_evict_is_told_of(tmp_path):
+    async def scene():
+        with single(tmp_path / "valkey") as (url, [node]):
+            publisher = ValkeyPublisher(url)
+            assert await publisher.eviction() is None
+            for policy, memory, is_told in (
+                ("allkeys-lru", "100mb", True),
+                ("allkeys-lru", "0", False),
+                ("volatile-lru", "100mb", False),  # nothing of ours expires
+            ):
+                await asyncio.to_thread(node.cli, "config", "set", "maxmemory-policy", policy)
+                await asyncio.to_thread(node.cli, "config", "set", "maxmemory", memory)
+                assert (await publisher.eviction() is not None) is is_told
+            await publisher.aclose()
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("harm", ["cut", "changed", "other manifest", "HTML", "unsigned"])
 def test_a_replica_takes_nothing_that_is_not_whole(tmp_path, harm):
     store = make_store(tmp_path, HOSTS)
@@ -290,10 +350,17 @@ def test_a_publisher_that_goes_back_is_followed_and_told_of(tmp_path, caplog):
             assert copy.current() == 1
             assert meter.gauges["upstream_went_back"] == 1
             assert "went back from generation 2 to 1" in caplog.text
+            await replica.aclose()
+            meter.gauges.clear()
+            replica = Replica(copy, upstream, meter=meter)  # a restart forgets nothing
+            assert await replica.pull() is None
+            assert meter.gauges["upstream_went_back"] == 1
+            assert status(copy).upstream == ("the publisher went back to generation 1 from 2",)
             put(store, [*HOSTS, "newer.example"], replace=True)
             out(store)
             assert await replica.pull() == 3
             assert meter.gauges["upstream_went_back"] == 0
+            assert status(copy).upstream == ()
             await replica.aclose()
 
     asyncio.run(scene())

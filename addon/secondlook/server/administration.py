@@ -28,6 +28,7 @@ from secondlook.server.own import (
     write_own,
 )
 from secondlook.server.records import NO_TEXT, Records, open_run
+from secondlook.server.standing import read_standing
 from secondlook.server.store import HELD, HELD_BACK, ServerStore, Source, write_beside
 from secondlook.wire import safebrowsing_pb2 as pb
 
@@ -264,8 +265,12 @@ class FeedStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """What `server status` shows; `held_back` is None before anything was published here."""
+    """What `server status` shows; `held_back` is None before anything was published here.
 
+    `key` is the publisher's public key (hex), `upstream` what a replica has to say of its publisher.
+    """
+
+    published: Generation | None
     generation: int | None
     created_at: float | None
     lists: dict[str, int]
@@ -275,6 +280,8 @@ class ServerStatus:
     sources: tuple[Source, ...]
     own_entries: int
     feeds: tuple[FeedStatus, ...]
+    key: str | None
+    upstream: tuple[str, ...]
 
 
 def status(store: ServerStore) -> ServerStatus:
@@ -287,6 +294,7 @@ def status(store: ServerStore) -> ServerStatus:
         state = read_state(path.parent, path.stem)
         feeds.append(FeedStatus(path.stem, state.entries, state.good_at, state.due_at, state.error))
     return ServerStatus(
+        generation,
         number,
         generation.created_at if generation else None,
         {name: entry.count for name, entry in generation.lists.items()} if generation else {},
@@ -296,6 +304,8 @@ def status(store: ServerStore) -> ServerStatus:
         tuple(store.sources()),
         len(read_own(store)),
         tuple(feeds),
+        generation.manifest.get("key") if generation else None,
+        read_standing(store).told,
     )
 
 

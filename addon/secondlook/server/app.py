@@ -68,6 +68,7 @@ class ServerApp:
         self.limits = settings.limits
         self._settings = settings
         self._tokens = Tokens(settings.tokens)
+        self._search_fault: str | None = None
         self._balancers = Balancers(settings.limits.balancers)
         self.is_balancer = self._balancers.is_ours
         self._rate = Rate(settings.limits.requests, settings.limits.burst)
@@ -136,8 +137,11 @@ class ServerApp:
         try:
             packed, count = await self.reader.search(prefixes)
         except SecondLookError as error:
-            log.warning("cannot search: %s", error)
+            if str(error) != self._search_fault:  # not once for every search
+                log.warning("cannot search: %s", error)
+            self._search_fault = str(error)
             return error_answer(503, "the server's data cannot be read", as_json=_is_json(scope))
+        self._search_fault = None
         self.meter.prefixes += len(prefixes)
         self.meter.listed += count
         body = packed + pack_duration(self._cache_duration(listed=count > 0))
@@ -174,12 +178,14 @@ class ServerApp:
         number = self.reader.number
         if number is None:
             return Response("nothing to serve\n", 503, media_type="text/plain")
-        return Response(f"ok generation={number}\n", media_type="text/plain")
+        trouble = f"; {self.reader.trouble}" if self.reader.trouble else ""
+        return Response(f"ok generation={number}{trouble}\n", media_type="text/plain")
 
     async def _metrics(self, _: Request) -> Response:
         self.meter.gauges["generation"] = self.reader.number or 0
         self.meter.gauges["generation_created_timestamp_seconds"] = self.reader.created_at
         age_s = time.time() - self.reader.created_at
+        self.meter.gauges["store_lost_entries"] = float(self.reader.trouble is not None)
         self.meter.gauges["stale"] = float(age_s > self._settings.publish.stale_after)
         self.meter.gauges["entries"] = sum(entry.count for entry in self.reader.lists.values())
         return Response(self.meter.text(), media_type="text/plain; version=0.0.4")

@@ -37,6 +37,11 @@ class Reader(Protocol):
         """When that generation was published (Unix seconds), 0 while there is none."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What is known to be missing of what is served, None when nothing is."""
+        ...
+
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Give the packed `full_hashes` fields under 4-byte prefixes, and how many there are."""
         ...
@@ -113,6 +118,11 @@ class FileReader:
     def created_at(self) -> float:
         """When that generation was published."""
         return self._generation.created_at if self._generation else 0.0
+
+    @property
+    def trouble(self) -> str | None:
+        """Nothing: files are there as a whole or not at all."""
+        return None
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Look every prefix up in the mapped table."""

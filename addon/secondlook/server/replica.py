@@ -12,6 +12,8 @@ import json
 import logging
 import os
 import shutil
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ from secondlook.errors import PatternError, ServiceError
 from secondlook.lookup.transport import trust
 from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation
 from secondlook.server.meter import Meter
+from secondlook.server.standing import Standing, read_standing, write_standing
 from secondlook.server.store import ServerStore
 from secondlook.wire.signature import is_signed, read_public_key
 
@@ -57,8 +60,8 @@ class Replica:
             limits=httpx.Limits(keepalive_expiry=1.0),  # pulls are rare, a kept connection would be closed
             timeout=TIMEOUT_S,
         )
-        self.alert: str | None = None
-        self.behind: tuple[int, int] | None = None  # gone back to, from
+        self.standing = read_standing(store)
+        self._show()
 
     async def run(self) -> None:
         """Look for another generation again and again, until cancelled."""
@@ -67,13 +70,13 @@ class Replica:
                 number = await self.pull()
                 if number is not None:
                     log.info("replicated generation %d", number)
-                if self.alert is not None:
-                    log.info("replication works again")
-                self.alert = None
+                if self.standing.alert is not None:
+                    log.warning("replication works again")
+                self._stand(replace(self.standing, alert=None))
             except (PatternError, ServiceError, OSError) as error:
-                if self.alert != str(error):
+                if self.standing.alert != str(error):
                     log.warning("replication failed, what is here stays: %s", error)
-                self.alert = str(error)
+                self._stand(replace(self.standing, alert=str(error)))
             await asyncio.sleep(self._every_s)
 
     async def pull(self) -> int | None:
@@ -93,15 +96,25 @@ class Replica:
         with self._store.writing():
             self._store.set_current(number)
             self._store.drop_generations(self._keep)
+        standing = self.standing.seen(before, number)
         if before is not None and number < before:
             log.warning("the publisher went back from generation %d to %d", before, number)
-            self.behind = (number, max(before, self.behind[1] if self.behind else 0))
-        elif self.behind is not None and number >= self.behind[1]:
-            log.info("the publisher is past generation %d again", self.behind[1])
-            self.behind = None
-        if self._meter:
-            self._meter.gauges["upstream_went_back"] = float(self.behind is not None)
+        elif self.standing.behind is not None and standing.behind is None:
+            log.warning("the publisher is past generation %d again", self.standing.behind[1])
+        self._stand(standing)
         return number
+
+    def _stand(self, standing: Standing) -> None:
+        if standing != self.standing:
+            self.standing = standing
+            with suppress(OSError):  # a full disk is told where it matters
+                write_standing(self._store, standing)
+        self._show()
+
+    def _show(self) -> None:
+        if self._meter:
+            self._meter.gauges["upstream_failing"] = float(self.standing.alert is not None)
+            self._meter.gauges["upstream_went_back"] = float(self.standing.behind is not None)
 
     async def _fetch(self, number: int) -> None:
         remote = f"generations/{number:06d}"

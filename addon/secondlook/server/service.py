@@ -29,6 +29,7 @@ from secondlook.server.valkey_reader import ValkeyReader
 log = logging.getLogger(__name__)
 FILES = "files"
 PUSH_EVERY_S = 1.0
+WHOLE_EVERY_S = 60.0  # between two looks through a whole Valkey store
 
 
 class ServerService:
@@ -80,6 +81,7 @@ class ServerService:
             on_published=lambda _: self.serving.look_again(),
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._eviction: str | None = None
 
     async def start(self) -> None:
         """Begin to answer, to fetch and to replicate."""
@@ -97,6 +99,7 @@ class ServerService:
         """Carry each generation of our folder into the Valkey store; a folder without one only reads."""
         fault: str | None = None
         pushed: int | None = None
+        look_at = 0.0  # when to look through the whole store
         while True:
             number = self.store.current()
             try:
@@ -108,13 +111,27 @@ class ServerService:
                     if lost or self.reader.number != number or not _same(generation, self.reader):
                         await publisher.push(generation, now=self._clock.now())
                         self.serving.look_again()
-                    pushed = number
+                    pushed, look_at = number, 0.0
+                if number is not None and (self.reader.trouble or self._clock.monotonic() >= look_at):
+                    look_at = self._clock.monotonic() + WHOLE_EVERY_S
+                    await self._look_through(publisher, number)
                 fault = None
             except SecondLookError as error:
                 if str(error) != fault:
                     log.warning("generation %s is not in the Valkey store: %s", number, error)
                 fault = str(error)
             await asyncio.sleep(PUSH_EVERY_S)
+
+    async def _look_through(self, publisher: ValkeyPublisher, number: int) -> None:
+        """Put back what the store lost of our generation, and warn of one that throws entries away."""
+        eviction = await publisher.eviction()
+        if eviction != self._eviction and eviction is not None:
+            log.warning("the Valkey store loses entries: %s", eviction)
+        self._eviction = eviction
+        if self.reader.number == number:
+            restored = await publisher.repair(Generation(self.store.generation_folder(number)))
+            if restored:
+                log.warning("the Valkey store had lost %d parts of generation %d: put back", restored, number)
 
     async def stop(self) -> None:
         """Answer what is begun, then end everything."""

@@ -3,17 +3,18 @@
 ```
 secondlook:current             number of the generation that is served
 secondlook:N:manifest          its manifest, and how many bits of a hash name a bucket
-secondlook:N:t:BUCKET          hash: 4-byte prefix -> (28 bytes of the hash, u32 detail)…
+secondlook:N:t:BUCKET          hash: 4-byte prefix -> (28 bytes of the hash, u32 detail)…, and a mark
 secondlook:N:d:I               pieces of details.bin
 secondlook:l:CHECKSUM:I        pieces of a list's sorted entries, shared by generations with the same list
 ```
 
 The bucket of a prefix is its upper bits, about 16 hashes each, so the entries of a generation spread
-over all nodes of a Cluster and each small hash is stored compactly. A generation is loaded whole under its
-own number
-before `current` names it: there is no gap. The one before it stays until the next publication, and is
-deleted beginning with its manifest, which every search looks at: a reader that was left behind fails
-(its clients ask another server) instead of finding nothing.
+over all nodes of a Cluster and each small hash is stored compactly. Every bucket is there, even an empty
+one, and holds a mark: one without it was evicted or deleted, and a search in it fails instead of finding
+nothing. A generation is loaded whole under its own number before `current` names it: there is no gap.
+The one before it stays until the next publication, and is deleted beginning with its manifest, which
+every search looks at: a reader that was left behind fails (its clients ask another server) instead of
+finding nothing.
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 SPACE: Final = "secondlook"
 PIECE_BYTES: Final = 1 << 20
+MARK: Final = b""  # the field that every bucket has
 TIMEOUT_S: Final = 2.0
 FAULTS: Final = (RedisError, RedisClusterException, OSError)  # all that a store that is away can raise
 
@@ -73,3 +75,20 @@ def pieces_of(data: memoryview) -> Iterator[bytes]:
 def pipeline_of(client: Client) -> Any:
     """Make a pipeline without a transaction; a Cluster's goes to every node concerned at once."""
     return client.pipeline(transaction=False) if isinstance(client, Redis) else client.pipeline()
+
+
+async def memory_of(client: Client) -> list[dict[str, Any]]:
+    """Give `INFO memory` of every node that holds data."""
+    if isinstance(client, Redis):
+        return [await client.info("memory")]
+    found = await client.info("memory", target_nodes=RedisCluster.PRIMARIES)
+    return [found] if "maxmemory" in found else list(found.values())
+
+
+async def eviction_of(client: Client) -> str | None:
+    """Tell why a store may throw entries away when its memory is full; None when it does not."""
+    for memory in await memory_of(client):
+        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        if int(memory.get("maxmemory", 0)) and policy.startswith("allkeys"):
+            return f"it evicts entries when its memory is full (maxmemory-policy {policy}): set noeviction"
+    return None

@@ -1,7 +1,7 @@
 """Loading published generations into a Valkey store; how they lie there is told in `server.valkey`."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from secondlook.errors import ServiceError
-from secondlook.server.generation import Generation, PublishedList
+from secondlook.server.generation import Generation
 from secondlook.server.table import DETAIL, DETAILS, PREFIX, REST, map_file
-from secondlook.server.valkey import FAULTS, connect, key_of, pieces_of, pipeline_of
+from secondlook.server.valkey import FAULTS, MARK, connect, eviction_of, key_of, pieces_of, pipeline_of
 
 BUCKET_ENTRIES: Final = 16
 BATCH_BUCKETS: Final = 500
@@ -45,14 +45,44 @@ class ValkeyPublisher:
         except FAULTS as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
+    async def missing(self, generation: Generation) -> int:
+        """Count the parts of a loaded generation that the store lost since; raises ServiceError."""
+        try:
+            return len(await self._lost_buckets(generation)) + sum([1 async for _ in self._lost(generation)])
+        except FAULTS as error:
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+
+    async def repair(self, generation: Generation) -> int:
+        """Put back what the store lost of a loaded generation, and count it; raises ServiceError."""
+        try:
+            gone = await self._lost_buckets(generation)
+            if gone:
+                bits = (await self._about(generation.number))["bits"]
+                await self._push_buckets(generation, bits, gone.__contains__)
+            pieces = [each async for each in self._lost(generation)]
+            for name, data in pieces:
+                await self._client.set(name, data)
+            return len(gone) + len(pieces)
+        except FAULTS as error:
+            raise ServiceError(f"cannot write to the Valkey store: {error}") from error
+
+    async def eviction(self) -> str | None:
+        """Tell why the store may throw entries away, None when it does not; raises ServiceError."""
+        try:
+            return await eviction_of(self._client)
+        except FAULTS as error:
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+
     async def _push(self, generation: Generation, now: float) -> None:
         number = generation.number
         bits = max(0, int(generation.entries // BUCKET_ENTRIES).bit_length())
         await self._forget_table(number)
-        await self._push_table(generation, bits)
-        for name, entry in generation.lists.items():
-            await self._push_list(entry, generation.raw(name))
-        about = {"manifest": generation.manifest, "bits": bits, "pushed_at": now}
+        await self._push_buckets(generation, bits)
+        for key, data in _pieces(generation):
+            # a list that another generation has alike is there already
+            if not (key.startswith(key_of("l")) and await self._client.exists(key)):
+                await self._client.set(key, data)
+        about = {"manifest": generation.manifest, "bits": bits, "marked": True, "pushed_at": now}
         before = await self._client.get(key_of("current"))
         await self._client.set(key_of(number, "manifest"), json.dumps(about))
         await self._client.sadd(key_of("generations"), number)
@@ -61,29 +91,50 @@ class ValkeyPublisher:
             await self._client.set(key_of(int(before), "replaced"), now)
         await self._sweep(number, now)
 
-    async def _push_table(self, generation: Generation, bits: int) -> None:
-        folder, number = generation.folder, generation.number
-        columns = _Columns(folder)
-        pipe = pipeline_of(self._client)
-        waiting = 0
-        for bucket, fields in columns.buckets(bits):
-            pipe.hset(key_of(number, "t", bucket), mapping=fields)
-            waiting += 1
+    async def _push_buckets(
+        self, generation: Generation, bits: int, wanted: Callable[[int], bool] | None = None
+    ) -> None:
+        """Write the buckets of a table, the empty ones too; `wanted` tells which (default: all)."""
+        number, pipe, waiting, following = generation.number, pipeline_of(self._client), 0, 0
+        marked = {MARK: b""}
+
+        async def write(bucket: int, fields: dict[bytes, bytes]) -> None:
+            nonlocal waiting
+            if wanted is None or wanted(bucket):
+                pipe.hset(key_of(number, "t", bucket), mapping=fields | marked)
+                waiting += 1
             if waiting >= BATCH_BUCKETS:
                 await pipe.execute()
                 waiting = 0
+
+        for bucket, fields in _Columns(generation.folder).buckets(bits):
+            for empty in range(following, bucket):
+                await write(empty, {})
+            await write(bucket, fields)
+            following = bucket + 1
+        for empty in range(following, 1 << bits):
+            await write(empty, {})
         if waiting:
             await pipe.execute()
-        for at, piece in enumerate(pieces_of(map_file(folder / DETAILS))):
-            await self._client.set(key_of(number, "d", at), piece)
 
-    async def _push_list(self, entry: PublishedList, raw: memoryview) -> None:
-        checksum = entry.checksum.hex()
-        if await self._client.exists(key_of("l", checksum, "size")):
-            return
-        for at, piece in enumerate(pieces_of(raw)):
-            await self._client.set(key_of("l", checksum, at), piece)
-        await self._client.set(key_of("l", checksum, "size"), len(raw))
+    async def _about(self, number: int) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(await self._client.get(key_of(number, "manifest")) or b"{}")
+        return found
+
+    async def _lost_buckets(self, generation: Generation) -> frozenset[int]:
+        """Give the buckets that are not there, of a generation whose every bucket was written."""
+        about = await self._about(generation.number)
+        if not about.get("marked"):
+            return frozenset()
+        there = bytearray(1 << about["bits"])
+        async for name in self._client.scan_iter(match=key_of(generation.number, "t", "*"), count=10_000):
+            there[int(name.rpartition(b":")[2])] = 1
+        return frozenset(bucket for bucket, is_there in enumerate(there) if not is_there)
+
+    async def _lost(self, generation: Generation) -> AsyncIterator[tuple[str, bytes]]:
+        for key, data in _pieces(generation):
+            if not await self._client.exists(key):
+                yield key, data
 
     async def _sweep(self, current: int, now: float) -> None:
         """Delete tables replaced long enough ago, and lists that no kept generation has."""
@@ -139,6 +190,17 @@ class ValkeyPublisher:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _pieces(generation: Generation) -> Iterator[tuple[str, bytes]]:
+    """Give what is stored of a generation beside its table and manifest: key and value."""
+    for at, piece in enumerate(pieces_of(map_file(generation.folder / DETAILS))):
+        yield key_of(generation.number, "d", at), piece
+    for name, entry in generation.lists.items():
+        raw, checksum = generation.raw(name), entry.checksum.hex()
+        for at, piece in enumerate(pieces_of(raw)):
+            yield key_of("l", checksum, at), piece
+        yield key_of("l", checksum, "size"), b"%d" % len(raw)
 
 
 class _Columns:

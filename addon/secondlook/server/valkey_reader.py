@@ -14,7 +14,15 @@ from secondlook.server.detail import pack_full_hash
 from secondlook.server.generation import Generation, PublishedList
 from secondlook.server.reader import UpdateCache
 from secondlook.server.updates import Kept, Update, Updater, keep
-from secondlook.server.valkey import FAULTS, PIECE_BYTES, connect, key_of, learn_topology, pipeline_of
+from secondlook.server.valkey import (
+    FAULTS,
+    MARK,
+    PIECE_BYTES,
+    connect,
+    key_of,
+    learn_topology,
+    pipeline_of,
+)
 from secondlook.wire.version import ListVersion
 
 _REST = struct.Struct("<28sI")
@@ -33,6 +41,8 @@ class ValkeyReader:
         self._folder = cache_folder or Path(self._temporary.name if self._temporary else "")
         self._number: int | None = None
         self._bits = 0
+        self._marked = False  # whether a bucket without its mark is known to be one that the store lost
+        self._lost_bucket: int | None = None
         self._created_at = 0.0
         self._details: Sequence[bytes] = ()
         self._lists: Mapping[str, PublishedList] = {}
@@ -56,6 +66,11 @@ class ValkeyReader:
         """When that generation was published."""
         return self._created_at
 
+    @property
+    def trouble(self) -> str | None:
+        """What is known to be missing of what is served."""
+        return None if self._lost_bucket is None else "the Valkey store lost entries of this generation"
+
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Look every prefix up, in one round trip to each node concerned."""
         number, bits, details = self._number, self._bits, self._details
@@ -63,9 +78,9 @@ class ValkeyReader:
             raise PatternError("there is no generation to search")
         pipe = pipeline_of(self._client)
         pipe.exists(key_of(number, "manifest"))
-        for prefix in prefixes:
-            bucket = int.from_bytes(prefix) >> (32 - bits) if bits else 0
-            pipe.hget(key_of(number, "t", bucket), prefix)
+        buckets = [int.from_bytes(prefix) >> (32 - bits) for prefix in prefixes]
+        for bucket, prefix in zip(buckets, prefixes, strict=True):
+            pipe.hmget(key_of(number, "t", bucket), prefix, MARK)
         try:
             there, *values = await pipe.execute()
         except FAULTS as error:
@@ -73,9 +88,13 @@ class ValkeyReader:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         if not there:
             raise ServiceError(f"generation {number} is gone from the Valkey store")
+        for bucket, (_, mark) in zip(buckets, values, strict=True):
+            if mark is None and self._marked:
+                self._lost_bucket = bucket
+                raise ServiceError(f"the Valkey store lost entries of generation {number}")
         found = [
             pack_full_hash(prefix + rest, details[which])
-            for prefix, value in zip(prefixes, values, strict=True)
+            for prefix, (value, _) in zip(prefixes, values, strict=True)
             if value
             for rest, which in _REST.iter_unpack(value)
         ]
@@ -131,11 +150,17 @@ class ValkeyReader:
                 self._number, self._lists = None, {}
                 raise ServiceError("the Valkey store lost what was loaded into it")
             if raw is None or int(raw) == self._number:
+                await self._look_for_lost_bucket()
                 return False
             await self._open(int(raw))
-        except (*FAULTS, ValueError) as error:
+        except (*FAULTS, ValueError, struct.error) as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         return True
+
+    async def _look_for_lost_bucket(self) -> None:
+        bucket = self._lost_bucket
+        if bucket is not None and await self._client.hexists(key_of(self._number, "t", bucket), MARK):
+            self._lost_bucket = None
 
     async def _open(self, number: int) -> None:
         about = json.loads(await self._client.get(key_of(number, "manifest")) or b"null")
@@ -157,6 +182,7 @@ class ValkeyReader:
         self._updaters = {name: Updater(self._kept, entry) for name, entry in current.lists.items()}
         self._bits, self._details, self._lists = about["bits"], details, current.lists
         self._created_at = current.created_at
+        self._marked, self._lost_bucket = about.get("marked", False), None
         self._number = number
 
     async def aclose(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from secondlook.cli.server.entries import list_sources
 from secondlook.cli.server.place import ServerConfigOption, open_server
 from secondlook.errors import ServiceError
 from secondlook.ledger.shape import rfc3339
+
+if TYPE_CHECKING:
+    from secondlook.server.generation import Generation
 
 LISTED_EXIT = 10
 
@@ -69,27 +72,36 @@ def rollback(
     print_line(f"generation {served:06d} is served until the next publish")
 
 
-def _valkey(store: str, number: int | None) -> tuple[bool | None, str | None]:
+def _valkey(store: str, generation: "Generation | None") -> tuple[bool | None, str | None]:
     """Look whether a Valkey store can be served from, and what is wrong with it; None: there is none."""
     from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
     from secondlook.server.valkey_publisher import ValkeyPublisher  # noqa: PLC0415
 
-    async def look() -> bool:
+    number = generation.number if generation else None
+
+    async def look() -> tuple[bool, str | None]:
         publisher = ValkeyPublisher(store)
         try:
-            return not await publisher.lost(number)
+            if await publisher.lost(number):
+                what = "holds no generation" if number is None else f"does not hold generation {number:06d}"
+                return False, f"the Valkey store {what}; a running publisher loads what it has"
+            parts = await publisher.missing(generation) if generation else 0
+            if parts:
+                return (
+                    False,
+                    f"the Valkey store lost {parts:,} parts of it; a running publisher puts them back",
+                )
+            eviction = await publisher.eviction()
+            return True, eviction and f"the Valkey store can lose entries: {eviction}"
         finally:
             await publisher.aclose()
 
     if store == FILES:
         return None, None
     try:
-        if asyncio.run(look()):
-            return True, None
+        return asyncio.run(look())
     except ServiceError as error:
         return False, str(error)
-    lost = f"does not hold generation {number:06d}" if number is not None else "holds no generation"
-    return False, f"the Valkey store {lost}; a running publisher loads what it has"
 
 
 def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
@@ -98,7 +110,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
 
     place = open_server(config, state)
     found = administration.status(place.store)
-    in_valkey, trouble = _valkey(place.settings.store, found.generation)
+    in_valkey, trouble = _valkey(place.settings.store, found.published)
     if as_json:
         print_json(
             {
@@ -112,6 +124,8 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
                 "sources": [source.name for source in found.sources],
                 "own_entries": found.own_entries,
                 "feeds": [plain_value(feed) for feed in found.feeds],
+                "key": found.key,
+                "upstream": list(found.upstream),
             }
         )
         return
@@ -124,8 +138,14 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
     print_table(("list", "entries"), found.lists.items(), empty="no lists")
     if found.held_back:
         print_line(f"{found.held_back:,} entries are held back: they would block known-good sites")
+    if found.key:
+        print_line(
+            f"key {found.key}: agents and replicas that are given it take only what this publisher signed"
+        )
     if trouble:
         print_line(f"store: {trouble}")
+    for line in found.upstream:
+        print_line(f"upstream: {line}")
     list_sources(place, as_json=False)
     for feed in found.feeds:
         good = rfc3339(feed.good_at) if feed.good_at else "never"
