@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -151,6 +152,19 @@ def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(start_proxy, pl
     (event,) = wait_for(lambda: proxy.json("log", "--kind", "error") or None, "the refusal's event")
     assert event["detail"].startswith("the new configuration is refused, the old one stays in force")
     assert "did you mean policy" in event["detail"]
+
+
+def test_after_a_reload_no_worker_keeps_to_the_old_configuration(start_proxy, plain_origin):
+    proxy: Proxy = start_proxy("workers: 2\n")
+    old = set(proxy.facts["workers"])
+    proxy.config.write_text("workers: 2\npolicy: {unverifiable: {page: bl\n")  # half written
+    proxy.process.send_signal(signal.SIGHUP)
+    proxy.config.write_text("workers: 2\npolicy: {block_untested: true}\n")
+    proxy.process.send_signal(signal.SIGHUP)  # while the first one is still being obeyed: it counts too
+    for pid in old:
+        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists() or None, "the end of an old worker", 90.0)
+    assert not old & set(proxy.fresh_facts()["workers"])
+    assert all(proxy.curl(plain_origin.url()).status == 403 for _ in range(6))
 
 
 def test_rules_and_pauses_are_obeyed(start_proxy, plain_origin):

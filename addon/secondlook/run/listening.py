@@ -5,6 +5,8 @@ import os
 import socket
 from collections.abc import Sequence
 
+from secondlook.run.plan import Plan
+
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
 BACKLOG = 1024
 
@@ -74,3 +76,45 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
     """Close sockets that are not needed after all."""
     for sock in sockets:
         sock.close()
+
+
+class Sockets:
+    """The listening sockets of one plan."""
+
+    def __init__(self, plan: Plan, before: "Sockets | None" = None) -> None:
+        """Open them, keeping those of `before` whose address is the same. Raises CannotListenError."""
+        self.by_address: dict[tuple[str, str, int], socket.socket] = {}
+        known = before.by_address if before is not None else {}
+        wanted = [("proxy", *address) for address in plan.endpoints.proxy]
+        if plan.endpoints.review is not None:
+            wanted.append(("review", *plan.endpoints.review))
+        if plan.endpoints.embedded:
+            wanted.append(("server", "127.0.0.1", 0))
+        settings = {
+            "proxy": ("listen", "--listen"),
+            "review": ("review.listen", "--review"),
+            "server": ("servers", None),
+        }
+        opened: list[socket.socket] = []
+        try:
+            for key in wanted:
+                role, host, port = key
+                if key not in self.by_address:
+                    sock = known.get(key)
+                    if sock is None:
+                        setting, option = settings[role]
+                        sock = listen(host, port, setting=setting, option=option)
+                        opened.append(sock)
+                    self.by_address[key] = sock
+        except CannotListenError:
+            close_all(opened)
+            raise
+
+    def of(self, role: str) -> list[socket.socket]:
+        """Give the sockets of one role."""
+        return [sock for (owner, _, _), sock in self.by_address.items() if owner == role]
+
+    def close_all_but(self, kept: "Sockets") -> None:
+        """Close those that a new plan no longer wants."""
+        still = set(kept.by_address.values())
+        close_all([sock for sock in self.by_address.values() if sock not in still])

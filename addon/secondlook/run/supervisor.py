@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.run.child import FATAL_EXIT, Child, how_it_ended
-from secondlook.run.listening import CannotListenError, address_of, close_all, listen, visited
+from secondlook.run.listening import CannotListenError, Sockets, address_of, visited
 from secondlook.run.plan import Plan, plan_from, read_plan, write_plan
 from secondlook.run.readiness import tell_systemd
 from secondlook.run.refused import tell_refusal
@@ -44,48 +44,6 @@ def say(message: str) -> None:
         sys.stderr.flush()
 
 
-class Sockets:
-    """The listening sockets of one plan."""
-
-    def __init__(self, plan: Plan, before: "Sockets | None" = None) -> None:
-        """Open them, keeping those of `before` whose address is the same. Raises CannotListenError."""
-        self.by_address: dict[tuple[str, str, int], socket.socket] = {}
-        known = before.by_address if before is not None else {}
-        wanted = [("proxy", *address) for address in plan.endpoints.proxy]
-        if plan.endpoints.review is not None:
-            wanted.append(("review", *plan.endpoints.review))
-        if plan.endpoints.embedded:
-            wanted.append(("server", "127.0.0.1", 0))
-        settings = {
-            "proxy": ("listen", "--listen"),
-            "review": ("review.listen", "--review"),
-            "server": ("servers", None),
-        }
-        opened: list[socket.socket] = []
-        try:
-            for key in wanted:
-                role, host, port = key
-                if key not in self.by_address:
-                    sock = known.get(key)
-                    if sock is None:
-                        setting, option = settings[role]
-                        sock = listen(host, port, setting=setting, option=option)
-                        opened.append(sock)
-                    self.by_address[key] = sock
-        except CannotListenError:
-            close_all(opened)
-            raise
-
-    def of(self, role: str) -> list[socket.socket]:
-        """Give the sockets of one role."""
-        return [sock for (owner, _, _), sock in self.by_address.items() if owner == role]
-
-    def close_all_but(self, kept: "Sockets") -> None:
-        """Close those that a new plan no longer wants."""
-        still = set(kept.by_address.values())
-        close_all([sock for sock in self.by_address.values() if sock not in still])
-
-
 class Supervisor:
     """Starts, watches, replaces and drains the children of one plan."""
 
@@ -98,6 +56,7 @@ class Supervisor:
         self.exit_status = 0
         self._waiting_since: float | None = None
         self._reloading: subprocess.Popen[bytes] | None = None
+        self._changed_meanwhile = False  # a SIGHUP came while the file was being read
         self._teller: subprocess.Popen[bytes] | None = None  # of the last refusal
         self._signals: list[int] = []
         self._selector = selectors.DefaultSelector()
@@ -187,16 +146,23 @@ class Supervisor:
                         child.process.kill()
             else:
                 self._drain(0)
-        elif number == signal.SIGHUP and not self.draining and self._reloading is None:
-            tell_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            self._reloading = subprocess.Popen(
-                [sys.executable, "-P", "-m", "secondlook.run.reload"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            assert self._reloading.stdin is not None
-            self._reloading.stdin.write(json.dumps(asdict(self.plan.invocation)).encode())
-            self._reloading.stdin.close()
+        elif number == signal.SIGHUP and not self.draining:
+            if self._reloading is None:
+                self._read_again()
+            else:
+                self._changed_meanwhile = True
+
+    def _read_again(self) -> None:
+        self._changed_meanwhile = False
+        tell_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._reloading = subprocess.Popen(
+            [sys.executable, "-P", "-m", "secondlook.run.reload"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._reloading.stdin is not None
+        self._reloading.stdin.write(json.dumps(asdict(self.plan.invocation)).encode())
+        self._reloading.stdin.close()
 
     def _drain(self, exit_status: int) -> None:
         self.draining = True
@@ -250,7 +216,7 @@ class Supervisor:
                 for child in self.children:
                     child.stop(now, SERVICE_GRACE_S)
             return
-        current = [child for child in workers if not child.stopping]
+        current = [child for child in workers if not child.stopping and not child.replaced]
         service = next(
             (child for child in self.children if child.role == "service" and not child.stopping), None
         )
@@ -259,6 +225,7 @@ class Supervisor:
             return
         if not service.ready or not all(child.ready for child in current):
             return
+        self._end_replaced(now)
         if self._waiting_since is None:
             self._waiting_since = now
         generation = service.facts.get("pattern")
@@ -270,6 +237,11 @@ class Supervisor:
             self._write_run_file()
             self._announce()
             tell_systemd("READY=1", f"STATUS=serving on {self._facts()['proxy']}")
+
+    def _end_replaced(self, now: float) -> None:
+        for child in self.children:
+            if child.replaced and not child.stopping:
+                child.stop(now, DRAIN_S + 2.0)
 
     def _service(self) -> Child:
         return next(child for child in reversed(self.children) if child.role == "service")
@@ -295,7 +267,7 @@ class Supervisor:
             "workers": [
                 child.process.pid
                 for child in self.children
-                if child.role == "worker" and child.process is not None
+                if child.role == "worker" and child.process is not None and not child.replaced
             ],
         }
 
@@ -338,7 +310,10 @@ class Supervisor:
             self._apply(plan_from(json.loads(told)))
         else:
             self._refuse(told.decode(errors="replace") or how_it_ended(reload.returncode))
-        tell_systemd("READY=1")
+        if self._changed_meanwhile and not self.draining:
+            self._read_again()
+        else:
+            tell_systemd("READY=1")
 
     def _refuse(self, why: str) -> None:
         say(f"the new configuration is refused: {why}; the old one stays in force")
