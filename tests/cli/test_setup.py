@@ -4,16 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from typer.testing import CliRunner
 
 from secondlook.cli import setup
-from secondlook.setup import authority
+from secondlook.setup import authority, profile
+from secondlook.setup.journal import CERTIFICATE, Change, Journal
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     anchors = tmp_path / "anchors"
@@ -105,3 +109,26 @@ def test_files_made_later_are_as_open_as_before(home):
         assert copied.stat().st_mode & 0o777 == 0o644
     finally:
         os.umask(before)
+
+
+def test_off_removes_browser_profiles_that_were_left(home):
+    left = home / "tmp" / f"{profile.PREFIX}left"
+    left.mkdir()
+    off = call("off")
+    assert (off.exit_code, off.output) == (0, f"done  browser profile {left}: removed\n")
+    assert not left.exists()
+
+
+def test_a_damaged_record_is_told_and_never_taken_for_an_empty_one(home):
+    (home / "state").mkdir()
+    (home / "state/setup.json").write_text('[{"kind": "ca"')
+    assert "setup.json is damaged" in str(call("off").exception)
+    assert not Journal(home / "state").has(CERTIFICATE)
+
+
+def test_only_trust_counts_as_trust(home):
+    record = Journal(home / "state")
+    record.add(Change("system-proxy", "gnome"))
+    assert not record.has(CERTIFICATE)
+    record.add(Change(CERTIFICATE, "nss:somewhere"))
+    assert record.has(CERTIFICATE)

@@ -155,5 +155,6 @@ def test_setup_browser_starts_a_fresh_profile_that_is_filtered(proxy, home):
     finally:
         for process in psutil.process_iter(["cmdline"]):
             if f"--user-data-dir={folder}" in (process.info["cmdline"] or []):
-                process.kill()
+                process.terminate()
+    wait_for(lambda: not folder.exists(), "the profile's end with its browser", 60)
     assert not (home / ".pki").exists()  # trust is for that one process

@@ -20,7 +20,7 @@ from secondlook.core.pac import pac_text
 from secondlook.run.authority import make_authority
 from secondlook.run.listening import visited
 from secondlook.run.runfile import read_run_file
-from secondlook.setup import authority, browser, startup, system_proxy, tool
+from secondlook.setup import authority, browser, profile, startup, system_proxy, tool
 from secondlook.setup.journal import Journal, Outcome
 
 app = typer.Typer(add_completion=False, help="Make this computer use the proxy; `off` takes everything back.")
@@ -144,14 +144,15 @@ def start_browser(
             hint=f"install one of {known}, or name another",
         )
     host, port = _proxy(place)
+    profile.sweep()
     try:
-        profile = browser.start(program, _certificate(place), host, port, url, *(option or ()))
+        folder = browser.start(program, _certificate(place), host, port, url, *(option or ()))
     except tool.ToolError as error:
         _fail_tool(error)
     if as_json:
-        print_json({"browser": program, "profile": profile, "test_page": TEST_PAGE})
+        print_json({"browser": program, "profile": folder, "test_page": TEST_PAGE})
         return
-    print_line(f"started {program} in {profile}; see a block at {TEST_PAGE}")
+    print_line(f"started {program} in {folder}; see a block at {TEST_PAGE}")
 
 
 @app.command("system-proxy")
@@ -224,6 +225,14 @@ def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOpt
     """Take back everything that these commands have set on this computer."""
     place = open_place(config, state)
     undone = Journal(place.state).undo(UNDOERS, frozenset(UNDOERS))
+    gone, used = profile.sweep()
+    undone += [Outcome(done=True, text=f"browser profile {folder}: removed") for folder in gone]
+    undone += [
+        Outcome(
+            done=False, text=f"browser profile {folder}: in use", hint="it goes when that browser is closed"
+        )
+        for folder in used
+    ]
     _finish(undone, nothing="nothing was set up", as_json=as_json)
 
 

@@ -32,8 +32,7 @@ from secondlook.run.metrics import exporter
 from secondlook.run.parts import Parts
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.fetch import read_state
-from secondlook.setup import authority
-from secondlook.setup.journal import Journal
+from secondlook.setup.journal import CERTIFICATE, Journal
 
 KEY_FILE = "review.key"
 FEEDS_FOLDER = "feeds"
@@ -163,7 +162,7 @@ class Program:
             {"kind": "bad", "title": "Pattern.", "text": text, "href": "/lists", "link": "Lists"}
             for text in read_alerts(self._updater.folder).values()
         ]
-        if not any(change.kind == authority.KIND for change in Journal(self._parts.settings.state).changes()):
+        if not Journal(self._parts.settings.state).has(CERTIFICATE):
             text = (
                 "HTTPS pages show a warning until it is trusted: secondlook setup ca, or see the set-up page."
             )

@@ -29,6 +29,7 @@ from secondlook.run.plan import Plan, plan_from, read_plan, write_plan
 from secondlook.run.readiness import tell_systemd
 from secondlook.run.refused import tell_refusal
 from secondlook.run.runfile import StateLock, remove_run_file, write_run_file
+from secondlook.setup.journal import CERTIFICATE, Journal
 
 DRAIN_S = 10.0
 SERVICE_GRACE_S = 15.0
@@ -291,7 +292,7 @@ class Supervisor:
             lines.append("review   off")
         lines.append(f"server   {facts['server'] or 'none embedded'}")
         lines.append(f"pattern  {service.facts.get('pattern_told') or 'none yet'}")
-        if not (self.state / "setup.json").exists():
+        if not Journal(self.state).has(CERTIFICATE):
             lines.append("hint     browsers do not trust this proxy's certificates yet: secondlook setup ca")
         with contextlib.suppress(OSError):
             sys.stdout.write("\n".join(lines) + "\n")

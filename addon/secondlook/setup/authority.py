@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from secondlook.setup import tool
-from secondlook.setup.journal import Change, Journal, Outcome
+from secondlook.setup.journal import CERTIFICATE, Change, Journal, Outcome
 
-KIND = "ca"
+KIND = CERTIFICATE
 
 # Folders where a distribution keeps added authorities, and the command that takes them up.
 LINUX_STORES = (

@@ -1,10 +1,8 @@
 """A browser in a fresh profile of its own behind the proxy: the quickest way to see it work."""
 
-import subprocess
-import tempfile
 from pathlib import Path
 
-from secondlook.setup import tool
+from secondlook.setup import profile, tool
 from secondlook.setup.authority import NssStore
 
 CHROMIUMS = (
@@ -37,16 +35,16 @@ def find(wanted: str | None) -> str | None:
     return next((name for name in ([wanted] if wanted else CHROMIUMS + FIREFOXES) if tool.has(name)), None)
 
 
-def command(program: str, profile: Path, host: str, port: int, url: str) -> list[str]:
-    """Write the command line that starts a browser in `profile` behind the proxy.
+def command(program: str, folder: Path, host: str, port: int, url: str) -> list[str]:
+    """Write the command line that starts a browser in the profile `folder` behind the proxy.
 
     QUIC and DNS over HTTPS are switched off there: both would go round the proxy.
     """
     if Path(program).name in FIREFOXES:
-        return [program, "--no-remote", "--profile", str(profile), url]
+        return [program, "--no-remote", "--profile", str(folder), url]
     return [
         program,
-        f"--user-data-dir={profile}",
+        f"--user-data-dir={folder}",
         f"--proxy-server=http://{host}:{port}",
         "--proxy-bypass-list=<-loopback>",
         "--disable-quic",
@@ -57,11 +55,11 @@ def command(program: str, profile: Path, host: str, port: int, url: str) -> list
     ]
 
 
-def prepare(program: str, certificate: Path, profile: Path, host: str, port: int) -> None:
+def prepare(program: str, certificate: Path, folder: Path, host: str, port: int) -> None:
     """Make the profile: trust for this profile alone, and Firefox's proxy settings. Raises ToolError."""
     if Path(program).name in FIREFOXES:
-        NssStore(str(profile)).add(certificate)
-        (profile / "user.js").write_text(_FIREFOX_PREFERENCES.format(host=host, port=port), encoding="utf-8")
+        NssStore(str(folder)).add(certificate)
+        (folder / "user.js").write_text(_FIREFOX_PREFERENCES.format(host=host, port=port), encoding="utf-8")
 
 
 def chromium_trust(certificate: Path) -> list[str]:
@@ -82,18 +80,14 @@ def chromium_trust(certificate: Path) -> list[str]:
 
 
 def start(program: str, certificate: Path, host: str, port: int, url: str, *extra: str) -> Path:
-    """Start a browser in a fresh profile and return the profile's folder. Raises ToolError."""
-    profile = Path(tempfile.mkdtemp(prefix="second-look-browser-"))
-    prepare(program, certificate, profile, host, port)
-    words = command(program, profile, host, port, url)
-    if Path(program).name not in FIREFOXES:
-        words[1:1] = chromium_trust(certificate)
-    words[1:1] = extra
-    subprocess.Popen(  # noqa: S603 (a browser found on PATH, separate arguments)
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    return profile
+    """Start a browser in a fresh profile, which ends with it, and return its folder. Raises ToolError."""
+
+    def prepared(folder: Path) -> list[str]:
+        prepare(program, certificate, folder, host, port)
+        words = command(program, folder, host, port, url)
+        if Path(program).name not in FIREFOXES:
+            words[1:1] = chromium_trust(certificate)
+        words[1:1] = extra
+        return words
+
+    return profile.start(prepared)

@@ -10,6 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from secondlook.errors import SecondLookError
+
+CERTIFICATE = "ca"  # the kind of change by which the authority is trusted
+
+
+class JournalError(SecondLookError):
+    """The record of changes is damaged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -37,12 +45,24 @@ class Journal:
         self._path = state / "setup.json"
 
     def changes(self) -> list[Change]:
-        """Return all changes, oldest first."""
+        """Return all changes, oldest first. Raises JournalError when the file is damaged."""
         try:
             records = json.loads(self._path.read_text(encoding="utf-8"))
+            return [Change(**record) for record in records]
         except FileNotFoundError:
             return []
-        return [Change(**record) for record in records]
+        except (ValueError, TypeError) as error:
+            raise JournalError(
+                f"{self._path} is damaged, so what was set up here is not known: {error}; "
+                "put back a good copy, or remove it and undo by hand"
+            ) from error
+
+    def has(self, kind: str) -> bool:
+        """Tell whether a change of a kind is on record; a damaged record has none."""
+        try:
+            return any(change.kind == kind for change in self.changes())
+        except (JournalError, OSError):
+            return False
 
     def add(self, change: Change) -> None:
         """Remember a change; a later one of the same kind and target keeps the first `before`."""
