@@ -185,6 +185,7 @@ def test_log_has_every_key_and_filters(state):
         "a.example"
     ]
     assert json_lines("log", "--kind", "flagged", "--state", state) == []
+    assert json_lines("log", "--stage", "malformed", "--threat", "malware", "--state", state) == []
     done = on(state, "log", "--kind", "nonsense", check=False)
     assert done.returncode == 2
     assert "expected one of check, blocked" in done.stderr

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from secondlook.cli.completion import completed_id
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line, print_table
 from secondlook.ledger.shape import queue_json, rfc3339
@@ -57,7 +58,14 @@ def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: 
 
 @app.command()
 def show(
-    entry_id: Annotated[str, typer.Argument(metavar="ID", help="As `queue list` shows it.")],
+    entry_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="As `queue list` shows it.",
+            autocompletion=completed_id(lambda ledger: (entry.id for entry in ledger.queue_walk())),
+        ),
+    ],
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from secondlook.cli.completion import completed
 from secondlook.cli.options import (
     ConfigOption,
     JsonOption,
@@ -22,7 +23,7 @@ from secondlook.core.client import ClientNameError, client_name
 from secondlook.core.event import Event, EventKind
 from secondlook.core.inert import inert
 from secondlook.core.url import host_filter
-from secondlook.core.verdict import Action
+from secondlook.core.verdict import Action, Stage, Threat
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.shape import csv_lines, event_json, rfc3339
 from secondlook.run.opening import ledger_of
@@ -48,11 +49,27 @@ def log(
     config: ConfigOption = None,
     state: StateOption = None,
     decision: Annotated[
-        list[str] | None, typer.Option("--decision", metavar="allow|block|flag", help="May be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--decision",
+            metavar="allow|block|flag",
+            help="May be repeated.",
+            autocompletion=completed(Action),
+        ),
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help=", ".join(EventKind)),
+        typer.Option(
+            "--kind", metavar="KIND", help=", ".join(EventKind), autocompletion=completed(EventKind)
+        ),
+    ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="STAGE", help=", ".join(Stage), autocompletion=completed(Stage)),
+    ] = None,
+    threat: Annotated[
+        list[str] | None,
+        typer.Option("--threat", metavar="THREAT", help=", ".join(Threat), autocompletion=completed(Threat)),
     ] = None,
     host: Annotated[
         str | None,
@@ -82,7 +99,7 @@ def log(
 ) -> None:
     """Show the event log, newest last. On a terminal only the newest 100, unless told otherwise."""
     if erase_client is not None or yes:
-        chosen = (decision, kind, host, client, since, until, search, limit)
+        chosen = (decision, kind, stage, threat, host, client, since, until, search, limit)
         filtered = follow or as_csv or any(value is not None for value in chosen)
         _erase(known_place(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
         return
@@ -91,6 +108,8 @@ def log(
     wanted = EventFilter(
         decision=_several("--decision", decision, Action),
         kind=_several("--kind", kind, EventKind),
+        stage=_several("--stage", stage, Stage),
+        threat=_several("--threat", threat, Threat),
         host=host_filter(host) if host is not None else None,
         client=client,
         since=instant_from(since, "--since"),

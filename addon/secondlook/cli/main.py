@@ -47,7 +47,7 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module, told = COMMANDS[cmd_name]
-        if ctx.resilient_parsing or _wanted(sys.argv[1:]) == cmd_name:
+        if _wanted(_completed() if ctx.resilient_parsing else sys.argv[1:]) == cmd_name:
             command = get_command(importlib.import_module(f"secondlook.cli.{module}").app)
         else:
             listed = typer.Typer(add_completion=False)
@@ -55,6 +55,29 @@ class LazyGroup(TyperGroup):
             command = get_command(listed)
         command.name = cmd_name
         return command
+
+
+def _join_values() -> None:
+    """Make two words of `--kind = blo`, the three that bash makes of `--kind=blo` when it completes."""
+    words, at = os.environ.get("COMP_WORDS", "").split("\n"), os.environ.get("COMP_CWORD", "")
+    if not at.isdecimal():
+        return
+    last = int(at)
+    for place in [place for place, word in enumerate(words) if word == "=" and words[place - 1][:2] == "--"][
+        ::-1
+    ]:
+        if place == last:
+            words[place] = ""
+        else:
+            del words[place]
+            last -= place < last
+    os.environ.update(COMP_WORDS="\n".join(words), COMP_CWORD=str(last))
+
+
+def _completed() -> list[str]:
+    """Return what is typed of a command line that a shell completes: bash and the others say it apart."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return line.split()[1:]
 
 
 def _wanted(arguments: Sequence[str]) -> str | None:
@@ -91,6 +114,7 @@ def _main(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors of ours are told in one line, with status 1 (2 for a configuration)."""
     options: dict[str, Any] = {"args": list(arguments)} if arguments is not None else {}
+    _join_values()
     try:
         get_command(app)(prog_name="secondlook", **options)
     except ConfigError as error:

@@ -7,12 +7,22 @@ from typing import Annotated
 import typer
 
 from secondlook.agent.quarantine import Quarantine, QuarantineError
+from secondlook.cli.completion import completed_id
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import fail, print_json, print_line, print_table, size_told
 from secondlook.clock import SystemClock
 from secondlook.ledger.shape import quarantine_json, rfc3339
 from secondlook.run.opening import ledger_of
 from secondlook.run.second_look import QUARANTINE_FOLDER
+
+RecordArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="As `quarantine list` shows it.",
+        autocompletion=completed_id(lambda ledger: (record.id for record in ledger.quarantine_list())),
+    ),
+]
 
 app = typer.Typer(add_completion=False, help="Files that were taken out of the download folders.")
 COLUMNS = ("id", "state", "file", "size", "threat", "list", "moved", "detail")
@@ -57,7 +67,7 @@ def list_files(config: ConfigOption = None, state: StateOption = None, as_json: 
 
 @app.command()
 def restore(
-    record_id: Annotated[str, typer.Argument(metavar="ID", help="As `quarantine list` shows it.")],
+    record_id: RecordArgument,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -73,7 +83,7 @@ def restore(
 
 @app.command()
 def delete(
-    record_id: Annotated[str, typer.Argument(metavar="ID", help="As `quarantine list` shows it.")],
+    record_id: RecordArgument,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,

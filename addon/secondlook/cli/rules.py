@@ -7,6 +7,7 @@ import typer
 
 from secondlook.agent.backtest import Change, RuleChange
 from secondlook.agent.pattern_files import load_pattern
+from secondlook.cli.completion import completed, completed_id
 from secondlook.cli.options import (
     AsClientOption,
     ConfigOption,
@@ -21,10 +22,12 @@ from secondlook.core.rule import Rule
 from secondlook.core.rulebook import RuleBook
 from secondlook.core.subject import FileSubject, Subject
 from secondlook.core.url import url_subject
+from secondlook.core.verdict import Action
 from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
 from secondlook.run.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
 from secondlook.run.opening import ledger_of
 from secondlook.run.policies import config_rules
+from secondlook.server.names import BASE_LISTS
 from secondlook.suffix import load_suffixes
 
 app = typer.Typer(add_completion=False, help="List, remove and try the operator's rules.")
@@ -60,7 +63,14 @@ def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: 
 
 @app.command()
 def remove(
-    rule_id: Annotated[str, typer.Argument(metavar="ID", help="As `rules list` shows it.")],
+    rule_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="As `rules list` shows it.",
+            autocompletion=completed_id(lambda ledger: (rule.id for rule in ledger.list_rules())),
+        ),
+    ],
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -107,10 +117,17 @@ def backtest(
         typer.Argument(
             metavar="[SUBJECT]",
             help="A rule to try, the name of a list in force, or a level; without it: all present rules.",
+            autocompletion=completed((*Level, *BASE_LISTS)),
         ),
     ] = None,
     action: Annotated[
-        str, typer.Option("--action", metavar="allow|block", help="Of the rule to try.")
+        str,
+        typer.Option(
+            "--action",
+            metavar="allow|block",
+            help="Of the rule to try.",
+            autocompletion=completed((Action.ALLOW, Action.BLOCK)),
+        ),
     ] = "block",
     since: Annotated[str, typer.Option("--since", metavar="1d|TIME", help="Of the log.")] = "7d",
     config: ConfigOption = None,

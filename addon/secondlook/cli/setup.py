@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from secondlook.cli.completion import completed
 from secondlook.cli.options import (
     ConfigOption,
     JsonOption,
@@ -32,7 +33,9 @@ UNDOERS = {
 }
 TEST_PAGE = "http://malware.secondlook.test/"
 
-Switch = Annotated[str, typer.Argument(metavar="on|off")]
+SWITCHES = ("on", "off")
+
+Switch = Annotated[str, typer.Argument(metavar="on|off", autocompletion=completed(SWITCHES))]
 
 
 @app.callback(invoke_without_command=True)
@@ -76,7 +79,12 @@ def setup(
 @app.command()
 def ca(
     switch: Annotated[
-        str, typer.Argument(metavar="[on|off]", help="off: stop trusting it everywhere.")
+        str,
+        typer.Argument(
+            metavar="[on|off]",
+            help="off: stop trusting it everywhere.",
+            autocompletion=completed(SWITCHES),
+        ),
     ] = "on",
     show: Annotated[
         bool, typer.Option("--print", help="Only print the certificate and its fingerprint.")
@@ -122,7 +130,11 @@ def ca(
 @app.command("browser")
 def start_browser(
     name: Annotated[
-        str | None, typer.Argument(help="chromium, google-chrome, firefox …; default: what is here")
+        str | None,
+        typer.Argument(
+            help="chromium, google-chrome, firefox …; default: what is here",
+            autocompletion=completed(filter(tool.has, browser.CHROMIUMS + browser.FIREFOXES)),
+        ),
     ] = None,
     url: Annotated[str, typer.Option(help="The page to open first.")] = "http://secondlook.internal/",
     option: Annotated[
@@ -237,7 +249,7 @@ def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOpt
 
 
 def _on(switch: str) -> bool:
-    if switch not in ("on", "off"):
+    if switch not in SWITCHES:
         fail(f"expected on or off, got {switch!r}", status=2)
     return switch == "on"
 

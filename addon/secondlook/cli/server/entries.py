@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondlook.cli.completion import completed
 from secondlook.cli.options import JsonOption, StateOption, seconds_from
 from secondlook.cli.output import fail, print_json, print_line, print_table
-from secondlook.cli.server.place import ServerConfigOption, ServerPlace, open_server
+from secondlook.cli.server.place import LISTS, ServerConfigOption, ServerPlace, open_server
 from secondlook.core.inert import inert
 from secondlook.ledger.shape import rfc3339
 
@@ -33,7 +34,10 @@ ForOption = Annotated[
 
 
 def list_entries(
-    list_name: Annotated[str | None, typer.Option("--list", metavar="NAME", help="Only this list.")] = None,
+    list_name: Annotated[
+        str | None,
+        typer.Option("--list", metavar="NAME", help="Only this list.", autocompletion=completed(LISTS)),
+    ] = None,
     search: Annotated[
         str | None, typer.Option("--search", metavar="TEXT", help="Only entries with this text.")
     ] = None,
@@ -120,7 +124,13 @@ def list_sources(place: ServerPlace, *, as_json: bool) -> None:
 def add(
     subject: SubjectArgument,
     list_name: Annotated[
-        str, typer.Option("--list", metavar="NAME", help="mw-8b, se-8b, gc-32b, x-file-mw-8b …")
+        str,
+        typer.Option(
+            "--list",
+            metavar="NAME",
+            help="mw-8b, se-8b, gc-32b, x-file-mw-8b …",
+            autocompletion=completed(LISTS),
+        ),
     ] = "mw-8b",
     duration: ForOption = None,
     reason: ReasonOption = None,
@@ -217,7 +227,8 @@ def remove(
         ),
     ],
     list_name: Annotated[
-        str | None, typer.Option("--list", metavar="NAME", help="Only from this list.")
+        str | None,
+        typer.Option("--list", metavar="NAME", help="Only from this list.", autocompletion=completed(LISTS)),
     ] = None,
     config: ServerConfigOption = None,
     state: StateOption = None,

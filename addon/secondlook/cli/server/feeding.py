@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondlook.cli.completion import completed
 from secondlook.cli.options import JsonOption, StateOption
 from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table
-from secondlook.cli.server.place import ServerConfigOption, open_server
+from secondlook.cli.server.place import LISTS, ServerConfigOption, open_server
 from secondlook.core.inert import inert
+from secondlook.core.listname import RISKS
 from secondlook.core.verdict import Risk, Threat
+from secondlook.server.names import THREATS
 
 if TYPE_CHECKING:
     from secondlook.server.importing import FileReport
@@ -22,22 +25,46 @@ if TYPE_CHECKING:
 MOST_REJECTS_TOLD = 5
 
 
+def _formats(incomplete: str) -> list[str]:
+    from secondlook.feeds.detect import Format  # noqa: PLC0415 - slow to import
+
+    return completed(("auto", *Format))(incomplete)
+
+
 def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", show_default=False)],
     list_name: Annotated[
         str | None,
         typer.Option(
-            "--list", metavar="NAME", help="mw-8b, se-8b, uws-8b, gc-32b, x-file-mw-8b, x-file-gc-32b …"
+            "--list",
+            metavar="NAME",
+            help="mw-8b, se-8b, uws-8b, gc-32b, x-file-mw-8b, x-file-gc-32b …",
+            autocompletion=completed(LISTS),
         ),
     ] = None,
     threat: Annotated[
-        Threat, typer.Option("--threat", metavar="THREAT", help=", ".join(Threat))
+        Threat,
+        typer.Option(
+            "--threat", metavar="THREAT", help=", ".join(THREATS), autocompletion=completed(THREATS)
+        ),
     ] = Threat.MALWARE,
     risk: Annotated[
-        Risk, typer.Option("--risk", metavar="RISK", help="dangerous, highly_suspicious or suspicious")
+        Risk,
+        typer.Option(
+            "--risk",
+            metavar="RISK",
+            help="dangerous, highly_suspicious or suspicious",
+            autocompletion=completed(RISKS.values()),
+        ),
     ] = Risk.DANGEROUS,
     format_: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="auto: told by the content")
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="auto: told by the content",
+            autocompletion=_formats,
+        ),
     ] = "auto",
     replace: Annotated[bool, typer.Option("--replace", help="The files become the whole list.")] = False,
     insist: Annotated[

@@ -9,10 +9,20 @@ import typer
 from secondlook.cli.options import CONFIG_NAME, open_place
 from secondlook.cli.output import fail
 from secondlook.config import ServerSettings, load_server_settings
+from secondlook.core.listname import RISKS, list_name
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import Threat
 from secondlook.run.runfile import is_of_a_proxy
+from secondlook.server.names import BASE_LISTS, THREATS
 from secondlook.server.store import ServerStore
 
 SERVER_CONFIG_NAME = "server.yaml"
+LISTS = (
+    *(list_name(SubjectKind.URL, threat, risk) for threat in THREATS for risk in RISKS.values()),
+    *(list_name(SubjectKind.FILE, Threat.MALWARE, risk) for risk in RISKS.values()),
+    *(name for name in BASE_LISTS if "gc-" in name),
+)
+"""The lists that can be filled."""
 
 ServerConfigOption = Annotated[
     Path | None,
