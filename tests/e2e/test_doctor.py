@@ -229,6 +229,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path):
     assert "free some space" not in told["remedy"]
 
 
+def test_a_damaged_certificate(tmp_path: Path):
+    certificate = tmp_path / "ca/mitmproxy-ca-cert.pem"
+    make_authority(certificate.parent)
+    certificate.write_bytes(certificate.read_bytes()[:100])
+    (told,) = findings("--state", tmp_path)[1]["ca"]
+    assert (told["result"], f"{certificate} is damaged" in told["told"]) == ("problem", True)
+    assert "start the proxy again" in told["remedy"]
+
+
 def test_a_full_disk(tmp_path: Path):
     with small_disk(tmp_path / "disk", 8) as disk:
         make_authority(disk / "state" / "ca")

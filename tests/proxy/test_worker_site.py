@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from proxykit.origin import Asked, send
+from secondlook.proxy.internal_site import InternalSite
 
 INTERNAL = "http://secondlook.internal"
 
@@ -149,6 +150,27 @@ def test_a_large_form_is_refused_unread(proxy, curl, tmp_path):
         proxy, "-i", "-H", "Expect:", "--data-binary", f"@{body}", "http://secondlook.internal/blocked/E1"
     )
     assert b" 413" in done.stdout
+    assert b"application/problem+json" in done.stdout
+    assert b"expected a small form" in done.stdout
+
+
+def test_a_failure_of_the_site_itself_is_told_like_any_refusal(proxy, curl, monkeypatch):
+    async def fail(*_):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(InternalSite, "answer", fail)
+    page = curl(proxy, "-i", "-H", "Accept: text/html", f"{INTERNAL}/").stdout
+    assert b" 500" in page
+    assert b"its own output says why" in page
+    assert b"Content-Security-Policy" in page
+    assert b"application/problem+json" in curl(proxy, "-i", f"{INTERNAL}/").stdout
+
+
+def test_a_damaged_certificate_is_not_handed_out(proxy, curl):
+    proxy.ca.write_bytes(proxy.ca.read_bytes()[:200])
+    answer = curl(proxy, "-i", f"{INTERNAL}/ca.pem").stdout
+    assert b" 503" in answer
+    assert b"mends it by starting it again" in answer
 
 
 def test_unknown_pages_and_methods(proxy, curl):

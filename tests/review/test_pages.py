@@ -387,3 +387,14 @@ def test_an_imported_rule_ends_when_the_exported_one_does(client, ledger):
     assert rule.expires == pytest.approx(datetime.fromisoformat(exported["expires"]).timestamp(), abs=1)
     broken = [{"action": "allow", "subject": "a.example", "client": {"a": 1}}]
     assert post(client, "/rules/import", text=json.dumps(broken)).status_code == 400
+
+
+def test_a_damaged_certificate_is_named_with_what_to_do(client, service):
+    service.authority.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n")
+    for answer in (client.get("/setup"), client.get("/ca.pem")):
+        assert f"{service.authority} is damaged" in answer.text
+        assert "Start the proxy again" in answer.text
+    assert (client.get("/setup").status_code, client.get("/ca.pem").status_code) == (200, 503)
+    facts = client.get("/api/v1/setup").json()
+    assert facts["ca"] is None
+    assert "is damaged" in facts["ca_fault"]

@@ -19,6 +19,7 @@ from secondlook.cli.options import (
 from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.core.pac import pac_text
 from secondlook.run.authority import make_authority
+from secondlook.run.authority_files import whole
 from secondlook.run.listening import visited
 from secondlook.run.runfile import read_run_file
 from secondlook.setup import authority, browser, profile, startup, system_proxy, tool
@@ -271,8 +272,8 @@ def _certificate_file(place: Place) -> Path:
 
 
 def _certificate(place: Place) -> Path:
-    """Return the authority's certificate, made first where there is none yet."""
-    if not _certificate_file(place).exists():
+    """Return the authority's certificate, made first where there is none yet or only a damaged copy."""
+    if not whole(place.state / "ca"):
         make_authority(place.state / "ca")
     return _certificate_file(place)
 

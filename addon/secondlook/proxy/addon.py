@@ -239,7 +239,7 @@ class SecondLookAddon:
             length = flow.request.headers.get("content-length", "")
             if length.isascii() and length.isdigit() and int(length) <= FORM_MAX_BYTES:
                 return None  # its small body is read first: `request` answers
-            flow.response = http.Response.make(413, b"expected a small form\n", {"Cache-Control": "no-store"})
+            flow.response = self.site.problem(flow.request, 413, "expected a small form")
             return None
         return self._answer_own_site(flow, b"")
 
@@ -258,9 +258,8 @@ class SecondLookAddon:
             flow.response = await self.site.answer(flow.request, visitor, address, body)
         except Exception:
             logger.exception("the internal site failed")
-            flow.response = http.Response.make(
-                500, b"the internal site failed\n", {"Cache-Control": "no-store"}
-            )
+            told = "the proxy failed at this page; its own output says why"
+            flow.response = self.site.problem(flow.request, 500, told)
 
     # ---- responses
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from cryptography.x509 import load_pem_x509_certificate
 from mitmproxy import http
 
 from secondlook.core.event import Event
@@ -85,11 +86,11 @@ class InternalSite:
         path, _, query = request.path.partition("?")
         if path not in _PUBLIC and not (is_internal(request.host) or is_own_name(request.host)):
             told = f"this name is not the proxy's: its pages are at http://{INTERNAL_HOST}/ or http://{proxy_address}/"
-            return self._problem(request, 421, told)
+            return self.problem(request, 421, told)
         if path.startswith("/blocked/"):
             return await self._blocked(request, path.removeprefix("/blocked/"), visitor, body)
         if request.method not in {"GET", "HEAD"}:
-            return self._problem(request, 405, "only GET here", extra=[(b"Allow", b"GET, HEAD")])
+            return self.problem(request, 405, "only GET here", extra=[(b"Allow", b"GET, HEAD")])
         return self._show(request, path, visitor, proxy_address, direct_fallback=query == DIRECT_FALLBACK)
 
     def _show(
@@ -112,19 +113,19 @@ class InternalSite:
             case "/back":
                 return self._page("back.html", forms=False, script=self._pages.back_script)
             case _:
-                return self._problem(request, 404, "no such page")
+                return self.problem(request, 404, "no such page")
 
     async def _blocked(
         self, request: http.Request, event_id: str, visitor: Visitor, body: bytes
     ) -> http.Response:
         event = await self._records.event(event_id) if _is_id(event_id) else None
         if event is None or not visitor.met(event):
-            return self._problem(request, 404, "no such block, or not yours: log in as you did then")
+            return self.problem(request, 404, "no such block, or not yours: log in as you did then")
         if request.method == "POST":
             return await self._make_exception(request, event, body)
         if request.method not in {"GET", "HEAD"}:
             allowed = [(b"Allow", b"GET, HEAD, POST")]
-            return self._problem(request, 405, "only GET and POST here", extra=allowed)
+            return self.problem(request, 405, "only GET and POST here", extra=allowed)
         offered = self._minutes(event)
         minutes = offered if self._records.whole(event) else None
         return self._page(
@@ -146,21 +147,21 @@ class InternalSite:
     async def _make_exception(self, request: http.Request, event: Event, body: bytes) -> http.Response:
         minutes, override_s = self._minutes(event), self._facts.override_s(event.client, event.user)
         if minutes is None or override_s is None:
-            return self._problem(request, 403, "no exception is made for this")
+            return self.problem(request, 403, "no exception is made for this")
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
-            return self._problem(request, 403, "this form was sent from another site")
+            return self.problem(request, 403, "this form was sent from another site")
         if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            return self._problem(request, 415, "expected a form")
+            return self.problem(request, 415, "expected a form")
         token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
         if not self._token_holds(token, event):
-            return self._problem(
+            return self.problem(
                 request, 403, "this form is too old or was not made for you: open the page again"
             )
         try:
             await self._records.make_exception(event, override_s)
         except ValueError as error:
-            return self._problem(request, 403, f"no exception can be made: {error}")
+            return self.problem(request, 403, f"no exception can be made: {error}")
         url = event.url if event.url and event.url.startswith(("http://", "https://")) else None
         return self._page(
             "excepted.html",
@@ -189,8 +190,12 @@ class InternalSite:
     def _certificate(self, request: http.Request) -> http.Response:
         try:
             content = self._facts.ca_pem.read_bytes()  # a few kB that stay in the page cache
+            load_pem_x509_certificate(content)
         except OSError:
-            return self._problem(request, 503, "the certificate is not there yet")
+            return self.problem(request, 503, "the certificate is not there yet")
+        except ValueError:
+            told = "the certificate's file is damaged: whoever runs this proxy mends it by starting it again"
+            return self.problem(request, 503, told)
         return _response(
             200,
             content,
@@ -213,7 +218,7 @@ class InternalSite:
             self._pages.headers(sandbox=False, forms=forms, script=script),
         )
 
-    def _problem(
+    def problem(
         self, request: http.Request, status: int, told: str, extra: list[tuple[bytes, bytes]] | None = None
     ) -> http.Response:
         """Say in the form that fits what asked (a page, else RFC 9457) why there is no other answer."""

@@ -388,16 +388,21 @@ class Desk:
         """Fetch lists and feeds now."""
         await self.service.update()
 
-    def authority(self) -> str:
-        """Return the certificate of the authority; blocks."""
-        return self.service.authority.read_text(encoding="ascii")
+    async def authority(self) -> str:
+        """Return the certificate of the authority. Raises Refused where there is none to give."""
+        _, fault = await self.ledger.run(overview.authority, self.service.authority)
+        if fault is not None:
+            raise Refused(fault)
+        return self.service.authority.read_text(encoding="utf-8")
 
     async def setup(self) -> Json:
         """Return what the set-up page needs."""
         host, _, port = self.service.proxy.rpartition(":")
+        ca, fault = await self.ledger.run(overview.authority, self.service.authority)
         return {
             "proxy": self.service.proxy,
             "proxy_host": host.strip("[]"),
             "proxy_port": port,
-            "ca": await self.ledger.run(overview.authority, self.service.authority),
+            "ca": ca,
+            "ca_fault": fault,
         }

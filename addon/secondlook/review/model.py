@@ -94,6 +94,7 @@ class SetupFacts(Record):
     proxy_host: str
     proxy_port: str
     ca: AuthorityFacts | None
+    ca_fault: str | None
 
 
 class QueueRecord(Record):

@@ -111,11 +111,13 @@ def compose(
     }
 
 
-def authority(certificate: Path) -> Json | None:
-    """Describe the certificate of the authority; None before there is one."""
+def authority(certificate: Path) -> tuple[Json | None, str | None]:
+    """Describe the certificate of the authority, or say why there is none; blocks."""
     try:
         found = load_pem_x509_certificate(certificate.read_bytes())
-    except OSError:
-        return None
+    except OSError as error:
+        return None, f"{certificate} cannot be read: {error.strerror}"
+    except ValueError:
+        return None, f"{certificate} is damaged. Start the proxy again: it writes it anew."
     digest = found.fingerprint(SHA256()).hex(":").upper()
-    return {"fingerprint": digest, "until": found.not_valid_after_utc.date().isoformat()}
+    return {"fingerprint": digest, "until": found.not_valid_after_utc.date().isoformat()}, None

@@ -192,9 +192,12 @@ class Pages:
             return await self.frame.refuse(request, error)
         return back_to("/setup", "erased")
 
-    async def authority(self, _request: Request) -> Response:
+    async def authority(self, request: Request) -> Response:
         """Hand out the certificate of the authority (never its key)."""
-        pem = await run_in_threadpool(self.desk.authority)
+        try:
+            pem = await self.desk.authority()
+        except Refused as error:
+            return await self.frame.refuse(request, error, 503)
         return PlainTextResponse(
             pem,
             media_type="application/x-pem-file",

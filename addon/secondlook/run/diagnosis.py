@@ -21,6 +21,7 @@ from secondlook.core.answer import Tier
 from secondlook.errors import LedgerError, PatternError
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run import bypass
+from secondlook.run.authority_files import AUTHORITY, whole
 from secondlook.run.opening import open_ledger
 from secondlook.run.runfile import LEDGER_FILE, read_run_file
 
@@ -171,6 +172,13 @@ def _authority(settings: Settings) -> Finding:
     if not certificate.exists():
         return Finding(
             "ca", "unknown", "there is no certificate authority yet; it is made at the first start"
+        )
+    if not whole(certificate.parent):
+        return Finding(
+            "ca",
+            "problem",
+            f"{certificate} is damaged: nobody can be given the certificate",
+            f"start the proxy again, which writes it anew from {AUTHORITY} beside it",
         )
     openssl = shutil.which("openssl")
     if openssl is None:

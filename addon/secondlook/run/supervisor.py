@@ -23,6 +23,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from secondlook.run.authority_files import CERTIFICATES, whole
 from secondlook.run.child import FATAL_EXIT, Child, how_it_ended
 from secondlook.run.listening import CannotListenError, Sockets, address_of, visited
 from secondlook.run.plan import Plan, plan_from, read_plan, write_plan
@@ -342,8 +343,8 @@ class Supervisor:
 
 
 def make_authority(state: Path) -> bool:
-    """Make the CA where there is none yet, before workers would each make one."""
-    if (state / "ca" / "mitmproxy-ca.pem").exists():
+    """Make the CA where there is none yet, or not all of it, before workers would each make one."""
+    if all(whole(state / "ca", name) for name in CERTIFICATES):
         return True
     command = [sys.executable, "-P", "-m", "secondlook.run.authority", str(state / "ca")]
     return subprocess.run(command, check=False).returncode == 0  # noqa: S603 - our own module

@@ -1,0 +1,17 @@
+"""The files of the certificate authority, and whether they are whole; standard library only."""
+
+from pathlib import Path
+
+AUTHORITY = "mitmproxy-ca.pem"  # the key and the certificate
+CERTIFICATES = ("mitmproxy-ca-cert.pem", "mitmproxy-ca-cert.cer")  # to be given away
+_BEGINNING, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+
+
+def whole(folder: Path, name: str = CERTIFICATES[0]) -> bool:
+    """Tell whether a copy of the certificate says what the authority's own file says."""
+    try:
+        copied = (folder / name).read_bytes().strip()
+        ended = copied.startswith(_BEGINNING) and copied.endswith(_END)
+        return ended and copied in (folder / AUTHORITY).read_bytes()
+    except OSError:
+        return False
