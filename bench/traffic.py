@@ -35,7 +35,6 @@ from e2e.processes import (  # noqa: E402
     Proxy,
     Running,
     Server,
-    free_port,
     make_certificate,
     server_import,
     server_publish,
@@ -43,6 +42,7 @@ from e2e.processes import (  # noqa: E402
 )
 from secondlook.server.publishing import publish  # noqa: E402
 from secondlook.server.store import ServerStore  # noqa: E402
+from serverkit.ports import free_port  # noqa: E402
 from synthetic import add_source  # noqa: E402
 
 DATA = HERE.parents[1] / "shared" / "data" / "malicious"

@@ -1,8 +1,7 @@
 """Ports that are chosen before the program starts that listens on them."""
 
+import atexit
 import socket
-
-_KEPT: list[socket.socket] = []
 
 
 def free_port(bus: int = 0) -> int:
@@ -28,6 +27,6 @@ def _keep(port: int) -> int | None:
     except OSError:
         sock.close()
         return None
-    _KEPT.append(sock)
+    atexit.register(sock.close)
     found: int = sock.getsockname()[1]
     return found
