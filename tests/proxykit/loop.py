@@ -32,7 +32,7 @@ class LoopThread:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.loop.shutdown_default_executor()
             for _ in range(10):  # closing transports end in callbacks of the next rounds
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.001)
 
         self.call(finish())
         self.loop.call_soon_threadsafe(self.loop.stop)
