@@ -366,6 +366,56 @@ def test_a_publisher_that_goes_back_is_followed_and_told_of(tmp_path, caplog):
     asyncio.run(scene())
 
 
+def test_a_replica_whose_files_changed_under_it_fetches_them_again(tmp_path):
+    store = make_store(tmp_path, HOSTS)
+    put(store, [*HOSTS, "new.example"], replace=True)
+
+    async def scene():
+        async with listening(store, AppSettings(store=store)) as (serving, _):
+            copy = ServerStore(tmp_path / "copy")
+            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
+            assert await replica.pull() == 1
+            out(store)
+            assert await replica.pull() == 2
+            replica.verify()
+            assert copy.current() == 2
+            for name in (
+                "mw-8b.raw",
+                "gc-32b.raw",
+            ):  # one of both generations (a link), one of the last alone
+                path = copy.generation_folder(2) / name
+                path.write_bytes(bytes(reversed(path.read_bytes())))
+            replica.verify()
+            assert copy.generations() == []
+            assert await replica.pull() == 2
+            Generation(copy.generation_folder(2)).verify()
+            await replica.aclose()
+
+    asyncio.run(scene())
+
+
+def test_a_replica_goes_back_to_what_is_whole_until_it_has_the_rest_again(tmp_path):
+    store = make_store(tmp_path, HOSTS)
+    put(store, [*HOSTS, "new.example"], replace=True)
+
+    async def scene():
+        async with listening(store, AppSettings(store=store)) as (serving, _):
+            copy = ServerStore(tmp_path / "copy")
+            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
+            await replica.pull()
+            out(store)
+            await replica.pull()
+            path = copy.generation_folder(2) / "mw-8b.raw"
+            path.write_bytes(bytes(reversed(path.read_bytes())))
+            replica.verify()
+            assert copy.current() == 1
+            assert await replica.pull() == 2
+            assert replica.standing.behind is None
+            await replica.aclose()
+
+    asyncio.run(scene())
+
+
 def test_only_published_files_are_handed_out(tmp_path):
     store = make_store(tmp_path, HOSTS)
 

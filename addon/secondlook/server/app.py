@@ -28,6 +28,7 @@ from secondlook.server.meter import Meter
 from secondlook.server.published import published_file
 from secondlook.server.query import parse_query, search_prefixes, wants_json
 from secondlook.server.reader import Reader
+from secondlook.server.staleness import age_of
 from secondlook.server.store import ServerStore
 from secondlook.server.urls import UrlMethods
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -184,7 +185,7 @@ class ServerApp:
     async def _metrics(self, _: Request) -> Response:
         self.meter.gauges["generation"] = self.reader.number or 0
         self.meter.gauges["generation_created_timestamp_seconds"] = self.reader.created_at
-        age_s = time.time() - self.reader.created_at
+        age_s = age_of(self._settings.store, self.reader.created_at, time.time()) or 0.0
         self.meter.gauges["store_lost_entries"] = float(self.reader.trouble is not None)
         self.meter.gauges["stale"] = float(age_s > self._settings.publish.stale_after)
         self.meter.gauges["entries"] = sum(entry.count for entry in self.reader.lists.values())

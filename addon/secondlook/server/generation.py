@@ -109,6 +109,11 @@ class Generation:
     def verify(self) -> None:
         """Read every file against the manifest; PatternError names the first that differs."""
         for name, about in self.manifest["files"].items():
-            with (self.folder / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != about["sha256"]:
-                    raise PatternError(f"{self.folder / name} does not match its checksum")
+            if digest_of(self.folder / name) != about["sha256"]:
+                raise PatternError(f"{self.folder / name} does not match its checksum")
+
+
+def digest_of(path: Path) -> str:
+    """Give the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

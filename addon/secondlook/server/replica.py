@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from secondlook.config import PublishSettings, UpstreamSettings
 from secondlook.errors import PatternError, ServiceError
 from secondlook.lookup.transport import trust
-from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation
+from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation, digest_of
 from secondlook.server.meter import Meter
 from secondlook.server.standing import Standing, read_standing, write_standing
 from secondlook.server.store import ServerStore
@@ -79,6 +79,24 @@ class Replica:
                 self._stand(replace(self.standing, alert=str(error)))
             await asyncio.sleep(self._every_s)
 
+    def verify(self) -> None:
+        """Look once, before anything is served, whether what is here is still what was fetched.
+
+        A generation with a damaged file goes; the latest whole one is served until the next pull.
+        """
+        current = self._store.current()
+        for number in reversed([each for each in self._store.generations() if each <= (current or 0)]):
+            folder = self._store.generation_folder(number)
+            try:
+                Generation(folder).verify()
+            except PatternError as error:
+                log.warning("generation %d is damaged and is fetched again: %s", number, error)
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            if number != current:
+                self._store.set_current(number)
+            return
+
     async def pull(self) -> int | None:
         """Fetch the publisher's current generation if it is another one; gives its number then.
 
@@ -89,9 +107,10 @@ class Replica:
             raise PatternError("the publisher's current file does not name a generation")
         number = int(text)
         before = self._store.current()
-        if number == before:
+        is_here = number in self._store.generations()
+        if number == before and is_here:
             return None
-        if number not in self._store.generations():
+        if not is_here:
             await self._fetch(number)
         with self._store.writing():
             self._store.set_current(number)
@@ -143,7 +162,7 @@ class Replica:
         for number in reversed(self._store.generations()):
             earlier = self._store.generation_folder(number)
             known = Generation(earlier).manifest["files"].get(name)
-            if known == facts:
+            if known == facts and digest_of(earlier / name) == facts["sha256"]:
                 os.link(earlier / name, folder / name)
                 return True
         return False

@@ -22,6 +22,7 @@ from secondlook.server.generation import Generation
 from secondlook.server.reader import FileReader, Reader
 from secondlook.server.replica import Replica
 from secondlook.server.serving import JsonAccessLog, Serving
+from secondlook.server.staleness import age_of
 from secondlook.server.store import ServerStore
 from secondlook.server.valkey_publisher import ValkeyPublisher
 from secondlook.server.valkey_reader import ValkeyReader
@@ -29,6 +30,7 @@ from secondlook.server.valkey_reader import ValkeyReader
 log = logging.getLogger(__name__)
 FILES = "files"
 PUSH_EVERY_S = 1.0
+AGE_EVERY_S = 30.0
 WHOLE_EVERY_S = 60.0  # between two looks through a whole Valkey store
 
 
@@ -85,8 +87,14 @@ class ServerService:
 
     async def start(self) -> None:
         """Begin to answer, to fetch and to replicate."""
+        if self._replica is not None:
+            await asyncio.to_thread(self._replica.verify)
         await self.serving.start()
         work: list[Coroutine[Any, Any, None]] = []
+        if (
+            self._settings.feeds or self._replica is not None
+        ):  # else things come in when somebody imports them
+            work.append(self._watch_age())
         if self._replica is not None:
             work.append(self._replica.run())
         elif self._settings.feeds:
@@ -94,6 +102,20 @@ class ServerService:
         if self._publisher is not None:
             work.append(self._push(self._publisher))
         self._tasks = [asyncio.create_task(each) for each in work]
+
+    async def _watch_age(self) -> None:
+        """Say once that nothing new comes in, and once that something does again."""
+        stale_after_s = self._settings.publish.stale_after
+        was_told = False
+        while True:
+            age_s = age_of(self.store, self.reader.created_at, self._clock.now())
+            is_stale = age_s is not None and age_s > stale_after_s
+            if is_stale and not was_told:
+                log.warning("nothing new came in for longer than publish.stale_after")
+            elif was_told and not is_stale:
+                log.warning("something new came in again")
+            was_told = is_stale
+            await asyncio.sleep(min(AGE_EVERY_S, stale_after_s / 2))
 
     async def _push(self, publisher: ValkeyPublisher) -> None:
         """Carry each generation of our folder into the Valkey store; a folder without one only reads."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -107,9 +108,14 @@ def _valkey(store: str, generation: "Generation | None") -> tuple[bool | None, s
 def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show what is published, from which sources, and how the feeds are doing."""
     from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.server.staleness import age_of  # noqa: PLC0415
 
     place = open_server(config, state)
     found = administration.status(place.store)
+    age_s = age_of(place.store, found.created_at or 0.0, time.time()) or 0.0
+    stale = (
+        bool(place.settings.feeds or place.settings.upstream) and age_s > place.settings.publish.stale_after
+    )
     in_valkey, trouble = _valkey(place.settings.store, found.published)
     if as_json:
         print_json(
@@ -126,6 +132,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
                 "feeds": [plain_value(feed) for feed in found.feeds],
                 "key": found.key,
                 "upstream": list(found.upstream),
+                "stale": stale,
             }
         )
         return
@@ -144,6 +151,8 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         )
     if trouble:
         print_line(f"store: {trouble}")
+    if stale:
+        print_line(f"stale: nothing new came in since {rfc3339(time.time() - age_s)} (publish.stale_after)")
     for line in found.upstream:
         print_line(f"upstream: {line}")
     list_sources(place, as_json=False)
