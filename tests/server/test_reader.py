@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import tracemalloc
 from contextlib import asynccontextmanager
 from random import Random
@@ -275,6 +276,29 @@ def test_parts_that_a_store_lost_are_missed_and_put_back(tmp_path, start):
             assert (await later.update("mw-8b", b"", 0, 0)).packed
             for part in (publisher, reader, later):
                 await part.aclose()
+
+    asyncio.run(scene())
+
+
+def test_a_store_that_is_away_is_told_of_until_it_is_back(tmp_path):
+    store = make_store(tmp_path, HOSTS)
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, [node]):
+            publisher, reader = ValkeyPublisher(url), ValkeyReader(url)
+            await publisher.push(Generation(store.generation_folder(1)), now=NOW)
+            await reader.refresh()
+            assert reader.trouble is None
+            node.process.send_signal(signal.SIGSTOP)
+            with pytest.raises(ServiceError):
+                await reader.refresh()
+            assert reader.trouble
+            node.process.send_signal(signal.SIGCONT)
+            await asyncio.to_thread(node.wait)
+            await reader.refresh()
+            assert reader.trouble is None
+            await publisher.aclose()
+            await reader.aclose()
 
     asyncio.run(scene())
 

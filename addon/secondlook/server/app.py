@@ -186,7 +186,7 @@ class ServerApp:
         self.meter.gauges["generation"] = self.reader.number or 0
         self.meter.gauges["generation_created_timestamp_seconds"] = self.reader.created_at
         age_s = age_of(self._settings.store, self.reader.created_at, time.time()) or 0.0
-        self.meter.gauges["store_lost_entries"] = float(self.reader.trouble is not None)
+        self.meter.gauges["store_trouble"] = float(self.reader.trouble is not None)
         self.meter.gauges["stale"] = float(age_s > self._settings.publish.stale_after)
         self.meter.gauges["entries"] = sum(entry.count for entry in self.reader.lists.values())
         return Response(self.meter.text(), media_type="text/plain; version=0.0.4")

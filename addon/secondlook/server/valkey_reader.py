@@ -43,6 +43,7 @@ class ValkeyReader:
         self._bits = 0
         self._marked = False  # whether a bucket without its mark is known to be one that the store lost
         self._lost_bucket: int | None = None
+        self._is_away = False
         self._created_at = 0.0
         self._details: Sequence[bytes] = ()
         self._lists: Mapping[str, PublishedList] = {}
@@ -69,6 +70,8 @@ class ValkeyReader:
     @property
     def trouble(self) -> str | None:
         """What is known to be missing of what is served."""
+        if self._is_away:
+            return "the Valkey store cannot be read"
         return None if self._lost_bucket is None else "the Valkey store lost entries of this generation"
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
@@ -151,9 +154,12 @@ class ValkeyReader:
                 raise ServiceError("the Valkey store lost what was loaded into it")
             if raw is None or int(raw) == self._number:
                 await self._look_for_lost_bucket()
+                self._is_away = False
                 return False
             await self._open(int(raw))
+            self._is_away = False
         except (*FAULTS, ValueError, struct.error) as error:
+            self._is_away = True
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         return True
 
