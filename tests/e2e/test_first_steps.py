@@ -181,10 +181,23 @@ def test_rules_and_pauses_are_obeyed(start_proxy, plain_origin):
     until(200)
     proxy.command("resume")
     until(403)
+    # workers write their counts now and then
+    wait_for(lambda: proxy.json("rules", "list")[0]["hits"] >= 2 or None, "the rule's hits")
     (rule,) = proxy.json("rules", "list")
-    assert rule["hits"] >= 0
+    assert rule["hits"] >= 2, "the first refusal, and that after the pause"
     proxy.command("rules", "remove", rule["id"])
     until(200)
+
+
+def test_what_is_allowed_is_counted_although_no_event_is_kept(start_proxy, plain_origin):
+    proxy: Proxy = start_proxy("workers: 1\n")
+    proxy.command("allow", "http://malware.secondlook.test/")
+    wait_for(lambda: proxy.curl("http://malware.secondlook.test/").status != 403 or None, "the rule")
+    wait_for(lambda: proxy.json("rules", "list")[0]["hits"] or None, "a hit of the rule that allows")
+    before = proxy.json("status")[0]["checked"]
+    assert proxy.curl(plain_origin.url()).status == 200
+    wait_for(lambda: proxy.json("status")[0]["checked"] > before or None, "the count of what was checked")
+    assert not proxy.json("log", "--kind", "check")
 
 
 def test_the_proxy_does_not_lead_to_its_own_pages(proxy):

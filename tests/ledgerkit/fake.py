@@ -6,6 +6,7 @@ well. `crash()` loses what a killed process would lose: events and history not w
 """
 
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -50,6 +51,8 @@ class FakeLedger:
     journal_full: bool = False
     log: list[Event] = field(default_factory=list)
     pending: list[Event] = field(default_factory=list)
+    tallies: Counter[tuple[str, str | None, str | None]] = field(default_factory=Counter)
+    hits: Counter[str] = field(default_factory=Counter)
     journal: list[tuple[Event, FlagEntry]] = field(default_factory=list)
     queue: dict[bytes, _Row] = field(default_factory=dict)
     history: dict[bytes, FlagEntry] = field(default_factory=dict)
@@ -72,6 +75,12 @@ class FakeLedger:
                 if event.id == event_id:
                     more = (event.extra or {}) | dict(extra or {})
                     events[at] = replace(event, detail=detail, extra=more or None)
+
+    def tally(self, kind: EventKind, decision: str | None, stage: str | None) -> None:
+        self.tallies[kind, decision, stage] += 1
+
+    def count_hit(self, rule_id: str) -> None:
+        self.hits[rule_id] += 1
 
     def settle(self) -> None:
         if self.full:

@@ -52,6 +52,12 @@ class Store(FlagStore, Protocol):
     def remember(self, identity: bytes, hashes: tuple[bytes, ...], kind: SubjectKind, event: Event) -> None:
         """Note an allowed subject (`ports.History`)."""
 
+    def tally(self, kind: EventKind, decision: str | None, stage: str | None) -> None:
+        """Count a check of which no event is kept; never blocks."""
+
+    def count_hit(self, rule_id: str) -> None:
+        """Count a hit of a rule whose check leaves no event; never blocks."""
+
     async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
         """Put subjects into the confirmed set (`ports.Queue`)."""
 
@@ -148,6 +154,10 @@ class Gatekeeper:
         if decision.evidence.verdict in _BAD and decision.evidence.stage is Stage.QUERY:
             self._confirm(subject, use, decision)
         if not self._log_all:
+            evidence = decision.evidence
+            self._store.tally(EventKind.CHECK, decision.action, evidence.stage)
+            if evidence.rule is not None and evidence.stage is Stage.RULES:
+                self._store.count_hit(evidence.rule)
             self._remember(subject, use, decision)
             return decision
         event = self._event(EventKind.CHECK, subject, use, decision)
