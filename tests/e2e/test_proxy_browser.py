@@ -80,6 +80,25 @@ def test_the_block_page_is_shown_and_leads_to_its_details(context, scheme, theme
     _screenshot(page, f"about-{scheme}-{theme}")
 
 
+def test_go_back_leads_to_the_very_page_that_led_there(proxy, plain_origin):
+    """No certificate of ours is trusted here: going back must not need one."""
+    links = (
+        f'<a id="{scheme}" href="{scheme}://malware.secondlook.test/x">go</a>' for scheme in ("http", "https")
+    )
+    plain_origin.pages["/article"] = ("text/html", "".join(links).encode())
+    article = plain_origin.url("/article", host="localhost")
+    with chromium(THROUGH[0]) as browser:
+        page = browser.new_context(proxy={"server": proxy.url}).new_page()
+        for scheme in ("http", "https"):
+            page.goto(article)
+            page.click(f"#{scheme}")
+            if scheme == "https":
+                page.wait_for_selector("#details-button")  # the browser's own warning
+                page.keyboard.type("thisisunsafe")  # and its way past it
+            page.get_by_role("link", name="Go back").click()
+            page.wait_for_url(article)
+
+
 def test_a_block_is_opened_for_a_while_by_its_form(start_proxy, browser, plain_origin):
     proxy: Proxy = start_proxy(CONFIG)  # its own: what is opened is open for the others too
     plain_origin.pages["/page"] = ("text/html", b"<h1>the page itself</h1>")

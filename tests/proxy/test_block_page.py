@@ -57,3 +57,22 @@ def test_no_exception_is_offered_where_none_is_made():
     page = shown(PLAIN, override_s=None)
     assert "Let me through" not in page
     assert "This is a mistake" in page
+
+
+@pytest.mark.parametrize(
+    ("referrer", "back"),
+    [
+        (None, None),
+        ("http://news.example/", None),  # all that browsers say of a page at another site
+        ("http://news.example", None),
+        ("javascript:alert(1)//x", None),
+        ("http://news.example/article?x=1", "http://news.example/article?x=1"),
+    ],
+)
+def test_back_is_the_referring_page_only_where_it_is_named_whole(referrer, back):
+    page = (
+        BlockPage(PAGES, "secondlook.internal")
+        .render(Decision(Action.BLOCK, EVIDENCE), PLAIN, referrer)
+        .decode()
+    )
+    assert f'href="{back or "http://secondlook.internal/back"}" rel="noreferrer" autofocus' in page

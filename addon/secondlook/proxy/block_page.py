@@ -116,9 +116,8 @@ class BlockPage:
             server=evidence.server,
             detail=inert(evidence.detail, 300) if evidence.detail else None,
             event_id=decision.event_id if kept else None,
-            # a page without TLS needs no certificate that is trusted to lead back
-            back=_safe_link(referrer)
-            or f"{'https' if url.startswith('https:') else 'http'}://{self._host}/back",
+            # without TLS it needs no certificate that is trusted, whatever the blocked page needed
+            back=_whole_page(referrer) or f"http://{self._host}/back",
             minutes=minutes,
             more=f"https://{self._host}/blocked/{decision.event_id}" if kept else None,
             report=None if kept else report_text(shown, [("decided by", listed)]),
@@ -166,5 +165,8 @@ def shown_age(age_s: float | None) -> str | None:
     return "less than a minute old"
 
 
-def _safe_link(url: str | None) -> str | None:
-    return url if url and url.startswith(("http://", "https://")) and len(url) <= _URL_CHARS else None
+def _whole_page(referrer: str | None) -> str | None:
+    """Give the page that a referrer names; None where browsers cut it down to its site, as they do mostly."""
+    if referrer is None or not referrer.startswith(("http://", "https://")) or len(referrer) > _URL_CHARS:
+        return None
+    return referrer if referrer.partition("://")[2].partition("/")[2] else None
