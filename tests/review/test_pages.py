@@ -1,20 +1,26 @@
 """Every page and action over a real ledger."""
 
 import asyncio
+import errno
 import json
 import re
 import time
 from datetime import datetime
 from html import unescape
+from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
-from review.stage import csrf, keep, make_event, make_flag, post
+from review.stage import ORIGIN, csrf, keep, make_event, make_flag, post
 from secondlook.core.event import Event, EventKind, QuarantineRecord
+from secondlook.core.subject import SubjectKind
 from secondlook.ledger import reading
 from secondlook.ledger.reading import LogReader
 from secondlook.ledger.shape import rfc3339
 from secondlook.ledger.ulid import make_id
+from secondlook.review.access import COOKIE
+from secondlook.review.session import Ended
 
 PAGES = ["/", "/log", "/flagged", "/rules", "/check", "/quarantine", "/lists", "/setup"]
 HOSTILE = [
@@ -154,7 +160,7 @@ def test_pages_of_the_log_join_without_gap_or_overlap(client, ledger):
     seen, path, back = [], "/log", []
     while path:
         shown = client.get(path).text
-        seen += re.findall(r"http://h\.example/(\d{4})", shown)
+        seen += re.findall(r">http://h\.example/(\d{4})", shown)
         older = re.search(r'href="(/log\?after=[^"]+)"', shown)
         newer = re.search(r'href="(/log\?before=[^"]+)"', shown)
         back.append(newer and newer[1])
@@ -193,6 +199,52 @@ def test_a_rule_from_an_entry_can_be_undone(client, ledger):
     assert f'action="/rules/{rule.id}/remove"' in shown
     post(client, f"/rules/{rule.id}/remove")
     assert not ledger.rules()
+
+
+@pytest.mark.parametrize(("decision", "action"), [("block", "allow"), ("allow", "block"), ("flag", "block")])
+def test_a_row_turns_its_decision_round(client, ledger, decision, action):
+    keep(ledger, make_event(EventKind.CHECK, decision=decision))
+    shown = client.get("/log?host=malware.example").text
+    assert f'form="decide" name="{action}" value="http://malware.example/a"' in shown
+    answer = post(
+        client,
+        "/rules",
+        back="/log?host=malware.example",
+        **{action: "http://malware.example/a", "for": "1h"},
+    )
+    (rule,) = ledger.rules()
+    assert (rule.action, rule.subject, rule.client) == (action, "http://malware.example/a", None)
+    assert answer.headers["location"] == f"/log?host=malware.example&done={action}ed&undo={rule.id}"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        make_event(stage="access"),  # no rule opens the proxy's own pages
+        make_event(stage="malformed"),
+        make_event(EventKind.UPDATE, url=None, host=None, subject=None),
+    ],
+)
+def test_a_row_that_no_rule_can_turn_round_offers_none(client, ledger, event):
+    keep(ledger, event)
+    shown = client.get("/log").text
+    assert f'href="/log/{event.id}"' in shown
+    assert 'form="decide" name=' not in shown
+
+
+def test_a_row_of_a_file_is_about_the_file(client, ledger):
+    keep(ledger, make_event(subject=SubjectKind.FILE, sha256="07" * 32))
+    assert f'form="decide" name="allow" value="{"07" * 32}"' in client.get("/log").text
+
+
+def test_a_page_that_fails_says_so_in_the_sites_own_dress(app, door, service, monkeypatch):
+    with TestClient(app, base_url=ORIGIN, raise_server_exceptions=False) as client:
+        client.get(f"/?token={door.token}")
+        monkeypatch.setattr(service, "feeds", None)
+        answer = client.get("/lists")
+    assert answer.status_code == 500
+    assert "Something went wrong here" in answer.text
+    assert "Content-Security-Policy" in answer.headers
 
 
 @pytest.mark.parametrize(
@@ -398,3 +450,17 @@ def test_a_damaged_certificate_is_named_with_what_to_do(client, service):
     facts = client.get("/api/v1/setup").json()
     assert facts["ca"] is None
     assert "is damaged" in facts["ca_fault"]
+
+
+def test_signing_out_needs_no_disk(client, door, monkeypatch):
+    """On a full disk it is over here and now; only a restart would not know of it."""
+    cookie = client.cookies[COOKIE]
+
+    def full(*_, **_more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(door, "_ended", Ended(Path("/nowhere/ended.json"), 0.0))
+    monkeypatch.setattr(Path, "write_text", full)
+    assert post(client, "/sign-out").headers["location"] == "/sign-in"
+    assert COOKIE not in client.cookies
+    assert door.session(cookie) is None

@@ -65,8 +65,8 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         facts["alerts"] += lists.alerts
     except PatternError as error:
         facts["alerts"].append(str(error))
-    if running and not _ready(running["proxy"]):
-        facts["alerts"].append(NOT_READY)
+    if running and (trouble := _trouble(running["proxy"])):
+        facts["alerts"].append(trouble)
     try:
         with ledger_of(place.settings) as ledger:
             facts |= _of_ledger(ledger, place.settings.passthrough.learn, now)
@@ -81,15 +81,17 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     _print(facts)
 
 
-def _ready(address: str) -> bool:
-    """Ask the proxy whether it can check and store; one that does not say counts as ready."""
+def _trouble(address: str) -> str | None:
+    """Ask the proxy whether it can check and store, and say what is wrong; one that hangs makes us wait."""
     host, _, port = visited(address).rpartition(":")
     asked = HTTPConnection(host.strip("[]"), int(port), timeout=ANSWER_S)
     try:
         asked.request("GET", "/healthz")
-        return asked.getresponse().status != SERVICE_UNAVAILABLE
-    except (OSError, HTTPException):
-        return True
+        return NOT_READY if asked.getresponse().status == SERVICE_UNAVAILABLE else None
+    except TimeoutError:
+        return f"the proxy gave no answer on {address} within {ANSWER_S:g} s"
+    except (OSError, HTTPException):  # other modes speak no HTTP there
+        return None
     finally:
         asked.close()
 

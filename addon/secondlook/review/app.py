@@ -80,6 +80,10 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
         # Without the frame: that one asks the ledger too.
         return page(request, "error.html", status=503, title="The ledger does not answer", detail=str(error))
 
+    async def failed(request: Request, _error: Exception) -> Response:
+        detail = "This page could not be made; the output of the proxy says why. The other pages still work."
+        return page(request, "error.html", status=500, title="Something went wrong here", detail=detail)
+
     app = Starlette(
         routes=[
             Route("/healthz", alive),
@@ -91,6 +95,6 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
             Mount("/api/v1", create_api(desk)),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        exception_handlers={HTTPException: not_there, LedgerError: ledger_away},
+        exception_handlers={HTTPException: not_there, LedgerError: ledger_away, Exception: failed},
     )
     return Gate(app, doorkeeper=doorkeeper, hosts=hosts)

@@ -78,6 +78,8 @@ class LogPages:
             f=asked,
             events=found.events,
             query=query_string(kept),
+            back="/log?"
+            + query_string({**kept, **{at: params[at] for at in ("after", "before") if at in params}}),
             older=found.older and query_string({**kept, "after": found.older}),
             newer=found.newer and query_string({**kept, "before": found.newer}),
             live_from=end,
@@ -101,7 +103,7 @@ class LogPages:
             sentence=words.sentence(event),
             facts=list(facts(event)),
             steps_=(event.get("extra") or {}).get("steps", []),
-            choices=choices(event),
+            choices=words.choices(event),
             report=words.report(event),
             report_to=None,
         )
@@ -184,15 +186,3 @@ def facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 name.replace("_", " ").capitalize(),
                 value if isinstance(value, str) else json.dumps(value),
             )
-
-
-def choices(event: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the subjects of rules that can be made from an event."""
-    found = []
-    if event.get("subject") == "file" and event.get("sha256"):
-        found.append({"subject": str(event["sha256"]), "text": "This file, wherever it comes from"})
-    if event.get("url"):
-        found.append({"subject": str(event["url"]), "text": "This exact address"})
-    if event.get("host"):
-        found.append({"subject": str(event["host"]), "text": "This host and everything on it"})
-    return found

@@ -1,5 +1,6 @@
 """The pages of the review, apart from log and rules: each shows what the desk says and posts back to it."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
@@ -13,6 +14,8 @@ from secondlook.review.access import COOKIE, session_of, set_session
 from secondlook.review.desk import Desk, Refused
 from secondlook.review.render import page, query_string
 from secondlook.review.session import Doorkeeper
+
+logger = logging.getLogger(__name__)
 
 QUEUE_PAGE = 100
 CLOSINGS = 50
@@ -270,7 +273,10 @@ def sign_in_routes(doorkeeper: Doorkeeper, now: Callable[[], float]) -> list[Rou
     async def sign_out(request: Request) -> Response:
         session = session_of(request)
         if session is not None:
-            await run_in_threadpool(doorkeeper.sign_out, session)
+            try:
+                await run_in_threadpool(doorkeeper.sign_out, session)
+            except OSError as error:  # a full disk: it is over here and now all the same
+                logger.warning("a signing out is not on disk, and holds until the next start: %s", error)
         answer = RedirectResponse("/sign-in", status_code=303)
         answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return answer

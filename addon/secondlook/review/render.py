@@ -43,7 +43,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten"):
+    for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten", "turn"):
         environment.filters[name] = getattr(words, name)
     environment.globals["version"] = VERSION
     return environment

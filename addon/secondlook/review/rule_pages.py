@@ -45,6 +45,9 @@ class RulePages:
     async def add(self, request: Request) -> Response:
         """Make a rule."""
         form = {name: str(value).strip() for name, value in (await request.form()).items()}
+        for action in ("allow", "block"):  # a button in a row of the log names both by itself
+            if action in form:
+                form |= {"action": action, "subject": form[action]}
         try:
             for_s = parse_duration(form["for"]) if form.get("for") else None
             rule = await self.desk.add_rule(

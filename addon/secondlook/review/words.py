@@ -7,6 +7,8 @@ harmless where it is put into a template (render.py), and nowhere else.
 from collections.abc import Mapping
 from typing import Any
 
+from secondlook.core.verdict import Action, Stage
+
 type Json = Mapping[str, Any]
 
 PLAIN = {
@@ -132,3 +134,28 @@ def report(event: Json) -> str:
         "Why I believe so: ",
     ]
     return "\n".join(lines)
+
+
+UNLIFTED = frozenset({Stage.ACCESS, Stage.MALFORMED, Stage.LEDGER})
+
+
+def choices(event: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the subjects of rules that can be made from an event, the narrowest first."""
+    found = []
+    if event.get("subject") == "file" and event.get("sha256"):
+        found.append({"subject": str(event["sha256"]), "text": "This file, wherever it comes from"})
+    if event.get("url"):
+        below = str(event["url"]).endswith("/")  # that is how a rule for a whole folder is written
+        text = "This address and everything below it" if below else "This exact address"
+        found.append({"subject": str(event["url"]), "text": text})
+    if event.get("host"):
+        found.append({"subject": str(event["host"]), "text": "This host and everything on it"})
+    return found
+
+
+def turn(event: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the action that would turn a decision round, and its subject; None where no rule can."""
+    found = choices(event)
+    if not found or event.get("decision") is None or event.get("stage") in UNLIFTED:
+        return None
+    return "allow" if event["decision"] == Action.BLOCK else "block", found[0]["subject"]
