@@ -277,6 +277,31 @@ async def leave_traces(ledger, name, *clients, user=None):
     ledger.add_rule(rule)
 
 
+async def test_where_only_an_erased_client_met_a_file_of_others_is_forgotten(place, open_ledger, tmp_path):
+    """The same file from two addresses: each table tells one of them, the erased client's."""
+    ledger, file = open_ledger(place), identity_of("setup.exe")
+    for at, (client, name) in enumerate((("10.0.0.2", "others"), ("10.0.0.1", "onlyhers"))):
+        told = {
+            "client": client,
+            "url": f"https://{name}.example/f",
+            "host": f"{name}.example",
+            "filename": name,
+        }
+        event = make_event(EventKind.BLOCKED, START + at, **told, identity=file, sha256=file.hex())
+        ledger.record(event)
+        ledger.remember(file, (file,), SubjectKind.FILE, event)
+        bad = make_confirmed(
+            "setup.exe", url=told["url"], host=told["host"], filename=name, kind=SubjectKind.FILE
+        )
+        await ledger.confirm(bad, None)
+    ledger.erase_client("10.0.0.1")
+    assert [event.url for event in ledger.events().events] == ["https://others.example/f"]
+    (kept,) = [seen async for part in ledger.remembered(since=0) for seen in part]
+    (bad,) = ledger.confirmed()
+    assert (kept.identity, bad.identity) == (file, file)
+    assert "onlyhers" not in repr((kept, bad))
+
+
 @pytest.mark.parametrize("user", [None, "anna"])
 async def test_what_only_an_erased_client_met_is_known_by_hash_alone(place, open_ledger, tmp_path, user):
     ledger = open_ledger(place)

@@ -2,7 +2,8 @@
 
 ```
 events of the client ──► gone
-what they were about ─┬─ somebody else met it too ──► stays, without the client's name
+what they were about ─┬─ somebody else met it too ──► stays, without the client's name; a file's place
+                      │                               too, if no event says that somebody else met it there
                       └─ nobody else is known to ───► history, queue, confirmed set: hashes only
                                                       events of how it ended: gone
 exceptions it made for itself ──► gone
@@ -115,6 +116,7 @@ def _forget_places(connection: sa.Connection, own: Collection[bytes], *, is_user
             here = connection.execute(sa.select(table.c.identity).where(table.c.identity.in_(part)))
             for alone in _chunks(_alone(connection, _among(here.scalars(), own), is_user=is_user)):
                 connection.execute(sa.update(table).where(table.c.identity.in_(alone)).values(nowhere))
+            connection.execute(sa.update(table).where(_own_place(table, part)).values(nowhere))
     query = sa.select(confirmed.c.identity, confirmed.c.hit, confirmed.c.sha256)
     met = {  # a file's URL is refused for a while under an identity of its own
         bytes(identity): keys
@@ -122,11 +124,24 @@ def _forget_places(connection: sa.Connection, own: Collection[bytes], *, is_user
         if (keys := {bytes(identity), bytes(hit), bytes.fromhex(sha256 or "")} & set(own))
     }
     unshared = _alone(connection, {key for keys in met.values() for key in keys}, is_user=is_user)
+    for part in batched(sorted(own), _CHUNK):
+        placed = sa.select(confirmed.c.identity).where(_own_place(confirmed, part))
+        unshared |= _among(connection.execute(placed).scalars(), own)
     only = sorted(identity for identity, keys in met.items() if keys <= unshared)
     if only:
         values = nowhere | {"expression": None, "change": confirmed_set.bump(connection, "confirmed")}
         for part in _chunks(only):
             connection.execute(sa.update(confirmed).where(confirmed.c.identity.in_(part)).values(values))
+
+
+def _own_place(table: sa.Table, part: Collection[bytes]) -> sa.ColumnElement[bool]:
+    """Files among `part` that others met too, but nobody who is still named where the table says."""
+    met_there = sa.select(events.c.seq).where(
+        events.c.identity == table.c.identity, events.c.client.is_not(None), events.c.url == table.c.url
+    )
+    told = sa.and_(table.c.identity.in_(part), table.c.kind == "file", table.c.url.is_not(None))
+    another = table.c.client.is_(None) if table is history else sa.true()
+    return sa.and_(told, another, ~sa.exists(met_there))
 
 
 def _alone(connection: sa.Connection, identities: Iterable[bytes], *, is_user: bool) -> set[bytes]:
