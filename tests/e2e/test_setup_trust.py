@@ -60,9 +60,10 @@ def home(tmp_path):
 
 
 def setup(proxy, home, *arguments, check=True):
+    (home / "tmp").mkdir(exist_ok=True)  # of its own: other tests start browsers too
     done = subprocess.run(
         [*SECONDLOOK, "setup", *arguments, "-c", str(proxy.config), "--state", str(proxy.state)],
-        env={**os.environ, "HOME": str(home)}, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "HOME": str(home), "TMPDIR": str(home / "tmp")}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done

@@ -1,3 +1,5 @@
+import plistlib
+
 from secondlook.setup import startup
 from secondlook.setup.journal import Journal
 
@@ -8,6 +10,13 @@ def test_the_unit_is_one_that_systemd_accepts(tmp_path):
     text = path.read_text()
     assert 'ExecStart=/bin/true run -c "/home/a user/100%%/proxy.yaml"' in text
     assert "Type=notify" in text
+
+
+def test_the_property_list_holds_any_path_as_text(monkeypatch):
+    monkeypatch.setattr(startup.sys, "platform", "darwin")
+    told = startup.instructions(["/bin/true", "-c", "/Users/a & b/<proxy>.yaml"])
+    words = plistlib.loads(told[told.index("<?xml") :].encode())["ProgramArguments"]
+    assert words == ["/bin/true", "-c", "/Users/a & b/<proxy>.yaml"]
 
 
 def test_what_stood_there_before_comes_back(tmp_path):

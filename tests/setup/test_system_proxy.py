@@ -89,9 +89,7 @@ class FakeTools:
             case ("kwriteconfig6", "--file", _, "--group", _, "--key", key, *value):
                 self.values[key] = "" if value[0] == "--delete" else value[0]
             case ("networksetup", "-listallnetworkservices"):
-                return (
-                    "An asterisk (*) denotes that a network service is disabled.\nWi-Fi\n*Thunderbolt Bridge"
-                )
+                return "An asterisk (*) denotes that a network service is disabled.\nWi-Fi\nUSB 10/100/1000 LAN\n*Thunderbolt Bridge"
             case ("networksetup", ("-getwebproxy" | "-getsecurewebproxy") as get, service):
                 enabled, server, port = self.values.get((get[4:], service), ["No", "", "0"])
                 return f"Enabled: {enabled}\nServer: {server}\nPort: {port}\nAuthenticated Proxy Enabled: 0"
@@ -104,7 +102,7 @@ class FakeTools:
             case ("reg", "query", _, "/v", key):
                 if key not in self.values:
                     raise tool.ToolError("reg: unable to find the specified registry key or value")
-                return f"\n    {key}    {self.values[key][0]}    {self.values[key][1]}"
+                return f"\nHKEY_CURRENT_USER\\Software\\Internet Settings\n    {key}    {self.values[key][0]}    {self.values[key][1]}"
             case ("reg", "add", _, "/v", key, "/t", kind, "/d", value, "/f"):
                 self.values[key] = (kind, value)
             case ("reg", "delete", _, "/v", key, "/f"):

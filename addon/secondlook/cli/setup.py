@@ -241,9 +241,7 @@ def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOpt
     gone, used = profile.sweep()
     undone += [Outcome(done=True, text=f"browser profile {folder}: removed") for folder in gone]
     undone += [
-        Outcome(
-            done=False, text=f"browser profile {folder}: in use", hint="it goes when that browser is closed"
-        )
+        Outcome(done=True, text=f"browser profile {folder}: in use, goes when its browser is closed")
         for folder in used
     ]
     _finish(undone, nothing="nothing was set up", as_json=as_json)

@@ -226,7 +226,8 @@ def stores(home: Path | None = None) -> list[Store]:
         there = [path for path in NSS_HOMES if (home / path).is_dir()] or [NSS_NEW_HOME]
         there += [path for path in NSS_SNAP_HOMES if (home / path).is_dir()]
         found += [NssStore(str(home / path)) for path in there]
-    found += [NssStore(str(folder)) for folder in firefox_profiles(home)]
+    if sys.platform != "win32":  # there Firefox reads the user's root store, and `certutil` is another tool
+        found += [NssStore(str(folder)) for folder in firefox_profiles(home)]
     return found
 
 

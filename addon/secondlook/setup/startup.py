@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from secondlook.setup import tool
 from secondlook.setup.journal import Change, Journal, Outcome
@@ -30,7 +31,11 @@ WantedBy=default.target
 """
 
 LAUNCHD = """\
-Save this as ~/Library/LaunchAgents/org.secondlook.agent.plist, then: launchctl load -w that file
+Save this as ~/Library/LaunchAgents/org.secondlook.agent.plist, then in a terminal:
+
+  launchctl load -w ~/Library/LaunchAgents/org.secondlook.agent.plist
+
+To take it back: the same with `unload -w`, and delete the file.
 
 <?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -42,7 +47,7 @@ Save this as ~/Library/LaunchAgents/org.secondlook.agent.plist, then: launchctl 
 """
 
 WINDOWS = """\
-In a command prompt:
+In a command prompt that was opened as administrator (tasks at log-in need that):
 
   schtasks /Create /TN "Second Look" /SC ONLOGON /TR "{command}"
 
@@ -59,7 +64,7 @@ def unit_text(words: list[str]) -> str:
 def instructions(words: list[str]) -> str:
     """Tell how to start at log-in on macOS and Windows."""
     if sys.platform == "darwin":
-        return LAUNCHD.format(words="".join(f"<string>{word}</string>" for word in words))
+        return LAUNCHD.format(words="".join(f"<string>{escape(word)}</string>" for word in words))
     return WINDOWS.format(command=tool.shown(words).replace('"', '\\"'))
 
 

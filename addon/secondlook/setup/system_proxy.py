@@ -5,6 +5,7 @@ switching off writes it back. What somebody changed in between is left alone.
 """
 
 import ast
+import ctypes
 import json
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from secondlook.setup import tool
 from secondlook.setup.journal import Change, Journal, Outcome
 
 KIND = "system-proxy"
+INTERNET_OPTION_REFRESH, INTERNET_OPTION_SETTINGS_CHANGED = 37, 39  # wininet.h
 LOCAL = ("localhost", "127.0.0.0/8", "::1")
 
 
@@ -180,6 +182,7 @@ class Windows:
                 tool.run("reg", "add", self._where, "/v", key, "/t", kinds[key], "/d", value, "/f")
             elif self.read()[key]:
                 tool.run("reg", "delete", self._where, "/v", key, "/f")
+        _tell_wininet()
 
     def wanted(self, host: str, port: int) -> dict[str, str]:
         """Return one proxy for all protocols."""
@@ -188,6 +191,14 @@ class Windows:
             "ProxyServer": f"{host}:{port}",
             "ProxyOverride": "localhost;127.*;<local>",
         }
+
+
+def _tell_wininet() -> None:
+    """Have running Windows programs read the settings again; elsewhere there is nothing to tell."""
+    library = getattr(ctypes, "windll", None)
+    if library is not None:
+        for option in (INTERNET_OPTION_SETTINGS_CHANGED, INTERNET_OPTION_REFRESH):
+            library.wininet.InternetSetOptionW(None, option, None, 0)
 
 
 DESKTOPS: tuple[Desktop, ...] = (Gnome(), Kde(), Mac(), Windows())
