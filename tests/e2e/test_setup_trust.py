@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -52,18 +53,20 @@ def proxy(tmp_path_factory):
 
 
 @pytest.fixture
-def home(tmp_path):
+def home(tmp_path, monkeypatch):
+    """Give a home, and a temporary folder of its own: other tests start browsers too, and `off` looks there."""
     needs("certutil")
     folder = tmp_path / "home"
     folder.mkdir()
-    return folder
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as short:  # a browser's sockets stand there
+        monkeypatch.setenv("TMPDIR", short)
+        yield folder
 
 
 def setup(proxy, home, *arguments, check=True):
-    (home / "tmp").mkdir(exist_ok=True)  # of its own: other tests start browsers too
     done = subprocess.run(
         [*SECONDLOOK, "setup", *arguments, "-c", str(proxy.config), "--state", str(proxy.state)],
-        env={**os.environ, "HOME": str(home), "TMPDIR": str(home / "tmp")}, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "HOME": str(home)}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
