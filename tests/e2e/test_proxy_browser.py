@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from e2e.browser import chromium
-from e2e.processes import Proxy, command, wait_for
+from e2e.browser import QUIET, chromium
+from e2e.processes import Proxy, command, needs, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -80,15 +80,16 @@ def test_the_block_page_is_shown_and_leads_to_its_details(context, scheme, theme
     _screenshot(page, f"about-{scheme}-{theme}")
 
 
-def test_go_back_leads_to_the_very_page_that_led_there(proxy, plain_origin):
+def test_go_back_leads_to_the_very_page_that_led_there(proxy, browser, plain_origin):
     """No certificate of ours is trusted here: going back must not need one."""
     links = (
         f'<a id="{scheme}" href="{scheme}://malware.secondlook.test/x">go</a>' for scheme in ("http", "https")
     )
     plain_origin.pages["/article"] = ("text/html", "".join(links).encode())
     article = plain_origin.url("/article", host="localhost")
-    with chromium(THROUGH[0]) as browser:
-        page = browser.new_context(proxy={"server": proxy.url}).new_page()
+    options = [*QUIET, THROUGH[0]]
+    with browser.browser_type.launch(executable_path=needs("chromium"), args=options) as wary:
+        page = wary.new_context(proxy={"server": proxy.url}).new_page()
         for scheme in ("http", "https"):
             page.goto(article)
             page.click(f"#{scheme}")
