@@ -177,6 +177,22 @@ def test_a_clock_that_was_set_back(well):
 # -- what cannot be while a proxy runs there --------------------------------------------------------
 
 
+def test_a_proxy_that_speaks_no_http_is_not_called_dead(tmp_path):
+    config = tmp_path / "proxy.yaml"
+    config.write_text("workers: 1\nmode: socks5\n")
+    proxy = Proxy(tmp_path / "state", config)
+    try:
+        (found,) = findings("-c", config, "--state", proxy.state)[1]["proxy"]
+        assert (found["result"], found["remedy"]) == ("ok", None)
+        assert found["told"] == f"the proxy takes connections on {proxy.facts['proxy']} (mode socks5)"
+        proxy.command("pause", "5", "--client", "192.0.2.7")
+        told = proxy.command("status").stdout
+        assert "PAUSED for 192.0.2.7 until" in told
+        assert proxy.json("status")[0]["paused_for"] == ["192.0.2.7"]
+    finally:
+        proxy.stop()
+
+
 def test_a_port_that_another_program_has(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -43,6 +43,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         "level": place.settings.policy.level,
         "state": str(place.state),
         "paused_until": None,
+        "paused_for": None,
         "pattern": None,
         "pattern_lists": 0,
         "pattern_entries": 0,
@@ -105,6 +106,8 @@ def _of_ledger(ledger: Ledger, learn: LearnSettings, now: float) -> dict[str, An
     waiting, oldest, _ = ledger.queue_count()
     hours = ledger.hourly(now - DAY_S, now)
     pauses = [pause for pause in ledger.pauses() if pause.created <= now < pause.until]
+    everybody = [pause for pause in pauses if pause.client is None]
+    paused = everybody or pauses  # the widest is told
     passages = ledger.passages(learn.duration) if learn.enabled else []
     return {
         "passed_through": [passage_json(each) for each in passages],
@@ -114,7 +117,8 @@ def _of_ledger(ledger: Ledger, learn: LearnSettings, now: float) -> dict[str, An
         "blocked": sum(hour.blocked for hour in hours),
         "flagged": sum(hour.flagged for hour in hours),
         "rules": len(ledger.list_rules()),
-        "paused_until": rfc3339(max((pause.until for pause in pauses), default=None)) if pauses else None,
+        "paused_until": rfc3339(max(pause.until for pause in paused)) if paused else None,
+        "paused_for": None if everybody or not paused else sorted({str(pause.client) for pause in paused}),
     }
 
 
@@ -122,7 +126,8 @@ def _print(facts: dict[str, Any]) -> None:
     if not facts["running"]:
         protection = "off: no proxy runs on this state; start it with `secondlook run`"
     elif facts["paused_until"]:
-        protection = f"PAUSED until {facts['paused_until']}; on again with `secondlook resume`"
+        whose = f" for {inert(', '.join(facts['paused_for']))}" if facts["paused_for"] else ""
+        protection = f"PAUSED{whose} until {facts['paused_until']}; on again with `secondlook resume`"
     elif facts["mode"] == "assess":
         protection = "assessing: nothing is enforced"
     else:

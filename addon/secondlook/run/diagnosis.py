@@ -22,6 +22,7 @@ from secondlook.errors import LedgerError, PatternError
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run import bypass
 from secondlook.run.authority_files import AUTHORITY, whole
+from secondlook.run.listening import visited
 from secondlook.run.opening import open_ledger
 from secondlook.run.runfile import LEDGER_FILE, read_run_file
 
@@ -29,6 +30,7 @@ LOW_DISK_BYTES = 256 << 20
 CLOCK_WRONG_S = 120.0
 NETWORK_TIMEOUT_S = 5.0
 CA_FILE = "mitmproxy-ca-cert.pem"
+_MODES_WITH_PAGES = frozenset({"regular", "upstream"})  # on the address where the proxy listens
 _SET_CLOCK = "set it right (timedatectl set-ntp true): certificates and expiries depend on it"
 
 
@@ -53,7 +55,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     yield await asyncio.to_thread(_pattern, settings)
     yield await asyncio.to_thread(_authority, settings)
     if running is not None:
-        yield await _proxy_answers(str(running["proxy"]))
+        yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
     async for finding in _servers(
         settings, str(running["server"]) if running and running["server"] else None
     ):
@@ -218,7 +220,9 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
         )
 
 
-async def _proxy_answers(address: str) -> Finding:
+async def _proxy_answers(address: str, mode: str) -> Finding:
+    if mode.partition(":")[0] not in _MODES_WITH_PAGES:
+        return await _takes_connections(address, mode)
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S) as client:
             answer = await client.get(f"http://{address}/healthz")
@@ -234,6 +238,19 @@ async def _proxy_answers(address: str) -> Finding:
             "see its messages and `log`",
         )
     return Finding("proxy", "ok", f"the proxy answers on {address}")
+
+
+async def _takes_connections(address: str, mode: str) -> Finding:
+    """Knock where nothing can be asked: the other modes do not speak HTTP about themselves."""
+    host, _, port = visited(address).rpartition(":")
+    try:
+        async with asyncio.timeout(NETWORK_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except OSError as error:  # TimeoutError too
+        told = f"the proxy on {address} takes no connection: {error.strerror or 'no answer'}"
+        return Finding("proxy", "problem", told, "start it again")
+    writer.close()
+    return Finding("proxy", "ok", f"the proxy takes connections on {address} (mode {mode})")
 
 
 async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Finding]:
