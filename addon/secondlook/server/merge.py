@@ -9,6 +9,7 @@ made once however many hashes share it.
 import hashlib
 import struct
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,6 +80,11 @@ class ListWriter:
         self._file.write(data)
         self._sha256.update(data)
         self.count += len(rows)
+
+    def give_up(self) -> None:
+        """Let go of a file that is not wanted any more; what a full disk does not take is nobody's loss."""
+        with suppress(OSError):
+            self._file.close()
 
     def finish(self) -> bytes:
         """Close the file; returns the SHA-256 of all entries."""
@@ -184,6 +190,14 @@ class Merge:
 
     def run(self, excepted: Any, limit: int = SLICE_RECORDS) -> None:
         """Merge; `excepted` is the operator's `Exceptions`."""
+        try:
+            self._merge(excepted, limit)
+        except BaseException:
+            for writer in self.lists.values():
+                writer.give_up()
+            raise
+
+    def _merge(self, excepted: Any, limit: int) -> None:
         index = np.zeros(columns.INDEX_ENTRIES, dtype=np.uint32)
         names = (columns.PREFIX, columns.REST, columns.DETAIL)
         with (
