@@ -180,6 +180,22 @@ class Proxy(Running):
                 samples[name] = float(value)
         return samples
 
+    def each_worker[T](self, ask: Callable[[], T]) -> set[T]:
+        """Ask every worker alone: the others are stopped meanwhile, and only who runs accepts."""
+        workers = self.fresh_facts()["workers"]
+        answers = set()
+        for worker in workers:
+            others = [pid for pid in workers if pid != worker]
+            for pid in others:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                answers.add(ask())
+            finally:
+                for pid in others:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
+        return answers
+
     def kill_family(self) -> None:
         """Kill the supervisor; its children die with it."""
         facts = self.fresh_facts()

@@ -1,13 +1,11 @@
 """What follows a second look, with two workers: the block within a second, quarantine, withdrawal; rules."""
 
 import hashlib
-import os
 import random
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,7 +42,7 @@ class Poller:
     def assert_changed(self, at: float, *, before: int, after: int) -> None:
         """Nothing that began a second after `at` got the old answer, nor does any worker give it now."""
         wait_for(lambda: self.seen[-1][1] == after and self.seen[-1][0] > at + IN_FORCE_S, f"status {after}")
-        answers = each_worker(self.proxy, lambda: self.proxy.curl(self.url).status)
+        answers = self.proxy.each_worker(lambda: self.proxy.curl(self.url).status)
         late = self.last(before) - at
         assert answers == {after}
         assert late <= IN_FORCE_S + BESIDE_S + self.latest_s, f"{before} was given {late:.2f} s later"
@@ -61,23 +59,6 @@ def polling(proxy: Proxy, url: str) -> Iterator[Poller]:
     finally:
         stop.set()
         thread.join()
-
-
-def each_worker(proxy: Proxy, ask: Callable[[], int]) -> set[int]:
-    """Ask every worker alone: the others are stopped meanwhile, and only who runs accepts."""
-    workers = proxy.fresh_facts()["workers"]
-    answers = set()
-    for worker in workers:
-        others = [pid for pid in workers if pid != worker]
-        for pid in others:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            answers.add(ask())
-        finally:
-            for pid in others:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
-    return answers
 
 
 def instant(event: dict[str, object]) -> float:
@@ -182,10 +163,10 @@ def test_rules_and_pauses_in_both_workers_within_a_second(start_proxy, plain_ori
         proxy.command("pause", "1", "--client", "127.0.0.2")
 
         def other() -> set[int]:
-            return each_worker(proxy, lambda: proxy.curl(url, "--interface", "127.0.0.2").status)
+            return proxy.each_worker(lambda: proxy.curl(url, "--interface", "127.0.0.2").status)
 
         wait_for(lambda: other() == {200}, "the other's pause in both workers")
-        assert each_worker(proxy, lambda: proxy.curl(url).status) == {403}
+        assert proxy.each_worker(lambda: proxy.curl(url).status) == {403}
         proxy.command("resume", "--client", "127.0.0.2")
         wait_for(lambda: other() == {403}, "its end in both workers")
         proxy.command("rules", "remove", rule["id"])

@@ -66,7 +66,7 @@ def test_let_through_while_servers_are_away_and_caught_when_they_return(
 
     event = wait_for(confirmed, "the second look")
     assert event["threat"] == "malware"
-    assert wait_for(lambda: proxy.curl(url).status == 403 or None, "the block")
+    wait_for(lambda: proxy.each_worker(lambda: proxy.curl(url).status) == {403}, "the block in both workers")
     seen = len(plain_origin.requests)
     assert proxy.curl(url).status == 403
     assert len(plain_origin.requests) == seen
