@@ -286,7 +286,8 @@ class OpenLedger:
         """Write flags; one whose event is there already was written before and does not count again."""
         once = {event.id: (event, entry) for event, entry in batch}
         fresh = self._insert(connection, [event for event, _ in once.values()])
-        flagged.add_flags(connection, [entry for event, entry in once.values() if event.id in fresh])
+        flags = [entry for event, entry in once.values() if event.id in fresh]
+        flagged.add_flags(connection, flags, first_look_s=self.options.first_look_s)
 
     def replay_journal(self) -> int:
         """Bring the journal into the ledger; gives the number of flags, 0 when another process does it."""

@@ -16,9 +16,6 @@ from secondlook.ledger.prepared import Insert, Prepared
 from secondlook.ledger.tables import flagged, flagged_clients
 from secondlook.ledger.ulid import make_id
 
-FIRST_LOOK_S: Final = 60.0
-"""The first scheduled look after a flag; recovery of a server and new patterns come earlier."""
-
 LONGEST_WAIT_S: Final = 2 * 3600.0
 
 _CHUNK: Final = 500
@@ -47,8 +44,11 @@ _PUT_CLIENTS: Final = Prepared(
 )
 
 
-def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry]) -> None:
-    """Queue subjects, or count further visits; in the order of identity, so that writers cannot deadlock."""
+def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry], *, first_look_s: float) -> None:
+    """Queue subjects, or count further visits; in the order of identity, so that writers cannot deadlock.
+
+    They are due `first_look_s` after their visit; a server that is back or a new pattern brings all forward.
+    """
     ordered = sorted(entries, key=lambda entry: entry.identity)
     _PUT_FLAGS.run(
         connection,
@@ -60,7 +60,7 @@ def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry]) -> None:
                 "first_seen": entry.time,
                 "last_seen": entry.time,
                 "attempts": 0,
-                "next_attempt": entry.time + FIRST_LOOK_S,
+                "next_attempt": entry.time + min(first_look_s, LONGEST_WAIT_S),
                 "lease_until": None,
             }
             for entry in ordered

@@ -21,6 +21,7 @@ class LedgerOptions:
     ignored_hosts: tuple[str, ...] = ()
     retention_s: float = 30 * DAY_S
     history_s: float = 7 * DAY_S
+    first_look_s: float = 60.0  # after a flag the second look is due, if nothing brings it forward
     events_in_memory: int = 20_000
     history_in_memory: int = 200_000
     journal_bytes: int = 16 << 20

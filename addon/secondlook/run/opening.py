@@ -33,6 +33,7 @@ def open_ledger(
             ignored_hosts=settings.log.ignore,
             retention_s=settings.log.retention,
             history_s=settings.recheck.history,
+            first_look_s=settings.recheck.first,
             events_in_memory=settings.ledger.queue_memory,
             journal_bytes=settings.ledger.journal,
             log_allowed=settings.log.all,
