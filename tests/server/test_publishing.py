@@ -1,6 +1,9 @@
-"""What is published: exactly the entries, with their sources; checks that stop a bad generation."""
+"""What is published: exactly the entries, with their sources; checks that stop a bad generation; a full disk (5 s)."""
 
 import json
+import os
+import subprocess
+import sys
 from hashlib import sha256
 
 import pytest
@@ -260,3 +263,19 @@ def test_entries_that_have_expired_are_not_published(tmp_path, suffixes):
     assert table_of(store).has(full_hash("evil.example/"))
     publish(store, now=NOW + 61, settings=PublishSettings())
     assert not table_of(store).has(full_hash("evil.example/"))
+
+
+@pytest.mark.parametrize("blocks", [8, 40])
+def test_a_disk_that_takes_no_more_is_told_in_one_line(tmp_path, blocks):
+    store = make_store(tmp_path, ["evil.example"])
+    put(store, [f"evil{number}.example" for number in range(1500)])
+    command = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", sys.executable, "-m", "secondlook"]
+    done = subprocess.run(
+        [*command, "server", "publish", "--state", str(store.root)],
+        capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "File too large" in line
+    assert store.current() == 1
+    assert [path.name for path in store.generations_folder.iterdir()] == ["000001"]

@@ -20,7 +20,16 @@ from secondlook.feeds.inexact import InexactExceptions
 from secondlook.feeds.reader import Reading, read
 from secondlook.server.guard import hash_keys
 from secondlook.server.names import block_list, import_list, list_of
-from secondlook.server.records import DIGESTS, KIND_FILE, KIND_URL, NO_TEXT, RunWriter, keys, open_run
+from secondlook.server.records import (
+    DIGESTS,
+    KIND_FILE,
+    KIND_URL,
+    NO_TEXT,
+    RunWriter,
+    keys,
+    open_run,
+    write_rows,
+)
 from secondlook.server.store import ServerStore, Source, SourceKind
 from secondlook.suffix import load_suffixes
 
@@ -350,7 +359,8 @@ class _Writing:
             gone |= np.isin(records["text"], offsets) & (records["kind"] == KIND_URL)
         self.excepted = int(gone.sum())
         beside = path.with_name("records.kept")
-        records[~gone].tofile(beside)
+        with beside.open("wb") as file:
+            write_rows(file, records[~gone])
         del records
         beside.replace(path)
 

@@ -33,6 +33,7 @@ from secondlook.server.records import (
     same_as_previous,
     slices,
     sort_records,
+    write_rows,
 )
 
 DAY_S = 86_400
@@ -148,7 +149,7 @@ class Details:
         offsets = np.cumsum([0, *(len(blob) for blob in self._blobs)], dtype=np.uint64)
         with path.open("wb") as file:
             file.write(struct.pack("<Q", len(self._blobs)))
-            offsets.tofile(file)
+            write_rows(file, offsets)
             file.writelines(self._blobs)
 
 
@@ -209,12 +210,13 @@ class Merge:
                 records, behind = self._gather(parts, excepted)
                 hashes, which = self._group(records, behind)
                 first = np.ascontiguousarray(hashes[:, :4]).view(">u4").ravel().astype("<u4")
-                first.tofile(prefix)
-                np.ascontiguousarray(hashes[:, 4:]).tofile(rest)
-                which.tofile(detail)
+                write_rows(prefix, first)
+                write_rows(rest, hashes[:, 4:])
+                write_rows(detail, which)
                 index[1:] += np.bincount(first >> 16, minlength=columns.INDEX_ENTRIES - 1).astype(np.uint32)
                 self.entries += len(hashes)
-        np.cumsum(index, dtype=np.uint32).tofile(self._folder / columns.INDEX)
+        with (self._folder / columns.INDEX).open("wb") as file:
+            write_rows(file, np.cumsum(index, dtype=np.uint32))
         self._details.write(self._folder / columns.DETAILS)
         self.checksums = {name: writer.finish() for name, writer in self.lists.items()}
 

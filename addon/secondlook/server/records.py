@@ -8,7 +8,7 @@ million entries need no more memory than five.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +78,11 @@ def same_as_previous(records: Records) -> npt.NDArray[np.bool_]:
     return same
 
 
+def write_rows(file: BinaryIO, rows: npt.NDArray[Any]) -> None:
+    """Write an array's bytes; OSError tells of a full disk (`tofile` tells only how many rows it wrote)."""
+    file.write(np.ascontiguousarray(rows).data)
+
+
 def open_run(path: Path) -> Records:
     """Map a file of records; an empty file is an empty array."""
     if path.stat().st_size < RECORD.itemsize:
@@ -140,7 +145,7 @@ class RunWriter:
         self._buffers, self._held = [], 0
         path = self._folder / f"run-{len(self._runs):04d}"
         with path.open("wb") as file:
-            records.tofile(file)
+            write_rows(file, records)
         self._runs.append(path)
 
     def finish(self, target: Path) -> int:
@@ -152,7 +157,7 @@ class RunWriter:
             for parts in slices(runs, self._limit):
                 merged = sort_records(np.concatenate(parts)) if parts else np.empty(0, dtype=RECORD)
                 merged = merged[~same_as_previous(merged)]
-                merged.tofile(file)
+                write_rows(file, merged)
                 count += len(merged)
         del runs
         for path in self._runs:

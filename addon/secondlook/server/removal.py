@@ -10,7 +10,7 @@ import numpy as np
 from secondlook.core.expression import Suffixes
 from secondlook.server.names import import_list
 from secondlook.server.own import OwnEntry, own_hash, parse_subject, read_own, write_own
-from secondlook.server.records import RECORD, Records, hash_bytes, open_run
+from secondlook.server.records import RECORD, Records, hash_bytes, open_run, write_rows
 from secondlook.server.store import ServerStore, Source
 
 PART_RECORDS = 500_000
@@ -104,7 +104,7 @@ def _take_out(
             part = np.asarray(records[at : at + PART_RECORDS])
             equal = _equal(part, full_hash)
             removed += int(equal.sum())
-            part[~equal].tofile(file)
+            write_rows(file, part[~equal])
     counts = {**source.counts, name: source.counts[name] - removed}
     if not any(counts.values()):
         beside.unlink()

@@ -7,7 +7,7 @@ import numpy as np
 
 from secondlook.config import PublishSettings
 from secondlook.server.importing import DAY_S, FileReport, Origin, take_in
-from secondlook.server.records import NO_TEXT, Records, keys, open_run, sort_records
+from secondlook.server.records import NO_TEXT, Records, keys, open_run, sort_records, write_rows
 from secondlook.server.store import ServerStore, Source
 from secondlook.server.table import map_file
 
@@ -70,7 +70,8 @@ def _carry_over(store: ServerStore, old: Source, new: Source, *, since_day: int)
     _move_texts(store, old, new, kept)
     merged = sort_records(np.concatenate([new_records, kept]))
     beside = folder / "records.merged"
-    merged.tofile(beside)
+    with beside.open("wb") as file:
+        write_rows(file, merged)
     beside.replace(folder / "records")
     kinds = np.bincount(merged["kind"], minlength=2)
     counts = dict(new.counts)
