@@ -1,6 +1,7 @@
 """What every child of the supervisor does first and last: plan, tether, log lines, signals, status lines."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -31,6 +32,16 @@ class Process:
             os.write(self._pipe, json.dumps(facts).encode() + b"\n")
         except OSError:
             logging.getLogger(__name__).debug("the supervisor does not listen")
+
+    def say_ready(self) -> None:
+        """Tell the supervisor that all is in place, which from now on the garbage collector passes over.
+
+        Modules, layers and settings stay for good: looking through them all stopped every request for a
+        tenth of a second, every ten seconds under traffic.
+        """
+        gc.collect()
+        gc.freeze()
+        self.say(ready=True)
 
     def stop_event(self) -> asyncio.Event:
         """Give an event that SIGTERM sets."""

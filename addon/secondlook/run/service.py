@@ -65,7 +65,7 @@ async def serve(process: Process) -> None:
             )
             process.say(token=review.doorkeeper.token)
             tasks.start("review page", review.run())
-        process.say(ready=True)
+        process.say_ready()
         await stop.wait()
 
 

@@ -70,7 +70,7 @@ async def work(process: Process) -> None:
             wait.cancel()
     await worker.start()
     saving = asyncio.create_task(_save_again(parts, process), name="saving")
-    process.say(ready=True)
+    process.say_ready()
     await stop.wait()
     await worker.drain(DRAIN_S)
     for task in (saving, watching):
