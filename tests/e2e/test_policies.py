@@ -25,9 +25,8 @@ def test_every_client_gets_the_policy_of_its_group(start_proxy, plain_origin, me
         f"  - {{name: kiosk, networks: [{UNTESTED}/32], policy: {{block_untested: true}}}}\n",
         folder=memory_path,
     )
-    ready = plain_origin.url(
-        "/ready"
-    )  # asked for until it is listed; the others are listed when first asked for
+    # asked for until it is listed; the others are listed when they are first asked for
+    ready = plain_origin.url("/ready")
     for name, urls in (("mw-8b", (bad, ready)), ("mw-s-8b", (odd,))):
         listed.write_text("".join(f"{url}\n" for url in urls))
         server_import(proxy.state, name, listed)

@@ -403,10 +403,8 @@ def test_a_replica_whose_files_changed_under_it_fetches_them_again(tmp_path):
             assert await replica.pull() == 2
             replica.verify()
             assert copy.current() == 2
-            for name in (
-                "mw-8b.raw",
-                "gc-32b.raw",
-            ):  # one of both generations (a link), one of the last alone
+            # one of both generations (a link), one of the last alone
+            for name in ("mw-8b.raw", "gc-32b.raw"):
                 path = copy.generation_folder(2) / name
                 path.write_bytes(bytes(reversed(path.read_bytes())))
             replica.verify()
