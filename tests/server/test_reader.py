@@ -390,50 +390,49 @@ def test_a_publisher_that_goes_back_is_followed_and_told_of(tmp_path, caplog):
     asyncio.run(scene())
 
 
-def test_a_replica_whose_files_changed_under_it_fetches_them_again(tmp_path):
+@asynccontextmanager
+async def replica_of_two_generations(tmp_path):
+    """A publisher that serves, and a replica that has pulled both of its generations."""
     store = make_store(tmp_path, HOSTS)
     put(store, [*HOSTS, "new.example"], replace=True)
+    async with listening(store, AppSettings(store=store)) as (serving, _):
+        copy = ServerStore(tmp_path / "copy")
+        replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
+        assert await replica.pull() == 1
+        out(store)
+        assert await replica.pull() == 2
+        yield copy, replica
+        await replica.aclose()
 
+
+def damage(path):
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+
+
+def test_a_replica_whose_files_changed_under_it_fetches_them_again(tmp_path):
     async def scene():
-        async with listening(store, AppSettings(store=store)) as (serving, _):
-            copy = ServerStore(tmp_path / "copy")
-            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
-            assert await replica.pull() == 1
-            out(store)
-            assert await replica.pull() == 2
+        async with replica_of_two_generations(tmp_path) as (copy, replica):
             replica.verify()
             assert copy.current() == 2
             # one of both generations (a link), one of the last alone
             for name in ("mw-8b.raw", "gc-32b.raw"):
-                path = copy.generation_folder(2) / name
-                path.write_bytes(bytes(reversed(path.read_bytes())))
+                damage(copy.generation_folder(2) / name)
             replica.verify()
             assert copy.generations() == []
             assert await replica.pull() == 2
             Generation(copy.generation_folder(2)).verify()
-            await replica.aclose()
 
     asyncio.run(scene())
 
 
 def test_a_replica_goes_back_to_what_is_whole_until_it_has_the_rest_again(tmp_path):
-    store = make_store(tmp_path, HOSTS)
-    put(store, [*HOSTS, "new.example"], replace=True)
-
     async def scene():
-        async with listening(store, AppSettings(store=store)) as (serving, _):
-            copy = ServerStore(tmp_path / "copy")
-            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
-            await replica.pull()
-            out(store)
-            await replica.pull()
-            path = copy.generation_folder(2) / "mw-8b.raw"
-            path.write_bytes(bytes(reversed(path.read_bytes())))
+        async with replica_of_two_generations(tmp_path) as (copy, replica):
+            damage(copy.generation_folder(2) / "mw-8b.raw")
             replica.verify()
             assert copy.current() == 1
             assert await replica.pull() == 2
             assert replica.standing.behind is None
-            await replica.aclose()
 
     asyncio.run(scene())
 
