@@ -223,8 +223,7 @@ def set_startup(
     words = [sys.executable, "-m", "secondlook", "run", "--state", str(place.state)]
     if place.config is not None:
         words += ["-c", str(place.config.absolute())]
-    if sys.platform in ("darwin", "win32"):
-        told = startup.instructions(words)
+    if told := startup.instructions(words):
         if as_json:
             print_json({"done": False, "step": "start at log-in is left to you", "hint": told})
         else:

@@ -195,7 +195,7 @@ class MacStore:
 
 @dataclass(frozen=True, slots=True)
 class WindowsStore:
-    """The user's root store of Windows."""
+    """The user's root store of Windows around WSL 2; Firefox reads it there too."""
 
     @property
     def target(self) -> str:
@@ -204,11 +204,12 @@ class WindowsStore:
 
     def add(self, certificate: Path) -> None:
         """Add it; Windows asks the user to agree."""
-        tool.run("certutil", "-addstore", "-user", "Root", str(certificate))
+        there = tool.run("wslpath", "-w", str(certificate))
+        tool.run("certutil.exe", "-addstore", "-user", "Root", there)
 
     def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (Windows knows thumbprints, not nicknames)
         """Delete it by its thumbprint."""
-        tool.run("certutil", "-delstore", "-user", "Root", sha1)
+        tool.run("certutil.exe", "-delstore", "-user", "Root", sha1)
 
 
 def stores(home: Path | None = None) -> list[Store]:
@@ -217,8 +218,6 @@ def stores(home: Path | None = None) -> list[Store]:
     found: list[Store] = []
     if sys.platform == "darwin":
         found.append(MacStore(str(home / "Library/Keychains/login.keychain-db")))
-    elif sys.platform == "win32":
-        found.append(WindowsStore())
     else:
         known = (LinuxStore(folder, command) for folder, command in LINUX_STORES)
         found += [store for store in known if Path(store.folder).is_dir() and tool.has(store.command[0])][:1]
@@ -226,8 +225,9 @@ def stores(home: Path | None = None) -> list[Store]:
         there = [path for path in NSS_HOMES if (home / path).is_dir()] or [NSS_NEW_HOME]
         there += [path for path in NSS_SNAP_HOMES if (home / path).is_dir()]
         found += [NssStore(str(home / path)) for path in there]
-    if sys.platform != "win32":  # there Firefox reads the user's root store, and `certutil` is another tool
-        found += [NssStore(str(folder)) for folder in firefox_profiles(home)]
+    found += [NssStore(str(folder)) for folder in firefox_profiles(home)]
+    if tool.windows():
+        found.append(WindowsStore())
     return found
 
 

@@ -1,4 +1,4 @@
-"""Starting at log-in: a systemd user unit, and words for launchd and Windows tasks."""
+"""Starting at log-in: a systemd user unit, and words for launchd and a task of Windows."""
 
 import sys
 from pathlib import Path
@@ -47,11 +47,12 @@ To take it back: the same with `unload -w`, and delete the file.
 """
 
 WINDOWS = """\
-In a command prompt that was opened as administrator (tasks at log-in need that):
+Windows starts WSL only when something asks for it; a task at log-in does. In a command prompt of Windows that
+was opened as administrator:
 
   schtasks /Create /TN "Second Look" /SC ONLOGON /TR "{command}"
 
-and to take it back: schtasks /Delete /TN "Second Look"
+and to take it back: schtasks /Delete /TN "Second Look" /F
 """
 
 
@@ -61,11 +62,14 @@ def unit_text(words: list[str]) -> str:
     return _UNIT.format(command=" ".join(quoted).replace("%", "%%"))
 
 
-def instructions(words: list[str]) -> str:
-    """Tell how to start at log-in on macOS and Windows."""
+def instructions(words: list[str]) -> str | None:
+    """Tell how to start at log-in on macOS, and on Windows from WSL; None where a systemd user unit does."""
     if sys.platform == "darwin":
         return LAUNCHD.format(words="".join(f"<string>{escape(word)}</string>" for word in words))
-    return WINDOWS.format(command=tool.shown(words).replace('"', '\\"'))
+    if distribution := tool.windows():
+        command = tool.shown(["wsl.exe", "-d", distribution, "-e", *words])
+        return WINDOWS.format(command=command.replace('"', '\\"'))
+    return None
 
 
 def switch_on(words: list[str], journal: Journal, home: Path | None = None) -> Outcome:

@@ -5,18 +5,24 @@ switching off writes it back. What somebody changed in between is left alone.
 """
 
 import ast
-import ctypes
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from secondlook.setup import tool
 from secondlook.setup.journal import Change, Journal, Outcome
 
 KIND = "system-proxy"
-INTERNET_OPTION_REFRESH, INTERNET_OPTION_SETTINGS_CHANGED = 37, 39  # wininet.h
 LOCAL = ("localhost", "127.0.0.0/8", "::1")
+# INTERNET_OPTION_SETTINGS_CHANGED and INTERNET_OPTION_REFRESH of wininet.h
+_TELL_WININET = """
+$function = '[DllImport("wininet.dll")] public static extern bool InternetSetOption(
+    IntPtr handle, int option, IntPtr buffer, int length);'
+$wininet = Add-Type -MemberDefinition $function -Name WinInet -Namespace SecondLook -PassThru
+foreach ($option in 39, 37) { [void]$wininet::InternetSetOption(0, $option, 0, 0) }
+"""
 
 
 class Desktop(Protocol):
@@ -153,52 +159,51 @@ class Mac:
 
 
 class Windows:
-    """Windows, for this user."""
+    """Windows around WSL 2, for the user who is logged in there; what listens here is on its loopback too."""
 
     name = "windows"
     _where = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings"
-    _keys = (("ProxyEnable", "REG_DWORD"), ("ProxyServer", "REG_SZ"), ("ProxyOverride", "REG_SZ"))
+    _kinds: ClassVar = {
+        "ProxyEnable": "REG_DWORD",
+        "ProxyServer": "REG_SZ",
+        "ProxyOverride": "REG_SZ",
+        "AutoConfigURL": "REG_SZ",  # a PAC file, which would go before the proxy
+    }
 
     def available(self) -> bool:
-        """Whether this is Windows."""
-        return sys.platform == "win32"
+        """Whether this is WSL and reaches its Windows."""
+        return tool.windows() is not None
 
     def read(self) -> dict[str, str]:
         """Read the registry; an unset value is an empty text."""
         found = {}
-        for key, kind in self._keys:
+        for key, kind in self._kinds.items():
             try:
-                printed = tool.run("reg", "query", self._where, "/v", key)
+                printed = tool.run("reg.exe", "query", self._where, "/v", key)
             except tool.ToolError:
                 printed = ""
             found[key] = printed.rsplit(kind, 1)[-1].strip() if kind in printed else ""
         return found
 
     def write(self, values: Mapping[str, str]) -> None:
-        """Set the registry."""
-        kinds = dict(self._keys)
+        """Set the registry and tell running programs."""
+        before = self.read()
         for key, value in values.items():
             if value:
-                tool.run("reg", "add", self._where, "/v", key, "/t", kinds[key], "/d", value, "/f")
-            elif self.read()[key]:
-                tool.run("reg", "delete", self._where, "/v", key, "/f")
-        _tell_wininet()
+                tool.run("reg.exe", "add", self._where, "/v", key, "/t", self._kinds[key], "/d", value, "/f")
+            elif before[key]:
+                tool.run("reg.exe", "delete", self._where, "/v", key, "/f")
+        with contextlib.suppress(tool.ToolError):  # programs that start from now on see the settings anyway
+            tool.run("powershell.exe", "-NoProfile", "-NonInteractive", "-Command", _TELL_WININET)
 
     def wanted(self, host: str, port: int) -> dict[str, str]:
-        """Return one proxy for all protocols."""
+        """Return one proxy for all protocols, and no PAC file."""
         return {
             "ProxyEnable": "0x1",
             "ProxyServer": f"{host}:{port}",
             "ProxyOverride": "localhost;127.*;<local>",
+            "AutoConfigURL": "",
         }
-
-
-def _tell_wininet() -> None:
-    """Have running Windows programs read the settings again; elsewhere there is nothing to tell."""
-    library = getattr(ctypes, "windll", None)
-    if library is not None:
-        for option in (INTERNET_OPTION_SETTINGS_CHANGED, INTERNET_OPTION_REFRESH):
-            library.wininet.InternetSetOptionW(None, option, None, 0)
 
 
 DESKTOPS: tuple[Desktop, ...] = (Gnome(), Kde(), Mac(), Windows())

@@ -1,5 +1,6 @@
-"""Running the platforms' own tools."""
+"""Running the platforms' own tools; those of Windows from WSL 2, which puts them on the path."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -16,6 +17,11 @@ def has(tool: str) -> bool:
     return shutil.which(tool) is not None
 
 
+def windows() -> str | None:
+    """Name the WSL distribution this runs in, where it reaches its Windows' tools; None elsewhere."""
+    return os.environ.get("WSL_DISTRO_NAME") if has("reg.exe") else None
+
+
 def run(*command: str) -> str:
     """Run a tool and return what it printed.
 
@@ -26,7 +32,12 @@ def run(*command: str) -> str:
         raise ToolError(f"{command[0]} is not installed")
     try:
         done = subprocess.run(  # noqa: S603 (a fixed tool with separate arguments, no shell)
-            [path, *command[1:]], capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+            [path, *command[1:]],
+            capture_output=True,
+            text=True,
+            errors="replace",  # tools of Windows speak its language in its old code page
+            check=False,
+            timeout=TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{command[0]} did not end within {TIMEOUT_S} s") from error
