@@ -16,7 +16,9 @@ from mitmproxy.proxy import mode_specs, server_hooks
 from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
+from secondlook.proxy import unreachable
 from secondlook.proxy.access import Access, closed_reason
+from secondlook.proxy.block_page import shown_host
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
 from secondlook.proxy.login import USER
@@ -103,11 +105,15 @@ class SecondLookAddon:
             data.server.error = "internal error"
 
     async def error(self, flow: http.HTTPFlow) -> None:
-        """Refuse, as at its headers, a request whose name turned out to lead where nothing may."""
+        """Refuse a request whose name turned out to lead where nothing may, and say why an origin failed."""
         visit = visit_of(flow)
-        reason = closed_reason(flow.error.msg) if flow.error is not None else None
-        if visit is not None and reason is not None and flow.response is None:
+        if visit is None or flow.error is None or flow.response is not None:
+            return
+        if (reason := closed_reason(flow.error.msg)) is not None:
             await self._close(flow, visit.facts, visit.use, visit.subject, reason)
+        elif flow.metadata.get(unreachable.ORIGIN_FAILED):
+            why = unreachable.told(shown_host(visit.use.url or ""), flow.error.msg)
+            flow.response = self.site.problem(flow.request, unreachable.STATUS, why)
 
     async def tcp_error(self, flow: tcp.TCPFlow) -> None:
         """Write down that a raw connection was refused by the address behind its name."""

@@ -25,6 +25,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
+    ResponseProtocolError,
     ResponseTrailers,
 )
 from mitmproxy.proxy.layers.http._hooks import (
@@ -33,6 +34,8 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHeadersHook,
     HttpResponseHook,
 )
+
+from secondlook.proxy.unreachable import FAILURES, ORIGIN_FAILED
 
 if TYPE_CHECKING:
     from secondlook.proxy.addon import SecondLookAddon
@@ -116,6 +119,12 @@ class AnsweringStream(HttpStream):
                 yield DropStream(self.stream_id)
             return True
         return (yield from super().check_killed(emit_error_hook))
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """Note for the `error` hook that it is the origin who failed: it may say so to the client."""
+        if isinstance(event, ResponseProtocolError) and event.code in FAILURES:
+            self.flow.metadata[ORIGIN_FAILED] = True
+        yield from super().handle_protocol_error(event)
 
     def start_request_stream(self) -> Commands:
         """Go on to the origin; where it was closed only now, the `error` hook has answered."""

@@ -1,0 +1,47 @@
+"""Why an origin gave no answer, in words; mitmproxy tells it in the system's."""
+
+import errno
+import re
+import socket
+
+from mitmproxy.proxy.layers.http._events import ErrorCode
+
+from secondlook.core.inert import inert
+
+ORIGIN_FAILED = "secondlook.origin_failed"  # key of a flow's metadata
+FAILURES = frozenset({ErrorCode.CONNECT_FAILED, ErrorCode.GENERIC_SERVER_ERROR})
+STATUS = 502
+
+_NUMBER = re.compile(r"\[Errno (-?\d+)\]")
+_OF_SYSTEM = {
+    errno.ECONNREFUSED: "it refuses connections",
+    errno.ECONNRESET: "it broke off the connection",
+    errno.ETIMEDOUT: "it does not answer",
+    errno.EHOSTUNREACH: "there is no way to it from here",
+    errno.ENETUNREACH: "there is no way to it from here",
+    socket.EAI_NONAME: "there is no site of that name",
+    socket.EAI_NODATA: "there is no site of that name",
+    socket.EAI_AGAIN: "its name could not be looked up just now",
+}
+_CERTIFICATE = "certificate verify failed: "
+_OF_MITMPROXY = (
+    ("does not speak tls", "it does not speak TLS there"),
+    ("timed out", "it does not answer"),
+    ("http connect", "the proxy on the way to it refused"),
+    ("clos", "it closed the connection without an answer"),
+)
+
+
+def told(host: str, message: str) -> str:
+    """Say in a sentence why `host` gave no answer."""
+    return f"Second Look did not block this, but {host} cannot be opened: {_why(message)}"
+
+
+def _why(message: str) -> str:
+    number = _NUMBER.search(message)
+    if number is not None and int(number[1]) in _OF_SYSTEM:
+        return _OF_SYSTEM[int(number[1])]
+    said = message.lower()
+    if said.startswith(_CERTIFICATE):
+        return f"its certificate does not prove who it is ({inert(message[len(_CERTIFICATE) :], 80)})"
+    return next((words for mark, words in _OF_MITMPROXY if mark in said), "it gave no proper answer")
