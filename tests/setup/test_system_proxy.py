@@ -126,6 +126,23 @@ def test_others_are_set_and_put_back(desktop, journal, monkeypatch):
         assert after == before
 
 
+def test_network_services_come_and_go(journal, monkeypatch):
+    tools = FakeTools()
+    services = ["Wi-Fi", "Dock"]
+    monkeypatch.setattr(system_proxy.Mac, "_services", staticmethod(lambda: list(services)))
+    monkeypatch.setattr(tool, "run", tools.run)
+    monkeypatch.setattr(system_proxy.Mac, "available", lambda _self: True)
+    monkeypatch.setattr(system_proxy, "DESKTOPS", (system_proxy.Mac(),))
+    system_proxy.switch_on("127.0.0.1", 8080, journal)
+    services[:] = ["Wi-Fi", "Phone"]
+    system_proxy.switch_on("127.0.0.1", 8080, journal)
+    (undone,) = journal.undo({system_proxy.KIND: system_proxy.switch_off}, frozenset({system_proxy.KIND}))
+    assert undone.done
+    assert "as it was" in undone.text
+    used = {service: tools.values["webproxy", service][0] for service in ("Wi-Fi", "Dock", "Phone")}
+    assert used == {"Wi-Fi": "No", "Dock": "Yes", "Phone": "No"}
+
+
 def test_a_second_switch_on_keeps_the_first_before(journal):
     journal.add(Change("system-proxy", "gnome", {"mode": "'none'"}, {"mode": "'manual'"}))
     journal.add(Change("system-proxy", "gnome", {"mode": "'manual'"}, {"mode": "'auto'"}))

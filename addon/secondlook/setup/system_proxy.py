@@ -121,6 +121,7 @@ class Mac:
 
     name = "macos"
     _kinds = ("webproxy", "securewebproxy")
+    _off = '["No", "", "0"]'  # of a service that was not there before
 
     def available(self) -> bool:
         """Whether this is macOS."""
@@ -147,7 +148,7 @@ class Mac:
         """Set each service's two proxies."""
         for key, value in values.items():
             service, _, kind = key.rpartition("/")
-            enabled, server, port = json.loads(value)
+            enabled, server, port = json.loads(value or self._off)
             if server:
                 tool.run("networksetup", f"-set{kind}", service, server, port)
             tool.run("networksetup", f"-set{kind}state", service, "on" if enabled == "Yes" else "off")
@@ -238,11 +239,16 @@ def switch_off(change: Change) -> Outcome:
     """Put back what stood before, unless somebody has changed it since."""
     desktop = next(desktop for desktop in DESKTOPS if desktop.name == change.target)
     try:
-        if _same(desktop.read(), change.before):  # a switching on that failed, or put back by hand
+        now = desktop.read()
+        # a network service of macOS that was removed since is gone with its settings
+        before, after = (
+            {key: side[key] for key in side if key in now} for side in (change.before, change.after)
+        )
+        if _same(now, before):  # a switching on that failed, or put back by hand
             return Outcome(done=True, text=f"{desktop.name}: is as it was before")
-        if not _same(desktop.read(), change.after):
+        if not _same(now, after):
             return Outcome(done=True, text=f"{desktop.name}: was changed by somebody else since, left alone")
-        desktop.write({key: change.before.get(key, "") for key in change.after})
+        desktop.write({key: before.get(key, "") for key in after})
     except tool.ToolError as error:
         return Outcome(done=False, text=f"{desktop.name}: {error}")
     return Outcome(done=True, text=f"{desktop.name}: as it was before")
