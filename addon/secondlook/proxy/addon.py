@@ -9,9 +9,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 
-from mitmproxy import ctx, http, tcp, udp
-from mitmproxy.connection import Client
-from mitmproxy.proxy import mode_specs, server_hooks
+from mitmproxy import ctx, http
+from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject, Use
@@ -23,16 +22,8 @@ from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
 from secondlook.proxy.login import USER
 from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.refusal import MARK, Refusals, mark_headers, problem_document
-from secondlook.proxy.request import (
-    RequestFacts,
-    listening,
-    make_use,
-    peer_text,
-    read_facts,
-    subjects,
-    tunnel_use,
-)
+from secondlook.proxy.refusal import FAULT, MARK, Refusals, mark_headers
+from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
 from secondlook.proxy.stream import ORIGIN_FORM
 from secondlook.proxy.visit import VISIT, Body, Visit, visit_of
 
@@ -40,20 +31,13 @@ logger = logging.getLogger(__name__)
 
 _STRIPPED = frozenset({MARK.lower().encode(), b"alt-svc"})
 _STALL_POLL_S = 0.02
-_FAULT = Decision(
-    Action.BLOCK,
-    Evidence(
-        verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE, unverifiable="internal error"
-    ),
-    reason="internal error",
-)
 _PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
 )
 
 
 class SecondLookAddon:
-    """Decides about requests, tunnels and connections; `stream.py` and `gate.py` decide about bodies."""
+    """Decides about requests; `gated.py` decides about bodies, `connections.py` about what carries them."""
 
     name = "secondlook"
 
@@ -65,64 +49,6 @@ class SecondLookAddon:
         self.access = access
         self.refusals = refusals
         self.site = site
-
-    # ---- connections
-
-    def client_connected(self, client: Client) -> None:
-        """Turn away who may not use the proxy."""
-        try:
-            admitted = isinstance(client.proxy_mode, mode_specs.LocalMode) or self.access.admits(
-                client.peername[0]
-            )
-        except Exception:
-            logger.exception("cannot tell whether a client may use the proxy")
-            admitted = False
-        if not admitted:
-            client.error = "this client may not use the proxy (see `clients` in proxy.yaml)"
-
-    def server_connect(self, data: server_hooks.ServerConnectionHookData) -> Awaitable[None] | None:
-        """Resolve a name before it is connected to, where what it resolves to matters."""
-        if data.server.address is None:
-            return None
-        host, port = data.server.address[:2]
-        client, by = peer_text(data.client.peername), listening(data.client)
-        try:
-            if not self.access.must_resolve(client, host, port, by):
-                return None
-        except Exception:
-            logger.exception("cannot tell whether an address is open")
-            data.server.error = "internal error"
-            return None
-        return self._resolve(data, self.access.closed_by_name(client, host, port, by))
-
-    async def _resolve(
-        self, data: server_hooks.ServerConnectionHookData, closed: Awaitable[str | None]
-    ) -> None:
-        try:
-            data.server.error = await closed or data.server.error
-        except Exception:
-            logger.exception("cannot tell whether an address is open")
-            data.server.error = "internal error"
-
-    async def error(self, flow: http.HTTPFlow) -> None:
-        """Refuse a request whose name turned out to lead where nothing may, and say why an origin failed."""
-        visit = visit_of(flow)
-        if visit is None or flow.error is None or flow.response is not None:
-            return
-        if (reason := closed_reason(flow.error.msg)) is not None:
-            await self._close(flow, visit.facts, visit.use, visit.subject, reason)
-        elif flow.metadata.get(unreachable.ORIGIN_FAILED):
-            why = unreachable.told(shown_host(visit.use.url or ""), flow.error.msg)
-            flow.response = self.site.problem(flow.request, unreachable.STATUS, why)
-
-    async def tcp_error(self, flow: tcp.TCPFlow) -> None:
-        """Write down that a raw connection was refused by the address behind its name."""
-        reason = closed_reason(flow.error.msg) if flow.error is not None else None
-        if reason is None or flow.server_conn.address is None:
-            return
-        host = flow.server_conn.address[0]
-        use = tunnel_use("http", host, peer_text(flow.client_conn.peername))
-        await self.gatekeeper.refuse(self.gatekeeper.subject("http", host, b"/"), use, reason)
 
     def done(self) -> Awaitable[None]:
         """End what was started for bodies."""
@@ -184,7 +110,7 @@ class SecondLookAddon:
             self._block(flow, facts, await self.gatekeeper.refuse(subject, use, reason))
         except Exception:
             logger.exception("a refusal could not be recorded")
-            self._block(flow, facts, _FAULT)
+            self._block(flow, facts, FAULT)
 
     def _let_through(self, flow: http.HTTPFlow, visit: Visit) -> None:
         flow.metadata[VISIT] = visit
@@ -206,7 +132,7 @@ class SecondLookAddon:
 
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""
-        facts, decision = RequestFacts(), _FAULT
+        facts, decision = RequestFacts(), FAULT
         use = Use(cls=SubjectClass.PAGE)
         try:
             facts = read_facts(flow.request)
@@ -269,6 +195,17 @@ class SecondLookAddon:
 
     # ---- responses
 
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Refuse a request whose name turned out to lead where nothing may, and say why an origin failed."""
+        visit = visit_of(flow)
+        if visit is None or flow.error is None or flow.response is not None:
+            return
+        if (reason := closed_reason(flow.error.msg)) is not None:
+            await self._close(flow, visit.facts, visit.use, visit.subject, reason)
+        elif flow.metadata.get(unreachable.ORIGIN_FAILED):
+            why = unreachable.told(shown_host(visit.use.url or ""), flow.error.msg)
+            flow.response = self.site.problem(flow.request, unreachable.STATUS, why)
+
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Strip what an origin may not say, and choose what becomes of the body."""
         response, visit = flow.response, visit_of(flow)
@@ -291,7 +228,7 @@ class SecondLookAddon:
         """Build the refusal that takes the place of a response."""
         visit = visit_of(flow)
         facts = visit.facts if visit is not None else RequestFacts()
-        return self._refusal(flow, facts, decision or _FAULT)
+        return self._refusal(flow, facts, decision or FAULT)
 
     async def secondlook_body(self, flow: http.HTTPFlow) -> None:
         """Judge a whole body with waiting; whatever fails, a risky one stays blocked (no decision)."""
@@ -356,66 +293,3 @@ class SecondLookAddon:
         """Forget messages: mitmproxy would keep every one for the life of the connection."""
         if flow.websocket is not None:
             flow.websocket.messages.clear()
-
-    # ---- tunnels and other protocols
-
-    async def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Look at the target of a tunnel; nothing is contacted yet (lazy strategy).
-
-        A listed host is refused here only where its requests will not be seen (passed-through TLS): elsewhere
-        the page inside the intercepted connection says more than a failed tunnel can.
-        """
-        if flow.response is not None:
-            return
-        try:
-            host, port = flow.request.host, flow.request.port
-            client = peer_text(flow.client_conn.peername)
-            closed = self.access.closed(client, host, port)
-            if closed is not None and not self.access.is_trusted(host, port):
-                use = tunnel_use("https", host, client, port=port, user=flow.metadata.get(USER))
-                subject = self.gatekeeper.subject("https", host, b"/")
-                flow.response = _connect_refusal(await self.gatekeeper.refuse(subject, use, closed), use)
-        except Exception:
-            logger.exception("a tunnel could not be checked")
-            flow.response = _connect_refusal(_FAULT, Use(SubjectClass.PAGE))
-
-    async def tcp_start(self, flow: tcp.TCPFlow) -> None:
-        """Check the host of a connection that is neither TLS nor HTTP, before its origin hears of it."""
-        await self._check_raw(flow)
-
-    async def udp_start(self, flow: udp.UDPFlow) -> None:
-        """Check the host of a datagram flow."""
-        await self._check_raw(flow)
-
-    async def _check_raw(self, flow: tcp.TCPFlow | udp.UDPFlow) -> None:
-        address = flow.server_conn.address
-        if address is None:
-            return
-        decision = await self.check_host("http", address[0], flow.client_conn)
-        if decision.action is Action.BLOCK:
-            flow.server_conn.error = "blocked"
-            flow.kill()
-
-    def tcp_message(self, flow: tcp.TCPFlow) -> None:
-        """Forget messages, as for WebSocket."""
-        flow.messages.clear()
-
-    def udp_message(self, flow: udp.UDPFlow) -> None:
-        """Forget messages, as for WebSocket."""
-        flow.messages.clear()
-
-    async def check_host(self, scheme: str, host: str, client: Client) -> Decision:
-        """Check a host whose requests will not be seen; never raises."""
-        try:
-            address = peer_text(client.peername)
-            use = tunnel_use(scheme, host, address)
-            return await self.gatekeeper.check(self.gatekeeper.subject(scheme, host, b"/"), use)
-        except Exception:
-            logger.exception("a host could not be checked")
-            metrics.INTERNAL_ERRORS.inc()
-            return _FAULT
-
-
-def _connect_refusal(decision: Decision, use: Use) -> http.Response:
-    headers = mark_headers(decision, "application/problem+json")
-    return http.Response.make(403, problem_document(decision, use.url or ""), http.Headers(headers))

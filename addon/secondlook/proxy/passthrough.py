@@ -20,7 +20,7 @@ from secondlook.core.inert import inert
 from secondlook.core.passage import PASSTHROUGH
 from secondlook.core.verdict import Action, Decision
 from secondlook.ledger.shape import rfc3339
-from secondlook.proxy.addon import SecondLookAddon
+from secondlook.proxy.connections import Connections
 from secondlook.proxy.request import peer_text
 from secondlook.proxy.tail import Follower, Tail
 
@@ -94,7 +94,7 @@ class Passthrough:
 
     def __init__(
         self,
-        edge: SecondLookAddon,
+        connections: Connections,
         hosts: Iterable[str],
         learner: Learner | None,
         *,
@@ -102,7 +102,7 @@ class Passthrough:
         clock: Clock,
         new_id: Callable[[float], str],
     ) -> None:
-        self._edge = edge
+        self._connections = connections
         self._hosts = HostSet(hosts)
         self._learner = learner
         self._tail = tail
@@ -141,7 +141,7 @@ class Passthrough:
             return
         data.ignore_connection = True
         for name in names:
-            decision = await self._edge.check_host("https", name, context.client)
+            decision = await self._connections.check_host("https", name, context.client)
             if decision.action is Action.BLOCK:
                 self._cut(data, decision)
                 return

@@ -13,7 +13,7 @@ from mitmproxy import http
 from secondlook.agent.use import classify
 from secondlook.core.inert import inert
 from secondlook.core.subject import Use
-from secondlook.core.verdict import Decision, SubjectClass
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy.block_page import BlockPage
 from secondlook.proxy.ports import Override
 from secondlook.proxy.request import RequestFacts
@@ -37,6 +37,15 @@ _TYPES = {
     "video": "video/mp4",
     "track": "text/vtt",
 }
+
+FAULT = Decision(
+    Action.BLOCK,
+    Evidence(
+        verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE, unverifiable="internal error"
+    ),
+    reason="internal error",
+)
+"""What becomes of a request whose check failed inside, and whose policy failed too."""
 
 
 class Form(StrEnum):

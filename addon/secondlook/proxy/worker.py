@@ -22,6 +22,7 @@ from secondlook.proxy.access import Access
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.block_page import BlockPage, Pages
 from secondlook.proxy.bodies import Bodies
+from secondlook.proxy.connections import Connections
 from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
 from secondlook.proxy.keeping import Keeping
@@ -99,8 +100,9 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     learn = settings.passthrough.learn
     clock = SystemClock()
     learner = Learner(learn.failures, learn.within, learn.duration, clock.now) if learn.enabled else None
+    connections = Connections(around.gatekeeper, access)
     passthrough = Passthrough(
-        edge,
+        connections,
         settings.passthrough.hosts,
         learner,
         tail=around.passages,
@@ -111,7 +113,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     late: tuple[LateNotices, ...] = ()
     if around.late is not None:
         late = (LateNotices(around.late, pages, clock, Identifiers().new, edge.is_own_site),)
-    return (login, *late, edge, passthrough, GatedLayers(edge))
+    return (login, *late, connections, edge, passthrough, GatedLayers(edge))
 
 
 class Worker:
