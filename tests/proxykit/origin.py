@@ -39,6 +39,7 @@ class Origin:
 
     def start(self) -> None:
         self._thread = LoopThread()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._server = self._thread.call(self._serve())
@@ -47,8 +48,13 @@ class Origin:
         return await asyncio.start_server(self._handle, sock=self._socket, ssl=self.tls)
 
     def close(self) -> None:
-        self._thread.soon(self._server.close)
+        self._thread.call(self._stop())
         self._thread.close()
+
+    async def _stop(self) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()  # TLS would wait for the other side to agree
 
     def soon(self, call: Callable[[], object]) -> None:
         """Have something done in the origin's loop."""
@@ -56,6 +62,7 @@ class Origin:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
