@@ -19,6 +19,7 @@ from secondlook.ledger import reading
 from secondlook.ledger.reading import LogReader
 from secondlook.ledger.shape import rfc3339
 from secondlook.ledger.ulid import make_id
+from secondlook.review import words
 from secondlook.review.access import COOKIE
 from secondlook.review.session import Ended
 
@@ -185,6 +186,16 @@ def test_an_entry_explains_itself_and_offers_rules(client, ledger):
     assert client.get("/log/none").status_code == 404
 
 
+def test_a_report_names_the_feeds_and_stands_only_where_a_list_decided(client, ledger):
+    listed = make_event(extra={"feeds": ["abuse", "phish"], "age_s": 41})
+    flagged = make_event(EventKind.FLAGGED, stage="unverifiable", list=None)
+    keep(ledger, listed, flagged)
+    shown = client.get(f"/log/{listed.id}").text
+    assert shown.count("abuse, phish") == 2  # a fact, and in the text to send
+    assert "List age (s)" in shown
+    assert "Is this a mistake?" not in client.get(f"/log/{flagged.id}").text
+
+
 def test_a_rule_from_an_entry_can_be_undone(client, ledger):
     event = make_event()
     keep(ledger, event)
@@ -230,6 +241,27 @@ def test_a_row_that_no_rule_can_turn_round_offers_none(client, ledger, event):
     shown = client.get("/log").text
     assert f'href="/log/{event.id}"' in shown
     assert 'form="decide" name=' not in shown
+
+
+@pytest.mark.parametrize(
+    ("event", "subject", "why"),
+    [
+        (
+            {"kind": "update", "list": "mw-8b", "server": "own", "detail": "2 entries"},
+            "mw-8b",
+            "2 entries (own)",
+        ),
+        ({"kind": "server", "server": "own", "detail": "opened: refused"}, "own", "opened: refused"),
+        ({"kind": "paused", "detail": "for 5 minutes"}, "for 5 minutes", ""),
+        (
+            {"kind": "blocked", "stage": "pattern", "list": "mw-8b"},
+            "(not kept: privacy level)",
+            "pattern (mw-8b)",
+        ),
+    ],
+)
+def test_a_row_says_nothing_twice(event, subject, why):
+    assert (words.subject(event), words.why(event)) == (subject, why)
 
 
 def test_a_row_of_a_file_is_about_the_file(client, ledger):

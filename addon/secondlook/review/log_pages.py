@@ -47,6 +47,7 @@ FACTS = (
     ("Attempts", "attempts"),
     ("Detail", "detail"),
 )
+EXTRA_NAMES = {"age_s": "List age (s)"}
 SPOKEN = frozenset({"kind", "decision", "class", "verdict", "risk", "threat", "stage"})
 
 
@@ -104,8 +105,7 @@ class LogPages:
             facts=list(facts(event)),
             steps_=(event.get("extra") or {}).get("steps", []),
             choices=words.choices(event),
-            report=words.report(event),
-            report_to=None,
+            report=words.report(event) if event.get("list") else None,
         )
 
     async def live(self, request: Request) -> Response:
@@ -179,10 +179,19 @@ def facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if key == "size":
             yield name, f"{value:,} bytes ({words.size(value)})"
         else:
-            yield name, words.plain(value) if key in SPOKEN else str(value)
+            yield name, words.plain(value) if key in SPOKEN else _text(value)
     for name, value in (event.get("extra") or {}).items():
         if name != "steps" and value not in (None, "", [], {}):
-            yield (
-                name.replace("_", " ").capitalize(),
-                value if isinstance(value, str) else json.dumps(value),
-            )
+            yield EXTRA_NAMES.get(name) or name.replace("_", " ").capitalize(), _text(value)
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case list() if all(isinstance(item, str) for item in value):
+            return ", ".join(value)
+        case list() | dict():
+            return json.dumps(value)
+        case _:
+            return str(value)

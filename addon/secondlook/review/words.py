@@ -7,6 +7,7 @@ harmless where it is put into a template (render.py), and nowhere else.
 from collections.abc import Mapping
 from typing import Any
 
+from secondlook.core.event import EventKind
 from secondlook.core.verdict import Action, Stage
 
 type Json = Mapping[str, Any]
@@ -76,9 +77,14 @@ def size(value: float | None) -> str:
     return f"{amount:.1f} TiB"
 
 
+OF_OURS = frozenset({EventKind.UPDATE, EventKind.SERVER})
+"""Events about our own lists and servers, not about what somebody asked for."""
+
+
 def subject(record: Json) -> str:
     """Name what a record is about."""
-    for key in ("filename", "url", "host", "sha256"):
+    keys = ("list", "server") if record.get("kind") in OF_OURS else ("filename", "url", "host", "sha256")
+    for key in keys:
         if record.get(key):
             return str(record[key])
     return str(record.get("detail") or "(not kept: privacy level)")
@@ -87,13 +93,17 @@ def subject(record: Json) -> str:
 def why(event: Json) -> str:
     """Say in a few words why an event came to be."""
     stage, threat = event.get("stage"), event.get("threat")
-    where = event.get("list") or event.get("rule") or event.get("server")
+    sources = [event[key] for key in ("list", "rule", "server") if event.get(key)]
+    if event.get("kind") in OF_OURS:
+        sources = sources[1:]  # the first is the subject
+    where = shorten(sources[0], 60) if sources else ""
+    detail = event.get("detail") or ""
     parts = [
         plain(threat) if threat else "",
-        plain(stage) if stage else shorten(event.get("detail") or "", 120),
+        plain(stage) if stage else shorten(detail if detail != subject(event) else "", 120),
     ]
     text = " · ".join(part for part in parts if part)
-    return f"{text} ({shorten(where, 60)})" if where else text
+    return f"{text} ({where})" if text and where else text or where
 
 
 def headline(event: Json) -> str:
@@ -123,11 +133,13 @@ def sentence(event: Json) -> str:
 
 def report(event: Json) -> str:
     """Write a text to send to a list's owner about a wrong entry."""
+    feeds = (event.get("extra") or {}).get("feeds") or ()
     lines = [
         "I believe that this entry is a mistake:",
         "",
         f"  {subject(event)}",
         f"  list: {event.get('list') or 'unknown'}",
+        *([f"  feeds: {', '.join(feeds)}"] if feeds else []),
         f"  threat: {plain(event.get('threat') or 'unknown')}",
         f"  seen: {event.get('time')}    event: {event.get('id')}",
         "",
