@@ -343,7 +343,7 @@ def test_flagged_shows_what_waits_and_asks_again(client, ledger, service):
 def test_check_tells_the_stages(client):
     shown = client.get("/check?subject=http://malware.secondlook.test/").text
     assert "It stands on the list mw-8b" in shown
-    assert "1 expressions looked up" in shown
+    assert "1 expression looked up" in shown
     assert client.get("/check?subject=two+words").status_code == 400
 
 
