@@ -4,7 +4,7 @@ import pytest
 
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Threat, Verdict
 from secondlook.ledger.privacy import Discretion
-from secondlook.proxy.block_page import BlockPage, Pages
+from secondlook.proxy.block_page import BlockPage, Pages, exception_time
 from secondlook.proxy.keeping import Keeping
 
 PLAIN, QUERY = "http://bad.example/page", "http://bad.example/page?q=1"
@@ -76,3 +76,11 @@ def test_back_is_the_referring_page_only_where_it_is_named_whole(referrer, back)
         .decode()
     )
     assert f'href="{back or "http://secondlook.internal/back"}" rel="noreferrer" autofocus' in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(None, None), (20, "1 minute"), (90, "2 minutes"), (600, "10 minutes")]
+)
+def test_how_long_an_exception_lasts_is_told(seconds, told):
+    assert exception_time(Stage.PATTERN, seconds) == told
+    assert exception_time(Stage.ACCESS, seconds) is None

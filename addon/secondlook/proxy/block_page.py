@@ -98,7 +98,7 @@ class BlockPage:
         kept = decision.event_id is not None and self.keeping.event(url)
         if not (kept and self.keeping.whole_url(url)):
             override_s = None
-        minutes = exception_minutes(evidence.stage, override_s)
+        lasting = exception_time(evidence.stage, override_s)
         shown = inert(url, _URL_CHARS)
         listed = f"list {evidence.list}" if evidence.list else evidence.stage.value
         return self._pages.render(
@@ -118,18 +118,19 @@ class BlockPage:
             event_id=decision.event_id if kept else None,
             # without TLS it needs no certificate that is trusted, whatever the blocked page needed
             back=_whole_page(referrer) or f"http://{self._host}/back",
-            minutes=minutes,
+            lasting=lasting,
             more=f"https://{self._host}/blocked/{decision.event_id}" if kept else None,
             report=None if kept else report_text(shown, [("decided by", listed)]),
             retry=evidence.stage is Stage.UNVERIFIABLE,
         )
 
 
-def exception_minutes(stage: Stage, override_s: float | None) -> int | None:
-    """Say how many minutes an exception for a block of this stage lasts; None where none is made."""
+def exception_time(stage: Stage, override_s: float | None) -> str | None:
+    """Say how long an exception for a block of this stage lasts; None where none is made."""
     if override_s is None or stage not in OPEN_STAGES:
         return None
-    return max(1, round(override_s / _MINUTE_S))
+    minutes = max(1, round(override_s / _MINUTE_S))
+    return f"{minutes} minute{'s' if minutes != 1 else ''}"
 
 
 def report_text(address: str, facts: Iterable[tuple[str, str]]) -> str:

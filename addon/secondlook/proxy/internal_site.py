@@ -24,7 +24,7 @@ from secondlook.core.inert import inert
 from secondlook.core.pac import pac_text
 from secondlook.core.verdict import Stage, SubjectClass
 from secondlook.proxy.access import is_own_name
-from secondlook.proxy.block_page import Pages, exception_minutes, report_text, shown_host
+from secondlook.proxy.block_page import Pages, exception_time, report_text, shown_host
 from secondlook.proxy.ports import Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Form, fitting_form
 from secondlook.proxy.request import read_facts
@@ -126,17 +126,17 @@ class InternalSite:
         if request.method not in {"GET", "HEAD"}:
             allowed = [(b"Allow", b"GET, HEAD, POST")]
             return self.problem(request, 405, "only GET and POST here", extra=allowed)
-        offered = self._minutes(event)
-        minutes = offered if self._records.whole(event) else None
+        offered = self._lasting(event)
+        lasting = offered if self._records.whole(event) else None
         return self._page(
             "details.html",
-            forms=minutes is not None,
+            forms=lasting is not None,
             subject=shown_host(event.url or event.host or ""),
             url=inert(event.url or event.host or "", 2048),
             rows=_rows(event),
-            minutes=minutes,
-            partial=offered is not None and minutes is None,
-            token=self._token(event, int(self._now()) + TOKEN_LIFE_S) if minutes is not None else None,
+            lasting=lasting,
+            partial=offered is not None and lasting is None,
+            token=self._token(event, int(self._now()) + TOKEN_LIFE_S) if lasting is not None else None,
             event_id=event.id,
             report=report_text(
                 inert(event.url or event.host or "", 2048),
@@ -145,8 +145,8 @@ class InternalSite:
         )
 
     async def _make_exception(self, request: http.Request, event: Event, body: bytes) -> http.Response:
-        minutes, override_s = self._minutes(event), self._facts.override_s(event.client, event.user)
-        if minutes is None or override_s is None:
+        lasting, override_s = self._lasting(event), self._facts.override_s(event.client, event.user)
+        if lasting is None or override_s is None:
             return self.problem(request, 403, "no exception is made for this")
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
@@ -168,14 +168,14 @@ class InternalSite:
             forms=False,
             subject=shown_host(event.url or event.host or ""),
             url=url,
-            minutes=minutes,
+            lasting=lasting,
         )
 
-    def _minutes(self, event: Event) -> int | None:
-        """Say how many minutes an exception for this block would last; None where none is made."""
+    def _lasting(self, event: Event) -> str | None:
+        """Say how long an exception for this block would last; None where none is made."""
         if event.subject != "url" or event.cls not in _OPEN_CLASSES or event.stage is None:
             return None
-        return exception_minutes(Stage(event.stage), self._facts.override_s(event.client, event.user))
+        return exception_time(Stage(event.stage), self._facts.override_s(event.client, event.user))
 
     def _token(self, event: Event, until: int) -> str:
         text = f"override\0{event.id}\0{event.client}\0{event.user or ''}\0{until}".encode()
