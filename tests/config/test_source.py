@@ -80,7 +80,17 @@ def test_settings_survive_json(write):
         ("policy:\n  level: hgh\n", "2: policy.level: expected 'high', 'medium' or 'low', got 'hgh'"),
         ("servers:\n  attempts: many\n", "2: servers.attempts: expected a whole number"),
         ("servers:\n  attempts: true\n", "2: servers.attempts: expected a number"),
+        ("servers:\n  attempts: '3'\n", "2: servers.attempts: expected a number, without quotes"),
+        ("log:\n  privacy: '3'\n", "2: log.privacy: expected a number, without quotes"),
+        ("workers: '2'\n", "1: workers: expected a number of worker processes, or auto"),
+        ('policy:\n  block_untested: "yes"\n', "2: policy.block_untested: expected true or false, without"),
+        ('servers:\n  embedded: "no"\n', "2: servers.embedded: expected true or false, without"),
         ("servers:\n  budget: soon\n", "2: servers.budget: expected a duration such as"),
+        (
+            "servers:\n  poll: 0\n",
+            "2: servers.poll: expected a duration such as 500ms, 10m or 1h, more than 0",
+        ),
+        ("ledger:\n  deadline: 0ms\n", "2: ledger.deadline: expected a duration such as"),
         ("servers:\n  budget: -1\n", "2: servers.budget: expected a duration such as"),
         (
             "servers:\n  intranet:\n    - url: http://10.1.2.3:5274\n",
@@ -168,6 +178,13 @@ def test_environment(write):
     assert settings.servers.network.token == "secret"
     assert settings.ledger.url == "postgresql://u:$x@h/d"
     assert "secret" not in repr(settings)
+
+
+def test_numbers_and_switches_from_the_environment_and_in_the_words_of_old_yaml(write):
+    text = 'log: {privacy: "${PRIVACY}", all: "${ALL}"}\npolicy: {block_untested: yes}\nworkers: ${WORKERS}\n'
+    settings = load_settings(write(text), environ={"PRIVACY": "2", "ALL": "true", "WORKERS": "3"})
+    assert (settings.log.privacy, settings.log.all, settings.worker_count) == (2, True, 3)
+    assert settings.policy.block_untested
 
 
 def test_a_secret_is_not_told(write):
@@ -275,6 +292,13 @@ def test_server_off_loopback_needs_tokens():
     assert load_server_settings(None, listen=["0.0.0.0:5274"], overrides=["tokens=[abc]"]).tokens.values == (
         "abc",
     )
+
+
+@pytest.mark.parametrize("text", ["5", "abcdef"])
+def test_tokens_are_a_list(text):
+    with pytest.raises(InvalidConfigError) as caught:
+        load_server_settings(None, overrides=[f"tokens={text}"])
+    assert str(caught.value) == '--set: tokens: expected a list of tokens, such as ["${TOKEN}"], or false'
 
 
 def test_replica_has_no_feeds():

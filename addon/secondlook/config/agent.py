@@ -34,7 +34,15 @@ from secondlook.config.traffic import (
     review_from,
     upstream_proxy_from,
 )
-from secondlook.config.value import FilePath, ListenAddresses, Section, expected, parse_address, problem
+from secondlook.config.value import (
+    FilePath,
+    ListenAddresses,
+    Quoted,
+    Section,
+    expected,
+    parse_address,
+    problem,
+)
 
 MULTI_WORKER_MODES = ("regular", "upstream", "reverse", "socks5", "transparent")
 SINGLE_WORKER_MODES = ("wireguard", "local", "tun", "dns")
@@ -59,7 +67,7 @@ def _mode(raw: object) -> str:
 def _workers(raw: object) -> object:
     if raw is None or raw == "auto":
         return None
-    if isinstance(raw, bool) or not isinstance(raw, int | str):
+    if isinstance(raw, bool | Quoted) or not isinstance(raw, int | str):
         raise expected("a number of worker processes, or auto")
     return raw
 

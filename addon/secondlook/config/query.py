@@ -18,6 +18,7 @@ from secondlook.config.value import (
     Secret,
     Section,
     Share,
+    SomeSeconds,
     Text,
     problem,
 )
@@ -76,15 +77,15 @@ class LocationSettings(Section):
 
     references: tuple[Reference, ...] = ()
     networks: tuple[Network, ...] = ()
-    check_every: Seconds = 30.0  # addresses and default route are watched besides
+    check_every: SomeSeconds = 30.0  # addresses and default route are watched besides
 
 
 class CircuitSettings(Section):
     """When a server that fails is left alone, and for how long."""
 
     failures: Positive = 3
-    backoff_min: Seconds = 1.0
-    backoff_max: Seconds = 300.0
+    backoff_min: SomeSeconds = 1.0
+    backoff_max: SomeSeconds = 300.0
 
 
 class EmbeddedSettings(Section):
@@ -107,13 +108,13 @@ class ServersSettings(Section):
     order: Literal["listed", "random"] = "listed"
     location: LocationSettings = LocationSettings()
     attempts: Positive = 3
-    attempt_timeout: Seconds = 0.5
-    budget: Seconds = 1.5
+    attempt_timeout: SomeSeconds = 0.5
+    budget: SomeSeconds = 1.5
     hedge: bool = True  # a second query when the first is slower than usual
     batch_window: Seconds = 0.002
     connections: Positive = 8  # to one server
     downloads_share: Share = 0.25  # of the connections kept free for downloads
-    poll: Seconds = 30.0  # how often a server is asked for its generation
+    poll: SomeSeconds = 30.0  # how often a server is asked for its generation
     circuit: CircuitSettings = CircuitSettings()
 
     @model_validator(mode="after")
@@ -131,7 +132,7 @@ class CacheSettings(Section):
     expiry_min: Seconds = 10.0  # the server's expiry is clamped to these
     expiry_max: Seconds = 86_400.0
     stale_for: Seconds = 3600.0  # an expired answer may serve so long when nobody answers
-    save_every: Seconds = 300.0
+    save_every: SomeSeconds = 300.0
 
 
 class PatternSettings(Section):
@@ -171,7 +172,7 @@ class OverrideSettings(Section):
     """Whether a user may pass a blocked page on, and for how long."""
 
     enabled: bool = True
-    duration: Seconds = 600.0
+    duration: SomeSeconds = 600.0
 
 
 type Level = Literal["high", "medium", "low"]
@@ -197,7 +198,7 @@ class RefetchSettings(Section):
 
     enabled: bool = False
     max_bytes: Bytes = 64 << 20
-    timeout: Seconds = 30.0
+    timeout: SomeSeconds = 30.0
     redirects: Count = 5
 
 
@@ -209,9 +210,9 @@ class RecheckSettings(Section):
     """The second look."""
 
     first: Seconds = 60.0  # first look after flagging; doubles up to `longest`
-    longest: Seconds = 3600.0
+    longest: SomeSeconds = 3600.0
     batch: Annotated[Positive, Field(le=1000)] = 1000  # prefixes in one request
-    lease: Seconds = 120.0
+    lease: SomeSeconds = 120.0
     expire_after: Seconds = 30 * 86_400.0
     history: Seconds = 7 * 86_400.0  # how long allowed subjects are remembered for late verdicts; 0: not
     refetch: Annotated[RefetchSettings, BeforeValidator(_refetch)] = RefetchSettings()

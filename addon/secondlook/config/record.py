@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from secondlook.config.value import Bytes, Count, Host, HttpUrl, Seconds, Secret, Section, Text, expected
+from secondlook.config.value import (
+    Bytes,
+    Count,
+    Host,
+    HttpUrl,
+    Seconds,
+    Secret,
+    Section,
+    SomeSeconds,
+    Text,
+    expected,
+)
 
 
 class SyslogSettings(Section):
@@ -28,7 +39,7 @@ class LogSettings(Section):
 
     all: bool = False  # also what was allowed
     retention: Seconds = 30 * 86_400.0
-    privacy: Annotated[int, Field(ge=0, le=3)] = 0
+    privacy: Annotated[Count, Field(le=3)] = 0
     ignore: tuple[Host, ...] = ()  # hosts of which nothing is kept
     syslog: SyslogSettings | None = None
     webhook: WebhookSettings | None = None
@@ -47,7 +58,7 @@ class LedgerSettings(Section):
     """Where events, queue and rules are kept."""
 
     url: Annotated[str, BeforeValidator(_ledger_url)] = "default"  # SQLite in the state folder
-    deadline: Seconds = 0.5  # for the commit of a flag before the traffic goes on
+    deadline: SomeSeconds = 0.5  # for the commit of a flag before the traffic goes on
     synchronous: Literal["full", "normal"] = "full"
     queue_memory: Count = 20_000  # events waiting to be written
     journal: Bytes = 16 << 20  # room for flags that the ledger could not take

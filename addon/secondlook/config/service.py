@@ -20,6 +20,7 @@ from secondlook.config.value import (
     Secret,
     Section,
     Share,
+    SomeSeconds,
     Text,
     expected,
     parse_address,
@@ -53,13 +54,13 @@ class FeedSettings(Section):
     threat: Literal["malware", "social_engineering", "unwanted_software"] = "malware"
     risk: Literal["dangerous", "highly_suspicious", "suspicious"] = "dangerous"
     format: Text = "auto"
-    every: Seconds = 3600.0
+    every: SomeSeconds = 3600.0
     expires: Seconds | None = None  # entries no longer seen in the feed leave after so long; default: at once
     headers: dict[str, Secret] = Field(default_factory=dict)
     max_bytes: Bytes = 512 << 20
-    timeout: Seconds = 120.0
+    timeout: SomeSeconds = 120.0
     # of formats that say how sure they are; default: what the format's own advice is
-    min_confidence: Annotated[int, Field(ge=0, le=100)] | None = None
+    min_confidence: Annotated[Count, Field(le=100)] | None = None
     licence: Text | None = None
     terms: Text | None = None
     insist: bool = False  # take entries that the known-good guard holds back
@@ -102,7 +103,7 @@ class LimitsSettings(Section):
     connections_per_address: Positive = 256  # a load balancer of ours may have them all
     prefixes: Annotated[Positive, Field(le=1000)] = 1000  # in one request
     headers: Bytes = 64 << 10  # with the request line
-    timeout: Seconds = 30.0  # until a request has come as a whole
+    timeout: SomeSeconds = 30.0  # until a request has come as a whole
     balancers: tuple[Network, ...] = ()  # load balancers of ours, whose X-Forwarded-For tells the client
 
 
@@ -114,7 +115,7 @@ class UpstreamSettings(Section):
     token: Secret | None = None
     ca: FilePath | None = None
     insecure: bool = False
-    every: Seconds = 30.0
+    every: SomeSeconds = 30.0
 
     @model_validator(mode="after")
     def _plain_http_stays_here(self) -> Self:
@@ -134,7 +135,11 @@ def tokens_from(raw: object) -> object:
     """Let `false` say that no token is asked for, even off loopback."""
     if isinstance(raw, bool):
         return {"required": raw}
-    return {"values": raw} if isinstance(raw, list | tuple) else raw
+    if isinstance(raw, dict | TokenSettings):
+        return raw
+    if not isinstance(raw, list | tuple):
+        raise expected('a list of tokens, such as ["${TOKEN}"], or false')
+    return {"values": raw}
 
 
 class TokenSettings(Section):

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from secondlook.config.agent import Settings
 from secondlook.config.service import ServerSettings
 from secondlook.config.traffic import INSTEAD_OF_MITMPROXY_OPTION
+from secondlook.config.value import Quoted
 from secondlook.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
@@ -175,7 +176,9 @@ def _document(path: Path | None, environ: Mapping[str, str]) -> Document:
     if len(raw) > _MAX_FILE_BYTES:
         raise InvalidConfigError([Fault(None, "", "expected a file of at most 16 MiB", str(path))])
     try:
-        tree = YAML(typ="rt", pure=True).load(text)
+        reader = YAML(typ="rt", pure=True)
+        reader.preserve_quotes = True
+        tree = reader.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else None
@@ -212,7 +215,9 @@ def _plain(document: Document, node: Any, key: Key, environ: Mapping[str, str]) 
             items.append(_plain(document, value, inner, environ))
         return items
     if isinstance(node, str):
-        return _VARIABLE.sub(lambda found: _variable(document, found, key, environ), str(node))
+        text = _VARIABLE.sub(lambda found: _variable(document, found, key, environ), str(node))
+        # ruamel gives a subclass for a text in quotes; "${NAME}" may stand in them: it is a text either way
+        return Quoted(text) if type(node) is not str and text == node else text
     if isinstance(node, bool) or node is None:
         return node
     if isinstance(node, int):

@@ -20,6 +20,7 @@ from secondlook.config.value import (
     Secret,
     Section,
     Share,
+    SomeSeconds,
     Text,
     false_is_empty,
     parse_address,
@@ -34,7 +35,7 @@ class ArchiveSettings(Section):
     depth: Count = 3
     members: Positive = 10_000
     max_bytes: Bytes = 256 << 20  # unpacked, of one archive
-    time: Seconds = 5.0
+    time: SomeSeconds = 5.0
 
 
 class DownloadsSettings(Section):
@@ -138,8 +139,8 @@ class LearnSettings(Section):
 
     enabled: bool = False
     failures: Positive = 3
-    within: Seconds = 300.0
-    duration: Seconds = 86_400.0
+    within: SomeSeconds = 300.0
+    duration: SomeSeconds = 86_400.0
 
 
 class PassthroughSettings(Section):

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationInfo,
+    field_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -60,10 +61,25 @@ SECRET_KEYS = frozenset(
 )
 
 
+class Quoted(str):
+    """A text that stands in quotes in the file: what is meant as a number or a switch stands without."""
+
+    __slots__ = ()
+
+
 class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _switches_without_quotes(cls, raw: object, info: ValidationInfo) -> object:
+        """Read yes, no, on, off for true and false, as YAML once did, but no text in quotes."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(raw, Quoted) and kind in {bool, bool | None}:
+            raise expected("true or false, without quotes")
+        return raw
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Keep secrets out of logs and tracebacks."""
@@ -170,7 +186,15 @@ def _network(raw: object) -> str:
 def _number(raw: object) -> object:
     if isinstance(raw, bool):
         raise expected("a number")
+    if isinstance(raw, Quoted):
+        raise expected("a number, without quotes")
     return raw
+
+
+def _some_time(seconds: float) -> float:
+    if not seconds:
+        raise expected("a duration such as 500ms, 10m or 1h, more than 0")
+    return seconds
 
 
 def _path(raw: object, info: ValidationInfo) -> str:
@@ -216,6 +240,7 @@ def _password_hash(raw: str) -> str:
 
 
 type Seconds = Annotated[float, BeforeValidator(parse_duration)]
+type SomeSeconds = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_some_time)]
 type Bytes = Annotated[int, BeforeValidator(parse_size)]
 type Listen = Annotated[Address, BeforeValidator(parse_address), PlainSerializer(str, return_type=str)]
 type ListenAddresses = Annotated[tuple[Listen, ...], BeforeValidator(_listed), Field(min_length=1)]
