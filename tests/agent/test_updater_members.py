@@ -68,6 +68,25 @@ def test_a_member_that_differs_is_reported_only_queried_and_cleared(tmp_path):
     run(scene)
 
 
+def test_a_member_with_nothing_published_is_not_said_to_differ(tmp_path):
+    async def scene():
+        async with house(tmp_path / "first") as world, house(tmp_path / "second", lines=None) as other:
+            assert await other.client.generation() is None
+            spare = UpdateSource(name="spare", tier=Tier.INTRANET, client=other.client)
+            world.updater = Updater(
+                [world.source, spare], world.state, world.events, VirtualTime(), PatternSettings()
+            )
+            for _ in range(3):
+                await world.updater.update_now()
+            assert status(world.state, now=0).alerts == ()
+            await other.publish(["other.example"])
+            for _ in range(2):
+                await world.updater.update_now()
+            assert "spare differ from" in status(world.state, now=0).alerts[0]
+
+    run(scene)
+
+
 def test_another_member_takes_over_after_three_failures_and_stays(tmp_path):
     async def scene():
         async with pair(tmp_path) as (world, other):

@@ -15,6 +15,7 @@ from secondlook.server.app import ServerApp
 from secondlook.server.reader import FileReader
 from secondlook.server.serving import Serving, bind
 from secondlook.server.signing import publisher_key
+from secondlook.server.store import ServerStore
 from serverkit import full_hash, make_store, out, put
 
 HOSTS = [f"evil{number}.example" for number in range(3000)]
@@ -87,7 +88,8 @@ class House:
 
 @asynccontextmanager
 async def house(tmp_path, *, pinned=False, lines=HOSTS):
-    store = make_store(tmp_path, lines)
+    """With `lines` None the server has published nothing yet."""
+    store = make_store(tmp_path, lines) if lines is not None else ServerStore(tmp_path / "server")
     app = Tampering(ServerApp(FileReader(store)))
     serving = Serving(app, bind([("127.0.0.1", 0)]))
     await serving.start()

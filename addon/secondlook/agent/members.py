@@ -7,7 +7,7 @@ equal ──differs──► suspected ──still differs at the next look─�
 ```
 
 Servers that are fed alike publish at slightly different moments, so one look alone says nothing.
-A server that cannot be asked changes nothing: that it is away is told by its circuit.
+A server that cannot be asked, or has nothing to serve yet, changes nothing: its circuit tells of that.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,10 @@ class ListTeller(Protocol):
 
     async def hash_lists(self) -> list[pb.HashList]:
         """Tell every list with its checksum."""
+        ...
+
+    async def generation(self) -> str | None:
+        """Tell the generation that is served, None while there is nothing to serve."""
         ...
 
 
@@ -50,6 +54,8 @@ class Members:
         if not ours:
             return  # nothing to compare with yet
         theirs = _checksums(await client.hash_lists())
+        if not theirs and await client.generation() is None:
+            return  # nothing published yet: that is no other content
         differing = frozenset(
             each for each in ours.keys() | theirs.keys() if ours.get(each) != theirs.get(each)
         )
