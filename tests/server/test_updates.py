@@ -30,7 +30,8 @@ class Client:
             self.raw = applied.entries
         assert sha256(self.raw or b"").digest() == message.sha256_checksum
         if max_update:
-            assert applied.added + applied.removed <= max_update
+            whole = len(applied.entries or b"") // self.width
+            assert (applied.added + applied.removed if message.partial_update else whole) <= max_update
         self.version = message.version
         self.answers.append(message)
         return update.more

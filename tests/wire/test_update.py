@@ -76,6 +76,16 @@ def test_a_large_list_with_a_small_change():
     assert apply_update(make_update(8, old, new), "mw", 8, joined(old)).entries == joined(new)
 
 
+@pytest.mark.parametrize("width", [4, 8, 32])
+def test_a_full_list_is_counted_against_what_was_held(width):
+    old, new = ({bytes([n]) * width for n in numbers} for numbers in (range(90), range(80, 120)))
+    for held, counted in ((joined(old), (80, 30)), (joined(new), (0, 0)), (None, (0, 40)), (b"", (0, 40))):
+        applied = apply_update(make_update(width, old, new, partial=False), "mw", width, held)
+        assert (applied.removed, applied.added) == counted
+    emptied = apply_update(make_update(width, old, set(), partial=False), "mw", width, joined(old))
+    assert (emptied.removed, emptied.added) == (90, 0)
+
+
 def test_no_change_may_leave_out_the_checksum():
     held = b"12345678"
     assert apply_update(pb.HashList(name="mw", partial_update=True), "mw", 8, held).entries is None

@@ -9,7 +9,7 @@ without a checksum; a checksum of another length or of other entries; malformed 
 """
 
 from collections.abc import Buffer
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -35,7 +35,8 @@ type Column = NDArray[Any]  # machine integers up to 8 bytes of width, byte stri
 class AppliedUpdate:
     """The list after an update: sorted entries one after the other, and their SHA-256.
 
-    `entries` is None when nothing changed.
+    `entries` is None when nothing changed. `removed` and `added` are counted against what was held, for a
+    full list too.
     """
 
     entries: bytes | None
@@ -58,12 +59,21 @@ def apply_update(message: pb.HashList, name: str, width: int, held: Buffer | Non
     if not message.partial_update:
         if removals is not None:
             raise BadUpdate(f"a full update of {name} has removals")
-        return _checked(message, additions or b"", added=len(additions or b"") // width)
+        return _full(message, width, held or b"", additions or b"")
     if held is None:
         raise BadUpdate(f"a partial update of {name} came where nothing is held")
     if additions is None and removals is None:
         return _unchanged(message, held)
     return _partial(message, width, held, removals, additions)
+
+
+def _full(message: pb.HashList, width: int, held: Buffer, entries: bytes) -> AppliedUpdate:
+    checked = _checked(message, entries)
+    before, after = _column(held, width), _column(entries, width)
+    places = np.searchsorted(before, after)
+    inside = places < len(before)
+    kept = int(np.count_nonzero(before[places[inside]] == after[inside]))
+    return replace(checked, removed=len(before) - kept, added=len(after) - kept)
 
 
 def _partial(
