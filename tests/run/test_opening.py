@@ -1,13 +1,16 @@
 """What of the settings reaches the ledger (0.5 s)."""
 
 import asyncio
-from contextlib import closing
+import os
+import subprocess
+from contextlib import closing, contextmanager
 
 import pytest
 
 from ledgerkit.samples import START, make_flag
 from secondlook.config import Settings
-from secondlook.run.opening import open_ledger
+from secondlook.errors import LedgerError
+from secondlook.run.opening import ledger_of, ledger_to_read, open_ledger
 
 
 @pytest.mark.parametrize(("settings", "due_s"), [({}, 60), ({"first": "5s"}, 5), ({"first": "1d"}, 7200)])
@@ -17,3 +20,36 @@ def test_the_first_look_is_due_when_the_settings_say(tmp_path, settings, due_s):
         asyncio.run(ledger.flag(*make_flag("a")))
         (entry,) = ledger.queue_entries()
     assert entry.next_attempt == START + due_s
+
+
+@contextmanager
+def sealed(folder):
+    """Keep everybody from writing in a folder: modes do not bind root, a mount does."""
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        yield
+        folder.chmod(0o700)
+        return
+    mount = ["mount", "--bind", "-o", "ro", folder, folder]
+    done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        assert not os.environ.get("CI"), done.stderr
+        pytest.skip(f"cannot mount: {done.stderr}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_state_that_may_not_be_written_is_read_all_the_same(tmp_path):
+    settings = Settings.model_validate({"state": tmp_path})
+    with closing(open_ledger(settings)) as ledger:
+        asyncio.run(ledger.flag(*make_flag("a")))
+    before = sorted((each.name, each.read_bytes()) for each in tmp_path.iterdir())
+    with sealed(tmp_path):
+        with pytest.raises(LedgerError), ledger_of(settings):
+            pass
+        for _ in range(2):
+            with ledger_to_read(settings) as ledger:
+                assert len(ledger.queue_entries()) == 1
+    assert sorted((each.name, each.read_bytes()) for each in tmp_path.iterdir()) == before

@@ -12,7 +12,7 @@ from secondlook.cli.completion import completed_id
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line, print_table
 from secondlook.ledger.shape import queue_json, rfc3339
-from secondlook.run.opening import ledger_of
+from secondlook.run.opening import ledger_of, ledger_to_read
 
 app = typer.Typer(add_completion=False, help="What was let through unverified and waits for its second look.")
 COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", "next look", "because")
@@ -34,7 +34,7 @@ def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: 
     """List the flagged subjects, oldest first."""
     place = known_place(config, state)
     now = time.time()
-    with ledger_of(place.settings) as ledger:
+    with ledger_to_read(place.settings) as ledger:
         if as_json:
             for entry in ledger.queue_walk():
                 print_json(queue_json(entry))
@@ -72,7 +72,7 @@ def show(
 ) -> None:
     """Show one flagged subject with everything known about it."""
     place = known_place(config, state)
-    with ledger_of(place.settings) as ledger:
+    with ledger_to_read(place.settings) as ledger:
         entry = ledger.queue_entry(entry_id)
     if entry is None:
         fail(

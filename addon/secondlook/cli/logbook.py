@@ -26,7 +26,7 @@ from secondlook.core.url import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.shape import csv_lines, event_json, rfc3339
-from secondlook.run.opening import ledger_of
+from secondlook.run.opening import ledger_of, ledger_to_read
 
 app = typer.Typer(add_completion=False)
 COLUMNS = ("time", "kind", "class", "what", "client", "stage", "list or rule", "threat", "id")
@@ -125,7 +125,7 @@ def log(
 def _show(
     place: Place, wanted: EventFilter, limit: int | None, *, follow: bool, as_csv: bool, as_json: bool
 ) -> None:
-    with ledger_of(place.settings) as ledger:
+    with ledger_to_read(place.settings) as ledger:
         printer = _csv_printer() if as_csv else None
         cursor = ledger.log_end() if follow else None
         events: Iterable[Event]

@@ -16,7 +16,7 @@ from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import passage_json, rfc3339
 from secondlook.run.listening import visited
-from secondlook.run.opening import ledger_of
+from secondlook.run.opening import ledger_to_read
 from secondlook.run.runfile import read_run_file
 
 app = typer.Typer(add_completion=False)
@@ -69,7 +69,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     if running and (trouble := _trouble(running["proxy"])):
         facts["alerts"].append(trouble)
     try:
-        with ledger_of(place.settings) as ledger:
+        with ledger_to_read(place.settings) as ledger:
             facts |= _of_ledger(ledger, place.settings.passthrough.learn, now)
     except LedgerError as error:
         facts["alerts"].append(str(error))

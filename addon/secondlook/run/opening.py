@@ -1,11 +1,14 @@
 """Opening the ledger that the settings name; apart from the other parts, so that commands start fast."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from secondlook.config import Settings
+from secondlook.errors import LedgerError
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.run.runfile import LEDGER_FILE, is_of_a_proxy
 
@@ -59,15 +62,31 @@ def ledger_of(settings: Settings) -> Iterator[Ledger]:
 def ledger_to_read(settings: Settings) -> Iterator[Ledger]:
     """Open the ledger for a command that writes nothing: where no state is, an empty one that leaves nothing.
 
+    SQLite and the journal write even to be read: of a state that may not be written, a copy is read.
     Raises LedgerError and ConfigError.
     """
-    if settings.state.is_dir() and (settings.ledger.url != "default" or is_of_a_proxy(settings.state)):
+    state = settings.state
+    has_state = state.is_dir() and (settings.ledger.url != "default" or is_of_a_proxy(state))
+    if has_state and os.access(state, os.W_OK):
         with ledger_of(settings) as ledger:
             yield ledger
         return
     with TemporaryDirectory(prefix="second-look-") as folder:
+        if has_state:
+            _copy_ledger(state, Path(folder))
         ledger = open_ledger(settings, background=False, folder=Path(folder))
         try:
             yield ledger
         finally:
             ledger.close()
+
+
+def _copy_ledger(state: Path, folder: Path) -> None:
+    """Copy the ledger of a state folder, with what its file does not have yet. Raises LedgerError."""
+    for name in (LEDGER_FILE, f"{LEDGER_FILE}-wal"):
+        try:
+            shutil.copyfile(state / name, folder / name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LedgerError(f"cannot read {state / name}: {error.strerror or error}") from error
