@@ -32,6 +32,7 @@ from secondlook.lookup.tier import Manner, ServerTier
 
 log = logging.getLogger(__name__)
 
+ANSWERS_AGAIN: Final = frozenset({"closed", "resumed"})  # of what a request changed about a server
 # Google's terms: navigations and downloads, and nothing but URLs.
 GOOGLE_CLASSES: Final = frozenset({SubjectClass.PAGE, SubjectClass.DOWNLOAD})
 SPARE_CONNECTIONS: Final = 2  # for a probe and an overtaken request
@@ -299,11 +300,10 @@ class TieredLookup:
                 self._arrange()
                 if member.tier is Tier.INTRANET and not self.on_intranet:
                     self._location.judge_soon()
-                self._recovered(member.name)
-            case "resumed":
-                self._recovered(member.name)
             case _:
                 pass
+        if change.what in ANSWERS_AGAIN:
+            self._recovered(member.name)
 
     def _located(self, on_intranet: bool, why: str) -> None:
         LOCATION.set(on_intranet)
@@ -334,3 +334,8 @@ class TieredLookup:
                 extra=None if self._worker is None else {"process": self._worker},
             )
         )
+
+
+def tells_of_recovery(event: Event) -> bool:
+    """Tell whether an event of some process says that a server answers it again."""
+    return event.kind is EventKind.SERVER and (event.detail or "").partition(":")[0] in ANSWERS_AGAIN

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from secondlook.core.event import Event
+from secondlook.errors import LedgerError
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Follower:
         self._take = take
         self._every_s = every_s
         self._cursor: str | None = None
+        self._unreadable = False
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[None] | None = None
 
@@ -52,8 +54,13 @@ class Follower:
                 events, self._cursor = await (
                     self._tail.recent(self._since()) if cursor is None else self._tail.after(cursor)
                 )
+                self._unreadable = False
                 for event in events:
                     self._take(event)
+            except LedgerError as error:
+                if not self._unreadable:  # it may be away for long
+                    logger.warning("the log cannot be read just now: %s", error)
+                self._unreadable = True
             except Exception:
                 logger.exception("the log cannot be read just now")
 

@@ -18,7 +18,13 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.pattern import Pattern
 from secondlook.errors import PatternError
 from secondlook.run.parts import Parts
-from secondlook.run.second_look import SecondLook, make_notifier, make_quarantine, make_second_look
+from secondlook.run.second_look import (
+    SecondLook,
+    hear_recoveries,
+    make_notifier,
+    make_quarantine,
+    make_second_look,
+)
 from secondlook.run.updates import EMBEDDED, make_updater
 from secondlook.run.viewing import make_watcher
 from secondlook.server.embedded import EmbeddedServer
@@ -117,6 +123,9 @@ async def start_background(
     tasks.start("watcher", watcher.run())
     tasks.start("updater", updater.run())
     tasks.start("second look", second_look.rechecker.run())
+    recoveries = hear_recoveries(parts, second_look.rechecker)
+    recoveries.start()
+    stack.push_async_callback(recoveries.aclose)
     if second_look.late is not None:
         tasks.start("late verdicts", second_look.late.run())
     if notifier is not None:

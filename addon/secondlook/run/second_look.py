@@ -11,9 +11,15 @@ from secondlook.agent.quarantine import Quarantine
 from secondlook.agent.recheck import Rechecker
 from secondlook.agent.renewal import Renewal
 from secondlook.config import Settings
-from secondlook.run.parts import Parts
+from secondlook.core.event import Event, EventKind
+from secondlook.ledger.ledger import EventFilter
+from secondlook.lookup.tiered import tells_of_recovery
+from secondlook.proxy.tail import Follower
+from secondlook.run.parts import LedgerTail, Parts
 
 QUARANTINE_FOLDER = "quarantine"
+SERVER_EVENTS = EventFilter(kind=EventKind.SERVER.value)
+HEAR_EVERY_S = 1.0
 
 
 def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
@@ -98,3 +104,16 @@ def make_second_look(
         parts.view, parts.ledger, consequences, parts.clock, history_s=settings.recheck.history
     )
     return SecondLook(rechecker, late)
+
+
+def hear_recoveries(parts: Parts, rechecker: Rechecker) -> Follower:
+    """Let the second look hear from the log which servers answer the traffic again.
+
+    Each process has circuits of its own: of a short outage the traffic may be the only one to know.
+    """
+
+    def take(event: Event) -> None:
+        if tells_of_recovery(event):
+            rechecker.trigger(f"{event.server} answers the traffic again")
+
+    return Follower(LedgerTail(parts.ledger, SERVER_EVENTS), parts.clock.now, take, every_s=HEAR_EVERY_S)
