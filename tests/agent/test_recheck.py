@@ -4,6 +4,8 @@ import pytest
 
 from agentkit.house import House, confirmed_about, make_pattern
 from agentkit.servers import FakeServer
+from secondlook.agent.gatekeeper import Gatekeeper
+from secondlook.agent.watch import ELSEWHERE_S
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rule import Rule, Scope
@@ -363,3 +365,23 @@ def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, s
     look(house, everything=False)
     (event,) = [event for event in house.ledger.events if event.kind is EventKind.WITHDRAWN]
     assert "the file stays listed" in event.detail
+
+
+@pytest.mark.parametrize(("workers", "waits_s"), [(1, 0.0), (2, 0.3)])
+def test_who_asks_again_for_a_bad_file_meets_its_refusal_in_every_worker(house, server, workers, waits_s):
+    file = FileSubject((b"f" * 32,), size=5, filename="a.exe")
+    server.listed[b"f" * 32] = Risk.DANGEROUS
+    use = Use(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
+    gatekeeper = Gatekeeper(
+        house.checker, house.ledger, house.clock, elsewhere_s=ELSEWHERE_S if workers > 1 else 0.0
+    )
+
+    async def scene():
+        assert (await gatekeeper.check(file, use)).action is Action.BLOCK
+        began = house.clock.monotonic()
+        await gatekeeper.in_force()
+        assert house.clock.monotonic() - began == pytest.approx(waits_s)
+        assert workers == 1 or len(house.ledger.confirmed()) == 2  # the file and, for a while, its URL
+        await gatekeeper.aclose()
+
+    house.run(scene())

@@ -139,6 +139,7 @@ def test_a_listed_program_too_large_to_hold_fails_visibly(
         assert b"secondlook.internal" in done.stdout[:400]
     else:
         assert len(done.stdout) <= len(body) - 64 * KIB
+        assert gatekeeper.waited == 1  # its refusal is in force everywhere before the client can ask again
 
 
 def test_wget_sees_the_failure_too(proxy, gatekeeper, shelf, make_origin, tmp_path):

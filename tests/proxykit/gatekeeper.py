@@ -44,6 +44,7 @@ class FakeGatekeeper:
     events: dict[str, Event] = field(default_factory=dict)
     exceptions: list[tuple[str, str | None, str | None, float]] = field(default_factory=list)
     on_check: Callable[[Subject], None] | None = None
+    waited: int = 0  # how often somebody wanted to know that a find is in force everywhere
     _ids: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
@@ -114,6 +115,10 @@ class FakeGatekeeper:
 
     def digest_kinds(self) -> frozenset[str]:
         return self.kinds
+
+    async def in_force(self) -> None:
+        self._fault("in_force")
+        self.waited += 1
 
     async def event(self, event_id: str) -> Event | None:
         return self.events.get(event_id)

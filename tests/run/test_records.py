@@ -73,6 +73,22 @@ async def test_an_exception_is_for_the_user_and_the_address_that_were_blocked(op
         assert book.match(subject, client, user, SystemClock.now()) is None
 
 
+async def test_an_exception_is_in_force_in_other_workers_when_it_is_made(open_ledger, monkeypatch):
+    ledger = open_ledger(0)
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), elsewhere_s=0.05)
+    event = await written(ledger, records)
+    rules_then = []
+    slept = asyncio.sleep
+
+    async def sleep(seconds):
+        rules_then.append((seconds, len(ledger.list_rules())))
+        await slept(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await records.make_exception(event, 600)
+    assert rules_then == [(0.05, 1)]  # it was stored, and the others had the time to look
+
+
 async def test_an_exception_that_holds_is_not_made_again(open_ledger):
     ledger = open_ledger(0)
     records = LedgerRecords(ledger, load_suffixes(), SystemClock())

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 _REMEMBER_AGAIN_S = 300.0  # one visit of a client in so long is enough to know that it got through
 _DETAIL_TIMEOUT_S = 10.0
 _STORE_AGAIN_S = 5.0
+_STORED_S = 1.0  # what waits for a finding to be in force waits no longer for the ledger
 _MOST_TASKS = 256  # questions about details at once; a hit beyond them goes without
 _BAD = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
 
@@ -65,7 +66,8 @@ class Store(FlagStore, Protocol):
 class Gatekeeper:
     """Checks and settles: what `now`, `check` and `local` return has been recorded and may be enforced.
 
-    `reblock_s` is how long the URL of a bad file is refused; `log_all` also records what was allowed.
+    `reblock_s` is how long the URL of a bad file is refused; `log_all` also records what was allowed;
+    `elsewhere_s` is how long other workers may take to hear of what the ledger has (0: there is no other).
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Gatekeeper:
         reblock_s: float = 600.0,
         log_all: bool = False,
         history: bool = True,
+        elsewhere_s: float = 0.0,
     ) -> None:
         self.checker = checker
         self._store = store
@@ -84,6 +87,7 @@ class Gatekeeper:
         self._reblock_s = reblock_s
         self._log_all = log_all
         self._history = history
+        self._elsewhere_s = elsewhere_s
         self._identifiers = Identifiers()
         self._remembered: LRU[object, float] = LRU(50_000)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -125,6 +129,14 @@ class Gatekeeper:
             logger.exception("settling a flag failed inside; refusing the request")
             metrics.INTERNAL_ERRORS.inc()
             return _refused(decision, "internal error")
+
+    async def in_force(self) -> None:
+        """Wait until what was found here is in force in the other workers too, as far as can be told."""
+        if not self._elsewhere_s:
+            return
+        if self._storing is not None:
+            await asyncio.wait([self._storing], timeout=_STORED_S)
+        await asyncio.sleep(self._elsewhere_s)
 
     async def aclose(self) -> None:
         """Give up what is still running in the background."""

@@ -22,6 +22,7 @@ from secondlook.core.rulebook import RuleBook
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
+ELSEWHERE_S = 0.3  # after a commit, until the other workers have looked and read it
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,14 @@ class SecondLookAddon:
             metrics.INTERNAL_ERRORS.inc()
             await self._body_fault(body, f"internal error: {error!r}")
 
+    async def secondlook_cut(self, _flow: http.HTTPFlow) -> None:
+        """Let the refusal of a bad download be in force in every worker before its client can ask again."""
+        try:
+            await self.gatekeeper.in_force()
+        except Exception:
+            logger.exception("cannot tell whether a refusal is in force everywhere")
+            metrics.INTERNAL_ERRORS.inc()
+
     async def _body_fault(self, body: Body, reason: str) -> None:
         try:
             body.decision = await self.gatekeeper.unverifiable(body.gate.subject(), body.use, reason)

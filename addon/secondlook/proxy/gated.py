@@ -76,6 +76,13 @@ class SecondlookSettleHook(commands.StartHook):
     flow: http.HTTPFlow
 
 
+@dataclass
+class SecondlookCutHook(commands.StartHook):
+    """A download is about to be cut: who asks for it again at once must meet the refusal everywhere."""
+
+    flow: http.HTTPFlow
+
+
 class GatedStream(AnsweringStream):
     """A request that may be answered at its headers, and a response body that goes through a gate."""
 
@@ -258,6 +265,7 @@ class GatedStream(AnsweringStream):
         assert self.body is not None
         self.body.gate.close()
         if self._headers_out:
+            yield SecondlookCutHook(self.flow)
             yield from self._cut("blocked")
             return
         self.flow.response = self.edge.refusal_of(self.flow, self.body.decision)

@@ -22,6 +22,7 @@ class Judge:
         self.now: Callable[[Subject, Use], Decision | None] = agent.now
         self.check: Callable[[Subject, Use], Awaitable[Decision]] = agent.check
         self.check_local: Callable[[Subject, Use], Awaitable[Decision]] = agent.check_local
+        self.in_force: Callable[[], Awaitable[None]] = agent.in_force
         self.settle: Callable[[Subject, Use, Decision], Awaitable[Decision]] = agent.settle
 
     def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:

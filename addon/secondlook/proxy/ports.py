@@ -63,6 +63,10 @@ class Gatekeeper(Protocol):
         """Record that something is closed to this client whatever it asks for."""
         ...
 
+    def in_force(self) -> Awaitable[None]:
+        """Wait (a fraction of a second) until what was found here is in force in the other workers too."""
+        ...
+
     def digest_kinds(self) -> frozenset[str]:
         """Digests other than SHA-256 that a loaded file list or rule names: of `md5`, `sha1`."""
         ...

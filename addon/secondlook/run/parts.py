@@ -22,6 +22,7 @@ from secondlook.agent.checker import Checker
 from secondlook.agent.gatekeeper import Gatekeeper
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.view import LocalView
+from secondlook.agent.watch import ELSEWHERE_S
 from secondlook.clock import Clock, SystemClock
 from secondlook.config import Settings
 from secondlook.core.cache import AnswerCache, SavedCacheError
@@ -108,6 +109,7 @@ class Parts:
             reblock_s=settings.downloads.reblock,
             log_all=settings.log.all,
             history=settings.recheck.history > 0,
+            elsewhere_s=elsewhere_s(settings),
         )
         return cls(
             settings,
@@ -159,7 +161,10 @@ class LedgerTail:
 class LedgerRecords:
     """The events and exceptions that the internal site shows and makes (`proxy.ports.Records`)."""
 
-    def __init__(self, ledger: Ledger, suffixes: PublicSuffixes, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, suffixes: PublicSuffixes, clock: Clock, *, elsewhere_s: float = 0.0
+    ) -> None:
+        self._elsewhere_s = elsewhere_s
         self._ledger = ledger
         self._suffixes = suffixes
         self._clock = clock
@@ -186,6 +191,7 @@ class LedgerRecords:
         """Allow the URL of a blocked event for a while to whom it was blocked for, with an event.
 
         The rule is named after what it says, and made once: asked for again while it holds, nothing changes.
+        When this returns it is in force in the other workers too.
         Raises LedgerError; ValueError when the log does not hold the whole URL (`log.privacy`): a rule for
         what is left of it would let through something else, or nothing.
         """
@@ -216,6 +222,12 @@ class LedgerRecords:
             detail=f"allowed for {duration_s / 60:g} min from the block page of event {event.id}",
         )
         await self._ledger.run(self._ledger.add_rule, rule, told)
+        await asyncio.sleep(self._elsewhere_s)
+
+
+def elsewhere_s(settings: Settings) -> float:
+    """Say how long (s) it takes until every worker knows what the ledger has; 0 where there is one only."""
+    return ELSEWHERE_S if settings.worker_count > 1 else 0.0
 
 
 def site_key(state: Path) -> bytes:

@@ -17,6 +17,7 @@ from secondlook.run.parts import (
     LedgerTail,
     Parts,
     cache_file,
+    elsewhere_s,
     load_cache,
     save_cache,
     site_key,
@@ -54,7 +55,7 @@ async def work(process: Process) -> None:
         await parts.lookup.set_local(plan.server)
     around = Surroundings(
         gatekeeper=parts.judge,
-        records=LedgerRecords(ledger, parts.suffixes, parts.clock),
+        records=LedgerRecords(ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings)),
         site_key=site_key(settings.state),
         own_ports=lambda: own_ports,
         ready=lambda: ledger.trouble is None,
