@@ -101,6 +101,10 @@ def test_settings_survive_json(write):
             "servers: {network: {url: https://safebrowsing.googleapis.com}}",
             "1: servers.network.key: expected the API",
         ),
+        (
+            "servers:\n  network: {url: https://sps.example, key: abc}\n",
+            "2: servers.network.key: expected the Ed25519 public key",
+        ),
         ("downloads:\n  hold_up_to: huge\n", "2: downloads.hold_up_to: expected a size such as"),
         ("log:\n  privacy: 9\n", "2: log.privacy: expected 3 or less, got 9"),
         ("workers: 0\n", "1: workers: expected 1 or more, got 0"),

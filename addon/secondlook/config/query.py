@@ -1,6 +1,7 @@
 """Settings of the query process: servers, cache, pattern, policy, second look, actions."""
 
 import ipaddress
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from secondlook.config.value import (
 from secondlook.core.verdict import SubjectClass
 
 GOOGLE_HOST = "safebrowsing.googleapis.com"
+_PUBLIC_KEY = re.compile(r"\s*(?:[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=)\s*", re.ASCII)
 
 
 class RemoteServer(Section):
@@ -61,6 +63,12 @@ class RemoteServer(Section):
             )
         if self.google and self.key is None:
             raise problem("key", "expected the API key of Google Safe Browsing, such as key: ${GSB_KEY}")
+        if not self.google and self.key is not None and not _PUBLIC_KEY.fullmatch(self.key):
+            raise problem(
+                "key",
+                "expected the Ed25519 public key of its publisher (`secondlook server status` shows it): "
+                "64 hex digits, or base64 of 32 bytes",
+            )
         return self
 
 
