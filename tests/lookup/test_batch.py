@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lookup.serving import until
 from secondlook.core.answer import Attempt, PrefixAnswer
-from secondlook.lookup.batch import MAX_BATCH, Batcher, Outcome
+from secondlook.lookup.batch import MAX_BATCH, TOLD_S, Batcher, Outcome
 from secondlook.lookup.pace import Share
 
 BROWSING, DOWNLOADS = Share.BROWSING, Share.DOWNLOADS
@@ -152,6 +152,23 @@ def test_a_deadline_ends_the_wait_but_keeps_what_was_answered():
         assert (await batcher.ask([number(1)], BROWSING, soon())).error is None
         assert (await batcher.ask([], BROWSING, soon())).error is None
         assert (await batcher.ask([number(1)], BROWSING, started)).error in {None, "timeout"}
+
+    asyncio.run(main())
+
+
+def test_a_query_ends_before_those_who_wait_for_it_so_that_they_hear_what_was_tried():
+    deadlines = []
+
+    class Silent(Servers):
+        async def query(self, prefixes, share, deadline):
+            deadlines.append(deadline)
+            return Outcome({}, (Attempt("s", "timeout", 1.0),), "s: timeout")
+
+    async def main():
+        last = soon()
+        outcome = await make(Silent()).ask([number(1)], BROWSING, last)
+        assert (outcome.error, len(outcome.attempts)) == ("s: timeout", 1)
+        assert deadlines == [last - TOLD_S]
 
     asyncio.run(main())
 
