@@ -1,6 +1,9 @@
 import asyncio
+import base64
+import contextlib
 import http.server
 import json
+import os
 import threading
 
 import pytest
@@ -20,6 +23,7 @@ from secondlook.agent.notice import (
     message_of,
 )
 from secondlook.clock import SystemClock
+from secondlook.config import UpstreamProxySettings
 from secondlook.core.answer import Tier
 
 HOSTILE = "http://ev\u202eil.test/<script>@everyone](http://x.test)`code`\x1b[31m\n**bold**"
@@ -125,12 +129,15 @@ def test_the_notice_names_clients_and_what_was_done(house):
     assert told.title == "An address that was let through turned out dangerous"
 
 
-def test_apprise_really_sends_over_http():
+@contextlib.contextmanager
+def web_service():
+    """A web service, or an HTTP proxy: both get requests. Gives its address and what it was asked."""
     seen = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
-            seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append((self.path, self.headers["Proxy-Authorization"], body))
             self.send_response(200)
             self.end_headers()
 
@@ -141,18 +148,38 @@ def test_apprise_really_sends_over_http():
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        sender = AppriseSender([f"json://127.0.0.1:{server.server_port}/hook"])
-        notifier = Notifier(sender, SystemClock())
-        notifier.tell(notice(subject=HOSTILE))
-        asyncio.run(notifier.send_due())
+        yield f"127.0.0.1:{server.server_port}", seen
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-    (message,) = seen
+
+
+def test_apprise_really_sends_over_http():
+    with web_service() as (address, seen):
+        notifier = Notifier(AppriseSender([f"json://{address}/hook"]), SystemClock())
+        notifier.tell(notice(subject=HOSTILE))
+        asyncio.run(notifier.send_due())
+    ((_, _, message),) = seen
     assert message["title"] == "Something let through turned out dangerous"
     assert "hxxp" in message["message"]
     assert "<script>" not in message["message"]
+
+
+def test_a_notice_goes_through_the_upstream_proxy(tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://elsewhere.test:1")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    (tmp_path / "ca.pem").write_text("an authority\n")
+    with web_service() as (address, seen):
+        proxy = UpstreamProxySettings(
+            url=f"http://{address}", user="anna", password="p@ss", ca=tmp_path / "ca.pem"
+        )
+        assert AppriseSender(["json://notices.test/hook"], proxy=proxy).send("title", "body")
+    ((target, login, _),) = seen
+    assert target == "http://notices.test/hook"
+    assert base64.b64decode(login.removeprefix("Basic ")) == b"anna:p@ss"
+    assert os.environ["http_proxy"] == "http://elsewhere.test:1"
+    assert "REQUESTS_CA_BUNDLE" not in os.environ
 
 
 def test_a_url_that_apprise_does_not_know_is_said(caplog):

@@ -9,14 +9,19 @@ comes in between is told together.
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote, urlsplit
 
 from secondlook.agent import metrics
 from secondlook.clock import Clock
+from secondlook.config import UpstreamProxySettings
 from secondlook.core.event import ConfirmedEntry, Event
 from secondlook.core.inert import inert
 from secondlook.core.subject import SubjectKind
@@ -170,11 +175,17 @@ def message_of(notices: Sequence[Notice], more: int, privacy: int) -> tuple[str,
 
 
 class AppriseSender:
-    """Sends through Apprise: `urls` name mail, chat or push services; `desktop` adds this desktop."""
+    """Sends through Apprise: `urls` name mail, chat or push services; `desktop` adds this desktop.
 
-    def __init__(self, urls: Sequence[str], *, desktop: bool = False) -> None:
+    Services of the web are reached through `proxy` where there is one (mail knows no such proxy).
+    """
+
+    def __init__(
+        self, urls: Sequence[str], *, desktop: bool = False, proxy: UpstreamProxySettings | None = None
+    ) -> None:
         self._urls = tuple(urls)
         self._desktop = desktop
+        self._proxy = proxy
 
     def send(self, title: str, body: str) -> bool:
         """Send to everybody; False when any service refused or nobody could be told."""
@@ -198,7 +209,41 @@ class AppriseSender:
                 logger.warning("no notice can be shown here: notify.desktop found no desktop session")
         if not len(carrier):
             return told
-        return bool(carrier.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT))
+        with _through(self._proxy):
+            return bool(carrier.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT))
+
+
+@contextlib.contextmanager
+def _through(proxy: UpstreamProxySettings | None) -> Iterator[None]:
+    """Lead what `requests` sends through a proxy: Apprise has no other way to say so than the environment.
+
+    Nothing else in the process asks it (every client of ours has `trust_env` off), and one thread sends.
+    """
+    if proxy is None:
+        yield
+        return
+    parts = urlsplit(proxy.url)
+    login = "" if proxy.user is None else f"{quote(proxy.user, '')}:{quote(proxy.password or '', '')}@"
+    address = f"{parts.scheme}://{login}{parts.netloc}"
+    wanted = {"http_proxy": address, "https_proxy": address, "no_proxy": "localhost,127.0.0.1,::1"}
+    with tempfile.NamedTemporaryFile(suffix=".pem") as bundle:
+        if proxy.ca is not None:
+            import certifi  # noqa: PLC0415 - what requests trusts, and the proxy's own authority
+
+            trusted = Path(os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where())
+            bundle.write(trusted.read_bytes() + b"\n" + proxy.ca.read_bytes())
+            bundle.flush()
+            wanted["REQUESTS_CA_BUNDLE"] = bundle.name
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ def test(
     notify = place.settings.notify
     if not (notify.urls or notify.desktop):
         fail("nobody is to be told", hint="set notify.urls or notify.desktop in the configuration")
-    sender = AppriseSender(notify.urls, desktop=notify.desktop)
+    sender = AppriseSender(notify.urls, desktop=notify.desktop, proxy=place.settings.upstream_proxy)
     if not sender.send("Second Look: a test", "This is how a notice looks. Nothing has happened."):
         fail(
             "the test notice could not be delivered to everybody",

@@ -28,7 +28,7 @@ def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
     if not settings.actions.notify or not (notify.urls or notify.desktop):
         return None
     return Notifier(
-        AppriseSender(notify.urls, desktop=notify.desktop),
+        AppriseSender(notify.urls, desktop=notify.desktop, proxy=settings.upstream_proxy),
         parts.clock,
         at_most_every_s=notify.at_most_every,
         privacy=settings.log.privacy,
