@@ -16,12 +16,10 @@ end ───► judged ─┬─ allowed ─► the rest, trailers, end
 """
 
 import logging
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from mitmproxy import flow as mitm_flow
-from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
@@ -40,6 +38,12 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
+from secondlook.proxy.body_hooks import (
+    SecondlookBodyHook,
+    SecondlookCutHook,
+    SecondlookPumpHook,
+    SecondlookSettleHook,
+)
 from secondlook.proxy.gate import Fate
 from secondlook.proxy.ranges import WantedRange
 from secondlook.proxy.spool import PIECE_BYTES
@@ -53,34 +57,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _WHOLE_STATUS = 200
-
-
-@dataclass
-class SecondlookBodyHook(commands.StartHook):
-    """A body is whole and must be judged with waiting."""
-
-    flow: http.HTTPFlow
-
-
-@dataclass
-class SecondlookPumpHook(commands.StartHook):
-    """The next piece of a held body is wanted, as soon as the client has room for it."""
-
-    flow: http.HTTPFlow
-
-
-@dataclass
-class SecondlookSettleHook(commands.StartHook):
-    """The disk is behind: wait for it."""
-
-    flow: http.HTTPFlow
-
-
-@dataclass
-class SecondlookCutHook(commands.StartHook):
-    """A download is about to be cut: who asks for it again at once must meet the refusal everywhere."""
-
-    flow: http.HTTPFlow
 
 
 class GatedStream(AnsweringStream):

@@ -1,0 +1,34 @@
+"""Hooks of ours that a body waits for; `addon.py` handles them by the names that mitmproxy makes of these."""
+
+from dataclasses import dataclass
+
+from mitmproxy import http
+from mitmproxy.proxy import commands
+
+
+@dataclass
+class SecondlookBodyHook(commands.StartHook):
+    """A body is whole and must be judged with waiting."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class SecondlookPumpHook(commands.StartHook):
+    """The next piece of a held body is wanted, as soon as the client has room for it."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class SecondlookSettleHook(commands.StartHook):
+    """The disk is behind: wait for it."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class SecondlookCutHook(commands.StartHook):
+    """A download is about to be cut: who asks for it again at once must meet the refusal everywhere."""
+
+    flow: http.HTTPFlow
