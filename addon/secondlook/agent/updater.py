@@ -347,9 +347,10 @@ class Updater:
                 )
             )
             if found.changed:
+                entries = "1 entry" if found.count == 1 else f"{found.count} entries"
                 self.alerts.tell(
                     EventKind.UPDATE,
-                    f"{found.count} entries (+{found.added} -{found.removed})",
+                    f"{entries} (+{found.added} -{found.removed})",
                     name=name,
                     server=source.name,
                 )
