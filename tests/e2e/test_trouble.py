@@ -66,6 +66,21 @@ def test_port_in_use(tmp_path):
     assert not (tmp_path / "state" / "run.json").exists()
 
 
+def test_a_mode_that_cannot_be_served(tmp_path):
+    """In WireGuard's mode mitmproxy listens itself, by UDP: nothing says that it is ready before it does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        state = tmp_path / "state"
+        config = tmp_path / "proxy.yaml"
+        config.write_text("mode: wireguard\nreview: false\nservers: {embedded: false}\n")
+        done = command("run", "-c", config, "--state", state, "--listen", address, check=False)
+    assert done.returncode == 1
+    assert "`mode: wireguard` cannot be served here" in done.stderr
+    assert "proxy  " not in done.stdout
+    assert not (state / "run.json").exists()
+
+
 def test_unusable_state_folder(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")

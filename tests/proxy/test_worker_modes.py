@@ -117,3 +117,15 @@ def test_passed_through_tls_is_checked_by_name(make_proxy, gatekeeper, tls_origi
             answer = b"".join(iter(lambda: tls.recv(4096), b""))
     assert answer.endswith(b"hello /pinned")
     assert b"origin" in certificate  # the origin's own certificate, not ours
+
+
+def test_wireguard_listens_where_it_is_told_and_says_what_its_clients_need(make_proxy):
+    proxy = make_proxy(mode="wireguard")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second,
+        pytest.raises(OSError, match="in use"),
+    ):
+        second.bind(("127.0.0.1", proxy.port))
+    told = proxy.settings.state / "ca" / "wireguard-client.conf"
+    assert f"Endpoint = 127.0.0.1:{proxy.port}\n" in told.read_text()
+    assert told.stat().st_mode & 0o777 == 0o600

@@ -47,3 +47,12 @@ def test_a_child_takes_the_socket_over():
         copy = inherited(socket.dup(sock.fileno()))
         with copy:
             assert address_of(copy) == address_of(sock)
+
+
+def test_a_port_can_be_kept_for_who_listens_there():
+    with listen("127.0.0.1", 0, setting="listen", accepts=False) as kept:
+        host, port = kept.getsockname()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, port), 5)
+        with listen(host, port, setting="listen"):
+            socket.create_connection((host, port), 5).close()

@@ -53,6 +53,7 @@ class LeanMaster(master.Master):
     def __init__(self, opts: options.Options, *, own: tuple[Any, ...], serve: bool) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(opts, event_loop=loop)
+        self.started = asyncio.Event()
         self.addons = HookTable(self)
         self.proxyserver = proxyserver.Proxyserver()
         self.addons.add(
@@ -70,6 +71,11 @@ class LeanMaster(master.Master):
             startup_check(),
         )
         opts.update(server=serve)
+
+    async def running(self) -> None:
+        """Note that everything is up: what mitmproxy listens on itself, in the modes where it does."""
+        await super().running()
+        self.started.set()
 
     def configure(self) -> None:
         """Tell every addon the options once, as nothing else may have changed since they were made.
@@ -93,13 +99,18 @@ def startup_check() -> errorcheck.ErrorCheck:
     return check
 
 
-def make_options(confdir: str, mode: str, given: dict[str, object]) -> options.Options:
+def make_options(
+    confdir: str, mode: str, given: dict[str, object], listen: tuple[str, int] | None = None
+) -> options.Options:
     """Build mitmproxy's options; `given` is what the operator set, with mitmproxy's own names.
 
-    Options of addons are known only once the addons are loaded: they are deferred.
+    `listen` is for modes in which mitmproxy listens itself. Options of addons are known only once the addons
+    are loaded: they are deferred.
     """
     opts = options.Options()
     opts.update(confdir=confdir, mode=[mode])
+    if listen is not None:
+        opts.update_defer(listen_host=listen[0], listen_port=listen[1])
     fixed: dict[str, object] = {
         "connection_strategy": "lazy",  # a blocked origin is never contacted
         "block_global": False,  # `clients` says who may use the proxy

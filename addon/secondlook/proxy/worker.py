@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy import mode_servers, mode_specs
 
 from secondlook.agent.identifier import Identifiers
 from secondlook.clock import SystemClock
@@ -40,6 +40,7 @@ from secondlook.proxy.tail import Tail
 logger = logging.getLogger(__name__)
 
 CA_NAME = "mitmproxy-ca-cert.pem"
+WIREGUARD_CLIENT_NAME = "wireguard-client.conf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +123,36 @@ class Worker:
     def __init__(self, settings: Settings, sockets: Sequence[socket.socket], around: Surroundings) -> None:
         self._settings = settings
         self._own_loop = settings.mode_name in STREAMED_MODES
-        options = make_options(str(ca_folder(settings.state)), settings.mode, settings.mitmproxy.given())
+        options = make_options(
+            str(ca_folder(settings.state)),
+            settings.mode,
+            settings.mitmproxy.given(),
+            None if self._own_loop else sockets[0].getsockname()[:2],
+        )
         self.master = LeanMaster(options, own=build_addons(settings, around), serve=not self._own_loop)
         self.master.configure()
         self.listener = Listener(self.master, settings.mode, sockets) if self._own_loop else None
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to serve."""
+        """Begin to serve. SystemExit where mitmproxy cannot open what its mode needs; it has said why."""
         self._running = asyncio.get_running_loop().create_task(self.master.run(), name="master")
         if self.listener is not None:
             await self.listener.start()
+            return
+        started = asyncio.ensure_future(self.master.started.wait())
+        await asyncio.wait((started, self._running), return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        self._write_client_configuration()
+
+    def _write_client_configuration(self) -> None:
+        """Write what a WireGuard client needs beside the keys, for its owner alone."""
+        for server in self.master.proxyserver.servers:
+            if isinstance(server, mode_servers.WireGuardServerInstance):
+                path = ca_folder(self._settings.state) / WIREGUARD_CLIENT_NAME
+                path.unlink(missing_ok=True)
+                path.touch(mode=0o600)
+                path.write_text(f"{server.client_conf()}\n")
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let open connections end for `timeout_s`, then stop."""

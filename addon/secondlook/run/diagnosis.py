@@ -16,7 +16,7 @@ from typing import Any, Literal
 import httpx
 
 from secondlook.agent import pattern_change
-from secondlook.config import Settings
+from secondlook.config import SINGLE_WORKER_MODES, Settings
 from secondlook.core.answer import Tier
 from secondlook.errors import LedgerError, PatternError
 from secondlook.lookup.tiered import TieredLookup
@@ -221,6 +221,8 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
 
 
 async def _proxy_answers(address: str, mode: str) -> Finding:
+    if mode.partition(":")[0] in SINGLE_WORKER_MODES:  # WireGuard and its like: no door to knock at
+        return Finding("proxy", "ok", f"the proxy serves {address} (mode {mode})")
     if mode.partition(":")[0] not in _MODES_WITH_PAGES:
         return await _takes_connections(address, mode)
     try:

@@ -15,11 +15,13 @@ class CannotListenError(Exception):
     """An address cannot be listened on; the message says which, why, and what to do."""
 
 
-def listen(host: str, port: int, *, setting: str, option: str | None = None) -> socket.socket:
+def listen(
+    host: str, port: int, *, setting: str, option: str | None = None, accepts: bool = True
+) -> socket.socket:
     """Open a TCP socket that listens on an address (port 0: any free one).
 
     `setting` names the key in proxy.yaml and `option` the command-line option that change the address.
-    Raises CannotListenError.
+    With `accepts` off it only keeps the port for whoever listens there. Raises CannotListenError.
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -34,7 +36,8 @@ def listen(host: str, port: int, *, setting: str, option: str | None = None) -> 
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr)
-        sock.listen(BACKLOG)
+        if accepts:
+            sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         elsewhere = (
@@ -101,9 +104,10 @@ class Sockets:
                 role, host, port = key
                 if key not in self.by_address:
                     sock = known.get(key)
-                    if sock is None:
+                    accepts = role != "proxy" or plan.endpoints.accepts
+                    if sock is None or accepts != sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                         setting, option = settings[role]
-                        sock = listen(host, port, setting=setting, option=option)
+                        sock = listen(host, port, setting=setting, option=option, accepts=accepts)
                         opened.append(sock)
                     self.by_address[key] = sock
         except CannotListenError:

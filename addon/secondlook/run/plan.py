@@ -30,6 +30,7 @@ class Endpoints:
     proxy: tuple[tuple[str, int], ...]
     review: tuple[str, int] | None
     embedded: bool
+    accepts: bool = True  # the workers accept on `proxy`; else mitmproxy listens itself, as its mode needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def plan_from(raw: dict[str, Any]) -> Plan:
             proxy=tuple((host, port) for host, port in endpoints["proxy"]),
             review=tuple(endpoints["review"]) if endpoints["review"] else None,
             embedded=endpoints["embedded"],
+            accepts=endpoints["accepts"],
         ),
         invocation=Invocation(
             **invocation

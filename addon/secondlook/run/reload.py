@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from secondlook.config import Settings, load_settings
+from secondlook.config import MULTI_WORKER_MODES, Settings, load_settings
 from secondlook.errors import ConfigError
 from secondlook.run.plan import Endpoints, Invocation, Plan
 from secondlook.run.policies import config_rules
@@ -39,6 +39,7 @@ def plan_of(invocation: Invocation, settings: Settings) -> Plan:
             proxy=tuple((address.host, address.port) for address in settings.listen),
             review=(review.host, review.port) if settings.review.enabled else None,
             embedded=settings.servers.embedded.enabled,
+            accepts=settings.mode_name in MULTI_WORKER_MODES,
         ),
         invocation=invocation,
     )

@@ -115,10 +115,11 @@ class Supervisor:
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        serving = any(child.role == "service" and child.alive for child in self.children)
+        alone = {"service"} if self.plan.endpoints.accepts else {"service", "worker"}
+        serving = {child.role for child in self.children if child.alive} & alone
         for child in self.children:
-            if child.role == "service" and serving:
-                continue  # two of them never work on one state
+            if child.role in serving:
+                continue  # two services never work on one state, and two workers never listen on one port
             if not child.alive and not child.stopping and child.start_after <= now:
                 roles = ("proxy",) if child.role == "worker" else ("review", "server")
                 inherited = [descriptor for role in roles for descriptor in self.plan.sockets[role]]
@@ -338,6 +339,8 @@ class Supervisor:
             child.replaced = True  # old workers end when the new ones are ready
             if child.role == "service":
                 child.stop(time.monotonic(), SERVICE_GRACE_S)
+            elif not self.plan.endpoints.accepts:
+                child.stop(time.monotonic(), DRAIN_S + 2.0)
         self.children += [Child("service", 0), *(Child("worker", index) for index in range(plan.workers))]
         say("the configuration is read again")
 

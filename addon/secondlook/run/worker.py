@@ -112,6 +112,8 @@ def main() -> None:
         asyncio.run(work(process))
     except (ConfigError, LedgerError) as error:
         cannot_start(error)
+    except SystemExit:  # mitmproxy could not open what its mode needs, and has said why
+        cannot_start(ConfigError(f"`mode: {process.settings.mode}` cannot be served here, as said above"))
 
 
 if __name__ == "__main__":
