@@ -112,7 +112,12 @@ def test_a_killed_worker_is_started_again_and_the_port_stays(start_proxy, plain_
     wait_for(lambda: set(proxy.fresh_facts()["workers"]) != before or None, "another worker")
     assert proxy.curl(plain_origin.url()).status == 200
     os.kill(proxy.fresh_facts()["service"], signal.SIGKILL)
-    wait_for(lambda: proxy.fresh_facts()["service"] != proxy.facts["service"] or None, "another service")
+
+    def another() -> dict[str, object] | None:
+        facts = proxy.fresh_facts()
+        return facts if facts["service"] != proxy.facts["service"] else None
+
+    assert wait_for(another, "another service")["token"], "a service is told of with the token that it takes"
     assert proxy.curl("http://malware.secondlook.test/").status == 403
 
 

@@ -135,7 +135,11 @@ class Supervisor:
         if child.pipe is None:
             self._forget_pipe(pipe)
         if said and self.announced:
-            self._write_run_file()
+            service = self._service()
+            if (
+                service.ready or "token" in service.facts
+            ):  # until it started again, the old facts are no worse
+                self._write_run_file()
 
     def _forget_pipe(self, pipe: int) -> None:
         self._selector.unregister(pipe)
