@@ -278,6 +278,33 @@ def test_a_bad_file_blocks_its_url_for_a_while_only(house, server):
     assert b"f" * 32 in house.ledger.confirmed_set
 
 
+def test_a_bad_file_that_is_allowed_by_now_ends_the_refusal_of_its_url(house, server):
+    url = "http://files.test/a.exe"
+    use = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url=url, method="GET")
+    server.listed[b"f" * 32] = Risk.DANGEROUS
+    file = FileSubject((b"f" * 32,), size=5, filename="a.exe")
+    assert house.run(house.gatekeeper.check(file, use)).action is Action.BLOCK
+    assert visit(house, url).action is Action.BLOCK
+    house.ledger.add_rule(
+        Rule(
+            id="restored",
+            action="allow",
+            scope=Scope.SHA256,
+            subject=(b"f" * 32).hex(),
+            client="127.0.0.1",
+            reason=None,
+            created=house.clock.now(),
+            expires=house.clock.now() + 60,
+        )
+    )
+    house.reload()
+    assert visit(house, url).action is Action.ALLOW
+    assert house.run(house.gatekeeper.check(file, use)).evidence.stage is Stage.RULES
+    assert visit(house, url, client="10.0.0.9").action is Action.BLOCK
+    house.sleep(61)
+    assert visit(house, url).evidence.stage is Stage.CONFIRMED
+
+
 def test_a_rule_that_allows_it_by_now_spares_the_notice(house, server):
     server.mode = "down"
     visit(house)

@@ -12,7 +12,8 @@ from secondlook.agent.evidence import (
     from_rule,
     severity,
 )
-from secondlook.agent.view import GOOGLE, GOOGLE_FRESH_S, Snapshot
+from secondlook.agent.view import GOOGLE, GOOGLE_FRESH_S, REBLOCK, Snapshot
+from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rule import Rule
 from secondlook.core.subject import FileSubject, Subject, SubjectKind, UrlSubject, Use
 from secondlook.core.url import Suffixes
@@ -46,7 +47,7 @@ def local_evidence(
     hashes = subject.hashes
     weaker: Evidence | None = None
     entry = snapshot.known_bad(hashes, now)
-    if entry is not None:
+    if entry is not None and not _is_allowed_by_now(snapshot, entry, use, now):
         evidence = from_confirmed(entry, subject, steps, now)
         if evidence.risk is Risk.DANGEROUS:
             return evidence
@@ -84,6 +85,15 @@ def rule_for(
         return rule
     firing = book.explain(origin, use.client, use.user, now)
     return next((other for other in firing if other.source != OVERRIDE), None)
+
+
+def _is_allowed_by_now(snapshot: Snapshot, entry: ConfirmedEntry, use: Use, now: float) -> bool:
+    """Whether a URL is refused for a bad file that a rule allows (restored, say): then its content speaks."""
+    book = snapshot.rulebook
+    if entry.source != REBLOCK or entry.sha256 is None or not book.rules:
+        return False
+    rule = book.match(FileSubject((bytes.fromhex(entry.sha256),)), use.client, use.user, now)
+    return rule is not None and rule.action == "allow"
 
 
 def listed_in_pattern(
