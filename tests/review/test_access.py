@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from secondlook.review import session as session_module
-from secondlook.review.access import COOKIE, Gate, session_of
+from secondlook.review.access import COOKIE, MAX_API_BYTES, MAX_FORM_BYTES, Gate, session_of
 from secondlook.review.app import host_names
 from secondlook.review.session import Doorkeeper, TryLimit
 
@@ -35,7 +35,7 @@ def client(door):
         routes=[
             Route("/", echo, methods=["GET", "POST"]),
             Route("/api/v1/x", echo, methods=["GET", "POST"]),
-            Route("/sign-in", echo),
+            Route("/sign-in", echo, methods=["GET", "POST"]),
         ]
     )
     return TestClient(
@@ -178,7 +178,28 @@ def test_a_foreign_origin_changes_nothing(signed_in, headers):
 def test_a_giant_form_is_refused(signed_in):
     body = b"csrf=" + csrf(signed_in).encode() + b"&x=" + b"a" * (1 << 20)
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    assert signed_in.post("/", content=body, headers=headers).status_code == 403
+    refused = signed_in.post("/", content=body, headers=headers)
+    assert refused.status_code == 413
+    assert "larger than 1 MiB" in refused.text
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/sign-in", MAX_FORM_BYTES), ("/", MAX_FORM_BYTES), ("/api/v1/x", MAX_API_BYTES)]
+)
+def test_no_body_is_read_further_than_it_may_be_long(client, door, path, limit, declared):
+    client.get(f"/?token={door.token}")
+    pieces = iter([b"a" * (limit + 1)])
+    headers = {
+        "content-type": "application/x-www-form-urlencoded",
+        "x-csrf-token": csrf(client),
+        "authorization": f"Bearer {door.token}",
+    }
+    if declared:
+        headers["content-length"] = str(limit + 1)
+    refused = client.post(path, content=pieces, headers=headers)
+    assert refused.status_code == 413
+    assert "nothing was changed" in refused.text
 
 
 def test_every_answer_carries_the_security_headers(client):

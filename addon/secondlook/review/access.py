@@ -7,6 +7,8 @@ Order of the checks, each with its own refusal:
 3. **Bearer token** (API only) or **session cookie**, else the sign-in page (pages) or 401 (API).
 4. A request that changes something must come from our own origin (`Origin`, else `Sec-Fetch-Site`) and,
    with a cookie, carry the CSRF token in `X-CSRF-Token` or in the form.
+
+No body is read further than anybody needs it to be (413).
 """
 
 import ipaddress
@@ -14,6 +16,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +29,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = ("/static/", "/sign-in", "/healthz")
 TOKEN_PATHS = ("/api/", "/metrics")  # answered in problem+json; a bearer token will do
 MAX_FORM_BYTES = 1 << 20
+MAX_API_BYTES = 32 << 20  # as many rules as one import may hold are 25 MB
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -72,7 +76,13 @@ class Gate:
                     headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        refusal, receive = await self._refusal(scope, receive)
+        api = scope["path"].startswith(TOKEN_PATHS)
+        receive = _bounded(receive, Headers(scope=scope), MAX_API_BYTES if api else MAX_FORM_BYTES)
+        refusal: Response | None
+        try:
+            refusal, receive = await self._refusal(scope, receive)
+        except HTTPException as error:
+            refusal = self._refuse(api, error.status_code, "too large", error.detail)
         await (refusal or self.app)(scope, receive, send_guarded)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
@@ -152,8 +162,6 @@ class Gate:
         body = bytearray()
         async for chunk in Request(scope, receive).stream():
             body += chunk
-            if len(body) > MAX_FORM_BYTES:
-                return None, receive
 
         async def replay() -> Message:
             return {"type": "http.request", "body": bytes(body), "more_body": False}
@@ -163,6 +171,28 @@ class Gate:
     @staticmethod
     def _refuse(api: bool, status: int, title: str, detail: str) -> Response:
         return problem(status, title, detail) if api else PlainTextResponse(f"{detail}\n", status_code=status)
+
+
+def _bounded(receive: Receive, headers: Headers, limit: int) -> Receive:
+    """Read a request no further than `limit` bytes of body; one byte more raises HTTPException (413)."""
+    declared = headers.get("content-length", "")
+    taken = int(declared) if declared.isdecimal() else 0  # the whole, or what came in pieces so far
+    in_pieces = not declared
+
+    too_large = HTTPException(413, f"the request is larger than {limit >> 20} MiB; nothing was changed")
+
+    async def receive_bounded() -> Message:
+        nonlocal taken
+        if taken > limit:
+            raise too_large
+        message = await receive()
+        if in_pieces:
+            taken += len(message.get("body", b""))
+        if taken > limit:
+            raise too_large
+        return message
+
+    return receive_bounded
 
 
 def set_session(response: Response, cookie: str, *, secure: bool) -> None:
