@@ -151,6 +151,20 @@ def test_times_and_ids_are_whole_on_a_narrow_terminal(monkeypatch, capsys):
     assert "2026-09-21T14:13:20.250Z" in shown
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_terminal_too_narrow_for_a_table_gets_paragraphs(monkeypatch, capsys, width):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    url = "http://a.example/a/long/way/" + "x" * 600
+    print_table(COLUMNS, [_row(make_event(url, client="10.0.0.1"))], empty="", whole=WHOLE)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  what {url}" in lines  # on one line: a terminal that folds it can copy it
+    assert len(lines) < 10
+    assert all(len(line) <= width for line in lines if "what" not in line)
+    assert any("client 10.0.0.1" in line for line in lines)
+    assert not any("threat" in line for line in lines)  # it is unknown
+
+
 def test_a_rule_about_nothing_is_refused(state):
     done = on(state, "block", "*.example.com", check=False)
     assert done.returncode == 2

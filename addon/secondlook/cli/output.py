@@ -6,6 +6,7 @@ character of a hostile URL ever reaches the terminal.
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from secondlook.core.inert import inert
+
+_LEGIBLE = 24  # characters that a column of a table needs at least, where its cells are longer
 
 
 def fail(message: str, *, hint: str | None = None, status: int = 1) -> NoReturn:
@@ -65,7 +68,8 @@ def print_table(
 ) -> None:
     """Print rows: a table on a terminal, tab-separated lines when piped; `empty` says why there are none.
 
-    Cells of the columns `whole` are never broken over two lines, so that they can be copied.
+    Cells of the columns `whole` are never broken over two lines, so that they can be copied. A terminal too
+    narrow for a legible table gets one paragraph a row, in which each value stands behind its column's name.
     """
     told = [[_cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
@@ -79,6 +83,10 @@ def print_table(
     if not told:
         sys.stdout.write(empty + "\n")
         return
+    width = shutil.get_terminal_size().columns
+    if _legible_width(columns, told, whole) > width:
+        _print_paragraphs(columns, told, width)
+        return
     # only a terminal needs Rich, which is slow to import
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -90,6 +98,29 @@ def print_table(
     for row in told:
         table.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(table)
+
+
+def _legible_width(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str]) -> int:
+    needed = 2 * (len(columns) - 1)
+    for column, *cells in zip(columns, *rows, strict=True):
+        longest = max(map(len, (*column.split(), *cells)))
+        needed += longest if column in whole else min(longest, _LEGIBLE)
+    return needed
+
+
+def _print_paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:
+    """Fill lines with names and values; a value is never broken here, so that it can be copied."""
+    for row in rows:
+        line, indent = "", ""
+        for column, cell in zip(columns, row, strict=True):
+            told = f"{column} {cell}"
+            if cell == "-":
+                continue
+            if line and len(line) + 2 + len(told) > width:
+                sys.stdout.write(line + "\n")
+                line, indent = "", "  "
+            line += ("  " if line else indent) + told
+        sys.stdout.write(line + "\n")
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
