@@ -318,6 +318,25 @@ def test_a_damaged_file_is_found_and_fetched_again(tmp_path):
     run(scene)
 
 
+def test_a_damaged_stamp_is_set_aside_and_everything_fetched_again(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            stamp = world.updater.folder / "current.json"
+            stamp.write_text("{")
+            (outcome,) = await world.updater.update_now()
+            assert "cannot be read" in (outcome.error or "")
+            assert await world.updater.verify() == []
+            assert "set aside" in status(world.state, now=0).alerts[0]
+            assert (world.updater.folder / "current.json.damaged").read_text() == "{"
+            (outcome,) = await world.updater.update_now()
+            assert outcome.taken["mw-8b"]
+            assert world.blocks("evil1.example/")
+            assert not status(world.state, now=0).alerts
+
+    run(scene)
+
+
 def test_rollback_holds_until_another_version_comes(tmp_path):
     async def scene():
         async with house(tmp_path) as world:

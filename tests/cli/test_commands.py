@@ -379,6 +379,22 @@ def test_a_valkey_store_that_lost_its_data_is_told(tmp_path):
         assert gone["trouble"].startswith("cannot read from the Valkey store: ")
 
 
+def test_pattern_update_mends_what_is_damaged(state):
+    """As `doctor` advises, also while no proxy runs."""
+    listed = state.parent / "list.txt"
+    listed.write_text("one.example\n")
+    json_lines("server", "import", listed, "--state", state / "server", "--list", "mw-8b")
+    server_publish(state / "server")
+    json_lines("pattern", "update", "--state", state)
+    (stamp,) = (state / "pattern").glob("current.json")
+    (table,) = (state / "pattern").glob("mw-8b.*.slh")
+    for damaged in (stamp, table):
+        damaged.write_bytes(b"{" + damaged.read_bytes()[5:])
+        (told,) = json_lines("pattern", "update", "--state", state)
+        assert "mw-8b" in told["taken"]
+        assert json_lines("pattern", "verify", "--state", state)[0]["ok"]
+
+
 def test_own_entries_beat_what_was_imported(tmp_path):
     state, listed = tmp_path / "server", tmp_path / "list.txt"
     listed.write_text("one.example\nhttp://two.example/bad/a.exe\nhttp://two.example/good/\n")

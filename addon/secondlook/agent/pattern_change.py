@@ -20,6 +20,7 @@ from secondlook.agent.pattern_files import (
     read_stamp,
     write_durably,
 )
+from secondlook.core.hashlist import Corrupt
 from secondlook.errors import PatternError
 
 _LIST_FILE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{16}\.slh")
@@ -66,6 +67,19 @@ def _sweep(folder: Path, stamp: Stamp) -> None:
     for path in folder.iterdir():
         if _LIST_FILE.fullmatch(path.name) and path.name not in wanted:
             path.unlink(missing_ok=True)
+
+
+def set_damaged_stamp_aside(folder: Path) -> str | None:
+    """Rename a stamp that cannot be read, so that all is fetched again; gives what was wrong with it."""
+    if not (folder / STAMP).exists():
+        return None
+    with folder_lock(folder):
+        try:
+            read_stamp(folder)
+        except Corrupt as error:
+            (folder / STAMP).replace(folder / f"{STAMP}.damaged")
+            return str(error)
+    return None
 
 
 def verify_folder(folder: Path) -> dict[str, str]:

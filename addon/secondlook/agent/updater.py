@@ -29,7 +29,12 @@ from secondlook.agent.known_good import root_hashes, shipped_hosts
 from secondlook.agent.list_update import Offer, TakenList, take_list
 from secondlook.agent.members import Members
 from secondlook.agent.pattern_alerts import PatternAlerts
-from secondlook.agent.pattern_change import folder_lock, put_stamp, verify_folder
+from secondlook.agent.pattern_change import (
+    folder_lock,
+    put_stamp,
+    set_damaged_stamp_aside,
+    verify_folder,
+)
 from secondlook.agent.pattern_files import (
     CONFIRMED,
     FOLDER,
@@ -144,8 +149,16 @@ class Updater:
         self._check_age()
         return outcomes
 
+    def read_stamp(self) -> Stamp | None:
+        """Read what is in force; a damaged stamp is set aside, and all that it named fetched again."""
+        if (wrong := set_damaged_stamp_aside(self.folder)) is not None:
+            self.alerts.alert("pattern", f"{wrong}; it is set aside and the lists are fetched again")
+            self._paces.clear()
+        return read_stamp(self.folder)
+
     async def verify(self) -> list[str]:
         """Read every list in force whole; one that is damaged leaves the stamp and is fetched again."""
+        self.read_stamp()
         faults = await asyncio.to_thread(verify_folder, self.folder)
         if not faults:
             return []

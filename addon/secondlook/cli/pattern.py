@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from secondlook.agent import pattern_change
+from secondlook.agent.pattern_files import FOLDER
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place, open_place
 from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
 from secondlook.ledger.shape import rfc3339
@@ -72,8 +73,9 @@ def update(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the servers for news now, and report."""
+    """Ask the servers for news now, and for what is damaged here, and report."""
     place = open_place(config, state)
+    pattern_change.set_damaged_stamp_aside(place.state / FOLDER)
     outcomes = asyncio.run(_update(place, accept_shrink=accept_shrink))
     if as_json:
         for each in outcomes:
@@ -102,6 +104,8 @@ async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
 
     with ledger_of(place.settings) as ledger:
         async with asking(place.settings, ledger) as parts:
+            updater = make_updater(parts)
+            await updater.verify()  # a damaged list has no news: it is fetched whole
             return [
                 {
                     "server": each.server,
@@ -110,7 +114,7 @@ async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
                     "refused": dict(each.refused),
                     "error": each.error,
                 }
-                for each in await make_updater(parts).update_now(accept_shrink=accept_shrink)
+                for each in await updater.update_now(accept_shrink=accept_shrink)
             ]
 
 

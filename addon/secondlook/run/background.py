@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from secondlook.agent.identifier import Identifiers
-from secondlook.agent.pattern_files import read_stamp
 from secondlook.agent.quarantine import Quarantine
 from secondlook.agent.updater import Updater
 from secondlook.core.event import Event, EventKind
@@ -136,7 +135,7 @@ async def start_background(
 async def _first_generation(updater: Updater) -> None:
     """Where there is no pattern yet, wait for the first one, but not for ever."""
     with contextlib.suppress(PatternError):
-        if read_stamp(updater.folder) is not None:
+        if updater.read_stamp() is not None:
             return
     try:
         async with asyncio.timeout(FIRST_UPDATE_S):
