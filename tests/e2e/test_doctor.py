@@ -25,6 +25,7 @@ from e2e.test_full_disk import fill, small_disk
 from secondlook.cli import doctor
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.authority import make_authority
+from secondlook.server.fetch import FeedState, write_state
 from serverkit.ports import free_port
 
 HOUR_S = 3600
@@ -243,6 +244,20 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path):
         (told,) = findings("--state", disk / "state")[1]["disk"]
     assert (told["result"], told["told"]) == ("problem", f"{disk / 'state'} cannot be written")
     assert "free some space" not in told["remedy"]
+
+
+def test_a_feed_that_never_came(tmp_path: Path):
+    config = tmp_path / "proxy.yaml"
+    config.write_text(
+        "feeds:\n- {name: mute, url: 'http://127.0.0.1:1/a', threat: malware}\n"
+        "- {name: good, url: 'http://127.0.0.1:1/b', threat: malware}\n"
+    )
+    feeds = tmp_path / "state/server/feeds"
+    feeds.parent.mkdir(parents=True)
+    write_state(feeds, "mute", FeedState(error="refused", failures=3))
+    write_state(feeds, "good", FeedState(good_at=time.time()))
+    (told,) = findings("--state", tmp_path / "state", "-c", config)[1]["feed"]
+    assert (told["result"], told["told"]) == ("problem", "the feed mute never came: refused")
 
 
 def test_a_damaged_certificate(tmp_path: Path):

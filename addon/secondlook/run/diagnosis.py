@@ -53,6 +53,9 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     yield await asyncio.to_thread(_ledger, settings)
     yield await asyncio.to_thread(_pattern, settings)
+    if settings.servers.embedded.enabled:
+        for finding in await asyncio.to_thread(lambda: list(_feeds(settings))):
+            yield finding
     yield await asyncio.to_thread(_authority, settings)
     if running is not None:
         yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
@@ -167,6 +170,29 @@ def _pattern(settings: Settings) -> Finding:
     if found.alerts:
         return Finding("pattern", "problem", f"{told}; {found.alerts[0]}", "see `secondlook pattern status`")
     return Finding("pattern", "ok", told)
+
+
+def _feeds(settings: Settings) -> Iterator[Finding]:
+    from secondlook.run.background import SERVER_FOLDER  # noqa: PLC0415 - slow, and only needed here
+    from secondlook.run.reviewing import FEEDS_FOLDER  # noqa: PLC0415
+    from secondlook.server.fetch import read_state  # noqa: PLC0415
+
+    for feed in settings.feeds:
+        if feed.builtin is not None or not feed.enabled:
+            continue
+        state = read_state(settings.state / SERVER_FOLDER / FEEDS_FOLDER, feed.name)
+        if state.error is None:
+            continue
+        since = (
+            f"last came {(time.time() - state.good_at) / 3600:.1f} h ago" if state.good_at else "never came"
+        )
+        yield Finding(
+            "feed",
+            "problem",
+            f"the feed {feed.name} {since}: {state.error}",
+            "see whether this machine reaches its address (`upstream_proxy`?); it is tried again by itself, "
+            "and what it last named stays blocked",
+        )
 
 
 def _authority(settings: Settings) -> Finding:
