@@ -38,9 +38,13 @@ def test_a_name_in_its_shortest_form():
     assert client_name(" 10.0.0.7/24 ") == "10.0.0.0/24"
     assert client_name("::0001") == "::1"
     assert client_name("anna") == "anna"
+    assert client_name("anna@::0001") == "anna@::1"
+    assert client_name("4711") == "4711"
 
 
-@pytest.mark.parametrize("text", ["", "  ", "a\0b", "an\u202ena"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "a\0b", "an\u202ena", "300.1.1.1", "1.2.3.4.5", "10.0.0.0/99", "::1::", "[::1]"]
+)
 def test_nobody_is_not_everybody(text):
     with pytest.raises(ClientNameError):
         client_name(text)

@@ -105,6 +105,8 @@ def log(
         return
     if as_csv and as_json:
         fail("expected --csv or --json, got both", status=2)
+    if host is not None and not host.strip():
+        fail("expected a host after --host, got nothing", status=2)
     wanted = EventFilter(
         decision=_several("--decision", decision, Action),
         kind=_several("--kind", kind, EventKind),

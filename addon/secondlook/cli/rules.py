@@ -95,6 +95,8 @@ def try_rules(
     as_json: JsonOption = False,
 ) -> None:
     """Tell which rules fire for a URL or file, the one that decides first."""
+    if not text.strip():
+        fail("expected a URL or the SHA-256 of a file, got nothing", status=2)
     place = known_place(config, state)
     now = time.time()
     with ledger_to_read(place.settings) as ledger:

@@ -4,6 +4,7 @@
 """
 
 import ipaddress
+import re
 from functools import lru_cache
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -18,6 +19,11 @@ def network_of(text: str) -> Network | None:
         return None
 
 
+_LIKE_AN_ADDRESS = re.compile(
+    r"[\d.]+\.[\d.]+(/.*)?|.*:.*", re.DOTALL
+)  # no user's name has a colon (RFC 7617)
+
+
 class ClientNameError(ValueError):
     """A text that names nobody; it must never come to mean everybody."""
 
@@ -25,7 +31,7 @@ class ClientNameError(ValueError):
 def client_name(text: str) -> str:
     """Bring an address or a network into its shortest form; anything else is a user's name and stays.
 
-    Raises ClientNameError for a blank text and for one with control characters.
+    Raises ClientNameError for a blank text, one with control characters, and an address that is none.
     """
     text = text.strip()
     if not text:
@@ -35,7 +41,11 @@ def client_name(text: str) -> str:
     network = network_of(text)
     if network is None:
         user, at, place = text.rpartition("@")
-        return f"{user}@{client_name(place)}" if at and network_of(place) is not None else text
+        if at and network_of(place) is not None:
+            return f"{user}@{client_name(place)}"
+        if _LIKE_AN_ADDRESS.fullmatch(text):
+            raise ClientNameError(f"expected an address, a network or a user's name, got {text!r}")
+        return text
     return str(network) if "/" in text else str(network.network_address)
 
 

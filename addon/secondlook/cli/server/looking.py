@@ -129,7 +129,11 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
                 "valkey": None if in_valkey is None else {"holds": in_valkey, "trouble": trouble},
                 "sources": [source.name for source in found.sources],
                 "own_entries": found.own_entries,
-                "feeds": [plain_value(feed) for feed in found.feeds],
+                "feeds": [
+                    plain_value(feed)
+                    | {"good_at": rfc3339(feed.good_at or None), "due_at": rfc3339(feed.due_at or None)}
+                    for feed in found.feeds
+                ],
                 "key": found.key,
                 "upstream": list(found.upstream),
                 "stale": stale,
