@@ -18,6 +18,7 @@ from secondlook.core.event import ConfirmedEntry
 from secondlook.core.pattern import Pattern
 from secondlook.core.rule import Pause, Rule
 from secondlook.core.rulebook import RuleBook
+from secondlook.errors import SecondLookError
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,9 @@ class Watcher:
             metrics.VIEW_ERRORS.inc()
             complaint = f"{type(error).__name__}: {error}"
             if complaint != self._complaint:
-                logger.exception("the view could not be refreshed; the last one stays")
+                unexpected = not isinstance(error, SecondLookError)
+                told = "the view could not be refreshed, the last one stays: %s"
+                logger.warning(told, complaint, exc_info=unexpected)
             self._complaint = complaint
         else:
             self._complaint = None
