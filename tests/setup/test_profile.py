@@ -42,6 +42,14 @@ def gone(folder):
     wait_for(lambda: not folder.exists(), "the profile's end")
 
 
+def test_a_browser_that_ends_at_once_is_noticed():
+    assert not profile.lasts(profile.start(lambda _: ("false",)), 60)
+    folder, tender, _ = start()
+    assert profile.lasts(folder, 0.1)
+    tender.send_signal(signal.SIGTERM)
+    gone(folder)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_what_ends_the_tender_ends_the_browser(ending):
     folder, tender, browser = start()

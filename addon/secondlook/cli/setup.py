@@ -162,6 +162,9 @@ def start_browser(
         folder = browser.start(program, _certificate(place), host, port, url, *(option or ()))
     except tool.ToolError as error:
         _fail_tool(error)
+    if not profile.lasts(folder):
+        hint = f"start {program} by hand to see why; it needs a desktop, and a user that is not root"
+        fail(f"{program} ended at once", hint=hint)
     if as_json:
         print_json({"browser": program, "profile": folder, "test_page": TEST_PAGE})
         return

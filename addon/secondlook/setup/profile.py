@@ -53,6 +53,16 @@ def start(prepare: Callable[[Path], Sequence[str]]) -> Path:
     return profile
 
 
+def lasts(profile: Path, seconds: float = 1.0) -> bool:
+    """Tell whether a profile is still there after so long: it goes with its browser."""
+    end = time.monotonic() + seconds
+    while profile.exists():
+        if time.monotonic() >= end:
+            return True
+        time.sleep(_PAUSE_S)
+    return False
+
+
 def sweep() -> tuple[list[Path], list[Path]]:
     """Remove this user's stale profiles; return those that went and those that a browser still uses."""
     gone, used = [], []
