@@ -57,6 +57,10 @@ def test_a_client_that_refuses_our_certificate_is_passed_through_for_that_host_a
     program.refuse("localhost", 3)
     wait_for(lambda: _learned(proxy, "localhost"), "the line in the log")
     assert site.requests == []
+    # our own pages, to which every block page leads, are never passed through
+    own = [curl("https://secondlook.internal/", "-x", proxy.url, *trust) for trust in [()] * 4 + [("-k",)]]
+    assert [answer.exit for answer in own[:4]] == [REFUSED] * 4
+    assert b"Set up a browser" in own[4].body
     passed = program.get("localhost")
     assert (passed.status, passed.body) == (200, b"<h1>origin</h1>"), passed
     assert "x-second-look" not in passed.headers

@@ -21,6 +21,7 @@ from secondlook.core.passage import PASSTHROUGH
 from secondlook.core.verdict import Action, Decision
 from secondlook.ledger.shape import rfc3339
 from secondlook.proxy.connections import Connections
+from secondlook.proxy.internal_site import is_internal
 from secondlook.proxy.request import peer_text
 from secondlook.proxy.tail import Follower, Tail
 
@@ -133,7 +134,7 @@ class Passthrough:
         target = context.server.address[0] if context.server.address else None
         sni = data.client_hello.sni
         names = [name for name in dict.fromkeys((sni and sni.lower(), target)) if name]
-        if not names:
+        if not names or is_internal(names[0]):  # our own pages stand behind no other TLS
             return
         client = peer_text(context.client.peername)
         learned = self._learner is not None and client is not None and self._learner.passes(client, names[0])
@@ -149,7 +150,7 @@ class Passthrough:
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Learn from a client that does not take our certificate."""
         conn = data.conn
-        if self._learner is None or not isinstance(conn, Client) or not conn.sni:
+        if self._learner is None or not isinstance(conn, Client) or not conn.sni or is_internal(conn.sni):
             return
         error = (conn.error or "").lower()
         client = peer_text(conn.peername)
@@ -176,12 +177,6 @@ class Passthrough:
                 detail=detail,
             )
             self._tail.record(event)
-
-    def passes(self, client: str | None, host: str) -> bool:
-        """Tell whether TLS to a host would be passed through."""
-        return host in self._hosts or (
-            self._learner is not None and client is not None and self._learner.passes(client, host.lower())
-        )
 
     @staticmethod
     def _cut(data: tls.ClientHelloData, decision: Decision) -> None:
