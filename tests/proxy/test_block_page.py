@@ -84,3 +84,18 @@ def test_back_is_the_referring_page_only_where_it_is_named_whole(referrer, back)
 def test_how_long_an_exception_lasts_is_told(seconds, told):
     assert exception_time(Stage.PATTERN, seconds) == told
     assert exception_time(Stage.ACCESS, seconds) is None
+
+
+def test_a_rule_is_told_by_the_reason_that_was_given_for_it():
+    evidence = Evidence(
+        verdict=Verdict.MALICIOUS,
+        risk=Risk.DANGEROUS,
+        stage=Stage.RULES,
+        rule="01RULE",
+        detail="no <ads>\u202e",
+    )
+    page = (
+        BlockPage(PAGES, "secondlook.internal").render(Decision(Action.BLOCK, evidence), PLAIN, None).decode()
+    )
+    assert "Reason given: <bdi>no &lt;ads&gt;\\u{202e}</bdi>" in page
+    assert "<dt>Rule</dt><dd><bdi>01RULE</bdi></dd>" in page

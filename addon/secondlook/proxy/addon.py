@@ -13,11 +13,11 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
+from secondlook.core.inert import shown_host
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy import unreachable
 from secondlook.proxy.access import Access, closed_reason
-from secondlook.proxy.block_page import shown_host
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
 from secondlook.proxy.login import USER

@@ -10,18 +10,15 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from importlib import resources
-from urllib.parse import urlsplit
 
-import idna
 import jinja2
 
-from secondlook.core.inert import inert
+from secondlook.core.inert import inert, shown_host
 from secondlook.core.verdict import Decision, Stage
 from secondlook.ledger.privacy import Discretion
 from secondlook.proxy.keeping import Keeping
 from secondlook.proxy.wording import explanation, title
 
-_TITLE_HOST_CHARS = 80
 _URL_CHARS = 2048
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
@@ -113,6 +110,7 @@ class BlockPage:
             threat=evidence.threat.value if evidence.threat else None,
             risk=evidence.risk.value,
             rule=evidence.rule,
+            said=inert(evidence.detail, 300) if evidence.rule and evidence.detail else None,
             server=evidence.server,
             detail=inert(evidence.detail, 300) if evidence.detail else None,
             event_id=decision.event_id if kept else None,
@@ -137,22 +135,6 @@ def report_text(address: str, facts: Iterable[tuple[str, str]]) -> str:
     """Write a text to send to whoever keeps the list, or runs the proxy, about a mistake; texts are inert."""
     told = [f"  {name}: {value}" for name, value in facts]
     return "\n".join(["I believe that this block is a mistake:", f"  {address}", *told, "Why I believe so:"])
-
-
-def shown_host(url: str) -> str:
-    """Give the host of a URL for people: in both forms where it is an international name."""
-    try:
-        host = urlsplit(url).hostname or url
-    except ValueError:
-        host = url
-    host = inert(host, _TITLE_HOST_CHARS)
-    if "xn--" not in host:
-        return host
-    try:
-        readable = idna.decode(host)
-    except (idna.IDNAError, UnicodeError):
-        return host
-    return f"{inert(readable, _TITLE_HOST_CHARS)} ({host})" if readable != host else host
 
 
 def shown_age(age_s: float | None) -> str | None:

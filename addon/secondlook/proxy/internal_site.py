@@ -20,11 +20,11 @@ from cryptography.x509 import load_pem_x509_certificate
 from mitmproxy import http
 
 from secondlook.core.event import Event
-from secondlook.core.inert import inert
+from secondlook.core.inert import inert, shown_host
 from secondlook.core.pac import pac_text
 from secondlook.core.verdict import Stage, SubjectClass
 from secondlook.proxy.access import is_own_name
-from secondlook.proxy.block_page import Pages, exception_time, report_text, shown_host
+from secondlook.proxy.block_page import Pages, exception_time, report_text
 from secondlook.proxy.ports import Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Form, fitting_form
 from secondlook.proxy.request import read_facts
