@@ -154,7 +154,7 @@ def test_the_log_follows_live_without_a_gap(page, proxy):
     seen(1).first.wait_for(timeout=10_000)
     visit(2)
     seen(2).first.wait_for(timeout=10_000)
-    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Stop following").click()
     visit(3)
     page.get_by_role("button", name="Follow live").click()
     seen(3).first.wait_for(timeout=10_000)

@@ -110,8 +110,32 @@ def test_the_overview_says_what_needs_attention(client, ledger, service):
 def test_the_overview_counts_and_draws(client, ledger):
     keep(ledger, *[make_event() for _ in range(3)], make_event(EventKind.CHECK, decision="allow"))
     shown = client.get("/").text
-    assert re.search(r'decision=block"><span class="big">3</span>', shown)
+    assert re.search(r'decision=block&amp;since=1d"><span class="big">3</span>', shown)
     assert 'class="blocked"' in shown
+
+
+def test_an_overview_without_traffic_says_what_to_do(client):
+    shown = client.get("/").text
+    assert "Nothing was checked yet" in shown
+    assert '<svg class="chart"' not in shown
+
+
+def test_the_overview_tells_for_whom_alone_protection_is_paused_and_resumes_it(client, ledger):
+    ledger.add_pause(15, client="10.0.0.7")
+    ledger.add_pause(15, client="anna")
+    shown = client.get("/").text
+    assert "Protection is on" in shown
+    assert "Protection is paused for 10.0.0.7." in shown
+
+    def resume(name):
+        form = {"client": name, "csrf": csrf(client)}
+        return client.post("/resume", data=form, headers={"origin": ORIGIN})
+
+    assert resume("10.0.0.7").headers["location"] == "/?done=resumed"
+    shown = client.get("/").text
+    assert "paused for 10.0.0.7" not in shown
+    assert "paused for anna" in shown
+    assert resume(" ").status_code == 400
 
 
 def test_pause_and_resume(client, ledger):
@@ -496,3 +520,65 @@ def test_signing_out_needs_no_disk(client, door, monkeypatch):
     assert post(client, "/sign-out").headers["location"] == "/sign-in"
     assert COOKIE not in client.cookies
     assert door.session(cookie) is None
+
+
+RULED = [{"stage": "rules", "outcome": "hit", "detail": "block domain ads.example"}]
+
+
+def test_an_entry_names_the_rule_by_what_it_says_not_by_its_number(client, ledger):
+    event = make_event(stage="rules", rule="01RULE", list=None, threat=None, extra={"steps": RULED})
+    keep(ledger, event)
+    assert "One of your own rules decided: block ads.example." in client.get(f"/log/{event.id}").text
+    assert "your rules (block ads.example)" in client.get("/log").text
+
+
+def test_an_entry_that_no_rule_can_lift_offers_none(client, ledger):
+    event = make_event(url="http://127.0.0.1/", host="127.0.0.1", stage="access", list=None)
+    keep(ledger, event)
+    shown = client.get(f"/log/{event.id}").text
+    assert "No rule of yours can open this." in shown
+    assert 'name="action"' not in shown
+
+
+def test_an_entry_tells_who_was_let_through_when_and_both_forms_of_a_host(client, ledger):
+    host = "xn--80ak6aa92e.test"
+    extra = {
+        "let_through": [{"client": "10.0.0.7", "user": None, "time": 1795597571.5}],
+        "actions": [{"action": "quarantine", "done": True, "detail": "/tmp/x: put into quarantine"}],
+    }
+    event = make_event(EventKind.CONFIRMED, url=f"http://{host}/", host=host, extra=extra)
+    keep(ledger, event)
+    shown = client.get(f"/log/{event.id}").text
+    assert '10.0.0.7: <time datetime="2026-11-25T09:06:11.500Z">' in shown
+    assert "quarantine: /tmp/x: put into quarantine" in shown
+    assert "\u0430\u0440\u0440\u04cf\u0435.test (xn--80ak6aa92e.test)" in shown
+
+
+def test_a_check_says_what_would_be_done(client, service):
+    async def check(text, client=None):
+        return {"subject": text, "decision": "flag", "stage": "unverifiable", "stages": [], "expressions": []}
+
+    service.check = check
+    shown = client.get("/check?subject=http://a.example/").text
+    assert "it would be let through and queued" in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "title", "back"),
+    [
+        ("/nothing", "There is no such page", "/"),
+        ("/log/01NONE", "That did not work", "/log"),
+        ("/rules?backtest=nonsense+rule", "That did not work", "/rules"),
+    ],
+)
+def test_what_cannot_be_shown_says_so_and_leads_back(client, path, title, back):
+    shown = client.get(path).text
+    assert f"<h1>{title}</h1>" in shown
+    assert f'<a class="button" href="{back}">' in shown
+
+
+def test_a_form_that_is_refused_at_the_gate_gets_a_page(client):
+    answer = client.post("/pause", data={"minutes": "5"}, headers={"origin": ORIGIN})
+    assert answer.status_code == 403
+    assert "<h1>That did not work</h1>" in answer.text
+    assert "Reload the page and try again; nothing was changed." in answer.text

@@ -18,10 +18,11 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from secondlook.review.session import Doorkeeper, Session, csrf_ok
+from secondlook.review.render import page
+from secondlook.review.session import Doorkeeper, csrf_ok
 
 ANY_ADDRESS = "(any address)"  # among the host names: every literal IP address
 COOKIE = "second_look_session"
@@ -82,7 +83,7 @@ class Gate:
         try:
             refusal, receive = await self._refusal(scope, receive)
         except HTTPException as error:
-            refusal = self._refuse(api, error.status_code, "too large", error.detail)
+            refusal = self._refuse(scope, error.status_code, "too large", error.detail)
         await (refusal or self.app)(scope, receive, send_guarded)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
@@ -97,7 +98,7 @@ class Gate:
         changing = scope["method"] not in SAFE_METHODS
         if changing and not self._same_origin(headers, host):
             return self._refuse(
-                api, 403, "foreign origin", "the request comes from another site; nothing was changed"
+                scope, 403, "foreign origin", "the request comes from another site; nothing was changed"
             ), receive
         if path.startswith(OPEN_PATHS):
             return None, receive
@@ -113,7 +114,7 @@ class Gate:
         if csrf_ok(session, given):
             return None, receive
         return self._refuse(
-            api, 403, "missing CSRF token", "reload the page and try again; nothing was changed"
+            scope, 403, "missing CSRF token", "reload the page and try again; nothing was changed"
         ), receive
 
     def _ours(self, host: str) -> bool:
@@ -169,8 +170,13 @@ class Gate:
         return parse_qs(body.decode("utf-8", "replace")).get("csrf", [None])[0], replay
 
     @staticmethod
-    def _refuse(api: bool, status: int, title: str, detail: str) -> Response:
-        return problem(status, title, detail) if api else PlainTextResponse(f"{detail}\n", status_code=status)
+    def _refuse(scope: Scope, status: int, title: str, detail: str) -> Response:
+        if scope["path"].startswith(TOKEN_PATHS):
+            return problem(status, title, detail)
+        told = f"{detail[:1].upper()}{detail[1:]}."
+        return page(
+            Request(scope), "error.html", status=status, title="That did not work", detail=told, back=None
+        )
 
 
 def _bounded(receive: Receive, headers: Headers, limit: int) -> Receive:
@@ -198,9 +204,3 @@ def _bounded(receive: Receive, headers: Headers, limit: int) -> Receive:
 def set_session(response: Response, cookie: str, *, secure: bool) -> None:
     """Give the browser its session cookie."""
     response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
-
-
-def session_of(request: Request) -> Session | None:
-    """Return the session that the gate found; None for bearer-token requests and open pages."""
-    session: Session | None = request.scope.get("session")
-    return session

@@ -16,14 +16,14 @@ from starlette.types import ASGIApp
 
 from secondlook.clock import Clock
 from secondlook.errors import LedgerError
-from secondlook.review.access import ANY_ADDRESS, Gate, session_of
+from secondlook.review.access import ANY_ADDRESS, Gate
 from secondlook.review.api import create_api
 from secondlook.review.desk import Desk
 from secondlook.review.log_pages import LogPages
-from secondlook.review.pages import Frame, Pages, sign_in_routes
-from secondlook.review.render import page
+from secondlook.review.pages import NOT_FOUND, Frame, Pages, sign_in_routes
+from secondlook.review.render import PAGES, page
 from secondlook.review.rule_pages import RulePages
-from secondlook.review.session import Doorkeeper
+from secondlook.review.session import Doorkeeper, session_of
 
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (recognized, not bound)
@@ -72,17 +72,28 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
     async def not_there(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         detail = error.detail if isinstance(error, HTTPException) else "something went wrong"
+        if status == NOT_FOUND:
+            detail = "Nothing is at this address. The menu leads to everything there is."
         if session_of(request) is None:
             return PlainTextResponse(f"{detail}\n", status_code=status)
         return await frame.refuse(request, LookupError(detail), status)
 
     async def ledger_away(request: Request, error: Exception) -> Response:
         # Without the frame: that one asks the ledger too.
-        return page(request, "error.html", status=503, title="The ledger does not answer", detail=str(error))
+        return page(
+            request,
+            "error.html",
+            status=503,
+            title="The ledger does not answer",
+            detail=str(error),
+            back=PAGES[0],
+        )
 
     async def failed(request: Request, _error: Exception) -> Response:
         detail = "This page could not be made; the output of the proxy says why. The other pages still work."
-        return page(request, "error.html", status=500, title="Something went wrong here", detail=detail)
+        return page(
+            request, "error.html", status=500, title="Something went wrong here", detail=detail, back=PAGES[0]
+        )
 
     app = Starlette(
         routes=[

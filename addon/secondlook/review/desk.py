@@ -96,14 +96,17 @@ class Desk:
         latest = await self.log(
             EventFilter(kind=("blocked", "flagged", "would_block", "confirmed", "late_verdict")), limit=8
         )
-        everybody = [p.until for p in self.ledger.pauses() if p.client is None and p.created <= now < p.until]
+        paused: dict[str | None, float] = {}
+        for pause in self.ledger.pauses():
+            if pause.created <= now < pause.until:
+                paused[pause.client] = max(pause.until, paused.get(pause.client, 0.0))
         return overview.compose(
             service=self.service,
             hours=hours,
             waiting=waiting,
             oldest=oldest,
             latest=latest.events,
-            paused_until=max(everybody, default=None),
+            paused=paused,
             trouble=self.ledger.trouble,
             dropped=self.ledger.dropped,
         )

@@ -11,7 +11,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from secondlook.core.event import Event
-from secondlook.ledger.shape import csv_lines, json_lines
+from secondlook.core.inert import shown_host
+from secondlook.ledger.shape import csv_lines, json_lines, rfc3339
 from secondlook.review import words
 from secondlook.review.desk import Desk
 from secondlook.review.filters import CHOICES, LIVE_CURSOR, LogFilter, UnusableFilterError, parse_cursor
@@ -48,6 +49,8 @@ FACTS = (
     ("Detail", "detail"),
 )
 EXTRA_NAMES = {"age_s": "List age (s)"}
+APART = frozenset({"steps", "let_through"})
+"""Shown elsewhere on the page of an entry."""
 SPOKEN = frozenset({"kind", "decision", "class", "verdict", "risk", "threat", "stage"})
 
 
@@ -104,7 +107,15 @@ class LogPages:
             sentence=words.sentence(event),
             facts=list(facts(event)),
             steps_=(event.get("extra") or {}).get("steps", []),
-            choices=words.choices(event),
+            visits=[
+                {
+                    "who": visit.get("user") or visit.get("client") or "somebody",
+                    "time": rfc3339(visit["time"]),
+                }
+                for visit in (event.get("extra") or {}).get("let_through", ())
+            ],
+            choices=[] if event.get("stage") in words.UNLIFTED else words.choices(event),
+            unlifted=event.get("stage") in words.UNLIFTED,
             report=words.report(event) if event.get("list") else None,
         )
 
@@ -174,14 +185,18 @@ def facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of everything an event holds."""
     for name, key in FACTS:
         value = event.get(key)
-        if value is None or value == "":
+        if value is None or value == "" or value is False or (key, value) == ("attempts", 0):
+            continue
+        if key == "decision" and words.plain(value) == words.plain(event.get("kind")):
             continue
         if key == "size":
             yield name, f"{value:,} bytes ({words.size(value)})"
+        elif key == "host":
+            yield name, shown_host(f"//{value}")
         else:
             yield name, words.plain(value) if key in SPOKEN else _text(value)
     for name, value in (event.get("extra") or {}).items():
-        if name != "steps" and value not in (None, "", [], {}):
+        if name not in APART and value not in (None, "", [], {}, event.get("detail")):
             yield EXTRA_NAMES.get(name) or name.replace("_", " ").capitalize(), _text(value)
 
 
@@ -191,6 +206,8 @@ def _text(value: object) -> str:
             return "yes" if value else "no"
         case list() if all(isinstance(item, str) for item in value):
             return ", ".join(value)
+        case list() if all(isinstance(item, dict) and "action" in item for item in value):
+            return "; ".join(f"{item['action']}: {item.get('detail') or 'done'}" for item in value)
         case list() | dict():
             return json.dumps(value)
         case _:

@@ -302,6 +302,8 @@ class Attention(Record):
     text: str
     href: str | None = None
     link: str | None = None
+    until: Moment | None = None
+    client: str | None = None  # whose protection is paused
 
 
 class Day(Record):

@@ -1,7 +1,7 @@
 """The overview: counts as a chart, and what needs attention, in words."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -50,8 +50,10 @@ def chart(hours: Sequence[HourCount]) -> list[Json]:
     return drawn
 
 
-def attention(service: Service, *, waiting: int, trouble: str | None, dropped: int) -> list[Json]:
-    """Say what a person should know now."""
+def attention(
+    service: Service, *, waiting: int, trouble: str | None, dropped: int, paused: Mapping[str, float]
+) -> list[Json]:
+    """Say what a person should know now; `paused`: clients without protection, and until when."""
     notes: list[Json] = []
     if trouble:
         notes.append(_note("bad", "The ledger cannot be written.", trouble))
@@ -63,6 +65,9 @@ def attention(service: Service, *, waiting: int, trouble: str | None, dropped: i
     if away:
         text = "What they alone know is let through, flagged and looked at again."
         notes.append(_note("warn", f"No answer from {', '.join(away)}.", text, "/lists", "Servers"))
+    for client, until in sorted(paused.items()):
+        note = _note("warn", f"Protection is paused for {client}.", "It comes back by itself:")
+        notes.append({**note, "until": rfc3339(until), "client": client})
     notes.extend(service.alerts())
     if waiting and not away:
         text = f"{waiting:,} subjects wait for a second look."
@@ -81,18 +86,19 @@ def compose(
     waiting: int,
     oldest: float | None,
     latest: list[Json],
-    paused_until: float | None,
+    paused: Mapping[str | None, float],
     trouble: str | None,
     dropped: int,
 ) -> Json:
-    """Put the overview together."""
+    """Put the overview together; `paused`: until when, by client (None: everybody)."""
     lists = service.lists()
+    clients = {client: until for client, until in paused.items() if client is not None}
     return {
         "running_since": rfc3339(service.started_at),
         "proxy": service.proxy,
         "assessing": service.assessing,
-        "paused_until": rfc3339(paused_until),
-        "attention": attention(service, waiting=waiting, trouble=trouble, dropped=dropped),
+        "paused_until": rfc3339(paused.get(None)),
+        "attention": attention(service, waiting=waiting, trouble=trouble, dropped=dropped, paused=clients),
         "day": {
             "checked": sum(hour.checked for hour in hours),
             "blocked": sum(hour.blocked for hour in hours),

@@ -10,15 +10,16 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from secondlook.review import words
-from secondlook.review.access import COOKIE, session_of, set_session
+from secondlook.review.access import COOKIE, set_session
 from secondlook.review.desk import Desk, Refused
-from secondlook.review.render import page, query_string
-from secondlook.review.session import Doorkeeper
+from secondlook.review.render import PAGES, page, query_string
+from secondlook.review.session import Doorkeeper, session_of
 
 logger = logging.getLogger(__name__)
 
 QUEUE_PAGE = 100
 CLOSINGS = 50
+NOT_FOUND = 404
 
 type Handler = Callable[[Request], Awaitable[Response]]
 
@@ -70,9 +71,12 @@ class Frame:
         )
 
     async def refuse(self, request: Request, error: Exception, status: int = 400) -> Response:
-        """Show why something could not be done."""
+        """Show why something could not be done, and the way back to the page where it was tried."""
+        section = "/" + request.url.path.split("/")[1]
+        back = next((page for page in PAGES if page[0] == section), PAGES[0])
+        title = "There is no such page" if status == NOT_FOUND and back == PAGES[0] else "That did not work"
         return await self.show(
-            request, "error.html", status=status, title="That did not work", detail=str(error)
+            request, "error.html", status=status, title=title, detail=str(error), back=back
         )
 
 
@@ -112,9 +116,13 @@ class Pages:
             return await self.frame.refuse(request, error)
         return back_to("/", "paused")
 
-    async def resume(self, _request: Request) -> Response:
-        """End every pause."""
-        await self.desk.resume()
+    async def resume(self, request: Request) -> Response:
+        """End every pause, or those of the client that the form names."""
+        form = await request.form()
+        try:
+            await self.desk.resume(str(form["client"]) if "client" in form else None)
+        except Refused as error:
+            return await self.frame.refuse(request, error)
         return back_to("/", "resumed")
 
     async def flagged(self, request: Request) -> Response:
@@ -148,7 +156,7 @@ class Pages:
             "check.html",
             subject=subject,
             c=checked,
-            sentence=words.sentence(checked) if checked else "",
+            sentence=words.sentence(checked, asked=True) if checked else "",
         )
 
     async def quarantine(self, request: Request) -> Response:

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 
 from secondlook.core.inert import inert
 from secondlook.review import words
-from secondlook.review.access import session_of
+from secondlook.review.session import session_of
 
 VERSION = version("secondlook")
 
@@ -43,7 +43,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten", "turn"):
+    for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten", "scope", "turn"):
         environment.filters[name] = getattr(words, name)
     environment.globals["version"] = VERSION
     return environment

@@ -17,6 +17,7 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+from starlette.requests import Request
 
 SESSION_S = 30 * 24 * 3600
 LOGIN_TRIES = 5
@@ -173,3 +174,9 @@ class Doorkeeper:
 def csrf_ok(session: Session, given: str | None) -> bool:
     """Compare a form's or header's CSRF token with the session's."""
     return given is not None and hmac.compare_digest(session.csrf.encode(), given.encode())
+
+
+def session_of(request: Request) -> Session | None:
+    """Return the session that the gate found; None for bearer-token requests and open pages."""
+    session: Session | None = request.scope.get("session")
+    return session

@@ -27,16 +27,28 @@ PLAIN = {
     "rules": "your rules",
     "cache": "cached answer",
     "query": "server query",
+    "unverifiable": "could not be checked",
+    "malformed": "malformed address",
+    "access": "closed address",
+}
+
+SCOPES = {
+    "sha256": "this file",
+    "url": "this address",
+    "prefix": "everything below it",
+    "host": "this host alone",
+    "domain": "host and its subdomains",
+    "regex": "what it matches",
 }
 
 SENTENCES = {
-    "rules": "One of your own rules decided ({rule}).",
+    "rules": "One of your own rules decided{rule}.",
     "confirmed": "A second look found it to be {threat}; it has been blocked since.",
     "pattern": "It stands on the list {list}, which names suspected {threat}.",
     "known_good": "It stands on the known-good list {list}.",
     "cache": "A server answered about it a short while ago: {outcome}.",
     "query": "{server} was asked: {outcome}.",
-    "unverifiable": "Nobody could answer in time, so it was {done} and queued for a second look.",
+    "unverifiable": "Nobody could answer in time, so it {done} and queued for a second look.",
     "malformed": "The address is malformed ({detail}); no honest page needs that.",
     "access": "This address is closed to clients of the proxy.",
     "paused": "Protection was paused.",
@@ -90,10 +102,21 @@ def subject(record: Json) -> str:
     return str(record.get("detail") or "(not kept: privacy level)")
 
 
+def rule_text(record: Json) -> str:
+    """Name the rule that decided, as `block example.org`; empty where none did."""
+    steps = record.get("stages") or (record.get("extra") or {}).get("steps") or ()
+    for step in steps:
+        if (step.get("stage"), step.get("outcome")) == ("rules", "hit"):
+            action, _, rest = str(step.get("detail") or "").partition(" ")
+            return f"{action} {rest.partition(' ')[2]}"
+    return ""
+
+
 def why(event: Json) -> str:
     """Say in a few words why an event came to be."""
     stage, threat = event.get("stage"), event.get("threat")
-    sources = [event[key] for key in ("list", "rule", "server") if event.get(key)]
+    sources = [event.get("list"), rule_text(event), event.get("server")]
+    sources = [source for source in sources if source]
     if event.get("kind") in OF_OURS:
         sources = sources[1:]  # the first is the subject
     where = shorten(sources[0], 60) if sources else ""
@@ -112,19 +135,29 @@ def headline(event: Json) -> str:
     return f"{done[:1].upper()}{done[1:]}: {shorten(subject(event), 200)}"
 
 
-def sentence(event: Json) -> str:
-    """Explain a decision in one or two sentences."""
-    verdict = event.get("verdict")
+def scope(value: object) -> str:
+    """Say how far a rule reaches."""
+    return SCOPES.get(str(value), str(value))
+
+
+def sentence(event: Json, *, asked: bool = False) -> str:
+    """Explain a decision in one or two sentences; `asked`: somebody only wanted to know."""
+    verdict, rule = event.get("verdict"), rule_text(event)
+    refused = event.get("decision") == "block"
+    if asked:
+        done = "would be refused" if refused else "would be let through"
+    else:
+        done = "was refused" if refused else "was let through"
     listed = verdict in ("malicious", "suspicious")
     words = {
-        "rule": shorten(event.get("rule") or "of the configuration", 80),
+        "rule": f": {shorten(rule, 120)}" if rule else "",
         "threat": plain(event.get("threat") or "a threat"),
         "list": shorten(event.get("list") or "?", 80),
         "server": shorten(event.get("server") or "A server", 80),
         "outcome": f"listed as {plain(event.get('threat') or 'a threat')}"
         if listed
         else "nothing is known against it",
-        "done": "refused" if event.get("decision") == "block" else "let through",
+        "done": done,
         "detail": shorten(event.get("detail") or "no reason given", 200),
     }
     template = SENTENCES.get(str(event.get("stage")), "{detail}")

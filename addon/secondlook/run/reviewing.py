@@ -163,9 +163,7 @@ class Program:
             for text in read_alerts(self._updater.folder).values()
         ]
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
-            text = (
-                "HTTPS pages show a warning until it is trusted: secondlook setup ca, or see the set-up page."
-            )
+            text = "HTTPS pages warn until it is trusted. Run secondlook setup ca on, or see the set-up page."
             notes.append(
                 {
                     "kind": "warn",

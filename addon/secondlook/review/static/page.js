@@ -49,6 +49,7 @@ function follow(body) {
     showTimes(template.content);
     for (const row of template.content.children) row.classList.add("fresh");
     body.prepend(template.content);
+    body.closest("section").querySelector(".empty")?.remove();
     while (body.children.length > most) body.lastElementChild.remove();
   }
   function start() {
@@ -60,7 +61,7 @@ function follow(body) {
     };
     source.onopen = () => { status.textContent = "Live"; };
     source.onerror = () => { status.textContent = "Connection lost, trying again …"; };
-    button.textContent = "Pause";
+    button.textContent = "Stop following";
     button.setAttribute("aria-pressed", "true");
   }
   function stop() {
