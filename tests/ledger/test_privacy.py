@@ -13,7 +13,7 @@ from secondlook.core.client import login_name
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
-from secondlook.ledger import past
+from secondlook.ledger import fts, past
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.options import DAY_S
 from secondlook.ledger.privacy import Discretion, without_query
@@ -290,12 +290,20 @@ async def test_where_only_an_erased_client_met_a_file_of_others_is_forgotten(pla
         event = make_event(EventKind.BLOCKED, START + at, **told, identity=file, sha256=file.hex())
         ledger.record(event)
         ledger.remember(file, (file,), SubjectKind.FILE, event)
+        ended = {"id": make_id(START + 9 + at), "kind": EventKind.ACTION, "subject": SubjectKind.FILE}
+        ledger.record(replace(event, **ended, client=None, extra={"clients": ["10.0.0.1", "10.0.0.2"]}))
         bad = make_confirmed(
             "setup.exe", url=told["url"], host=told["host"], filename=name, kind=SubjectKind.FILE
         )
         await ledger.confirm(bad, None)
+    if ledger.place.sqlite:
+        ledger.commit_now(lambda connection: fts.add_next(connection, 100))
+    assert len(ledger.events(EventFilter(search="onlyhers")).events) == 2
     ledger.erase_client("10.0.0.1")
-    assert [event.url for event in ledger.events().events] == ["https://others.example/f"]
+    assert [event.url for event in ledger.events().events] == [None, *["https://others.example/f"] * 2]
+    assert not ledger.events(EventFilter(search="onlyhers")).events
+    assert len(ledger.events(EventFilter(search=file.hex()[:20])).events) == 3
+    assert b"onlyhers" not in b"".join(each.read_bytes() for each in tmp_path.iterdir() if each.is_file())
     (kept,) = [seen async for part in ledger.remembered(since=0) for seen in part]
     (bad,) = ledger.confirmed()
     assert (kept.identity, bad.identity) == (file, file)

@@ -16,13 +16,16 @@ History and queue keep no user's name: for a user, what the log still holds tell
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
 from secondlook.core.client import network_of
+from secondlook.core.subject import SubjectKind
 from secondlook.ledger import confirmed as confirmed_set
+from secondlook.ledger import fts
 from secondlook.ledger.tables import (
     confirmed,
     events,
@@ -58,10 +61,13 @@ def erase(ledger: "Ledger", client: str, delete_events: DeleteEvents) -> int:
     own = ledger.read(lambda connection: _own(connection, client, named))
     gone = delete_events(named)
     ledger.commit_now(lambda connection: _erase_name(connection, client, ledger.clock.now()))
-    ended = ledger.read(lambda connection: _alone(connection, _ended(connection, own), is_user=is_user))
+    told = ledger.read(lambda connection: _ended(connection, own))
+    ended = ledger.read(lambda connection: _alone(connection, told, is_user=is_user))
     ledger.commit_now(lambda connection: _forget_places(connection, own, is_user=is_user))
     for part in _chunks(ended):
         delete_events(sa.and_(_told, events.c.client.is_(None), events.c.identity.in_(part)))
+    for part in _chunks(told - ended):
+        ledger.commit_now(partial(_forget_told_places, part=part))
     ledger.watch.stale()
     return gone
 
@@ -142,6 +148,25 @@ def _own_place(table: sa.Table, part: Collection[bytes]) -> sa.ColumnElement[boo
     told = sa.and_(table.c.identity.in_(part), table.c.kind == "file", table.c.url.is_not(None))
     another = table.c.client.is_(None) if table is history else sa.true()
     return sa.and_(told, another, ~sa.exists(met_there))
+
+
+def _forget_told_places(connection: sa.Connection, part: Collection[bytes]) -> None:
+    """Take out of events of how files ended the place where nobody who is still named met them."""
+    met = events.alias()
+    met_there = sa.select(met.c.seq).where(
+        met.c.identity == events.c.identity, met.c.client.is_not(None), met.c.url == events.c.url
+    )
+    query = sa.select(events.c.seq, *fts.TEXT_COLUMNS).where(
+        _told,
+        events.c.client.is_(None),
+        events.c.identity.in_(part),
+        events.c.subject == SubjectKind.FILE.value,
+    )
+    rows = connection.execute(query.where(events.c.url.is_not(None), ~sa.exists(met_there))).mappings().all()
+    nowhere: dict[str, Any] = dict.fromkeys(_WHERE)
+    fts.replace(connection, [(row["seq"], fts.text_of(row), fts.text_of({**row, **nowhere})) for row in rows])
+    for seqs in batched([row["seq"] for row in rows], _CHUNK):
+        connection.execute(sa.update(events).where(events.c.seq.in_(seqs)).values(nowhere))
 
 
 def _alone(connection: sa.Connection, identities: Iterable[bytes], *, is_user: bool) -> set[bytes]:
