@@ -177,7 +177,7 @@ def test_unknown_pages_and_methods(proxy, curl):
     assert b"application/problem+json" in answer.stdout
     page = curl(proxy, "-i", "-H", "Accept: text/html", f"{INTERNAL}/nothing").stdout
     assert b"text/html" in page
-    assert b"no such page" in page
+    assert b"No such page" in page
     assert b" 404" in curl(proxy, "-i", "http://secondlook.internal/nothing").stdout
     assert b" 405" in curl(proxy, "-i", "-X", "DELETE", "http://secondlook.internal/").stdout
     assert b" 404" in curl(proxy, "-i", "http://secondlook.internal/blocked/%2e%2e").stdout

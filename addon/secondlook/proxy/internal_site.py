@@ -135,6 +135,7 @@ class InternalSite:
             url=inert(event.url or event.host or "", 2048),
             rows=_rows(event),
             lasting=lasting,
+            download=event.cls not in _OPEN_CLASSES,
             partial=offered is not None and lasting is None,
             token=self._token(event, int(self._now()) + TOKEN_LIFE_S) if lasting is not None else None,
             event_id=event.id,
@@ -223,7 +224,9 @@ class InternalSite:
     ) -> http.Response:
         """Say in the form that fits what asked (a page, else RFC 9457) why there is no other answer."""
         if fitting_form(read_facts(request), request.path)[0] is Form.PAGE:
-            answer = self._page("problem.html", forms=False, status=status, told=told)
+            answer = self._page(
+                "problem.html", forms=False, status=status, told=f"{told[:1].upper()}{told[1:]}"
+            )
         else:
             document = {"type": "about:blank", "title": told, "status": status}
             answer = _response(status, json.dumps(document).encode(), "application/problem+json")
