@@ -195,6 +195,14 @@ def test_it_reads_without_javascript(browser, proxy, signed_in):
         assert page.locator("h1").count() == 1
     page.goto("/log")
     assert "UTC" in page.locator("time").first.inner_text()
+    assert page.get_by_role("button", name="Follow live").count() == 0  # it would do nothing
+    page.set_viewport_size({"width": 360, "height": 900})
+    lower = page.locator("td.act:has(button)").first.bounding_box()["y"]
+    row = page.locator("tr:has(td.act button)").first.locator("time").bounding_box()
+    assert row["y"] + row["height"] <= lower  # the longest form of a time is not covered
+    first_event(page)
+    assert page.get_by_role("heading", name="Is this a mistake?").is_visible()
+    assert page.get_by_role("button", name="Copy the text").count() == 0
     context.close()
 
 

@@ -59,6 +59,7 @@ class Frame:
                 "kind": "good",
                 "text": DONE.get(done, ""),
                 "undo": undoable and f"/rules/{undoable}/remove",
+                "back": str(request.url.remove_query_params(["done", "undo"]).replace(scheme="", netloc="")),
             }
         return page(
             request,
@@ -74,10 +75,10 @@ class Frame:
         """Show why something could not be done, and the way back to the page where it was tried."""
         section = "/" + request.url.path.split("/")[1]
         back = next((page for page in PAGES if page[0] == section), PAGES[0])
+        detail = str(error)
+        detail = detail[:1].upper() + detail[1:]
         title = "There is no such page" if status == NOT_FOUND and back == PAGES[0] else "That did not work"
-        return await self.show(
-            request, "error.html", status=status, title=title, detail=str(error), back=back
-        )
+        return await self.show(request, "error.html", status=status, title=title, detail=detail, back=back)
 
 
 DONE = {

@@ -68,7 +68,7 @@ class RulePages:
             await self.desk.remove_rule(request.path_params["id"])
         except Refused as error:
             return await self.frame.refuse(request, error, 404)
-        return back_to("/rules", "removed")
+        return back_to(local_path(str((await request.form()).get("back") or ""), "/rules"), "removed")
 
     async def export(self, _request: Request) -> Response:
         """Hand out all rules as JSON."""
@@ -79,8 +79,10 @@ class RulePages:
         """Take in an export; all of it, or nothing."""
         form = await request.form()
         try:
-            records = json.loads(str(form.get("text", "")))
-            await self.desk.import_rules(records)
+            await self.desk.import_rules(json.loads(str(form.get("text", ""))))
+        except json.JSONDecodeError as error:
+            told = f"import: this is no export of rules, which is JSON (line {error.lineno}: {error.msg})"
+            return await self.frame.refuse(request, ValueError(told))
         except (Refused, ValueError) as error:
             return await self.frame.refuse(request, error)
         return back_to("/rules", "imported")

@@ -116,4 +116,8 @@ document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest"
 document.querySelectorAll("tbody[data-live]").forEach(follow);
 document.querySelectorAll("[data-hash-files]").forEach(hashFiles);
 document.querySelectorAll("[data-copy]").forEach(copyText);
+// What is not filled in would only make the address longer.
+document.querySelectorAll("form[data-auto]").forEach((form) => form.addEventListener("formdata", (event) => {
+  for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+}));
 document.querySelectorAll("form[data-auto] select").forEach((select) => select.addEventListener("change", () => select.form.requestSubmit()));
