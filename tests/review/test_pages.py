@@ -102,9 +102,14 @@ def test_the_overview_says_what_needs_attention(client, ledger, service):
             "link": None,
         }
     ]
+    event = make_event(EventKind.FLAGGED)
+    asyncio.run(ledger.flag(event, make_flag(event)))
     shown = client.get("/").text
+    assert "subject waits" not in shown  # the server's being away says it
     assert "No answer from http://sps-1" in shown
     assert "The pattern is 3 days old." in shown
+    service.server_rows = []
+    assert "1 subject waits for a second look." in client.get("/").text
 
 
 def test_the_overview_counts_and_draws(client, ledger):

@@ -59,18 +59,22 @@ def attention(
         notes.append(_note("bad", "The ledger cannot be written.", trouble))
     if dropped:
         notes.append(
-            _note("warn", f"{dropped} events were lost.", "More came at once than could be written.")
+            _note(
+                "warn",
+                f"{dropped:,} event{'s were' if dropped != 1 else ' was'} lost.",
+                "More came at once than could be written.",
+            )
         )
     away = [server["name"] for server in service.servers() if not server["up"]]
     if away:
-        text = "What they alone know is let through, flagged and looked at again."
+        text = "What is known there alone is let through, flagged and looked at again."
         notes.append(_note("warn", f"No answer from {', '.join(away)}.", text, "/lists", "Servers"))
     for client, until in sorted(paused.items()):
         note = _note("warn", f"Protection is paused for {client}.", "It comes back by itself:")
         notes.append({**note, "until": rfc3339(until), "client": client})
     notes.extend(service.alerts())
     if waiting and not away:
-        text = f"{waiting:,} subjects wait for a second look."
+        text = f"{waiting:,} subject{'s wait' if waiting != 1 else ' waits'} for a second look."
         notes.append(_note("warn", "Flagged.", text, "/flagged", "See them"))
     return notes
 

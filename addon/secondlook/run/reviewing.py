@@ -159,7 +159,13 @@ class Program:
     def alerts(self) -> Sequence[Json]:
         """Say what is wrong with the pattern and the feeds."""
         notes: list[Json] = [
-            {"kind": "bad", "title": "Pattern.", "text": text, "href": "/lists", "link": "Lists"}
+            {
+                "kind": "bad",
+                "title": "Pattern.",
+                "text": f"{text[:1].upper()}{text[1:]}.",
+                "href": "/lists",
+                "link": "Lists",
+            }
             for text in read_alerts(self._updater.folder).values()
         ]
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
