@@ -146,7 +146,7 @@ class Updater:
             self._plan(source, pace, failed=bool(outcome.error or outcome.refused))
             outcomes.append(outcome)
         await self._compare_members(only_due=only_due)
-        self._check_age()
+        self.alerts.check_age(self._settings.stale_after)
         return outcomes
 
     def read_stamp(self) -> Stamp | None:
@@ -228,7 +228,7 @@ class Updater:
             known = next((each for each in stamp.servers if each.server == source.name), None)
             if known is not None and known.generation == generation and not source.google:
                 self._confirm(source.name)
-                self._settle(source, {})
+                self.alerts.settle(source.name, {})
                 return Outcome(source.name, generation)
         except ServiceError as error:
             return Outcome(source.name, error=str(error))  # away: the circuit tells of that
@@ -247,7 +247,7 @@ class Updater:
         except OSError as error:
             self.alerts.alert("pattern", f"cannot write the pattern: {error}")
             return Outcome(source.name, error=str(error))
-        self._settle(source, outcome.refused)
+        self.alerts.settle(source.name, outcome.refused)
         if outcome.changed and self._on_change:
             self._on_change()
         return outcome
@@ -393,46 +393,3 @@ class Updater:
         confirmed = read_confirmed(self.folder)
         confirmed[server] = self._clock.now()
         write_durably(self.folder / CONFIRMED, json.dumps(confirmed).encode())
-
-    # What people are told
-
-    def _settle(self, source: UpdateSource, refused: Mapping[str, str]) -> None:
-        """Raise an alert for each refused list, and end those of lists that are good again."""
-        for name, reason in refused.items():
-            self.alerts.alert(
-                f"list {source.name}/{name}",
-                f"an update of {name} from {source.name} was refused: {reason}",
-                name=name,
-                server=source.name,
-            )
-        good = [key for key in self.alerts.in_force if key.startswith(f"list {source.name}/")]
-        for key in good:
-            if key.partition("/")[2] not in refused:
-                self.alerts.clear(key)
-        self.alerts.clear("pattern")
-        try:
-            stamp = self._stamp()
-        except PatternError as error:
-            self.alerts.alert("pattern", str(error))
-            return
-        for each in stamp.lists:  # a damaged one left the stamp: it is back, and whole
-            if each.server == source.name:
-                self.alerts.clear(f"list {each.name}")
-
-    def _check_age(self) -> None:
-        """Raise an alert while the pattern is older than it may be; it ends by itself."""
-        try:
-            stamp = self._stamp()
-        except PatternError as error:
-            self.alerts.alert("pattern", str(error))
-            return
-        confirmed = read_confirmed(self.folder)
-        for each in stamp.servers:
-            age_s = self._clock.now() - max(each.confirmed_at, confirmed.get(each.server, 0.0))
-            key = f"age {each.server}"
-            if age_s > self._settings.stale_after:
-                self.alerts.alert(
-                    key, f"the lists of {each.server} are older than {self._settings.stale_after:.0f} s"
-                )
-            else:
-                self.alerts.clear(key)
