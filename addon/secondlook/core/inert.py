@@ -6,15 +6,11 @@ Escaping for HTML is the template engine's job and comes on top.
 """
 
 import re
-from urllib.parse import urlsplit
-
-import idna
 
 _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_HOST_CHARS = 80
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -29,19 +25,3 @@ def inert_cell(text: str) -> str:
     """Return `text` for a CSV cell: inert, and never the start of a formula (OWASP CSV injection)."""
     cell = inert(text)
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
-
-
-def shown_host(url: str) -> str:
-    """Give the host of a URL for people: in both forms where it is an international name."""
-    try:
-        host = urlsplit(url).hostname or url
-    except ValueError:
-        host = url
-    host = inert(host, _HOST_CHARS)
-    if "xn--" not in host:
-        return host
-    try:
-        readable = idna.decode(host)
-    except (idna.IDNAError, UnicodeError):
-        return host
-    return f"{inert(readable, _HOST_CHARS)} ({host})" if readable != host else host

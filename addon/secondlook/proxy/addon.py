@@ -13,7 +13,7 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
-from secondlook.core.inert import shown_host
+from secondlook.core.shown import shown_host
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy import unreachable

@@ -13,7 +13,8 @@ from importlib import resources
 
 import jinja2
 
-from secondlook.core.inert import inert, shown_host
+from secondlook.core.inert import inert
+from secondlook.core.shown import shown_host
 from secondlook.core.verdict import Decision, Stage
 from secondlook.ledger.privacy import Discretion
 from secondlook.proxy.keeping import Keeping

@@ -20,8 +20,9 @@ from cryptography.x509 import load_pem_x509_certificate
 from mitmproxy import http
 
 from secondlook.core.event import Event
-from secondlook.core.inert import inert, shown_host
+from secondlook.core.inert import inert
 from secondlook.core.pac import pac_text
+from secondlook.core.shown import as_sentence, shown_host
 from secondlook.core.verdict import Stage, SubjectClass
 from secondlook.proxy.access import is_own_name
 from secondlook.proxy.block_page import Pages, exception_time, report_text
@@ -224,9 +225,7 @@ class InternalSite:
     ) -> http.Response:
         """Say in the form that fits what asked (a page, else RFC 9457) why there is no other answer."""
         if fitting_form(read_facts(request), request.path)[0] is Form.PAGE:
-            answer = self._page(
-                "problem.html", forms=False, status=status, told=f"{told[:1].upper()}{told[1:]}"
-            )
+            answer = self._page("problem.html", forms=False, status=status, told=as_sentence(told))
         else:
             document = {"type": "about:blank", "title": told, "status": status}
             answer = _response(status, json.dumps(document).encode(), "application/problem+json")

@@ -21,6 +21,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from secondlook.core.shown import as_sentence
 from secondlook.review.render import page
 from secondlook.review.session import Doorkeeper, csrf_ok
 
@@ -173,7 +174,7 @@ class Gate:
     def _refuse(scope: Scope, status: int, title: str, detail: str) -> Response:
         if scope["path"].startswith(TOKEN_PATHS):
             return problem(status, title, detail)
-        told = f"{detail[:1].upper()}{detail[1:]}."
+        told = as_sentence(detail)
         return page(
             Request(scope), "error.html", status=status, title="That did not work", detail=told, back=None
         )

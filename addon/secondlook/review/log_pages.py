@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from secondlook.core.event import Event
-from secondlook.core.inert import shown_host
+from secondlook.core.shown import shown_host
 from secondlook.ledger.shape import csv_lines, json_lines, rfc3339
 from secondlook.review import words
 from secondlook.review.desk import Desk

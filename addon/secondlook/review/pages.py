@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from secondlook.core.shown import as_sentence
 from secondlook.review import words
 from secondlook.review.access import COOKIE, set_session
 from secondlook.review.desk import Desk, Refused
@@ -75,8 +76,7 @@ class Frame:
         """Show why something could not be done, and the way back to the page where it was tried."""
         section = "/" + request.url.path.split("/")[1]
         back = next((page for page in PAGES if page[0] == section), PAGES[0])
-        detail = str(error)
-        detail = detail[:1].upper() + detail[1:]
+        detail = as_sentence(str(error))
         title = "There is no such page" if status == NOT_FOUND and back == PAGES[0] else "That did not work"
         return await self.show(request, "error.html", status=status, title=title, detail=detail, back=back)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from secondlook.core.event import EventKind
+from secondlook.core.shown import as_sentence
 from secondlook.core.verdict import Action, Stage
 
 type Json = Mapping[str, Any]
@@ -40,6 +41,9 @@ SCOPES = {
     "domain": "host and its subdomains",
     "regex": "what it matches",
 }
+
+OF_OURS = frozenset({EventKind.UPDATE, EventKind.SERVER})
+"""Events about our own lists and servers, not about what somebody asked for."""
 
 SENTENCES = {
     "rules": "One of your own rules decided{rule}.",
@@ -87,10 +91,6 @@ def size(value: float | None) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
-
-
-OF_OURS = frozenset({EventKind.UPDATE, EventKind.SERVER})
-"""Events about our own lists and servers, not about what somebody asked for."""
 
 
 def subject(record: Json) -> str:
@@ -161,7 +161,7 @@ def sentence(event: Json, *, asked: bool = False) -> str:
         "detail": shorten(event.get("detail") or "no reason given", 200),
     }
     template = SENTENCES.get(str(event.get("stage")), "{detail}")
-    return template.format(**words)
+    return as_sentence(template.format(**words))
 
 
 def report(event: Json) -> str:

@@ -17,6 +17,7 @@ from secondlook.agent.updater import Updater
 from secondlook.config import Settings
 from secondlook.core.pattern import ListInfo
 from secondlook.core.policy import Level
+from secondlook.core.shown import as_sentence
 from secondlook.core.subject import UrlSubject
 from secondlook.errors import SecondLookError
 from secondlook.ledger.shape import rfc3339
@@ -162,7 +163,7 @@ class Program:
             {
                 "kind": "bad",
                 "title": "Pattern.",
-                "text": f"{text[:1].upper()}{text[1:]}.",
+                "text": as_sentence(text),
                 "href": "/lists",
                 "link": "Lists",
             }
