@@ -6,7 +6,6 @@ import json
 import re
 import time
 from datetime import datetime
-from html import unescape
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,8 @@ from starlette.testclient import TestClient
 
 from review.stage import ORIGIN, csrf, keep, make_event, make_flag, post
 from secondlook.core.event import Event, EventKind, QuarantineRecord
-from secondlook.core.subject import SubjectKind
-from secondlook.ledger import reading
-from secondlook.ledger.reading import LogReader
 from secondlook.ledger.shape import rfc3339
 from secondlook.ledger.ulid import make_id
-from secondlook.review import words
 from secondlook.review.access import COOKIE
 from secondlook.review.session import Ended
 
@@ -63,29 +58,6 @@ def test_hostile_text_is_only_text(client, ledger, path, text):
         assert "\x1b" not in shown
         assert "\u202e" not in shown
         assert "49" not in re.findall(r"x\.example/(\w+)", shown)
-
-
-def test_an_empty_log_says_why(client, ledger, monkeypatch):
-    assert "No events yet" in client.get("/log").text
-    assert "No such events" in client.get("/log?decision=block").text
-    keep(ledger, *[make_event(url=f"http://a.example/{number}") for number in range(3)])
-    monkeypatch.setattr(reading, "_WINDOW", 1)
-    monkeypatch.setattr(LogReader.page, "__kwdefaults__", {"budget_s": 0.0})
-    shown = client.get("/log?search=zz").text
-    assert "Nothing found so far" in shown
-    assert ">Older</a>" in shown
-    turned = 0
-    for way in ("Older", "Newer"):  # to the end and back, over pages that hold nothing
-        while link := re.search(rf'href="([^"]+)" rel="\w+">{way}<', shown):
-            shown = client.get(unescape(link[1])).text
-            turned += 1
-    assert turned == 4  # three events, one looked at on each page
-
-
-@pytest.mark.parametrize("after", ["x", "s", "t5", "01M9", "s1;drop"])
-def test_the_live_log_begins_only_at_a_place_that_its_page_gave(client, after):
-    assert client.get("/log.live", params={"after": after}).status_code == 400
-    assert client.get("/log.live", headers={"Last-Event-ID": after}).status_code == 400
 
 
 def test_the_overview_says_what_needs_attention(client, ledger, service):
@@ -155,149 +127,6 @@ def test_pause_and_resume(client, ledger):
 def test_an_impossible_pause_is_refused(client, ledger, minutes):
     assert post(client, "/pause", minutes=minutes).status_code == 400
     assert not ledger.pauses()
-
-
-def test_the_log_filters_and_keeps_its_state_in_the_url(client, ledger):
-    keep(
-        ledger,
-        make_event(url="http://one.example/", host="one.example"),
-        make_event(EventKind.CHECK, url="http://two.example/", host="two.example", decision="allow"),
-    )
-    shown = client.get("/log?decision=block&search=one").text
-    assert "one.example" in shown
-    assert "two.example" not in shown
-    assert 'href="/log.csv?search=one&amp;decision=block"' in shown
-    assert '<option value="block" selected' in shown
-
-
-@pytest.mark.parametrize(
-    "query", ["decision=nonsense", "since=yesterday", "kind=%3Cb%3E", "search=" + "x" * 600]
-)
-def test_an_unusable_filter_is_explained(client, query):
-    answer = client.get(f"/log?{query}")
-    assert answer.status_code == 400
-    assert "xpected" in answer.text
-
-
-def test_pages_of_the_log_join_without_gap_or_overlap(client, ledger):
-    keep(
-        ledger,
-        *[
-            make_event(url=f"http://h.example/{number:04}", time=1_790_000_000 + number)
-            for number in range(250)
-        ],
-    )
-    seen, path, back = [], "/log", []
-    while path:
-        shown = client.get(path).text
-        seen += re.findall(r">http://h\.example/(\d{4})", shown)
-        older = re.search(r'href="(/log\?after=[^"]+)"', shown)
-        newer = re.search(r'href="(/log\?before=[^"]+)"', shown)
-        back.append(newer and newer[1])
-        path = older and older[1]
-    assert [int(number) for number in seen] == list(range(249, -1, -1))
-    shown = client.get(back[-1]).text
-    assert "http://h.example/0149" in shown
-    assert "http://h.example/0050" in shown
-    assert "http://h.example/0049" not in shown
-
-
-def test_an_entry_explains_itself_and_offers_rules(client, ledger):
-    event = make_event(
-        extra={"steps": [{"stage": "rules", "outcome": "miss", "detail": None, "elapsed_ms": 0.01}]}
-    )
-    keep(ledger, event)
-    shown = client.get(f"/log/{event.id}").text
-    assert "It stands on the list mw-8b, which names suspected malware." in shown
-    assert "This host and everything on it" in shown
-    assert 'value="http://malware.example/a"' in shown
-    assert "I believe that this entry is a mistake" in shown
-    assert client.get("/log/none").status_code == 404
-
-
-def test_a_report_names_the_feeds_and_stands_only_where_a_list_decided(client, ledger):
-    listed = make_event(extra={"feeds": ["abuse", "phish"], "age_s": 41})
-    flagged = make_event(EventKind.FLAGGED, stage="unverifiable", list=None)
-    keep(ledger, listed, flagged)
-    shown = client.get(f"/log/{listed.id}").text
-    assert shown.count("abuse, phish") == 2  # a fact, and in the text to send
-    assert "List age (s)" in shown
-    assert "Is this a mistake?" not in client.get(f"/log/{flagged.id}").text
-
-
-def test_a_rule_from_an_entry_can_be_undone(client, ledger):
-    event = make_event()
-    keep(ledger, event)
-    answer = post(
-        client, "/rules", action="allow", subject="malware.example", back=f"/log/{event.id}", **{"for": "10m"}
-    )
-    assert answer.status_code == 303
-    (rule,) = ledger.rules()
-    assert rule.action == "allow"
-    assert rule.expires - rule.created == 600
-    shown = client.get(answer.headers["location"]).text
-    assert f'action="/rules/{rule.id}/remove"' in shown
-    assert f'name="back" value="/log/{event.id}"' in shown
-    undone = post(client, f"/rules/{rule.id}/remove", back=f"/log/{event.id}")
-    assert undone.headers["location"] == f"/log/{event.id}?done=removed"
-    assert not ledger.rules()
-
-
-@pytest.mark.parametrize(("decision", "action"), [("block", "allow"), ("allow", "block"), ("flag", "block")])
-def test_a_row_turns_its_decision_round(client, ledger, decision, action):
-    keep(ledger, make_event(EventKind.CHECK, decision=decision))
-    shown = client.get("/log?host=malware.example").text
-    assert f'form="decide" name="{action}" value="http://malware.example/a"' in shown
-    answer = post(
-        client,
-        "/rules",
-        back="/log?host=malware.example",
-        **{action: "http://malware.example/a", "for": "1h"},
-    )
-    (rule,) = ledger.rules()
-    assert (rule.action, rule.subject, rule.client) == (action, "http://malware.example/a", None)
-    assert answer.headers["location"] == f"/log?host=malware.example&done={action}ed&undo={rule.id}"
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        make_event(stage="access"),  # no rule opens the proxy's own pages
-        make_event(stage="malformed"),
-        make_event(EventKind.UPDATE, url=None, host=None, subject=None),
-    ],
-)
-def test_a_row_that_no_rule_can_turn_round_offers_none(client, ledger, event):
-    keep(ledger, event)
-    shown = client.get("/log").text
-    assert f'href="/log/{event.id}"' in shown
-    assert 'form="decide" name=' not in shown
-
-
-@pytest.mark.parametrize(
-    ("event", "subject", "why"),
-    [
-        (
-            {"kind": "update", "list": "mw-8b", "server": "own", "detail": "2 entries"},
-            "mw-8b",
-            "2 entries (own)",
-        ),
-        ({"kind": "server", "server": "own", "detail": "opened: refused"}, "own", "opened: refused"),
-        ({"kind": "paused", "detail": "for 5 minutes"}, "for 5 minutes", ""),
-        (
-            {"kind": "blocked", "stage": "pattern", "list": "mw-8b"},
-            "(not kept: privacy level)",
-            "pattern (mw-8b)",
-        ),
-    ],
-)
-def test_a_row_says_nothing_twice(event, subject, why):
-    assert (words.subject(event), words.why(event)) == (subject, why)
-
-
-def test_a_row_of_a_file_is_about_the_file(client, ledger):
-    keep(ledger, make_event(subject=SubjectKind.FILE, sha256="07" * 32))
-    assert f'form="decide" name="allow" value="{"07" * 32}"' in client.get("/log").text
 
 
 def test_a_page_that_fails_says_so_in_the_sites_own_dress(app, door, service, monkeypatch):
@@ -413,23 +242,6 @@ def test_a_late_verdict_stands_on_top_until_it_was_seen(client, ledger, visited,
     assert "turned out to be bad" not in client.get("/lists").text
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_exports_hold_every_event_of_the_view_and_no_formula(client, ledger, form):
-    keep(
-        ledger,
-        *[make_event(url=f"http://h.example/{number}", detail="=1+1") for number in range(2500)],
-        make_event(EventKind.CHECK, decision="allow"),
-    )
-    answer = client.get(f"/log.{form}?decision=block")
-    lines = answer.text.splitlines()
-    assert len(lines) == 2500 + (form == "csv")
-    assert "attachment" in answer.headers["content-disposition"]
-    if form == "csv":
-        assert ",=1+1" not in answer.text
-    else:
-        assert json.loads(lines[0])["url"] == "http://h.example/0"
-
-
 def test_learned_passthroughs_are_shown_with_their_end(client, ledger, service):
     now = time.time()
     assert "None now." in client.get("/lists").text
@@ -527,38 +339,6 @@ def test_signing_out_needs_no_disk(client, door, monkeypatch):
     assert post(client, "/sign-out").headers["location"] == "/sign-in"
     assert COOKIE not in client.cookies
     assert door.session(cookie) is None
-
-
-RULED = [{"stage": "rules", "outcome": "hit", "detail": "block domain ads.example"}]
-
-
-def test_an_entry_names_the_rule_by_what_it_says_not_by_its_number(client, ledger):
-    event = make_event(stage="rules", rule="01RULE", list=None, threat=None, extra={"steps": RULED})
-    keep(ledger, event)
-    assert "One of your own rules decided: block ads.example." in client.get(f"/log/{event.id}").text
-    assert "your rules (block ads.example)" in client.get("/log").text
-
-
-def test_an_entry_that_no_rule_can_lift_offers_none(client, ledger):
-    event = make_event(url="http://127.0.0.1/", host="127.0.0.1", stage="access", list=None)
-    keep(ledger, event)
-    shown = client.get(f"/log/{event.id}").text
-    assert "No rule of yours can open this." in shown
-    assert 'name="action"' not in shown
-
-
-def test_an_entry_tells_who_was_let_through_when_and_both_forms_of_a_host(client, ledger):
-    host = "xn--80ak6aa92e.test"
-    extra = {
-        "let_through": [{"client": "10.0.0.7", "user": None, "time": 1795597571.5}],
-        "actions": [{"action": "quarantine", "done": True, "detail": "/tmp/x: put into quarantine"}],
-    }
-    event = make_event(EventKind.CONFIRMED, url=f"http://{host}/", host=host, extra=extra)
-    keep(ledger, event)
-    shown = client.get(f"/log/{event.id}").text
-    assert '10.0.0.7: <time datetime="2026-11-25T09:06:11.500Z">' in shown
-    assert "quarantine: /tmp/x: put into quarantine" in shown
-    assert "\u0430\u0440\u0440\u04cf\u0435.test (xn--80ak6aa92e.test)" in shown
 
 
 def test_a_check_says_what_would_be_done(client, service):
