@@ -263,28 +263,31 @@ def test_what_another_place_confirmed_is_not_withdrawn_here(house, server):
     assert look(house, renew_all=True).withdrawn == 1
 
 
+FILE_URL = "http://files.test/a.exe"
+
+
+def check_file(house):
+    """Check a file that came from FILE_URL, as its download ends."""
+    use = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url=FILE_URL, method="GET")
+    return house.run(house.gatekeeper.check(FileSubject((b"f" * 32,), size=5, filename="a.exe"), use))
+
+
 def test_a_bad_file_blocks_its_url_for_a_while_only(house, server):
-    url = "http://files.test/a.exe"
-    use = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url=url, method="GET")
     server.listed[b"f" * 32] = Risk.DANGEROUS
-    file = FileSubject((b"f" * 32,), size=5, filename="a.exe")
-    assert house.run(house.gatekeeper.check(file, use)).action is Action.BLOCK
-    decision = visit(house, url)
+    assert check_file(house).action is Action.BLOCK
+    decision = visit(house, FILE_URL)
     assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.CONFIRMED)
     house.sleep(601)
-    assert visit(house, url).action is Action.ALLOW
+    assert visit(house, FILE_URL).action is Action.ALLOW
     look(house, everything=False)
     assert len(house.ledger.confirmed_set) == 1
     assert b"f" * 32 in house.ledger.confirmed_set
 
 
 def test_a_bad_file_that_is_allowed_by_now_ends_the_refusal_of_its_url(house, server):
-    url = "http://files.test/a.exe"
-    use = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url=url, method="GET")
     server.listed[b"f" * 32] = Risk.DANGEROUS
-    file = FileSubject((b"f" * 32,), size=5, filename="a.exe")
-    assert house.run(house.gatekeeper.check(file, use)).action is Action.BLOCK
-    assert visit(house, url).action is Action.BLOCK
+    assert check_file(house).action is Action.BLOCK
+    assert visit(house, FILE_URL).action is Action.BLOCK
     house.ledger.add_rule(
         Rule(
             id="restored",
@@ -298,11 +301,11 @@ def test_a_bad_file_that_is_allowed_by_now_ends_the_refusal_of_its_url(house, se
         )
     )
     house.reload()
-    assert visit(house, url).action is Action.ALLOW
-    assert house.run(house.gatekeeper.check(file, use)).evidence.stage is Stage.RULES
-    assert visit(house, url, client="10.0.0.9").action is Action.BLOCK
+    assert visit(house, FILE_URL).action is Action.ALLOW
+    assert check_file(house).evidence.stage is Stage.RULES
+    assert visit(house, FILE_URL, client="10.0.0.9").action is Action.BLOCK
     house.sleep(61)
-    assert visit(house, url).evidence.stage is Stage.CONFIRMED
+    assert visit(house, FILE_URL).evidence.stage is Stage.CONFIRMED
 
 
 def test_a_rule_that_allows_it_by_now_spares_the_notice(house, server):
