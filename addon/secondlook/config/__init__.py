@@ -47,6 +47,7 @@ from secondlook.config.traffic import (
     PassthroughSettings,
     ReviewSettings,
     TlsFiles,
+    TrafficLimitsSettings,
     UpstreamProxySettings,
 )
 from secondlook.config.value import Address
@@ -93,6 +94,7 @@ __all__ = [
     "SyslogSettings",
     "TlsFiles",
     "TokenSettings",
+    "TrafficLimitsSettings",
     "UnverifiableSettings",
     "UpstreamProxySettings",
     "UpstreamSettings",

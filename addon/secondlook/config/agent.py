@@ -29,6 +29,7 @@ from secondlook.config.traffic import (
     MitmproxySettings,
     PassthroughSettings,
     ReviewSettings,
+    TrafficLimitsSettings,
     UpstreamProxySettings,
     passthrough_from,
     review_from,
@@ -88,6 +89,7 @@ class Settings(Section):
     feeds: tuple[FeedSettings, ...] = ()
     policy: PolicySettings = PolicySettings()
     downloads: DownloadsSettings = DownloadsSettings()
+    limits: TrafficLimitsSettings = TrafficLimitsSettings()
     recheck: RecheckSettings = RecheckSettings()
     actions: ActionsSettings = ActionsSettings()
     log: LogSettings = LogSettings()

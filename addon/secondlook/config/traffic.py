@@ -27,6 +27,8 @@ from secondlook.config.value import (
     problem,
 )
 
+SMALLEST_HEAD_BYTES = 4096  # one cookie may be as long
+
 
 class ArchiveSettings(Section):
     """Looking inside archives, in bounded depth, number, size and time."""
@@ -56,6 +58,12 @@ class DownloadsSettings(Section):
     reblock: Seconds = 600.0  # the URL of a bad file is refused so long
     ranges: bool = True  # risky files are asked for whole
     archives: Annotated[ArchiveSettings, BeforeValidator(false_is_empty)] = ArchiveSettings()
+
+
+class TrafficLimitsSettings(Section):
+    """How much of the machine a client or an origin may take."""
+
+    head: Annotated[Bytes, Field(ge=SMALLEST_HEAD_BYTES)] = 256 << 10  # of a message, as it is on the wire
 
 
 class GroupPolicy(Section):

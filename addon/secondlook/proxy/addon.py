@@ -13,6 +13,7 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
+from secondlook.config import TrafficLimitsSettings
 from secondlook.core.shown import shown_host
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
@@ -42,9 +43,16 @@ class SecondLookAddon:
     name = "secondlook"
 
     def __init__(
-        self, gatekeeper: Gatekeeper, access: Access, refusals: Refusals, site: InternalSite, bodies: Bodies
+        self,
+        gatekeeper: Gatekeeper,
+        access: Access,
+        refusals: Refusals,
+        site: InternalSite,
+        bodies: Bodies,
+        limits: TrafficLimitsSettings,
     ) -> None:
         self.gatekeeper = gatekeeper
+        self.limits = limits
         self.bodies = bodies
         self.access = access
         self.refusals = refusals

@@ -97,6 +97,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         Refusals(BlockPage(pages, INTERNAL_HOST, keeping), around.override_s),
         site,
         bodies,
+        settings.limits,
     )
     learn = settings.passthrough.learn
     clock = SystemClock()
