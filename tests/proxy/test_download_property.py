@@ -68,7 +68,8 @@ class Teller:
 
     case: Case | None = None
     status: int = 0
-    sent: bytes = b""
+    asked: str | None = None  # the range that reached us: may be wider than what the client wants
+    sent: bytes = field(default=b"", repr=False)
     names: Iterator[int] = field(default_factory=itertools.count)
 
     async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -78,7 +79,8 @@ class Teller:
         headers = [f"Content-Type: {case.kind}", f'ETag: "{asked.target}"']
         if case.encoding is not None:
             headers.append(f"Content-Encoding: {case.encoding.partition('-that')[0]}")
-        wanted = asked.header("range") or ("bytes=1-" if case.insists else None)
+        self.asked = asked.header("range")
+        wanted = self.asked or ("bytes=1-" if case.insists else None)
         piece = _piece(wanted, size)
         self.status = 200
         if piece is not None:
@@ -208,11 +210,11 @@ def test_all_of_it_or_never_the_whole(
 
 def _assert_exact(case: Case, teller: Teller, status: int, got: bytes) -> None:
     """The client has what the origin sent, or the piece that we cut from it."""
-    if status == teller.status:
+    if status == teller.status and teller.asked in {case.wanted, None}:
         assert got == teller.sent
         return
     piece = _piece(case.wanted, len(case.body))
-    assert (status, teller.status) == (206, 200)
+    assert status == 206
     assert piece is not None
     assert got == case.body[piece[0] : piece[1] + 1]
 
