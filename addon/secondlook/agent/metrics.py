@@ -28,6 +28,11 @@ LATE_VERDICTS = Counter("secondlook_late_verdicts", "Allowed subjects that turne
 ACTIONS = Counter(
     "secondlook_actions", "Actions after a confirmation, by action and outcome.", ["action", "outcome"]
 )
+LOOP_LATENESS = Histogram(
+    "secondlook_loop_lateness_seconds",
+    "How late the event loop of a process comes round, four times a second.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
 
 
 @cache

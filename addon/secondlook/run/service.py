@@ -23,6 +23,7 @@ from secondlook.run.outlets import make_outlets
 from secondlook.run.parts import Parts
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.reviewing import Program, ReviewServer
+from secondlook.run.stall import watch_stalls
 
 HEARTBEAT_S = 5.0
 
@@ -66,6 +67,7 @@ async def serve(process: Process) -> None:
             process.say(token=review.doorkeeper.token)
             tasks.start("review page", review.run())
         process.say_ready()
+        tasks.start("stall watch", watch_stalls(ledger, parts.clock, "service"))
         await stop.wait()
 
 

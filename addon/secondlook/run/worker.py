@@ -23,6 +23,7 @@ from secondlook.run.parts import (
     site_key,
 )
 from secondlook.run.process import Process, begin, cannot_start
+from secondlook.run.stall import watch_stalls
 from secondlook.run.supervisor import DRAIN_S
 from secondlook.run.viewing import make_watcher
 
@@ -72,9 +73,12 @@ async def work(process: Process) -> None:
     await worker.start()
     saving = asyncio.create_task(_save_again(parts, process), name="saving")
     process.say_ready()
+    stalls = asyncio.create_task(
+        watch_stalls(ledger, parts.clock, f"worker {process.index}"), name="stall watch"
+    )
     await stop.wait()
     await worker.drain(DRAIN_S)
-    for task in (saving, watching):
+    for task in (saving, watching, stalls):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
