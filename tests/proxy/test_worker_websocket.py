@@ -1,11 +1,14 @@
-"""WebSocket: its address is checked, its messages pass at once and are not kept."""
+"""WebSocket: its address is checked; what the two sides say passes as it is."""
 
 import asyncio
 import base64
 import hashlib
 import os
 import socket
+import threading
+import zlib
 
+import psutil
 import pytest
 
 from proxykit.origin import Asked
@@ -23,54 +26,89 @@ def _frame(data: bytes, mask: bytes = b"") -> bytes:
     return head + mask + data
 
 
-async def echo(asked: Asked, writer: asyncio.StreamWriter) -> None:
+async def switch(asked: Asked, writer: asyncio.StreamWriter) -> None:
     key = (asked.header("sec-websocket-key") or "").encode()
     accept = base64.b64encode(hashlib.sha1(key + MAGIC).digest()).decode()
     writer.write(
         f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
     )
-    for number in range(200):
-        writer.write(_frame(b"message %d " % number + b"x" * 100))
-    await writer.drain()
-    await asyncio.sleep(3600)
 
 
-def _open(proxy, port: int) -> socket.socket:
+def _open(proxy, port: int, path: str = "/chat") -> socket.socket:
     client = socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
     key = base64.b64encode(os.urandom(16)).decode()
     client.sendall(
-        f"GET http://127.0.0.1:{port}/chat HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
+        f"GET http://127.0.0.1:{port}{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
         f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
     )
     return client
 
 
-def test_messages_pass_and_are_forgotten(proxy, make_origin, monkeypatch):
-    from secondlook.proxy.addon import SecondLookAddon
+def _inflating(count: int) -> bytes:
+    """A compressed text frame (RFC 7692) of `count` zeros."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = deflate.compress(bytes(count)) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return bytes([0xC1, 127]) + len(data[:-4]).to_bytes(8) + data[:-4]
 
-    kept: list[int] = []
-    forget = SecondLookAddon.websocket_message
 
-    def look(self, flow) -> None:
-        forget(self, flow)
-        kept.append(len(flow.websocket.messages))
+ODD = (
+    b"\x01\x02he" + b"\x00\x01l" + b"\x89\x04ping" + b"\x80\x02lo",  # in fragments, with a ping between
+    b"\xd2\x03ext",  # bits of an extension that nobody here knows
+    _frame(os.urandom(40_000)),
+    _inflating(100_000_000),  # 97 kB
+)
 
-    monkeypatch.setattr(SecondLookAddon, "websocket_message", look)
-    origin = make_origin(echo)
+
+async def say_odd_things(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    await switch(asked, writer)
+    for frame in ODD:
+        writer.write(frame)
+    await writer.drain()
+    writer.transport.abort() if asked.target == "/break" else writer.close()
+
+
+@pytest.mark.parametrize("path", ["/end", "/break"])
+def test_an_origin_is_heard_byte_by_byte_and_no_close_is_made_up(proxy, make_origin, path):
+    origin = make_origin(say_odd_things)
+    before = psutil.Process().memory_info().rss
+    with _open(proxy, origin.port, path) as client:
+        got = _all_of(client)
+    assert got.partition(b"\r\n\r\n")[2] == b"".join(ODD)
+    assert psutil.Process().memory_info().rss - before < 30 << 20
+
+
+def test_a_client_is_heard_byte_by_byte_and_its_going_ends_the_connection(proxy, make_origin):
+    heard = bytearray()
+    over = threading.Event()
+
+    async def listen(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await switch(asked, writer)
+        # the reader of the origin is not handed out: what comes is taken where it arrives
+        protocol = writer.transport.get_protocol()
+        while piece := await protocol._stream_reader.read(65536):
+            heard.extend(piece)
+        over.set()
+
+    origin = make_origin(listen)
+    sent = b"".join(bytes([frame[0]]) + frame[1:] for frame in ODD) + _frame(b"masked", b"mask")
     with _open(proxy, origin.port) as client:
-        got = b""
-        while b"message 199" not in got:
-            piece = client.recv(65536)
-            assert piece, got[-200:]
-            got += piece
-        assert got.startswith(b"HTTP/1.1 101")
-    assert max(kept) == 0
+        assert client.recv(1000).startswith(b"HTTP/1.1 101")
+        client.sendall(sent)
+    assert over.wait(30)
+    assert heard == sent
+
+
+def _all_of(client: socket.socket) -> bytes:
+    got = b""
+    while piece := client.recv(65536):
+        got += piece
+    return got
 
 
 @pytest.mark.parametrize("path", ["/chat", "/"])
 def test_a_listed_address_is_refused(proxy, gatekeeper, make_origin, path):
-    origin = make_origin(echo)
+    origin = make_origin(switch)
     gatekeeper.bad.add(f"127.0.0.1{path}")
     with _open(proxy, origin.port) as client:
         assert client.recv(1000).startswith(b"HTTP/1.1 403")

@@ -304,8 +304,3 @@ class SecondLookAddon:
         io = handler.transports.get(flow.client_conn)
         if io is not None and io.writer is not None:
             await io.writer.drain()
-
-    def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Forget messages: mitmproxy would keep every one for the life of the connection."""
-        if flow.websocket is not None:
-            flow.websocket.messages.clear()

@@ -36,6 +36,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from secondlook.proxy.unreachable import FAILURES, ORIGIN_FAILED
+from secondlook.proxy.websocket import WebSocketRelay
 
 if TYPE_CHECKING:
     from secondlook.proxy.addon import SecondLookAddon
@@ -153,6 +154,16 @@ class AnsweringStream(HttpStream):
             yield DropStream(self.stream_id)
         else:
             yield commands.RequestWakeup(LINGER_S)
+
+    def flow_done(self) -> Commands:
+        """Go on with what follows the answer; a WebSocket is relayed by a layer of ours."""
+        if self.flow.websocket is None:
+            yield from super().flow_done()
+            return
+        self.child_layer = WebSocketRelay(self.context, self.flow)
+        self._handle_event = self.passthrough  # type: ignore[method-assign]
+        yield from self.child_layer.handle_event(events.Start())
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def _state_swallow(self, event: events.Event) -> Commands:
         """Forget what still comes of a request that is answered."""
