@@ -74,3 +74,33 @@ def test_the_registrable_part_is_a_suffix_and_one_label(host):
         assert host == found or host.endswith("." + found)
         assert SUFFIXES.is_suffix(found.partition(".")[2])
         assert SUFFIXES.registrable(found) == found
+
+
+@pytest.mark.parametrize(
+    ("host", "tenant", "registry"),
+    [
+        ("someone.github.io", True, False),
+        ("www.someone.github.io", False, False),
+        ("github.io", False, False),
+        ("ec2-203-0-113-5.compute-1.amazonaws.com", True, False),
+        ("compute-1.amazonaws.com", False, False),
+        ("0.tcp.ngrok.io", False, False),  # the port says whose it is
+        ("tenant.sharepoint.com", False, False),
+        ("drive.google.com", False, False),
+        ("example.com", False, False),
+        ("com", False, True),
+        ("co.uk", False, True),
+        ("anything.ck", False, True),
+        ("www.ck", False, False),
+        ("printer", False, False),
+        ("[2a0a:1234::1]", False, False),
+    ],
+)
+def test_tenants_of_platforms_and_names_of_registries(host, tenant, registry):
+    assert SUFFIXES.is_tenant(host) is tenant
+    assert SUFFIXES.is_registry(host) is registry
+
+
+def test_an_address_is_no_suffix():
+    assert not SUFFIXES.is_suffix("[2a0a:1234::1]")
+    assert not SUFFIXES.is_suffix("192.0.43.7")

@@ -4,10 +4,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from secondlook.core import rulesubject
+from secondlook.core.regex import RegexSet
 from secondlook.core.rule import Scope
-from secondlook.core.rulesubject import RuleSubjectError, parse_subject
+from secondlook.core.rulesubject import RuleSubjectError, subject_of
+from secondlook.suffix import load_suffixes
 
 DIGEST = "291BC5421F1CD54D99AFCC55D166E2B9FE42447025895BF09DD41B2110A687DC"
+
+
+def parse_subject(text: str) -> tuple[Scope, str]:
+    return rulesubject.parse_subject(text, load_suffixes())
 
 
 @pytest.mark.parametrize(
@@ -34,6 +41,15 @@ DIGEST = "291BC5421F1CD54D99AFCC55D166E2B9FE42447025895BF09DD41B2110A687DC"
         (r"/ads\d+\./", Scope.REGEX, r"ads\d+\."),
         ("/a/", Scope.REGEX, "a"),
         (DIGEST, Scope.SHA256, DIGEST.lower()),
+        ("printer", Scope.DOMAIN, "printer"),
+        ("=com", Scope.HOST, "com"),
+        ("github.io", Scope.DOMAIN, "github.io"),
+        ("www.ck", Scope.DOMAIN, "www.ck"),
+        ("x.compute-1.amazonaws.com", Scope.DOMAIN, "x.compute-1.amazonaws.com"),
+        ("http://10.9.8.0/24", Scope.URL, "http://10.9.8.0/24"),
+        ("10.9.8.0/24/", Scope.PREFIX, "http://10.9.8.0/24/"),
+        ("https://example.org/a/%2A", Scope.URL, "https://example.org/a/*"),
+        ("http://example.com/a#*", Scope.URL, "http://example.com/a"),
     ],
 )
 def test_every_form_of_the_contract(text, scope, subject):
@@ -57,6 +73,22 @@ def test_every_form_of_the_contract(text, scope, subject):
         ("1.2.3.4.5", "IPv4"),
         ("http://[::g]/", "IPv6"),
         ("http://example.com:99999/", "port"),
+        ("10.9.8.0/24", r"about a network.*https\?://10\\\.9\\\.8"),
+        ("10.0.0.0/8", "about a network"),
+        ("10.0.0.0/9", "about a network"),
+        ("10.1/16", "about a network"),
+        ("2001:db8::/32", "about a network"),
+        ("[2001:db8::]/32", "about a network"),
+        ("10.9.8", "four numbers.*10.9.0.8"),
+        ("=10.9.8.", "four numbers"),
+        ("10", "four numbers"),
+        ("https://example.org/a/*", "star"),
+        ("https://example.org/a*b?c", "star"),
+        ("example.org/?q=*", "star"),
+        ("com", "registry.*=com"),
+        ("co.uk", "registry"),
+        ("CO.UK.", "registry"),
+        ("anything.ck", "registry"),
     ],
 )
 def test_what_says_nothing_is_refused_with_a_reason(text, words):
@@ -72,5 +104,25 @@ def test_any_text_is_refused_or_has_a_normal_form_that_stays(text):
         scope, subject = parse_subject(text)
     except RuleSubjectError:
         return
-    written = {Scope.REGEX: f"/{subject}/", Scope.HOST: f"={subject}"}.get(scope, subject)
-    assert parse_subject(written) == (scope, subject)
+    urls = dict.fromkeys((Scope.URL, Scope.PREFIX), subject_of(subject))
+    written = {Scope.REGEX: f"/{subject}/", Scope.HOST: f"={subject}"} | urls
+    assert parse_subject(written.get(scope, subject)) == (scope, subject)
+
+
+@pytest.mark.parametrize(
+    ("text", "hit", "missed"),
+    [
+        ("10.9.8.0/24", "http://10.9.8.7/x", "http://10.9.80.7/"),
+        ("172.16.0.0/16", "https://172.16.3.4/", "http://172.16.evil.example/"),
+        ("co.uk", "http://shop.example.co.uk/", "http://example.co.ukx/"),
+    ],
+)
+def test_what_is_advised_instead_does_what_was_meant(text, hit, missed):
+    with pytest.raises(RuleSubjectError) as refusal:
+        parse_subject(text)
+    advised = next(word for word in str(refusal.value).split() if word.startswith("/^"))
+    scope, regex = parse_subject(advised)
+    assert scope is Scope.REGEX
+    rules = RegexSet([regex])
+    assert rules.search(hit)
+    assert not rules.search(missed)

@@ -63,11 +63,14 @@ def host(text: str, *, part: bool = False) -> Claim:
     suffixes, platforms, mixed = _lists()
     if name.endswith((".localdomain", ".localhost", ".local", ".internal", ".home.arpa")):
         return R.LOCAL, text
-    if suffixes.privatesuffix(name) is None:
-        return R.PUBLIC_SUFFIX, text
+    suffix = suffixes.publicsuffix(name)
     labels = name.split(".")
-    above = {".".join(labels[at:]) for at in range(len(labels))} if part else ()
-    if name in platforms or mixed.intersection(above):
+    above = {".".join(labels[at:]) for at in range(len(labels))}
+    parent = name.partition(".")[2]
+    lone = parent in mixed - platforms and suffix in {name, parent} and not platforms & above  # one tenant's
+    if suffix == name and not (lone and name not in mixed):
+        return R.PUBLIC_SUFFIX, text
+    if name in platforms or (part and not lone and mixed & above):
         return R.SHARED_PLATFORM, text
     return "entry", f"{name}/"
 

@@ -57,12 +57,12 @@ def test_indicators(said, text, kind):
         ("com", RejectClass.PUBLIC_SUFFIX),
         ("co.uk", RejectClass.PUBLIC_SUFFIX),
         ("http://github.io/", RejectClass.PUBLIC_SUFFIX),
-        ("nyc3.digitaloceanspaces.com", RejectClass.PUBLIC_SUFFIX),
+        ("digitaloceanspaces.com", RejectClass.PUBLIC_SUFFIX),
         ("belovedmotherof13", RejectClass.PUBLIC_SUFFIX),
         ("drive.google.com", RejectClass.SHARED_PLATFORM),
         ("https://drive.google.com/", RejectClass.SHARED_PLATFORM),
         ("0.tcp.ngrok.io:12345", RejectClass.SHARED_PLATFORM),
-        ("https://someone.web.app/#/login", RejectClass.SHARED_PLATFORM),
+        ("https://tenant.sharepoint.com/#/login", RejectClass.SHARED_PLATFORM),
         ("user@example.com", RejectClass.OTHER_TYPE),
         ("mailto://user@example.com", RejectClass.OTHER_TYPE),
         ("ev*l.example", RejectClass.PATTERN),
@@ -100,6 +100,26 @@ def test_indicators(said, text, kind):
 )
 def test_what_is_refused(said, cls):
     assert MAKER.indicator(said) is cls
+
+
+@pytest.mark.parametrize(
+    ("said", "host"),
+    [
+        ("above-passes.at.ply.gg", "above-passes.at.ply.gg"),
+        ("xk2.localto.net", "xk2.localto.net"),
+        ("ec2-203-0-113-5.compute-1.amazonaws.com:8080", "ec2-203-0-113-5.compute-1.amazonaws.com"),
+        ("xk3.duckdns.org:62699", "xk3.duckdns.org"),
+        ("https://xk4.pages.dev/#mail", "xk4.pages.dev"),
+        ("https://someone.web.app/#/login", "someone.web.app"),
+    ],
+)
+def test_the_site_of_one_tenant_is_listed_for_exactly_that_host(said, host):
+    made = MAKER.indicator(said)
+    assert isinstance(made, Entry)
+    assert (made.text, made.kind) == (host, EntryKind.HOST)
+    if load_suffixes().is_suffix(host):
+        below = url_subject(f"http://a.{host}/", load_suffixes())
+        assert made.hash not in below.hashes
 
 
 def test_an_entry_is_what_a_client_looks_for():

@@ -139,6 +139,14 @@ def test_a_row_turns_its_decision_round(client, ledger, decision, action):
     assert answer.headers["location"] == f"/log?host=malware.example&done={action}ed&undo={rule.id}"
 
 
+def test_a_row_of_a_url_with_a_star_makes_a_rule_for_it(client, ledger):
+    keep(ledger, make_event(url="http://archive.example/2020*/x"))
+    assert 'form="decide" name="allow" value="http://archive.example/2020%2A/x"' in client.get("/log").text
+    post(client, "/rules", back="/log", allow="http://archive.example/2020%2A/x", **{"for": "1h"})
+    (rule,) = ledger.rules()
+    assert rule.subject == "http://archive.example/2020*/x"
+
+
 @pytest.mark.parametrize(
     "event",
     [

@@ -184,6 +184,36 @@ def test_subjects_that_no_list_can_hold_are_refused(tmp_path, suffixes, subject)
         add_entry(store, subject, target=import_list("mw-8b"), suffixes=suffixes, who="a", now=NOW)
 
 
+@pytest.mark.parametrize(
+    ("subject", "entry", "also", "not_below"),
+    [
+        ("[2a0a:1234::5]", "[2a0a:1234::5]/", "http://[2A0A:1234:0::5]:8080/x", None),
+        ("2a0a:1234::5", "[2a0a:1234::5]/", "[2a0a:1234::5]", None),
+        ("xk2.localto.net", "xk2.localto.net/", "http://xk2.localto.net/x", "http://a.xk2.localto.net/"),
+        ("github.io", "github.io/", "https://github.io/about", "https://someone.github.io/"),
+        ("printer", "printer/", "http://printer/", None),
+    ],
+)
+def test_what_the_operator_insists_on_is_listed_for_that_host(
+    tmp_path, suffixes, subject, entry, also, not_below
+):
+    store = make_store(tmp_path)
+    common = {"suffixes": suffixes, "who": "admin", "now": NOW}
+    assert add_entry(store, subject, target=import_list("mw-8b"), **common).text == entry
+    out(store)
+    assert [each.expression for each in check(store, also, suffixes=suffixes)] == [entry]
+    assert not_below is None or check(store, not_below, suffixes=suffixes) == []
+    add_exception(store, subject, **common)
+    assert remove(store, subject, suffixes=suffixes) == "2 own entries"
+
+
+def test_an_exception_for_a_platform_spares_no_site_below_it(tmp_path, suffixes):
+    store = make_store(tmp_path, ["evil.github.io"])
+    add_exception(store, "github.io", suffixes=suffixes, who="admin", now=NOW)
+    out(store)
+    assert table_of(store).has(full_hash("evil.github.io/"))
+
+
 def test_check_tells_which_expression_is_listed_where(tmp_path, suffixes):
     store = make_store(tmp_path, ["evil.example"])
     [found] = check(store, "https://www.evil.example/any/page?x=1", suffixes=suffixes)

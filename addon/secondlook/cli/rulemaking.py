@@ -22,6 +22,7 @@ from secondlook.core.rule import LONGEST_RULE_S, SHORTEST_S, Rule
 from secondlook.core.rulesubject import RuleSubjectError, parse_subject
 from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
 from secondlook.run.opening import ledger_of
+from secondlook.suffix import load_suffixes
 
 
 def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
@@ -66,7 +67,7 @@ def make_rule(
 ) -> None:
     """Write a rule into the ledger and tell it; workers take it up within a second."""
     try:
-        scope, normal = parse_subject(subject)
+        scope, normal = parse_subject(subject, load_suffixes())
     except RuleSubjectError as error:
         fail(str(error), hint="see `secondlook allow --help` for what a subject may be", status=2)
     lasts = seconds_from(duration, "--for")

@@ -25,6 +25,14 @@ class Suffixes(Protocol):
         """Tell whether a host is a public suffix (a TLD, `co.uk`, `github.io`)."""
         ...
 
+    def is_registry(self, host: str) -> bool:
+        """Tell whether a host is a suffix whose names a registry gives (a TLD, `co.uk`)."""
+        ...
+
+    def is_tenant(self, host: str) -> bool:
+        """Tell whether a host is the site of one tenant of a platform (`someone.github.io`)."""
+        ...
+
     def is_platform(self, host: str) -> bool:
         """Tell whether a host itself is a platform with the sites of many, not one site below it."""
         ...

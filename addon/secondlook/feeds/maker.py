@@ -80,7 +80,8 @@ class Maker:
         """Make the entry of a host (a name or an address) and its subdomains.
 
         `limited` says that the feed meant only a part of it (a port, a fragment), which a shared platform
-        must not pay for.
+        must not pay for. The site of one tenant is its own, also where a wildcard makes it a suffix: nothing
+        is looked up below one, so that its entry is for exactly that host.
         """
         if not CLEAN_HOST.fullmatch(text):
             if _QUAD.fullmatch(text) and int(text.partition(".")[0]) not in _MIXED_OCTETS:
@@ -96,9 +97,12 @@ class Maker:
         if not exception:
             if text in _LOCAL_NAMES or text.endswith(_LOCAL_ENDS):
                 return RejectClass.LOCAL
-            if self.suffixes.is_suffix(text):
+            suffixes = self.suffixes
+            if suffixes.is_suffix(text) and not suffixes.is_tenant(text):
                 return RejectClass.PUBLIC_SUFFIX
-            if self.suffixes.is_platform(text) or (limited and self.suffixes.is_shared_platform(text)):
+            if suffixes.is_platform(text) or (
+                limited and suffixes.is_shared_platform(text) and not suffixes.is_tenant(text)
+            ):
                 return RejectClass.SHARED_PLATFORM
         return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
 

@@ -20,6 +20,7 @@ from secondlook.ledger.shape import event_json, passage_json, quarantine_json, q
 from secondlook.review import overview
 from secondlook.review.seen import Seen
 from secondlook.review.service import Json, Service
+from secondlook.suffix import load_suffixes
 
 FOLLOW_BATCH = 200
 FOLLOW_QUIET_S = 15.0
@@ -251,7 +252,7 @@ class Desk:
             raise Refused(f"rule: expected allow or block, got {action!r}")
         now = self._clock.now()
         try:
-            scope, subject = parse_subject(text)
+            scope, subject = parse_subject(text, load_suffixes())
         except ValueError as error:
             raise Refused(str(error)) from None
         return Rule(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from secondlook.core.event import EventKind
+from secondlook.core.rulesubject import subject_of
 from secondlook.core.shown import as_sentence
 from secondlook.core.verdict import Action, Stage
 
@@ -192,7 +193,7 @@ def choices(event: Mapping[str, Any]) -> list[dict[str, str]]:
     if event.get("url"):
         below = str(event["url"]).endswith("/")  # that is how a rule for a whole folder is written
         text = "This address and everything below it" if below else "This exact address"
-        found.append({"subject": str(event["url"]), "text": text})
+        found.append({"subject": subject_of(str(event["url"])), "text": text})
     if event.get("host"):
         found.append({"subject": str(event["host"]), "text": "This host and everything on it"})
     return found

@@ -9,6 +9,7 @@ from secondlook.core.rulebook import RuleBook
 from secondlook.core.rulesubject import parse_subject
 from secondlook.core.url import Suffixes, url_subject
 from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.suffix import load_suffixes
 
 DAY_S = 86_400.0
 HOSTS_SHOWN = 20
@@ -31,7 +32,7 @@ def change_from(text: str, pattern: Pattern, level: Level, now: float, *, action
     for info, table in pattern.lists:
         if info.name == text:
             return ListChange(table, info.kind, info.risk, level)
-    scope, subject = parse_subject(text)
+    scope, subject = parse_subject(text, load_suffixes())
     rule = Rule(
         id="tried",
         action="allow" if action == "allow" else "block",

@@ -11,6 +11,7 @@ from secondlook.core.rule import Rule
 from secondlook.core.rulesubject import RuleSubjectError, parse_subject
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.errors import ConfigError
+from secondlook.suffix import load_suffixes
 
 
 def policy_of(settings: PolicySettings) -> Policy:
@@ -48,7 +49,7 @@ def _rules_of(group: Group, index: int, now: float) -> Iterator[Rule]:
     for action, subjects in (("allow", group.rules.allow), ("block", group.rules.block)):
         for position, text in enumerate(subjects):
             try:
-                scope, subject = parse_subject(text)
+                scope, subject = parse_subject(text, load_suffixes())
             except RuleSubjectError as error:
                 raise ConfigError(f"clients.groups.{index}.rules.{action}.{position}: {error}") from None
             for client in (*group.networks, *group.users):

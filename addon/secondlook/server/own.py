@@ -48,7 +48,10 @@ class OwnEntry:
 
 
 def parse_subject(subject: str, suffixes: Suffixes) -> tuple[OwnScope, str]:
-    """Read what an operator typed: host, URL, URL prefix (ends in `/`) or digest; ValueError if none."""
+    """Read what an operator typed: host, URL, URL prefix (ends in `/`) or digest; ValueError if none.
+
+    A host below which unrelated people have their sites (`github.io`) is meant alone.
+    """
     text = subject.strip()
     digest = text.lower().removeprefix("sha256:").removeprefix("sha1:").removeprefix("md5:")
     kind = _DIGEST_KINDS.get(len(digest))
@@ -66,9 +69,11 @@ def parse_subject(subject: str, suffixes: Suffixes) -> tuple[OwnScope, str]:
     expression = listing_expression(parsed.expressions[0])
     path = expression[len(parsed.host) :]
     if path == "/":
-        if suffixes.is_suffix(parsed.host):
-            raise ValueError(f"{parsed.host} is a public suffix: an entry would cover unrelated sites")
-        return "host", expression
+        if suffixes.is_registry(parsed.host):
+            raise ValueError(
+                f"{parsed.host} is the suffix of a registry: unrelated sites have names below it"
+            )
+        return ("exact" if suffixes.is_suffix(parsed.host) else "host"), expression
     return ("prefix" if path.endswith("/") else "exact"), expression
 
 

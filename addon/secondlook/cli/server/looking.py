@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.options import JsonOption, StateOption
-from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table
+from secondlook.cli.output import plain_value, print_json, print_line, print_table
 from secondlook.cli.server.entries import list_sources
 from secondlook.cli.server.place import ServerConfigOption, open_server
+from secondlook.core.inert import inert
 from secondlook.errors import ServiceError
 from secondlook.ledger.shape import rfc3339
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from secondlook.server.generation import Generation
 
 LISTED_EXIT = 10
+UNUSABLE_EXIT = 2
 
 
 def check(
@@ -28,18 +30,20 @@ def check(
 ) -> None:
     """Tell how the published generation lists something: which entry, which list, which feeds.
 
-    Exit status 10 if any is listed, else 0.
+    Exit status 10 if any is listed, else 2 if any is no URL, host or digest, else 0.
     """
     from secondlook.server import administration  # noqa: PLC0415 - imports numpy
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
     place = open_server(config, state)
-    listed = False
+    listed = unusable = False
     for subject in subjects:
         try:
             found = administration.check(place.store, subject, suffixes=load_suffixes())
         except ValueError as error:
-            fail(str(error), status=2)
+            sys.stderr.write(f"secondlook: {inert(str(error))}\n")
+            unusable = True
+            continue
         listed = listed or bool(found)
         if as_json:
             print_json({"subject": subject, "listed": [plain_value(each) for each in found]})
@@ -49,8 +53,8 @@ def check(
             feeds = ", ".join(each.feeds)
             family = f", {each.family}" if each.family else ""
             print_line(f"  {each.expression} in {each.list} ({each.risk}{family}) by {feeds}")
-    if listed:
-        sys.exit(LISTED_EXIT)
+    if listed or unusable:
+        sys.exit(LISTED_EXIT if listed else UNUSABLE_EXIT)
 
 
 def rollback(
