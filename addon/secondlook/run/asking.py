@@ -21,7 +21,7 @@ from secondlook.errors import PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.parts import Parts, load_cache
 from secondlook.run.policies import config_rules
-from secondlook.run.runfile import read_run_file
+from secondlook.run.runfile import SERVER_FOLDER, read_run_file
 
 
 class NobodyAsked:
@@ -102,7 +102,6 @@ async def asking(settings: Settings, ledger: Ledger, *, offline: bool = False) -
 
 async def _serve_for_a_moment(settings: Settings, stack: contextlib.AsyncExitStack) -> str | None:
     """Serve what is published in the state folder until the stack ends; None where nothing is."""
-    from secondlook.run.background import SERVER_FOLDER  # noqa: PLC0415 - slow, and rarely needed
     from secondlook.server.app import AppSettings, create_app  # noqa: PLC0415
     from secondlook.server.reader import FileReader  # noqa: PLC0415
     from secondlook.server.serving import Serving  # noqa: PLC0415

@@ -1,20 +1,16 @@
-"""Making the certificate authority, once, before any worker starts, and mending its certificate's copies."""
+"""Making the certificate authority, once, before any worker starts, and mending what it gives away."""
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.hazmat.primitives.serialization import Encoding
 from mitmproxy.certs import CertStore
 from mitmproxy.options import CONF_BASENAME, KEY_SIZE
 
-from secondlook.errors import SecondLookError
-from secondlook.run.authority_files import AUTHORITY, CERTIFICATES, whole
-
-
-class DamagedAuthorityError(SecondLookError):
-    """The authority's own file cannot be used; the message names it and says what to do."""
+from secondlook.run.authority_check import DamagedAuthorityError, read_certificate
+from secondlook.run.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole, whole_pem
 
 
 def make_authority(folder: Path) -> None:
@@ -27,24 +23,28 @@ def make_authority(folder: Path) -> None:
     before = os.umask(0o077)
     try:
         if not own.exists():
-            CertStore.from_store(folder, CONF_BASENAME, KEY_SIZE)
+            _make(folder)
             return
-        raw = own.read_bytes()
-        try:
-            load_pem_private_key(raw, None)
-            certificate = load_pem_x509_certificate(raw).public_bytes(Encoding.PEM)
-        except ValueError as error:
-            raise DamagedAuthorityError(
-                f"{own} is damaged; put back a good copy, or make a new authority with "
-                "`secondlook setup ca --renew` (browsers have to trust the new one)"
-            ) from error
+        certificate = read_certificate(own).public_bytes(Encoding.PEM)
         for name in CERTIFICATES:
             if not whole(folder, name):
                 beside = folder / f"{name}.new"
                 beside.write_bytes(certificate)
                 beside.replace(folder / name)
+        if not whole_pem(folder / PARAMETERS):  # public numbers, which mitmproxy writes again
+            (folder / PARAMETERS).unlink(missing_ok=True)
     finally:
         os.umask(before)
+
+
+def _make(folder: Path) -> None:
+    """Make everything beside, then put it in place: its own file last, which says that all is there."""
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as made:
+        CertStore.create_store(Path(made), CONF_BASENAME, KEY_SIZE)
+        for path in sorted(Path(made).iterdir(), key=lambda path: path.name == AUTHORITY):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            path.replace(folder / path.name)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.pattern import Pattern
 from secondlook.errors import PatternError
 from secondlook.run.parts import Parts
+from secondlook.run.runfile import SERVER_FOLDER
 from secondlook.run.second_look import (
     SecondLook,
     hear_recoveries,
@@ -31,7 +32,6 @@ from secondlook.server.feeds import FeedNotice
 
 logger = logging.getLogger(__name__)
 
-SERVER_FOLDER = "server"
 FIRST_UPDATE_S = 10.0
 FIRST_AGAIN_S = 0.5
 

@@ -22,9 +22,10 @@ from secondlook.errors import LedgerError, PatternError
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run import bypass
 from secondlook.run.authority_files import AUTHORITY, whole
+from secondlook.run.key_check import damaged_keys
 from secondlook.run.listening import visited
 from secondlook.run.opening import open_ledger
-from secondlook.run.runfile import LEDGER_FILE, read_run_file
+from secondlook.run.runfile import LEDGER_FILE, SERVER_FOLDER, read_run_file
 
 LOW_DISK_BYTES = 256 << 20
 CLOCK_WRONG_S = 120.0
@@ -56,6 +57,8 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     if settings.servers.embedded.enabled:
         for finding in await asyncio.to_thread(lambda: list(_feeds(settings))):
             yield finding
+    for finding in await asyncio.to_thread(lambda: list(_keys(settings))):
+        yield finding
     yield await asyncio.to_thread(_authority, settings)
     if running is not None:
         yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
@@ -173,8 +176,7 @@ def _pattern(settings: Settings) -> Finding:
 
 
 def _feeds(settings: Settings) -> Iterator[Finding]:
-    from secondlook.run.background import SERVER_FOLDER  # noqa: PLC0415 - slow, and only needed here
-    from secondlook.run.reviewing import FEEDS_FOLDER  # noqa: PLC0415
+    from secondlook.run.reviewing import FEEDS_FOLDER  # noqa: PLC0415 - slow, and only needed here
     from secondlook.server.fetch import read_state  # noqa: PLC0415
 
     for feed in settings.feeds:
@@ -193,6 +195,12 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
             "see whether this machine reaches its address (`upstream_proxy`?); it is tried again by itself, "
             "and what it last named stays blocked",
         )
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    """Look at the secrets of this installation; only what is wrong is worth a line."""
+    for told, remedy in damaged_keys(settings.state):
+        yield Finding("key", "problem", told, remedy)
 
 
 def _authority(settings: Settings) -> Finding:

@@ -9,15 +9,13 @@ Settings ─┬─► Ledger (events, queue, rules) ─┐
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
-import os
-import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from secondlook import keyfile
 from secondlook.agent.checker import Checker
 from secondlook.agent.gatekeeper import Gatekeeper
 from secondlook.agent.identifier import Identifiers
@@ -37,11 +35,11 @@ from secondlook.ledger.ulid import make_id
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.proxy.judge import Judge
 from secondlook.run.policies import policies_of
+from secondlook.run.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
 
 logger = logging.getLogger(__name__)
 
-SITE_KEY_FILE = "site.key"
 EVENT_TRIES = 10
 EVENT_REST_S = 0.1
 
@@ -232,12 +230,9 @@ def elsewhere_s(settings: Settings) -> float:
 
 def site_key(state: Path) -> bytes:
     """Read the installation's secret for the internal site's forms, making it where there is none."""
-    path = state / SITE_KEY_FILE
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-    return path.read_bytes()
+    return keyfile.read_or_make(
+        state / SITE_KEY_FILE, meaning="forms of block pages that are open now have to be loaded again"
+    )
 
 
 def cache_file(settings: Settings, worker: int) -> Path:

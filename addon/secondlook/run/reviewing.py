@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import os
-import secrets
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
 
 import uvicorn
 
+from secondlook import keyfile
 from secondlook.agent.pattern_alerts import read_alerts
 from secondlook.agent.quarantine import Quarantine
 from secondlook.agent.recheck import Rechecker
@@ -31,11 +30,11 @@ from secondlook.run.backtesting import DAY_S, HOSTS_SHOWN, change_from, run_back
 from secondlook.run.explaining import explanation, subject_from, use_of
 from secondlook.run.metrics import exporter
 from secondlook.run.parts import Parts
+from secondlook.run.runfile import REVIEW_KEY_FILE
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.fetch import read_state
 from secondlook.setup.journal import CERTIFICATE, Journal
 
-KEY_FILE = "review.key"
 FEEDS_FOLDER = "feeds"
 UP = frozenset({"closed", "half_open", "slowed"})
 
@@ -224,14 +223,9 @@ def meaning(info: ListInfo) -> str:
 
 def secret_key(state: Path) -> bytes:
     """Read the key that signs sessions, made on first use, readable by its owner alone."""
-    path = state / KEY_FILE
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()
-    key = secrets.token_bytes(32)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-    return key
+    return keyfile.read_or_make(
+        state / REVIEW_KEY_FILE, meaning="whoever was signed in to the review page has to sign in again"
+    )
 
 
 class ReviewServer:

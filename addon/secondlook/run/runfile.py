@@ -11,6 +11,9 @@ RUN_FILE = "run.json"
 LAST_RUN_FILE = "last-run.json"  # what `run.json` said until the proxy ended
 LOCK_FILE = "lock"
 PROXY = "proxy"  # said in the lock beside the process's number; a server's folder has a lock of that name too
+SITE_KEY_FILE = "site.key"
+REVIEW_KEY_FILE = "review.key"
+SERVER_FOLDER = "server"  # of the embedded server
 LEDGER_FILE = "ledger.sqlite3"
 _OF_A_PROXY = (RUN_FILE, LAST_RUN_FILE, LEDGER_FILE, "pattern", "ca", "metrics")
 

@@ -15,6 +15,7 @@ from secondlook.server.feeds import FeedKeeper, FeedNotice
 from secondlook.server.publishing import publish
 from secondlook.server.reader import FileReader
 from secondlook.server.serving import Serving, bind
+from secondlook.server.signing import renew_damaged_key
 from secondlook.server.store import ServerStore
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class EmbeddedServer:
         self._feeding = asyncio.create_task(self.feeds.run(), name="feeds")
 
     def _prepare(self) -> None:
+        renew_damaged_key(self.store.root)
         now = self._clock.now()
         changed = self._test_list and add_builtin_lists(self.store, now=now)
         if changed or self.store.current() is None:

@@ -22,6 +22,7 @@ from secondlook.server.generation import Generation
 from secondlook.server.reader import FileReader, Reader
 from secondlook.server.replica import Replica
 from secondlook.server.serving import JsonAccessLog, Serving
+from secondlook.server.signing import check_publisher_key
 from secondlook.server.staleness import age_of
 from secondlook.server.store import ServerStore
 from secondlook.server.valkey_publisher import ValkeyPublisher
@@ -86,9 +87,11 @@ class ServerService:
         self._eviction: str | None = None
 
     async def start(self) -> None:
-        """Begin to answer, to fetch and to replicate."""
+        """Begin to answer, to fetch and to replicate. Raises ConfigError for a damaged publisher's key."""
         if self._replica is not None:
             await asyncio.to_thread(self._replica.verify)
+        else:
+            check_publisher_key(self.store.root, self._settings.publish.key)
         await self.serving.start()
         work: list[Coroutine[Any, Any, None]] = []
         if (

@@ -1,6 +1,6 @@
 """The publisher's Ed25519 key: made once, kept beside the entries, readable by its owner alone."""
 
-import os
+import logging
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,35 +11,54 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from secondlook import keyfile
 from secondlook.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+KEY_FILE = "publisher.key"  # in the server's folder
+_REMEDY = (
+    "put back a good copy, or take the file away to get a new key (clients that pin the old one need it)"
+)
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
     """Read a key in PEM; ConfigError when it is none."""
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"cannot read the publisher's key {path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the publisher's key {path}: {error.strerror}; {_REMEDY}") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"the publisher's key {path} is no whole key in PEM; {_REMEDY}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"the publisher's key {path} is no Ed25519 key")
+        raise ConfigError(f"the publisher's key {path} is no Ed25519 key; {_REMEDY}")
     return key
+
+
+def check_publisher_key(root: Path, configured: Path | None = None) -> None:
+    """Raise ConfigError where there is a key that cannot be used: at the start, not with the next lists."""
+    path = configured or root / KEY_FILE
+    if configured is not None or path.exists():
+        read_private_key(path)
+
+
+def renew_damaged_key(root: Path) -> None:
+    """Set a damaged key of a server that nobody pins aside, so that the next lists get a new one."""
+    try:
+        check_publisher_key(root)
+    except ConfigError as error:
+        path = root / KEY_FILE
+        path.replace(path.with_name(f"{KEY_FILE}.damaged"))
+        fault, _, _ = str(error).partition("; ")
+        logger.warning("%s; it is set aside, and a new one is made", fault)
 
 
 def publisher_key(root: Path, configured: Path | None = None) -> Ed25519PrivateKey:
     """Give the configured key, else the one in the server's folder, which is made when it is not there."""
     if configured is not None:
         return read_private_key(configured)
-    path = root / "publisher.key"
+    path = root / KEY_FILE
     if not path.exists():
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        beside = path.with_name(f".publisher.key.{os.getpid()}")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-        try:
-            os.link(beside, path)  # two makers: the first one wins
-        except FileExistsError:
-            pass
-        finally:
-            beside.unlink()
+        key = Ed25519PrivateKey.generate()
+        keyfile.write_once(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return read_private_key(path)

@@ -1,0 +1,73 @@
+"""Secrets of this installation in files: written whole or not at all, checked whenever they are read.
+
+A key that is empty or short is no key: anybody can guess what it signs.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+KEY_BYTES = 32
+
+
+def fault_of(path: Path) -> str | None:
+    """Say what is wrong with a secret, None where it is whole or not there yet. Raises OSError."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return None
+    return None if size == KEY_BYTES else f"{path} has {size} bytes instead of {KEY_BYTES}"
+
+
+def read_or_make(path: Path, *, meaning: str) -> bytes:
+    """Read a secret of `KEY_BYTES` random bytes; one that is missing or damaged is made anew.
+
+    `meaning` tells in the log what a new one does to people. Raises OSError.
+    """
+    with _alone_in(path.parent):
+        fault = fault_of(path)
+        if fault is not None or not path.exists():
+            _write(path, secrets.token_bytes(KEY_BYTES))
+        key = path.read_bytes()
+    if fault is not None:
+        logger.warning("%s; a new one was made: %s", fault, meaning)
+    return key
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Put a secret in place, readable by its owner alone, where there is none yet. Raises OSError."""
+    with _alone_in(path.parent):
+        if not path.exists():
+            _write(path, content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write beside and rename: whole, or nothing has changed."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time make what is missing in a folder: all others then read the same."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,32 @@
+"""Whether the authority's own file can be used: a key, and the certificate that belongs to it."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import Certificate, load_pem_x509_certificate
+
+from secondlook.errors import SecondLookError
+
+
+class DamagedAuthorityError(SecondLookError):
+    """The authority's own file cannot be used; the message names it and says what to do."""
+
+
+def read_certificate(own: Path) -> Certificate:
+    """Read the authority's certificate from its own file. Raises OSError, DamagedAuthorityError."""
+    raw = own.read_bytes()
+    try:
+        key = load_pem_private_key(raw, None)
+        certificate = load_pem_x509_certificate(raw)
+    except (ValueError, TypeError) as error:
+        raise _damaged(own) from error
+    if certificate.public_key() != key.public_key():
+        raise _damaged(own)
+    return certificate
+
+
+def _damaged(own: Path) -> DamagedAuthorityError:
+    return DamagedAuthorityError(
+        f"{own} is damaged; put back a good copy, or make a new authority with "
+        "`secondlook setup ca --renew` (browsers have to trust the new one)"
+    )

@@ -1,0 +1,43 @@
+"""Which secrets cannot be used: named, with what to do. 0.5 s."""
+
+import pytest
+
+from secondlook.run.authority import make_authority
+from secondlook.run.authority_files import AUTHORITY
+from secondlook.run.key_check import damaged_keys
+from secondlook.run.parts import site_key
+from secondlook.run.reviewing import secret_key
+from secondlook.server.signing import publisher_key
+
+
+@pytest.fixture
+def state(tmp_path):
+    site_key(tmp_path)
+    secret_key(tmp_path)
+    (tmp_path / "server").mkdir()
+    publisher_key(tmp_path / "server")
+    make_authority(tmp_path / "ca")
+    return tmp_path
+
+
+def test_an_installation_that_is_whole_or_new_has_none(state, tmp_path_factory):
+    assert list(damaged_keys(state)) == []
+    assert list(damaged_keys(tmp_path_factory.mktemp("new"))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("site.key", "start the proxy again"),
+        ("review.key", "start the proxy again"),
+        ("server/publisher.key", "put back a good copy, or take the file away"),
+        (f"ca/{AUTHORITY}", "--renew"),
+    ],
+)
+@pytest.mark.parametrize("kept", [0, 20])
+def test_each_secret_that_is_cut_is_named_with_a_remedy(state, name, remedy, kept):
+    path = state / name
+    path.write_bytes(path.read_bytes()[:kept])
+    [(fault, advice)] = damaged_keys(state)
+    assert str(path) in fault
+    assert remedy in advice
