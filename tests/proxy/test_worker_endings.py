@@ -1,6 +1,8 @@
 """How messages end, through a real worker: interim answers, broken connections, old clients. About 3 s."""
 
 import asyncio
+import contextlib
+import http.client
 import logging
 import socket
 import struct
@@ -139,3 +141,45 @@ def test_pipelined_requests_are_answered_in_their_order_on_one_connection(proxy,
             came += piece
     bodies = [part.split(b"HTTP/1.1")[0] for part in came.split(b"\r\n\r\n")[1:]]
     assert bodies == [b"/%d" % number for number in range(count)]
+
+
+@pytest.fixture
+def closing():
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("ending", ["close", "reset"])
+def test_a_connection_that_its_origin_closed_meanwhile(proxy, make_origin, closing, ending):
+    """The idle time-out of the origin and the next request meet: asked again, once, where that is harmless."""
+
+    async def once(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if asked.target == "/never":
+            writer.close()
+        elif served.get(writer, 0):
+            if ending == "reset":
+                hang_up_hard(writer.get_extra_info("socket"))
+            writer.close()
+        else:
+            served[writer] = 1
+            await send(writer, asked.method.encode())
+
+    served: dict[asyncio.StreamWriter, int] = {}
+    origin = make_origin(once)
+    client = closing.enter_context(
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20))
+    )
+
+    def ask_for(method: str, path: str = "/", body: bytes | None = None) -> int:
+        client.request(method, f"http://127.0.0.1:{origin.port}{path}", body)
+        answer = client.getresponse()
+        answer.read()
+        return answer.status
+
+    assert [ask_for(method) for method in ("GET", "GET", "HEAD", "DELETE", "OPTIONS")] == [200] * 5
+    assert origin.connections == 5
+    assert [ask_for("POST", body=b"x"), ask_for("GET"), ask_for("PUT", body=b"x")] == [502, 200, 502]
+    assert [ask_for("GET"), ask_for("POST")] == [200, 502]
+    asked = len(origin.requests)
+    assert [ask_for("GET"), ask_for("GET", "/never")] == [200, 502]
+    assert len(origin.requests) == asked + 3  # tried once more, not again and again

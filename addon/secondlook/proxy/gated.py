@@ -25,8 +25,6 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
-    RequestEndOfMessage,
-    RequestHeaders,
     RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
@@ -308,11 +306,7 @@ class GatedStream(AnsweringStream):
         self._received, self._skip, self._take = 0, 0, None
         widen(self.flow, self._visit)
         self.server_state = self.state_wait_for_response_headers
-        if not (yield from self.make_server_connection()):
-            return
-        request = self.flow.request
-        yield SendHttp(RequestHeaders(self.stream_id, request, end_stream=True), self.context.server)
-        yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+        yield from self.ask_origin()
 
     def _state_withdrawn(self, _: events.Event) -> Commands:
         """Forget what still comes of the answer to a request that is given up."""

@@ -37,7 +37,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
 
-from secondlook.proxy.stream import StopUpload, Withdrawn
+from secondlook.proxy.stream import StopUpload, Unanswered, Withdrawn
 
 type Commands = layer.CommandGenerator[None]
 
@@ -174,6 +174,7 @@ class Http1OriginSide(_Side, Http1Client):
     """HTTP/1 towards the origin."""
 
     _bodiless = False  # the request that is being sent
+    _reused = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -209,6 +210,17 @@ class Http1OriginSide(_Side, Http1Client):
             if not head:
                 return
             self.buf.head = _with_one_length(head)
+        elif (
+            isinstance(event, events.ConnectionClosed)
+            and self._reused
+            and self.stream_id is not None
+            and not self.buf
+        ):
+            yield commands.CloseConnection(self.conn)
+            yield ReceiveHttp(
+                Unanswered(self.stream_id, "server closed connection", ErrorCode.GENERIC_SERVER_ERROR)
+            )
+            return
         yield from super().read_headers(event)
 
     def read_body(self, event: events.Event) -> Commands:
@@ -254,6 +266,7 @@ class Http1OriginSide(_Side, Http1Client):
 
     def _next_stream(self) -> None:
         self.stream_id = None
+        self._reused = True
 
 
 def _with_one_length(head: list[bytearray]) -> list[bytearray]:

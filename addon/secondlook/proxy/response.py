@@ -8,7 +8,7 @@ from mitmproxy.net.http.http1 import expected_http_body_size
 _LONGEST_BYTES = (
     1 << 50
 )  # a length beyond it is nonsense; clients that cannot read it go by the connection's end
-NO_BODY_STATUSES = frozenset({101, 204, 205, 304})
+NO_CONTENT_STATUSES = frozenset({101, 204, 304})  # a 205 has some like any other (RFC 9112, 6.3)
 _READ = frozenset(
     {
         b"content-type",
@@ -38,9 +38,9 @@ class ResponseFacts:
 
 
 def has_body(flow: http.HTTPFlow) -> bool:
-    """Tell whether a body may follow the headers of a response."""
+    """Tell whether a body may follow the headers of a response; one that does all the same is dropped."""
     assert flow.response is not None
-    return flow.request.method != "HEAD" and flow.response.status_code not in NO_BODY_STATUSES
+    return flow.request.method != "HEAD" and flow.response.status_code not in NO_CONTENT_STATUSES
 
 
 def read_response(response: http.Response) -> ResponseFacts:

@@ -17,6 +17,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
@@ -35,6 +36,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
+from secondlook.proxy.response import has_body
 from secondlook.proxy.unreachable import FAILURES, ORIGIN_FAILED
 from secondlook.proxy.websocket import WebSocketRelay
 
@@ -47,6 +49,8 @@ ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
 _HOOKS = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
 _OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestTrailers, RequestEndOfMessage})
 _OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage})
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
+_SWITCHING_PROTOCOLS = 101
 LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
 
 
@@ -60,6 +64,15 @@ class Withdrawn(RequestProtocolError):  # noqa: N818 - an event
     """A request is given up, and will be made once more: nothing of its old answer is wanted."""
 
 
+@dataclass
+class Unanswered(ResponseProtocolError):  # noqa: N818 - an event
+    """A request that its origin did not take up, as far as anybody can tell: it may be made once more.
+
+    A connection that had served others ended before the first byte of the answer (RFC 9112, 9.3.1), or the
+    origin said so.
+    """
+
+
 class AnsweringStream(HttpStream):
     """A request that may be answered at its headers."""
 
@@ -69,6 +82,7 @@ class AnsweringStream(HttpStream):
         # of our `Connection`; there is none in `mitmdump -s`
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
         self.whole_request = False  # no body follows the headers
+        self.repeated = False  # the origin did not take it up, and was asked once more
         self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
 
     def handle_event(self, event: events.Event) -> Commands:
@@ -123,9 +137,31 @@ class AnsweringStream(HttpStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
         """Note for the `error` hook that it is the origin who failed: it may say so to the client."""
+        if isinstance(event, Unanswered) and self._may_repeat():
+            self.repeated = True
+            yield from self.ask_origin()
+            return
         if isinstance(event, ResponseProtocolError) and event.code in FAILURES:
             self.flow.metadata[ORIGIN_FAILED] = True
         yield from super().handle_protocol_error(event)
+
+    def _may_repeat(self) -> bool:
+        """Tell whether a request does the same twice as once, and is all here to be made again."""
+        return (
+            not self.repeated
+            and self.whole_request
+            and self.client_state == self.state_done
+            and self.server_state == self.state_wait_for_response_headers
+            and self.flow.request.method in _IDEMPOTENT
+        )
+
+    def ask_origin(self) -> Commands:
+        """Make a request without a body, over any connection to its origin that there is or can be."""
+        if not (yield from self.make_server_connection()):
+            return
+        request = self.flow.request
+        yield SendHttp(RequestHeaders(self.stream_id, request, end_stream=True), self.context.server)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
 
     def start_request_stream(self) -> Commands:
         """Go on to the origin; where it was closed only now, the `error` hook has answered."""
@@ -164,6 +200,36 @@ class AnsweringStream(HttpStream):
         self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands:
+        """Take the answer's headers; another protocol is only gone over to where the request asked for it.
+
+        A client that did not ask reads on past a 101 (RFC 9110, 15.2), in what we would take for the other
+        protocol and pass on unread.
+        """
+        request = self.flow.request
+        if event.response.status_code == _SWITCHING_PROTOCOLS and (
+            request.is_http2 or "upgrade" not in request.headers
+        ):
+            message = "it changes to a protocol that nobody asked for"
+            yield SendHttp(
+                RequestProtocolError(self.stream_id, message, ErrorCode.CANCEL), self.context.server
+            )
+            yield from self.handle_protocol_error(
+                ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
+            )
+            return
+        yield from super().state_wait_for_response_headers(event)
+
+    def start_response_stream(self) -> Commands:
+        """Begin with the body; what follows the headers of an answer that has none goes nowhere."""
+        yield from super().start_response_stream()
+        if not has_body(self.flow):
+            self.server_state = self._state_no_body
+
+    def _state_no_body(self, event: events.Event) -> Commands:
+        if isinstance(event, ResponseEndOfMessage):
+            yield from self.send_response(already_streamed=True)
 
     def _state_swallow(self, event: events.Event) -> Commands:
         """Forget what still comes of a request that is answered."""

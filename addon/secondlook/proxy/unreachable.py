@@ -28,6 +28,7 @@ _OF_MITMPROXY = (
     ("does not speak tls", "it does not speak TLS there"),
     ("timed out", "it does not answer"),
     ("http connect", "the proxy on the way to it refused"),
+    ("protocol that nobody asked for", "it changes to a protocol that nobody asked for"),
     ("clos", "it closed the connection without an answer"),
 )
 
