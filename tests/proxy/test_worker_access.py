@@ -8,6 +8,7 @@ import pytest
 
 from proxykit.origin import Asked, send
 from secondlook.proxy.access import CLOSED, OWN, Access
+from secondlook.resolver import Place
 
 
 async def hello(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -53,12 +54,62 @@ def test_nobody_reaches_our_own_pages(host):
     assert access.closed("127.0.0.1", host, 8082) is None
 
 
-def test_a_name_is_judged_by_what_it_resolves_to():
-    access = Access(["192.0.2.0/24"], lambda: {8081})
-    assert access.must_resolve("192.0.2.7", "rebind.test", 80)
-    assert not access.must_resolve("127.0.0.1", "rebind.test", 80)
-    assert asyncio.run(access.closed_by_name("192.0.2.7", "localhost", 80)) == CLOSED
-    assert asyncio.run(access.closed_by_name("127.0.0.1", "localhost", 8081)) == OWN
+def places(*texts):
+    return [Place(socket.AF_INET6 if ":" in text else socket.AF_INET, text) for text in texts]
+
+
+def judged(client, destination, *texts, listening=None, trusted=()):
+    access = Access(["192.0.2.0/24"], lambda: {8081}, trusted)
+    left, reason = access.judged(client, destination, places(*texts), listening)
+    return [place.text for place in left], reason
+
+
+OTHER_MACHINE = "192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "127.0.0.1",
+        "127.9.9.9",
+        "0.0.0.0",
+        "0.1.2.3",
+        "169.254.169.254",
+        "100.100.100.200",
+        "::1",
+        "::",
+        "fe80::1",
+        "::ffff:127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::7f00:1",
+        "fd00:ec2::254",
+        "2002:7f00:1::",
+        "2001:0:7f00:1::80ff:fffe",
+    ],
+)
+def test_a_name_is_judged_by_each_of_its_addresses(inner):
+    assert judged(OTHER_MACHINE, ("rebind.test", 80), inner) == ([], CLOSED)
+    assert judged(OTHER_MACHINE, ("rebind.test", 80), inner, "93.184.216.34") == (["93.184.216.34"], CLOSED)
+    trusted = [("upstream.test", 80)]
+    assert judged(OTHER_MACHINE, ("upstream.test", 80), inner, trusted=trusted) == ([inner], "")
+    assert judged("127.0.0.1", ("rebind.test", 80), inner) == ([inner], ""), "this machine may"
+
+
+def test_a_name_that_leads_to_our_services_is_closed_to_everybody():
+    assert judged("127.0.0.1", ("localhost", 8081), "::1", "127.0.0.1") == ([], OWN)
+    assert judged("127.0.0.1", ("elsewhere.test", 8081), "93.184.216.34") == (["93.184.216.34"], "")
+
+
+def test_nobody_reaches_the_proxy_through_the_proxy():
+    by = ("127.0.0.1", 8080)
+    assert judged("127.0.0.1", ("rebind.test", 8080), "127.0.0.1", listening=by) == ([], OWN)
+    assert judged("127.0.0.1", ("other.test", 8080), "127.0.0.2", listening=by) == (["127.0.0.2"], "")
+    # another machine would pass for this one
+    assert judged(OTHER_MACHINE, ("rebind.test", 8080), "127.0.0.2", listening=("192.0.2.1", 8080)) == (
+        [],
+        OWN,
+    )
 
 
 def test_only_this_machine_and_the_named_networks_are_admitted():

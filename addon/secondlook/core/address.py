@@ -6,6 +6,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 MAPPED = IPv6Network("::ffff:0:0/96")
 NAT64 = IPv6Network("64:ff9b::/96")
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")  # RFC 7915's predecessor wrote IPv4 so
+_COMPATIBLE = IPv6Network("::/96")  # RFC 4291, 2.5.5.1; `::` and `::1` are no IPv4
 
 METADATA_ADDRESSES = frozenset(
     map(
@@ -132,7 +134,9 @@ def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Return the IPv4 address that an IPv6 one stands for, if it does."""
     if isinstance(address, IPv4Address):
         return address
-    if address in MAPPED or address in NAT64:
+    if any(address in network for network in (MAPPED, NAT64, _TRANSLATED)) or (
+        address in _COMPATIBLE and int(address) > 1
+    ):
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     if address.sixtofour is not None:
         return address.sixtofour

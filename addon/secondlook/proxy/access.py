@@ -8,19 +8,20 @@ Three rules, whatever list or rule says otherwise:
 3. A client on another machine reaches no loopback, link-local, unspecified or metadata address.
 
 An address is judged in whatever notation it is written (`127.1`, `0x7f000001`, `[::ffff:127.0.0.1]`), and a
-name by what it resolves to: before the connection for a clear answer, and once more by the address that
-was really connected to, which a second DNS answer cannot change.
+name by each address that it resolves to: only those that are open are connected to (`dialing.py`), and
+nothing is resolved a second time. Through an upstream proxy the text alone is judged: names are resolved
+there.
 """
 
-import asyncio
 import ipaddress
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from secondlook.core.address import AddressClass, classify, parse_address
+from secondlook.resolver import Place
 
 type IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 type Listening = tuple[str, int] | None
@@ -95,42 +96,35 @@ class Access:
             return self._closed_place(client, _place("127.0.0.1"), port)
         return None
 
-    def must_resolve(self, client: str | None, host: str, port: int, listening: Listening = None) -> bool:
-        """Tell whether the addresses behind a name matter: only for other machines and our own ports.
+    def judged(
+        self,
+        client: str | None,
+        destination: tuple[str, int],
+        places: Sequence[Place],
+        listening: Listening = None,
+    ) -> tuple[Sequence[Place], str]:
+        """Give those addresses of a destination that are open to a client; where none is, the reason.
 
         `listening` is the address by which this client reached the proxy, where the proxy is asked itself.
         """
-        if (host, port) in self._trusted:
-            return False
-        if port in self._own_ports() or not self._client_is_here(client):
-            return True
-        return listening is not None and port == listening[1]
+        if destination in self._trusted:
+            return places, ""
+        port = destination[1]
+        reasons = [self._closed_peer(client, place.text, port, listening) for place in places]
+        left = [place for place, reason in zip(places, reasons, strict=True) if reason is None]
+        return left, next((reason for reason in reasons if reason is not None), "")
 
-    async def closed_by_name(
-        self, client: str | None, host: str, port: int, listening: Listening = None
-    ) -> str | None:
-        """Resolve a name and say why it is closed, if any of its addresses is."""
-        if (host, port) in self._trusted:
-            return None
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return None  # the connection will fail by itself
-        for *_, address in found:
-            if listening is not None and (_place(str(address[0])), port) == (
-                _place(listening[0]),
-                listening[1],
-            ):
-                return OWN
-            reason = self.closed_peer(client, str(address[0]), port)
-            if reason is not None:
-                return reason
-        return None
-
-    def closed_peer(self, client: str | None, ip: str, port: int) -> str | None:
-        """Say why an address that was connected to is closed."""
-        return self._closed_place(client, _place(ip), port)
+    def _closed_peer(self, client: str | None, ip: str, port: int, listening: Listening) -> str | None:
+        place = _place(ip)
+        # Another machine that came to this proxy through the proxy itself would pass for this machine.
+        if (
+            listening is not None
+            and place is not None
+            and port == listening[1]
+            and (place == _place(listening[0]) or (_is_here(place) and not self._client_is_here(client)))
+        ):
+            return OWN
+        return self._closed_place(client, place, port)
 
     def is_trusted(self, host: str, port: int) -> bool:
         """Tell whether the operator set this destination."""

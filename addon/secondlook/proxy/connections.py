@@ -4,20 +4,22 @@ Here too every hook that decides catches everything (see `addon.py`): what canno
 """
 
 import logging
-from collections.abc import Awaitable
+from functools import partial
+from typing import Any
 
 from mitmproxy import http, tcp, udp
 from mitmproxy.connection import Client
-from mitmproxy.proxy import mode_specs, server_hooks
+from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
 from secondlook.core.subject import Use
 from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.proxy.access import Access, closed_reason
+from secondlook.proxy.dialing import Dialer
 from secondlook.proxy.login import USER
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.refusal import FAULT, mark_headers, problem_document
-from secondlook.proxy.request import listening, peer_text, tunnel_use
+from secondlook.proxy.request import peer_text, tunnel_use
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +29,21 @@ class Connections:
 
     name = "secondlook-connections"
 
-    def __init__(self, gatekeeper: Gatekeeper, access: Access) -> None:
+    def __init__(self, gatekeeper: Gatekeeper, access: Access, dialer: Dialer) -> None:
         self.gatekeeper = gatekeeper
         self.access = access
+        self._dialer = dialer
+        self._master: Any = None
+
+    def load(self, loader: Any) -> None:
+        """Note whose connections these are."""
+        self._master = loader.master
 
     def client_connected(self, client: Client) -> None:
-        """Turn away who may not use the proxy."""
+        """Turn away who may not use the proxy; whom it serves, it connects by its own way."""
         try:
+            handler = self._master.addons.get("proxyserver").connections[client.id]
+            handler.open_connection = partial(self._dialer.open, handler)
             admitted = isinstance(client.proxy_mode, mode_specs.LocalMode) or self.access.admits(
                 client.peername[0]
             )
@@ -42,30 +52,6 @@ class Connections:
             admitted = False
         if not admitted:
             client.error = "this client may not use the proxy (see `clients` in proxy.yaml)"
-
-    def server_connect(self, data: server_hooks.ServerConnectionHookData) -> Awaitable[None] | None:
-        """Resolve a name before it is connected to, where what it resolves to matters."""
-        if data.server.address is None:
-            return None
-        host, port = data.server.address[:2]
-        client, by = peer_text(data.client.peername), listening(data.client)
-        try:
-            if not self.access.must_resolve(client, host, port, by):
-                return None
-        except Exception:
-            logger.exception("cannot tell whether an address is open")
-            data.server.error = "internal error"
-            return None
-        return self._resolve(data, self.access.closed_by_name(client, host, port, by))
-
-    async def _resolve(
-        self, data: server_hooks.ServerConnectionHookData, closed: Awaitable[str | None]
-    ) -> None:
-        try:
-            data.server.error = await closed or data.server.error
-        except Exception:
-            logger.exception("cannot tell whether an address is open")
-            data.server.error = "internal error"
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Look at the target of a tunnel; nothing is contacted yet (lazy strategy).

@@ -23,6 +23,7 @@ from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.block_page import BlockPage, Pages
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.connections import Connections
+from secondlook.proxy.dialing import Dialer
 from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
 from secondlook.proxy.keeping import Keeping
@@ -36,6 +37,7 @@ from secondlook.proxy.ports import Gatekeeper, Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Refusals
 from secondlook.proxy.spool import SpoolRoom
 from secondlook.proxy.tail import Tail
+from secondlook.resolver import Resolver
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     learn = settings.passthrough.learn
     clock = SystemClock()
     learner = Learner(learn.failures, learn.within, learn.duration, clock.now) if learn.enabled else None
-    connections = Connections(around.gatekeeper, access)
+    connections = Connections(around.gatekeeper, access, Dialer(access, Resolver()))
     passthrough = Passthrough(
         connections,
         settings.passthrough.hosts,
