@@ -26,6 +26,7 @@ from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.refusal import FAULT, MARK, Refusals, mark_headers
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
 from secondlook.proxy.stream import ORIGIN_FORM
+from secondlook.proxy.trickle import EVERY_S
 from secondlook.proxy.visit import VISIT, Body, Visit, visit_of
 
 logger = logging.getLogger(__name__)
@@ -239,11 +240,24 @@ class SecondLookAddon:
         return self._refusal(flow, facts, decision or FAULT)
 
     async def secondlook_body(self, flow: http.HTTPFlow) -> None:
-        """Judge a whole body with waiting; whatever fails, a risky one stays blocked (no decision)."""
+        """Judge a whole body with waiting, returning now and then before that is done (`body.judging`)."""
         visit = visit_of(flow)
         assert visit is not None
         body = visit.body
         assert body is not None
+        patience_s = self.bodies.patience_s
+        if body.judging is None:
+            if not patience_s:
+                await self._judge(body, visit)
+                return
+            body.judging = asyncio.create_task(self._judge(body, visit))
+        else:
+            patience_s = min(EVERY_S, patience_s)
+        if (await asyncio.wait({body.judging}, timeout=patience_s))[0]:
+            body.judging = None
+
+    async def _judge(self, body: Body, visit: Visit) -> None:
+        """Judge a whole body; whatever fails, a risky one stays blocked (no decision)."""
         try:
             await self.bodies.judge(body, visit)
         except Exception as error:
@@ -286,6 +300,17 @@ class SecondLookAddon:
         except Exception as error:
             logger.exception("a held body could not be read back")
             body.failed = f"spool: {error!r}"
+
+    async def secondlook_trickle(self, flow: http.HTTPFlow) -> None:
+        """Read a few bytes of a held body; where that fails, the pump will say so."""
+        visit = visit_of(flow)
+        assert visit is not None
+        body = visit.body
+        assert body is not None
+        try:
+            body.pumped = await body.gate.trickle()
+        except Exception:
+            logger.exception("a held body could not be read back")
 
     async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
         """Wait for the disk."""

@@ -26,6 +26,7 @@ from secondlook.proxy.spool import Spool, SpoolRoom
 from secondlook.proxy.visit import Body, Visit
 
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
+_WHOLE_STATUS = 200
 _PARTIAL_STATUS = 206
 _TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
 _SEVERAL = "multipart/byteranges"
@@ -71,6 +72,7 @@ class Bodies:
         self.room = room
         self.memory = EntityMemory()
         self._inspector = inspector
+        self.patience_s = settings.patience
         self._whole_files = settings.ranges
         self._block_partial = settings.partial == "block"
         self._limits = GateLimits(
@@ -287,6 +289,8 @@ class Bodies:
             from_start=from_start,
             multipart=multipart,
         )
+        if cut_to is not None and length is not None and flow.response.status_code == _WHOLE_STATUS:
+            gate.window = cut_to.within(length)
         use = replace(visit.use, content_type=facts.content_type)
         return Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
 

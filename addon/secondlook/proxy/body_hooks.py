@@ -21,6 +21,13 @@ class SecondlookPumpHook(commands.StartHook):
 
 
 @dataclass
+class SecondlookTrickleHook(commands.StartHook):
+    """A few bytes of a held body are wanted, for its client waits for long."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
 class SecondlookSettleHook(commands.StartHook):
     """The disk is behind: wait for it."""
 

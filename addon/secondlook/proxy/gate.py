@@ -24,6 +24,7 @@ from secondlook.core.subject import FileSubject
 from secondlook.proxy.bodylook import BodyLook
 from secondlook.proxy.bodytype import ARCHIVES, Declared
 from secondlook.proxy.spool import BACKLOG_MAX_BYTES, PIECE_BYTES, Spool, SpoolFullError, SpoolRoom
+from secondlook.proxy.trickle import spare
 
 TAIL_MEMORY_BYTES = 16 << 20  # of a tail that waits in memory: without a length, or without a disk
 LAST_MEMORY_BYTES = 1 << 20  # of the last bytes received, which wait in memory whatever length is declared
@@ -85,6 +86,7 @@ class BodyGate:
         self.partial = partial
         self.spool: Spool | None = None
         self.release = False
+        self.window: tuple[int, int] | None = None  # first byte and count of a range that is wanted of it
         self.uncopied: str | None = None  # why there is no copy of an archive to be looked into
         self._unheld: str | None = None
         self._limits = limits
@@ -99,6 +101,7 @@ class BodyGate:
         self._last_bytes = 0
         self._diskless = False  # the tail waits in memory
         self._copying = False  # the spool keeps all, to be looked into
+        self._trickled = 0  # of what is held, to keep its client waiting
         self._late = b""  # what goes into the copy once the spool is read empty
         self._look = BodyLook(
             said, encoding, kinds=kinds, ratio=limits.ratio, layers=limits.layers, multipart=self._multipart
@@ -198,6 +201,8 @@ class BodyGate:
             data = b"".join(self._waiting)
             self.uncopied = self._store(data)
             self._waiting = [data] if self.uncopied is not None else []
+            if self.spool is not None and not self._waiting:
+                self.spool.skip(self._trickled)
 
     def released(self) -> None:
         """Note that what was held has gone on."""
@@ -213,11 +218,48 @@ class BodyGate:
         """How much memory holds back."""
         return sum(len(chunk) for held in (self._waiting, self._tail, self._last) for chunk in held)
 
+    @property
+    def spare(self) -> int:
+        """How many bytes of what is held may go on before the verdict, as its client waits for long."""
+        if self._must_hold or self.fate not in {Fate.SMALL, Fate.HOLD, Fate.TAIL}:
+            return 0
+        kept = 0 if self.fate is Fate.SMALL else self._limits.tail_min
+        if self._waiting:
+            return spare(self.size - self._trickled, self._trickled, kept)
+        if self.spool is None or self._copying:
+            return spare(sum(map(len, self._tail)), self._trickled, kept)
+        held, passed = self.spool.unread, self.spool.size - self.spool.unread
+        if self.fate is Fate.HOLD and self.window is not None:
+            first, count = self.window
+            held = max(0, min(self.spool.size, first + count) - max(first, passed))
+        return spare(held, self._trickled, kept)
+
+    async def trickle(self) -> bytes:
+        """Take a few bytes of what is held, as many as are to spare; raises OSError when the disk fails."""
+        count = self.spare
+        if not count:
+            return b""
+        if self._waiting:
+            data = b"".join(self._waiting)[self._trickled : self._trickled + count]
+        elif self.spool is None or self._copying:
+            data = self._tail.popleft()
+            if len(data) > count:
+                self._tail.appendleft(data[count:])
+                data = data[:count]
+        else:
+            if self.fate is Fate.HOLD and self.window is not None and not self._trickled:
+                self.spool.skip(self.window[0])
+            data = await self.spool.read(count)
+        self._trickled += len(data)
+        return data
+
     def rest(self) -> bytes:
         """Give what memory holds back, after a verdict that lets it go."""
-        chunks = [*self._waiting, *self._tail, *self._last]
+        rest = b"".join([*self._waiting, *self._tail, *self._last])
+        if self._waiting:
+            rest = rest[self._trickled :]
         self._forget()
-        return b"".join(chunks)
+        return rest
 
     def rest_piece(self) -> bytes:
         """Give the next piece of it: a client that is slow must not make a copy of all."""

@@ -37,15 +37,15 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
 from secondlook.proxy.body_hooks import (
-    SecondlookBodyHook,
     SecondlookCutHook,
     SecondlookPumpHook,
     SecondlookSettleHook,
 )
 from secondlook.proxy.gate import Fate
+from secondlook.proxy.patience import PatientStream
 from secondlook.proxy.ranges import WantedRange
 from secondlook.proxy.spool import PIECE_BYTES
-from secondlook.proxy.stream import AnsweringStream, Commands, Withdrawn
+from secondlook.proxy.stream import Commands, Withdrawn
 from secondlook.proxy.visit import Body, Visit, visit_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 _WHOLE_STATUS = 200
 
 
-class GatedStream(AnsweringStream):
+class GatedStream(PatientStream):
     """A request that may be answered at its headers, and a response body that goes through a gate."""
 
     body: Body | None = None
@@ -65,9 +65,7 @@ class GatedStream(AnsweringStream):
 
     def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
         super().__init__(context, stream_id, edge)
-        self._headers_out = False
         self._received = 0
-        self._sent = 0
         self._skip = 0
         self._take: int | None = None
         self._whole = False  # the origin has said all
@@ -195,6 +193,8 @@ class GatedStream(AnsweringStream):
             yield from self._send(out)
         if gate.congested:
             yield from self._wait(SecondlookSettleHook(self.flow))
+        if gate.fate is not Fate.PASS and self._received != gate.length:
+            yield from self.watch_patience()
 
     def _judge(self, *, whole: bool) -> layer.CommandGenerator[Decision | None]:
         body = self.body
@@ -208,7 +208,7 @@ class GatedStream(AnsweringStream):
             metrics.INTERNAL_ERRORS.inc()
             body.failed, decision = f"internal error: {error!r}", None
         if decision is None:
-            yield SecondlookBodyHook(self.flow)
+            yield from self._judged()
             decision = body.decision
         return decision
 
@@ -269,7 +269,9 @@ class GatedStream(AnsweringStream):
         if self._may_ask_again(body):
             yield from self._ask_again()
             return
-        yield from self._wait(SecondlookBodyHook(self.flow))
+        self.http.press(self)
+        yield from self._judged()
+        yield from self.http.ease(self)
         if (yield from self.check_killed(True)):
             body.gate.close()
             return
@@ -324,6 +326,16 @@ class GatedStream(AnsweringStream):
         headers.pop("transfer-encoding", None)
         headers["content-length"] = str(part[1])
         headers["content-range"] = f"bytes {part[0]}-{part[0] + part[1] - 1}/{size}"
+
+    def _cut_early(self, body: Body) -> None:
+        assert body.cut_to is not None
+        assert body.gate.length is not None
+        self._cut_to(body.cut_to, body.gate.length)
+        self._skip = 0  # it trickles from its own first byte on
+
+    def _held(self) -> bool:
+        gated = self.server_state == self._state_gated
+        return gated and not self._over and self.client_state != self.state_errored
 
     def _slice(self, data: bytes) -> bytes:
         if self._skip:

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -107,15 +108,16 @@ class Spool:
         """Move the front on: these bytes have gone out by another way."""
         self._front += count
 
-    async def read(self) -> bytes:
+    async def read(self, most: int | None = None) -> bytes:
         """Take the next bytes from the front; empty at the end. Raises OSError when the disk fails."""
         await self.settle()
         if self._front < self._in_file:
-            data = await self._run(self._pread)
+            data = await self._run(partial(self._pread, PIECE_BYTES if most is None else most))
             if not data:
                 raise OSError("the spool's file is shorter than what was written")
         else:
-            data = b"".join(self._pending)[self._front - self._in_file :]
+            start = self._front - self._in_file
+            data = b"".join(self._pending)[start : None if most is None else start + most]
         self._front += len(data)
         return data
 
@@ -192,9 +194,9 @@ class Spool:
             return
         self._spill()
 
-    def _pread(self) -> bytes:
+    def _pread(self, most: int) -> bytes:
         assert self._file is not None
-        most = min(PIECE_BYTES, self._in_file - self._front)  # a failed write may have left more than that
+        most = min(most, self._in_file - self._front)  # a failed write may have left more than that
         return os.pread(self._file.fileno(), most, self._front)
 
     async def _run[T](self, work: Callable[[], T]) -> T:

@@ -243,9 +243,12 @@ class AnsweringStream(HttpStream):
         if kind in _OF_RESPONSE:
             return cast("Commands", self.server_state(event))
         if kind is events.Wakeup:
-            return self._stop_lingering()
+            return self._wake(cast("events.Wakeup", event))
         return cast("Commands", super()._handle_event(event))
 
-    def _stop_lingering(self) -> Commands:
+    def _wake(self, _: events.Wakeup) -> Commands:
+        """End the connection of a client that lingered for its answer."""
+        if self.client_state != self._state_swallow:
+            return
         yield DropStream(self.stream_id)
         yield commands.CloseConnection(self.context.client)

@@ -1,5 +1,6 @@
 """What is known of a request that was let through, for as long as its response lasts."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class Body:
     decision: Decision | None = None
     failed: str | None = None  # the gate broke: what is said about it
     pumped: bytes = b""
+    judging: asyncio.Task[None] | None = None  # the verdict, while it is waited for
     stalled: Callable[[], bool] = bool  # whether the client leaves too much of it unread; bool() is False
 
 
