@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 TEST_ARGS := -n auto --dist loadgroup --durations 20
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
-# The lock names everything, so nothing is resolved; Python compiles what it imports when it imports it.
+COMPILED := $(VENV)/.compiled
+SOURCES := $(shell find addon -name '*.py')
+# The lock names everything, so nothing is resolved. What we import is compiled once, at the end, by scripts/compile;
+# pip would compile four times as much.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 export PIP_REQUIRE_VIRTUALENV := 1
 
@@ -16,8 +19,8 @@ export PIP_REQUIRE_VIRTUALENV := 1
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-venv: $(RUN_STAMP)  ## prepare .venv with what is needed to run
-dev: $(DEV_STAMP)  ## prepare .venv with what is needed to test and to build
+venv: $(COMPILED)  ## prepare .venv with what is needed to run
+dev: $(DEV_STAMP) $(COMPILED)  ## prepare .venv with what is needed to test and to build
 
 $(BIN)/python:
 	@python="$$(scripts/find-python)" || exit 1; \
@@ -30,18 +33,23 @@ $(RUN_STAMP): requirements.txt pyproject.toml | $(BIN)/python
 	@$(PIP_INSTALL) --no-build-isolation -e .
 	@touch $@
 
+$(COMPILED): $(SOURCES) scripts/compile $(RUN_STAMP)  # what changed since, such as after a `git pull`
+	@$(BIN)/python scripts/compile
+	@touch $@
+
 $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@echo "installing what the tests need"
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -qq -j 0 --invalidation-mode timestamp $(VENV)/lib || true
 	@touch $@
 
-run: $(RUN_STAMP)  ## start the proxy with proxy.yaml; ARGS='…' goes to `secondlook run`
+run: $(COMPILED)  ## start the proxy with proxy.yaml; ARGS='…' goes to `secondlook run`
 	@exec $(BIN)/secondlook run $(ARGS)
 
-test: $(DEV_STAMP)  ## run the whole test suite; ARGS='…' goes to pytest
+test: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite; ARGS='…' goes to pytest
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(TEST_ARGS))
 
-coverage: $(DEV_STAMP)  ## run the whole test suite and tell which lines and branches it reached
+coverage: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite and tell which lines and branches it reached
 	$(BIN)/python -m pytest $(TEST_ARGS) --cov --cov-report=term --cov-report=xml:coverage.xml $(ARGS)
 
 check: $(DEV_STAMP)  ## format, lint, types, import contract
@@ -50,10 +58,10 @@ check: $(DEV_STAMP)  ## format, lint, types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(DEV_STAMP)  ## run the benchmarks and write docs/benchmarks.md; ARGS='…' names some of them
+bench: $(DEV_STAMP) $(COMPILED)  ## run the benchmarks and write docs/benchmarks.md; ARGS='…' names some of them
 	$(BIN)/python bench/run.py $(ARGS)
 
-soak: $(DEV_STAMP)  ## run the long tests: crashes under load, flapping servers
+soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests: crashes under load, flapping servers
 	SECONDLOOK_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)
 
 lock: $(DEV_STAMP)  ## make the hash-locked requirement files anew
@@ -65,6 +73,7 @@ proto: $(DEV_STAMP)  ## generate the code of the wire messages from their .proto
 clean:  ## remove caches and build results; .venv and state stay
 	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
 	find addon tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f $(COMPILED)
 
 distclean: clean  ## remove .venv too
 	rm -rf $(VENV)
