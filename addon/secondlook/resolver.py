@@ -25,12 +25,15 @@ from typing import Final, NamedTuple
 
 from lru import LRU
 
+from secondlook.core.address import parse_address
+
 type IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 ANSWER_S: Final = 20.0  # browsers give up about then
 LOOKUPS: Final = 256  # at once; a thread that waits takes some 30 kB
 REMEMBERED_S: Final = 10.0
 _REMEMBERED: Final = 4096  # names
+_LOCAL_NAMES: Final = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 
 
 class Place(NamedTuple):
@@ -140,6 +143,22 @@ class Resolver:
             threading.Thread(target=work, name="name lookup", daemon=True).start()
         except RuntimeError as error:  # no more threads
             loop.call_soon(finish, socket.gaierror(socket.EAI_AGAIN, str(error)))
+
+
+def is_localhost(host: str) -> bool:
+    """Tell whether a name means this machine everywhere (RFC 6761)."""
+    name = host.rstrip(".").lower()
+    return name in _LOCAL_NAMES or name.endswith(".localhost")
+
+
+def is_own_name(host: str) -> bool:
+    """Tell whether a host names this machine for certain: an address, or a name that no stranger can own."""
+    own = socket.gethostname().lower()
+    return (
+        is_localhost(host)
+        or host.rstrip(".").lower() in {own, f"{own}.local"}
+        or parse_address(host) is not None
+    )
 
 
 def _given(found: Found) -> tuple[Place, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-import ipaddress
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,8 +16,13 @@ from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind, QueueEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass
+from secondlook.resolver import Place
 
 BODY = b"downloaded bytes" * 5000
+
+
+def place(text):
+    return Place(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
 class Origin:
@@ -54,15 +59,20 @@ async def origin():
     server = await asyncio.start_server(it.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
 
-    async def resolver(host, _):
-        inside = {"inside.test": ["10.0.0.1"], "both.test": ["127.0.0.1", "10.0.0.1"], "none.test": []}
-        return [ipaddress.ip_address(text) for text in inside.get(host, ["127.0.0.1"])]
+    async def resolver(host):
+        inside = {
+            "inside.test": ["10.0.0.1"],
+            "both.test": ["127.0.0.1", "10.0.0.1"],
+            "none.test": [],
+            "half.test": ["127.0.0.3", "127.0.0.1"],
+        }
+        return [place(text) for text in inside.get(host, ["127.0.0.1"])]
 
     def make(**limits):
         return Refetcher(
             Limits(**limits),
             resolver=resolver,
-            allowed=lambda address: str(address) == "127.0.0.1",
+            allowed=lambda address: address.text in {"127.0.0.1", "127.0.0.3"},
             ports={"http": port},
         )
 
@@ -91,6 +101,11 @@ def test_content_is_hashed_and_nothing_private_is_sent():
         assert "host: files.test\r\n" in lower
         for header in ("cookie", "authorization", "referer", "secret"):
             assert header not in lower
+
+
+def test_the_next_address_is_tried_where_one_is_dead():
+    file, seen = fetch("/file", host="half.test")
+    assert (file.size, len(seen)) == (len(BODY), 1)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +148,7 @@ def test_only_web_schemes():
     ],
 )
 def test_what_is_not_public(text):
-    assert not is_public(ipaddress.ip_address(text))
+    assert not is_public(place(text))
 
 
 def test_the_defaults_reach_nothing_on_this_machine():

@@ -10,6 +10,8 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from secondlook.config import FeedSettings, PublishSettings
+from secondlook.lookup.address_watch import local_addresses
+from secondlook.resolver import Resolver, look_up
 from secondlook.server.builtin import add_builtin_lists
 from secondlook.server.feeds import FeedKeeper
 from secondlook.server.fetch import read_state
@@ -59,12 +61,31 @@ class Publisher:
         self.lines, self.etag = lines, f'"{len(self.requests) + 2}"'
 
 
+def named(hosts):
+    """Make a resolver that knows a few names and asks the system for the rest."""
+
+    def look_up_here(host):
+        texts = hosts.get(host)
+        return look_up(host) if texts is None else tuple(look_up(text)[0] for text in texts)
+
+    return Resolver(system=look_up_here)
+
+
+def own_address():
+    """Give an address of this machine that is not loopback."""
+    for address in local_addresses():
+        if address.version == 4 and not address.is_link_local:
+            return str(address)
+    pytest.skip("this machine is in no network")
+
+
 @asynccontextmanager
 async def keeping(tmp_path, **options):
     import uvicorn
 
     publisher, clock = Publisher(), Clock()
-    [sock] = bind([("127.0.0.1", 0)])
+    [sock] = bind([(options.pop("bind", "127.0.0.1"), 0)])
+    hosts = options.pop("hosts", {})
     app = Starlette(
         routes=[
             Route("/feed.txt", publisher.feed),
@@ -79,14 +100,17 @@ async def keeping(tmp_path, **options):
         await asyncio.sleep(0.01)
     store = ServerStore(tmp_path / "server")
     add_builtin_lists(store, now=NOW)
-    url = f"http://127.0.0.1:{sock.getsockname()[1]}/feed.txt"
+    address, port = sock.getsockname()[:2]
+    url = f"http://{options.pop('host', address)}:{port}/feed.txt"
     if options.pop("manifest", False):
         url = url.replace("feed.txt", "list/list.manifest.txt")
     feed = FeedSettings(
         **({"name": "feed", "url": url, "every": 600, "headers": {"Auth-Key": "k3y"}} | options)
     )
     notices = []
-    keeper = FeedKeeper(store, [feed], clock, settings=PublishSettings(), on_notice=notices.append)
+    keeper = FeedKeeper(
+        store, [feed], clock, settings=PublishSettings(), resolver=named(hosts), on_notice=notices.append
+    )
     try:
         yield keeper, publisher, clock, store, notices
     finally:
@@ -249,6 +273,49 @@ def test_a_feed_s_key_stays_with_the_origin_it_was_given_for(tmp_path):
             assert (notice.outcome, notice.detail) == ("failed", "redirected too often")
             assert {each.get("auth-key") for each in publisher.requests[4:]} == {"k3y"}
             assert len(publisher.requests) == 10
+
+    asyncio.run(scene())
+
+
+TURNING = "turning.example"  # its name server says something else every time
+
+
+@pytest.mark.parametrize("inside", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "0.0.0.0"])
+def test_a_feed_s_name_does_not_lead_to_this_machine(tmp_path, inside):
+    async def scene():
+        async with keeping(tmp_path, hosts={TURNING: [inside]}, host=TURNING) as (keeper, publisher, *_):
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "failed"
+            assert notice.detail == f"{TURNING} leads to {inside}, further inside than the feed lies"
+            assert not publisher.requests
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["http://127.0.0.1:{port}/x", "http://localhost:{port}/x", "http://[::1]:{port}/x", "http://2130706433/"],
+)
+def test_a_feed_of_this_network_redirects_to_nothing_on_this_machine(tmp_path, to):
+    async def scene():
+        # an address of this machine's network stands for the feed's; the redirect is judged by what it leads to
+        hosts = {"lists.example": [own_address()]}
+        async with keeping(tmp_path, hosts=hosts, host="lists.example", bind=own_address()) as (
+            keeper, publisher, clock, *_,
+        ):  # fmt: skip
+            publisher.answer = lambda: RedirectResponse(to.format(port=1))
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, "further inside" in notice.detail) == ("failed", True), notice
+            assert len(publisher.requests) == 1
+            assert publisher.requests[0]["host"].startswith("lists.example:")
+            publisher.answer = lambda: RedirectResponse("file:///etc/passwd")
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert "not the web" in notice.detail
+            publisher.answer = None
+            clock.at += 7000
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "taken"
 
     asyncio.run(scene())
 

@@ -10,24 +10,21 @@ The result may confirm, never clear: an origin can show a clean file to us. So:
 
 import asyncio
 import hashlib
-import ipaddress
 import logging
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from secondlook.core.address import AddressClass, classify
 from secondlook.core.subject import FileSubject
 from secondlook.errors import SecondLookError
+from secondlook.reach import Depth, depth, get
+from secondlook.resolver import Place, Resolver
 
 logger = logging.getLogger(__name__)
 
-type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-type Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
+type Resolve = Callable[[str], Awaitable[Sequence[Place]]]
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -36,12 +33,6 @@ _HEADERS = {"User-Agent": "Mozilla/5.0 (compatible)", "Accept": "*/*", "Accept-E
 
 class RefetchError(SecondLookError):
     """A URL was not fetched again; the message says why."""
-
-
-async def resolve(host: str, port: int) -> list[Address]:
-    """Give every address of a host, by the system's resolver; raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +51,13 @@ class Refetcher:
         self,
         limits: Limits | None = None,
         *,
-        resolver: Resolve = resolve,
-        allowed: Callable[[Address], bool] | None = None,
+        resolver: Resolve | None = None,
+        allowed: Callable[[Place], bool] | None = None,
         ports: dict[str, int] | None = None,
         verify: ssl.SSLContext | None = None,
     ) -> None:
         self._limits = limits or Limits()
-        self._resolve = resolver
+        self._resolve = resolver or Resolver().places
         self._allowed = allowed or is_public
         self._ports = ports or _PORTS
         self._verify = verify
@@ -81,51 +72,38 @@ class Refetcher:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise RefetchError(f"not fetched: {type(error).__name__}: {error}") from error
 
-    async def _follow(self, url: str) -> FileSubject:
+    async def _follow(self, text: str) -> FileSubject:
         # cookies and proxies of the environment stay out; each hop gets a client of its own
+        url = httpx.URL(text).copy_with(userinfo=b"")
         for _ in range(self._limits.redirects + 1):
-            async with httpx.AsyncClient(
-                trust_env=False,
-                follow_redirects=False,
-                verify=self._verify or True,
-                timeout=self._limits.timeout_s,
-            ) as client:
-                request = await self._request(client, url)
-                response = await client.send(request, stream=True)
-                try:
-                    if response.status_code not in _REDIRECTS:
-                        return await self._read(response)
-                    location = response.headers.get("location")
-                finally:
-                    await response.aclose()
+            places = await self._judged(url)
+            async with (
+                httpx.AsyncClient(
+                    trust_env=False, verify=self._verify or True, timeout=self._limits.timeout_s
+                ) as client,
+                get(client, url, places, _HEADERS, port=self._ports[url.scheme]) as response,
+            ):
+                if response.status_code not in _REDIRECTS:
+                    return await self._read(response)
+                location = response.headers.get("location")
             if not location:
                 raise RefetchError("a redirect that leads nowhere")
-            url = urljoin(url, location)
+            url = url.join(location).copy_with(userinfo=b"")
         raise RefetchError(f"more than {self._limits.redirects} redirects")
 
-    async def _request(self, client: httpx.AsyncClient, url: str) -> httpx.Request:
-        """Build the request to the address that was looked at, under the name that was asked for."""
-        parts = urlsplit(url)
-        if parts.scheme not in self._ports or not parts.hostname:
-            raise RefetchError(f"not fetched: {parts.scheme or 'no'} scheme")
-        port = parts.port or self._ports[parts.scheme]
-        if port != self._ports[parts.scheme]:
-            raise RefetchError(f"not fetched: port {port}")
-        addresses = await self._resolve(parts.hostname, port)
-        if not addresses:
+    async def _judged(self, url: httpx.URL) -> Sequence[Place]:
+        """Give the addresses of a URL's host; all must be public. Raises RefetchError, OSError."""
+        if url.scheme not in self._ports or not url.host:
+            raise RefetchError(f"not fetched: {url.scheme or 'no'} scheme")
+        if url.port is not None and url.port != self._ports[url.scheme]:
+            raise RefetchError(f"not fetched: port {url.port}")
+        places = await self._resolve(url.host)
+        if not places:
             raise RefetchError("the host has no address")
-        refused = [address for address in addresses if not self._allowed(address)]
+        refused = [place for place in places if not self._allowed(place)]
         if refused:
-            raise RefetchError(f"not fetched: {refused[0]} is not a public address")
-        address = addresses[0]
-        shown = f"[{address}]" if address.version == _IPV6 else str(address)
-        target = parts._replace(netloc=f"{shown}:{port}", fragment="")
-        return client.build_request(
-            "GET",
-            target.geturl(),
-            headers={**_HEADERS, "Host": parts.netloc.rpartition("@")[2]},
-            extensions={"sni_hostname": parts.hostname},
-        )
+            raise RefetchError(f"not fetched: {refused[0].text} is not a public address")
+        return places
 
     async def _read(self, response: httpx.Response) -> FileSubject:
         if not response.is_success:
@@ -139,9 +117,6 @@ class Refetcher:
         return FileSubject((digest.digest(),), size=size)
 
 
-_IPV6 = 6
-
-
-def is_public(address: Address) -> bool:
+def is_public(place: Place) -> bool:
     """Whether an address lies in the public internet, whatever it is wrapped in."""
-    return classify(address) is AddressClass.PUBLIC
+    return depth(place) is Depth.PUBLIC

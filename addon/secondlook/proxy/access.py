@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from secondlook.core.address import AddressClass, classify, parse_address
-from secondlook.resolver import Place
+from secondlook.resolver import Place, is_localhost
 
 type IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 type Listening = tuple[str, int] | None
@@ -29,7 +29,6 @@ type Listening = tuple[str, int] | None
 _HERE = frozenset({AddressClass.LOOPBACK, AddressClass.UNSPECIFIED})
 _CLOSED_TO_OTHERS = _HERE | {AddressClass.LINK_LOCAL, AddressClass.METADATA}
 _REMEMBERED_S = 30.0  # interfaces come and go
-_LOCAL_NAMES = ("localhost", "ip6-localhost", "ip6-loopback")
 
 OWN = "the proxy does not lead to its own pages and servers"
 CLOSED = "this address is not open through the proxy from another machine"
@@ -46,15 +45,6 @@ class _Place(NamedTuple):
 def closed_reason(error: str) -> str | None:
     """Tell why a destination was closed from what mitmproxy says of a connection that was not made."""
     return next((reason for reason in (OWN, CLOSED) if error.endswith(reason)), None)
-
-
-def is_own_name(host: str) -> bool:
-    """Tell whether a host names this machine for certain: an address, or a name that no stranger can own."""
-    name = host.rstrip(".").lower()
-    own = socket.gethostname().lower()
-    if _place(host) is not None or name in {*_LOCAL_NAMES, own, f"{own}.local"}:
-        return True
-    return name.endswith(".localhost")
 
 
 class Access:
@@ -91,8 +81,7 @@ class Access:
         place = _place(host)
         if place is not None:
             return self._closed_place(client, place, port)
-        name = host.rstrip(".").lower()
-        if name in _LOCAL_NAMES or name.endswith(".localhost"):
+        if is_localhost(host):
             return self._closed_place(client, _place("127.0.0.1"), port)
         return None
 

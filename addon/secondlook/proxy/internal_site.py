@@ -24,11 +24,11 @@ from secondlook.core.inert import inert
 from secondlook.core.pac import pac_text
 from secondlook.core.shown import as_sentence, shown_host
 from secondlook.core.verdict import Stage, SubjectClass
-from secondlook.proxy.access import is_own_name
 from secondlook.proxy.block_page import Pages, exception_time, report_text
 from secondlook.proxy.ports import Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Form, fitting_form
 from secondlook.proxy.request import read_facts
+from secondlook.resolver import is_own_name
 
 TOKEN_LIFE_S = 1800
 FORM_MAX_BYTES = 4096

@@ -18,12 +18,13 @@ from secondlook.clock import Clock
 from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
 from secondlook.core.verdict import Risk, Threat
 from secondlook.errors import PatternError, SecondLookError
+from secondlook.resolver import Resolver
 from secondlook.server.child import publish_in_child, take_feed_in_child
 from secondlook.server.fetch import (
+    FeedClient,
     FeedState,
     FetchFailed,
     fetch,
-    make_client,
     read_state,
     terms_of,
     write_state,
@@ -62,6 +63,7 @@ class FeedKeeper:
         servers: tuple[str, ...] = (),
         proxy: UpstreamProxySettings | None = None,
         meter: Meter | None = None,
+        resolver: Resolver | None = None,
         on_notice: Callable[[FeedNotice], None] | None = None,
         on_published: Callable[[int], None] | None = None,
     ) -> None:
@@ -73,7 +75,7 @@ class FeedKeeper:
         self._meter = meter
         self._on_notice = on_notice
         self._on_published = on_published
-        self._client = make_client(proxy)
+        self._client = FeedClient(proxy, resolver)
         self._folder = store.root / "feeds"
         self.alerts: dict[str, str] = {}
 

@@ -5,9 +5,11 @@ import importlib.metadata
 import json
 import re
 import shutil
+import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -15,10 +17,13 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from secondlook.config import FeedSettings, UpstreamProxySettings
+from secondlook.core.address import parse_address
 from secondlook.errors import ServiceError
 from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.lookup.transport import trust
+from secondlook.reach import Depth, depth, get
+from secondlook.resolver import Place, Resolver, is_own_name
 from secondlook.server.store import dump_json, write_beside
 
 MAX_REDIRECTS: Final = 5
@@ -87,9 +92,47 @@ def make_client(proxy: UpstreamProxySettings | None = None) -> httpx.AsyncClient
     )
 
 
-async def fetch(
-    client: httpx.AsyncClient, feed: FeedSettings, state: FeedState, target: Path
-) -> FeedState | None:
+class FeedClient:
+    """The client of feeds: through the upstream proxy, or to addresses that were judged.
+
+    A feed leads no further inside than it lies itself (`Depth`): one in the internet redirects to no address
+    of this network or machine. A name that leads to this machine must say so (`localhost`, this machine's own
+    name, an address): whoever owns another one could turn it here any day.
+    """
+
+    def __init__(self, proxy: UpstreamProxySettings | None = None, resolver: Resolver | None = None) -> None:
+        self._client = make_client(proxy)
+        self._resolver = (resolver or Resolver()) if proxy is None else None  # else names are the proxy's
+
+    async def places(self, host: str, most: Depth) -> Sequence[Place]:
+        """Give the addresses of a host that lie no deeper than `most`; nothing where a proxy resolves.
+
+        Raises FetchFailed where all lie deeper, OSError where the name has none.
+        """
+        if self._resolver is None:
+            said = parse_address(host) or (ip_address("127.0.0.1") if is_own_name(host) else None)
+            found: Sequence[Place] = () if said is None else (Place(0, str(said)),)
+        else:
+            found = await self._resolver.places(host)
+        left = [place for place in found if depth(place) <= most]
+        if found and not left:
+            raise FetchFailed(f"{host} leads to {found[0].text}, further inside than the feed lies")
+        return left
+
+    def get(
+        self, url: httpx.URL, places: Sequence[Place], headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[httpx.Response]:
+        """Ask for a URL at the addresses that were judged, or through the proxy."""
+        if self._resolver is None:
+            return self._client.stream("GET", url, headers=dict(headers))
+        return get(self._client, url, places, headers)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+async def fetch(client: FeedClient, feed: FeedSettings, state: FeedState, target: Path) -> FeedState | None:
     """Fetch a feed into a file; gives its new validators, None when it has not changed.
 
     Raises FetchFailed; nothing is left of a broken fetch but the unfinished file.
@@ -113,13 +156,13 @@ async def fetch(
             )
     except TimeoutError:
         raise FetchFailed(f"no answer within {feed.timeout:g} s") from None
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror) as error:
         raise FetchFailed(_plain(error)) from error
 
 
 @asynccontextmanager
 async def _get(
-    client: httpx.AsyncClient, feed: FeedSettings, url: str, conditions: Mapping[str, str]
+    client: FeedClient, feed: FeedSettings, url: str, conditions: Mapping[str, str]
 ) -> AsyncGenerator[httpx.Response]:
     """Ask for a URL of a feed, following a few redirects.
 
@@ -127,13 +170,18 @@ async def _get(
     """
     at = httpx.URL(url)
     own = dict(feed.headers)
-    for _ in range(MAX_REDIRECTS + 1):
-        async with client.stream("GET", at, headers={**own, **conditions}) as response:
+    most = Depth.MACHINE if is_own_name(at.host) else Depth.NETWORK
+    for hop in range(MAX_REDIRECTS + 1):
+        places = await client.places(at.host, most)
+        if not hop and places:
+            most = min(map(depth, places))
+        async with client.get(at, places, {**own, **conditions}) as response:
             if not response.has_redirect_location:
                 yield response
                 return
-            assert response.next_request is not None
-            to = response.next_request.url
+            to = at.join(response.headers["location"])
+        if to.scheme not in {"http", "https"}:
+            raise FetchFailed(f"redirected to {to.scheme or 'nowhere'}, which is not the web")
         if at.scheme == "https" and to.scheme != "https":
             raise FetchFailed(f"redirected to plain http ({to.host})")
         if _origin(to) != _origin(at):
@@ -157,7 +205,7 @@ def _check(response: httpx.Response, feed: FeedSettings) -> None:
         raise FetchFailed(f"{declared} bytes, more than {feed.max_bytes} (max_bytes)")
 
 
-async def _follow_manifest(client: httpx.AsyncClient, feed: FeedSettings, target: Path, limit: int) -> None:
+async def _follow_manifest(client: FeedClient, feed: FeedSettings, target: Path, limit: int) -> None:
     """Put the files that a manifest names (one a line, beside it) in place of the manifest.
 
     Large lists are published so, in parts (Phishing.Database): a name may stand there twice.
@@ -227,9 +275,9 @@ def _look_at_file(path: Path, state: FeedState) -> FeedState | None:
     return None if mark == state.etag else replace(state, etag=mark)
 
 
-def _plain(error: httpx.HTTPError) -> str:
+def _plain(error: Exception) -> str:
     match error:
-        case httpx.ConnectTimeout() | httpx.ConnectError():
+        case httpx.ConnectTimeout() | httpx.ConnectError() | socket.gaierror():
             return "no connection; goes on with what is there"
         case httpx.TimeoutException():
             return "no answer in time"
