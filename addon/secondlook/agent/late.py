@@ -24,6 +24,7 @@ from secondlook.agent.view import REBLOCK, LocalView, Snapshot
 from secondlook.clock import Clock
 from secondlook.core.event import Remembered
 from secondlook.core.verdict import Evidence
+from secondlook.lanes import LISTS
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class LateVerdicts:
         try:
             async for batch in self._history.remembered(since=self._clock.now() - self._history_s):
                 snapshot, now = self._view.current, self._clock.now()
-                late = await asyncio.to_thread(late_in, snapshot, batch, now)
+                late = await LISTS.run(late_in, snapshot, batch, now)
                 for part in batched(late, _AT_ONCE):
                     entries = await self._history.recall(part)
                     findings = [(entry, late[entry.identity]) for entry in entries]

@@ -25,6 +25,7 @@ from secondlook.config import UpstreamProxySettings
 from secondlook.core.event import ConfirmedEntry, Event
 from secondlook.core.inert import inert
 from secondlook.core.subject import SubjectKind
+from secondlook.lanes import OUTSIDE
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class Notifier:
     async def send(self, title: str, body: str) -> bool:
         """Send one message in a thread; False when it failed, which is logged and counted."""
         try:
-            sent = await asyncio.to_thread(self._sender.send, title, body)
+            sent = await OUTSIDE.run(self._sender.send, title, body)
         except Exception:
             logger.exception("a notice could not be sent")
             sent = False

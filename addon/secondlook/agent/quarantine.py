@@ -12,7 +12,6 @@ Nothing follows a symbolic link, nothing overwrites, and what cannot be done is 
 docs/quarantine.md lists each case. Everything here blocks, except `Quarantine` itself.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,6 +34,7 @@ from secondlook.clock import Clock
 from secondlook.core.event import ConfirmedEntry, QuarantineRecord
 from secondlook.core.rule import Rule, Scope
 from secondlook.errors import LedgerError, SecondLookError
+from secondlook.lanes import FILES
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +80,10 @@ class Quarantine:
         if not self._folders:
             return [Outcome("none", False, "no download folder is configured (downloads.folders)")]
         digest = bytes.fromhex(entry.sha256)
-        found = await asyncio.to_thread(search, self._folders, digest, entry.size)
+        found = await FILES.run(search, self._folders, digest, entry.size)
         if entry.hit != digest:  # what a browser saved of an encoded body, of a size that is not known
             ending = PurePath(entry.filename or "").suffix.lower()
-            more = await asyncio.to_thread(search, self._folders, entry.hit, None, ending)
+            more = await FILES.run(search, self._folders, entry.hit, None, ending)
             found.candidates += more.candidates
         outcomes = [Outcome("none", False, problem) for problem in found.problems]
         for candidate in found.candidates:
@@ -101,7 +101,7 @@ class Quarantine:
     async def settle(self) -> None:
         """Finish what a crash left half done; call once at start."""
         for record in await self._index.quarantine_records(states=(MOVING,)):
-            there = await asyncio.to_thread(stored_path(self._folder, record).is_file)
+            there = await FILES.run(stored_path(self._folder, record).is_file)
             state = HELD if there else FAILED
             detail = None if there else "interrupted before the file was moved; it stays where it was"
             await self._index.keep_record(replace(record, state=state, detail=detail))
@@ -128,7 +128,7 @@ class Quarantine:
         )
         keep = await self._shared(record)
         try:
-            path = await asyncio.to_thread(restore_stored, self._folder, record, keep=keep)
+            path = await FILES.run(restore_stored, self._folder, record, keep=keep)
         except (OSError, MoveError) as error:
             raise QuarantineError(f"cannot restore {record.path}: {error}") from error
         await self._index.keep_record(replace(record, state=RESTORED, detail=f"restored to {path}"))
@@ -139,7 +139,7 @@ class Quarantine:
         record = await self._held(record_id)
         if not await self._shared(record):
             try:
-                await asyncio.to_thread(delete_stored, self._folder, record)
+                await FILES.run(delete_stored, self._folder, record)
             except OSError as error:
                 raise QuarantineError(f"cannot delete {record.stored_as}: {error}") from error
         await self._index.keep_record(replace(record, state=DELETED))
@@ -163,10 +163,10 @@ class Quarantine:
                 case "quarantine":
                     return await self._quarantine(candidate, entry)
                 case "delete":
-                    note = await asyncio.to_thread(discard, candidate)
+                    note = await FILES.run(discard, candidate)
                     return Outcome(DELETE, True, _with_note(f"{candidate.path}: deleted", note))
                 case "rename":
-                    path = await asyncio.to_thread(rename_in_place, candidate)
+                    path = await FILES.run(rename_in_place, candidate)
                     return Outcome(RENAME, True, f"{candidate.path}: renamed to {path.name}")
                 case _:
                     return Outcome(PASS, True, f"{candidate.path}: left as it is")
@@ -198,7 +198,7 @@ class Quarantine:
         )
         await self._index.keep_record(record)
         try:
-            note = await asyncio.to_thread(put_away, candidate, self._folder, record)
+            note = await FILES.run(put_away, candidate, self._folder, record)
         except (OSError, MoveError) as error:
             await self._index.keep_record(replace(record, state=FAILED, detail=_reason(error)))
             raise

@@ -62,6 +62,7 @@ from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.hashlist import HashList
 from secondlook.errors import PatternError, ServiceError
+from secondlook.lanes import LISTS
 from secondlook.suffix import load_suffixes
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate
@@ -159,7 +160,7 @@ class Updater:
     async def verify(self) -> list[str]:
         """Read every list in force whole; one that is damaged leaves the stamp and is fetched again."""
         self.read_stamp()
-        faults = await asyncio.to_thread(verify_folder, self.folder)
+        faults = await LISTS.run(verify_folder, self.folder)
         if not faults:
             return []
         with folder_lock(self.folder):
@@ -301,13 +302,13 @@ class Updater:
         guarded = self._known_good()
         arguments = (held, self.folder, self._settings, guarded)
         try:
-            return await asyncio.to_thread(take_list, offer, *arguments, accept_shrink=accept_shrink)
+            return await LISTS.run(take_list, offer, *arguments, accept_shrink=accept_shrink)
         except BadUpdate as error:
             if not offer.message.partial_update:
                 raise
             log.warning("the update of %s from %s does not fit (%s)", offer.meaning.name, source.name, error)
         [whole] = await source.client.batch_get([offer.meaning.name]) or [pb.HashList()]
-        return await asyncio.to_thread(
+        return await LISTS.run(
             take_list, replace(offer, message=whole), *arguments, accept_shrink=accept_shrink
         )
 

@@ -19,6 +19,7 @@ from secondlook.core.pattern import Pattern
 from secondlook.core.rule import Pause, Rule
 from secondlook.core.rulebook import RuleBook
 from secondlook.errors import SecondLookError
+from secondlook.lanes import VIEW
 
 logger = logging.getLogger(__name__)
 
@@ -91,11 +92,11 @@ class Watcher:
             self._complaint = None
 
     async def _refresh_said(self) -> None:
-        version = await asyncio.to_thread(self._operator.version)
+        version = await VIEW.run(self._operator.version)
         if version == self._version:
             return
         mark = self._checker.view.reading()
-        said = await asyncio.to_thread(self._read)
+        said = await VIEW.run(self._read)
         known = {entry.hit for entry in self._checker.view.current.confirmed}
         self._checker.view.replace(
             rulebook=RuleBook((*said.rules, *self._fixed_rules)),
@@ -113,10 +114,10 @@ class Watcher:
     async def _refresh_pattern(self) -> None:
         if self._stamp is None or self._load is None:
             return
-        stamp = await asyncio.to_thread(self._stamp)
+        stamp = await VIEW.run(self._stamp)
         if stamp == self._seen:
             return
-        pattern = await asyncio.to_thread(self._load)
+        pattern = await VIEW.run(self._load)
         first, self._seen = self._seen is None, stamp
         before = self._checker.view.current.pattern
         self._checker.view.replace(pattern=pattern)

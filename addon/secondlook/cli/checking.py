@@ -11,6 +11,7 @@ from secondlook.agent.checker import Checker
 from secondlook.cli.options import AsClientOption, ConfigOption, JsonOption, Place, StateOption, open_place
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
 from secondlook.core.subject import Subject
+from secondlook.lanes import FILES
 from secondlook.run.asking import asking
 from secondlook.run.explaining import Json, explanation, subject_from, subject_of_file, use_of
 from secondlook.run.opening import ledger_to_read
@@ -69,7 +70,7 @@ async def _check(
 
 
 async def _check_one(parts: Parts, checker: Checker, text: str, *, as_file: bool, client: str | None) -> Json:
-    subject = await asyncio.to_thread(_subject, parts, text, as_file=as_file)
+    subject = await FILES.run(_subject, parts, text, as_file=as_file)
     use = use_of(subject, text, client=client, user=client)
     return explanation(text, subject, use, await checker.check(subject, use))
 

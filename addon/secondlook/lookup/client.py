@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from secondlook.clock import Clock, SystemClock
 from secondlook.config import RemoteServer, UpstreamProxySettings
+from secondlook.lanes import LISTS
 from secondlook.lookup.failure import Remedy, ServerFailure, bad_answer, failure_of, failure_of_status
 from secondlook.lookup.reading import MAX_EXPIRY_S, MIN_EXPIRY_S, SearchResult, read_search
 from secondlook.lookup.transport import Transport, is_loopback, make_transport, user_agent
@@ -266,7 +267,7 @@ async def _parse[M: (pb.HashList, pb.BatchGetHashListsResponse, pb.ListHashLists
 ) -> M:
     try:
         if len(body) > THREADED_BYTES:
-            return await asyncio.to_thread(kind.FromString, body)
+            return await LISTS.run(kind.FromString, body)
         return kind.FromString(body)
     except DecodeError:
         raise bad_answer("not a protobuf message") from None

@@ -19,6 +19,7 @@ from secondlook.agent import pattern_change
 from secondlook.config import SINGLE_WORKER_MODES, Settings
 from secondlook.core.answer import Tier
 from secondlook.errors import LedgerError, PatternError
+from secondlook.lanes import STATE
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run import bypass
 from secondlook.run.authority_files import AUTHORITY, whole
@@ -50,16 +51,16 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     running = read_run_file(settings.state)
     yield _state(settings)
     yield _disk(settings)
-    for finding in await asyncio.to_thread(lambda: list(_ports(settings, running is not None))):
+    for finding in await STATE.run(lambda: list(_ports(settings, running is not None))):
         yield finding
-    yield await asyncio.to_thread(_ledger, settings)
-    yield await asyncio.to_thread(_pattern, settings)
+    yield await STATE.run(_ledger, settings)
+    yield await STATE.run(_pattern, settings)
     if settings.servers.embedded.enabled:
-        for finding in await asyncio.to_thread(lambda: list(_feeds(settings))):
+        for finding in await STATE.run(lambda: list(_feeds(settings))):
             yield finding
-    for finding in await asyncio.to_thread(lambda: list(_keys(settings))):
+    for finding in await STATE.run(lambda: list(_keys(settings))):
         yield finding
-    yield await asyncio.to_thread(_authority, settings)
+    yield await STATE.run(_authority, settings)
     if running is not None:
         yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
     async for finding in _servers(
@@ -67,7 +68,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     ):
         yield finding
     yield await _clock(settings)
-    for finding in await asyncio.to_thread(lambda: list(_bypasses(running))):
+    for finding in await STATE.run(lambda: list(_bypasses(running))):
         yield finding
 
 

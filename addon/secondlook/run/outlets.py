@@ -18,6 +18,7 @@ import httpx
 
 from secondlook.config import LogSettings, SyslogSettings, UpstreamProxySettings, WebhookSettings
 from secondlook.core.event import Event
+from secondlook.lanes import OUTSIDE, STATE
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import json_lines
 from secondlook.server.fetch import make_client
@@ -55,7 +56,7 @@ class SyslogOutlet:
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Send each event as a message of its own."""
-        await asyncio.to_thread(self._send, list(json_lines(events)))
+        await OUTSIDE.run(self._send, list(json_lines(events)))
 
     def _send(self, lines: list[str]) -> None:
         if self._handler is None:
@@ -119,7 +120,7 @@ class Outlets:
     async def run(self) -> None:
         """Deliver until cancelled."""
         with suppress(OSError, ValueError):
-            self._positions = json.loads(await asyncio.to_thread(self._path.read_text, "utf-8"))
+            self._positions = json.loads(await STATE.run(self._path.read_text, "utf-8"))
         try:
             await asyncio.gather(*(self._feed(outlet) for outlet in self._outlets))
         finally:
@@ -152,7 +153,7 @@ class Outlets:
     async def _keep(self, name: str, cursor: str) -> None:
         self._positions[name] = cursor
         async with self._keeping:
-            await asyncio.to_thread(self._write)
+            await STATE.run(self._write)
 
     def _write(self) -> None:
         beside = self._path.with_suffix(".new")

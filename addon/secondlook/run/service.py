@@ -16,6 +16,7 @@ import contextlib
 
 from secondlook.core.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
+from secondlook.lanes import STATE
 from secondlook.run.background import Tasks, start_background
 from secondlook.run.listening import inherited
 from secondlook.run.opening import open_ledger
@@ -34,7 +35,7 @@ async def serve(process: Process) -> None:
     stop = process.stop_event()
     async with contextlib.AsyncExitStack() as stack:
         ledger = open_ledger(settings, keeper=True)
-        stack.push_async_callback(asyncio.to_thread, ledger.close)
+        stack.push_async_callback(STATE.run, ledger.close)
         parts = Parts.build(settings, ledger, heartbeat_s=HEARTBEAT_S)
         stack.push_async_callback(parts.gatekeeper.aclose)
         background = await start_background(

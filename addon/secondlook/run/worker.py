@@ -6,6 +6,7 @@ import time
 
 from secondlook.core.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
+from secondlook.lanes import STATE
 from secondlook.ledger.ledger import Ledger
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.listening import inherited
@@ -85,7 +86,7 @@ async def work(process: Process) -> None:
     await parts.gatekeeper.aclose()
     await parts.lookup.aclose()
     save_cache(parts.cache.dump(), answers)
-    await asyncio.get_running_loop().run_in_executor(None, ledger.close)
+    await STATE.run(ledger.close)
 
 
 async def _open_ledger(process: Process) -> Ledger:
@@ -93,7 +94,7 @@ async def _open_ledger(process: Process) -> Ledger:
     end = time.monotonic() + MENDING_S
     while True:
         try:
-            return await asyncio.to_thread(open_ledger, process.settings)
+            return await STATE.run(open_ledger, process.settings)
         except LedgerError:
             if time.monotonic() >= end:
                 raise
@@ -102,11 +103,10 @@ async def _open_ledger(process: Process) -> Ledger:
 
 async def _save_again(parts: Parts, process: Process) -> None:
     """Save the answers every few minutes, off the event loop."""
-    loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(parts.settings.cache.save_every)
         data = parts.cache.dump()
-        await loop.run_in_executor(None, save_cache, data, cache_file(parts.settings, process.index))
+        await STATE.run(save_cache, data, cache_file(parts.settings, process.index))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from secondlook.clock import Clock
 from secondlook.config import FeedSettings, LimitsSettings, PublishSettings, UpstreamProxySettings
 from secondlook.errors import PatternError
+from secondlook.lanes import LISTS
 from secondlook.server.app import AppSettings, create_app
 from secondlook.server.builtin import add_builtin_lists
 from secondlook.server.feeds import FeedKeeper, FeedNotice
@@ -70,7 +71,7 @@ class EmbeddedServer:
 
     async def start(self, sock: socket.socket | None = None) -> None:
         """Publish the test list where nothing is published yet, and answer on `sock`, else on any port."""
-        await asyncio.to_thread(self._prepare)
+        await LISTS.run(self._prepare)
         sockets = bind([(LOOPBACK, 0)]) if sock is None else [sock]
         self._serving = Serving(self._app, sockets, on_generation=self._on_generation)
         await self._serving.start()

@@ -21,6 +21,7 @@ from secondlook.core.address import parse_address
 from secondlook.errors import ServiceError
 from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.stream import ENCODINGS, PIECE_BYTES, decoded
+from secondlook.lanes import LISTS
 from secondlook.lookup.transport import trust
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver, is_own_name
@@ -245,7 +246,7 @@ async def _save(response: httpx.Response, limit: int, target: Path) -> int:
     encodings = response.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
     encodings = [each for each in encodings if each not in {"", "identity"}]
     if encodings and size:
-        return await asyncio.to_thread(_decode, target, encodings, limit)
+        return await LISTS.run(_decode, target, encodings, limit)
     return size
 
 

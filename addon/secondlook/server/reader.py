@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from secondlook.errors import PatternError
+from secondlook.lanes import LISTS
 from secondlook.server.detail import pack_full_hash
 from secondlook.server.generation import Generation, PublishedList
 from secondlook.server.store import ServerStore
@@ -78,7 +79,7 @@ class UpdateCache:
             return found
         pending = self._pending.get(key)
         if pending is None:
-            pending = asyncio.ensure_future(asyncio.to_thread(updater.update, version, *limits))
+            pending = asyncio.ensure_future(LISTS.run(updater.update, version, *limits))
             self._pending[key] = pending
             pending.add_done_callback(lambda done: self._keep(key, done))
         return await asyncio.shield(pending)
@@ -152,7 +153,7 @@ class FileReader:
         number = self._store.current()
         if number is None or number == self.number:
             return False
-        generation, kept = await asyncio.to_thread(self._open, number)
+        generation, kept = await LISTS.run(self._open, number)
         self._updaters = {name: Updater(kept, entry) for name, entry in generation.lists.items()}
         self._generation = generation
         return True

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.config import PublishSettings, UpstreamSettings
 from secondlook.errors import PatternError, ServiceError
+from secondlook.lanes import LISTS
 from secondlook.lookup.transport import trust
 from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation, digest_of
 from secondlook.server.meter import Meter
@@ -147,7 +148,7 @@ class Replica:
         folder.mkdir()
         try:
             for name, facts in about["files"].items():
-                if not await asyncio.to_thread(self._link, folder, name, facts):
+                if not await LISTS.run(self._link, folder, name, facts):
                     await self._save(f"{remote}/{name}", folder / name, facts)
             (folder / MANIFEST).write_bytes(manifest)
             (folder / SIGNATURE).write_bytes(signature)

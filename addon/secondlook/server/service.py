@@ -16,6 +16,7 @@ from typing import Any
 from secondlook.clock import Clock, SystemClock
 from secondlook.config import ServerSettings
 from secondlook.errors import SecondLookError
+from secondlook.lanes import LISTS
 from secondlook.server.app import AppSettings, create_app
 from secondlook.server.feeds import FeedKeeper, FeedNotice
 from secondlook.server.generation import Generation
@@ -89,7 +90,7 @@ class ServerService:
     async def start(self) -> None:
         """Begin to answer, to fetch and to replicate. Raises ConfigError for a damaged publisher's key."""
         if self._replica is not None:
-            await asyncio.to_thread(self._replica.verify)
+            await LISTS.run(self._replica.verify)
         else:
             check_publisher_key(self.store.root, self._settings.publish.key)
         await self.serving.start()
