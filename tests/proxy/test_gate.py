@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxykit.samples import EICAR, program, prose
-from secondlook.proxy.bodytype import declared, filename_of, may_begin, risky_signature
+from secondlook.proxy.bodytype import declared, filename_of
 from secondlook.proxy.gate import BodyGate, Fate, GateLimits
+from secondlook.proxy.signatures import may_begin, risky_signature
 from secondlook.proxy.spool import Spool, SpoolFullError, SpoolRoom
 
 LIMITS = GateLimits(
@@ -214,7 +215,8 @@ def test_few_bytes_wait_only_while_they_may_be_dangerous():
     assert may_begin(b"M")
     assert may_begin(b"PK\x03")
     assert not may_begin(b"data: ")
-    assert not may_begin(b"{")
+    assert may_begin(b"{")
+    assert not may_begin(b'{"')
     assert not may_begin(b"\0\0\0\0\5")
     assert not may_begin(b"--")
     assert not may_begin(b"<")
@@ -236,7 +238,12 @@ def test_few_bytes_wait_only_while_they_may_be_dangerous():
         ("text/javascript", 'attachment; filename="x.js"', "/a", True),
         ("application/vnd.ms-word.document.macroEnabled.12", None, "/a", True),
         ("text/event-stream", "attachment; filename=x.exe", "/a.exe", True),
-        ("text/event-stream", 'attachment; filename="x.txt"', "/a", False),
+        ("text/event-stream", 'attachment; filename="x.txt"', "/a", True),  # saved, as all that is attached
+        ("application/json", "attachment", "/a", True),
+        ("application/pdf", "attachment; filename=a.pdf", "/a", True),
+        ("text/html", "form-data", "/a", True),
+        ("text/html", "inline", "/a", False),
+        ("text/html", "filename=x.html", "/a", False),
         ("application/grpc", "attachment", "/a", True),
         ("application/x-ndjson", None, "/setup.exe", True),
         ("application/x-ndjson", None, "/about/example.com", False),

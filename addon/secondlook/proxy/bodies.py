@@ -21,6 +21,7 @@ from secondlook.proxy.ranges import (
     read_content_range,
     read_range,
 )
+from secondlook.proxy.request import RequestFacts
 from secondlook.proxy.response import ResponseFacts, body_length, has_body, read_response
 from secondlook.proxy.spool import Spool, SpoolRoom
 from secondlook.proxy.visit import Body, Visit
@@ -30,6 +31,8 @@ _WHOLE_STATUS = 200
 _PARTIAL_STATUS = 206
 _TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
 _SEVERAL = "multipart/byteranges"
+_NAVIGATIONS = frozenset({"", "document", "iframe", "frame", "fencedframe", "embed", "object"})
+_READ_BY_SCRIPTS = frozenset({"cors", "same-origin"})
 _PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
 )
@@ -266,7 +269,8 @@ class Bodies:
     ) -> Body:
         assert flow.response is not None
         path = flow.request.data.path.decode("latin-1")
-        said = declared(facts.content_type, facts.disposition, path)
+        use = visit.use
+        said = declared(facts.content_type, facts.disposition, path, cls=use.cls, part=_is_part(visit.facts))
         by_memory = False
         if (partial or visit.wanted is not None) and self.memory.is_risky(visit.subject.identity):
             by_memory = not said.risky
@@ -279,7 +283,7 @@ class Bodies:
         gate = BodyGate(
             said,
             length,
-            facts.encoding if not partial or from_start else None,
+            _encoding(facts) if not partial or from_start else None,
             self._limits,
             self.room,
             kinds=self.gatekeeper.digest_kinds(),
@@ -291,7 +295,7 @@ class Bodies:
         )
         if cut_to is not None and length is not None and flow.response.status_code == _WHOLE_STATUS:
             gate.window = cut_to.within(length)
-        use = replace(visit.use, content_type=facts.content_type)
+        use = replace(use, content_type=facts.content_type)
         return Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
 
     def _remember(self, body: Body, visit: Visit) -> None:
@@ -302,8 +306,23 @@ class Bodies:
         if body.by_memory and gate.harmless and decision.action is Action.ALLOW:
             self.memory.forget_risky(visit.subject.identity)
             return
-        self.memory.note_risky(visit.subject.identity)
+        if not gate.unshown or decision.action is Action.BLOCK:
+            self.memory.note_risky(visit.subject.identity)
         if decision.action is Action.ALLOW and gate.whole and not body.claims:
             self.memory.note_clean(visit.subject.identity, body.etag, gate.size)
         elif decision.action is Action.BLOCK:
             self.memory.note_bad(visit.subject.host, body.etag, gate.size, decision)
+
+
+def _is_part(facts: RequestFacts) -> bool:
+    """Tell whether a browser says that the answer is for a page, and so saves it nowhere (Fetch Metadata)."""
+    if facts.dest == "empty":
+        return facts.mode in _READ_BY_SCRIPTS
+    return facts.dest is not None and facts.dest not in _NAVIGATIONS
+
+
+def _encoding(facts: ResponseFacts) -> str | None:
+    """Give how a body is encoded, the codings of its transfer last: those are undone first (RFC 9112, 7)."""
+    if facts.transfer is None:
+        return facts.encoding
+    return ", ".join(coding for coding in (facts.encoding, facts.transfer) if coding is not None)

@@ -1,8 +1,8 @@
-"""Which bodies can hurt: programs, installers, scripts, archives, documents with macros, disk images.
+"""Which bodies can hurt by their headers: programs, installers, scripts, archives, documents, disk images.
 
-Judged by what the headers say, and by the first bytes whatever the headers say. The signatures are those of
-the formats' own specifications (collected in file(1)'s magic database); everything that is only shown or
-played by a browser is left out.
+What a browser would save as a file is a download: what is attached, what has no type or one that says nothing
+(then, unless the first bytes are of something that browsers show), and what a browser that goes there cannot
+show. Whatever the headers say, the first bytes are judged too (`signatures.py`).
 """
 
 import re
@@ -12,64 +12,13 @@ from urllib.parse import unquote
 
 from secondlook.agent.use import DOWNLOAD_EXTENSIONS, extension_of
 from secondlook.core.inert import inert
+from secondlook.core.verdict import SubjectClass
 
-_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"MZ", "pe"),
-    (0, b"\x7fELF", "elf"),
-    (0, b"\xfe\xed\xfa\xce", "mach-o"),
-    (0, b"\xfe\xed\xfa\xcf", "mach-o"),
-    (0, b"\xce\xfa\xed\xfe", "mach-o"),
-    (0, b"\xcf\xfa\xed\xfe", "mach-o"),
-    (0, b"\xca\xfe\xba\xbe", "java or mach-o"),
-    (0, b"#!", "script"),
-    (0, b"\xef\xbb\xbf#!", "script"),
-    (0, b"PK\x03\x04", "zip"),
-    (0, b"PK\x05\x06", "zip"),
-    (0, b"PK\x07\x08", "zip"),
-    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
-    (0, b"Rar!\x1a\x07", "rar"),
-    (0, b"\x1f\x8b\x08", "gzip"),
-    (0, b"\x1f\x9d", "compress"),
-    (0, b"BZh", "bzip2"),
-    (0, b"\xfd7zXZ\x00", "xz"),
-    (0, b"\x28\xb5\x2f\xfd", "zstd"),
-    (0, b"\x04\x22\x4d\x18", "lz4"),
-    (257, b"ustar", "tar"),
-    (0, b"MSCF", "cab"),
-    (0, b"ISc(", "installshield"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
-    (0, b"!<arch>\n", "ar"),
-    (0, b"\xed\xab\xee\xdb", "rpm"),
-    (0, b"xar!", "xar"),
-    (0, b"\x4c\x00\x00\x00\x01\x14\x02\x00", "lnk"),
-    (0, b"ITSF", "chm"),
-    (0, b"Cr24", "crx"),
-    (0, b"conectix", "vhd"),
-    (0, b"vhdxfile", "vhdx"),
-    (0, b"QFI\xfb", "qcow"),
-    (0, b"KDMV", "vmdk"),
-    (0, b"hsqs", "squashfs"),
-    (0, b"FWS", "flash"),
-    (0, b"CWS", "flash"),
-    (0, b"ZWS", "flash"),
-    (0, b"\x60\xea", "arj"),
-    (2, b"-lh", "lha"),
-    (7, b"**ACE**", "ace"),
-    (0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d", "onenote"),
-    (0, b"dex\n03", "dex"),
-    (0, b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR", "eicar"),  # the test file is text, whatever it is called
-)
 ZIP_END_BYTES = 22 + 0xFFFF  # its fixed part and the longest comment
 _ZIP_END = struct.Struct("<4s4H2LH")
 _ZIP_ENTRY_BYTES = 46
 _ZIP64 = 0xFFFFFFFF
 ARCHIVES = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar"})  # signatures of what `archive.py` reads
-SIGNATURE_BYTES = max(at + len(signature) for at, signature, _ in _SIGNATURES)
-_BY_FIRST: dict[int, tuple[tuple[int, bytes, str], ...]] = {
-    first: tuple(one for one in _SIGNATURES if one[0] == 0 and one[1][0] == first)
-    for first in {one[1][0] for one in _SIGNATURES if one[0] == 0}
-}
-_ELSEWHERE = tuple(one for one in _SIGNATURES if one[0] != 0)
 
 _RISKY_TYPES = re.compile(
     r"application/(?:"
@@ -90,8 +39,16 @@ _SHOWN = re.compile(
     r"|xhtml\+xml|xml|javascript|pdf|wasm|manifest\+json|ld\+json|graphql|x-www-form-urlencoded)|text/javascript",
     re.IGNORECASE,
 )
+_MEDIA = re.compile(r"(?:image|audio|video|font)/", re.IGNORECASE)
+_TELLS_NOTHING = re.compile(
+    r"(?:application|binary)/(?:octet-?stream|(?:x-|vnd\.)?(?:force-?)?download|(?:x-)?(?:unknown|binary|data|file)"
+    r"|save(?:-?as)?)|(?:unknown|content)/(?:unknown|type)|[^/]*|\*/.*|.*/\*?|.*[^\x21-\x7e].*",
+    re.IGNORECASE | re.DOTALL,
+)
+_UNTYPED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})  # MIME Sniffing, 5.1
 _LIVE = re.compile(
-    r"text/event-stream|application/(?:grpc|x-ndjson|ndjson|jsonl|x-json-stream|stream\+json|json-seq)"
+    r"text/event-stream|application/(?:grpc|x-ndjson|ndjson|jsonl|x-json-stream|stream\+json|json-seq"
+    r"|vnd\.docker\.(?:raw|multiplexed)-stream)"
     r"|multipart/x-mixed-replace",
     re.IGNORECASE,
 )
@@ -114,39 +71,64 @@ class Declared:
     filename: str | None  # harmless to look at
     risky: bool
     live: bool  # its first bytes may be few, and nobody may wait for more
+    saved: bool = False  # saved as a file, unless its first bytes are of something that browsers show
+    untyped: bool = False  # there is no type: a browser goes by the bytes, and shows pages too
+    text: bool = False  # said to be a text, of no kind that browsers do more with than to show it
 
 
-def declared(content_type: str | None, disposition: str | None, path: str) -> Declared:
-    """Judge a body by its headers; `path` is the target of the request."""
+def declared(
+    content_type: str | None,
+    disposition: str | None,
+    path: str,
+    *,
+    cls: SubjectClass = SubjectClass.PAGE,
+    part: bool = False,
+) -> Declared:
+    """Judge a body by its headers; `path` is the target of the request.
+
+    `cls` is what the request is for; `part`: its browser says that the answer is a part of a page.
+    """
     kind = (content_type or "").partition(";")[0].strip().lower()
     given = filename_of(disposition, "")
     name = given or filename_of(None, path)
     endings = {extension_of(name or ""), extension_of((name or "").rpartition(";")[2])}
-    attached = (disposition or "").lstrip()[:10].lower() == "attachment"
+    attached = disposition is not None and _is_attached(disposition)
     streaming = bool(_LIVE.match(kind)) and not attached
     if attached or given is not None:
         table = _RISKY_GIVEN
     else:
         table = _RISKY_IN_STREAMS if streaming else _RISKY_IN_URLS
     named = not endings.isdisjoint(table)
+    shown = bool(_SHOWN.match(kind))
+    saved = untyped = text = False
     if streaming:  # nobody is shown a program as a stream of events
         risky = named
     elif _RISKY_TYPES.fullmatch(kind):
         risky = True
     else:
-        shown = bool(_SHOWN.match(kind))
-        risky = (named or not shown) if attached else (named and not shown)
-    return Declared(kind, content_type or "", name and inert(name), risky, live=streaming and not risky)
+        nothing = not shown and bool(_TELLS_NOTHING.fullmatch(kind))
+        untyped = nothing and kind in _UNTYPED
+        text = not shown and kind.startswith("text/")
+        harmless = shown if part or not attached else bool(_MEDIA.match(kind))
+        risky = (named or not harmless) if attached else (named and not harmless)
+        elsewhere = not (shown or text) and cls is not SubjectClass.SUBRESOURCE
+        saved = not part and (attached or nothing or elsewhere)
+    return Declared(
+        kind,
+        content_type or "",
+        name and inert(name),
+        risky,
+        live=streaming and not risky,
+        saved=saved,
+        untyped=untyped,
+        text=text,
+    )
 
 
-def risky_signature(first: bytes) -> str | None:
-    """Name the dangerous format that a body begins like, if it does."""
-    if not first:
-        return None
-    for offset, signature, name in (*_BY_FIRST.get(first[0], ()), *_ELSEWHERE):
-        if first.startswith(signature, offset):
-            return name
-    return None
+def _is_attached(disposition: str) -> bool:
+    """Tell whether a body is to be saved: any kind of disposition but `inline` says so (RFC 6266, 4.2)."""
+    kind = disposition.partition(";")[0].strip().lower()
+    return kind not in {"", "inline"} and "=" not in kind
 
 
 def ends_like_zip(last: bytes, size: int) -> bool:
@@ -161,16 +143,6 @@ def ends_like_zip(last: bytes, size: int) -> bool:
     whole = disk == first_disk == 0 and here == entries > 0 and at + _ZIP_END.size + comment <= len(last)
     fits = directory >= _ZIP_ENTRY_BYTES * entries and directory + offset <= size
     return whole and (fits or _ZIP64 in {directory, offset})
-
-
-def may_begin(first: bytes) -> bool:
-    """Tell whether so few bytes may still turn out to be the beginning of a dangerous signature."""
-    if not first:
-        return True
-    return any(
-        len(first) < len(signature) and signature.startswith(first)
-        for _, signature, _ in _BY_FIRST.get(first[0], ())
-    )
 
 
 def filename_of(disposition: str | None, path: str) -> str | None:

@@ -6,6 +6,7 @@ in all are limited: `WORK_BYTES` for each piece fed (the rest waits for the next
 States: working → done (every layer reached its end) | broken (not what it says) | over (too much).
 """
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -23,6 +24,13 @@ _AGAIN_MAX_BYTES = 1 << 20  # of a body that is decoded once more
 _ZSTD_WINDOW_BYTES = 1 << 27
 _ZSTD_PIECE_BYTES = 256
 _NAMES = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", "br": "br", "zstd": "zstd"}
+
+_NO_ENCODING = (
+    re.compile(  # what servers write there that encodes nothing, and no client takes for an encoding
+        r"|identity|none|binary|[78]bit|chunked|aws-chunked|text|plain|utf-?(?:8|16)|us-ascii|ascii"
+        r"|iso-?8859-\d+|windows-\d+"
+    )
+)
 
 
 class DecodeState(StrEnum):
@@ -268,7 +276,7 @@ class _Zstd:
 def encodings_of(header: str | None, layers: int) -> tuple[str, ...] | None:
     """Read a Content-Encoding, outermost first; None where one is unknown or there are too many."""
     names = [part.strip().lower() for part in (header or "").split(",")]
-    names = [name for name in names if name and name != "identity"]
+    names = [name for name in names if _NO_ENCODING.fullmatch(name) is None]
     if len(names) > layers or any(name not in _NAMES for name in names):
         return None
     return tuple(_NAMES[name] for name in reversed(names))
@@ -277,14 +285,20 @@ def encodings_of(header: str | None, layers: int) -> tuple[str, ...] | None:
 class Decoder:
     """Undoes a chain of encodings; `feed` gives what came out, in pieces of at most `STEP_BYTES`.
 
-    `on_end` is called where a client may stop though more follows: after what was given before, and before
-    anything of what follows.
+    `on_between` is given what each layer but the last gives. `on_end` is called where a client may stop
+    though more follows: after what was given before, and before anything of what follows.
     """
 
     def __init__(
-        self, encodings: tuple[str, ...], *, ratio: int, on_end: Callable[[], None] = lambda: None
+        self,
+        encodings: tuple[str, ...],
+        *,
+        ratio: int,
+        on_end: Callable[[], None] = lambda: None,
+        on_between: Callable[[int, bytes], None] = lambda _layer, _out: None,
     ) -> None:
         self._on_end = on_end
+        self._on_between = on_between
         self._layers: list[_Layer] = [_make(name) for name in encodings]
         self._ratio = ratio
         self._in_bytes = 0
@@ -327,6 +341,7 @@ class Decoder:
                     return
                 budget -= len(out)
                 if index != last:
+                    self._on_between(index, out)
                     self._layers[index + 1].feed(out)
                     continue
                 self.out_bytes += len(out)

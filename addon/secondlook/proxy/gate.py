@@ -104,7 +104,13 @@ class BodyGate:
         self._trickled = 0  # of what is held, to keep its client waiting
         self._late = b""  # what goes into the copy once the spool is read empty
         self._look = BodyLook(
-            said, encoding, kinds=kinds, ratio=limits.ratio, layers=limits.layers, multipart=self._multipart
+            said,
+            encoding,
+            kinds=kinds,
+            ratio=limits.ratio,
+            layers=limits.layers,
+            multipart=self._multipart,
+            piece=partial,
         )
         self.fate = self._first_fate()
         if self.fate is Fate.PASS:
@@ -119,6 +125,11 @@ class BodyGate:
     def risky(self) -> bool:
         """Whether it can hurt, by what is known so far."""
         return self._look.risky
+
+    @property
+    def unshown(self) -> bool:
+        """Whether it is risky for no more than being nothing that a browser shows; its pieces are not."""
+        return self._look.unshown
 
     @property
     def signature(self) -> str | None:
@@ -162,7 +173,8 @@ class BodyGate:
     def harmless(self) -> bool:
         """Whether nothing in a body (known whole) can hurt, whatever its headers or its URL say."""
         known = self.whole and self.problem is None and not self._look.blind
-        return known and self.signature is None and not self._look.ends_like_zip
+        unknown = self.signature is not None or self._look.unshown or self._look.ends_like_zip
+        return known and not unknown
 
     @property
     def congested(self) -> bool:
@@ -195,7 +207,7 @@ class BodyGate:
         self.whole = whole
         self._look.end()
         if self.signature is None and not self.partial and self.fate is not Fate.PASS:
-            self._look.judge()
+            self._look.conclude()
         if self.risky and self.fate in {Fate.SNIFF, Fate.SMALL}:
             self.fate = Fate.HOLD  # harmless by its headers, dangerous by its bytes
             data = b"".join(self._waiting)
@@ -323,6 +335,7 @@ class BodyGate:
         most = self._limits.local_up_to if self._look.blind else self._limits.sniff
         if not self.risky and self.size < most and self._look.undecided():
             return b""
+        self._look.conclude()
         waiting, self._waiting = self._waiting, []
         if not self.risky:
             self.fate = Fate.PASS

@@ -179,7 +179,7 @@ class GatedStream(PatientStream):
             return
         finally:
             self._received += len(data)
-        if gate.risky and not self._noted:
+        if gate.risky and not self._noted and not gate.unshown:
             self._noted = True  # other pieces of it may be asked for while this one is under way
             self.edge.bodies.memory.note_risky(self._visit.subject.identity)
         if gate.release:

@@ -22,7 +22,17 @@ from secondlook.proxy.ports import Gatekeeper
 
 _WEB_PORTS = {"http": 80, "https": 443}
 _READ = frozenset(
-    {b"host", b"accept", b"sec-fetch-dest", b"referer", b"range", b"if-range", b"accept-language", b"upgrade"}
+    {
+        b"host",
+        b"accept",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"referer",
+        b"range",
+        b"if-range",
+        b"accept-language",
+        b"upgrade",
+    }
 )
 
 
@@ -34,6 +44,7 @@ class RequestFacts:
     hosts: tuple[str, ...] = ()  # every Host header, when there are several
     accept: str | None = None
     dest: str | None = None
+    mode: str | None = None
     referrer: str | None = None
     range: str | None = None
     if_range: str | None = None
@@ -57,6 +68,8 @@ def read_facts(request: http.Request) -> RequestFacts:  # noqa: C901 - one branc
             facts.accept = value if facts.accept is None else f"{facts.accept}, {value}"
         elif name == b"sec-fetch-dest":
             facts.dest = value
+        elif name == b"sec-fetch-mode":
+            facts.mode = value
         elif name == b"referer":
             facts.referrer = value
         elif name == b"range":
