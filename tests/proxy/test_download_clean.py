@@ -20,7 +20,8 @@ add_header Set-Cookie "a=1; Path=/"; add_header Set-Cookie b=2; add_header Conte
 add_header Content-Security-Policy "default-src 'self'; img-src *"; add_header Cache-Control "max-age=60, public";
 add_header Vary Accept; add_header X-oDD "one,  two;	three"; add_header X-Long "{}";
 """.format("x" * 3000)
-HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
+OF_ONE_CONNECTION = {"connection", "keep-alive"}
+HOP_BY_HOP = {*OF_ONE_CONNECTION, "transfer-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,9 @@ def origin(tmp_path, origin_certificate) -> Iterator[Nginx]:
 
 
 def _headers(answer: Answer, road: Road) -> list[tuple[str, str]]:
-    """Every header in its order; between two versions the case of names and what is said hop by hop differ."""
+    """Every header in its order, but those of one connection; between two versions the case of names differs."""
     told = [(name, "" if name.lower() == "date" else value) for name, value in answer.headers]
+    told = [(name, value) for name, value in told if name.lower() not in OF_ONE_CONNECTION]
     if road.client == road.origin:
         return told
     return [(name.lower(), value) for name, value in told if name.lower() not in HOP_BY_HOP]

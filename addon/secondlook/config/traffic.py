@@ -27,6 +27,7 @@ from secondlook.config.value import (
     problem,
 )
 
+FEWEST_HEAD_LINES = 100  # browsers send 30
 SMALLEST_HEAD_BYTES = 4096  # one cookie may be as long
 
 
@@ -65,6 +66,7 @@ class TrafficLimitsSettings(Section):
     """How much of the machine a client or an origin may take."""
 
     head: Annotated[Bytes, Field(ge=SMALLEST_HEAD_BYTES)] = 256 << 10  # of a message, as it is on the wire
+    head_lines: Annotated[Positive, Field(ge=FEWEST_HEAD_LINES)] = 1000
 
 
 class GroupPolicy(Section):

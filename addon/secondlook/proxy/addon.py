@@ -23,15 +23,14 @@ from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
 from secondlook.proxy.login import USER
 from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.refusal import FAULT, MARK, Refusals, mark_headers
+from secondlook.proxy.refusal import FAULT, Refusals, mark_headers
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
-from secondlook.proxy.stream import ORIGIN_FORM
+from secondlook.proxy.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
 from secondlook.proxy.trickle import EVERY_S
 from secondlook.proxy.visit import VISIT, Body, Visit, visit_of
 
 logger = logging.getLogger(__name__)
 
-_STRIPPED = frozenset({MARK.lower().encode(), b"alt-svc"})
 _STALL_POLL_S = 0.02
 _PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
@@ -221,7 +220,7 @@ class SecondLookAddon:
         if response is None or visit is None:
             return None
         fields = response.data.headers.fields
-        kept = tuple(item for item in fields if item[0].lower() not in _STRIPPED)
+        kept = tuple(item for item in fields if item[0].lower() not in NOT_FROM_ORIGINS)
         if len(kept) != len(fields):
             response.data.headers.fields = kept
         response.stream = True

@@ -1,33 +1,35 @@
-"""HTTP/1 towards the client and the origin: mitmproxy's connections, which look once and drop trailers.
+"""HTTP/1 towards the client and the origin: mitmproxy's connections, with heads and bodies read by us.
 
-- HTTP/1.1 trailers raise NotImplementedError in mitmproxy and truncate clean files; they are read and
-  dropped (RFC 9110, 6.5.1 allows it).
+Heads are read by `head.py`, chunks by `chunks.py`; here is what they mean for a connection.
+
+- A head is bounded, with the interim answers before it and the trailers after it.
+- Interim answers (1xx but 101) go on to clients of HTTP/1.1 and HTTP/2 (RFC 9110, 15.2); mitmproxy takes the
+  first for the answer.
+- Each connection lasts as its own two ends say, not as those of the connection behind it do.
+- Trailers raise NotImplementedError in mitmproxy and truncate clean files; they are read and dropped
+  (RFC 9110, 6.5.1 allows it).
 - An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
-- Interim responses (1xx but 101) are read and dropped; mitmproxy takes the first for the answer.
 - A body that ends with its connection is cut, not whole, when its origin broke the connection off.
 - A client of HTTP/1.0 gets no chunks: its connection ends the body, and a cut body resets it.
-- A response may say its one length twice (RFC 9110, 8.6); in a request that stays refused.
-- What the headers of a message say about its framing is looked up once, not for every piece; a piece in the
-  middle of a body of known length goes on as it came, without three copies through a buffer; and after a
-  common exchange the connection is simply ready for the next. What is not common takes mitmproxy's way.
+- A piece in the middle of a body of known length goes on as it came, without three copies through a buffer.
 """
 
-import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
 
-import h11
-from h11._readers import ChunkedReader, ContentLengthReader, Http10Reader
-from h11._receivebuffer import ReceiveBuffer
-from mitmproxy.http import Message
-from mitmproxy.net.http.http1 import expected_http_body_size
+from h11._readers import ContentLengthReader, Http10Reader
+from mitmproxy.connection import ConnectionState
+from mitmproxy.http import Request, Response
+from mitmproxy.net.http import status_codes
+from mitmproxy.net.http import url as mitm_url
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
+    RequestData,
     RequestEndOfMessage,
     RequestHeaders,
+    RequestProtocolError,
     RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
@@ -36,38 +38,43 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseTrailers,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
+from mitmproxy.utils import human
 
-from secondlook.proxy.stream import StopUpload, Unanswered, Withdrawn
+from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.chunks import ChunkReader
+from secondlook.proxy.head import (
+    SWITCHING_PROTOCOLS,
+    HeadBuffer,
+    HeadError,
+    glance,
+    read_request,
+    read_response,
+    write_request,
+    write_response,
+)
+from secondlook.proxy.stream import LINGER_S, InterimResponse, StopUpload, Unanswered, Withdrawn
 
 type Commands = layer.CommandGenerator[None]
+type Tell = Callable[[Request, int, str], Response]
+"""Makes the answer that says why there is no other one: to a request, with a status, in a sentence."""
 
-_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
-_FRAMING_LENGTHS = frozenset(map(len, _FRAMING))
-_SWITCHING_PROTOCOLS = 101
-_INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}(?: |$)")
+AHEAD_MAX_BYTES = 1 << 20  # that a client may send of further requests while it waits for an answer
 BROKEN = "secondlook_broken"  # attribute of a server connection that did not end but broke
-
-
-class _TrailerlessReader(ChunkedReader):
-    """h11's reader of chunked bodies, forgetting the trailers."""
-
-    def __call__(self, buf: Any) -> Any:
-        event = super().__call__(buf)
-        return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) and event.headers else event
-
-
-class _HeadBuffer(ReceiveBuffer):
-    """A buffer whose next head has been taken out and looked at."""
-
-    head: list[bytearray] | None = None
-
-    def maybe_extract_lines(self) -> list[bytearray] | None:
-        head, self.head = self.head, None
-        return head if head is not None else super().maybe_extract_lines()
+_FINAL = 200
 
 
 class _Side(Http1Connection):
     """What both sides share."""
+
+    buf: HeadBuffer
+    body_reader: ContentLengthReader | Http10Reader | ChunkReader  # type: ignore[assignment]
+    lasting = False  # as far as the other end of this connection is concerned
+    chunked = False  # the message that is being sent
+
+    def __init__(self, context: Context, limits: TrafficLimitsSettings) -> None:
+        super().__init__(context)  # type: ignore[call-arg]  # of mitmproxy's side, which knows its connection
+        self.limits = limits
+        self.buf = HeadBuffer(limits.head, limits.head_lines)
 
     def _handle_event(self, event: events.Event) -> Commands:
         if (
@@ -86,37 +93,38 @@ class _Side(Http1Connection):
         if data:
             yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
 
-    def read_body(self, event: events.Event) -> Commands:
-        if type(self.body_reader) is ChunkedReader:
-            self.body_reader = _TrailerlessReader()
-        return super().read_body(event)
+    def _begin_body(self, size: int | None, event: events.Event, *, strict: bool) -> Commands:
+        if size is None:
+            self.body_reader = ChunkReader(self.limits.head, strict=strict)
+        elif size < 0:
+            self.body_reader = Http10Reader()
+        else:
+            self.body_reader = ContentLengthReader(size)
+        self.state = self.read_body
+        yield from self.state(event)
 
     def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
-        """Note which message is whole; after a common exchange wait for the next."""
+        """Note which message is whole; after both wait for the next, or end with them."""
         self.request_done |= request
         self.response_done |= response
-        if not (self.request_done and self.response_done and self._lasts()):
-            yield from super().mark_done()
+        if not (self.request_done and self.response_done):
+            return
+        assert self.request is not None
+        assert self.response is not None
+        if _is_pipe(self.request, self.response):
+            yield from self.make_pipe()
+            return
+        if not self.lasting:
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
             return
         self.request_done = self.response_done = False
         self.request = self.response = None
+        self.buf.begin()
         self._next_stream()
         self.state = self.read_headers
         if self.buf:
             yield from self.state(events.DataReceived(self.conn, b""))
-
-    def _lasts(self) -> bool:
-        """Tell whether an exchange was common enough to say at a glance that its connection lives on."""
-        request, response = self.request, self.response
-        assert request is not None
-        assert response is not None
-        return (
-            request.data.http_version == response.data.http_version == b"HTTP/1.1"
-            and response.data.status_code != _SWITCHING_PROTOCOLS
-            and request.data.method.upper() != b"CONNECT"
-            and not any(name != b"content-length" for name in _framing(request, closing=True))
-            and _framing(response, closing=True) == [b"content-length"]
-        )
 
     def _next_stream(self) -> None:
         raise NotImplementedError
@@ -125,46 +133,144 @@ class _Side(Http1Connection):
 class Http1ClientSide(_Side, Http1Server):
     """HTTP/1 towards the client."""
 
-    _chunked = False  # the response that is being sent
+    def __init__(self, context: Context, limits: TrafficLimitsSettings, tell: Tell) -> None:
+        super().__init__(context, limits)
+        self._tell = tell
+        self._open_ended = False  # the end of the connection ends the body that is being sent
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """Read the head of a request."""
+        if not isinstance(event, events.DataReceived):
+            yield commands.CloseConnection(self.conn)
+            return
+        try:
+            head = self.buf.take_head()
+        except HeadError as error:
+            yield from self._refuse(bytes(self.buf), error)
+            return
+        if head is None:
+            return
+        try:
+            self.request, framing = read_request(head)
+        except HeadError as error:
+            yield from self._refuse(head, error)
+            return
+        self.lasting = framing.lasting and self.request.data.http_version == b"HTTP/1.1"  # RFC 9112, 9.3
+        yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, framing.size == 0))
+        yield from self._begin_body(framing.size, event, strict=True)
+
+    def _refuse(self, head: bytes, error: HeadError) -> Commands:
+        """Say why a request is not understood; there is no stream for it."""
+        yield commands.Log(f"{human.format_address(self.conn.peername)}: a request was refused: {error}")
+        told = f"The proxy cannot read this request: {error}"
+        yield from self._answer(self._tell(glance(head), error.status, told))
+        self.buf = HeadBuffer(self.limits.head, self.limits.head_lines)
+        self.state = self._linger
+        yield commands.RequestWakeup(LINGER_S)
+
+    def _answer(self, response: Response) -> Commands:
+        head = write_response(response, closing=True)
+        bare = self.request is not None and self.request.data.method == b"HEAD"
+        yield commands.SendData(self.conn, head + (b"" if bare else response.raw_content or b""))
+
+    def _linger(self, event: events.Event) -> Commands:
+        """Let the client read its answer before the end; what it still sends is forgotten."""
+        if not isinstance(event, events.DataReceived):
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Wakeup):
+            return self._linger(event)
+        if self.state == self._linger and isinstance(event, events.DataReceived):
+            return self._linger(event)
+        return super()._handle_event(event)
+
+    def wait(self, event: events.Event) -> Commands:
+        """Wait for the answer; further requests wait too, but not without end."""
+        if len(self.buf) <= self.limits.head + AHEAD_MAX_BYTES:
+            yield from super().wait(event)
+            return
+        self.buf = HeadBuffer(self.limits.head, self.limits.head_lines)
+        yield from super().wait(events.ConnectionClosed(self.conn))
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
+        """Note which message is whole."""
+        yield from super().mark_done(request=request, response=response)
+        if self.request_done and not self.response_done:
+            self.state = self.wait
 
     def send(self, event: HttpEvent) -> Commands:
         """Send a part of a response."""
+        assert event.stream_id == self.stream_id
         match event:
-            case ResponseHeaders():
-                if self.request is not None and self.request.data.http_version == b"HTTP/1.0":
-                    event = _without_chunks(event)
-                yield from super().send(event)
-                coding = event.response.headers.get("transfer-encoding", "")
-                self._chunked = "chunked" in coding.lower()
+            case ResponseHeaders(response=response) if (
+                response.data.status_code >= _FINAL or response.data.status_code == SWITCHING_PROTOCOLS
+            ):
+                yield from self._send_head(response)
+            case ResponseHeaders(response=response) | InterimResponse(response=response):
+                if self.request is not None and self.request.data.http_version == b"HTTP/1.1":
+                    yield commands.SendData(self.conn, write_response(response))
             case ResponseData(data=data):
-                assert event.stream_id == self.stream_id
                 if data:  # an empty chunk would end a chunked body
                     yield commands.SendData(
-                        self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data
+                        self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data
                     )
-            case ResponseEndOfMessage() if not self._chunked:
-                assert event.stream_id == self.stream_id
+            case ResponseEndOfMessage():
+                if self.chunked:
+                    yield commands.SendData(self.conn, b"0\r\n\r\n")
                 yield from self.mark_done(response=True)
+            case ResponseProtocolError():
+                yield from self._fail(event)
             case ResponseTrailers() | StopUpload():
                 return
-            case ResponseProtocolError():
-                if self._ends_with_connection():
-                    reset = getattr(self.conn, "reset", None)  # a plain end would make the body look whole
-                    if reset is not None:
-                        reset()
-                yield from super().send(event)
             case _:
-                yield from super().send(event)
+                raise AssertionError(f"Unexpected event: {event}")
 
-    def _ends_with_connection(self) -> bool:
-        """Tell whether the end of the connection is the end of the body that is being sent."""
-        request, response = self.request, self.response
-        return (
-            request is not None
-            and response is not None
-            and not _framing(response, closing=False)
-            and expected_http_body_size(request, response) == -1
-        )
+    def _send_head(self, response: Response) -> Commands:
+        """Send the head of the answer, with what it means for this connection."""
+        request = self.request
+        assert request is not None
+        self.response = response
+        if response.is_http2 or response.is_http3:
+            response = response.copy()
+            response.reason = status_codes.RESPONSES.get(response.status_code, "")
+        if _is_pipe(request, response):
+            yield commands.SendData(self.conn, write_response(response))
+            return
+        chunked = sized = closing = False
+        for name, value in response.data.headers.fields:
+            match len(name):
+                case 10:
+                    closing |= name.lower() == b"connection" and b"close" in value.lower()
+                case 14:
+                    sized |= name.lower() == b"content-length"
+                case 17:
+                    chunked |= name.lower() == b"transfer-encoding"
+                case _:
+                    pass
+        if chunked and request.data.http_version == b"HTTP/1.0":
+            chunked = False
+            response = response.copy()
+            del response.headers["transfer-encoding"]
+        bare = request.data.method == b"HEAD" or response.data.status_code in {204, 304}
+        self.chunked = chunked and not bare
+        self._open_ended = not (chunked or sized or bare)
+        self.lasting &= not closing and not self._open_ended
+        yield commands.SendData(self.conn, write_response(response, closing=not self.lasting and not closing))
+
+    def _fail(self, event: ResponseProtocolError) -> Commands:
+        """End an exchange without, or in the middle of, its answer."""
+        if not self.conn.state & ConnectionState.CAN_WRITE:
+            return
+        status = event.code.http_status_code()
+        if self.response is None and self.request is not None and status is not None:
+            yield from self._answer(self._tell(self.request, status, event.message))
+        elif self._open_ended:
+            reset = getattr(self.conn, "reset", None)  # a plain end would make the body look whole
+            if reset is not None:
+                reset()
+        yield commands.CloseConnection(self.conn)
 
     def _next_stream(self) -> None:
         self.stream_id += 2
@@ -173,55 +279,103 @@ class Http1ClientSide(_Side, Http1Server):
 class Http1OriginSide(_Side, Http1Client):
     """HTTP/1 towards the origin."""
 
-    _bodiless = False  # the request that is being sent
     _reused = False
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self.buf: _HeadBuffer = _HeadBuffer()
 
     def send(self, event: HttpEvent) -> Commands:
         """Send a part of a request."""
         match event:
-            case Withdrawn():
-                self._handle_event = self._ignore  # type: ignore[assignment]
-                yield from super().send(event)
-            case RequestHeaders():
-                framed = _framing(event.request, closing=False)
-                self._bodiless = not framed
-                if not framed and not event.end_stream and event.request.is_http2:
-                    event.request.headers["transfer-encoding"] = "chunked"
-                    self._bodiless = False
-                yield from super().send(event)
-            case RequestEndOfMessage() if self._bodiless and self.response is None:
+            case RequestProtocolError():
+                if isinstance(event, Withdrawn):
+                    self._handle_event = self._ignore  # type: ignore[assignment]
+                yield commands.CloseConnection(self.conn)
+            case RequestHeaders(request=request):
+                if self.stream_id is None:
+                    self.stream_id, self.request = event.stream_id, request
                 assert event.stream_id == self.stream_id
+                yield commands.SendData(self.conn, self._head_of(event))
+            case RequestData(data=data):
+                assert event.stream_id == self.stream_id
+                if data:
+                    yield commands.SendData(
+                        self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data
+                    )
+            case RequestEndOfMessage():
+                assert event.stream_id == self.stream_id
+                if self.chunked:
+                    yield commands.SendData(self.conn, b"0\r\n\r\n")
                 yield from self.mark_done(request=True)
             case RequestTrailers():
                 return
             case _:
-                yield from super().send(event)
+                raise AssertionError(f"Unexpected event: {event}")
+
+    def _head_of(self, event: RequestHeaders) -> bytes:
+        """Write the head of a request that may have come by another version of HTTP."""
+        request = event.request
+        fields = request.data.headers
+        self.chunked = "transfer-encoding" in fields
+        if request.is_http2 or request.is_http3:
+            request = request.copy()
+            request.authority = ""
+            fields = request.headers
+            fields.pop("te", None)
+            cookies = fields.get_all("cookie")
+            if len(cookies) > 1:  # RFC 9113, 8.2.3
+                fields["Cookie"] = "; ".join(cookies)
+            if not event.end_stream and "content-length" not in fields:
+                fields["transfer-encoding"] = "chunked"
+                self.chunked = True
+        if "host" not in fields:
+            request = request.copy()
+            request.headers.insert(0, "Host", event.request.authority or _authority(request))
+        return write_request(request)
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
-        """Read the head of a response, past interim ones."""
-        if isinstance(event, events.DataReceived) and self.request is not None:
-            head = self.buf.maybe_extract_lines()
-            while head and _INTERIM.match(head[0]):
-                head = self.buf.maybe_extract_lines()
-            if not head:
-                return
-            self.buf.head = _with_one_length(head)
-        elif (
-            isinstance(event, events.ConnectionClosed)
-            and self._reused
-            and self.stream_id is not None
-            and not self.buf
-        ):
+        """Read the head of a response, and of interim ones before it."""
+        if not isinstance(event, events.DataReceived):
+            yield from self._ended_before_answer()
+            return
+        request = self.request
+        if request is None:
+            yield commands.Log(f"{len(self.buf)} bytes came from an origin that nobody had asked")
             yield commands.CloseConnection(self.conn)
+            return
+        assert self.stream_id is not None
+        try:
+            while (head := self.buf.take_head()) is not None:
+                response, framing = read_response(head, request)
+                if response.data.status_code >= _FINAL or response.data.status_code == SWITCHING_PROTOCOLS:
+                    break
+                self.buf.count_interim(len(head))
+                yield ReceiveHttp(InterimResponse(self.stream_id, response))
+        except HeadError as error:
+            yield commands.CloseConnection(self.conn)
+            yield self._failure(f"Cannot parse HTTP response: {error}")
+            return
+        if head is None:
+            return
+        self.response = response
+        self.lasting = framing.lasting and not (request.is_http2 or request.is_http3)
+        yield ReceiveHttp(ResponseHeaders(self.stream_id, response, framing.size == 0))
+        yield from self._begin_body(framing.size, event, strict=False)
+
+    def _ended_before_answer(self) -> Commands:
+        if self.conn.state & ConnectionState.CAN_WRITE:
+            yield commands.CloseConnection(self.conn)
+        if self.stream_id is None:
+            return
+        if self.buf:
+            yield self._failure("unexpected server response: the connection ended in its head")
+        elif self._reused:
             yield ReceiveHttp(
                 Unanswered(self.stream_id, "server closed connection", ErrorCode.GENERIC_SERVER_ERROR)
             )
-            return
-        yield from super().read_headers(event)
+        else:
+            yield self._failure("server closed connection")
+
+    def _failure(self, message: str) -> ReceiveHttp:
+        assert self.stream_id is not None
+        return ReceiveHttp(ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
 
     def read_body(self, event: events.Event) -> Commands:
         """Read a piece of a response."""
@@ -230,17 +384,10 @@ class Http1OriginSide(_Side, Http1Client):
             and type(self.body_reader) is Http10Reader
             and self._is_broken()
         ):
-            assert self.stream_id is not None
             yield commands.CloseConnection(self.conn)
-            yield ReceiveHttp(
-                ResponseProtocolError(
-                    self.stream_id,
-                    "the server broke the connection off in the body",
-                    ErrorCode.GENERIC_SERVER_ERROR,
-                )
-            )
+            yield self._failure("the server broke the connection off in the body")
             return
-        upgraded = self.response is not None and self.response.status_code == _SWITCHING_PROTOCOLS
+        upgraded = self.response is not None and self.response.status_code == SWITCHING_PROTOCOLS
         end: commands.Command | None = None
         for command in super().read_body(event):
             if (
@@ -269,38 +416,13 @@ class Http1OriginSide(_Side, Http1Client):
         self._reused = True
 
 
-def _with_one_length(head: list[bytearray]) -> list[bytearray]:
-    """Leave one of several equal lengths of a head; any other head stays, for mitmproxy to refuse."""
-    said = [number for number, line in enumerate(head) if line[:15].lower() == b"content-length:"]
-    if len(said) < 2 or any(line[:1] in {b" ", b"\t"} for line in map(bytes, head)):  # noqa: PLR2004
-        return head
-    if len({bytes(head[number][15:]).strip() for number in said}) > 1:
-        return head
-    return [line for number, line in enumerate(head) if number not in said[1:]]
+def _authority(request: Request) -> str:
+    """Name the host of a request that does not name it itself."""
+    host = f"[{request.host}]" if ":" in request.host else request.host.encode("idna").decode()
+    return mitm_url.hostport(request.scheme, host, request.port)
 
 
-def _without_chunks(event: ResponseHeaders) -> ResponseHeaders:
-    """Have the end of the connection end a body that came in chunks."""
-    coding = event.response.headers.get("transfer-encoding", "")
-    if "chunked" not in coding.lower():
-        return event
-    response = event.response.copy()
-    del response.headers["transfer-encoding"]
-    rest = coding.lower().replace(" ", "").removesuffix("chunked").rstrip(",")
-    if rest:
-        response.headers["transfer-encoding"] = rest
-    response.headers["connection"] = "close"
-    return ResponseHeaders(event.stream_id, response, event.end_stream)
-
-
-def _framing(message: Message, *, closing: bool) -> list[bytes]:
-    """List the headers that frame a message's body and, with `closing`, those that may end its connection."""
-    found: list[bytes] = []
-    fields: Iterable[tuple[bytes, bytes]] = message.data.headers.fields
-    for name, value in fields:
-        if len(name) not in _FRAMING_LENGTHS:
-            continue
-        lower = name.lower()
-        if lower in _FRAMING and (lower != b"connection" or (closing and b"close" in value)):
-            found.append(lower)
-    return found
+def _is_pipe(request: Request, response: Response) -> bool:
+    """Tell whether what follows is no HTTP any more."""
+    status = response.data.status_code
+    return status == SWITCHING_PROTOCOLS or (request.data.method == b"CONNECT" and 200 <= status < 300)  # noqa: PLR2004

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import h2.errors
 import h2.events
+from mitmproxy import http
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
@@ -23,7 +24,7 @@ from mitmproxy.proxy.layers.http._http3 import Http3Client
 
 from secondlook.proxy.gated import GatedStream
 from secondlook.proxy.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.stream import StopUpload, Withdrawn
+from secondlook.proxy.stream import InterimResponse, StopUpload, Withdrawn
 
 if TYPE_CHECKING:
     from secondlook.proxy.addon import SecondLookAddon
@@ -38,6 +39,13 @@ class _Http2ClientSide(Http2Server):
     """HTTP/2 towards the client."""
 
     def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, InterimResponse):
+            if self.is_open_for_us(event.stream_id):
+                fields = [(name.lower(), value) for name, value in event.response.data.headers.fields]
+                status = b"%d" % event.response.data.status_code
+                self.h2_conn.send_headers(event.stream_id, [(b":status", status), *fields])
+                yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+            return
         if isinstance(event, StopUpload):
             if not self.is_closed(event.stream_id):
                 self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
@@ -85,6 +93,12 @@ class _Http2OriginSide(Http2Client):
 
     def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
         """Acknowledge data only while its client keeps up."""
+        if isinstance(event, h2.events.InformationalResponseReceived):
+            (_, status), *fields = event.headers
+            if status != b"101":  # there is none in HTTP/2 (RFC 9113, 8.6)
+                interim = http.Response(b"HTTP/2.0", int(status), b"", http.Headers(fields), None, None, 0, 0)
+                yield ReceiveHttp(InterimResponse(self.their_stream_id[event.stream_id], interim))
+            return False
         if (
             not isinstance(event, h2.events.DataReceived)
             or self.streams.get(event.stream_id) is not StreamState.HEADERS_RECEIVED
@@ -120,8 +134,12 @@ class GatedHttpLayer(HttpLayer):
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
-            side = _Http2ClientSide if self.context.client.alpn == b"h2" else Http1ClientSide
-            self.connections[self.context.client] = side(self.context.fork())
+            context = self.context.fork()
+            self.connections[self.context.client] = (
+                _Http2ClientSide(context)
+                if self.context.client.alpn == b"h2"
+                else Http1ClientSide(context, self.edge.limits, self.edge.site.problem)
+            )
         yield from super()._handle_event(event)
         if self._stalled:
             for stream in list(self._stalled.values()):
@@ -268,7 +286,7 @@ def _start_origin(client: HttpClient, http: GatedHttpLayer, event: events.Event)
         elif server.alpn == b"h2":
             client.child_layer = _Http2OriginSide(client.context, http)
         else:
-            client.child_layer = Http1OriginSide(client.context)
+            client.child_layer = Http1OriginSide(client.context, http.edge.limits)
         # nothing is left to do for the layer between
         client.handle_event = client._handle_event = client.child_layer.handle_event  # type: ignore[method-assign]  # noqa: SLF001
         yield from client.child_layer.handle_event(event)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from mitmproxy import http
+from mitmproxy.net.http import url as mitm_url
+from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http import DropStream, HTTPMode, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -45,11 +47,14 @@ if TYPE_CHECKING:
 
 type Commands = layer.CommandGenerator[None]
 
+NOT_FROM_ORIGINS = frozenset({b"x-second-look", b"alt-svc"})
+"""Headers that no origin may send: the first is ours, the second leads around us."""
 ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
 _HOOKS = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
 _OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestTrailers, RequestEndOfMessage})
 _OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
+_BAD_REQUEST = 400
 _SWITCHING_PROTOCOLS = 101
 LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
 
@@ -57,6 +62,13 @@ LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the 
 @dataclass
 class StopUpload(HttpEvent):
     """The answer is out and the rest of the request is not wanted."""
+
+
+@dataclass
+class InterimResponse(HttpEvent):
+    """An answer before the answer (1xx but 101)."""
+
+    response: http.Response
 
 
 @dataclass
@@ -109,14 +121,65 @@ class AnsweringStream(HttpStream):
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
         """Take the request's headers; the hook decides."""
         self.whole_request = event.end_stream
-        self.origin_form = not event.request.data.authority and not event.request.is_http2
+        request = event.request
+        self.origin_form = not request.data.authority and not request.is_http2
+        if not request.data.host and self.mode is not HTTPMode.transparent and not _names_host(request):
+            self.flow = http.HTTPFlow(self.context.client, self.context.server)
+            self.flow.request = request
+            yield from self._refuse_request("it does not say for which host it is")
+            return
         yield from super().state_wait_for_request_headers(event)
 
+    def _refuse_request(self, why: str) -> Commands:
+        told = f"The proxy cannot read this request: {why}"
+        yield from self.answer(self.edge.site.problem(self.flow.request, _BAD_REQUEST, told))
+
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
-        """Note the form of the request for the hook: only here the flow exists and no hook has run."""
-        if request and self.origin_form:
+        """Note the form of a request for the hook, and refuse what no other layer has read well.
+
+        Heads of HTTP/1 were read and repaired by `head.py`; mitmproxy would refuse some of them here, in its
+        own words.
+        """
+        if not request:
+            return (yield from self._check_answer())
+        if self.origin_form:
             self.flow.metadata[ORIGIN_FORM] = True
-        return (yield from super().check_invalid(request))
+        asked = self.flow.request
+        why = None
+        if asked.scheme not in {"http", "https", ""}:
+            why = "its address is not one of http or https"
+        elif asked.method == "CONNECT" and self.mode is HTTPMode.transparent:
+            why = "CONNECT has no meaning here"
+        elif asked.is_http2:
+            why = self._fault_of(asked)
+        if why is not None:
+            yield from self._refuse_request(why)
+        return why is not None
+
+    def _fault_of(self, message: http.Message) -> str | None:
+        if self.context.options.validate_inbound_headers:
+            try:
+                validate_headers(message)
+            except ValueError as error:
+                return str(error)
+        return None
+
+    def _check_answer(self) -> layer.CommandGenerator[bool]:
+        response = self.flow.response
+        assert response is not None
+        why = self._fault_of(response) if response.is_http2 else None
+        if why is None:
+            return False
+        self.flow.response = None
+        yield from self._refuse_answer(why)
+        return True
+
+    def _refuse_answer(self, message: str) -> Commands:
+        """Give an answer up whose headers cannot be taken."""
+        yield SendHttp(RequestProtocolError(self.stream_id, message, ErrorCode.CANCEL), self.context.server)
+        yield from self.handle_protocol_error(
+            ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
+        )
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
         """Answer at once when a hook has set a response before the body of the request was read.
@@ -211,13 +274,7 @@ class AnsweringStream(HttpStream):
         if event.response.status_code == _SWITCHING_PROTOCOLS and (
             request.is_http2 or "upgrade" not in request.headers
         ):
-            message = "it changes to a protocol that nobody asked for"
-            yield SendHttp(
-                RequestProtocolError(self.stream_id, message, ErrorCode.CANCEL), self.context.server
-            )
-            yield from self.handle_protocol_error(
-                ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
-            )
+            yield from self._refuse_answer("it changes to a protocol that nobody asked for")
             return
         yield from super().state_wait_for_response_headers(event)
 
@@ -244,7 +301,18 @@ class AnsweringStream(HttpStream):
             return cast("Commands", self.server_state(event))
         if kind is events.Wakeup:
             return self._wake(cast("events.Wakeup", event))
+        if kind is InterimResponse:
+            return self._pass_interim(cast("InterimResponse", event).response)
         return cast("Commands", super()._handle_event(event))
+
+    def _pass_interim(self, response: http.Response) -> Commands:
+        """Pass an interim answer on where the answer is still awaited."""
+        if self.server_state == self.state_wait_for_response_headers:
+            fields = response.data.headers.fields
+            response.data.headers.fields = tuple(
+                one for one in fields if one[0].lower() not in NOT_FROM_ORIGINS
+            )
+            yield SendHttp(InterimResponse(self.stream_id, response), self.context.client)
 
     def _wake(self, _: events.Wakeup) -> Commands:
         """End the connection of a client that lingered for its answer."""
@@ -252,3 +320,10 @@ class AnsweringStream(HttpStream):
             return
         yield DropStream(self.stream_id)
         yield commands.CloseConnection(self.context.client)
+
+
+def _names_host(request: http.Request) -> bool:
+    try:
+        return bool(mitm_url.parse_authority(request.host_header or "", check=True)[0])
+    except ValueError:
+        return False

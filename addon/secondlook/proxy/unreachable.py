@@ -23,6 +23,7 @@ _OF_SYSTEM = {
     socket.EAI_NODATA: "there is no site of that name",
     socket.EAI_AGAIN: "its name could not be looked up just now",
 }
+_UNREADABLE = "Cannot parse HTTP response: "
 _CERTIFICATE = "certificate verify failed: "
 _OF_MITMPROXY = (
     ("does not speak tls", "it does not speak TLS there"),
@@ -42,6 +43,8 @@ def _why(message: str) -> str:
     number = _NUMBER.search(message)
     if number is not None and int(number[1]) in _OF_SYSTEM:
         return _OF_SYSTEM[int(number[1])]
+    if message.startswith(_UNREADABLE):
+        return f"its answer cannot be read ({inert(message[len(_UNREADABLE) :], 200)})"
     said = message.lower()
     if said.startswith(_CERTIFICATE):
         return f"its certificate does not prove who it is ({inert(message[len(_CERTIFICATE) :], 80)})"
