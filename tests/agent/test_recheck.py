@@ -129,6 +129,44 @@ def test_still_unverifiable_is_postponed_further_each_time(house, server):
     assert entry.attempts == 9
 
 
+@pytest.mark.parametrize("back_s", [0.0, 60 * 86_400.0])
+def test_nothing_expires_because_a_clock_jumped(house, server, back_s):
+    server.mode = "down"
+    visit(house)
+    house.clock.jump(60 * 86_400.0)
+    assert look(house).expired == 0
+    house.clock.jump(-back_s)
+    assert look(house).expired == 0
+    server.mode = "up"
+    assert look(house).cleared == 1
+
+
+def test_a_last_look_is_taken_before_anything_expires(house, server):
+    """It was looked at a moment ago and is not due for an hour, when its time is over and a server is back."""
+    server.mode = "down"
+    for number in range(3):
+        visit(house, f"http://let-through.test/{number}")
+    house.sleep(30 * 86_400 - 5)
+    assert look(house).unverifiable == 3
+    house.sleep(6)
+    server.mode = "up"
+    server.listed[house.subject("http://let-through.test/0").identity] = Risk.DANGEROUS
+    report = look(house, everything=False)
+    assert (report.confirmed, report.cleared, report.expired) == (1, 2, 0)
+    assert not house.ledger.queue
+
+
+def test_a_clock_set_back_ends_what_would_last_too_long(house, server):
+    """The URL of a bad file, refused for ten minutes when the clock was days ahead."""
+    entry = confirmed_about(house, URL, source="reblock", expires_at=house.clock.now() + 600)
+    house.ledger.confirmed_set[entry.identity] = entry
+    house.reload()
+    assert visit(house).action is Action.BLOCK
+    house.clock.jump(-5 * 86_400.0)
+    house.reload()
+    assert visit(house).action is Action.ALLOW
+
+
 def test_expired_after_thirty_days_with_an_event(house, server):
     server.mode = "down"
     visit(house)

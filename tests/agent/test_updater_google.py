@@ -24,6 +24,9 @@ class Clock:
     def monotonic(self):
         return self.at
 
+    def elapsed(self):
+        return self.at
+
     def now(self):
         return 1_700_000_000.0 + self.at
 

@@ -36,6 +36,9 @@ class VirtualTime:
     def monotonic(self):
         return self.at
 
+    def elapsed(self):
+        return self.at
+
 
 def test_a_member_that_differs_is_reported_only_queried_and_cleared(tmp_path):
     async def scene():

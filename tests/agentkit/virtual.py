@@ -55,6 +55,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._loop.time()
 
+    def elapsed(self) -> float:
+        return self._loop.time()
+
     def now(self) -> float:
         return self._loop.time() + self.offset
 

@@ -1,6 +1,7 @@
 """Rules by the precedence of the query process, stage 1."""
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from secondlook.core.client import names_client
 from secondlook.core.digest import file_subject, sha256
-from secondlook.core.rule import Rule, Scope
+from secondlook.core.rule import SET_BACK_S, Rule, Scope
 from secondlook.core.rulebook import RuleBook
 from secondlook.core.rulesubject import parse_subject
 from secondlook.core.url import url_subject
@@ -105,6 +106,16 @@ def test_expired_rules_do_not_count(suffixes):
     assert decide(rules, "http://a.com/x", suffixes) == "block"
     assert decide(rules, "http://a.com/x", suffixes, now=NOW - 1) == "allow"
     assert decide(rules, "http://a.com/x", suffixes, now=NOW + 1) is None
+
+
+def test_a_timed_rule_from_the_future_does_not_count(suffixes):
+    """It was made while the clock was ahead, and would last as much longer."""
+    timed = replace(make_rule("allow", "a.com", expires=NOW + 600), created=NOW)
+    assert decide([timed], "http://a.com/", suffixes) == "allow"
+    assert decide([timed], "http://a.com/", suffixes, now=NOW - SET_BACK_S) == "allow"
+    assert decide([timed], "http://a.com/", suffixes, now=NOW - SET_BACK_S - 1) is None
+    lasting = replace(timed, expires=None)
+    assert decide([lasting], "http://a.com/", suffixes, now=NOW - 86_400) == "allow"
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,15 @@ class FakeClock:
 
     def __init__(self, at: float = 1_700_000_000.0) -> None:
         self.at = at
+        self.ahead = 0.0  # of the wall clock, when somebody set it
 
     def now(self) -> float:
-        return self.at
+        return self.at + self.ahead
 
     def monotonic(self) -> float:
+        return self.at
+
+    def elapsed(self) -> float:
         return self.at
 
 

@@ -189,6 +189,17 @@ async def test_what_is_past_its_retention_is_gone_from_the_bytes(tmp_path, open_
     assert not {"tel", "pri", "10."} & trigrams(folder / "ledger.sqlite3")
 
 
+async def test_a_clock_that_jumps_deletes_nothing(place, open_ledger, clock):
+    ledger = open_ledger(place, retention_s=2 * DAY_S)
+    ledger.record(make_event(EventKind.BLOCKED, clock.now(), url="https://kept.example/"))
+    while ledger.writer.waiting:
+        ledger.commit_now(lambda _: None)
+    clock.ahead = 60 * DAY_S
+    assert ledger.sweep() == 0
+    clock.ahead = 0.0
+    assert [event.url for event in ledger.events().events] == ["https://kept.example/"]
+
+
 def trigrams(path: Path) -> set[str]:
     """All that the search index still knows."""
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:

@@ -28,11 +28,15 @@ class Clock:
 
     def __init__(self):
         self.at = NOW
+        self.ahead = 0.0  # of the wall clock, when somebody set it
 
     def now(self):
-        return self.at
+        return self.at + self.ahead
 
     def monotonic(self):
+        return self.at
+
+    def elapsed(self):
         return self.at
 
 
@@ -363,6 +367,22 @@ def test_entries_that_left_the_feed_stay_for_their_time(tmp_path):
                 True,
                 True,
             ]
+
+    asyncio.run(scene())
+
+
+def test_a_clock_that_jumps_ends_no_entry_and_holds_no_feed_back(tmp_path):
+    async def scene():
+        async with keeping(tmp_path, expires=3 * 86_400) as (keeper, publisher, clock, store, _):
+            await keeper.fetch_due()
+            publisher.change(HOSTS[1:])
+            clock.ahead = 60 * 86_400.0
+            await keeper.fetch_due()
+            assert listed(store, "evil0.example/", "evil1.example/") == [True, True]
+            clock.ahead = 0.0
+            publisher.change([*HOSTS[1:], "new.example"])
+            await keeper.fetch_due()
+            assert listed(store, "evil0.example/", "new.example/") == [True, True]
 
     asyncio.run(scene())
 

@@ -5,7 +5,7 @@ start ────────────┐
 circuit closes ───┤                  ┌─ listed ────► confirmed (in force, actions, event, entry closed)
 new generation ───┼─► pass over the ─┼─ not listed ► cleared (event, entry closed)
 `queue verify` ───┤   queue, oldest  ├─ no answer ─► postponed (1 min, doubling to 1 h, jittered)
-schedule: due ────┘   first, leased  └─ too old ───► expired (event, entry closed)
+schedule: due ────┘   first, leased  └─ too old ───► a last look, then expired (event, entry closed)
 ```
 
 The same pass renews the confirmed set: entries past their expiry, and all of them at a new generation,
@@ -26,7 +26,7 @@ from secondlook.agent.judge import PAUSE_EVERY, Judge, is_listed
 from secondlook.agent.ports import Queue
 from secondlook.agent.record import closing_event
 from secondlook.agent.renewal import Renewal
-from secondlook.clock import Clock
+from secondlook.clock import Clock, SettledTime
 from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.schedule import Backoff
 from secondlook.core.verdict import Evidence
@@ -90,6 +90,7 @@ class Rechecker:
         self._consequences = consequences
         self._renewal = renewal
         self._clock = clock
+        self._settled = SettledTime(clock)  # no flag is given up because a clock jumped
         self._random = random
         self._backoff = Backoff(first_s=first_s, cap_s=longest_s)
         self._longest_s = longest_s
@@ -128,7 +129,7 @@ class Rechecker:
                 everything, next_full = True, monotonic + self._longest_s
             if drift_s < drift_before_s - _SET_BACK_S:
                 # a clock that was set back leaves entries due too far ahead, and leases too long
-                everything, next_full = True, monotonic + self._lease_s + 1.0
+                everything, renew_all, next_full = True, True, monotonic + self._lease_s + 1.0
             report = await self.look(everything=everything, renew_all=renew_all)
             if report.error is not None:
                 self._everything = self._everything or everything
@@ -220,15 +221,18 @@ class Rechecker:
             await self._queue.postpone(entries, times, reason)
 
     async def _expire(self) -> Report:
-        """End what nobody could answer for too long; never dropped, always with an event."""
-        expired = 0
+        """Take a last look at what nobody could answer for too long, then end it, always with an event."""
+        report = Report()
         while True:
-            now = self._clock.now()
             entries = await self._queue.overdue(
-                now, older_than=now - self._expire_after_s, limit=_BATCH_ENTRIES
+                self._clock.now(),
+                older_than=self._settled.now() - self._expire_after_s,
+                limit=_BATCH_ENTRIES,
             )
             if not entries:
-                return Report(expired=expired)
+                return report
+            done, unanswered = await self._batch(entries)
+            now = self._clock.now()
             await self._queue.close_entries(
                 [
                     (
@@ -238,11 +242,11 @@ class Rechecker:
                             entry,
                             time=now,
                             event_id=self._identifiers.new(now),
-                            detail=f"nobody could answer: {entry.reason}",
+                            detail=f"nobody could answer: {reason}",
                             extra={"clients": list(entry.clients), "count": entry.count},
                         ),
                     )
-                    for entry in entries
+                    for entry, reason in unanswered
                 ]
             )
-            expired += len(entries)
+            report = report.plus(replace(done, unverifiable=0, expired=len(unanswered)))

@@ -13,7 +13,7 @@ from secondlook.agent.identifier import Identifiers
 from secondlook.agent.judge import Judge, is_listed
 from secondlook.agent.ports import Queue
 from secondlook.agent.record import closing_event
-from secondlook.agent.view import REBLOCK
+from secondlook.agent.view import REBLOCK, in_force
 from secondlook.clock import Clock
 from secondlook.core.event import ConfirmedEntry, EventKind
 from secondlook.core.subject import SubjectKind
@@ -54,7 +54,7 @@ class Renewal:
             return 0
         now = self._clock.now()
         entries = await self._queue.confirmed_due(now, limit=_MOST, everything=everything)
-        over = [entry for entry in entries if entry.source == REBLOCK and (entry.expires_at or 0.0) <= now]
+        over = [entry for entry in entries if entry.source == REBLOCK and not in_force(entry, now)]
         await self._withdraw(
             over, "the time is over for which the URL of a bad file is refused; the file stays listed"
         )

@@ -18,7 +18,7 @@ from secondlook.core.confirmed import ConfirmedSet
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.listname import Role
 from secondlook.core.pattern import Pattern
-from secondlook.core.rule import Pause
+from secondlook.core.rule import SET_BACK_S, Pause
 from secondlook.core.rulebook import RuleBook
 
 REBLOCK = "reblock"  # source of a confirmed entry that merely follows a bad file; ends by itself
@@ -66,7 +66,8 @@ class Snapshot:
 def in_force(entry: ConfirmedEntry, now: float) -> bool:
     """Whether a confirmed entry may block: a re-block ends by itself, Google's data must be fresh."""
     if entry.source == REBLOCK:
-        return entry.expires_at is None or now < entry.expires_at
+        # one from the future was made before the clock was set back: it would last too long
+        return entry.confirmed_at - SET_BACK_S <= now and (entry.expires_at is None or now < entry.expires_at)
     if entry.source == GOOGLE:
         return now < max(entry.expires_at or 0.0, entry.confirmed_at + GOOGLE_FRESH_S)
     return True
@@ -177,12 +178,18 @@ def _complete(snapshot: Snapshot) -> Snapshot:
     boundaries: set[float] = set()
     for rule in snapshot.rulebook.rules:
         if rule.expires is not None:
-            boundaries.add(rule.expires)
+            boundaries.update((rule.created - SET_BACK_S, rule.expires))
     for pause in snapshot.pauses:
         boundaries.update((pause.created, pause.until))
     for entry in (*snapshot.passing, *snapshot.learned.values()):
         if entry.source in (REBLOCK, GOOGLE):
-            boundaries.update((entry.expires_at or 0.0, entry.confirmed_at + GOOGLE_FRESH_S))
+            boundaries.update(
+                (
+                    entry.confirmed_at - SET_BACK_S,
+                    entry.expires_at or 0.0,
+                    entry.confirmed_at + GOOGLE_FRESH_S,
+                )
+            )
     for info, _ in snapshot.pattern.lists:
         if info.source == GOOGLE:
             boundaries.add(info.confirmed_at + GOOGLE_FRESH_S)

@@ -20,6 +20,9 @@ class Scope(StrEnum):
     REGEX = "regex"
 
 
+SET_BACK_S = 60.0  # by which the clocks of several machines may differ, and are set right all the time
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule. `subject` is the normal form: hex digest, canonical URL, host or regular expression."""

@@ -17,7 +17,7 @@ from typing import Final
 
 from secondlook.core.client import names_client
 from secondlook.core.regex import RegexError, RegexSet, check_regex
-from secondlook.core.rule import Rule, Scope
+from secondlook.core.rule import SET_BACK_S, Rule, Scope
 from secondlook.core.subject import FileSubject, Subject, UrlSubject
 
 MEMBER: Final = "member:"  # label of a hash that is only part of a file
@@ -67,9 +67,12 @@ class RuleBook:
 
 
 def _counts(rule: Rule, client: str | None, user: str | None, now: float) -> bool:
-    return (rule.expires is None or now < rule.expires) and (
-        rule.client is None or names_client(rule.client, client, user)
-    )
+    return is_in_force(rule, now) and (rule.client is None or names_client(rule.client, client, user))
+
+
+def is_in_force(rule: Rule, now: float) -> bool:
+    """Whether a rule counts now; a timed one from the future was made before the clock was set back."""
+    return rule.expires is None or rule.created - SET_BACK_S <= now < rule.expires
 
 
 class _Shelf:

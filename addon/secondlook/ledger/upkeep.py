@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
+from secondlook.clock import SettledTime
 from secondlook.errors import LedgerError
 from secondlook.ledger import confirmed, damage, fts, overview, past, ruling
 from secondlook.ledger.erasure import erase
@@ -46,6 +47,7 @@ class Upkeep:
 
     def __init__(self, ledger: "Ledger") -> None:
         self._ledger = ledger
+        self._settled = SettledTime(ledger.clock)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._flushed_at = time.monotonic()
@@ -154,7 +156,7 @@ class Upkeep:
         of deleted events.
         """
         ledger = self._ledger
-        now = ledger.clock.now()
+        now = self._settled.now()  # what a clock that jumps deletes would be gone
         cutoff = now - ledger.options.retention_s
         gone = self._delete_events(events.c.time < cutoff, before=cutoff)
         while count := ledger.commit_now(

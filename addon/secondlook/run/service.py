@@ -18,6 +18,7 @@ from secondlook.core.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
 from secondlook.lanes import STATE
 from secondlook.run.background import Tasks, start_background
+from secondlook.run.clock_watch import watch_clock
 from secondlook.run.listening import inherited
 from secondlook.run.opening import open_ledger
 from secondlook.run.outlets import make_outlets
@@ -68,6 +69,7 @@ async def serve(process: Process) -> None:
             process.say(token=review.doorkeeper.token)
             tasks.start("review page", review.run())
         process.say_ready()
+        tasks.start("clock watch", watch_clock(ledger, parts.clock))
         tasks.start("stall watch", watch_stalls(ledger, parts.clock, "service"))
         await stop.wait()
 

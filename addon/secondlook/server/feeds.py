@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import random
 
-from secondlook.clock import Clock
+from secondlook.clock import Clock, SettledTime
 from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
 from secondlook.core.verdict import Risk, Threat
 from secondlook.errors import PatternError, SecondLookError
@@ -70,6 +70,7 @@ class FeedKeeper:
         self._store = store
         self._feeds = [feed for feed in feeds if feed.enabled and feed.builtin is None]
         self._clock = clock
+        self._settled = SettledTime(clock)  # by it entries are dropped that a feed no longer names
         self._settings = settings or PublishSettings()
         self._servers = servers
         self._meter = meter
@@ -92,7 +93,9 @@ class FeedKeeper:
         notices = []
         for feed in self._feeds:
             state = read_state(self._folder, feed.name)
-            if everything or state.due_at <= self._clock.now():
+            now = self._clock.now()
+            set_back = state.checked_at > now  # then nobody knows how long ago that was
+            if everything or set_back or state.due_at <= now:
                 notices.append(await self._one(feed, state))
         if any(notice.outcome == "taken" for notice in notices) and self._settings.auto:
             await self._publish()
@@ -105,7 +108,7 @@ class FeedKeeper:
             log.warning("feed %s is enabled: %s; %s", feed.name, feed.url or feed.path, terms_of(feed))
         due_at = now + feed.every * (1 + JITTER * (2 * random() - 1))  # noqa: S311 - jitter
         try:
-            notice, state = await self._fetch(feed, state, now)
+            notice, state = await self._fetch(feed, state, self._settled.now())
         except FetchFailed as error:
             retry_s = min(feed.every, FIRST_RETRY_S * 2**state.failures)
             retry_s *= 1 + JITTER * random()  # noqa: S311 - jitter

@@ -1,0 +1,37 @@
+"""Noticing that the machine's clock was set: the log says so, since times in it then stand askew."""
+
+import asyncio
+import logging
+
+from secondlook.clock import Clock
+from secondlook.core.event import Event, EventKind
+from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.ulid import make_id
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 5.0
+JUMP_S = 60.0  # smaller steps are a clock that is kept right
+
+
+async def watch_clock(ledger: Ledger, clock: Clock) -> None:
+    """Compare the wall clock with the time that elapses, until cancelled."""
+    before_s = clock.now() - clock.elapsed()
+    while True:
+        await asyncio.sleep(EVERY_S)
+        ahead_s = clock.now() - clock.elapsed()
+        jump_s, before_s = ahead_s - before_s, ahead_s
+        if abs(jump_s) < JUMP_S:
+            continue
+        way = "forward" if jump_s > 0 else "back"
+        detail = f"the clock was set {way} by {_span(abs(jump_s))}; nothing expires because of it"
+        logger.warning("%s", detail)
+        now = clock.now()
+        ledger.record(Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=detail))
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.0f} minutes"
