@@ -47,7 +47,7 @@ def event_of(
         elapsed_ms=round(decision.elapsed_ms, 3),
         attempts=evidence.attempts,
         identity=subject.hashes[0],
-        detail=evidence.detail,
+        detail=evidence.detail or use.tunnel,
         extra=explanation(decision, subject),
     )
 

@@ -116,6 +116,17 @@ class Settings(Section):
             raise problem("feeds", "expected servers.embedded: true: feeds are read by the embedded server")
         return self
 
+    def may_pass_unknown(self, client: str | None, user: str | None, port: int) -> bool:
+        """Tell whether what is neither TLS nor HTTP may run through a tunnel.
+
+        Where nothing is said: yes for a proxy of this machine alone, no for one that others share.
+        """
+        group = self.clients.group_of(client, user) if self.clients is not None else None
+        said = group.unknown.of(port) if group is not None else None
+        said = said or self.passthrough.unknown.of(port)
+        shared = self.clients is not None and bool(self.clients.networks or self.clients.users)
+        return said == "allow" if said is not None else not shared
+
     @property
     def mode_name(self) -> str:
         """The mode without its target."""

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from secondlook.config.query import Level, Mode, PolicySettings, UnverifiableSettings
 from secondlook.config.value import (
+    MAX_PORT,
     Bytes,
     Count,
     FilePath,
@@ -102,6 +103,29 @@ class GroupRules(Section):
     block: tuple[Text, ...] = ()
 
 
+type Leave = Literal["allow", "block"]
+type Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
+
+
+class UnknownSettings(Section):
+    """What becomes of a tunnel that is neither TLS nor HTTP: for its port, else for all."""
+
+    otherwise: Leave | None = None
+    ports: dict[Port, Leave] = Field(default_factory=dict)
+
+    def of(self, port: int) -> Leave | None:
+        """Tell what is said about a port; None: nothing."""
+        return self.ports.get(port, self.otherwise)
+
+
+def unknown_from(raw: object) -> object:
+    """Let a word stand for all ports, and nothing for nothing said."""
+    return {"otherwise": raw} if isinstance(raw, str) else raw or {}
+
+
+type Unknown = Annotated[UnknownSettings, BeforeValidator(unknown_from)]
+
+
 class Group(Section):
     """Clients with their own policy and rules."""
 
@@ -109,6 +133,7 @@ class Group(Section):
     networks: tuple[Network, ...] = ()
     users: tuple[Text, ...] = ()
     policy: GroupPolicy = GroupPolicy()
+    unknown: Unknown = UnknownSettings()  # before what `passthrough.unknown` says
     rules: GroupRules = GroupRules()
 
 
@@ -159,6 +184,7 @@ class PassthroughSettings(Section):
 
     hosts: tuple[Host, ...] = ()
     learn: Annotated[LearnSettings, BeforeValidator(false_is_empty)] = LearnSettings()
+    unknown: Unknown = UnknownSettings()
 
 
 def passthrough_from(raw: object) -> object:

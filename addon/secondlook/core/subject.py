@@ -77,3 +77,4 @@ class Use:
     url: str | None = None  # as asked for; for a file, where it came from
     referrer: str | None = None
     content_type: str | None = None
+    tunnel: str | None = None  # what runs through it, where its requests are not seen

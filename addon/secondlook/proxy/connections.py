@@ -1,4 +1,4 @@
-"""Hooks of connections: who may use the proxy, where it may connect to, and traffic that is not HTTP.
+"""Hooks of connections: who may use the proxy, and where it may connect to.
 
 Here too every hook that decides catches everything (see `addon.py`): what cannot be told is closed.
 """
@@ -7,14 +7,13 @@ import logging
 from functools import partial
 from typing import Any
 
-from mitmproxy import http, tcp, udp
+from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import mode_specs
 
-from secondlook.agent import metrics
 from secondlook.core.subject import Use
-from secondlook.core.verdict import Action, Decision, SubjectClass
-from secondlook.proxy.access import Access, closed_reason
+from secondlook.core.verdict import Decision, SubjectClass
+from secondlook.proxy.access import Access
 from secondlook.proxy.dialing import Dialer
 from secondlook.proxy.login import USER
 from secondlook.proxy.ports import Gatekeeper
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Connections:
-    """Addon: decides about connections, tunnels and raw flows."""
+    """Addon: decides about connections and tunnels."""
 
     name = "secondlook-connections"
 
@@ -66,57 +65,12 @@ class Connections:
             client = peer_text(flow.client_conn.peername)
             closed = self.access.closed(client, host, port)
             if closed is not None and not self.access.is_trusted(host, port):
-                use = tunnel_use("https", host, client, port=port, user=flow.metadata.get(USER))
+                use = tunnel_use("https", host, client, flow.metadata.get(USER), port=port)
                 subject = self.gatekeeper.subject("https", host, b"/")
                 flow.response = _connect_refusal(await self.gatekeeper.refuse(subject, use, closed), use)
         except Exception:
             logger.exception("a tunnel could not be checked")
             flow.response = _connect_refusal(FAULT, Use(SubjectClass.PAGE))
-
-    async def tcp_start(self, flow: tcp.TCPFlow) -> None:
-        """Check the host of a connection that is neither TLS nor HTTP, before its origin hears of it."""
-        await self._check_raw(flow)
-
-    async def udp_start(self, flow: udp.UDPFlow) -> None:
-        """Check the host of a datagram flow."""
-        await self._check_raw(flow)
-
-    async def _check_raw(self, flow: tcp.TCPFlow | udp.UDPFlow) -> None:
-        address = flow.server_conn.address
-        if address is None:
-            return
-        decision = await self.check_host("http", address[0], flow.client_conn)
-        if decision.action is Action.BLOCK:
-            flow.server_conn.error = "blocked"
-            flow.kill()
-
-    def tcp_message(self, flow: tcp.TCPFlow) -> None:
-        """Forget messages, as for WebSocket."""
-        flow.messages.clear()
-
-    def udp_message(self, flow: udp.UDPFlow) -> None:
-        """Forget messages, as for WebSocket."""
-        flow.messages.clear()
-
-    async def check_host(self, scheme: str, host: str, client: Client) -> Decision:
-        """Check a host whose requests will not be seen; never raises."""
-        try:
-            address = peer_text(client.peername)
-            use = tunnel_use(scheme, host, address)
-            return await self.gatekeeper.check(self.gatekeeper.subject(scheme, host, b"/"), use)
-        except Exception:
-            logger.exception("a host could not be checked")
-            metrics.INTERNAL_ERRORS.inc()
-            return FAULT
-
-    async def tcp_error(self, flow: tcp.TCPFlow) -> None:
-        """Write down that a raw connection was refused by the address behind its name."""
-        reason = closed_reason(flow.error.msg) if flow.error is not None else None
-        if reason is None or flow.server_conn.address is None:
-            return
-        host = flow.server_conn.address[0]
-        use = tunnel_use("http", host, peer_text(flow.client_conn.peername))
-        await self.gatekeeper.refuse(self.gatekeeper.subject("http", host, b"/"), use, reason)
 
 
 def _connect_refusal(decision: Decision, use: Use) -> http.Response:

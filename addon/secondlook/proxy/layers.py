@@ -1,8 +1,9 @@
 """Our protocol layers in mitmproxy's stack: the HTTP layer with gated streams, and who puts it there.
 
-mitmproxy's `NextLayer` addon decides which protocol comes next; `GatedLayers` runs before it, takes its
-decision and swaps each `HttpLayer` for ours. HTTP/1 (`http1.py`) and HTTP/2 connections are ours too. An
-HTTP/2 upload to a refused URL is ended with RST_STREAM(NO_ERROR) after the answer (RFC 9113, 8.1).
+mitmproxy's `NextLayer` addon decides which protocol comes next; `GatedLayers` runs before it, decides by more
+of the bytes (`recogniser.py`) and swaps each `HttpLayer` for ours. HTTP/1 (`http1.py`) and HTTP/2 connections
+are ours too. An HTTP/2 upload to a refused URL is ended with RST_STREAM(NO_ERROR) after the answer (RFC 9113,
+8.1).
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import h2.errors
 import h2.events
-from mitmproxy import http
-from mitmproxy.addons.next_layer import NextLayer
+from mitmproxy import ctx, http
+from mitmproxy.connection import Client
+from mitmproxy.exceptions import AddonHalt
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
@@ -21,10 +23,15 @@ from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ResponseData
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
 from mitmproxy.proxy.layers.http._http3 import Http3Client
+from mitmproxy.proxy.layers.tcp import TCPLayer
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
 from secondlook.proxy.gated import GatedStream
 from secondlook.proxy.http1 import Http1ClientSide, Http1OriginSide
+from secondlook.proxy.recogniser import Recogniser
 from secondlook.proxy.stream import InterimResponse, StopUpload, Withdrawn
+from secondlook.proxy.tls_layers import OriginTls
+from secondlook.proxy.tunnel import RawTunnel, own_top
 
 if TYPE_CHECKING:
     from secondlook.proxy.addon import SecondLookAddon
@@ -213,23 +220,30 @@ class GatedHttpLayer(HttpLayer):
 
 
 class GatedLayers:
-    """Addon: asks mitmproxy's `NextLayer` and puts our HTTP layer in the place of its own."""
+    """Addon: decides what comes next in a connection, with our layers in the place of mitmproxy's own."""
 
     def __init__(self, edge: "SecondLookAddon") -> None:
         self._edge = edge
-        self._decide = NextLayer()
+        self._decide = Recogniser()
 
     def configure(self, updated: set[str]) -> None:
         """Pass option changes on."""
         self._decide.configure(updated)
+
+    def client_connected(self, client: Client) -> None:
+        """Put our beginning behind a mode that knows where a connection leads before anything is said."""
+        handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+        if handler is not None:
+            handler.layer = own_top(handler.layer)
 
     def next_layer(self, data: layer.NextLayer) -> None:
         """Decide what comes next in a connection."""
         if data.layer:
             return
         self._decide.next_layer(data)
-        if data.layer is not None:
-            data.layer = self._swap(data.layer)
+        if data.layer is None:
+            raise AddonHalt  # mitmproxy's own addon would decide by what is here
+        data.layer = self._swap(data.layer)
 
     def _swap(self, found: layer.Layer) -> layer.Layer:
         """Replace the HTTP layer of a stack, wherever in it; nothing of it has run yet."""
@@ -238,6 +252,12 @@ class GatedLayers:
             stack = found.context.layers
             stack[stack.index(found)] = stack.pop()  # __init__ appended it; it belongs where the other was
             return ours
+        if type(found) is TCPLayer and found.flow is not None:
+            stack = found.context.layers
+            at = stack.index(found)
+            raw = RawTunnel(found.context, "as the mode says")
+            stack[at] = stack.pop()
+            return raw
         child = getattr(found, "child_layer", None)
         if isinstance(child, layer.Layer) and not isinstance(child, layer.NextLayer):
             found.child_layer = self._swap(child)  # type: ignore[attr-defined]
@@ -267,6 +287,8 @@ def _fork(context: Context, options: Options) -> Context:
 def _adopt(child: layer.Layer, http: GatedHttpLayer) -> None:
     """Let an HTTP client layer that is about to start speak through our connections."""
     while type(child) is not HttpClient:
+        if type(child) is ServerTLSLayer:
+            child.__class__ = OriginTls  # it has only methods to add, and nothing has run yet
         below = getattr(child, "child_layer", None)
         if not isinstance(below, layer.Layer):
             return

@@ -62,6 +62,10 @@ class Login:
                 "proxyauth", str | None, "users" if self._users else None, "set through `clients.users`"
             )
 
+    def user_of(self, client: Client) -> str | None:
+        """Name the user of a connection, once signed in."""
+        return self._known.get(client)
+
     def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Let a tunnel in; what comes through it needs no further password."""
         return self._enter(flow)

@@ -20,10 +20,10 @@ from secondlook.core.inert import inert
 from secondlook.core.passage import PASSTHROUGH
 from secondlook.core.verdict import Action, Decision
 from secondlook.ledger.shape import rfc3339
-from secondlook.proxy.connections import Connections
 from secondlook.proxy.internal_site import is_internal
 from secondlook.proxy.request import peer_text
 from secondlook.proxy.tail import Follower, Tail
+from secondlook.proxy.unopened import Unopened
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Passthrough:
 
     def __init__(
         self,
-        connections: Connections,
+        unopened: Unopened,
         hosts: Iterable[str],
         learner: Learner | None,
         *,
@@ -103,7 +103,7 @@ class Passthrough:
         clock: Clock,
         new_id: Callable[[float], str],
     ) -> None:
-        self._connections = connections
+        self._unopened = unopened
         self._hosts = HostSet(hosts)
         self._learner = learner
         self._tail = tail
@@ -141,11 +141,11 @@ class Passthrough:
         if names[0] not in self._hosts and not learned:
             return
         data.ignore_connection = True
-        for name in names:
-            decision = await self._connections.check_host("https", name, context.client)
-            if decision.action is Action.BLOCK:
-                self._cut(data, decision)
-                return
+        what = "TLS, passed through"
+        port = context.server.address[1] if context.server.address else 443
+        decision = await self._unopened.check(context.client, "https", tuple(names), port, what)
+        if decision.action is Action.BLOCK:
+            self._cut(data, decision)
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Learn from a client that does not take our certificate."""

@@ -142,12 +142,18 @@ def peer_text(address: tuple[str, int] | None) -> str | None:
 
 
 def tunnel_use(
-    scheme: str, host: str, client: str | None, *, port: int | None = None, user: str | None = None
+    scheme: str,
+    host: str,
+    client: str | None,
+    user: str | None = None,
+    *,
+    port: int | None = None,
+    tunnel: str | None = None,
 ) -> Use:
     """Describe the use of a host whose requests are not seen (yet)."""
     shown = _shown(host)
-    url = f"{scheme}://{shown}/" if port is None else f"{scheme}://{shown}:{port}/"
-    return Use(SubjectClass.PAGE, client, user, "CONNECT", url)
+    url = f"{scheme}://{shown}/" if port in {None, _WEB_PORTS.get(scheme)} else f"{scheme}://{shown}:{port}/"
+    return Use(SubjectClass.PAGE, client, user, "CONNECT", url, tunnel=tunnel)
 
 
 def listening(client: Client) -> tuple[str, int] | None:

@@ -38,7 +38,9 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
+from secondlook.core.inert import inert
 from secondlook.proxy.response import has_body
+from secondlook.proxy.tunnel import RawTunnel, own_tunnel
 from secondlook.proxy.unreachable import FAILURES, ORIGIN_FAILED
 from secondlook.proxy.websocket import WebSocketRelay
 
@@ -198,6 +200,12 @@ class AnsweringStream(HttpStream):
             return True
         return (yield from super().check_killed(emit_error_hook))
 
+    def handle_connect_finish(self) -> Commands:
+        """Begin the tunnel with a layer that waits for enough of it to tell what it is."""
+        if self.child_layer is not None:
+            self.child_layer = own_tunnel(self.child_layer, self.context)
+        yield from super().handle_connect_finish()
+
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
         """Note for the `error` hook that it is the origin who failed: it may say so to the client."""
         if isinstance(event, Unanswered) and self._may_repeat():
@@ -255,11 +263,18 @@ class AnsweringStream(HttpStream):
             yield commands.RequestWakeup(LINGER_S)
 
     def flow_done(self) -> Commands:
-        """Go on with what follows the answer; a WebSocket is relayed by a layer of ours."""
-        if self.flow.websocket is None:
+        """Go on with what follows the answer: a WebSocket, or another protocol that is not opened."""
+        response = self.flow.response
+        assert response is not None
+        if response.status_code != _SWITCHING_PROTOCOLS:
             yield from super().flow_done()
             return
-        self.child_layer = WebSocketRelay(self.context, self.flow)
+        if self.flow.websocket is not None:
+            self.child_layer = WebSocketRelay(self.context, self.flow)
+        else:
+            self.flow.live = False
+            told = inert(response.headers.get("upgrade", "?"), 40)
+            self.child_layer = RawTunnel(self.context, f"upgraded to {told}")
         self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)

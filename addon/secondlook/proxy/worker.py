@@ -37,6 +37,7 @@ from secondlook.proxy.ports import Gatekeeper, Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Refusals
 from secondlook.proxy.spool import SpoolRoom
 from secondlook.proxy.tail import Tail
+from secondlook.proxy.unopened import Unopened
 from secondlook.resolver import Resolver
 
 logger = logging.getLogger(__name__)
@@ -104,20 +105,22 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     learn = settings.passthrough.learn
     clock = SystemClock()
     learner = Learner(learn.failures, learn.within, learn.duration, clock.now) if learn.enabled else None
-    connections = Connections(around.gatekeeper, access, Dialer(access, Resolver()))
+    resolver = Resolver()
+    connections = Connections(around.gatekeeper, access, Dialer(access, resolver))
+    login = Login(clients.users, access.is_open, edge.is_own_site)
+    unopened = Unopened(around.gatekeeper, settings.may_pass_unknown, resolver, login.user_of)
     passthrough = Passthrough(
-        connections,
+        unopened,
         settings.passthrough.hosts,
         learner,
         tail=around.passages,
         clock=clock,
         new_id=Identifiers().new,
     )
-    login = Login(clients.users, access.is_open, edge.is_own_site)
     late: tuple[LateNotices, ...] = ()
     if around.late is not None:
         late = (LateNotices(around.late, pages, clock, Identifiers().new, edge.is_own_site),)
-    return (login, *late, connections, edge, passthrough, GatedLayers(edge))
+    return (login, *late, connections, unopened, edge, passthrough, GatedLayers(edge))
 
 
 class Worker:
