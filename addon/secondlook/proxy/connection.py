@@ -39,7 +39,7 @@ _BEFORE_ORIGIN = (HttpRequestHeadersHook, HttpRequestHook, HttpConnectHook, TcpS
 
 
 class Pressure:
-    """Which origin connections must not be read now, and because of which streams."""
+    """Which connections must not be read now, and because of which streams; 0 is the connection itself."""
 
     def __init__(self) -> None:
         self._pressed: dict[Peer, set[int]] = {}
@@ -131,8 +131,7 @@ class Connection(ProxyConnectionHandler):
                 await self._answered.wait()
             self._early = 0
         await super().drain_writers()
-        if peer is not self.client:
-            await self.pressure.room(peer)
+        await self.pressure.room(peer)
 
     async def server_event(self, event: events.Event) -> None:
         """Handle one event and all that follow from it at once."""

@@ -1,35 +1,29 @@
 """Our protocol layers in mitmproxy's stack: the HTTP layer with gated streams, and who puts it there.
 
 mitmproxy's `NextLayer` addon decides which protocol comes next; `GatedLayers` runs before it, decides by more
-of the bytes (`recogniser.py`) and swaps each `HttpLayer` for ours. HTTP/1 (`http1.py`) and HTTP/2 connections
-are ours too. An HTTP/2 upload to a refused URL is ended with RST_STREAM(NO_ERROR) after the answer (RFC 9113,
-8.1).
+of the bytes (`recogniser.py`) and swaps each `HttpLayer` for ours. The connections of HTTP/1 (`http1.py`) and
+HTTP/2 (`http2.py`) are ours too.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-import h2.errors
-import h2.events
-from mitmproxy import ctx, http
+from mitmproxy import ctx
 from mitmproxy.connection import Client
 from mitmproxy.exceptions import AddonHalt
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HTTPMode, RegisterHttpConnection, is_h3_alpn
-from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ResponseData
-from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
+from mitmproxy.proxy.layers.http._base import HttpConnection
 from mitmproxy.proxy.layers.http._http3 import Http3Client
 from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
 from secondlook.proxy.gated import GatedStream
 from secondlook.proxy.http1 import Http1ClientSide, Http1OriginSide
+from secondlook.proxy.http2 import Acknowledge, Http2ClientSide, Http2OriginSide
 from secondlook.proxy.recogniser import Recogniser
-from secondlook.proxy.stream import InterimResponse, StopUpload, Withdrawn
 from secondlook.proxy.tls_layers import OriginTls
 from secondlook.proxy.tunnel import RawTunnel, own_top
 
@@ -39,87 +33,6 @@ if TYPE_CHECKING:
 type Commands = layer.CommandGenerator[None]
 
 HELD_MAX_BYTES = 1 << 20  # of one stream whose client does not read, before its origin is paused
-ORIGIN_WINDOW_BYTES = 2 << 20  # what an HTTP/2 origin may send of a stream unacknowledged
-
-
-class _Http2ClientSide(Http2Server):
-    """HTTP/2 towards the client."""
-
-    def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, InterimResponse):
-            if self.is_open_for_us(event.stream_id):
-                fields = [(name.lower(), value) for name, value in event.response.data.headers.fields]
-                status = b"%d" % event.response.data.status_code
-                self.h2_conn.send_headers(event.stream_id, [(b":status", status), *fields])
-                yield commands.SendData(self.conn, self.h2_conn.data_to_send())
-            return
-        if isinstance(event, StopUpload):
-            if not self.is_closed(event.stream_id):
-                self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
-                yield commands.SendData(self.conn, self.h2_conn.data_to_send())
-            return
-        yield from super()._handle_event(event)
-
-
-@dataclass
-class _Acknowledge(HttpEvent):
-    """A stream has room again: let the origin send more of it."""
-
-
-class _Http2OriginSide(Http2Client):
-    """HTTP/2 towards the origin, with a window that closes while a stream's client does not read.
-
-    mitmproxy opens windows of 2 GiB and acknowledges everything at once: a client that stops reading would
-    have the whole file buffered.
-    """
-
-    def __init__(self, context: Context, http: "GatedHttpLayer") -> None:
-        super().__init__(context)
-        self._http = http
-        self._unacknowledged: dict[int, int] = {}
-        self.h2_conn.local_settings.initial_window_size = ORIGIN_WINDOW_BYTES
-        self.h2_conn.local_settings.acknowledge()
-
-    def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, Withdrawn):
-            theirs = event.stream_id
-            yield from super()._handle_event(event)
-            ours = self.our_stream_id.pop(theirs, None)  # the next request of this stream gets another
-            if ours is not None:
-                self.streams.pop(ours, None)
-                self._unacknowledged.pop(ours, None)
-            return
-        if isinstance(event, _Acknowledge):
-            ours = self.our_stream_id.get(event.stream_id)
-            count = self._unacknowledged.pop(ours, 0) if ours is not None else 0
-            if count and ours is not None and not self.is_closed(ours):
-                self.h2_conn.acknowledge_received_data(count, ours)
-                yield commands.SendData(self.conn, self.h2_conn.data_to_send())
-            return
-        yield from super()._handle_event(event)
-
-    def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
-        """Acknowledge data only while its client keeps up."""
-        if isinstance(event, h2.events.InformationalResponseReceived):
-            (_, status), *fields = event.headers
-            if status != b"101":  # there is none in HTTP/2 (RFC 9113, 8.6)
-                interim = http.Response(b"HTTP/2.0", int(status), b"", http.Headers(fields), None, None, 0, 0)
-                yield ReceiveHttp(InterimResponse(self.their_stream_id[event.stream_id], interim))
-            return False
-        if (
-            not isinstance(event, h2.events.DataReceived)
-            or self.streams.get(event.stream_id) is not StreamState.HEADERS_RECEIVED
-        ):
-            return (yield from super().handle_h2_event(event))
-        theirs = self.their_stream_id[event.stream_id]
-        if event.data or not event.stream_ended:
-            yield ReceiveHttp(ResponseData(event.stream_id, event.data))
-        count = event.flow_controlled_length or 0
-        if self._http.is_pressed(theirs):
-            self._unacknowledged[event.stream_id] = self._unacknowledged.get(event.stream_id, 0) + count
-        else:
-            self.h2_conn.acknowledge_received_data(count, event.stream_id)
-        return False
 
 
 class GatedHttpLayer(HttpLayer):
@@ -141,18 +54,36 @@ class GatedHttpLayer(HttpLayer):
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
-            context = self.context.fork()
-            self.connections[self.context.client] = (
-                _Http2ClientSide(context)
-                if self.context.client.alpn == b"h2"
-                else Http1ClientSide(context, self.edge.limits, self.edge.site.problem)
-            )
+            self.connections[self.context.client] = self._client_side()
+        elif isinstance(event, events.DataReceived) and self._is_early(event):
+            # an HTTP/2 origin sends its settings before the first request comes
+            side = self.origin_side(self.context.fork())
+            self.connections[self.context.server] = side
+            yield from self.event_to_child(side, events.Start())
         yield from super()._handle_event(event)
         if self._stalled:
             for stream in list(self._stalled.values()):
                 if stream.stream_id not in self.streams or self._unread(stream) < HELD_MAX_BYTES // 2:
                     del self._stalled[stream.stream_id]
                     yield from self._let_on(stream)
+
+    def _client_side(self) -> HttpConnection:
+        context = self.context.fork()
+        if self.context.client.alpn == b"h2":
+            return Http2ClientSide(context, self.edge.limits.head)
+        return Http1ClientSide(context, self.edge.limits, self.edge.site.problem)
+
+    def origin_side(self, context: Context) -> HttpConnection:
+        """Make what speaks to an origin that is connected to."""
+        if is_h3_alpn(context.server.alpn):
+            return Http3Client(context)
+        if context.server.alpn == b"h2":
+            return Http2OriginSide(context, self, self.edge.limits.head)
+        return Http1OriginSide(context, self.edge.limits)
+
+    def _is_early(self, event: events.DataReceived) -> bool:
+        server = self.context.server
+        return event.connection == server and server not in self.connections
 
     def watch(self, stream: GatedStream) -> None:
         """Look how much a client has left unread of a stream, after more was sent."""
@@ -194,14 +125,14 @@ class GatedHttpLayer(HttpLayer):
         if pressure is not None:
             pressure.ease(server, stream.stream_id)
         origin = self.connections.get(server)
-        while origin is not None and not isinstance(origin, _Http2OriginSide):
+        while origin is not None and not isinstance(origin, Http2OriginSide):
             origin = getattr(origin, "child_layer", None)
         if origin is not None:
-            yield from self.event_to_child(self.connections[server], _Acknowledge(stream.stream_id))
+            yield from self.event_to_child(self.connections[server], Acknowledge(stream.stream_id))
 
     def _unread(self, stream: GatedStream) -> int:
         side = self.connections.get(self.context.client)
-        if not isinstance(side, _Http2ClientSide):
+        if not isinstance(side, Http2ClientSide):
             return 0
         waiting = side.h2_conn.stream_buffers.get(stream.stream_id)
         return sum(len(piece.data) for piece in waiting) if waiting else 0
@@ -303,12 +234,7 @@ def _start_origin(client: HttpClient, http: GatedHttpLayer, event: events.Event)
     if not server.connected:
         error = yield commands.OpenConnection(server)
     if not error:
-        if is_h3_alpn(server.alpn):
-            client.child_layer = Http3Client(client.context)
-        elif server.alpn == b"h2":
-            client.child_layer = _Http2OriginSide(client.context, http)
-        else:
-            client.child_layer = Http1OriginSide(client.context, http.edge.limits)
+        client.child_layer = http.origin_side(client.context)
         # nothing is left to do for the layer between
         client.handle_event = client._handle_event = client.child_layer.handle_event  # type: ignore[method-assign]  # noqa: SLF001
         yield from client.child_layer.handle_event(event)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from mitmproxy import http
+from mitmproxy.connection import Connection
 from mitmproxy.net.http import url as mitm_url
 from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import DropStream, HTTPMode, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http import DropStream, GetHttpConnection, HTTPMode, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -58,6 +59,9 @@ _OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, Respo
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 _BAD_REQUEST = 400
 _SWITCHING_PROTOCOLS = 101
+GOING_AWAY = "secondlook_going_away"  # attribute of a server connection that takes no new requests
+REPEATS_MAX = 5  # of a request that origins say they have not looked at
+KEPT_MAX_BYTES = 64 << 10  # of a request's body, for the case that it must be made again
 LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
 
 
@@ -87,6 +91,18 @@ class Unanswered(ResponseProtocolError):  # noqa: N818 - an event
     """
 
 
+@dataclass
+class Unprocessed(Unanswered):
+    """A request that its origin says it has not looked at: any may be made again (RFC 9113, 8.7)."""
+
+
+class _Connect(GetHttpConnection):
+    """Asks for a connection to an origin; one that goes away takes no new requests."""
+
+    def connection_spec_matches(self, connection: Connection) -> bool:
+        return not getattr(connection, GOING_AWAY, False) and super().connection_spec_matches(connection)
+
+
 class AnsweringStream(HttpStream):
     """A request that may be answered at its headers."""
 
@@ -96,7 +112,9 @@ class AnsweringStream(HttpStream):
         # of our `Connection`; there is none in `mitmdump -s`
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
         self.whole_request = False  # no body follows the headers
-        self.repeated = False  # the origin did not take it up, and was asked once more
+        self.repeated = 0  # how often the origin did not take it up, and was asked once more
+        self._kept: list[bytes] | None = []  # the body as far as it was sent; None where it is too long
+        self._kept_bytes = 0
         self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
 
     def handle_event(self, event: events.Event) -> Commands:
@@ -139,8 +157,8 @@ class AnsweringStream(HttpStream):
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Note the form of a request for the hook, and refuse what no other layer has read well.
 
-        Heads of HTTP/1 were read and repaired by `head.py`; mitmproxy would refuse some of them here, in its
-        own words.
+        Heads of HTTP/1 were read and repaired by `head.py`, those of HTTP/2 by `http2_head.py`; mitmproxy
+        would refuse some of them here, in its own words.
         """
         if not request:
             return (yield from self._check_answer())
@@ -152,7 +170,7 @@ class AnsweringStream(HttpStream):
             why = "its address is not one of http or https"
         elif asked.method == "CONNECT" and self.mode is HTTPMode.transparent:
             why = "CONNECT has no meaning here"
-        elif asked.is_http2:
+        elif asked.is_http3:
             why = self._fault_of(asked)
         if why is not None:
             yield from self._refuse_request(why)
@@ -169,7 +187,7 @@ class AnsweringStream(HttpStream):
     def _check_answer(self) -> layer.CommandGenerator[bool]:
         response = self.flow.response
         assert response is not None
-        why = self._fault_of(response) if response.is_http2 else None
+        why = self._fault_of(response) if response.is_http3 else None
         if why is None:
             return False
         self.flow.response = None
@@ -208,31 +226,65 @@ class AnsweringStream(HttpStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
         """Note for the `error` hook that it is the origin who failed: it may say so to the client."""
-        if isinstance(event, Unanswered) and self._may_repeat():
-            self.repeated = True
+        if isinstance(event, Unanswered) and self._may_repeat(event):
+            self.repeated += 1
             yield from self.ask_origin()
             return
         if isinstance(event, ResponseProtocolError) and event.code in FAILURES:
             self.flow.metadata[ORIGIN_FAILED] = True
         yield from super().handle_protocol_error(event)
 
-    def _may_repeat(self) -> bool:
+    def _may_repeat(self, event: Unanswered) -> bool:
         """Tell whether a request does the same twice as once, and is all here to be made again."""
+        if self._kept is None or self.server_state != self.state_wait_for_response_headers:
+            return False
+        if isinstance(event, Unprocessed):
+            streams = (self.state_stream_request_body, self.state_done)
+            return self.repeated < REPEATS_MAX and self.client_state in streams
         return (
             not self.repeated
             and self.whole_request
             and self.client_state == self.state_done
-            and self.server_state == self.state_wait_for_response_headers
             and self.flow.request.method in _IDEMPOTENT
         )
 
     def ask_origin(self) -> Commands:
-        """Make a request without a body, over any connection to its origin that there is or can be."""
+        """Make a request, over any connection to its origin that there is or can be."""
         if not (yield from self.make_server_connection()):
             return
-        request = self.flow.request
-        yield SendHttp(RequestHeaders(self.stream_id, request, end_stream=True), self.context.server)
-        yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+        request, body = self.flow.request, self._kept or []
+        done = self.client_state == self.state_done
+        bare = done and not body and not request.trailers
+        yield SendHttp(RequestHeaders(self.stream_id, request, end_stream=bare), self.context.server)
+        for piece in body:
+            yield SendHttp(RequestData(self.stream_id, piece), self.context.server)
+        if done:
+            if request.trailers:
+                yield SendHttp(RequestTrailers(self.stream_id, request.trailers), self.context.server)
+            yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        """Get a connection that takes requests."""
+        request, known = self.flow.request, self.flow.server_conn
+        connection, error = yield _Connect(
+            (request.host, request.port), request.scheme == "https", known.via, known.transport_protocol
+        )
+        if error:
+            failed = ResponseProtocolError(self.stream_id, error, ErrorCode.CONNECT_FAILED)
+            yield from self.handle_protocol_error(failed)
+            return False
+        self.context.server = self.flow.server_conn = connection
+        return True
+
+    def state_stream_request_body(self, event: events.Event) -> Commands:
+        """Pass a piece of the body on, and keep a small one for the case that it must be sent again."""
+        if type(event) is RequestData and self._kept is not None:
+            self._kept_bytes += len(event.data)
+            if self._kept_bytes > KEPT_MAX_BYTES or self.server_state != self.state_wait_for_response_headers:
+                self._kept = None
+            else:
+                self._kept.append(event.data)
+        yield from super().state_stream_request_body(event)
 
     def start_request_stream(self) -> Commands:
         """Go on to the origin; where it was closed only now, the `error` hook has answered."""
@@ -303,6 +355,16 @@ class AnsweringStream(HttpStream):
         if isinstance(event, ResponseEndOfMessage):
             yield from self.send_response(already_streamed=True)
 
+    def _end_upload(self) -> Commands:
+        """End a request whose answer is whole already, and whose rest its origin does not want."""
+        if self.server_state != self.state_done or not self.flow.request.is_http2:
+            return  # HTTP/1 knows no other end of an upload than its own
+        self.flow.live = False
+        self.client_state = self.server_state = self.state_errored
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        yield SendHttp(StopUpload(self.stream_id), self.context.client)
+        yield DropStream(self.stream_id)
+
     def _state_swallow(self, event: events.Event) -> Commands:
         """Forget what still comes of a request that is answered."""
         if isinstance(event, RequestEndOfMessage):
@@ -310,6 +372,8 @@ class AnsweringStream(HttpStream):
 
     def _handle_event(self, event: events.Event) -> Commands:
         kind = type(event)
+        if kind is StopUpload:
+            return self._end_upload()
         if kind in _OF_REQUEST:
             return cast("Commands", self.client_state(event))
         if kind in _OF_RESPONSE:
