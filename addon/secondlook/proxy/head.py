@@ -80,7 +80,7 @@ class HeadBuffer(ReceiveBuffer):
         super().__init__()
         self._limit = limit
         self._lines = lines
-        self._taken = 0  # of interim answers that came before the head that is wanted
+        self.begin()
 
     def take_head(self) -> bytes | None:
         """Take the next head with its empty line, once it is whole. HeadError where it is too large."""
@@ -94,18 +94,18 @@ class HeadBuffer(ReceiveBuffer):
         if found is None:
             self._multiple_lines_search = max(0, size - 2)
             return None
-        head = bytes(self._extract(size))
-        if head.count(b"\n") > self._lines + 2:
+        if self._lines_taken + data.count(b"\n", 0, size) > self._lines + 2:
             raise HeadError(f"its head has more than {self._lines} lines", HEAD_TOO_LARGE)
-        return head
+        return bytes(self._extract(size))
 
-    def count_interim(self, size: int) -> None:
-        """Count an interim answer, whose size in bytes is one with that of the head that follows."""
-        self._taken += size
+    def count_interim(self, head: bytes) -> None:
+        """Count the head of an interim answer with the one that follows."""
+        self._taken += len(head)
+        self._lines_taken += head.count(b"\n")
 
     def begin(self) -> None:
         """Wait for the head of another message."""
-        self._taken = 0
+        self._taken = self._lines_taken = 0
 
 
 def read_request(head: bytes) -> tuple[Request, Framing]:

@@ -346,7 +346,7 @@ class Http1OriginSide(_Side, Http1Client):
                 response, framing = read_response(head, request)
                 if response.data.status_code >= _FINAL or response.data.status_code == SWITCHING_PROTOCOLS:
                     break
-                self.buf.count_interim(len(head))
+                self.buf.count_interim(head)
                 yield ReceiveHttp(InterimResponse(self.stream_id, response))
         except HeadError as error:
             yield commands.CloseConnection(self.conn)
