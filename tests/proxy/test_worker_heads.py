@@ -151,3 +151,15 @@ def test_a_client_of_http_1_0_gets_no_interim_answer(proxy, odd):
     origin = odd(f"HTTP/1.1 103 Early Hints\r\n\r\n{OK}Content-Length: 2\r\n\r\nok")
     came = talk(proxy, f"GET http://127.0.0.1:{origin.port}/ HTTP/1.0\r\n\r\n".encode())
     assert came.startswith(b"HTTP/1.1 200 ")
+
+
+def test_via_is_told_where_it_is_wanted(make_proxy, make_origin, curl):
+    async def reply(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, b"", "Via: 1.0 before")
+
+    origin = make_origin(reply, tls=True)
+    for name in (None, "here"):
+        proxy = make_proxy(via=name)
+        done = curl(proxy, "-i", "--http2", f"https://127.0.0.1:{origin.port}/")
+        assert (b"1.1 here" in done.stdout) == (name is not None)
+        assert origin.requests[-1].header("via") == (None if name is None else "2.0 here")

@@ -40,6 +40,7 @@ from secondlook.config.value import (
     ListenAddresses,
     Quoted,
     Section,
+    Token,
     expected,
     parse_address,
     problem,
@@ -98,6 +99,7 @@ class Settings(Section):
     ledger: Annotated[LedgerSettings, BeforeValidator(ledger_from)] = LedgerSettings()
     clients: ClientsSettings | None = None
     upstream_proxy: Annotated[UpstreamProxySettings | None, BeforeValidator(upstream_proxy_from)] = None
+    via: Token | None = None  # the name of this proxy in `Via` (RFC 9110, 7.6.3)
     mitmproxy: MitmproxySettings = MitmproxySettings()
 
     @model_validator(mode="after")

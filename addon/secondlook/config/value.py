@@ -233,6 +233,12 @@ def _http_url(raw: object) -> str:
     return text.rstrip("/")
 
 
+def _token(raw: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", raw):
+        raise expected("a name without spaces, such as second-look")
+    return raw
+
+
 def _password_hash(raw: str) -> str:
     if not _ARGON2.fullmatch(raw):
         raise expected("the hash of a password as `secondlook password` makes it ($argon2id$…)")
@@ -253,6 +259,7 @@ type Positive = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 type Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
 type Secret = Annotated[str, Field(min_length=1)]
 type PasswordHash = Annotated[str, AfterValidator(_password_hash)]
+type Token = Annotated[str, AfterValidator(_token)]
 type Text = Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
 
 

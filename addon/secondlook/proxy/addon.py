@@ -20,6 +20,7 @@ from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Sub
 from secondlook.proxy import unreachable
 from secondlook.proxy.access import Access, closed_reason
 from secondlook.proxy.bodies import Bodies
+from secondlook.proxy.head import add_via
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
 from secondlook.proxy.login import USER
 from secondlook.proxy.ports import Gatekeeper
@@ -50,9 +51,11 @@ class SecondLookAddon:
         site: InternalSite,
         bodies: Bodies,
         limits: TrafficLimitsSettings,
+        via: str | None = None,
     ) -> None:
         self.gatekeeper = gatekeeper
         self.limits = limits
+        self._via = via
         self.bodies = bodies
         self.access = access
         self.refusals = refusals
@@ -122,6 +125,8 @@ class SecondLookAddon:
 
     def _let_through(self, flow: http.HTTPFlow, visit: Visit) -> None:
         flow.metadata[VISIT] = visit
+        if self._via is not None:
+            add_via(flow.request, self._via)
         self.bodies.ask_for_whole(flow, visit)
         flow.request.stream = True
 
@@ -223,6 +228,8 @@ class SecondLookAddon:
         kept = tuple(item for item in fields if item[0].lower() not in NOT_FROM_ORIGINS)
         if len(kept) != len(fields):
             response.data.headers.fields = kept
+        if self._via is not None:
+            add_via(response, self._via)
         response.stream = True
         try:
             return self.bodies.receive(flow, visit)

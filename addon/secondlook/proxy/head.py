@@ -177,6 +177,11 @@ def write_response(response: Response, *, closing: bool = False) -> bytes:
     return b"HTTP/1.1 %d %s\r\n%s%s\r\n" % (data.status_code, data.reason, bytes(data.headers), end)
 
 
+def add_via(message: Request | Response, name: str) -> None:
+    """Say that a message came by a proxy of this name (RFC 9110, 7.6.3)."""
+    message.headers.add("Via", f"{message.http_version.removeprefix('HTTP/')} {name}")
+
+
 def glance(head: bytes) -> Request:
     """Read what can be read of a request that is refused: how its client wants to be answered."""
     fields = _FIELD.findall(head[:65_536])

@@ -101,6 +101,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         site,
         bodies,
         settings.limits,
+        settings.via,
     )
     learn = settings.passthrough.learn
     clock = SystemClock()
