@@ -12,6 +12,7 @@ from mitmproxy.certs import CertStore
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
 from secondlook.config import Settings
+from secondlook.core.event import Event
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.policies import policies_of
 
@@ -24,6 +25,22 @@ def _authority() -> Path:
     return folder
 
 
+class Log:
+    """The end of a log that nobody else writes."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def recent(self, since: float) -> tuple[list[Event], str]:
+        return [event for event in self.events if event.time >= since], str(len(self.events))
+
+    async def after(self, cursor: str) -> tuple[list[Event], str]:
+        return self.events[int(cursor) :], str(len(self.events))
+
+    def record(self, event: Event) -> None:
+        self.events.append(event)
+
+
 class RunningProxy:
     """A worker that serves on 127.0.0.1 until it is closed."""
 
@@ -34,6 +51,7 @@ class RunningProxy:
             shutil.copytree(_authority(), state / "ca")
         self.gatekeeper = gatekeeper
         self.own_ports: set[int] = set()
+        self.log = Log()
         self._thread = LoopThread()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
@@ -59,6 +77,7 @@ class RunningProxy:
             own_ports=lambda: self.own_ports,
             ready=lambda: True,
             override_s=lambda client, user: policies.of(client, user).override_s,
+            passages=self.log,
         )
         worker = Worker(self.settings, [self._socket], around)
         await worker.start()

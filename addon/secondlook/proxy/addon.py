@@ -7,6 +7,7 @@ policy of its class turns into a flag or a block; where even that fails, the ans
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 
 from mitmproxy import ctx, http
@@ -20,6 +21,7 @@ from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Sub
 from secondlook.proxy import unreachable
 from secondlook.proxy.access import Access, closed_reason
 from secondlook.proxy.bodies import Bodies
+from secondlook.proxy.fallback import Fallback
 from secondlook.proxy.head import add_via
 from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
 from secondlook.proxy.login import USER
@@ -60,6 +62,7 @@ class SecondLookAddon:
         self.access = access
         self.refusals = refusals
         self.site = site
+        self._fallback = Fallback(time.monotonic)
 
     def done(self) -> Awaitable[None]:
         """End what was started for bodies."""
@@ -216,7 +219,13 @@ class SecondLookAddon:
         if (reason := closed_reason(flow.error.msg)) is not None:
             await self._close(flow, visit.facts, visit.use, visit.subject, reason)
         elif flow.metadata.get(unreachable.ORIGIN_FAILED):
-            why = unreachable.told(shown_host(visit.use.url or ""), flow.error.msg)
+            request = flow.request
+            client = visit.use.client
+            if self._fallback.takes(client, visit.facts, request.scheme, request.host, request.port):
+                flow.kill()
+                return
+            said = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
+            why = unreachable.told(shown_host(visit.use.url or ""), said)
             flow.response = self.site.problem(flow.request, unreachable.STATUS, why)
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:

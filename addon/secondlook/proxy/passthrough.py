@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from lru import LRU
 from mitmproxy import tls
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Server
 
 from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
@@ -28,6 +28,7 @@ from secondlook.proxy.unopened import Unopened
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
+TOLD_AGAIN_S = 60.0
 _REMEMBERED = 4096
 _UNTRUSTED = ("unknown ca", "bad certificate", "certificate unknown", "unknown_ca")
 
@@ -108,6 +109,8 @@ class Passthrough:
         self._learner = learner
         self._tail = tail
         self._new_id = new_id
+        self._clock = clock
+        self._told: LRU[tuple[str | None, str, str | None], float] = LRU(_REMEMBERED)
         self._others: Follower | None = None
         if learner is not None and tail is not None:
             self._others = Follower(
@@ -177,6 +180,27 @@ class Passthrough:
                 detail=detail,
             )
             self._tail.record(event)
+
+    def tls_failed_server(self, data: tls.TlsData) -> None:
+        """Write down that an origin's TLS failed; once a minute of the same kind for the same client."""
+        conn, client = data.conn, peer_text(data.context.client.peername)
+        host = conn.sni or (conn.address[0] if isinstance(conn, Server) and conn.address else None)
+        if host is None or self._tail is None:
+            return
+        now, failure = self._clock.now(), (client, host, conn.error)
+        if abs(now - self._told.get(failure, 0.0)) < TOLD_AGAIN_S:
+            return
+        self._told[failure] = now
+        self._tail.record(
+            Event(
+                id=self._new_id(now),
+                kind=EventKind.ERROR,
+                time=now,
+                client=client,
+                host=host,
+                detail=f"TLS of {inert(host)} failed: {inert(conn.error or 'no reason given', 200)}",
+            )
+        )
 
     @staticmethod
     def _cut(data: tls.ClientHelloData, decision: Decision) -> None:

@@ -9,8 +9,9 @@ import re
 
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TLSLayer
+from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TlsFailedServerHook, TLSLayer
 from mitmproxy.proxy.tunnel import TunnelState
+from mitmproxy.tls import TlsData
 
 from secondlook.proxy.tunnel import Opening
 
@@ -59,6 +60,7 @@ class OriginTls(_Bounded, ServerTLSLayer):
         reason = _LAST_REASON.search(broken)
         self.conn.error = ALERT + (reason[1] if reason is not None else broken.removeprefix(_BROKEN))
         self.tunnel_state = TunnelState.CLOSED
+        yield TlsFailedServerHook(TlsData(self.conn, self.context, self.tls))
         yield commands.CloseConnection(self.conn)
         yield from self.event_to_child(events.ConnectionClosed(self.conn))
 

@@ -25,8 +25,30 @@ _OF_SYSTEM = {
 }
 _UNREADABLE = "Cannot parse HTTP response: "
 _CERTIFICATE = "certificate verify failed: "
+_OF_CERTIFICATE = (
+    ("self-signed certificate in", "an authority made it that is not known here"),
+    ("self-signed", "it made it itself"),
+    ("local issuer", "an authority made it that is not known here, or one between is not sent"),
+    ("expired", "it has expired"),
+    ("not yet valid", "it is not valid yet, or the clock of this machine is wrong"),
+    ("mismatch", "it is for another name"),
+    ("revoked", "it was revoked"),
+    ("too weak", "it is too weak"),
+)
+WAY = (
+    "Where it is meant to be so, whoever runs this proxy can pass it through unopened (passthrough.hosts); "
+    "then the browser itself judges what it meets."
+)
 _OF_MITMPROXY = (
     ("does not speak tls", "it does not speak TLS there"),
+    ("certificate required", f"it wants a certificate of its client. {WAY}"),
+    (
+        "alert handshake failure",
+        f"it speaks no TLS that this proxy does, or wants a client's certificate. {WAY}",
+    ),
+    ("agree on a tls version", f"it speaks only an old TLS (mitmproxy.tls_version_server_min). {WAY}"),
+    ("unsupported protocol", f"it speaks only an old TLS (mitmproxy.tls_version_server_min). {WAY}"),
+    ("no tls handshake", "it takes connections but does not begin TLS"),
     ("timed out", "it does not answer"),
     ("http connect", "the proxy on the way to it refused"),
     ("protocol that nobody asked for", "it changes to a protocol that nobody asked for"),
@@ -47,5 +69,7 @@ def _why(message: str) -> str:
         return f"its answer cannot be read ({inert(message[len(_UNREADABLE) :], 200)})"
     said = message.lower()
     if said.startswith(_CERTIFICATE):
-        return f"its certificate does not prove who it is ({inert(message[len(_CERTIFICATE) :], 80)})"
+        said = message[len(_CERTIFICATE) :]
+        words = next((words for mark, words in _OF_CERTIFICATE if mark in said.lower()), None)
+        return f"its certificate does not prove who it is ({words or inert(said, 80)}). {WAY}"
     return next((words for mark, words in _OF_MITMPROXY if mark in said), "it gave no proper answer")
