@@ -4,6 +4,7 @@ from functools import cache
 
 from prometheus_client import Counter, Histogram
 
+EVENTS = Counter("secondlook_events", "Events written to the log.", ["kind"])
 DECISIONS = Counter("secondlook_decisions", "Decisions by stage and action.", ["stage", "action"])
 INTERNAL_ERRORS = Counter("secondlook_internal_errors", "Errors inside a check, treated as unverifiable.")
 CACHE_OUTCOMES = Counter("secondlook_cache_outcomes", "Checks by what the answer cache gave.", ["outcome"])
@@ -33,6 +34,11 @@ LOOP_LATENESS = Histogram(
     "How late the event loop of a process comes round, four times a second.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
+
+
+def count_events(kind: str, count: int) -> None:
+    """Count events that the ledger has written."""
+    EVENTS.labels(kind).inc(count)
 
 
 @cache

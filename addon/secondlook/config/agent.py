@@ -44,6 +44,7 @@ from secondlook.config.value import (
     expected,
     parse_address,
     problem,
+    section,
 )
 
 MULTI_WORKER_MODES = ("regular", "upstream", "reverse", "socks5", "transparent")
@@ -83,24 +84,24 @@ class Settings(Section):
         None  # auto
     )
     state: FilePath = Path("state")
-    review: Annotated[ReviewSettings, BeforeValidator(review_from)] = ReviewSettings()
-    servers: ServersSettings = ServersSettings()
-    cache: CacheSettings = CacheSettings()
-    pattern: PatternSettings = PatternSettings()
+    review: Annotated[ReviewSettings, BeforeValidator(review_from)] = section()
+    servers: ServersSettings = section()
+    cache: CacheSettings = section()
+    pattern: PatternSettings = section()
     feeds: tuple[FeedSettings, ...] = ()
-    policy: PolicySettings = PolicySettings()
-    downloads: DownloadsSettings = DownloadsSettings()
-    limits: TrafficLimitsSettings = TrafficLimitsSettings()
-    recheck: RecheckSettings = RecheckSettings()
-    actions: ActionsSettings = ActionsSettings()
-    log: LogSettings = LogSettings()
-    passthrough: Annotated[PassthroughSettings, BeforeValidator(passthrough_from)] = PassthroughSettings()
-    notify: Annotated[NotifySettings, BeforeValidator(notify_from)] = NotifySettings()
-    ledger: Annotated[LedgerSettings, BeforeValidator(ledger_from)] = LedgerSettings()
+    policy: PolicySettings = section()
+    downloads: DownloadsSettings = section()
+    limits: TrafficLimitsSettings = section()
+    recheck: RecheckSettings = section()
+    actions: ActionsSettings = section()
+    log: LogSettings = section()
+    passthrough: Annotated[PassthroughSettings, BeforeValidator(passthrough_from)] = section()
+    notify: Annotated[NotifySettings, BeforeValidator(notify_from)] = section()
+    ledger: Annotated[LedgerSettings, BeforeValidator(ledger_from)] = section()
     clients: ClientsSettings | None = None
     upstream_proxy: Annotated[UpstreamProxySettings | None, BeforeValidator(upstream_proxy_from)] = None
     via: Token | None = None  # the name of this proxy in `Via` (RFC 9110, 7.6.3)
-    mitmproxy: MitmproxySettings = MitmproxySettings()
+    mitmproxy: MitmproxySettings = section()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

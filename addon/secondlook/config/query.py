@@ -22,6 +22,7 @@ from secondlook.config.value import (
     SomeSeconds,
     Text,
     problem,
+    section,
 )
 from secondlook.core.verdict import SubjectClass
 
@@ -110,11 +111,11 @@ def _embedded(raw: object) -> object:
 class ServersSettings(Section):
     """Whom to ask, in which order and for how long."""
 
-    embedded: Annotated[EmbeddedSettings, BeforeValidator(_embedded)] = EmbeddedSettings()
+    embedded: Annotated[EmbeddedSettings, BeforeValidator(_embedded)] = section()
     intranet: tuple[RemoteServer, ...] = ()
     network: RemoteServer | None = None
     order: Literal["listed", "random"] = "listed"
-    location: LocationSettings = LocationSettings()
+    location: LocationSettings = section()
     attempts: Positive = 3
     attempt_timeout: SomeSeconds = 0.5
     budget: SomeSeconds = 1.5
@@ -123,7 +124,7 @@ class ServersSettings(Section):
     connections: Positive = 8  # to one server
     downloads_share: Share = 0.25  # of the connections kept free for downloads
     poll: SomeSeconds = 30.0  # how often a server is asked for its generation
-    circuit: CircuitSettings = CircuitSettings()
+    circuit: CircuitSettings = section()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -196,9 +197,9 @@ class PolicySettings(Section):
 
     level: Level = "medium"
     block_untested: bool = False
-    unverifiable: UnverifiableSettings = UnverifiableSettings()
+    unverifiable: UnverifiableSettings = section()
     mode: Mode = "enforce"
-    override: Annotated[OverrideSettings, BeforeValidator(_override)] = OverrideSettings()
+    override: Annotated[OverrideSettings, BeforeValidator(_override)] = section()
 
 
 class RefetchSettings(Section):
@@ -223,7 +224,7 @@ class RecheckSettings(Section):
     lease: SomeSeconds = 120.0
     expire_after: Seconds = 30 * 86_400.0
     history: Seconds = 7 * 86_400.0  # how long allowed subjects are remembered for late verdicts; 0: not
-    refetch: Annotated[RefetchSettings, BeforeValidator(_refetch)] = RefetchSettings()
+    refetch: Annotated[RefetchSettings, BeforeValidator(_refetch)] = section()
 
 
 type FileAction = Literal["quarantine", "delete", "rename", "pass"]

@@ -25,6 +25,7 @@ from secondlook.config.value import (
     expected,
     parse_address,
     problem,
+    section,
 )
 
 DEFAULT_SERVER_PORT = 5274
@@ -157,11 +158,11 @@ class ServerSettings(Section):
     store: Annotated[str, BeforeValidator(_store)] = "files"
     feeds: tuple[FeedSettings, ...] = ()
     lists: dict[ListName, ListSettings] = Field(default_factory=dict)
-    publish: PublishSettings = PublishSettings()
+    publish: PublishSettings = section()
     upstream: UpstreamSettings | None = None
     tls: TlsFiles | None = None
-    tokens: Annotated[TokenSettings, BeforeValidator(tokens_from)] = TokenSettings()
-    limits: LimitsSettings = LimitsSettings()
+    tokens: Annotated[TokenSettings, BeforeValidator(tokens_from)] = section()
+    limits: LimitsSettings = section()
     access_log: FilePath | None = None  # one JSON object a line for each request; there is no URL in it
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from secondlook.config.value import (
     false_is_empty,
     parse_address,
     problem,
+    section,
 )
 
 FEWEST_HEAD_LINES = 100  # browsers send 30
@@ -60,7 +61,7 @@ class DownloadsSettings(Section):
     partial: Literal["flag", "block"] = "flag"  # a risky piece of a file nobody has seen whole
     reblock: Seconds = 600.0  # the URL of a bad file is refused so long
     ranges: bool = True  # risky files are asked for whole
-    archives: Annotated[ArchiveSettings, BeforeValidator(false_is_empty)] = ArchiveSettings()
+    archives: Annotated[ArchiveSettings, BeforeValidator(false_is_empty)] = section()
 
 
 class TrafficLimitsSettings(Section):
@@ -132,9 +133,9 @@ class Group(Section):
     name: Text
     networks: tuple[Network, ...] = ()
     users: tuple[Text, ...] = ()
-    policy: GroupPolicy = GroupPolicy()
-    unknown: Unknown = UnknownSettings()  # before what `passthrough.unknown` says
-    rules: GroupRules = GroupRules()
+    policy: GroupPolicy = section()
+    unknown: Unknown = section()  # before what `passthrough.unknown` says
+    rules: GroupRules = section()
 
 
 class ClientsSettings(Section):
@@ -183,8 +184,8 @@ class PassthroughSettings(Section):
     """Hosts whose TLS is not opened; their names are checked all the same."""
 
     hosts: tuple[Host, ...] = ()
-    learn: Annotated[LearnSettings, BeforeValidator(false_is_empty)] = LearnSettings()
-    unknown: Unknown = UnknownSettings()
+    learn: Annotated[LearnSettings, BeforeValidator(false_is_empty)] = section()
+    unknown: Unknown = section()
 
 
 def passthrough_from(raw: object) -> object:

@@ -70,7 +70,8 @@ class Quoted(str):
 class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    # built when first used: of most only their part in a whole file is ever needed
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -85,6 +86,11 @@ class Section(BaseModel):
         """Keep secrets out of logs and tracebacks."""
         for name, value in super().__repr_args__():
             yield name, "…" if value and name in SECRET_KEYS else value
+
+
+def section() -> Any:
+    """Declare a section that may be left out: each of its keys has its default."""
+    return Field(default={}, validate_default=True)
 
 
 class Address(NamedTuple):

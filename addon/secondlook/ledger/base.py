@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
-import prometheus_client as metrics
 import sqlalchemy as sa
 
 from secondlook.clock import Clock, SystemClock
@@ -41,9 +40,6 @@ _LOG = logging.getLogger(__name__)
 _READERS: Final = 4
 _REPLAY_CHUNK: Final = 500
 JOURNAL_DEADLINE_S: Final = 2.0  # the last resort: past it the request is refused
-
-
-EVENTS: Final = metrics.Counter("secondlook_events", "Events written to the log.", ["kind"])
 
 
 class OpenLedger:
@@ -220,8 +216,9 @@ class OpenLedger:
         fresh = record.insert_events(connection, batch)
         counts = Counter(tally_of(event) for event in batch if event.id in fresh)
         record.add_tallies(connection, counts)
-        for (_, kind, _, _), count in counts.items():
-            EVENTS.labels(kind).inc(count)
+        if self.options.counted is not None:
+            for (_, kind, _, _), count in counts.items():
+                self.options.counted(kind, count)
         return fresh
 
     def flush_counts(self) -> None:

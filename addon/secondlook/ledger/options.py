@@ -1,5 +1,6 @@
 """How a ledger behaves: plain values, so that the room needs no configuration model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,3 +29,4 @@ class LedgerOptions:
     log_allowed: bool = True  # False: events of kind `check` are counted only
     max_pages: int | None = None  # bound of a SQLite file, in pages of 4 KiB
     background: bool = True  # False for a command: no housekeeping thread
+    counted: Callable[[str, int], None] | None = None  # hears how many events of a kind were written

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from secondlook.core.event import Event
 from secondlook.ledger.codec import EVENT_COLUMNS, clean, event_row, json_text
-from secondlook.ledger.prepared import Insert, Prepared, raw
+from secondlook.ledger.prepared import Insert, Prepared, raw, upsert
 from secondlook.ledger.tables import events, marks, rules, tallies
 
 HOUR_S: Final = 3600
@@ -53,9 +52,8 @@ def _insert_sqlite(connection: sa.Connection, rows: list[dict[str, Any]]) -> set
 
 
 def _insert_postgres(connection: sa.Connection, rows: list[dict[str, Any]]) -> set[str]:
-    statement = (postgresql.insert(events).on_conflict_do_nothing(index_elements=[events.c.id])).returning(
-        events.c.seq, events.c.id, events.c.time
-    )
+    fresh = upsert(connection, events).on_conflict_do_nothing(index_elements=[events.c.id])
+    statement = fresh.returning(events.c.seq, events.c.id, events.c.time)
     found = connection.execute(statement, rows).all()
     _mark(connection, [(time, seq) for seq, _, time in found])
     return {row_id for _, row_id, _ in found}

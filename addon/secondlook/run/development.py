@@ -11,6 +11,7 @@ from typing import Any
 
 from mitmproxy import ctx
 
+from secondlook.agent.metrics import count_events
 from secondlook.config import Settings, load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
 from secondlook.run.background import start_background
@@ -57,7 +58,7 @@ def make_addons() -> list[Any]:
     named = os.environ.get(CONFIG_VARIABLE)
     settings = load_settings(Path(named) if named else Path(__file__).resolve().parents[3] / "proxy.yaml")
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ledger = open_ledger(settings, keeper=True)
+    ledger = open_ledger(settings, keeper=True, counted=count_events)
     parts = Parts.build(settings, ledger, heartbeat_s=HEARTBEAT_S)
     starter = Starter(settings, parts)
     around = Surroundings(

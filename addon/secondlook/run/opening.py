@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +16,18 @@ JOURNAL_FILE = "flags.journal"
 
 
 def open_ledger(
-    settings: Settings, *, keeper: bool = False, background: bool = True, folder: Path | None = None
+    settings: Settings,
+    *,
+    keeper: bool = False,
+    background: bool = True,
+    folder: Path | None = None,
+    counted: Callable[[str, int], None] | None = None,
 ) -> Ledger:
     """Open the ledger that the settings name. Raises LedgerError and ConfigError.
 
     `keeper`: for the one process that does the housekeeping; `background` is False for commands; `folder`
-    holds its files, where that is not the state folder.
+    holds its files, where that is not the state folder; `counted` hears how many events of a kind were
+    written.
     """
     folder = folder or settings.state
     location: str | Path = settings.ledger.url
@@ -41,6 +47,7 @@ def open_ledger(
             journal_bytes=settings.ledger.journal,
             log_allowed=settings.log.all,
             background=background,
+            counted=counted,
         ),
         journal=folder / JOURNAL_FILE,
     )

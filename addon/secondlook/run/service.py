@@ -14,6 +14,7 @@ Traffic never waits for it: workers share its files and ask its server over loop
 import asyncio
 import contextlib
 
+from secondlook.agent.metrics import count_events
 from secondlook.core.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
 from secondlook.lanes import STATE
@@ -35,7 +36,7 @@ async def serve(process: Process) -> None:
     settings, plan = process.settings, process.plan
     stop = process.stop_event()
     async with contextlib.AsyncExitStack() as stack:
-        ledger = open_ledger(settings, keeper=True)
+        ledger = open_ledger(settings, keeper=True, counted=count_events)
         stack.push_async_callback(STATE.run, ledger.close)
         parts = Parts.build(settings, ledger, heartbeat_s=HEARTBEAT_S)
         stack.push_async_callback(parts.gatekeeper.aclose)

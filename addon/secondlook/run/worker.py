@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 
+from secondlook.agent.metrics import count_events
 from secondlook.core.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
 from secondlook.lanes import STATE
@@ -94,7 +95,7 @@ async def _open_ledger(process: Process) -> Ledger:
     end = time.monotonic() + MENDING_S
     while True:
         try:
-            return await STATE.run(open_ledger, process.settings)
+            return await STATE.run(open_ledger, process.settings, counted=count_events)
         except LedgerError:
             if time.monotonic() >= end:
                 raise

@@ -1,0 +1,96 @@
+"""What a command imports is most of the processor time that it takes: what it has no use for stays away (4 s)."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from secondlook.config import Settings
+from secondlook.run.opening import ledger_of
+
+# each in the order given, in one process: what one imports, those before it do without
+COMMANDS = {
+    "--help": ["--help"],
+    "status": ["status"],
+    "log": ["log"],
+    "queue": ["queue", "list"],
+    "block": ["block", "bad.example"],
+    "allow": ["allow", "good.example"],
+    "rules": ["rules", "list"],
+    "pause": ["pause", "1"],
+    "check": ["check", "--offline", "http://a.example/"],
+}
+NEVER = {
+    "alembic",
+    "apprise",
+    "argon2",
+    "fastapi",
+    "mitmproxy",
+    "numpy",
+    "psycopg",
+    "pygments",
+    "rich",
+    "uvicorn",
+}
+BUT_FOR_CHECK = {"cryptography", "google", "httpx", "prometheus_client", "starlette"}
+BUT_FOR_RULES = {
+    "publicsuffixlist",
+    "re2",
+}  # a rule's host may be a registry's suffix, its subject an expression
+BUT_FOR_HELP = {"asyncio", "pydantic", "ruamel", "sqlalchemy"}
+UNWANTED = {
+    "--help": NEVER | BUT_FOR_CHECK | BUT_FOR_RULES | BUT_FOR_HELP,
+    **dict.fromkeys(("status", "log", "queue"), NEVER | BUT_FOR_CHECK | BUT_FOR_RULES),
+    **dict.fromkeys(("block", "allow", "rules", "pause"), NEVER | BUT_FOR_CHECK),
+    "check": NEVER,
+}
+MOST = {"--help": 180, "check": 950}  # modules; the others:
+MOST_OF_OTHERS = 560
+
+RUN = """
+import contextlib, io, json, sys
+from secondlook.cli.main import main
+told = {}
+for name, words in json.loads(sys.argv[1]).items():
+    sys.argv = ["secondlook", *words]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main()
+    told[name] = list(sys.modules)
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory) -> dict[str, list[str]]:
+    folder = tmp_path_factory.mktemp("imports")
+    config, state = folder / "proxy.yaml", folder / "state"
+    config.write_text("servers: {embedded: false}\n")
+    with ledger_of(Settings(state=state)):
+        pass  # what makes a ledger needs Alembic
+    place = ["-c", str(config), "--state", str(state)]
+    commands = {name: words if name == "--help" else [*words, *place] for name, words in COMMANDS.items()}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", RUN, json.dumps(commands)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(Path(__file__).parents[2] / "addon")},
+    )
+    told: dict[str, list[str]] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_imports_nothing_that_it_never_uses(imported, name):
+    assert UNWANTED[name].isdisjoint(imported[name])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_only_the_engine_in_use_is_imported(imported, name):
+    assert "sqlalchemy.dialects.postgresql" not in imported[name]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_number_of_modules_is_bounded(imported, name):
+    assert len(imported[name]) <= MOST.get(name, MOST_OF_OTHERS)
