@@ -99,8 +99,7 @@ class SecondLookAddon:
             if decision.action is Action.BLOCK:
                 self._block(flow, facts, decision)
                 return None
-        self._let_through(flow, Visit(asked[0], use, facts))
-        return None
+        return self._let_through(flow, Visit(asked[0], use, facts))
 
     async def _ask(
         self, flow: http.HTTPFlow, facts: RequestFacts, use: Use, asked: tuple[UrlSubject, ...], start: int
@@ -111,7 +110,8 @@ class SecondLookAddon:
                 if decision.action is Action.BLOCK:
                     self._block(flow, facts, decision)
                     return
-            self._let_through(flow, Visit(asked[0], use, facts))
+            if (choosing := self._let_through(flow, Visit(asked[0], use, facts))) is not None:
+                await choosing
         except Exception:
             logger.exception("a request could not be checked")
             metrics.INTERNAL_ERRORS.inc()
@@ -126,12 +126,24 @@ class SecondLookAddon:
             logger.exception("a refusal could not be recorded")
             self._block(flow, facts, FAULT)
 
-    def _let_through(self, flow: http.HTTPFlow, visit: Visit) -> None:
+    def _let_through(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
         flow.metadata[VISIT] = visit
         if self._via is not None:
             add_via(flow.request, self._via)
-        self.bodies.ask_for_whole(flow, visit)
         flow.request.stream = True
+        choosing = self.bodies.pieces.ask(flow, visit)
+        return None if choosing is None else self._choose(flow, visit, choosing)
+
+    async def _choose(self, flow: http.HTTPFlow, visit: Visit, choosing: Awaitable[None]) -> None:
+        """Wait for what a file that is wanted in pieces is to be asked for, or that it may not be."""
+        try:
+            await choosing
+        except Exception:
+            logger.exception("it could not be told what a piece is a piece of")
+            metrics.INTERNAL_ERRORS.inc()
+            visit.refusal = FAULT
+        if visit.refusal is not None:
+            self._block(flow, visit.facts, visit.refusal)
 
     def _block(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> None:
         flow.response = self._refusal(flow, facts, decision)
@@ -156,7 +168,8 @@ class SecondLookAddon:
             subject = self.gatekeeper.subject(flow.request.scheme, flow.request.host, flow.request.data.path)
             decision = await self.gatekeeper.unverifiable(subject, use, "internal error")
             if decision.action is not Action.BLOCK:
-                self._let_through(flow, Visit(subject, use, facts))
+                if (choosing := self._let_through(flow, Visit(subject, use, facts))) is not None:
+                    await choosing
                 return
         except Exception:
             logger.exception("the policy for unverifiable requests failed too; refusing")
@@ -326,6 +339,21 @@ class SecondLookAddon:
             body.pumped = await body.gate.trickle()
         except Exception:
             logger.exception("a held body could not be read back")
+
+    async def secondlook_range(self, flow: http.HTTPFlow) -> None:
+        """Choose what is asked for of a file that turned out to be risky, or refuse it."""
+        visit = visit_of(flow)
+        assert visit is not None
+        await self._choose(flow, visit, self.bodies.pieces.settle(flow, visit))
+
+    async def secondlook_forget(self, flow: http.HTTPFlow) -> None:
+        """Forget what was judged under a URL."""
+        visit = visit_of(flow)
+        assert visit is not None
+        try:
+            await self.bodies.pieces.judged.forget(visit.subject.identity)
+        except OSError as error:
+            logger.warning("a judged file is not forgotten: %r", error)
 
     async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
         """Wait for the disk."""

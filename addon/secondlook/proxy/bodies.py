@@ -10,6 +10,8 @@ from secondlook.config import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy.bodytype import declared
 from secondlook.proxy.gate import BodyGate, Fate, GateLimits
+from secondlook.proxy.judged import Blocks, JudgedFile, JudgedFiles
+from secondlook.proxy.pieces import Pieces
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.ranges import (
     EntityMemory,
@@ -17,7 +19,6 @@ from secondlook.proxy.ranges import (
     WantedRange,
     is_answer,
     is_whole,
-    may_hide_the_first,
     read_content_range,
     read_range,
 )
@@ -29,7 +30,7 @@ from secondlook.proxy.visit import Body, Visit
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _WHOLE_STATUS = 200
 _PARTIAL_STATUS = 206
-_TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
+_IN_BLOCKS = frozenset({Fate.SNIFF, Fate.HOLD, Fate.TAIL})
 _SEVERAL = "multipart/byteranges"
 _NAVIGATIONS = frozenset({"", "document", "iframe", "frame", "fencedframe", "embed", "object"})
 _READ_BY_SCRIPTS = frozenset({"cors", "same-origin"})
@@ -70,10 +71,12 @@ class Bodies:
         settings: DownloadsSettings,
         room: SpoolRoom,
         inspector: Inspector | None,
+        judged: JudgedFiles,
     ) -> None:
         self.gatekeeper = gatekeeper
         self.room = room
         self.memory = EntityMemory()
+        self.pieces = Pieces(gatekeeper, self.memory, judged, enabled=settings.ranges)
         self._inspector = inspector
         self.patience_s = settings.patience
         self._whole_files = settings.ranges
@@ -96,45 +99,6 @@ class Bodies:
             await self._inspector.aclose()
         self.room.close()
 
-    def ask_for_whole(self, flow: http.HTTPFlow, visit: Visit) -> None:
-        """Take a range off the request of a risky file that nobody here has seen whole."""
-        facts = visit.facts
-        if facts.range is None or not self._whole_files or flow.request.method != "GET":
-            return
-        url = visit.subject.identity
-        path = flow.request.data.path.decode("latin-1")
-        if may_hide_the_first(facts.range):
-            self._drop_range(flow)
-            return
-        if not (declared(None, None, path).risky or self.memory.is_risky(url)):
-            return
-        if self.memory.knows(url, facts.if_range):
-            return  # the origin is held to the entity that was judged clean
-        self.take_range_off(flow, visit)
-
-    def take_range_off(self, flow: http.HTTPFlow, visit: Visit) -> None:
-        """Ask for the whole of a risky file, now and whenever a piece of it is wanted."""
-        visit.wanted = read_range(visit.facts.range, visit.facts.if_range)
-        visit.body = None
-        self.memory.note_risky(visit.subject.identity)
-        self._drop_range(flow)
-
-    def look_further(self, flow: http.HTTPFlow, visit: Visit) -> None:
-        """Ask for more than a first piece that tells nothing; for the whole where more was not enough."""
-        wanted = read_range(visit.facts.range, visit.facts.if_range)
-        enough = wanted is None or wanted.last is None or wanted.last + 1 >= _TELLING_BYTES
-        if wanted is None or enough or visit.wider is not None:
-            self.take_range_off(flow, visit)
-            return
-        visit.wanted, visit.body = wanted, None
-        visit.wider = replace(wanted, last=_TELLING_BYTES - 1)
-        flow.request.headers["range"] = f"bytes=0-{_TELLING_BYTES - 1}"
-
-    @staticmethod
-    def _drop_range(flow: http.HTTPFlow) -> None:
-        for name in ("range", "if-range"):
-            flow.request.headers.pop(name, None)
-
     def receive(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
         """Choose the gate of a response; the result is awaited where something must be settled first."""
         if not has_body(flow):
@@ -142,6 +106,8 @@ class Bodies:
         assert flow.response is not None
         facts = read_response(flow.response)
         length = body_length(flow, facts)
+        if self.pieces.receive(flow.response, visit, facts, length):
+            return None
         if flow.response.status_code == _PARTIAL_STATUS:
             return self._receive_piece(flow, visit, facts, length)
         if length != 0:
@@ -164,12 +130,6 @@ class Bodies:
             several
             or is_answer(piece, visit.wider or read_range(visit.facts.range, visit.facts.if_range), length)
         )
-        if (
-            answers
-            and visit.wider is None
-            and self.memory.is_clean(visit.subject.identity, facts.etag, total)
-        ):
-            return None
         claims = several or (piece is not None and not is_whole(piece, length))
         if not asked and not claims and visit.facts.range is not None:
             flow.response.status_code, flow.response.reason = 200, "OK"  # all of it, as it was asked for
@@ -238,7 +198,8 @@ class Bodies:
         if self._inspector is not None and gate.is_archive:
             inside = await self._look_inside(self._inspector, gate)
         subject = gate.subject(inside.members)
-        problem = inside.problem or gate.problem
+        body.members, body.problem = inside.members, inside.problem or gate.problem
+        problem = body.problem
         if body.claims:
             return await self.gatekeeper.unsure(
                 subject, body.use, problem or PARTIAL, block=True if self._block_partial else None
@@ -296,7 +257,10 @@ class Bodies:
         if cut_to is not None and length is not None and flow.response.status_code == _WHOLE_STATUS:
             gate.window = cut_to.within(length)
         use = replace(use, content_type=facts.content_type)
-        return Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
+        body = Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
+        if flow.response.status_code == _WHOLE_STATUS and gate.fate in _IN_BLOCKS and self._whole_files:
+            body.blocks = Blocks(self.pieces.judged.key, length)
+        return body
 
     def _remember(self, body: Body, visit: Visit) -> None:
         """Note what came of a whole risky file, for pieces of it that are asked for later."""
@@ -306,12 +270,22 @@ class Bodies:
         if body.by_memory and gate.harmless and decision.action is Action.ALLOW:
             self.memory.forget_risky(visit.subject.identity)
             return
-        if not gate.unshown or decision.action is Action.BLOCK:
+        if decision.action is Action.BLOCK:
             self.memory.note_risky(visit.subject.identity)
-        if decision.action is Action.ALLOW and gate.whole and not body.claims:
-            self.memory.note_clean(visit.subject.identity, body.etag, gate.size)
-        elif decision.action is Action.BLOCK:
             self.memory.note_bad(visit.subject.host, body.etag, gate.size, decision)
+        elif not gate.unshown:
+            self.memory.note_risky(visit.subject.identity)
+            self._keep(body, visit)
+
+    def _keep(self, body: Body, visit: Visit) -> None:
+        """Let its pieces be known by what was judged; who waits for that goes on then."""
+        gate, blocks = body.gate, body.blocks
+        tags = blocks.end() if blocks is not None and gate.whole and not body.claims else None
+        if blocks is None or tags is None:
+            return
+        lead, visit.lead = visit.lead, None
+        judged = JudgedFile(gate.size, blocks.block, tags, gate.subject(body.members), body.problem)
+        self.pieces.judged.keep(visit.subject.identity, judged, lead)
 
 
 def _is_part(facts: RequestFacts) -> bool:

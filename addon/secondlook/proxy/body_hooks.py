@@ -28,6 +28,20 @@ class SecondlookTrickleHook(commands.StartHook):
 
 
 @dataclass
+class SecondlookRangeHook(commands.StartHook):
+    """A file that is wanted in pieces turned out to be risky: what to ask for must be chosen."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class SecondlookForgetHook(commands.StartHook):
+    """A URL does not give any more what was judged."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
 class SecondlookSettleHook(commands.StartHook):
     """The disk is behind: wait for it."""
 

@@ -39,14 +39,15 @@ from secondlook.core.verdict import Action, Decision
 from secondlook.proxy.body_hooks import (
     SecondlookCutHook,
     SecondlookPumpHook,
+    SecondlookRangeHook,
     SecondlookSettleHook,
 )
 from secondlook.proxy.gate import Fate
-from secondlook.proxy.patience import PatientStream
+from secondlook.proxy.proved import ProvedStream
 from secondlook.proxy.ranges import WantedRange
 from secondlook.proxy.spool import PIECE_BYTES
 from secondlook.proxy.stream import Commands, Withdrawn
-from secondlook.proxy.visit import Body, Visit, visit_of
+from secondlook.proxy.visit import Body, release_lead, visit_of
 
 if TYPE_CHECKING:
     from secondlook.proxy.addon import SecondLookAddon
@@ -57,11 +58,10 @@ logger = logging.getLogger(__name__)
 _WHOLE_STATUS = 200
 
 
-class GatedStream(PatientStream):
+class GatedStream(ProvedStream):
     """A request that may be answered at its headers, and a response body that goes through a gate."""
 
     body: Body | None = None
-    _visit: Visit
 
     def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
         super().__init__(context, stream_id, edge)
@@ -85,11 +85,22 @@ class GatedStream(PatientStream):
         if visit is not None and visit.refusal is not None:
             yield from self._refuse_at_headers(visit.refusal)
             return
-        if visit is None or visit.body is None:
+        if visit is None:
+            yield from super().start_response_stream()
+            return
+        self._visit = visit
+        if visit.proof is not None:
+            self.server_state = self._state_proved
+            return
+        if visit.misfit:
+            visit.misfit = False
+            yield from self._not_as_judged()
+            return
+        if visit.body is None:
+            release_lead(visit)
             yield from super().start_response_stream()
             return
         self.body = visit.body
-        self._visit = visit
         if self.body.cut is not None:
             self._skip, self._take = self.body.cut
         self.server_state = self._state_gated
@@ -111,6 +122,7 @@ class GatedStream(PatientStream):
             yield from super().handle_protocol_error(event)
         if self.body is not None:
             self.body.gate.close()
+        self._free()
 
     def _end_early(self, *, tell: bool) -> Commands:
         """Judge what arrived of a body, which may be taken for all; `tell`: what may go on of it does."""
@@ -137,6 +149,7 @@ class GatedStream(PatientStream):
             return False
         if running:
             yield from self._stop_origin()
+        self._free()
         return True
 
     def _state_gated(self, event: events.Event) -> Commands:
@@ -179,9 +192,7 @@ class GatedStream(PatientStream):
             return
         finally:
             self._received += len(data)
-        if gate.risky and not self._noted and not gate.unshown:
-            self._noted = True  # other pieces of it may be asked for while this one is under way
-            self.edge.bodies.memory.note_risky(self._visit.subject.identity)
+        self._note(self.body, data)
         if gate.release:
             gate.release = False
             if not (yield from self._pump()):
@@ -195,6 +206,20 @@ class GatedStream(PatientStream):
             yield from self._wait(SecondlookSettleHook(self.flow))
         if gate.fate is not Fate.PASS and self._received != gate.length:
             yield from self.watch_patience()
+
+    def _note(self, body: Body, data: bytes) -> None:
+        """Note what other pieces of a file need to know while this one is under way, and after it."""
+        gate = body.gate
+        if body.blocks is not None:
+            if gate.fate is Fate.PASS:
+                body.blocks = None
+            else:
+                body.blocks.feed(data)
+        if self._visit.lead is not None and gate.fate not in {Fate.SNIFF, Fate.HOLD}:
+            release_lead(self._visit)  # it comes no faster than its client reads
+        if gate.risky and not self._noted and not gate.unshown:
+            self._noted = True
+            self.edge.bodies.memory.note_risky(self._visit.subject.identity)
 
     def _judge(self, *, whole: bool) -> layer.CommandGenerator[Decision | None]:
         body = self.body
@@ -210,6 +235,7 @@ class GatedStream(PatientStream):
         if decision is None:
             yield from self._judged()
             decision = body.decision
+        release_lead(self._visit)
         return decision
 
     def _end(self) -> Commands:
@@ -243,8 +269,7 @@ class GatedStream(PatientStream):
             yield from self._cut("blocked")
             return
         self.flow.response = self.edge.refusal_of(self.flow, self.body.decision)
-        yield from self.answer(self.flow.response)
-        yield DropStream(self.stream_id)
+        yield from self._refuse()
 
     def _refuse_at_headers(self, decision: Decision | None) -> Commands:
         """Refuse a response whose body has not begun, and let the origin stop."""
@@ -253,8 +278,18 @@ class GatedStream(PatientStream):
             yield from self._cut("blocked")
             return
         self.flow.response = self.edge.refusal_of(self.flow, decision)
+        yield from self._refuse()
+
+    def _refuse(self) -> Commands:
+        assert self.flow.response is not None
+        self._free()
         yield from self.answer(self.flow.response)
         yield DropStream(self.stream_id)
+
+    def _free(self) -> None:
+        visit = visit_of(self.flow)
+        if visit is not None:
+            release_lead(visit)
 
     def _stop_origin(self) -> Commands:
         yield SendHttp(
@@ -282,17 +317,21 @@ class GatedStream(PatientStream):
         if body.gate.spool is not None and not (yield from self._pump()):
             return
         body.gate.drop()
+        self._free()
         yield from self._send(body.gate.rest())
 
     def _may_ask_again(self, body: Body) -> bool:
-        return body.again and self.whole_request and self.client_state == self.state_done
+        return body.again and self._can_ask_again()
+
+    def _can_ask_again(self) -> bool:
+        return self.whole_request and self.client_state == self.state_done
 
     def _ask_again(self) -> Commands:
-        """Make the request once more: the answer is a piece of a risky file, or too short to tell."""
-        assert self.body is not None
-        bodies = self.edge.bodies
-        widen = bodies.look_further if self.body.gate.unclear else bodies.take_range_off
-        self.body.gate.close()
+        """Make the request once more: it gave a risky piece, too little to tell, or not what was judged."""
+        pieces, visit = self.edge.bodies.pieces, self._visit
+        further = self.body is not None and self.body.gate.unclear
+        if self.body is not None:
+            self.body.gate.close()
         self.server_state = self._state_withdrawn
         yield from self._wait(SecondlookSettleHook(self.flow))  # what the origin has sent at once is here now
         if (yield from self.check_killed(True)):
@@ -304,9 +343,13 @@ class GatedStream(PatientStream):
         kept = [event for event in self._paused_event_queue if not isinstance(event, gone)]
         self._paused_event_queue.clear()
         self._paused_event_queue.extend(kept)
-        self.body, self.flow.response = None, None
+        self.body = visit.body = self.flow.response = None
         self._received, self._skip, self._take = 0, 0, None
-        widen(self.flow, self._visit)
+        if not (further and pieces.look_further(self.flow, visit)):
+            yield SecondlookRangeHook(self.flow)
+        if visit.refusal is not None:
+            yield from self._refuse()
+            return
         self.server_state = self.state_wait_for_response_headers
         yield from self.ask_origin()
 
@@ -364,6 +407,7 @@ class GatedStream(PatientStream):
         metrics.INTERNAL_ERRORS.inc()
         body.failed = f"internal error: {error!r}"
         self._over = body.gate.risky
+        self._free()
         if body.gate.risky:
             body.gate.close()
             if self._headers_out:

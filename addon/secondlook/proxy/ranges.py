@@ -1,11 +1,11 @@
 """Pieces of files (RFC 9110, 14): a piece proves nothing about the whole.
 
-A risky file is asked for whole, unless this very entity (same URL, strong ETag, length) was judged clean
-before; the client's range is then cut from what was judged. Where only the answer (206) shows that it is a
-piece of a risky file, the request is made once more, without its range, before anything goes on; where the
-piece is too short to tell, with a wider one.
+A risky file is asked for whole, unless what its URL gives was judged before (`pieces.py`); the client's range
+is then cut from what was judged. Where only the answer (206) shows that it is a piece of a risky file, the
+request is made once more, without its range, before anything goes on; where the piece is too short to tell,
+with a wider one.
 
-A piece that was asked for passes if it is harmless or its entity was judged clean, and is refused if that was
+A piece that was asked for passes if it is harmless or of a file that was judged, and is refused if that was
 judged bad under whatever URL of that host. Any other 206 (not asked for, all there is, not what was asked
 for) is what its client will keep: it is judged like a 200, and flagged as `partial` where it says it is a
 piece.
@@ -147,18 +147,11 @@ def read_first_part(content_type: str, data: bytes) -> Part | None:
     return Part(kind, piece, data[end + 4 :])
 
 
-def strong(etag: str | None) -> str | None:
-    """Give an entity tag if it is a strong one."""
-    text = (etag or "").strip()
-    return text if len(text) > 2 and text.startswith('"') and text.endswith('"') else None  # noqa: PLR2004
-
-
 class EntityMemory:
     """Entities this process has seen whole, and what came of them."""
 
     def __init__(self) -> None:
         self._risky: LRU[bytes, bool] = LRU(_REMEMBERED)
-        self._clean: LRU[tuple[bytes, str], int] = LRU(_REMEMBERED)
         self._bad: LRU[tuple[str, str, int], Decision] = LRU(_REMEMBERED)
 
     def note_risky(self, url: bytes) -> None:
@@ -172,22 +165,6 @@ class EntityMemory:
     def is_risky(self, url: bytes) -> bool:
         """Tell whether a URL gave a risky file before."""
         return url in self._risky
-
-    def note_clean(self, url: bytes, etag: str | None, size: int) -> None:
-        """Remember an entity that was judged whole and let through."""
-        tag = strong(etag)
-        if tag is not None:
-            self._clean[url, tag] = size
-
-    def is_clean(self, url: bytes, etag: str | None, size: int | None) -> bool:
-        """Tell whether this very entity was judged clean."""
-        tag = strong(etag)
-        return tag is not None and size is not None and self._clean.get((url, tag)) == size
-
-    def knows(self, url: bytes, if_range: str | None) -> bool:
-        """Tell whether a request names (by If-Range) an entity that was judged clean under this URL."""
-        tag = strong(if_range)
-        return tag is not None and (url, tag) in self._clean
 
     def note_bad(self, host: str, etag: str | None, size: int, decision: Decision) -> None:
         """Remember a blocked entity by what a new URL for it would show too."""

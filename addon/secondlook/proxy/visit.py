@@ -9,6 +9,7 @@ from mitmproxy import http
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Decision
 from secondlook.proxy.gate import BodyGate
+from secondlook.proxy.judged import Blocks, Lead, Proof
 from secondlook.proxy.ranges import WantedRange
 from secondlook.proxy.request import RequestFacts
 
@@ -28,6 +29,9 @@ class Body:
     by_memory: bool = False  # risky only for what its URL gave before
     again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
     claims: bool = False  # judged by what arrived, though it says it is a piece
+    blocks: Blocks | None = None  # of a body that may be wanted in pieces later
+    members: tuple[tuple[str, bytes], ...] = ()  # labelled digests from inside an archive
+    problem: str | None = None  # why it could not be looked through
     decision: Decision | None = None
     failed: str | None = None  # the gate broke: what is said about it
     pumped: bytes = b""
@@ -45,6 +49,10 @@ class Visit:
     body: Body | None = None
     wanted: WantedRange | None = None  # a range that was taken off the request, or widened
     wider: WantedRange | None = None  # what was asked for instead
+    proof: Proof | None = None  # the piece that was asked for is held to what was judged
+    misfit: bool = False  # the response is not the piece that was asked for
+    unproved: bool = False  # what was judged under this URL is no proof of what it gives now
+    lead: Lead | None = None  # others wait for what becomes of this
     refusal: Decision | None = None  # decided at the response's headers
 
 
@@ -52,3 +60,10 @@ def visit_of(flow: http.HTTPFlow) -> Visit | None:
     """Give what is known of a flow; None when it was not let through by us."""
     visit: Visit | None = flow.metadata.get(VISIT)
     return visit
+
+
+def release_lead(visit: Visit) -> None:
+    """Let the others go on who wait for what becomes of a fetch."""
+    lead, visit.lead = visit.lead, None
+    if lead is not None:
+        lead.release()

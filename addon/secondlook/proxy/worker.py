@@ -26,6 +26,7 @@ from secondlook.proxy.connections import Connections
 from secondlook.proxy.dialing import Dialer
 from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
+from secondlook.proxy.judged import JudgedFiles
 from secondlook.proxy.keeping import Keeping
 from secondlook.proxy.late_notice import LateNotices
 from secondlook.proxy.layers import GatedLayers
@@ -93,7 +94,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         settings.state / "spool", downloads.spool_max // settings.worker_count, downloads.spool_memory
     )
     inspector = ArchiveInspector(downloads.archives) if downloads.archives.enabled else None
-    bodies = Bodies(around.gatekeeper, downloads, room, inspector)
+    judged = JudgedFiles(settings.state / "judged", around.site_key, room.thread)
+    bodies = Bodies(around.gatekeeper, downloads, room, inspector, judged)
     edge = SecondLookAddon(
         around.gatekeeper,
         access,

@@ -1,0 +1,136 @@
+"""What a risky file that is wanted in pieces is asked for: whole, once; from then on the pieces.
+
+```
+Range of what may be risky ─┬─ judged before ──► judged again by its digests ──► the blocks around the piece
+                            ├─ nobody asks ────► whole: judged, the piece is cut from it (the others wait)
+                            └─ somebody asks ──► wait for what comes of it, then as above
+```
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+
+from mitmproxy import http
+
+from secondlook.core.verdict import Action, SubjectClass
+from secondlook.proxy.bodytype import declared
+from secondlook.proxy.judged import JudgedFile, JudgedFiles, Lead, Proof
+from secondlook.proxy.ports import Gatekeeper
+from secondlook.proxy.ranges import EntityMemory, Piece, may_hide_the_first, read_content_range, read_range
+from secondlook.proxy.response import ResponseFacts
+from secondlook.proxy.visit import Visit
+
+_PARTIAL_STATUS = 206
+_TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
+_LOOK_FIRST_S = 0.02
+_LOOK_LATER_S = 0.5
+_WAIT_LONGEST_S = 600.0  # for somebody else's fetch
+
+
+class Pieces:
+    """Decides what a request with a Range asks its origin for."""
+
+    def __init__(
+        self, gatekeeper: Gatekeeper, memory: EntityMemory, judged: JudgedFiles, *, enabled: bool
+    ) -> None:
+        self.judged = judged
+        self._gatekeeper = gatekeeper
+        self._memory = memory
+        self._enabled = enabled
+
+    def ask(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
+        """Choose for a request that was let through; the result is awaited where its file may be risky."""
+        header = visit.facts.range
+        if header is None or not self._enabled or flow.request.method != "GET":
+            return None
+        if may_hide_the_first(header):
+            _drop_range(flow)
+            return None
+        path = flow.request.data.path.decode("latin-1")
+        if not (declared(None, None, path).risky or self._memory.is_risky(visit.subject.identity)):
+            return None
+        return self.settle(flow, visit)
+
+    def look_further(self, flow: http.HTTPFlow, visit: Visit) -> bool:
+        """Ask for more than a first piece that tells nothing; False where more was not enough."""
+        wanted = read_range(visit.facts.range, visit.facts.if_range)
+        enough = wanted is None or wanted.last is None or wanted.last + 1 >= _TELLING_BYTES
+        if wanted is None or enough or visit.wider is not None:
+            return False
+        visit.wanted = wanted
+        visit.wider = replace(wanted, last=_TELLING_BYTES - 1)
+        flow.request.headers["range"] = f"bytes=0-{_TELLING_BYTES - 1}"
+        return True
+
+    async def settle(self, flow: http.HTTPFlow, visit: Visit) -> None:
+        """Choose for a risky file, once nobody else is fetching it whole."""
+        url = visit.subject.identity
+        self._memory.note_risky(url)
+        visit.wanted = read_range(visit.facts.range, visit.facts.if_range)
+        if visit.unproved or visit.lead is not None:
+            _drop_range(flow)
+            return
+        loop = asyncio.get_running_loop()
+        since, pause_s = loop.time(), _LOOK_FIRST_S
+        while loop.time() - since < _WAIT_LONGEST_S and flow.client_conn.connected:
+            found = await self.judged.find(url)
+            if isinstance(found, JudgedFile):
+                await self._take_piece(flow, visit, found)
+                return
+            if isinstance(found, Lead):
+                if pause_s > _LOOK_FIRST_S and not await self._may_ask(visit):
+                    found.release()
+                    return
+                visit.lead = found
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LOOK_LATER_S, pause_s * 1.5)
+        _drop_range(flow)
+
+    def receive(
+        self, response: http.Response, visit: Visit, facts: ResponseFacts, length: int | None
+    ) -> bool:
+        """Take the piece of a judged file that was asked for; False where it is any other response."""
+        proof = visit.proof
+        if proof is None or response.status_code != _PARTIAL_STATUS:
+            visit.proof = None
+            return False
+        asked = Piece(proof.first, proof.end - 1, proof.file.size)
+        if read_content_range(facts.content_range) != asked or length not in {None, proof.end - proof.first}:
+            visit.proof, visit.misfit = None, True
+            return True
+        first, count = proof.wanted
+        response.headers.pop("transfer-encoding", None)
+        response.headers["content-length"] = str(count)
+        response.headers["content-range"] = f"bytes {first}-{first + count - 1}/{proof.file.size}"
+        return True
+
+    async def _may_ask(self, visit: Visit) -> bool:
+        """Tell whether a URL may still be asked, after somebody else did; the refusal is in the visit."""
+        decision = self._gatekeeper.now(visit.subject, visit.use)
+        decision = decision or await self._gatekeeper.check(visit.subject, visit.use)
+        visit.refusal = decision if decision.action is Action.BLOCK else None
+        return visit.refusal is None
+
+    async def _take_piece(self, flow: http.HTTPFlow, visit: Visit, file: JudgedFile) -> None:
+        use = replace(visit.use, cls=SubjectClass.DOWNLOAD)
+        if file.problem is not None:
+            decision = await self._gatekeeper.unsure(file.subject, use, file.problem)
+        else:
+            now = self._gatekeeper.now(file.subject, use)
+            decision = now if now is not None else await self._gatekeeper.check(file.subject, use)
+        if decision.action is Action.BLOCK:
+            visit.refusal = decision
+            return
+        part = visit.wanted.within(file.size) if visit.wanted is not None else None
+        if part is None:
+            _drop_range(flow)
+            return
+        visit.proof = Proof(file, part, self.judged.key)
+        flow.request.headers["range"] = f"bytes={visit.proof.first}-{visit.proof.end - 1}"
+
+
+def _drop_range(flow: http.HTTPFlow) -> None:
+    for name in ("range", "if-range"):
+        flow.request.headers.pop(name, None)

@@ -1,0 +1,248 @@
+"""A file that was judged once costs its pieces, which are held to what was judged (about 6 s)."""
+
+import asyncio
+import concurrent.futures
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.origin import Asked, Origin, send
+from proxykit.proxy import RunningProxy
+from proxykit.samples import program, prose
+from secondlook.core.subject import FileSubject
+from secondlook.proxy.judged import BLOCK_BYTES, TAG_BYTES, Blocks, JudgedFile, Proof, tag_key
+
+MB = 1_000_000
+BODY = program(20 * MB)
+BINARY = "Content-Type: application/octet-stream"
+NAMES = count()
+KEY = tag_key(b"k" * 32)
+
+
+@dataclass
+class Server:
+    """An origin that obeys Range, without ETag or date; it counts what it sends, and may lie in pieces."""
+
+    body: bytes = field(repr=False, default=BODY)
+    evil: bytes | None = field(repr=False, default=None)  # what pieces are cut from
+    evil_from: int = 0
+    sent: int = 0
+    ranges: list[str | None] = field(default_factory=list)
+
+    async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        wanted = asked.header("range")
+        self.ranges.append(wanted)
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
+        if found is None:
+            self.sent += len(self.body)
+            await send(writer, self.body, BINARY)
+            return
+        first, last = int(found[1]), min(int(found[2] or len(self.body) - 1), len(self.body) - 1)
+        piece = self.body[first : last + 1]
+        if self.evil is not None and self.evil_from <= last:
+            piece = (self.body[: self.evil_from] + self.evil[self.evil_from :])[first : last + 1]
+        self.sent += len(piece)
+        told = f"Content-Range: bytes {first}-{last}/{len(self.body)}"
+        await send(writer, piece, BINARY, told, status="206 Partial Content")
+
+
+@pytest.fixture(scope="module")
+def judge() -> FakeGatekeeper:
+    return FakeGatekeeper()
+
+
+@pytest.fixture
+def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
+    judge.bad.clear()
+    judge.slow.clear()
+    judge.seen.clear()
+    return judge
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[list[RunningProxy]]:
+    """Two workers of one installation, as far as they share anything: its folder."""
+    state: Path = tmp_path_factory.mktemp("judged")
+    running = [RunningProxy(state, judge) for _ in range(2)]
+    yield running
+    for proxy in running:
+        proxy.close()
+
+
+def _url(origin: Origin, name: str = "setup.exe") -> str:
+    return f"http://127.0.0.1:{origin.port}/{next(NAMES)}/{name}"
+
+
+@pytest.mark.parametrize("name", ["setup.exe", "thing"])
+def test_twenty_pieces_cost_one_whole_and_the_pieces(workers, gatekeeper, make_origin, curl, name):
+    server = Server()
+    url = _url(make_origin(server.reply), name)
+
+    def piece(index: int) -> bytes:
+        return curl(workers[index % 2], "-r", f"{index * MB}-{index * MB + MB - 1}", url).stdout
+
+    with concurrent.futures.ThreadPoolExecutor(6) as six:
+        got = list(six.map(piece, range(20)))
+    assert b"".join(got) == BODY
+    assert server.sent <= 2.3 * len(BODY)
+    assert server.ranges.count(None) == 1
+    judged = {subject.hashes[0] for _, subject, _, _ in gatekeeper.files()}
+    assert judged == {hashlib.sha256(BODY).digest()}
+
+
+def test_a_piece_after_a_whole_download_costs_a_piece_in_every_worker(workers, gatekeeper, make_origin, curl):
+    server = Server()
+    url = _url(make_origin(server.reply))
+    assert curl(workers[0], url).stdout == BODY
+    server.sent = 0
+    for worker in workers:
+        head, _, body = curl(worker, "-i", "-r", "5000000-5999999", url).stdout.partition(b"\r\n\r\n")
+        assert b" 206 " in head
+        assert f"content-range: bytes 5000000-5999999/{len(BODY)}".encode() in head.lower()
+        assert body == BODY[5 * MB : 6 * MB]
+    assert server.sent <= 2 * (MB + 2 * BLOCK_BYTES)
+
+
+@pytest.mark.parametrize("wanted", ["0-0", "65535-65536", "-1", "-70000", "19999999-", "0-", "7-19999998"])
+def test_any_piece_of_what_was_judged(workers, gatekeeper, make_origin, curl, wanted):
+    server = Server()
+    url = _url(make_origin(server.reply))
+    assert curl(workers[0], "-r", "0-9", url).stdout == BODY[:10]
+    first, _, last = wanted.partition("-")
+    start, end = (len(BODY) - int(last), len(BODY)) if not first else (int(first), int(last or len(BODY)) + 1)
+    assert curl(workers[1], "-r", wanted, url).stdout == BODY[start:end]
+    assert server.ranges[1] is not None
+
+
+@pytest.mark.parametrize("evil_from", [0, 5 * MB + 300_000])
+def test_a_piece_that_is_not_of_what_was_judged_does_not_pass(
+    workers, gatekeeper, make_origin, curl, evil_from
+):
+    evil = program(len(BODY), seed=1)
+    server = Server(evil=evil, evil_from=evil_from)
+    url = _url(make_origin(server.reply))
+    assert curl(workers[0], url).stdout == BODY
+    done = curl(workers[1], "-r", "5000000-5999999", url)
+    assert BODY[5 * MB : 6 * MB].startswith(done.stdout)
+    assert (done.returncode == 0) == (evil_from == 0)  # asked for whole, or cut
+    assert server.ranges.count(None) == (2 if evil_from == 0 else 1)
+
+
+def test_a_file_that_is_listed_by_now_does_not_come_in_pieces(workers, gatekeeper, make_origin, curl):
+    server = Server()
+    url = _url(make_origin(server.reply))
+    assert curl(workers[0], url).stdout == BODY
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    before = len(server.ranges)
+    for worker in workers:
+        assert curl(worker, "-i", "-r", "0-9", url).stdout.startswith(b"HTTP/1.1 403")
+    assert len(server.ranges) == before  # nobody asked the origin
+
+
+def test_another_file_of_the_same_length_is_judged_anew(workers, gatekeeper, make_origin, curl):
+    server = Server()
+    url = _url(make_origin(server.reply))
+    assert curl(workers[0], "-r", "0-9", url).stdout == BODY[:10]
+    server.body = program(len(BODY), seed=2)
+    gatekeeper.bad.add(hashlib.sha256(server.body).hexdigest())
+    assert curl(workers[1], "-i", "-r", "0-9", url).stdout.startswith(b"HTTP/1.1 403")
+    gatekeeper.bad.clear()
+    assert curl(workers[0], "-r", "0-99", url).stdout == server.body[:100]
+
+
+def test_another_file_of_another_length_is_judged_anew(workers, gatekeeper, make_origin, curl):
+    server = Server()
+    url = _url(make_origin(server.reply))
+    assert curl(workers[0], "-r", "0-9", url).stdout == BODY[:10]
+    server.body = program(MB, seed=2)
+    gatekeeper.bad.add(hashlib.sha256(server.body).hexdigest())
+    assert curl(workers[1], "-i", "-r", "0-9", url).stdout.startswith(b"HTTP/1.1 403")
+
+
+def test_who_waits_is_refused_with_the_one_who_asked(workers, gatekeeper, make_origin, curl):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    server = Server()
+    url = _url(make_origin(server.reply))
+
+    def piece(index: int) -> bytes:
+        return curl(workers[index % 2], "-i", "-r", f"{index * MB}-{index * MB + MB - 1}", url).stdout
+
+    with concurrent.futures.ThreadPoolExecutor(4) as four:
+        assert all(answer.startswith(b"HTTP/1.1 403") for answer in four.map(piece, range(4)))
+
+
+def test_when_who_asked_goes_away_the_next_one_asks(workers, gatekeeper, make_origin, curl):
+    server = Server()
+    honest, begun = server.reply, threading.Event()
+
+    async def halting(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if begun.is_set():
+            await honest(asked, writer)
+            return
+        begun.set()
+        await send(writer, BODY[:MB], BINARY, f"Content-Length: {len(BODY)}", length=False)
+
+    url = _url(make_origin(halting))
+    with concurrent.futures.ThreadPoolExecutor(2) as two:
+        gone = two.submit(curl, workers[0], "-r", "0-9", url, timeout_s=2)
+        assert begun.wait(20)
+        assert curl(workers[1], "-r", "10-19", url).stdout == BODY[10:20]
+        assert gone.result().returncode != 0
+
+
+def _judged(body: bytes, block: int) -> JudgedFile:
+    blocks = Blocks(KEY, len(body), block)
+    for start in range(0, len(body), 777):
+        blocks.feed(body[start : start + 777])
+    tags = blocks.end()
+    assert tags is not None
+    return JudgedFile(len(body), block, tags, FileSubject((hashlib.sha256(body).digest(),), size=len(body)))
+
+
+@pytest.mark.parametrize("size", [1, 999, 1000, 1001, 5000])
+@pytest.mark.parametrize("step", [1, 333, 1000, 4096])
+def test_a_proof_gives_what_is_wanted_of_what_was_judged(size, step):
+    body = prose(size)
+    file = JudgedFile.from_bytes(_judged(body, 1000).to_bytes())
+    for first, wanted in [(0, size), (size // 2, 1), (size - 1, 1), (size // 3, size // 2 or 1)]:
+        proof = Proof(file, (first, wanted), KEY)
+        assert proof.first % 1000 == 0
+        piece = body[proof.first : proof.end]
+        out = [proof.feed(piece[start : start + step]) for start in range(0, len(piece), step)]
+        assert b"".join(part or b"" for part in out) == body[first : first + wanted]
+        assert proof.whole
+        assert proof.feed(b"x") is None  # more than was asked for
+
+
+def test_a_changed_byte_anywhere_is_seen_before_its_block_goes_on():
+    body = prose(5000)
+    file = _judged(body, 1000)
+    for at in (0, 999, 1000, 4999):
+        bad = bytearray(body)
+        bad[at] ^= 1
+        proof = Proof(file, (0, 5000), KEY)
+        out = [proof.feed(bytes(bad[start : start + 1000])) for start in range(0, 5000, 1000)]
+        assert b"".join(out[: at // 1000]) == body[: at // 1000 * 1000]
+        assert out[at // 1000] is None
+        assert not proof.whole
+
+
+def test_blocks_grow_with_the_file_and_the_tags_need_the_key():
+    assert Blocks(KEY, 256 << 20).block == BLOCK_BYTES
+    assert Blocks(KEY, 4 << 30).block == 16 * BLOCK_BYTES
+    assert len(_judged(prose(5000), 1000).tags) == 5 * TAG_BYTES
+    other = Proof(_judged(prose(5000), 1000), (0, 10), tag_key(b"another"))
+    assert other.feed(prose(5000)[:1000]) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"{}\n", b"[]\n", b'{"version": 9}\n', b"\xff"])
+def test_what_is_no_judged_file_is_not_taken_for_one(data):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        JudgedFile.from_bytes(data)
