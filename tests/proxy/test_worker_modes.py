@@ -67,6 +67,24 @@ def test_upstream(make_proxy, gatekeeper, origin, tls_origin, scheme):
     assert any("/good" in one for one in asked)
 
 
+@pytest.mark.parametrize("host", ["[2001:db8::1]", "[2001:db8::1]:8443", "192.0.2.1"])
+def test_upstream_writes_addresses_as_an_authority(make_proxy, gatekeeper, host):
+    """RFC 3986, 3.2.2: an IPv6 address stands in brackets, before its port and in every URL that we log."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        near = make_proxy(mode=f"upstream:http://127.0.0.1:{listening.getsockname()[1]}")
+        asking = subprocess.Popen(
+            ["curl", "-sgk", "-m", "20", "-x", near.url, f"https://{host}/"], stdout=subprocess.DEVNULL
+        )
+        peer, _ = listening.accept()
+        with peer:
+            authority = host if host.endswith("8443") else f"{host}:443"
+            line, *headers = peer.recv(4096).decode().split("\r\n")
+            assert line == f"CONNECT {authority} HTTP/1.1"
+            assert all(header == f"Host: {authority}" for header in headers if header.startswith("Host"))
+        asking.wait()
+    assert {use.url for _, _, use, _ in gatekeeper.seen} == {f"https://{host}/"}
+
+
 def test_a_raw_connection_through_a_tunnel_is_checked_by_its_host(proxy, gatekeeper):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

@@ -202,7 +202,9 @@ class Connection(ProxyConnectionHandler):
             task = self._spawn(self.open_connection(command), f"origin {command.connection.address}")
             self.transports[command.connection] = ConnectionIO(handler=task)
         elif isinstance(command, commands.RequestWakeup):
-            self.wakeup_timer.add(self._spawn(self.wakeup(command), f"wakeup in {command.delay:.1f} s"))
+            later = asyncio.get_running_loop().call_later  # no task: nearly every tunnel has a timer or two
+            timer = later(command.delay, self._take, events.Wakeup(command))
+            self.wakeup_timer.add(timer)  # type: ignore[arg-type]  # to be cancelled when the client goes
         elif isinstance(command, commands.ConnectionCommand):
             if command.connection not in self.transports:
                 return  # already closed

@@ -13,12 +13,14 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import HttpLayer, modes
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import HTTP_ALPNS
+from mitmproxy.proxy.mode_specs import WireGuardMode
 
 from secondlook.core.protocol import Protocol, name_of, recognise
 from secondlook.proxy.tls_layers import ClientTls, OriginTls
 from secondlook.proxy.tunnel import Opening, RawTunnel
 
 _ENDPOINTS = modes.HttpProxy | modes.HttpUpstreamProxy | modes.ReverseProxy  # asked themselves
+_RESOLVER = ("10.0.0.53", 53)
 GREETED = "a server spoke before its client began TLS or HTTP"
 
 
@@ -32,7 +34,8 @@ class Recogniser(NextLayer):
 
     def _choose(self, nextlayer: layer.NextLayer) -> layer.Layer | None:
         context, data = nextlayer.context, nextlayer.data_client()
-        if context.client.transport_protocol != "tcp" or self._ignore_connection(context, data, b""):
+        stock = context.client.transport_protocol != "tcp" or _is_virtual_resolver(context)
+        if stock or self._ignore_connection(context, data, b""):
             return self._next_layer(context, data, b"")
         greeting, patient = b"", True
         if isinstance(nextlayer, Opening):
@@ -51,6 +54,11 @@ class Recogniser(NextLayer):
         if greeting:
             return RawTunnel(context, GREETED, refused=True)
         return _tls(context) if protocol is Protocol.TLS else HttpLayer(context, HTTPMode.transparent)
+
+
+def _is_virtual_resolver(context: Context) -> bool:
+    """Tell whether this is for the resolver that mitmproxy plays for WireGuard clients."""
+    return isinstance(context.client.proxy_mode, WireGuardMode) and context.server.address == _RESOLVER
 
 
 def _tls(context: Context) -> layer.Layer:
