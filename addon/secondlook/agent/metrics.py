@@ -24,6 +24,7 @@ FLAG_SECONDS = Histogram(
 FLAGS_REFUSED = Counter(
     "secondlook_flags_refused", "Requests refused because nothing could store their flag."
 )
+CLIENTS_REFUSED = Counter("secondlook_clients_refused", "Client connections refused as one too many.")
 RECHECKED = Counter("secondlook_rechecked", "Flagged subjects looked at again, by outcome.", ["outcome"])
 LATE_VERDICTS = Counter("secondlook_late_verdicts", "Allowed subjects that turned out malicious.")
 ACTIONS = Counter(

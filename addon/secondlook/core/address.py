@@ -27,6 +27,7 @@ METADATA_ADDRESSES = frozenset(
     )
 )
 
+_NETWORK_GROUPS = 4  # of an IPv6 address: whoever has one address has its /64
 _PART = re.compile(r"0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*", re.ASCII)
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)", re.ASCII | re.DOTALL)
 _MAX_PART_CHARS = 64  # leading zeros are allowed, endless ones are not
@@ -128,6 +129,18 @@ def classify(address: IPv4Address | IPv6Address) -> AddressClass:
         if holds:
             return cls
     return AddressClass.PUBLIC
+
+
+def counted_address(host: str) -> str:
+    """Give what connections are counted by: an IPv4 address, the /64 of an IPv6 one."""
+    if ":" not in host or host.lower().startswith("::ffff:"):
+        return host
+    head, _, tail = host.partition("%")[0].partition("::")
+    groups = head.split(":") if head else []
+    if len(groups) < _NETWORK_GROUPS:
+        rest = tail.split(":") if tail else []
+        groups += ["0"] * (2 * _NETWORK_GROUPS - len(groups) - len(rest)) + rest
+    return ":".join(groups[:_NETWORK_GROUPS])
 
 
 def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

@@ -25,6 +25,8 @@ from typing import Any, cast
 
 from mitmproxy.connection import Connection as Peer
 from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layer import Layer, NextLayer
+from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
 from mitmproxy.proxy.layers.http._hooks import HttpConnectHook, HttpRequestHeadersHook, HttpRequestHook
 from mitmproxy.proxy.layers.tcp import TcpStartHook
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
@@ -89,6 +91,16 @@ class Connection(ProxyConnectionHandler):
         self.client.pressure = self.pressure  # type: ignore[attr-defined]  # the layers know only the client
         self.client.begin = self._begin  # type: ignore[attr-defined]
         self.client.reset = self._reset  # type: ignore[attr-defined]
+
+    def is_idle(self) -> bool:
+        """Tell whether nobody waits for anything here: no request in progress, no tunnel, no message."""
+        return not self._unanswered and not _is_busy(self.layer)
+
+    def end(self) -> None:
+        """Close it now, as mitmproxy does after a long silence."""
+        io = self.transports.get(self.client)
+        if io is not None and io.handler is not None:
+            io.handler.cancel("it gives way to another")
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook that was not started by a layer (connect, disconnect)."""
@@ -257,3 +269,24 @@ class Connection(ProxyConnectionHandler):
             elif io.writer is not None:
                 io.writer.close()
             peer.error = peer.error or "a protocol layer failed"
+
+
+def _is_busy(layer: Layer | None) -> bool:
+    """Tell whether something is going on in a stack of layers, as far as HTTP shows it; else it may be."""
+    while layer is not None:
+        if isinstance(layer, HttpLayer):
+            return any(
+                stream.child_layer is None or _is_busy(stream.child_layer) for stream in _streams(layer)
+            )
+        if isinstance(layer, NextLayer):
+            layer = layer.layer
+        else:
+            below = getattr(layer, "child_layer", None) or getattr(layer._handle_event, "__self__", layer)  # noqa: SLF001
+            if below is layer:
+                return True  # a tunnel, a WebSocket
+            layer = below
+    return False  # nothing has come yet
+
+
+def _streams(layer: HttpLayer) -> list[HttpStream]:
+    return list(layer.streams.values())

@@ -10,6 +10,7 @@ not answered for a quarter of a second.
 
 import asyncio
 import collections
+import errno
 import socket
 import time
 from collections.abc import Iterable, Sequence
@@ -34,11 +35,13 @@ class ClosedError(OSError):
 
 
 class Dialer:
-    """Opens connections to origins for one worker."""
+    """Opens connections to origins for one worker, at most `most` at a time."""
 
-    def __init__(self, access: Access, resolver: Resolver) -> None:
+    def __init__(self, access: Access, resolver: Resolver, most: int | None = None) -> None:
         self._access = access
         self._resolver = resolver
+        self._most = most
+        self._open = 0
 
     async def open(self, handler: ConnectionHandler, command: commands.OpenConnection) -> None:
         """Do what `ConnectionHandler.open_connection` does, to an address that was judged."""
@@ -56,6 +59,8 @@ class Dialer:
         async with handler.max_conns[server.address]:
             try:
                 server.timestamp_start = time.time()
+                if self._most is not None and self._open >= self._most:
+                    raise OSError(errno.EMFILE, "too many connections to origins are open")  # noqa: TRY301
                 io = await self._reach(handler, server)
             except ClosedError as error:
                 server.error = str(error)
@@ -66,7 +71,11 @@ class Dialer:
                 if isinstance(error, asyncio.CancelledError):
                     raise
             else:
-                await self._serve(handler, command, data, io)
+                self._open += 1
+                try:
+                    await self._serve(handler, command, data, io)
+                finally:
+                    self._open -= 1
 
     async def _serve(
         self,

@@ -19,6 +19,7 @@ _OF_SYSTEM = {
     errno.ETIMEDOUT: "it does not answer",
     errno.EHOSTUNREACH: "there is no way to it from here",
     errno.ENETUNREACH: "there is no way to it from here",
+    errno.EMFILE: "this proxy has too many connections open just now",
     socket.EAI_NONAME: "there is no site of that name",
     socket.EAI_NODATA: "there is no site of that name",
     socket.EAI_AGAIN: "its name could not be looked up just now",

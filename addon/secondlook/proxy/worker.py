@@ -23,6 +23,7 @@ from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.block_page import BlockPage, Pages
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.connections import Connections
+from secondlook.proxy.crowd import Crowd, most_clients, most_origins
 from secondlook.proxy.dialing import Dialer
 from secondlook.proxy.inspector import ArchiveInspector
 from secondlook.proxy.internal_site import InternalSite, SiteFacts
@@ -109,7 +110,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     clock = SystemClock()
     learner = Learner(learn.failures, learn.within, learn.duration, clock.now) if learn.enabled else None
     resolver = Resolver()
-    connections = Connections(around.gatekeeper, access, Dialer(access, resolver))
+    dialer = Dialer(access, resolver, most_origins(_clients(settings)))
+    connections = Connections(around.gatekeeper, access, dialer)
     login = Login(clients.users, access.is_open, edge.is_own_site)
     unopened = Unopened(around.gatekeeper, settings.may_pass_unknown, resolver, login.user_of)
     passthrough = Passthrough(
@@ -140,7 +142,8 @@ class Worker:
         )
         self.master = LeanMaster(options, own=build_addons(settings, around), serve=not self._own_loop)
         self.master.configure()
-        self.listener = Listener(self.master, settings.mode, sockets) if self._own_loop else None
+        crowd = Crowd(_clients(settings), settings.limits.connections_per_address)
+        self.listener = Listener(self.master, settings.mode, sockets, crowd) if self._own_loop else None
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -175,6 +178,11 @@ class Worker:
         """Wait until the master ends by itself (an error at its start)."""
         if self._running is not None:
             await asyncio.shield(self._running)
+
+
+def _clients(settings: Settings) -> int:
+    """Give how many clients a worker may serve at a time: as many as set, fewer where descriptors are few."""
+    return min(settings.limits.connections, most_clients())
 
 
 def _set_destinations(mode: str) -> list[tuple[str, int]]:

@@ -15,6 +15,7 @@ from secondlook.agent.metrics import count_events
 from secondlook.config import Settings, load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
 from secondlook.run.background import start_background
+from secondlook.run.descriptors import MOST, raise_file_limit
 from secondlook.run.opening import open_ledger
 from secondlook.run.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, site_key
 
@@ -55,6 +56,7 @@ def make_addons() -> list[Any]:
     Reads the file that `SECONDLOOK_CONFIG` names, else the repository's `proxy.yaml`. Raises ConfigError
     and LedgerError.
     """
+    raise_file_limit(MOST)
     named = os.environ.get(CONFIG_VARIABLE)
     settings = load_settings(Path(named) if named else Path(__file__).resolve().parents[3] / "proxy.yaml")
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import resource
 import signal
 import sys
 
 from secondlook.config import ServerSettings
+from secondlook.run.descriptors import raise_file_limit
 from secondlook.run.listening import CannotListenError, address_of, close_all, listen
 from secondlook.run.readiness import tell_systemd
 from secondlook.server.service import ServerService
@@ -48,11 +48,3 @@ def serve(settings: ServerSettings) -> int:
 
     asyncio.run(main())
     return 0
-
-
-def raise_file_limit(wanted: int) -> None:
-    """Allow as many open files as the connections need: many systems begin with 1,024 and allow more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

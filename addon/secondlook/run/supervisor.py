@@ -25,6 +25,7 @@ from typing import Any
 
 from secondlook.run.authority_files import CERTIFICATES, whole
 from secondlook.run.child import FATAL_EXIT, Child, how_it_ended
+from secondlook.run.descriptors import MOST, raise_file_limit
 from secondlook.run.listening import CannotListenError, Sockets, address_of, visited
 from secondlook.run.plan import Plan, plan_from, read_plan, write_plan
 from secondlook.run.readiness import tell_systemd
@@ -370,6 +371,7 @@ def main() -> None:
     plan = read_plan(int(sys.argv[1]))
     os.close(int(sys.argv[1]))
     state = Path(plan.state)
+    raise_file_limit(MOST)
     try:
         lock = StateLock(state)
     except BlockingIOError:

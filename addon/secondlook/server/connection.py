@@ -18,10 +18,10 @@ from typing import Any, Final, Protocol, override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from secondlook.config import LimitsSettings
+from secondlook.core.address import counted_address
 
 HEADER_OVERHEAD_BYTES: Final = 4  # ": " and the line's end
 STALLED_S: Final = 300.0  # a slow line empties the system's own buffer before more is asked for
-_NETWORK_GROUPS: Final = 4  # of an IPv6 address: whoever has one address has its /64
 
 
 class Counted(Protocol):
@@ -59,7 +59,7 @@ class Connections:
 
     def admit(self, connection: Counted, host: str) -> bool:
         """Count a connection in, at the cost of another where there are too many; False: there is no room."""
-        address = network_of(host)
+        address = counted_address(host)
         all_of = self.limits.connections
         share = all_of if self._is_shared(host) else self.limits.connections_per_address
         for limit, among in ((share, self._of.get(address, set())), (all_of, self._open)):
@@ -85,18 +85,6 @@ class Connections:
 def _longest_waiting(among: Iterable[Counted]) -> Counted | None:
     waiting = (connection for connection in among if not connection.is_answering)
     return min(waiting, key=lambda each: (not each.is_receiving, each.since), default=None)
-
-
-def network_of(host: str) -> str:
-    """Give what connections are counted by: an IPv4 address, the /64 of an IPv6 one."""
-    if ":" not in host or host.lower().startswith("::ffff:"):
-        return host
-    head, _, tail = host.partition("%")[0].partition("::")
-    groups = head.split(":") if head else []
-    if len(groups) < _NETWORK_GROUPS:
-        rest = tail.split(":") if tail else []
-        groups += ["0"] * (2 * _NETWORK_GROUPS - len(groups) - len(rest)) + rest
-    return ":".join(groups[:_NETWORK_GROUPS])
 
 
 class _HeadTooLong(Exception):  # noqa: N818 - never leaves this module
