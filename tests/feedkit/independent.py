@@ -27,7 +27,8 @@ from secondlook.feeds.entry import RejectClass as R
 type Claim = tuple[str, str]  # "entry", "like", "allow", "limit", "odd" or a class of reject; the text
 type Claims = Callable[[str], Iterable[Claim]]
 
-_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")
+_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+(?:[a-z]{1,63}|xn--[a-z0-9-]{1,59})")
+_NO_TOP_LEVEL = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")  # a label that none ever was
 _URL = re.compile(r"(?:([a-z]+)://)?([^/?#\\]*@)?([^/?#\\@]*?)(:\d*)?([/?#\\].*)?", re.IGNORECASE | re.DOTALL)
 _SIMPLE = re.compile(r"[!-\"$-&'-@\[\]-~]*")  # no fragment, no backslash, nothing outside of ASCII
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}")
@@ -54,6 +55,8 @@ def host(text: str, *, part: bool = False) -> Claim:
             return ("entry", f"{name}/") if IPv4Address(name).is_global else (R.LOCAL, text)
         except AddressValueError:
             return "odd", text
+    if not _HOST.fullmatch(name) and _NO_TOP_LEVEL.fullmatch(name):
+        return R.BAD_HOST, text
     if not _HOST.fullmatch(name) or len(name) > 253:
         return (
             (R.PUBLIC_SUFFIX, text)
@@ -75,7 +78,7 @@ def host(text: str, *, part: bool = False) -> Claim:
     return "entry", f"{name}/"
 
 
-def indicator(text: str) -> Claim:
+def indicator(text: str) -> Claim:  # noqa: C901 - one question after another
     """Judge a host, address, `host/path` or URL, defanged or not."""
     text = re.sub(r"[\[(]\.[\])]|[\[(]dot[\])]", ".", text.strip()).replace("[:]", ":")
     text = re.sub(r"^hxxp", "http", text, flags=re.IGNORECASE)
@@ -100,6 +103,8 @@ def indicator(text: str) -> Claim:
     if not scheme and "." not in name.strip("."):
         return R.NOT_UNDERSTOOD, text  # a path without a host
     name = name.strip(".").lower()
+    if not _HOST.fullmatch(name) and _NO_TOP_LEVEL.fullmatch(name):
+        return R.BAD_HOST, text
     if not _HOST.fullmatch(name) and not re.fullmatch(r"[0-9]+(\.[0-9]+){3}", name):
         return "odd", text
     directory = path.partition("?")[0]
@@ -413,3 +418,9 @@ def doubled_scheme(row: str) -> str:
     found = re.fullmatch(r"https?://([a-z]+)://([!-~]+)", row)
     assert found is not None, f"what should become of {row!r}?"
     return f"{found[1]}/{found[2]}"
+
+
+def typed(text: str) -> Iterator[Claim]:
+    """A table of a type, a value and a remark: digests of files, and prose about them."""
+    for kind, value, *_ in list(csv.reader(io.StringIO(text)))[1:]:
+        yield digest(value) if kind == "sha256" else (R.OTHER_TYPE, value)

@@ -94,3 +94,28 @@ def test_real_excerpts(test_data, form):
 def test_real_excerpt_of_a_tracking_protection_list(test_data):
     entries, reading = read_all((test_data / "feeds" / "urlhaus-online.tpl").read_bytes())
     assert (reading.format, len(entries), reading.tally.rejected.total()) == ("tpl", 9, 0)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "rpz.example.net.\t60\tIN\tSOA\tns. host. 1 1 1 1 1\nrpz.example.net.\t60\tIN\tNS\tlocalhost.\n",
+        "$ORIGIN .\nrpz.example.net 60 IN SOA ns. host. 1 1 1 1 1\n",
+        "$ORIGIN rpz.example.net.\n@ 60 IN SOA ns. host. 1 1 1 1 1\n",
+    ],
+)
+def test_names_in_full_end_in_the_zone_s_own(begin):
+    rows = (
+        "evil.example.com.rpz.example.net. 60 IN CNAME .\n*.evil.example.com.rpz.example.net. 60 IN CNAME .\n"
+        "good.example.com.rpz.example.net. 60 IN CNAME rpz-passthru.\nother.example.com. 60 IN CNAME .\n"
+        "$ORIGIN example.org.rpz.example.net.\nbad CNAME .\n$ORIGIN example.org.\nworse CNAME .\n"
+    )
+    assert outcomes(begin + rows, format="rpz")[:4] == [
+        *("evil.example.com", "evil.example.com", "@@good.example.com", "bad.example.org"),
+    ]
+    assert len(outcomes(begin + rows, format="rpz")) == 6
+
+
+def test_relative_names_stand_below_the_zone_whatever_it_is_called():
+    begin = "rpz.example.net. 60 IN SOA ns. host. 1 1 1 1 1\n"
+    assert outcomes(begin + "evil.example.com CNAME .\n", format="rpz") == ["evil.example.com"]

@@ -88,7 +88,7 @@ LISTS: dict[str, tuple[str, by.Claims]] = {  # the format that must be told, and
     "hashes/romainmarcoux_sha1.txt.xz": ("plain", by.plain),
     "hashes/romainmarcoux_sha256.txt.xz": ("plain", by.plain),
     "hashes/signature-base_hash-iocs.txt.xz": ("digests", by.digests),
-    "hashes/sophos_discord_files_upper.csv.xz": ("digests", by.digests),
+    "hashes/sophos_discord_files_upper.csv.xz": ("csv", by.typed),
     "hashes/unit42_dridex_prose.txt.xz": ("digests", by.digests),
     "hashes/unit42_golang_malware.csv.xz": ("digests", by.digests),
     "knowngood/misp_warninglists.tar.xz": ("warninglist", by.warninglist),

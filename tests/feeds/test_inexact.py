@@ -81,3 +81,12 @@ def test_name_server_lists():
     assert list(reading.tally.inexact.limited(lambda: [b"xgood.com/\n", b"evil.com/\n"])) == [0]
     entries, _ = read_all("msFilterList\n-d evil.com\n+d good.com a*b\n", format="tpl")
     assert [(each.text, each.exception) for each in entries] == [("evil.com", False), ("good.com", True)]
+
+
+@pytest.mark.parametrize(
+    "stray", ["@@", "@@|", "@@||", "@@*", "@@||*^", "@@^", "@@|http://", "@@|https://", "@@/.*/", "@@$script"]
+)
+def test_an_exception_of_nothing_excepts_nothing(stray):
+    entries, reading = read_all(f"||bad-one.example^\n{stray}\n||bad-two.example^\n")
+    assert [entry.text for entry in entries] == ["bad-one.example", "bad-two.example"]
+    assert (len(reading.tally.inexact), reading.tally.rejected.total()) == (0, 1)

@@ -94,7 +94,8 @@ def test_warninglists_are_for_known_good_lists_only():
         "1: digest too weak for known-good files",
     ]
     patterns = json.dumps({"list": ["evil", "a.example"], "name": "x", "type": "substring", "version": 1})
-    assert outcomes(patterns, known_good=True) == ["1: wildcard or regular expression"] * 2
+    with pytest.raises(FeedRefused, match=r"nothing usable: none of 2 rows .* 2 wildcard"):
+        read_all(patterns, known_good=True)
 
 
 def test_hashlookup_known_is_not_good():
@@ -162,3 +163,21 @@ def test_one_object_alone_is_no_list(feed):
 def test_unknown_json_is_refused(feed):
     with pytest.raises(FeedRefused):
         read_all(feed)
+
+
+def test_the_order_of_keys_does_not_matter():
+    records = [{"id": 1, "note": {"x": [1]}, "url": "http://evil.example/x"}] * 3
+    assert set(texts(json.dumps({"count": 3, "items": records}))) == {"evil.example/x"}
+    indicator = {
+        "type": "indicator",
+        "id": "indicator--11111111-1111-4111-8111-111111111111",
+        "pattern": "[domain-name:value = 'late.example']",
+        "pattern_type": "stix",
+        "valid_from": "2024-01-01T00:00:00Z",
+    }
+    others = [
+        {"id": f"identity--{n:08}-1111-4111-8111-111111111111", "name": "x" * 200, "type": "identity"}
+        for n in range(400)
+    ]
+    bundle = {"objects": [*others, indicator], "id": "bundle--x", "type": "bundle"}
+    assert texts(json.dumps(bundle)) == ["late.example"]

@@ -9,6 +9,7 @@ from secondlook.feeds.table import instant
 
 SHA = "ab" * 32
 MD5 = "cd" * 16
+OTHER = "indicator of a kind that is not checked here"
 
 
 def test_urlhaus_with_nine_and_eight_columns():
@@ -91,7 +92,7 @@ def test_threatfox_before_it_told_of_compromised_sites():
 
 def test_threatfox_external_dynamic_list(test_data):
     entries, reading = read_all((test_data / "feeds" / "threatfox-edl.csv").read_bytes())
-    assert (len(entries), reading.tally.rows) == (9, 11)  # two machines of a cloud are public suffixes
+    assert (len(entries), reading.tally.rows) == (11, 11)
     assert outcomes("Address,url\nevil.example, IOC FOUND\na@b.example, IOC FOUND\n") == [
         "evil.example",
         "3: indicator of a kind that is not checked here",
@@ -170,3 +171,86 @@ def test_json_records_are_read_like_rows(test_data):
     )
     entries, _ = read_all((test_data / "feeds" / "urlhaus.json").read_bytes())
     assert (len(entries), entries[0].threat) == (8, Threat.MALWARE)
+
+
+@pytest.mark.parametrize(
+    ("feed", "found"),
+    [
+        ("#ip,ioc\n93.184.215.1,Possible C2\n", ["93.184.215.1"]),
+        (
+            "# a list\n#IP,Date of Detection,Host\n93.184.215.1,05 May 2021,c3.evil.example\n",
+            ["c3.evil.example"],
+        ),
+        ("# by domain, host and more\nevil.example\nhost.example\n", ["evil.example", "host.example"]),
+        ("domain\ttype\nc2.bad.example\tc2\n", ["c2.bad.example"]),
+        ("url;first seen\nhttp://evil.example/a,b;2024-01-01\n", ["evil.example/a,b"]),
+        ("host|added\nevil.example|2024-01-01\n", ["evil.example"]),
+        ("indicator_type,data,note\nsha256," + SHA + ",x\ndomain,evil.example,x\n", [SHA, "evil.example"]),
+        ("type,value\n" + f'sha256,"{SHA} {"ef" * 32}"\n', [SHA, "ef" * 32]),
+        ("domain,type\nevil.example,phishing\n", ["evil.example"]),
+        ("indicator,type\nevil.example,phishing\n", ["evil.example"]),
+        ("indicator,type\nevil.exe,filename\nevil.example,domain\n", ["evil.example", "2: " + OTHER]),
+        (
+            "indicator,type\n8.8.4.0/24,ip\nevil.example,domain\n",
+            ["evil.example", "2: address range too wide"],
+        ),
+    ],
+)
+def test_columns_are_found_wherever_they_are_named(feed, found):
+    assert outcomes(feed) == found
+
+
+def test_each_row_of_a_mixed_table_by_its_type():
+    feed = (
+        f"type,value,description\nsha256,{SHA},one\nsha256,{'ef' * 32},two\nhostname,evil.example,A\n"
+        "url,http://evil.example/x,B\nip,8.8.4.4,C\nemail,a@evil.example,D\nsha256,evil.example,E\n"
+    )
+    assert outcomes(feed) == [
+        *(SHA, "ef" * 32, "evil.example", "evil.example/x", "8.8.4.4", f"7: {OTHER}", "8: malformed digest")
+    ]
+
+
+def test_zeek_intelligence():
+    feed = (
+        "#separator \\x09\n#fields\tindicator\tindicator_type\tmeta.source\n"
+        "143.404.146.87\tIntel::ADDR\tx\nc2.bad.example\tIntel::DOMAIN\tx\nbad.example/x/y.exe\tIntel::URL\tx\n"
+        f"{MD5}\tIntel::FILE_HASH\tx\n{'ab' * 20}\tIntel::CERT_HASH\tx\n8.8.4.0/24\tIntel::SUBNET\tx\n"
+    )
+    assert outcomes(feed) == [
+        *("c2.bad.example", "bad.example/x/y.exe", MD5),
+        *("3: impossible host name", f"7: {OTHER}", f"8: {OTHER}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("feed", "found"),
+    [
+        (
+            "http://a.example/a.exe,2024-01-01,malware\nhttp://b.example/b.exe,2024-01-02,malware\n",
+            ["a.example/a.exe", "b.example/b.exe"],
+        ),
+        ("http://a.example/a.exe;2024-01-01;malware\n", ["a.example/a.exe"]),
+        (
+            "Malicious URL,Comment\nhttp://a.example/c,seen in mail\nhttp://b.example/,dropper\n",
+            ["a.example/c", "b.example", "1: not understood"],
+        ),
+        (
+            "http://a.example/c,2024-01-01,benign\nhttp://b.example/d,2024-01-01,bad\n",
+            ["b.example/d", "1: not meant for detection"],
+        ),
+        (
+            "http://a.example/c,http://ref.example/a b,x y\nhttp://b.example/d,none,x y\n",
+            ["b.example/d", "1: not understood"],
+        ),
+        ("http://a.example/1,2\nhttp://b.example/3,4\n", ["a.example/1,2", "b.example/3,4"]),  # no columns
+        ("http://a.example/c  seen on a forum\nhttp://b.example/d\n", ["b.example/d", "1: not understood"]),
+        ("http://a.example/c.exe seen\nhttp://b.example/d\n", ["b.example/d", "1: not understood"]),
+        (
+            "http://a.example/Order/My Login.php\nhttp://b.example/d\n",
+            ["a.example/Order/My%20Login.php", "b.example/d"],
+        ),
+    ],
+)
+def test_a_url_with_more_behind_it(feed, found):
+    for size in (1, 65_536):
+        assert outcomes(feed, size=size) == found

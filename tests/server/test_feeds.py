@@ -240,6 +240,31 @@ def test_a_packed_answer_is_unpacked(tmp_path):
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        "*://*.site.example/*\n" * 60,
+        "||bad.example^\n@@||bad.example^\n",
+        "com\nnet\n",
+        "@@||good.example^\n",
+    ],
+)
+def test_a_small_feed_is_not_replaced_by_one_of_which_nothing_can_be_used(tmp_path, nothing):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, clock, store, _):
+            publisher.change([f"bad{n}.example" for n in range(60)])
+            await keeper.fetch_due()
+            publisher.answer = lambda: Response(nothing)
+            clock.at += 100_000
+            [notice] = await keeper.fetch_due()
+            assert notice.outcome == "refused"
+            assert "nothing usable" in notice.detail
+            assert read_state(store.root / "feeds", "feed").error == notice.detail  # for status and doctor
+            assert listed(store, "bad7.example/") == [True]
+
+    asyncio.run(scene())
+
+
 def test_nothing_is_not_the_last_good_feed(tmp_path):
     async def scene():
         async with keeping(tmp_path) as (keeper, publisher, _, store, _):

@@ -6,22 +6,24 @@ from enum import StrEnum
 
 from secondlook.feeds.digests import cells_with_digests
 from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.foreign import refuse_foreign_json, refuse_foreign_lines, refuse_foreign_xml
 from secondlook.feeds.maker import ANY_DIGEST
 from secondlook.feeds.plain import COMMENT
-from secondlook.feeds.records import begins_with_records
-from secondlook.feeds.table import GENERIC, column_names, reader_of
+from secondlook.feeds.records import begins_with_records, holds_records
+from secondlook.feeds.table import GENERIC, Header, header_of, unnamed_separator
 
 SAMPLE_CHARS = 65_536
 SAMPLE_LINES = 1_000
 MAX_CONTROL_SHARE = 0.02
 MAX_CONTROLS = 8  # of a short sample
 MIN_DIGEST_SHARE = 0.3
-MIN_TABLE_COLUMNS = 2
 
 _HTML = re.compile(
     r"\s*(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html|<head|<body|<script|<title)", re.IGNORECASE | re.DOTALL
 )
-_XML = re.compile(r"\s*<(?:\?xml|[a-z]+[\s>])", re.IGNORECASE)
+_XML = re.compile(
+    r"\s*(?:<!--.*?-->\s*)*<(?:\?xml|!doctype\s|[a-z][\w.:-]*[\s/>])", re.IGNORECASE | re.DOTALL
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _UNDECODABLE = re.compile(r"[\udc80-\udcff]")
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
@@ -31,6 +33,7 @@ _FILE_NAME = re.compile(r"[\w./-]+\.(?:txt|csv|json|adblock|list|hosts|gz|xz|zip
 _ZONE_BEGINS = re.compile(
     r"\$(?:TTL|ORIGIN)\s|\S+\s+(?:\d+\w?\s+)?(?:IN\s+)?(?:\d+\w?\s+)?SOA\s", re.IGNORECASE | re.ASCII
 )
+_ADBLOCK_HEAD = re.compile(r"\[(?!AutoProxy)[A-Za-z][^\]]*\]?")
 _QUOTED_ROW = re.compile(r'"[^"]*"(?:, ?"[^"]*")+')
 
 
@@ -58,7 +61,13 @@ class Format(StrEnum):
 
 
 _JSON_KINDS: tuple[tuple[str, Format], ...] = (
-    (r'"type"\s*:\s*"bundle"|"spec_version"\s*:\s*"2|"type"\s*:\s*"indicator"', Format.STIX),
+    (
+        (
+            r'"type"\s*:\s*"(?:bundle|indicator)"|"spec_version"\s*:\s*"2'
+            r'|"id"\s*:\s*"[a-z-]{3,40}--[0-9a-f]{8}-[0-9a-f-]{27}"'
+        ),
+        Format.STIX,
+    ),
     (r'"ioc_value"|"urlhaus_link"|"url_status"|"phish_id"|"sha256_hash"', Format.RECORDS),
     (r'"Event"\s*:\s*\{|"Attribute"\s*:\s*\[|"to_ids"\s*:', Format.MISP),
     (
@@ -87,6 +96,7 @@ def detect(sample: str, name: str = "") -> Format:
     """
     refuse_what_is_no_feed(sample)
     if _XML.match(sample):
+        refuse_foreign_xml(sample)
         if "<phish_id>" in sample or "<entry>" in sample:
             return Format.PHISHTANK_XML
         raise FeedRefused("XML of no known kind")
@@ -112,10 +122,11 @@ def refuse_what_is_no_feed(sample: str) -> None:
 def _json_kind(sample: str) -> Format:
     if re.match(r'\s*\{\s*"[0-9a-f-]{36}"\s*:\s*\{', sample) and '"timestamp"' in sample:
         raise FeedRefused("a MISP manifest names events and holds none; import the event files")
+    refuse_foreign_json(sample)
     for pattern, form in _JSON_KINDS:
         if re.search(pattern, sample):
             return form
-    if begins_with_records(sample):
+    if begins_with_records(sample) or holds_records(sample):
         return Format.RECORDS
     raise FeedRefused("JSON of no known kind")
 
@@ -124,7 +135,9 @@ def _text_kind(sample: str, name: str) -> Format:
     lines = [line.strip() for line in re.split(r"[\r\n]+", sample)[:SAMPLE_LINES]]
     data = [line for line in lines if line and not COMMENT.match(line)]
     comments = [line for line in lines if line and COMMENT.match(line)]
-    if _is_table(comments, data[:1], telling=True):
+    refuse_foreign_lines(lines)
+    header = _header(lines, data)
+    if header is not None and header.reader is not GENERIC:
         return Format.TABLE
     if name.lower().endswith(_CLAMAV_SUFFIXES) or _share(data, _SIGNATURE.match) > 0.5:  # noqa: PLR2004
         return Format.CLAMAV
@@ -134,14 +147,18 @@ def _text_kind(sample: str, name: str) -> Format:
     form = _digest_kind(data, sample)
     if form is not None:
         return form
-    if lines[0].startswith("["):
+    if header is None and _ADBLOCK_HEAD.match(lines[0].removeprefix("\ufeff")):
         return Format.ADBLOCK
     for pattern, kind in _LINE_KINDS:
         if _share(data, re.compile(pattern).match) > 0.3:  # noqa: PLR2004
             return kind
     if _share(comments, re.compile("!").match) > 0.5:  # noqa: PLR2004
         return Format.ADBLOCK
-    if _is_table(comments, data[:1], telling=False) or _share(data, _QUOTED_ROW.fullmatch) > 0.5:  # noqa: PLR2004
+    if (
+        header is not None
+        or _share(data, _QUOTED_ROW.fullmatch) > 0.5  # noqa: PLR2004
+        or unnamed_separator(data) is not None
+    ):
         return Format.TABLE
     return Format.PLAIN
 
@@ -160,14 +177,27 @@ def _share(lines: Sequence[str], test: object) -> float:
     return sum(1 for line in lines if test(line)) / len(lines) if lines else 0.0
 
 
-def _is_table(comments: Sequence[str], first: Sequence[str], *, telling: bool) -> bool:
-    """Tell whether a header names columns of a table we know, or (not `telling`) any column of use."""
-    for line in (*comments, *first):
-        names = column_names(line)
-        reader = reader_of(names) if len(names) >= MIN_TABLE_COLUMNS else None
-        if reader is not None and (reader is not GENERIC or (not telling and line in first)):
-            return True
-    return False
+def _header(lines: Sequence[str], data: Sequence[str]) -> Header | None:
+    """Find the names of a table's columns: in any comment those of a known kind, else where data begin.
+
+    What names columns of use in a comment must stand right above the first row, and name its cells.
+    """
+    above = ""
+    for line in lines:
+        if not line or not COMMENT.match(line):
+            if line:
+                break
+            continue
+        above = line
+    first = header_of(data[0]) if data else None
+    told = [found for line in lines if COMMENT.match(line) and (found := header_of(line)) is not None]
+    for found in (*told, *filter(None, [first])):
+        if found.reader is not GENERIC:
+            return found
+    if first is not None:
+        return first
+    last = header_of(above)
+    return last if last is not None and data and last.names_cells_of(data[0]) else None
 
 
 def _digest_kind(data: Sequence[str], sample: str) -> Format | None:

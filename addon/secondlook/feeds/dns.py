@@ -148,7 +148,10 @@ class _Zone:
     def __init__(self, maker: Maker, tally: Tally) -> None:
         self._maker = maker
         self._tally = tally
-        self._origin = ""
+        self._origin: str | None = (
+            None  # what relative names stand below; None: the zone, whatever it is called
+        )
+        self._apex = ""  # the zone's own name, where its SOA or the first origin tells it
         self._owner = ""
         self._listed = ""  # the last host that was blocked itself
         self._open = False
@@ -160,7 +163,8 @@ class _Zone:
             return None
         words = text.split()
         if words[0].upper() == "$ORIGIN" and len(words) > 1:
-            self._origin = words[1].rstrip(".").lower()
+            self._origin = self._absolute(words[1].lower())
+            self._apex = self._apex or self._origin
         if words[0].startswith("$"):
             return None
         if not indented:
@@ -168,19 +172,20 @@ class _Zone:
         while words and _RPZ_FILLER.fullmatch(words[0]):
             words.pop(0)
         kind = words[0].upper() if words else ""
+        if kind == "SOA" and (self._owner.endswith(".") or self._origin is not None):
+            self._apex = self._absolute(self._owner.lower())
         if kind in {"SOA", "NS", "TXT"}:
             self._open = "(" in text and ")" not in text
             return None
         return self._record(text, kind, words[1:])
 
     def _record(self, text: str, kind: str, data: list[str]) -> Iterator[Made]:
-        owner = self._owner.lower()
-        if owner.endswith("."):
-            owner = owner[:-1]
-            if not self._origin or not owner.endswith("." + self._origin):
+        owner = self._absolute(self._owner.lower())
+        if self._origin is not None or self._owner.endswith("."):
+            if not self._apex or not owner.endswith("." + self._apex):
                 yield text, RejectClass.NOT_UNDERSTOOD
                 return
-            owner = owner[: -len(self._origin) - 1]
+            owner = owner[: -len(self._apex) - 1]
         target = data[0].lower() if data else ""
         if kind == "CNAME" and target == "rpz-passthru.":
             yield text, self._passed(owner)
@@ -188,6 +193,14 @@ class _Zone:
             yield text, self._blocked(owner)
         else:
             yield text, RejectClass.NOT_A_BLOCK if kind else RejectClass.NOT_UNDERSTOOD
+
+    def _absolute(self, name: str) -> str:
+        """Give a name in full, as far as the zone tells, without the dot behind it."""
+        if name.endswith("."):
+            return name[:-1]
+        if name == "@":
+            return self._origin or ""
+        return f"{name}.{self._origin}" if self._origin else name
 
     def _passed(self, owner: str) -> Entry | RejectClass:
         if owner.endswith((".rpz-nsdname", ".rpz-nsip", ".rpz-client-ip")):
@@ -229,7 +242,7 @@ def _rpz_address(owner: str, maker: Maker, *, exception: bool = False) -> Entry 
 
 
 def parse_rpz(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
-    """Read a response policy zone: `host CNAME .` and its kind, owners relative to the zone."""
+    """Read a response policy zone: `host CNAME .` and its kind, owners relative to the zone or in full."""
     zone = _Zone(maker, tally)
     for first, lines in batches(chunks):
         for number, line in enumerate(lines, first):

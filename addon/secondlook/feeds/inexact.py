@@ -2,7 +2,8 @@
 
 What such an exception allows cannot be published, so every entry of its own list that it could limit is
 held back: one whose text it matches, one whose host it matches (whatever the rest of it asks for), and one
-that stands above the part of it that is plain. A star is not taken to be a site: `||blog.*.top^` holds back
+that stands above the part of it that is plain. One that names nothing (a stray `@@`, `@@*`, `@@|http://`)
+excepts nothing: it would match everything. A star is not taken to be a site: `||blog.*.top^` holds back
 `blog.evil.top` and not `evil.top`, or one line would empty a list. What a regular expression asks for beyond
 RE2 (to look ahead or behind, to refer back) is left out of it, so that it matches more. One that cannot be
 read even so excepts nothing.
@@ -23,8 +24,28 @@ _HEAD: Final = re.compile(r"[^/?^|]*")
 _PORT: Final = re.compile(r":[0-9]+(?=[/^*|]|\Z)")
 _REGEX: Final = re.compile(r"/(.+)/(?:\$.*)?\Z")
 _ASSERTION: Final = re.compile(r"\(\?<?[=!]")
+_UNHEARD_OF: Final = ("qqq.qqq/", "zz.777.zz/")  # with no letter in common: what fits both fits anything
 
 type Search = Callable[[str], bool]
+type Subjects = Callable[[str], tuple[str, ...]]
+
+
+def _as_url(line: str) -> tuple[str, ...]:
+    return (f"http://{line}",)
+
+
+def _in_every_way(line: str) -> tuple[str, ...]:
+    return f"http://{line}", f"https://{line}", line.partition("/")[0]
+
+
+def _searches(patterns: list[str]) -> Iterator[Search]:
+    try:
+        yield any_of(patterns)
+    except RegexError:
+        if len(patterns) > 1:  # one that cannot be read, or too much for one search
+            middle = len(patterns) // 2
+            yield from _searches(patterns[:middle])
+            yield from _searches(patterns[middle:])
 
 
 class InexactExceptions:
@@ -45,7 +66,7 @@ class InexactExceptions:
         """Note an adblock rule without its `@@` and its modifiers. Raises FeedRefused for too many."""
         regex = _REGEX.match(text)
         if regex is not None:
-            self._keep(self._regexes, f"(?i){_loosened(regex[1])}")
+            self._keep(self._regexes, f"(?i){_loosened(regex[1])}", _in_every_way)
             return
         text = _PORT.sub("", re.sub(r"\A\|?https?(?=:)", "", text.lower()))
         if text.startswith("||"):
@@ -80,7 +101,10 @@ class InexactExceptions:
             if parent:
                 self.covered.append(f"http://{parent}/")
 
-    def _keep(self, kind: list[str], pattern: str) -> None:
+    def _keep(self, kind: list[str], pattern: str, subjects: Subjects = _as_url) -> None:
+        searches = list(_searches([pattern]))
+        if all(any(search(each) for search in searches for each in subjects(text)) for text in _UNHEARD_OF):
+            return
         if len(self) >= 2 * MAX_INEXACT:
             raise FeedRefused(f"more than {MAX_INEXACT} exceptions with wildcards or regular expressions")
         kind.append(pattern)
@@ -99,24 +123,6 @@ class InexactExceptions:
                     if any(search(subject) for subject in subjects(text) for search in searches):
                         yield offset
                     offset += len(line)
-
-
-def _as_url(line: str) -> tuple[str, ...]:
-    return (f"http://{line}",)
-
-
-def _in_every_way(line: str) -> tuple[str, ...]:
-    return f"http://{line}", f"https://{line}", line.partition("/")[0]
-
-
-def _searches(patterns: list[str]) -> Iterator[Search]:
-    try:
-        yield any_of(patterns)
-    except RegexError:
-        if len(patterns) > 1:  # one that cannot be read, or too much for one search
-            middle = len(patterns) // 2
-            yield from _searches(patterns[:middle])
-            yield from _searches(patterns[middle:])
 
 
 def _glob(text: str) -> str:

@@ -15,7 +15,8 @@ from secondlook.feeds.entry import Entry, EntryKind, RejectClass
 
 MAX_HOST_CHARS = 253
 
-CLEAN_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}", re.ASCII)
+# the last label is of letters alone or Punycode: nothing else was ever a top-level domain
+CLEAN_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+(?:[a-z]{1,63}|xn--[a-z0-9-]{1,59})", re.ASCII)
 _DEFANGED = re.compile(
     r"[\[({]\s*(?:\.|dot)\s*[\])}]|\[:\]|\[/\]|\[://\]|^\s*h(?:xx|\*\*)ps?\b", re.IGNORECASE
 )
@@ -50,7 +51,7 @@ _LOCAL_NAMES = frozenset(
 )
 _CUT = re.compile(r"(?<=\S)[\t\r\n]+(?=.*\S)", re.DOTALL)
 _FRAGMENT = re.compile(r"#.")
-_PLAIN_NAME = re.compile(r"[a-z0-9_.-]+", re.ASCII)
+_PLAIN_NAME = re.compile(r"[a-z0-9_-]+|(?:[a-z0-9_-]+\.)+(?:[a-z]+|xn--[a-z0-9-]+)", re.ASCII)
 _USUAL_PORTS = frozenset((":80", ":443"))
 _QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 # a number, or less than four parts: more likely junk or the beginning of an address than a notation of one

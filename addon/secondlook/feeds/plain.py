@@ -1,7 +1,8 @@
 """Lists of one thing a line: hosts, addresses, ranges, URLs, digests; and hosts files.
 
-A comment begins a line with `#`, `!`, `;` or `//`, or follows a blank and `#`. `*.host` means the host with
-its subdomains, as every entry does. An address may be followed by a count (IPsum).
+Lines of hosts files and rules of filter lists say what they mean wherever they stand. A comment begins a line
+with `#`, `!`, `;` or `//`, or follows a blank and `#`. `*.host` means the host with its subdomains, as every
+entry does. An address may be followed by a count (IPsum).
 """
 
 import re
@@ -9,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
 from secondlook.feeds.entry import Entry, RejectClass
+from secondlook.feeds.foreign import refuse_foreign_line
 from secondlook.feeds.maker import ANY_DIGEST, CLEAN_HOST, WEB_URL, Maker
+from secondlook.feeds.rule import is_rule, read_rule
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import TOO_LONG_MARK, batches
 
@@ -23,6 +26,9 @@ _DECLARED = re.compile(
 )
 RANGE = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 _ADDRESS_AND_COUNT = re.compile(r"([0-9A-Fa-f:.]+)[\s,]+[0-9]+", re.ASCII)
+_ADDRESS_AND_NAMES = re.compile(r"([0-9a-fA-F:.%lo]+)\s+([^\s#]*[^\s#0-9.][^#]*?)\s*(?:#.*)?", re.ASCII)
+_DATE_OR_MARK = re.compile(r"[0-9/.:-]+|\W+")
+_END_OF_PATH = re.compile(r".*(?:/|@|\.[A-Za-z0-9]{2,5}\Z)")
 _ADDRESSES_FROM_TO = re.compile(r"[0-9.]+\s*-\s*[0-9.]+", re.ASCII)
 _SINK = re.compile(
     r"0|0\.0\.0\.0|127(?:\.[0-9]{1,3}){3}|::1?|0:0:0:0:0:0:0:[01]|fe80::1%lo0|ff0[0-2]::\w*|255\.255\.255\.255"
@@ -67,7 +73,15 @@ def _other(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry
         tally.reject(number, RejectClass.TOO_LONG, "")
     elif COMMENT.match(text):
         note_comment(text, tally)
+    elif is_rule(text):
+        tally.rows += 1
+        entry = tally.settle(number, read_rule(text, maker, tally), text)
+        if entry is not None:
+            yield entry
+    elif (pair := _ADDRESS_AND_NAMES.fullmatch(text)) is not None and is_sink(pair[1]):
+        yield from _names(number, pair[2].split(), text, maker, tally)
     else:
+        refuse_foreign_line(text)
         tally.rows += 1
         yield from one(number, text, maker, tally)
 
@@ -79,6 +93,9 @@ def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool =
         counted = _ADDRESS_AND_COUNT.fullmatch(text)
         if counted is not None:
             text = counted[1]
+        if not _is_one(text):
+            tally.reject(number, RejectClass.NOT_UNDERSTOOD, text)
+            return
     if ANY_DIGEST.fullmatch(text):
         made = maker.digest(text, exception=exception)
     elif RANGE.fullmatch(text):
@@ -93,6 +110,25 @@ def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool =
     entry = tally.settle(number, made, text)
     if entry is not None:
         yield entry
+
+
+def _is_one(text: str) -> bool:
+    """Tell whether a text is one thing: blanks may be part of a URL's path, or part a URL from a remark."""
+    url, tab, _ = text.partition("\t")
+    start, blank, rest = url.partition(" ")
+    _, scheme, target = start.partition("://")
+    if not scheme or "#" in target or not (blank or tab):
+        return True
+    segment = target.partition("/")[2].rpartition("/")[2]
+    words = rest.split(" ")
+    return (
+        not tab
+        and segment != ""
+        and "." not in segment
+        and "://" not in rest
+        and not any(_DATE_OR_MARK.fullmatch(word) or not word for word in words)
+        and _END_OF_PATH.match(words[-1]) is not None
+    )
 
 
 def spell_out(
@@ -145,7 +181,11 @@ def hosts_line(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[E
         tally.rows += 1
         tally.reject(number, RejectClass.NOT_A_BLOCK, line)
         return
-    for name in words[1:]:
+    yield from _names(number, words[1:], line, maker, tally)
+
+
+def _names(number: int, names: Iterable[str], line: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
+    for name in names:
         tally.rows += 1
         entry = tally.settle(number, maker.host(name.rstrip(".")), line)
         if entry is not None:

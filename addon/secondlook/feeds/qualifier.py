@@ -5,7 +5,7 @@ over, and when what a column says must be understood (an action, a yes or no, a 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
 from secondlook.feeds.entry import RejectClass
@@ -92,6 +92,14 @@ def disqualified(row: Mapping[str, str], *, known_good: bool) -> RejectClass | N
             case _:
                 pass
     return None
+
+
+def told_against(cells: Iterable[str], *, known_good: bool) -> RejectClass | None:
+    """Tell why the cells of a row speak against it, where their columns have no names."""
+    said = set(map(_of_words, cells))
+    if _Said.OVER in said:
+        return RejectClass.INACTIVE
+    return RejectClass.NOT_FOR_DETECTION if (_Said.BAD if known_good else _Said.GOOD) in said else None
 
 
 def _normal(text: str) -> str:

@@ -96,9 +96,8 @@ class Reading:
             if self.format in _JSON_FORMS:
                 raise FeedRefused("JSON without records: neither a list of them nor one a line")
             raise FeedRefused("empty: the feed holds comments and no entries")
-        nothing = not tally.accepted and not tally.exceptions
-        if nothing and tally.rejected[RejectClass.NOT_UNDERSTOOD] == tally.rejected.total():
-            raise FeedRefused(f"not understood: none of {tally.rows} rows is an entry of {self.format}")
+        if not any(tally.accepted.values()) and not tally.exceptions:
+            raise FeedRefused(tally.nothing(str(self.format)))
 
     def _entries(self) -> Iterator[Entry]:
         tally = self.tally

@@ -1,8 +1,9 @@
 """JSON feeds: records of abuse.ch and PhishTank, MISP events and warninglists, hashlookup."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
@@ -20,6 +21,9 @@ MAX_HEAD_CHARS = 65_536
 type RecordReader = Callable[[Mapping[str, Any], Maker], Iterator[Entry | RejectClass]]
 
 _DECODER = json.JSONDecoder(strict=False)
+MAX_ARRAYS = 20
+_ARRAY = re.compile(r"\[\s*\{")
+_KEY = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:')
 _SPACE = " \t\r\n\ufeff"
 _ENTERED = frozenset(("response", "data", "Event"))
 _TRUE = (True, "1", "true")
@@ -47,6 +51,18 @@ def begins_with_records(sample: str) -> bool:
         return False
     nested = (item for each in value.values() if isinstance(each, list) for item in each)
     return reader_of(tuple(_texts(value))) is not None and not any(isinstance(item, dict) for item in nested)
+
+
+def holds_records(sample: str) -> bool:
+    """Tell whether the arrays of a document begin with records, whatever the order of their keys."""
+    for found in islice(_ARRAY.finditer(sample), MAX_ARRAYS):
+        try:
+            value, _ = _DECODER.raw_decode(sample, found.end() - 1)
+        except (ValueError, RecursionError):  # cut off, or to be mended
+            value = dict.fromkeys(_KEY.findall(sample, found.end()), "")
+        if isinstance(value, dict) and reader_of(tuple(_texts(value))) is not None:
+            return True
+    return False
 
 
 def parse_records(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:

@@ -67,3 +67,17 @@ class Tally:
         rows = self.rows - self._rows_before
         if self.declared is not None and rows < self.declared:
             raise FeedRefused(f"truncated: the feed declares {self.declared} entries and holds {rows}")
+
+    def demand_something(self, form: str, *, excepted: int, left: int) -> None:
+        """Raise FeedRefused where the file's own exceptions left nothing of it."""
+        if not left:
+            self.rejected[RejectClass.EXCEPTED] += excepted
+            raise FeedRefused(self.nothing(form))
+
+    def nothing(self, form: str) -> str:
+        """Tell why nothing can be used of a file that was read as some format."""
+        if self.rejected[RejectClass.NOT_UNDERSTOOD] == self.rejected.total() > 0:
+            return f"not understood: none of {self.rows} rows is an entry of {form}"
+        why = [f"{count} {cls}" for cls, count in self.rejected.most_common(3) if count]
+        why += [f"{self.exceptions} exceptions"] if self.exceptions else []
+        return f"nothing usable: none of {self.rows} rows gives an entry ({form}): {', '.join(why)}"

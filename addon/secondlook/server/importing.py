@@ -202,6 +202,7 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
         form = reading.format.value if reading.format else form
         tally = reading.tally
         counts = written.finish(suffixes, tally.inexact)
+        tally.demand_something(form, excepted=written.excepted, left=sum(counts.values()))
     except FeedRefused as refusal:
         rmtree(folder, ignore_errors=True)
         return FileReport(name=origin.name, format=form, refused=str(refusal), skipped=tuple(reading.skipped))
