@@ -71,6 +71,19 @@ def test_a_slow_client_that_resets_its_stream_had_little_sent_ahead_and_stops_th
     assert sent[0] < 16 * MIB, sent
 
 
+def test_an_origin_that_closes_its_connections_now_and_then_loses_no_request(
+    proxy, tmp_path, origin_certificate, curl
+):
+    with nginx(
+        tmp_path / "nginx", origin_certificate, origin_certificate, "keepalive_requests 20;"
+    ) as origin:
+        (origin.root / "a.txt").write_bytes(prose(2000))
+        wanted = [f"https://127.0.0.1:{origin.http2}/a.txt?{number}" for number in range(60)]
+        arguments = [word for url in wanted for word in ("-o", "/dev/null", url)]
+        done = curl(proxy, "--http2", "-Z", "--parallel-max", "12", "-w", "%{http_code}\n", *arguments)
+    assert done.stdout.split() == [b"200"] * 60
+
+
 def _read_and_reset(proxy, port: int, path: str, count: int) -> None:
     """Read the beginning of a body in small steps, reset its stream, and keep the connection."""
     with socket.create_connection(("127.0.0.1", proxy.port), 60) as raw:

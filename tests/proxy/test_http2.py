@@ -132,7 +132,7 @@ def test_what_is_plain_to_everybody_is_taken(make_origin, connect):
     ).whole
     (_, _, first), (_, _, second) = origin.requests
     assert first[":authority"] == second[":authority"] == f"127.0.0.1:{port}"
-    assert first[":path"] == "/\xc3\xa4?q=\xe4"
+    assert first[":path"] == "/%C3%A4?q=%E4"
     assert first["x"] == "padded"
 
 

@@ -19,7 +19,6 @@ type Field = tuple[bytes, bytes]
 PLAIN_BYTES = 2048  # a field from here on is sent as it is: it would only push others out of the table
 TABLE_MAX_BYTES = 4096  # of a dynamic table, whatever the other side offers (Chromium: 64 KiB)
 ENTRY_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
-FIELDS_MAX = 2000
 _INTEGER_MAX_BYTES = 5
 _CODES = [
     format(code & ((1 << length) - 1), f"0{length}b")
@@ -71,11 +70,15 @@ class HeadEncoder(Encoder):
 class HeadDecoder(Decoder):
     """A decoder that reads a head of any size to its end, and keeps one only up to the limit.
 
-    `oversized` tells of the last head whether it was beyond `max_header_list_size` or `FIELDS_MAX`; such a
+    `oversized` tells of the last head whether it was beyond `max_header_list_size` or `max_fields`; such a
     head is given as an empty list.
     """
 
     oversized = False
+
+    def __init__(self, max_header_list_size: int, max_fields: int) -> None:
+        super().__init__(max_header_list_size)
+        self.max_fields = max_fields
 
     def decode(self, data: bytes, raw: bool = False) -> list[Field]:  # type: ignore[override]  # noqa: ARG002, C901
         """Decode a header block to name-value pairs; HPACKError where it is broken."""
@@ -109,7 +112,7 @@ class HeadDecoder(Decoder):
                     if first & 0x40:
                         table.add(name, value)
                 size += len(field[0]) + len(field[1]) + ENTRY_BYTES
-                if size > self.max_header_list_size or len(fields) >= FIELDS_MAX:
+                if size > self.max_header_list_size or len(fields) >= self.max_fields:
                     self.oversized = True
                     fields.clear()
                 elif not self.oversized:

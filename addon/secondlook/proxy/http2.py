@@ -33,6 +33,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
 from mitmproxy.proxy.layers.http._http2 import Http2Connection as MitmHttp2Connection
 
+from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
 from secondlook.proxy.stream import (
     GOING_AWAY,
@@ -72,8 +73,10 @@ class _Side(MitmHttp2Connection):
     _turn: commands.RequestWakeup | None = None  # what is left of the input waits for it
     _ended = False  # the peer closed the connection while input was left
 
-    def _begin(self, head_max: int) -> None:
-        self.h2_conn = Http2Connection(client=self.h2_conf.client_side, head_max=head_max)
+    def _begin(self, limits: TrafficLimitsSettings) -> None:
+        self.h2_conn = Http2Connection(
+            client=self.h2_conf.client_side, head_max=limits.head, fields_max=limits.head_lines
+        )
 
     def _network(self, event: events.Event) -> Commands | None:
         """Handle what comes from the network; None where an event is of another kind."""
@@ -165,9 +168,9 @@ class _Side(MitmHttp2Connection):
 class Http2ClientSide(_Side, Http2Server):
     """HTTP/2 towards the client."""
 
-    def __init__(self, context: Context, head_max: int) -> None:
+    def __init__(self, context: Context, limits: TrafficLimitsSettings) -> None:
         super().__init__(context)
-        self._begin(head_max)
+        self._begin(limits)
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, InterimResponse):
@@ -223,9 +226,9 @@ class Http2OriginSide(_Side, Http2Client):
     have the whole file buffered. `our_stream_id` and `their_stream_id` hold the streams that are open.
     """
 
-    def __init__(self, context: Context, streams: Streams, head_max: int) -> None:
+    def __init__(self, context: Context, streams: Streams, limits: TrafficLimitsSettings) -> None:
         super().__init__(context)
-        self._begin(head_max)
+        self._begin(limits)
         self._streams = streams
         self._unacknowledged: dict[int, int] = {}
         self._answered: set[int] = set()  # streams whose answer is whole, though their upload is not

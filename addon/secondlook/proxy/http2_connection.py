@@ -136,13 +136,16 @@ class _Frames(FrameBuffer):
 class Http2Connection(BufferedH2Connection):
     """The state of an HTTP/2 connection, either side of it.
 
-    `head_max` bounds a head that is received, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
+    `head_max` bounds a head that is received, as SETTINGS_MAX_HEADER_LIST_SIZE counts it; `fields_max` is the
+    number of its fields.
     """
 
-    def __init__(self, *, client: bool, head_max: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, client: bool, head_max: int, fields_max: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(_CONFIGURATIONS[client])
         self.encoder = HeadEncoder()
-        self.decoder: HeadDecoder = HeadDecoder(head_max)
+        self.decoder: HeadDecoder = HeadDecoder(head_max, fields_max)
         self.local_settings[SettingCodes.MAX_HEADER_LIST_SIZE] = head_max
         self.local_settings.acknowledge()
         self.incoming_buffer: _Frames = _Frames(server=not client, block_max=2 * head_max)

@@ -17,9 +17,8 @@ from secondlook.proxy.headercoding import Field
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _UNSAFE = re.compile(rb"[\0\r\n]").search
-_TARGET = re.compile(
-    rb"/[^\0-\x20\x7f#]*"
-).fullmatch  # bytes beyond ASCII: browsers escape them, others do not
+_TARGET = re.compile(rb"/[^\0-\x20\x7f#]*").fullmatch  # bytes beyond ASCII are escaped
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _AUTHORITY = re.compile(rb"[^\0-\x20\x7f#/?@\\]+").fullmatch
 _STATUS = re.compile(rb"[1-9][0-9]{2}").fullmatch
 _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
@@ -72,6 +71,8 @@ def _check_line(pseudo: dict[bytes, bytes]) -> None:
         raise _malformed(":scheme", scheme, "http or https")
     if path is None or not (_TARGET(path) or (path == b"*" and method == b"OPTIONS")):
         raise _malformed(":path", path, "a path, with a query or without")
+    if not path.isascii():
+        pseudo[b":path"] = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], path)
 
 
 def _authority(given: bytes | None, host: bytes | None, scheme: bytes) -> bytes:

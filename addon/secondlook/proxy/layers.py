@@ -70,7 +70,7 @@ class GatedHttpLayer(HttpLayer):
     def _client_side(self) -> HttpConnection:
         context = self.context.fork()
         if self.context.client.alpn == b"h2":
-            return Http2ClientSide(context, self.edge.limits.head)
+            return Http2ClientSide(context, self.edge.limits)
         return Http1ClientSide(context, self.edge.limits, self.edge.site.problem)
 
     def origin_side(self, context: Context) -> HttpConnection:
@@ -78,7 +78,7 @@ class GatedHttpLayer(HttpLayer):
         if is_h3_alpn(context.server.alpn):
             return Http3Client(context)
         if context.server.alpn == b"h2":
-            return Http2OriginSide(context, self, self.edge.limits.head)
+            return Http2OriginSide(context, self, self.edge.limits)
         return Http1OriginSide(context, self.edge.limits)
 
     def _is_early(self, event: events.DataReceived) -> bool:
