@@ -2,11 +2,13 @@
 
 import asyncio
 import concurrent.futures
+import email
 import hashlib
 import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.policy import HTTP
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from proxykit.proxy import RunningProxy
 from proxykit.samples import program, prose
 from secondlook.core.subject import FileSubject
 from secondlook.proxy.judged import BLOCK_BYTES, TAG_BYTES, Blocks, JudgedFile, Proof, tag_key
+from secondlook.proxy.ranges import read_ranges
 
 MB = 1_000_000
 BODY = program(20 * MB)
@@ -121,6 +124,41 @@ def test_any_piece_of_what_was_judged(workers, gatekeeper, make_origin, curl, wa
     assert server.ranges[1] is not None
 
 
+@pytest.mark.parametrize(
+    "wanted", ["5-9,100-200000,19999990-", "-5,7-7", "3-3,0-0", "100-199,150-299,300-300"]
+)
+def test_several_ranges_are_answered_as_asked(workers, gatekeeper, make_origin, curl, wanted):
+    server = Server()
+    url = _url(make_origin(server.reply))
+    expected = [
+        (first, BODY[first : first + count])
+        for first, count in read_ranges(f"bytes={wanted}", None).windows(len(BODY))
+    ]
+    for worker in workers:  # cut from the whole that is judged, then out of a piece of it
+        head, _, body = curl(worker, "-i", "-r", wanted, url).stdout.partition(b"\r\n\r\n")
+        assert b" 206 " in head
+        assert f"content-length: {len(body)}".encode() in head.lower()
+        if len(expected) == 1:
+            assert body == expected[0][1]
+            continue
+        message = email.message_from_bytes(head.partition(b"\r\n")[2] + b"\r\n\r\n" + body, policy=HTTP)
+        parts = [
+            (int(part["content-range"].split()[1].partition("-")[0]), part.get_payload(decode=True))
+            for part in message.iter_parts()
+        ]
+        assert parts == expected
+    assert server.ranges.count(None) == 1
+
+
+def test_a_listed_file_does_not_come_in_several_ranges_of_what_was_judged(
+    workers, gatekeeper, make_origin, curl
+):
+    url = _url(make_origin(Server().reply))
+    assert curl(workers[0], "-r", "0-9", url).stdout == BODY[:10]
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    assert curl(workers[1], "-i", "-r", "5-9,100-", url).stdout.startswith(b"HTTP/1.1 403")
+
+
 @pytest.mark.parametrize("evil_from", [0, 5 * MB + 300_000])
 def test_a_piece_that_is_not_of_what_was_judged_does_not_pass(
     workers, gatekeeper, make_origin, curl, evil_from
@@ -212,7 +250,7 @@ def test_a_proof_gives_what_is_wanted_of_what_was_judged(size, step):
     body = prose(size)
     file = JudgedFile.from_bytes(_judged(body, 1000).to_bytes())
     for first, wanted in [(0, size), (size // 2, 1), (size - 1, 1), (size // 3, size // 2 or 1)]:
-        proof = Proof(file, (first, wanted), KEY)
+        proof = Proof(file, [(first, wanted)], KEY)
         assert proof.first % 1000 == 0
         piece = body[proof.first : proof.end]
         out = [proof.feed(piece[start : start + step]) for start in range(0, len(piece), step)]
@@ -227,7 +265,7 @@ def test_a_changed_byte_anywhere_is_seen_before_its_block_goes_on():
     for at in (0, 999, 1000, 4999):
         bad = bytearray(body)
         bad[at] ^= 1
-        proof = Proof(file, (0, 5000), KEY)
+        proof = Proof(file, [(0, 5000)], KEY)
         out = [proof.feed(bytes(bad[start : start + 1000])) for start in range(0, 5000, 1000)]
         assert b"".join(out[: at // 1000]) == body[: at // 1000 * 1000]
         assert out[at // 1000] is None
@@ -238,7 +276,7 @@ def test_blocks_grow_with_the_file_and_the_tags_need_the_key():
     assert Blocks(KEY, 256 << 20).block == BLOCK_BYTES
     assert Blocks(KEY, 4 << 30).block == 16 * BLOCK_BYTES
     assert len(_judged(prose(5000), 1000).tags) == 5 * TAG_BYTES
-    other = Proof(_judged(prose(5000), 1000), (0, 10), tag_key(b"another"))
+    other = Proof(_judged(prose(5000), 1000), [(0, 10)], tag_key(b"another"))
     assert other.feed(prose(5000)[:1000]) is None
 
 

@@ -9,6 +9,7 @@ from mitmproxy import http
 from secondlook.config import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.proxy.bodytype import declared
+from secondlook.proxy.cutting import Cut
 from secondlook.proxy.gate import BodyGate, Fate, GateLimits
 from secondlook.proxy.judged import Blocks, JudgedFile, JudgedFiles
 from secondlook.proxy.pieces import Pieces
@@ -137,7 +138,7 @@ class Bodies:
         visit.body = self._body(flow, visit, facts, length, piece=piece, partial=answers)
         visit.body.again = answers and self._whole_files
         visit.body.claims = claims and not answers
-        if asked and visit.wider is not None and visit.wanted is not None and piece is not None:
+        if asked and visit.wider is not None and isinstance(visit.wanted, WantedRange) and piece is not None:
             self._cut_back(flow.response, visit.body, visit.wanted, piece)
         return None
 
@@ -151,11 +152,8 @@ class Bodies:
                 response.status_code, response.reason = 200, "OK"
                 response.headers.pop("content-range", None)
             return
-        body.cut = part
-        response.headers.pop("transfer-encoding", None)
-        response.headers["content-length"] = str(part[1])
-        whole = "*" if piece.whole is None else piece.whole
-        response.headers["content-range"] = f"bytes {part[0]}-{part[0] + part[1] - 1}/{whole}"
+        body.cut = Cut([part], piece.whole)
+        body.cut.label(response)
 
     def judge_now(self, body: Body, visit: Visit) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""
@@ -255,7 +253,8 @@ class Bodies:
             multipart=multipart,
         )
         if cut_to is not None and length is not None and flow.response.status_code == _WHOLE_STATUS:
-            gate.window = cut_to.within(length)
+            windows = cut_to.windows(length)
+            gate.window = windows[0] if len(windows) == 1 else (0, 0)
         use = replace(use, content_type=facts.content_type)
         body = Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
         if flow.response.status_code == _WHOLE_STATUS and gate.fate in _IN_BLOCKS and self._whole_files:

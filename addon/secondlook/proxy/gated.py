@@ -42,9 +42,10 @@ from secondlook.proxy.body_hooks import (
     SecondlookRangeHook,
     SecondlookSettleHook,
 )
+from secondlook.proxy.cutting import Cut
 from secondlook.proxy.gate import Fate
 from secondlook.proxy.proved import ProvedStream
-from secondlook.proxy.ranges import WantedRange
+from secondlook.proxy.ranges import Wanted
 from secondlook.proxy.spool import PIECE_BYTES
 from secondlook.proxy.stream import Commands, Withdrawn
 from secondlook.proxy.visit import Body, release_lead, visit_of
@@ -66,8 +67,7 @@ class GatedStream(ProvedStream):
     def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
         super().__init__(context, stream_id, edge)
         self._received = 0
-        self._skip = 0
-        self._take: int | None = None
+        self._cutter: Cut | None = None
         self._whole = False  # the origin has said all
         self._over = False  # the body was judged, or will not be
         self._noted = False
@@ -101,8 +101,7 @@ class GatedStream(ProvedStream):
             yield from super().start_response_stream()
             return
         self.body = visit.body
-        if self.body.cut is not None:
-            self._skip, self._take = self.body.cut
+        self._cutter = self.body.cut
         self.server_state = self._state_gated
         if self.body.gate.unsettled:
             yield from self._ask()
@@ -175,8 +174,8 @@ class GatedStream(ProvedStream):
             yield from self._open()
         if data:
             self._sent += len(data)
-            if self._skip or self._take is not None:
-                data = self._slice(data)
+            if self._cutter is not None:
+                data = self._cutter.feed(data)
                 if not data:
                     return
             yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
@@ -344,7 +343,7 @@ class GatedStream(ProvedStream):
         self._paused_event_queue.clear()
         self._paused_event_queue.extend(kept)
         self.body = visit.body = self.flow.response = None
-        self._received, self._skip, self._take = 0, 0, None
+        self._received, self._cutter = 0, None
         if not (further and pieces.look_further(self.flow, visit)):
             yield SecondlookRangeHook(self.flow)
         if visit.refusal is not None:
@@ -357,38 +356,25 @@ class GatedStream(ProvedStream):
         """Forget what still comes of the answer to a request that is given up."""
         yield from ()
 
-    def _cut_to(self, wanted: WantedRange, size: int) -> None:
+    def _cut_to(self, wanted: Wanted, size: int) -> None:
         """Answer a range with a piece of the file that was judged whole."""
         response = self.flow.response
-        part = wanted.within(size)
-        if response is None or response.status_code != _WHOLE_STATUS or part is None:
+        windows = wanted.windows(size)
+        if response is None or response.status_code != _WHOLE_STATUS or not windows:
             return
-        self._skip, self._take = part
-        response.status_code, response.reason = 206, "Partial Content"
-        headers = response.headers
-        headers.pop("transfer-encoding", None)
-        headers["content-length"] = str(part[1])
-        headers["content-range"] = f"bytes {part[0]}-{part[0] + part[1] - 1}/{size}"
+        self._cutter = Cut(windows, size, response.headers.get("content-type"))
+        self._cutter.label(response)
 
     def _cut_early(self, body: Body) -> None:
         assert body.cut_to is not None
         assert body.gate.length is not None
         self._cut_to(body.cut_to, body.gate.length)
-        self._skip = 0  # it trickles from its own first byte on
+        if self._cutter is not None:
+            self._cutter.at = self._cutter.first  # it trickles from its own first byte on
 
     def _held(self) -> bool:
         gated = self.server_state == self._state_gated
         return gated and not self._over and self.client_state != self.state_errored
-
-    def _slice(self, data: bytes) -> bytes:
-        if self._skip:
-            skipped = min(self._skip, len(data))
-            self._skip -= skipped
-            data = data[skipped:]
-        if self._take is not None:
-            data = data[: self._take]
-            self._take -= len(data)
-        return data
 
     def _cut(self, reason: str) -> Commands:
         """Let the client see that the body is not whole: close the connection or reset the stream."""

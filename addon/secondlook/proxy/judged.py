@@ -16,7 +16,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from typing import Self
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secondlook.core.subject import FileSubject
+from secondlook.proxy.cutting import Cut
 
 logger = logging.getLogger(__name__)
 
@@ -134,13 +135,14 @@ class JudgedFile:
 
 
 class Proof:
-    """Checks a piece of a judged file block by block, and gives what is wanted of it (first byte, count)."""
+    """Checks a piece of a judged file block by block, and cuts out of it what is wanted (`Cut`)."""
 
-    def __init__(self, file: JudgedFile, wanted: tuple[int, int], key: bytes) -> None:
+    def __init__(self, file: JudgedFile, wanted: Sequence[tuple[int, int]], key: bytes) -> None:
         self.file = file
-        self.wanted = wanted
-        self.first = wanted[0] // file.block * file.block
-        self.end = min(file.size, -(-(wanted[0] + wanted[1]) // file.block) * file.block)
+        self.cut = Cut(wanted, file.size)
+        self.first = self.cut.first // file.block * file.block
+        self.end = min(file.size, -(-self.cut.end // file.block) * file.block)
+        self.cut.at = self.first
         self._key = key
         self._at = self.first
         self._waiting: list[memoryview] = []
@@ -153,7 +155,7 @@ class Proof:
 
     def feed(self, data: bytes) -> bytes | None:
         """Take the next bytes of the piece; give what may go on, None when they are not what was judged."""
-        out: list[memoryview] = []
+        out: list[bytes] = []
         left = memoryview(data)
         while left:
             size = min(self.file.block, self.end - self._at)
@@ -166,13 +168,12 @@ class Proof:
                 return None
         return b"".join(out)
 
-    def _check_block(self, out: list[memoryview]) -> bool:
+    def _check_block(self, out: list[bytes]) -> bool:
         start = self._at // self.file.block * TAG_BYTES
         if block_tag(self._key, self._waiting) != self.file.tags[start : start + TAG_BYTES]:
             return False
         for part in self._waiting:
-            skip = max(0, self.wanted[0] - self._at)
-            out.append(part[skip : max(0, sum(self.wanted) - self._at)])
+            out.append(self.cut.feed(part))
             self._at += len(part)
         self._waiting, self._waiting_bytes = [], 0
         return True

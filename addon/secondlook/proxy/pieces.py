@@ -15,9 +15,17 @@ from mitmproxy import http
 
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.proxy.bodytype import declared
+from secondlook.proxy.cutting import Cut
 from secondlook.proxy.judged import JudgedFile, JudgedFiles, Lead, Proof
 from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.ranges import EntityMemory, Piece, may_hide_the_first, read_content_range, read_range
+from secondlook.proxy.ranges import (
+    EntityMemory,
+    Piece,
+    may_hide_the_first,
+    read_content_range,
+    read_range,
+    read_ranges,
+)
 from secondlook.proxy.response import ResponseFacts
 from secondlook.proxy.visit import Visit
 
@@ -44,13 +52,12 @@ class Pieces:
         header = visit.facts.range
         if header is None or not self._enabled or flow.request.method != "GET":
             return None
+        path = flow.request.data.path.decode("latin-1")
+        if declared(None, None, path).risky or self._memory.is_risky(visit.subject.identity):
+            return self.settle(flow, visit)
         if may_hide_the_first(header):
             _drop_range(flow)
-            return None
-        path = flow.request.data.path.decode("latin-1")
-        if not (declared(None, None, path).risky or self._memory.is_risky(visit.subject.identity)):
-            return None
-        return self.settle(flow, visit)
+        return None
 
     def look_further(self, flow: http.HTTPFlow, visit: Visit) -> bool:
         """Ask for more than a first piece that tells nothing; False where more was not enough."""
@@ -67,7 +74,7 @@ class Pieces:
         """Choose for a risky file, once nobody else is fetching it whole."""
         url = visit.subject.identity
         self._memory.note_risky(url)
-        visit.wanted = read_range(visit.facts.range, visit.facts.if_range)
+        visit.wanted = read_ranges(visit.facts.range, visit.facts.if_range)
         if visit.unproved or visit.lead is not None:
             _drop_range(flow)
             return
@@ -100,10 +107,9 @@ class Pieces:
         if read_content_range(facts.content_range) != asked or length not in {None, proof.end - proof.first}:
             visit.proof, visit.misfit = None, True
             return True
-        first, count = proof.wanted
-        response.headers.pop("transfer-encoding", None)
-        response.headers["content-length"] = str(count)
-        response.headers["content-range"] = f"bytes {first}-{first + count - 1}/{proof.file.size}"
+        proof.cut = Cut(proof.cut.windows, proof.file.size, facts.content_type)
+        proof.cut.at = proof.first
+        proof.cut.label(response)
         return True
 
     async def _may_ask(self, visit: Visit) -> bool:
@@ -123,11 +129,11 @@ class Pieces:
         if decision.action is Action.BLOCK:
             visit.refusal = decision
             return
-        part = visit.wanted.within(file.size) if visit.wanted is not None else None
-        if part is None:
+        windows = visit.wanted.windows(file.size) if visit.wanted is not None else []
+        if not windows:
             _drop_range(flow)
             return
-        visit.proof = Proof(file, part, self.judged.key)
+        visit.proof = Proof(file, windows, self.judged.key)
         flow.request.headers["range"] = f"bytes={visit.proof.first}-{visit.proof.end - 1}"
 
 

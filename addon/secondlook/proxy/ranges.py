@@ -19,6 +19,7 @@ from lru import LRU
 from secondlook.core.verdict import Decision
 
 _REMEMBERED = 8192
+_MOST_RANGES = 64  # in one request
 _ONE_RANGE = re.compile(r"\s*bytes\s*=\s*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\s*", re.ASCII | re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII | re.IGNORECASE)
 _FIRST_BEHIND = re.compile(r",\s*0*\s*-")
@@ -42,6 +43,11 @@ class WantedRange:
         end = size if self.last is None else min(self.last + 1, size)
         return (self.first, end - self.first) if self.first < end else None
 
+    def windows(self, size: int) -> list[tuple[int, int]]:
+        """Give first byte and count in an entity of `size` bytes; none when it cannot be satisfied."""
+        part = self.within(size)
+        return [] if part is None else [part]
+
     def holds(self, etag: str | None, modified: str | None) -> bool:
         """Tell whether If-Range (where there is one) names this entity, by strong comparison."""
         if self.if_range is None:
@@ -50,6 +56,30 @@ class WantedRange:
         if wanted.startswith('"'):
             return wanted == (etag or "").strip()
         return not wanted.startswith("W/") and modified is not None and wanted == modified.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralRanges:
+    """What a client asked for in one request."""
+
+    ranges: tuple[WantedRange, ...]
+
+    def windows(self, size: int) -> list[tuple[int, int]]:
+        """Give first bytes and counts in order; what touches or overlaps is one (RFC 9110, 14.6)."""
+        found: list[tuple[int, int]] = []
+        for first, count in sorted(part for each in self.ranges for part in each.windows(size)):
+            if found and first <= sum(found[-1]):
+                first, count = found[-1][0], max(sum(found[-1]), first + count) - found[-1][0]  # noqa: PLW2901
+                found.pop()
+            found.append((first, count))
+        return found
+
+    def holds(self, etag: str | None, modified: str | None) -> bool:
+        """Tell whether If-Range (where there is one) names this entity, by strong comparison."""
+        return self.ranges[0].holds(etag, modified)
+
+
+type Wanted = WantedRange | SeveralRanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +102,17 @@ def read_range(header: str | None, if_range: str | None) -> WantedRange | None:
     if last is not None and last < first:
         return None
     return WantedRange(first, last, if_range)
+
+
+def read_ranges(header: str | None, if_range: str | None) -> Wanted | None:
+    """Read a Range of one piece or a few; None for none, too many or nonsense (the whole is then right)."""
+    unit, _, several = (header or "").partition("=")
+    parts = several.split(",")
+    if not 1 < len(parts) <= _MOST_RANGES:
+        return read_range(header, if_range)
+    ranges = tuple(read_range(f"{unit}={part}", if_range) for part in parts)
+    known = tuple(each for each in ranges if each is not None)
+    return SeveralRanges(known) if len(known) == len(ranges) else None
 
 
 def may_hide_the_first(header: str) -> bool:

@@ -8,9 +8,10 @@ from mitmproxy import http
 
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Decision
+from secondlook.proxy.cutting import Cut
 from secondlook.proxy.gate import BodyGate
 from secondlook.proxy.judged import Blocks, Lead, Proof
-from secondlook.proxy.ranges import WantedRange
+from secondlook.proxy.ranges import Wanted, WantedRange
 from secondlook.proxy.request import RequestFacts
 
 VISIT = "secondlook"  # key of a flow's metadata
@@ -24,8 +25,8 @@ class Body:
     use: Use
     etag: str | None = None
     modified: str | None = None
-    cut_to: WantedRange | None = None  # the range a client wanted of a file that was asked for whole
-    cut: tuple[int, int] | None = None  # first byte and count of what is wanted of a piece
+    cut_to: Wanted | None = None  # the ranges a client wanted of a file that was asked for whole
+    cut: Cut | None = None  # what is wanted of a piece
     by_memory: bool = False  # risky only for what its URL gave before
     again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
     claims: bool = False  # judged by what arrived, though it says it is a piece
@@ -47,7 +48,7 @@ class Visit:
     use: Use
     facts: RequestFacts
     body: Body | None = None
-    wanted: WantedRange | None = None  # a range that was taken off the request, or widened
+    wanted: Wanted | None = None  # a range that was taken off the request, or widened
     wider: WantedRange | None = None  # what was asked for instead
     proof: Proof | None = None  # the piece that was asked for is held to what was judged
     misfit: bool = False  # the response is not the piece that was asked for
