@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 
 from proxykit.origin import Asked, send
 from secondlook.proxy.access import Access
+from secondlook.proxy.login import TRIES, Login, Tries
 
 PASSWORD = "correct hörse"
 USERS = {"ann": PasswordHasher(time_cost=1, memory_cost=1024).hash(PASSWORD)}
@@ -71,3 +72,71 @@ def test_a_client_that_nobody_named_is_turned_away(make_proxy, stranger):
         client.sendall(b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(100) == b""
+
+
+class Counting(PasswordHasher):
+    """Counts verifications, the hash of each."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def verify(self, hash, password):  # noqa: A002 - argon2's name
+        self.seen.append(hash)
+        return super().verify(hash, password)
+
+
+@pytest.fixture
+def login():
+    it = Login(USERS, lambda _: False, lambda _: False)
+    it._hasher = Counting()
+    yield it
+    it.done()
+
+
+def test_an_unknown_user_costs_what_a_known_one_does(login):
+    async def scene():
+        for name in ("ann", "bob", ""):
+            assert not await login._verify(name, "wrong", "192.0.2.1")
+        assert not await login._verify("bob", PASSWORD, "192.0.2.1"), "not even with another's password"
+
+    asyncio.run(scene())
+    assert login._hasher.seen == [USERS["ann"]] * 4
+
+
+def test_wrong_tries_are_bounded_and_success_is_remembered(login):
+    async def scene():
+        assert await login._verify("ann", PASSWORD, "2001:db8::1")
+        assert await login._verify("ann", PASSWORD, "2001:db8::1")
+        assert len(login._hasher.seen) == 1, "remembered"
+        for n in range(TRIES + 5):
+            assert not await login._verify("ann", f"wrong{n}", f"2001:db8::{n}")
+        assert len(login._hasher.seen) == 1 + TRIES, "no further work, from the same network"
+        assert await login._verify("ann", PASSWORD, "2001:db8::1"), "who was in stays in"
+        other = Login(USERS, lambda _: False, lambda _: False)
+        other._tries = login._tries
+        assert not await other._verify("ann", PASSWORD, "2001:db8::1"), "not tried at all"
+        assert await other._verify("ann", PASSWORD, "192.0.2.9"), "nobody locks a user out from elsewhere"
+        other.done()
+
+    asyncio.run(scene())
+
+
+def test_tries_come_back_with_time():
+    tries = Tries()
+    for n in range(TRIES):
+        assert tries.wait_s("192.0.2.1", n) == 0
+        tries.begin("192.0.2.1", float(n))
+    assert tries.wait_s("192.0.2.1", 10.0) == 50.0
+    assert tries.wait_s("192.0.2.1", 60.0) == 0
+    tries.was_right("192.0.2.1")
+    assert tries.wait_s("192.0.2.1", 10.0) == 0
+
+
+def test_who_tries_too_often_is_told_to_wait(make_proxy, stranger):
+    proxy = make_proxy(clients={"users": USERS})
+    one = ["-x", proxy.url, "-U", "ann:wrong", "http://example.org/"]
+    answers = [_curl(proxy, *one).stdout for _ in range(TRIES + 1)]
+    assert answers[0].startswith(b"HTTP/1.1 407")
+    assert answers[-1].startswith(b"HTTP/1.1 429")
+    assert b"retry-after: " in answers[-1].lower()

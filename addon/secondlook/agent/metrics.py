@@ -25,6 +25,7 @@ FLAGS_REFUSED = Counter(
     "secondlook_flags_refused", "Requests refused because nothing could store their flag."
 )
 CLIENTS_REFUSED = Counter("secondlook_clients_refused", "Client connections refused as one too many.")
+LOGINS_REFUSED = Counter("secondlook_logins_refused", "Passwords of proxy users not tried: too many wrong.")
 RECHECKED = Counter("secondlook_rechecked", "Flagged subjects looked at again, by outcome.", ["outcome"])
 LATE_VERDICTS = Counter("secondlook_late_verdicts", "Allowed subjects that turned out malicious.")
 ACTIONS = Counter(
