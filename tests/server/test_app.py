@@ -117,6 +117,20 @@ def test_json_only_where_it_is_asked_for(store):
 
 
 @pytest.mark.parametrize(
+    "target", [f"/v5/hashes:search?hashPrefixes={b64(EVIL[:4])}", "/v5/hashList/mw-8b?", "/v5/hashLists?"]
+)
+def test_json_holds_private_fields_only_for_who_asks(store, target):
+    private = {"list", "risk", "feeds", "signature", "complete", "canary", "digestKinds"}
+
+    def keys(value):
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return set(value if isinstance(value, dict) else ()).union(*map(keys, parts))
+
+    assert not private & keys(ask(store, f"{target}&alt=json").json())
+    assert private & keys(ask(store, f"{target}&alt=json&private=1").json())
+
+
+@pytest.mark.parametrize(
     ("query", "status"),
     [
         ("", 400),

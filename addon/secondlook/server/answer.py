@@ -10,6 +10,7 @@ from secondlook.wire import safebrowsing_pb2 as pb
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
+FIRST_PRIVATE = 50_001  # number of a field
 # HTTP status -> google.rpc code and its name
 _CODES = {
     400: (3, "INVALID_ARGUMENT"),
@@ -31,11 +32,27 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def message_answer(message: Message, *, as_json: bool) -> Answer:
-    """Give a message in the form that the client asked for."""
+def message_answer(message: Message, *, as_json: bool, private: bool) -> Answer:
+    """Give a message in the form that the client asked for.
+
+    JSON has our private fields only with `private`: a strict parser of the public messages refuses a name
+    that it does not know, while one of protobuf passes over a number.
+    """
     if as_json:
+        if not private:
+            _strip(message)
         return Answer(200, MessageToJson(message, indent=None).encode(), JSON)
     return Answer(200, message.SerializeToString())
+
+
+def _strip(message: Message) -> None:
+    """Take our private fields out of a message and those in it."""
+    for field, value in message.ListFields():
+        if field.number >= FIRST_PRIVATE:
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for each in value if field.is_repeated else (value,):
+                _strip(each)
 
 
 def error_answer(status: int, text: str, *, as_json: bool) -> Answer:

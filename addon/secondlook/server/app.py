@@ -26,7 +26,7 @@ from secondlook.server.detail import pack_duration
 from secondlook.server.lists import ListMethods
 from secondlook.server.meter import Meter
 from secondlook.server.published import published_file
-from secondlook.server.query import parse_query, search_prefixes, wants_json
+from secondlook.server.query import parse_query, search_prefixes, wants_json, wants_private
 from secondlook.server.reader import Reader
 from secondlook.server.staleness import age_of
 from secondlook.server.store import ServerStore
@@ -147,7 +147,9 @@ class ServerApp:
         self.meter.listed += count
         body = packed + pack_duration(self._cache_duration(listed=count > 0))
         if wants_json(fields, _accept(scope)):
-            return message_answer(pb.SearchHashesResponse.FromString(body), as_json=True)
+            return message_answer(
+                pb.SearchHashesResponse.FromString(body), as_json=True, private=wants_private(fields)
+            )
         return Answer(200, body)
 
     def _cache_duration(self, *, listed: bool) -> int:

@@ -12,7 +12,7 @@ from secondlook.server.detail import RISK_NUMBERS, THREAT_NUMBERS, varint
 from secondlook.server.generation import PublishedList
 from secondlook.server.meter import Meter
 from secondlook.server.names import UNFILLED, describe, known_names
-from secondlook.server.query import Fields, batch_request, get_request, list_request
+from secondlook.server.query import Fields, batch_request, get_request, list_request, wants_private
 from secondlook.server.reader import Reader
 from secondlook.server.updates import Update, empty_update
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -50,7 +50,7 @@ class ListMethods:
         request = get_request(name, fields)
         packed = await self._packed(request.name, request.version, request.size_constraints)
         if as_json:
-            return message_answer(pb.HashList.FromString(packed), as_json=True)
+            return message_answer(pb.HashList.FromString(packed), as_json=True, private=wants_private(fields))
         return Answer(200, packed, PROTOBUF)
 
     async def batch_get(self, fields: Fields, *, as_json: bool) -> Answer:
@@ -73,7 +73,9 @@ class ListMethods:
             parts += [_HASH_LISTS, varint(len(packed)), packed]
         body = b"".join(parts)
         if as_json:
-            return message_answer(pb.BatchGetHashListsResponse.FromString(body), as_json=True)
+            return message_answer(
+                pb.BatchGetHashListsResponse.FromString(body), as_json=True, private=wants_private(fields)
+            )
         return Answer(200, body, PROTOBUF)
 
     async def index(self, fields: Fields, *, as_json: bool) -> Answer:
@@ -94,7 +96,7 @@ class ListMethods:
             answer.hash_lists.append(self._description(name))
         if end < len(names):
             answer.next_page_token = base64.urlsafe_b64encode(str(end).encode()).decode()
-        return message_answer(answer, as_json=as_json)
+        return message_answer(answer, as_json=as_json, private=wants_private(fields))
 
     async def _packed(self, name: str, version: bytes, limits: pb.SizeConstraints) -> bytes:
         update: Update

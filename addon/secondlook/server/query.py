@@ -128,6 +128,11 @@ def wants_json(fields: Fields, accept: bytes) -> bool:
     )
 
 
+def wants_private(fields: Fields) -> bool:
+    """Tell whether the client asked for our private fields in JSON too (`private=1`)."""
+    return fields.get(b"private", [b""])[-1] in {b"1", b"true"}
+
+
 def _message[
     Message: (
         pb.SearchHashesRequest,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from secondlook.core.url import url_subject
 from secondlook.server.answer import Answer, message_answer
-from secondlook.server.query import Fields
+from secondlook.server.query import Fields, wants_private
 from secondlook.server.reader import Reader
 from secondlook.suffix import load_suffixes
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -51,4 +51,4 @@ class UrlMethods:
             if threats:
                 answer.threats.add(url=url, threat_types=sorted(threats))
         answer.cache_duration.seconds = self._duration(listed=bool(answer.threats))
-        return message_answer(answer, as_json=as_json)
+        return message_answer(answer, as_json=as_json, private=wants_private(fields))
