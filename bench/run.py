@@ -31,6 +31,7 @@ DRIVERS = {
     "ledger": "The ledger (P11, P13)",
     "downloads": "Downloads (P6)",
     "review_page": "The review page over a large log",
+    "commands": "Commands and starts (P18)",
     "longrun": "Memory over a million requests (P14)",
 }
 

@@ -39,3 +39,23 @@ def test_a_child_imports_nothing_that_it_never_uses():
     environment = {"PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, env=environment)
     assert {"flask", "ldap3", "rich"}.isdisjoint(json.loads(done.stdout))
+
+
+def test_the_collector_rests_only_until_a_child_is_ready(tmp_path):
+    code = """
+import gc, os, sys
+from secondlook.run import entry
+from secondlook.run.process import Process
+def start(name):
+    seen = [gc.isenabled()]
+    Process(None, None, 0, os.open(os.devnull, os.O_WRONLY)).say_ready()
+    print([*seen, gc.isenabled(), gc.get_freeze_count() > 10_000])
+    class Role:
+        main = staticmethod(lambda: None)
+    return Role
+entry.importlib.import_module = start
+entry.main()
+"""
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    arguments = [sys.executable, "-c", code, "plan", "pipe", "0", "worker"]
+    assert subprocess.check_output(arguments, text=True, env=environment) == "[False, True, True]\n"

@@ -7,6 +7,7 @@ room, the process counts in its own memory only, and serves.
 """
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import os
@@ -52,6 +53,7 @@ def spare_imports() -> None:
 
 def main() -> None:
     """Begin as the child that the arguments name."""
+    gc.disable()  # nearly all that is made until it is ready stays (see Process.say_ready)
     spare_imports()
     folder = os.environ.get(VARIABLE)
     if folder is not None and not reserve_counters(Path(folder), os.getpid()):

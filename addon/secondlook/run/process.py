@@ -41,6 +41,7 @@ class Process:
         """
         gc.collect()
         gc.freeze()
+        gc.enable()
         self.say(ready=True)
 
     def stop_event(self) -> asyncio.Event:
