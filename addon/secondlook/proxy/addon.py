@@ -356,12 +356,19 @@ class SecondLookAddon:
             logger.warning("a judged file is not forgotten: %r", error)
 
     async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
-        """Wait for the disk."""
+        """Wait for the disk, and for what is decoded."""
         visit = visit_of(flow)
         body = visit.body if visit is not None else None
-        if body is None or body.gate.spool is None:
+        if body is None:
             return
-        await body.gate.spool.settle()
+        try:
+            await self.bodies.catch_up(body.gate)
+        except Exception as error:
+            logger.exception("a body could not be decoded")
+            metrics.INTERNAL_ERRORS.inc()
+            body.failed = f"internal error: {error!r}"
+        if body.gate.spool is not None:
+            await body.gate.spool.settle()
 
     @staticmethod
     async def _client_room(flow: http.HTTPFlow) -> None:

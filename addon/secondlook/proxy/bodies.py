@@ -1,6 +1,8 @@
 """Response bodies: which gate each one gets, and what is decided about it at its end."""
 
+import asyncio
 from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -31,6 +33,7 @@ from secondlook.proxy.visit import Body, Visit
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _WHOLE_STATUS = 200
 _PARTIAL_STATUS = 206
+_DECODERS = 2  # threads, for bodies of which much is to be decoded
 _IN_BLOCKS = frozenset({Fate.SNIFF, Fate.HOLD, Fate.TAIL})
 _SEVERAL = "multipart/byteranges"
 _NAVIGATIONS = frozenset({"", "document", "iframe", "frame", "fencedframe", "embed", "object"})
@@ -55,10 +58,18 @@ class Inspector(Protocol):
         """End what runs for it."""
         ...
 
-    def inspect(self, spool: Spool, encodings: tuple[str, ...] = ()) -> Awaitable[Inside]:
+    def inspect(
+        self,
+        spool: Spool,
+        encodings: tuple[str, ...] = (),
+        *,
+        digest: bytes | None = None,
+        client: str | None = None,
+    ) -> Awaitable[Inside]:
         """Look into an archive that the spool has whole; never raises, bounded in time, memory and number.
 
-        `encodings` are those that its bytes are still in, outermost first.
+        `encodings` are those that its bytes are still in, outermost first; `digest` is its SHA-256, by which
+        what was found may be remembered; `client` is who waits, so that each has its turn.
         """
         ...
 
@@ -79,6 +90,7 @@ class Bodies:
         self.memory = EntityMemory()
         self.pieces = Pieces(gatekeeper, self.memory, judged, enabled=settings.ranges)
         self._inspector = inspector
+        self._decoding = ThreadPoolExecutor(_DECODERS, "decoding")
         self.patience_s = settings.patience
         self._whole_files = settings.ranges
         self._block_partial = settings.partial == "block"
@@ -94,10 +106,17 @@ class Bodies:
             look_up_to=settings.archives.max_bytes if inspector is not None else 0,
         )
 
+    async def catch_up(self, gate: BodyGate) -> None:
+        """Have decoded what came of a body; each takes its turn after some megabytes."""
+        loop = asyncio.get_running_loop()
+        while gate.behind:
+            await loop.run_in_executor(self._decoding, gate.work)
+
     async def aclose(self) -> None:
         """End the archive reader and the spool's thread."""
         if self._inspector is not None:
             await self._inspector.aclose()
+        self._decoding.shutdown(wait=False, cancel_futures=True)
         self.room.close()
 
     def receive(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
@@ -194,7 +213,7 @@ class Bodies:
         gate = body.gate
         inside = Inside()
         if self._inspector is not None and gate.is_archive:
-            inside = await self._look_inside(self._inspector, gate)
+            inside = await self._look_inside(self._inspector, body)
         subject = gate.subject(inside.members)
         body.members, body.problem = inside.members, inside.problem or gate.problem
         problem = body.problem
@@ -207,10 +226,12 @@ class Bodies:
         return await self.gatekeeper.check(subject, body.use)
 
     @staticmethod
-    async def _look_inside(inspector: Inspector, gate: BodyGate) -> Inside:
+    async def _look_inside(inspector: Inspector, body: Body) -> Inside:
+        gate = body.gate
         if gate.uncopied is not None or gate.spool is None:
             return Inside(problem=f"archive: {gate.uncopied or 'there is no copy of it'}")
-        return await inspector.inspect(gate.spool, gate.encodings)
+        digest = gate.subject().hashes[0]
+        return await inspector.inspect(gate.spool, gate.encodings, digest=digest, client=body.use.client)
 
     async def _refuse_again(self, visit: Visit, decision: Decision) -> None:
         use = replace(visit.use, cls=SubjectClass.DOWNLOAD)

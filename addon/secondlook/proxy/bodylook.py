@@ -94,9 +94,23 @@ class BodyLook:
         size = self._decoder.out_bytes if self._decoder is not None else self.size
         return ends_like_zip(b"".join(self._last), size)
 
+    @property
+    def behind(self) -> bool:
+        """Whether more can be decoded of what came."""
+        decoder = self._decoder
+        return decoder is not None and decoder.behind and decoder.state is DecodeState.WORKING
+
+    def work(self) -> None:
+        """Decode more of it; takes too long for the event loop, and nothing may be fed meanwhile."""
+        if self._decoder is not None:
+            for piece in self._decoder.work():
+                self._take_decoded(piece)
+
     def let_go(self) -> None:
-        """Keep no last bytes: nobody will ask how the body ends."""
+        """Keep no last bytes: the body goes on, and nobody will ask how it ends."""
         self._keeps, self._last = False, deque()
+        if self._decoder is not None:
+            self._decoder.expect_less()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""

@@ -2,7 +2,8 @@
 
 Theory. Each layer is a decoder that gives at most `STEP_BYTES` for a call and keeps the input it has not
 looked at. One 228-byte brotli chunk can stand for 300 MB, so both the output of one call and the output
-in all are limited: `WORK_BYTES` for each piece fed (the rest waits for the next one), `ratio` in all.
+in all are limited: `FEED_BYTES` for each piece fed (then it is `behind`, and `work` goes on, off the event
+loop), `ratio` in all. A step that gives nothing has its price too: 64 KiB may be 3,000 empty members of gzip.
 States: working → done (every layer reached its end) | broken (not what it says) | over (too much).
 """
 
@@ -16,13 +17,17 @@ import brotli
 import zstandard
 
 STEP_BYTES = 65_536
-WORK_BYTES = 4 << 20  # decoded for one piece fed, so that the event loop stays free
+FEED_BYTES = 256 << 10  # decoded for one piece fed, so that the event loop stays free
+WORK_BYTES = 4 << 20  # for one call of `work`
+_STEP_PRICE = 2 << 10
+_ROUNDS = 4  # ends of members or frames passed in one step
+PASSED_RATIO = 100  # of a body that has gone on: beyond it only processor time is to be had
 BACKLOG_BYTES = 1 << 20  # encoded input that may wait
 RATIO_FROM_BYTES = 1 << 20  # small bodies may expand as they like up to here
 _HEADER_MAX_BYTES = 1 << 16  # of a gzip member
 _AGAIN_MAX_BYTES = 1 << 20  # of a body that is decoded once more
 _ZSTD_WINDOW_BYTES = 1 << 27
-_ZSTD_PIECE_BYTES = 256
+_ZSTD_PIECE_BYTES, _ZSTD_CAREFUL_BYTES = 64, 8
 _NAMES = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", "br": "br", "zstd": "zstd"}
 
 _NO_ENCODING = (
@@ -50,6 +55,8 @@ class BrokenEncodingError(Exception):
 class _Layer(Protocol):
     done: bool
     ended: bool  # an end was passed and more follows: some clients stop there
+    busy: bool  # the last step gave nothing, and the next may
+    patient: bool  # what takes long may be done now
     waiting: bytes
 
     def feed(self, data: bytes) -> None: ...
@@ -72,11 +79,15 @@ class _Zlib:
         self.waiting = b""
         self.done = False
         self.ended = False
+        self.busy = False
+        self.patient = False
 
     def feed(self, data: bytes) -> None:
         self.waiting += data
 
     def step(self) -> bytes:
+        self.busy = False
+        rounds = 0
         while self.waiting or (self._machine is not None and self._machine.eof and not self.done):
             if self.done:
                 self.ended = True
@@ -84,6 +95,10 @@ class _Zlib:
                     self.waiting = b""  # what follows the end belongs to nothing; clients ignore it
                     return b""
                 self.done, self._machine = False, None
+                rounds += 1
+                if rounds > _ROUNDS:
+                    self.busy = True
+                    return b""
             if self._machine is None and not self._begin():
                 return b""
             assert self._machine is not None
@@ -177,13 +192,18 @@ class _Brotli:
         self._seen: list[bytes] | None = []
         self._seen_bytes = 0
         self._out_bytes = 0
+        self._failed: brotli.error | None = None
         self.done = False
         self.ended = False
+        self.busy = False
+        self.patient = False
 
     def feed(self, data: bytes) -> None:
         self.waiting += data
 
     def step(self) -> bytes:
+        if self._failed is not None:
+            return self._retry(self._failed)
         if self.done:
             self.ended = self.ended or bool(self.waiting)
             self.waiting = b""
@@ -211,13 +231,20 @@ class _Brotli:
         try:
             out: bytes = self._machine.process(data, output_buffer_limit=STEP_BYTES)
         except brotli.error as error:
-            out = self._again()
-            if not out:
-                raise BrokenEncodingError(str(error)) from error
-            self._seen, self.waiting, self.done = None, b"", True
-            return out
+            self._failed = error
+            return self._retry(error)
         self._out_bytes += len(out)
         self.done = not out and self._machine.is_finished()
+        return out
+
+    def _retry(self, error: brotli.error) -> bytes:
+        self.busy = not self.patient
+        if self.busy:
+            return b""
+        out = self._again()
+        if not out:
+            raise BrokenEncodingError(str(error)) from error
+        self._failed, self._seen, self.waiting, self.done = None, None, b"", True
         return out
 
     def _again(self) -> bytes:
@@ -246,9 +273,12 @@ class _Zstd:
     def __init__(self) -> None:
         self._context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
         self._machine = self._frame()
+        self._step_bytes = _ZSTD_PIECE_BYTES
         self.waiting = b""
         self.done = False
         self.ended = False
+        self.busy = False
+        self.patient = False
 
     def _frame(self) -> "zstandard.ZstdDecompressionObj":
         return self._context.decompressobj(write_size=STEP_BYTES)
@@ -257,14 +287,18 @@ class _Zstd:
         self.waiting += data
 
     def step(self) -> bytes:
-        out, start = b"", 0
+        out, start, rounds = b"", 0, 0
+        self.busy = False
         try:
-            while not out and start < len(self.waiting):
+            while not out and start < len(self.waiting) and not self.busy:
                 if self.done:
+                    rounds += 1
+                    self.busy = rounds > _ROUNDS
                     self.ended, self.done, self._machine = True, False, self._frame()
                 # this machine gives all that a piece stands for: 4 bytes may be a block of 128 KiB
-                piece = self.waiting[start : start + _ZSTD_PIECE_BYTES]
+                piece = self.waiting[start : start + self._step_bytes]
                 out = self._machine.decompress(piece)
+                self._step_bytes = _ZSTD_CAREFUL_BYTES if len(out) > STEP_BYTES else _ZSTD_PIECE_BYTES
                 self.done = self._machine.eof
                 start += len(piece) - len(self._machine.unused_data if self.done else b"")
         except zstandard.ZstdError as error:
@@ -303,6 +337,7 @@ class Decoder:
         self._ratio = ratio
         self._in_bytes = 0
         self.out_bytes = 0
+        self.behind = False  # more can be decoded of what is here
         self.state = DecodeState.WORKING
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -311,21 +346,34 @@ class Decoder:
             return
         self._in_bytes += len(data)
         self._layers[0].feed(data)
-        yield from self._work(WORK_BYTES)
+        yield from self._work(FEED_BYTES)
         if len(self._layers[0].waiting) > BACKLOG_BYTES:
             self.state = DecodeState.OVER
 
+    def work(self) -> Iterator[bytes]:
+        """Decode more of what waits; may take some ten milliseconds."""
+        self._be_patient(patient=True)
+        yield from self._work(WORK_BYTES)
+        self._be_patient(patient=False)
+
+    def expect_less(self) -> None:
+        """Have the body be too much earlier."""
+        self._ratio = min(self._ratio, PASSED_RATIO)
+
     def finish(self) -> Iterator[bytes]:
-        """Decode what still waits; afterwards the state is not WORKING."""
-        before = -1
-        while self.state is DecodeState.WORKING and self.out_bytes != before:
-            before = self.out_bytes
-            yield from self._work(WORK_BYTES)
+        """Decode what still waits (much, where it is `behind`); afterwards the state is not WORKING."""
+        while self.behind and self.state is DecodeState.WORKING:
+            yield from self.work()
         if self.state is DecodeState.WORKING:
             whole = self._in_bytes == 0 or all(layer.done for layer in self._layers)
             self.state = DecodeState.DONE if whole else DecodeState.BROKEN
 
+    def _be_patient(self, *, patient: bool) -> None:
+        for layer in self._layers:
+            layer.patient = patient
+
     def _work(self, budget: int) -> Iterator[bytes]:
+        self.behind = False
         limit = max(RATIO_FROM_BYTES, self._in_bytes * self._ratio)
         last = len(self._layers) - 1
         try:
@@ -335,11 +383,13 @@ class Decoder:
                     if self._layers[index].ended:
                         self._layers[index].ended = False
                         self._on_end()
-                    if out:
+                    if out or self._layers[index].busy:
                         break
                 else:
                     return
-                budget -= len(out)
+                budget -= len(out) + _STEP_PRICE
+                if not out:
+                    continue
                 if index != last:
                     self._on_between(index, out)
                     self._layers[index + 1].feed(out)
@@ -349,6 +399,7 @@ class Decoder:
                     self.state = DecodeState.OVER
                     return
                 yield out
+            self.behind = True
         except BrokenEncodingError:
             self.state = DecodeState.BROKEN
 

@@ -181,6 +181,15 @@ class BodyGate:
         """Whether the origin should pause: the disk is behind."""
         return self.spool is not None and self.spool.backlog > BACKLOG_MAX_BYTES
 
+    @property
+    def behind(self) -> bool:
+        """Whether more can be decoded of what came, which `work` does."""
+        return self._look.behind
+
+    def work(self) -> None:
+        """Decode more of it, in a thread; nothing may be fed meanwhile."""
+        self._look.work()
+
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; give those that may go on now."""
         self._look.feed(data)

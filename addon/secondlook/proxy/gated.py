@@ -201,7 +201,7 @@ class GatedStream(ProvedStream):
             yield from self._ask()
         elif out or (gate.open and not self._headers_out):
             yield from self._send(out)
-        if gate.congested:
+        if gate.congested or gate.behind:
             yield from self._wait(SecondlookSettleHook(self.flow))
         if gate.fate is not Fate.PASS and self._received != gate.length:
             yield from self.watch_patience()
@@ -224,6 +224,8 @@ class GatedStream(ProvedStream):
         body = self.body
         assert body is not None
         self._whole, self._over = whole, True
+        if body.gate.behind:
+            yield from self._wait(SecondlookSettleHook(self.flow))
         try:
             body.gate.end(whole=whole)
             decision = self.edge.bodies.judge_now(body, self._visit)

@@ -1,0 +1,132 @@
+"""Bodies that stand for much more than they are hold nobody up: the loop's lateness during each (about 10 s)."""
+
+import asyncio
+import bz2
+import gzip
+import hashlib
+import threading
+import time
+import zlib
+
+import brotli
+import pytest
+import zstandard
+
+from proxykit.origin import Asked, send
+from proxykit.samples import EICAR, zipped
+from secondlook.proxy.bodylook import BodyLook
+from secondlook.proxy.bodytype import declared
+from secondlook.proxy.decoding import FEED_BYTES, STEP_BYTES, Decoder
+
+MIB = 1 << 20
+
+
+def _zeros(count: int) -> bytes:
+    machine = zlib.compressobj(wbits=31)
+    return b"".join([*(machine.compress(bytes(MIB)) for _ in range(count)), machine.flush()])
+
+
+def _broken_brotli() -> bytes:
+    """Bytes behind the end of what stands for a lot: the library keeps the end back, and it is decoded again."""
+    return brotli.compress(bytes(80 * MIB) + b"x", quality=2) + b"zz"
+
+
+ATTACKS = {
+    "zeros in gzip": ("gzip", lambda: _zeros(80)),
+    "members without number": ("gzip", lambda: gzip.compress(b"", mtime=0) * 20_000),
+    "blocks without content": ("deflate", lambda: b"\0\0\0\xff\xff" * 100_000),
+    "brotli with more behind it": ("br", _broken_brotli),
+    "frames without number": ("zstd", lambda: (b"\x50\x2a\x4d\x18" + bytes(4)) * 40_000),
+    "zeros in zstd": ("zstd", lambda: zstandard.ZstdCompressor().compress(bytes(80 * MIB)) * 2),
+    "zeros in gzip in brotli": ("gzip, br", lambda: brotli.compress(_zeros(80), quality=2)),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_one_piece_fed_decodes_a_bounded_part(attack):
+    """A call of `feed` gives at most its share, however the body is encoded, and what is left is done by `work`."""
+    coding, make = ATTACKS[attack]
+    chain = tuple(reversed([part.strip() for part in coding.split(",")]))
+    decoder = Decoder(chain, ratio=10**6)
+    body = make()
+    for start in range(0, len(body), 65_536):
+        given = sum(map(len, decoder.feed(body[start : start + 65_536])))
+        assert given <= FEED_BYTES + (STEP_BYTES if coding != "zstd" else 2 * MIB)
+        while decoder.behind:
+            for _ in decoder.work():
+                pass
+    assert not list(decoder.finish())
+
+
+def test_feeding_alone_and_working_too_give_the_same():
+    body = gzip.compress(bytes(3 * MIB)) + gzip.compress(EICAR)
+    digests = []
+    for patient in (True, False):
+        look = BodyLook(
+            declared("text/html", None, "/"),
+            "gzip",
+            kinds=frozenset(),
+            ratio=10**4,
+            layers=1,
+            multipart=False,
+        )
+        look.feed(body)
+        while patient and look.behind:
+            look.work()
+        look.end()
+        digests.append(look.subject().hashes)
+    assert digests[0] == digests[1]
+    assert hashlib.sha256(bytes(3 * MIB) + EICAR).digest() in digests[0]
+
+
+def test_no_body_holds_up_the_loop_or_a_page_beside_it(proxy, make_origin, curl):
+    bodies = {name: make() for name, (_, make) in ATTACKS.items()}
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        name = asked.target.strip("/").replace("%20", " ")
+        coding = ATTACKS[name][0] if name in ATTACKS else "identity"
+        await send(
+            writer, bodies.get(name, b"hello"), "Content-Type: text/html", f"Content-Encoding: {coding}"
+        )
+
+    origin = make_origin(reply)
+    late: list[float] = []
+    stop = threading.Event()
+
+    async def probe() -> None:
+        while not stop.is_set():
+            start = time.thread_time()
+            await asyncio.sleep(0.002)
+            late.append(time.thread_time() - start)  # what the loop's thread worked meanwhile: no stopwatch
+
+    probing = proxy._thread.submit(probe())
+    for name in ATTACKS:
+        done = curl(proxy, f"http://127.0.0.1:{origin.port}/{name.replace(' ', '%20')}")
+        assert done.stdout == bodies[name], name
+    stop.set()
+    probing.result(10)
+    assert max(late) < 0.1, sorted(late)[-5:]  # 10 ms on a quiet machine
+
+
+def test_identical_bombs_are_looked_into_once(proxy, gatekeeper, make_origin, curl):
+    bomb = bz2.compress(bytes(300 * MIB))
+    assert len(bomb) < 300
+    good = zipped({"eicar.com": EICAR})
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        body = bomb if asked.target.startswith("/bomb") else good
+        await send(writer, body, "Content-Type: application/octet-stream")
+
+    origin = make_origin(reply)
+    base = f"http://127.0.0.1:{origin.port}"
+    threads = [threading.Thread(target=curl, args=(proxy, f"{base}/bomb{n}")) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    assert curl(proxy, f"{base}/good.zip").stdout == good
+    for thread in threads:
+        thread.join()
+    subjects = [subject for how, subject, _, _ in gatekeeper.files() if how == "unverifiable"]
+    assert len(subjects) == 20
+    assert hashlib.sha256(EICAR).digest() in gatekeeper.files()[-1][1].hashes or any(
+        hashlib.sha256(EICAR).digest() in subject.hashes for _, subject, _, _ in gatekeeper.files()
+    )
