@@ -1,8 +1,9 @@
 """What lies inside an archive: digests of its members, in bounded depth, number, size and time.
 
 Runs in a child process (`archive_child.py`): a hostile archive may break or stall its reader, and must not
-take the proxy along. Reads zip (with all that is built on it), tar, gzip, bzip2, xz and 7z; members that are
-archives themselves are looked into as deep as allowed. A member that cannot be read or lies too deep is told,
+take the proxy along. Reads zip (with all that is built on it), tar, ar (deb), gzip, bzip2, xz, lzma, zstd and
+7z; members that are archives themselves are looked into as deep as allowed. What other unpackers open and
+nobody here reads is told. A member that cannot be read or lies too deep is told,
 and the others are looked at all the same; too much of everything (members, bytes, time) ends the look.
 Nothing is ever written under a member's name.
 """
@@ -16,22 +17,31 @@ import lzma
 import tarfile
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import IO
+from dataclasses import dataclass, field, replace
+from typing import IO, Protocol, cast
 
-from secondlook.proxy.archive_zip import Unpacked, open_member
+import zstandard
+
+from secondlook.proxy import archive_ar, archive_zip
+from secondlook.proxy.bodytype import ZIP_END_BYTES, ends_like_zip
 from secondlook.proxy.decoding import Decoder, DecodeState
+from secondlook.proxy.signatures import archive_kinds
 
 STEP_BYTES = 64 << 10
+RATIO = 1000  # of what is unpacked, beyond the first megabytes: a few bytes of bzip2 can stand for gigabytes
+RATIO_FROM_BYTES = 16 << 20
 MEMORY_BYTES = 4 << 20
 LABEL_CHARS = 200
 _PROBLEM_CHARS = 300
-_LOOK_BYTES = 265
+_LOOK_BYTES = 2048
 _ENCODED_STEP_BYTES = 16 << 10
-_TAR_AT = 257
-_JOINED_ZIPS = 8  # zips one after the other
+_TAR_SIZE_MOST = 8 << 30  # beyond it a header has no room for a size
+_WINDOW_BYTES = 1 << 27
+_VOLUME_AT, _VOLUME_BYTES = 0x8001, 5
+_VOLUMES = frozenset(
+    {b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM"}
+)  # ISO 9660 (ECMA-119), UDF (ECMA-167)
 
 
 class OverLimitError(Exception):
@@ -67,7 +77,8 @@ def look_inside(
     now: Callable[[], float] = time.monotonic,
 ) -> Report:
     """Hash the members of an archive that is in `encodings`; never raises for what an archive may hold."""
-    walk = _Walk(limits, now)
+    most = max(RATIO_FROM_BYTES, file.seek(0, io.SEEK_END) * RATIO)
+    walk = _Walk(replace(limits, max_bytes=min(limits.max_bytes, most)), now)
     try:
         if not encodings:
             walk.archive(file, "", 1)
@@ -80,21 +91,46 @@ def look_inside(
     return walk.report
 
 
-def archive_kind(first: bytes) -> str | None:
-    """Name the kind of archive that some bytes begin; None for no archive that can be read."""
-    if first.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
-        return "zip"
-    if first.startswith(b"7z\xbc\xaf\x27\x1c"):
-        return "7z"
-    if first.startswith(b"\x1f\x8b\x08"):
-        return "gzip"
-    if first.startswith(b"BZh"):
-        return "bzip2"
-    if first.startswith(b"\xfd7zXZ\x00"):
-        return "xz"
-    if first[_TAR_AT : _TAR_AT + 5] == b"ustar":
-        return "tar"
-    return None
+class _Stream(Protocol):
+    def read(self, count: int, /) -> bytes: ...
+
+
+class _Clocked:
+    """A file of which every reading looks at the clock."""
+
+    def __init__(self, file: IO[bytes], look: Callable[[int], None]) -> None:
+        self._file, self._look = file, look
+
+    def read(self, count: int) -> bytes:
+        self._look(0)
+        return self._file.read(count)
+
+
+class _Zstd:
+    """The frames of a file of zstd, unpacked in small steps."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        context = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        self._stream = context.stream_reader(file, read_across_frames=True, closefd=False)
+
+    def read(self, count: int) -> bytes:
+        return self._stream.read(count)
+
+
+def _kinds(file: IO[bytes]) -> tuple[str, ...]:
+    """Name the kinds of archive that a file may be taken for."""
+    file.seek(0)
+    kinds = archive_kinds(file.read(_LOOK_BYTES))
+    if "blank" in kinds:
+        file.seek(_VOLUME_AT)
+        if file.read(_VOLUME_BYTES) in _VOLUMES:
+            kinds = ("disk image",)
+    if "zip" not in kinds:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - ZIP_END_BYTES))
+        if ends_like_zip(file.read(), size):  # a self-extracting one, or with a picture before it
+            kinds = (*kinds, "zip")
+    return kinds
 
 
 class _Walk:
@@ -107,9 +143,15 @@ class _Walk:
         self.report = Report()
 
     def archive(self, file: IO[bytes], label: str, level: int) -> None:
-        """Look into one archive."""
-        file.seek(0)
-        kind = archive_kind(file.read(_LOOK_BYTES))
+        """Look into one archive, as each of the kinds that it may be taken for."""
+        kinds = _kinds(file)
+        if not kinds:
+            raise UnreadableError("not an archive that can be read")
+        for kind in kinds:
+            with self._going_on():
+                self._as(kind, file, label, level)
+
+    def _as(self, kind: str, file: IO[bytes], label: str, level: int) -> None:  # noqa: C901 - one for each kind
         file.seek(0)
         match kind:
             case "zip":
@@ -118,19 +160,25 @@ class _Walk:
                 self._7z(file, label, level)
             case "tar":
                 self._tar(file, label, level)
+            case "ar":
+                for name, member in archive_ar.members(file):
+                    self._one_more()
+                    self.member(member, f"{label}/{name}", level)
             case "gzip":
                 with gzip.GzipFile(fileobj=file, mode="rb") as stream:
                     self._packed(stream, label, level)
             case "bzip2":
                 with bz2.BZ2File(file) as stream:
                     self._packed(stream, label, level)
-            case "xz":
+            case "xz" | "lzma":
                 with lzma.LZMAFile(file) as stream:
                     self._packed(stream, label, level)
-            case _ if zipfile.is_zipfile(file):  # a self-extracting one, or with a picture before it
-                self._zip(file, label, level)
+            case "blank":
+                return
+            case "zstd":
+                self._packed(_Zstd(file), label, level)
             case _:
-                raise UnreadableError("not an archive that can be read")
+                raise UnreadableError(f"{kind} is a kind that is not looked into")
 
     def decode(self, file: IO[bytes], encodings: tuple[str, ...], plain: IO[bytes]) -> None:
         """Undo a Content-Encoding; the bytes are counted once, as those of the archive itself."""
@@ -152,40 +200,41 @@ class _Walk:
         self.add_bytes(0)
 
     def _zip(self, file: IO[bytes], label: str, level: int) -> None:
-        """Look into a zip and those before it: some readers take the first, others the last."""
-        start = self._one_zip(file, label, level)
-        for _ in range(_JOINED_ZIPS):
-            file.seek(0)
-            if start == 0 or archive_kind(file.read(_LOOK_BYTES)) != "zip":
-                return
-            with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as before:
-                file.seek(0)
-                while piece := file.read(min(STEP_BYTES, start - before.tell())):
-                    before.write(piece)
-                    self.add_bytes(0)
-                start = self._one_zip(before, label, level)
-        self.note(OverLimitError("more archives one after the other than are looked into"))
+        """Look into a zip by its directory, and by the headers that it does not lead to."""
+        ends: dict[int, int] = {}
+        with self._going_on():
+            entries, why = archive_zip.listed(file)
+            if why is not None:
+                self.note(UnreadableError(why))
+            for entry in entries:
+                ends[entry.header] = entry.start + (entry.packed or 0)
+                self._zip_member(file, entry, label, level)
+        for entry, header in archive_zip.unlisted(file, ends):
+            ends[header] = self._zip_member(file, entry, label, level)
 
-    def _one_zip(self, file: IO[bytes], label: str, level: int) -> int:
-        """Look into the last zip of a file; give where it begins."""
-        with zipfile.ZipFile(file) as archive:
-            start = min((info.header_offset for info in archive.infolist()), default=archive.start_dir)
-            for info in archive.infolist():
-                self._one_more()
-                if info.is_dir():
-                    continue
-                if info.flag_bits & 1:
-                    self.note(UnreadableError("it is encrypted"))
-                    continue
-                with self._going_on():
-                    self.member(open_member(archive, info), f"{label}/{info.filename}", level)
-        return start
+    def _zip_member(self, file: IO[bytes], entry: archive_zip.Entry, label: str, level: int) -> int:
+        """Look at one member; give where its data end."""
+        self._one_more()
+        ends = [entry.start + (entry.packed or 0)]
+        if entry.is_dir:
+            return ends[0]
+        with self._going_on():
+            unpacked = archive_zip.Unpacked(file, entry)
+            self.member(unpacked, f"{label}/{entry.name}", level, told=entry.size)
+            ends.append(unpacked.end)
+        return max(ends)
 
     def _tar(self, file: IO[bytes], label: str, level: int) -> None:
-        with tarfile.open(fileobj=file, mode="r|") as archive:
+        """Look into a tar, past blocks that are no headers too: some readers stop there, others go on."""
+        clocked = cast("IO[bytes]", _Clocked(file, self.add_bytes))
+        with tarfile.open(fileobj=clocked, mode="r|", ignore_zeros=True) as archive:
             for info in archive:
                 self._one_more()
-                if not info.isreg():
+                if "size" in info.pax_headers and info.size < _TAR_SIZE_MOST:
+                    self.note(UnreadableError("a member tells two sizes"))
+                if not info.isreg() and info.type in tarfile.SUPPORTED_TYPES:
+                    if info.size:
+                        self.note(UnreadableError("a link or a folder has content"))
                     continue
                 member = archive.extractfile(info)
                 if member is not None:  # its bytes were counted with the tar, if they are there
@@ -211,35 +260,43 @@ class _Walk:
             for name, member in factory.members:
                 self._one_more()
                 self._done(member.digest, f"{label}/{name}")
-                if archive_kind(member.first) is not None:
+                if set(_kinds(member.content())) - {"blank"}:
                     self._nested(member.content(), f"{label}/{name}", level)
 
-    def _packed(self, stream: IO[bytes] | io.BufferedIOBase, label: str, level: int) -> None:
+    def _packed(self, stream: _Stream, label: str, level: int) -> None:
         """Look into what one packed stream holds: one file, or a tar (which is no level of its own)."""
         self.member(stream, f"{label}/unpacked", level - 1)
 
     def member(
-        self,
-        stream: IO[bytes] | io.BufferedIOBase | Unpacked,
-        label: str,
-        level: int,
-        *,
-        counted: bool = False,
+        self, stream: _Stream, label: str, level: int, *, counted: bool = False, told: int | None = None
     ) -> None:
-        """Hash one member of an archive at a level, and look into it when it is an archive."""
-        digest = hashlib.sha256()
+        """Hash one member of an archive at a level, and look into it when it is an archive.
+
+        `told` is the size that is told of it: some readers go no further.
+        """
+        digest, size = hashlib.sha256(), 0
         with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as copy:
-            kind: str | None = None
-            while piece := stream.read(STEP_BYTES):
-                self.add_bytes(0 if counted else len(piece))
-                if copy.tell() == 0 and kind is None:
-                    kind = archive_kind(piece[:_LOOK_BYTES])
-                digest.update(piece)
-                if kind is not None:
+            broken: Exception | None = None
+            try:
+                while piece := stream.read(STEP_BYTES):
+                    self.add_bytes(0 if counted else len(piece))
+                    if told is not None and size <= told < size + len(piece):
+                        shorter = digest.copy()
+                        shorter.update(piece[: told - size])
+                        self._done(shorter.digest(), f"{label} (as long as told)")
+                    size += len(piece)
+                    digest.update(piece)
                     copy.write(piece)
-            self._done(digest.digest(), label)
-            if kind is not None:
+            except OverLimitError:
+                raise
+            except Exception as error:  # noqa: BLE001 - what came of it is what some readers leave
+                broken = error
+            if size or broken is None:
+                self._done(digest.digest(), label)
+            if size and set(_kinds(copy)) - {"blank"}:
                 self._nested(copy, label, level)
+            if broken is not None:
+                raise broken
 
     def note(self, error: Exception) -> None:
         """Keep the first reason why not all could be looked at."""
@@ -248,7 +305,8 @@ class _Walk:
         if isinstance(error, OverLimitError):
             self.report.problem = f"archive: {error}"
             return
-        name = "" if isinstance(error, UnreadableError) else type(error).__name__
+        plain = isinstance(error, UnreadableError | archive_zip.ZipError | archive_ar.ArError)
+        name = "" if plain else type(error).__name__
         told = ": ".join(part for part in (name, str(error)) if part)
         self.report.problem = f"archive cannot be read: {told}"[:_PROBLEM_CHARS]
 
@@ -273,10 +331,10 @@ class _Walk:
     def add_bytes(self, count: int) -> None:
         """Count unpacked bytes, and look at the clock."""
         self._bytes += count
-        if self._bytes > self._limits.max_bytes:
-            raise OverLimitError(f"more than {self._limits.max_bytes} bytes unpacked")
         if self._now() > self._until:
             raise OverLimitError(f"longer than {self._limits.time_s:g} s")
+        if self._bytes > self._limits.max_bytes:
+            raise OverLimitError(f"more than {self._limits.max_bytes} bytes unpacked")
 
     def _one_more(self) -> None:
         self._count += 1

@@ -1,4 +1,4 @@
-"""Members of a 7z archive as py7zr hands them out: hashed, and kept only where they are archives."""
+"""Members of a 7z archive as py7zr hands them out: hashed, and kept to see whether they are archives."""
 
 import hashlib
 import tempfile
@@ -7,20 +7,17 @@ from typing import IO
 
 from py7zr.io import Py7zIO, WriterFactory
 
-from secondlook.proxy.archive import MEMORY_BYTES, archive_kind
-
-_LOOK_BYTES = 265
+from secondlook.proxy.archive import MEMORY_BYTES
 
 
 class Member(Py7zIO):
-    """One member: its digest, its first bytes, and its content when it is an archive."""
+    """One member: its digest and its content."""
 
     def __init__(self, count: Callable[[int], None]) -> None:
         self._count = count
         self._digest = hashlib.sha256()
         self._size = 0
-        self._copy: IO[bytes] | None = None
-        self.first = b""
+        self._copy: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - lives as long as the member
 
     @property
     def digest(self) -> bytes:
@@ -32,24 +29,17 @@ class Member(Py7zIO):
         data = bytes(s)
         self._count(len(data))
         self._digest.update(data)
-        if not self._size:
-            self.first = data[:_LOOK_BYTES]
-            if archive_kind(self.first) is not None:
-                self._copy = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - lives as long as the member
-        if self._copy is not None:
-            self._copy.write(data)
+        self._copy.write(data)
         self._size += len(data)
         return len(data)
 
     def content(self) -> IO[bytes]:
-        """Give the content of a member that is an archive."""
-        assert self._copy is not None
+        """Give the content."""
         return self._copy
 
     def forget(self) -> None:
         """Drop the content."""
-        if self._copy is not None:
-            self._copy.close()
+        self._copy.close()
 
     def read(self, size: int | None = None) -> bytes:  # noqa: ARG002 - the interface's
         """Give nothing: members are only written."""

@@ -18,7 +18,6 @@ ZIP_END_BYTES = 22 + 0xFFFF  # its fixed part and the longest comment
 _ZIP_END = struct.Struct("<4s4H2LH")
 _ZIP_ENTRY_BYTES = 46
 _ZIP64 = 0xFFFFFFFF
-ARCHIVES = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar"})  # signatures of what `archive.py` reads
 
 _RISKY_TYPES = re.compile(
     r"application/(?:"

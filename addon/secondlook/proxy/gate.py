@@ -22,7 +22,8 @@ from typing import assert_never
 
 from secondlook.core.subject import FileSubject
 from secondlook.proxy.bodylook import BodyLook
-from secondlook.proxy.bodytype import ARCHIVES, Declared
+from secondlook.proxy.bodytype import Declared
+from secondlook.proxy.signatures import READ_ARCHIVES, UNREAD_ARCHIVES
 from secondlook.proxy.spool import BACKLOG_MAX_BYTES, PIECE_BYTES, Spool, SpoolFullError, SpoolRoom
 from secondlook.proxy.trickle import spare
 
@@ -144,7 +145,11 @@ class BodyGate:
     @property
     def problem(self) -> str | None:
         """Why it could not be held or looked into."""
-        return self._unheld or (self._look.problem if self.whole else None)
+        if self._unheld is not None or not self.whole:
+            return self._unheld
+        if self.signature in UNREAD_ARCHIVES and self._limits.look_up_to:
+            return f"archive: {self.signature} is a kind that is not looked into"
+        return self._look.problem
 
     @property
     def open(self) -> bool:
@@ -167,7 +172,7 @@ class BodyGate:
         """Whether a body (known whole) is an archive of a kind that can be looked into."""
         if not self.whole or self.fate not in {Fate.HOLD, Fate.TAIL}:
             return False
-        return self.signature in ARCHIVES or self._look.ends_like_zip
+        return self.signature in READ_ARCHIVES or self._look.ends_like_zip
 
     @property
     def harmless(self) -> bool:
@@ -397,7 +402,7 @@ class BodyGate:
         """Keep a copy of what may be an archive, as long as it may be one and there is room."""
         if self.signature is None:
             self._look.judge()
-        if self._look.settled and self.signature not in ARCHIVES:
+        if self._look.settled and self.signature not in READ_ARCHIVES:
             self._diskless = bool(self._tail)
             self._stop_copying(None)
         elif self.size > self._limits.look_up_to:

@@ -107,6 +107,15 @@ _BY_FIRST: dict[int, tuple[tuple[int, bytes, str], ...]] = {
 }
 _ELSEWHERE = tuple(one for one in SIGNATURES if one[0] != 0)
 
+# Archives that are looked into (`archive.py`), and those that no reader is here for: they cannot be verified.
+READ_ARCHIVES = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar", "zstd", "lzma", "ar", "blank"})
+UNREAD_ARCHIVES = frozenset(
+    """
+    ace arj cab compress cpio dmg freearc installshield lha lz4 lzip lzop qcow rar rpm snappy squashfs stuffit
+    szdd vdi vhd vhdx vmdk wim xar zoo zpaq
+    """.split()  # noqa: SIM905 - a table to read
+) | {"android backup", "disk image"}
+
 TAR_BLOCK_BYTES = 512
 _USTAR_AT, _CHECK_AT, _CHECK_END = 257, 148, 156
 _OCTAL = re.compile(rb"[ \0]*[0-7]+[ \0]*")
@@ -144,7 +153,7 @@ _BEFORE_MARKUP = b"\xef\xbb\xbf\t\n\f\r "
 _APPLICATION = b"hta:application"
 _PROGRAM_MARKUP = re.compile(  # scripts and consoles written in XML
     rb"<(?:job[\s>]|scriptlet[\s>]|mmc_consolefile|pcsettings|librarydescription|persistedquery|jnlp\s"
-    rb"|msxsl:script|installergui|task\s[^>]*xmlns=.http://schemas\.microsoft\.com/windows)",
+    rb"|msxsl:script|installergui|task\s[^>]{0,200}xmlns=.http://schemas\.microsoft\.com/windows)",
     re.IGNORECASE,
 )
 _SCRIPT_OPENS = re.compile(
@@ -169,13 +178,26 @@ def risky_signature(first: bytes) -> str | None:
         return None
     if is_tar(first):  # the first name in it may be any other's signature
         return "tar"
+    return _mark(first)
+
+
+def archive_kinds(first: bytes) -> tuple[str, ...]:
+    """Name the kinds of archive that some bytes begin: a tar may begin with the mark of another too."""
+    tar = ("tar",) if is_tar(first) else ()
+    mark = _mark(first) if first else None
+    if mark is None or (mark not in READ_ARCHIVES and mark not in UNREAD_ARCHIVES):
+        return tar
+    return (*tar, mark)
+
+
+def _mark(first: bytes) -> str | None:
     for offset, signature, name in (*_BY_FIRST.get(first[0], ()), *_ELSEWHERE):
         if first.startswith(signature, offset):
             return name
     if first[_BOOT_AT : _BOOT_AT + 2] == _BOOT and first[0] in _BOOT_JUMPS:
         return "disk image"
     if first[0] == 0 and len(first) >= _BLANK_BYTES and not any(first[:_BLANK_BYTES]):
-        return "disk image"
+        return "blank"
     if first[1:3] == b"\0\0" and is_lzma(first):
         return "lzma"
     if first.lstrip(_BEFORE_MARKUP)[:1] == b"<" and _APPLICATION in first.lower():
