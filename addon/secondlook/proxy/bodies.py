@@ -263,7 +263,7 @@ class Bodies:
         gate = BodyGate(
             said,
             length,
-            _encoding(facts) if not partial or from_start else None,
+            facts.encoding if not partial or from_start else None,
             self._limits,
             self.room,
             kinds=self.gatekeeper.digest_kinds(),
@@ -313,10 +313,3 @@ def _is_part(facts: RequestFacts) -> bool:
     if facts.dest == "empty":
         return facts.mode in _READ_BY_SCRIPTS
     return facts.dest is not None and facts.dest not in _NAVIGATIONS
-
-
-def _encoding(facts: ResponseFacts) -> str | None:
-    """Give how a body is encoded, the codings of its transfer last: those are undone first (RFC 9112, 7)."""
-    if facts.transfer is None:
-        return facts.encoding
-    return ", ".join(coding for coding in (facts.encoding, facts.transfer) if coding is not None)
