@@ -204,6 +204,15 @@ def test_another_file_of_another_length_is_judged_anew(workers, gatekeeper, make
     assert curl(workers[1], "-i", "-r", "0-9", url).stdout.startswith(b"HTTP/1.1 403")
 
 
+def test_where_nothing_can_be_kept_the_whole_is_asked_for(make_proxy, tmp_path, make_origin, curl):
+    (tmp_path / "state0").mkdir()
+    (tmp_path / "state0" / "judged").touch()  # no folder can be made there
+    proxy = make_proxy()
+    url = _url(make_origin(Server().reply))
+    for _ in range(2):
+        assert curl(proxy, "-r", "5-9", url).stdout == BODY[5:10]
+
+
 def test_who_waits_is_refused_with_the_one_who_asked(workers, gatekeeper, make_origin, curl):
     gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
     server = Server()

@@ -8,6 +8,7 @@ Range of what may be risky ─┬─ judged before ──► judged again by its
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from dataclasses import replace
 
@@ -28,6 +29,8 @@ from secondlook.proxy.ranges import (
 )
 from secondlook.proxy.response import ResponseFacts
 from secondlook.proxy.visit import Visit
+
+logger = logging.getLogger(__name__)
 
 _PARTIAL_STATUS = 206
 _TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
@@ -81,7 +84,11 @@ class Pieces:
         loop = asyncio.get_running_loop()
         since, pause_s = loop.time(), _LOOK_FIRST_S
         while loop.time() - since < _WAIT_LONGEST_S and flow.client_conn.connected:
-            found = await self.judged.find(url)
+            try:
+                found = await self.judged.find(url)
+            except OSError as error:
+                logger.warning("what was judged cannot be shared, so the whole is asked for: %r", error)
+                break
             if isinstance(found, JudgedFile):
                 await self._take_piece(flow, visit, found)
                 return
