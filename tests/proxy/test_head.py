@@ -52,6 +52,7 @@ def answer(lines: bytes, *, status: bytes = b"HTTP/1.1 200 OK\r\n", method: byte
             b"Connection: x-hop, close\r\nX-Hop: 1\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\nA: b\r\n",
             b"A: b\r\n",
         ),
+        (b"Connection: close\r\nClose: 1\r\n", b"Close: 1\r\n"),
         (b"Connection: Host, Upgrade\r\nHost: x\r\nUpgrade: h2c\r\n", b"Host: x\r\n"),
     ],
 )

@@ -9,7 +9,8 @@ import re
 import h11
 from h11._receivebuffer import ReceiveBuffer
 
-LINE_MAX_BYTES = 16 << 10  # of a chunk's size with its extensions
+LINE_MAX_BYTES = 16 << 10  # of a chunk's size with its extensions, or of a trailer
+_PLAIN = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*+(?:;[^\r\x00]*+)?+\Z")
 
 
@@ -26,12 +27,15 @@ class ChunkReader:
 
     def __call__(self, buf: ReceiveBuffer) -> h11.Data | h11.EndOfMessage | None:
         """Take what can be taken; h11.RemoteProtocolError where it is no chunked body."""
-        data = buf._data  # noqa: SLF001
+        held = buf._data  # noqa: SLF001
+        data = bytes(held)
         out: list[bytes] = []
         at = 0
         while not self._over:
+            if not (self._left or self._between or self._last):
+                at = self._whole_chunks(data, at, out)
             if self._left:
-                piece = bytes(memoryview(data)[at : at + self._left])
+                piece = data[at : at + self._left]
                 if not piece:
                     break
                 out.append(piece)
@@ -41,19 +45,30 @@ class ChunkReader:
                 continue
             end = data.find(b"\n", at + self._looked_at)
             size = (len(data) if end < 0 else end) - at
-            if size > (self._room if self._last else LINE_MAX_BYTES):
+            if size > (min(self._room, LINE_MAX_BYTES) if self._last else LINE_MAX_BYTES):
                 raise h11.RemoteProtocolError("a line among its chunks is too long")
             if end < 0:
                 self._looked_at = size
                 break
             self._looked_at = 0
-            self._line(bytes(data[at:end]))
+            self._line(data[at:end])
             at = end + 1
         if at:
-            del data[:at]
+            del held[:at]
         if out:
             return h11.Data(data=out[0] if len(out) == 1 else b"".join(out))
         return h11.EndOfMessage() if self._over else None
+
+    def _whole_chunks(self, data: bytes, at: int, out: list[bytes]) -> int:
+        """Take plain chunks that are all here, as nearly all are; tells where they end."""
+        while found := _PLAIN.match(data, at):
+            start = found.end()
+            end = start + int(found[1], 16)
+            if end == start or data[end : end + 2] != b"\r\n":
+                break
+            out.append(data[start:end])
+            at, self._looked_at = end + 2, 0
+        return at
 
     def _line(self, ended: bytes) -> None:
         line = ended.removesuffix(b"\r")

@@ -54,7 +54,7 @@ _REQUEST_CODINGS = frozenset(
 _OWN = frozenset(
     {b"keep-alive", b"proxy-connection", b"te"}
 )  # of one connection, whether it names them or not
-_LASTING = frozenset({b"host", b"content-length", b"transfer-encoding"})  # no connection may take them off
+_LASTING = frozenset({b"host", b"content-length", b"transfer-encoding", b"close"})  # not taken off when named
 _HTTP2_UPGRADE = frozenset({b"h2c", b"http2-settings"})
 
 
