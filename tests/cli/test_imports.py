@@ -13,6 +13,7 @@ from secondlook.run.opening import ledger_of
 # each in the order given, in one process: what one imports, those before it do without
 COMMANDS = {
     "--help": ["--help"],
+    "log --help": ["log", "--help"],
     "status": ["status"],
     "log": ["log"],
     "queue": ["queue", "list"],
@@ -42,7 +43,7 @@ BUT_FOR_RULES = {
 BUT_FOR_HELP = {"asyncio", "pydantic", "ruamel", "sqlalchemy"}
 UNWANTED = {
     "--help": NEVER | BUT_FOR_CHECK | BUT_FOR_RULES | BUT_FOR_HELP,
-    **dict.fromkeys(("status", "log", "queue"), NEVER | BUT_FOR_CHECK | BUT_FOR_RULES),
+    **dict.fromkeys(("log --help", "status", "log", "queue"), NEVER | BUT_FOR_CHECK | BUT_FOR_RULES),
     **dict.fromkeys(("block", "allow", "rules", "pause"), NEVER | BUT_FOR_CHECK),
     "check": NEVER,
 }
@@ -70,7 +71,7 @@ def imported(tmp_path_factory) -> dict[str, list[str]]:
     with ledger_of(Settings(state=state)):
         pass  # what makes a ledger needs Alembic
     place = ["-c", str(config), "--state", str(state)]
-    commands = {name: words if name == "--help" else [*words, *place] for name, words in COMMANDS.items()}
+    commands = {name: words if "--help" in words else [*words, *place] for name, words in COMMANDS.items()}
     done = subprocess.run(
         [sys.executable, "-P", "-c", RUN, json.dumps(commands)],
         check=True,

@@ -91,7 +91,6 @@ app = typer.Typer(
     help="A web proxy that checks every URL and every download, and looks twice.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # Rich takes as long to import as all else that `--help` needs
 )
 
 
