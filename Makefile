@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_ARGS := -n auto --dist loadgroup --durations 20
+FUZZ_S := 10
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 COMPILED := $(VENV)/.compiled
@@ -14,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev run test coverage check bench soak lock proto clean distclean
+.PHONY: help venv dev run test coverage check bench fuzz soak lock proto clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +61,9 @@ check: $(DEV_STAMP)  ## format, lint, types, import contract
 
 bench: $(DEV_STAMP) $(COMPILED)  ## run the benchmarks and write docs/benchmarks.md; ARGS='…' names some of them
 	$(BIN)/python bench/run.py $(ARGS)
+
+fuzz: $(DEV_STAMP) $(COMPILED)  ## give each fuzz target ten seconds; FUZZ_S=600 for longer, ARGS='…' goes to pytest
+	SECONDLOOK_FUZZ_S=$(FUZZ_S) $(BIN)/python -m pytest tests/fuzz -m fuzz -n auto --timeout 0 $(ARGS)
 
 soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests: crashes under load, flapping servers
 	SECONDLOOK_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)

@@ -232,3 +232,11 @@ def test_a_damaged_file_is_refused_or_only_its_spare_bytes_changed(damage):
     except (NotAHashList, UnsupportedVersion, Truncated, Corrupt):
         return
     assert list(hash_list.entries()) == sorted(full_hash[:8] for full_hash in hashes)
+
+
+@pytest.mark.parametrize("at", [56, 63, KEYS_AT - 4, KEYS_AT - 1])
+def test_what_is_not_used_must_be_zero(at):
+    data = bytearray(build([bytes(32)], 8))
+    data[at] ^= 1
+    with pytest.raises(Corrupt, match="other bytes than zero"):
+        HashList.open(bytes(data))

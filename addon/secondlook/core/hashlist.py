@@ -38,6 +38,7 @@ MAGIC: Final = b"SLHASHES"
 VERSION: Final = 1
 WIDTHS: Final = (4, 8, 16, 32)
 HEADER: Final = Struct("<8sIIQ32s8x")
+RESERVED_AT: Final = 56
 BUCKETS: Final = 65_536
 INDEX_BYTES: Final = (BUCKETS + 1) * 4
 KEYS_AT: Final = HEADER.size + INDEX_BYTES + 4  # on a multiple of 8
@@ -114,6 +115,8 @@ class HashList:
             raise UnsupportedVersion("hash lists are read on little-endian machines only")
         if width not in WIDTHS or count > MAX_COUNT:
             raise Corrupt(f"hash list declares {count} entries of {width} bytes")
+        if any(view[RESERVED_AT : HEADER.size]) or any(view[HEADER.size + INDEX_BYTES : KEYS_AT]):
+            raise Corrupt("hash list has other bytes than zero where nothing stands")
         expected = KEYS_AT + count * width
         if size < expected:
             raise Truncated(f"hash list has {size} bytes, {expected} are declared")
