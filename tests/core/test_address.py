@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.address import AddressClass, classify, host_text, parse_address, parse_ipv4, parse_ipv6
+from secondlook.core.address import (
+    AddressClass,
+    classify,
+    counted_address,
+    host_text,
+    parse_address,
+    parse_ipv4,
+    parse_ipv6,
+)
 
 GO = json.loads(
     (Path(__file__).resolve().parent.parent / "data" / "url" / "gsb_go_vectors.json").read_text(
@@ -100,3 +108,19 @@ def test_classes(text, cls):
 def test_classes_of_addresses_not_yet_unwrapped():
     assert classify(IPv6Address("::ffff:169.254.169.254")) is AddressClass.METADATA
     assert classify(IPv6Address("64:ff9b::a00:1")) is AddressClass.PRIVATE
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2"),
+        ("2001:db8::1", "2001:db8:0:0"),
+        ("::1", "0:0:0:0"),
+        ("fe80::1%eth0", "fe80:0:0:0"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_address_counts_as_its_network(host, counted):
+    assert counted_address(host) == counted

@@ -10,7 +10,6 @@ import pytest
 from e2e.processes import make_certificate
 from secondlook.config import LimitsSettings
 from secondlook.server.app import AppSettings, create_app
-from secondlook.server.connection import network_of
 from secondlook.server.reader import FileReader
 from secondlook.server.serving import Serving, bind
 from serverkit import listening, make_store
@@ -238,19 +237,3 @@ def test_a_balancer_may_have_all_connections(tmp_path):
                 assert b"200" in await reader.readline()
 
     asyncio.run(scene())
-
-
-@pytest.mark.parametrize(
-    ("host", "counted"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2"),
-        ("2001:db8::1", "2001:db8:0:0"),
-        ("::1", "0:0:0:0"),
-        ("fe80::1%eth0", "fe80:0:0:0"),
-        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
-        ("", ""),
-    ],
-)
-def test_an_ipv6_address_counts_as_its_network(host, counted):
-    assert network_of(host) == counted
