@@ -1,51 +1,13 @@
 """What the first bytes of a connection are, however they are cut."""
 
-import ssl
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.protocol import LONGEST_LINE, Protocol, name_of, recognise
+from proxykit.greetings import HTTP, OTHER, V2_HELLO, client_hello
+from secondlook.core.protocol import Protocol, name_of, recognise
 
-
-def client_hello() -> bytes:
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="a.test")
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
-    return outgoing.read()
-
-
-V2_HELLO = b"\x80\x2e\x01\x03\x03\x00\x15\x00\x00\x00\x10" + bytes(21 + 16)
-HTTP = {
-    "plain": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "empty lines first": b"\r\n\r\n\nGET / HTTP/1.1\r\n\r\n",
-    "space first": b"  GET / HTTP/1.1\r\n\r\n",
-    "tabs": b"GET\t/\tHTTP/1.1\r\n\r\n",
-    "an own method": b"FROBNICATE!# /x HTTP/1.1\r\n\r\n",
-    "lower case": b"get / http/1.1\r\n\r\n",
-    "HTTP/0.9": b"GET /\r\n",
-    "bare LF": b"POST /x HTTP/1.0\n\n",
-    "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "raw bytes in the target": b"GET /\xc3\xa4 HTTP/1.1\r\n\r\n",
-    "a long target": b"POST /" + b"a" * 2 * LONGEST_LINE,
-}
-OTHER = {
-    "SSH": b"SSH-2.0-OpenSSH_9\r\n",
-    "EHLO": b"EHLO a.test\r\n",
-    "IMAP": b"a1 LOGIN x y\r\n",
-    "IRC": b"NICK a\r\n",
-    "git": b"0032git-upload-pack /path\0host=a\0",
-    "PostgreSQL": b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
-    "binary": b"\x01\x02\x03",
-    "high": b"\xff\x00\x01\x02",
-    "RTSP": b"OPTIONS rtsp://a/ RTSP/1.0\r\n",
-    "SIP": b"INVITE sip:a@b SIP/2.0\r\n",
-    "Redis": b"*1\r\n$4\r\nPING\r\n",
-    "a word without end": b"a" * LONGEST_LINE,
-    "white space without end": b"\r\n" * LONGEST_LINE,
-}
+GIT = b"0032git-upload-pack /path\0host=a\0"  # until its client waits, it may become HTTP
 
 
 @pytest.mark.parametrize("data", [client_hello(), V2_HELLO], ids=["TLS", "SSLv2 framing"])
@@ -82,7 +44,7 @@ def test_a_beginning_of_tls_or_http_is_waited_for_however_long(data):
     assert recognise(data, patient=False) is None
 
 
-@pytest.mark.parametrize("data", [b"hello", b"login ", b"\x80", b"\x90\x20"])
+@pytest.mark.parametrize("data", [b"hello", b"login ", b"\x80", b"\x90\x20", GIT])
 def test_who_falls_silent_after_something_else_has_said_it(data):
     assert recognise(data) is None
     assert recognise(data, patient=False) is Protocol.OTHER

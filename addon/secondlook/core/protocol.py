@@ -18,10 +18,10 @@ from enum import StrEnum
 LONGEST_LINE = 8192  # of a first line that is waited for; nginx and Apache read no longer one
 _TLS = b"\x16\x03"
 _WHITE = b" \t\r\n\v\f"
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_VERSION = re.compile(rb"[ \t\v\f\r]HTTP/", re.IGNORECASE)
+_METHOD = rb"[\x21-\x7e]++"  # more than a token is taken by old servers; what follows it may be any byte
+_VERSION = re.compile(_METHOD + rb"(?=[ \t\v\f\r]).*?[ \t\v\f\r]HTTP/", re.IGNORECASE | re.DOTALL)
 _WITHOUT_VERSION = re.compile(rb"GET[ \t\v\f]")
-_UNENDED = re.compile(_TOKEN + rb"+(?:[ \t\v\f\r][^\x00-\x08\x0e-\x1f\n]*)?", re.DOTALL)
+_UNENDED = re.compile(_METHOD + rb"(?:[ \t\v\f\r].*)?", re.DOTALL)
 _METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI")
 _V2_HEAD_BYTES = 11  # of a ClientHello in SSLv2 framing: length, type, version, three lengths
 
@@ -52,7 +52,7 @@ def recognise(data: bytes, *, patient: bool = True) -> Protocol | None:
 
 def _by_line(text: bytes, *, patient: bool) -> Protocol | None:
     line, ended, _ = text[:LONGEST_LINE].partition(b"\n")
-    if _VERSION.search(line) is not None or _WITHOUT_VERSION.match(line) is not None:
+    if _VERSION.match(line) is not None or _WITHOUT_VERSION.match(line) is not None:
         return Protocol.HTTP
     if ended or _UNENDED.fullmatch(line) is None:
         return Protocol.OTHER
