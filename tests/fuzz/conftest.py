@@ -11,6 +11,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section(f"inputs in {BUDGET_S:g} s each")
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, ()):
-            for name, value in report.user_properties:
-                if name == "fuzzed":
-                    terminalreporter.write_line(f"{value:>9,}  {report.nodeid}")
+            told = dict(report.user_properties)
+            if "fuzzed" in told:
+                ways = f"{told['reached']:>6,} ways" if "reached" in told else " " * 11
+                terminalreporter.write_line(f"{told['fuzzed']:>9,} {ways}  {report.nodeid}")

@@ -6,29 +6,46 @@ A target is a function that states its invariant in one sentence (its docstring)
     def test_something(data):
         \"\"\"Whatever the bytes, … .\"\"\"
 
-In the ordinary suite a target meets a few inputs; `make fuzz` gives each ten seconds. What fails is kept in
-`.hypothesis` and tried first the next time.
+In the ordinary suite a target meets a few inputs, drawn by Hypothesis; `make fuzz` gives each ten seconds more.
+A target with `mutated` bytes spends these on inputs that are changed again and again, at the speed of Python
+(Hypothesis draws a tenth as many): what takes our code another way than all before (`reach.py`) is changed
+further, and is kept in `.hypothesis/corpus`, with what failed, for the next time.
 """
 
 import inspect
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import count
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from fuzzkit.corpus import Corpus, smaller
+from fuzzkit.mutation import Mutated, mutated
+from fuzzkit.reach import Reach
+
+__all__ = ["BUDGET_S", "fuzz", "mutated"]
+
 BUDGET_S = float(os.environ.get("SECONDLOOK_FUZZ_S", "0"))
 _FEW, _ROUND = 15, 200
-_MOST_STEPS = 6
-_SPLICED_BYTES = 64
+_POOL = 40  # inputs of a target that goes on by changing some
+
+type Drawn = dict[str, object]
 
 
-def fuzz(**inputs: st.SearchStrategy[object]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def fuzz(
+    **inputs: st.SearchStrategy[object] | Mutated,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a target: its named inputs are drawn, its other arguments are fixtures."""
+    strategies = {
+        name: each.strategy() if isinstance(each, Mutated) else each for name, each in inputs.items()
+    }
+    changing = {name: each for name, each in inputs.items() if isinstance(each, Mutated)}
 
     def decorate(target: Callable[..., None]) -> Callable[..., None]:
         assert target.__doc__, f"{target.__name__} states no invariant"
@@ -38,16 +55,25 @@ def fuzz(**inputs: st.SearchStrategy[object]) -> Callable[[Callable[..., None]],
         @wraps(target)
         def run(record_property: Callable[[str, object], None], **given_fixtures: object) -> None:
             tried = count()
+            pool: dict[str, list[object]] = defaultdict(list)
 
             def once(**drawn: object) -> None:
                 next(tried)
                 target(**given_fixtures, **drawn)
 
-            began = time.monotonic()
+            def noted(**drawn: object) -> None:
+                for name, value in drawn.items():
+                    pool[name].append(value)
+                once(**drawn)
+
+            until = time.monotonic() + BUDGET_S
             for number in count():
-                _round(once, inputs, number)
-                if time.monotonic() - began >= BUDGET_S:
+                _round(noted, strategies, number, most=(_POOL if changing else _ROUND) if BUDGET_S else _FEW)
+                if changing or time.monotonic() >= until:
                     break
+            if changing and BUDGET_S:
+                name = f"{target.__module__}.{target.__name__}"
+                record_property("reached", _guided(once, changing, pool, Corpus(name), until))
             record_property("fuzzed", next(tried))
 
         asked = inspect.Parameter("record_property", inspect.Parameter.KEYWORD_ONLY)
@@ -58,11 +84,13 @@ def fuzz(**inputs: st.SearchStrategy[object]) -> Callable[[Callable[..., None]],
     return decorate
 
 
-def _round(once: Callable[..., None], inputs: dict[str, st.SearchStrategy[object]], number: int) -> None:
+def _round(
+    once: Callable[..., None], inputs: dict[str, st.SearchStrategy[object]], number: int, *, most: int
+) -> None:
     """Draw a number of inputs; the first round also tries again what failed before."""
     phases = [Phase.explicit, Phase.generate, Phase.shrink, *([Phase.reuse] if not number else [])]
     test = settings(
-        max_examples=_ROUND if BUDGET_S else _FEW,
+        max_examples=most,
         deadline=None,
         phases=phases,
         suppress_health_check=list(HealthCheck),
@@ -72,25 +100,42 @@ def _round(once: Callable[..., None], inputs: dict[str, st.SearchStrategy[object
     test()
 
 
-@st.composite
-def mutated(draw: st.DrawFn, seeds: Sequence[bytes]) -> bytes:
-    """Draw one of some real inputs, with a few pieces changed, doubled, cut out, moved or made up."""
-    data = bytearray(draw(st.sampled_from(seeds)))
-    for _ in range(draw(st.integers(0, _MOST_STEPS))):
-        first, last = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
-        match draw(st.sampled_from(["cut", "double", "insert", "change", "flip", "splice"])):
-            case "cut":
-                del data[first:last]
-            case "double":
-                data[first:first] = data[first:last][: 1 << 14]
-            case "insert":
-                data[first:first] = draw(st.binary(max_size=_SPLICED_BYTES))
-            case "change":
-                data[first : first + 1] = draw(st.binary(min_size=1, max_size=1))
-            case "flip" if first < len(data):
-                data[first] ^= 1 << draw(st.integers(0, 7))
-            case "splice":
-                other = draw(st.sampled_from(seeds))
-                at = draw(st.integers(0, len(other)))
-                data[first:last] = other[at : at + draw(st.integers(0, _SPLICED_BYTES))]
-    return bytes(data)
+def _guided(
+    once: Callable[..., None],
+    changing: dict[str, Mutated],
+    pool: dict[str, list[object]],
+    corpus: Corpus,
+    until: float,
+) -> int:
+    """Change inputs until a moment; gives the number of directions of branches that were gone."""
+    random = Random(time.time_ns())
+    known = {name: [*each.seeds, *corpus.read(name)] for name, each in changing.items()}
+
+    def draw() -> Iterator[Drawn]:
+        for name, data in [(name, data) for name, held in known.items() for data in held]:
+            yield {**_others(random, pool), name: data}
+        while time.monotonic() < until:
+            fresh = {name: each.random(random, known[name]) for name, each in changing.items()}
+            yield {**_others(random, pool), **fresh}
+
+    with Reach() as reach:
+        for drawn in draw():
+            before = reach.directions
+            try:
+                once(**drawn)
+            except Exception as error:
+                for name in changing:
+                    drawn[name] = smaller(once, drawn, name, type(error))
+                    corpus.keep(name, drawn[name])
+                error.add_note(f"with {drawn!r}")
+                raise
+            if reach.directions > before:
+                for name in changing:
+                    known[name].append(drawn[name])
+                    corpus.keep(name, drawn[name])
+    return reach.directions
+
+
+def _others(random: Random, pool: dict[str, list[object]]) -> Drawn:
+    """Choose for each input one of the values that Hypothesis drew."""
+    return {name: random.choice(values) for name, values in pool.items()}
