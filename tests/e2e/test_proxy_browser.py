@@ -1,5 +1,7 @@
 """A real browser behind the proxy: block pages, downloads that fail, videos that seek (15 s)."""
 
+import base64
+import hashlib
 import os
 import re
 import struct
@@ -10,10 +12,12 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
+from playwright.sync_api import Browser, BrowserContext, Error
 
 from e2e.browser import QUIET, chromium
-from e2e.processes import Proxy, command, needs, wait_for
+from e2e.processes import Proxy, command, curl, make_certificate, needs, origin, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -58,6 +62,13 @@ def _screenshot(page, name: str) -> None:
     folder = os.environ.get("SECONDLOOK_SCREENSHOTS")
     if folder:
         page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+
+def _authority_key(proxy: Proxy) -> str:
+    """Name the key of our authority as Chromium's switch does that trusts it and no other."""
+    key = load_pem_x509_certificate(proxy.ca.read_bytes()).public_key()
+    found = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(found).digest()).decode()
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -119,6 +130,53 @@ def test_a_block_is_opened_for_a_while_by_its_form(start_proxy, browser, plain_o
     (rule,) = [rule for rule in proxy.json("rules", "list") if rule["action"] == "allow"]
     assert rule["client"] == "127.0.0.1"
     assert rule["expires"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_certificate_that_does_not_hold_is_let_pass_and_the_browser_warns(
+    start_proxy, browser, tmp_path, theme
+):
+    """By the keyboard alone, without JavaScript, with two workers."""
+    config = "workers: 2\nfeeds: [{name: test, builtin: test}]\n"
+    proxy: Proxy = start_proxy(config)
+    with origin(certificate=make_certificate(tmp_path, "localhost", "127.0.0.1")) as own:
+        options = [*QUIET, THROUGH[0], f"--ignore-certificate-errors-spki-list={_authority_key(proxy)}"]
+        url = f"https://127.0.0.1:{own.port}/"
+        with browser.browser_type.launch(executable_path=needs("chromium"), args=options) as wary:
+            page = wary.new_context(
+                proxy={"server": proxy.url},
+                color_scheme=theme,
+                java_script_enabled=False,
+                viewport={"width": 900, "height": 760},
+            ).new_page()
+            page.goto(url)
+            _screenshot(page, f"certificate-{theme}")
+            assert "made it itself" in page.locator("p").first.inner_text()
+            page.keyboard.press("Tab")
+            page.keyboard.press("Enter")
+            page.wait_for_url("https://secondlook.internal/unopened/*")
+            _screenshot(page, f"unopened-{theme}")
+            page.keyboard.press("Tab")
+            page.keyboard.press("Enter")
+            page.get_by_role("heading", name="Passed through for you for 10 minutes").wait_for()
+            _screenshot(page, f"passed-{theme}")
+            unopened = [curl(url, "-x", proxy.url, "--cacert", str(proxy.ca)).exit for _ in range(12)]
+            assert unopened == [60] * 12, "whichever worker it meets"  # curl's: not trusted
+            page.keyboard.press("Tab")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#details-button")  # the browser's own warning
+            _screenshot(page, f"warning-{theme}")
+            page = wary.new_context(proxy={"server": proxy.url}).new_page()
+            with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
+                page.goto(url)
+            page.wait_for_selector("#details-button")
+            page.keyboard.type("thisisunsafe")  # its way past, which needs its own script
+            page.get_by_role("heading", name="origin").wait_for()
+        (told,) = proxy.json("log", "--kind", "overridden")
+        assert (told["client"], told["host"], told["stage"]) == ("127.0.0.1", "127.0.0.1", "passthrough")
+        assert "passed through unopened until 2" in told["detail"]
+        (passage,) = proxy.json("status")[0]["passed_through"]
+        assert (passage["why"], passage["since"]) == ("exception", told["time"])
 
 
 def test_hostile_addresses_are_only_text(context):

@@ -5,6 +5,8 @@ import functools
 import shutil
 import socket
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from mitmproxy.certs import CertStore
@@ -12,7 +14,9 @@ from mitmproxy.certs import CertStore
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
 from secondlook.config import Settings
-from secondlook.core.event import Event
+from secondlook.core.event import Event, EventKind
+from secondlook.core.passage import PASSTHROUGH
+from secondlook.proxy.passages import LOOK_EVERY_S
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.policies import policies_of
 
@@ -39,6 +43,24 @@ class Log:
 
     def record(self, event: Event) -> None:
         self.events.append(event)
+
+
+class Records:
+    """What a gatekeeper knows, and the log."""
+
+    def __init__(self, gatekeeper: FakeGatekeeper, log: Log) -> None:
+        self.whole, self.make_exception = gatekeeper.whole, gatekeeper.make_exception
+        self._gatekeeper = gatekeeper
+        self._log = log
+
+    async def event(self, event_id: str) -> Event | None:
+        written = next((event for event in self._log.events if event.id == event_id), None)
+        return written or await self._gatekeeper.event(event_id)
+
+    async def pass_through(self, event: Event, duration_s: float) -> None:
+        told = {"id": f"P{len(self._log.events)}", "kind": EventKind.OVERRIDDEN, "stage": PASSTHROUGH}
+        self._log.record(replace(event, **told, time=time.time(), detail=f"{duration_s:g} s"))
+        await asyncio.sleep(LOOK_EVERY_S + 0.1)
 
 
 class RunningProxy:
@@ -72,11 +94,12 @@ class RunningProxy:
         policies = policies_of(self.settings)
         around = Surroundings(
             gatekeeper=self.gatekeeper,
-            records=self.gatekeeper,
+            records=Records(self.gatekeeper, self.log),
             site_key=b"k" * 32,
             own_ports=lambda: self.own_ports,
             ready=lambda: True,
             override_s=lambda client, user: policies.of(client, user).override_s,
+            unopened_s=lambda client, user: policies.of(client, user).unopened_s,
             passages=self.log,
         )
         worker = Worker(self.settings, [self._socket], around)

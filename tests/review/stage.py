@@ -4,6 +4,7 @@ from pathlib import Path
 
 from secondlook.clock import SystemClock
 from secondlook.core.event import Event, EventKind, FlagEntry
+from secondlook.core.passage import Lasting
 from secondlook.core.subject import SubjectKind
 from secondlook.core.url import url_subject
 from secondlook.core.verdict import SubjectClass
@@ -19,7 +20,7 @@ class FakeService:
     started_at = 1_790_000_000.0
     proxy = "127.0.0.1:8080"
     assessing = False
-    learned_s = 3600.0
+    passages = Lasting(learned_s=3600.0)
 
     def __init__(self, authority: Path) -> None:
         self.authority = authority

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from review.stage import ORIGIN, csrf, keep, make_event, make_flag, post
 from secondlook.core.event import Event, EventKind, QuarantineRecord
+from secondlook.core.passage import Lasting
 from secondlook.ledger.shape import rfc3339
 from secondlook.ledger.ulid import make_id
 from secondlook.review.access import COOKIE
@@ -257,7 +258,7 @@ def test_learned_passthroughs_are_shown_with_their_end(client, ledger, service):
     assert "10.0.0.7" in shown
     assert f'datetime="{rfc3339(now - 60 + 3600)}"' in shown
     assert "over.example" not in shown
-    service.learned_s = None
+    service.passages = Lasting()
     assert "Passed through unopened" not in client.get("/lists").text
 
 

@@ -10,8 +10,8 @@ import typer
 from secondlook.agent import pattern_change
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
-from secondlook.config import LearnSettings
 from secondlook.core.inert import inert
+from secondlook.core.passage import Lasting
 from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import passage_json, rfc3339
@@ -70,7 +70,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         facts["alerts"].append(trouble)
     try:
         with ledger_to_read(place.settings) as ledger:
-            facts |= _of_ledger(ledger, place.settings.passthrough.learn, now)
+            facts |= _of_ledger(ledger, place.settings.passages, now)
     except LedgerError as error:
         facts["alerts"].append(str(error))
     if as_json:
@@ -102,15 +102,14 @@ def _review(place: Place, address: str) -> str:
     return f"{scheme}://{visited(address)}/"
 
 
-def _of_ledger(ledger: Ledger, learn: LearnSettings, now: float) -> dict[str, Any]:
+def _of_ledger(ledger: Ledger, lasting: Lasting, now: float) -> dict[str, Any]:
     waiting, oldest, _ = ledger.queue_count()
     hours = ledger.hourly(now - DAY_S, now)
     pauses = [pause for pause in ledger.pauses() if pause.created <= now < pause.until]
     everybody = [pause for pause in pauses if pause.client is None]
     paused = everybody or pauses  # the widest is told
-    passages = ledger.passages(learn.duration) if learn.enabled else []
     return {
-        "passed_through": [passage_json(each) for each in passages],
+        "passed_through": [passage_json(each) for each in ledger.passages(lasting)],
         "waiting": waiting,
         "oldest_waiting": rfc3339(oldest),
         "checked": sum(hour.checked for hour in hours),
@@ -152,7 +151,10 @@ def _print(facts: dict[str, Any]) -> None:
         day = f"{facts['checked']:,} checked, {facts['blocked']:,} blocked, {facts['flagged']:,} flagged"
         rows += [("second look", waiting), ("last day", day), ("rules", facts["rules"])]
     rows += [
-        ("passed through", f"{inert(each['host'])} for {each['client']}, until {each['until']}")
+        (
+            "passed through",
+            f"{inert(each['host'])} for {inert(each['user'] or each['client'])}, until {each['until']}",
+        )
         for each in facts["passed_through"] or ()
     ]
     rows.append(("state", facts["state"]))

@@ -46,6 +46,7 @@ from secondlook.config.value import (
     problem,
     section,
 )
+from secondlook.core.passage import Lasting
 
 MULTI_WORKER_MODES = ("regular", "upstream", "reverse", "socks5", "transparent")
 SINGLE_WORKER_MODES = ("wireguard", "local", "tun", "dns")
@@ -129,6 +130,15 @@ class Settings(Section):
         said = said or self.passthrough.unknown.of(port)
         shared = self.clients is not None and bool(self.clients.networks or self.clients.users)
         return said == "allow" if said is not None else not shared
+
+    @property
+    def passages(self) -> Lasting:
+        """How long TLS is passed through that was learned, or that a client lets pass."""
+        learn, override = self.passthrough.learn, self.policy.override
+        return Lasting(
+            learned_s=learn.duration if learn.enabled else 0.0,
+            excepted_s=override.duration if override.unopened else 0.0,
+        )
 
     @property
     def mode_name(self) -> str:

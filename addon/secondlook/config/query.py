@@ -178,10 +178,11 @@ class UnverifiableSettings(Section):
 
 
 class OverrideSettings(Section):
-    """Whether a user may pass a blocked page on, and for how long."""
+    """Whether a user may pass a blocked page on, or a host's TLS that cannot be opened, and for how long."""
 
     enabled: bool = True
     duration: SomeSeconds = 600.0
+    unopened: bool = True
 
 
 type Level = Literal["high", "medium", "low"]

@@ -56,7 +56,8 @@ UNVERIFIABLE: Final[dict[SubjectClass, Action]] = {
 class Policy:
     """What is blocked, and what happens to a subject that nobody could answer about, by class of use.
 
-    `override_s` is how long an exception lasts that a client makes for itself on its block page; None: none.
+    `override_s` is how long an exception lasts that a client makes for itself on its block page, `unopened_s`
+    one by which it has TLS passed through that cannot be opened; None: none.
     """
 
     level: Level = Level.MEDIUM
@@ -64,6 +65,7 @@ class Policy:
     unverifiable: Mapping[SubjectClass, Action] = field(default_factory=lambda: UNVERIFIABLE)
     mode: Mode = Mode.ENFORCE
     override_s: float | None = None
+    unopened_s: float | None = None
 
     def blocks(self, risk: Risk) -> bool:
         """Whether a listed subject of this risk is blocked."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind, QueueEntry
-from secondlook.core.passage import PASSTHROUGH, Passage, passages
+from secondlook.core.passage import KINDS, PASSTHROUGH, Lasting, Passage, passages
 from secondlook.ledger import flagged, overview, ruling, shape
 from secondlook.ledger.engine import Place
 from secondlook.ledger.journal import Journal
@@ -73,11 +73,11 @@ class Ledger(RecheckLedger, OperatorLedger):
         """One page of the log; `after` is the cursor of the page before, or an event's id."""
         return self.guard(lambda: self._log.page(wanted, after=after, limit=limit, newest_first=newest_first))
 
-    def passages(self, duration_s: float) -> list[Passage]:
-        """TLS that is passed through now, as it was learned in the last `duration_s`."""
+    def passages(self, lasting: Lasting) -> list[Passage]:
+        """TLS that is passed through now, by what was learned and what clients let pass for themselves."""
         now = self.clock.now()
-        wanted = EventFilter(kind=EventKind.ACTION.value, stage=PASSTHROUGH, since=now - duration_s)
-        return passages(self.events(wanted, limit=_PASSAGES).events, duration_s, now)
+        wanted = EventFilter(kind=tuple(KINDS), stage=PASSTHROUGH, since=now - lasting.longest_s)
+        return passages(self.events(wanted, limit=_PASSAGES).events, lasting, now)
 
     def event(self, event_id: str) -> Event | None:
         """One event by its id."""

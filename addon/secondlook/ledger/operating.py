@@ -57,6 +57,10 @@ class OperatorLedger(OpenLedger):
         self._commit_change(work)
         return rule
 
+    def note(self, event: Event) -> None:
+        """Commit an event that others wait for."""
+        self.commit_now(lambda connection: self._store_kept(connection, event))
+
     def say_rules(self, said: Sequence[Rule]) -> tuple[Rule, ...]:
         """Commit rules, all or none; said again, a rule stays one with its id and its hits."""
         self.flush_counts()

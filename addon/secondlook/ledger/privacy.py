@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry
+from secondlook.core.passage import PASSTHROUGH
 
 
 class Privacy(IntEnum):
@@ -128,7 +129,8 @@ class Discretion:
 
 def _own(event: Event) -> str | None:
     """Keep the detail of an event about the program itself; of one about a subject it may hold a URL."""
-    return event.detail if event.kind in _ABOUT_US and event.identity is None else None
+    ours = event.kind in _ABOUT_US or event.stage == PASSTHROUGH
+    return event.detail if ours and event.identity is None else None
 
 
 def _path(expression: str | None) -> str | None:

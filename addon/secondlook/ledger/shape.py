@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from secondlook.core.event import ConfirmedEntry, Event, FlagEntry, QuarantineRecord, QueueEntry
+from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QuarantineRecord, QueueEntry
 from secondlook.core.inert import inert_cell
 from secondlook.core.passage import Passage
 from secondlook.core.rule import Pause, Rule, Scope
@@ -39,10 +39,12 @@ def rfc3339(at: float | None) -> str | None:
 
 
 def passage_json(passage: Passage) -> dict[str, Any]:
-    """A learned passthrough as `status --json` gives it."""
+    """A passage of TLS as `status --json` gives it."""
     return {
         "client": passage.client,
+        "user": passage.user,
         "host": passage.host,
+        "why": "learned" if passage.kind is EventKind.ACTION else "exception",
         "since": rfc3339(passage.since),
         "until": rfc3339(passage.until),
     }

@@ -8,7 +8,7 @@ policy of its class turns into a flag or a block; where even that fails, the ans
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
@@ -63,6 +63,7 @@ class SecondLookAddon:
         self.refusals = refusals
         self.site = site
         self._fallback = Fallback(time.monotonic)
+        self.failure_of: Callable[[http.HTTPFlow, str], str | None] = lambda *_: None  # set by who knows
 
     def done(self) -> Awaitable[None]:
         """End what was started for bodies."""
@@ -239,7 +240,9 @@ class SecondLookAddon:
                 return
             said = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
             why = unreachable.told(shown_host(visit.use.url or ""), said)
-            flow.response = self.site.problem(flow.request, unreachable.STATUS, why)
+            told = self.failure_of(flow, said)
+            way = None if told is None else self.site.way_past(told, client, visit.use.user)
+            flow.response = self.site.problem(flow.request, unreachable.STATUS, why, way=way)
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Strip what an origin may not say, and choose what becomes of the body."""

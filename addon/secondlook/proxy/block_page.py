@@ -126,9 +126,12 @@ class BlockPage:
 
 def exception_time(stage: Stage, override_s: float | None) -> str | None:
     """Say how long an exception for a block of this stage lasts; None where none is made."""
-    if override_s is None or stage not in OPEN_STAGES:
-        return None
-    minutes = max(1, round(override_s / _MINUTE_S))
+    return None if override_s is None or stage not in OPEN_STAGES else shown_minutes(override_s)
+
+
+def shown_minutes(duration_s: float) -> str:
+    """Say how long something lasts, in whole minutes."""
+    minutes = max(1, round(duration_s / _MINUTE_S))
     return f"{minutes} minute{'s' if minutes != 1 else ''}"
 
 

@@ -3,8 +3,8 @@
 Answered for `http(s)://secondlook.internal/…` through the proxy and for the same paths in origin form on the
 proxy's own address, as a browser fetches a PAC file without the proxy; there, files that are the same for
 everybody are given under any name, pages under one that is ours for certain. A GET changes nothing. The one
-POST, a timed exception on `/blocked/ID`, needs a CSRF token and the client and user that were blocked, whose
-policy lets them; it is never for downloads, for malformed addresses or for what the operator's rules close.
+POST, a timed exception on `/blocked/ID` or `/unopened/ID` (`exceptions.py`), needs a CSRF token and
+the client and user that it was met by, whose policy lets them.
 """
 
 import hashlib
@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from cryptography.x509 import load_pem_x509_certificate
 from mitmproxy import http
 
 from secondlook.core.event import Event
-from secondlook.core.inert import inert
 from secondlook.core.pac import pac_text
-from secondlook.core.shown import as_sentence, shown_host
-from secondlook.core.verdict import Stage, SubjectClass
-from secondlook.proxy.block_page import Pages, exception_time, report_text
+from secondlook.core.shown import as_sentence
+from secondlook.proxy.block_page import Pages
+from secondlook.proxy.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_told
 from secondlook.proxy.ports import Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Form, fitting_form
 from secondlook.proxy.request import read_facts
@@ -35,8 +35,6 @@ FORM_MAX_BYTES = 4096
 DIRECT_FALLBACK = "fallback=direct"  # of /proxy.pac: go unchecked while the proxy is down
 _PUBLIC = frozenset({"/proxy.pac", "/wpad.dat", "/ca.pem", "/ca.crt", "/ca.cer", "/healthz"})
 """The same for everybody, and fetched by whatever name a network gives its proxy."""
-_REPORTED = frozenset({"List", "Threat", "When", "Event"})
-_OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
 
 
 def is_internal(host: str) -> bool:
@@ -51,6 +49,7 @@ class SiteFacts:
     ca_pem: Path
     key: bytes  # secret of this installation, the same in every worker
     override_s: Override
+    unopened_s: Override
     ready: Callable[[], bool]
     proxy_address: str | None = (
         None  # host:port to be told to browsers, where the client's view is not better
@@ -69,6 +68,13 @@ class Visitor:
         return self.client is not None and (event.client, event.user) == (self.client, self.user)
 
 
+class Way(NamedTuple):
+    """A page on which a person can do something about a problem, and for how long."""
+
+    link: str
+    lasting: str
+
+
 class InternalSite:
     """Answers requests to the site; `answer` takes the proxy's address as this client sees it."""
 
@@ -79,6 +85,15 @@ class InternalSite:
         self._records = records
         self._pages = pages
         self._now = now
+        self._exceptions: dict[str, Exceptions] = {
+            "blocked": BlockExceptions(records, facts.override_s),
+            "unopened": PassageExceptions(records, facts.unopened_s),
+        }
+
+    def way_past(self, event_id: str, client: str | None, user: str | None) -> Way | None:
+        """Give the page on which a client may pass the TLS through whose failure an event tells of."""
+        lasting = lasting_told(self._facts.unopened_s(client, user))
+        return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
 
     async def answer(
         self, request: http.Request, visitor: Visitor, proxy_address: str, body: bytes = b""
@@ -88,8 +103,9 @@ class InternalSite:
         if path not in _PUBLIC and not (is_internal(request.host) or is_own_name(request.host)):
             told = f"this name is not the proxy's: its pages are at http://{INTERNAL_HOST}/ or http://{proxy_address}/"
             return self.problem(request, 421, told)
-        if path.startswith("/blocked/"):
-            return await self._blocked(request, path.removeprefix("/blocked/"), visitor, body)
+        kind, _, event_id = path[1:].partition("/")
+        if event_id and (exceptions := self._exceptions.get(kind)) is not None:
+            return await self._exception(request, exceptions, event_id, visitor, body)
         if request.method not in {"GET", "HEAD"}:
             return self.problem(request, 405, "only GET here", extra=[(b"Allow", b"GET, HEAD")])
         return self._show(request, path, visitor, proxy_address, direct_fallback=query == DIRECT_FALLBACK)
@@ -116,39 +132,32 @@ class InternalSite:
             case _:
                 return self.problem(request, 404, "no such page")
 
-    async def _blocked(
-        self, request: http.Request, event_id: str, visitor: Visitor, body: bytes
+    async def _exception(
+        self, request: http.Request, exceptions: Exceptions, event_id: str, visitor: Visitor, body: bytes
     ) -> http.Response:
         event = await self._records.event(event_id) if _is_id(event_id) else None
-        if event is None or not visitor.met(event):
-            return self.problem(request, 404, "no such block, or not yours: log in as you did then")
+        if event is None or not visitor.met(event) or not exceptions.about(event):
+            return self.problem(request, 404, exceptions.missing)
         if request.method == "POST":
-            return await self._make_exception(request, event, body)
+            return await self._make_exception(request, exceptions, event, body)
         if request.method not in {"GET", "HEAD"}:
             allowed = [(b"Allow", b"GET, HEAD, POST")]
             return self.problem(request, 405, "only GET and POST here", extra=allowed)
-        offered = self._lasting(event)
-        lasting = offered if self._records.whole(event) else None
+        lasting = lasting_told(exceptions.lasting_s(event))
         return self._page(
-            "details.html",
+            exceptions.page,
             forms=lasting is not None,
-            subject=shown_host(event.url or event.host or ""),
-            url=inert(event.url or event.host or "", 2048),
-            rows=_rows(event),
             lasting=lasting,
-            download=event.cls not in _OPEN_CLASSES,
-            partial=offered is not None and lasting is None,
             token=self._token(event, int(self._now()) + TOKEN_LIFE_S) if lasting is not None else None,
             event_id=event.id,
-            report=report_text(
-                inert(event.url or event.host or "", 2048),
-                [(name.lower(), value) for name, value in _rows(event) if name in _REPORTED],
-            ),
+            **exceptions.shown(event, lasting),
         )
 
-    async def _make_exception(self, request: http.Request, event: Event, body: bytes) -> http.Response:
-        lasting, override_s = self._lasting(event), self._facts.override_s(event.client, event.user)
-        if lasting is None or override_s is None:
+    async def _make_exception(
+        self, request: http.Request, exceptions: Exceptions, event: Event, body: bytes
+    ) -> http.Response:
+        lasting_s = exceptions.lasting_s(event)
+        if lasting_s is None:
             return self.problem(request, 403, "no exception is made for this")
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
@@ -161,23 +170,11 @@ class InternalSite:
                 request, 403, "this form is too old or was not made for you: open the page again"
             )
         try:
-            await self._records.make_exception(event, override_s)
+            await exceptions.make(event, lasting_s)
         except ValueError as error:
             return self.problem(request, 403, f"no exception can be made: {error}")
-        url = event.url if event.url and event.url.startswith(("http://", "https://")) else None
-        return self._page(
-            "excepted.html",
-            forms=False,
-            subject=shown_host(event.url or event.host or ""),
-            url=url,
-            lasting=lasting,
-        )
-
-    def _lasting(self, event: Event) -> str | None:
-        """Say how long an exception for this block would last; None where none is made."""
-        if event.subject != "url" or event.cls not in _OPEN_CLASSES or event.stage is None:
-            return None
-        return exception_time(Stage(event.stage), self._facts.override_s(event.client, event.user))
+        lasting = lasting_told(lasting_s)
+        return self._page(exceptions.done, forms=False, lasting=lasting, **exceptions.shown(event, lasting))
 
     def _token(self, event: Event, until: int) -> str:
         text = f"override\0{event.id}\0{event.client}\0{event.user or ''}\0{until}".encode()
@@ -221,13 +218,20 @@ class InternalSite:
         )
 
     def problem(
-        self, request: http.Request, status: int, told: str, extra: list[tuple[bytes, bytes]] | None = None
+        self,
+        request: http.Request,
+        status: int,
+        told: str,
+        extra: list[tuple[bytes, bytes]] | None = None,
+        way: Way | None = None,
     ) -> http.Response:
         """Say in the form that fits what asked (a page, else RFC 9457) why there is no other answer."""
         if fitting_form(read_facts(request), request.path)[0] is Form.PAGE:
-            answer = self._page("problem.html", forms=False, status=status, told=as_sentence(told))
+            answer = self._page("problem.html", forms=False, status=status, told=as_sentence(told), way=way)
         else:
             document = {"type": "about:blank", "title": told, "status": status}
+            if way is not None:
+                document["instance"] = way.link
             answer = _response(status, json.dumps(document).encode(), "application/problem+json")
         for name, value in extra or ():
             answer.headers.add(name, value)
@@ -254,20 +258,3 @@ def _response(
 
 def _is_id(text: str) -> bool:
     return 0 < len(text) <= 64 and text.isascii() and text.replace("-", "").isalnum()  # noqa: PLR2004
-
-
-def _rows(event: Event) -> list[tuple[str, str]]:
-    values = {
-        "When": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.time)),
-        "Decided by": event.stage,
-        "Threat": event.threat,
-        "Risk": event.risk,
-        "List": event.list,
-        "Rule": event.rule,
-        "Server": event.server,
-        "File": event.filename,
-        "SHA-256": event.sha256,
-        "Detail": event.detail,
-        "Event": event.id,
-    }
-    return [(name, inert(value, 500)) for name, value in values.items() if value]

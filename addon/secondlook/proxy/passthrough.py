@@ -3,33 +3,40 @@
 A host of `passthrough` keeps its own encryption end to end. Its name (SNI, and the tunnel's target where
 the two differ) is checked at the ClientHello; a block cuts the client before any socket to the origin
 exists. Where `learn` is on, a client whose handshakes with our certificate fail again and again for one host
-is passed through for a while: per client and host, with an end. It is an event of the log, by which every
-worker knows of it within a second, and again after a restart.
+is passed through for a while: per client and host, with an end. So is an origin whose TLS cannot be opened
+here, where a person lets it pass (`exceptions.py`). Each is an event of the log, by which every worker knows
+of it within a second, and again after a restart.
 """
 
 import logging
 from collections.abc import Callable, Iterable
 
 from lru import LRU
-from mitmproxy import tls
+from mitmproxy import http, tls
 from mitmproxy.connection import Client, Server
+from mitmproxy.utils import human
 
 from secondlook.clock import Clock
+from secondlook.core.address import parse_address
 from secondlook.core.event import Event, EventKind
 from secondlook.core.inert import inert
-from secondlook.core.passage import PASSTHROUGH
+from secondlook.core.passage import ORIGIN_TLS, PASSTHROUGH
 from secondlook.core.verdict import Action, Decision
 from secondlook.ledger.shape import rfc3339
+from secondlook.proxy import unreachable
 from secondlook.proxy.internal_site import is_internal
+from secondlook.proxy.keeping import Keeping
+from secondlook.proxy.passages import REMEMBERED, Passages
 from secondlook.proxy.request import peer_text
-from secondlook.proxy.tail import Follower, Tail
+from secondlook.proxy.tail import Tail
 from secondlook.proxy.unopened import Unopened
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.5
 TOLD_AGAIN_S = 60.0
-_REMEMBERED = 4096
+type Failure = tuple[str | None, str | None, tuple[str, int], str]
+"""Of an origin's TLS: client and user that met it, host and port, and what OpenSSL says."""
+
 _UNTRUSTED = ("unknown ca", "bad certificate", "certificate unknown", "unknown_ca")
 
 
@@ -65,28 +72,17 @@ class Learner:
         self.duration_s = duration_s
         self._within_s = within_s
         self._now = now
-        self._failures: LRU[tuple[str, str], tuple[float, ...]] = LRU(_REMEMBERED)
-        self._passed: LRU[tuple[str, str], float] = LRU(_REMEMBERED)
+        self._failures: LRU[tuple[str, str], tuple[float, ...]] = LRU(REMEMBERED)
 
     def failed(self, client: str, host: str) -> float | None:
-        """Note a failed handshake; gives until when the host passes through, if this one makes it."""
+        """Note a failed handshake; gives the moment when it was enough, if this one makes it."""
         now = self._now()
         recent = (*(at for at in self._failures.get((client, host)) or () if now - at <= self._within_s), now)
         if len(recent) < self.needed:
             self._failures[client, host] = recent
             return None
-        return self.learned(client, host, now)
-
-    def learned(self, client: str, host: str, since: float) -> float:
-        """Pass a host through from then on; gives the end."""
         self._failures.pop((client, host), None)  # when it ends, it has to be learned anew
-        until = self._passed[client, host] = since + self.duration_s
-        return until
-
-    def passes(self, client: str, host: str) -> bool:
-        """Tell whether this client's TLS to this host is passed through now."""
-        until = self._passed.get((client, host))
-        return until is not None and self._now() < until
+        return now
 
 
 class Passthrough:
@@ -99,37 +95,30 @@ class Passthrough:
         unopened: Unopened,
         hosts: Iterable[str],
         learner: Learner | None,
+        passages: Passages,
         *,
         tail: Tail | None,
+        keeping: Keeping,
         clock: Clock,
         new_id: Callable[[float], str],
     ) -> None:
         self._unopened = unopened
         self._hosts = HostSet(hosts)
         self._learner = learner
+        self._passages = passages
         self._tail = tail
+        self._keeping = keeping
         self._new_id = new_id
         self._clock = clock
-        self._told: LRU[tuple[str | None, str, str | None], float] = LRU(_REMEMBERED)
-        self._others: Follower | None = None
-        if learner is not None and tail is not None:
-            self._others = Follower(
-                tail, lambda: clock.now() - learner.duration_s, self._take, every_s=LOOK_EVERY_S
-            )
+        self._told: LRU[Failure, tuple[float, str]] = LRU(REMEMBERED)
 
     def running(self) -> None:
         """Begin to follow what other workers learn, and take up what was learned before."""
-        if self._others is not None:
-            self._others.start()
+        self._passages.start()
 
     async def done(self) -> None:
         """Stop following."""
-        if self._others is not None:
-            await self._others.aclose()
-
-    def _take(self, event: Event) -> None:
-        if self._learner is not None and event.client and event.host:
-            self._learner.learned(event.client, event.host, event.time)
+        await self._passages.aclose()
 
     async def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         """Pass a host through, or cut it when it is listed."""
@@ -139,9 +128,13 @@ class Passthrough:
         names = [name for name in dict.fromkeys((sni and sni.lower(), target)) if name]
         if not names or is_internal(names[0]):  # our own pages stand behind no other TLS
             return
-        client = peer_text(context.client.peername)
-        learned = self._learner is not None and client is not None and self._learner.passes(client, names[0])
-        if names[0] not in self._hosts and not learned:
+        client, user = self._unopened.who(context.client)
+        passes = names[0] in self._hosts
+        if not passes and client is not None:
+            passes = self._passages.passes(client, user, names[0])
+            if not passes:
+                self._passages.opened(context.client, client, user, names[0])
+        if not passes:
             return
         data.ignore_connection = True
         what = "TLS, passed through"
@@ -160,47 +153,64 @@ class Passthrough:
         if client is None or not any(word in error for word in _UNTRUSTED):
             return
         host = conn.sni.lower()
-        until = self._learner.failed(client, host)
-        if until is None:
+        now = self._learner.failed(client, host)
+        if now is None:
             return
         detail = (
-            f"TLS of {client} to {inert(host)} is passed through unopened until {rfc3339(until)}: "
+            f"TLS of {client} to {inert(host)} is passed through unopened until "
+            f"{rfc3339(now + self._learner.duration_s)}: "
             f"a program there refused our certificate {self._learner.needed} times"
         )
         logger.warning("%s", detail)
+        event = Event(
+            id=self._new_id(now),
+            kind=EventKind.ACTION,
+            time=now,
+            client=client,
+            host=host,
+            stage=PASSTHROUGH,
+            detail=detail,
+        )
+        self._passages.take(event)
         if self._tail is not None:
-            now = until - self._learner.duration_s
-            event = Event(
-                id=self._new_id(now),
-                kind=EventKind.ACTION,
-                time=now,
-                client=client,
-                host=host,
-                stage=PASSTHROUGH,
-                detail=detail,
-            )
             self._tail.record(event)
 
     def tls_failed_server(self, data: tls.TlsData) -> None:
         """Write down that an origin's TLS failed; once a minute of the same kind for the same client."""
-        conn, client = data.conn, peer_text(data.context.client.peername)
-        host = conn.sni or (conn.address[0] if isinstance(conn, Server) and conn.address else None)
-        if host is None or self._tail is None:
+        conn = data.conn
+        if not isinstance(conn, Server) or conn.address is None or self._tail is None:
             return
-        now, failure = self._clock.now(), (client, host, conn.error)
-        if abs(now - self._told.get(failure, 0.0)) < TOLD_AGAIN_S:
+        now, said = self._clock.now(), conn.error or ""
+        failure = self._failure(data.context.client, conn.address[:2], said)
+        if abs(now - self._told.get(failure, (0.0, ""))[0]) < TOLD_AGAIN_S:
             return
-        self._told[failure] = now
-        self._tail.record(
-            Event(
-                id=self._new_id(now),
-                kind=EventKind.ERROR,
-                time=now,
-                client=client,
-                host=host,
-                detail=f"TLS of {inert(host)} failed: {inert(conn.error or 'no reason given', 200)}",
-            )
+        client, user, (host, port), _ = failure
+        if parse_address(host) is not None:  # a mode without names
+            host = data.context.client.sni or host
+        event = Event(
+            id=self._new_id(now),
+            kind=EventKind.ERROR,
+            time=now,
+            client=client,
+            user=user,
+            host=host.lower(),
+            url=f"https://{human.format_address((host, port)).removesuffix(':443')}/",
+            stage=ORIGIN_TLS if unreachable.has_way(said) else None,
+            detail=f"TLS of {inert(host)} failed: {inert(said or 'no reason given', 200)}",
         )
+        self._told[failure] = now, event.id
+        self._tail.record(event)
+
+    def told_of(self, flow: http.HTTPFlow, said: str) -> str | None:
+        """Give the event of a failure of TLS that passing it through would help, where it is kept."""
+        request, client = flow.request, flow.client_conn
+        if not client.tls_established or not unreachable.has_way(said):
+            return None
+        found = self._told.get(self._failure(client, (request.host, request.port), said))
+        return found[1] if found is not None and self._keeping.event(flow.request.url) else None
+
+    def _failure(self, client: Client, address: tuple[str, int], said: str) -> Failure:
+        return (*self._unopened.who(client), address, said)
 
     @staticmethod
     def _cut(data: tls.ClientHelloData, decision: Decision) -> None:

@@ -89,3 +89,10 @@ class Records(Protocol):
         Once is enough: while such an exception holds, nothing more is made.
         """
         ...
+
+    def pass_through(self, event: Event, duration_s: float) -> Awaitable[None]:
+        """Have the TLS of a failure's host passed through for a while, for the client and user that met it.
+
+        In force in every worker when this is done.
+        """
+        ...

@@ -98,7 +98,7 @@ class Unopened:
             if refused is None and not self.may_pass(client, port):
                 refused = UNKNOWN.format(what=what)
             if refused is not None:
-                use = tunnel_use("http", host, *self._who(client), port=port, tunnel=what)
+                use = tunnel_use("http", host, *self.who(client), port=port, tunnel=what)
                 return await self._gatekeeper.refuse(
                     self._gatekeeper.subject("http", host, b"/"), use, refused
                 )
@@ -112,7 +112,7 @@ class Unopened:
         """Tell whether this client may speak with this port what is neither TLS nor HTTP."""
         if isinstance(client.proxy_mode, mode_specs.ReverseMode):  # the operator set protocol and target
             return True
-        return self._leave(*self._who(client), port)
+        return self._leave(*self.who(client), port)
 
     async def check(
         self, client: Client, scheme: str, names: tuple[str, ...], port: int, what: str
@@ -137,7 +137,7 @@ class Unopened:
             return decision
 
     async def _check_one(self, client: Client, scheme: str, host: str, port: int, what: str) -> Decision:
-        use = tunnel_use(scheme, host, *self._who(client), port=port, tunnel=what)
+        use = tunnel_use(scheme, host, *self.who(client), port=port, tunnel=what)
         subject = self._gatekeeper.subject(scheme, host, b"/")
         return self._gatekeeper.now(subject, use) or await self._gatekeeper.check(subject, use)
 
@@ -149,7 +149,8 @@ class Unopened:
             return []
         return [place.text for place in places if place.text != host]
 
-    def _who(self, client: Client) -> tuple[str | None, str | None]:
+    def who(self, client: Client) -> tuple[str | None, str | None]:
+        """Give the address and the user of a client."""
         return peer_text(client.peername), self._user_of(client)
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
@@ -166,5 +167,5 @@ class Unopened:
         if reason is None or flow.server_conn.address is None:
             return
         host = flow.server_conn.address[0]
-        use = tunnel_use("http", host, *self._who(flow.client_conn))
+        use = tunnel_use("http", host, *self.who(flow.client_conn))
         await self._gatekeeper.refuse(self._gatekeeper.subject("http", host, b"/"), use, reason)

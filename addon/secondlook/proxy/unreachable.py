@@ -62,6 +62,11 @@ def told(host: str, message: str) -> str:
     return f"Second Look did not block this, but {host} cannot be opened: {_why(message)}"
 
 
+def has_way(message: str) -> bool:
+    """Tell whether passing the host's TLS through unopened would help."""
+    return _why(message).endswith(WAY)
+
+
 def _why(message: str) -> str:
     number = _NUMBER.search(message)
     if number is not None and int(number[1]) in _OF_SYSTEM:

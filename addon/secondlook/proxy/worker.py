@@ -34,6 +34,7 @@ from secondlook.proxy.layers import GatedLayers
 from secondlook.proxy.listener import Listener
 from secondlook.proxy.login import Login
 from secondlook.proxy.master import STREAMED_MODES, LeanMaster, make_options
+from secondlook.proxy.passages import Passages
 from secondlook.proxy.passthrough import Learner, Passthrough
 from secondlook.proxy.ports import Gatekeeper, Override, Records
 from secondlook.proxy.refusal import INTERNAL_HOST, Refusals
@@ -54,7 +55,7 @@ class Surroundings:
 
     `site_key` is the installation's secret for the forms of the internal site; `own_ports` gives the ports of
     our own review page and server (they may move); `ready` tells whether a check can be made; `override_s`
-    how long an exception lasts that a client and user make for themselves.
+    and `unopened_s` how long exceptions last that a client and user make for themselves.
     """
 
     gatekeeper: Gatekeeper
@@ -63,6 +64,7 @@ class Surroundings:
     own_ports: Callable[[], Collection[int]]
     ready: Callable[[], bool]
     override_s: Override
+    unopened_s: Override
     late: Tail | None = None  # where verdicts are read that clients are told on their next page load
     passages: Tail | None = None  # where workers tell each other whose TLS is passed through
 
@@ -81,6 +83,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
             ca_pem=ca_folder(settings.state) / CA_NAME,
             key=around.site_key,
             override_s=around.override_s,
+            unopened_s=around.unopened_s,
             ready=around.ready,
         ),
         around.records,
@@ -118,10 +121,13 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         unopened,
         settings.passthrough.hosts,
         learner,
+        Passages(settings.passages, around.passages, clock),
         tail=around.passages,
+        keeping=keeping,
         clock=clock,
         new_id=Identifiers().new,
     )
+    edge.failure_of = passthrough.told_of
     late: tuple[LateNotices, ...] = ()
     if around.late is not None:
         late = (LateNotices(around.late, pages, clock, Identifiers().new, edge.is_own_site),)

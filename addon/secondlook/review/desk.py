@@ -382,11 +382,11 @@ class Desk:
         return list(self.service.feeds())
 
     async def passages(self) -> list[Json] | None:
-        """Return whose TLS is passed through, as it was learned; None where nothing is learned."""
-        lasting_s = self.service.learned_s
-        if lasting_s is None:
+        """Return whose TLS is passed through for a while; None where none ever is."""
+        lasting = self.service.passages
+        if not lasting.longest_s:
             return None
-        return [passage_json(each) for each in await self.ledger.run(self.ledger.passages, lasting_s)]
+        return [passage_json(each) for each in await self.ledger.run(self.ledger.passages, lasting)]
 
     async def update(self) -> None:
         """Fetch lists and feeds now."""

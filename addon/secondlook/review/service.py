@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from secondlook.core.passage import Lasting
 from secondlook.core.subject import UrlSubject
 
 type Json = dict[str, Any]
@@ -28,8 +29,8 @@ class Service(Protocol):
         ...
 
     @property
-    def learned_s(self) -> float | None:
-        """How long a learned passthrough of TLS lasts; None where none is learned."""
+    def passages(self) -> Lasting:
+        """How long TLS is passed through."""
         ...
 
     @property

@@ -70,6 +70,7 @@ def make_addons() -> list[Any]:
         own_ports=starter.own_ports,
         ready=lambda: ledger.trouble is None,
         override_s=parts.override_s,
+        unopened_s=parts.unopened_s,
         passages=LedgerTail(ledger, PASSAGES),
     )
     return [starter, *build_addons(settings, around)]

@@ -26,14 +26,16 @@ from secondlook.config import Settings
 from secondlook.core.cache import AnswerCache, SavedCacheError
 from secondlook.core.client import login_name
 from secondlook.core.event import Event, EventKind
-from secondlook.core.passage import PASSTHROUGH
+from secondlook.core.passage import KINDS, PASSTHROUGH
 from secondlook.core.rule import Rule, Scope
 from secondlook.core.subject import UrlSubject
 from secondlook.core.url import url_subject
 from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.shape import rfc3339
 from secondlook.ledger.ulid import make_id
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.proxy.judge import Judge
+from secondlook.proxy.passages import LOOK_EVERY_S
 from secondlook.run.policies import policies_of
 from secondlook.run.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
@@ -126,9 +128,13 @@ class Parts:
         """Tell how long an exception lasts that this client makes for itself; None: it may make none."""
         return self.view.current.policies.of(client, user).override_s
 
+    def unopened_s(self, client: str | None, user: str | None) -> float | None:
+        """Tell how long TLS is passed through that this client lets pass; None: it may let none pass."""
+        return self.view.current.policies.of(client, user).unopened_s
+
 
 LATE = EventFilter(kind=(EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value, EventKind.ACTION.value))
-PASSAGES = EventFilter(kind=EventKind.ACTION.value, stage=PASSTHROUGH)
+PASSAGES = EventFilter(kind=tuple(KINDS), stage=PASSTHROUGH)
 
 
 class LedgerTail:
@@ -221,6 +227,31 @@ class LedgerRecords:
         )
         await self._ledger.run(self._ledger.add_rule, rule, told)
         await asyncio.sleep(self._elsewhere_s)
+
+    async def pass_through(self, event: Event, duration_s: float) -> None:
+        """Write down that a failure's host is passed through for whom it failed; workers follow the log.
+
+        When this returns they have heard of it. Raises LedgerError.
+        """
+        now = self._clock.now()
+        whom = event.client if event.user is None else f"{event.user} at {event.client}"
+        told = Event(
+            id=self._identifiers.new(now),
+            kind=EventKind.OVERRIDDEN,
+            time=now,
+            client=event.client,
+            user=event.user,
+            host=event.host,
+            url=event.url,
+            stage=PASSTHROUGH,
+            detail=(
+                f"TLS of {whom} to {event.host} is passed through unopened until "
+                f"{rfc3339(now + duration_s)}: let pass after event {event.id} "
+                f"({event.detail or 'its TLS failed'})"
+            ),
+        )
+        await self._ledger.run(self._ledger.note, told)
+        await asyncio.sleep(LOOK_EVERY_S + ELSEWHERE_S)
 
 
 def elsewhere_s(settings: Settings) -> float:

@@ -16,12 +16,14 @@ from secondlook.suffix import load_suffixes
 
 def policy_of(settings: PolicySettings) -> Policy:
     """Make the policy of one section."""
+    override = settings.override
     return Policy(
         level=Level(settings.level),
         block_untested=settings.block_untested,
         unverifiable={cls: Action(settings.unverifiable.of(cls)) for cls in SubjectClass},
         mode=Mode(settings.mode),
-        override_s=settings.override.duration if settings.override.enabled else None,
+        override_s=override.duration if override.enabled else None,
+        unopened_s=override.duration if override.enabled and override.unopened else None,
     )
 
 

@@ -62,8 +62,7 @@ class Program:
         self.proxy = proxy
         self.started_at = parts.clock.now()
         self.assessing = parts.settings.policy.mode == "assess"
-        learn = parts.settings.passthrough.learn
-        self.learned_s = learn.duration if learn.enabled else None
+        self.passages = parts.settings.passages
         self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
 
     def metrics(self) -> bytes:

@@ -63,6 +63,7 @@ async def work(process: Process) -> None:
         own_ports=lambda: own_ports,
         ready=lambda: ledger.trouble is None,
         override_s=parts.override_s,
+        unopened_s=parts.unopened_s,
         late=LedgerTail(ledger, LATE) if settings.notify.next_page else None,
         passages=LedgerTail(ledger, PASSAGES),
     )
