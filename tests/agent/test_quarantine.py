@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agentkit.ledger import FakeLedger
+from secondlook.agent import filesearch
 from secondlook.agent import quarantine as module
 from secondlook.agent.filemove import put_away
 from secondlook.agent.quarantine import Quarantine, QuarantineError
@@ -185,6 +186,16 @@ def test_a_symbolic_link_is_not_followed(place):
     assert not outcome.done
     assert outside.read_bytes() == BAD
     assert (place.downloads / "link.exe").is_symlink()
+
+
+def test_a_name_that_became_a_link_since_it_was_listed_is_not_followed(place):
+    elsewhere = place.base / "elsewhere.exe"
+    elsewhere.write_bytes(BAD)
+    name = place.downloads / "bad.exe"
+    name.symlink_to(elsewhere)
+    problems = []
+    assert filesearch._look_at(name, DIGEST, None, problems) is None
+    assert len(problems) == 1
 
 
 def test_a_hard_link_loses_the_found_name_and_the_other_is_reported(place):

@@ -376,6 +376,24 @@ def test_a_reader_notices_a_change_and_keeps_what_did_not_change(tmp_path):
     run(scene)
 
 
+def test_a_stamp_names_no_file_outside_its_folder(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            folder = PatternFolder(world.state)
+            stamp = read_stamp(folder.folder)
+            [listed] = [each for each in stamp.lists if each.name == "mw-8b"]
+            (folder.folder / listed.file).rename(world.state / listed.file)  # whole, and not where lists are
+            moved = replace(listed, file=f"../{listed.file}")
+            lists = tuple(moved if each is listed else each for each in stamp.lists)
+            (folder.folder / "current.json").write_bytes(replace(stamp, lists=lists).to_json())
+            loaded = folder.load()
+            assert "outside its folder" in folder.faults[0]
+            assert "mw-8b" not in {info.name for info, _ in loaded.lists}
+
+    run(scene)
+
+
 def test_mirrored_only_while_every_list_is_here(tmp_path):
     async def scene():
         async with house(tmp_path) as world:

@@ -198,3 +198,30 @@ def test_a_reader_that_stalls_dies_or_is_spent_is_replaced(tmp_path):
         room.close()
 
     asyncio.run(story())
+
+
+def test_an_archive_is_looked_into_once_for_all_who_have_it(tmp_path):
+    class Counting(ArchiveInspector):
+        looks = 0
+
+        async def _look(self, *asked: Any) -> tuple[Inside, bool]:
+            self.looks += 1
+            return await super()._look(*asked)
+
+    async def story() -> None:
+        inspector, room = Counting(ArchiveSettings()), SpoolRoom(tmp_path, 1 << 30, 1000)
+        good = zipped({"eicar.com": EICAR})
+        spool = Spool(room)
+        spool.put(good)
+        digest = hashlib.sha256(good).digest()
+        found = await asyncio.gather(*[inspector.inspect(spool, digest=digest) for _ in range(5)])
+        found.append(await inspector.inspect(spool, digest=digest))
+        assert {each.members for each in found} == {found[0].members}
+        assert inspector.looks == 1
+        await inspector.inspect(spool, ("gzip",), digest=digest)  # the same bytes read otherwise are others
+        assert inspector.looks == 2
+        spool.close()
+        await inspector.aclose()
+        room.close()
+
+    asyncio.run(story())

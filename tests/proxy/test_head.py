@@ -195,6 +195,8 @@ def test_a_request_as_it_goes_on(head, written):
         (b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: x, chunked\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n", 400),
     ],

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -14,7 +15,7 @@ from secondlook.lookup.address_watch import local_addresses
 from secondlook.resolver import Resolver, look_up
 from secondlook.server.builtin import add_builtin_lists
 from secondlook.server.feeds import FeedKeeper
-from secondlook.server.fetch import read_state
+from secondlook.server.fetch import FeedClient, FeedState, FetchFailed, fetch, read_state
 from secondlook.server.generation import Generation
 from secondlook.server.serving import bind
 from secondlook.server.store import ServerStore
@@ -304,6 +305,33 @@ def test_a_feed_s_key_stays_with_the_origin_it_was_given_for(tmp_path):
             assert len(publisher.requests) == 10
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("to", ["http://list.example/feed", "file:///etc/passwd", "ftp://list.example/feed"])
+def test_a_feed_over_tls_goes_on_nowhere_else(tmp_path, to):
+    asked = []
+
+    def answer(request):
+        asked.append(str(request.url))
+        return (
+            httpx.Response(302, headers={"location": to})
+            if len(asked) == 1
+            else httpx.Response(200, text=TEXT)
+        )
+
+    async def scene():
+        client = FeedClient(resolver=named({"list.example": ["192.0.2.7"]}))
+        await client.aclose()
+        client._client = httpx.AsyncClient(
+            transport=httpx.MockTransport(answer)
+        )  # no authority signs list.example
+        feed = FeedSettings(name="list", url="https://list.example/feed")
+        with pytest.raises(FetchFailed, match="redirected to"):
+            await fetch(client, feed, FeedState(), tmp_path / "feed")
+        await client.aclose()
+
+    asyncio.run(scene())
+    assert asked == ["https://192.0.2.7/feed"]
 
 
 TURNING = "turning.example"  # its name server says something else every time

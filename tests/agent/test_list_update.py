@@ -1,0 +1,78 @@
+"""What one offered list must pass, by itself: the updater's own tests tell the same of whole servers."""
+
+from hashlib import sha256
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from secondlook.agent.list_update import MAX_KNOWN_GOOD, Offer, UpdateRefused, take_list
+from secondlook.config import PatternSettings
+from secondlook.core.hashlist import HashList, build
+from secondlook.core.listname import parse_list_name
+from secondlook.wire import rice
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.signature import sign_list
+from secondlook.wire.version import ListVersion
+
+KEY = Ed25519PrivateKey.generate()
+GOOD = {sha256(f"good{at}.example/".encode()).digest(): f"good{at}.example/" for at in range(30)}
+
+
+def entries(count, name="evil"):
+    return sorted(sha256(f"{name}{at}.example/".encode()).digest()[:8] for at in range(count))
+
+
+def offer(entries, *, named="mw-8b", key=None):
+    """Offer a consistent full list; `named` is what its version says."""
+    raw = b"".join(sorted(entries))
+    checksum = sha256(raw).digest()
+    message = pb.HashList(name="mw-8b", sha256_checksum=checksum)
+    message.version = ListVersion(named, 9, checksum[:8]).encode()
+    if entries:
+        message.additions_eight_bytes.CopyFrom(rice.encode(raw, 8))
+    if key is not None:
+        message.signature = sign_list(key, "mw-8b", message.version, checksum)
+    public = key.public_key() if key is not None else None
+    return Offer(message=message, meaning=parse_list_name("mw-8b"), canary=None, key=public)
+
+
+def held(count):
+    return HashList.open(build(entries(count), 8))
+
+
+def take(tmp_path, offered, before=None, guarded=None, **settings):
+    try:
+        return take_list(offered, before, tmp_path, PatternSettings(**settings), guarded or {})
+    finally:
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")], (
+            "nothing is left beside"
+        )
+
+
+def test_a_small_list_does_not_become_empty(tmp_path):
+    assert PatternSettings().shrink_from > 3
+    with pytest.raises(UpdateRefused, match="it is empty, the last good one has 3 entries"):
+        take(tmp_path, offer([]), held(3))
+    assert take(tmp_path, offer([]), held(3), accept_shrink=True).count == 0
+    assert take(tmp_path, offer(entries(1)), held(3)).count == 1, "it may become smaller"
+
+
+def test_a_list_is_no_larger_than_it_may_be(tmp_path):
+    with pytest.raises(UpdateRefused, match=r"it has 129 entries, more than 1024 bytes \(pattern.max_list\)"):
+        take(tmp_path, offer(entries(129)), max_list=1024)
+    assert take(tmp_path, offer(entries(128)), max_list=1024).count == 128
+
+
+def test_a_version_of_another_list_is_refused(tmp_path):
+    with pytest.raises(UpdateRefused, match="it is a version of se-8b, not of mw-8b"):
+        take(tmp_path, offer(entries(5), named="se-8b"))
+
+
+def test_not_even_a_known_publisher_blocks_many_popular_sites(tmp_path):
+    few, many = (
+        offer([*entries(5), *(full[:8] for full in list(GOOD)[:count])], key=KEY)
+        for count in (MAX_KNOWN_GOOD, MAX_KNOWN_GOOD + 1)
+    )
+    assert take(tmp_path, few, guarded=GOOD).count == 25
+    with pytest.raises(UpdateRefused, match="it would block 21 known-good sites"):
+        take(tmp_path, many, guarded=GOOD)
