@@ -15,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev run test coverage check bench fuzz soak lock proto clean distclean
+.PHONY: help venv dev run test coverage check bench fuzz mutants soak lock proto clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -64,6 +64,9 @@ bench: $(DEV_STAMP) $(COMPILED)  ## run the benchmarks and write docs/benchmarks
 
 fuzz: $(DEV_STAMP) $(COMPILED)  ## give each fuzz target ten seconds; FUZZ_S=600 for longer, ARGS='…' goes to pytest
 	SECONDLOOK_FUZZ_S=$(FUZZ_S) $(BIN)/python -m pytest tests/fuzz -m fuzz -n auto --timeout 0 $(ARGS)
+
+mutants: $(DEV_STAMP) $(COMPILED)  ## take each defence away in a copy and see its test fail; ARGS='…' chooses by words
+	$(BIN)/python scripts/mutants $(ARGS)
 
 soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests: crashes under load, flapping servers
 	SECONDLOOK_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)
