@@ -13,7 +13,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import HttpLayer, modes
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import HTTP_ALPNS
-from mitmproxy.proxy.mode_specs import WireGuardMode
+from mitmproxy.proxy.mode_specs import ProxyMode, WireGuardMode
 
 from secondlook.core.protocol import Protocol, name_of, recognise
 from secondlook.proxy.tls_layers import ClientTls, OriginTls
@@ -34,7 +34,10 @@ class Recogniser(NextLayer):
 
     def _choose(self, nextlayer: layer.NextLayer) -> layer.Layer | None:
         context, data = nextlayer.context, nextlayer.data_client()
-        stock = context.client.transport_protocol != "tcp" or _is_virtual_resolver(context)
+        mode = context.client.proxy_mode
+        stock = context.client.transport_protocol != "tcp" or is_virtual_resolver(
+            mode, context.server.address
+        )
         if stock or self._ignore_connection(context, data, b""):
             return self._next_layer(context, data, b"")
         greeting, patient = b"", True
@@ -56,9 +59,9 @@ class Recogniser(NextLayer):
         return _tls(context) if protocol is Protocol.TLS else HttpLayer(context, HTTPMode.transparent)
 
 
-def _is_virtual_resolver(context: Context) -> bool:
-    """Tell whether this is for the resolver that mitmproxy plays for WireGuard clients."""
-    return isinstance(context.client.proxy_mode, WireGuardMode) and context.server.address == _RESOLVER
+def is_virtual_resolver(mode: ProxyMode, address: tuple[str, int] | None) -> bool:
+    """Tell whether this is the resolver that mitmproxy plays for WireGuard clients."""
+    return isinstance(mode, WireGuardMode) and address == _RESOLVER
 
 
 def _tls(context: Context) -> layer.Layer:

@@ -8,14 +8,16 @@ every hook catches everything: what cannot be told is closed.
 import logging
 from collections.abc import Callable
 
-from mitmproxy import tcp, udp
+from mitmproxy import dns, tcp, udp
 from mitmproxy.connection import Client, Server
+from mitmproxy.net.dns import response_codes
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
 from secondlook.proxy.access import closed_reason
 from secondlook.proxy.ports import Gatekeeper
+from secondlook.proxy.recogniser import is_virtual_resolver
 from secondlook.proxy.refusal import FAULT
 from secondlook.proxy.request import peer_text, tunnel_use
 from secondlook.proxy.tunnel import REFUSED, TUNNEL, Opening, Silence
@@ -77,6 +79,17 @@ class Unopened:
     async def udp_start(self, flow: udp.UDPFlow) -> None:
         """Judge a datagram flow."""
         await self._judge_flow(flow)
+
+    async def dns_request(self, flow: dns.DNSFlow) -> None:
+        """Judge where a question goes that a datagram to port 53 or 5353 holds; mitmproxy relays no other.
+
+        What the mode's own resolver answers goes nowhere.
+        """
+        mode, address = flow.client_conn.proxy_mode, flow.server_conn.address
+        if address is None or isinstance(mode, mode_specs.DnsMode) or is_virtual_resolver(mode, address):
+            return
+        if (await self.judge(flow.client_conn, flow.server_conn, "DNS")).action is Action.BLOCK:
+            flow.response = flow.request.fail(response_codes.REFUSED)
 
     async def _judge_flow(self, flow: tcp.TCPFlow | udp.UDPFlow) -> None:
         if flow.server_conn.address is None:
