@@ -17,8 +17,14 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy.events import DataReceived, Start
 
 from proxykit.http2 import Client, Origin, Peer, answer, reply
+from proxykit.sides import around, run
+from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.http2 import Http2ClientSide
+from secondlook.proxy.http2_head import read_answer, read_request
 
 PROTOCOL_ERROR, CANCEL, REFUSED_STREAM, CALM = 1, 8, 7, 11
 NO_ERROR = 0
@@ -384,6 +390,30 @@ def test_an_update_of_nothing_ends_its_stream_and_nothing_else(make_origin, conn
     client.send(b"\0\0\4\x08\0" + stream_id.to_bytes(4) + b"\0\0\0\0")
     assert client.finish(stream_id).error == PROTOCOL_ERROR
     assert client.get().body == b"ok"
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0, {}).serialize()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        PREFACE + b"\0\0\1\1\x08\0\0\0\1\x05",  # a head of one byte that has five of padding
+        PREFACE + b"\0\0\1\0\x08\0\0\0\1\x05",
+    ],
+    ids=["another protocol", "padding of a head", "padding of data"],
+)
+def test_bytes_that_are_no_http2_end_their_connection(raw):
+    side = Http2ClientSide(around(), TrafficLimitsSettings())
+    run(side, Start(), DataReceived(side.conn, raw))
+    assert side.conn.state is ConnectionState.CLOSED
+
+
+def test_control_characters_become_spaces_as_in_http1():
+    fields = [(b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/"), (b":authority", b"a.test")]
+    assert read_request([*fields, (b"x", b"\x01a\x7fb\x1f")])[1] == [(b"x", b"a b")]
+    assert read_answer([(b":status", b"200"), (b"x", b"a\x08b")])[1:] == [(b"x", b"a b")]
 
 
 # ---- floods

@@ -9,16 +9,11 @@ import h2.events
 import h2.exceptions
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
-from mitmproxy.connection import Server
-from mitmproxy.http import Response
-from mitmproxy.options import Options
-from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http._events import RequestHeaders
-from mitmproxy.test.tflow import tclient_conn
 
 from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.sides import NoStreams, around, as_http2, problem, run
 from secondlook.config import TrafficLimitsSettings
 from secondlook.core.url import url_subject_from_parts
 from secondlook.proxy.http1 import Http1ClientSide, Http1OriginSide
@@ -60,37 +55,6 @@ names = st.sampled_from(
 headers = st.lists(st.tuples(names, st.one_of(text, st.just("a.test"), st.just("chunked"))), max_size=3)
 
 
-class NoStreams:
-    def is_pressed(self, _stream_id: int) -> bool:
-        return False
-
-
-def problem(*_: object) -> Response:
-    return Response.make(400)
-
-
-def around() -> Context:
-    options = Options()
-    for name, value in (("validate_inbound_headers", True), ("normalize_outbound_headers", True)):
-        options.add_option(name, bool, value, "of mitmproxy's Proxyserver")
-    options.add_option("http2_ping_keepalive", int, 0, "of mitmproxy's Proxyserver")
-    context = Context(tclient_conn(), options)
-    context.server = Server(address=("a.test", 443))
-    return context
-
-
-def run(side, *happened: events.Event) -> tuple[bytes, list[object]]:
-    """Give what a side sends, and the events that it makes of what happened."""
-    sent, made = b"", []
-    for event in happened:
-        for command in side.handle_event(event):
-            if isinstance(command, commands.SendData):
-                sent += command.data
-            elif isinstance(command, ReceiveHttp):
-                made.append(command.event)
-    return sent, made
-
-
 def as_http1(method: str, target: str, host: str, fields: list[tuple[str, str]]) -> bytes:
     lines = [
         f"{method} {target} HTTP/1.1",
@@ -100,16 +64,6 @@ def as_http1(method: str, target: str, host: str, fields: list[tuple[str, str]])
         "",
     ]
     return "\r\n".join(lines).encode()
-
-
-def as_http2(method: str, target: str, host: str, fields: list[tuple[str, str]]) -> bytes:
-    state = h2.connection.H2Connection(
-        h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
-    )
-    state.initiate_connection()
-    head = [(":method", method), (":scheme", "https"), (":authority", host), (":path", target)]
-    state.send_headers(1, [*head, *fields], end_stream=True)
-    return state.data_to_send()
 
 
 def heard(version: int, data: bytes) -> list[tuple[bytes, bytes, bytes]]:

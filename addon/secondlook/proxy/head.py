@@ -47,7 +47,7 @@ _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*+)://([^/?#]*+)(.*+)")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _LENGTH = re.compile(rb"[0-9]{1,100}")
 _CONTROLS = bytes((*range(9), *range(10, 32), 127))
-_SPACED = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+SPACED = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
 _REQUEST_CODINGS = frozenset(
     {b"chunked", *(first + b",chunked" for first in (b"gzip", b"deflate", b"compress"))}
 )
@@ -152,7 +152,7 @@ def read_response(head: bytes, request: Request) -> tuple[Response, Framing]:
     fields, framing = _frame_response(fields, status, head=request.data.method == b"HEAD", new=new)
     if repaired:
         framing = Framing(framing.size, lasting=False)
-    reason = (reason or b"").translate(_SPACED).strip()
+    reason = (reason or b"").translate(SPACED).strip()
     version = b"HTTP/1.1" if new else b"HTTP/1.0"
     return Response(version, status, reason, Headers(fields), None, None, time.time(), None), framing
 
@@ -216,7 +216,7 @@ def _read_odd_fields(lines: bytes, *, repair: bool) -> list[Field]:
             raise HeadError(f"a line of its head is no header: {_shown(line)}")
         if not dropped:
             found.append((name, [value.strip(b" \t")]))
-    return [(name, b" ".join(parts).translate(_SPACED).strip()) for name, parts in found]
+    return [(name, b" ".join(parts).translate(SPACED).strip()) for name, parts in found]
 
 
 def _frame_request(fields: list[Field], *, new: bool) -> tuple[list[Field], Framing]:

@@ -81,7 +81,10 @@ class _Side(MitmHttp2Connection):
     def _network(self, event: events.Event) -> Commands | None:
         """Handle what comes from the network; None where an event is of another kind."""
         if isinstance(event, events.DataReceived):
-            self.h2_conn.add(event.data)
+            try:
+                self.h2_conn.add(event.data)
+            except ProtocolError as error:
+                return self._give_up(error)
             return self._read() if self._turn is None else _nothing()
         if isinstance(event, events.Wakeup) and event.command is self._turn:
             self._turn = None

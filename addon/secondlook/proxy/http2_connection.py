@@ -32,6 +32,7 @@ from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes
 from h2.stream import H2Stream, StreamClosedBy, StreamState
 from hpack.exceptions import HPACKError
+from hyperframe.exceptions import InvalidPaddingError
 from hyperframe.frame import (
     DataFrame,
     Frame,
@@ -154,7 +155,7 @@ class Http2Connection(BufferedH2Connection):
         self._frame_dispatch_table[_ZeroUpdate] = self._receive_zero_update
 
     def add(self, data: bytes) -> None:
-        """Take bytes from the network; `next_events` looks at them."""
+        """Take bytes from the network; `next_events` looks at them. ProtocolError: they are no HTTP/2."""
         self.incoming_buffer.add_data(data)
         self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
 
@@ -164,6 +165,8 @@ class Http2Connection(BufferedH2Connection):
             frame = next(self.incoming_buffer)
         except StopIteration:
             return None
+        except InvalidPaddingError as error:
+            raise ProtocolError("a frame has more padding than it is long") from error
         return self._sent_on(self._receive_frame(frame))
 
     def receive_data(self, data: Any) -> list[Event]:

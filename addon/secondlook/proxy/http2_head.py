@@ -12,10 +12,12 @@ import re
 from hpack.struct import HeaderTuple
 from mitmproxy.net.http.url import parse_authority
 
+from secondlook.proxy.head import SPACED
 from secondlook.proxy.headercoding import Field
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]").search
 _UNSAFE = re.compile(rb"[\0\r\n]").search
 _TARGET = re.compile(rb"/[^\0-\x20\x7f#]*").fullmatch  # bytes beyond ASCII are escaped
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -137,10 +139,15 @@ def _tolerated(fields: list[Field]) -> list[Field]:
 
 
 def _trimmed(field: Field) -> Field:
-    """Cut space off around a value, as curl and Chromium do; never what could end a line elsewhere."""
+    """Cut space off around a value, as curl and Chromium do; never what could end a line elsewhere.
+
+    Other control characters become spaces, as in HTTP/1 (`head.py`): its readers refuse them (RFC 9110, 5.5).
+    """
     name, value = field
-    if _UNSAFE(value):
-        raise _malformed(f"header {name.decode()}", value, "no line break and no NUL")
+    if _CONTROL(value):
+        if _UNSAFE(value):
+            raise _malformed(f"header {name.decode()}", value, "no line break and no NUL")
+        return _with(field, name, value.translate(SPACED).strip(_SPACE))
     if value and (value[0] in _SPACE or value[-1] in _SPACE):
         return _with(field, name, value.strip(_SPACE))
     return field
