@@ -1,15 +1,13 @@
 """Heads are read as browsers read them, written strictly, and read alike by others. About 5 s."""
 
-import contextlib
-
 import h11
 import httptools
 import pytest
-from h11._connection import _body_framing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mitmproxy.test.tflow import treq
 
+from proxykit.readers import framed, llhttp, same
 from secondlook.proxy.head import (
     Framing,
     HeadBuffer,
@@ -251,34 +249,10 @@ def lines_of(*odd: bytes) -> st.SearchStrategy[bytes]:
     return st.lists(pieces, max_size=14).map(b"".join)
 
 
-def llhttp(kind: type, data: bytes):
-    """What llhttp reads of a whole message."""
-    found: list[tuple[bytes, bytes]] = []
-
-    class Told:
-        def on_header(self, name: bytes, value: bytes) -> None:
-            found.append((name, value))
-
-    parser = kind(Told())
-    with contextlib.suppress(httptools.HttpParserUpgrade):
-        parser.feed_data(data)
-    return found, parser
-
-
-def framed(method: bytes, event: h11.Request | h11.Response) -> int | None:
-    """How long h11 takes a body to be."""
-    kind, size = _body_framing(method, event)
-    return {"chunked": None, "http/1.0": -1}[kind] if kind != "content-length" else size[0]
-
-
 def first(data: bytes) -> bytes:
     buffer = HeadBuffer(len(data), len(data))
     buffer += data
     return buffer.take_head()
-
-
-def same(fields, others) -> bool:
-    return [(n.lower(), v.strip()) for n, v in fields] == [(n.lower(), v.strip()) for n, v in others]
 
 
 @settings(max_examples=400, deadline=None)
@@ -295,8 +269,7 @@ def test_what_goes_on_of_an_answer_is_read_alike_by_others(lines, status):
     assert again[0].headers.fields == response.headers.fields
     assert again[1].size == framing.size
     fields = [*response.headers.fields, *([] if framing.lasting else [(b"Connection", b"close")])]
-    read, _ = llhttp(httptools.HttpResponseParser, written)
-    assert same(read, fields)
+    assert same(llhttp(httptools.HttpResponseParser, written).fields, fields)
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     client.send(h11.EndOfMessage())
@@ -322,9 +295,9 @@ def test_what_goes_on_of_a_request_is_read_alike_by_others(lines, target):
     request.authority = ""
     written = write_request(request)
     assert read_request(written)[1].size == framing.size
-    read, parser = llhttp(httptools.HttpRequestParser, written)
-    assert same(read, request.headers.fields)
-    assert parser.get_method() == b"POST"
+    read = llhttp(httptools.HttpRequestParser, written)
+    assert same(read.fields, request.headers.fields)
+    assert read.parser.get_method() == b"POST"
     server = h11.Connection(h11.SERVER)
     server.receive_data(written)
     event = server.next_event()

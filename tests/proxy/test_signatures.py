@@ -13,6 +13,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxykit.archives import v7
 from proxykit.samples import seven, tarred, zipped
 from secondlook.proxy.bodylook import BodyLook
 from secondlook.proxy.bodytype import declared
@@ -30,18 +31,6 @@ from secondlook.proxy.signatures import (
 ISO = bytes(32768) + b"\x01CD001\x01\x00" + b"LINUX".ljust(32) + bytes(4096)
 BOOT = b"\xeb\x3c\x90MSDOS5.0".ljust(510, b"\x12") + b"\x55\xaa" + b"\xf8\xff\xff" * 200
 VBS = b'Set sh = CreateObject("WScript.Shell")\r\nsh.Run "calc.exe"\r\n'
-
-
-def v7(name: bytes, content: bytes, *, signed: bool = False) -> bytes:
-    """A tar of the seventh edition: no mark, only a sum (of signed bytes on some machines)."""
-    head = bytearray(512)
-    head[: len(name)] = name
-    head[100:108], head[108:116], head[116:124] = b"000644 \0", b"000000 \0", b"000000 \0"
-    head[124:136], head[136:148] = b"%011o " % len(content), b"%011o " % 1_700_000_000
-    head[148:156] = b" " * 8
-    total = sum(head) - (256 * sum(byte > 127 for byte in head) if signed else 0)
-    head[148:156] = b"%06o\0 " % total
-    return bytes(head) + content.ljust(-(-len(content) // 512) * 512, b"\0") + bytes(1024)
 
 
 SAMPLES = {

@@ -1,0 +1,105 @@
+"""Archives that readers take differently, and what other programs unpack from one."""
+
+import lzma
+import os
+import struct
+import subprocess
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import zstandard
+
+from proxykit.samples import EICAR, seven, tarred, zipped
+
+FILES = {"readme": b"hi", "folder/eicar.com": EICAR}
+PROGRAMS = {"tar": ["tar", "-xf"], "bsdtar": ["bsdtar", "-xf"]}
+
+
+def unpacked_by(program: str, data: bytes, folder: Path) -> Iterator[bytes]:
+    """Have a program unpack something; gives the contents of all files that came of it."""
+    packed, out = folder / "packed", folder / "out"
+    packed.write_bytes(data)
+    out.mkdir()
+    command = [*PROGRAMS[program], packed, "-C", out]
+    subprocess.run(command, capture_output=True, check=False, timeout=30)
+    for base, _, names in os.walk(out):
+        for name in names:
+            path = os.path.join(base, name)  # noqa: PTH118 - names may be anything
+            if os.path.isfile(path) and not os.path.islink(path):  # noqa: PTH113, PTH114
+                with open(path, "rb") as file:  # noqa: PTH123
+                    yield file.read()
+
+
+def v7(name: bytes, content: bytes, *, signed: bool = False) -> bytes:
+    """A tar of the seventh edition: no mark, only a sum (of signed bytes on some machines)."""
+    head = bytearray(512)
+    head[: len(name)] = name
+    head[100:108], head[108:116], head[116:124] = b"000644 \0", b"000000 \0", b"000000 \0"
+    head[124:136], head[136:148] = b"%011o " % len(content), b"%011o " % 1_700_000_000
+    head[148:156] = b" " * 8
+    total = sum(head) - (256 * sum(byte > 127 for byte in head) if signed else 0)
+    head[148:156] = b"%06o\0 " % total
+    return bytes(head) + content.ljust(-(-len(content) // 512) * 512, b"\0") + bytes(1024)
+
+
+def header(name: bytes, content: bytes, **changed: int) -> bytes:
+    packed = changed.get("packed", len(content))
+    size, flags = changed.get("size", len(content)), changed.get("flags", 0)
+    method, check = changed.get("method", 0), changed.get("check", zlib.crc32(content))
+    return (
+        struct.pack("<4s5H3I2H", b"PK\3\4", 20, flags, method, 0, 0, check, packed, size, len(name), 0) + name
+    )
+
+
+def deb() -> bytes:
+    parts = {"debian-binary": b"2.0\n", "data.tar.xz": lzma.compress(tarred(FILES))}
+    out = b"!<arch>\n"
+    for name, content in parts.items():
+        out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode()
+        out += content + b"\n" * (len(content) % 2)
+    return out
+
+
+READ = {
+    "a tar whose first name is a program's mark": lambda: tarred({"MZ": b"x", **FILES}),
+    "a tar whose first name is ELF's mark": lambda: tarred({"\x7fELF": b"x", **FILES}),
+    "a tar without a mark": lambda: v7(b"eicar.com", EICAR),
+    "a tar of nothing but a mark of zip": lambda: v7(b"PK\3\4", EICAR),
+    "tar in zstd": lambda: zstandard.ZstdCompressor().compress(tarred(FILES)),
+    "several frames of zstd": lambda: (
+        b"\x50\x2a\x4d\x18\3\0\0\0abc" + zstandard.ZstdCompressor().compress(tarred(FILES))
+    ),
+    "tar in lzma": lambda: lzma.compress(tarred(FILES), lzma.FORMAT_ALONE),
+    "a package of Debian": deb,
+    "a block of junk inside": lambda: tarred({"a": b"x"})[:1024] + b"junk" * 128 + tarred(FILES),
+    "two tars one after the other": lambda: tarred({"a": b"x"}) + tarred(FILES),
+    "a type of member nobody knows": lambda: typed(b"Z"),
+    "a zip inside, behind a picture": lambda: zipped(
+        {"a.png": b"\x89PNG\r\n\x1a\n" + bytes(99) + zipped(FILES)}
+    ),
+    "a zip in a 7z, behind a picture": lambda: seven({"a.png": b"GIF89a" + bytes(99) + zipped(FILES)}),
+    "a header that the directory does not name": lambda: header(b"x", EICAR) + EICAR + zipped({"a": b"b"}),
+    "headers without a directory": lambda: header(b"x", EICAR) + EICAR,
+    "deflated, of unknown length": lambda: header(b"", b"") + streamed(),
+}
+
+
+def typed(kind: bytes) -> bytes:
+    data = bytearray(tarred({"eicar.com": EICAR}))
+    data[156:157] = kind
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    return bytes(data)
+
+
+def streamed() -> bytes:
+    machine = zlib.compressobj(wbits=-15)
+    packed = machine.compress(EICAR) + machine.flush()
+    head = header(b"x", b"", packed=0, size=0, check=0, flags=8, method=8)
+    return (
+        head
+        + packed
+        + struct.pack("<4s3I", b"PK\7\x08", zlib.crc32(EICAR), len(packed), len(EICAR))
+        + zipped({"a": b"b"})
+    )
