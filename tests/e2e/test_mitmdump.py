@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.processes import BIN, Answer, Running, curl, wait_for
+from proxykit.pieces import tls_in_pieces
 from proxykit.samples import EICAR, program, prose, tarred, zipped
 from serverkit.ports import free_port
 
@@ -52,6 +53,17 @@ def dump(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator
     running = Dump(tmp_path_factory.mktemp("dump"), repository)
     yield running
     running.stop()
+
+
+def test_a_client_hello_in_pieces_is_opened(dump):
+    host = "malware.secondlook.test"
+    wait_for(lambda: dump.curl(f"http://{host}/").status == 403, "the lists")
+    with socket.create_connection(("127.0.0.1", dump.port), timeout=30) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
+        assert b" 200 " in client.recv(1000)
+        answer = tls_in_pieces(client, (1, 2, 3), f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert b" 403 " in answer.partition(b"\r\n")[0]
 
 
 @pytest.mark.parametrize("http", ["--http1.1", "--http2"])

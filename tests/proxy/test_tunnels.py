@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from proxykit.origin import Asked, send
+from proxykit.pieces import tls_in_pieces
 from proxykit.proxy import RunningProxy
 from secondlook.core.verdict import Action
 
@@ -25,9 +26,10 @@ async def hello(asked: Asked, writer) -> None:
 class Speaker:
     """A server on a raw socket that greets, and then answers each thing said with `OK` and it."""
 
-    def __init__(self, greeting: bytes) -> None:
+    def __init__(self, greeting: bytes, host: str = "127.0.0.1") -> None:
         self.greeting, self.heard, self.connections = greeting, b"", 0
-        self.listening = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listening = socket.create_server((host, 0), family=family)
         self.port = self.listening.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -47,11 +49,11 @@ class Speaker:
 
 
 @pytest.fixture
-def speak() -> Iterator[Callable[[bytes], Speaker]]:
+def speak() -> Iterator[Callable[..., Speaker]]:
     speakers: list[Speaker] = []
 
-    def make(greeting: bytes = b"") -> Speaker:
-        speakers.append(Speaker(greeting))
+    def make(greeting: bytes = b"", **options: str) -> Speaker:
+        speakers.append(Speaker(greeting, **options))
         return speakers[-1]
 
     yield make
@@ -64,13 +66,15 @@ def tunnel(proxy: RunningProxy, port: int, host: str = "127.0.0.1") -> Iterator[
     """Open a tunnel in the way of the proxy's mode."""
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as client:
         if proxy.settings.mode == "socks5":
-            client.sendall(b"\x05\x01\x00" + b"\x05\x01\x00\x03" + bytes([len(host)]) + host.encode())
-            client.sendall(struct.pack("!H", port))
+            name = bytes([len(host)]) + host.encode()
+            where = b"\x04" + socket.inet_pton(socket.AF_INET6, host) if ":" in host else b"\x03" + name
+            client.sendall(b"\x05\x01\x00" + b"\x05\x01\x00" + where + struct.pack("!H", port))
             greeted = client.recv(2)
             while len(greeted) < 12:
                 greeted += client.recv(12 - len(greeted))
         elif proxy.settings.mode == "regular" or proxy.settings.mode.startswith("upstream"):
-            client.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+            target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            client.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
             assert b" 200 " in client.recv(1000)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield client
@@ -84,47 +88,6 @@ def start(make_proxy) -> Callable[..., RunningProxy]:
         return make_proxy(mode=mode, **settings)
 
     return run
-
-
-def tls_in_pieces(client: socket.socket, cuts: tuple[int, ...], request: bytes, *, records: int = 0) -> bytes:
-    """Speak TLS with a ClientHello cut at these places (or into records of so many bytes); the answer to a request."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    tls = context.wrap_bio(incoming, outgoing, server_hostname="front.test")
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
-    first = outgoing.read()
-    if records:
-        body = first[5:]
-        parts = [body[at : at + records] for at in range(0, len(body), records)]
-        first = b"".join(b"\x16\x03\x01" + struct.pack("!H", len(part)) + part for part in parts)
-    for begin, end in zip((0, *cuts), (*cuts, len(first)), strict=True):
-        client.sendall(first[begin:end])
-        time.sleep(0.05)  # a segment of its own
-    while True:
-        try:
-            tls.do_handshake()
-            break
-        except ssl.SSLWantReadError:
-            client.sendall(outgoing.read())
-            incoming.write(received(client))
-    tls.write(request)
-    client.sendall(outgoing.read())
-    answer = b""
-    while True:
-        try:
-            answer += tls.read(65536)
-            if answer.endswith((b"hello /good", b"}")):
-                return answer
-        except ssl.SSLWantReadError:
-            incoming.write(received(client))
-
-
-def received(client: socket.socket) -> bytes:
-    data = client.recv(65536)
-    assert data, f"the connection ended: {data!r}"
-    return data
 
 
 def told(gatekeeper, action: Action = Action.ALLOW) -> list[str | None]:
@@ -275,6 +238,18 @@ def test_a_name_is_judged_by_its_addresses_too(proxy, gatekeeper, speak):
         client.sendall(b"\x01\x02\x03")
         assert client.recv(10) == b""
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_tunnel_to_an_address_of_ipv6(start, gatekeeper, speak, mode, listed):
+    server = speak(host="::1")
+    if listed:
+        gatekeeper.bad.add("[::1]/")
+    with tunnel(start(mode), server.port, "::1") as client:
+        client.sendall(b"SSH-2.0-x\r\n")
+        assert client.recv(100) == (b"" if listed else b"OK SSH-2.0-x\r\n")
+    assert server.connections == int(not listed)
 
 
 SHARED = {"networks": ["192.0.2.0/24"]}

@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import threading
+import warnings
 
 import pytest
 
@@ -132,6 +133,21 @@ def test_an_origin_that_wants_a_certificate_is_told_of_at_once(proxy, curl, orig
     assert b"passthrough.hosts" in done.stdout
     [event] = proxy.log.events
     assert "certificate required" in (event.detail or "")
+
+
+def test_an_origin_that_speaks_only_an_old_tls(proxy, curl, origin_certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(origin_certificate)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):  # that it is old is the point
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+    with contextlib.closing(Shaking(context)) as origin:
+        done = curl(proxy, f"https://127.0.0.1:{origin.port}/", timeout_s=20)
+    assert b"it speaks only an old TLS" in done.stdout, done
+    assert b"passthrough.hosts" in done.stdout
+    assert b"/unopened/" in done.stdout
+    [event] = proxy.log.events
+    assert event.stage == "tls"
 
 
 def test_an_origin_that_never_begins_tls_is_given_up(proxy, curl, monkeypatch):
