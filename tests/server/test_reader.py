@@ -1,6 +1,8 @@
 """One contract for every store: files, Valkey, a Valkey Cluster, and a replica of files over HTTP."""
 
 import asyncio
+import hashlib
+import json
 import shutil
 import signal
 import tracemalloc
@@ -10,7 +12,7 @@ from random import Random
 import pytest
 
 from secondlook.config import UpstreamSettings
-from secondlook.errors import SecondLookError, ServiceError
+from secondlook.errors import PatternError, SecondLookError, ServiceError
 from secondlook.server.administration import rollback, status
 from secondlook.server.app import AppSettings
 from secondlook.server.generation import Generation
@@ -352,6 +354,29 @@ def test_a_replica_takes_nothing_that_is_not_whole(tmp_path, harm):
             assert copy.generations() == []
             assert copy.current() is None
             assert [each.name for each in copy.generations_folder.iterdir()] == []
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "below/escaped", ".manifest.json", "..", "sized"])
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path, name):
+    store = make_store(tmp_path, HOSTS)
+    path = store.generation_folder(1) / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["files"][name] = {
+        "size": -1 if name == "sized" else 4,
+        "sha256": hashlib.sha256(b"evil").hexdigest(),
+    }
+    path.write_text(json.dumps(manifest))
+
+    async def scene():
+        async with listening(store, AppSettings(store=store)) as (serving, _):
+            copy = ServerStore(tmp_path / "copy")
+            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
+            with pytest.raises(PatternError, match="names an impossible file"):
+                await replica.pull()
+            await replica.aclose()
+            assert copy.generations() == []
 
     asyncio.run(scene())
 
