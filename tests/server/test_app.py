@@ -116,6 +116,11 @@ def test_json_only_where_it_is_asked_for(store):
         search_answer(answer)
 
 
+@pytest.mark.parametrize("target", ["/v5/hashLists/", "/v5/hashList/mw-8b/", "/published"])
+def test_a_slash_too_many_or_too_few_is_no_redirection(store, target):
+    assert ask(store, target, headers={"host": "evil.example"}).status_code == 404
+
+
 @pytest.mark.parametrize(
     "target", [f"/v5/hashes:search?hashPrefixes={b64(EVIL[:4])}", "/v5/hashList/mw-8b?", "/v5/hashLists?"]
 )

@@ -90,6 +90,7 @@ class ServerApp:
             ],
             exception_handlers={404: self._not_served, 405: self._not_served},
         )
+        self._rest.router.redirect_slashes = False  # to a host that the client names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
