@@ -76,7 +76,7 @@ def test_every_test_of_a_mutation_is_named():
 @pytest.mark.parametrize("mutation", TABLE, ids=lambda mutation: mutation["name"])
 def test_a_mutation_changes_what_it_says(mutation):
     source = (REPOSITORY / "addon" / "secondlook" / mutation["file"]).read_text()
-    assert source.count(mutation["old"]) == 1
+    assert source.count(mutation["old"]) == 1, "tests/mutants.toml must say where this defence stands now"
     compile(source.replace(mutation["old"], mutation["new"]), mutation["file"], "exec")
     for test in mutation["tests"]:
         file, *_, function = test.removeprefix("tests/").split("::")
