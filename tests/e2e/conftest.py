@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from e2e.prepared import REAL_STARTS
 from e2e.processes import Origin, Proxy, Server, make_certificate, origin
 
 
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: here not in item.path.parents)
+
+
+@pytest.fixture
+def real_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start every process as users do: for stories that are about starting (see `e2e.prepared`)."""
+    monkeypatch.setenv(REAL_STARTS, "1")
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from e2e import prepared
+
 BIN = Path(sys.executable).parent
 SECONDLOOK = [sys.executable, "-m", "secondlook"]
 PATIENCE_S = 60.0  # a wait that succeeds costs nothing, however long it may last
@@ -43,14 +45,7 @@ def wait_for[T](look: Callable[[], T | None], what: str, timeout_s: float = PATI
 
 def command(*arguments: str | Path, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a `secondlook` command to its end."""
-    done = subprocess.run(
-        [*SECONDLOOK, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        **options,
-    )
+    done = prepared.run([*SECONDLOOK, *map(str, arguments)], timeout=120, **options)
     if check:
         assert done.returncode == 0, f"{arguments} ended with {done.returncode}: {done.stdout}{done.stderr}"
     return done
@@ -67,7 +62,7 @@ class Running:
     def __init__(self, arguments: list[str], log: Path, **options: Any) -> None:
         self.log = log
         with log.open("ab") as out:
-            self.process = subprocess.Popen(arguments, stdout=out, stderr=subprocess.STDOUT, **options)
+            self.process = prepared.Prepared(arguments, stdout=out, stderr=subprocess.STDOUT, **options)
 
     @property
     def output(self) -> str:

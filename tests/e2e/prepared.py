@@ -1,0 +1,284 @@
+"""Processes of ours that begin with everything imported: forked from one that did it once.
+
+Most of what a start costs is importing, a second for a command and four for a proxy, and the stories start
+hundreds. A keeper, one for each worker of pytest, imports and then only forks:
+
+```
+test: Prepared(["python", "-m", "secondlook", …]) ──socket──► keeper ─fork─► runs the module as __main__
+        ▲ its child from now on: the one between them ends at once, and whoever asked takes in orphans
+```
+
+The forked process has the arguments, environment, folder and descriptors it was asked for, and what it
+starts itself begins in the same way. What is not `python -m secondlook…` is started as always, and so is
+everything where coverage is measured, where SECONDLOOK_REAL_STARTS is set, and outside Linux.
+
+Prometheus' client decides at its import where it counts, so it and what needs it is left to each process.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import fcntl
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
+ANSWER_BYTES = 64
+ASKED_BYTES = 1 << 20
+MOST_DESCRIPTORS = 200
+HIGH = 500  # descriptors are first moved above this, then to their places
+REAL_STARTS = "SECONDLOOK_REAL_STARTS"
+MODULES = (
+    "secondlook",
+    "secondlook.server.child",
+)  # the children that unpack have a limit of memory, and begin small
+FAMILY = "secondlook.run."
+LANGUAGE = ("PYTHON", "LC_", "LANG")  # what Python reads when it starts
+Really = subprocess.Popen
+
+_asking = threading.Lock()
+_channel: socket.socket | None = None  # to this process's keeper
+_keeper: int = 0  # its process id, in a prepared process
+
+
+def usable() -> bool:
+    """Whether processes may be forked here."""
+    others = (REAL_STARTS, "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+    return sys.platform == "linux" and not any(os.environ.get(name) for name in others)
+
+
+class Prepared(Really):
+    """A `Popen` that forks a prepared process where it can; all else is that of the original."""
+
+    def _execute_child(
+        self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
+        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *rest,
+    ) -> None:  # fmt: skip
+        # rest: restore_signals, gid, gids, uid, umask, start_new_session, process_group
+        places = {"env": dict(os.environ if env is None else env), "cwd": str(Path(cwd or ".").absolute())}
+        special = (
+            preexec_fn or shell or executable or any(rest[1:4]) or rest[4] != -1 or rest[5] or rest[6] != -1
+        )
+        words = _words_of(args)
+        if words is None or special or not usable() or not _alike(places["env"]):
+            super()._execute_child(
+                args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
+                p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *rest,
+            )  # fmt: skip
+            return
+        given = {0: p2cread, 1: c2pwrite, 2: errwrite}
+        numbers = {number: number if at == -1 else at for number, at in given.items()}
+        numbers |= {number: number for number in pass_fds}
+        self.pid = _ask({"words": words, "numbers": list(numbers), **places}, list(numbers.values()))
+        self._child_created = True
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+
+
+def _alike(env: dict[str, str]) -> bool:
+    """Whether Python would begin there as it did here."""
+
+    def read(variables: Any) -> dict[str, str]:
+        return {name: value for name, value in variables.items() if name.startswith(LANGUAGE)}
+
+    return read(env) == read(os.environ)
+
+
+def _words_of(args: Any) -> list[str] | None:
+    """Give module and arguments of a process that can be forked, None for any other command."""
+    if isinstance(args, str | bytes | os.PathLike):
+        return None
+    words = [os.fsdecode(each) for each in args]
+    if words[0] != sys.executable:
+        return None
+    words = words[2:] if words[1:2] == ["-P"] else words[1:]
+    if words[:1] != ["-m"] or not (words[1] in MODULES or words[1].startswith(FAMILY)):
+        return None
+    return words[1:]
+
+
+def run(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with its output as text: what `subprocess.run` does."""
+    given, timeout = options.pop("input", None), options.pop("timeout", None)
+    if given is not None:
+        options["stdin"] = subprocess.PIPE
+    with Prepared(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            out, err = process.communicate(given, timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def _ask(order: dict[str, Any], descriptors: list[int]) -> int:
+    """Have the keeper fork, and take the new process in as a child of this one; its process id."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    with _asking:
+        channel = _channel or _start_keeper()
+        prctl(SUBREAPER, 1, 0, 0, 0)
+        try:
+            socket.send_fds(channel, [json.dumps(order).encode()], descriptors)
+            return int(channel.recv(ANSWER_BYTES))
+        finally:
+            prctl(SUBREAPER, 0, 0, 0, 0)
+
+
+def _start_keeper() -> socket.socket:
+    """Start this process's keeper, which ends when this process does."""
+    global _channel
+    _channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        words = [
+            sys.executable,
+            "-P",
+            __file__,
+            str(theirs.fileno()),
+            "secondlook",
+        ]  # by this name it is known
+        keeper = Really(words, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+
+    def end() -> None:
+        _channel.close()
+        keeper.wait()
+
+    atexit.register(end)
+    return _channel
+
+
+# -- the keeper ---------------------------------------------------------------------------------------------------
+
+
+def _import_all() -> None:
+    """Import every module of ours, but for those that need Prometheus' client."""
+    import secondlook
+    from secondlook.run.entry import spare_imports
+
+    spare_imports()
+    late = ["prometheus_client"]
+    sys.modules.update(dict.fromkeys(late))
+    for found in pkgutil.walk_packages(secondlook.__path__, "secondlook."):
+        if not found.name.endswith(("__main__", "_pb2", ".env")) and ".migrations" not in found.name:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(found.name)
+    for name in late:
+        del sys.modules[name]
+
+
+def keep(channel: socket.socket) -> None:
+    """Fork whatever is asked for until nobody can ask any more; never returns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(channel, ASKED_BYTES, MOST_DESCRIPTORS)
+        if not message:
+            os._exit(0)
+        reader, writer = os.pipe()
+        waiting, go = os.pipe()
+        between = os.fork()
+        if between == 0:
+            target = os.fork()
+            if target:
+                os.write(writer, str(target).encode())
+                os._exit(0)
+            os.close(go)
+            os.read(waiting, 1)  # its end: the parent is now who asked
+            for ours in (reader, writer, waiting):
+                os.close(ours)
+            channel.close()
+            _become(json.loads(message), descriptors)
+        os.waitpid(between, 0)
+        told = os.read(reader, ANSWER_BYTES)
+        for ours in (reader, writer, waiting, *descriptors):
+            os.close(ours)
+        channel.send(told)
+        os.close(go)
+
+
+def _become(order: dict[str, Any], descriptors: list[int]) -> None:
+    """Be the process that was asked for; never returns."""
+    global _channel, _keeper  # noqa: PLW0603 - one a process
+    high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, HIGH) for each in descriptors]
+    for each in descriptors:
+        os.close(each)
+    for number, each in zip(order["numbers"], high, strict=True):
+        os.dup2(each, number)
+        os.close(each)
+    os.environ.clear()
+    os.environ.update(order["env"])
+    time.tzset()
+    os.chdir(order["cwd"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(number, mode, buffering, stream.encoding, stream.errors, closefd=False)
+        for number, mode, stream, buffering in (
+            (0, "r", sys.stdin, -1),
+            (1, "w", sys.stdout, -1),
+            (2, "w", sys.stderr, 1),
+        )
+    )
+    _channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    _keeper = os.fork()  # while there is one thread
+    if _keeper == 0:
+        _channel.close()
+        keep(theirs)
+    theirs.close()
+    subprocess.Popen = Prepared
+    os.execv = _execute
+    _run(order["words"])
+
+
+def _execute(_path: str, arguments: list[str]) -> None:
+    """Go on as another module of ours, as `os.execv` does in place of the process."""
+    words = _words_of(arguments)
+    assert words is not None, arguments
+    _run(words)
+
+
+def _run(words: list[str]) -> None:
+    """Run a module as `python -m` does, and end the process as Python does."""
+    sys.argv = ["secondlook", *words[1:]]
+    if words[0] != "secondlook":
+        sys.modules.pop(words[0], None)  # it is run anew, under another name
+    status: Any = 0
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code
+        if status is not None and not isinstance(status, int):
+            sys.stderr.write(f"{status}\n")
+            status = 1
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:  # noqa: BLE001 - the end of the process
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    signal.set_wakeup_fd(-1)  # whoever set it is gone, and the keeper's end is a signal too
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    assert _channel is not None
+    _channel.close()
+    os.waitpid(_keeper, 0)
+    os._exit(status or 0)
+
+
+if __name__ == "__main__":
+    _import_all()
+    gc.collect()
+    gc.freeze()
+    keep(socket.socket(fileno=int(sys.argv[1])))
