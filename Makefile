@@ -15,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev run test coverage check bench fuzz mutants soak lock proto clean distclean
+.PHONY: help venv dev run test quick coverage check bench fuzz mutants soak lock proto clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +49,9 @@ run: $(COMPILED)  ## start the proxy with proxy.yaml; ARGS='…' goes to `second
 
 test: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite; ARGS='…' goes to pytest
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(TEST_ARGS))
+
+quick: $(DEV_STAMP) $(COMPILED)  ## run what starts no processes, browsers or databases (90 s)
+	$(BIN)/python -m pytest --quick -n auto tests $(ARGS)
 
 coverage: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite and tell which lines and branches it reached
 	$(BIN)/python -m pytest $(TEST_ARGS) --cov --cov-report=term --cov-report=xml:coverage.xml $(ARGS)

@@ -14,8 +14,52 @@ if TYPE_CHECKING:
 settings.register_profile("project", deadline=None)  # a busy machine is no fault
 settings.load_profile("project")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+TESTS = Path(__file__).resolve().parent
+REPOSITORY = TESTS.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+# What `pytest --quick` (make quick) leaves out, and why; all else has to be quick.
+NOT_QUICK_FOLDERS = {
+    "e2e": "real processes, browsers and clients",
+    "proxy": "a worker and an origin for each story",
+    "cli": "commands, each a process",
+}
+NOT_QUICK_FIXTURES = {
+    "postgres": "a database server",
+    "shared_data": "whole lists of millions of lines",
+    "start_proxy": "real processes",
+    "start_server": "real processes",
+}
+NOT_QUICK_PARAMETERS = {"postgresql", "valkey", "cluster", "replica"}  # servers that are started
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the quick half of the suite."""
+    parser.addoption(
+        "--quick", action="store_true", help="leave out what starts processes or reads whole lists"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a folder out without importing it."""
+    quick = config.getoption("quick") and collection_path.parent == TESTS
+    return True if quick and collection_path.name in NOT_QUICK_FOLDERS else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests by what they need."""
+    if not config.getoption("quick"):
+        return
+
+    def is_quick(item: pytest.Item) -> bool:
+        callspec = getattr(item, "callspec", None)
+        values = callspec.params.values() if callspec else ()
+        needed = {value for value in values if isinstance(value, str)} & NOT_QUICK_PARAMETERS
+        return not (needed or NOT_QUICK_FIXTURES.keys() & set(getattr(item, "fixturenames", ())))
+
+    kept = [item for item in items if is_quick(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")
