@@ -242,7 +242,9 @@ class SecondLookAddon:
             why = unreachable.told(shown_host(visit.use.url or ""), said)
             told = self.failure_of(flow, said)
             way = None if told is None else self.site.way_past(told, client, visit.use.user)
-            flow.response = self.site.problem(flow.request, unreachable.STATUS, why, way=way)
+            flow.response = self.site.problem(
+                flow.request, unreachable.STATUS, why, advice=unreachable.advice(said), way=way
+            )
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Strip what an origin may not say, and choose what becomes of the body."""

@@ -223,13 +223,19 @@ class InternalSite:
         status: int,
         told: str,
         extra: list[tuple[bytes, bytes]] | None = None,
+        *,
+        advice: str | None = None,
         way: Way | None = None,
     ) -> http.Response:
         """Say in the form that fits what asked (a page, else RFC 9457) why there is no other answer."""
         if fitting_form(read_facts(request), request.path)[0] is Form.PAGE:
-            answer = self._page("problem.html", forms=False, status=status, told=as_sentence(told), way=way)
+            answer = self._page(
+                "problem.html", forms=False, status=status, told=as_sentence(told), advice=advice, way=way
+            )
         else:
             document = {"type": "about:blank", "title": told, "status": status}
+            if advice is not None:
+                document["detail"] = advice
             if way is not None:
                 document["instance"] = way.link
             answer = _response(status, json.dumps(document).encode(), "application/problem+json")

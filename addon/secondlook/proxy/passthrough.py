@@ -195,7 +195,7 @@ class Passthrough:
             user=user,
             host=host.lower(),
             url=f"https://{human.format_address((host, port)).removesuffix(':443')}/",
-            stage=ORIGIN_TLS if unreachable.has_way(said) else None,
+            stage=ORIGIN_TLS if unreachable.advice(said) else None,
             detail=f"TLS of {inert(host)} failed: {inert(said or 'no reason given', 200)}",
         )
         self._told[failure] = now, event.id
@@ -204,7 +204,7 @@ class Passthrough:
     def told_of(self, flow: http.HTTPFlow, said: str) -> str | None:
         """Give the event of a failure of TLS that passing it through would help, where it is kept."""
         request, client = flow.request, flow.client_conn
-        if not client.tls_established or not unreachable.has_way(said):
+        if not client.tls_established or not unreachable.advice(said):
             return None
         found = self._told.get(self._failure(client, (request.host, request.port), said))
         return found[1] if found is not None and self._keeping.event(flow.request.url) else None

@@ -40,15 +40,18 @@ WAY = (
     "Where it is meant to be so, whoever runs this proxy can pass it through unopened (passthrough.hosts); "
     "then the browser itself judges what it meets."
 )
+_PASSING_HELPS = (
+    "certificate required",
+    "alert handshake failure",
+    "agree on a tls version",
+    "unsupported protocol",
+)
 _OF_MITMPROXY = (
     ("does not speak tls", "it does not speak TLS there"),
-    ("certificate required", f"it wants a certificate of its client. {WAY}"),
-    (
-        "alert handshake failure",
-        f"it speaks no TLS that this proxy does, or wants a client's certificate. {WAY}",
-    ),
-    ("agree on a tls version", f"it speaks only an old TLS (mitmproxy.tls_version_server_min). {WAY}"),
-    ("unsupported protocol", f"it speaks only an old TLS (mitmproxy.tls_version_server_min). {WAY}"),
+    ("certificate required", "it wants a certificate of its client"),
+    ("alert handshake failure", "it speaks no TLS that this proxy does, or wants a client's certificate"),
+    ("agree on a tls version", "it speaks only an old TLS (mitmproxy.tls_version_server_min)"),
+    ("unsupported protocol", "it speaks only an old TLS (mitmproxy.tls_version_server_min)"),
     ("no tls handshake", "it takes connections but does not begin TLS"),
     ("timed out", "it does not answer"),
     ("http connect", "the proxy on the way to it refused"),
@@ -62,9 +65,10 @@ def told(host: str, message: str) -> str:
     return f"Second Look did not block this, but {host} cannot be opened: {_why(message)}"
 
 
-def has_way(message: str) -> bool:
-    """Tell whether passing the host's TLS through unopened would help."""
-    return _why(message).endswith(WAY)
+def advice(message: str) -> str | None:
+    """Say what may help: to pass the host's TLS through unopened; None where that would not."""
+    said = message.lower()
+    return WAY if said.startswith(_CERTIFICATE) or any(mark in said for mark in _PASSING_HELPS) else None
 
 
 def _why(message: str) -> str:
@@ -77,5 +81,5 @@ def _why(message: str) -> str:
     if said.startswith(_CERTIFICATE):
         said = message[len(_CERTIFICATE) :]
         words = next((words for mark, words in _OF_CERTIFICATE if mark in said.lower()), None)
-        return f"its certificate does not prove who it is ({words or inert(said, 80)}). {WAY}"
+        return f"its certificate does not prove who it is ({words or inert(said, 80)})"
     return next((words for mark, words in _OF_MITMPROXY if mark in said), "it gave no proper answer")
