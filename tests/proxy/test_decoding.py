@@ -71,19 +71,6 @@ def test_a_truncated_body_is_broken(name):
     assert state is DecodeState.BROKEN
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    chain=st.lists(st.sampled_from(sorted(ENCODERS)), min_size=1, max_size=3),
-    pieces=st.lists(st.binary(max_size=200), max_size=8),
-)
-def test_random_bytes_never_raise(chain, pieces):
-    decoder = Decoder(tuple(chain), ratio=10)
-    for piece in pieces:
-        list(decoder.feed(piece))
-    list(decoder.finish())
-    assert decoder.state is not DecodeState.WORKING
-
-
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
