@@ -7,6 +7,7 @@ import pytest
 
 from secondlook.clock import SystemClock
 from secondlook.core.event import Event, EventKind
+from secondlook.core.passage import Lasting
 from secondlook.core.rulebook import RuleBook
 from secondlook.core.url import url_subject
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
@@ -122,3 +123,17 @@ async def test_an_event_that_comes_a_moment_later_is_found(open_ledger):
     await asyncio.sleep(0)
     ledger.record(event)
     assert (await asking).id == event.id
+
+
+@pytest.mark.parametrize("privacy", [0, 2])
+async def test_a_passage_is_in_the_log_when_it_is_made_and_in_force(open_ledger, privacy):
+    ledger = open_ledger(privacy)
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    failed = Event(
+        id="E1", kind=EventKind.ERROR, time=1.0, client="10.0.0.7", user="anna", host="nas.test", stage="tls"
+    )
+    await records.pass_through(failed, 600)
+    (passage,) = ledger.passages(Lasting(excepted_s=600))
+    assert (passage.client, passage.user, passage.host) == ("10.0.0.7", "anna", "nas.test")
+    (told,) = ledger.events(EventFilter(kind=("overridden",)), limit=9).events
+    assert "TLS of anna at 10.0.0.7 to nas.test is passed through unopened until" in (told.detail or "")
