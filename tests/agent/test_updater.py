@@ -18,6 +18,7 @@ from secondlook.agent.known_good import shipped_hosts
 from secondlook.agent.pattern_change import rollback, status, verify
 from secondlook.agent.pattern_files import PatternFolder, load_pattern, read_stamp
 from secondlook.core.answer import Tier
+from secondlook.core.hashlist import build
 from secondlook.server.publishing import canary
 from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -390,6 +391,21 @@ def test_a_stamp_names_no_file_outside_its_folder(tmp_path):
             loaded = folder.load()
             assert "outside its folder" in folder.faults[0]
             assert "mw-8b" not in {info.name for info, _ in loaded.lists}
+
+    run(scene)
+
+
+def test_another_whole_list_in_the_place_of_one_is_left_out(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            folder = PatternFolder(world.state)
+            [listed] = [each for each in read_stamp(folder.folder).lists if each.name == "mw-8b"]
+            (folder.folder / listed.file).write_bytes(build([full_hash("other.example/")], 8))
+            loaded = folder.load()
+            assert "is not the list that was verified" in folder.faults[0]
+            assert "mw-8b" not in {info.name for info, _ in loaded.lists}
+            assert not loaded.mirrors[0].whole, "its server is asked again"
 
     run(scene)
 
