@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import serverkit
 from agentkit.updating import HOSTS, house, run
-from secondlook.agent.known_good import shipped_hosts
+from secondlook.agent.known_good import shipped_lines
 from secondlook.agent.pattern_change import rollback, status, verify
 from secondlook.agent.pattern_files import PatternFolder, load_pattern, read_stamp
 from secondlook.core.answer import Tier
@@ -73,7 +73,7 @@ def of_another_list(entry):
 
 
 def guarded_hashes():
-    return {full_hash(f"{host}/")[:8] for host in shipped_hosts()[:4000]} | {own_canary()}
+    return {full_hash(f"{host}/")[:8] for host in shipped_lines()[:4000]} | {own_canary()}
 
 
 LIES = {

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import os
+import time
 
 import pytest
 from typer.main import get_command
@@ -335,6 +336,23 @@ def test_server_commands(tmp_path):
     assert command("server", "remove", "list.txt", "--state", state, check=False).returncode == 1
     (status,) = json_lines("server", "status", "--state", state)
     assert (status["generation"], status["held_back"], status["valkey"]) == (1, 0, None)
+
+
+def test_status_names_feeds_that_fail_and_what_they_name_of_known_good_sites(tmp_path):
+    feeds = tmp_path / "server" / "feeds"
+    feeds.mkdir(parents=True)
+    (tmp_path / "ca").mkdir()
+    (feeds / "good.json").write_text('{"error": null}')
+    (feeds / "failing.json").write_text('{"error": "shrunk: 3 entries, the last good one had 2000"}')
+    (feeds / "damaged.json").write_text('{"err')
+    held = {"source": "failing", "count": 1, "texts": ["google.com/"], "new": ["google.com/"]}
+    held_back = [held | {"new_at": time.time()}, held | {"source": "long ago", "new_at": 1.0}]
+    (tmp_path / "server" / "held-back").write_text(json.dumps(held_back))
+    (status,) = json_lines("status", "--state", tmp_path)
+    assert status["alerts"] == [
+        "feed failing: shrunk: 3 entries, the last good one had 2000",
+        "failing lists 1 known-good sites or pages, which are held back: google.com/",
+    ]
 
 
 def test_what_does_not_fit_the_named_list_is_told(tmp_path):

@@ -2,10 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedkit import read_all, texts
 from secondlook.core.url import url_subject
-from secondlook.feeds.entry import Entry, EntryKind, RejectClass
-from secondlook.feeds.guard import Exceptions, Guard
+from secondlook.feeds.entry import Entry, EntryKind
+from secondlook.feeds.guard import Exceptions
 from secondlook.feeds.maker import Maker
 from secondlook.suffix import load_suffixes
 
@@ -77,24 +76,3 @@ def test_no_entry_that_is_kept_blocks_what_is_excepted(host, path, listed_host, 
     listed = f"http://{listed_host}{listed_path}"
     if not exceptions(f"http://{host}{path}").limits(line_of(listed)):
         assert entry(listed).hash not in url_subject(f"http://{host}{path}", SUFFIXES).hashes
-
-
-def test_guard_holds_back_what_would_block_a_known_site():
-    guard = Guard.of_hosts(
-        ["www.good.example", "http://captive.example/generate_204", "ab" * 32, "not a host"], SUFFIXES
-    )
-    held = [guard.holds_back(entry(text)) for text in ("good.example", "www.good.example", "captive.example")]
-    assert held == [True, True, True]
-    for text in ("good.example/a", "x.www.good.example", "captive.example/other", "evil.example"):
-        assert not guard.holds_back(entry(text))
-    assert guard.holds_back(entry("captive.example/generate_204"))
-    assert guard.holds_back(MAKER.digest("AB" * 32))
-
-
-def test_a_guarded_reading_counts_what_it_holds_back():
-    guard = Guard.of_hosts(["www.good.example"], SUFFIXES)
-    entries, reading = read_all("evil.example\ngood.example\n", guard=guard)
-    assert [made.text for made in entries] == ["evil.example"]
-    assert reading.tally.rejected == {RejectClass.KNOWN_GOOD: 1}
-    assert (reading.tally.rejects[0].line, reading.tally.rejects[0].text) == (2, "good.example")
-    assert texts("good.example\n") == ["good.example"]

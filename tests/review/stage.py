@@ -70,6 +70,7 @@ class FakeService:
                 "licence": "CC0",
                 "count": 12_000,
                 "fetched_at": "2026-11-23T12:00:00.000Z",
+                "held_back": 3,
                 "state": "fresh",
             }
         ]

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -501,3 +502,58 @@ def test_a_feed_s_least_confidence_is_honoured(tmp_path, wanted, taken):
             assert [level for level, is_listed in zip(levels, told, strict=True) if is_listed] == taken
 
     asyncio.run(scene())
+
+
+def test_a_guard_keeps_other_feeds_from_blocking_its_hosts_and_says_who_tried(tmp_path):
+    async def scene():
+        async with keeping(tmp_path) as (plain, publisher, clock, store, notices):
+            ranked = tmp_path / "top.csv"
+            ranked.write_text("1,www.shop.example\n2,evil7.example\n3,evil8.example\n")
+            guard = FeedSettings(name="popular", path=ranked, guard=True, rank=2, every=600)
+            both = [*plain._feeds, guard]
+            keeper = FeedKeeper(store, both, clock, on_notice=notices.append)
+            await keeper.fetch_due()
+            assert listed(store, "evil7.example/", "evil8.example/", "evil9.example/") == [False, True, True]
+            assert [(each.feed, each.outcome, each.entries) for each in notices] == [
+                ("feed", "taken", 1200),
+                ("popular", "taken", 2),
+                ("feed", "held back", 0),
+            ]
+            assert notices[-1].detail == (
+                "feed lists 1 known-good sites or pages, which are held back: evil7.example/"
+            )
+            publisher.change([*HOSTS, "code.jquery.com"])
+            clock.at += 700
+            await keeper.fetch_due()
+            clock.at += 700
+            await keeper.fetch_due(everything=True)  # nothing new: nothing is told again
+            told = [each.detail for each in notices if each.outcome == "held back"]
+            assert told[1:] == [
+                "feed lists 2 known-good sites or pages, which are held back: code.jquery.com/, evil7.example/"
+            ]
+            await keeper.aclose()
+            keeper = FeedKeeper(store, both[:1], clock, on_notice=notices.append)
+            keeper.forget_guards()
+            assert store.guard_files() == ()
+            await keeper.fetch_due(everything=True)
+            await keeper._publish()
+            assert listed(store, "evil7.example/", "code.jquery.com/") == [True, False]
+            ranked.write_text("")
+            keeper = FeedKeeper(store, [guard], clock)
+            [notice] = await keeper.fetch_due(everything=True)
+            assert (notice.outcome, "empty" in notice.detail) == ("refused", True)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"guard": True, "list": "mw-8b"}, "expected no list"),
+        ({"guard": True, "format": "hosts"}, "a format of auto, toplist, warninglist"),
+        ({"rank": 5}, "expected guard: true"),
+    ],
+)
+def test_a_guard_is_no_block_list(options, told):
+    with pytest.raises(ValidationError, match=told):
+        FeedSettings(name="popular", path="top.csv", **options)

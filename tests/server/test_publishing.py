@@ -10,7 +10,14 @@ import pytest
 
 from secondlook.config import PublishSettings
 from secondlook.errors import PatternError
-from secondlook.server.administration import add_entry, add_exception, check, rollback, status
+from secondlook.server.administration import (
+    add_entry,
+    add_exception,
+    change_source,
+    check,
+    rollback,
+    status,
+)
 from secondlook.server.generation import Generation
 from secondlook.server.importing import import_files
 from secondlook.server.names import import_list
@@ -111,10 +118,61 @@ def test_known_good_sites_are_held_back_and_urls_on_them_are_not(tmp_path):
     assert table.has(full_hash("docs.google.com/forms/evil"))
     assert report.held_back == 2
     assert {text for _, text in report.held_back_examples} == {"google.com/", "www.google.com/"}
-    assert status(store).held_back == 2
+    assert [each.count for each in status(store).held_back] == [2]
     put(store, ["facebook.com"], name="more.txt")
     assert not out(store).changed
-    assert status(store).held_back == 3
+    assert [(each.source, each.count) for each in status(store).held_back] == [
+        ("list.txt", 2),
+        ("more.txt", 1),
+    ]
+
+
+POISONED = {
+    "ajax.googleapis.com": "ajax.googleapis.com/",
+    "r3.o.lencr.org": "r3.o.lencr.org/",
+    "dl.dropbox.com": "dl.dropbox.com/",
+    "http://en.wikipedia.org/wiki//": "en.wikipedia.org/wiki/",
+    "https://login.live.com/login.srf": "login.live.com/login.srf",
+}
+KEPT = {
+    "evil-neighbour.pages.dev": "evil-neighbour.pages.dev/",
+    "https://drive.google.com/file/d/1AbCdEf/view": "drive.google.com/file/d/1AbCdEf/view",
+    "https://login.live.com/login.srf?id=evil": "login.live.com/login.srf?id=evil",
+}
+
+
+def test_what_lies_below_and_pages_that_stand_for_many_are_held_back(tmp_path, suffixes):
+    store = make_store(tmp_path)
+    put(store, [*POISONED, *KEPT])
+    report = out(store)
+    assert sorted(text for _, text in report.held_back_examples) == sorted(POISONED.values())
+    assert [text for text in POISONED.values() if table_of(store).has(full_hash(text))] == []
+    assert [text for text in KEPT.values() if not table_of(store).has(full_hash(text))] == []
+
+    add_entry(store, "ajax.googleapis.com", target=import_list("mw-8b"), suffixes=suffixes, who="me", now=NOW)
+    assert out(store).held_back == len(POISONED)
+    assert [text for text in POISONED.values() if table_of(store).has(full_hash(text))] == [
+        "ajax.googleapis.com/"
+    ]
+
+    change_source(store, "list.txt", insist=True)
+    assert out(store).held_back == 0
+    assert all(table_of(store).has(full_hash(text)) for text in POISONED.values())
+
+
+def test_what_is_newly_held_back_is_told_apart(tmp_path):
+    store = make_store(tmp_path)
+    put(store, ["google.com"])
+    out(store)
+    put(store, ["google.com", "code.jquery.com"], replace=True)
+    out(store, now=NOW + 60)
+    out(store, now=NOW + 120)
+    [held] = status(store).held_back
+    assert (held.count, held.new, held.new_at) == (2, ("code.jquery.com/",), NOW + 60)
+    assert (held.is_news(NOW + 3600), held.is_news(NOW + 90_000)) == (True, False)
+    assert held.told().endswith("held back: code.jquery.com/, google.com/")
+    (store.root / "held-back").write_text("2\n")  # of an earlier version
+    assert status(store).held_back == ()
 
 
 def test_the_operator_may_insist(tmp_path):

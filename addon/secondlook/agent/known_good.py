@@ -12,24 +12,26 @@ from importlib import resources
 from secondlook.core.expression import Suffixes, host_expressions
 from secondlook.core.url import canonical_host
 
+_SHIPPED = ("known_good.txt", "known_good_own.txt")
+
 
 def host_lines(text: str) -> list[str]:
-    """Read a list of hosts: one a line, `#` begins a comment."""
+    """Read a list of hosts (see `feeds.known_good`): one a line, `#` begins a comment."""
     return [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
 
 
 @cache
-def shipped_hosts() -> tuple[str, ...]:
-    """Give the hosts of the list that is shipped with the program."""
-    text = resources.files("secondlook.agent").joinpath("known_good.txt").read_text("utf-8")
-    return tuple(host_lines(text))
+def shipped_lines() -> tuple[str, ...]:
+    """Give the lines of the lists that are shipped with the program."""
+    folder = resources.files("secondlook.agent")
+    return tuple(line for name in _SHIPPED for line in host_lines(folder.joinpath(name).read_text("utf-8")))
 
 
-def root_hashes(hosts: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
+def root_hashes(lines: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
     """Give the hash of every expression that blocks one of these hosts as a whole, with its text."""
     guarded: dict[bytes, str] = {}
-    for host in hosts:
-        name, problem = canonical_host(host)
+    for line in lines:
+        name, problem = canonical_host(line.strip("./"))
         if problem or not name:
             continue
         for candidate in (*host_expressions(name, suffixes), "www." + name):

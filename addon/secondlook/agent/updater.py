@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import random
 
-from secondlook.agent.known_good import root_hashes, shipped_hosts
+from secondlook.agent.known_good import root_hashes, shipped_lines
 from secondlook.agent.list_update import Offer, TakenList, take_list
 from secondlook.agent.members import Members
 from secondlook.agent.pattern_alerts import PatternAlerts
@@ -317,7 +317,7 @@ class Updater:
             meant = tuple(f".{host.removeprefix('*.')}" for host in self._settings.may_block)
             self._guarded = {
                 full_hash: text
-                for full_hash, text in root_hashes(shipped_hosts(), load_suffixes()).items()
+                for full_hash, text in root_hashes(shipped_lines(), load_suffixes()).items()
                 if not f".{text[:-1]}".endswith(meant)
             }
         return self._guarded

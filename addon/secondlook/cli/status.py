@@ -1,8 +1,11 @@
 """`secondlook status`: one screen about how protection is doing."""
 
+import json
 import sys
 import time
+from contextlib import suppress
 from http.client import SERVICE_UNAVAILABLE, HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,7 +20,8 @@ from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import passage_json, rfc3339
 from secondlook.run.listening import visited
 from secondlook.run.opening import ledger_to_read
-from secondlook.run.runfile import read_run_file
+from secondlook.run.runfile import SERVER_FOLDER, read_run_file
+from secondlook.server.heldback import read_held_back
 
 app = typer.Typer(add_completion=False)
 DAY_S = 86_400.0
@@ -66,6 +70,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         facts["alerts"] += lists.alerts
     except PatternError as error:
         facts["alerts"].append(str(error))
+    facts["alerts"] += _of_feeds(place.state / SERVER_FOLDER, now)
     if running and (trouble := _trouble(running["proxy"])):
         facts["alerts"].append(trouble)
     try:
@@ -95,6 +100,16 @@ def _trouble(address: str) -> str | None:
         return None
     finally:
         asked.close()
+
+
+def _of_feeds(folder: Path, now: float) -> list[str]:
+    """Say which feeds of the embedded server fail or are refused, and which name known-good sites of late."""
+    told = []
+    for path in sorted((folder / "feeds").glob("*.json")):
+        with suppress(OSError, ValueError, AttributeError):  # half of one is none
+            if error := json.loads(path.read_bytes()).get("error"):
+                told.append(f"feed {path.stem}: {error}")
+    return told + [held.told() for held in read_held_back(folder) or () if held.is_news(now)]
 
 
 def _review(place: Place, address: str) -> str:

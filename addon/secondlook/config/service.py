@@ -29,6 +29,7 @@ from secondlook.config.value import (
 )
 
 DEFAULT_SERVER_PORT = 5274
+GUARD_FORMATS = ("auto", "toplist", "warninglist")
 LIST_NAME = re.compile(r"(?:mw|se|uws)(?:-hs|-s)?-8b|gc-32b|x-file-mw(?:-hs|-s)?-8b|x-file-gc-32b")
 
 
@@ -65,11 +66,19 @@ class FeedSettings(Section):
     licence: Text | None = None
     terms: Text | None = None
     insist: bool = False  # take entries that the known-good guard holds back
+    guard: bool = (
+        False  # its hosts are known to be good: nothing is listed by it, and no other feed may block them
+    )
+    rank: Positive | None = None  # of a guard that is a list of popular hosts: the first so many
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if sum(source is not None for source in (self.url, self.path, self.builtin)) != 1:
             raise problem("", "expected exactly one of url, path and builtin")
+        if self.guard and (self.list is not None or self.insist or self.format not in GUARD_FORMATS):
+            raise problem("guard", f"expected no list, no insist, and a format of {', '.join(GUARD_FORMATS)}")
+        if self.rank is not None and not self.guard:
+            raise problem("rank", "expected guard: true beside it")
         return self
 
 

@@ -54,7 +54,6 @@ class RejectClass(StrEnum):
     LOW_CONFIDENCE = "confidence too low"
     COMPROMISED = "compromised site, only its URLs are listed"
     OTHER_TYPE = "indicator of a kind that is not checked here"
-    KNOWN_GOOD = "would block a known-good site"
     EXCEPTED = "held back by an exception"
 
 

@@ -1,15 +1,8 @@
-"""What must not be blocked: the exceptions that a feed itself makes, and sites that are known to be good.
-
-Both only ever take entries away.
-"""
+"""The exceptions that a feed itself makes: they only ever take entries away."""
 
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
 
-from secondlook.core.expression import Suffixes
-from secondlook.core.url import url_subject
 from secondlook.feeds.entry import Entry, EntryKind
-from secondlook.feeds.maker import Maker
 
 
 class Exceptions:
@@ -55,45 +48,6 @@ class Exceptions:
             if self.limits(line.decode("utf-8", "replace").rstrip("\n")):
                 yield offset
             offset += len(line)
-
-
-class Guard:
-    """Known-good sites, files and URLs; an entry that would block one of them is held back.
-
-    Eight bytes of each hash are kept: a false alarm among a million sites is one in 10^13.
-    """
-
-    def __init__(self, suffixes: Suffixes) -> None:
-        self._suffixes = suffixes
-        self._held: set[bytes] = set()
-
-    @classmethod
-    def of_hosts(cls, hosts: Iterable[str], suffixes: Suffixes) -> "Guard":
-        """Make a guard of hosts, addresses or URLs, as known-good lists have them."""
-        guard = cls(suffixes)
-        maker = Maker(suffixes, known_good=True)
-        for host in hosts:
-            made = maker.any(host)
-            if isinstance(made, Entry):
-                guard.add(made)
-        return guard
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def add(self, known_good: Entry) -> None:
-        """Note a known-good site, URL or file."""
-        if known_good.kind.is_file:
-            self._held.add(known_good.hash[:8])
-            return
-        text = known_good.text if known_good.kind is EntryKind.URL else f"{known_good.text}/"
-        self._held.update(full[:8] for full in url_subject(f"http://{text}", self._suffixes).hashes)
-        if known_good.kind is EntryKind.HOST:
-            self._held.update(sha256(f"{name}/".encode()).digest()[:8] for name in _above(known_good.text))
-
-    def holds_back(self, entry: Entry) -> bool:
-        """Tell whether an entry would block something known to be good."""
-        return entry.hash[:8] in self._held
 
 
 def _above(host: str) -> list[str]:

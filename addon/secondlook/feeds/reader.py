@@ -1,7 +1,7 @@
 """Reading a feed: unpack it, detect its format, run its parser, count everything.
 
-chunks ──► unpack ──► members of an archive ──► detect ──► parser ──► guard ──► entries
-                                                             └──────────┴─────► tally
+chunks ──► unpack ──► members of an archive ──► detect ──► parser ──► entries
+                                                             └────────► tally
 """
 
 import re
@@ -15,8 +15,7 @@ from secondlook.feeds.archive import members
 from secondlook.feeds.detect import SAMPLE_CHARS, Format, detect, refuse_what_is_no_feed
 from secondlook.feeds.digests import parse_clamav, parse_digests, parse_nsrl
 from secondlook.feeds.dns import parse_bind, parse_dnsmasq, parse_rpz, parse_tpl, parse_unbound
-from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
-from secondlook.feeds.guard import Guard
+from secondlook.feeds.entry import Entry, FeedRefused
 from secondlook.feeds.maker import Maker
 from secondlook.feeds.phishtank import parse_phishtank_xml
 from secondlook.feeds.plain import parse_hosts, parse_plain
@@ -66,9 +65,7 @@ class Reading:
     archive; `skipped` names the first members of an archive that were left out, and why.
     """
 
-    def __init__(
-        self, chunks: Iterable[bytes], name: str, form: Format | None, maker: Maker, guard: Guard | None
-    ) -> None:
+    def __init__(self, chunks: Iterable[bytes], name: str, form: Format | None, maker: Maker) -> None:
         self.tally = Tally()
         self.formats: Counter[Format] = Counter()
         self.skipped: list[tuple[str, str]] = []
@@ -76,7 +73,6 @@ class Reading:
         self._name = name
         self._form = form
         self._maker = maker
-        self._guard = guard
 
     @property
     def format(self) -> Format | None:
@@ -84,12 +80,8 @@ class Reading:
         return self.formats.most_common(1)[0][0] if self.formats else None
 
     def __iter__(self) -> Iterator[Entry]:
-        tally, guard = self.tally, self._guard
-        for entry in self._entries():
-            if guard is not None and not entry.exception and guard.holds_back(entry):
-                tally.take_back(entry, RejectClass.KNOWN_GOOD)
-            else:
-                yield entry
+        tally = self.tally
+        yield from self._entries()
         if tally.rows == 0:
             if self.skipped:
                 raise FeedRefused(self.skipped[0][1])
@@ -142,16 +134,14 @@ def read(
     name_hint: str = "",
     format: str = AUTO,  # noqa: A002 - the command line's word
     known_good: bool = False,
-    guard: Guard | None = None,
     min_confidence: int | None = None,
 ) -> Reading:
     """Begin to read a feed; `chunks` may be of any size, compressed, or an archive.
 
     `format` is `auto` or a value of Format. `known_good` says that the feed goes into a list that allows.
     `min_confidence` (0 to 100) is what a format that tells its confidence must reach; None: its usual one.
-    Entries that `guard` holds back are counted as rejected; without one (the operator insists) they pass.
     Raises ValueError for an unknown format.
     """
     form = None if format == AUTO else Format(format)
     maker = Maker(suffixes, known_good=known_good, min_confidence=min_confidence)
-    return Reading(chunks, name_hint, form, maker, guard)
+    return Reading(chunks, name_hint, form, maker)

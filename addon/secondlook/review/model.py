@@ -292,6 +292,7 @@ class FeedStatus(Record):
     count: int | None
     fetched_at: Moment | None
     state: str | None
+    held_back: int = 0
 
 
 class Attention(Record):

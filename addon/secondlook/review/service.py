@@ -70,7 +70,7 @@ class Service(Protocol):
         ...
 
     def feeds(self) -> Sequence[Json]:
-        """Feeds of the embedded server: name, licence, count, fetched_at, state."""
+        """Feeds of the embedded server: name, licence, count, held_back, fetched_at, state."""
         ...
 
     def alerts(self) -> Sequence[Json]:

@@ -179,7 +179,17 @@ def _pattern(settings: Settings) -> Finding:
 def _feeds(settings: Settings) -> Iterator[Finding]:
     from secondlook.run.reviewing import FEEDS_FOLDER  # noqa: PLC0415 - slow, and only needed here
     from secondlook.server.fetch import read_state  # noqa: PLC0415
+    from secondlook.server.heldback import read_held_back  # noqa: PLC0415
 
+    for held in read_held_back(settings.state / SERVER_FOLDER) or ():
+        if held.is_news(time.time()):
+            yield Finding(
+                "guard",
+                "problem",
+                held.told(),
+                "see whether its publisher was taken over; what is meant is taken with `insist: true` of the "
+                "feed, or by `secondlook server add`",
+            )
     for feed in settings.feeds:
         if feed.builtin is not None or not feed.enabled:
             continue

@@ -33,6 +33,7 @@ from secondlook.run.parts import Parts
 from secondlook.run.runfile import REVIEW_KEY_FILE
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.fetch import read_state
+from secondlook.server.heldback import HeldBack, read_held_back
 from secondlook.setup.journal import CERTIFICATE, Journal
 
 FEEDS_FOLDER = "feeds"
@@ -139,6 +140,7 @@ class Program:
         if self._embedded is None:
             return []
         folder = self._embedded.store.root / FEEDS_FOLDER
+        held_back = {each.source: each for each in self._held_back()}
         told = []
         for feed in self._parts.settings.feeds:
             if feed.builtin is not None or not feed.enabled:
@@ -151,6 +153,7 @@ class Program:
                     "count": state.entries,
                     "fetched_at": rfc3339(state.good_at or None),
                     "state": state.error or ("fresh" if state.good_at else "not fetched yet"),
+                    "held_back": held_back[feed.name].count if feed.name in held_back else 0,
                 }
             )
         return told
@@ -184,7 +187,22 @@ class Program:
             notes.append(
                 {"kind": "warn", "title": "Feeds fail.", "text": text, "href": "/lists", "link": "Lists"}
             )
+        now = self._parts.clock.now()
+        notes += [
+            {
+                "kind": "warn",
+                "title": "Known-good sites.",
+                "text": as_sentence(f"{held.told()}; the list may be poisoned"),
+                "href": "/lists",
+                "link": "Lists",
+            }
+            for held in self._held_back()
+            if held.is_news(now)
+        ]
         return notes
+
+    def _held_back(self) -> Sequence[HeldBack]:
+        return () if self._embedded is None else read_held_back(self._embedded.store.root) or ()
 
     def backtest(self, rule: str, days: int, action: str = "block") -> Json:
         """Tell what a rule, list or level would have blocked; blocks. Raises ValueError."""

@@ -17,6 +17,7 @@ from secondlook.core.url import url_subject
 from secondlook.errors import PatternError
 from secondlook.server.fetch import read_state
 from secondlook.server.generation import Generation
+from secondlook.server.heldback import HeldBack, read_held_back
 from secondlook.server.names import import_list
 from secondlook.server.own import (
     OwnEntry,
@@ -29,7 +30,7 @@ from secondlook.server.own import (
 )
 from secondlook.server.records import NO_TEXT, Records, open_run
 from secondlook.server.standing import read_standing
-from secondlook.server.store import HELD, HELD_BACK, ServerStore, Source, write_beside
+from secondlook.server.store import HELD, ServerStore, Source, write_beside
 from secondlook.wire import safebrowsing_pb2 as pb
 
 _ABOUT = {1: "dangerous", 2: "highly_suspicious", 3: "suspicious"}
@@ -276,7 +277,7 @@ class ServerStatus:
     lists: dict[str, int]
     kept: tuple[int, ...]
     held: bool
-    held_back: int | None
+    held_back: tuple[HeldBack, ...] | None
     sources: tuple[Source, ...]
     own_entries: int
     feeds: tuple[FeedStatus, ...]
@@ -288,7 +289,6 @@ def status(store: ServerStore) -> ServerStatus:
     """Tell the state of a server's folder; raises PatternError when the current generation is damaged."""
     number = store.current()
     generation = Generation(store.generation_folder(number)) if number is not None else None
-    held_back = store.root / HELD_BACK
     feeds = []
     for path in sorted((store.root / "feeds").glob("*.json")):
         state = read_state(path.parent, path.stem)
@@ -300,7 +300,7 @@ def status(store: ServerStore) -> ServerStatus:
         {name: entry.count for name, entry in generation.lists.items()} if generation else {},
         tuple(store.generations()),
         (store.root / HELD).exists(),
-        int(held_back.read_bytes()) if held_back.exists() else None,
+        read_held_back(store.root),
         tuple(store.sources()),
         len(read_own(store)),
         tuple(feeds),

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from secondlook.config import PublishSettings
+from secondlook.config import FeedSettings, PublishSettings
 from secondlook.errors import PatternError, SecondLookError
+from secondlook.server.guarding import take_guard
 from secondlook.server.importing import FileReport, Origin, file_chunks
 from secondlook.server.names import import_list
 from secondlook.server.publishing import PublishReport, publish
@@ -60,6 +61,12 @@ async def take_feed_in_child(
     return FileReport(**answer)
 
 
+async def take_guard_in_child(store: ServerStore, path: Path, feed: FeedSettings) -> FileReport:
+    """Take a fetched list of known-good hosts in; results and errors of `take_guard`."""
+    order = {"do": "guard", "root": str(store.root), "path": str(path)}
+    return FileReport(**await _order({**order, "name": feed.name, "form": feed.format, "rank": feed.rank}))
+
+
 async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -87,6 +94,9 @@ async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
 def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
     """Do what an order says, in this process."""
     store = ServerStore(Path(order["root"]))
+    if order["do"] == "guard":
+        chunks = file_chunks(Path(order["path"]))
+        return asdict(take_guard(store, chunks, name=order["name"], form=order["form"], rank=order["rank"]))
     settings = PublishSettings.model_validate(order["settings"])
     if order["do"] == "publish":
         report = publish(

@@ -19,7 +19,7 @@ from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettin
 from secondlook.core.verdict import Risk, Threat
 from secondlook.errors import PatternError, SecondLookError
 from secondlook.resolver import Resolver
-from secondlook.server.child import publish_in_child, take_feed_in_child
+from secondlook.server.child import publish_in_child, take_feed_in_child, take_guard_in_child
 from secondlook.server.fetch import (
     FeedClient,
     FeedState,
@@ -29,6 +29,8 @@ from secondlook.server.fetch import (
     terms_of,
     write_state,
 )
+from secondlook.server.guarding import forget_guards
+from secondlook.server.heldback import read_held_back
 from secondlook.server.importing import Origin, choose_list
 from secondlook.server.meter import Meter
 from secondlook.server.store import HELD, ServerStore
@@ -41,7 +43,7 @@ IDLE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class FeedNotice:
-    """What became of one fetch: `outcome` is taken, unchanged, refused or failed."""
+    """What became of one fetch: `outcome` is taken, unchanged, refused, failed or held back."""
 
     feed: str
     outcome: str
@@ -82,11 +84,16 @@ class FeedKeeper:
 
     async def run(self) -> None:
         """Fetch whatever is due, again and again, until cancelled."""
+        self.forget_guards()
         while True:
             await self.fetch_due()
             dues = [read_state(self._folder, feed.name).due_at for feed in self._feeds]
             wait_s = min([due - self._clock.now() for due in dues], default=IDLE_S)
             await asyncio.sleep(min(max(wait_s, 1.0), IDLE_S))
+
+    def forget_guards(self) -> None:
+        """Remove what earlier guards said that are no longer among the feeds."""
+        forget_guards(self._store, {feed.name for feed in self._feeds if feed.guard})
 
     async def fetch_due(self, *, everything: bool = False) -> list[FeedNotice]:
         """Fetch every due feed (`everything`: due or not), then publish once if anything changed."""
@@ -138,6 +145,13 @@ class FeedKeeper:
                 return FeedNotice(
                     feed.name, "unchanged", "not changed since the last fetch", state.entries
                 ), state
+            if feed.guard:
+                report = await take_guard_in_child(self._store, feed.path or path, feed)
+                if report.refused:
+                    return FeedNotice(feed.name, "refused", report.refused, state.entries), state
+                detail = f"{report.distinct} hosts that no feed may block"
+                notice = FeedNotice(feed.name, "taken", detail, report.distinct)
+                return notice, replace(fetched, entries=report.distinct)
             origin = Origin(
                 name=feed.name,
                 kind="feed",
@@ -164,16 +178,25 @@ class FeedKeeper:
     async def _publish(self) -> None:
         if (self._store.root / HELD).exists():
             return  # the operator rolled back: the next publication is theirs
+        now = self._clock.now()
         try:
             report = await publish_in_child(
-                self._store, now=self._clock.now(), settings=self._settings, servers=self._servers
+                self._store, now=now, settings=self._settings, servers=self._servers
             )
         except PatternError as error:
             self._say("publish", "refused", str(error))
             return
         self.alerts.pop("publish", None)
+        self._tell_held_back(now)
         if report.changed and self._on_published:
             self._on_published(report.generation)
+
+    def _tell_held_back(self, now: float) -> None:
+        """Tell of feeds that have begun to name known-good sites: they may be poisoned."""
+        names = {feed.name for feed in self._feeds}
+        for held in read_held_back(self._store.root) or ():
+            if held.source in names and held.new_at == now:
+                self._say(held.source, "held back", held.told())
 
     def _tell(self, feed: FeedSettings, state: FeedState, notice: FeedNotice) -> None:
         if self._meter:
@@ -190,9 +213,10 @@ class FeedKeeper:
 
     def _say(self, name: str, outcome: str, detail: str, entries: int = 0) -> None:
         """Tell of a failure, once for each reason."""
-        if self.alerts.get(name) == detail:
+        key = f"{name} {outcome}" if outcome == "held back" else name
+        if self.alerts.get(key) == detail:
             return
-        self.alerts[name] = detail
+        self.alerts[key] = detail
         log.warning("feed %s %s: %s", name, outcome, detail)
         if self._on_notice:
             self._on_notice(FeedNotice(name, outcome, detail, entries))

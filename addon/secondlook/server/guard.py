@@ -1,8 +1,8 @@
 """What no feed may block: popular sites, shared platforms, captive portals, certificate services.
 
-A site is blocked as a whole by an entry `host/` for its host or a parent of it. The guard holds the hashes
-of all such
-expressions; an entry of a feed that equals one is held back and reported, unless the operator insists.
+A site is blocked as a whole by an entry `host/` for its host or a parent of it: the guard holds the hashes of
+all such expressions. What lies below a domain, and pages that stand for many, are found in the texts of the
+entries. What is caught is held back and reported, unless the operator insists.
 """
 
 import re
@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secondlook.agent.known_good import host_lines, root_hashes, shipped_hosts
+from secondlook.agent.known_good import host_lines, root_hashes, shipped_lines
 from secondlook.core.expression import Suffixes
+from secondlook.feeds.known_good import KnownGood
 from secondlook.server.own import OwnEntry
 from secondlook.server.records import Records, keys
+
+BLOCK_BYTES = 4 << 20  # of text looked at at once
 
 
 def hash_keys(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
@@ -27,14 +30,33 @@ def hash_keys(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
 
 
 @lru_cache(maxsize=4)
-def guarded_hashes(
-    suffixes: Suffixes, files: tuple[Path, ...] = (), servers: tuple[str, ...] = ()
-) -> dict[bytes, str]:
-    """Give everything guarded: the shipped list, the operator's files of hosts, our own servers."""
-    hosts = list(shipped_hosts())
-    for path in files:
-        hosts += host_lines(path.read_text("utf-8", errors="replace"))
-    return root_hashes([*hosts, *servers], suffixes)
+def guard_of(suffixes: Suffixes, more: tuple[str, ...] = ()) -> "Guard":
+    """Make a guard of everything known to be good: the shipped lists, and more lines."""
+    return Guard((*shipped_lines(), *more), suffixes)
+
+
+def lines_of(files: Iterable[Path]) -> list[str]:
+    """Read files of hosts; raises OSError."""
+    return [line for path in files for line in host_lines(path.read_text("utf-8", errors="replace"))]
+
+
+class Guard:
+    """Everything known to be good, as something that can be laid over the texts of a source."""
+
+    def __init__(self, lines: Sequence[str], suffixes: Suffixes) -> None:
+        self.roots = root_hashes(lines, suffixes)
+        self._known_good = KnownGood(lines, suffixes)
+
+    def offsets(self, texts: Any) -> npt.NDArray[np.uint64]:
+        """Find where in a source's (mapped) text the lines stand that would block too much."""
+        found: list[int] = []
+        start = 0
+        while start < len(texts):
+            block = bytes(texts[start : start + BLOCK_BYTES])
+            block = block[: block.rindex(b"\n") + 1]  # a line is far shorter than a block
+            found += [start + offset for offset in self._known_good.offsets(block)]
+            start += len(block)
+        return np.array(found, dtype=np.uint64)
 
 
 def _wide_pattern(wide: Sequence[tuple[bytes, bool]]) -> re.Pattern[bytes] | None:

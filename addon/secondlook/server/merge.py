@@ -8,6 +8,7 @@ made once however many hashes share it.
 
 import hashlib
 import struct
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,16 +38,17 @@ from secondlook.server.records import (
 )
 
 DAY_S = 86_400
+MAX_EXAMPLES = 1000  # of entries held back, for each source
 _KINDS = (SubjectKind.URL, SubjectKind.FILE)  # by KIND_URL, KIND_FILE
 type Behind = npt.NDArray[Any]  # u64: source << 40 | family << 24 | day << 8 | kind
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """One source's records, ready to be merged.
 
     `lists` tells where entries of each kind go, None where a later import replaced that list.
-    `excepted` are offsets of text lines that exceptions take out.
+    `excepted` are offsets of text lines that exceptions take out, `held_back` of those that the guard does.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Run:
     guarded: bool = True
     own: bool = False
     excepted: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+    held_back: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+    texts: Any = b""  # the lines that records point into
     shown: bool = True  # named among the feeds of a detail
 
 
@@ -157,8 +161,8 @@ class Details:
 class HeldBack:
     """Entries that the known-good guard held back: how many, and where some of them stand."""
 
-    count: int = 0
-    examples: list[tuple[str, bytes]] = field(default_factory=list)  # source name, full hash
+    counts: Counter[str] = field(default_factory=Counter)  # by source
+    examples: list[tuple[Run, int]] = field(default_factory=list)  # where the text of each stands
 
 
 class Merge:
@@ -234,7 +238,10 @@ class Merge:
             if not run.own:
                 wanted &= ~excepted.excepted(records, run.excepted)
             if run.guarded and run.lists[0] is not None and run.lists[0].role is Role.BLOCK:
-                caught = np.isin(keys(records), self._guard) & (records["kind"] != KIND_FILE) & wanted
+                caught = np.isin(keys(records), self._guard)
+                if len(run.held_back):
+                    caught |= np.isin(records["text"], run.held_back)
+                caught &= (records["kind"] != KIND_FILE) & wanted
                 self._hold_back(run, records[caught])
                 wanted &= ~caught
             records = records if wanted.all() else records[wanted]
@@ -256,9 +263,11 @@ class Merge:
         return records, origin[order][records["text"].astype(np.int64)]
 
     def _hold_back(self, run: Run, caught: Records) -> None:
-        self.held_back.count += len(caught)
-        room = 1000 - len(self.held_back.examples)
-        self.held_back.examples += [(run.name, bytes(row["hash"])) for row in caught[:room]]
+        if not len(caught):
+            return
+        self.held_back.counts[run.name] += len(caught)
+        room = MAX_EXAMPLES - sum(each is run for each, _ in self.held_back.examples)
+        self.held_back.examples += [(run, int(offset)) for offset in caught["text"][:room]]
 
     def _group(
         self, records: Records, behind: Behind

@@ -21,7 +21,8 @@ from secondlook.core.listname import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.errors import PatternError
 from secondlook.server.generation import FORMAT, MANIFEST, SIGNATURE, Generation, PublishedList
-from secondlook.server.guard import Exceptions, guarded_hashes, hash_keys
+from secondlook.server.guard import Exceptions, guard_of, hash_keys, lines_of
+from secondlook.server.heldback import HELD_BACK, dump_held_back, held_back_now, read_held_back
 from secondlook.server.merge import Merge, Run, lists_for
 from secondlook.server.names import BASE_LISTS, derived_list, import_list
 from secondlook.server.own import OwnEntry, own_hash, read_own
@@ -35,12 +36,10 @@ from secondlook.server.records import (
     sort_records,
 )
 from secondlook.server.signing import publisher_key
-from secondlook.server.store import HELD, HELD_BACK, ServerStore, Source, dump_json, write_beside
+from secondlook.server.store import HELD, ServerStore, Source, dump_json, write_beside
 from secondlook.server.table import map_file
 from secondlook.suffix import load_suffixes
 from secondlook.wire.signature import public_text, sign_list
-
-MAX_EXAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class PublishReport:
     entries: int
     lists: Mapping[str, int] = field(default_factory=dict)
     held_back: int = 0
+    held_back_by: Mapping[str, int] = field(default_factory=dict)
     held_back_examples: Sequence[tuple[str, str]] = ()
 
 
@@ -86,7 +86,10 @@ def publish(
         try:
             publication = _Publication(store, settings, folder, number, previous, now, servers)
             report = publication.run(accept_shrink)
-            write_beside(store.root / HELD_BACK, f"{report.held_back}\n".encode())
+            held_back = held_back_now(
+                read_held_back(store.root), report.held_back_by, iter(report.held_back_examples), now
+            )
+            write_beside(store.root / HELD_BACK, dump_held_back(held_back))
             return report
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -112,7 +115,8 @@ class _Publication:
         self._previous = previous
         self._now = now
         self._suffixes = load_suffixes()
-        self._guarded = guarded_hashes(self._suffixes, settings.known_good, servers)
+        files = (*settings.known_good, *store.guard_files())
+        self._guard = guard_of(self._suffixes, (*lines_of(files), *servers))
         self._own = [entry for entry in read_own(store) if entry.expires_at is None or entry.expires_at > now]
         self._sources = [
             source for source in store.sources() if source.expires_at is None or source.expires_at > now
@@ -120,7 +124,7 @@ class _Publication:
 
     def run(self, accept_shrink: bool) -> PublishReport:
         runs = self._runs()
-        guard = hash_keys(list(self._guarded))
+        guard = hash_keys(list(self._guard.roots))
         good = [
             keys(np.asarray(run.records))
             for run in runs
@@ -132,13 +136,14 @@ class _Publication:
         merge.run(Exceptions(self._own, own_hash))
         lists = self._published(merge)
         self._check_shrink(lists, accept_shrink=accept_shrink)
-        examples = [(name, self._text_of(name, full_hash)) for name, full_hash in merge.held_back.examples]
+        examples = [(run.name, _line_at(run.texts, offset)) for run, offset in merge.held_back.examples]
         report = PublishReport(
             generation=self._number,
             changed=True,
             entries=merge.entries,
             lists={name: each.count for name, each in lists.items()},
-            held_back=merge.held_back.count,
+            held_back=merge.held_back.counts.total(),
+            held_back_by=dict(merge.held_back.counts),
             held_back_examples=examples,
         )
         if self._unchanged(lists):
@@ -158,16 +163,22 @@ class _Publication:
         runs += [_canary_run(target) for target in self._wanted_lists()]
         for source in reversed(self._sources):
             folder = self._store.source_folder(source.id)
+            texts = map_file(folder / "texts")
+            target = import_list(source.list)
+            guarded = not source.insist and target.role is Role.BLOCK
             runs.append(
                 Run(
                     name=source.name,
                     records=open_run(folder / "records"),
-                    lists=lists_for(import_list(source.list), source.dropped),
+                    lists=lists_for(target, source.dropped),
                     families=source.families,
-                    guarded=not source.insist,
-                    excepted=exceptions.offsets(map_file(folder / "texts")),
+                    guarded=guarded,
+                    excepted=exceptions.offsets(texts),
+                    texts=texts,
                 )
             )
+            if guarded:
+                runs[-1].held_back = self._guard.offsets(texts)
         return runs
 
     def _own_by_list(self) -> dict[ListName, list[OwnEntry]]:
@@ -265,12 +276,17 @@ class _Publication:
         }
         if insisted:
             return
-        for full_hash, text in self._guarded.items():
+        for full_hash, text in self._guard.roots.items():
             if table.has(full_hash):
                 raise PatternError(f"not published: {text} is known to be good and would be blocked")
 
-    def _text_of(self, name: str, full_hash: bytes) -> str:
-        return self._guarded.get(full_hash) or f"{full_hash.hex()} ({name})"
+
+def _line_at(texts: Any, offset: int) -> str:
+    """Give the entry that stands at an offset of a source's texts."""
+    end = offset + 1
+    while texts[end] != ord("\n"):
+        end += 1
+    return bytes(texts[offset:end]).decode("utf-8", "replace")
 
 
 def _own_run(target: ListName, entries: Sequence[OwnEntry]) -> Run:

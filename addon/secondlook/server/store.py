@@ -4,6 +4,7 @@
 root/
   lock                      one writer at a time (import, publish, remove)
   sources/0007-urlhaus/     one import or feed, never changed: source.json, records, texts
+  guard/            what feeds say is known to be good, a file for each
   own.json                  the operator's own entries and exceptions, with who and when
   generations/000012/       a published generation, never changed: manifest.json, table, lists
   current                   the number of the generation that is served
@@ -33,7 +34,7 @@ WRITER_WAIT_S = 300.0  # several times what the largest import and publication t
 WRITER_TOLD_S = 1.0  # from then on it is said whom is waited for
 _LOOK_AGAIN_S = 0.02
 
-HELD_BACK = "held-back"  # how many entries the known-good guard kept out of the last publication
+GUARD_FOLDER = "guard"  # what feeds say is known to be good, a file for each
 HELD = "held"  # there while the operator's rollback keeps feeds from publishing
 type SourceKind = Literal["import", "feed", "builtin"]
 
@@ -175,6 +176,10 @@ class ServerStore:
         shutil.rmtree(gone, ignore_errors=True)
         folder.rename(gone)
         shutil.rmtree(gone)
+
+    def guard_files(self) -> tuple[Path, ...]:
+        """Give the files of hosts that feeds say are known to be good."""
+        return tuple(sorted((self.root / GUARD_FOLDER).glob("*.txt")))
 
     # Generations
 

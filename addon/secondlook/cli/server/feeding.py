@@ -177,6 +177,7 @@ def publish(
                 "entries": report.entries,
                 "lists": dict(report.lists),
                 "held_back": report.held_back,
+                "held_back_by": dict(report.held_back_by),
                 "held_back_examples": [list(example) for example in report.held_back_examples],
             }
         )
@@ -184,11 +185,11 @@ def publish(
     print_line(f"generation {report.generation:06d}" + ("" if report.changed else " (nothing has changed)"))
     print_table(("list", "entries"), report.lists.items(), empty="no list has entries")
     if report.held_back:
-        print_line(f"{report.held_back:,} entries are held back: they would block known-good sites")
-        by_source = Counter(source for source, _ in report.held_back_examples)
-        for source, _count in by_source.most_common():
+        print_line(f"{report.held_back:,} entries are held back: they would block known-good sites or pages")
+        for source, count in Counter(report.held_back_by).most_common():
             texts = [text for name, text in report.held_back_examples if name == source]
-            print_line(f"  {source}: {', '.join(texts[:MOST_REJECTS_TOLD])} …")
+            more = " …" if count > MOST_REJECTS_TOLD else ""
+            print_line(f"  {count:,} of {source}: {', '.join(texts[:MOST_REJECTS_TOLD])}{more}")
 
 
 class _progress:  # noqa: N801 - a context manager used like a function

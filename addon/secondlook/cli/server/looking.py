@@ -129,7 +129,8 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
                 "lists": found.lists,
                 "kept": list(found.kept),
                 "held": found.held,
-                "held_back": found.held_back,
+                "held_back": None if found.held_back is None else sum(each.count for each in found.held_back),
+                "held_back_by": {each.source: each.count for each in found.held_back or ()},
                 "valkey": None if in_valkey is None else {"holds": in_valkey, "trouble": trouble},
                 "sources": [source.name for source in found.sources],
                 "own_entries": found.own_entries,
@@ -151,8 +152,8 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         + (" (held)" if found.held else "")
     )
     print_table(("list", "entries"), found.lists.items(), empty="no lists")
-    if found.held_back:
-        print_line(f"{found.held_back:,} entries are held back: they would block known-good sites")
+    for held in found.held_back or ():
+        print_line(held.told())
     if found.key:
         print_line(
             f"key {found.key}: agents and replicas that are given it take only what this publisher signed"
