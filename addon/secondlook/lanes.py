@@ -31,3 +31,4 @@ STATE = Lane("state", 1)  # our own small files, the ledger's opening and closin
 LISTS = Lane("lists", 4)  # reading, checking and computing lists: up to seconds each
 FILES = Lane("files", 2)  # other people's folders, which may lie on a drive that hangs
 OUTSIDE = Lane("outside", 2)  # notices and log daemons: as slow as whoever takes them
+COMMANDS = Lane("commands", 4)  # what commands ask of the running proxy: a check may wait for its servers

@@ -11,8 +11,8 @@ from typer.main import get_command
 
 from e2e.processes import command, json_lines, server_publish
 from secondlook.cli.logbook import COLUMNS, WHOLE, _row
-from secondlook.cli.main import COMMANDS
 from secondlook.cli.output import print_table
+from secondlook.cli.program import COMMANDS
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ledger.ledger import Ledger

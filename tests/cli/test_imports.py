@@ -49,6 +49,7 @@ UNWANTED = {
 }
 MOST = {"--help": 180, "check": 950}  # modules; the others:
 MOST_OF_OTHERS = 560
+MOST_BESIDE = 90
 
 RUN = """
 import contextlib, io, json, sys
@@ -95,3 +96,18 @@ def test_only_the_engine_in_use_is_imported(imported, name):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_number_of_modules_is_bounded(imported, name):
     assert len(imported[name]) <= MOST.get(name, MOST_OF_OTHERS)
+
+
+def test_before_a_proxy_was_asked_hardly_anything_is_imported():
+    """What it answers costs this and no more (`tests/e2e/test_beside.py` sees to that)."""
+    told = subprocess.run(
+        [sys.executable, "-P", "-c", "import secondlook.cli.main, sys; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(Path(__file__).parents[2] / "addon")},
+    ).stdout.split()
+    assert (
+        NEVER | BUT_FOR_CHECK | BUT_FOR_RULES | BUT_FOR_HELP | {"typer", "http", "email", "ssl"}
+    ).isdisjoint(told)
+    assert len(told) <= MOST_BESIDE

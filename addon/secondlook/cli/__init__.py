@@ -1,6 +1,5 @@
 """The commands; one file a command group."""
 
-import gc
 import os
 import sys
 
@@ -11,4 +10,3 @@ if sys.platform == "win32":  # said here, before the first import that Windows d
 os.environ.setdefault("TYPER_USE_RICH", "0")
 # httpx goes without its command line, which would bring Rich and Click: None is "not to be found" to Python
 sys.modules["httpx._main"] = None  # type: ignore[assignment]
-gc.set_threshold(50_000)  # what a command imports stays: looking for garbage in it took a sixth of its time

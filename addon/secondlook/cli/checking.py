@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from secondlook.agent.checker import Checker
+from secondlook.cli.beside import PATH_STARTS
 from secondlook.cli.options import AsClientOption, ConfigOption, JsonOption, Place, StateOption, open_place
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
 from secondlook.core.subject import Subject
 from secondlook.lanes import FILES
 from secondlook.run.asking import asking
-from secondlook.run.explaining import Json, explanation, subject_from, subject_of_file, use_of
-from secondlook.run.opening import ledger_to_read
+from secondlook.run.explaining import Json, explained, subject_from, subject_of_file
 from secondlook.run.parts import Parts
 from secondlook.run.runfile import is_of_a_proxy
 
@@ -22,7 +22,6 @@ app = typer.Typer(add_completion=False)
 
 BLOCKED_EXIT = 10
 UNVERIFIABLE_EXIT = 11
-PATH_STARTS = ("/", "./", "../", "~/")  # no URL begins so
 
 
 @app.command()
@@ -44,7 +43,10 @@ def check(
     place = open_place(config, state)
     if not (is_of_a_proxy(place.state) or (place.state / "server").is_dir()):
         typer.echo(f"nothing of Second Look is in {place.state}: without its lists", err=True)
-    told = asyncio.run(_check(place, subjects, as_file=as_file, offline=offline, client=client))
+    if place.running is not None:
+        told = [place.running.explain(_said(text), client) for text in subjects]
+    else:
+        told = asyncio.run(_check(place, subjects, as_file=as_file, offline=offline, client=client))
     for index, one in enumerate(told):
         if as_json:
             print_json(one)
@@ -61,7 +63,7 @@ def check(
 async def _check(
     place: Place, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
 ) -> list[Json]:
-    with ledger_to_read(place.settings) as ledger:
+    with place.ledger_to_read() as ledger:
         async with asking(place.settings, ledger, offline=offline) as parts:
             return [
                 await _check_one(parts, parts.checker, text, as_file=as_file, client=client)
@@ -71,20 +73,23 @@ async def _check(
 
 async def _check_one(parts: Parts, checker: Checker, text: str, *, as_file: bool, client: str | None) -> Json:
     subject = await FILES.run(_subject, parts, text, as_file=as_file)
-    use = use_of(subject, text, client=client, user=client)
-    return explanation(text, subject, use, await checker.check(subject, use))
+    return await explained(checker, text, subject, client)
 
 
 def _subject(parts: Parts, text: str, *, as_file: bool) -> Subject:
-    if not text.strip():
-        fail("expected a URL, the path of a file or a digest, got nothing", status=2)
-    path = Path(text)
+    path = Path(_said(text))
     if as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path)):
         try:
             return subject_of_file(path)
         except (OSError, ValueError) as error:
             fail(f"cannot read the file {text}: {getattr(error, 'strerror', None) or error}")
     return subject_from(text, parts.suffixes)
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        fail("expected a URL, the path of a file or a digest, got nothing", status=2)
+    return text
 
 
 def _is_file(path: Path) -> bool:

@@ -8,7 +8,6 @@ import typer
 from secondlook.cli.options import open_place
 from secondlook.errors import SecondLookError
 from secondlook.ledger.ledger import Ledger
-from secondlook.run.opening import ledger_to_read
 from secondlook.run.runfile import is_of_a_proxy
 
 MOST_IDS = 100
@@ -34,7 +33,7 @@ def completed_id(ids: Callable[[Ledger], Iterable[str]]) -> Callable[[typer.Cont
             place = open_place(config and Path(config), state and Path(state))
             if place.settings.ledger.url == "default" and not is_of_a_proxy(place.state):
                 return []
-            with ledger_to_read(place.settings) as ledger:
+            with place.ledger_to_read() as ledger:
                 return [found for found in ids(ledger) if found.startswith(incomplete)][:MOST_IDS]
         except (SecondLookError, OSError):
             return []

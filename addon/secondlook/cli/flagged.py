@@ -12,7 +12,6 @@ from secondlook.cli.completion import completed_id
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line, print_table
 from secondlook.ledger.shape import queue_json, rfc3339
-from secondlook.run.opening import ledger_of, ledger_to_read
 
 app = typer.Typer(add_completion=False, help="What was let through unverified and waits for its second look.")
 COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", "next look", "because")
@@ -34,7 +33,7 @@ def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: 
     """List the flagged subjects, oldest first."""
     place = known_place(config, state)
     now = time.time()
-    with ledger_to_read(place.settings) as ledger:
+    with place.ledger_to_read() as ledger:
         if as_json:
             for entry in ledger.queue_walk():
                 print_json(queue_json(entry))
@@ -72,7 +71,7 @@ def show(
 ) -> None:
     """Show one flagged subject with everything known about it."""
     place = known_place(config, state)
-    with ledger_to_read(place.settings) as ledger:
+    with place.ledger_to_read() as ledger:
         entry = ledger.queue_entry(entry_id)
     if entry is None:
         fail(
@@ -105,7 +104,7 @@ async def _verify(place: Place) -> tuple[dict[str, object], int]:
     from secondlook.run.asking import asking  # noqa: PLC0415 - slow to import
     from secondlook.run.second_look import make_notifier, make_quarantine, make_second_look  # noqa: PLC0415
 
-    with ledger_of(place.settings) as ledger:
+    with place.ledger() as ledger:
         async with asking(place.settings, ledger) as parts:
             notifier = make_notifier(place.settings, parts)
             look = make_second_look(place.settings, parts, notifier, make_quarantine(place.settings, parts))

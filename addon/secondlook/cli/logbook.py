@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from secondlook.cli.caller import on_terminal, write
 from secondlook.cli.completion import completed
 from secondlook.cli.options import (
     ConfigOption,
@@ -26,7 +27,6 @@ from secondlook.core.url import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.shape import csv_lines, event_json, rfc3339
-from secondlook.run.opening import ledger_of, ledger_to_read
 
 app = typer.Typer(add_completion=False)
 COLUMNS = ("time", "kind", "class", "what", "client", "stage", "list or rule", "threat", "id")
@@ -119,7 +119,7 @@ def log(
         search=search,
     )
     place = known_place(config, state)
-    if limit is None and sys.stdout.isatty() and not (as_csv or as_json):
+    if limit is None and on_terminal() and not (as_csv or as_json):
         limit = 100
     _show(place, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json)
 
@@ -127,7 +127,7 @@ def log(
 def _show(
     place: Place, wanted: EventFilter, limit: int | None, *, follow: bool, as_csv: bool, as_json: bool
 ) -> None:
-    with ledger_to_read(place.settings) as ledger:
+    with place.ledger_to_read() as ledger:
         printer = _csv_printer() if as_csv else None
         cursor = ledger.log_end() if follow else None
         events: Iterable[Event]
@@ -164,7 +164,7 @@ def _erase(place: Place, client: str | None, *, filtered: bool, yes: bool, as_js
         if not sys.stdin.isatty():
             fail(f"this deletes for good what was kept of {name}", hint="say --yes to do it", status=2)
         typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
-    with ledger_of(place.settings) as ledger:
+    with place.ledger() as ledger:
         gone = ledger.erase_client(name)
     if as_json:
         print_json({"client": name, "events": gone})
@@ -211,15 +211,15 @@ def _row(event: Event) -> tuple[object, ...]:
 
 def _print_plain(event: Event) -> None:
     cells = ("-" if value is None else inert(str(getattr(value, "value", value))) for value in _row(event))
-    sys.stdout.write("\t".join(cells) + "\n")
+    write("\t".join(cells) + "\n")
 
 
 def _csv_printer() -> Callable[[Event], None]:
     lines = csv_lines(())
-    sys.stdout.write(next(lines))
+    write(next(lines))
 
     def print_event(event: Event) -> None:
         _, line = csv_lines((event,))
-        sys.stdout.write(line)
+        write(line)
 
     return print_event

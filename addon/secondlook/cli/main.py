@@ -1,131 +1,32 @@
-"""`secondlook`: every command in its own module, imported when it is called."""
+"""`secondlook`: a command is answered by the proxy that runs, else by this process."""
 
-import importlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-import typer
-from typer.core import TyperGroup
-from typer.main import get_command
+from secondlook.cli import beside
 
-from secondlook.cli.output import fail
-from secondlook.errors import ConfigError, SecondLookError
-
-# name: (module, one line of help); the order is the order of `secondlook --help`
-COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("running", "Start the proxy with all its parts."),
-    "status": ("status", "Show on one screen how protection is doing."),
-    "doctor": ("doctor", "Look for problems and say how to mend them."),
-    "check": ("checking", "Check URLs, files or digests and explain the decision."),
-    "log": ("logbook", "Show the event log, newest last."),
-    "queue": ("flagged", "Show what waits for its second look, or look now."),
-    "allow": ("allowing", "Allow a URL, host or file whatever the lists say."),
-    "block": ("blocking", "Block a URL, host or file whatever the lists say."),
-    "rules": ("rules", "List, remove and try the operator's rules."),
-    "pause": ("pausing", "Switch protection off for some minutes, visibly."),
-    "resume": ("resuming", "Switch paused protection on again."),
-    "pattern": ("pattern", "Show, update, verify or roll back the local pattern."),
-    "quarantine": ("quarantine", "List, restore or delete quarantined files."),
-    "setup": ("setup", "Trust the CA, set up browsers and the system proxy, undo it all."),
-    "password": ("password", "Make the hash of a password for the configuration."),
-    "notify": ("notice", "Try the notices."),
-    "server": ("server", "Run and feed a Smart Protection Server."),
-}
-
-
-class LazyGroup(TyperGroup):
-    """A group that imports a command's module only when that command is wanted."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class's signature
-        """Name the commands in their order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import one command; one that is only listed comes with its help line alone."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, told = COMMANDS[cmd_name]
-        if _wanted(_completed() if ctx.resilient_parsing else sys.argv[1:]) == cmd_name:
-            command = get_command(importlib.import_module(f"secondlook.cli.{module}").app)
-        else:
-            listed = typer.Typer(add_completion=False)
-            listed.command(help=told)(_main)
-            command = get_command(listed)
-        command.name = cmd_name
-        return command
-
-
-def _join_values() -> None:
-    """Make two words of `--kind = blo`, the three that bash makes of `--kind=blo` when it completes."""
-    words, at = os.environ.get("COMP_WORDS", "").split("\n"), os.environ.get("COMP_CWORD", "")
-    if not at.isdecimal():
-        return
-    last = int(at)
-    for place in [place for place, word in enumerate(words) if word == "=" and words[place - 1][:2] == "--"][
-        ::-1
-    ]:
-        if place == last:
-            words[place] = ""
-        else:
-            del words[place]
-            last -= place < last
-    os.environ.update(COMP_WORDS="\n".join(words), COMP_CWORD=str(last))
-
-
-def _completed() -> list[str]:
-    """Return what is typed of a command line that a shell completes: bash and the others say it apart."""
-    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
-    return line.split()[1:]
-
-
-def _wanted(arguments: Sequence[str]) -> str | None:
-    return next((argument for argument in arguments if not argument.startswith("-")), None)
-
-
-app = typer.Typer(
-    cls=LazyGroup,
-    name="secondlook",
-    no_args_is_help=True,
-    help="A web proxy that checks every URL and every download, and looks twice.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-)
-
-
-def _print_version(value: bool) -> None:  # a Typer callback
-    if value:
-        from importlib.metadata import version  # noqa: PLC0415 - slow to import, rarely asked
-
-        typer.echo(f"secondlook {version('secondlook')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _main(
-    version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
-    ),
-) -> None:
-    pass
+gc.set_threshold(50_000)  # what a command imports stays: looking for garbage in it took a sixth of its time
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; errors of ours are told in one line, with status 1 (2 for a configuration)."""
-    options: dict[str, Any] = {"args": list(arguments)} if arguments is not None else {}
-    _join_values()
+    """Run a command; what the system refuses is told in one line, with status 1."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        get_command(app)(prog_name="secondlook", **options)
-    except ConfigError as error:
-        fail(str(error), status=2)
-    except SecondLookError as error:
-        fail(str(error))
+        status = beside.answered(words)
+        if status is not None:
+            sys.exit(status)
+        from secondlook.cli.program import run  # noqa: PLC0415 - slow to import, and often not needed
+
+        run(words)
     except BrokenPipeError:
         # the reader of our output went away (`secondlook log | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:  # a full or read-only disk, a folder of somebody else
+        from secondlook.cli.output import fail  # noqa: PLC0415 - see above
+
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")
     except KeyboardInterrupt:

@@ -1,25 +1,30 @@
 """Options that every command takes, and where they lead: the settings and the state folder."""
 
-import importlib.resources
 import os
 import re
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from secondlook.cli.caller import CALLER
+from secondlook.cli.finding import find_config
 from secondlook.cli.output import fail
 from secondlook.config import Settings, load_settings
 from secondlook.config.value import parse_duration
 from secondlook.core.client import ClientNameError, client_name
 from secondlook.errors import ConfigError
+from secondlook.ledger.ledger import Ledger
+from secondlook.run.opening import ledger_of, ledger_to_read
 from secondlook.run.plan import Invocation
 from secondlook.run.runfile import is_of_a_proxy, last_run
 
-CONFIG_NAME = "proxy.yaml"
+if TYPE_CHECKING:
+    from secondlook.run.answering import Running
 
 ConfigOption = Annotated[
     Path | None,
@@ -54,28 +59,20 @@ class Place:
 
     settings: Settings
     config: Path | None
+    running: "Running | None" = None  # whatever is open already, in a proxy that answers the command
 
     @property
     def state(self) -> Path:
         """The state folder."""
         return self.settings.state
 
+    def ledger(self) -> AbstractContextManager[Ledger]:
+        """Give the ledger. Raises LedgerError and ConfigError."""
+        return ledger_of(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
-def find_config(config: Path | None) -> tuple[Path | None, Path | None]:
-    """Find the configuration and, for one that came with the package, the state folder that goes with it."""
-    if config is not None:
-        return config, None
-    here = Path(CONFIG_NAME)
-    if here.is_file():
-        return here, None
-    import platformdirs  # noqa: PLC0415 - only needed here
-
-    own = Path(platformdirs.user_config_path("secondlook")) / CONFIG_NAME
-    if own.is_file():
-        return own, None
-    state = Path(platformdirs.user_state_path("secondlook"))
-    shipped = Path(str(importlib.resources.files("secondlook"))) / "shipped" / CONFIG_NAME
-    return (shipped if shipped.is_file() else None), state
+    def ledger_to_read(self) -> AbstractContextManager[Ledger]:
+        """Give the ledger, to write nothing. Raises LedgerError and ConfigError."""
+        return ledger_to_read(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
 
 def invocation_of(
@@ -106,6 +103,9 @@ def open_place(config: Path | None, state: Path | None) -> Place:
     With `--state` alone they are those of the proxy that runs there or was the last to: another configuration
     would know other servers, and answer wrongly.
     """
+    caller = CALLER.get()
+    if caller is not None:
+        return Place(caller.running.settings, caller.running.config, caller.running)
     if config is None and state is not None:
         facts = last_run(state)
         if facts is not None and isinstance(facts.get("invocation"), dict):

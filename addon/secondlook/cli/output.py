@@ -5,14 +5,16 @@ character of a hostile URL ever reaches the terminal.
 """
 
 import dataclasses
+import io
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
+from secondlook.cli.caller import columns as columns_of_terminal
+from secondlook.cli.caller import environ, on_terminal, write
 from secondlook.core.inert import inert
 
 _LEGIBLE = 24  # characters that a column of a table needs at least, where its cells are longer
@@ -21,9 +23,9 @@ _LEGIBLE = 24  # characters that a column of a table needs at least, where its c
 def fail(message: str, *, hint: str | None = None, status: int = 1) -> NoReturn:
     """Tell an error and what to do next on standard error, and end."""
     for line in message.splitlines() or [""]:
-        sys.stderr.write(f"secondlook: {inert(line)}\n")
+        write(f"secondlook: {inert(line)}\n", "err")
     if hint:
-        sys.stderr.write(f"  {inert(hint)}\n")
+        write(f"  {inert(hint)}\n", "err")
     sys.exit(status)
 
 
@@ -50,12 +52,12 @@ def plain_value(value: object) -> Any:
 
 def print_json(record: Mapping[str, object]) -> None:
     """Print one JSON object on one line; everything beyond ASCII is escaped, so it is inert too."""
-    sys.stdout.write(json.dumps(plain_value(record)) + "\n")
+    write(json.dumps(plain_value(record)) + "\n")
 
 
 def print_line(text: str = "") -> None:
     """Print one line of plain text, inert."""
-    sys.stdout.write(inert(text) + "\n")
+    write(inert(text) + "\n")
 
 
 def print_table(
@@ -72,18 +74,18 @@ def print_table(
     narrow for a legible table gets one paragraph a row, in which each value stands behind its column's name.
     """
     told = [[_cell(value) for value in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not on_terminal():
         if told:
-            sys.stdout.write("\t".join(columns) + "\n")
+            write("\t".join(columns) + "\n")
         for row in told:
-            sys.stdout.write("\t".join(row) + "\n")
+            write("\t".join(row) + "\n")
         if not told:
-            sys.stderr.write(empty + "\n")
+            write(empty + "\n", "err")
         return
     if not told:
-        sys.stdout.write(empty + "\n")
+        write(empty + "\n")
         return
-    width = shutil.get_terminal_size().columns
+    width = columns_of_terminal()
     if _legible_width(columns, told, whole) > width:
         _print_paragraphs(columns, told, width)
         return
@@ -97,7 +99,9 @@ def print_table(
         table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in told:
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
+    drawn = io.StringIO()
+    Console(file=drawn, force_terminal=True, width=width, highlight=False, _environ=environ()).print(table)
+    write(drawn.getvalue())
 
 
 def _legible_width(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str]) -> int:
@@ -117,10 +121,10 @@ def _print_paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], wid
             if cell == "-":
                 continue
             if line and len(line) + 2 + len(told) > width:
-                sys.stdout.write(line + "\n")
+                write(line + "\n")
                 line, indent = "", "  "
             line += ("  " if line else indent) + told
-        sys.stdout.write(line + "\n")
+        write(line + "\n")
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -128,7 +132,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     told = [(name, _cell(value)) for name, value in facts]
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
-        sys.stdout.write(f"{name:<{width}}  {value}\n")
+        write(f"{name:<{width}}  {value}\n")
 
 
 def generation_told(generation: str | None) -> str:

@@ -12,7 +12,6 @@ from secondlook.agent.pattern_files import FOLDER
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place, open_place
 from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
 from secondlook.ledger.shape import rfc3339
-from secondlook.run.opening import ledger_of
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
 COLUMNS = ("list", "entries", "generation", "tier", "server", "confirmed")
@@ -102,7 +101,7 @@ async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
     from secondlook.run.asking import asking  # noqa: PLC0415 - slow to import
     from secondlook.run.updates import make_updater  # noqa: PLC0415
 
-    with ledger_of(place.settings) as ledger:
+    with place.ledger() as ledger:
         async with asking(place.settings, ledger) as parts:
             updater = make_updater(parts)
             await updater.verify()  # a damaged list has no news: it is fetched whole

@@ -8,7 +8,6 @@ from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, St
 from secondlook.cli.output import fail, print_json, print_line
 from secondlook.core.rule import LONGEST_PAUSE_S, SHORTEST_S
 from secondlook.ledger.shape import rfc3339
-from secondlook.run.opening import ledger_of
 
 app = typer.Typer(add_completion=False)
 
@@ -25,7 +24,7 @@ def pause(
     if not SHORTEST_S <= minutes * 60 <= LONGEST_PAUSE_S:
         fail(f"expected minutes, from a second (0.017) to a week (10080), got {minutes:g}", status=2)
     place = open_place(config, state)
-    with ledger_of(place.settings) as ledger:
+    with place.ledger() as ledger:
         made = ledger.add_pause(minutes, client=client)
     if as_json:
         print_json({"id": made.id, "client": made.client, "until": rfc3339(made.until)})

@@ -12,7 +12,6 @@ from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption,
 from secondlook.cli.output import fail, print_json, print_line, print_table, size_told
 from secondlook.clock import SystemClock
 from secondlook.ledger.shape import quarantine_json, rfc3339
-from secondlook.run.opening import ledger_of, ledger_to_read
 from secondlook.run.second_look import QUARANTINE_FOLDER
 
 RecordArgument = Annotated[
@@ -43,7 +42,7 @@ def _default(
 def list_files(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """List quarantined files, restored and deleted ones too."""
     place = known_place(config, state)
-    with ledger_to_read(place.settings) as ledger:
+    with place.ledger_to_read() as ledger:
         records = ledger.quarantine_list()
     if as_json:
         for record in records:
@@ -99,7 +98,7 @@ def delete(
 
 def _on_file[Done](place: Place, act: Callable[[Quarantine], Coroutine[None, None, Done]]) -> Done:
     folder, folders = place.state / QUARANTINE_FOLDER, place.settings.downloads.folders
-    with ledger_of(place.settings) as ledger:
+    with place.ledger() as ledger:
         try:
             return asyncio.run(act(Quarantine(folder, ledger, SystemClock(), folders=folders)))
         except QuarantineError as error:

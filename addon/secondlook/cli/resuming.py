@@ -6,7 +6,6 @@ import typer
 
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, client_option, known_place
 from secondlook.cli.output import print_json, print_line
-from secondlook.run.opening import ledger_of
 
 app = typer.Typer(add_completion=False)
 
@@ -20,7 +19,7 @@ def resume(
 ) -> None:
     """Switch paused protection on again."""
     place = known_place(config, state)
-    with ledger_of(place.settings) as ledger:
+    with place.ledger() as ledger:
         ended = ledger.end_pauses(client=client, everybody=client is None)
     if as_json:
         print_json({"ended": ended})

@@ -21,7 +21,6 @@ from secondlook.cli.output import fail, print_json, print_line
 from secondlook.core.rule import LONGEST_RULE_S, SHORTEST_S, Rule
 from secondlook.core.rulesubject import RuleSubjectError, parse_subject
 from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
-from secondlook.run.opening import ledger_of
 from secondlook.suffix import load_suffixes
 
 
@@ -89,7 +88,7 @@ def make_rule(
         created=now,
         expires=None if lasts is None else now + lasts,
     )
-    with ledger_of(place.settings) as ledger:
+    with place.ledger() as ledger:
         (rule,) = ledger.say_rules([rule])
     if as_json:
         print_json(rule_json(rule))

@@ -25,7 +25,6 @@ from secondlook.core.url import url_subject
 from secondlook.core.verdict import Action
 from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
 from secondlook.run.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
-from secondlook.run.opening import ledger_of, ledger_to_read
 from secondlook.run.policies import config_rules
 from secondlook.server.names import BASE_LISTS
 from secondlook.suffix import load_suffixes
@@ -50,7 +49,7 @@ def _default(
 def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """List all rules, expired ones included until they are swept."""
     place = known_place(config, state)
-    with ledger_to_read(place.settings) as ledger:
+    with place.ledger_to_read() as ledger:
         rules = ledger.list_rules()
     if as_json:
         for rule in rules:
@@ -77,7 +76,7 @@ def remove(
 ) -> None:
     """Remove a rule; in force within a second."""
     place = known_place(config, state)
-    with ledger_of(place.settings) as ledger:
+    with place.ledger() as ledger:
         if not ledger.remove_rule(rule_id):
             fail(f"there is no rule {rule_id}", hint="`secondlook rules list` shows them with their ids")
     if as_json:
@@ -99,7 +98,7 @@ def try_rules(
         fail("expected a URL or the SHA-256 of a file, got nothing", status=2)
     place = known_place(config, state)
     now = time.time()
-    with ledger_to_read(place.settings) as ledger:
+    with place.ledger_to_read() as ledger:
         known = {rule.id: rule for rule in ledger.list_rules()}
     for rule in config_rules(place.settings, now):
         known.setdefault(rule.id, rule)
@@ -147,7 +146,7 @@ def backtest(
     started = instant_from(since, "--since")
     assert started is not None
     change: Change
-    with ledger_to_read(place.settings) as ledger:
+    with place.ledger_to_read() as ledger:
         try:
             if tried is None:
                 change = RuleChange(RuleBook(ledger.list_rules()))

@@ -1,7 +1,6 @@
 """`secondlook status`: one screen about how protection is doing."""
 
 import json
-import sys
 import time
 from contextlib import suppress
 from http.client import SERVICE_UNAVAILABLE, HTTPConnection, HTTPException
@@ -11,6 +10,7 @@ from typing import Any
 import typer
 
 from secondlook.agent import pattern_change
+from secondlook.cli.caller import on_terminal
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
 from secondlook.core.inert import inert
@@ -19,7 +19,6 @@ from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.shape import passage_json, rfc3339
 from secondlook.run.listening import visited
-from secondlook.run.opening import ledger_to_read
 from secondlook.run.runfile import SERVER_FOLDER, read_run_file
 from secondlook.server.heldback import read_held_back
 
@@ -74,14 +73,14 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     if running and (trouble := _trouble(running["proxy"])):
         facts["alerts"].append(trouble)
     try:
-        with ledger_to_read(place.settings) as ledger:
+        with place.ledger_to_read() as ledger:
             facts |= _of_ledger(ledger, place.settings.passages, now)
     except LedgerError as error:
         facts["alerts"].append(str(error))
     if as_json:
         print_json(facts)
         return
-    if facts["review"] and running and sys.stdout.isatty():
+    if facts["review"] and running and on_terminal():
         # Only where a person reads it: it opens the page once, and must not end up in a file.
         facts["review"] += f"?token={running['token']}"
     _print(facts)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.quarantine import Quarantine
 from secondlook.agent.updater import Updater
+from secondlook.agent.watch import Watcher
 from secondlook.core.event import Event, EventKind
 from secondlook.core.pattern import Pattern
 from secondlook.errors import PatternError
@@ -44,6 +45,7 @@ class Background:
     updater: Updater
     second_look: SecondLook
     quarantine: Quarantine
+    watcher: Watcher
 
 
 class Tasks:
@@ -129,7 +131,7 @@ async def start_background(
         tasks.start("late verdicts", second_look.late.run())
     if notifier is not None:
         tasks.start("notices", notifier.run())
-    return Background(embedded, updater, second_look, quarantine)
+    return Background(embedded, updater, second_look, quarantine, watcher)
 
 
 async def _first_generation(updater: Updater) -> None:

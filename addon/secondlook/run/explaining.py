@@ -4,6 +4,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+from secondlook.agent.checker import Checker
 from secondlook.agent.use import classify
 from secondlook.core.digest import digest_kind, file_hash, file_subject
 from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
@@ -46,6 +47,12 @@ def use_of(subject: Subject, text: str, *, client: str | None = None, user: str 
     return Use(
         classify(None, None, "GET", subject.canonical), client=client, user=user, method="GET", url=text
     )
+
+
+async def explained(checker: Checker, text: str, subject: Subject, client: str | None) -> Json:
+    """Check what a person wrote, as a client sees it, and explain; nothing is recorded."""
+    use = use_of(subject, text, client=client, user=client)
+    return explanation(text, subject, use, await checker.check(subject, use))
 
 
 def explanation(text: str, subject: Subject, use: Use, decision: Decision) -> Json:

@@ -27,7 +27,7 @@ from secondlook.review.service import Json
 from secondlook.review.session import Doorkeeper
 from secondlook.review.words import plain
 from secondlook.run.backtesting import DAY_S, HOSTS_SHOWN, change_from, run_backtest
-from secondlook.run.explaining import explanation, subject_from, use_of
+from secondlook.run.explaining import explained, subject_from
 from secondlook.run.metrics import exporter
 from secondlook.run.parts import Parts
 from secondlook.run.runfile import REVIEW_KEY_FILE
@@ -77,8 +77,7 @@ class Program:
     async def check(self, text: str, client: str | None = None) -> Json:
         """Check a URL or digest, as a client sees it; nothing is recorded."""
         subject = subject_from(text, self._parts.suffixes)
-        use = use_of(subject, text, client=client, user=client)
-        return explanation(text, subject, use, await self._parts.checker.check(subject, use))
+        return await explained(self._parts.checker, text, subject, client)
 
     async def verify(self) -> None:
         """Have every flagged subject looked at now."""

@@ -5,7 +5,7 @@ embedded server ◄── feeds            ledger: keeper of WAL, journal and re
       │ generation                      │
       ▼                                 ▼
    updater ──► STATE/pattern        second look ──► actions, notices
-                                    review page
+                                    review page, commands
 ```
 
 Traffic never waits for it: workers share its files and ask its server over loopback.
@@ -18,6 +18,7 @@ from secondlook.agent.metrics import count_events
 from secondlook.core.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
 from secondlook.lanes import STATE
+from secondlook.run.answering import answering
 from secondlook.run.background import Tasks, start_background
 from secondlook.run.clock_watch import watch_clock
 from secondlook.run.listening import inherited
@@ -69,6 +70,7 @@ async def serve(process: Process) -> None:
             )
             process.say(token=review.doorkeeper.token)
             tasks.start("review page", review.run())
+        await stack.enter_async_context(answering(parts, background.watcher, plan.invocation.config))
         process.say_ready()
         tasks.start("clock watch", watch_clock(ledger, parts.clock))
         tasks.start("stall watch", watch_stalls(ledger, parts.clock, "service"))

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from secondlook.cli.options import CONFIG_NAME, open_place
+from secondlook.cli.finding import CONFIG_NAME
+from secondlook.cli.options import open_place
 from secondlook.cli.output import fail
 from secondlook.config import ServerSettings, load_server_settings
 from secondlook.core.listname import RISKS, list_name
