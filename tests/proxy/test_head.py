@@ -231,6 +231,14 @@ def test_a_buffer_gives_heads_and_looks_at_no_byte_twice():
     assert (buffer.take_head(), bytes(buffer)) == (b"A: b\n\r\n", b"rest")
 
 
+def test_empty_lines_before_a_head_are_part_of_it():
+    buffer = HeadBuffer(1000, 10)
+    with pytest.raises(HeadError, match="larger than 1000 bytes"):
+        for _ in range(101):
+            buffer += b"\r\n" * 5
+            buffer.take_head()
+
+
 def lines_of(*odd: bytes) -> st.SearchStrategy[bytes]:
     names = (
         b"Content-Length",

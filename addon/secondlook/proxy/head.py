@@ -86,7 +86,7 @@ class HeadBuffer(ReceiveBuffer):
         """Take the next head with its empty line, once it is whole. HeadError where it is too large."""
         data = self._data
         if data.startswith((b"\r", b"\n")):
-            self._extract(len(data) - len(data.lstrip(b"\r\n")))
+            self._taken += len(self._extract(len(data) - len(data.lstrip(b"\r\n"))))
         found = _BLANK_LINE.search(data, self._multiple_lines_search)
         size = len(data) if found is None else found.end()
         if self._taken + size > self._limit:
