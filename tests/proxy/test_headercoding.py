@@ -52,3 +52,10 @@ def test_what_must_never_be_indexed_is_told_so():
 def test_an_integer_without_end_is_broken():
     with pytest.raises(HPACKDecodingError, match="an integer is too long"):
         HeadDecoder(LIMIT, 100).decode(b"\x7f" + b"\xff" * 100)
+
+
+def test_a_head_of_fields_without_number_is_not_read_to_its_end():
+    decoder = HeadDecoder(262_144, 1000)
+    assert (decoder.decode(b"\x82" * 8000), decoder.oversized) == ([], True)
+    with pytest.raises(HPACKError, match="far too many"):
+        decoder.decode(b"\x82" * 500_000)  # a quarter of a second

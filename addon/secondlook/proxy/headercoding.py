@@ -8,7 +8,7 @@ Here long values go plain and unindexed, the table stays small, and
 a head beyond the limit is read to its end without being kept, so that its connection lives on.
 """
 
-from hpack.exceptions import HPACKDecodingError, InvalidTableSizeError
+from hpack.exceptions import HPACKDecodingError, InvalidTableSizeError, OversizedHeaderListError
 from hpack.hpack import Decoder, Encoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
@@ -18,6 +18,9 @@ type Field = tuple[bytes, bytes]
 
 PLAIN_BYTES = 2048  # a field from here on is sent as it is: it would only push others out of the table
 TABLE_MAX_BYTES = 4096  # of a dynamic table, whatever the other side offers (Chromium: 64 KiB)
+BEYOND = (
+    8  # times the most fields are read of a head that is refused: each may be one byte, and takes its time
+)
 ENTRY_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
 _INTEGER_MAX_BYTES = 5
 _CODES = [
@@ -80,12 +83,12 @@ class HeadDecoder(Decoder):
         super().__init__(max_header_list_size)
         self.max_fields = max_fields
 
-    def decode(self, data: bytes, raw: bool = False) -> list[Field]:  # type: ignore[override]  # noqa: ARG002, C901
-        """Decode a header block to name-value pairs; HPACKError where it is broken."""
+    def decode(self, data: bytes, raw: bool = False) -> list[Field]:  # type: ignore[override]  # noqa: ARG002, C901, PLR0912
+        """Decode a header block to name-value pairs; HPACKError where it is broken or goes on and on."""
         table = self.header_table
         fields: list[Field] = []
         self.oversized = False
-        size = at = 0
+        size = at = beyond = 0
         field: Field
         try:
             while at < len(data):
@@ -112,10 +115,14 @@ class HeadDecoder(Decoder):
                     if first & 0x40:
                         table.add(name, value)
                 size += len(field[0]) + len(field[1]) + ENTRY_BYTES
-                if size > self.max_header_list_size or len(fields) >= self.max_fields:
+                if self.oversized:
+                    beyond += 1
+                    if beyond > self.max_fields * BEYOND:
+                        raise OversizedHeaderListError("a header block with far too many fields")
+                elif size > self.max_header_list_size or len(fields) >= self.max_fields:
                     self.oversized = True
                     fields.clear()
-                elif not self.oversized:
+                else:
                     fields.append(field)
         except IndexError as error:
             raise HPACKDecodingError("the header block ends in the middle") from error
