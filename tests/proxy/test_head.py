@@ -1,5 +1,7 @@
 """Heads are read as browsers read them, written strictly, and read alike by others. About 5 s."""
 
+from urllib.parse import quote_from_bytes
+
 import h11
 import httptools
 import pytest
@@ -231,12 +233,26 @@ def test_a_buffer_gives_heads_and_looks_at_no_byte_twice():
     assert (buffer.take_head(), bytes(buffer)) == (b"A: b\n\r\n", b"rest")
 
 
+def test_a_host_without_end_is_not_made_ascii():
+    for host in (b"a" * 2000, "ä".encode() * 120_000):  # the latter took half a second
+        with pytest.raises(HeadError, match="more than 1024 bytes"):
+            read_request(b"GET http://" + host + b".test/ HTTP/1.1\r\n\r\n")
+
+
+def test_each_byte_beyond_ascii_is_escaped():
+    path = b"/" + bytes(byte for byte in range(0x21, 0x100) if byte not in b"#\x7f")
+    request, _ = read_request(b"GET http://a.test" + path + b" HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    assert request.data.path == quote_from_bytes(path, safe=bytes(range(0x21, 0x7F))).encode()
+
+
 def test_empty_lines_before_a_head_are_part_of_it():
     buffer = HeadBuffer(1000, 10)
+    for _ in range(100):
+        buffer += b"\r\n" * 5
+        assert buffer.take_head() is None
+    buffer += b"\n"
     with pytest.raises(HeadError, match="larger than 1000 bytes"):
-        for _ in range(101):
-            buffer += b"\r\n" * 5
-            buffer.take_head()
+        buffer.take_head()
 
 
 def lines_of(*odd: bytes) -> st.SearchStrategy[bytes]:

@@ -12,7 +12,7 @@ import re
 from hpack.struct import HeaderTuple
 from mitmproxy.net.http.url import parse_authority
 
-from secondlook.proxy.head import SPACED
+from secondlook.proxy.head import SPACED, escape
 from secondlook.proxy.headercoding import Field
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
@@ -20,7 +20,6 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]").search
 _UNSAFE = re.compile(rb"[\0\r\n]").search
 _TARGET = re.compile(rb"/[^\0-\x20\x7f#]*").fullmatch  # bytes beyond ASCII are escaped
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _AUTHORITY = re.compile(rb"[^\0-\x20\x7f#/?@\\]+").fullmatch
 _STATUS = re.compile(rb"[1-9][0-9]{2}").fullmatch
 _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
@@ -74,7 +73,7 @@ def _check_line(pseudo: dict[bytes, bytes]) -> None:
     if path is None or not (_TARGET(path) or (path == b"*" and method == b"OPTIONS")):
         raise _malformed(":path", path, "a path, with a query or without")
     if not path.isascii():
-        pseudo[b":path"] = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], path)
+        pseudo[b":path"] = escape(path)
 
 
 def _authority(given: bytes | None, host: bytes | None, scheme: bytes) -> bytes:
