@@ -15,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev run test quick coverage check bench fuzz mutants soak lock proto clean distclean
+.PHONY: help venv dev run test quick coverage check bench fuzz mutants soak attack lock proto clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,6 +73,9 @@ mutants: $(DEV_STAMP) $(COMPILED)  ## take each defence away in a copy and see i
 
 soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests: crashes under load, flapping servers
 	SECONDLOOK_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)
+
+attack: $(DEV_STAMP) $(COMPILED)  ## do what hostile sites and clients do, on loopback (5 minutes), and tell how others fared
+	SECONDLOOK_ATTACK=1 $(BIN)/python -m pytest tests/attack -p no:randomly $(ARGS)
 
 lock: $(DEV_STAMP)  ## make the hash-locked requirement files anew
 	scripts/lock $(BIN) $(ARGS)

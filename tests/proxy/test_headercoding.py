@@ -2,7 +2,7 @@
 
 import hypothesis.strategies as st
 import pytest
-from hpack.exceptions import HPACKDecodingError
+from hpack.exceptions import HPACKDecodingError, HPACKError
 from hpack.hpack import Decoder, Encoder
 from hpack.struct import NeverIndexedHeaderTuple
 from hypothesis import given
