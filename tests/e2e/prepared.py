@@ -10,7 +10,7 @@ test: Prepared(["python", "-m", "secondlook", …]) ──socket──► keeper
 
 The forked process has the arguments, environment, folder and descriptors it was asked for, and what it
 starts itself begins in the same way. What is not `python -m secondlook…` is started as always, and so is
-everything where coverage is measured, where SECONDLOOK_REAL_STARTS is set, and outside Linux.
+everything where coverage is measured, where SECONDLOOK_REAL_STARTS is set, in namespaces, and outside Linux.
 
 Prometheus' client decides at its import where it counts, so it and what needs it is left to each process.
 """
@@ -48,6 +48,14 @@ FAMILY = "secondlook.run."
 LANGUAGE = ("PYTHON", "LC_", "LANG")  # what Python reads when it starts
 Really = subprocess.Popen
 
+
+def _namespaces() -> tuple[str, ...]:
+    """Name the network and the folders that this thread sees; stories put threads into others."""
+    folder = Path("/proc/thread-self/ns")
+    return tuple(str((folder / kind).readlink()) for kind in ("net", "mnt")) if folder.exists() else ()
+
+
+HOME = _namespaces()
 _asking = threading.Lock()
 _channel: socket.socket | None = None  # to this process's keeper
 _keeper: int = 0  # its process id, in a prepared process
@@ -56,7 +64,9 @@ _keeper: int = 0  # its process id, in a prepared process
 def usable() -> bool:
     """Whether processes may be forked here."""
     others = (REAL_STARTS, "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-    return sys.platform == "linux" and not any(os.environ.get(name) for name in others)
+    if sys.platform != "linux" or any(os.environ.get(name) for name in others):
+        return False
+    return _namespaces() == HOME
 
 
 class Prepared(Really):

@@ -58,6 +58,7 @@ def children(proxy: Proxy) -> set[int]:
     return {int(pid) for pid in tasks.read_text().split()}
 
 
+@pytest.mark.usefixtures("real_starts")  # it counts the supervisor's children
 @pytest.mark.timeout(600)
 def test_a_full_disk_costs_flags_the_ledger_then_the_journal_then_the_request(
     start_proxy, plain_origin, tmp_path

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,21 @@ def test_the_family_of_a_proxy_is_forked(start_proxy):
 
 def test_other_commands_start_as_always():
     assert prepared.Prepared([sys.executable, "-c", "pass"]).wait(60) == 0
+
+
+def test_a_thread_in_another_network_starts_its_processes_there():
+    if os.geteuid() != 0:
+        pytest.skip("another network needs root")
+
+    def begin() -> str:
+        os.unshare(os.CLONE_NEWNET)
+        with prepared.Prepared([*SECONDLOOK, "password"], stdin=subprocess.PIPE) as process:
+            seen = str(Path(f"/proc/{process.pid}/ns/net").readlink())
+            process.kill()
+        return "same" if seen == str(Path("/proc/thread-self/ns/net").readlink()) else seen
+
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            assert threads.submit(begin).result() == "same"
+        except PermissionError:
+            pytest.skip("another network is not allowed here")
