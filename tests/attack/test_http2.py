@@ -75,6 +75,7 @@ def unread(client: Client, patience_s: float = 3.0) -> None:
     """Leave what comes unread for a while."""
     time.sleep(patience_s)
     client.over = True
+    client.sock.close()  # what it kept waiting goes with it
 
 
 def _resets(client: Client) -> bytes:
