@@ -15,8 +15,7 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
-from secondlook.core.passage import PASSTHROUGH
-from secondlook.proxy.passages import LOOK_EVERY_S
+from secondlook.core.passage import LOOK_EVERY_S, PASSTHROUGH
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.policies import policies_of
 

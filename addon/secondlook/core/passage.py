@@ -17,6 +17,7 @@ from secondlook.core.event import Event, EventKind
 PASSTHROUGH: Final = "passthrough"  # the stage of the event
 ORIGIN_TLS: Final = "tls"  # of an error: an origin's TLS cannot be opened, and passing it through would help
 KINDS: Final = (EventKind.ACTION, EventKind.OVERRIDDEN)
+LOOK_EVERY_S: Final = 0.5  # every worker looks for what others were told
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ from mitmproxy.connection import Client
 
 from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
-from secondlook.core.passage import Lasting, passage_of
+from secondlook.core.passage import LOOK_EVERY_S, Lasting, passage_of
 from secondlook.proxy.tail import Follower, Tail
 
-LOOK_EVERY_S = 0.5
 REMEMBERED = 4096
 
 

@@ -26,7 +26,7 @@ from secondlook.config import Settings
 from secondlook.core.cache import AnswerCache, SavedCacheError
 from secondlook.core.client import login_name
 from secondlook.core.event import Event, EventKind
-from secondlook.core.passage import KINDS, PASSTHROUGH
+from secondlook.core.passage import KINDS, LOOK_EVERY_S, PASSTHROUGH
 from secondlook.core.rule import Rule, Scope
 from secondlook.core.subject import UrlSubject
 from secondlook.core.url import url_subject
@@ -35,7 +35,6 @@ from secondlook.ledger.shape import rfc3339
 from secondlook.ledger.ulid import make_id
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.proxy.judge import Judge
-from secondlook.proxy.passages import LOOK_EVERY_S
 from secondlook.run.policies import policies_of
 from secondlook.run.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
