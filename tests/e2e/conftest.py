@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from e2e import prepared
 from e2e.prepared import REAL_STARTS
 from e2e.processes import Origin, Proxy, Server, make_certificate, origin
+
+prepared.allow()
 
 
 @pytest.hookimpl(trylast=True)

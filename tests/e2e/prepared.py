@@ -59,12 +59,19 @@ HOME = _namespaces()
 _asking = threading.Lock()
 _channel: socket.socket | None = None  # to this process's keeper
 _keeper: int = 0  # its process id, in a prepared process
+_allowed = False
+
+
+def allow() -> None:
+    """Fork from now on: stories do, benchmarks and attacks measure what users start."""
+    global _allowed  # noqa: PLW0603 - one a process
+    _allowed = True
 
 
 def usable() -> bool:
     """Whether processes may be forked here."""
     others = (REAL_STARTS, "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-    if sys.platform != "linux" or any(os.environ.get(name) for name in others):
+    if not _allowed or sys.platform != "linux" or any(os.environ.get(name) for name in others):
         return False
     return _namespaces() == HOME
 
@@ -243,6 +250,7 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
         _channel.close()
         keep(theirs)
     theirs.close()
+    allow()
     subprocess.Popen = Prepared
     os.execv = _execute
     _run(order["words"])

@@ -68,6 +68,7 @@ def test_other_commands_start_as_always():
 def test_a_thread_in_another_network_starts_its_processes_there():
     if os.geteuid() != 0:
         pytest.skip("another network needs root")
+    prepared.run([*SECONDLOOK, "--version"])  # from now on there is a keeper, in the network of all
 
     def begin() -> str:
         os.unshare(os.CLONE_NEWNET)
