@@ -4,9 +4,11 @@ The invariant: whatever GNU tar, bsdtar or Python's zipfile unpack from a file i
 members, or the look says why not.
 """
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import struct
 import zipfile
 
@@ -98,3 +100,18 @@ def test_members_stored_in_a_stored_zip_are_looked_at_once():
 
 def test_a_gzip_of_several_members_is_one_file():
     assert EICAR_SHA256 in _found(gzip.compress(EICAR[:20]) + gzip.compress(EICAR[20:]))
+
+
+@pytest.mark.parametrize("pack", [lzma.compress, bz2.compress])
+@pytest.mark.parametrize("between", [b"", bytes(4), bytes(70_000)])
+def test_packed_streams_are_one_file_whatever_zeros_stand_between_them(pack, between):
+    found = _look(pack(EICAR[:20]) + between + pack(EICAR[20:]) + between)
+    assert EICAR_SHA256 in dict(found.members).values()
+    assert found.problem is None
+    assert EICAR_SHA256 in _found(pack(b"") + between + pack(EICAR))
+
+
+@pytest.mark.parametrize("pack", [lzma.compress, bz2.compress])
+def test_what_stands_behind_a_packed_stream_is_told(pack):
+    assert _look(pack(EICAR) + b"something else").problem is not None
+    assert _look(pack(EICAR)[:-8]).problem is not None

@@ -117,6 +117,42 @@ class _Zstd:
         return self._stream.read(count)
 
 
+class _Streams:
+    """Packed streams one after the other, with zeros between or behind them (the xz format, 2.2).
+
+    Python's own files end, without a word, at what is no stream: xz goes on behind the zeros.
+    """
+
+    def __init__(
+        self, file: IO[bytes], begin: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
+    ) -> None:
+        self._file, self._begin = file, begin
+        self._stream = begin()
+
+    def read(self, count: int) -> bytes:
+        out = b""
+        while not out:
+            data = b""
+            if self._stream.eof:
+                data = self._next()
+                if not data:
+                    break
+                self._stream = self._begin()
+            elif self._stream.needs_input:
+                data = self._file.read(STEP_BYTES)
+                if not data:
+                    raise EOFError("it ends within a stream")
+            out = self._stream.decompress(data, count)
+        return out
+
+    def _next(self) -> bytes:
+        """Give how another stream begins, nothing at the end of the file."""
+        data = self._stream.unused_data.lstrip(b"\0")
+        while not data and (piece := self._file.read(STEP_BYTES)):
+            data = piece.lstrip(b"\0")
+        return data
+
+
 def _kinds(file: IO[bytes]) -> tuple[str, ...]:
     """Name the kinds of archive that a file may be taken for."""
     file.seek(0)
@@ -168,11 +204,9 @@ class _Walk:
                 with gzip.GzipFile(fileobj=file, mode="rb") as stream:
                     self._packed(stream, label, level)
             case "bzip2":
-                with bz2.BZ2File(file) as stream:
-                    self._packed(stream, label, level)
+                self._packed(_Streams(file, bz2.BZ2Decompressor), label, level)
             case "xz" | "lzma":
-                with lzma.LZMAFile(file) as stream:
-                    self._packed(stream, label, level)
+                self._packed(_Streams(file, lzma.LZMADecompressor), label, level)
             case "blank":
                 return
             case "zstd":
