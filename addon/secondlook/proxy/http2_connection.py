@@ -207,7 +207,7 @@ class Http2Connection(BufferedH2Connection):
         elif kind is HeadersFrame:
             self._idle.give(IDLE_FRAMES_PER_FRAME)
         elif kind is RstStreamFrame:
-            self._draw(self._resets, "resets")
+            self._draw(self._resets if self._is_open(frame.stream_id) else self._idle, "resets")
         else:
             self._draw(self._idle, f"frames of {kind.__name__}")
         events = super()._receive_frame(frame)
@@ -218,6 +218,11 @@ class Http2Connection(BufferedH2Connection):
                 for _ in range(IDLE_FRAMES_PER_FRAME + 1):
                     self._draw(self._idle, "interim responses")
         return events
+
+    def _is_open(self, stream_id: int) -> bool:
+        """Tell whether a reset ends anything: clients may answer late frames of a stream with another."""
+        stream = self.streams.get(stream_id)
+        return stream is not None and stream.state_machine.state is not StreamState.CLOSED
 
     def _draw(self, allowance: Allowance, what: str) -> None:
         if not allowance.take():
