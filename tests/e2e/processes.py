@@ -27,6 +27,8 @@ BIN = Path(sys.executable).parent
 SECONDLOOK = [sys.executable, "-m", "secondlook"]
 PATIENCE_S = 60.0  # a wait that succeeds costs nothing, however long it may last
 START_S = 120.0
+LOG_GROUP_S = 0.15  # workers write events in groups, within a tenth of a second
+LOG_LOOKS = 10  # under traffic the log never stands still
 
 
 def wait_for[T](look: Callable[[], T | None], what: str, timeout_s: float = PATIENCE_S) -> T:
@@ -156,7 +158,16 @@ class Proxy(Running):
         return command(*arguments, "-c", self.config, "--state", self.state, check=check)
 
     def json(self, *arguments: str) -> list[dict[str, Any]]:
-        """Run a command with `--json` on its state."""
+        """Run a command with `--json` on its state; of the log, what workers write a moment later too."""
+        found = self._objects(*arguments)
+        for _ in range(LOG_LOOKS if arguments[0] == "log" else 0):
+            time.sleep(LOG_GROUP_S)
+            before, found = found, self._objects(*arguments)
+            if found == before:
+                break
+        return found
+
+    def _objects(self, *arguments: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.command(*arguments, "--json").stdout.splitlines()]
 
     def curl(self, url: str, *arguments: str) -> "Answer":
