@@ -108,4 +108,5 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
         ],
         exception_handlers={HTTPException: not_there, LedgerError: ledger_away, Exception: failed},
     )
+    app.router.redirect_slashes = False  # without its slash a page is not there, as everywhere
     return Gate(app, doorkeeper=doorkeeper, hosts=hosts)
