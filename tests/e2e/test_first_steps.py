@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -222,3 +223,10 @@ def test_the_proxy_does_not_lead_to_its_own_pages(proxy):
             assert proxy.curl(f"http://{host}:{port}/").status == 403
     assert curl(f"{proxy.url}/healthz").body == b"ok\n"
     assert b"BEGIN CERTIFICATE" in curl(f"{proxy.url}/ca.pem").body
+
+
+def test_a_request_to_the_review_page_is_bounded(proxy):
+    host, _, port = proxy.facts["review"].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=15) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000)
+        assert client.recv(1000).startswith(b"HTTP/1.1 431 ")

@@ -24,7 +24,7 @@ from mitmproxy.test.tflow import tclient_conn, treq, tresp
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.head import Field
 from secondlook.proxy.http1 import AHEAD_MAX_BYTES, BROKEN, Http1ClientSide, Http1OriginSide
-from secondlook.proxy.stream import InterimResponse
+from secondlook.proxy.stream import LINGER_S, InterimResponse
 
 CONNECTIONS = ((), (b"keep-alive",), (b"close",), (b"Close",), (b"keep-alive, close",), (b"x", b"close"))
 LIMITS = TrafficLimitsSettings(head=4096, head_lines=100)
@@ -47,7 +47,9 @@ def client_side() -> Http1ClientSide:
 def sent(side: Layer, *happened: events.Event) -> list[object]:
     """What a side makes of events: the bytes that it sends, and the kinds of its other commands."""
     return [
-        getattr(command, "data", type(command)) for event in happened for command in side.handle_event(event)
+        command if isinstance(command, commands.RequestWakeup) else getattr(command, "data", type(command))
+        for event in happened
+        for command in side.handle_event(event)
     ]
 
 
@@ -235,12 +237,13 @@ def test_a_head_beyond_its_limit_is_told_and_nothing_of_it_is_kept(kind):
     told = []
     for byte in HEADS[kind] + b"b" * 10_000:
         told += sent(side, events.DataReceived(side.conn, bytes([byte])))
-    assert told[1].startswith(b"HTTP/1.1 431 ")
-    assert b"Connection: close\r\n" in told[1]
-    assert told[2:] == [commands.RequestWakeup]
+    late, _log, answer, lingering = told
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"Connection: close\r\n" in answer
+    assert (late.delay, lingering.delay) == (LIMITS.head_time, LINGER_S)
     assert not side.buf
-    wakeup = events.Wakeup(commands.RequestWakeup(1.0))
-    assert sent(side, wakeup) == [commands.CloseConnection]
+    assert sent(side, events.Wakeup(late)) == []
+    assert sent(side, events.Wakeup(lingering)) == [commands.CloseConnection]
 
 
 @pytest.mark.parametrize(

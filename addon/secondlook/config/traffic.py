@@ -69,6 +69,7 @@ class TrafficLimitsSettings(Section):
 
     head: Annotated[Bytes, Field(ge=SMALLEST_HEAD_BYTES)] = 256 << 10  # of a message, as it is on the wire
     head_lines: Annotated[Positive, Field(ge=FEWEST_HEAD_LINES)] = 1000
+    head_time: SomeSeconds = 30.0  # from the first byte of a head to its last
     connections: Positive = 4096  # of clients, in each worker; fewer where descriptors do not suffice
     connections_per_address: Positive = 1024  # in each worker; of IPv6: of one /64
 

@@ -214,9 +214,7 @@ class Connection(ProxyConnectionHandler):
             task = self._spawn(self.open_connection(command), f"origin {command.connection.address}")
             self.transports[command.connection] = ConnectionIO(handler=task)
         elif isinstance(command, commands.RequestWakeup):
-            later = asyncio.get_running_loop().call_later  # no task: nearly every tunnel has a timer or two
-            timer = later(command.delay, self._take, events.Wakeup(command))
-            self.wakeup_timer.add(timer)  # type: ignore[arg-type]  # to be cancelled when the client goes
+            self._set_timer(command)
         elif isinstance(command, commands.ConnectionCommand):
             if command.connection not in self.transports:
                 return  # already closed
@@ -229,6 +227,16 @@ class Connection(ProxyConnectionHandler):
                 raise TypeError(f"unexpected command: {command!r}")
         else:
             raise TypeError(f"unexpected command: {command!r}")
+
+    def _set_timer(self, command: commands.RequestWakeup) -> None:
+        """Wake a layer later; no task, as nearly every tunnel has a timer or two."""
+
+        def wake() -> None:
+            self.wakeup_timer.discard(timer)
+            self._take(events.Wakeup(command))
+
+        timer = asyncio.get_running_loop().call_later(command.delay, wake)
+        self.wakeup_timer.add(timer)  # type: ignore[arg-type]  # to be cancelled when the client goes
 
     async def drain_writers(self) -> None:
         """Wait until both sides keep up: before an origin is read again, its streams must have room."""

@@ -32,7 +32,7 @@ from mitmproxy.net.http import url as mitm_url
 
 type Field = tuple[bytes, bytes]
 
-BAD_REQUEST, HEAD_TOO_LARGE, NOT_IMPLEMENTED, VERSION_NOT_SUPPORTED = 400, 431, 501, 505
+BAD_REQUEST, REQUEST_TIMEOUT, HEAD_TOO_LARGE, NOT_IMPLEMENTED, VERSION_NOT_SUPPORTED = 400, 408, 431, 501, 505
 SWITCHING_PROTOCOLS = 101
 _FINAL, _NO_CONTENT, _NOT_MODIFIED = 200, 204, 304
 AUTHORITY_MAX_BYTES = 1024  # a host has 253, beyond ASCII some times that; encoding of one takes its time

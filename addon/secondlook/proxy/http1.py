@@ -2,7 +2,7 @@
 
 Heads are read by `head.py`, chunks by `chunks.py`; here is what they mean for a connection.
 
-- A head is bounded, with the interim answers before it and the trailers after it.
+- A head is bounded, with the interim answers before it and the trailers after it, whole in time.
 - Interim answers (1xx but 101) go on to clients of HTTP/1.1 and HTTP/2 (RFC 9110, 15.2); mitmproxy takes the
   first for the answer.
 - Each connection lasts as its own two ends say, not as those of the connection behind it do.
@@ -43,6 +43,7 @@ from mitmproxy.utils import human
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.chunks import ChunkReader
 from secondlook.proxy.head import (
+    REQUEST_TIMEOUT,
     SWITCHING_PROTOCOLS,
     HeadBuffer,
     HeadError,
@@ -53,6 +54,7 @@ from secondlook.proxy.head import (
     write_response,
 )
 from secondlook.proxy.stream import LINGER_S, InterimResponse, StopUpload, Unanswered, Withdrawn
+from secondlook.proxy.unreachable import UNREADABLE
 
 type Commands = layer.CommandGenerator[None]
 type Tell = Callable[[Request, int, str], Response]
@@ -70,6 +72,7 @@ class _Side(Http1Connection):
     body_reader: ContentLengthReader | Http10Reader | ChunkReader  # type: ignore[assignment]
     lasting = False  # as far as the other end of this connection is concerned
     chunked = False  # the message that is being sent
+    _late: commands.RequestWakeup | None = None  # ends the time of the head that has begun to come
 
     def __init__(self, context: Context, limits: TrafficLimitsSettings) -> None:
         super().__init__(context)  # type: ignore[call-arg]  # of mitmproxy's side, which knows its connection
@@ -85,7 +88,28 @@ class _Side(Http1Connection):
             and len(event.data) < self.body_reader._remaining  # noqa: SLF001
         ):
             return self._pass_piece(event.data, self.body_reader)
+        if isinstance(event, events.Wakeup):
+            return self._wake(event)
         return super()._handle_event(event)
+
+    def _wake(self, event: events.Wakeup) -> Commands:
+        if event.command is self._late and self.conn.state & ConnectionState.CAN_READ:
+            self._late = None
+            text = f"its head was not whole within {self.limits.head_time:g} s"
+            yield from self._too_late(HeadError(text, REQUEST_TIMEOUT))
+
+    def _too_late(self, error: HeadError) -> Commands:
+        raise NotImplementedError
+
+    def _take_head(self) -> layer.CommandGenerator[bytes | None]:
+        """Take a head that is whole; one of which a part is here has to be in time."""
+        head = self.buf.take_head()
+        if head is not None:
+            self._late = None
+        elif self.buf and self._late is None:
+            self._late = commands.RequestWakeup(self.limits.head_time)
+            yield self._late
+        return head
 
     def _pass_piece(self, data: bytes, reader: ContentLengthReader) -> Commands:
         assert self.stream_id is not None
@@ -136,6 +160,7 @@ class Http1ClientSide(_Side, Http1Server):
     def __init__(self, context: Context, limits: TrafficLimitsSettings, tell: Tell) -> None:
         super().__init__(context, limits)
         self._tell = tell
+        self._lingering: commands.RequestWakeup | None = None
         self._open_ended = False  # the end of the connection ends the body that is being sent
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
@@ -144,7 +169,7 @@ class Http1ClientSide(_Side, Http1Server):
             yield commands.CloseConnection(self.conn)
             return
         try:
-            head = self.buf.take_head()
+            head = yield from self._take_head()
         except HeadError as error:
             yield from self._refuse(bytes(self.buf), error)
             return
@@ -166,7 +191,8 @@ class Http1ClientSide(_Side, Http1Server):
         yield from self._answer(self._tell(glance(head), error.status, told))
         self.buf = HeadBuffer(self.limits.head, self.limits.head_lines)
         self.state = self._linger
-        yield commands.RequestWakeup(LINGER_S)
+        self._late, self._lingering = None, commands.RequestWakeup(LINGER_S)
+        yield self._lingering
 
     def _answer(self, response: Response) -> Commands:
         head = write_response(response, closing=True)
@@ -180,11 +206,17 @@ class Http1ClientSide(_Side, Http1Server):
             self.state = self.done
 
     def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, events.Wakeup):
-            return self._linger(event)
         if self.state == self._linger and isinstance(event, events.DataReceived):
             return self._linger(event)
         return super()._handle_event(event)
+
+    def _wake(self, event: events.Wakeup) -> Commands:
+        if event.command is self._lingering:
+            return self._linger(event)
+        return super()._wake(event)
+
+    def _too_late(self, error: HeadError) -> Commands:
+        return self._refuse(bytes(self.buf), error)
 
     def wait(self, event: events.Event) -> Commands:
         """Wait for the answer; further requests wait too, but not without end."""
@@ -281,6 +313,10 @@ class Http1OriginSide(_Side, Http1Client):
 
     _reused = False
 
+    def _too_late(self, error: HeadError) -> Commands:
+        yield commands.CloseConnection(self.conn)
+        yield self._failure(f"{UNREADABLE}{error}")
+
     def send(self, event: HttpEvent) -> Commands:
         """Send a part of a request."""
         match event:
@@ -342,7 +378,7 @@ class Http1OriginSide(_Side, Http1Client):
             return
         assert self.stream_id is not None
         try:
-            while (head := self.buf.take_head()) is not None:
+            while (head := (yield from self._take_head())) is not None:
                 response, framing = read_response(head, request)
                 if response.data.status_code >= _FINAL or response.data.status_code == SWITCHING_PROTOCOLS:
                     break
@@ -350,7 +386,7 @@ class Http1OriginSide(_Side, Http1Client):
                 yield ReceiveHttp(InterimResponse(self.stream_id, response))
         except HeadError as error:
             yield commands.CloseConnection(self.conn)
-            yield self._failure(f"Cannot parse HTTP response: {error}")
+            yield self._failure(f"{UNREADABLE}{error}")
             return
         if head is None:
             return

@@ -3,6 +3,7 @@
 - What arrives is handled frame by frame, a few milliseconds at a time; then others have their turn, and the
   peer is not read meanwhile.
 - One bad message ends its stream, not the connection. A head beyond the limit is 431, or 502.
+- A head, or another frame that is no body, has to be whole in time: the connection waits for it.
 - After a GOAWAY of an origin, streams up to its last one finish, later ones are made again on a new
   connection, and so is what it refuses with REFUSED_STREAM (RFC 9113, 6.8 and 8.7).
 - An answer that is whole stays whole when the origin stops its upload afterwards (RST_STREAM, NO_ERROR).
@@ -66,14 +67,21 @@ class Acknowledge(HttpEvent):
     """A stream has room again: let the origin send more of it."""
 
 
+class _Late(commands.RequestWakeup):
+    """The end of the time for a head."""
+
+
 class _Side(MitmHttp2Connection):
     """What both sides share."""
 
     h2_conn: Http2Connection
     _turn: commands.RequestWakeup | None = None  # what is left of the input waits for it
     _ended = False  # the peer closed the connection while input was left
+    _late: "_Late | None" = None  # ends the time of the frame that has begun to come
+    _late_after = -1  # so many whole ones
 
     def _begin(self, limits: TrafficLimitsSettings) -> None:
+        self._head_time_s = limits.head_time
         self.h2_conn = Http2Connection(
             client=self.h2_conf.client_side, head_max=limits.head, fields_max=limits.head_lines
         )
@@ -90,6 +98,8 @@ class _Side(MitmHttp2Connection):
             self._turn = None
             self._press(pressed=False)
             return self._read()
+        if isinstance(event, events.Wakeup) and isinstance(event.command, _Late):
+            return self._too_late() if event.command is self._late else _nothing()
         if isinstance(event, events.ConnectionClosed) and self._turn is not None:
             self._ended = True
             return _nothing()
@@ -121,6 +131,21 @@ class _Side(MitmHttp2Connection):
         yield from self._send()
         if self._ended and self._turn is None:
             yield from self.close_connection("peer closed connection")
+        elif (
+            self._turn is None and connection.incoming_buffer.is_cut and self._late_after != connection.frames
+        ):
+            self._late, self._late_after = _Late(self._head_time_s), connection.frames
+            yield self._late
+
+    def _too_late(self) -> Commands:
+        if (
+            self._is_open()
+            and self.h2_conn.incoming_buffer.is_cut
+            and self._late_after == self.h2_conn.frames
+        ):
+            yield from self._give_up(
+                DenialOfServiceError(f"a head was not whole within {self._head_time_s:g} s")
+            )
 
     def _is_open(self) -> bool:
         return bool(self._handle_event != self.done)

@@ -51,6 +51,8 @@ IDLE_FRAMES, IDLE_FRAMES_PER_S = 1000, 200
 IDLE_FRAMES_PER_FRAME = 4  # for each frame of honest work: gRPC sends two updates and a PING for a message
 _UPDATE_BYTES = 13
 _FRAME_HEAD_BYTES = 9
+_PREFACE_BYTES = 24
+_DATA = bytes([DataFrame.type])
 _CONFIGURATIONS = {
     client: H2Configuration(
         client_side=client,
@@ -119,6 +121,13 @@ class _Frames(FrameBuffer):
     def __len__(self) -> int:
         return len(self._data)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the preface, a header block or another frame than a body's has begun and is not whole."""
+        if self._preamble_len:
+            return self._preamble_len < _PREFACE_BYTES
+        return bool(self._headers_buffer or (self._data and self._data[3:4] != _DATA))
+
     def __next__(self) -> Frame:
         data = self._data
         if len(data) >= _UPDATE_BYTES and data[3] == WindowUpdateFrame.type and not self._headers_buffer:
@@ -150,6 +159,7 @@ class Http2Connection(BufferedH2Connection):
         self.local_settings[SettingCodes.MAX_HEADER_LIST_SIZE] = head_max
         self.local_settings.acknowledge()
         self.incoming_buffer: _Frames = _Frames(server=not client, block_max=2 * head_max)
+        self.frames = 0  # that came whole
         self._resets = Allowance(RESETS, RESETS_PER_S, clock)
         self._idle = Allowance(IDLE_FRAMES, IDLE_FRAMES_PER_S, clock)
         self._frame_dispatch_table[_ZeroUpdate] = self._receive_zero_update
@@ -163,6 +173,7 @@ class Http2Connection(BufferedH2Connection):
         """Handle the next whole frame; None where there is none. ProtocolError: the connection is over."""
         try:
             frame = next(self.incoming_buffer)
+            self.frames += 1
         except StopIteration:
             return None
         except InvalidPaddingError as error:

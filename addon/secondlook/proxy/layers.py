@@ -18,13 +18,13 @@ from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HTTPMode, Registe
 from mitmproxy.proxy.layers.http._base import HttpConnection
 from mitmproxy.proxy.layers.http._http3 import Http3Client
 from mitmproxy.proxy.layers.tcp import TCPLayer
-from mitmproxy.proxy.layers.tls import ServerTLSLayer
+from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
 
 from secondlook.proxy.gated import GatedStream
 from secondlook.proxy.http1 import Http1ClientSide, Http1OriginSide
 from secondlook.proxy.http2 import Acknowledge, Http2ClientSide, Http2OriginSide
 from secondlook.proxy.recogniser import Recogniser
-from secondlook.proxy.tls_layers import OriginTls
+from secondlook.proxy.tls_layers import BoundedClientTls, OriginTls
 from secondlook.proxy.tunnel import RawTunnel, own_top
 
 if TYPE_CHECKING:
@@ -183,6 +183,8 @@ class GatedLayers:
             stack = found.context.layers
             stack[stack.index(found)] = stack.pop()  # __init__ appended it; it belongs where the other was
             return ours
+        if type(found) is ClientTLSLayer:
+            found.__class__ = BoundedClientTls  # it has only methods to add, and nothing has run yet
         if type(found) is TCPLayer and found.flow is not None:
             stack = found.context.layers
             at = stack.index(found)

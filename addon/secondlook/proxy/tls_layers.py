@@ -65,7 +65,11 @@ class OriginTls(_Bounded, ServerTLSLayer):
         yield from self.event_to_child(events.ConnectionClosed(self.conn))
 
 
-class ClientTls(_Bounded, ClientTLSLayer):
+class BoundedClientTls(_Bounded, ClientTLSLayer):
+    """TLS towards a client that speaks it with the proxy itself, or of a mode that begins with it."""
+
+
+class ClientTls(BoundedClientTls):
     """TLS towards a client, inside a tunnel."""
 
     def __init__(self, context: Context) -> None:

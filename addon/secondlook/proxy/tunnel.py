@@ -32,6 +32,7 @@ from mitmproxy.proxy.tunnel import TunnelLayer
 type Commands = layer.CommandGenerator[None]
 
 SILENCE_S = 1.0  # a client that says nothing for so long may wait for the server to begin
+BEGINNING_S = 30.0  # what a client begins to say may be so long undecided
 GREETING_BYTES = 256  # kept of what a server says first, to name its protocol
 TUNNEL = "secondlook.tunnel"  # key of a raw flow's metadata: what it is taken for
 _RAW_SCHEMES = ("tcp", "tls")  # of a reverse proxy
@@ -63,10 +64,15 @@ class Opening(layer.NextLayer):
         self.silence: Silence | None = None  # set by the hook
         self.silences = 0
         self._timers: set[commands.Command] = set()
+        self._overdue: commands.RequestWakeup | None = None
         self._ours = False  # the server connection
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Wakeup):
+            if event.command is self._overdue:
+                yield commands.Log(f"nothing can be told from what came within {BEGINNING_S:g} s")
+                yield commands.CloseConnection(self.context.client)
+                return
             self._timers.discard(event.command)
             if not self._timers:  # an earlier one: something was said since
                 yield from self._silent()
@@ -83,6 +89,8 @@ class Opening(layer.NextLayer):
 
     def _ask(self) -> Commands:
         yield from super()._ask()
+        if self.layer is not None and self._overdue is not None:
+            self._timers.add(self._overdue)
         if self.layer is not None and self._timers:
             self.handle_event = self._handle_event = self._handle = self._outlive  # type: ignore[method-assign]
 
@@ -98,6 +106,9 @@ class Opening(layer.NextLayer):
 
     def _listen(self) -> Commands:
         """Notice it when the client falls silent; one whose protocol is known already may take its time."""
+        if self._overdue is None and self.data_client():
+            self._overdue = commands.RequestWakeup(BEGINNING_S)
+            yield self._overdue
         mode = self.context.client.proxy_mode
         waits = mode.scheme in _RAW_SCHEMES if isinstance(mode, ReverseMode) else True
         if waits and self.context.client.alpn not in HTTP_ALPNS:
@@ -185,7 +196,35 @@ class _Destined(modes.DestinationKnown):
 
 
 class _Socks5(_Destined, modes.Socks5Proxy):
-    pass
+    """SOCKS5 whose greeting and request have to be over in time."""
+
+    _overdue: commands.RequestWakeup | None = None
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Wakeup):
+            yield from self.socks_err(f"SOCKS5 did not begin within {BEGINNING_S:g} s")
+            return
+        if self._overdue is None and isinstance(event, events.DataReceived):
+            self._overdue = commands.RequestWakeup(BEGINNING_S)
+            yield self._overdue
+        yield from super()._handle_event(event)
+
+    def finish_start(self) -> layer.CommandGenerator[str | None]:
+        """Begin what comes behind; the timer that still runs is none of its own."""
+        error = yield from super().finish_start()
+        if error is None:
+            self._handle_event = self._outlive  # type: ignore[method-assign]
+        return error
+
+    def _outlive(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Wakeup) and event.command is self._overdue:
+            self._handle_event = self.child_layer.handle_event  # type: ignore[method-assign]
+            return self.done(event)
+        return self.child_layer.handle_event(event)
+
+    def done(self, _: events.Event) -> Commands:
+        """Do nothing any more."""
+        yield from ()
 
 
 class _Transparent(_Destined, modes.TransparentProxy):

@@ -11,6 +11,7 @@ from secondlook.core.inert import inert
 ORIGIN_FAILED = "secondlook.origin_failed"  # key of a flow's metadata
 FAILURES = frozenset({ErrorCode.CONNECT_FAILED, ErrorCode.GENERIC_SERVER_ERROR})
 STATUS = 502
+UNREADABLE = "Cannot parse HTTP response: "  # begins what an answer is reported by that cannot be read
 
 _NUMBER = re.compile(r"\[Errno (-?\d+)\]")
 _OF_SYSTEM = {
@@ -24,7 +25,6 @@ _OF_SYSTEM = {
     socket.EAI_NODATA: "there is no site of that name",
     socket.EAI_AGAIN: "its name could not be looked up just now",
 }
-_UNREADABLE = "Cannot parse HTTP response: "
 _CERTIFICATE = "certificate verify failed: "
 _OF_CERTIFICATE = (
     ("self-signed certificate in", "an authority made it that is not known here"),
@@ -75,8 +75,8 @@ def _why(message: str) -> str:
     number = _NUMBER.search(message)
     if number is not None and int(number[1]) in _OF_SYSTEM:
         return _OF_SYSTEM[int(number[1])]
-    if message.startswith(_UNREADABLE):
-        return f"its answer cannot be read ({inert(message[len(_UNREADABLE) :], 200)})"
+    if message.startswith(UNREADABLE):
+        return f"its answer cannot be read ({inert(message[len(UNREADABLE) :], 200)})"
     said = message.lower()
     if said.startswith(_CERTIFICATE):
         said = message[len(_CERTIFICATE) :]

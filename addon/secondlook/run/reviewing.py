@@ -13,7 +13,7 @@ from secondlook.agent.pattern_alerts import read_alerts
 from secondlook.agent.quarantine import Quarantine
 from secondlook.agent.recheck import Rechecker
 from secondlook.agent.updater import Updater
-from secondlook.config import Settings
+from secondlook.config import LimitsSettings, Settings
 from secondlook.core.pattern import ListInfo
 from secondlook.core.policy import Level
 from secondlook.core.shown import as_sentence
@@ -31,6 +31,7 @@ from secondlook.run.explaining import explained, subject_from
 from secondlook.run.metrics import exporter
 from secondlook.run.parts import Parts
 from secondlook.run.runfile import REVIEW_KEY_FILE
+from secondlook.server.connection import Connections, bounded
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.fetch import read_state
 from secondlook.server.heldback import HeldBack, read_held_back
@@ -270,7 +271,7 @@ class ReviewServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=bounded(Connections(LimitsSettings(), lambda _: False)),
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
