@@ -140,3 +140,20 @@ def test_who_tries_too_often_is_told_to_wait(make_proxy, stranger):
     assert answers[0].startswith(b"HTTP/1.1 407")
     assert answers[-1].startswith(b"HTTP/1.1 429")
     assert b"retry-after: " in answers[-1].lower()
+
+
+def test_refused_passwords_are_events(make_proxy, stranger):
+    proxy = make_proxy(clients={"users": USERS})
+    for word in ("wrong", "worse"):
+        assert (
+            b" 407" in _curl(proxy, "-x", proxy.url, "-U", f"ann:{word}", "http://example.org/").stdout[:20]
+        )
+    (event,) = proxy.log.events  # further ones at the end of the minute
+    assert (event.kind, event.client, event.stage) == ("error", "127.0.0.1", "sign_in")
+    assert event.detail == "a password was refused at the proxy"
+
+
+def test_refused_passwords_of_socks_are_events_too(make_proxy, stranger):
+    proxy = make_proxy(mode="socks5", clients={"users": USERS})
+    _curl(proxy, "--socks5-hostname", f"127.0.0.1:{proxy.port}", "-U", "ann:wrong", "http://example.org/")
+    assert [event.stage for event in proxy.log.events] == ["sign_in"]

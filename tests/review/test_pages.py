@@ -370,3 +370,12 @@ def test_a_form_that_is_refused_at_the_gate_gets_a_page(client):
     assert answer.status_code == 403
     assert "<h1>That did not work</h1>" in answer.text
     assert "Reload the page and try again; nothing was changed." in answer.text
+
+
+def test_a_refused_password_is_an_event(client, ledger):
+    for _ in range(7):
+        assert client.post("/sign-in", data={"password": "wrong"}).status_code in {403, 429}
+    keep(ledger)
+    (event,) = ledger.events().events
+    assert (event.kind, event.stage, event.client) == ("error", "sign_in", "testclient")
+    assert event.detail == "a password was refused at the review page"

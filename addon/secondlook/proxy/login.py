@@ -7,7 +7,7 @@ time; what was right once is remembered as a keyed digest, so that each request 
 Nothing tells whether a user exists: an unknown name is verified against a hash that no password fits, which
 takes as long. Wrong tries are bounded, ten a minute from one address (of IPv6: one /64) and not by name, so
 that nobody locks a user out from elsewhere; who has used them up is asked to wait (429), without a
-verification. What was remembered as right is let in all the same.
+verification. What was remembered as right is let in all the same. Each refused one is reported (`refused`).
 """
 
 import asyncio
@@ -90,6 +90,7 @@ class Login:
         self._users = dict(users)
         self._is_open = is_open
         self._is_own_site = is_own_site
+        self.refused: Callable[[str], None] | None = None  # takes whose password was
         self._hasher = PasswordHasher()
         self._tries = Tries()
         self._nobody = next(iter(self._users.values()), None)  # as costly as a user's own
@@ -158,6 +159,12 @@ class Login:
             flow.response = _ask() if wait_s <= 0 else _wait(wait_s)
 
     async def _verify(self, name: str, password: str, address: str) -> bool:
+        right = await self._is_right(name, password, address)
+        if not right and self.refused is not None:
+            self.refused(address)
+        return right
+
+    async def _is_right(self, name: str, password: str, address: str) -> bool:
         expected = self._users.get(name)
         mark = hmac.new(self._key, f"{name}\0{password}".encode("utf-8", "surrogateescape"), hashlib.sha256)
         if expected is not None and mark.digest() in self._right:

@@ -15,6 +15,7 @@ from typing import Any
 from mitmproxy.proxy import mode_servers, mode_specs
 
 from secondlook.agent.identifier import Identifiers
+from secondlook.agent.signin import RefusedPasswords
 from secondlook.clock import SystemClock
 from secondlook.config import ClientsSettings, Settings
 from secondlook.ledger.privacy import Discretion
@@ -116,6 +117,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     dialer = Dialer(access, resolver, most_origins(_clients(settings)))
     connections = Connections(around.gatekeeper, access, dialer)
     login = Login(clients.users, access.is_open, edge.is_own_site)
+    if around.passages is not None:
+        login.refused = RefusedPasswords(around.passages.record, clock, "the proxy").note
     unopened = Unopened(around.gatekeeper, settings.may_pass_unknown, resolver, login.user_of)
     passthrough = Passthrough(
         unopened,

@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from secondlook.agent.signin import RefusedPasswords
 from secondlook.clock import Clock
 from secondlook.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, Gate
@@ -62,6 +63,7 @@ def _certified(certificate: bytes) -> Iterator[str]:
 def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], clock: Clock) -> ASGIApp:
     """Make the application; `hosts` are the `Host` headers it answers to (`host_names`)."""
     frame = Frame(desk)
+    refused = RefusedPasswords(desk.ledger.record, clock, "the review page")
 
     async def alive(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -99,7 +101,7 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
         routes=[
             Route("/healthz", alive),
             Route("/metrics", metrics),
-            *sign_in_routes(doorkeeper, clock.monotonic),
+            *sign_in_routes(doorkeeper, refused.note, clock.monotonic),
             *Pages(desk, frame).routes(),
             *LogPages(desk, frame).routes(),
             *RulePages(desk, frame).routes(),

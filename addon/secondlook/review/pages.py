@@ -241,8 +241,10 @@ class Pages:
         ]
 
 
-def sign_in_routes(doorkeeper: Doorkeeper, now: Callable[[], float]) -> list[Route]:
-    """Return the pages that need no session: signing in, and out again."""
+def sign_in_routes(
+    doorkeeper: Doorkeeper, refused: Callable[[str], None], now: Callable[[], float]
+) -> list[Route]:
+    """Return the pages that need no session: signing in, and out again; `refused` takes who failed to."""
 
     async def show(request: Request) -> Response:
         used = "used" in request.query_params
@@ -252,6 +254,7 @@ def sign_in_routes(doorkeeper: Doorkeeper, now: Callable[[], float]) -> list[Rou
         client = request.client.host if request.client else ""
         wait_s = doorkeeper.limit.wait_s(client, now())
         if wait_s > 0:
+            refused(client)
             error = f"Too many tries. Wait {wait_s:.0f} seconds."
             return page(
                 request,
@@ -266,6 +269,7 @@ def sign_in_routes(doorkeeper: Doorkeeper, now: Callable[[], float]) -> list[Rou
         doorkeeper.limit.failed(client, now())
         cookie = await run_in_threadpool(doorkeeper.sign_in, str(form.get("password", "")))
         if cookie is None:
+            refused(client)
             error = "That is not the password."
             return page(
                 request,
