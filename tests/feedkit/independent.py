@@ -38,19 +38,20 @@ _NAMES = {32: "md5:", 40: "sha1:", 64: ""}
 
 
 @cache
-def _lists() -> tuple[publicsuffixlist.PublicSuffixList, frozenset[str], frozenset[str]]:
+def _lists() -> tuple[publicsuffixlist.PublicSuffixList, frozenset[str], frozenset[str], frozenset[str]]:
+    """Give the public suffixes, the platforms that many share, those with private suffixes, and the latter alone."""
     raw = files(publicsuffixlist).joinpath("public_suffix_list.dat").read_text()
     private = raw.partition("===BEGIN PRIVATE DOMAINS===")[2].splitlines()
     shared = files("secondlook").joinpath("shared_platforms.txt").read_text().splitlines()
     platforms = frozenset(line for line in shared if line and not line.startswith("#"))
     mixed = frozenset(line.removeprefix("*.") for line in private if line and not line.startswith("//"))
-    return publicsuffixlist.PublicSuffixList(), platforms, platforms | mixed
+    return publicsuffixlist.PublicSuffixList(), platforms, platforms | mixed, mixed - platforms
 
 
 def host(text: str, *, part: bool = False) -> Claim:
     """Judge a host; `part` says that less than the host was meant (a port, a fragment)."""
     name = text.strip(".").lower()
-    if re.fullmatch(r"[0-9.]+", name) and name.count(".") == 3:
+    if name.count(".") == 3 and re.fullmatch(r"[0-9.]+", name):
         try:
             return ("entry", f"{name}/") if IPv4Address(name).is_global else (R.LOCAL, text)
         except AddressValueError:
@@ -63,14 +64,14 @@ def host(text: str, *, part: bool = False) -> Claim:
             if re.fullmatch(r"[a-z0-9-]+", name) and not name.isdigit() and not name.startswith("0x")
             else ("odd", text)
         )
-    suffixes, platforms, mixed = _lists()
+    suffixes, platforms, mixed, private = _lists()
     if name.endswith((".localdomain", ".localhost", ".local", ".internal", ".home.arpa")):
         return R.LOCAL, text
     suffix = suffixes.publicsuffix(name)
     labels = name.split(".")
     above = {".".join(labels[at:]) for at in range(len(labels))}
     parent = name.partition(".")[2]
-    lone = parent in mixed - platforms and suffix in {name, parent} and not platforms & above  # one tenant's
+    lone = parent in private and suffix in {name, parent} and not platforms & above  # one tenant's
     if suffix == name and not (lone and name not in mixed):
         return R.PUBLIC_SUFFIX, text
     if name in platforms or (part and not lone and mixed & above):
@@ -80,9 +81,12 @@ def host(text: str, *, part: bool = False) -> Claim:
 
 def indicator(text: str) -> Claim:  # noqa: C901 - one question after another
     """Judge a host, address, `host/path` or URL, defanged or not."""
-    text = re.sub(r"[\[(]\.[\])]|[\[(]dot[\])]", ".", text.strip()).replace("[:]", ":")
-    text = re.sub(r"^hxxp", "http", text, flags=re.IGNORECASE)
-    if text.startswith("/") or (re.search(r"\s", text) and "://" not in text):
+    text = text.strip()
+    if "[" in text or "(" in text:
+        text = re.sub(r"[\[(](?:\.|dot)[\])]", ".", text).replace("[:]", ":")
+    if text[:4].lower() == "hxxp":
+        text = f"http{text[4:]}"
+    if text.startswith("/") or ("://" not in text and re.search(r"\s", text)):
         return R.NOT_UNDERSTOOD, text
     found = _URL.fullmatch(text)
     if found is None:

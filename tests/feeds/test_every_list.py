@@ -201,11 +201,10 @@ def published(store: ServerStore, source_id: str) -> set[str]:
     hashes = {bytes(each) for each in records["hash"]}
     bare = records[(records["kind"] == KIND_FILE) & (records["text"] == NO_TEXT)]
     lines = (folder / "texts").read_bytes().decode().splitlines()
-    found = {line for line in lines if by.full_hash(line) in hashes} | {
-        each.hex() for each in bare["hash"].view("V32").tolist()
-    }
-    assert hashes == {by.full_hash(text) for text in found}
-    return found
+    named = {hashed: line for line in lines if (hashed := by.full_hash(line)) in hashes}
+    unnamed = {bytes(each) for each in bare["hash"]}
+    assert hashes == named.keys() | unnamed
+    return {*named.values(), *(each.hex() for each in unnamed)}
 
 
 def limited(text: str, allowed: list[tuple[bool, str]], limits: list[str]) -> bool:
