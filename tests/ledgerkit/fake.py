@@ -85,7 +85,7 @@ class FakeLedger:
     def settle(self) -> None:
         if self.full:
             return
-        known = {event.id for event in self.log}
+        known = {event.id for event in self.log} if self.pending else set()
         self.log.extend(event for event in self.pending if event.id not in known)
         self.pending.clear()
         self.history |= self.recent
