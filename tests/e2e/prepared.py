@@ -1,7 +1,7 @@
 """Processes of ours that begin with everything imported: forked from one that did it once.
 
 Most of what a start costs is importing, a second for a command and four for a proxy, and the stories start
-hundreds. A keeper, one for each worker of pytest, imports and then only forks:
+hundreds. A keeper, one for each worker of pytest, imports (and reads the shipped lists) and then only forks:
 
 ```
 test: Prepared(["python", "-m", "secondlook", …]) ──socket──► keeper ─fork─► runs the module as __main__
@@ -191,6 +191,7 @@ def _import_all() -> None:
                 importlib.import_module(found.name)
     for name in late:
         del sys.modules[name]
+    secondlook.agent.known_good.shipped_roots(secondlook.suffix.load_suffixes())
 
 
 def keep(channel: socket.socket) -> None:

@@ -4,7 +4,7 @@ The publisher holds such entries back; the agent refuses a list that would block
 publisher is known to be who may mean it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -37,3 +37,9 @@ def root_hashes(lines: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
         for candidate in (*host_expressions(name, suffixes), "www." + name):
             guarded[sha256(f"{candidate}/".encode()).digest()] = f"{candidate}/"
     return guarded
+
+
+@cache
+def shipped_roots(suffixes: Suffixes) -> Mapping[bytes, str]:
+    """Give `root_hashes` of the shipped lists; made once a process, to be read only."""
+    return root_hashes(shipped_lines(), suffixes)

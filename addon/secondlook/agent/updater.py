@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import random
 
-from secondlook.agent.known_good import root_hashes, shipped_lines
+from secondlook.agent.known_good import shipped_roots
 from secondlook.agent.list_update import Offer, TakenList, take_list
 from secondlook.agent.members import Members
 from secondlook.agent.pattern_alerts import PatternAlerts
@@ -314,12 +314,13 @@ class Updater:
 
     def _known_good(self) -> Mapping[bytes, str]:
         if self._guarded is None:
-            meant = tuple(f".{host.removeprefix('*.')}" for host in self._settings.may_block)
-            self._guarded = {
-                full_hash: text
-                for full_hash, text in root_hashes(shipped_lines(), load_suffixes()).items()
-                if not f".{text[:-1]}".endswith(meant)
-            }
+            self._guarded = shipped_roots(load_suffixes())
+            if meant := tuple(f".{host.removeprefix('*.')}" for host in self._settings.may_block):
+                self._guarded = {
+                    full_hash: text
+                    for full_hash, text in self._guarded.items()
+                    if not f".{text[:-1]}".endswith(meant)
+                }
         return self._guarded
 
     def _commit(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secondlook.agent.known_good import host_lines, root_hashes, shipped_lines
+from secondlook.agent.known_good import host_lines, root_hashes, shipped_lines, shipped_roots
 from secondlook.core.expression import Suffixes
 from secondlook.feeds.known_good import KnownGood
 from secondlook.server.own import OwnEntry
@@ -32,7 +32,7 @@ def hash_keys(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
 @lru_cache(maxsize=4)
 def guard_of(suffixes: Suffixes, more: tuple[str, ...] = ()) -> "Guard":
     """Make a guard of everything known to be good: the shipped lists, and more lines."""
-    return Guard((*shipped_lines(), *more), suffixes)
+    return Guard(more, suffixes)
 
 
 def lines_of(files: Iterable[Path]) -> list[str]:
@@ -41,11 +41,11 @@ def lines_of(files: Iterable[Path]) -> list[str]:
 
 
 class Guard:
-    """Everything known to be good, as something that can be laid over the texts of a source."""
+    """The shipped lists and `more` lines, as something that can be laid over the texts of a source."""
 
-    def __init__(self, lines: Sequence[str], suffixes: Suffixes) -> None:
-        self.roots = root_hashes(lines, suffixes)
-        self._known_good = KnownGood(lines, suffixes)
+    def __init__(self, more: Sequence[str], suffixes: Suffixes) -> None:
+        self.roots = {**shipped_roots(suffixes), **root_hashes(more, suffixes)}
+        self._known_good = KnownGood((*shipped_lines(), *more), suffixes)
 
     def offsets(self, texts: Any) -> npt.NDArray[np.uint64]:
         """Find where in a source's (mapped) text the lines stand that would block too much."""
