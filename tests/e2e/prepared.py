@@ -45,6 +45,23 @@ MODULES = (
     "secondlook.server.child",
 )  # the children that unpack have a limit of memory, and begin small
 FAMILY = "secondlook.run."
+OTHERS = (  # of others, what ours import when they first need it
+    *(
+        "alembic.command",
+        "alembic.context",
+        "sqlalchemy.dialects.sqlite",
+        "sqlalchemy.dialects.postgresql.psycopg",
+    ),
+    *(
+        "anyio._backends._asyncio",
+        "anyio.streams.tls",
+        "encodings.idna",
+        "numpy.ma",
+        "pydantic.v1",
+        "ruamel.yaml",
+    ),
+    *("uvicorn.lifespan.off", "wsgiref.simple_server"),
+)
 LANGUAGE = ("PYTHON", "LC_", "LANG")  # what Python reads when it starts
 Really = subprocess.Popen
 
@@ -189,6 +206,8 @@ def _import_all() -> None:
         if not found.name.endswith(("__main__", "_pb2", ".env")) and ".migrations" not in found.name:
             with contextlib.suppress(ImportError):
                 importlib.import_module(found.name)
+    for name in OTHERS:
+        importlib.import_module(name)
     for name in late:
         del sys.modules[name]
     secondlook.agent.known_good.shipped_roots(secondlook.suffix.load_suffixes())
