@@ -53,7 +53,9 @@ def test_lookup_equals_in_set(width, data):
     hash_list = HashList.open(build(listed, width))
     assert len(hash_list) == len(wanted)
     entries = list(hash_list.entries())
-    for full_hash in asked + listed:
+    every = asked + listed
+    assert hash_list.held(every) == [full_hash for full_hash in every if full_hash[:width] in wanted]
+    for full_hash in every:
         assert hash_list.has(full_hash) == (full_hash[:width] in wanted)
         prefix = full_hash[:4]
         under = sorted(entry for entry in wanted if entry.startswith(prefix))

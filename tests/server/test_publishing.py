@@ -50,6 +50,14 @@ def test_the_table_holds_exactly_what_was_imported(tmp_path):
     assert len(table) == 2000 + 4  # and a canary for each block list
 
 
+def test_many_hashes_are_looked_up_at_once(tmp_path):
+    table = table_of(make_store(tmp_path, EVIL))
+    listed = [full_hash(f"{host}/") for host in EVIL]
+    near = [each[:-1] + bytes([each[-1] ^ 1]) for each in listed]  # the same prefix, another hash
+    others = [full_hash(f"{host}/other") for host in EVIL]
+    assert table.held([*others, *listed, *near]) == listed
+
+
 def test_lists_are_the_sorted_prefixes_of_the_entries(tmp_path):
     store = make_store(tmp_path, EVIL)
     generation = Generation(store.generation_folder(1))

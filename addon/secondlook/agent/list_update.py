@@ -182,7 +182,7 @@ def _check_known_good(
     table: HashList, offer: Offer, guarded: Mapping[bytes, str], held: HashList | None
 ) -> None:
     """Refuse what blocks a known-good site (docs/decisions, "The agent guards known-good sites")."""
-    blocked = [full_hash for full_hash in guarded if table.has(full_hash)]
+    blocked = table.held(guarded)
     if len(blocked) > MAX_KNOWN_GOOD:
         raise UpdateRefused(f"it would block {len(blocked)} known-good sites")
     if offer.is_own or offer.key is not None or offer.meaning.width < EXACT_WIDTH:

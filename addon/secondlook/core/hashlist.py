@@ -137,6 +137,15 @@ class HashList:
         """Whether the list holds the prefix of this full hash (32 bytes)."""
         return self.find(hash_keys((full_hash,)), (full_hash,)) >= 0
 
+    def held(self, hashes: Iterable[bytes]) -> list[bytes]:
+        """Those of these full hashes (32 bytes each) whose prefix the list holds; quick for many of them."""
+        index = self._index
+        return [
+            full_hash
+            for full_hash in hashes
+            if index[slot := full_hash[0] << 8 | full_hash[1]] != index[slot + 1] and self.has(full_hash)
+        ]
+
     def find(self, keys: Sequence[int], hashes: Sequence[bytes]) -> int:
         """The position in `hashes` of the first that the list holds, or -1; `keys` is `hash_keys(hashes)`."""
         index, column, shift = self._index, self._keys, self._shift

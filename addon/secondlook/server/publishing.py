@@ -276,9 +276,9 @@ class _Publication:
         }
         if insisted:
             return
-        for full_hash, text in self._guard.roots.items():
-            if table.has(full_hash):
-                raise PatternError(f"not published: {text} is known to be good and would be blocked")
+        for full_hash in table.held(self._guard.roots):
+            text = self._guard.roots[full_hash]
+            raise PatternError(f"not published: {text} is known to be good and would be blocked")
 
 
 def _line_at(texts: Any, offset: int) -> str:
