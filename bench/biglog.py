@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.ledger import fts
+from secondlook.ledger.engine.tables import events, marks
 from secondlook.ledger.ledger import Ledger
-from secondlook.ledger.record import add_tallies, insert_events, tally_of
-from secondlook.ledger.tables import events, marks
+from secondlook.ledger.log import search
+from secondlook.ledger.log.append import add_tallies, insert_events, tally_of
 from secondlook.ledger.ulid import ALPHABET, make_id
 
 PART = 100_000
@@ -93,9 +93,9 @@ def fill(ledger: Ledger, count: int) -> None:
         _copy(ledger, number)
     _mark_and_count(ledger)
     if ledger.place.sqlite:
-        while ledger.commit_now(lambda connection: fts.add_next(connection, _BATCH)):
+        while ledger.commit_now(lambda connection: search.add_next(connection, _BATCH)):
             for _ in range(20):
-                if not ledger.commit_now(fts.merge):
+                if not ledger.commit_now(search.merge):
                     break
         ledger.checkpoint()
 

@@ -19,20 +19,20 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from secondlook.agent.checker import Checker
-from secondlook.agent.groups import Policies
-from secondlook.agent.view import LocalView
+from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.groups import Policies
+from secondlook.agent.check.view import LocalView
 from secondlook.clock import SystemClock
-from secondlook.core.answer import Attempt, PrefixAnswer, Tier, TierAnswer
-from secondlook.core.cache import AnswerCache
-from secondlook.core.hashlist import HashList
-from secondlook.core.listname import parse_list_name
-from secondlook.core.pattern import ListInfo, Mirror, Pattern
-from secondlook.core.policy import Policy
-from secondlook.core.rule import Rule, Scope
-from secondlook.core.rulebook import RuleBook
+from secondlook.core.asking.answer import Attempt, PrefixAnswer, Tier, TierAnswer
+from secondlook.core.asking.cache import AnswerCache
+from secondlook.core.lists.hashlist import HashList
+from secondlook.core.lists.name import parse_list_name
+from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
+from secondlook.core.rules.policy import Policy
+from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind, Use
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.suffix import load_suffixes
 
@@ -82,7 +82,7 @@ def open_list(path: Path) -> HashList:
 
 def build(folder: Path, entries: int) -> None:
     """P8: a list file from hashes in no order."""
-    from secondlook.core.listbuild import write_list  # noqa: PLC0415 (as above)
+    from secondlook.core.lists.build import write_list  # noqa: PLC0415 (as above)
 
     for seed, name in enumerate(LISTS):
         making = sum(timed(lambda block=block: block) for block in random_blocks(entries, 8, seed))
@@ -128,7 +128,7 @@ def delta(folder: Path, entries: int) -> None:
     """P8: an update of 1 % removals and 1 % additions, applied and written."""
     import numpy as np  # noqa: PLC0415 (as above)
 
-    from secondlook.core.listbuild import write_sorted_list  # noqa: PLC0415 (as above)
+    from secondlook.core.lists.build import write_sorted_list  # noqa: PLC0415 (as above)
     from secondlook.wire import rice  # noqa: PLC0415 (as above)
     from secondlook.wire import safebrowsing_pb2 as pb  # noqa: PLC0415 (as above)
     from secondlook.wire.update import apply_update  # noqa: PLC0415 (as above)

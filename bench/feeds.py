@@ -14,7 +14,7 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 from secondlook.feeds.reader import read
 from secondlook.suffix import load_suffixes
 

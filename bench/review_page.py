@@ -30,9 +30,9 @@ from ledgerkit.postgres import PostgresServer, find_binaries
 from review.stage import FakeService, make_event
 from secondlook.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.review.acknowledged import Seen
 from secondlook.review.app import create_app, host_names
-from secondlook.review.desk import Desk
-from secondlook.review.seen import Seen
+from secondlook.review.operations import Desk
 from secondlook.review.session import Doorkeeper
 
 ROUNDS = 7

@@ -18,20 +18,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from secondlook.agent.checker import Checker
-from secondlook.agent.consequence import Consequences
-from secondlook.agent.groups import Policies
-from secondlook.agent.judge import Judge
-from secondlook.agent.recheck import Rechecker
-from secondlook.agent.renewal import Renewal
-from secondlook.agent.view import LocalView
+from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.groups import Policies
+from secondlook.agent.check.view import LocalView
+from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.rechecker import Rechecker
+from secondlook.agent.recheck.renewal import Renewal
 from secondlook.clock import SystemClock
 from secondlook.config import ServersSettings
-from secondlook.core.cache import AnswerCache
+from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import Event, EventKind, FlagEntry
-from secondlook.core.policy import Policy
+from secondlook.core.rules.policy import Policy
 from secondlook.core.subject import SubjectKind, Use
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.ledger.ulid import make_id
@@ -44,9 +44,9 @@ from pathlib import Path
 from secondlook.clock import SystemClock
 from secondlook.core.verdict import Risk, Threat
 from secondlook.server.embedded import EmbeddedServer
-from secondlook.server.importing import import_files
-from secondlook.server.publishing import publish
-from secondlook.server.store import ServerStore
+from secondlook.server.store.importing import import_files
+from secondlook.server.publish.publishing import publish
+from secondlook.server.store.store import ServerStore
 
 async def main():
     root, listed = Path(sys.argv[1]), Path(sys.argv[2])

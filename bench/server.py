@@ -27,18 +27,18 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "addon")]
 
 from pacing import paced, percentile  # noqa: E402
-from secondlook.server.publishing import publish  # noqa: E402
-from secondlook.server.store import ServerStore  # noqa: E402
+from secondlook.server.publish.publishing import publish  # noqa: E402
+from secondlook.server.store.store import ServerStore  # noqa: E402
 from synthetic import add_source, sampled  # noqa: E402
 
 SERVER = """
 import asyncio, sys
 from pathlib import Path
 from secondlook.config import LimitsSettings
-from secondlook.server.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, create_app
 from secondlook.server.reader import FileReader
-from secondlook.server.serving import Serving, bind
-from secondlook.server.store import ServerStore
+from secondlook.server.http.serving import Serving, bind
+from secondlook.server.store.store import ServerStore
 async def main():
     limits = LimitsSettings(requests=10_000_000, burst=10_000_000)
     app = create_app(FileReader(ServerStore(Path(sys.argv[1]))), AppSettings(limits=limits))

@@ -20,7 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 from e2e.processes import Proxy, Server, server_publish, wait_for  # noqa: E402
 from pacing import paced, percentile  # noqa: E402
-from secondlook.server.store import ServerStore  # noqa: E402
+from secondlook.server.store.store import ServerStore  # noqa: E402
 from synthetic import add_source  # noqa: E402
 from traffic import nginx  # noqa: E402
 

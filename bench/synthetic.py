@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from secondlook.server.names import import_list
-from secondlook.server.records import NO_TEXT, RECORD, RunWriter
-from secondlook.server.store import ServerStore, Source
+from secondlook.server.store.names import import_list
+from secondlook.server.store.records import NO_TEXT, RECORD, RunWriter
+from secondlook.server.store.store import ServerStore, Source
 
 BATCH = 1_000_000
 

@@ -40,8 +40,8 @@ from e2e.processes import (  # noqa: E402
     server_publish,
     wait_for,
 )
-from secondlook.server.publishing import publish  # noqa: E402
-from secondlook.server.store import ServerStore  # noqa: E402
+from secondlook.server.publish.publishing import publish  # noqa: E402
+from secondlook.server.store.store import ServerStore  # noqa: E402
 from serverkit.ports import free_port  # noqa: E402
 from synthetic import add_source  # noqa: E402
 

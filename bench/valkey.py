@@ -17,11 +17,11 @@ from random import Random
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
-from secondlook.server.generation import Generation  # noqa: E402
-from secondlook.server.publishing import publish  # noqa: E402
-from secondlook.server.store import ServerStore  # noqa: E402
-from secondlook.server.valkey_publisher import ValkeyPublisher  # noqa: E402
-from secondlook.server.valkey_reader import ValkeyReader  # noqa: E402
+from secondlook.server.publish.generation import Generation  # noqa: E402
+from secondlook.server.publish.publishing import publish  # noqa: E402
+from secondlook.server.store.store import ServerStore  # noqa: E402
+from secondlook.server.valkey.publisher import ValkeyPublisher  # noqa: E402
+from secondlook.server.valkey.reader import ValkeyReader  # noqa: E402
 from serverkit.valkey import Node, single  # noqa: E402
 from synthetic import add_source, sampled  # noqa: E402
 

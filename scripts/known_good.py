@@ -1,4 +1,4 @@
-"""Make `addon/secondlook/agent/known_good.txt` of public warninglists; `--help` tells how.
+"""Make `addon/secondlook/known_good.txt` of public warninglists; `--help` tells how.
 
 `LISTS` are folders of MISP warninglists (`NAME/list.json` or `NAME.json`, as in a clone of misp-warninglists
 or in the sources of the pymispwarninglists package); the first that has a list gives it. `LISTED` are block
@@ -18,10 +18,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "addon"))
 
-from secondlook.core.url import canonical_host  # noqa: E402
+from secondlook.core.url.canonical import canonical_host  # noqa: E402
 from secondlook.suffix import PublicSuffixes, load_suffixes  # noqa: E402
 
-TARGET = HERE.parent / "addon/secondlook/agent/known_good.txt"
+TARGET = HERE.parent / "addon/secondlook/known_good.txt"
 
 # Popular names: each guards its host, and votes for its registrable domain to be its owner's alone; it
 # is taken for that while fewer hosts below it were ever listed than there are votes.

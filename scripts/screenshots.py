@@ -23,11 +23,11 @@ from e2e.processes import Proxy  # noqa: E402
 from review.stage import FakeService, keep, make_event, make_flag  # noqa: E402
 from secondlook.clock import SystemClock  # noqa: E402
 from secondlook.core.event import EventKind  # noqa: E402
-from secondlook.core.rule import Rule, Scope  # noqa: E402
+from secondlook.core.rules.rule import Rule, Scope  # noqa: E402
 from secondlook.ledger.ledger import Ledger, LedgerOptions  # noqa: E402
+from secondlook.review.acknowledged import Seen  # noqa: E402
 from secondlook.review.app import create_app, host_names  # noqa: E402
-from secondlook.review.desk import Desk  # noqa: E402
-from secondlook.review.seen import Seen  # noqa: E402
+from secondlook.review.operations import Desk  # noqa: E402
 from secondlook.review.session import Doorkeeper  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"

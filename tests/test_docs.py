@@ -15,7 +15,7 @@ from secondlook.config import ServerSettings, Settings, load_server_settings, lo
 from secondlook.config.source import _model_in
 from secondlook.core.event import EventKind
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
-from secondlook.ledger.shape import EVENT_KEYS
+from secondlook.ledger.log.shape import EVENT_KEYS
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -118,7 +118,7 @@ def test_the_dashboard_draws_metrics_that_there_are(repository: Path):
         for path in (repository / "addon/secondlook").rglob("*.py")
         for name in re.findall(r'"(secondlook_\w+)"', path.read_text())
     }
-    gauges = (repository / "addon/secondlook/run/metrics.py").read_text()
+    gauges = (repository / "addon/secondlook/run/assembly/metrics.py").read_text()
     made |= {f"secondlook_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', gauges)}
     kinds = ("", "_bucket", "_sum", "_count", "_total")
     missing = {

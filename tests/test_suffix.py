@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.url import canonical_host
+from secondlook.core.url.canonical import canonical_host
 from secondlook.suffix import PublicSuffixes, load_suffixes
 
 SUFFIXES = load_suffixes()

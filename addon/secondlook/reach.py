@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import httpx
 
-from secondlook.core.address import AddressClass, classify, parse_address
+from secondlook.core.url.address import AddressClass, classify, parse_address
 from secondlook.resolver import Place
 
 type Judge = Callable[[str, Sequence[Place]], Sequence[Place]]

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 
 from lru import LRU
 
-from secondlook.core.address import parse_address
+from secondlook.core.url.address import parse_address
 
 type IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 

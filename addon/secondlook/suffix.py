@@ -16,7 +16,7 @@ _PRIVATE_MARK = "// ===BEGIN PRIVATE DOMAINS==="
 
 
 class PublicSuffixes:
-    """A parsed public suffix list with a list of shared platforms; satisfies `core.expression.Suffixes`."""
+    """A parsed public suffix list and a list of shared platforms: `core.url.expression.Suffixes`."""
 
     def __init__(self, text: str, platforms: str = "") -> None:
         self._exact: set[str] = set()

@@ -2,12 +2,12 @@ import pytest
 
 from secondlook.agent.backtest import LevelChange, ListChange, RuleChange, backtest
 from secondlook.core.event import Event, EventKind
-from secondlook.core.hashlist import HashList, build
-from secondlook.core.policy import Level
-from secondlook.core.rule import Rule, Scope
-from secondlook.core.rulebook import RuleBook
+from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.rules.policy import Level
+from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind
-from secondlook.core.url import url_subject as make_subject
+from secondlook.core.url.canonical import url_subject as make_subject
 from secondlook.core.verdict import Risk
 
 

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
-from secondlook.agent.evidence import unverifiable
-from secondlook.agent.groups import Group, Policies
-from secondlook.core.answer import Tier
+from secondlook.agent.check.evidence import unverifiable
+from secondlook.agent.check.groups import Group, Policies
+from secondlook.core.asking.answer import Tier
 from secondlook.core.digest import sha256
 from secondlook.core.event import ConfirmedEntry
-from secondlook.core.listname import Role
-from secondlook.core.policy import Level, Mode, Policy
-from secondlook.core.rule import Pause, Rule, Scope
+from secondlook.core.lists.name import Role
+from secondlook.core.rules.policy import Level, Mode, Policy
+from secondlook.core.rules.rule import Pause, Rule, Scope
 from secondlook.core.subject import FileSubject, SubjectKind, Use
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
 
@@ -419,8 +419,8 @@ def test_untested_bodies_pass_where_untested_pages_are_blocked(house, server, mo
 
 
 def test_a_frames_only_hit_counts_for_pages_alone(house, server):
-    from secondlook.agent.evidence import worst_finding
-    from secondlook.core.answer import ListedHash, PrefixAnswer
+    from secondlook.agent.check.evidence import worst_finding
+    from secondlook.core.asking.answer import ListedHash, PrefixAnswer
     from secondlook.core.verdict import Threat
 
     answer = PrefixAnswer(

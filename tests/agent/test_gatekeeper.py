@@ -4,7 +4,7 @@ import pytest
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
-from secondlook.core.answer import Tier
+from secondlook.core.asking.answer import Tier
 from secondlook.core.subject import Use
 from secondlook.core.verdict import Action, Stage, SubjectClass
 

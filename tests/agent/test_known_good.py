@@ -2,9 +2,9 @@
 
 import pytest
 
-from secondlook.agent.known_good import root_hashes, shipped_lines
 from secondlook.core.digest import sha256
 from secondlook.feeds.known_good import KnownGood
+from secondlook.known_good import root_hashes, shipped_lines
 from secondlook.suffix import load_suffixes
 
 DEPENDENCIES = {

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from agentkit.house import House, confirmed_about
 from agentkit.servers import FakeServer
-from secondlook.agent.consequence import Outcome
-from secondlook.agent.notice import (
+from secondlook.agent.actions.enforcement import Outcome
+from secondlook.agent.actions.notice import (
     AppriseSender,
     Notice,
     Notifier,
@@ -24,7 +24,7 @@ from secondlook.agent.notice import (
 )
 from secondlook.clock import SystemClock
 from secondlook.config import UpstreamProxySettings
-from secondlook.core.answer import Tier
+from secondlook.core.asking.answer import Tier
 
 HOSTILE = "http://ev\u202eil.test/<script>@everyone](http://x.test)`code`\x1b[31m\n**bold**"
 

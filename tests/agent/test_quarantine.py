@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from agentkit.ledger import FakeLedger
-from secondlook.agent import filesearch
-from secondlook.agent import quarantine as module
-from secondlook.agent.filemove import put_away
-from secondlook.agent.quarantine import Quarantine, QuarantineError
+from secondlook.agent.actions import file_search
+from secondlook.agent.actions import quarantine as module
+from secondlook.agent.actions.file_move import put_away
+from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
 from secondlook.clock import SystemClock
 from secondlook.core.event import ConfirmedEntry
-from secondlook.core.rule import Scope
+from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import SubjectKind
 
 BAD = b"X5O!P%@AP this one is bad" * 1000
@@ -194,7 +194,7 @@ def test_a_name_that_became_a_link_since_it_was_listed_is_not_followed(place):
     name = place.downloads / "bad.exe"
     name.symlink_to(elsewhere)
     problems = []
-    assert filesearch._look_at(name, DIGEST, None, problems) is None
+    assert file_search._look_at(name, DIGEST, None, problems) is None
     assert len(problems) == 1
 
 

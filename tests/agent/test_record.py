@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 
-from secondlook.agent.record import explanation
+from secondlook.agent.check.record import explanation
 from secondlook.core.digest import file_subject
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Verdict
 

@@ -9,10 +9,10 @@ import pytest
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
-from secondlook.agent.content import ContentLook
-from secondlook.agent.judge import Judge
-from secondlook.agent.refetch import Limits, Refetcher, RefetchError, is_public
-from secondlook.core.answer import Tier
+from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.content_check import ContentLook
+from secondlook.agent.recheck.refetch import Limits, Refetcher, RefetchError, is_public
+from secondlook.core.asking.answer import Tier
 from secondlook.core.event import EventKind, QueueEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass

@@ -9,7 +9,7 @@ from agentkit.virtual import FakeClock, VirtualLoop
 from secondlook.agent import signin
 from secondlook.agent.signin import QUIET_S, RefusedPasswords
 from secondlook.core.event import EventKind
-from secondlook.ledger.privacy import Discretion
+from secondlook.ledger.log.privacy import Discretion
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import serverkit
 from agentkit.updating import HOSTS, house, run
-from secondlook.agent.known_good import shipped_lines
-from secondlook.agent.pattern_change import rollback, status, verify
-from secondlook.agent.pattern_files import PatternFolder, load_pattern, read_stamp
-from secondlook.core.answer import Tier
-from secondlook.core.hashlist import build
-from secondlook.server.publishing import canary
+from secondlook.agent.pattern.change import rollback, status, verify
+from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
+from secondlook.core.asking.answer import Tier
+from secondlook.core.lists.hashlist import build
+from secondlook.known_good import shipped_lines
+from secondlook.server.publish.publishing import canary
 from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import ListVersion
@@ -50,7 +50,7 @@ def full_list(entries, name="mw-8b", generation=9):
 
 
 def own_canary():
-    from secondlook.server.names import import_list
+    from secondlook.server.store.names import import_list
 
     return canary(import_list("mw-8b"))[:8]
 
@@ -446,11 +446,11 @@ def test_old_data_raises_an_alert_that_clears_itself(tmp_path):
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from secondlook.agent.update_source import UpdateSource
-from secondlook.agent.updater import Updater
+from secondlook.agent.pattern.source import UpdateSource
+from secondlook.agent.pattern.updater import Updater
 from secondlook.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
-from secondlook.core.answer import Tier
+from secondlook.core.asking.answer import Tier
 from secondlook.lookup.client import ServerClient
 class Events:
     def record(self, event): pass

@@ -3,13 +3,13 @@
 from contextlib import asynccontextmanager
 
 from agentkit.updating import HOSTS, house, run
-from secondlook.agent.pattern_change import status
-from secondlook.agent.pattern_files import read_stamp
-from secondlook.agent.update_source import UpdateSource
-from secondlook.agent.updater import Updater
+from secondlook.agent.pattern.change import status
+from secondlook.agent.pattern.files import read_stamp
+from secondlook.agent.pattern.source import UpdateSource
+from secondlook.agent.pattern.updater import Updater
 from secondlook.clock import SystemClock
 from secondlook.config import PatternSettings
-from secondlook.core.answer import Tier
+from secondlook.core.asking.answer import Tier
 
 
 @asynccontextmanager

@@ -4,11 +4,11 @@ import pytest
 
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
-from secondlook.agent.watch import Watcher
-from secondlook.core.answer import Tier
+from secondlook.agent.check.watch import Watcher
+from secondlook.core.asking.answer import Tier
 from secondlook.core.event import ConfirmedEntry
-from secondlook.core.pattern import Mirror, Pattern
-from secondlook.core.rule import Rule, Scope
+from secondlook.core.lists.pattern import Mirror, Pattern
+from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind, Use
 from secondlook.core.verdict import Action, SubjectClass
 

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from agentkit.ledger import FakeLedger
 from agentkit.servers import FakeLookup, FakeServer
 from agentkit.virtual import FakeClock, VirtualLoop
-from secondlook.agent.checker import Checker
-from secondlook.agent.consequence import Consequences
-from secondlook.agent.gatekeeper import Gatekeeper
-from secondlook.agent.groups import Policies
-from secondlook.agent.judge import Judge
-from secondlook.agent.recheck import Rechecker
-from secondlook.agent.renewal import Renewal
-from secondlook.agent.view import LocalView
-from secondlook.core.answer import Tier
-from secondlook.core.cache import AnswerCache
+from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.gatekeeper import Gatekeeper
+from secondlook.agent.check.groups import Policies
+from secondlook.agent.check.view import LocalView
+from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.rechecker import Rechecker
+from secondlook.agent.recheck.renewal import Renewal
+from secondlook.core.asking.answer import Tier
+from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import ConfirmedEntry
-from secondlook.core.hashlist import HashList, build
-from secondlook.core.listname import Role
-from secondlook.core.pattern import ListInfo, Mirror, Pattern
-from secondlook.core.policy import Policy
-from secondlook.core.rulebook import RuleBook
+from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.name import Role
+from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
+from secondlook.core.rules.policy import Policy
+from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, Threat
 from secondlook.suffix import load_suffixes

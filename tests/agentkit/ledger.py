@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ledgerkit.fake import FakeLedger as ContractLedger
-from secondlook.core.rule import Pause, Rule
+from secondlook.core.rules.rule import Pause, Rule
 
 
 @dataclass  # without slots: tests replace methods

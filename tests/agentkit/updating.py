@@ -3,19 +3,19 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-from secondlook.agent.pattern_files import load_pattern
-from secondlook.agent.update_source import UpdateSource
-from secondlook.agent.updater import Updater
+from secondlook.agent.pattern.files import load_pattern
+from secondlook.agent.pattern.source import UpdateSource
+from secondlook.agent.pattern.updater import Updater
 from secondlook.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
-from secondlook.core.answer import Tier
+from secondlook.core.asking.answer import Tier
 from secondlook.core.subject import SubjectKind
 from secondlook.lookup.client import ServerClient
-from secondlook.server.app import ServerApp
+from secondlook.server.http.app import ServerApp
+from secondlook.server.http.serving import Serving, bind
+from secondlook.server.publish.signing import publisher_key
 from secondlook.server.reader import FileReader
-from secondlook.server.serving import Serving, bind
-from secondlook.server.signing import publisher_key
-from secondlook.server.store import ServerStore
+from secondlook.server.store.store import ServerStore
 from serverkit import full_hash, make_store, out, put
 
 HOSTS = [f"evil{number}.example" for number in range(3000)]

@@ -16,22 +16,22 @@ import httpx
 from agentkit.house import make_pattern
 from agentkit.virtual import FakeClock, VirtualLoop
 from ledgerkit.fake import FakeLedger
-from secondlook.agent.checker import Checker
-from secondlook.agent.consequence import Consequences
-from secondlook.agent.gatekeeper import Gatekeeper
-from secondlook.agent.groups import Policies
-from secondlook.agent.judge import Judge
-from secondlook.agent.late import LateVerdicts
-from secondlook.agent.recheck import Rechecker
-from secondlook.agent.renewal import Renewal
-from secondlook.agent.view import LocalView
-from secondlook.agent.watch import Watcher
+from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.gatekeeper import Gatekeeper
+from secondlook.agent.check.groups import Policies
+from secondlook.agent.check.view import LocalView
+from secondlook.agent.check.watch import Watcher
+from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.rechecker import Rechecker
+from secondlook.agent.recheck.renewal import Renewal
+from secondlook.agent.recheck.retro_check import LateVerdicts
 from secondlook.config import ServersSettings
-from secondlook.core.answer import Tier
-from secondlook.core.cache import AnswerCache
-from secondlook.core.policy import Policy
+from secondlook.core.asking.answer import Tier
+from secondlook.core.asking.cache import AnswerCache
+from secondlook.core.rules.policy import Policy
 from secondlook.core.subject import SubjectKind, Use
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.suffix import load_suffixes

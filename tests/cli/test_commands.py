@@ -10,19 +10,19 @@ import pytest
 from typer.main import get_command
 
 from e2e.processes import command, json_lines, server_publish
-from secondlook.cli.logbook import COLUMNS, WHOLE, _row
+from secondlook.cli.log import COLUMNS, WHOLE, _row
 from secondlook.cli.output import print_table
 from secondlook.cli.program import COMMANDS
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ledger.ledger import Ledger
-from secondlook.ledger.shape import EVENT_KEYS
+from secondlook.ledger.log.shape import EVENT_KEYS
 from secondlook.ledger.ulid import make_id
-from secondlook.run.runfile import StateLock
-from secondlook.server.generation import Generation
-from secondlook.server.publishing import publish
-from secondlook.server.store import ServerStore
-from secondlook.server.valkey_publisher import ValkeyPublisher
+from secondlook.run.supervisor.runfile import StateLock
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.publishing import publish
+from secondlook.server.store.store import ServerStore
+from secondlook.server.valkey.publisher import ValkeyPublisher
 from serverkit.valkey import single
 
 HOSTILE = 'http://evil.example/\x1b[31m"><script>alert(1)</script>\u202egnp.exe'
@@ -539,13 +539,13 @@ def test_what_the_disk_refuses_is_told_in_one_line(tmp_path, monkeypatch, capsys
     from errno import ENOSPC
 
     from secondlook.cli import main as entry
-    from secondlook.server import store
+    from secondlook.server.store import store
 
     def full(path, data):
         raise OSError(ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(store, "write_beside", full)
-    monkeypatch.setattr("secondlook.server.own.write_beside", full)
+    monkeypatch.setattr("secondlook.server.store.manual_entries.write_beside", full)
     arguments = ["server", "add", "evil.example", "--state", str(tmp_path / "server")]
     monkeypatch.setattr("sys.argv", ["secondlook", *arguments])
     with pytest.raises(SystemExit) as ended:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.address import (
+from secondlook.core.url.address import (
     AddressClass,
     classify,
     counted_address,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.answer import ListedHash, PrefixAnswer, Tier
-from secondlook.core.cache import AnswerCache, SavedCacheError, dump_answers, read_answers
-from secondlook.core.hashlist import HashList, build
-from secondlook.core.listname import parse_list_name
-from secondlook.core.pattern import ListInfo, Mirror, Pattern
+from secondlook.core.asking.answer import ListedHash, PrefixAnswer, Tier
+from secondlook.core.asking.cache import AnswerCache, SavedCacheError, dump_answers, read_answers
+from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.name import parse_list_name
+from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, Threat
 

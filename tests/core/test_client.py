@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.core.client import ClientNameError, client_name, names_client
+from secondlook.core.rules.client import ClientNameError, client_name, names_client
 
 
 @pytest.mark.parametrize(

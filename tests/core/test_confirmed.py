@@ -1,7 +1,7 @@
 """The confirmed set."""
 
-from secondlook.core.confirmed import ConfirmedSet
 from secondlook.core.event import ConfirmedEntry
+from secondlook.core.lists.confirmed import ConfirmedSet
 from secondlook.core.subject import SubjectKind
 
 

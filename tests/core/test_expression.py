@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.core.expression import listing_expression
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
+from secondlook.core.url.expression import listing_expression
 from secondlook.suffix import load_suffixes
 
 SUFFIXES = load_suffixes()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondlook.core.hashlist import (
+from secondlook.core.lists.hashlist import (
     BUCKETS,
     HEADER,
     KEYS_AT,

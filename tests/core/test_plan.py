@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.plan import (
+from secondlook.core.asking.plan import (
     HEDGE_SHARE,
     MAX_HEDGE_CREDIT,
     MIN_SAMPLES,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.policy import Level, Mode, Policy
+from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.verdict import Action, Evidence, Risk, Stage, SubjectClass, Verdict
 
 PAGE, MALFORMED = SubjectClass.PAGE, SubjectClass.MALFORMED

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.regex import MAX_CHARS, RegexError, RegexSet, check_regex
+from secondlook.core.rules.regex import MAX_CHARS, RegexError, RegexSet, check_regex
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.client import names_client
 from secondlook.core.digest import file_subject, sha256
-from secondlook.core.rule import SET_BACK_S, Rule, Scope
-from secondlook.core.rulebook import RuleBook
-from secondlook.core.rulesubject import parse_subject
-from secondlook.core.url import url_subject
+from secondlook.core.rules.client import names_client
+from secondlook.core.rules.rule import SET_BACK_S, Rule, Scope
+from secondlook.core.rules.rulebook import RuleBook
+from secondlook.core.rules.subject import parse_subject
+from secondlook.core.url.canonical import url_subject
 
 NOW = 1000.0
 numbers = itertools.count()

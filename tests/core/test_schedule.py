@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.schedule import GOOGLE, Backoff
+from secondlook.core.asking.schedule import GOOGLE, Backoff
 
 jitters = st.floats(0.0, 1.0, exclude_max=True)
 MINUTE_S = 60

@@ -42,7 +42,7 @@ HIGH = 500  # descriptors are first moved above this, then to their places
 REAL_STARTS = "SECONDLOOK_REAL_STARTS"
 MODULES = (
     "secondlook",
-    "secondlook.server.child",
+    "secondlook.server.feeds.child",
 )  # the children that unpack have a limit of memory, and begin small
 FAMILY = "secondlook.run."
 OTHERS = (  # of others, what ours import when they first need it
@@ -210,7 +210,7 @@ def _import_all() -> None:
         importlib.import_module(name)
     for name in late:
         del sys.modules[name]
-    secondlook.agent.known_good.shipped_roots(secondlook.suffix.load_suffixes())
+    secondlook.known_good.shipped_roots(secondlook.suffix.load_suffixes())
 
 
 def keep(channel: socket.socket) -> None:

@@ -20,7 +20,7 @@ import pytest
 from e2e.fronts import FAULTS, Front
 from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
 from e2e.traffic import Traffic, Visit
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 
 VICTIMS = ("worker", "service", "supervisor")
 

@@ -25,7 +25,7 @@ from e2e.test_full_disk import fill, small_disk
 from secondlook.cli import doctor
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.authority import make_authority
-from secondlook.server.fetch import FeedState, write_state
+from secondlook.server.feeds.fetch import FeedState, write_state
 from serverkit.ports import free_port
 
 HOUR_S = 3600

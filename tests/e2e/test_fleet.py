@@ -14,7 +14,7 @@ from e2e.fronts import Front
 from e2e.processes import Proxy, Server, needs, server_import, server_publish, wait_for
 from e2e.traffic import Traffic
 from ledgerkit.postgres import PostgresServer, find_binaries
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 
 
 class CountingFront(Front):

@@ -10,9 +10,9 @@ import pytest
 
 from conftest import read_lines
 from e2e.processes import Proxy, Server, command, server_import, server_publish
-from secondlook.agent.pattern_files import load_pattern
+from secondlook.agent.pattern.files import load_pattern
 from secondlook.core.subject import SubjectKind
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 
 SAMPLE = 250
 

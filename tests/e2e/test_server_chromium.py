@@ -10,9 +10,9 @@ from threading import Thread
 
 import pytest
 
-from secondlook.server.app import create_app
+from secondlook.server.http.app import create_app
+from secondlook.server.http.serving import Serving, bind
 from secondlook.server.reader import FileReader
-from secondlook.server.serving import Serving, bind
 from serverkit import make_store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

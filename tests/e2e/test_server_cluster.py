@@ -11,7 +11,7 @@ import pytest
 from e2e.fronts import Front
 from e2e.processes import Proxy, Server, curl, server_import, server_publish, wait_for
 from e2e.traffic import Traffic
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 from serverkit.valkey import cluster
 
 

@@ -19,9 +19,9 @@ import zstandard
 
 from feedkit import independent as by
 from secondlook.feeds.entry import RejectClass
-from secondlook.server.importing import import_files
-from secondlook.server.records import KIND_FILE, NO_TEXT, open_run
-from secondlook.server.store import ServerStore
+from secondlook.server.store.importing import import_files
+from secondlook.server.store.records import KIND_FILE, NO_TEXT, open_run
+from secondlook.server.store.store import ServerStore
 
 FILTERS = "feeds/urlhaus-filter-2025-07-19/urlhaus-filter"
 ADDRESS, ZONE = (

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 from secondlook.feeds.entry import Entry, EntryKind
 from secondlook.feeds.guard import Exceptions
 from secondlook.feeds.maker import Maker

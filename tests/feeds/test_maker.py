@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 from secondlook.feeds.entry import Entry, EntryKind, RejectClass
 from secondlook.feeds.maker import Maker, refang
 from secondlook.suffix import load_suffixes

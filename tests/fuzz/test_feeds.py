@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from conftest import REPOSITORY
 from feedkit import read_all
 from fuzzkit import fuzz, mutated
-from secondlook.core.url import canonicalize
+from secondlook.core.url.canonical import canonicalize
 from secondlook.feeds.detect import Format
 from secondlook.feeds.entry import EntryKind, FeedRefused
 

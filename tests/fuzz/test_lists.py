@@ -5,7 +5,7 @@ from hashlib import sha256
 from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
-from secondlook.core.hashlist import HashList, build
+from secondlook.core.lists.hashlist import HashList, build
 from secondlook.errors import PatternError
 
 HASHES = [sha256(b"%d" % number).digest() for number in range(60)]

@@ -10,9 +10,9 @@ from fuzzkit import fuzz, mutated
 from review.stage import ORIGIN, FakeService, csrf, keep, make_event
 from secondlook.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.review.acknowledged import Seen
 from secondlook.review.app import create_app
-from secondlook.review.desk import Desk
-from secondlook.review.seen import Seen
+from secondlook.review.operations import Desk
 from secondlook.review.session import Doorkeeper
 
 QUERIES = [

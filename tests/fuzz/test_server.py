@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
 from secondlook.config import LimitsSettings
-from secondlook.server.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, create_app
 from secondlook.server.reader import FileReader
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash, make_store

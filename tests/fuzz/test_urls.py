@@ -5,9 +5,9 @@ from hashlib import sha256
 
 from conftest import REPOSITORY
 from fuzzkit import fuzz, mutated
-from secondlook.core.address import parse_ipv4, parse_ipv6
-from secondlook.core.rulesubject import RuleSubjectError, parse_subject
-from secondlook.core.url import MAX_URL_CHARS, canonical_host, canonicalize, url_subject
+from secondlook.core.rules.subject import RuleSubjectError, parse_subject
+from secondlook.core.url.address import parse_ipv4, parse_ipv6
+from secondlook.core.url.canonical import MAX_URL_CHARS, canonical_host, canonicalize, url_subject
 from secondlook.suffix import load_suffixes
 
 SUFFIXES = load_suffixes()

@@ -7,7 +7,7 @@ import pytest
 
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind, QuarantineRecord
-from secondlook.core.rule import Rule, Scope
+from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
 
 pytestmark = pytest.mark.anyio

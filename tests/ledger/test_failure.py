@@ -17,9 +17,9 @@ import pytest
 from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
-from secondlook.core.rule import Rule, Scope
+from secondlook.core.rules.rule import Rule, Scope
 from secondlook.errors import LedgerError
-from secondlook.ledger import writer
+from secondlook.ledger.engine import writer
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 
 pytestmark = pytest.mark.anyio
@@ -380,7 +380,7 @@ def test_json_of_the_journal_survives_hostile_text(tmp_path):
     path = tmp_path / "ledger.sqlite3"
     ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, background=False), told=lambda _: None)
     event, entry = make_flag("x", client="\x1b[31m\u202e\udc80\x00")
-    from secondlook.ledger.flagging import flag_record
+    from secondlook.ledger.queue.journal_record import flag_record
 
     ledger.journal.append(json.loads(json.dumps(flag_record(event, entry))))
     assert ledger.replay_journal() == 1

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondlook.errors import LedgerError
-from secondlook.ledger.journal import Journal
+from secondlook.ledger.engine.journal import Journal
 
 SIZE = 1 << 16
 
@@ -189,7 +189,7 @@ def test_a_smaller_journal_of_before_grows(path):
 WRITERS = """
 import sys
 from pathlib import Path
-from secondlook.ledger.journal import Journal
+from secondlook.ledger.engine.journal import Journal
 journal = Journal(Path(sys.argv[1]), size_bytes=1 << 22)
 number = 0
 while True:

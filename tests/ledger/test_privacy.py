@@ -9,14 +9,15 @@ import anyio
 import pytest
 
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
-from secondlook.core.client import login_name
 from secondlook.core.event import Event, EventKind
-from secondlook.core.rule import Rule, Scope
+from secondlook.core.rules.client import login_name
+from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
-from secondlook.ledger import fts, past
 from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.log import search
+from secondlook.ledger.log.privacy import Discretion, without_query
 from secondlook.ledger.options import DAY_S
-from secondlook.ledger.privacy import Discretion, without_query
+from secondlook.ledger.queue import history
 from secondlook.ledger.ulid import make_id
 
 pytestmark = pytest.mark.anyio
@@ -308,7 +309,7 @@ async def test_where_only_an_erased_client_met_a_file_of_others_is_forgotten(pla
         )
         await ledger.confirm(bad, None)
     if ledger.place.sqlite:
-        ledger.commit_now(lambda connection: fts.add_next(connection, 100))
+        ledger.commit_now(lambda connection: search.add_next(connection, 100))
     assert len(ledger.events(EventFilter(search="onlyhers")).events) == 2
     ledger.erase_client("10.0.0.1")
     assert [event.url for event in ledger.events().events] == [None, *["https://others.example/f"] * 2]
@@ -358,7 +359,7 @@ async def test_the_history_is_read_a_batch_at_a_time(place, open_ledger):
         ledger.remember(identity_of(number), (identity_of(number),), SubjectKind.URL, event)
     batches = ledger.remembered(since=0, batch=2)
     met = await anext(batches)
-    await ledger.run(ledger.commit_now, lambda connection: past.sweep(connection, older_than=START + 4))
+    await ledger.run(ledger.commit_now, lambda connection: history.sweep(connection, older_than=START + 4))
     met += [entry for part in [part async for part in batches] for entry in part]
     kept = {identity_of(4), identity_of(5)}
     assert {entry.identity for entry in met[2:]} == kept - {entry.identity for entry in met[:2]}

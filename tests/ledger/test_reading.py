@@ -13,8 +13,8 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.errors import LedgerError
-from secondlook.ledger import fts
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
+from secondlook.ledger.log import search
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +69,7 @@ def filled(request, tmp_path_factory):
     ledger = Ledger.open(place, LedgerOptions(background=False), journal=journal, told=lambda _: None)
     write(ledger, EVENTS[:200])
     if ledger.place.sqlite:
-        while ledger.commit_now(lambda connection: fts.add_next(connection, most=64)):
+        while ledger.commit_now(lambda connection: search.add_next(connection, most=64)):
             pass
     write(ledger, EVENTS[200:])  # the newest are not in the search index yet
     yield ledger

@@ -10,10 +10,10 @@ import pytest
 
 from ledgerkit.samples import START, make_event, make_flag
 from secondlook.core.event import EventKind, QueueEntry
-from secondlook.core.rule import Rule, Scope
+from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.ledger.shape import csv_lines, event_json, json_lines, queue_json, rfc3339, rule_json
+from secondlook.ledger.log.shape import csv_lines, event_json, json_lines, queue_json, rfc3339, rule_json
 from secondlook.ledger.ulid import id_time, make_id
 
 EVENT_KEYS = [

@@ -21,7 +21,7 @@ from secondlook.core.event import (
     QueueEntry,
     Remembered,
 )
-from secondlook.core.rule import Pause, Rule
+from secondlook.core.rules.rule import Pause, Rule
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.errors import LedgerError

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxykit.samples import EICAR, ENCODERS, gzipped, locked, program, seven, tarred, zipped
-from secondlook.proxy.archive import ArchiveLimits, look_inside
-from secondlook.proxy.bodytype import declared
-from secondlook.proxy.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
-from secondlook.proxy.gate import BodyGate, Fate, GateLimits
-from secondlook.proxy.spool import SpoolRoom
+from secondlook.download.archive import ArchiveLimits, look_inside
+from secondlook.download.body_type import declared
+from secondlook.download.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
+from secondlook.download.gate import BodyGate, Fate, GateLimits
+from secondlook.download.spool import SpoolRoom
 
 FILES = {"readme": b"hi " * 300, "folder/eicar.com": EICAR}
 PART = b"Content-Type: %s\r\nContent-Range: bytes %d-%d/9000\r\n\r\n"

@@ -16,7 +16,7 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Asked, Origin, send
 from proxykit.proxy import RunningProxy
 from proxykit.samples import program, prose, zipped
-from secondlook.proxy.trickle import PART, STEP_BYTES, spare
+from secondlook.download.trickle import PART, STEP_BYTES, spare
 
 BODY = program(900_000)
 PATIENCE = {"patience": 0.02}

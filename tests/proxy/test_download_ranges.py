@@ -8,7 +8,7 @@ import pytest
 
 from proxykit.origin import Asked, Origin, send
 from proxykit.samples import program, prose
-from secondlook.proxy.ranges import (
+from secondlook.download.ranges import (
     Piece,
     WantedRange,
     read_content_range,

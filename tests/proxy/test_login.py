@@ -9,8 +9,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from proxykit.origin import Asked, send
-from secondlook.proxy.access import Access
-from secondlook.proxy.login import TRIES, Login, Tries
+from secondlook.proxy.access.access import Access
+from secondlook.proxy.access.login import TRIES, Login, Tries
 
 PASSWORD = "correct hörse"
 USERS = {"ann": PasswordHasher(time_cost=1, memory_cost=1024).hash(PASSWORD)}

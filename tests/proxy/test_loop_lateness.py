@@ -14,9 +14,9 @@ import zstandard
 
 from proxykit.origin import Asked, send
 from proxykit.samples import EICAR, zipped
-from secondlook.proxy.bodylook import BodyLook
-from secondlook.proxy.bodytype import declared
-from secondlook.proxy.decoding import FEED_BYTES, STEP_BYTES, Decoder
+from secondlook.download.body_type import declared
+from secondlook.download.decoding import FEED_BYTES, STEP_BYTES, Decoder
+from secondlook.download.inspection import BodyLook
 
 MIB = 1 << 20
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from secondlook.proxy import master
+from secondlook.proxy.mitm import master
 
 
 def told(tmp_path, given):

@@ -23,8 +23,8 @@ from proxykit.origin import Asked
 from proxykit.sides import NoStreams, around
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy import tls_layers, tunnel
-from secondlook.proxy.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.http2 import Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.http1 import Http1ClientSide, Http1OriginSide
+from secondlook.proxy.mitm.http2 import Http2ClientSide, Http2OriginSide
 
 LIMITS = TrafficLimitsSettings(head_time=7.0)
 GET = b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n"

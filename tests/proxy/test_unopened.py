@@ -9,7 +9,7 @@ from mitmproxy.test.tflow import tdnsflow
 
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.core.verdict import Action
-from secondlook.proxy.unopened import Unopened
+from secondlook.proxy.access.unopened import Unopened
 from secondlook.resolver import Resolver
 
 SERVER = ("192.0.2.53", 53)

@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from secondlook.core.event import EventKind
-from secondlook.proxy import tls_layers, unreachable
+from secondlook.proxy.mitm import tls_layers, unreachable
 
 BREAKS_OFF = "it closed the connection without an answer"
 PAGE = ("-H", "Accept: text/html")

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from proxykit.origin import Asked, send
-from secondlook.proxy.access import CLOSED, OWN, Access
+from secondlook.proxy.access.access import CLOSED, OWN, Access
 from secondlook.resolver import Place
 
 

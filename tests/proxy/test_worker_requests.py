@@ -226,7 +226,7 @@ def test_http_1_0_clients_are_served(proxy, origin, curl):
 def test_what_is_blocked_stays_blocked_when_its_page_cannot_be_made(
     proxy, gatekeeper, origin, curl, monkeypatch
 ):
-    from secondlook.proxy.refusal import Refusals
+    from secondlook.refusal.refusal import Refusals
 
     def broken(*_: object) -> None:
         raise RuntimeError("injected fault in the page")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
-from secondlook.core.url import url_subject_from_parts
+from secondlook.core.url.canonical import url_subject_from_parts
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Threat, Verdict
 from secondlook.suffix import load_suffixes
 

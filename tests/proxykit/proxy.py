@@ -15,9 +15,9 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
-from secondlook.core.passage import LOOK_EVERY_S, PASSTHROUGH
+from secondlook.core.tls_exception import LOOK_EVERY_S, PASSTHROUGH
 from secondlook.proxy.worker import Surroundings, Worker
-from secondlook.run.policies import policies_of
+from secondlook.run.assembly.policies import policies_of
 
 
 @functools.cache

@@ -6,9 +6,9 @@ from starlette.testclient import TestClient
 from review.stage import ORIGIN, FakeService
 from secondlook.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.review.acknowledged import Seen
 from secondlook.review.app import create_app
-from secondlook.review.desk import Desk
-from secondlook.review.seen import Seen
+from secondlook.review.operations import Desk
 from secondlook.review.session import Doorkeeper
 
 

@@ -17,9 +17,9 @@ from review.stage import FakeService, csrf, keep, make_event, make_flag
 from secondlook.clock import SystemClock
 from secondlook.core.event import EventKind
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.review.acknowledged import Seen
 from secondlook.review.api import create_api
-from secondlook.review.desk import Desk
-from secondlook.review.seen import Seen
+from secondlook.review.operations import Desk
 
 
 def make_desk(folder):

@@ -9,8 +9,8 @@ import pytest
 from review.stage import keep, make_event, post
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
-from secondlook.ledger import reading
-from secondlook.ledger.reading import LogReader
+from secondlook.ledger.log import reading
+from secondlook.ledger.log.reading import LogReader
 from secondlook.review import words
 
 

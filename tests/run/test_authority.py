@@ -3,8 +3,8 @@
 import pytest
 
 from secondlook.run.authority import CertStore, make_authority
-from secondlook.run.authority_check import DamagedAuthorityError
-from secondlook.run.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole
+from secondlook.run.diagnosis.authority_check import DamagedAuthorityError
+from secondlook.run.supervisor.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole
 
 
 @pytest.fixture(scope="module")

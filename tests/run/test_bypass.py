@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from secondlook.run import bypass
+from secondlook.run.diagnosis import bypass
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 # 192.0.2.7:443 and the resolver 1.1.1.1:443, as proc(5) prints them

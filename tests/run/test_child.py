@@ -2,7 +2,7 @@
 
 import os
 
-from secondlook.run.child import Child, how_it_ended
+from secondlook.run.supervisor.child import Child, how_it_ended
 
 
 def test_waits_longer_after_each_failure_and_starts_at_once_after_a_long_run():

@@ -6,7 +6,7 @@ import pytest
 
 from agentkit.ledger import FakeLedger
 from agentkit.virtual import FakeClock, VirtualLoop
-from secondlook.run.clock_watch import watch_clock
+from secondlook.run.diagnosis.clock_watch import watch_clock
 
 
 @pytest.fixture

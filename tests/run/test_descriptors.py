@@ -6,7 +6,7 @@ import sys
 
 PROGRAM = """
 import resource
-from secondlook.run.descriptors import raise_file_limit
+from secondlook.run.supervisor.descriptors import raise_file_limit
 raise_file_limit(2000)
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """

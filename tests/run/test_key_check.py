@@ -2,12 +2,12 @@
 
 import pytest
 
+from secondlook.run.assembly.parts import site_key
+from secondlook.run.assembly.reviewing import secret_key
 from secondlook.run.authority import make_authority
-from secondlook.run.authority_files import AUTHORITY
-from secondlook.run.key_check import damaged_keys
-from secondlook.run.parts import site_key
-from secondlook.run.reviewing import secret_key
-from secondlook.server.signing import publisher_key
+from secondlook.run.diagnosis.key_check import damaged_keys
+from secondlook.run.supervisor.authority_files import AUTHORITY
+from secondlook.server.publish.signing import publisher_key
 
 
 @pytest.fixture

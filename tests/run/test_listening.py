@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from secondlook.run.listening import CannotListenError, address_of, inherited, listen, visited
+from secondlook.run.supervisor.listening import CannotListenError, address_of, inherited, listen, visited
 
 
 def test_listens_and_tells_its_address():

@@ -11,7 +11,7 @@ from secondlook.config import LogSettings
 from secondlook.core.event import Event, EventKind
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.ledger.ulid import make_id
-from secondlook.run.outlets import make_outlets
+from secondlook.run.assembly.outlets import make_outlets
 
 DEADLINE_S = 60
 

@@ -3,8 +3,8 @@
 import os
 
 from secondlook.config import Settings, load_settings
-from secondlook.run.plan import Invocation, read_plan, write_plan
 from secondlook.run.reload import plan_of
+from secondlook.run.supervisor.plan import Invocation, read_plan, write_plan
 
 
 def test_survives_the_way_to_a_child(tmp_path):

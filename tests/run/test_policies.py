@@ -3,10 +3,10 @@
 import pytest
 
 from secondlook.config import Settings
-from secondlook.core.policy import Level, Mode
+from secondlook.core.rules.policy import Level, Mode
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.errors import ConfigError
-from secondlook.run.policies import config_rules, policies_of
+from secondlook.run.assembly.policies import config_rules, policies_of
 
 GROUPS = {
     "policy": {"level": "low", "unverifiable": {"download": "block"}},

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from secondlook.run.readiness import tell_systemd
+from secondlook.run.supervisor.readiness import tell_systemd
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -7,12 +7,12 @@ import pytest
 
 from secondlook.clock import SystemClock
 from secondlook.core.event import Event, EventKind
-from secondlook.core.passage import Lasting
-from secondlook.core.rulebook import RuleBook
-from secondlook.core.url import url_subject
+from secondlook.core.rules.rulebook import RuleBook
+from secondlook.core.tls_exception import Lasting
+from secondlook.core.url.canonical import url_subject
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.ledger.ulid import make_id
-from secondlook.run.parts import LedgerRecords
+from secondlook.run.assembly.parts import LedgerRecords
 from secondlook.suffix import load_suffixes
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from secondlook.run.runfile import (
+from secondlook.run.supervisor.runfile import (
     StateLock,
     is_of_a_proxy,
     last_run,

@@ -7,9 +7,9 @@ import time
 from ledgerkit.samples import make_event, make_flag
 from secondlook.config import Settings
 from secondlook.core.event import EventKind
-from secondlook.run.opening import open_ledger
-from secondlook.run.parts import Parts
-from secondlook.run.second_look import hear_recoveries, make_quarantine, make_second_look
+from secondlook.run.assembly.opening import open_ledger
+from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.second_look import hear_recoveries, make_quarantine, make_second_look
 
 PATIENCE_S = 30
 

@@ -10,8 +10,8 @@ import pytest
 
 from agentkit.ledger import FakeLedger
 from secondlook.agent import metrics
-from secondlook.run import stall
-from secondlook.run.stall import NOT_RUN, Stall, StallReporter, StallWatch
+from secondlook.run.diagnosis import stall
+from secondlook.run.diagnosis.stall import NOT_RUN, Stall, StallReporter, StallWatch
 
 TICK_S = 0.01
 PATIENCE_S = 20

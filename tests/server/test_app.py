@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondlook.config import LimitsSettings, PublishSettings
-from secondlook.core.listname import OTHER_PUBLIC
+from secondlook.core.lists.name import OTHER_PUBLIC
 from secondlook.core.verdict import Risk, Threat
-from secondlook.server.app import AppSettings
-from secondlook.server.detail import pack_detail, pack_duration, pack_full_hash
-from secondlook.server.names import block_list
-from secondlook.server.query import wants_json
-from secondlook.server.store import ServerStore
+from secondlook.server.http.app import AppSettings
+from secondlook.server.http.query import wants_json
+from secondlook.server.publish.detail import pack_detail, pack_duration, pack_full_hash
+from secondlook.server.store.names import block_list
+from secondlook.server.store.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import ListVersion
 from serverkit import full_hash, listening, make_store

@@ -9,9 +9,9 @@ import pytest
 
 from e2e.processes import make_certificate
 from secondlook.config import LimitsSettings
-from secondlook.server.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.serving import Serving, bind
 from secondlook.server.reader import FileReader
-from secondlook.server.serving import Serving, bind
 from serverkit import listening, make_store
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"

@@ -8,11 +8,11 @@ import httpx
 from secondlook.clock import SystemClock
 from secondlook.config import FeedSettings, ServerSettings, UpstreamSettings
 from secondlook.errors import PatternError, ServiceError
-from secondlook.server.child import publish_in_child
 from secondlook.server.embedded import EmbeddedServer
-from secondlook.server.generation import Generation
+from secondlook.server.feeds.child import publish_in_child
+from secondlook.server.http.serving import bind
+from secondlook.server.publish.generation import Generation
 from secondlook.server.service import ServerService
-from secondlook.server.serving import bind
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash, put
 from serverkit.valkey import single

@@ -7,12 +7,12 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from secondlook.server.administration import entries
-from secondlook.server.importing import import_files
-from secondlook.server.publishing import publish
-from secondlook.server.records import open_run
-from secondlook.server.removal import remove
-from secondlook.server.store import ServerStore
+from secondlook.server.publish.publishing import publish
+from secondlook.server.store.administration import entries
+from secondlook.server.store.importing import import_files
+from secondlook.server.store.records import open_run
+from secondlook.server.store.removal import remove
+from secondlook.server.store.store import ServerStore
 from serverkit import NOW, full_hash, put
 
 FOLDERS = ("feeds", "hashes", "malformed", "requests")
@@ -72,7 +72,7 @@ def test_two_hundred_thousand_real_entries_are_published_and_found(tmp_path, sha
     assert report.accepted == 306_289
     counted = publish(store, now=NOW)
     assert counted.lists["mw-8b"] > 200_000
-    from secondlook.server.generation import Generation
+    from secondlook.server.publish.generation import Generation
 
     table = Generation(store.generation_folder(1)).table
     sampled = np.random.default_rng(1).choice(addresses, 2000)

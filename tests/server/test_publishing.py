@@ -10,7 +10,9 @@ import pytest
 
 from secondlook.config import PublishSettings
 from secondlook.errors import PatternError
-from secondlook.server.administration import (
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.publishing import publish
+from secondlook.server.store.administration import (
     add_entry,
     add_exception,
     change_source,
@@ -18,12 +20,10 @@ from secondlook.server.administration import (
     rollback,
     status,
 )
-from secondlook.server.generation import Generation
-from secondlook.server.importing import import_files
-from secondlook.server.names import import_list
-from secondlook.server.publishing import publish
-from secondlook.server.removal import remove
-from secondlook.server.store import ServerStore
+from secondlook.server.store.importing import import_files
+from secondlook.server.store.names import import_list
+from secondlook.server.store.removal import remove
+from secondlook.server.store.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import is_signed, list_is_signed, read_public_key
 from serverkit import NOW, full_hash, make_store, out, put

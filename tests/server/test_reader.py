@@ -13,16 +13,16 @@ import pytest
 
 from secondlook.config import UpstreamSettings
 from secondlook.errors import PatternError, SecondLookError, ServiceError
-from secondlook.server.administration import rollback, status
-from secondlook.server.app import AppSettings
-from secondlook.server.generation import Generation
+from secondlook.server.http.app import AppSettings
 from secondlook.server.meter import Meter
+from secondlook.server.publish.generation import Generation
 from secondlook.server.reader import FileReader
-from secondlook.server.replica import Replica
-from secondlook.server.store import ServerStore
-from secondlook.server.valkey import PIECE_BYTES
-from secondlook.server.valkey_publisher import ValkeyPublisher
-from secondlook.server.valkey_reader import ValkeyReader
+from secondlook.server.replica.replica import Replica
+from secondlook.server.store.administration import rollback, status
+from secondlook.server.store.store import ServerStore
+from secondlook.server.valkey.layout import PIECE_BYTES
+from secondlook.server.valkey.publisher import ValkeyPublisher
+from secondlook.server.valkey.reader import ValkeyReader
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.update import apply_update
 from serverkit import NOW, full_hash, listening, make_store, out, put

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondlook.server.records import (
+from secondlook.server.store.records import (
     NO_TEXT,
     RECORD,
     RunWriter,

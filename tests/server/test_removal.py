@@ -2,11 +2,11 @@
 
 import pytest
 
-from secondlook.server.administration import add_entry, add_exception, check, entries
-from secondlook.server.importing import Origin, file_chunks, take_in
-from secondlook.server.names import import_list
-from secondlook.server.records import open_run
-from secondlook.server.removal import remove
+from secondlook.server.store.administration import add_entry, add_exception, check, entries
+from secondlook.server.store.importing import Origin, file_chunks, take_in
+from secondlook.server.store.names import import_list
+from secondlook.server.store.records import open_run
+from secondlook.server.store.removal import remove
 from serverkit import NOW, full_hash, make_store, out, put
 
 MINUTE_S = 60.0

@@ -3,7 +3,7 @@
 import pytest
 
 from secondlook.errors import ConfigError
-from secondlook.server.signing import (
+from secondlook.server.publish.signing import (
     KEY_FILE,
     check_publisher_key,
     publisher_key,

@@ -1,8 +1,8 @@
 """When a server's lists count as stale (0.1 s)."""
 
-from secondlook.server.fetch import FeedState, write_state
+from secondlook.server.feeds.fetch import FeedState, write_state
 from secondlook.server.staleness import age_of
-from secondlook.server.store import ServerStore
+from secondlook.server.store.store import ServerStore
 
 
 def test_a_feed_found_unchanged_keeps_what_is_published_fresh(tmp_path):

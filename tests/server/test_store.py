@@ -6,8 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from secondlook.errors import PatternError
-from secondlook.server import store as store_module
-from secondlook.server.store import ServerStore
+from secondlook.server.store import store as store_module
+from secondlook.server.store.store import ServerStore
 
 
 def test_a_writer_that_does_not_end_is_named_and_not_waited_for_for_ever(tmp_path, monkeypatch):

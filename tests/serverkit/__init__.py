@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 
 from secondlook.config import PublishSettings
-from secondlook.server.app import AppSettings, create_app
-from secondlook.server.importing import ImportReport, import_files
-from secondlook.server.publishing import PublishReport, publish
+from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.serving import Serving, bind
+from secondlook.server.publish.publishing import PublishReport, publish
 from secondlook.server.reader import FileReader, Reader
-from secondlook.server.serving import Serving, bind
-from secondlook.server.store import ServerStore
+from secondlook.server.store.importing import ImportReport, import_files
+from secondlook.server.store.store import ServerStore
 
 NOW = 1_790_000_000.0
 

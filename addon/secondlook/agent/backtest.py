@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from secondlook.core.event import Event, EventKind
-from secondlook.core.hashlist import HashList
-from secondlook.core.policy import BLOCKED, Level
-from secondlook.core.rulebook import RuleBook
+from secondlook.core.lists.hashlist import HashList
+from secondlook.core.rules.policy import BLOCKED, Level
+from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import FileSubject, Subject, SubjectKind, UrlSubject
 from secondlook.core.verdict import Action, Risk, Verdict
 

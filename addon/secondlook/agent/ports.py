@@ -7,7 +7,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
-from secondlook.core.answer import Tier, TierAnswer
+from secondlook.core.asking.answer import Tier, TierAnswer
 from secondlook.core.event import (
     ConfirmedEntry,
     Event,
@@ -16,7 +16,7 @@ from secondlook.core.event import (
     QueueEntry,
     Remembered,
 )
-from secondlook.core.rule import Pause, Rule
+from secondlook.core.rules.rule import Pause, Rule
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 

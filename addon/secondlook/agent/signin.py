@@ -10,8 +10,8 @@ from typing import Final
 
 from secondlook.agent.identifier import Identifiers
 from secondlook.clock import Clock
-from secondlook.core.address import counted_address
 from secondlook.core.event import Event, EventKind
+from secondlook.core.url.address import counted_address
 
 SIGN_IN: Final = "sign_in"  # the stage of the event
 QUIET_S: Final = 60.0

@@ -9,8 +9,8 @@ from typer.main import get_command
 from secondlook.cli.beside import answerable
 from secondlook.cli.caller import CALLER, Caller
 from secondlook.cli.program import COMMANDS
-from secondlook.run.answering import Running
-from secondlook.run.commandsocket import MOST_ASKED_BYTES
+from secondlook.run.assembly.answering import Running
+from secondlook.run.supervisor.command_socket import MOST_ASKED_BYTES
 
 logger = logging.getLogger(__name__)
 

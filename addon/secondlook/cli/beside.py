@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from secondlook.cli.finding import find_config, plainly_said_state
-from secondlook.core.inert import inert
-from secondlook.run.commandsocket import Conversation, program_mark
+from secondlook.core.neutralize import inert
+from secondlook.run.supervisor.command_socket import Conversation, program_mark
 
 # commands that a proxy answers, and of each what it does not: what goes on for long, asks back or reads files
 ANSWERED: Mapping[str, frozenset[str]] = {

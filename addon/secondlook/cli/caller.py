@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from secondlook.run.answering import Running  # most commands have no use for it
+    from secondlook.run.assembly.answering import Running  # most commands have no use for it
 
 type Stream = Literal["out", "err"]
 

@@ -8,7 +8,7 @@ import typer
 from secondlook.cli.options import open_place
 from secondlook.errors import SecondLookError
 from secondlook.ledger.ledger import Ledger
-from secondlook.run.runfile import is_of_a_proxy
+from secondlook.run.supervisor.runfile import is_of_a_proxy
 
 MOST_IDS = 100
 

@@ -20,7 +20,7 @@ def doctor(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 
 async def _examine(place: Place, *, as_json: bool) -> int:
-    from secondlook.run.diagnosis import diagnose  # noqa: PLC0415 - slow to import
+    from secondlook.run.diagnosis.diagnosis import diagnose  # noqa: PLC0415 - slow to import
 
     problems = 0
     async for finding in diagnose(place.settings):

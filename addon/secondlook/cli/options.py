@@ -16,15 +16,15 @@ from secondlook.cli.finding import find_config
 from secondlook.cli.output import fail
 from secondlook.config import Settings, load_settings
 from secondlook.config.value import parse_duration
-from secondlook.core.client import ClientNameError, client_name
+from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.errors import ConfigError
 from secondlook.ledger.ledger import Ledger
-from secondlook.run.opening import ledger_of, ledger_to_read
-from secondlook.run.plan import Invocation
-from secondlook.run.runfile import is_of_a_proxy, last_run
+from secondlook.run.assembly.opening import ledger_of, ledger_to_read
+from secondlook.run.supervisor.plan import Invocation
+from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 
 if TYPE_CHECKING:
-    from secondlook.run.answering import Running
+    from secondlook.run.assembly.answering import Running
 
 ConfigOption = Annotated[
     Path | None,

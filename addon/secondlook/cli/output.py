@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from secondlook.cli.caller import columns as columns_of_terminal
 from secondlook.cli.caller import environ, on_terminal, write
-from secondlook.core.inert import inert
+from secondlook.core.neutralize import inert
 
 _LEGIBLE = 24  # characters that a column of a table needs at least, where its cells are longer
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from secondlook.agent import pattern_change
-from secondlook.agent.pattern_files import FOLDER
+from secondlook.agent.pattern import change
+from secondlook.agent.pattern.files import FOLDER
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place, open_place
 from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
-from secondlook.ledger.shape import rfc3339
+from secondlook.ledger.log.shape import rfc3339
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
 COLUMNS = ("list", "entries", "generation", "tier", "server", "confirmed")
@@ -33,7 +33,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     """Show the lists in force: entries, generation, server, age, and what is wrong."""
     place = known_place(config, state)
     now = time.time()
-    found = pattern_change.status(place.state, now=now)
+    found = change.status(place.state, now=now)
     if as_json:
         for each in found.lists:
             print_json(
@@ -74,7 +74,7 @@ def update(
 ) -> None:
     """Ask the servers for news now, and for what is damaged here, and report."""
     place = open_place(config, state)
-    pattern_change.set_damaged_stamp_aside(place.state / FOLDER)
+    change.set_damaged_stamp_aside(place.state / FOLDER)
     outcomes = asyncio.run(_update(place, accept_shrink=accept_shrink))
     if as_json:
         for each in outcomes:
@@ -98,8 +98,8 @@ def update(
 
 
 async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
-    from secondlook.run.asking import asking  # noqa: PLC0415 - slow to import
-    from secondlook.run.updates import make_updater  # noqa: PLC0415
+    from secondlook.run.assembly.asking import asking  # noqa: PLC0415 - slow to import
+    from secondlook.run.assembly.updates import make_updater  # noqa: PLC0415
 
     with place.ledger() as ledger:
         async with asking(place.settings, ledger) as parts:
@@ -122,8 +122,8 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
     """Read every list whole and compare it with its checksum; exit status 1 when one is damaged."""
     place = known_place(config, state)
     started = time.monotonic()
-    found = pattern_change.status(place.state, now=time.time())
-    faults = pattern_change.verify(place.state)
+    found = change.status(place.state, now=time.time())
+    faults = change.verify(place.state)
     for each in found.lists:
         fault = faults.get(each.name)
         if as_json:
@@ -140,7 +140,7 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 def rollback(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Put the lists before these back in force, until a server has others."""
     place = known_place(config, state)
-    stamp = pattern_change.rollback(place.state, keep=place.settings.pattern.keep)
+    stamp = change.rollback(place.state, keep=place.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")
     if as_json:

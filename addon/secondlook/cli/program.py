@@ -15,22 +15,22 @@ from secondlook.errors import ConfigError, SecondLookError
 
 # name: (module, one line of help); the order is the order of `secondlook --help`
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("running", "Start the proxy with all its parts."),
+    "run": ("run", "Start the proxy with all its parts."),
     "status": ("status", "Show on one screen how protection is doing."),
     "doctor": ("doctor", "Look for problems and say how to mend them."),
-    "check": ("checking", "Check URLs, files or digests and explain the decision."),
-    "log": ("logbook", "Show the event log, newest last."),
-    "queue": ("flagged", "Show what waits for its second look, or look now."),
-    "allow": ("allowing", "Allow a URL, host or file whatever the lists say."),
-    "block": ("blocking", "Block a URL, host or file whatever the lists say."),
+    "check": ("check", "Check URLs, files or digests and explain the decision."),
+    "log": ("log", "Show the event log, newest last."),
+    "queue": ("queue", "Show what waits for its second look, or look now."),
+    "allow": ("allow", "Allow a URL, host or file whatever the lists say."),
+    "block": ("block", "Block a URL, host or file whatever the lists say."),
     "rules": ("rules", "List, remove and try the operator's rules."),
-    "pause": ("pausing", "Switch protection off for some minutes, visibly."),
-    "resume": ("resuming", "Switch paused protection on again."),
+    "pause": ("pause", "Switch protection off for some minutes, visibly."),
+    "resume": ("resume", "Switch paused protection on again."),
     "pattern": ("pattern", "Show, update, verify or roll back the local pattern."),
     "quarantine": ("quarantine", "List, restore or delete quarantined files."),
     "setup": ("setup", "Trust the CA, set up browsers and the system proxy, undo it all."),
     "password": ("password", "Make the hash of a password for the configuration."),
-    "notify": ("notice", "Try the notices."),
+    "notify": ("notify", "Try the notices."),
     "server": ("server", "Run and feed a Smart Protection Server."),
 }
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from secondlook.agent.quarantine import Quarantine, QuarantineError
+from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
 from secondlook.cli.completion import completed_id
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import fail, print_json, print_line, print_table, size_told
 from secondlook.clock import SystemClock
-from secondlook.ledger.shape import quarantine_json, rfc3339
-from secondlook.run.second_look import QUARANTINE_FOLDER
+from secondlook.ledger.log.shape import quarantine_json, rfc3339
+from secondlook.run.assembly.second_look import QUARANTINE_FOLDER
 
 RecordArgument = Annotated[
     str,

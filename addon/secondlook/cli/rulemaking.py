@@ -18,9 +18,9 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail, print_json, print_line
-from secondlook.core.rule import LONGEST_RULE_S, SHORTEST_S, Rule
-from secondlook.core.rulesubject import RuleSubjectError, parse_subject
-from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
+from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule
+from secondlook.core.rules.subject import RuleSubjectError, parse_subject
+from secondlook.ledger.log.shape import rfc3339, rule_json, rule_subject
 from secondlook.suffix import load_suffixes
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from secondlook.agent.backtest import Change, RuleChange
-from secondlook.agent.pattern_files import load_pattern
+from secondlook.agent.pattern.files import load_pattern
 from secondlook.cli.completion import completed, completed_id
 from secondlook.cli.options import (
     AsClientOption,
@@ -17,16 +17,16 @@ from secondlook.cli.options import (
     known_place,
 )
 from secondlook.cli.output import fail, print_json, print_line, print_table
-from secondlook.core.policy import Level
-from secondlook.core.rule import Rule
-from secondlook.core.rulebook import RuleBook
+from secondlook.core.rules.policy import Level
+from secondlook.core.rules.rule import Rule
+from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import FileSubject, Subject
-from secondlook.core.url import url_subject
+from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import Action
-from secondlook.ledger.shape import rfc3339, rule_json, rule_subject
-from secondlook.run.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
-from secondlook.run.policies import config_rules
-from secondlook.server.names import BASE_LISTS
+from secondlook.ledger.log.shape import rfc3339, rule_json, rule_subject
+from secondlook.run.assembly.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
+from secondlook.run.assembly.policies import config_rules
+from secondlook.server.store.names import BASE_LISTS
 from secondlook.suffix import load_suffixes
 
 app = typer.Typer(add_completion=False, help="List, remove and try the operator's rules.")

@@ -19,9 +19,9 @@ from secondlook.cli.options import (
 from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.core.pac import pac_text
 from secondlook.run.authority import make_authority
-from secondlook.run.authority_files import whole
-from secondlook.run.listening import visited
-from secondlook.run.runfile import read_run_file
+from secondlook.run.supervisor.authority_files import whole
+from secondlook.run.supervisor.listening import visited
+from secondlook.run.supervisor.runfile import read_run_file
 from secondlook.setup import authority, browser, profile, startup, system_proxy, tool
 from secondlook.setup.journal import Journal, Outcome
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import typer
 
-from secondlook.agent import pattern_change
+from secondlook.agent.pattern import change
 from secondlook.cli.caller import on_terminal
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
-from secondlook.core.inert import inert
-from secondlook.core.passage import Lasting
+from secondlook.core.neutralize import inert
+from secondlook.core.tls_exception import Lasting
 from secondlook.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
-from secondlook.ledger.shape import passage_json, rfc3339
-from secondlook.run.listening import visited
-from secondlook.run.runfile import SERVER_FOLDER, read_run_file
-from secondlook.server.heldback import read_held_back
+from secondlook.ledger.log.shape import passage_json, rfc3339
+from secondlook.run.supervisor.listening import visited
+from secondlook.run.supervisor.runfile import SERVER_FOLDER, read_run_file
+from secondlook.server.publish.held_back import read_held_back
 
 app = typer.Typer(add_completion=False)
 DAY_S = 86_400.0
@@ -61,7 +61,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         "passed_through": None,
     }
     try:
-        lists = pattern_change.status(place.state, now=now)
+        lists = change.status(place.state, now=now)
         facts["pattern"] = lists.generation or None
         facts["pattern_lists"] = len(lists.lists)
         facts["pattern_entries"] = lists.entries

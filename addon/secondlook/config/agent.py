@@ -46,7 +46,7 @@ from secondlook.config.value import (
     problem,
     section,
 )
-from secondlook.core.passage import Lasting
+from secondlook.core.tls_exception import Lasting
 
 MULTI_WORKER_MODES = ("regular", "upstream", "reverse", "socks5", "transparent")
 SINGLE_WORKER_MODES = ("wireguard", "local", "tun", "dns")

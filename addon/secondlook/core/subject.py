@@ -1,6 +1,6 @@
 """The thing asked about: a URL or a file, both carried by 32-byte full hashes.
 
-A URL subject can only be made by `core.url.url_subject`; its first expression is the exact
+A URL subject can only be made by `core.url.canonical.url_subject`; its first expression is the exact
 canonical one and gives the subject its identity. A file subject's identity is its SHA-256.
 """
 

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from secondlook.core.expression import Suffixes
-from secondlook.core.url import canonical_host
+from secondlook.core.url.canonical import canonical_host
+from secondlook.core.url.expression import Suffixes
 from secondlook.feeds.archive import members
 from secondlook.feeds.detect import SAMPLE_CHARS, refuse_what_is_no_feed
 from secondlook.feeds.entry import FeedRefused

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from secondlook.core.regex import RegexError, any_of
+from secondlook.core.rules.regex import RegexError, any_of
 from secondlook.feeds.entry import FeedRefused
 
 MAX_INEXACT: Final = 5_000

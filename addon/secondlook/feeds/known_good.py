@@ -14,8 +14,8 @@ An entry for one page, for one person's directory on a platform, or for one quer
 import re
 from collections.abc import Iterable, Iterator
 
-from secondlook.core.expression import Suffixes
-from secondlook.core.url import canonical_host
+from secondlook.core.url.canonical import canonical_host
+from secondlook.core.url.expression import Suffixes
 
 # Segments of paths that sites use for all of their pages, not for one; without what follows a dot.
 _COMMON = frozenset(

@@ -7,9 +7,9 @@ platforms are refused, a URL stays a URL, credentials without a scheme are an e-
 import re
 from hashlib import sha256
 
-from secondlook.core.address import AddressClass, classify, parse_address
-from secondlook.core.expression import Suffixes, listing_expression
-from secondlook.core.url import canonical_host, canonicalize
+from secondlook.core.url.address import AddressClass, classify, parse_address
+from secondlook.core.url.canonical import canonical_host, canonicalize
+from secondlook.core.url.expression import Suffixes, listing_expression
 from secondlook.core.verdict import Threat
 from secondlook.feeds.entry import Entry, EntryKind, RejectClass
 

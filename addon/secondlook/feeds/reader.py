@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from secondlook.core.expression import Suffixes
+from secondlook.core.url.expression import Suffixes
 from secondlook.feeds.adblock import parse_adblock
 from secondlook.feeds.archive import members
 from secondlook.feeds.detect import SAMPLE_CHARS, Format, detect, refuse_what_is_no_feed

@@ -24,17 +24,18 @@ from secondlook.clock import Clock, SystemClock
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.verdict import Stage
 from secondlook.errors import LedgerError
-from secondlook.ledger import flagged, record
-from secondlook.ledger.damage import open_or_repair
-from secondlook.ledger.engine import Place, explain, find_place, make_engine
-from secondlook.ledger.flagging import flag_record, read_flag
-from secondlook.ledger.journal import Journal
+from secondlook.ledger.engine.database import Place, explain, find_place, make_engine
+from secondlook.ledger.engine.journal import Journal
+from secondlook.ledger.engine.salvage import open_or_repair
+from secondlook.ledger.engine.writer import Amendment, Work, Writer
+from secondlook.ledger.log import append
+from secondlook.ledger.log.append import Tally, tally_of
+from secondlook.ledger.log.privacy import Discretion, Privacy
 from secondlook.ledger.options import LedgerOptions
-from secondlook.ledger.privacy import Discretion, Privacy
-from secondlook.ledger.record import Tally, tally_of
+from secondlook.ledger.queue import flagged
+from secondlook.ledger.queue.journal_record import flag_record, read_flag
+from secondlook.ledger.snapshots import Watch
 from secondlook.ledger.ulid import make_id
-from secondlook.ledger.watch import Watch
-from secondlook.ledger.writer import Amendment, Work, Writer
 
 _LOG = logging.getLogger(__name__)
 _READERS: Final = 4
@@ -186,7 +187,7 @@ class OpenLedger:
         self, kind: EventKind, decision: str | None, stage: str | None, *, at: float | None = None
     ) -> None:
         """Count a check of which no event is kept; microseconds, never blocks."""
-        hour = int((self.clock.now() if at is None else at) // record.HOUR_S)
+        hour = int((self.clock.now() if at is None else at) // append.HOUR_S)
         with self._counts_lock:
             self._counts[hour, str(kind), decision or "", stage or ""] += 1
 
@@ -209,13 +210,13 @@ class OpenLedger:
         self._insert(connection, list({one.id: one for one in batch if isinstance(one, Event)}.values()))
         for one in batch:
             if isinstance(one, Amendment):
-                record.amend(connection, one.event_id, one.detail, one.extra)
+                append.amend(connection, one.event_id, one.detail, one.extra)
 
     def _insert(self, connection: sa.Connection, batch: list[Event]) -> set[str]:
         """Insert events with distinct ids and count those that are new; gives their ids."""
-        fresh = record.insert_events(connection, batch)
+        fresh = append.insert_events(connection, batch)
         counts = Counter(tally_of(event) for event in batch if event.id in fresh)
-        record.add_tallies(connection, counts)
+        append.add_tallies(connection, counts)
         if self.options.counted is not None:
             for (_, kind, _, _), count in counts.items():
                 self.options.counted(kind, count)
@@ -230,8 +231,8 @@ class OpenLedger:
             return
 
         def work(connection: sa.Connection) -> None:
-            record.add_tallies(connection, counts)
-            record.add_hits(connection, hits)
+            append.add_tallies(connection, counts)
+            append.add_hits(connection, hits)
 
         future = self.writer.submit(work, durable=False)
 

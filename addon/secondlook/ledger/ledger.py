@@ -10,18 +10,20 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind, QueueEntry
-from secondlook.core.passage import KINDS, PASSTHROUGH, Lasting, Passage, passages
-from secondlook.ledger import flagged, overview, ruling, shape
-from secondlook.ledger.engine import Place
-from secondlook.ledger.journal import Journal
-from secondlook.ledger.operating import OperatorLedger
+from secondlook.core.tls_exception import KINDS, PASSTHROUGH, Lasting, Passage, passages
+from secondlook.ledger.engine.database import Place
+from secondlook.ledger.engine.journal import Journal
+from secondlook.ledger.log import overview, shape
+from secondlook.ledger.log.filter import EventFilter
+from secondlook.ledger.log.overview import HourCount
+from secondlook.ledger.log.reading import LogReader, Page
+from secondlook.ledger.log.tail import LogTail
+from secondlook.ledger.operator import rule_table
+from secondlook.ledger.operator.operating import OperatorLedger
 from secondlook.ledger.options import LedgerOptions
-from secondlook.ledger.overview import HourCount
-from secondlook.ledger.reading import LogReader, Page
-from secondlook.ledger.recheck import RecheckLedger
-from secondlook.ledger.tailing import LogTail
-from secondlook.ledger.upkeep import Upkeep
-from secondlook.ledger.wanted import EventFilter
+from secondlook.ledger.queue import flagged
+from secondlook.ledger.queue.recheck import RecheckLedger
+from secondlook.ledger.upkeep.housekeeping import Upkeep
 
 __all__ = ["EventFilter", "Ledger", "LedgerOptions", "Page"]
 
@@ -93,7 +95,7 @@ class Ledger(RecheckLedger, OperatorLedger):
         """All that the ledger holds, as JSON values that say what they are, in bounded memory."""
         for rule in self.list_rules():
             yield {"record": "rule", **shape.rule_json(rule)}
-        for pause in self.read(ruling.read_pauses):
+        for pause in self.read(rule_table.read_pauses):
             yield {"record": "pause", **shape.pause_json(pause)}
         for entry in self.queue_walk():
             yield {"record": "queue", **shape.queue_json(entry)}

@@ -31,7 +31,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from secondlook.config import LocationSettings, Reference
-from secondlook.core.schedule import Backoff
+from secondlook.core.asking.schedule import Backoff
 from secondlook.lookup.address_watch import AddressWatch, local_addresses
 from secondlook.lookup.member import Member
 from secondlook.lookup.transport import trust

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from secondlook.core.circuit import CircuitState
+from secondlook.core.asking.circuit import CircuitState
 
 QUERIES: Final = Counter(
     "secondlook_lookup_queries", "Requests to Smart Protection Servers, by outcome.", ["server", "outcome"]

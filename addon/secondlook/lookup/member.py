@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secondlook.config import CircuitSettings
-from secondlook.core.answer import Tier
-from secondlook.core.circuit import Circuit, CircuitState
-from secondlook.core.plan import LatencyWindow
-from secondlook.core.schedule import GOOGLE, Backoff
+from secondlook.core.asking.answer import Tier
+from secondlook.core.asking.circuit import Circuit, CircuitState
+from secondlook.core.asking.plan import LatencyWindow
+from secondlook.core.asking.schedule import GOOGLE, Backoff
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import LOST, Remedy, ServerFailure
 from secondlook.lookup.measure import (

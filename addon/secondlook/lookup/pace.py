@@ -14,7 +14,7 @@ answered              any          at once; n = 0
 
 from enum import StrEnum
 
-from secondlook.core.schedule import Backoff
+from secondlook.core.asking.schedule import Backoff
 
 
 class Share(StrEnum):

@@ -1,12 +1,21 @@
-"""The servers of one tier, asked by plan (`core.plan`): failover, attempts, hedges inside one budget."""
+"""The servers of one tier, asked by plan (`core.asking.plan`): failover, attempts, hedges, one budget."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from secondlook.core.answer import Attempt, Tier
-from secondlook.core.plan import AttemptPlan, Begin, Cancel, Command, Finish, HedgeCredit, Limits, arrange
+from secondlook.core.asking.answer import Attempt, Tier
+from secondlook.core.asking.plan import (
+    AttemptPlan,
+    Begin,
+    Cancel,
+    Command,
+    Finish,
+    HedgeCredit,
+    Limits,
+    arrange,
+)
 from secondlook.lookup.batch import Outcome
 from secondlook.lookup.failure import Remedy, ServerFailure
 from secondlook.lookup.measure import HEDGES

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 
 from secondlook.clock import Clock, SystemClock
 from secondlook.config import RemoteServer, ServersSettings, UpstreamProxySettings
-from secondlook.core.answer import Tier, TierAnswer
-from secondlook.core.circuit import CircuitState
+from secondlook.core.asking.answer import Tier, TierAnswer
+from secondlook.core.asking.circuit import CircuitState
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass

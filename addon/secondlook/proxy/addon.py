@@ -15,22 +15,22 @@ from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
 from secondlook.config import TrafficLimitsSettings
-from secondlook.core.shown import shown_host
+from secondlook.core.display import shown_host
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.proxy import unreachable
-from secondlook.proxy.access import Access, closed_reason
+from secondlook.download.trickle import EVERY_S
+from secondlook.proxy.access.access import Access, closed_reason
+from secondlook.proxy.access.login import USER
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.fallback import Fallback
-from secondlook.proxy.head import add_via
-from secondlook.proxy.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
-from secondlook.proxy.login import USER
+from secondlook.proxy.flow_state import VISIT, Body, Visit, visit_of
+from secondlook.proxy.mitm import unreachable
+from secondlook.proxy.mitm.head import add_via
+from secondlook.proxy.mitm.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
 from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.refusal import FAULT, Refusals, mark_headers
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
-from secondlook.proxy.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
-from secondlook.proxy.trickle import EVERY_S
-from secondlook.proxy.visit import VISIT, Body, Visit, visit_of
+from secondlook.proxy.site.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
+from secondlook.refusal.refusal import FAULT, STATUS, Refusals, mark_headers
 
 logger = logging.getLogger(__name__)
 
@@ -153,11 +153,12 @@ class SecondLookAddon:
         """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
         try:
             use = make_use(flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER))
-            return self.refusals.make(flow.request, facts, decision, use)
+            refusal = self.refusals.make(flow.request.method, flow.request.path, facts, decision, use)
+            return http.Response.make(STATUS, refusal.body, http.Headers(refusal.headers))
         except Exception:
             logger.exception("a refusal could not be written; sending a bare one")
             metrics.INTERNAL_ERRORS.inc()
-            return http.Response.make(403, b"", http.Headers(mark_headers(decision, "text/plain")))
+            return http.Response.make(STATUS, b"", http.Headers(mark_headers(decision, "text/plain")))
 
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""

@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from mitmproxy import http
 
 from secondlook.config import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.proxy.bodytype import declared
-from secondlook.proxy.cutting import Cut
-from secondlook.proxy.gate import BodyGate, Fate, GateLimits
-from secondlook.proxy.judged import Blocks, JudgedFile, JudgedFiles
-from secondlook.proxy.pieces import Pieces
-from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.ranges import (
+from secondlook.download.body_type import declared
+from secondlook.download.cutting import Cut
+from secondlook.download.gate import BodyGate, Fate, GateLimits
+from secondlook.download.inspector import ArchiveInspector, Inside
+from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
+from secondlook.download.ranges import (
     EntityMemory,
     Piece,
     WantedRange,
@@ -25,10 +23,12 @@ from secondlook.proxy.ranges import (
     read_content_range,
     read_range,
 )
+from secondlook.download.spool import SpoolRoom
+from secondlook.proxy.flow_state import Body, Visit
+from secondlook.proxy.pieces import Pieces
+from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.request import RequestFacts
-from secondlook.proxy.response import ResponseFacts, body_length, has_body, read_response
-from secondlook.proxy.spool import Spool, SpoolRoom
-from secondlook.proxy.visit import Body, Visit
+from secondlook.proxy.response import ResponseFacts, body_length, has_body, make_partial, read_response
 
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _WHOLE_STATUS = 200
@@ -43,37 +43,6 @@ _PASSED = Decision(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Inside:
-    """What was found inside an archive: labelled digests, and why it could not be looked through."""
-
-    members: tuple[tuple[str, bytes], ...] = ()
-    problem: str | None = None
-
-
-class Inspector(Protocol):
-    """Looks inside archives."""
-
-    def aclose(self) -> Awaitable[None]:
-        """End what runs for it."""
-        ...
-
-    def inspect(
-        self,
-        spool: Spool,
-        encodings: tuple[str, ...] = (),
-        *,
-        digest: bytes | None = None,
-        client: str | None = None,
-    ) -> Awaitable[Inside]:
-        """Look into an archive that the spool has whole; never raises, bounded in time, memory and number.
-
-        `encodings` are those that its bytes are still in, outermost first; `digest` is its SHA-256, by which
-        what was found may be remembered; `client` is who waits, so that each has its turn.
-        """
-        ...
-
-
 class Bodies:
     """Makes gates and judges what went through them."""
 
@@ -82,7 +51,7 @@ class Bodies:
         gatekeeper: Gatekeeper,
         settings: DownloadsSettings,
         room: SpoolRoom,
-        inspector: Inspector | None,
+        inspector: ArchiveInspector | None,
         judged: JudgedFiles,
     ) -> None:
         self.gatekeeper = gatekeeper
@@ -172,7 +141,7 @@ class Bodies:
                 response.headers.pop("content-range", None)
             return
         body.cut = Cut([part], piece.whole)
-        body.cut.label(response)
+        make_partial(response, body.cut)
 
     def judge_now(self, body: Body, visit: Visit) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""
@@ -226,7 +195,7 @@ class Bodies:
         return await self.gatekeeper.check(subject, body.use)
 
     @staticmethod
-    async def _look_inside(inspector: Inspector, body: Body) -> Inside:
+    async def _look_inside(inspector: ArchiveInspector, body: Body) -> Inside:
         gate = body.gate
         if gate.uncopied is not None or gate.spool is None:
             return Inside(problem=f"archive: {gate.uncopied or 'there is no copy of it'}")

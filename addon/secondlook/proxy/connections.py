@@ -13,12 +13,12 @@ from mitmproxy.proxy import mode_specs
 
 from secondlook.core.subject import Use
 from secondlook.core.verdict import Decision, SubjectClass
-from secondlook.proxy.access import Access
-from secondlook.proxy.dialing import Dialer
-from secondlook.proxy.login import USER
+from secondlook.proxy.access.access import Access
+from secondlook.proxy.access.login import USER
+from secondlook.proxy.mitm.dialing import Dialer
 from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.refusal import FAULT, mark_headers, problem_document
 from secondlook.proxy.request import peer_text, tunnel_use
+from secondlook.refusal.refusal import FAULT, mark_headers, problem_document
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from lru import LRU
 
-from secondlook.core.address import parse_address
+from secondlook.core.url.address import parse_address
 from secondlook.proxy.request import RequestFacts
 
 AGAIN_S = 60.0

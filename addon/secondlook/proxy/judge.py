@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 from lru import LRU
 
-from secondlook.agent.gatekeeper import Gatekeeper as Agent
+from secondlook.agent.check.gatekeeper import Gatekeeper as Agent
 from secondlook.core.subject import Subject, UrlSubject, Use
-from secondlook.core.url import Suffixes, url_subject_from_parts
+from secondlook.core.url.canonical import Suffixes, url_subject_from_parts
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Step, Verdict
 
 _REMEMBERED = 20_000

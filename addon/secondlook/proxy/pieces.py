@@ -15,11 +15,10 @@ from dataclasses import replace
 from mitmproxy import http
 
 from secondlook.core.verdict import Action, SubjectClass
-from secondlook.proxy.bodytype import declared
-from secondlook.proxy.cutting import Cut
-from secondlook.proxy.judged import JudgedFile, JudgedFiles, Lead, Proof
-from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.ranges import (
+from secondlook.download.body_type import declared
+from secondlook.download.cutting import Cut
+from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
+from secondlook.download.ranges import (
     EntityMemory,
     Piece,
     may_hide_the_first,
@@ -27,8 +26,9 @@ from secondlook.proxy.ranges import (
     read_range,
     read_ranges,
 )
-from secondlook.proxy.response import ResponseFacts
-from secondlook.proxy.visit import Visit
+from secondlook.proxy.flow_state import Visit
+from secondlook.proxy.ports import Gatekeeper
+from secondlook.proxy.response import ResponseFacts, make_partial
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Pieces:
             return True
         proof.cut = Cut(proof.cut.windows, proof.file.size, facts.content_type)
         proof.cut.at = proof.first
-        proof.cut.label(response)
+        make_partial(response, proof.cut)
         return True
 
     async def _may_ask(self, visit: Visit) -> bool:

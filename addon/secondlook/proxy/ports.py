@@ -6,15 +6,12 @@ internal site  ──► Records (ledger): an event by its id, a timed exception
 ```
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
 
 from secondlook.core.event import Event
 from secondlook.core.subject import Subject, UrlSubject, Use
 from secondlook.core.verdict import Decision
-
-type Override = Callable[[str | None, str | None], float | None]
-"""How long (s) an exception lasts that a client (address) and user make for themselves; None: none."""
 
 
 class Gatekeeper(Protocol):

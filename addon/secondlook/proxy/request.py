@@ -13,10 +13,10 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import url as mitm_url
 from mitmproxy.proxy import mode_specs
 
-from secondlook.agent.use import classify
-from secondlook.core.address import parse_address
+from secondlook.agent.check.request_context import classify
 from secondlook.core.subject import UrlSubject, Use
-from secondlook.core.url import canonical_host
+from secondlook.core.url.address import parse_address
+from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
 from secondlook.proxy.ports import Gatekeeper
 

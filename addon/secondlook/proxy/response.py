@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
 
+from secondlook.download.cutting import Cut
+
 _LONGEST_BYTES = (
     1 << 50
 )  # a length beyond it is nonsense; clients that cannot read it go by the connection's end
@@ -96,3 +98,9 @@ def body_length(flow: http.HTTPFlow, facts: ResponseFacts) -> int | None:
         if not response.is_http2:
             response.http_version = "HTTP/1.1"
     return None
+
+
+def make_partial(response: http.Response, cut: Cut) -> None:
+    """Make a 206 of a response: the head for what `cut` takes out of its body."""
+    response.status_code, response.reason = 206, "Partial Content"
+    cut.label(response.headers)

@@ -18,30 +18,30 @@ from secondlook.agent.identifier import Identifiers
 from secondlook.agent.signin import RefusedPasswords
 from secondlook.clock import SystemClock
 from secondlook.config import ClientsSettings, Settings
-from secondlook.ledger.privacy import Discretion
-from secondlook.proxy.access import Access
+from secondlook.download.inspector import ArchiveInspector
+from secondlook.download.judged_files import JudgedFiles
+from secondlook.download.spool import SpoolRoom
+from secondlook.ledger.log.privacy import Discretion
+from secondlook.proxy.access.access import Access
+from secondlook.proxy.access.login import Login
+from secondlook.proxy.access.passthrough import Learner, Passthrough
+from secondlook.proxy.access.tls_exceptions import Passages
+from secondlook.proxy.access.unopened import Unopened
 from secondlook.proxy.addon import SecondLookAddon
-from secondlook.proxy.block_page import BlockPage, Pages
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.connections import Connections
-from secondlook.proxy.crowd import Crowd, most_clients, most_origins
-from secondlook.proxy.dialing import Dialer
-from secondlook.proxy.inspector import ArchiveInspector
-from secondlook.proxy.internal_site import InternalSite, SiteFacts
-from secondlook.proxy.judged import JudgedFiles
-from secondlook.proxy.keeping import Keeping
-from secondlook.proxy.late_notice import LateNotices
-from secondlook.proxy.layers import GatedLayers
-from secondlook.proxy.listener import Listener
-from secondlook.proxy.login import Login
-from secondlook.proxy.master import STREAMED_MODES, LeanMaster, make_options
-from secondlook.proxy.passages import Passages
-from secondlook.proxy.passthrough import Learner, Passthrough
-from secondlook.proxy.ports import Gatekeeper, Override, Records
-from secondlook.proxy.refusal import INTERNAL_HOST, Refusals
-from secondlook.proxy.spool import SpoolRoom
-from secondlook.proxy.tail import Tail
-from secondlook.proxy.unopened import Unopened
+from secondlook.proxy.event_follower import Tail
+from secondlook.proxy.mitm.connection_limits import Crowd, most_clients, most_origins
+from secondlook.proxy.mitm.dialing import Dialer
+from secondlook.proxy.mitm.layers import GatedLayers
+from secondlook.proxy.mitm.listener import Listener
+from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster, make_options
+from secondlook.proxy.ports import Gatekeeper, Records
+from secondlook.proxy.site.internal_site import InternalSite, SiteFacts
+from secondlook.proxy.site.late_notice import LateNotices
+from secondlook.refusal.block_page import BlockPage, Pages
+from secondlook.refusal.keeping import Keeping
+from secondlook.refusal.refusal import INTERNAL_HOST, Override, Refusals
 from secondlook.resolver import Resolver
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from secondlook.core.shown import as_sentence
+from secondlook.core.display import as_sentence
 from secondlook.review.render import page
 from secondlook.review.session import Doorkeeper, csrf_ok
 

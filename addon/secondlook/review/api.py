@@ -16,7 +16,6 @@ from starlette.types import Scope
 from secondlook.errors import LedgerError
 from secondlook.review import words
 from secondlook.review.access import COOKIE, problem
-from secondlook.review.desk import MOST_RULES_IMPORTED, Desk, Missing, Refused
 from secondlook.review.filters import CURSOR, LogFilter, UnusableFilterError
 from secondlook.review.log_pages import export as exported
 from secondlook.review.model import (
@@ -45,6 +44,7 @@ from secondlook.review.model import (
     ServerStatus,
     SetupFacts,
 )
+from secondlook.review.operations import MOST_RULES_IMPORTED, Desk, Missing, Refused
 from secondlook.review.render import VERSION
 
 type Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]

@@ -19,8 +19,8 @@ from secondlook.clock import Clock
 from secondlook.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, Gate
 from secondlook.review.api import create_api
-from secondlook.review.desk import Desk
 from secondlook.review.log_pages import LogPages
+from secondlook.review.operations import Desk
 from secondlook.review.pages import NOT_FOUND, Frame, Pages, sign_in_routes
 from secondlook.review.render import PAGES, page
 from secondlook.review.rule_pages import RulePages

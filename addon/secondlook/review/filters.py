@@ -13,9 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from secondlook.config.value import parse_duration
 from secondlook.core.event import EventKind
-from secondlook.core.url import host_filter
+from secondlook.core.url.canonical import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
-from secondlook.ledger.wanted import EventFilter
+from secondlook.ledger.log.filter import EventFilter
 
 LONGEST = 512
 LIVE_CURSOR = r"^(s|t[0-9]{1,20}\.)[0-9]{1,18}$"  # a place in the order of writing

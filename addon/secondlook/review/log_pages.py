@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from secondlook.core.display import shown_host
 from secondlook.core.event import Event
-from secondlook.core.shown import shown_host
-from secondlook.ledger.shape import csv_lines, json_lines, rfc3339
+from secondlook.ledger.log.shape import csv_lines, json_lines, rfc3339
 from secondlook.review import words
-from secondlook.review.desk import Desk
 from secondlook.review.filters import CHOICES, LIVE_CURSOR, LogFilter, UnusableFilterError, parse_cursor
+from secondlook.review.operations import Desk
 from secondlook.review.pages import Frame
 from secondlook.review.render import fragment, query_string
 

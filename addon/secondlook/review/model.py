@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from secondlook.core.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S
+from secondlook.core.rules.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S
 
 type Moment = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T12:00:00.000Z"])]
 type SubjectText = Annotated[str, StringConstraints(min_length=1, max_length=8192)]

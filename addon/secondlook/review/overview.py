@@ -7,8 +7,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
-from secondlook.ledger.overview import HourCount
-from secondlook.ledger.shape import rfc3339
+from secondlook.ledger.log.overview import HourCount
+from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.service import Json, Service
 
 BAR_STEP = 10

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from secondlook.core.shown import as_sentence
+from secondlook.core.display import as_sentence
 from secondlook.review import words
 from secondlook.review.access import COOKIE, set_session
-from secondlook.review.desk import Desk, Refused
+from secondlook.review.operations import Desk, Refused
 from secondlook.review.render import PAGES, page, query_string
 from secondlook.review.session import Doorkeeper, session_of
 

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from secondlook.core.inert import inert
+from secondlook.core.neutralize import inert
 from secondlook.review import words
 from secondlook.review.session import session_of
 

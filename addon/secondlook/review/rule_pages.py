@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secondlook.config.value import parse_duration
-from secondlook.review.desk import Desk, Refused
+from secondlook.review.operations import Desk, Refused
 from secondlook.review.pages import Frame, back_to, local_path
 
 MOST_DAYS = 90

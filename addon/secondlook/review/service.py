@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from secondlook.core.passage import Lasting
 from secondlook.core.subject import UrlSubject
+from secondlook.core.tls_exception import Lasting
 
 type Json = dict[str, Any]
 

@@ -7,9 +7,9 @@ harmless where it is put into a template (render.py), and nowhere else.
 from collections.abc import Mapping
 from typing import Any
 
+from secondlook.core.display import as_sentence
 from secondlook.core.event import EventKind
-from secondlook.core.rulesubject import subject_of
-from secondlook.core.shown import as_sentence
+from secondlook.core.rules.subject import subject_of
 from secondlook.core.verdict import Action, Stage
 
 type Json = Mapping[str, Any]

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mitmproxy.certs import CertStore
 from mitmproxy.options import CONF_BASENAME, KEY_SIZE
 
-from secondlook.run.authority_check import DamagedAuthorityError, read_certificate
-from secondlook.run.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole, whole_pem
+from secondlook.run.diagnosis.authority_check import DamagedAuthorityError, read_certificate
+from secondlook.run.supervisor.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole, whole_pem
 
 
 def make_authority(folder: Path) -> None:

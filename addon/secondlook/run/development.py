@@ -14,10 +14,10 @@ from mitmproxy import ctx
 from secondlook.agent.metrics import count_events
 from secondlook.config import Settings, load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
-from secondlook.run.background import start_background
-from secondlook.run.descriptors import MOST, raise_file_limit
-from secondlook.run.opening import open_ledger
-from secondlook.run.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, site_key
+from secondlook.run.assembly.background import start_background
+from secondlook.run.assembly.opening import open_ledger
+from secondlook.run.assembly.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, site_key
+from secondlook.run.supervisor.descriptors import MOST, raise_file_limit
 
 CONFIG_VARIABLE = "SECONDLOOK_CONFIG"
 HEARTBEAT_S = 5.0

@@ -12,9 +12,9 @@ from typing import NoReturn
 
 from secondlook.config import Settings
 from secondlook.errors import ConfigError, LedgerError
-from secondlook.run.child import FATAL_EXIT
-from secondlook.run.plan import Plan, read_plan
-from secondlook.run.tether import tether
+from secondlook.run.supervisor.child import FATAL_EXIT
+from secondlook.run.supervisor.parent_death import tether
+from secondlook.run.supervisor.plan import Plan, read_plan
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from secondlook.config import MULTI_WORKER_MODES, Settings, load_settings
 from secondlook.errors import ConfigError
-from secondlook.run.plan import Endpoints, Invocation, Plan
-from secondlook.run.policies import config_rules
+from secondlook.run.assembly.policies import config_rules
+from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
 
 
 def settings_of(invocation: Invocation) -> Settings:

@@ -6,9 +6,9 @@ import signal
 import sys
 
 from secondlook.config import ServerSettings
-from secondlook.run.descriptors import raise_file_limit
-from secondlook.run.listening import CannotListenError, address_of, close_all, listen
-from secondlook.run.readiness import tell_systemd
+from secondlook.run.supervisor.descriptors import raise_file_limit
+from secondlook.run.supervisor.listening import CannotListenError, address_of, close_all, listen
+from secondlook.run.supervisor.readiness import tell_systemd
 from secondlook.server.service import ServerService
 
 SPARE_FILES = 4096  # what asyncio accepts at one go before what is too much is closed, lists, the store

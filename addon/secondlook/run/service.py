@@ -15,19 +15,19 @@ import asyncio
 import contextlib
 
 from secondlook.agent.metrics import count_events
-from secondlook.core.pattern import Pattern
+from secondlook.core.lists.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
 from secondlook.lanes import STATE
-from secondlook.run.answering import answering
-from secondlook.run.background import Tasks, start_background
-from secondlook.run.clock_watch import watch_clock
-from secondlook.run.listening import inherited
-from secondlook.run.opening import open_ledger
-from secondlook.run.outlets import make_outlets
-from secondlook.run.parts import Parts
+from secondlook.run.assembly.answering import answering
+from secondlook.run.assembly.background import Tasks, start_background
+from secondlook.run.assembly.opening import open_ledger
+from secondlook.run.assembly.outlets import make_outlets
+from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.reviewing import Program, ReviewServer
+from secondlook.run.diagnosis.clock_watch import watch_clock
+from secondlook.run.diagnosis.stall import watch_stalls
 from secondlook.run.process import Process, begin, cannot_start
-from secondlook.run.reviewing import Program, ReviewServer
-from secondlook.run.stall import watch_stalls
+from secondlook.run.supervisor.listening import inherited
 
 HEARTBEAT_S = 5.0
 

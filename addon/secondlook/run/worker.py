@@ -5,14 +5,13 @@ import contextlib
 import time
 
 from secondlook.agent.metrics import count_events
-from secondlook.core.pattern import Pattern
+from secondlook.core.lists.pattern import Pattern
 from secondlook.errors import ConfigError, LedgerError
 from secondlook.lanes import STATE
 from secondlook.ledger.ledger import Ledger
 from secondlook.proxy.worker import Surroundings, Worker
-from secondlook.run.listening import inherited
-from secondlook.run.opening import open_ledger
-from secondlook.run.parts import (
+from secondlook.run.assembly.opening import open_ledger
+from secondlook.run.assembly.parts import (
     LATE,
     PASSAGES,
     LedgerRecords,
@@ -24,10 +23,11 @@ from secondlook.run.parts import (
     save_cache,
     site_key,
 )
+from secondlook.run.assembly.viewing import make_watcher
+from secondlook.run.diagnosis.stall import watch_stalls
 from secondlook.run.process import Process, begin, cannot_start
-from secondlook.run.stall import watch_stalls
-from secondlook.run.supervisor import DRAIN_S
-from secondlook.run.viewing import make_watcher
+from secondlook.run.supervisor.listening import inherited
+from secondlook.run.supervisor.main import DRAIN_S
 
 MENDING_S = 15.0
 FIRST_PATTERN_S = 10.0  # for the embedded server's first lists, on a fresh state folder

@@ -10,14 +10,14 @@ from secondlook.clock import Clock
 from secondlook.config import FeedSettings, LimitsSettings, PublishSettings, UpstreamProxySettings
 from secondlook.errors import PatternError
 from secondlook.lanes import LISTS
-from secondlook.server.app import AppSettings, create_app
-from secondlook.server.builtin import add_builtin_lists
-from secondlook.server.feeds import FeedKeeper, FeedNotice
-from secondlook.server.publishing import publish
+from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
+from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.serving import Serving, bind
+from secondlook.server.publish.publishing import publish
+from secondlook.server.publish.signing import renew_damaged_key
 from secondlook.server.reader import FileReader
-from secondlook.server.serving import Serving, bind
-from secondlook.server.signing import renew_damaged_key
-from secondlook.server.store import ServerStore
+from secondlook.server.store.builtin import add_builtin_lists
+from secondlook.server.store.store import ServerStore
 
 log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"

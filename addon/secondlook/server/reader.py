@@ -11,10 +11,10 @@ from typing import Protocol
 
 from secondlook.errors import PatternError
 from secondlook.lanes import LISTS
-from secondlook.server.detail import pack_full_hash
-from secondlook.server.generation import Generation, PublishedList
-from secondlook.server.store import ServerStore
-from secondlook.server.updates import Kept, Update, Updater, keep
+from secondlook.server.http.updates import Kept, Update, Updater, keep
+from secondlook.server.publish.detail import pack_full_hash
+from secondlook.server.publish.generation import Generation, PublishedList
+from secondlook.server.store.store import ServerStore
 from secondlook.wire.version import ListVersion
 
 CACHE_BYTES = 256 << 20

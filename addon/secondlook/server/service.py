@@ -17,17 +17,17 @@ from secondlook.clock import Clock, SystemClock
 from secondlook.config import ServerSettings
 from secondlook.errors import SecondLookError
 from secondlook.lanes import LISTS
-from secondlook.server.app import AppSettings, create_app
-from secondlook.server.feeds import FeedKeeper, FeedNotice
-from secondlook.server.generation import Generation
+from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
+from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.serving import JsonAccessLog, Serving
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.signing import check_publisher_key
 from secondlook.server.reader import FileReader, Reader
-from secondlook.server.replica import Replica
-from secondlook.server.serving import JsonAccessLog, Serving
-from secondlook.server.signing import check_publisher_key
+from secondlook.server.replica.replica import Replica
 from secondlook.server.staleness import age_of
-from secondlook.server.store import ServerStore
-from secondlook.server.valkey_publisher import ValkeyPublisher
-from secondlook.server.valkey_reader import ValkeyReader
+from secondlook.server.store.store import ServerStore
+from secondlook.server.valkey.publisher import ValkeyPublisher
+from secondlook.server.valkey.reader import ValkeyReader
 
 log = logging.getLogger(__name__)
 FILES = "files"

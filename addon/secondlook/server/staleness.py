@@ -1,7 +1,7 @@
 """How long ago something came in last: a publication, or a fetch that found a feed as it was."""
 
-from secondlook.server.fetch import read_state
-from secondlook.server.store import ServerStore
+from secondlook.server.feeds.fetch import read_state
+from secondlook.server.store.store import ServerStore
 
 
 def age_of(store: ServerStore | None, created_at: float, now: float) -> float | None:

@@ -4,20 +4,20 @@ from collections.abc import Callable
 
 import typer
 
-from secondlook.cli.server import entries, feeding, looking, running
+from secondlook.cli.server import entries, inspect, publish, run
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run and feed a Smart Protection Server.")
 COMMANDS: dict[str, Callable[..., None]] = {
-    "run": running.run,
-    "import": feeding.import_,
-    "publish": feeding.publish,
+    "run": run.run,
+    "import": publish.import_,
+    "publish": publish.publish,
     "list": entries.list_entries,
     "add": entries.add,
     "except": entries.except_,
     "remove": entries.remove,
-    "check": looking.check,
-    "rollback": looking.rollback,
-    "status": looking.status,
+    "check": inspect.check,
+    "rollback": inspect.rollback,
+    "status": inspect.status,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)

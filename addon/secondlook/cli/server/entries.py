@@ -10,13 +10,13 @@ import typer
 from secondlook.cli.completion import completed
 from secondlook.cli.options import JsonOption, StateOption, seconds_from
 from secondlook.cli.output import fail, print_json, print_line, print_table
-from secondlook.cli.server.place import LISTS, ServerConfigOption, ServerPlace, open_server
-from secondlook.core.inert import inert
-from secondlook.ledger.shape import rfc3339
+from secondlook.cli.server.context import LISTS, ServerConfigOption, ServerPlace, open_server
+from secondlook.core.neutralize import inert
+from secondlook.ledger.log.shape import rfc3339
 
 if TYPE_CHECKING:
-    from secondlook.server.administration import EntryRow
-    from secondlook.server.own import OwnEntry
+    from secondlook.server.store.administration import EntryRow
+    from secondlook.server.store.manual_entries import OwnEntry
 
 IN_FORCE = "in force after: secondlook server publish"
 
@@ -48,7 +48,7 @@ def list_entries(
     as_json: JsonOption = False,
 ) -> None:
     """List entries and exceptions, with their source, who added them and when."""
-    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
 
     place = open_server(config, state)
     if sources:
@@ -139,8 +139,8 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Add one own entry; it beats the feeds. The same one again is replaced."""
-    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
-    from secondlook.server.names import import_list  # noqa: PLC0415
+    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.server.store.names import import_list  # noqa: PLC0415
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
     lasts, now = seconds_from(duration, "--for"), time.time()
@@ -173,7 +173,7 @@ def except_(
     as_json: JsonOption = False,
 ) -> None:
     """Take something out of the lists whatever the feeds say; `server publish` puts it in force."""
-    from secondlook.server import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
     lasts, now = seconds_from(duration, "--for"), time.time()
@@ -235,7 +235,7 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Remove entries (by id or text) or everything of a source; `server publish` puts it in force."""
-    from secondlook.server.removal import remove as take_out  # noqa: PLC0415 - imports numpy
+    from secondlook.server.store.removal import remove as take_out  # noqa: PLC0415 - imports numpy
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
     place = open_server(config, state)

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from secondlook.ledger.tables import metadata
+from secondlook.ledger.engine.tables import metadata
 
 with context.config.attributes["engine"].connect() as connection:
     context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)

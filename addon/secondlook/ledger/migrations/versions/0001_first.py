@@ -1,6 +1,6 @@
 """The first schema: events with their search index, queue, confirmed set, rules, pauses, quarantine, history.
 
-A frozen copy of `ledger/tables.py` as it was then; never edited afterwards.
+A frozen copy of `ledger/engine/tables.py` as it was then; never edited afterwards.
 """
 
 import sqlalchemy as sa

@@ -1,0 +1,215 @@
+"""What follows when something let through turns out bad: block, tell, put the file away.
+
+```
+flagged  in force everywhere (ledger) ─► file action ─► event, queue entry closed ─► notice
+late     event, in force everywhere ─► file action ─► notice
+```
+
+The queue entry of a file is closed only after its action, so that a crash in between repeats the action
+(which finds nothing left to do) and never skips it. A notice never holds anything up.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from secondlook.agent import metrics
+from secondlook.agent.actions.notice import Notifier, confirmed_notice
+from secondlook.agent.actions.reblock import reblock_entry
+from secondlook.agent.check.record import closing_event, confirmed_from_entry, let_through
+from secondlook.agent.check.view import LocalView
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.ports import Queue
+from secondlook.clock import Clock
+from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
+from secondlook.core.subject import FileSubject, SubjectKind, UrlSubject
+from secondlook.core.verdict import Evidence
+
+logger = logging.getLogger(__name__)
+
+_MOST_VISITS = 200  # subjects of one batch whose visits are looked up one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file on disk: `action` taken (or tried), `done`, and the story in words."""
+
+    action: str
+    done: bool
+    detail: str
+    record_id: str | None = None
+
+
+class FileAction(Protocol):
+    """What is done to the file itself."""
+
+    async def act(self, entry: ConfirmedEntry) -> list[Outcome]:
+        """Do it wherever the file is found; never raises for what a file system does."""
+        ...
+
+
+class Consequences:
+    """Confirms findings of the second look and of late verdicts.
+
+    `files` does what `actions.file` says (None: pass). `is_here` tells whether a client is this machine.
+    """
+
+    def __init__(
+        self,
+        view: LocalView,
+        queue: Queue,
+        clock: Clock,
+        *,
+        notifier: Notifier | None = None,
+        files: FileAction | None = None,
+        url_subject: Callable[[str], UrlSubject],
+        reblock_s: float = 600.0,
+        is_here: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._view = view
+        self._queue = queue
+        self._clock = clock
+        self._notifier = notifier
+        self._files = files
+        self._url_subject = url_subject
+        self._reblock_s = reblock_s
+        self._is_here = is_here or is_loopback
+        self._identifiers = Identifiers()
+
+    async def confirm(
+        self, findings: Sequence[tuple[QueueEntry | FlagEntry, Evidence]], *, late: bool = False
+    ) -> None:
+        """Put findings in force, act, and close their queue entries; raises LedgerError."""
+        now = self._clock.now()
+        entries = [confirmed_from_entry(entry, evidence, now=now) for entry, evidence in findings]
+        for entry in entries:
+            self._view.learn(entry)
+        if not late:
+            await self._put_in_force(entries)
+        finished: list[tuple[ConfirmedEntry, Event | None, str | None]] = []
+        told: list[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[Outcome]]] = []
+        for number, ((source, evidence), entry) in enumerate(zip(findings, entries, strict=True)):
+            visits = await self._queue.visits(entry.identity) if number < _MOST_VISITS else []
+            wanted = self._acts_on(source, evidence)
+            outcomes: list[Outcome] = []
+            if wanted and entry.kind is SubjectKind.FILE and not late:
+                outcomes = await self._act(source, entry)
+            event = self._event(source, evidence, visits, outcomes, late=late)
+            finished.append((entry, event, source.id if isinstance(source, QueueEntry) else None))
+            if wanted:
+                told.append((source, entry, visits, outcomes))
+        await self._queue.confirm_many(finished)
+        for entry in entries:
+            self._view.stored(entry.hit)
+        if late:
+            await self._after_late(told)
+        if self._notifier is not None:
+            for source, entry, visits, outcomes in told:
+                self._notifier.tell(confirmed_notice(entry, clients_of(source), visits, outcomes))
+
+    async def _after_late(
+        self, told: Sequence[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[Outcome]]]
+    ) -> None:
+        """Act on late verdicts: their event is written first, as no queue entry would remember them."""
+        metrics.LATE_VERDICTS.inc(len(told))
+        for source, entry, _, outcomes in told:
+            if entry.kind is SubjectKind.FILE:
+                await self._put_in_force([entry])
+                outcomes.extend(await self._act(source, entry))
+
+    async def _put_in_force(self, entries: Sequence[ConfirmedEntry]) -> None:
+        """Block at once where an action comes first; and the URL that a bad file came from."""
+        now = self._clock.now()
+        first: list[tuple[ConfirmedEntry, None, None]] = []
+        for entry in entries:
+            if entry.kind is not SubjectKind.FILE:
+                continue
+            first.append((entry, None, None))
+            if entry.url and self._reblock_s > 0:
+                origin = reblock_entry(entry, self._url_subject(entry.url), until=now + self._reblock_s)
+                first.append((origin, None, None))
+        if first:
+            await self._queue.confirm_many(first)
+
+    def _acts_on(self, entry: QueueEntry | FlagEntry, evidence: Evidence) -> bool:
+        """Whether the policy blocks it and no rule of the operator allows it."""
+        snapshot = self._view.current
+        if not snapshot.policies.common.blocks(evidence.risk):
+            return False
+        now = self._clock.now()
+        subject = (
+            FileSubject(entry.hashes, labels=entry.labels or ("sha256",) * len(entry.hashes))
+            if entry.kind is SubjectKind.FILE
+            else (self._url_subject(entry.url) if entry.url else None)
+        )
+        rule = snapshot.rulebook.match(subject, None, None, now) if subject is not None else None
+        return rule is None or rule.action != "allow"
+
+    async def _act(self, source: QueueEntry | FlagEntry, entry: ConfirmedEntry) -> list[Outcome]:
+        clients = clients_of(source)
+        away = [client for client in clients if not self._is_here(client)]
+        outcomes: list[Outcome] = []
+        if away:
+            names = ", ".join(away)
+            outcomes.append(Outcome("none", False, f"the file is out of reach on other machines: {names}"))
+        if self._files is not None and len(away) < max(1, len(clients)):
+            outcomes += await self._files.act(entry)
+        for outcome in outcomes:
+            metrics.ACTIONS.labels(outcome.action, "done" if outcome.done else "failed").inc()
+            now = self._clock.now()
+            self._queue.record(
+                closing_event(
+                    EventKind.ACTION,
+                    entry,
+                    time=now,
+                    event_id=self._identifiers.new(now),
+                    detail=outcome.detail,
+                    extra={"action": outcome.action, "done": outcome.done, "record": outcome.record_id},
+                )
+            )
+        return outcomes
+
+    def _event(
+        self,
+        source: QueueEntry | FlagEntry,
+        evidence: Evidence,
+        visits: Sequence[Event],
+        outcomes: Sequence[Outcome],
+        *,
+        late: bool,
+    ) -> Event:
+        now = self._clock.now()
+        extra: dict[str, object] = {
+            "clients": clients_of(source),
+            "count": source.count if isinstance(source, QueueEntry) else 1,
+            "let_through": let_through(visits),
+            "actions": [
+                {"action": outcome.action, "done": outcome.done, "detail": outcome.detail}
+                for outcome in outcomes
+            ],
+        }
+        return closing_event(
+            EventKind.LATE_VERDICT if late else EventKind.CONFIRMED,
+            source,
+            time=now,
+            event_id=self._identifiers.new(now),
+            evidence=evidence,
+            extra=extra,
+        )
+
+
+def clients_of(entry: QueueEntry | FlagEntry) -> list[str]:
+    """Name the clients that got through, as far as they were written down."""
+    if isinstance(entry, QueueEntry):
+        return list(entry.clients)
+    return [entry.client] if entry.client else []
+
+
+def is_loopback(client: str) -> bool:
+    """Whether a client address is this machine's own loopback."""
+    try:
+        return ipaddress.ip_address(client).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,261 @@
+"""Moving one file by its inode: away, back, or nowhere.
+
+A name can be swapped at any moment by whoever owns the folder. So a file is first renamed to a private
+name inside a folder of ours, and only then compared with the descriptor that was hashed: what is not the
+same inode goes back under its name, without overwriting anything.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from secondlook.agent.actions.file_search import Candidate, hash_of
+from secondlook.core.event import QuarantineRecord
+from secondlook.errors import SecondLookError
+
+BLOCKED_SUFFIX = ".blocked"
+_PRIVATE = 0o600
+_PRIVATE_FOLDER = 0o700
+_CHUNK_BYTES = 1 << 20
+_OPEN_FOLDER = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
+
+
+class MoveError(SecondLookError):
+    """A file was not moved, and lies where it lay; the message says why."""
+
+
+def put_away(candidate: Candidate, folder: Path, record: QuarantineRecord) -> str | None:
+    """Move a file into quarantine as mode 0600 under its hash; returns a remark, or None.
+
+    Raises OSError or MoveError; the file then lies where it lay.
+    """
+    with _folder(folder) as store_fd:
+        private = f".moving-{record.id}"
+        if _must_copy(candidate, store_fd):
+            note = _copy_away(candidate, store_fd, private)
+        else:
+            os.rename(candidate.name, private, src_dir_fd=candidate.folder_fd, dst_dir_fd=store_fd)
+            _same_or_back(candidate, store_fd, private)
+            if hash_of(candidate.fd) != candidate.digest:
+                _put_back(candidate, store_fd, private)
+                raise MoveError("it changed while it was being moved")
+            os.fchmod(candidate.fd, _PRIVATE)
+            note = None
+        # the same bytes may be here already: one copy serves every record
+        os.replace(private, record.stored_as, src_dir_fd=store_fd, dst_dir_fd=store_fd)
+        os.fsync(store_fd)
+    users = holders(candidate.status)
+    if users:
+        remark = f"still open in {', '.join(users)}"
+        return f"{note}; {remark}" if note else remark
+    return note
+
+
+def discard(candidate: Candidate) -> str | None:
+    """Delete a file, and only it; returns a remark, or None. Raises OSError or MoveError."""
+    _unlink_same(candidate)
+    links = os.fstat(candidate.fd).st_nlink
+    return _links_remark(links) if links else None
+
+
+def rename_in_place(candidate: Candidate) -> Path:
+    """Rename a file so that no click opens it, without its run bits; raises OSError or MoveError."""
+    private = f".second-look-{os.getpid()}-{candidate.status.st_ino}"
+    os.rename(candidate.name, private, src_dir_fd=candidate.folder_fd, dst_dir_fd=candidate.folder_fd)
+    _same_or_back(candidate, candidate.folder_fd, private)
+    os.fchmod(candidate.fd, stat.S_IMODE(candidate.status.st_mode) & ~0o111)
+    name = _free_name(candidate.folder_fd, private, candidate.name + BLOCKED_SUFFIX)
+    return candidate.path.with_name(name)
+
+
+def stored_path(folder: Path, record: QuarantineRecord) -> Path:
+    """Tell where a record's bytes lie."""
+    return folder / record.stored_as
+
+
+def delete_stored(folder: Path, record: QuarantineRecord) -> None:
+    """Delete a record's bytes; nothing is wrong when they are gone already."""
+    stored_path(folder, record).unlink(missing_ok=True)
+
+
+def restore_stored(folder: Path, record: QuarantineRecord, *, keep: bool) -> Path:
+    """Give a file back under its old name, or one beside it when that is taken; `keep`: others need it too.
+
+    Raises OSError, or MoveError when the stored bytes are not what was put away.
+    """
+    stored = stored_path(folder, record)
+    target = Path(record.path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source_fd = os.open(stored, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if hash_of(source_fd) != bytes.fromhex(record.sha256):
+            raise MoveError("the stored bytes do not match their hash")
+        folder_fd = os.open(target.parent, _OPEN_FOLDER)
+        try:
+            private = f".second-look-{record.id}"
+            _copy(source_fd, folder_fd, private, bytes.fromhex(record.sha256))
+            os.chmod(private, record.mode & 0o777, dir_fd=folder_fd)
+            os.utime(private, (record.modified_at, record.modified_at), dir_fd=folder_fd)
+            name = _free_name(folder_fd, private, target.name)
+        finally:
+            os.close(folder_fd)
+    finally:
+        os.close(source_fd)
+    if not keep:
+        stored.unlink()
+    return target.with_name(name)
+
+
+def holders(status: os.stat_result) -> list[str]:
+    """Name the programs that have a file open or run it, as far as /proc tells us; our own left out."""
+    found: list[str] = []
+    processes = Path("/proc")
+    if not processes.is_dir():
+        return found
+    for process in processes.iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            for link in (process / "exe", *(process / "fd").iterdir()):
+                with contextlib.suppress(OSError):
+                    seen = link.stat()
+                    if (seen.st_dev, seen.st_ino) == (status.st_dev, status.st_ino):
+                        name = (process / "comm").read_text(errors="replace").strip()
+                        found.append(f"{name} (process {process.name})")
+                        break
+    return found
+
+
+@contextlib.contextmanager
+def _folder(folder: Path) -> Iterator[int]:
+    folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    fd = os.open(folder, _OPEN_FOLDER)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _must_copy(candidate: Candidate, store_fd: int) -> bool:
+    """Whether bytes must be copied: another file system, other names of the inode, or somebody writing."""
+    return (
+        candidate.status.st_dev != os.fstat(store_fd).st_dev
+        or candidate.status.st_nlink > 1
+        or _has_writer(candidate.fd)
+    )
+
+
+def _has_writer(fd: int) -> bool:
+    """Whether a file is open for writing anywhere; unknown counts as no."""
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+
+        # should somebody open it for writing just now, the kernel tells us by this signal, which does nothing
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except (ImportError, AttributeError):
+        return False
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _copy_away(candidate: Candidate, store_fd: int, private: str) -> str | None:
+    try:
+        _copy(candidate.fd, store_fd, private, candidate.digest)
+        _unlink_same(candidate)
+    except (OSError, MoveError):
+        with contextlib.suppress(OSError):
+            os.unlink(private, dir_fd=store_fd)
+        raise
+    links = os.fstat(candidate.fd).st_nlink
+    return _links_remark(links) if links else None
+
+
+def _copy(source_fd: int, folder_fd: int, name: str, digest: bytes) -> None:
+    """Copy bytes into a new private file and hold it against the hash; raises OSError or MoveError."""
+    target_fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE, dir_fd=folder_fd)
+    try:
+        position = 0
+        while chunk := os.pread(source_fd, _CHUNK_BYTES, position):
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(target_fd, view) :]
+            position += len(chunk)
+        os.fsync(target_fd)
+        same = hash_of(target_fd) == digest
+    except BaseException:
+        os.unlink(name, dir_fd=folder_fd)
+        raise
+    finally:
+        os.close(target_fd)
+    if not same:
+        os.unlink(name, dir_fd=folder_fd)
+        raise MoveError("it changed while it was being copied")
+
+
+def _unlink_same(candidate: Candidate) -> None:
+    """Remove a file's name if it still leads to the hashed inode."""
+    private = f".second-look-{os.getpid()}-{candidate.status.st_ino}"
+    os.rename(candidate.name, private, src_dir_fd=candidate.folder_fd, dst_dir_fd=candidate.folder_fd)
+    _same_or_back(candidate, candidate.folder_fd, private)
+    os.unlink(private, dir_fd=candidate.folder_fd)
+
+
+def _same_or_back(candidate: Candidate, folder_fd: int, private: str) -> None:
+    """Compare what was renamed with what was hashed; put it back and raise MoveError if they differ."""
+    moved = os.stat(private, dir_fd=folder_fd, follow_symlinks=False)
+    hashed = os.fstat(candidate.fd)
+    if (moved.st_dev, moved.st_ino) != (hashed.st_dev, hashed.st_ino):
+        _put_back(candidate, folder_fd, private)
+        raise MoveError("another file stands under its name by now; that one was left alone")
+
+
+def _put_back(candidate: Candidate, folder_fd: int, private: str) -> None:
+    name = _free_name(candidate.folder_fd, private, candidate.name, from_fd=folder_fd)
+    if name != candidate.name:
+        raise MoveError(f"it was put back as {name}, as its name was taken")
+
+
+def _free_name(folder_fd: int, private: str, wanted: str, *, from_fd: int | None = None) -> str:
+    """Give `private` the wanted name, or `name (2)` and so on, never overwriting; returns the name."""
+    source_fd = folder_fd if from_fd is None else from_fd
+    status = os.stat(private, dir_fd=source_fd, follow_symlinks=False)
+    for number in range(1, 1000):
+        stem, dot, extension = wanted.rpartition(".")
+        numbered = f"{stem} ({number}){dot}{extension}" if stem else f"{wanted} ({number})"
+        name = wanted if number == 1 else numbered
+        try:
+            if stat.S_ISDIR(status.st_mode):  # a folder cannot be linked; rename refuses a full one
+                os.mkdir(name, dir_fd=folder_fd)
+                os.rename(private, name, src_dir_fd=source_fd, dst_dir_fd=folder_fd)
+                return name
+            os.link(private, name, src_dir_fd=source_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        except PermissionError:
+            # a file system without hard links
+            if _exists(folder_fd, name):
+                continue
+            os.rename(private, name, src_dir_fd=source_fd, dst_dir_fd=folder_fd)
+            return name
+        os.unlink(private, dir_fd=source_fd)
+        return name
+    raise MoveError(f"no free name beside {wanted}")
+
+
+def _exists(folder_fd: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _links_remark(links: int) -> str:
+    return f"{links} further name{'s' if links > 1 else ''} (hard link) outside the download folders remain"

@@ -1,0 +1,277 @@
+"""Notices to people: what is said, how often, and through whom.
+
+What a notice says is made here from hostile input (URLs, hosts, file names), as text that no mail or
+chat program turns into a link, a mention, markup or control characters. Sending runs in its own thread,
+one message at a time; nobody ever waits for it. Messages of one kind come at most every so often: what
+comes in between is told together.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, urlsplit
+
+from secondlook.agent import metrics
+from secondlook.clock import Clock
+from secondlook.config import UpstreamProxySettings
+from secondlook.core.event import ConfirmedEntry, Event
+from secondlook.core.neutralize import inert
+from secondlook.core.subject import SubjectKind
+from secondlook.lanes import OUTSIDE
+
+logger = logging.getLogger(__name__)
+
+_MOST_CHARS = 300
+_MOST_TOLD = 10  # things named in one message
+_MOST_WAITING = 1000
+_HOSTS_ONLY = 2  # privacy level from which no URL is told
+_COUNTS_ONLY = 3
+# markup of mail and chat, each sign shown as a look-alike that means nothing to a program
+_DEFANGED = str.maketrans(
+    "<>`*_[]|\\&#~$",
+    "\u2039\u203a'\u2217\uff3f\u2045\u2046\u00a6\u29f5\uff06\uff03\u223c\uff04",
+) | {ord("@"): "(at)"}
+
+
+def harmless(text: str) -> str:
+    """Show hostile text so that no reader of mail or chat acts on it."""
+    return inert(text, _MOST_CHARS).translate(_DEFANGED)
+
+
+def defanged(url: str) -> str:
+    """Show a URL or host so that nothing makes a link of it."""
+    head, separator, rest = url.partition("://")
+    if separator:
+        scheme = {"http": "hxxp", "https": "hxxps"}.get(head.lower(), head)
+        host, slash, path = rest.partition("/")
+        return harmless(f"{scheme}://{host.replace('.', '(.)')}{slash}{path.replace('.', '(.)')}")
+    return harmless(url.replace(".", "(.)"))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell: `kind` is what the rate limit counts by, `subject` may be left out for privacy."""
+
+    kind: str
+    title: str
+    host: str | None
+    subject: str | None
+    text: str
+
+
+def confirmed_notice(
+    entry: ConfirmedEntry, clients: Sequence[str], visits: Sequence[Event], outcomes: Sequence[object]
+) -> Notice:
+    """Make the notice about something let through that turned out bad."""
+    what = "A file" if entry.kind is SubjectKind.FILE else "An address"
+    lines = [f"listed as {(entry.threat or entry.risk).replace('_', ' ')} ({entry.risk.replace('_', ' ')})"]
+    if clients:
+        lines.append("let through to " + ", ".join(harmless(client) for client in clients[:_MOST_TOLD]))
+    if visits:
+        lines.append(f"{len(visits)} visits in the log")
+    lines += [harmless(str(getattr(outcome, "detail", outcome))) for outcome in outcomes]
+    return Notice(
+        kind="confirmed",
+        title=f"{what} that was let through turned out dangerous",
+        host=entry.host,
+        subject=entry.filename if entry.kind is SubjectKind.FILE else entry.url,
+        text="; ".join(lines),
+    )
+
+
+class Sender(Protocol):
+    """What carries a message; blocking, called in a thread."""
+
+    def send(self, title: str, body: str) -> bool:
+        """Send a message in plain text; False when nobody could be told. May raise."""
+        ...
+
+
+@dataclass(slots=True)
+class _Pending:
+    sent_at: float = float("-inf")
+    waiting: list[Notice] = field(default_factory=list)
+    more: int = 0
+
+
+class Notifier:
+    """Collects notices and sends them; `privacy` is the level of `log.privacy`."""
+
+    def __init__(
+        self, sender: Sender, clock: Clock, *, at_most_every_s: float = 60.0, privacy: int = 0
+    ) -> None:
+        self._sender = sender
+        self._clock = clock
+        self._at_most_every_s = at_most_every_s
+        self._privacy = privacy
+        self._pending: dict[str, _Pending] = {}
+        self._wake = asyncio.Event()
+
+    def tell(self, notice: Notice) -> None:
+        """Take a notice; never waits, never raises."""
+        pending = self._pending.setdefault(notice.kind, _Pending())
+        if len(pending.waiting) < _MOST_WAITING:
+            pending.waiting.append(notice)
+        else:
+            pending.more += 1
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what is due, until cancelled."""
+        while True:
+            wait_s = await self.send_due()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait_s)
+            self._wake.clear()
+
+    async def send_due(self) -> float | None:
+        """Send what is due now; returns in how many seconds more is due, None: nothing waits."""
+        soonest: float | None = None
+        for pending in list(self._pending.values()):
+            if not pending.waiting:
+                continue
+            left_s = pending.sent_at + self._at_most_every_s - self._clock.monotonic()
+            if left_s > 0:
+                soonest = left_s if soonest is None else min(soonest, left_s)
+                continue
+            waiting, more = pending.waiting, pending.more
+            pending.waiting, pending.more = [], 0
+            pending.sent_at = self._clock.monotonic()
+            await self.send(*message_of(waiting, more, self._privacy))
+        return soonest
+
+    async def send(self, title: str, body: str) -> bool:
+        """Send one message in a thread; False when it failed, which is logged and counted."""
+        try:
+            sent = await OUTSIDE.run(self._sender.send, title, body)
+        except Exception:
+            logger.exception("a notice could not be sent")
+            sent = False
+        metrics.ACTIONS.labels("notify", "done" if sent else "failed").inc()
+        return sent
+
+
+def message_of(notices: Sequence[Notice], more: int, privacy: int) -> tuple[str, str]:
+    """Put notices of one kind together as title and plain-text body, as much as the privacy level allows."""
+    count = len(notices) + more
+    title = notices[0].title if count == 1 else f"{notices[0].title} ({count} of them)"
+    if privacy >= _COUNTS_ONLY:
+        return title, "Open the review page of Second Look for details."
+    lines = []
+    for notice in notices[:_MOST_TOLD]:
+        named = notice.host if privacy >= _HOSTS_ONLY else (notice.subject or notice.host)
+        shown = defanged(named) if named else "(not kept)"
+        lines.append(f"- {shown}: {notice.text}" if privacy < _HOSTS_ONLY else f"- {shown}")
+    if count > len(lines):
+        lines.append(f"… and {count - len(lines)} more.")
+    return title, "\n".join(lines)
+
+
+class AppriseSender:
+    """Sends through Apprise: `urls` name mail, chat or push services; `desktop` adds this desktop.
+
+    Services of the web are reached through `proxy` where there is one (mail knows no such proxy).
+    """
+
+    def __init__(
+        self, urls: Sequence[str], *, desktop: bool = False, proxy: UpstreamProxySettings | None = None
+    ) -> None:
+        self._urls = tuple(urls)
+        self._desktop = desktop
+        self._proxy = proxy
+
+    def send(self, title: str, body: str) -> bool:
+        """Send to everybody; False when any service refused or nobody could be told."""
+        import apprise  # noqa: PLC0415 - takes a third of a second; only who sends pays for it
+
+        asset = apprise.AppriseAsset(
+            app_id="Second Look", app_desc="Second Look", async_mode=False, interpret_escapes=False
+        )
+        carrier = apprise.Apprise(asset=asset)
+        for url in self._urls:
+            if not carrier.add(url):
+                logger.error("a notify URL is not understood: %s://…", url.partition("://")[0])
+                return False
+        told = False
+        if self._desktop:
+            # what this machine's desktop speaks; Apprise refuses those whose parts are missing
+            with _quiet(logging.getLogger("apprise")):
+                found = [carrier.add(url) for url in _DESKTOPS]
+            told = any(found) or tell_desktop(title, body)
+            if not told:
+                logger.warning("no notice can be shown here: notify.desktop found no desktop session")
+        if not len(carrier):
+            return told
+        with _through(self._proxy):
+            return bool(carrier.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT))
+
+
+@contextlib.contextmanager
+def _through(proxy: UpstreamProxySettings | None) -> Iterator[None]:
+    """Lead what `requests` sends through a proxy: Apprise has no other way to say so than the environment.
+
+    Nothing else in the process asks it (every client of ours has `trust_env` off), and one thread sends.
+    """
+    if proxy is None:
+        yield
+        return
+    parts = urlsplit(proxy.url)
+    login = "" if proxy.user is None else f"{quote(proxy.user, '')}:{quote(proxy.password or '', '')}@"
+    address = f"{parts.scheme}://{login}{parts.netloc}"
+    wanted = {"http_proxy": address, "https_proxy": address, "no_proxy": "localhost,127.0.0.1,::1"}
+    with tempfile.NamedTemporaryFile(suffix=".pem") as bundle:
+        if proxy.ca is not None:
+            import certifi  # noqa: PLC0415 - what requests trusts, and the proxy's own authority
+
+            trusted = Path(os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where())
+            bundle.write(trusted.read_bytes() + b"\n" + proxy.ca.read_bytes())
+            bundle.flush()
+            wanted["REQUESTS_CA_BUNDLE"] = bundle.name
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _quiet(log: logging.Logger) -> Iterator[None]:
+    """Keep another package's complaints about what this system lacks to itself: one thread sends."""
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
+
+
+_DESKTOPS = ("dbus://", "windows://", "macosx://")
+
+
+def tell_desktop(title: str, body: str) -> bool:
+    """Show a notice with the desktop's own command, where there is one; False when there is none."""
+    command = shutil.which("notify-send")
+    if command is None:
+        return False
+    done = subprocess.run(  # noqa: S603 - a fixed program; the texts are single arguments
+        [command, "--app-name=Second Look", "--urgency=critical", "--", title, body],
+        check=False,
+        timeout=_DESKTOP_TIMEOUT_S,
+        capture_output=True,
+    )
+    return done.returncode == 0
+
+
+_DESKTOP_TIMEOUT_S = 10.0

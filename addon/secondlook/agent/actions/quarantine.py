@@ -1,0 +1,216 @@
+"""Taking a bad file out of the way: found by size and hash, moved by its own inode, kept for return.
+
+```
+search   folders, by size, then by SHA-256 of the open descriptor (O_NOFOLLOW, regular files only)
+record   written as `moving` before anything is touched
+move     plain   rename to a private name ─► device and inode compared ─► put back if they differ
+         copied  (other file system, further hard links, or a writer) verified copy, then the name removed
+settle   mode 0600, name = SHA-256, record `held`; a crash in between is settled at the next start
+```
+
+Nothing follows a symbolic link, nothing overwrites, and what cannot be done is told, not hidden:
+docs/quarantine.md lists each case. Everything here blocks, except `Quarantine` itself.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from secondlook.agent.actions.enforcement import Outcome
+from secondlook.agent.actions.file_move import (
+    MoveError,
+    delete_stored,
+    discard,
+    put_away,
+    rename_in_place,
+    restore_stored,
+    stored_path,
+)
+from secondlook.agent.actions.file_search import Candidate, search
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.ports import QuarantineIndex
+from secondlook.clock import Clock
+from secondlook.core.event import ConfirmedEntry, QuarantineRecord
+from secondlook.core.rules.rule import Rule, Scope
+from secondlook.errors import LedgerError, SecondLookError
+from secondlook.lanes import FILES
+
+logger = logging.getLogger(__name__)
+
+MOVING, HELD, RESTORED, DELETED, FAILED = "moving", "held", "restored", "deleted", "failed"
+QUARANTINE, DELETE, RENAME, PASS = "quarantine", "delete", "rename", "pass"
+
+
+class QuarantineError(SecondLookError):
+    """A quarantined file cannot be restored or deleted; the message says why."""
+
+
+class Quarantine:
+    """Does what `actions.file` says with files in the download folders, and gives them back.
+
+    `folder` is STATE/quarantine; `action` and `fallback` are quarantine, delete, rename or pass. Without a
+    `fallback` a file that cannot be taken stays where it is.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        index: QuarantineIndex,
+        clock: Clock,
+        *,
+        folders: Sequence[Path],
+        action: str = QUARANTINE,
+        fallback: str | None = None,
+    ) -> None:
+        self._folder = folder
+        self._index = index
+        self._clock = clock
+        self._folders = tuple(folders)
+        self._action = action
+        self._fallback = fallback
+        self._identifiers = Identifiers()
+
+    async def act(self, entry: ConfirmedEntry) -> list[Outcome]:
+        """Deal with a confirmed file wherever it is found; never raises for what a file system does."""
+        if self._action == PASS:
+            return [Outcome(PASS, True, "nothing is done with files (actions.file: pass)")]
+        if entry.sha256 is None:
+            return [Outcome("none", False, "the file's hash is not known")]
+        if not self._folders:
+            return [Outcome("none", False, "no download folder is configured (downloads.folders)")]
+        digest = bytes.fromhex(entry.sha256)
+        found = await FILES.run(search, self._folders, digest, entry.size)
+        if entry.hit != digest:  # what a browser saved of an encoded body, of a size that is not known
+            ending = PurePath(entry.filename or "").suffix.lower()
+            more = await FILES.run(search, self._folders, entry.hit, None, ending)
+            found.candidates += more.candidates
+        outcomes = [Outcome("none", False, problem) for problem in found.problems]
+        for candidate in found.candidates:
+            try:
+                outcomes.append(await self._deal_with(candidate, entry, self._action))
+            except (OSError, LedgerError) as error:
+                outcomes.append(Outcome(self._action, False, f"{candidate.path}: stays: {error}"))
+            finally:
+                candidate.close()
+        if not found.candidates:
+            where = ", ".join(str(folder) for folder in self._folders)
+            outcomes.append(Outcome("none", False, f"not found in {where}"))
+        return outcomes
+
+    async def settle(self) -> None:
+        """Finish what a crash left half done; call once at start."""
+        for record in await self._index.quarantine_records(states=(MOVING,)):
+            there = await FILES.run(stored_path(self._folder, record).is_file)
+            state = HELD if there else FAILED
+            detail = None if there else "interrupted before the file was moved; it stays where it was"
+            await self._index.keep_record(replace(record, state=state, detail=detail))
+
+    async def restore(self, record_id: str) -> Path:
+        """Give a file back, byte for byte, and allow it from now on; returns where it lies.
+
+        Raises QuarantineError, LedgerError.
+        """
+        record = await self._held(record_id)
+        now = self._clock.now()
+        await self._index.add_operator_rule(
+            Rule(
+                id=self._identifiers.new(now),
+                action="allow",
+                scope=Scope.SHA256,
+                subject=record.sha256,
+                client=None,
+                reason="restored from quarantine",
+                created=now,
+                expires=None,
+                source="quarantine",
+            )
+        )
+        keep = await self._shared(record)
+        try:
+            path = await FILES.run(restore_stored, self._folder, record, keep=keep)
+        except (OSError, MoveError) as error:
+            raise QuarantineError(f"cannot restore {record.path}: {error}") from error
+        await self._index.keep_record(replace(record, state=RESTORED, detail=f"restored to {path}"))
+        return path
+
+    async def delete(self, record_id: str) -> None:
+        """Delete a quarantined file for good; raises QuarantineError, LedgerError."""
+        record = await self._held(record_id)
+        if not await self._shared(record):
+            try:
+                await FILES.run(delete_stored, self._folder, record)
+            except OSError as error:
+                raise QuarantineError(f"cannot delete {record.stored_as}: {error}") from error
+        await self._index.keep_record(replace(record, state=DELETED))
+
+    async def _held(self, record_id: str) -> QuarantineRecord:
+        record = await self._index.quarantined(record_id)
+        if record is None:
+            raise QuarantineError(f"no quarantined file has the id {record_id}")
+        if record.state != HELD:
+            raise QuarantineError(f"the file {record_id} is not in quarantine: it was {record.state}")
+        return record
+
+    async def _shared(self, record: QuarantineRecord) -> bool:
+        """Whether another held record stands for the same stored bytes."""
+        held = await self._index.quarantine_records(states=(HELD, MOVING))
+        return any(other.stored_as == record.stored_as and other.id != record.id for other in held)
+
+    async def _deal_with(self, candidate: Candidate, entry: ConfirmedEntry, action: str) -> Outcome:
+        try:
+            match action:
+                case "quarantine":
+                    return await self._quarantine(candidate, entry)
+                case "delete":
+                    note = await FILES.run(discard, candidate)
+                    return Outcome(DELETE, True, _with_note(f"{candidate.path}: deleted", note))
+                case "rename":
+                    path = await FILES.run(rename_in_place, candidate)
+                    return Outcome(RENAME, True, f"{candidate.path}: renamed to {path.name}")
+                case _:
+                    return Outcome(PASS, True, f"{candidate.path}: left as it is")
+        except (OSError, MoveError) as error:
+            if self._fallback is not None and action != self._fallback:
+                logger.warning(
+                    "%s of %s failed (%s), trying %s", action, candidate.path, error, self._fallback
+                )
+                return await self._deal_with(candidate, entry, self._fallback)
+            return Outcome(action, False, f"{candidate.path}: stays: {_reason(error)}")
+
+    async def _quarantine(self, candidate: Candidate, entry: ConfirmedEntry) -> Outcome:
+        now = self._clock.now()
+        sha256 = candidate.digest.hex()
+        record = QuarantineRecord(
+            id=self._identifiers.new(now),
+            state=MOVING,
+            sha256=sha256,
+            size=candidate.status.st_size,
+            path=str(candidate.path),
+            stored_as=sha256,
+            mode=candidate.status.st_mode & 0o7777,
+            modified_at=candidate.status.st_mtime,
+            moved_at=now,
+            threat=entry.threat,
+            list=entry.list,
+            url=entry.url,
+            identity=entry.identity,
+        )
+        await self._index.keep_record(record)
+        try:
+            note = await FILES.run(put_away, candidate, self._folder, record)
+        except (OSError, MoveError) as error:
+            await self._index.keep_record(replace(record, state=FAILED, detail=_reason(error)))
+            raise
+        await self._index.keep_record(replace(record, state=HELD, detail=note))
+        return Outcome(
+            QUARANTINE, True, _with_note(f"{candidate.path}: put into quarantine", note), record.id
+        )
+
+
+def _with_note(text: str, note: str | None) -> str:
+    return f"{text}; {note}" if note else text
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)

@@ -1,0 +1,1 @@
+"""The check of one subject, from the view to what is written about it."""

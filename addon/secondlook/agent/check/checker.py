@@ -1,0 +1,343 @@
+"""The whole check of one subject: stages 1 to 8 of the query process, and the policy.
+
+```
+check_now  1 rules ─ 2 confirmed ─ 3 pattern ─ 4 short lists ─ 5 known good ─ 6 cache ──► Decision | None
+check      … the same, then 7 query (all tiers at once, one budget) ─ 8 stale answer ───► Decision
+```
+
+Nothing here raises and nothing outlives the budget: an internal error is "unverifiable", counted and
+logged with its traceback. Nothing is enforced or recorded here; that is the gatekeeper's part.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from lru import LRU
+
+from secondlook.agent import metrics
+from secondlook.agent.check.evidence import from_finding, unknown, unverifiable, worst_finding
+from secondlook.agent.check.groups import pause_for
+from secondlook.agent.check.inquiry import Inquiry, Known, fresh_answers, stale_answers
+from secondlook.agent.check.stages import listed_in_pattern, local_evidence
+from secondlook.agent.check.view import LocalView, Snapshot
+from secondlook.agent.ports import Lookup
+from secondlook.clock import Clock
+from secondlook.core.asking.answer import Tier
+from secondlook.core.asking.cache import AnswerCache
+from secondlook.core.subject import Subject, SubjectKind, UrlSubject, Use
+from secondlook.core.url.canonical import Suffixes, url_subject
+from secondlook.core.verdict import Action, Decision, Evidence, Stage, Step, SubjectClass, Verdict
+
+logger = logging.getLogger(__name__)
+
+_NOBODY_TO_ASK = Step(Stage.QUERY, "skipped", "no server to ask about this")
+_MIRRORED = Step(Stage.PATTERN, "not_listed", "the local lists hold everything that the server serves")
+_CACHED = Step(Stage.CACHE, "not_listed")
+_MARGIN_S = 0.02  # the query ends this much before the budget, so that its own account of attempts is heard
+_MEMO_S = 10.0
+
+
+class Checker:
+    """Checks subjects against one process's view, cache and servers.
+
+    `budget_s` bounds a whole check; `stale_for_s` is how long after its expiry an answer may serve
+    when nobody answers; past `stale_after_s` mirrored lists no longer replace a query; `memory` is how
+    many recent subjects and decisions are remembered.
+    """
+
+    def __init__(
+        self,
+        view: LocalView,
+        lookup: Lookup,
+        cache: AnswerCache,
+        suffixes: Suffixes,
+        clock: Clock,
+        *,
+        budget_s: float = 1.5,
+        stale_for_s: float = 3600.0,
+        stale_after_s: float = 86_400.0,
+        memory: int = 20_000,
+    ) -> None:
+        self.view = view
+        self.lookup = lookup
+        self.cache = cache
+        self._suffixes = suffixes
+        self._clock = clock
+        self._budget_s = budget_s
+        self._stale_for_s = stale_for_s
+        self._stale_after_s = stale_after_s
+        self._subjects: LRU[str | bytes, UrlSubject] = LRU(memory)
+        # (serial, from, until, tiers, decision): what a later look at the same subject would find again
+        self._memo: LRU[object, tuple[int, float, float, tuple[Tier, ...], Decision]] = LRU(memory)
+
+    def subject(self, raw: str | bytes) -> UrlSubject:
+        """Make the subject of a URL, remembering recent ones; never raises."""
+        known = self._subjects.get(raw)
+        if known is None:
+            known = self._subjects[raw] = url_subject(raw, self._suffixes)
+        return known
+
+    def check_now(self, subject: Subject, use: Use) -> Decision | None:
+        """Decide without waiting (stages 1 to 6); None when a server must be asked."""
+        try:
+            snapshot = self.view.current
+            now = self._clock.now()
+            tiers = self.lookup.tiers(subject.kind, use.cls)
+            plain = isinstance(subject, UrlSubject) and subject.problem is None
+            key = (subject.hashes[0], use.cls, *((use.client, use.user) if snapshot.personal else ()))
+            if plain:
+                memo = self._memo.get(key)
+                if (
+                    memo is not None
+                    and memo[0] == snapshot.serial
+                    and memo[1] <= now < memo[2]
+                    and memo[3] is tiers
+                ):
+                    return memo[4]
+            started = self._clock.monotonic()
+            steps: list[Step] = []
+            evidence = self._local(snapshot, subject, use, now, steps)
+            until = now + _MEMO_S
+            if evidence is None:
+                evidence, until = self._from_cache(snapshot, subject, use, tiers, now, steps, until)
+            if evidence is None:
+                return None
+            decision = self._decide(snapshot, use, evidence, now, started)
+        except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
+            return self._broken(use, error)
+        if plain:
+            boundary = snapshot.next_boundary(now)
+            until = until if boundary is None else min(until, boundary)
+            self._memo[key] = (snapshot.serial, now, until, tiers, decision)
+        return decision
+
+    def check_local(self, subject: Subject, use: Use) -> Decision:
+        """Decide by what is here (stages 1 to 6) and ask nobody; what nothing lists is unknown.
+
+        `block_untested` is about what was asked: a page's URL, a download. A body of which only its hash is
+        looked up here is not blocked for being untested, else no page at all would come through.
+        """
+        return _untested_passes(self._check_local(subject, use))
+
+    def _check_local(self, subject: Subject, use: Use) -> Decision:
+        decision = self.check_now(subject, use)
+        if decision is not None:
+            return decision
+        try:
+            snapshot, now, started = self.view.current, self._clock.now(), self._clock.monotonic()
+            steps: list[Step] = []
+            evidence = self._local(snapshot, subject, use, now, steps)
+            if evidence is None:
+                tiers = self.lookup.tiers(subject.kind, use.cls)
+                fresh, _ = fresh_answers(self.cache, tiers, subject.kind, subject.hashes, now)
+                finding = worst_finding(subject.hashes, use.cls, fresh)
+                steps.append(Step(Stage.QUERY, "skipped", "looked up locally only"))
+                evidence = (
+                    self._not_listed(subject, Stage.CACHE, steps)
+                    if finding is None
+                    else from_finding(finding, Stage.CACHE, subject, steps, 0, now)
+                )
+            return self._decide(snapshot, use, evidence, now, started)
+        except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
+            return self._broken(use, error)
+
+    async def check(self, subject: Subject, use: Use) -> Decision:
+        """Decide, asking servers when needed, within the budget; never raises (but for cancellation)."""
+        started = self._clock.monotonic()
+        decision = self.check_now(subject, use)
+        if decision is not None:
+            return decision
+        inquiry = self._inquiry(subject, use)
+        try:
+            try:
+                async with asyncio.timeout(max(0.0, started + self._budget_s - self._clock.monotonic())):
+                    await inquiry.run(
+                        self.lookup.tiers(subject.kind, use.cls),
+                        started + self._budget_s - _MARGIN_S,
+                        lambda: self._enough(subject, use, inquiry.known),
+                    )
+            except TimeoutError:
+                inquiry.cut()
+            decision = self._conclude(subject, use, inquiry, started)
+        except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
+            return self._broken(use, error)
+        metrics.CHECK_SECONDS.observe(self._clock.monotonic() - started)
+        return decision
+
+    def knew(self, subject: Subject, evidence: Evidence) -> bool:
+        """Whether it was known here that a subject is listed; a rule decides before anybody looks."""
+        if evidence.stage is not Stage.RULES:
+            return evidence.verdict in (Verdict.MALICIOUS, Verdict.SUSPICIOUS)
+        snapshot, now = self.view.current, self._clock.now()
+        if snapshot.known_bad(subject.hashes, now) or listed_in_pattern(snapshot, subject, now, ()):
+            return True
+        known, _ = fresh_answers(self.cache, tuple(Tier), subject.kind, subject.hashes, now)
+        return worst_finding(subject.hashes, SubjectClass.PAGE, known) is not None
+
+    def forget(self) -> None:
+        """Drop remembered decisions, where an answer changed something that no snapshot tells."""
+        self._memo.clear()
+
+    def mirrored(self, snapshot: Snapshot, tier: Tier, kind: SubjectKind, now: float) -> bool:
+        """Whether the local pattern speaks for a tier (query process, "mirrored lists need no query")."""
+        return snapshot.pattern.covers(tier, kind, now, stale_after_s=self._stale_after_s)
+
+    def _local(
+        self, snapshot: Snapshot, subject: Subject, use: Use, now: float, steps: list[Step]
+    ) -> Evidence | None:
+        evidence = local_evidence(
+            snapshot, subject, use, now, steps, suffixes=self._suffixes, url_subject=self.subject
+        )
+        if evidence is None and isinstance(subject, UrlSubject) and subject.problem is not None:
+            refused = unverifiable(subject.problem, steps, stage=Stage.MALFORMED)
+            policy = snapshot.policies.of(use.client, use.user)
+            if policy.decide(refused, SubjectClass.MALFORMED).action is Action.BLOCK:
+                return refused  # nobody needs to be asked about what is refused anyway
+        return evidence
+
+    def _from_cache(
+        self,
+        snapshot: Snapshot,
+        subject: Subject,
+        use: Use,
+        tiers: tuple[Tier, ...],
+        now: float,
+        steps: list[Step],
+        until: float,
+    ) -> tuple[Evidence | None, float]:
+        """Stage 6, and what needs no server at all; also until when the cached answers hold."""
+        to_ask = [tier for tier in tiers if not self.mirrored(snapshot, tier, subject.kind, now)]
+        if not to_ask:
+            if not tiers and self.lookup.awaited(subject.kind, use.cls):
+                return None, until
+            steps.append(_MIRRORED if tiers else _NOBODY_TO_ASK)
+            return self._not_listed(subject, Stage.PATTERN, steps), until
+        fresh, missing = fresh_answers(self.cache, to_ask, subject.kind, subject.hashes, now)
+        for _, answer, _ in fresh:
+            until = min(until, answer.expires_at)
+        finding = worst_finding(subject.hashes, use.cls, fresh)
+        if finding is not None:
+            return from_finding(finding, Stage.CACHE, subject, steps, 0, now), until
+        if missing:
+            metrics.CACHE_MISSES.inc()
+            return None, until
+        metrics.CACHE_HITS.inc()
+        steps.append(_CACHED)
+        return self._not_listed(subject, Stage.CACHE, steps, server=fresh[0][1].server), until
+
+    def _inquiry(self, subject: Subject, use: Use) -> Inquiry:
+        snapshot = self.view.current
+        return Inquiry(
+            self.lookup,
+            self.cache,
+            subject,
+            use,
+            mirrored=lambda tier: self.mirrored(snapshot, tier, subject.kind, self._clock.now()),
+            now=self._clock.now,
+            on_listed=self.forget,
+        )
+
+    def _enough(self, subject: Subject, use: Use, known: list[Known]) -> bool:
+        finding = worst_finding(subject.hashes, use.cls, known)
+        if finding is None:
+            return False
+        evidence = from_finding(finding, Stage.QUERY, subject, (), 0, self._clock.now())
+        decision = self.view.current.policies.of(use.client, use.user).decide(evidence, use.cls)
+        return decision.action is Action.BLOCK or decision.would_block
+
+    def _conclude(self, subject: Subject, use: Use, inquiry: Inquiry, started: float) -> Decision:
+        """Judge what the servers said, or stage 8 where they said too little."""
+        snapshot, now = self.view.current, self._clock.now()
+        steps: list[Step] = []
+        # the view may have moved while we asked: what is known by now counts
+        evidence = self._local(snapshot, subject, use, now, steps)
+        if evidence is None:
+            steps += inquiry.steps
+            evidence = self._from_answers(subject, use, inquiry, steps, now)
+        return self._decide(snapshot, use, evidence, now, started)
+
+    def _from_answers(
+        self, subject: Subject, use: Use, inquiry: Inquiry, steps: list[Step], now: float
+    ) -> Evidence:
+        finding = worst_finding(subject.hashes, use.cls, inquiry.known)
+        if finding is not None:
+            return from_finding(finding, Stage.QUERY, subject, steps, inquiry.attempts, now)
+        if not inquiry.asked and self.lookup.awaited(subject.kind, use.cls):
+            return unverifiable("no server can be reached from here", steps)
+        if not inquiry.failed:
+            steps.append(Step(Stage.QUERY, "not_listed", inquiry.server))
+            return self._not_listed(
+                subject, Stage.QUERY, steps, server=inquiry.server, attempts=inquiry.attempts
+            )
+        stale: list[Known] = []
+        for tier in inquiry.failed:
+            older = stale_answers(
+                self.cache, tier, subject.kind, inquiry.missing[tier], now, self._stale_for_s
+            )
+            if older is None:
+                reason = "; ".join(f"{tier}: {error}" for tier, error in inquiry.failed.items())
+                return unverifiable(reason, steps, attempts=inquiry.attempts)
+            stale += older
+        finding = worst_finding(subject.hashes, use.cls, stale)
+        if finding is not None:
+            return from_finding(finding, Stage.CACHE, subject, steps, inquiry.attempts, now)
+        steps.append(Step(Stage.CACHE, "not_listed", "expired, and nobody answered"))
+        return self._not_listed(
+            subject, Stage.CACHE, steps, server=stale[0][1].server, stale=True, attempts=inquiry.attempts
+        )
+
+    def _not_listed(
+        self,
+        subject: Subject,
+        stage: Stage,
+        steps: list[Step],
+        *,
+        server: str | None = None,
+        stale: bool = False,
+        attempts: int = 0,
+    ) -> Evidence:
+        if isinstance(subject, UrlSubject) and subject.problem is not None:
+            return unverifiable(subject.problem, steps, stage=Stage.MALFORMED, attempts=attempts)
+        return unknown(stage, steps, server=server, stale=stale, attempts=attempts)
+
+    def judge(self, use: Use, evidence: Evidence, *, unverifiable: Action | None = None) -> Decision:
+        """Decide about evidence from elsewhere; `unverifiable` takes the place of what the policy says."""
+        snapshot, cls = self.view.current, use.cls
+        policy = snapshot.policies.of(use.client, use.user)
+        if unverifiable is not None:
+            policy = replace(policy, unverifiable={**policy.unverifiable, cls: unverifiable})
+        return policy.decide(evidence, cls, paused=self._paused(snapshot, use, self._clock.now()))
+
+    @staticmethod
+    def _paused(snapshot: Snapshot, use: Use, now: float) -> bool:
+        return bool(snapshot.pauses) and (pause_for(snapshot.pauses, use.client, use.user, now) is not None)
+
+    def _decide(
+        self, snapshot: Snapshot, use: Use, evidence: Evidence, now: float, started: float
+    ) -> Decision:
+        cls = SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else use.cls
+        elapsed_ms = (self._clock.monotonic() - started) * 1000.0
+        policy = snapshot.policies.of(use.client, use.user)
+        paused = self._paused(snapshot, use, now)
+        return policy.decide(evidence, cls, paused=paused, elapsed_ms=elapsed_ms)
+
+    def _broken(self, use: Use, error: Exception) -> Decision:
+        """An internal error is "unverifiable": counted, logged, and judged by the policy."""
+        metrics.INTERNAL_ERRORS.inc()
+        logger.error("a check failed inside; treated as unverifiable", exc_info=error)
+        evidence = unverifiable("internal error", ())
+        try:
+            return self.view.current.policies.of(use.client, use.user).decide(evidence, use.cls)
+        except Exception:
+            logger.exception("the policy failed too; refusing")
+            return Decision(Action.BLOCK, evidence, reason="internal error")
+
+
+def _untested_passes(decision: Decision) -> Decision:
+    evidence = decision.evidence
+    if evidence.verdict is not Verdict.UNKNOWN or evidence.unverifiable or evidence.blocked_by_rule:
+        return decision
+    if decision.action is not Action.BLOCK and not decision.would_block:
+        return decision
+    return replace(decision, action=Action.ALLOW, would_block=False, reason="nothing bad is known about it")

@@ -1,0 +1,220 @@
+"""Evidence in the making: what each stage's find says, in one shape and with its explanation.
+
+Pure functions: rule, confirmed entry, pattern hit or answers in, `Evidence` out.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from secondlook.core.asking.answer import Attempt, ListedHash, PrefixAnswer, Tier
+from secondlook.core.event import ConfirmedEntry
+from secondlook.core.lists.pattern import ListInfo
+from secondlook.core.rules.rule import Rule
+from secondlook.core.subject import Subject, UrlSubject
+from secondlook.core.verdict import Evidence, Risk, Stage, Step, SubjectClass, Threat, Verdict
+
+_SEVERITY = {risk: number for number, risk in enumerate(reversed(Risk))}
+_MALICIOUS = frozenset({Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS})
+
+
+def severity(risk: Risk) -> int:
+    """Order risks: a larger number is worse."""
+    return _SEVERITY[risk]
+
+
+def verdict_of(risk: Risk) -> Verdict:
+    """Give the verdict of something listed with this risk."""
+    return Verdict.MALICIOUS if risk in _MALICIOUS else Verdict.SUSPICIOUS
+
+
+def expression_of(subject: Subject, full_hash: bytes) -> str | None:
+    """Name what a listed hash stands for: an expression of the URL, or the label of a file's digest."""
+    names = subject.expressions if isinstance(subject, UrlSubject) else subject.labels
+    for name, known in zip(names, subject.hashes, strict=False):
+        if known == full_hash:
+            return name
+    return None
+
+
+def from_rule(rule: Rule, steps: Sequence[Step]) -> Evidence:
+    """An operator's rule decided."""
+    allowed = rule.action == "allow"
+    return Evidence(
+        verdict=Verdict.CLEAN if allowed else Verdict.MALICIOUS,
+        risk=Risk.SAFE if allowed else Risk.DANGEROUS,
+        stage=Stage.RULES,
+        rule=rule.id,
+        allowed_by_rule=allowed,
+        blocked_by_rule=not allowed,
+        detail=rule.reason,
+        steps=(*steps, Step(Stage.RULES, "hit", f"{rule.action} {rule.scope} {rule.subject}")),
+    )
+
+
+def from_confirmed(entry: ConfirmedEntry, subject: Subject, steps: Sequence[Step], now: float) -> Evidence:
+    """A recheck or an answer found this malicious before."""
+    return from_entry(entry, now, expression=expression_of(subject, entry.hit), steps=steps)
+
+
+def from_entry(
+    entry: ConfirmedEntry, now: float, *, expression: str | None = None, steps: Sequence[Step] = ()
+) -> Evidence:
+    """Give what a confirmed entry says."""
+    return Evidence(
+        verdict=Verdict(entry.verdict),
+        risk=Risk(entry.risk),
+        stage=Stage.CONFIRMED,
+        threat=Threat(entry.threat) if entry.threat else None,
+        list=entry.list,
+        server=entry.server,
+        source=entry.source,
+        tier=entry.tier,
+        expires_at=entry.expires_at,
+        list_age_s=max(0.0, now - entry.confirmed_at),
+        hit=entry.hit,
+        expression=expression or entry.expression,
+        steps=(*steps, Step(Stage.CONFIRMED, "hit", entry.list or entry.server)),
+    )
+
+
+def from_pattern(
+    info: ListInfo, full_hash: bytes, subject: Subject, steps: Sequence[Step], now: float
+) -> Evidence:
+    """A block list of the local pattern holds a hash of the subject."""
+    age_s = max(0.0, now - info.confirmed_at)
+    return Evidence(
+        verdict=verdict_of(info.risk),
+        risk=info.risk,
+        stage=Stage.PATTERN,
+        threat=info.threat,
+        list=info.name,
+        server=info.server,
+        source=info.source,
+        tier=info.tier,
+        list_age_s=age_s,
+        hit=full_hash,
+        expression=expression_of(subject, full_hash),
+        steps=(*steps, Step(Stage.PATTERN, "hit", f"{info.name} of {info.server}, {age_s:.0f} s old")),
+    )
+
+
+def from_known_good(info: ListInfo, full_hash: bytes, steps: Sequence[Step], now: float) -> Evidence:
+    """A known-good list that may be trusted holds the subject itself."""
+    return Evidence(
+        verdict=Verdict.CLEAN,
+        risk=Risk.SAFE,
+        stage=Stage.KNOWN_GOOD,
+        list=info.name,
+        server=info.server,
+        source=info.source,
+        tier=info.tier,
+        list_age_s=max(0.0, now - info.confirmed_at),
+        hit=full_hash,
+        steps=(*steps, Step(Stage.KNOWN_GOOD, "hit", info.name)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One listed hash of a subject, and who said so."""
+
+    listed: ListedHash
+    answer: PrefixAnswer
+    tier: Tier
+    stale: bool = False
+
+
+def worst_finding(
+    hashes: Sequence[bytes],
+    cls: SubjectClass,
+    answers: Iterable[tuple[Tier, PrefixAnswer, bool]],
+) -> Finding | None:
+    """Find the worst hash of the subject among answers (tier, answer, stale); None when nothing is listed."""
+    worst: Finding | None = None
+    for tier, answer, stale in answers:
+        for listed in answer.listed:
+            if listed.full_hash not in hashes or (listed.frames_only and cls is not SubjectClass.PAGE):
+                continue
+            if worst is None or severity(listed.risk) > severity(worst.listed.risk):
+                worst = Finding(listed, answer, tier, stale)
+    return worst
+
+
+def from_finding(
+    finding: Finding, stage: Stage, subject: Subject, steps: Sequence[Step], attempts: int, now: float
+) -> Evidence:
+    """A server listed a hash of the subject, now (`query`) or earlier (`cache`)."""
+    listed, answer = finding.listed, finding.answer
+    return Evidence(
+        verdict=verdict_of(listed.risk),
+        risk=listed.risk,
+        stage=stage,
+        threat=listed.threat,
+        list=listed.list,
+        server=answer.server,
+        source=answer.source,
+        tier=finding.tier,
+        expires_at=answer.expires_at,
+        list_age_s=max(0.0, now - answer.stored_at),
+        stale=finding.stale,
+        hit=listed.full_hash,
+        expression=expression_of(subject, listed.full_hash),
+        attempts=attempts,
+        detail=describe(listed),
+        steps=(*steps, Step(stage, "listed", listed.list or answer.server)),
+    )
+
+
+def describe(listed: ListedHash) -> str | None:
+    """Tell what a server knows behind a listed hash: feeds, family, first seen."""
+    parts = []
+    if listed.feeds:
+        parts.append("feeds: " + ", ".join(listed.feeds))
+    if listed.family:
+        parts.append(f"family: {listed.family}")
+    if listed.first_seen is not None:
+        parts.append(f"first seen: {listed.first_seen:.0f}")
+    return "; ".join(parts) or None
+
+
+def unknown(
+    stage: Stage, steps: Sequence[Step], *, server: str | None = None, stale: bool = False, attempts: int = 0
+) -> Evidence:
+    """Nothing lists the subject: an answer, not a failure."""
+    return Evidence(
+        verdict=Verdict.UNKNOWN,
+        risk=Risk.UNTESTED,
+        stage=stage,
+        server=server,
+        stale=stale,
+        attempts=attempts,
+        steps=tuple(steps),
+    )
+
+
+def unverifiable(
+    reason: str, steps: Sequence[Step], *, stage: Stage = Stage.UNVERIFIABLE, attempts: int = 0
+) -> Evidence:
+    """Nobody could answer; the policy decides by class."""
+    return Evidence(
+        verdict=Verdict.UNKNOWN,
+        risk=Risk.UNTESTED,
+        stage=stage,
+        unverifiable=reason,
+        attempts=attempts,
+        detail=reason,
+        steps=(*steps, Step(stage, "unverifiable", reason)),
+    )
+
+
+def attempt_steps(tier: Tier, attempts: Iterable[Attempt]) -> list[Step]:
+    """Tell every request of a query as a step."""
+    return [
+        Step(
+            Stage.QUERY,
+            "answered" if attempt.outcome == "answered" else "failed",
+            f"{tier}: {attempt.server}: {attempt.outcome}",
+            attempt.elapsed_ms,
+        )
+        for attempt in attempts
+    ]

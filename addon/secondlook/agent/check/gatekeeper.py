@@ -1,0 +1,313 @@
+"""From a decision to what is written about it: the flag first, the traffic after.
+
+```
+decision ─┬─ allow ─► remembered (history), unless listed ────────► go on
+          ├─ block ─► event (late is fine) ──────────────────────► refuse
+          └─ flag ──► event + queue entry COMMITTED ─► remembered ► go on
+                      └─ nothing could store it ─► refuse, stage=ledger
+```
+
+What was known to be listed and was let through all the same (by a rule, an exception, a pause, assessment
+mode or the level) is not remembered: a late verdict about it would tell nothing new.
+
+A local hit's event says `detail: pending` until one query has told what stands behind it; a positive
+answer joins the confirmed set here at once and in the ledger as soon as it commits.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from lru import LRU
+
+from secondlook.agent import metrics
+from secondlook.agent.actions.reblock import reblock_entry
+from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.evidence import describe, unverifiable
+from secondlook.agent.check.inquiry import PREFIX_BYTES
+from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.ports import FlagStore
+from secondlook.clock import Clock
+from secondlook.core.asking.answer import ListedHash, Tier
+from secondlook.core.event import ConfirmedEntry, Event, EventKind
+from secondlook.core.subject import FileSubject, Subject, SubjectKind, Use
+from secondlook.core.verdict import Action, Decision, Evidence, Stage, SubjectClass, Verdict
+from secondlook.errors import LedgerError
+
+logger = logging.getLogger(__name__)
+
+_REMEMBER_AGAIN_S = 300.0  # one visit of a client in so long is enough to know that it got through
+_DETAIL_TIMEOUT_S = 10.0
+_STORE_AGAIN_S = 5.0
+_STORED_S = 1.0  # what waits for a finding to be in force waits no longer for the ledger
+_MOST_TASKS = 256  # questions about details at once; a hit beyond them goes without
+_BAD = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
+
+
+class Store(FlagStore, Protocol):
+    """The ledger as a worker needs it."""
+
+    def remember(self, identity: bytes, hashes: tuple[bytes, ...], kind: SubjectKind, event: Event) -> None:
+        """Note an allowed subject (`ports.History`)."""
+
+    def tally(self, kind: EventKind, decision: str | None, stage: str | None) -> None:
+        """Count a check of which no event is kept; never blocks."""
+
+    def count_hit(self, rule_id: str) -> None:
+        """Count a hit of a rule whose check leaves no event; never blocks."""
+
+    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
+        """Put subjects into the confirmed set (`ports.Queue`)."""
+
+
+class Gatekeeper:
+    """Checks and settles: what `now`, `check` and `local` return has been recorded and may be enforced.
+
+    `reblock_s` is how long the URL of a bad file is refused; `log_all` also records what was allowed;
+    `elsewhere_s` is how long other workers may take to hear of what the ledger has (0: there is no other).
+    """
+
+    def __init__(
+        self,
+        checker: Checker,
+        store: Store,
+        clock: Clock,
+        *,
+        reblock_s: float = 600.0,
+        log_all: bool = False,
+        history: bool = True,
+        elsewhere_s: float = 0.0,
+    ) -> None:
+        self.checker = checker
+        self._store = store
+        self._clock = clock
+        self._reblock_s = reblock_s
+        self._log_all = log_all
+        self._history = history
+        self._elsewhere_s = elsewhere_s
+        self._identifiers = Identifiers()
+        self._remembered: LRU[object, float] = LRU(50_000)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unstored: dict[bytes, ConfirmedEntry] = {}
+        self._storing: asyncio.Task[None] | None = None
+
+    def now(self, subject: Subject, use: Use) -> Decision | None:
+        """Check and settle without waiting; None when `check` must be awaited (a query, or a flag)."""
+        decision = self.checker.check_now(subject, use)
+        if decision is None or decision.action is Action.FLAG:
+            return None
+        return self._settle_now(subject, use, decision)
+
+    async def check(self, subject: Subject, use: Use) -> Decision:
+        """Check and settle, asking servers when needed; never raises (but for cancellation)."""
+        return await self.settle(subject, use, await self.checker.check(subject, use))
+
+    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
+        """Check by local means alone and settle; None when `check_local` must be awaited (a flag).
+
+        `late`: what is checked has reached the client already; a find is a late verdict.
+        """
+        decision = self.checker.check_local(subject, use)
+        if decision.action is Action.FLAG:
+            return None
+        return self._settle_now(subject, use, decision, late=late)
+
+    async def check_local(self, subject: Subject, use: Use) -> Decision:
+        """Check by local means alone and settle; never raises (but for cancellation)."""
+        return await self.settle(subject, use, self.checker.check_local(subject, use))
+
+    async def settle(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+        """Record a decision; a flag is committed before this returns, or the request is refused."""
+        if decision.action is not Action.FLAG:
+            return self._settle_now(subject, use, decision)
+        try:
+            return await self._flag(subject, use, decision)
+        except Exception:
+            logger.exception("settling a flag failed inside; refusing the request")
+            metrics.INTERNAL_ERRORS.inc()
+            return _refused(decision, "internal error")
+
+    async def in_force(self) -> None:
+        """Wait until what was found here is in force in the other workers too, as far as can be told."""
+        if not self._elsewhere_s:
+            return
+        if self._storing is not None:
+            await asyncio.wait([self._storing], timeout=_STORED_S)
+        await asyncio.sleep(self._elsewhere_s)
+
+    async def aclose(self) -> None:
+        """Give up what is still running in the background."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _settle_now(self, subject: Subject, use: Use, decision: Decision, *, late: bool = False) -> Decision:
+        metrics.decisions(decision.evidence.stage, decision.action).inc()
+        try:
+            match decision.action:
+                case Action.BLOCK:
+                    kind = EventKind.LATE_VERDICT if late else EventKind.BLOCKED
+                    return self._blocked(subject, use, decision, kind)
+                case _ if decision.would_block:
+                    self._remember(subject, use, decision)
+                    return self._blocked(subject, use, decision, EventKind.WOULD_BLOCK)
+                case _:
+                    return self._allowed(subject, use, decision)
+        except Exception:
+            # the decision stands: only its record failed
+            logger.exception("recording a decision failed inside")
+            metrics.INTERNAL_ERRORS.inc()
+            return decision
+
+    def _allowed(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+        if decision.evidence.verdict in _BAD and decision.evidence.stage is Stage.QUERY:
+            self._confirm(subject, use, decision)
+        if not self._log_all:
+            evidence = decision.evidence
+            self._store.tally(EventKind.CHECK, decision.action, evidence.stage)
+            if evidence.rule is not None and evidence.stage is Stage.RULES:
+                self._store.count_hit(evidence.rule)
+            self._remember(subject, use, decision)
+            return decision
+        event = self._event(EventKind.CHECK, subject, use, decision)
+        self._store.record(event)
+        self._remember(subject, use, decision)
+        return replace(decision, event_id=event.id)
+
+    def _blocked(self, subject: Subject, use: Use, decision: Decision, kind: EventKind) -> Decision:
+        event = self._event(kind, subject, use, decision)
+        if decision.evidence.stage is Stage.PATTERN and decision.evidence.hit is not None:
+            event = replace(event, detail=PENDING)
+            if len(self._tasks) < _MOST_TASKS:
+                _ = self._start(self._fill_in(event.id, subject.kind, use.cls, decision))
+            else:
+                event = replace(event, detail=None)
+        self._store.record(event)
+        if decision.evidence.stage is Stage.QUERY:
+            self._confirm(subject, use, decision)
+        if decision.action is Action.BLOCK and isinstance(subject, FileSubject) and use.url:
+            self._reblock(use.url, subject, use, decision)
+        return replace(decision, event_id=event.id)
+
+    async def _flag(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+        started = self._clock.monotonic()
+        now = self._clock.now()
+        event = self._event(EventKind.FLAGGED, subject, use, decision)
+        try:
+            await self._store.flag(event, flag_entry(decision, subject, use, time=now))
+        except LedgerError as error:
+            metrics.FLAGS_REFUSED.inc()
+            logger.warning("refusing a request: its flag could not be stored: %s", error)
+            refused = _refused(decision, "its record could not be stored")
+            return replace(refused, event_id=self._record_refusal(subject, use, refused))
+        metrics.FLAG_SECONDS.observe(self._clock.monotonic() - started)
+        metrics.decisions(decision.evidence.stage, decision.action).inc()
+        self._remember(subject, use, decision)
+        return replace(decision, event_id=event.id)
+
+    def _record_refusal(self, subject: Subject, use: Use, refused: Decision) -> str:
+        event = self._event(EventKind.BLOCKED, subject, use, refused)
+        self._store.record(event)
+        metrics.decisions(refused.evidence.stage, refused.action).inc()
+        return event.id
+
+    def _event(self, kind: EventKind, subject: Subject, use: Use, decision: Decision) -> Event:
+        now = self._clock.now()
+        return event_of(kind, decision, subject, use, time=now, event_id=self._identifiers.new(now))
+
+    def _remember(self, subject: Subject, use: Use, decision: Decision) -> None:
+        if not self._history or self.checker.knew(subject, decision.evidence):
+            return
+        key = (subject.hashes[0], use.client, use.user)
+        now = self._clock.now()
+        last = self._remembered.get(key)
+        if last is not None and 0 <= now - last < _REMEMBER_AGAIN_S:
+            return
+        self._remembered[key] = now
+        event = self._event(EventKind.CHECK, subject, use, decision)
+        self._store.remember(subject.hashes[0], subject.hashes, subject.kind, event)
+
+    def _confirm(self, subject: Subject, use: Use, decision: Decision) -> None:
+        """Put a positive answer in force: here at once, everywhere when the ledger has it."""
+        self._put_in_force(confirmed_entry(decision.evidence, subject, use, now=self._clock.now()))
+
+    def _reblock(self, url: str, file: FileSubject, use: Use, decision: Decision) -> None:
+        """Refuse the URL of a bad file for a while; then its content speaks again."""
+        if decision.evidence.blocked_by_rule or self._reblock_s <= 0:
+            return
+        now = self._clock.now()
+        entry = confirmed_entry(decision.evidence, file, use, now=now)
+        self._put_in_force(reblock_entry(entry, self.checker.subject(url), until=now + self._reblock_s))
+
+    def _put_in_force(self, entry: ConfirmedEntry) -> None:
+        self.checker.view.learn(entry)
+        self._unstored[entry.identity] = entry
+        if self._storing is None or self._storing.done():
+            self._storing = self._start(self._store_confirmed())
+
+    async def _store_confirmed(self) -> None:
+        """Bring findings into the ledger; while it takes none they are in force here, and kept for it."""
+        while self._unstored:
+            entries = list(self._unstored.values())
+            try:
+                await self._store.confirm_many([(entry, None, None) for entry in entries])
+            except LedgerError as error:
+                logger.warning("%d findings are in force in this process only: %s", len(entries), error)
+                await asyncio.sleep(_STORE_AGAIN_S)
+                continue
+            for entry in entries:
+                if self._unstored.get(entry.identity) is entry:
+                    del self._unstored[entry.identity]
+                self.checker.view.stored(entry.hit)
+
+    async def _fill_in(self, event_id: str, kind: SubjectKind, cls: SubjectClass, decision: Decision) -> None:
+        """Ask what stands behind a local hit; only for log and block page, so failing is harmless."""
+        evidence = decision.evidence
+        detail: str | None = None
+        extra: dict[str, object] | None = None
+        try:
+            listed = await self._behind(evidence, kind, cls)
+            if listed is not None:
+                detail = describe(listed)
+                extra = {
+                    "feeds": list(listed.feeds),
+                    "family": listed.family,
+                    "first_seen": listed.first_seen,
+                }
+        finally:
+            self._store.amend(event_id, detail=detail, extra=extra)
+
+    async def _behind(self, evidence: Evidence, kind: SubjectKind, cls: SubjectClass) -> ListedHash | None:
+        """Find what the server of a local list knows about a hit, from the cache or by one query."""
+        if evidence.hit is None or evidence.tier is None:
+            return None
+        tier, prefix, cache = Tier(evidence.tier), evidence.hit[:PREFIX_BYTES], self.checker.cache
+        found = cache.get(tier, kind, prefix, self._clock.now())
+        if found is None:
+            deadline = self._clock.monotonic() + _DETAIL_TIMEOUT_S
+            answer = await self.checker.lookup.ask(tier, kind, cls, (prefix,), deadline=deadline)
+            found = answer.answers.get(prefix)
+            if found is None:
+                return None
+            found = cache.put(tier, kind, prefix, found)
+        return next((listed for listed in found.listed if listed.full_hash == evidence.hit), None)
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            metrics.INTERNAL_ERRORS.inc()
+            logger.error("background work of the gatekeeper failed", exc_info=error)
+
+
+def _refused(decision: Decision, reason: str) -> Decision:
+    evidence = unverifiable(reason, decision.evidence.steps, stage=Stage.LEDGER)
+    return Decision(Action.BLOCK, evidence, decision.elapsed_ms, reason=reason)

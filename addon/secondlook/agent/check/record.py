@@ -1,0 +1,229 @@
+"""Decisions as ledger records: what is written about a check, and what waits for the second look."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
+from secondlook.core.neutralize import inert
+from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
+from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
+
+MEMBER = "member:"  # begins the label of a digest from inside an archive
+PENDING = "pending"  # detail of a local hit until a server has told what stands behind it
+_DIGESTS_TOLD = 100  # of a file in one event: an archive may have ten thousand members
+
+
+def event_of(
+    kind: EventKind, decision: Decision, subject: Subject, use: Use, *, time: float, event_id: str
+) -> Event:
+    """Write down a decision about a subject."""
+    evidence = decision.evidence
+    file = subject if isinstance(subject, FileSubject) else None
+    return Event(
+        kind=kind,
+        time=time,
+        id=event_id,
+        decision=decision.action,
+        cls=class_of(evidence, use),
+        subject=subject.kind,
+        url=url_of(subject, use),
+        host=host_of(subject, use),
+        method=use.method,
+        client=use.client,
+        user=use.user,
+        referrer=use.referrer,
+        sha256=file.hashes[0].hex() if file is not None else None,
+        filename=file.filename if file is not None else None,
+        content_type=use.content_type,
+        size=file.size if file is not None else None,
+        verdict=evidence.verdict,
+        risk=evidence.risk,
+        threat=evidence.threat,
+        stage=evidence.stage,
+        list=evidence.list,
+        rule=evidence.rule,
+        server=evidence.server,
+        stale=evidence.stale,
+        elapsed_ms=round(decision.elapsed_ms, 3),
+        attempts=evidence.attempts,
+        identity=subject.hashes[0],
+        detail=evidence.detail or use.tunnel,
+        extra=explanation(decision, subject),
+    )
+
+
+def class_of(evidence: Evidence, use: Use) -> SubjectClass:
+    """Give the class a subject is treated as; what cannot be read is a class of its own."""
+    return SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else use.cls
+
+
+def url_of(subject: Subject, use: Use) -> str | None:
+    """Give the URL to show: as asked for, else the canonical one; for a file where it came from."""
+    return use.url or (subject.canonical if isinstance(subject, UrlSubject) else None)
+
+
+def host_of(subject: Subject, use: Use) -> str | None:
+    """Give the host of a URL subject, or the one a file came from."""
+    if isinstance(subject, UrlSubject):
+        return subject.host
+    if not use.url:
+        return None
+    try:
+        return urlsplit(use.url).hostname
+    except ValueError:
+        return None
+
+
+def explanation(decision: Decision, subject: Subject) -> dict[str, object]:
+    """Tell everything that explains a decision and has no field of its own, as JSON values."""
+    evidence = decision.evidence
+    told: dict[str, object] = {"steps": [step_of(step) for step in evidence.steps]}
+    if decision.reason is not None:
+        told["reason"] = decision.reason
+    if evidence.source is not None:
+        told["source"] = evidence.source
+    if evidence.tier is not None:
+        told["tier"] = str(evidence.tier)
+    if evidence.list_age_s is not None:
+        told["age_s"] = round(evidence.list_age_s, 1)
+    if evidence.expression is not None:
+        told["expression"] = inert(evidence.expression)
+        if isinstance(subject, FileSubject) and evidence.expression.startswith(MEMBER):
+            told["member"] = inert(evidence.expression.removeprefix(MEMBER))
+    if evidence.hit is not None:
+        told["hit"] = evidence.hit.hex()
+    if isinstance(subject, FileSubject) and len(subject.hashes) > 1:
+        known = {"md5": subject.md5, "sha1": subject.sha1}  # their full hashes tell a reader nothing
+        labelled = list(zip(subject.labels, subject.hashes, strict=False))
+        told["digests"] = {
+            inert(label): known.get(label) or full_hash.hex()
+            for at, (label, full_hash) in enumerate(labelled)
+            if at < _DIGESTS_TOLD or label == evidence.expression
+        }
+        if len(labelled) > _DIGESTS_TOLD:
+            told["digests_in_all"] = len(labelled)
+    return told
+
+
+def step_of(step: Step) -> dict[str, object]:
+    """Give one consulted stage as JSON values."""
+    told: dict[str, object] = {"stage": str(step.stage), "outcome": step.outcome}
+    if step.detail is not None:
+        told["detail"] = step.detail
+    if step.elapsed_ms is not None:
+        told["elapsed_ms"] = round(step.elapsed_ms, 3)
+    return told
+
+
+def flag_entry(decision: Decision, subject: Subject, use: Use, *, time: float) -> FlagEntry:
+    """Make the queue entry of a subject that goes through unverified."""
+    file = subject if isinstance(subject, FileSubject) else None
+    evidence = decision.evidence
+    return FlagEntry(
+        identity=subject.hashes[0],
+        kind=subject.kind,
+        cls=class_of(evidence, use),
+        hashes=subject.hashes,
+        url=url_of(subject, use),
+        host=host_of(subject, use),
+        client=use.client,
+        time=time,
+        reason=evidence.unverifiable or "unverified",
+        sha256=file.hashes[0].hex() if file is not None else None,
+        filename=file.filename if file is not None else None,
+        size=file.size if file is not None else None,
+        labels=file.labels if file is not None else (),
+    )
+
+
+def confirmed_entry(evidence: Evidence, subject: Subject, use: Use, *, now: float) -> ConfirmedEntry:
+    """Make the entry by which a positive answer is in force everywhere."""
+    file = subject if isinstance(subject, FileSubject) else None
+    return ConfirmedEntry(
+        identity=subject.hashes[0],
+        hit=evidence.hit or subject.hashes[0],
+        kind=subject.kind,
+        verdict=evidence.verdict,
+        risk=evidence.risk,
+        threat=evidence.threat,
+        list=evidence.list,
+        server=evidence.server,
+        source=evidence.source,
+        confirmed_at=now,
+        expires_at=evidence.expires_at,
+        url=url_of(subject, use),
+        host=host_of(subject, use),
+        sha256=file.hashes[0].hex() if file is not None else None,
+        filename=file.filename if file is not None else None,
+        size=file.size if file is not None else None,
+        expression=evidence.expression,
+        tier=evidence.tier,
+        cls=use.cls,
+    )
+
+
+def confirmed_from_entry(entry: QueueEntry | FlagEntry, evidence: Evidence, *, now: float) -> ConfirmedEntry:
+    """Make the confirmed entry of a flagged or remembered subject that turned out listed."""
+    return ConfirmedEntry(
+        identity=entry.identity,
+        hit=evidence.hit or entry.identity,
+        kind=entry.kind,
+        verdict=evidence.verdict,
+        risk=evidence.risk,
+        threat=evidence.threat,
+        list=evidence.list,
+        server=evidence.server,
+        source=evidence.source,
+        confirmed_at=now,
+        expires_at=evidence.expires_at,
+        url=entry.url,
+        host=entry.host,
+        sha256=entry.sha256,
+        filename=entry.filename,
+        size=entry.size,
+        expression=evidence.expression,
+        tier=evidence.tier,
+        cls=entry.cls,
+    )
+
+
+def closing_event(
+    kind: EventKind,
+    entry: QueueEntry | FlagEntry | ConfirmedEntry,
+    *,
+    time: float,
+    event_id: str,
+    evidence: Evidence | None = None,
+    detail: str | None = None,
+    extra: dict[str, object] | None = None,
+) -> Event:
+    """Write down how a flagged, remembered or confirmed subject ended."""
+    return Event(
+        kind=kind,
+        time=time,
+        id=event_id,
+        decision=None,
+        cls=entry.cls,
+        subject=entry.kind,
+        url=entry.url,
+        host=entry.host,
+        sha256=entry.sha256,
+        filename=entry.filename,
+        size=entry.size,
+        verdict=evidence.verdict if evidence else None,
+        risk=evidence.risk if evidence else None,
+        threat=evidence.threat if evidence else None,
+        stage=evidence.stage if evidence else None,
+        list=evidence.list if evidence else None,
+        server=evidence.server if evidence else None,
+        stale=evidence.stale if evidence else None,
+        attempts=entry.attempts if isinstance(entry, QueueEntry) else None,
+        identity=entry.identity,
+        detail=detail or (evidence.detail if evidence else None),
+        extra=extra,
+    )
+
+
+def let_through(visits: Sequence[Event]) -> list[dict[str, object]]:
+    """Tell who got through and when, for the event and the notice of a confirmation."""
+    return [{"client": visit.client, "user": visit.user, "time": visit.time} for visit in visits]

@@ -1,0 +1,131 @@
+"""Stages 1 to 5: what a snapshot alone says about a subject.
+
+Functions of values: no waiting, no clock. Each adds to `steps` what it looked at.
+"""
+
+from collections.abc import Callable, Sequence
+
+from secondlook.agent.check.evidence import (
+    from_confirmed,
+    from_known_good,
+    from_pattern,
+    from_rule,
+    severity,
+)
+from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S, REBLOCK, Snapshot
+from secondlook.core.event import ConfirmedEntry
+from secondlook.core.rules.rule import Rule
+from secondlook.core.subject import FileSubject, Subject, SubjectKind, UrlSubject, Use
+from secondlook.core.url.canonical import Suffixes
+from secondlook.core.verdict import Evidence, Risk, Stage, Step, SubjectClass
+
+OVERRIDE = "override"  # source of a rule made by a user on the block page: never for downloads
+
+_RULES_MISS = Step(Stage.RULES, "miss")
+_CONFIRMED_MISS = Step(Stage.CONFIRMED, "miss")
+_PATTERN_MISS = Step(Stage.PATTERN, "miss")
+_SHORT_HIT = Step(Stage.PATTERN, "hit", "in a list of short prefixes: a reason to ask")
+_KNOWN_GOOD_MISS = Step(Stage.KNOWN_GOOD, "miss")
+_KNOWN_GOOD_SHARED = Step(Stage.KNOWN_GOOD, "skipped", "malformed, or anybody can publish on this host")
+
+
+def local_evidence(
+    snapshot: Snapshot,
+    subject: Subject,
+    use: Use,
+    now: float,
+    steps: list[Step],
+    *,
+    suffixes: Suffixes,
+    url_subject: Callable[[str], UrlSubject],
+) -> Evidence | None:
+    """Run stages 1 to 5; None when none of them decides."""
+    rule = rule_for(snapshot, subject, use, now, url_subject)
+    if rule is not None:
+        return from_rule(rule, steps)
+    steps.append(_RULES_MISS)
+    hashes = subject.hashes
+    weaker: Evidence | None = None
+    entry = snapshot.known_bad(hashes, now)
+    if entry is not None and not _is_allowed_by_now(snapshot, entry, use, now):
+        evidence = from_confirmed(entry, subject, steps, now)
+        if evidence.risk is Risk.DANGEROUS:
+            return evidence
+        weaker = evidence  # a list may know worse by now
+        steps.append(evidence.steps[-1])
+    else:
+        steps.append(_CONFIRMED_MISS)
+    found = listed_in_pattern(snapshot, subject, now, steps)
+    if found is not None and (weaker is None or severity(found.risk) > severity(weaker.risk)):
+        return found
+    if weaker is not None:
+        return weaker
+    steps.append(_PATTERN_MISS)
+    if snapshot.pattern.query_hits(subject.kind, hashes):
+        steps.append(_SHORT_HIT)
+        return None
+    return known_good(snapshot, subject, now, steps, suffixes)
+
+
+def rule_for(
+    snapshot: Snapshot, subject: Subject, use: Use, now: float, url_subject: Callable[[str], UrlSubject]
+) -> Rule | None:
+    """Stage 1: the operator's rule that decides; for a file one about its digest before one about its URL."""
+    book = snapshot.rulebook
+    if not book.rules:
+        return None
+    rule = book.match(subject, use.client, use.user, now)
+    origin = subject
+    if rule is None and isinstance(subject, FileSubject) and use.url:
+        origin = url_subject(use.url)
+        rule = book.match(origin, use.client, use.user, now)
+    if rule is None or rule.source != OVERRIDE:
+        return rule
+    if use.cls is not SubjectClass.DOWNLOAD and subject.kind is not SubjectKind.FILE:
+        return rule
+    firing = book.explain(origin, use.client, use.user, now)
+    return next((other for other in firing if other.source != OVERRIDE), None)
+
+
+def _is_allowed_by_now(snapshot: Snapshot, entry: ConfirmedEntry, use: Use, now: float) -> bool:
+    """Whether a URL is refused for a bad file that a rule allows (restored, say): then its content speaks."""
+    book = snapshot.rulebook
+    if entry.source != REBLOCK or entry.sha256 is None or not book.rules:
+        return False
+    rule = book.match(FileSubject((bytes.fromhex(entry.sha256),)), use.client, use.user, now)
+    return rule is not None and rule.action == "allow"
+
+
+def listed_in_pattern(
+    snapshot: Snapshot, subject: Subject, now: float, steps: Sequence[Step]
+) -> Evidence | None:
+    """Stage 3: a block list decides alone; Google's lists only while they are fresh."""
+    hit = snapshot.pattern.block_hit(subject.kind, subject.hashes)
+    if hit is None or (hit.info.source == GOOGLE and now - hit.info.confirmed_at > GOOGLE_FRESH_S):
+        return None
+    return from_pattern(hit.info, hit.full_hash, subject, steps, now)
+
+
+def known_good(
+    snapshot: Snapshot, subject: Subject, now: float, steps: list[Step], suffixes: Suffixes
+) -> Evidence | None:
+    """Stage 5: the subject itself, by its whole hash and exact host, on a list that may be trusted."""
+    if not snapshot.known_good:
+        steps.append(_KNOWN_GOOD_MISS)
+        return None
+    hashes = subject.hashes[:1]
+    if isinstance(subject, UrlSubject):
+        if subject.problem is not None or suffixes.is_shared_platform(subject.host):
+            steps.append(_KNOWN_GOOD_SHARED)
+            return None
+        own = subject.host + "/"
+        hashes = tuple(
+            full_hash
+            for expression, full_hash in zip(subject.expressions, subject.hashes, strict=True)
+            if expression.startswith(own)
+        )
+    hit = snapshot.pattern.known_good_hit(subject.kind, hashes)
+    if hit is None:
+        steps.append(_KNOWN_GOOD_MISS)
+        return None
+    return from_known_good(hit.info, hit.full_hash, steps, now)

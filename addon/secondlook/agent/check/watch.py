@@ -1,0 +1,132 @@
+"""Keeps a process's view no older than a moment: rules, pauses and confirmed set, and the pattern.
+
+Both are polled several times a second by a cheap number or stamp, in a thread because either may block;
+what changed is read whole and swapped in. What cannot be read stays as it was, is logged once and tried
+again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from secondlook.agent import metrics
+from secondlook.agent.check.checker import Checker
+from secondlook.agent.ports import Operator
+from secondlook.clock import Clock
+from secondlook.core.event import ConfirmedEntry
+from secondlook.core.lists.pattern import Pattern
+from secondlook.core.rules.rule import Pause, Rule
+from secondlook.core.rules.rulebook import RuleBook
+from secondlook.errors import SecondLookError
+from secondlook.lanes import VIEW
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.2
+ELSEWHERE_S = 0.3  # after a commit, until the other workers have looked and read it
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    rules: Sequence[Rule]
+    pauses: Sequence[Pause]
+    confirmed: Sequence[ConfirmedEntry]
+
+
+class Watcher:
+    """Refreshes one checker's view.
+
+    `stamp` and `load` are the pattern's: a value that differs with every pattern in place, and the pattern
+    itself. `fixed_rules` are those of the configuration; `on_pattern` is called when a pattern is in place
+    that gives other answers than the one before, and `on_confirmed` when the confirmed set names a hash that
+    it did not name before.
+    """
+
+    def __init__(
+        self,
+        checker: Checker,
+        operator: Operator,
+        clock: Clock,
+        *,
+        stamp: Callable[[], object] | None = None,
+        load: Callable[[], Pattern] | None = None,
+        fixed_rules: Sequence[Rule] = (),
+        on_pattern: Callable[[Pattern], None] | None = None,
+        on_confirmed: Callable[[], None] | None = None,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self._checker = checker
+        self._operator = operator
+        self._clock = clock
+        self._stamp = stamp
+        self._load = load
+        self._fixed_rules = tuple(fixed_rules)
+        self._on_pattern = on_pattern
+        self._on_confirmed = on_confirmed
+        self._poll_s = poll_s
+        self._version: int | None = None
+        self._seen: object = None
+        self._complaint: str | None = None
+
+    async def run(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._poll_s)
+
+    async def refresh(self) -> None:
+        """Take up what changed since the last time; never raises (but for cancellation)."""
+        try:
+            await self._refresh_said()
+            await self._refresh_pattern()
+        except Exception as error:
+            metrics.VIEW_ERRORS.inc()
+            complaint = f"{type(error).__name__}: {error}"
+            if complaint != self._complaint:
+                unexpected = not isinstance(error, SecondLookError)
+                told = "the view could not be refreshed, the last one stays: %s"
+                logger.warning(told, complaint, exc_info=unexpected)
+            self._complaint = complaint
+        else:
+            self._complaint = None
+
+    async def _refresh_said(self) -> None:
+        version = await VIEW.run(self._operator.version)
+        if version == self._version:
+            return
+        mark = self._checker.view.reading()
+        said = await VIEW.run(self._read)
+        known = {entry.hit for entry in self._checker.view.current.confirmed}
+        self._checker.view.replace(
+            rulebook=RuleBook((*said.rules, *self._fixed_rules)),
+            pauses=said.pauses,
+            confirmed=said.confirmed,
+            read_mark=mark,
+        )
+        self._version = version
+        if self._on_confirmed is not None and any(entry.hit not in known for entry in said.confirmed):
+            self._on_confirmed()
+
+    def _read(self) -> _Said:
+        return _Said(self._operator.rules(), self._operator.pauses(), self._operator.confirmed())
+
+    async def _refresh_pattern(self) -> None:
+        if self._stamp is None or self._load is None:
+            return
+        stamp = await VIEW.run(self._stamp)
+        if stamp == self._seen:
+            return
+        pattern = await VIEW.run(self._load)
+        first, self._seen = self._seen is None, stamp
+        before = self._checker.view.current.pattern
+        self._checker.view.replace(pattern=pattern)
+        if not first and pattern.answers_as(before, self._clock.now()):
+            return  # a server confirmed what is here, as it does twice a minute
+        dropped = 0
+        for count in self._checker.cache.drop_contradicted(pattern, self._clock.now(), since=before):
+            dropped += count
+            await asyncio.sleep(0)  # a full cache takes a second: traffic goes on meanwhile
+        logger.info("pattern %s in place, %d cached answers dropped", pattern.generation or "(none)", dropped)
+        if self._on_pattern is not None:
+            self._on_pattern(pattern)

@@ -1,0 +1,1 @@
+"""The pattern folder: lists brought in, put in force, rolled back."""

@@ -1,0 +1,97 @@
+"""Alerts about the pattern: raised once, told as events, kept for `status`, ended when the cause is gone."""
+
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.pattern.files import Stamp, read_confirmed, read_stamp, write_durably
+from secondlook.agent.ports import EventSink
+from secondlook.clock import Clock
+from secondlook.core.event import Event, EventKind
+from secondlook.errors import PatternError
+
+log = logging.getLogger(__name__)
+ALERTS = "alerts.json"
+
+
+def read_alerts(folder: Path) -> dict[str, str]:
+    """Read the alerts in force: key to text; empty when none was ever written."""
+    try:
+        return {str(key): str(text) for key, text in json.loads((folder / ALERTS).read_bytes()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+class PatternAlerts:
+    """The alerts of one pattern folder; those left by an earlier process go on until they are cleared."""
+
+    def __init__(self, folder: Path, events: EventSink, clock: Clock) -> None:
+        self._folder = folder
+        self._events = events
+        self._clock = clock
+        self._identifiers = Identifiers()
+        self.in_force = read_alerts(folder)
+
+    def alert(self, key: str, text: str, *, name: str | None = None, server: str | None = None) -> None:
+        """Raise an alert; the same one again is not told again."""
+        if self.in_force.get(key) == text:
+            return
+        self.in_force[key] = text
+        self._write()
+        log.warning("%s", text)
+        self.tell(EventKind.ERROR, text, name=name, server=server)
+
+    def clear(self, key: str) -> None:
+        """End an alert, if it is in force."""
+        text = self.in_force.pop(key, None)
+        if text is not None:
+            self._write()
+            self.tell(EventKind.UPDATE, f"no longer: {text}")
+
+    def settle(self, server: str, refused: Mapping[str, str]) -> None:
+        """Raise an alert for each refused list of a server, and end those of lists that are good again."""
+        for name, reason in refused.items():
+            text = f"an update of {name} from {server} was refused: {reason}"
+            self.alert(f"list {server}/{name}", text, name=name, server=server)
+        for key in [key for key in self.in_force if key.startswith(f"list {server}/")]:
+            if key.partition("/")[2] not in refused:
+                self.clear(key)
+        self.clear("pattern")
+        for each in self._stamp().lists:  # a damaged one left the stamp: it is back, and whole
+            if each.server == server:
+                self.clear(f"list {each.name}")
+
+    def check_age(self, stale_after_s: float) -> None:
+        """Raise an alert while lists are older than they may be; it ends by itself."""
+        confirmed = read_confirmed(self._folder)
+        for each in self._stamp().servers:
+            age_s = self._clock.now() - max(each.confirmed_at, confirmed.get(each.server, 0.0))
+            key = f"age {each.server}"
+            if age_s > stale_after_s:
+                self.alert(key, f"the lists of {each.server} are older than {stale_after_s:.0f} s")
+            else:
+                self.clear(key)
+
+    def _stamp(self) -> Stamp:
+        """Read what is in force; one that cannot be read raises an alert, and stands for an empty one."""
+        try:
+            return read_stamp(self._folder) or Stamp()
+        except PatternError as error:
+            self.alert("pattern", str(error))
+            return Stamp()
+
+    def tell(
+        self, kind: EventKind, detail: str, *, name: str | None = None, server: str | None = None
+    ) -> None:
+        """Record an event about a list or a server."""
+        now = self._clock.now()
+        self._events.record(
+            Event(kind=kind, time=now, id=self._identifiers.new(now), list=name, server=server, detail=detail)
+        )
+
+    def _write(self) -> None:
+        with suppress(OSError):
+            write_durably(self._folder / ALERTS, json.dumps(self.in_force).encode())

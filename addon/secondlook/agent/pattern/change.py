@@ -1,0 +1,181 @@
+"""Changing what is in force: stamps, their past, whole verification, rollback."""
+
+import fcntl
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from secondlook.agent.pattern.alerts import read_alerts
+from secondlook.agent.pattern.files import (
+    FOLDER,
+    PAST,
+    STAMP,
+    Stamp,
+    StampedList,
+    open_list,
+    read_confirmed,
+    read_stamp,
+    write_durably,
+)
+from secondlook.core.lists.hashlist import Corrupt
+from secondlook.errors import PatternError
+
+_LIST_FILE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{16}\.slh")
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: the service's updater and the command line take turns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def put_stamp(folder: Path, stamp: Stamp, *, now: float, keep: int) -> Stamp:
+    """Make a stamp the one in force and the one before it the newest of the past; holds the lock already.
+
+    List files that no kept stamp names are removed.
+    """
+    past = folder / PAST
+    past.mkdir(exist_ok=True)
+    before = folder / STAMP
+    previous: Stamp | None = None
+    with suppress(FileNotFoundError, PatternError):
+        data = before.read_bytes()
+        previous = Stamp.from_json(data)
+        write_durably(past / f"{previous.serial:06d}.json", data)
+    numbers = [int(path.stem) for path in past.glob("*.json")]
+    stamp = replace(stamp, serial=max([*numbers, previous.serial if previous else 0]) + 1, written_at=now)
+    write_durably(before, stamp.to_json())
+    for path in sorted(past.glob("*.json"))[:-keep]:
+        path.unlink(missing_ok=True)
+    _sweep(folder, stamp)
+    return stamp
+
+
+def _sweep(folder: Path, stamp: Stamp) -> None:
+    wanted = {each.file for each in stamp.lists}
+    for path in (folder / PAST).glob("*.json"):
+        try:
+            wanted |= {each.file for each in Stamp.from_json(path.read_bytes()).lists}
+        except PatternError:
+            path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if _LIST_FILE.fullmatch(path.name) and path.name not in wanted:
+            path.unlink(missing_ok=True)
+
+
+def set_damaged_stamp_aside(folder: Path) -> str | None:
+    """Rename a stamp that cannot be read, so that all is fetched again; gives what was wrong with it."""
+    if not (folder / STAMP).exists():
+        return None
+    with folder_lock(folder):
+        try:
+            read_stamp(folder)
+        except Corrupt as error:
+            (folder / STAMP).replace(folder / f"{STAMP}.damaged")
+            return str(error)
+    return None
+
+
+def verify_folder(folder: Path) -> dict[str, str]:
+    """Read every list in force whole; gives the reason for each that is damaged. Raises PatternError."""
+    stamp = read_stamp(folder)
+    faults: dict[str, str] = {}
+    for stamped in stamp.lists if stamp else ():
+        try:
+            table = open_list(folder, stamped)
+            table.verify()
+        except PatternError as error:
+            faults[stamped.name] = str(error)
+            continue
+        if stamped.canary and not table.has(bytes.fromhex(stamped.canary)):
+            faults[stamped.name] = "it does not hold its canary"
+    return faults
+
+
+@dataclass(frozen=True, slots=True)
+class ListStatus:
+    """One list as `pattern status` shows it; `age_s` is the time since its server last confirmed it."""
+
+    name: str
+    entries: int
+    generation: str
+    tier: str
+    server: str
+    age_s: float
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatternStatus:
+    """What `pattern status` shows."""
+
+    generation: str
+    serial: int
+    written_at: float | None
+    lists: tuple[ListStatus, ...]
+    alerts: tuple[str, ...]
+
+    @property
+    def entries(self) -> int:
+        """How many entries all lists hold together."""
+        return sum(each.entries for each in self.lists)
+
+
+def status(state_dir: Path, *, now: float) -> PatternStatus:
+    """Tell what is in force in a state folder; raises PatternError when the stamp is damaged."""
+    folder = state_dir / FOLDER
+    stamp = read_stamp(folder)
+    confirmed = read_confirmed(folder)
+    alerts = tuple(read_alerts(folder).values())
+    if stamp is None:
+        return PatternStatus("", 0, None, (), alerts)
+
+    def told(each: StampedList) -> ListStatus:
+        at = max(each.confirmed_at, confirmed.get(each.server, 0.0))
+        return ListStatus(
+            each.name, each.count, each.generation, each.tier, each.server, now - at, each.file, each.sha256
+        )
+
+    return PatternStatus(
+        stamp.generation, stamp.serial, stamp.written_at, tuple(map(told, stamp.lists)), alerts
+    )
+
+
+def verify(state_dir: Path) -> dict[str, str]:
+    """Read every list of a state folder whole; gives the reason for each that is damaged."""
+    return verify_folder(state_dir / FOLDER)
+
+
+def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> Stamp:
+    """Put the stamp before this one back in force, until a server offers another version of its lists.
+
+    Raises PatternError when there is no earlier one whose lists are all in order.
+    """
+    folder = state_dir / FOLDER
+    with folder_lock(folder):
+        current = read_stamp(folder)
+        if current is None:
+            raise PatternError("there is no pattern to roll back")
+        given_up = {f"{each.server}/{each.name}": each.version for each in current.lists}
+        for path in sorted((folder / PAST).glob("*.json"), reverse=True):
+            stamp = Stamp.from_json(path.read_bytes())
+            if [each.sha256 for each in stamp.lists] == [each.sha256 for each in current.lists]:
+                continue
+            try:
+                for stamped in stamp.lists:
+                    open_list(folder, stamped).verify()
+            except PatternError:
+                continue
+            kept = {(f"{each.server}/{each.name}", each.version) for each in stamp.lists}
+            held = dict(given_up.items() - kept)
+            servers = tuple(replace(each, generation="", whole=False) for each in stamp.servers)
+            restored = replace(stamp, servers=servers, held={**stamp.held, **held})
+            return put_stamp(folder, restored, now=time.time() if now is None else now, keep=keep)
+    raise PatternError("there is no earlier pattern whose lists are in order")

@@ -1,0 +1,195 @@
+"""One list taken from a server: applied, checked from every side, written beside and renamed into place.
+
+What a list must pass before it may come into force (architecture, "Data that must never be lost or lied
+about"):
+
+| check | refused |
+|---|---|
+| Rice coding, order, bounds, removals, checksum | malformed, cut, bit-flipped, of another list |
+| version | one that names another list |
+| signature | missing or wrong, where the publisher's key is pinned |
+| size | empty where the last good one was not; under half of it; larger than may be |
+| canary | not in the list, where its metadata names one |
+| known-good sites | a block list that blocks one more of them, unless its publisher may mean it |
+| the written file | anything that a whole reading finds |
+
+A refused list changes nothing: the last good one stays in force.
+"""
+
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from secondlook.config import PatternSettings
+from secondlook.core.lists.hashlist import HashList
+from secondlook.core.lists.name import ListName, Role
+from secondlook.core.subject import SubjectKind
+from secondlook.errors import PatternError
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.signature import list_is_signed
+from secondlook.wire.version import ListVersion
+
+MAX_KNOWN_GOOD = 20  # blocked as a whole by a publisher who may mean it: more is no policy but an accident
+TOLD_HOSTS = 3
+EXACT_WIDTH = 8  # a shorter prefix may be that of a known-good site by chance, and decides nothing alone
+
+
+class UpdateRefused(PatternError):  # noqa: N818 - it is a decision, told to the operator
+    """A list that a server offers may not come into force; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One list as a server offers it: the answer, and what its metadata says."""
+
+    message: pb.HashList
+    meaning: ListName
+    canary: bytes | None
+    key: Ed25519PublicKey | None  # pinned: the list must be signed by its holder
+    is_own: bool = False  # of the server inside this program: its operator is ours
+
+
+@dataclass(frozen=True, slots=True)
+class TakenList:
+    """A list that passed every check and lies in its place; `changed` is False when it was there already."""
+
+    file: str
+    count: int
+    sha256: str
+    version: bytes
+    changed: bool
+    added: int = 0
+    removed: int = 0
+
+
+def take_list(
+    offer: Offer,
+    held: HashList | None,
+    folder: Path,
+    settings: PatternSettings,
+    guarded: Mapping[bytes, str],
+    *,
+    accept_shrink: bool = False,
+) -> TakenList:
+    """Apply an offered update to what is held and put the result in place.
+
+    `guarded` are the full hashes that block a known-good site as a whole, with their texts. Raises
+    UpdateRefused, or BadUpdate where the update does not fit what is held (a full one may).
+    """
+    from secondlook.wire.update import apply_update  # noqa: PLC0415 - needs numpy, which checks do not
+
+    name, width = offer.meaning.name, offer.meaning.width
+    message = offer.message
+    _check_version(message, name)
+    raw = b"".join(held.blocks()) if held is not None else None
+    applied = apply_update(message, name, width, raw)
+    checksum = applied.checksum
+    if offer.key is not None and not list_is_signed(
+        offer.key, name, message.version, checksum, message.signature
+    ):
+        raise UpdateRefused("it is not signed by the publisher whose key is pinned")
+    entries = applied.entries
+    if entries is None:
+        assert held is not None
+        return TakenList(
+            _file_name(name, checksum), held.count, checksum.hex(), message.version, changed=False
+        )
+    count = len(entries) // width
+    _check_size(count, width, held, settings, accept_shrink=accept_shrink or settings.accept_shrink)
+    path = folder / _file_name(name, checksum)
+    beside = _write(path, entries, width)
+    try:
+        _check_content(beside, offer, guarded, held)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    changed = held is None or held.checksum != checksum
+    return TakenList(
+        path.name,
+        count,
+        checksum.hex(),
+        message.version,
+        changed,
+        added=applied.added,
+        removed=applied.removed,
+    )
+
+
+def _file_name(name: str, checksum: bytes) -> str:
+    return f"{name}.{checksum[:8].hex()}.slh"
+
+
+def _check_version(message: pb.HashList, name: str) -> None:
+    version = ListVersion.decode(message.version)
+    if version is not None and version.name != name:
+        raise UpdateRefused(f"it is a version of {version.name}, not of {name}")
+
+
+def _check_size(
+    count: int, width: int, held: HashList | None, settings: PatternSettings, *, accept_shrink: bool
+) -> None:
+    if count * width > settings.max_list:
+        raise UpdateRefused(f"it has {count} entries, more than {settings.max_list} bytes (pattern.max_list)")
+    if held is None or accept_shrink:
+        return
+    if held.count and not count:
+        raise UpdateRefused(f"it is empty, the last good one has {held.count} entries")
+    if held.count >= settings.shrink_from and count < held.count * settings.shrink:
+        raise UpdateRefused(f"it shrinks from {held.count} entries to {count}")
+
+
+def _write(path: Path, entries: bytes, width: int) -> Path:
+    """Write a list file beside its place, on disk."""
+    from secondlook.core.lists.build import write_sorted_list  # noqa: PLC0415 - needs numpy
+
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = beside.with_name(beside.name + ".scratch")
+    block = (1 << 22) * width
+    view = memoryview(entries)
+    try:
+        with beside.open("wb+") as file, scratch.open("wb+") as columns:
+            write_sorted_list(
+                file, (view[at : at + block] for at in range(0, len(view), block)), width, scratch=columns
+            )
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
+    return beside
+
+
+def _check_content(path: Path, offer: Offer, guarded: Mapping[bytes, str], held: HashList | None) -> None:
+    """Read back what was written: whole, with its canary, without known-good sites."""
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    table = HashList.open(mapped)
+    table.verify()
+    meaning = offer.meaning
+    if offer.canary is not None and not table.has(offer.canary):
+        raise UpdateRefused("it does not hold its canary")
+    if meaning.role is Role.BLOCK and meaning.kind is SubjectKind.URL:
+        _check_known_good(table, offer, guarded, held)
+
+
+def _check_known_good(
+    table: HashList, offer: Offer, guarded: Mapping[bytes, str], held: HashList | None
+) -> None:
+    """Refuse what blocks a known-good site (docs/decisions, "The agent guards known-good sites")."""
+    blocked = table.held(guarded)
+    if len(blocked) > MAX_KNOWN_GOOD:
+        raise UpdateRefused(f"it would block {len(blocked)} known-good sites")
+    if offer.is_own or offer.key is not None or offer.meaning.width < EXACT_WIDTH:
+        return
+    news = sorted(guarded[each][:-1] for each in blocked if held is None or not held.has(each))
+    if news:
+        told = ", ".join(news[:TOLD_HOSTS]) + (" …" if len(news) > TOLD_HOSTS else "")
+        raise UpdateRefused(
+            f"it would block {told}, known to be good; pattern.may_block can name what is meant"
+        )

@@ -1,0 +1,1 @@
+"""The second look: flagged subjects, what was allowed before, what was confirmed."""

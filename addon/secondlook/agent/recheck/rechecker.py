@@ -1,0 +1,252 @@
+"""The second look: what was let through unverified is asked about again, until it is known.
+
+```
+start ────────────┐
+circuit closes ───┤                  ┌─ listed ────► confirmed (in force, actions, event, entry closed)
+new generation ───┼─► pass over the ─┼─ not listed ► cleared (event, entry closed)
+`queue verify` ───┤   queue, oldest  ├─ no answer ─► postponed (1 min, doubling to 1 h, jittered)
+schedule: due ────┘   first, leased  └─ too old ───► a last look, then expired (event, entry closed)
+```
+
+The same pass renews the confirmed set: entries past their expiry, and all of them at a new generation,
+are asked about again; what is no longer listed is withdrawn. Everything works on hashes; nothing here
+ever raises into its loop, and a ledger that fails stops a pass, not the rechecker.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from secondlook.agent import metrics
+from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.check.record import closing_event
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.ports import Queue
+from secondlook.agent.recheck.batch_check import PAUSE_EVERY, Judge, is_listed
+from secondlook.agent.recheck.renewal import Renewal
+from secondlook.clock import Clock, SettledTime
+from secondlook.core.asking.schedule import Backoff
+from secondlook.core.event import Event, EventKind, QueueEntry
+from secondlook.core.verdict import Evidence
+from secondlook.errors import LedgerError
+
+logger = logging.getLogger(__name__)
+
+_BATCH_ENTRIES = 1000
+_MOST_POSTPONED = 50_000  # kept leased until a pass ends, so that it does not meet them twice
+_SCHEDULE_S = 5.0  # how often due entries are looked for
+_SET_BACK_S = 1.0  # a wall clock that runs behind by more was set back
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one pass did, in subjects."""
+
+    confirmed: int = 0
+    cleared: int = 0
+    unverifiable: int = 0
+    expired: int = 0
+    withdrawn: int = 0
+    error: str | None = None
+
+    def plus(self, other: "Report") -> "Report":
+        """Add up two reports."""
+        return Report(
+            self.confirmed + other.confirmed,
+            self.cleared + other.cleared,
+            self.unverifiable + other.unverifiable,
+            self.expired + other.expired,
+            self.withdrawn + other.withdrawn,
+            self.error or other.error,
+        )
+
+
+class Rechecker:
+    """Takes the second look; one loop a process, several processes share the queue by leases.
+
+    `random` gives fresh values in [0, 1). `trigger` may be called from any callback on the loop;
+    `on_cleared` hears of every entry that was cleared (`recheck.refetch`).
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        queue: Queue,
+        consequences: Consequences,
+        renewal: Renewal,
+        clock: Clock,
+        *,
+        random: Callable[[], float],
+        first_s: float = 60.0,
+        longest_s: float = 3600.0,
+        lease_s: float = 120.0,
+        expire_after_s: float = 30 * 86_400.0,
+        on_cleared: Callable[[QueueEntry], None] | None = None,
+    ) -> None:
+        self._judge = judge
+        self._queue = queue
+        self._consequences = consequences
+        self._renewal = renewal
+        self._clock = clock
+        self._settled = SettledTime(clock)  # no flag is given up because a clock jumped
+        self._random = random
+        self._backoff = Backoff(first_s=first_s, cap_s=longest_s)
+        self._longest_s = longest_s
+        self._lease_s = lease_s
+        self._expire_after_s = expire_after_s
+        self._on_cleared = on_cleared
+        self._identifiers = Identifiers()
+        self._wake = asyncio.Event()
+        self._everything = False
+        self._renew_all = False
+        self._pass = asyncio.Lock()
+
+    def trigger(self, reason: str, *, renew_all: bool = False) -> None:
+        """Look at everything soon; `renew_all` (a new generation) at the whole confirmed set too."""
+        logger.info("second look: %s", reason)
+        self._everything = True
+        self._renew_all = self._renew_all or renew_all
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        self._judge.lookup.on_recovery(lambda name: self.trigger(f"{name} answers again"))
+        self.trigger("the program starts", renew_all=True)
+        # what a killed rechecker had leased is free again after this
+        next_full = self._clock.monotonic() + self._lease_s + 1.0
+        drift_s = self._clock.now() - self._clock.monotonic()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _SCHEDULE_S)
+            self._wake.clear()
+            everything, self._everything = self._everything, False
+            renew_all, self._renew_all = self._renew_all, False
+            monotonic = self._clock.monotonic()
+            drift_before_s, drift_s = drift_s, self._clock.now() - monotonic
+            if monotonic >= next_full:
+                everything, next_full = True, monotonic + self._longest_s
+            if drift_s < drift_before_s - _SET_BACK_S:
+                # a clock that was set back leaves entries due too far ahead, and leases too long
+                everything, renew_all, next_full = True, True, monotonic + self._lease_s + 1.0
+            report = await self.look(everything=everything, renew_all=renew_all)
+            if report.error is not None:
+                self._everything = self._everything or everything
+                self._renew_all = self._renew_all or renew_all
+
+    async def look(self, *, everything: bool = True, renew_all: bool = False) -> Report:
+        """Take one pass over the queue and the confirmed set; never raises (but for cancellation)."""
+        async with self._pass:
+            report = Report()
+            try:
+                withdrawn = await self._renewal.renew(everything=renew_all, forced=everything)
+                report = replace(report, withdrawn=withdrawn)
+                report = report.plus(await self._pass_over(everything=everything))
+                report = report.plus(await self._expire())
+            except LedgerError as error:
+                logger.warning("the second look stops for now: %s", error)
+                return replace(report, error=str(error))
+            except Exception as error:
+                metrics.INTERNAL_ERRORS.inc()
+                logger.exception("the second look failed inside")
+                return replace(report, error=f"internal error: {error}")
+            return report
+
+    async def _pass_over(self, *, everything: bool) -> Report:
+        report = Report()
+        later: list[tuple[QueueEntry, str]] = []
+        try:
+            while True:
+                entries = await self._queue.take_due(
+                    self._clock.now(), limit=_BATCH_ENTRIES, lease_s=self._lease_s, everything=everything
+                )
+                if not entries:
+                    return report
+                known = {entry.id for entry, _ in later}
+                fresh = [entry for entry in entries if entry.id not in known]
+                if not fresh:
+                    return report
+                done, unanswered = await self._batch(fresh)
+                report = report.plus(done)
+                later += unanswered
+                # nobody answers at all: the rest would fare no better
+                if len(unanswered) == len(fresh) or len(later) >= _MOST_POSTPONED:
+                    return report
+        finally:
+            await self._postpone(later)
+
+    async def _batch(self, entries: Sequence[QueueEntry]) -> tuple[Report, list[tuple[QueueEntry, str]]]:
+        evidences = await self._judge.judge(entries)
+        listed: list[tuple[QueueEntry, Evidence]] = []
+        closings: list[tuple[QueueEntry, Event]] = []
+        later: list[tuple[QueueEntry, str]] = []
+        now = self._clock.now()
+        for number, (entry, evidence) in enumerate(zip(entries, evidences, strict=True)):
+            if number % PAUSE_EVERY == PAUSE_EVERY - 1:
+                await asyncio.sleep(0)  # traffic in the same process gets its turn
+            if is_listed(evidence):
+                listed.append((entry, evidence))
+            elif evidence.unverifiable is not None:
+                later.append((entry, evidence.unverifiable))
+            else:
+                event = closing_event(
+                    EventKind.CLEARED,
+                    entry,
+                    time=now,
+                    event_id=self._identifiers.new(now),
+                    evidence=evidence,
+                    extra={"clients": list(entry.clients), "count": entry.count},
+                )
+                closings.append((entry, event))
+        if listed:
+            await self._consequences.confirm(listed)
+        if closings:
+            await self._queue.close_entries(closings)
+            if self._on_cleared is not None:
+                for entry, _ in closings:
+                    self._on_cleared(entry)
+        metrics.RECHECKED.labels("confirmed").inc(len(listed))
+        metrics.RECHECKED.labels("cleared").inc(len(closings))
+        metrics.RECHECKED.labels("unverifiable").inc(len(later))
+        return Report(len(listed), len(closings), len(later)), later
+
+    async def _postpone(self, later: Sequence[tuple[QueueEntry, str]]) -> None:
+        by_reason: dict[str, list[QueueEntry]] = {}
+        for entry, reason in later:
+            by_reason.setdefault(reason, []).append(entry)
+        now = self._clock.now()
+        for reason, entries in by_reason.items():
+            times = [now + self._backoff.delay_s(entry.attempts + 1, self._random()) for entry in entries]
+            await self._queue.postpone(entries, times, reason)
+
+    async def _expire(self) -> Report:
+        """Take a last look at what nobody could answer for too long, then end it, always with an event."""
+        report = Report()
+        while True:
+            entries = await self._queue.overdue(
+                self._clock.now(),
+                older_than=self._settled.now() - self._expire_after_s,
+                limit=_BATCH_ENTRIES,
+            )
+            if not entries:
+                return report
+            done, unanswered = await self._batch(entries)
+            now = self._clock.now()
+            await self._queue.close_entries(
+                [
+                    (
+                        entry,
+                        closing_event(
+                            EventKind.EXPIRED,
+                            entry,
+                            time=now,
+                            event_id=self._identifiers.new(now),
+                            detail=f"nobody could answer: {reason}",
+                            extra={"clients": list(entry.clients), "count": entry.count},
+                        ),
+                    )
+                    for entry, reason in unanswered
+                ]
+            )
+            report = report.plus(replace(done, unverifiable=0, expired=len(unanswered)))

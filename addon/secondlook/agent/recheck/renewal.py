@@ -1,0 +1,148 @@
+"""Confirmed entries are asked about again: a block ends when nobody lists its cause any more.
+
+An entry is withdrawn when every tier that may be asked has answered and none lists it, and no list of
+the local pattern holds it. While somebody who could answer is silent, the block stays; so it does while
+the tier that listed it cannot be asked from here but may be later. A re-block ends by its time alone.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from secondlook.agent.check.record import closing_event
+from secondlook.agent.check.view import REBLOCK, in_force
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.ports import Queue
+from secondlook.agent.recheck.batch_check import Judge, is_listed
+from secondlook.clock import Clock
+from secondlook.core.event import ConfirmedEntry, EventKind
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import Evidence, SubjectClass
+
+PATTERN_RENEWAL_S = 86_400.0  # what a list holds is looked at with each generation, and at least so often
+_QUIET_S = 60.0  # after a silent server, the schedule leaves the confirmed set alone for so long
+_EXPIRY_STEP_S = 30.0  # expiries are written in steps, so that one statement renews many
+_AT_ONCE = 100
+_MOST = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """A confirmed entry as something to judge: the listed hash alone."""
+
+    kind: SubjectKind
+    cls: SubjectClass
+    hashes: tuple[bytes, ...]
+
+
+class Renewal:
+    """Renews or withdraws confirmed entries."""
+
+    def __init__(self, judge: Judge, queue: Queue, clock: Clock) -> None:
+        self._judge = judge
+        self._queue = queue
+        self._clock = clock
+        self._identifiers = Identifiers()
+        self._quiet_until = 0.0
+
+    async def renew(self, *, everything: bool, forced: bool = False) -> int:
+        """Ask about entries past their expiry (`everything`: all); returns how many were withdrawn.
+
+        Raises LedgerError.
+        """
+        if not (everything or forced) and self._clock.monotonic() < self._quiet_until:
+            return 0
+        now = self._clock.now()
+        entries = await self._queue.confirmed_due(now, limit=_MOST, everything=everything)
+        over = [entry for entry in entries if entry.source == REBLOCK and not in_force(entry, now)]
+        await self._withdraw(
+            over, "the time is over for which the URL of a bad file is refused; the file stays listed"
+        )
+        asked = [entry for entry in entries if entry.source != REBLOCK]
+        evidences = await self._judge.judge([_as_hit(entry) for entry in asked])
+        gone: list[ConfirmedEntry] = []
+        kept: list[tuple[ConfirmedEntry, Evidence]] = []
+        silent = False
+        for entry, evidence in zip(asked, evidences, strict=True):
+            if is_listed(evidence):
+                kept.append((entry, evidence))
+            elif evidence.unverifiable is not None or self._may_speak_later(entry):
+                silent = True
+            else:
+                gone.append(entry)
+        if silent:
+            self._quiet_until = self._clock.monotonic() + _QUIET_S
+        await self._extend(kept)
+        await self._withdraw(gone, "no longer listed")
+        return len(gone)
+
+    def _may_speak_later(self, entry: ConfirmedEntry) -> bool:
+        """Whether the tier that listed an entry cannot be asked from here, but may be another time."""
+        kind, cls = entry.kind, _class_of(entry)
+        lookup = self._judge.lookup
+        return (
+            entry.tier is not None and entry.tier not in lookup.tiers(kind, cls) and lookup.awaited(kind, cls)
+        )
+
+    async def _extend(self, kept: Sequence[tuple[ConfirmedEntry, Evidence]]) -> None:
+        now = self._clock.now()
+        changed: list[tuple[ConfirmedEntry, None, None]] = []
+        until: dict[float, list[bytes]] = {}
+        for entry, evidence in kept:
+            expires_at = expiry_of(evidence, now)
+            if evidence.risk != entry.risk or evidence.list != entry.list:
+                renewed = replace(
+                    entry,
+                    verdict=evidence.verdict,
+                    risk=evidence.risk,
+                    threat=evidence.threat,
+                    list=evidence.list,
+                    server=evidence.server,
+                    source=evidence.source,
+                    tier=evidence.tier,
+                    expires_at=expires_at,
+                )
+                changed.append((renewed, None, None))
+            else:
+                step = expires_at // _EXPIRY_STEP_S * _EXPIRY_STEP_S
+                until.setdefault(max(step, now + 1.0), []).append(entry.identity)
+        if changed:
+            await self._queue.confirm_many(changed)
+        for expires_at, identities in until.items():
+            await self._queue.extend(identities, expires_at)
+
+    async def _withdraw(self, entries: Sequence[ConfirmedEntry], why: str) -> None:
+        now = self._clock.now()
+        for at in range(0, len(entries), _AT_ONCE):
+            await asyncio.gather(
+                *(
+                    self._queue.withdraw(
+                        entry.identity,
+                        closing_event(
+                            EventKind.WITHDRAWN,
+                            entry,
+                            time=now,
+                            event_id=self._identifiers.new(now),
+                            detail=why,
+                            extra={"list": entry.list, "server": entry.server},
+                        ),
+                    )
+                    for entry in entries[at : at + _AT_ONCE]
+                )
+            )
+        self._judge.view.forget(entry.hit for entry in entries)
+
+
+def expiry_of(evidence: Evidence, now: float) -> float:
+    """Give the instant at which a confirmed entry is asked about again."""
+    return evidence.expires_at if evidence.expires_at is not None else now + PATTERN_RENEWAL_S
+
+
+def _class_of(entry: ConfirmedEntry) -> SubjectClass:
+    if entry.cls is not None:
+        return entry.cls
+    return SubjectClass.DOWNLOAD if entry.kind is SubjectKind.FILE else SubjectClass.PAGE
+
+
+def _as_hit(entry: ConfirmedEntry) -> _Hit:
+    return _Hit(entry.kind, _class_of(entry), (entry.hit,))

@@ -1,0 +1,124 @@
+"""`secondlook check`: the whole check of URLs, files and digests, explained; nothing is recorded."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondlook.agent.check.checker import Checker
+from secondlook.cli.beside import PATH_STARTS
+from secondlook.cli.options import AsClientOption, ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
+from secondlook.core.subject import Subject
+from secondlook.lanes import FILES
+from secondlook.run.assembly.asking import asking
+from secondlook.run.assembly.explaining import Json, explained, subject_from, subject_of_file
+from secondlook.run.assembly.parts import Parts
+from secondlook.run.supervisor.runfile import is_of_a_proxy
+
+app = typer.Typer(add_completion=False)
+
+BLOCKED_EXIT = 10
+UNVERIFIABLE_EXIT = 11
+
+
+@app.command()
+def check(
+    subjects: Annotated[
+        list[str], typer.Argument(metavar="SUBJECT…", help="URL, path of a file, or hex digest.")
+    ],
+    as_file: Annotated[bool, typer.Option("--file", help="Every SUBJECT is the path of a file.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no server.")] = False,
+    client: AsClientOption = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check URLs, files or digests and explain the decision; nothing is recorded.
+
+    Exit status: 10 if any is blocked, else 11 if any cannot be verified, else 0.
+    """
+    place = open_place(config, state)
+    if not (is_of_a_proxy(place.state) or (place.state / "server").is_dir()):
+        typer.echo(f"nothing of Second Look is in {place.state}: without its lists", err=True)
+    if place.running is not None:
+        told = [place.running.explain(_said(text), client) for text in subjects]
+    else:
+        told = asyncio.run(_check(place, subjects, as_file=as_file, offline=offline, client=client))
+    for index, one in enumerate(told):
+        if as_json:
+            print_json(one)
+        else:
+            if index:
+                print_line()
+            _print(one)
+    if any(one["decision"] == "block" for one in told):
+        sys.exit(BLOCKED_EXIT)
+    if any(one["unverifiable"] for one in told):
+        sys.exit(UNVERIFIABLE_EXIT)
+
+
+async def _check(
+    place: Place, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
+) -> list[Json]:
+    with place.ledger_to_read() as ledger:
+        async with asking(place.settings, ledger, offline=offline) as parts:
+            return [
+                await _check_one(parts, parts.checker, text, as_file=as_file, client=client)
+                for text in subjects
+            ]
+
+
+async def _check_one(parts: Parts, checker: Checker, text: str, *, as_file: bool, client: str | None) -> Json:
+    subject = await FILES.run(_subject, parts, text, as_file=as_file)
+    return await explained(checker, text, subject, client)
+
+
+def _subject(parts: Parts, text: str, *, as_file: bool) -> Subject:
+    path = Path(_said(text))
+    if as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path)):
+        try:
+            return subject_of_file(path)
+        except (OSError, ValueError) as error:
+            fail(f"cannot read the file {text}: {getattr(error, 'strerror', None) or error}")
+    return subject_from(text, parts.suffixes)
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        fail("expected a URL, the path of a file or a digest, got nothing", status=2)
+    return text
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _print(one: Json) -> None:
+    print_line(f"{one['decision'].upper()}  {one['subject']}")
+    facts = [
+        ("because", one["reason"]),
+        ("verdict", f"{one['verdict']}, {str(one['risk']).replace('_', ' ')}"),
+        ("threat", one["threat"]),
+        ("stage", one["stage"]),
+        ("list", one["list"]),
+        ("rule", one["rule"]),
+        ("matched", one["expression"]),
+        ("list age", duration_told(one["list_age_s"]) if one["list_age_s"] is not None else None),
+        ("server", one["server"]),
+        ("detail", one["detail"]),
+        ("canonical", one["canonical"]),
+        ("took", f"{one['elapsed_ms']:.2f} ms"),
+    ]
+    print_facts((f"  {name}", value) for name, value in facts if value is not None)
+    if one["expressions"]:
+        print_line("  expressions  " + "  ".join(one["expressions"]))
+    for step in one["stages"]:
+        took = "" if step["elapsed_ms"] is None else f"  {step['elapsed_ms']:.2f} ms"
+        detail = "" if step["detail"] is None else f"  {step['detail']}"
+        print_line(f"    {step['stage']:<12}  {step['outcome']:<12}{detail}{took}")

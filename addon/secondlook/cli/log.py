@@ -1,0 +1,225 @@
+"""`secondlook log`: the event log, newest last; filtered, followed, as JSON Lines or CSV."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.caller import on_terminal, write
+from secondlook.cli.completion import completed
+from secondlook.cli.options import (
+    ConfigOption,
+    JsonOption,
+    Place,
+    StateOption,
+    client_option,
+    instant_from,
+    known_place,
+)
+from secondlook.cli.output import fail, print_json, print_line, print_table
+from secondlook.core.event import Event, EventKind
+from secondlook.core.neutralize import inert
+from secondlook.core.rules.client import ClientNameError, client_name
+from secondlook.core.url.canonical import host_filter
+from secondlook.core.verdict import Action, Stage, Threat
+from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.log.shape import csv_lines, event_json, rfc3339
+
+app = typer.Typer(add_completion=False)
+COLUMNS = ("time", "kind", "class", "what", "client", "stage", "list or rule", "threat", "id")
+WHOLE = ("time", "id")
+
+
+def _several(option: str, given: list[str] | None, known: Iterable[str]) -> tuple[str, ...] | None:
+    if not given:
+        return None
+    words = tuple(word.strip() for text in given for word in text.split(",") if word.strip())
+    allowed = tuple(known)
+    for word in words:
+        if word not in allowed:
+            fail(f"{option}: expected one of {', '.join(allowed)}, got {word}", status=2)
+    return words
+
+
+@app.command()
+def log(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    decision: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--decision",
+            metavar="allow|block|flag",
+            help="May be repeated.",
+            autocompletion=completed(Action),
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind", metavar="KIND", help=", ".join(EventKind), autocompletion=completed(EventKind)
+        ),
+    ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="STAGE", help=", ".join(Stage), autocompletion=completed(Stage)),
+    ] = None,
+    threat: Annotated[
+        list[str] | None,
+        typer.Option("--threat", metavar="THREAT", help=", ".join(Threat), autocompletion=completed(Threat)),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="HOST", help="This host; *.example.org for subdomains too."),
+    ] = None,
+    client: Annotated[str | None, client_option("Of this client.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="1d|TIME", help="Not before; how long ago, or when.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="1h|TIME", help="Before.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Words that must all occur.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Only the newest N.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new events as they come.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a header.")] = False,
+    erase_client: Annotated[
+        str | None,
+        typer.Option("--erase-client", metavar="CLIENT", help="Delete for good what was kept of a client."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the event log, newest last. On a terminal only the newest 100, unless told otherwise."""
+    if erase_client is not None or yes:
+        chosen = (decision, kind, stage, threat, host, client, since, until, search, limit)
+        filtered = follow or as_csv or any(value is not None for value in chosen)
+        _erase(known_place(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
+        return
+    if as_csv and as_json:
+        fail("expected --csv or --json, got both", status=2)
+    if host is not None and not host.strip():
+        fail("expected a host after --host, got nothing", status=2)
+    wanted = EventFilter(
+        decision=_several("--decision", decision, Action),
+        kind=_several("--kind", kind, EventKind),
+        stage=_several("--stage", stage, Stage),
+        threat=_several("--threat", threat, Threat),
+        host=host_filter(host) if host is not None else None,
+        client=client,
+        since=instant_from(since, "--since"),
+        until=instant_from(until, "--until"),
+        search=search,
+    )
+    place = known_place(config, state)
+    if limit is None and on_terminal() and not (as_csv or as_json):
+        limit = 100
+    _show(place, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json)
+
+
+def _show(
+    place: Place, wanted: EventFilter, limit: int | None, *, follow: bool, as_csv: bool, as_json: bool
+) -> None:
+    with place.ledger_to_read() as ledger:
+        printer = _csv_printer() if as_csv else None
+        cursor = ledger.log_end() if follow else None
+        events: Iterable[Event]
+        if limit is None:
+            events = ledger.export(wanted)
+        else:
+            events = reversed(list(islice(ledger.export(wanted, newest_first=True), limit)))
+        if as_json:
+            for event in events:
+                print_json(event_json(event))
+        elif printer is not None:
+            for event in events:
+                printer(event)
+        elif follow:
+            for event in events:
+                _print_plain(event)
+        else:
+            print_table(COLUMNS, map(_row, events), empty="no events" + _because(wanted), whole=WHOLE)
+        if cursor is not None:
+            sys.stdout.flush()
+            asyncio.run(_follow(ledger, wanted, cursor, as_json=as_json, printer=printer))
+
+
+def _erase(place: Place, client: str | None, *, filtered: bool, yes: bool, as_json: bool) -> None:
+    if client is None:
+        fail("--yes is for --erase-client", status=2)
+    if filtered:
+        fail("--erase-client takes no filter: everything that names the client goes", status=2)
+    try:
+        name = client_name(client)
+    except ClientNameError as error:
+        fail(f"--erase-client: {error}", status=2)
+    if not yes:
+        if not sys.stdin.isatty():
+            fail(f"this deletes for good what was kept of {name}", hint="say --yes to do it", status=2)
+        typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
+    with place.ledger() as ledger:
+        gone = ledger.erase_client(name)
+    if as_json:
+        print_json({"client": name, "events": gone})
+    else:
+        print_line(f"erased {name}: {gone:,} events; nothing that is kept names it any more, but for rules")
+
+
+async def _follow(
+    ledger: Ledger,
+    wanted: EventFilter,
+    cursor: str,
+    *,
+    as_json: bool,
+    printer: Callable[[Event], None] | None,
+) -> None:
+    async for event in ledger.follow(wanted, after=cursor):
+        if as_json:
+            print_json(event_json(event))
+        elif printer is not None:
+            printer(event)
+        else:
+            _print_plain(event)
+        sys.stdout.flush()
+
+
+def _because(wanted: EventFilter) -> str:
+    return " yet" if wanted == EventFilter() else " that fit"
+
+
+def _row(event: Event) -> tuple[object, ...]:
+    what = event.url or event.filename or event.host or event.sha256 or event.detail
+    return (
+        rfc3339(event.time),
+        event.kind,
+        event.cls,
+        what,
+        event.client,
+        event.stage,
+        event.list or event.rule,
+        event.threat,
+        event.id,
+    )
+
+
+def _print_plain(event: Event) -> None:
+    cells = ("-" if value is None else inert(str(getattr(value, "value", value))) for value in _row(event))
+    write("\t".join(cells) + "\n")
+
+
+def _csv_printer() -> Callable[[Event], None]:
+    lines = csv_lines(())
+    write(next(lines))
+
+    def print_event(event: Event) -> None:
+        _, line = csv_lines((event,))
+        write(line)
+
+    return print_event

@@ -1,0 +1,37 @@
+"""`secondlook notify`: trying the notices."""
+
+import typer
+
+from secondlook.agent.actions.notice import AppriseSender
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
+from secondlook.cli.output import fail, print_json, print_line
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Try the notices.")
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command()
+def test(
+    config: ConfigOption = None,  # noqa: PT028 - a command
+    state: StateOption = None,  # noqa: PT028
+    as_json: JsonOption = False,  # noqa: PT028
+) -> None:
+    """Send a test notice to everybody that `notify` names, and say whether it went out."""
+    place = open_place(config, state)
+    notify = place.settings.notify
+    if not (notify.urls or notify.desktop):
+        fail("nobody is to be told", hint="set notify.urls or notify.desktop in the configuration")
+    sender = AppriseSender(notify.urls, desktop=notify.desktop, proxy=place.settings.upstream_proxy)
+    if not sender.send("Second Look: a test", "This is how a notice looks. Nothing has happened."):
+        fail(
+            "the test notice could not be delivered to everybody",
+            hint="check notify.urls, and that this session has a desktop where notify.desktop is on",
+        )
+    if as_json:
+        print_json({"sent": True, "urls": len(notify.urls), "desktop": notify.desktop})
+        return
+    print_line("the test notice went out")

@@ -1,0 +1,115 @@
+"""`secondlook queue`: what was let through unverified and waits for its second look."""
+
+import asyncio
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.completion import completed_id
+from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
+from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line, print_table
+from secondlook.ledger.log.shape import queue_json, rfc3339
+
+app = typer.Typer(add_completion=False, help="What was let through unverified and waits for its second look.")
+COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", "next look", "because")
+
+
+@app.callback(invoke_without_command=True)
+def _default(
+    context: typer.Context,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        list_queue(config, state, as_json=as_json)
+
+
+@app.command("list")
+def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """List the flagged subjects, oldest first."""
+    place = known_place(config, state)
+    now = time.time()
+    with place.ledger_to_read() as ledger:
+        if as_json:
+            for entry in ledger.queue_walk():
+                print_json(queue_json(entry))
+            return
+        rows = (
+            (
+                entry.id,
+                entry.cls,
+                entry.url or entry.filename or entry.host or entry.sha256 or entry.identity.hex(),
+                entry.clients,
+                entry.count,
+                rfc3339(entry.first_seen),
+                entry.attempts,
+                "now" if entry.next_attempt <= now else f"in {duration_told(entry.next_attempt - now)}",
+                entry.reason,
+            )
+            for entry in ledger.queue_walk()
+        )
+        print_table(COLUMNS, rows, empty="nothing waits for a second look")
+
+
+@app.command()
+def show(
+    entry_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="As `queue list` shows it.",
+            autocompletion=completed_id(lambda ledger: (entry.id for entry in ledger.queue_walk())),
+        ),
+    ],
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one flagged subject with everything known about it."""
+    place = known_place(config, state)
+    with place.ledger_to_read() as ledger:
+        entry = ledger.queue_entry(entry_id)
+    if entry is None:
+        fail(
+            f"nothing with the id {entry_id} waits",
+            hint="`secondlook queue list` shows what waits with its id",
+        )
+    if as_json:
+        print_json(queue_json(entry))
+        return
+    print_facts(queue_json(entry).items())
+    print_line("hashes asked about:")
+    for full_hash in entry.hashes:
+        print_line(f"  {full_hash.hex()}")
+
+
+@app.command()
+def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Take the second look at everything that waits, now, and report."""
+    place = known_place(config, state)
+    report, left = asyncio.run(_verify(place))
+    if as_json:
+        print_json({**report, "waiting": left})
+    else:
+        print_facts([*report.items(), ("still waiting", left)])
+    if report["error"]:
+        sys.exit(1)
+
+
+async def _verify(place: Place) -> tuple[dict[str, object], int]:
+    from secondlook.run.assembly.asking import asking  # noqa: PLC0415 - slow to import
+    from secondlook.run.assembly.second_look import make_notifier, make_quarantine, make_second_look  # noqa: PLC0415
+
+    with place.ledger() as ledger:
+        async with asking(place.settings, ledger) as parts:
+            notifier = make_notifier(place.settings, parts)
+            look = make_second_look(place.settings, parts, notifier, make_quarantine(place.settings, parts))
+            report = asdict(await look.rechecker.look(everything=True))
+            if notifier is not None:
+                await notifier.send_due()
+            left, _, _ = ledger.queue_count()
+        return report, left

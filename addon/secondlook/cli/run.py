@@ -1,0 +1,68 @@
+"""`secondlook run`: read the configuration, then become the supervisor."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.options import (
+    ConfigOption,
+    StateOption,
+    UnusableStateError,
+    invocation_of,
+    writable_state,
+)
+from secondlook.cli.output import fail
+from secondlook.run.reload import plan_of, settings_of
+from secondlook.run.supervisor.plan import write_plan
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option("--listen", metavar="HOST:PORT", help="Where the proxy listens; may be repeated."),
+    ] = None,
+    review: Annotated[
+        str | None, typer.Option("--review", metavar="HOST:PORT", help="Where the review page listens.")
+    ] = None,
+    state: StateOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="How many worker processes; default: one a core."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as policy.level=high."
+        ),
+    ] = None,
+) -> None:
+    """Start the proxy with all its parts: embedded server, workers, second look, review page.
+
+    SIGTERM or Ctrl-C drains and ends it, SIGHUP reads the configuration again.
+    """
+    invocation = invocation_of(
+        config,
+        state,
+        overrides=tuple(overrides or ()),
+        listen=tuple(listen or ()),
+        review=review,
+        workers=workers,
+    )
+    settings = settings_of(invocation)
+    planned = plan_of(invocation, settings)
+    try:
+        writable_state(settings.state)
+        (settings.state / "ca").mkdir(mode=0o700, exist_ok=True)  # from now on it is known for a proxy's
+    except (UnusableStateError, OSError) as error:
+        fail(str(error))
+    plan = write_plan(planned)
+    sys.stdout.flush()
+    os.execv(  # noqa: S606 - the supervisor starts clean, with nothing imported but the standard library
+        sys.executable, [sys.executable, "-P", "-m", "secondlook.run.supervisor.main", str(plan)]
+    )

@@ -1,0 +1,65 @@
+"""Where a server command works: settings, store, and what every one of them takes as options."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.finding import CONFIG_NAME
+from secondlook.cli.options import open_place
+from secondlook.cli.output import fail
+from secondlook.config import ServerSettings, load_server_settings
+from secondlook.core.lists.name import RISKS, list_name
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import Threat
+from secondlook.run.supervisor.runfile import is_of_a_proxy
+from secondlook.server.store.names import BASE_LISTS, THREATS
+from secondlook.server.store.store import ServerStore
+
+SERVER_CONFIG_NAME = "server.yaml"
+LISTS = (
+    *(list_name(SubjectKind.URL, threat, risk) for threat in THREATS for risk in RISKS.values()),
+    *(list_name(SubjectKind.FILE, Threat.MALWARE, risk) for risk in RISKS.values()),
+    *(name for name in BASE_LISTS if "gc-" in name),
+)
+"""The lists that can be filled."""
+
+ServerConfigOption = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", help="The configuration; default: server.yaml here."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlace:
+    """What a server command works on."""
+
+    settings: ServerSettings
+    store: ServerStore
+    config: Path | None
+
+
+def open_server(config: Path | None, state: Path | None, **options: object) -> ServerPlace:
+    """Find a server's settings and store. Raises ConfigError.
+
+    Without a configuration and without `--state` it is the embedded server of the proxy here; a proxy's
+    state folder given by `--state` means its embedded server too.
+    """
+    found = config
+    if found is None and Path(SERVER_CONFIG_NAME).is_file():
+        found = Path(SERVER_CONFIG_NAME)
+    if state is None and found is None and Path(CONFIG_NAME).is_file():
+        state = open_place(None, None).state / "server"
+    elif state is not None and is_of_a_proxy(state):
+        state = state / "server"
+    settings = load_server_settings(found, state=state, **options)  # type: ignore[arg-type]
+    try:
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store = ServerStore(settings.state)
+    except OSError as error:
+        fail(
+            f"cannot use the state folder {settings.state}: {error.strerror or error}",
+            hint="choose another with --state",
+        )
+    return ServerPlace(settings, store, found)

@@ -1,0 +1,173 @@
+"""`secondlook server check`, `rollback` and `status`: look into what is published, and go back."""
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secondlook.cli.options import JsonOption, StateOption
+from secondlook.cli.output import plain_value, print_json, print_line, print_table
+from secondlook.cli.server.context import ServerConfigOption, open_server
+from secondlook.cli.server.entries import list_sources
+from secondlook.core.neutralize import inert
+from secondlook.errors import ServiceError
+from secondlook.ledger.log.shape import rfc3339
+
+if TYPE_CHECKING:
+    from secondlook.server.publish.generation import Generation
+
+LISTED_EXIT = 10
+UNUSABLE_EXIT = 2
+
+
+def check(
+    subjects: Annotated[list[str], typer.Argument(metavar="SUBJECT…", help="URL, host or digest.")],
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how the published generation lists something: which entry, which list, which feeds.
+
+    Exit status 10 if any is listed, else 2 if any is no URL, host or digest, else 0.
+    """
+    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    place = open_server(config, state)
+    listed = unusable = False
+    for subject in subjects:
+        try:
+            found = administration.check(place.store, subject, suffixes=load_suffixes())
+        except ValueError as error:
+            sys.stderr.write(f"secondlook: {inert(str(error))}\n")
+            unusable = True
+            continue
+        listed = listed or bool(found)
+        if as_json:
+            print_json({"subject": subject, "listed": [plain_value(each) for each in found]})
+            continue
+        print_line(f"{subject}: {'listed' if found else 'not listed'}")
+        for each in found:
+            feeds = ", ".join(each.feeds)
+            family = f", {each.family}" if each.family else ""
+            print_line(f"  {each.expression} in {each.list} ({each.risk}{family}) by {feeds}")
+    if listed or unusable:
+        sys.exit(LISTED_EXIT if listed else UNUSABLE_EXIT)
+
+
+def rollback(
+    number: Annotated[
+        int | None,
+        typer.Argument(metavar="[GENERATION]", help="Default: the one before.", show_default=False),
+    ] = None,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve an earlier generation again, until somebody publishes."""
+    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    served = administration.rollback(place.store, number)
+    if as_json:
+        print_json({"generation": served, "held": True})
+        return
+    print_line(f"generation {served:06d} is served until the next publish")
+
+
+def _valkey(store: str, generation: "Generation | None") -> tuple[bool | None, str | None]:
+    """Look whether a Valkey store can be served from, and what is wrong with it; None: there is none."""
+    from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
+    from secondlook.server.valkey.publisher import ValkeyPublisher  # noqa: PLC0415
+
+    number = generation.number if generation else None
+
+    async def look() -> tuple[bool, str | None]:
+        publisher = ValkeyPublisher(store)
+        try:
+            if await publisher.lost(number):
+                what = "holds no generation" if number is None else f"does not hold generation {number:06d}"
+                return False, f"the Valkey store {what}; a running publisher loads what it has"
+            parts = await publisher.missing(generation) if generation else 0
+            if parts:
+                return (
+                    False,
+                    f"the Valkey store lost {parts:,} parts of it; a running publisher puts them back",
+                )
+            eviction = await publisher.eviction()
+            return True, eviction and f"the Valkey store can lose entries: {eviction}"
+        finally:
+            await publisher.aclose()
+
+    if store == FILES:
+        return None, None
+    try:
+        return asyncio.run(look())
+    except ServiceError as error:
+        return False, str(error)
+
+
+def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show what is published, from which sources, and how the feeds are doing."""
+    from secondlook.server.staleness import age_of  # noqa: PLC0415
+    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    found = administration.status(place.store)
+    age_s = age_of(place.store, found.created_at or 0.0, time.time()) or 0.0
+    stale = (
+        bool(place.settings.feeds or place.settings.upstream) and age_s > place.settings.publish.stale_after
+    )
+    in_valkey, trouble = _valkey(place.settings.store, found.published)
+    if as_json:
+        print_json(
+            {
+                "generation": found.generation,
+                "created": rfc3339(found.created_at),
+                "lists": found.lists,
+                "kept": list(found.kept),
+                "held": found.held,
+                "held_back": None if found.held_back is None else sum(each.count for each in found.held_back),
+                "held_back_by": {each.source: each.count for each in found.held_back or ()},
+                "valkey": None if in_valkey is None else {"holds": in_valkey, "trouble": trouble},
+                "sources": [source.name for source in found.sources],
+                "own_entries": found.own_entries,
+                "feeds": [
+                    plain_value(feed)
+                    | {"good_at": rfc3339(feed.good_at or None), "due_at": rfc3339(feed.due_at or None)}
+                    for feed in found.feeds
+                ],
+                "key": found.key,
+                "upstream": list(found.upstream),
+                "stale": stale,
+            }
+        )
+        return
+    print_line(
+        "nothing published yet"
+        if found.generation is None
+        else f"generation {found.generation:06d} of {rfc3339(found.created_at)}"
+        + (" (held)" if found.held else "")
+    )
+    print_table(("list", "entries"), found.lists.items(), empty="no lists")
+    for held in found.held_back or ():
+        print_line(held.told())
+    if found.key:
+        print_line(
+            f"key {found.key}: agents and replicas that are given it take only what this publisher signed"
+        )
+    if trouble:
+        print_line(f"store: {trouble}")
+    if stale:
+        print_line(f"stale: nothing new came in since {rfc3339(time.time() - age_s)} (publish.stale_after)")
+    for line in found.upstream:
+        print_line(f"upstream: {line}")
+    list_sources(place, as_json=False)
+    for feed in found.feeds:
+        good = rfc3339(feed.good_at) if feed.good_at else "never"
+        print_line(
+            f"feed {feed.name}: {feed.entries:,} entries, last good {good}"
+            + (f"; {feed.error}" if feed.error else "")
+        )

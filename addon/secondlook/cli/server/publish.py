@@ -1,0 +1,222 @@
+"""`secondlook server import` and `publish`: files into the store, the store into a generation."""
+
+import getpass
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secondlook.cli.completion import completed
+from secondlook.cli.options import JsonOption, StateOption
+from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table
+from secondlook.cli.server.context import LISTS, ServerConfigOption, open_server
+from secondlook.core.lists.name import RISKS
+from secondlook.core.neutralize import inert
+from secondlook.core.verdict import Risk, Threat
+from secondlook.server.store.names import THREATS
+
+if TYPE_CHECKING:
+    from secondlook.server.store.importing import FileReport
+
+MOST_REJECTS_TOLD = 5
+
+
+def _formats(incomplete: str) -> list[str]:
+    from secondlook.feeds.detect import Format  # noqa: PLC0415 - slow to import
+
+    return completed(("auto", *Format))(incomplete)
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", show_default=False)],
+    list_name: Annotated[
+        str | None,
+        typer.Option(
+            "--list",
+            metavar="NAME",
+            help="mw-8b, se-8b, uws-8b, gc-32b, x-file-mw-8b, x-file-gc-32b …",
+            autocompletion=completed(LISTS),
+        ),
+    ] = None,
+    threat: Annotated[
+        Threat,
+        typer.Option(
+            "--threat", metavar="THREAT", help=", ".join(THREATS), autocompletion=completed(THREATS)
+        ),
+    ] = Threat.MALWARE,
+    risk: Annotated[
+        Risk,
+        typer.Option(
+            "--risk",
+            metavar="RISK",
+            help="dangerous, highly_suspicious or suspicious",
+            autocompletion=completed(RISKS.values()),
+        ),
+    ] = Risk.DANGEROUS,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="auto: told by the content",
+            autocompletion=_formats,
+        ),
+    ] = "auto",
+    replace: Annotated[bool, typer.Option("--replace", help="The files become the whole list.")] = False,
+    insist: Annotated[
+        bool, typer.Option("--insist", help="Take entries that the known-good guard would hold back.")
+    ] = False,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read lists into the server; `server publish` puts them in force.
+
+    Understands hosts files, domain lists, URL lists, digests, and the formats of the public feeds.
+    """
+    from secondlook.server.store.importing import import_files  # noqa: PLC0415 - imports numpy
+
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        fail(f"cannot read {missing[0]}: not a file")
+    if risk not in {Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS, Risk.SUSPICIOUS}:
+        fail(f"--risk: expected dangerous, highly_suspicious or suspicious, got {risk.value}", status=2)
+    place = open_server(config, state)
+    try:
+        with _progress(files) as advance:
+            report = import_files(
+                place.store,
+                files,
+                who=getpass.getuser(),
+                now=time.time(),
+                list_name=list_name,
+                threat=threat,
+                risk=risk,
+                fmt=format_,
+                replace_list=replace,
+                insist=insist,
+                progress=advance,
+            )
+    except (OSError, ValueError) as error:
+        fail(f"cannot import: {error}")
+    for file in report.files:
+        if as_json:
+            print_json(_file_record(file, list_name))
+        else:
+            _tell_file(file, list_name)
+    if any(file.refused for file in report.files):
+        sys.exit(1)
+    if not as_json:
+        print_line("in force after: secondlook server publish")
+
+
+def _elsewhere(file: "FileReport", list_name: str | None) -> dict[str, int]:
+    """Tell what went to another list than the one that was named: hosts and URLs, or digests of files."""
+    return {name: count for name, count in file.lists.items() if list_name and name != list_name}
+
+
+def _file_record(file: "FileReport", list_name: str | None) -> dict[str, object]:
+    return {
+        "file": file.name,
+        "format": file.format,
+        "accepted": file.accepted,
+        "distinct": file.distinct,
+        "lists": dict(file.lists),
+        "elsewhere": _elsewhere(file, list_name),
+        "rejected": dict(file.rejected),
+        "refused": file.refused,
+        "source": file.source,
+        "rejects": [plain_value(reject) for reject in file.rejects],
+        "skipped": [{"member": member, "reason": reason} for member, reason in file.skipped],
+    }
+
+
+def _tell_file(file: "FileReport", list_name: str | None) -> None:
+    if file.refused:
+        sys.stderr.write(f"secondlook: {inert(file.name)}: refused: {inert(file.refused)}\n")
+        for member, reason in file.skipped:
+            sys.stderr.write(f"  left out: {inert(member)}: {inert(reason)}\n")
+        return
+    lists = ", ".join(f"{count:,} in {name}" for name, count in file.lists.items()) or "nothing"
+    print_line(f"{file.name} ({file.format}): {file.accepted:,} accepted: {lists}")
+    for name, count in _elsewhere(file, list_name).items():
+        kind = "digests of files" if name.startswith("x-file-") else "hosts or URLs"
+        print_line(f"  {count:,} in {name}, not in {list_name}: {kind}")
+    for name, count in sorted(file.rejected.items()):
+        print_line(f"  {count:,} rejected: {name}")
+    for reject in list(file.rejects)[:MOST_REJECTS_TOLD]:
+        print_line(f"    line {reject.line}: {reject.cls}: {reject.text}")
+    for member, reason in file.skipped:
+        print_line(f"  left out: {member}: {reason}")
+
+
+def publish(
+    accept_shrink: Annotated[
+        bool, typer.Option("--accept-shrink", help="Also when a list shrinks far below its last size.")
+    ] = False,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the next generation of everything imported; a running server takes it up by itself."""
+    from secondlook.server.publish.publishing import publish as make_generation  # noqa: PLC0415 - imports numpy
+
+    place = open_server(config, state)
+    report = make_generation(
+        place.store, now=time.time(), settings=place.settings.publish, accept_shrink=accept_shrink
+    )
+    if as_json:
+        print_json(
+            {
+                "generation": report.generation,
+                "changed": report.changed,
+                "entries": report.entries,
+                "lists": dict(report.lists),
+                "held_back": report.held_back,
+                "held_back_by": dict(report.held_back_by),
+                "held_back_examples": [list(example) for example in report.held_back_examples],
+            }
+        )
+        return
+    print_line(f"generation {report.generation:06d}" + ("" if report.changed else " (nothing has changed)"))
+    print_table(("list", "entries"), report.lists.items(), empty="no list has entries")
+    if report.held_back:
+        print_line(f"{report.held_back:,} entries are held back: they would block known-good sites or pages")
+        for source, count in Counter(report.held_back_by).most_common():
+            texts = [text for name, text in report.held_back_examples if name == source]
+            more = " …" if count > MOST_REJECTS_TOLD else ""
+            print_line(f"  {count:,} of {source}: {', '.join(texts[:MOST_REJECTS_TOLD])}{more}")
+
+
+class _progress:  # noqa: N801 - a context manager used like a function
+    """A progress bar over the files' bytes, on a terminal."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._total = sum(path.stat().st_size for path in files)
+        self._done: dict[Path, int] = {}
+        self._bar: object | None = None
+
+    def __enter__(self) -> Callable[[Path, int], None] | None:
+        if not sys.stderr.isatty():
+            return None
+        from rich.console import Console  # noqa: PLC0415 - only a terminal needs Rich
+        from rich.progress import Progress  # noqa: PLC0415
+
+        bar = Progress(console=Console(stderr=True), transient=True)
+        bar.start()
+        task = bar.add_task("reading", total=self._total)
+        self._bar = bar
+
+        def advance(path: Path, done: int) -> None:
+            self._done[path] = done
+            bar.update(task, completed=sum(self._done.values()))
+
+        return advance
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()  # type: ignore[attr-defined]

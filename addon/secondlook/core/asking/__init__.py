@@ -1,0 +1,1 @@
+"""Asking Smart Protection Servers: plan, circuit, answers and their cache."""

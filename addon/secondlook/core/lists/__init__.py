@@ -1,0 +1,1 @@
+"""Hash lists and the pattern that they make."""

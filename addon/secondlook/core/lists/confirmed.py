@@ -1,0 +1,55 @@
+"""The confirmed set: subjects that a recheck or an answer found malicious (stage 2)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from secondlook.core.event import ConfirmedEntry
+from secondlook.core.lists.pattern import SEVERITY
+from secondlook.core.verdict import Risk
+
+
+class ConfirmedSet:
+    """Confirmed entries, found by the full hash that is listed.
+
+    A listed expression stands for every URL under it, so one entry blocks them all. An entry past its
+    expiry stays in force: it is asked about again then, and only a withdrawal ends it.
+    """
+
+    __slots__ = ("_by_hit", "_by_identity")
+
+    def __init__(self, entries: Iterable[ConfirmedEntry] = ()) -> None:
+        self._by_identity = {entry.identity: entry for entry in entries}
+        self._by_hit: dict[bytes, ConfirmedEntry] = {}
+        for entry in self._by_identity.values():
+            other = self._by_hit.get(entry.hit)
+            if other is None or _severity(entry) < _severity(other):
+                self._by_hit[entry.hit] = entry
+
+    def __len__(self) -> int:
+        return len(self._by_identity)
+
+    def __iter__(self) -> Iterator[ConfirmedEntry]:
+        return iter(self._by_identity.values())
+
+    def get(self, identity: bytes) -> ConfirmedEntry | None:
+        """The entry about one subject (32 bytes), or None."""
+        return self._by_identity.get(identity)
+
+    def find(self, hashes: Sequence[bytes]) -> ConfirmedEntry | None:
+        """The worst entry whose listed hash is among a subject's hashes, or None."""
+        by_hit = self._by_hit
+        if not by_hit:
+            return None
+        found: ConfirmedEntry | None = None
+        for full_hash in hashes:
+            entry = by_hit.get(full_hash)
+            if entry is not None and (found is None or _severity(entry) < _severity(found)):
+                found = entry
+        return found
+
+
+def _severity(entry: ConfirmedEntry) -> int:
+    """Worst first; a risk that a later version wrote counts as the worst."""
+    try:
+        return SEVERITY[Risk(entry.risk)]
+    except ValueError:
+        return 0

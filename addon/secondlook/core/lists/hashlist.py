@@ -1,0 +1,260 @@
+"""Hash lists: sorted arrays of fixed-width hash prefixes, looked up in any buffer.
+
+A list file is read in place (bytes in a test, an `mmap` in a worker), so that every process shares
+one copy and opening costs a few milliseconds whatever the size.
+
+```
+offset  bytes        what
+0       8            magic "SLHASHES"
+8       4            format version (1)
+12      4            width of an entry in bytes: 4, 8, 16 or 32
+16      8            count of entries
+24      32           SHA-256 of the sorted entries, as in Safe Browsing v5's `sha256_checksum`
+56      8            zero
+64      65,537 * 4   index: entry `index[t]` is the first whose upper 16 bits are >= t; index[65536] = count
+262212  4            zero
+262216  count * K    keys: the first K = min(width, 8) bytes of each entry, as integers
+…       count * (width - K)   tails: the rest of each entry, as it is
+```
+
+All integers are little-endian. Keys are stored as machine integers, because a bisection over a
+`memoryview` of integers runs in C; an entry on the wire is the same number in big-endian order.
+Hashes are evenly spread, so a list of 10 million has about 150 entries for each index slot.
+"""
+
+import hashlib
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Buffer, Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise, starmap
+from operator import le
+from struct import Struct
+from typing import Final, Self
+
+from secondlook.errors import PatternError
+
+MAGIC: Final = b"SLHASHES"
+VERSION: Final = 1
+WIDTHS: Final = (4, 8, 16, 32)
+HEADER: Final = Struct("<8sIIQ32s8x")
+RESERVED_AT: Final = 56
+BUCKETS: Final = 65_536
+INDEX_BYTES: Final = (BUCKETS + 1) * 4
+KEYS_AT: Final = HEADER.size + INDEX_BYTES + 4  # on a multiple of 8
+MAX_COUNT: Final = 2**32 - 1
+KEY_BYTES: Final = 8
+BLOCK_ENTRIES: Final = 65_536
+
+
+class NotAHashList(PatternError):  # noqa: N818 (the four load errors are named after what was found)
+    """The file does not begin with the magic of a hash list."""
+
+
+class UnsupportedVersion(PatternError):  # noqa: N818
+    """The file is a hash list of another format version, or this machine is big-endian."""
+
+
+class Truncated(PatternError):  # noqa: N818
+    """The file is shorter than its header says."""
+
+
+class Corrupt(PatternError):  # noqa: N818
+    """The file contradicts itself: bounds, order or checksum."""
+
+
+def hash_keys(hashes: Sequence[bytes]) -> tuple[int, ...]:
+    """The upper 64 bits of each full hash (32 bytes each), to be shared by lookups in several lists."""
+    count = len(hashes)
+    return (_UNPACK[count] if count < len(_UNPACK) else _key_unpacker(count)).unpack(b"".join(hashes))
+
+
+def _key_unpacker(count: int) -> Struct:
+    return Struct(">" + "Q24x" * count)
+
+
+_UNPACK: Final = tuple(_key_unpacker(count) for count in range(33))
+
+
+class HashList:
+    """A sorted list of hash prefixes over a buffer that must stay unchanged and open.
+
+    `width` is in bytes; `checksum` is the SHA-256 of the sorted entries, as the header says.
+    """
+
+    __slots__ = ("_index", "_keys", "_shift", "_tail_bytes", "_tails", "checksum", "count", "width")
+
+    def __init__(
+        self, width: int, checksum: bytes, index: memoryview, keys: memoryview, tails: memoryview
+    ) -> None:
+        self.width = width
+        self.count = len(keys)
+        self.checksum = checksum
+        self._index = index
+        self._keys = keys
+        self._tails = tails
+        self._tail_bytes = max(0, width - KEY_BYTES)
+        self._shift = 32 if width < KEY_BYTES else 0
+
+    @classmethod
+    def open(cls, buffer: Buffer) -> Self:
+        """A list over `buffer`, whose header, size and index bounds are checked but not its entries.
+
+        Raises NotAHashList, UnsupportedVersion, Truncated or Corrupt. `verify` checks the rest.
+        """
+        view = memoryview(buffer).cast("B")
+        size = len(view)
+        if bytes(view[: len(MAGIC)]) != MAGIC:
+            raise NotAHashList(f"not a hash list: {size} bytes that do not begin with {MAGIC.decode()}")
+        if size < HEADER.size:
+            raise Truncated(f"hash list ends within its header: {size} bytes")
+        _, version, width, count, checksum = HEADER.unpack_from(view)
+        if version != VERSION:
+            raise UnsupportedVersion(f"hash list has format version {version}, this program reads {VERSION}")
+        if sys.byteorder != "little":
+            raise UnsupportedVersion("hash lists are read on little-endian machines only")
+        if width not in WIDTHS or count > MAX_COUNT:
+            raise Corrupt(f"hash list declares {count} entries of {width} bytes")
+        if any(view[RESERVED_AT : HEADER.size]) or any(view[HEADER.size + INDEX_BYTES : KEYS_AT]):
+            raise Corrupt("hash list has other bytes than zero where nothing stands")
+        expected = KEYS_AT + count * width
+        if size < expected:
+            raise Truncated(f"hash list has {size} bytes, {expected} are declared")
+        if size > expected:
+            raise Corrupt(f"hash list has {size - expected} bytes more than declared")
+        index = view[HEADER.size : HEADER.size + INDEX_BYTES].cast("I")
+        if index[0] != 0 or index[BUCKETS] != count or not all(starmap(le, pairwise(index))):
+            raise Corrupt("hash list has an index that leaves its bounds")
+        key_bytes = min(width, KEY_BYTES)
+        tails_at = KEYS_AT + count * key_bytes
+        keys = view[KEYS_AT:tails_at].cast("Q" if key_bytes == KEY_BYTES else "I")
+        return cls(width, checksum, index, keys, view[tails_at:])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def has(self, full_hash: bytes) -> bool:
+        """Whether the list holds the prefix of this full hash (32 bytes)."""
+        return self.find(hash_keys((full_hash,)), (full_hash,)) >= 0
+
+    def held(self, hashes: Iterable[bytes]) -> list[bytes]:
+        """Those of these full hashes (32 bytes each) whose prefix the list holds; quick for many of them."""
+        index = self._index
+        return [
+            full_hash
+            for full_hash in hashes
+            if index[slot := full_hash[0] << 8 | full_hash[1]] != index[slot + 1] and self.has(full_hash)
+        ]
+
+    def find(self, keys: Sequence[int], hashes: Sequence[bytes]) -> int:
+        """The position in `hashes` of the first that the list holds, or -1; `keys` is `hash_keys(hashes)`."""
+        index, column, shift = self._index, self._keys, self._shift
+        for position, whole in enumerate(keys):
+            slot = whole >> 48
+            high = index[slot + 1]
+            low = index[slot]
+            if low == high:
+                continue
+            key = whole >> shift
+            at = bisect_left(column, key, low, high)
+            if (
+                at < high
+                and column[at] == key
+                and (not self._tail_bytes or self._tail_follows(at, high, key, hashes[position]))
+            ):
+                return position
+        return -1
+
+    def _tail_follows(self, at: int, high: int, key: int, full_hash: bytes) -> bool:
+        """Whether an entry with this key, from `at` on, goes on like the hash; equal keys are rare."""
+        size, tails, column = self._tail_bytes, self._tails, self._keys
+        tail = full_hash[KEY_BYTES : self.width]
+        while at < high and column[at] == key:
+            if tails[at * size : (at + 1) * size] == tail:
+                return True
+            at += 1
+        return False
+
+    def span(self, prefix: bytes) -> range:
+        """Positions of the entries that begin with `prefix` (2 to 8 bytes, no longer than an entry)."""
+        bits = len(prefix) * 8
+        key_bits = 64 - self._shift
+        first = int.from_bytes(prefix) << (key_bits - bits)
+        last = first | ((1 << (key_bits - bits)) - 1)
+        slot = int.from_bytes(prefix[:2])
+        low, high = self._index[slot], self._index[slot + 1]
+        start = bisect_left(self._keys, first, low, high)
+        return range(start, bisect_left(self._keys, last + 1, start, high))
+
+    def has_prefix(self, prefix: bytes) -> bool:
+        """Whether an entry begins with `prefix` (2 to 8 bytes, no longer than an entry)."""
+        return bool(self.span(prefix))
+
+    def blocks(self, size: int = BLOCK_ENTRIES) -> Iterator[bytes]:
+        """The entries one after the other in ascending order, in blocks of `size` entries."""
+        width, tail_bytes = self.width, self._tail_bytes
+        key_bytes = width - tail_bytes
+        for start in range(0, self.count, size):
+            numbers = array(self._keys.format, self._keys[start : start + size])
+            numbers.byteswap()
+            keys = numbers.tobytes()
+            if not tail_bytes:
+                yield keys
+                continue
+            tails = bytes(self._tails[start * tail_bytes : (start + len(numbers)) * tail_bytes])
+            block = bytearray(len(numbers) * width)
+            for column in range(key_bytes):
+                block[column::width] = keys[column::key_bytes]
+            for column in range(tail_bytes):
+                block[key_bytes + column :: width] = tails[column::tail_bytes]
+            yield bytes(block)
+
+    def entries(self) -> Iterator[bytes]:
+        """Every entry in ascending order, `width` bytes each."""
+        width = self.width
+        for block in self.blocks():
+            for start in range(0, len(block), width):
+                yield block[start : start + width]
+
+    def verify(self) -> None:
+        """Read the whole list: strictly ascending, checksum and index right; raises Corrupt.
+
+        Takes about 0.05 s for a million entries; needs numpy, which workers never load.
+        """
+        from secondlook.core.lists.verify import verify_columns  # noqa: PLC0415 (keeps numpy out of workers)
+
+        verify_columns(self.width, self._index, self._keys, self._tails)
+        digest = hashlib.sha256()
+        for block in self.blocks():
+            digest.update(block)
+        if digest.digest() != self.checksum:
+            raise Corrupt("hash list does not match its checksum")
+
+
+def build(hashes: Iterable[bytes], width: int) -> bytes:
+    """A list file of the distinct `width`-byte prefixes of `hashes`, made in memory.
+
+    Fit for small lists; `core.lists.build` makes large ones. Raises ValueError for another width or
+    for a hash that is shorter.
+    """
+    if width not in WIDTHS:
+        raise ValueError(f"no hash list has entries of {width} bytes")
+    entries = sorted({full_hash[:width] for full_hash in hashes})
+    if any(len(entry) != width for entry in entries):
+        raise ValueError(f"a hash is shorter than {width} bytes")
+    key_bytes = min(width, KEY_BYTES)
+    keys = array("Q" if key_bytes == KEY_BYTES else "I", b"".join(entry[:key_bytes] for entry in entries))
+    keys.byteswap()
+    sizes = [0] * (BUCKETS + 1)
+    for entry in entries:
+        sizes[(entry[0] << 8 | entry[1]) + 1] += 1
+    checksum = hashlib.sha256(b"".join(entries)).digest()
+    return b"".join(
+        (
+            HEADER.pack(MAGIC, VERSION, width, len(entries), checksum),
+            array("I", accumulate(sizes)).tobytes(),
+            bytes(4),
+            keys.tobytes(),
+            *(entry[key_bytes:] for entry in entries),
+        )
+    )

@@ -1,0 +1,149 @@
+"""What an operator may write as the subject of a rule (contract, `allow SUBJECT`).
+
+| written | meaning | scope |
+|---|---|---|
+| `example.com` | the host and its subdomains | domain |
+| `=example.com` | the host alone | host |
+| `http://example.com/a/` | every URL that begins so | prefix |
+| `http://example.com/a?b` | exactly this URL, in canonical form | url |
+| `/re/` | regular expression on the canonical form | regex |
+| 64 hexadecimal digits | a file by its SHA-256 | sha256 |
+
+Scheme and port may be written and take no part. It is the canonical form whose end counts, so
+`http://example.com` is the whole host too.
+
+What would be read as something narrower or wider than its writer meant is refused with what to write instead:
+a network (`10.0.0.0/8` is a path on a host), a star, the beginning of an address (`10.9.8` is 10.9.0.8), the
+suffix of a registry (`com` and all that is below it). A star in a URL is written `%2A`.
+"""
+
+import re
+from typing import Final
+
+from secondlook.core.rules.regex import RegexError, check_regex
+from secondlook.core.rules.rule import Scope
+from secondlook.core.url.canonical import url_subject
+from secondlook.core.url.expression import Suffixes
+
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_NOT_IN_HOST: Final = re.compile(r"[\s/?#@]")
+_NETWORK: Final = re.compile(r"(\[?[0-9a-fA-F]*[.:][0-9a-fA-F.:]*\]?)/([0-9]{1,3})", re.ASCII)
+_PART_OF_ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}\.?", re.ASCII)
+
+
+class RuleSubjectError(ValueError):
+    """A text that says nothing a rule could be about; the message tells why and what is meant."""
+
+
+class _NoSuffixes:
+    """A rule is about one form of a URL: no wider expressions are wanted."""
+
+    def registrable(self, host: str) -> str | None:
+        del host
+        return None
+
+    def is_suffix(self, host: str) -> bool:
+        del host
+        return False
+
+    def is_registry(self, host: str) -> bool:
+        del host
+        return False
+
+    def is_tenant(self, host: str) -> bool:
+        del host
+        return False
+
+    def is_platform(self, host: str) -> bool:
+        del host
+        return False
+
+    def is_shared_platform(self, host: str) -> bool:
+        del host
+        return False
+
+
+_NO_SUFFIXES: Final = _NoSuffixes()
+
+
+def parse_subject(text: str, suffixes: Suffixes) -> tuple[Scope, str]:
+    """Scope and normal form of a rule's subject; raises RuleSubjectError."""
+    text = text.strip()
+    if not text:
+        raise RuleSubjectError("a rule needs a subject: a host, a URL, /a regular expression/ or a SHA-256")
+    if _SHA256.fullmatch(text):
+        return Scope.SHA256, text.lower()
+    if len(text) > 2 and text[0] == text[-1] == "/" and text[1] != "/":  # noqa: PLR2004 (both slashes)
+        try:
+            check_regex(text[1:-1])
+        except RegexError as error:
+            raise RuleSubjectError(f"{error}: {text[:200]}") from None
+        return Scope.REGEX, text[1:-1]
+    if text[0] == "=":
+        return Scope.HOST, _host(text[1:].strip())
+    network = _NETWORK.fullmatch(text)
+    if network is not None:
+        raise RuleSubjectError(_about_network(network[1], network[2]))
+    if "/" in text or "?" in text:
+        return _url(text)
+    host = _host(text)
+    if suffixes.is_registry(host):
+        raise RuleSubjectError(
+            f"{host} is the suffix of a registry, and every site below it would be meant: write ={host} for "
+            f"the host alone, or /^https?://[^/]*\\.{re.escape(host)}[/]/ for all of them"
+        )
+    return Scope.DOMAIN, host
+
+
+def _about_network(start: str, length: str) -> str:
+    """Tell what to write instead of a network."""
+    example = ""
+    octets = start.split(".")
+    if len(octets) == 4 and length in {"8", "16", "24"}:  # noqa: PLR2004 - at the border of a number
+        kept = "".join(rf"{octet}\." for octet in octets[: int(length) // 8])
+        example = f", such as /^https?://{kept}[0-9.]+[/]/"
+    return (
+        f"a rule cannot be about a network: {start}/{length}; write each address, or a regular expression"
+        f"{example} (for this URL: http://{start}/{length})"
+    )
+
+
+def subject_of(url: str) -> str:
+    """Write a canonical URL as the subject of a rule about it."""
+    return url.replace("*", "%2A")
+
+
+def _host(text: str) -> str:
+    if "*" in text or "*" in (host := _in_canonical_form(text)):
+        raise RuleSubjectError(
+            f"write a host without *: example.com means its subdomains too, not {text[:200]!r}"
+        )
+    if host.startswith("="):  # what a superscript one becomes, and what a rule of one host begins with
+        raise RuleSubjectError(f"not a host: {text[:200]!r}")
+    if _PART_OF_ADDRESS.fullmatch(text):
+        raise RuleSubjectError(f"an address has four numbers: {text[:200]!r} would be {host}")
+    return host
+
+
+def _in_canonical_form(host: str) -> str:
+    if _NOT_IN_HOST.search(host):
+        raise RuleSubjectError(f"not a host: {host[:200]!r}")
+    return _canonical(f"http://{host}/", host)[1]
+
+
+def _url(text: str) -> tuple[Scope, str]:
+    if "*" in text.partition("#")[0]:
+        raise RuleSubjectError(
+            f"a star stands for nothing here: a URL that ends in / covers everything below it, and the "
+            f"character itself is written %2A, not {text[:200]!r}"
+        )
+    canonical, _ = _canonical(text, text)
+    return (Scope.PREFIX if canonical.endswith("/") and "?" not in canonical else Scope.URL), canonical
+
+
+def _canonical(url: str, text: str) -> tuple[str, str]:
+    """Canonical form and host; `text` is what was written."""
+    subject = url_subject(url, _NO_SUFFIXES)
+    if subject.problem is not None:
+        raise RuleSubjectError(f"cannot make a rule of {text[:200]!r}: {subject.problem}")
+    return subject.canonical, subject.host

@@ -1,0 +1,1 @@
+"""Response bodies: looked at, held, judged. No mitmproxy in here."""

@@ -1,0 +1,379 @@
+"""What lies inside an archive: digests of its members, in bounded depth, number, size and time.
+
+Runs in a child process (`archive_child.py`): a hostile archive may break or stall its reader, and must not
+take the proxy along. Reads zip (with all that is built on it), tar, ar (deb), gzip, bzip2, xz, lzma, zstd and
+7z; members that are archives themselves are looked into as deep as allowed. What other unpackers open and
+nobody here reads is told. A member that cannot be read or lies too deep is told,
+and the others are looked at all the same; too much of everything (members, bytes, time) ends the look.
+Nothing is ever written under a member's name.
+"""
+
+import bz2
+import contextlib
+import gzip
+import hashlib
+import io
+import lzma
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import IO, Protocol, cast
+
+import zstandard
+
+from secondlook.download import archive_ar, archive_zip
+from secondlook.download.body_type import ZIP_END_BYTES, ends_like_zip
+from secondlook.download.decoding import Decoder, DecodeState
+from secondlook.download.signatures import archive_kinds
+
+STEP_BYTES = 64 << 10
+RATIO = 1000  # of what is unpacked, beyond the first megabytes: a few bytes of bzip2 can stand for gigabytes
+RATIO_FROM_BYTES = 16 << 20
+MEMORY_BYTES = 4 << 20
+LABEL_CHARS = 200
+_PROBLEM_CHARS = 300
+_LOOK_BYTES = 2048
+_ENCODED_STEP_BYTES = 16 << 10
+_TAR_SIZE_MOST = 8 << 30  # beyond it a header has no room for a size
+_WINDOW_BYTES = 1 << 27
+_VOLUME_AT, _VOLUME_BYTES = 0x8001, 5
+_VOLUMES = frozenset(
+    {b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM"}
+)  # ISO 9660 (ECMA-119), UDF (ECMA-167)
+
+
+class OverLimitError(Exception):
+    """The archive is deeper, larger, fuller or slower than allowed."""
+
+
+class UnreadableError(Exception):
+    """The archive is encrypted, broken or of a kind that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """How far to look."""
+
+    depth: int
+    members: int
+    max_bytes: int
+    time_s: float
+
+
+@dataclass(slots=True)
+class Report:
+    """Labelled SHA-256 digests (hexadecimal) of what was found, and why the look ended early."""
+
+    members: list[tuple[str, str]] = field(default_factory=list)
+    problem: str | None = None
+
+
+def look_inside(
+    file: IO[bytes],
+    limits: ArchiveLimits,
+    encodings: tuple[str, ...] = (),
+    now: Callable[[], float] = time.monotonic,
+) -> Report:
+    """Hash the members of an archive that is in `encodings`; never raises for what an archive may hold."""
+    most = max(RATIO_FROM_BYTES, file.seek(0, io.SEEK_END) * RATIO)
+    walk = _Walk(replace(limits, max_bytes=min(limits.max_bytes, most)), now)
+    try:
+        if not encodings:
+            walk.archive(file, "", 1)
+        else:
+            with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as plain:
+                walk.decode(file, encodings, plain)
+                walk.archive(plain, "", 1)
+    except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
+        walk.note(error)
+    return walk.report
+
+
+class _Stream(Protocol):
+    def read(self, count: int, /) -> bytes: ...
+
+
+class _Clocked:
+    """A file of which every reading looks at the clock."""
+
+    def __init__(self, file: IO[bytes], look: Callable[[int], None]) -> None:
+        self._file, self._look = file, look
+
+    def read(self, count: int) -> bytes:
+        self._look(0)
+        return self._file.read(count)
+
+
+class _Zstd:
+    """The frames of a file of zstd, unpacked in small steps."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        context = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        self._stream = context.stream_reader(file, read_across_frames=True, closefd=False)
+
+    def read(self, count: int) -> bytes:
+        return self._stream.read(count)
+
+
+class _Streams:
+    """Packed streams one after the other, with zeros between or behind them (the xz format, 2.2).
+
+    Python's own files end, without a word, at what is no stream: xz goes on behind the zeros.
+    """
+
+    def __init__(
+        self, file: IO[bytes], begin: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
+    ) -> None:
+        self._file, self._begin = file, begin
+        self._stream = begin()
+
+    def read(self, count: int) -> bytes:
+        out = b""
+        while not out:
+            data = b""
+            if self._stream.eof:
+                data = self._next()
+                if not data:
+                    break
+                self._stream = self._begin()
+            elif self._stream.needs_input:
+                data = self._file.read(STEP_BYTES)
+                if not data:
+                    raise EOFError("it ends within a stream")
+            out = self._stream.decompress(data, count)
+        return out
+
+    def _next(self) -> bytes:
+        """Give how another stream begins, nothing at the end of the file."""
+        data = self._stream.unused_data.lstrip(b"\0")
+        while not data and (piece := self._file.read(STEP_BYTES)):
+            data = piece.lstrip(b"\0")
+        return data
+
+
+def _kinds(file: IO[bytes]) -> tuple[str, ...]:
+    """Name the kinds of archive that a file may be taken for."""
+    file.seek(0)
+    kinds = archive_kinds(file.read(_LOOK_BYTES))
+    if "blank" in kinds:
+        file.seek(_VOLUME_AT)
+        if file.read(_VOLUME_BYTES) in _VOLUMES:
+            kinds = ("disk image",)
+    if "zip" not in kinds:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - ZIP_END_BYTES))
+        if ends_like_zip(file.read(), size):  # a self-extracting one, or with a picture before it
+            kinds = (*kinds, "zip")
+    return kinds
+
+
+class _Walk:
+    def __init__(self, limits: ArchiveLimits, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now = now
+        self._until = now() + limits.time_s
+        self._bytes = 0
+        self._count = 0
+        self.report = Report()
+
+    def archive(self, file: IO[bytes], label: str, level: int) -> None:
+        """Look into one archive, as each of the kinds that it may be taken for."""
+        kinds = _kinds(file)
+        if not kinds:
+            raise UnreadableError("not an archive that can be read")
+        for kind in kinds:
+            with self._going_on():
+                self._as(kind, file, label, level)
+
+    def _as(self, kind: str, file: IO[bytes], label: str, level: int) -> None:  # noqa: C901 - one for each kind
+        file.seek(0)
+        match kind:
+            case "zip":
+                self._zip(file, label, level)
+            case "7z":
+                self._7z(file, label, level)
+            case "tar":
+                self._tar(file, label, level)
+            case "ar":
+                for name, member in archive_ar.members(file):
+                    self._one_more()
+                    self.member(member, f"{label}/{name}", level)
+            case "gzip":
+                with gzip.GzipFile(fileobj=file, mode="rb") as stream:
+                    self._packed(stream, label, level)
+            case "bzip2":
+                self._packed(_Streams(file, bz2.BZ2Decompressor), label, level)
+            case "xz" | "lzma":
+                self._packed(_Streams(file, lzma.LZMADecompressor), label, level)
+            case "blank":
+                return
+            case "zstd":
+                self._packed(_Zstd(file), label, level)
+            case _:
+                raise UnreadableError(f"{kind} is a kind that is not looked into")
+
+    def decode(self, file: IO[bytes], encodings: tuple[str, ...], plain: IO[bytes]) -> None:
+        """Undo a Content-Encoding; the bytes are counted once, as those of the archive itself."""
+        decoder = Decoder(encodings, ratio=self._limits.max_bytes)
+        file.seek(0)
+        while decoder.state is DecodeState.WORKING and (piece := file.read(_ENCODED_STEP_BYTES)):
+            for part in decoder.feed(piece):
+                self._room_for(plain.tell() + len(part))
+                plain.write(part)
+        for part in decoder.finish():
+            self._room_for(plain.tell() + len(part))
+            plain.write(part)
+        if decoder.state is not DecodeState.DONE:
+            self.note(UnreadableError(f"its content encoding is {decoder.state.value}"))
+
+    def _room_for(self, size: int) -> None:
+        if size > self._limits.max_bytes:
+            raise OverLimitError(f"more than {self._limits.max_bytes} bytes")
+        self.add_bytes(0)
+
+    def _zip(self, file: IO[bytes], label: str, level: int) -> None:
+        """Look into a zip by its directory, and by the headers that it does not lead to."""
+        ends: dict[int, int] = {}
+        with self._going_on():
+            entries, why = archive_zip.listed(file)
+            if why is not None:
+                self.note(UnreadableError(why))
+            for entry in entries:
+                ends[entry.header] = entry.start + (entry.packed or 0)
+                self._zip_member(file, entry, label, level)
+        for entry, header in archive_zip.unlisted(file, ends):
+            ends[header] = self._zip_member(file, entry, label, level)
+
+    def _zip_member(self, file: IO[bytes], entry: archive_zip.Entry, label: str, level: int) -> int:
+        """Look at one member; give where its data end."""
+        self._one_more()
+        ends = [entry.start + (entry.packed or 0)]
+        if entry.is_dir:
+            return ends[0]
+        with self._going_on():
+            unpacked = archive_zip.Unpacked(file, entry)
+            self.member(unpacked, f"{label}/{entry.name}", level, told=entry.size)
+            ends.append(unpacked.end)
+        return max(ends)
+
+    def _tar(self, file: IO[bytes], label: str, level: int) -> None:
+        """Look into a tar, past blocks that are no headers too: some readers stop there, others go on."""
+        clocked = cast("IO[bytes]", _Clocked(file, self.add_bytes))
+        with tarfile.open(fileobj=clocked, mode="r|", ignore_zeros=True) as archive:
+            for info in archive:
+                self._one_more()
+                if "size" in info.pax_headers and info.size < _TAR_SIZE_MOST:
+                    self.note(UnreadableError("a member tells two sizes"))
+                if not info.isreg() and info.type in tarfile.SUPPORTED_TYPES:
+                    if info.size:
+                        self.note(UnreadableError("a link or a folder has content"))
+                    continue
+                member = archive.extractfile(info)
+                if member is not None:  # its bytes were counted with the tar, if they are there
+                    counted = info.sparse is None
+                    self.member(member, f"{label}/{info.name}", level, counted=counted)
+
+    def _7z(self, file: IO[bytes], label: str, level: int) -> None:
+        import py7zr  # noqa: PLC0415 - takes long to load and is seldom needed
+        from py7zr.exceptions import PasswordRequired  # noqa: PLC0415
+
+        from secondlook.download.archive_7z import MemberFactory  # noqa: PLC0415
+
+        try:
+            opened = py7zr.SevenZipFile(file)
+        except PasswordRequired as error:
+            raise UnreadableError("it is encrypted") from error
+        with opened as archive, contextlib.closing(MemberFactory(self.add_bytes)) as factory:
+            if archive.needs_password():
+                raise UnreadableError("it is encrypted")
+            if len(archive.files) > self._limits.members:
+                raise OverLimitError(f"more than {self._limits.members} members")
+            archive.extractall(factory=factory)  # noqa: S202 - into our own receivers
+            for name, member in factory.members:
+                self._one_more()
+                self._done(member.digest, f"{label}/{name}")
+                if set(_kinds(member.content())) - {"blank"}:
+                    self._nested(member.content(), f"{label}/{name}", level)
+
+    def _packed(self, stream: _Stream, label: str, level: int) -> None:
+        """Look into what one packed stream holds: one file, or a tar (which is no level of its own)."""
+        self.member(stream, f"{label}/unpacked", level - 1)
+
+    def member(
+        self, stream: _Stream, label: str, level: int, *, counted: bool = False, told: int | None = None
+    ) -> None:
+        """Hash one member of an archive at a level, and look into it when it is an archive.
+
+        `told` is the size that is told of it: some readers go no further.
+        """
+        digest, size = hashlib.sha256(), 0
+        with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as copy:
+            broken: Exception | None = None
+            try:
+                while piece := stream.read(STEP_BYTES):
+                    self.add_bytes(0 if counted else len(piece))
+                    if told is not None and size <= told < size + len(piece):
+                        shorter = digest.copy()
+                        shorter.update(piece[: told - size])
+                        self._done(shorter.digest(), f"{label} (as long as told)")
+                    size += len(piece)
+                    digest.update(piece)
+                    copy.write(piece)
+            except OverLimitError:
+                raise
+            except Exception as error:  # noqa: BLE001 - what came of it is what some readers leave
+                broken = error
+            if size or broken is None:
+                self._done(digest.digest(), label)
+            if size and set(_kinds(copy)) - {"blank"}:
+                self._nested(copy, label, level)
+            if broken is not None:
+                raise broken
+
+    def note(self, error: Exception) -> None:
+        """Keep the first reason why not all could be looked at."""
+        if self.report.problem is not None:
+            return
+        if isinstance(error, OverLimitError):
+            self.report.problem = f"archive: {error}"
+            return
+        plain = isinstance(error, UnreadableError | archive_zip.ZipError | archive_ar.ArError)
+        name = "" if plain else type(error).__name__
+        told = ": ".join(part for part in (name, str(error)) if part)
+        self.report.problem = f"archive cannot be read: {told}"[:_PROBLEM_CHARS]
+
+    def _nested(self, file: IO[bytes], label: str, level: int) -> None:
+        """Look into a member that is an archive."""
+        if level >= self._limits.depth:
+            self.note(OverLimitError(f"nested deeper than {self._limits.depth} levels"))
+            return
+        with self._going_on():
+            self.archive(file, label, level + 1)
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Let a member that cannot be read spoil no other; only too much of everything ends the look."""
+        try:
+            yield
+        except OverLimitError:
+            raise
+        except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
+            self.note(error)
+
+    def add_bytes(self, count: int) -> None:
+        """Count unpacked bytes, and look at the clock."""
+        self._bytes += count
+        if self._now() > self._until:
+            raise OverLimitError(f"longer than {self._limits.time_s:g} s")
+        if self._bytes > self._limits.max_bytes:
+            raise OverLimitError(f"more than {self._limits.max_bytes} bytes unpacked")
+
+    def _one_more(self) -> None:
+        self._count += 1
+        if self._count > self._limits.members:
+            raise OverLimitError(f"more than {self._limits.members} members")
+
+    def _done(self, digest: bytes, label: str) -> None:
+        self.report.members.append((label.lstrip("/")[-LABEL_CHARS:], digest.hex()))

@@ -1,0 +1,61 @@
+"""The process that looks into archives: `python -m secondlook.download.archive_child DESCRIPTOR`.
+
+Reads requests from a Unix socket: a line of JSON with limits and encodings, the archive's descriptor beside
+it; answers each with a line of JSON. Its memory is limited; it ends when the socket closes. Once it has taken
+much memory it says so (`spent`), to be replaced: an interpreter seldom gives any back.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from secondlook.download.archive import ArchiveLimits, look_inside
+
+MEMORY_BYTES = 512 << 20
+SPENT_BYTES = 128 << 20
+LINE_BYTES = 64 << 10
+
+
+def serve(channel: socket.socket) -> None:
+    """Answer until the other side closes."""
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(channel, LINE_BYTES, 1)
+        if not data:
+            return
+        while not data.endswith(b"\n"):
+            more = channel.recv(LINE_BYTES)
+            if not more:
+                return
+            data += more
+        with os.fdopen(descriptors[0], "rb") as file:
+            asked = json.loads(data)
+            report = look_inside(file, ArchiveLimits(**asked["limits"]), tuple(asked["encodings"]))
+        spent = _peak_bytes() > SPENT_BYTES
+        answer = json.dumps({"members": report.members, "problem": report.problem, "spent": spent})
+        channel.sendall(answer.encode("ascii") + b"\n")
+
+
+def _peak_bytes() -> int:
+    """Give the most memory this process ever had (getrusage would count what its parent had at the fork)."""
+    try:
+        status = Path("/proc/self/status").read_text("ascii", "replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
+def main() -> None:
+    """Run as a child of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker ends it by closing the socket
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        serve(channel)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Members of a zip archive by each of its views (APPNOTE 6.3.10), unpacked in small steps.
+
+Readers differ: most go by the directory at the end (`zipfile` reads it), some by the headers before the
+members, one after the other, whatever stands between them. Here every header that the directory does not lead
+to is a member too, and one whose two descriptions disagree is told. `zipfile` bounds only what deflate gives
+at once: a few bytes of bzip2 or LZMA can stand for a hundred megabytes; here each step gives what was asked.
+"""
+
+import bz2
+import io
+import lzma
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+import zstandard
+
+from secondlook.download.body_type import ZIP_END_BYTES
+
+_INPUT_BYTES = 16 << 10
+_SCAN_BYTES = 1 << 20
+_HEADER = struct.Struct("<4s5H3I2H")
+_MARK = b"PK\x03\x04"
+_STORED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _ZSTD, _XZ = 0, 8, 9, 12, 14, 93, 95
+_METHODS = frozenset({_STORED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _ZSTD, _XZ, 98, 99, *range(1, 7)})
+_VERSION_MOST = 63
+_NAME_MOST = 4096
+_ENCRYPTED, _SIZES_BEHIND = 1, 8  # flags
+_ZIP64 = 0xFFFFFFFF
+_WINDOW_BYTES = 1 << 27
+
+
+class ZipError(Exception):
+    """A member cannot be unpacked, or says two things of itself."""
+
+
+class _Machine(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One member: where its header and its data stand, and what is said about them; None: not told."""
+
+    name: str
+    method: int
+    encrypted: bool
+    header: int
+    start: int
+    packed: int | None
+    size: int | None
+    check: int | None
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether it is a folder, with nothing in it."""
+        return self.name.endswith("/") and not self.packed
+
+
+class _Stored:
+    needs_input, unused_data, eof = True, b"", False
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:  # noqa: ARG002 - data are few
+        return data
+
+
+class _Deflated:
+    def __init__(self) -> None:
+        self._machine = zlib.decompressobj(-15)
+
+    @property
+    def eof(self) -> bool:
+        return self._machine.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._machine.eof and not self._machine.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._machine.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._machine.decompress(self._machine.unconsumed_tail + data, max_length)
+
+
+class _Zstd:
+    """zstd gives all that a piece stands for: it gets few bytes at once."""
+
+    def __init__(self) -> None:
+        self._machine = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).decompressobj()
+        self._waiting = b""
+
+    @property
+    def eof(self) -> bool:
+        return self._machine.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._machine.unused_data + self._waiting
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:  # noqa: ARG002 - as its library gives
+        data = self._waiting + data
+        data, self._waiting = data[:64], data[64:]
+        return self._machine.decompress(data)
+
+
+class Unpacked:
+    """A member that reads like a file, forwards only; at its end it has compared what was told."""
+
+    def __init__(self, file: IO[bytes], entry: Entry) -> None:
+        if entry.encrypted:
+            raise ZipError("it is encrypted")
+        self._file, self._entry = file, entry
+        self._at = entry.start
+        self._left = entry.packed
+        self._machine = self._make(entry.method)
+        self._check = 0
+        self.size = 0
+
+    @property
+    def end(self) -> int:
+        """Where its data ended, once all is read."""
+        return self._at - len(self._machine.unused_data)
+
+    def read(self, count: int) -> bytes:
+        """Give the next bytes, none at the end. Raises EOFError where some lack, ZipError for a lie."""
+        out = b""
+        while not out and not self._machine.eof:
+            data = self._take(_INPUT_BYTES) if self._machine.needs_input else b""
+            drained = self._machine.needs_input and not data
+            if drained and self._entry.method == _STORED:
+                break
+            out = self._machine.decompress(data, count)
+            if drained and not out and not self._machine.eof:
+                raise EOFError("a member ends too early")
+        self._check = zlib.crc32(out, self._check)
+        self.size += len(out)
+        if not out:
+            self._compare()
+        return out
+
+    def _compare(self) -> None:
+        if self._entry.check is not None and self._check != self._entry.check:
+            raise ZipError(f"Bad CRC of {self._entry.name!r}")
+        if self._entry.size is not None and self.size != self._entry.size:
+            raise ZipError(f"the size of {self._entry.name!r} is not what is told")
+
+    def _take(self, count: int) -> bytes:
+        if self._left is not None:
+            count = min(count, self._left)
+        self._file.seek(self._at)
+        data = self._file.read(count)
+        self._at += len(data)
+        if self._left is not None:
+            self._left -= len(data)
+        return data
+
+    def _make(self, method: int) -> _Machine:
+        match method:
+            case 0 if self._left is not None:
+                return _Stored()
+            case 8:
+                return _Deflated()
+            case 12:
+                return bz2.BZ2Decompressor()
+            case 14:
+                return self._lzma()
+            case 93:
+                return _Zstd()
+            case 95:
+                return lzma.LZMADecompressor(lzma.FORMAT_XZ)
+            case _:
+                raise ZipError(f"method {method} is not unpacked")
+
+    def _lzma(self) -> _Machine:
+        _, size = struct.unpack("<HH", self._take(4))
+        first, dictionary = struct.unpack_from("<BI", self._take(size))
+        options = {"lc": first % 9, "lp": first // 9 % 5, "pb": first // 45, "dict_size": dictionary}
+        return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA1, **options}])
+
+
+def listed(file: IO[bytes]) -> tuple[list[Entry], str | None]:
+    """Read the directory at the end; tell too what about it is ambiguous. Raises what `zipfile` raises."""
+    entries: list[Entry] = []
+    why = "it has two directories" if _count_ends(file) > 1 else None
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            here = _read_header(file, info.header_offset)
+            if here is None:
+                why = why or f"{info.filename!r} has no header"
+                continue
+            if _disagrees(here, info):
+                why = why or f"its directory and its headers disagree about {info.filename!r}"
+            entry = Entry(
+                info.filename,
+                info.compress_type,
+                bool(info.flag_bits & _ENCRYPTED),
+                info.header_offset,
+                here.start,
+                info.compress_size,
+                info.file_size,
+                info.CRC,
+            )
+            entries.append(entry)
+    return entries, why
+
+
+def _count_ends(file: IO[bytes]) -> int:
+    """Count the ends of a directory whose comment reaches the end: readers choose among them."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - ZIP_END_BYTES))
+    last = file.read()
+    ends = (found.start() for found in re.finditer(rb"PK\x05\x06(?=.{18})", last, re.DOTALL))
+    return sum(at + 22 + int.from_bytes(last[at + 20 : at + 22], "little") == len(last) for at in ends)
+
+
+def _disagrees(here: Entry, info: zipfile.ZipInfo) -> bool:
+    told = ((here.packed, info.compress_size), (here.size, info.file_size), (here.check, info.CRC))
+    different = any(one is not None and one != other for one, other in told)
+    return different or here.method != info.compress_type or here.encrypted != bool(info.flag_bits & 1)
+
+
+def unlisted(file: IO[bytes], ends: dict[int, int]) -> Iterator[tuple[Entry, int]]:
+    """Find the headers that no directory leads to; `ends` tells by header where the data of known ones end.
+
+    It may be added to while this runs: where the data of an entry given here end.
+    """
+    at = 0
+    while (found := _find(file, at)) is not None:
+        if found in ends:
+            at = max(ends[found], found + 4)
+            continue
+        entry = _read_header(file, found)
+        if entry is None or entry.method not in _METHODS:
+            at = found + 4
+            continue
+        yield entry, found
+        at = max(ends.get(found, 0), found + 4)
+
+
+def _find(file: IO[bytes], at: int) -> int | None:
+    while True:
+        file.seek(at)
+        data = file.read(_SCAN_BYTES)
+        found = data.find(_MARK)
+        if found >= 0:
+            return at + found
+        if len(data) < _SCAN_BYTES:
+            return None
+        at += len(data) - len(_MARK) + 1
+
+
+def _read_header(file: IO[bytes], at: int) -> Entry | None:
+    """Read the header before a member; None where there is none."""
+    file.seek(at)
+    head = file.read(_HEADER.size)
+    if len(head) < _HEADER.size:
+        return None
+    mark, version, flags, method, _, _, check, packed, size, name_size, extra_size = _HEADER.unpack(head)
+    name = file.read(name_size)
+    extra = file.read(extra_size)
+    if mark != _MARK or version & 0xFF > _VERSION_MOST or not 0 < name_size <= _NAME_MOST:
+        return None
+    if len(name) < name_size or any(byte < 0x20 for byte in name):  # noqa: PLR2004 - control characters
+        return None
+    told: tuple[int | None, int | None, int | None] = (packed, size, check)
+    if flags & _SIZES_BEHIND:
+        told = (packed or None, size or None, check or None)
+    elif _ZIP64 in {packed, size}:
+        told = (*_long_sizes(extra, packed, size), check)
+    text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace")
+    start = at + _HEADER.size + name_size + extra_size
+    if told[0] == _ZIP64 or told[1] == _ZIP64:
+        told = (None, None, told[2])
+    return Entry(text, method, bool(flags & _ENCRYPTED), at, start, *told)
+
+
+def _long_sizes(extra: bytes, packed: int, size: int) -> tuple[int | None, int | None]:
+    """Read the field of ZIP64 (4.5.3): the sizes that do not fit, in their order."""
+    while len(extra) >= 4:  # noqa: PLR2004 - the head of a field
+        kind, count = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + count], extra[4 + count :]
+        if kind != 1:
+            continue
+        numbers = iter(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
+        long_size = next(numbers, None) if size == _ZIP64 else size
+        return next(numbers, None) if packed == _ZIP64 else packed, long_size
+    return None, None

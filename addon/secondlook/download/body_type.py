@@ -1,0 +1,165 @@
+"""Which bodies can hurt by their headers: programs, installers, scripts, archives, documents, disk images.
+
+What a browser would save as a file is a download: what is attached, what has no type or one that says nothing
+(then, unless the first bytes are of something that browsers show), and what a browser that goes there cannot
+show. Whatever the headers say, the first bytes are judged too (`signatures.py`).
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from secondlook.agent.check.request_context import DOWNLOAD_EXTENSIONS, extension_of
+from secondlook.core.neutralize import inert
+from secondlook.core.verdict import SubjectClass
+
+ZIP_END_BYTES = 22 + 0xFFFF  # its fixed part and the longest comment
+_ZIP_END = struct.Struct("<4s4H2LH")
+_ZIP_ENTRY_BYTES = 46
+_ZIP64 = 0xFFFFFFFF
+
+_RISKY_TYPES = re.compile(
+    r"application/(?:"
+    r"x-(?:ms-?(?:dos-?program|download|dos-executable|installer|i|shortcut)|dosexec|executable|elf|mach-binary"
+    r"|sharedlib|object|sh|csh|shellscript|bat|powershell|perl|python|php|7z-compressed|rar(?:-compressed)?|tar"
+    r"|gtar|xz|lzma|bzip2?|gzip|zip(?:-compressed)?|zstd|compress(?:ed)?|lz4|lzip|ace-compressed|arj|cab|archive"
+    r"|cpio|iso9660-image|cd-image|raw-disk-image|apple-diskimage|virtualbox-\w+|qemu-disk|rpm|redhat-package-manager"
+    r"|debian-package|deb|xpinstall|chrome-extension|java-(?:archive|jnlp-file)|wheel\+zip|gem|shockwave-flash)"
+    r"|vnd\.(?:microsoft\.portable-executable|android\.package-archive|debian\.binary-package|rar|ms-cab-compressed"
+    r"|apple\.installer\+xml|ms-htmlhelp|ms-(?:word|excel|powerpoint)(?:\..*macroenabled.*)?|flatpak|snap"
+    r"|ms-(?:word|excel|powerpoint)\..*)"
+    r"|zip|gzip|zstd|java-archive|msword|hta|bat|x-msi|exe)"
+    r"|text/(?:vbscript|x-(?:sh|shellscript|python|perl|php|msdos-batch|powershell))",
+    re.IGNORECASE,
+)
+_SHOWN = re.compile(
+    r"(?:image|audio|video|font)/|text/(?:html|css|xml|event-stream)|application/(?:json|[\w.+-]+\+(?:json|xml)"
+    r"|xhtml\+xml|xml|javascript|pdf|wasm|manifest\+json|ld\+json|graphql|x-www-form-urlencoded)|text/javascript",
+    re.IGNORECASE,
+)
+_MEDIA = re.compile(r"(?:image|audio|video|font)/", re.IGNORECASE)
+_TELLS_NOTHING = re.compile(
+    r"(?:application|binary)/(?:octet-?stream|(?:x-|vnd\.)?(?:force-?)?download|(?:x-)?(?:unknown|binary|data|file)"
+    r"|save(?:-?as)?)|(?:unknown|content)/(?:unknown|type)|[^/]*|\*/.*|.*/\*?|.*[^\x21-\x7e].*",
+    re.IGNORECASE | re.DOTALL,
+)
+_UNTYPED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})  # MIME Sniffing, 5.1
+_LIVE = re.compile(
+    r"text/event-stream|application/(?:grpc|x-ndjson|ndjson|jsonl|x-json-stream|stream\+json|json-seq"
+    r"|vnd\.docker\.(?:raw|multiplexed)-stream)"
+    r"|multipart/x-mixed-replace",
+    re.IGNORECASE,
+)
+_NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([\w-]+)'[^']*')?([^;"]+)""", re.IGNORECASE)
+_NAME = re.compile(r"""filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]+))""", re.IGNORECASE)
+# In a URL they name what a server runs and tell nothing of the answer; as the name of a file they do.
+_RUN_BY_SERVERS = frozenset({"asp", "aspx", "cgi", "jsp", "php", "pl", "ps", "py", "rb", "sh"})
+_RISKY_IN_URLS = DOWNLOAD_EXTENSIONS | {"mjs", "pyw"}
+_RISKY_IN_STREAMS = _RISKY_IN_URLS - _RUN_BY_SERVERS - {"com"}  # hosts end with .com
+_RISKY_GIVEN = _RISKY_IN_URLS | _RUN_BY_SERVERS | {"js", "svg"}
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the headers of a response say about its body."""
+
+    content_type: str  # lower case, without parameters
+    full_type: str
+    filename: str | None  # harmless to look at
+    risky: bool
+    live: bool  # its first bytes may be few, and nobody may wait for more
+    saved: bool = False  # saved as a file, unless its first bytes are of something that browsers show
+    untyped: bool = False  # there is no type: a browser goes by the bytes, and shows pages too
+    text: bool = False  # said to be a text, of no kind that browsers do more with than to show it
+
+
+def declared(
+    content_type: str | None,
+    disposition: str | None,
+    path: str,
+    *,
+    cls: SubjectClass = SubjectClass.PAGE,
+    part: bool = False,
+) -> Declared:
+    """Judge a body by its headers; `path` is the target of the request.
+
+    `cls` is what the request is for; `part`: its browser says that the answer is a part of a page.
+    """
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    given = filename_of(disposition, "")
+    name = given or filename_of(None, path)
+    endings = {extension_of(name or ""), extension_of((name or "").rpartition(";")[2])}
+    attached = disposition is not None and _is_attached(disposition)
+    streaming = bool(_LIVE.match(kind)) and not attached
+    if attached or given is not None:
+        table = _RISKY_GIVEN
+    else:
+        table = _RISKY_IN_STREAMS if streaming else _RISKY_IN_URLS
+    named = not endings.isdisjoint(table)
+    shown = bool(_SHOWN.match(kind))
+    saved = untyped = text = False
+    if streaming:  # nobody is shown a program as a stream of events
+        risky = named
+    elif _RISKY_TYPES.fullmatch(kind):
+        risky = True
+    else:
+        nothing = not shown and bool(_TELLS_NOTHING.fullmatch(kind))
+        untyped = nothing and kind in _UNTYPED
+        text = not shown and kind.startswith("text/")
+        harmless = shown if part or not attached else bool(_MEDIA.match(kind))
+        risky = (named or not harmless) if attached else (named and not harmless)
+        elsewhere = not (shown or text) and cls is not SubjectClass.SUBRESOURCE
+        saved = not part and (attached or nothing or elsewhere)
+    return Declared(
+        kind,
+        content_type or "",
+        name and inert(name),
+        risky,
+        live=streaming and not risky,
+        saved=saved,
+        untyped=untyped,
+        text=text,
+    )
+
+
+def _is_attached(disposition: str) -> bool:
+    """Tell whether a body is to be saved: any kind of disposition but `inline` says so (RFC 6266, 4.2)."""
+    kind = disposition.partition(";")[0].strip().lower()
+    return kind not in {"", "inline"} and "=" not in kind
+
+
+def ends_like_zip(last: bytes, size: int) -> bool:
+    """Tell whether a body of `size` bytes that ends so has a zip's directory at its end (APPNOTE, 4.3.16).
+
+    What stands before the zip does not matter to those who open it: a program (self-extracting), a picture.
+    """
+    at = last.rfind(b"PK\x05\x06")
+    if at < 0 or len(last) - at < _ZIP_END.size:
+        return False
+    _, disk, first_disk, here, entries, directory, offset, comment = _ZIP_END.unpack_from(last, at)
+    whole = disk == first_disk == 0 and here == entries > 0 and at + _ZIP_END.size + comment <= len(last)
+    fits = directory >= _ZIP_ENTRY_BYTES * entries and directory + offset <= size
+    return whole and (fits or _ZIP64 in {directory, offset})
+
+
+def filename_of(disposition: str | None, path: str) -> str | None:
+    """Give the name a client would save a body under: RFC 6266, else the last part of the path."""
+    if disposition:
+        star = _NAME_STAR.search(disposition)
+        if star is not None:
+            try:
+                return _base(unquote(star[2].strip(), star[1] or "utf-8", "replace"))
+            except LookupError:
+                pass
+        plain = _NAME.search(disposition)
+        if plain is not None:
+            text = plain[1] if plain[1] is not None else plain[2]
+            return _base(re.sub(r"\\(.)", r"\1", text.strip()))
+    return _base(unquote(path.partition("?")[0].partition("#")[0]))
+
+
+def _base(name: str) -> str | None:
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return None if last in {"", ".", ".."} else last[-_LONGEST_NAME:]

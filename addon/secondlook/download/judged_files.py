@@ -1,0 +1,275 @@
+"""Files that were judged whole, known by their bytes: what lets a piece of one pass as what was judged.
+
+Of each file that was let through, keyed tags of its blocks are kept, with its digests. A piece is asked for
+on the bounds of blocks, and each block must have its tag: an origin may call any bytes a piece of a file that
+it showed once. An entity tag or a date would prove nothing. What is listed by now is told by the digests.
+
+The tags are AES-GMAC with the installation's secret and one nonce: whoever does not know the key cannot make
+bytes that fit, and no tag ever leaves. GMAC costs a seventh of SHA-256.
+
+The workers share a folder: a file for each URL, named by its identity, written whole or not at all; beside it
+a lock that is held by who fetches the whole, and goes with its process.
+"""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from secondlook.core.subject import FileSubject
+from secondlook.download.cutting import Cut
+
+logger = logging.getLogger(__name__)
+
+BLOCK_BYTES = 64 << 10
+TAG_BYTES = 16
+_MOST_BLOCKS = 4096  # of one file; a larger one has larger blocks
+_MOST_FILES = 1000
+_CLEAN_EVERY = 50  # writes
+_NONCE = bytes(12)
+_VERSION = 1
+
+
+class Blocks:
+    """Makes the tags of a body's blocks as it comes; `size` is what the headers declare."""
+
+    def __init__(self, key: bytes, size: int | None = None, block: int | None = None) -> None:
+        self.block = block or BLOCK_BYTES
+        while block is None and size is not None and size > self.block * _MOST_BLOCKS:
+            self.block *= 2
+        self._key = key
+        self._waiting: list[memoryview] = []
+        self._missing = self.block
+        self._tags = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        left = memoryview(data)
+        while len(left) >= self._missing:
+            self._waiting.append(left[: self._missing])
+            left = left[self._missing :]
+            self._close_block()
+        if left:
+            self._waiting.append(left)
+            self._missing -= len(left)
+
+    def end(self) -> bytes | None:
+        """Give the tags, one after the other; None when there are too many."""
+        if self._waiting:
+            self._close_block()
+        return bytes(self._tags) if len(self._tags) <= _MOST_BLOCKS * TAG_BYTES else None
+
+    def _close_block(self) -> None:
+        waiting, self._waiting, self._missing = self._waiting, [], self.block
+        if len(self._tags) <= _MOST_BLOCKS * TAG_BYTES:
+            self._tags += block_tag(self._key, waiting)
+
+
+def block_tag(key: bytes, chunks: list[memoryview]) -> bytes:
+    """Make the tag of a block (NIST SP 800-38D: GMAC)."""
+    mac = Cipher(algorithms.AES(key), modes.GCM(_NONCE)).encryptor()
+    for chunk in chunks:
+        mac.authenticate_additional_data(chunk)
+    mac.finalize()
+    return mac.tag
+
+
+def tag_key(secret: bytes) -> bytes:
+    """Derive the key of the tags from the installation's secret."""
+    return sha256(b"secondlook judged files\0" + secret).digest()[:TAG_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedFile:
+    """A file that was judged whole: its size and blocks, its digests, and what could not be looked into."""
+
+    size: int
+    block: int
+    tags: bytes
+    subject: FileSubject
+    problem: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """Write it down: a line of JSON, then the tags."""
+        head = {
+            "version": _VERSION,
+            "size": self.size,
+            "block": self.block,
+            "hashes": [each.hex() for each in self.subject.hashes],
+            "labels": self.subject.labels,
+            "filename": self.subject.filename,
+            "md5": self.subject.md5,
+            "sha1": self.subject.sha1,
+            "problem": self.problem,
+        }
+        return json.dumps(head).encode() + b"\n" + self.tags
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` wrote; raises ValueError, KeyError or TypeError for anything else."""
+        line, _, tags = data.partition(b"\n")
+        head = json.loads(line)
+        size, block = int(head["size"]), int(head["block"])
+        if head["version"] != _VERSION or len(tags) != -(-size // block) * TAG_BYTES:
+            raise ValueError("not as many tags as blocks")
+        subject = FileSubject(
+            hashes=tuple(bytes.fromhex(each) for each in head["hashes"]),
+            labels=tuple(head["labels"]),
+            size=size,
+            filename=head["filename"],
+            md5=head["md5"],
+            sha1=head["sha1"],
+        )
+        return cls(size, block, tags, subject, head["problem"])
+
+
+class Proof:
+    """Checks a piece of a judged file block by block, and cuts out of it what is wanted (`Cut`)."""
+
+    def __init__(self, file: JudgedFile, wanted: Sequence[tuple[int, int]], key: bytes) -> None:
+        self.file = file
+        self.cut = Cut(wanted, file.size)
+        self.first = self.cut.first // file.block * file.block
+        self.end = min(file.size, -(-self.cut.end // file.block) * file.block)
+        self.cut.at = self.first
+        self._key = key
+        self._at = self.first
+        self._waiting: list[memoryview] = []
+        self._waiting_bytes = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the piece came and fits."""
+        return self._at == self.end
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take the next bytes of the piece; give what may go on, None when they are not what was judged."""
+        out: list[bytes] = []
+        left = memoryview(data)
+        while left:
+            size = min(self.file.block, self.end - self._at)
+            if not size:
+                return None
+            part, left = left[: size - self._waiting_bytes], left[size - self._waiting_bytes :]
+            self._waiting.append(part)
+            self._waiting_bytes += len(part)
+            if self._waiting_bytes == size and not self._check_block(out):
+                return None
+        return b"".join(out)
+
+    def _check_block(self, out: list[bytes]) -> bool:
+        start = self._at // self.file.block * TAG_BYTES
+        if block_tag(self._key, self._waiting) != self.file.tags[start : start + TAG_BYTES]:
+            return False
+        for part in self._waiting:
+            out.append(self.cut.feed(part))
+            self._at += len(part)
+        self._waiting, self._waiting_bytes = [], 0
+        return True
+
+
+class Lead:
+    """The right to fetch a file whole while others wait for what comes of it; ends with `release`."""
+
+    def __init__(self, path: Path, descriptor: int, released: Callable[[], None]) -> None:
+        self._path = path
+        self._descriptor: int | None = descriptor
+        self._released = released
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        with suppress(OSError):
+            self._path.unlink()
+        os.close(descriptor)
+        self._released()
+
+    def __del__(self) -> None:
+        self.release()
+
+
+class JudgedFiles:
+    """The judged files that the workers of an installation share, by the identities of their URLs."""
+
+    def __init__(self, folder: Path, secret: bytes, thread: Executor) -> None:
+        self.key = tag_key(secret)
+        self._folder = folder
+        self._thread = thread
+        self._leading: set[bytes] = set()
+        self._writes = count(1)
+
+    async def find(self, url: bytes) -> JudgedFile | Lead | None:
+        """Find what was judged under a URL, or get the right to fetch it; None while somebody else does."""
+        if url in self._leading:
+            return None
+        found = await self._run(lambda: self._read(url) or self._lock(url))
+        if isinstance(found, int):
+            if url in self._leading:
+                os.close(found)
+                return None
+            self._leading.add(url)
+            return Lead(self._path(url, ".lock"), found, lambda: self._leading.discard(url))
+        return found
+
+    def keep(self, url: bytes, file: JudgedFile, lead: Lead | None) -> None:
+        """Let all workers know a file that was judged whole; whoever waits for it goes on after that."""
+        done = asyncio.get_running_loop().run_in_executor(self._thread, self._write, url, file)
+        done.add_done_callback(lambda _: lead.release() if lead is not None else None)
+
+    async def forget(self, url: bytes) -> None:
+        """Forget a file: its URL gives another by now."""
+        await self._run(lambda: self._path(url).unlink(missing_ok=True))
+
+    def _path(self, url: bytes, ending: str = "") -> Path:
+        return self._folder / f"{url.hex()}{ending}"
+
+    def _read(self, url: bytes) -> JudgedFile | None:
+        try:
+            return JudgedFile.from_bytes(self._path(url).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning("what is known of a judged file cannot be read: %r", error)
+            return None
+
+    def _lock(self, url: bytes) -> int | None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path(url, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def _write(self, url: bytes, file: JudgedFile) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = self._path(url, f".{os.getpid()}")
+            fresh.write_bytes(file.to_bytes())
+            fresh.replace(self._path(url))
+            if next(self._writes) % _CLEAN_EVERY == 0:
+                self._clean()
+        except OSError as error:
+            logger.warning("a judged file is not known to its pieces: %r", error)
+
+    def _clean(self) -> None:
+        files = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in files[_MOST_FILES:]:
+            path.unlink(missing_ok=True)
+
+    async def _run[T](self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,0 +1,1 @@
+"""The database beneath: connections, tables, writer, journal, migration."""

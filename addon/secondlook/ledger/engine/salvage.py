@@ -1,0 +1,152 @@
+"""A SQLite ledger that is damaged: kept under another name, with all that can still be read carried over.
+
+Never wiped: `ledger.sqlite3` becomes `ledger.sqlite3.damaged-<time>` (with its WAL), a new ledger takes
+its place, and rows of the tables that matter (queue, confirmed set, rules, pauses, quarantine, history) are
+copied as far as they can be read. The flags journal is a file of its own and is replayed as always.
+The event log stays in the damaged file.
+"""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from secondlook.errors import LedgerError
+from secondlook.ledger.engine.database import Place, is_damage
+from secondlook.ledger.engine.migration import file_lock, migrate
+from secondlook.ledger.engine.tables import metadata
+
+SALVAGED: Final = (
+    "flagged", "flagged_clients", "confirmed", "rules", "pauses", "quarantine", "history",
+)  # fmt: skip
+_SIDE_FILES: Final = ("-wal", "-shm")
+
+
+def open_or_repair(place: Place, *, repair: bool, now: float) -> str | None:
+    """Bring the ledger to its schema; a damaged file is set aside when `repair` says so.
+
+    Gives a sentence about what was done, else None. Raises LedgerError.
+    """
+    if place.path is None:
+        migrate(place)
+        return None
+    try:
+        migrate(place)
+        if not damaged(place.path):
+            return None
+        reason = "its pages do not fit together"
+    except LedgerError as error:
+        if error.__cause__ is None or not is_damage(error.__cause__):
+            raise
+        reason = str(getattr(error.__cause__, "orig", error.__cause__))
+    if not repair:
+        raise LedgerError(
+            f"ledger {place}: the file is damaged ({reason}); `secondlook run` sets it aside and starts a "
+            "new one with what can still be read; nothing flagged is lost that flags.journal holds"
+        )
+    return _replace(place, place.path, now)
+
+
+def damaged(path: Path) -> bool:
+    """Look for damage where it is cheap to see: the header, the schema, the ends of each table."""
+    try:
+        raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+    except sqlite3.OperationalError:
+        return False  # unreadable is another trouble, told elsewhere
+    try:
+        for table in metadata.sorted_tables:
+            name = table.name
+            if name == "changes":
+                raw.execute(f"SELECT * FROM {name}").fetchall()  # noqa: S608
+                continue
+            raw.execute(f"SELECT * FROM {name} LIMIT 1").fetchall()  # noqa: S608
+        raw.execute("SELECT * FROM events ORDER BY seq DESC LIMIT 1").fetchall()
+        raw.execute("SELECT identity, count FROM flagged ORDER BY first_seen LIMIT 1000").fetchall()
+    except sqlite3.DatabaseError as error:
+        return is_damage(error)
+    finally:
+        raw.close()
+    return False
+
+
+def check(path: Path) -> list[str]:
+    """Look at every page (seconds for a big file); gives SQLite's complaints, none when all is well."""
+    raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+    try:
+        found = [str(row[0]) for row in raw.execute("PRAGMA quick_check(20)")]
+    except sqlite3.DatabaseError as error:
+        found = [str(error)]
+    finally:
+        raw.close()
+    return [] if found == ["ok"] else found
+
+
+def _replace(place: Place, path: Path, now: float) -> str:
+    """Set the damaged file aside, make a new ledger, carry over what can be read."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}")
+    with file_lock(path):
+        if not path.exists() or (path.stat().st_size and not _still_damaged(path)):
+            return "the damaged ledger was set aside by another process"
+        number = 0
+        target = aside
+        while target.exists():
+            number += 1
+            target = aside.with_name(f"{aside.name}-{number}")
+        for suffix in ("", *_SIDE_FILES):
+            source = path.with_name(path.name + suffix)
+            if source.exists():
+                source.rename(target.with_name(target.name + suffix))
+    migrate(place)
+    counts = _salvage(target, path)
+    carried = ", ".join(f"{count} of {name}" for name, count in counts.items() if count) or "nothing"
+    return f"the ledger was damaged: set aside as {target.name}, a new one begun; carried over: {carried}"
+
+
+def _still_damaged(path: Path) -> bool:
+    try:
+        raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    except sqlite3.OperationalError:
+        return True
+    try:
+        raw.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.DatabaseError:
+        return True
+    finally:
+        raw.close()
+    return damaged(path)
+
+
+def _salvage(source: Path, target: Path) -> dict[str, int]:
+    """Copy rows from the damaged file into the new one, table by table, as far as reading goes."""
+    counts: dict[str, int] = {}
+    new = sqlite3.connect(target, timeout=5.0, isolation_level=None)
+    try:
+        new.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        new.execute("PRAGMA wal_autocheckpoint=0")
+        with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as old:
+            for name in SALVAGED:
+                counts[name] = _copy(old, new, metadata.tables[name])
+        new.execute("UPDATE changes SET counter = counter + 1")
+    finally:
+        new.close()
+    return counts
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: sa.Table) -> int:
+    names = [f'"{column.name}"' for column in table.columns]
+    insert = f"INSERT OR IGNORE INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+    count = 0
+    for order in ("", " ORDER BY 1 DESC"):  # from the other end past a broken page
+        new.execute("BEGIN IMMEDIATE")
+        try:
+            for row in old.execute(f"SELECT {', '.join(names)} FROM {table.name}{order}"):  # noqa: S608
+                count += new.execute(insert, row).rowcount
+        except sqlite3.DatabaseError:
+            new.execute("COMMIT")
+            continue
+        new.execute("COMMIT")
+        break
+    return count

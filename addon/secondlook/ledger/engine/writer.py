@@ -1,0 +1,324 @@
+"""The one thread of a process that writes the ledger: group commit over a queue of jobs.
+
+```
+ flag(), add_rule() …  ──► jobs ───┐
+                                   ├─► one transaction ─► commit ─► futures resolved
+ record() ──► pending events ──────┘
+```
+
+A *job* is a function of a connection whose caller waits for the commit. Everything that waits when
+the thread is free goes into one transaction, so the cost of a synchronous commit is shared. When a
+transaction fails for a reason that lies in one job (not in the engine), it is rolled back and its
+jobs run again one by one. Events may be late: they wait up to `LINGER_S` for company, and when the
+engine cannot take them they stay in memory up to a bound, past which new ones are dropped, counted
+and told.
+"""
+
+import queue
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from secondlook.core.event import Event, FlagEntry
+from secondlook.errors import LedgerError
+from secondlook.ledger.engine.database import Place, explain
+from secondlook.ledger.engine.wakeup import Slot, Waiting, answer
+
+LINGER_S: Final = 0.1  # an event waits for others at most so long
+GROUP_JOBS: Final = 512  # jobs in one transaction
+GROUP_EVENTS: Final = 2_000  # events in one transaction
+EVENTS_BESIDE: Final = 100  # events in a transaction that somebody waits for
+STEADY_S: Final = 10.0  # writing must go well so long before trouble is told to be over
+_RETRY_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
+
+type Work[T] = Callable[[sa.Connection], T]
+type Flag = tuple[Event, FlagEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """Detail to be filled in at an event recorded earlier."""
+
+    event_id: str
+    detail: str | None
+    extra: Mapping[str, object] | None
+
+
+type Line = Event | Amendment
+
+
+class _Job[T]:
+    """A function to run in a transaction, and whoever waits for its result."""
+
+    __slots__ = ("durable", "future", "work")
+
+    def __init__(self, work: Work[T], *, durable: bool) -> None:
+        self.work = work
+        self.durable = durable
+        self.future: Future[T] = Future()
+
+
+class Writer:
+    """Owner of the writing connection; every method may be called from any thread.
+
+    `store` and `store_flags` write inside a transaction; `replaced` tells after a commit that it went
+    into a file which was set aside meanwhile; `told` hears of trouble in words.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        place: Place,
+        store: Callable[[sa.Connection, list[Line]], None],
+        store_flags: Callable[[sa.Connection, list[Flag]], None],
+        replaced: Callable[[], bool],
+        *,
+        limit: int,
+        told: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._place = place
+        self._store = store
+        self._store_flags = store_flags
+        self._replaced = replaced
+        self._limit = limit
+        self._told = told
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._events: deque[Line] = deque()
+        self._flags: Waiting[Flag] = Waiting()
+        self._stopping = False
+        self._slow = False
+        self._told_reason: str | None = None
+        self._failed_at = 0.0
+        self._failures = 0
+        self._dropped_since_told = 0
+        self.dropped = 0
+        self.committed = 0
+        self.last_error: LedgerError | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last transaction failed: flags then go to the journal without waiting here."""
+        return self._failures > 0 or self._slow
+
+    @property
+    def waiting(self) -> int:
+        """Events not written yet."""
+        return len(self._events)
+
+    def submit[T](self, work: Work[T], *, durable: bool = True) -> Future[T]:
+        """Queue a job; its future resolves after the commit, or fails (LedgerError, or the job's own)."""
+        job = _Job(work, durable=durable)
+        if self._stopping:
+            job.future.set_exception(LedgerError(f"ledger {self._place} is closed"))
+        else:
+            self._jobs.put(job)
+        return job.future
+
+    def flag(self, event: Event, entry: FlagEntry) -> Slot[Flag]:
+        """Queue a flag (on an event loop); all that wait are written together."""
+        slot = self._flags.put((event, entry))
+        self._jobs.put(None)
+        return slot
+
+    def record(self, event: Line) -> bool:
+        """Queue an event or what is to be added to one; False when the bound is reached: dropped."""
+        if len(self._events) >= self._limit or self._stopping:
+            self.dropped += 1
+            self._dropped_since_told += 1
+            return False
+        self._events.append(event)
+        if len(self._events) == 1:
+            self._jobs.put(None)
+        return True
+
+    def give_up(self, slot: Slot[Flag]) -> None:
+        """Wait for a flag no longer; until something commits again, others need not wait here at all."""
+        slot.abandoned = True
+        self._slow = True
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Write what waits, then stop the thread."""
+        self._stopping = True
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            jobs = self._gather()
+            flags = self._flags.take(GROUP_JOBS)
+            most = EVENTS_BESIDE if jobs or flags else GROUP_EVENTS
+            events = [self._events.popleft() for _ in range(min(len(self._events), most))]
+            if jobs or flags or events:
+                self._commit(jobs, flags, events)
+            self._tell_drops()
+            self._tell_steady()
+            idle = self._jobs.empty() and not self._flags
+            if self._stopping and idle and (not self._events or self._failures):
+                break
+        self._engine.dispose()
+        closed = LedgerError(f"ledger {self._place} is closed")
+        answer(self._flags.take(1 << 30), closed)
+        while not self._jobs.empty():
+            job = self._jobs.get_nowait()
+            if job is not None and job.future.set_running_or_notify_cancel():
+                job.future.set_exception(closed)
+
+    def _patience(self) -> float | None:
+        """How long to wait for a job; None: as long as it takes."""
+        if self._stopping:
+            return 0.0
+        if not self._events:
+            return self._steady_in()
+        if self._failures:
+            return _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
+        return 0.0 if len(self._events) >= GROUP_EVENTS else LINGER_S
+
+    def _gather(self) -> list[_Job[Any]]:
+        """Wait for something to do; take all the jobs there are."""
+        wait_s = self._patience()
+        jobs: list[_Job[Any]] = []
+        give_up_at = None if wait_s is None else time.monotonic() + wait_s
+        while len(jobs) < GROUP_JOBS:
+            try:
+                if jobs or self._flags:
+                    token = self._jobs.get_nowait()
+                elif give_up_at is None:
+                    token = self._jobs.get()
+                else:
+                    token = self._jobs.get(timeout=max(give_up_at - time.monotonic(), 0.0))
+            except queue.Empty:
+                break
+            if token is not None:
+                if token.future.set_running_or_notify_cancel():
+                    jobs.append(token)
+            elif not self._flags:
+                linger_until = time.monotonic() + (0.0 if self._stopping else LINGER_S)
+                give_up_at = linger_until if give_up_at is None else min(give_up_at, linger_until)
+        return jobs
+
+    def _commit(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> None:
+        try:
+            results = self._transact(jobs, flags, events)
+        except Exception as error:  # noqa: BLE001  (each kind is dealt with below)
+            if _engine_trouble(error) or len(jobs) + len(flags) + len(events) == 1:
+                self._failed(jobs, flags, events, error)
+            else:
+                self._one_by_one(jobs, flags, events)
+            return
+        self._succeeded()
+        answer(flags)
+        self.committed += len(events)
+        for job, result in zip(jobs, results, strict=True):
+            job.future.set_result(result)
+
+    def _transact(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> list[Any]:
+        durable = bool(flags) or any(job.durable for job in jobs)
+        with self._engine.connect() as connection:
+            if self._place.sqlite:
+                # An event may be lost with the power; whatever somebody waits for may not.
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute(f"PRAGMA synchronous={'full' if durable else 'normal'}")
+            with connection.begin():
+                if not durable and not self._place.sqlite:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+                results = [job.work(connection) for job in jobs]
+                if flags:
+                    self._store_flags(connection, [slot.value for slot in flags])
+                if events:
+                    self._store(connection, events)
+        if self._replaced():
+            raise FileReplacedError(f"ledger {self._place}: the file was replaced by another process")
+        return results
+
+    def _one_by_one(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> None:
+        """Find what fails by itself; the others must not suffer."""
+        for job in jobs:
+            self._commit([job], [], [])
+        for part in _halves(flags):
+            self._commit([], part, [])
+        for lines in _halves(events):
+            self._commit([], [], lines)
+
+    def _failed(
+        self,
+        jobs: list[_Job[Any]],
+        flags: list[Slot[Flag]],
+        events: list[Line],
+        error: Exception,
+    ) -> None:
+        if _engine_trouble(error):
+            reason: Exception = self._note_trouble(error)
+            self._events.extendleft(reversed(events))
+        else:
+            reason = error
+            for event in events:
+                self.dropped += 1
+                kind = event.kind if isinstance(event, Event) else "detail"
+                self._told(f"an event of kind {kind} could not be written: {error}")
+        answer(flags, reason if isinstance(reason, LedgerError) else LedgerError(f"ledger: {reason}"))
+        for job in jobs:
+            job.future.set_exception(reason)
+
+    def _note_trouble(self, error: Exception) -> LedgerError:
+        reason = explain(error, self._place)
+        if str(reason) != self._told_reason:
+            self._told_reason = str(reason)
+            self._told(f"cannot write: {reason}")
+        self._failed_at = time.monotonic()
+        self._failures += 1
+        self.last_error = reason
+        self._engine.dispose()
+        return reason
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        self._slow = False
+        self.last_error = None
+
+    def _steady_in(self) -> float | None:
+        """Seconds until trouble that was told is told to be over; None: nothing to tell, or it lasts."""
+        if self._told_reason is None or self._failures:
+            return None
+        return max(self._failed_at + STEADY_S - time.monotonic(), 0.0)
+
+    def _tell_steady(self) -> None:
+        # On a disk that is just about full writing works and fails in turn: that is one trouble.
+        if self._steady_in() == 0.0:
+            self._told_reason = None
+            self._told("writing again")
+
+    def _tell_drops(self) -> None:
+        if self._dropped_since_told and not self._failures:
+            count, self._dropped_since_told = self._dropped_since_told, 0
+            self._told(f"{count} events were dropped: more came than could be written")
+
+
+class FileReplacedError(OSError):
+    """What was just committed went into a file that has another name by now: it must be written again."""
+
+
+def _halves[T](values: list[T]) -> list[list[T]]:
+    half = len(values) // 2
+    return [part for part in (values[:half], values[half:]) if part]
+
+
+def _engine_trouble(error: BaseException) -> bool:
+    """Tell trouble of the engine (disk, lock, connection, damage) from a mistake in one job."""
+    if isinstance(error, sqlite3.Error):  # of statements that go past SQLAlchemy
+        return not isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
+    return isinstance(
+        error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError | OSError
+    ) or (
+        isinstance(error, sa.exc.DatabaseError)
+        and not isinstance(error, sa.exc.IntegrityError | sa.exc.DataError | sa.exc.ProgrammingError)
+    )

@@ -1,0 +1,128 @@
+"""Writing events: rows, hour marks, tallies, hits of rules — in one transaction."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from secondlook.core.event import Event
+from secondlook.ledger.engine.codec import EVENT_COLUMNS, clean, event_row, json_text
+from secondlook.ledger.engine.statements import Insert, Prepared, raw, upsert
+from secondlook.ledger.engine.tables import events, marks, rules, tallies
+
+HOUR_S: Final = 3600
+
+type Tally = tuple[int, str, str, str]
+"""Hour (Unix seconds / 3600), kind, decision, stage."""
+
+_SQLITE_INSERT: Final = (
+    f"INSERT INTO events ({', '.join(f'"{name}"' for name in EVENT_COLUMNS)}) "  # noqa: S608  (names of ours)
+    f"VALUES ({', '.join('?' * len(EVENT_COLUMNS))}) ON CONFLICT (id) DO NOTHING"
+)
+
+
+def tally_of(event: Event) -> Tally:
+    """Name the counter that an event belongs to."""
+    return int(event.time // HOUR_S), str(event.kind), event.decision or "", event.stage or ""
+
+
+def insert_events(connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
+    """Insert events that are not there yet; give the ids of those that were inserted."""
+    if not batch:
+        return set()
+    rows = [event_row(event) for event in batch]
+    if connection.dialect.name == "sqlite":
+        return _insert_sqlite(connection, rows)
+    return _insert_postgres(connection, rows)
+
+
+def _insert_sqlite(connection: sa.Connection, rows: list[dict[str, Any]]) -> set[str]:
+    database = raw(connection)
+    top = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    last = 0 if top is None else top[0]
+    database.executemany(_SQLITE_INSERT, [tuple(row.values()) for row in rows])
+    seqs = {
+        row_id: seq for seq, row_id in database.execute("SELECT seq, id FROM events WHERE seq > ?", (last,))
+    }
+    fresh = [row for row in rows if row["id"] in seqs]
+    _mark(connection, [(row["time"], seqs[row["id"]]) for row in fresh])
+    return set(seqs)
+
+
+def _insert_postgres(connection: sa.Connection, rows: list[dict[str, Any]]) -> set[str]:
+    fresh = upsert(connection, events).on_conflict_do_nothing(index_elements=[events.c.id])
+    statement = fresh.returning(events.c.seq, events.c.id, events.c.time)
+    found = connection.execute(statement, rows).all()
+    _mark(connection, [(time, seq) for seq, _, time in found])
+    return {row_id for _, row_id, _ in found}
+
+
+def _keep_widest(statement: Insert) -> sa.Executable:
+    # max()/min() of two values have a different name in each engine: least/greatest in PostgreSQL.
+    new, old = statement.excluded, marks.c
+    return statement.on_conflict_do_update(
+        index_elements=[marks.c.hour],
+        set_={
+            "first_seq": sa.case((new.first_seq < old.first_seq, new.first_seq), else_=old.first_seq),
+            "last_seq": sa.case((new.last_seq > old.last_seq, new.last_seq), else_=old.last_seq),
+        },
+    )
+
+
+_PUT_MARKS: Final = Prepared(marks, ("hour", "first_seq", "last_seq"), _keep_widest)
+
+
+def _mark(connection: sa.Connection, times: Iterable[tuple[float, int]]) -> None:
+    """Note which hours the new rows belong to."""
+    hours: dict[int, tuple[int, int]] = {}
+    for time, seq in times:
+        hour = int(time // HOUR_S)
+        low, high = hours.get(hour, (seq, seq))
+        hours[hour] = (min(low, seq), max(high, seq))
+    _PUT_MARKS.run(
+        connection,
+        [{"hour": hour, "first_seq": low, "last_seq": high} for hour, (low, high) in sorted(hours.items())],
+    )
+
+
+def _add_up(statement: Insert) -> sa.Executable:
+    return statement.on_conflict_do_update(
+        index_elements=[tallies.c.hour, tallies.c.kind, tallies.c.decision, tallies.c.stage],
+        set_={"count": tallies.c.count + statement.excluded.count},
+    )
+
+
+_PUT_TALLIES: Final = Prepared(tallies, ("hour", "kind", "decision", "stage", "count"), _add_up)
+
+
+def add_tallies(connection: sa.Connection, counts: Counter[Tally]) -> None:
+    """Add to the counters of hours; rows in sorted order, so that two writers cannot deadlock."""
+    _PUT_TALLIES.run(
+        connection,
+        [
+            {"hour": hour, "kind": kind, "decision": decision, "stage": stage, "count": count}
+            for (hour, kind, decision, stage), count in sorted(counts.items())
+        ],
+    )
+
+
+def add_hits(connection: sa.Connection, hits: Counter[str]) -> None:
+    """Add to the hit counters of rules; a rule that is gone is passed over."""
+    for rule_id, count in sorted(hits.items()):
+        connection.execute(sa.update(rules).where(rules.c.id == rule_id).values(hits=rules.c.hits + count))
+
+
+def amend(
+    connection: sa.Connection, event_id: str, detail: str | None, extra: Mapping[str, object] | None
+) -> None:
+    """Fill in detail and further explanation of an event; one that is gone is passed over."""
+    present = connection.execute(sa.select(events.c.extra).where(events.c.id == event_id)).one_or_none()
+    if present is None:
+        return
+    values: dict[str, Any] = {"detail": clean(detail)}
+    if extra:
+        before = {} if present.extra is None else json.loads(present.extra)
+        values["extra"] = json_text(before | dict(extra))
+    connection.execute(sa.update(events).where(events.c.id == event_id).values(values))

@@ -1,0 +1,137 @@
+"""How much of what people do is written down (`log.privacy`, `log.ignore`), applied before any write.
+
+| level | events and queue keep |
+|---|---|
+| 0 | everything |
+| 1 | everything but the query strings of URLs |
+| 2 | hosts only: no URL, file name or referrer; hashes stay |
+| 3 | counts only; what concerns a flagged or confirmed subject keeps its hashes, not who or where |
+
+Of an ignored host (and its subdomains) nothing is kept but counts, and what is flagged there keeps
+hashes only. Nothing flagged is ever dropped by a privacy setting.
+"""
+
+from dataclasses import replace
+from enum import IntEnum
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry
+from secondlook.core.tls_exception import PASSTHROUGH
+
+
+class Privacy(IntEnum):
+    """The levels of `log.privacy`."""
+
+    EVERYTHING = 0
+    NO_QUERY = 1
+    HOSTS = 2
+    COUNTS = 3
+
+
+_NEVER_DROPPED: Final = frozenset({
+    EventKind.FLAGGED,
+    EventKind.CONFIRMED,
+    EventKind.WITHDRAWN,
+    EventKind.CLEARED,
+    EventKind.EXPIRED,
+    EventKind.LATE_VERDICT,
+})  # fmt: skip
+_ABOUT_US: Final = frozenset(
+    {EventKind.UPDATE, EventKind.SERVER, EventKind.ERROR, EventKind.PAUSED, EventKind.ACTION}
+)
+
+
+def without_query(url: str | None) -> str | None:
+    """Cut query and fragment (and any user name) off a URL."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        netloc = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+    except ValueError:
+        return url.split("?", 1)[0].split("#", 1)[0]
+
+
+class Discretion:
+    """What a ledger with these settings writes down; pure and cheap enough for every request."""
+
+    def __init__(self, level: int = 0, ignored_hosts: tuple[str, ...] = ()) -> None:
+        self.level = Privacy(level)
+        self._ignored = frozenset(host.lower().strip(".") for host in ignored_hosts)
+
+    def ignored(self, host: str | None) -> bool:
+        """Tell whether the host or a parent of it is on the ignore list."""
+        if not self._ignored or not host:
+            return False
+        name = host.lower().rstrip(".")
+        while name:
+            if name in self._ignored:
+                return True
+            name = name.partition(".")[2]
+        return False
+
+    def level_of(self, host: str | None) -> Privacy:
+        """Give the level that holds for a host."""
+        return Privacy.COUNTS if self.ignored(host) else self.level
+
+    def event(self, event: Event) -> Event | None:
+        """Give what may be written of an event; None when nothing but its count may."""
+        match self.level_of(event.host):
+            case Privacy.EVERYTHING:
+                return event
+            case Privacy.NO_QUERY:
+                return replace(event, url=without_query(event.url), referrer=without_query(event.referrer))
+            case Privacy.HOSTS:
+                return replace(event, url=None, referrer=None, filename=None, detail=_own(event), extra=None)
+            case Privacy.COUNTS:
+                if event.kind not in _NEVER_DROPPED and event.kind not in _ABOUT_US:
+                    return None
+                return replace(
+                    event,
+                    url=None,
+                    host=None,
+                    referrer=None,
+                    filename=None,
+                    client=None,
+                    user=None,
+                    method=None,
+                    content_type=None,
+                    detail=_own(event) if event.host is None else None,  # it may name who and where
+                    extra=None,
+                )
+
+    def flag(self, entry: FlagEntry) -> FlagEntry:
+        """Give what may be written of a flag: the hashes always stay."""
+        match self.level_of(entry.host):
+            case Privacy.EVERYTHING:
+                return entry
+            case Privacy.NO_QUERY:
+                return replace(entry, url=without_query(entry.url))
+            case Privacy.HOSTS:
+                return replace(entry, url=None, filename=None)
+            case Privacy.COUNTS:
+                return replace(entry, url=None, host=None, filename=None, client=None)
+
+    def confirmed(self, entry: ConfirmedEntry) -> ConfirmedEntry:
+        """Give what may be written of a confirmed subject."""
+        match self.level_of(entry.host):
+            case Privacy.EVERYTHING:
+                return entry
+            case Privacy.NO_QUERY:
+                return replace(entry, url=without_query(entry.url), expression=_path(entry.expression))
+            case Privacy.HOSTS:
+                return replace(entry, url=None, filename=None, expression=None)
+            case Privacy.COUNTS:
+                return replace(entry, url=None, host=None, filename=None, expression=None)
+
+
+def _own(event: Event) -> str | None:
+    """Keep the detail of an event about the program itself; of one about a subject it may hold a URL."""
+    ours = event.kind in _ABOUT_US or event.stage == PASSTHROUGH
+    return event.detail if ours and event.identity is None else None
+
+
+def _path(expression: str | None) -> str | None:
+    return None if expression is None else expression.split("?", 1)[0]

@@ -1,0 +1,233 @@
+"""Records in the contract's shape: the exact keys of `--json`, the API and exports, times in RFC 3339 (UTC).
+
+Unknown values are null, never missing. Text is as it came: whoever prints it makes it harmless
+(`core.neutralize`); in a CSV cell that is done here.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QuarantineRecord, QueueEntry
+from secondlook.core.neutralize import inert_cell
+from secondlook.core.rules.rule import Pause, Rule, Scope
+from secondlook.core.tls_exception import Passage
+
+EVENT_KEYS: Final = (
+    "id", "time", "kind", "decision", "class", "subject", "url", "host", "method", "client", "sha256",
+    "filename", "size", "verdict", "risk", "threat", "stage", "list", "rule", "server", "stale",
+    "elapsed_ms", "attempts", "detail",
+)  # fmt: skip
+"""Keys that the contract names, in its order."""
+
+MORE_EVENT_KEYS: Final = ("user", "referrer", "content_type", "identity", "extra")
+"""Keys beyond the contract, after its own."""
+
+
+def rfc3339(at: float | None) -> str | None:
+    """Write an instant (Unix seconds) with milliseconds and `Z`."""
+    if at is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def passage_json(passage: Passage) -> dict[str, Any]:
+    """A passage of TLS as `status --json` gives it."""
+    return {
+        "client": passage.client,
+        "user": passage.user,
+        "host": passage.host,
+        "why": "learned" if passage.kind is EventKind.ACTION else "exception",
+        "since": rfc3339(passage.since),
+        "until": rfc3339(passage.until),
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event as `log --json` gives it."""
+    return {
+        "id": event.id,
+        "time": rfc3339(event.time),
+        "kind": str(event.kind),
+        "decision": event.decision,
+        "class": None if event.cls is None else str(event.cls),
+        "subject": None if event.subject is None else str(event.subject),
+        "url": event.url,
+        "host": event.host,
+        "method": event.method,
+        "client": event.client,
+        "sha256": event.sha256,
+        "filename": event.filename,
+        "size": event.size,
+        "verdict": event.verdict,
+        "risk": event.risk,
+        "threat": event.threat,
+        "stage": event.stage,
+        "list": event.list,
+        "rule": event.rule,
+        "server": event.server,
+        "stale": event.stale,
+        "elapsed_ms": event.elapsed_ms,
+        "attempts": event.attempts,
+        "detail": event.detail,
+        "user": event.user,
+        "referrer": event.referrer,
+        "content_type": event.content_type,
+        "identity": None if event.identity is None else event.identity.hex(),
+        "extra": event.extra,
+    }
+
+
+def queue_json(entry: QueueEntry) -> dict[str, Any]:
+    """A queue entry as `queue list --json` gives it."""
+    return {
+        "id": entry.id,
+        "subject": str(entry.kind),
+        "class": str(entry.cls),
+        "url": entry.url,
+        "host": entry.host,
+        "sha256": entry.sha256,
+        "filename": entry.filename,
+        "size": entry.size,
+        "clients": list(entry.clients),
+        "count": entry.count,
+        "first_seen": rfc3339(entry.first_seen),
+        "last_seen": rfc3339(entry.last_seen),
+        "attempts": entry.attempts,
+        "next_attempt": rfc3339(entry.next_attempt),
+        "reason": entry.reason,
+    }
+
+
+def rule_subject(rule: Rule) -> str:
+    """Write a rule's subject as `allow` and `block` take it."""
+    match rule.scope:
+        case Scope.HOST:
+            return f"={rule.subject}"
+        case Scope.REGEX:
+            return f"/{rule.subject}/"
+        case _:
+            return rule.subject
+
+
+def rule_json(rule: Rule) -> dict[str, Any]:
+    """A rule as `rules list --json` gives it."""
+    return {
+        "id": rule.id,
+        "action": rule.action,
+        "subject": rule_subject(rule),
+        "scope": str(rule.scope),
+        "client": rule.client,
+        "reason": rule.reason,
+        "created": rfc3339(rule.created),
+        "expires": rfc3339(rule.expires),
+        "hits": rule.hits,
+        "source": rule.source,
+    }
+
+
+def quarantine_json(record: QuarantineRecord) -> dict[str, Any]:
+    """A quarantined file as `quarantine list --json` gives it."""
+    return {
+        "id": record.id,
+        "state": record.state,
+        "sha256": record.sha256,
+        "size": record.size,
+        "path": record.path.encode("utf-8", "backslashreplace").decode(),
+        "threat": record.threat,
+        "list": record.list,
+        "url": record.url,
+        "client": record.client,
+        "moved_at": rfc3339(record.moved_at),
+        "detail": record.detail,
+    }
+
+
+def pause_json(pause: Pause) -> dict[str, Any]:
+    """A pause of protection."""
+    return {
+        "id": pause.id,
+        "client": pause.client,
+        "created": rfc3339(pause.created),
+        "until": rfc3339(pause.until),
+    }
+
+
+def confirmed_json(entry: ConfirmedEntry) -> dict[str, Any]:
+    """A confirmed subject."""
+    return {
+        "identity": entry.identity.hex(),
+        "subject": str(entry.kind),
+        "url": entry.url,
+        "host": entry.host,
+        "sha256": entry.sha256,
+        "filename": entry.filename,
+        "size": entry.size,
+        "verdict": entry.verdict,
+        "risk": entry.risk,
+        "threat": entry.threat,
+        "list": entry.list,
+        "server": entry.server,
+        "source": entry.source,
+        "expression": entry.expression,
+        "confirmed": rfc3339(entry.confirmed_at),
+        "expires": rfc3339(entry.expires_at),
+    }
+
+
+def history_json(entry: FlagEntry) -> dict[str, Any]:
+    """A subject that was allowed and is remembered for late verdicts."""
+    return {
+        "identity": entry.identity.hex(),
+        "subject": str(entry.kind),
+        "class": str(entry.cls),
+        "url": entry.url,
+        "host": entry.host,
+        "client": entry.client,
+        "sha256": entry.sha256,
+        "filename": entry.filename,
+        "size": entry.size,
+        "time": rfc3339(entry.time),
+    }
+
+
+def json_lines(events: Iterable[Event]) -> Iterator[str]:
+    """Events as JSON Lines, one string with its line end each."""
+    for event in events:
+        yield json.dumps(event_json(event), ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
+def csv_lines(events: Iterable[Event]) -> Iterator[str]:
+    """Events as CSV (RFC 4180) with a heading; no cell can be taken for a formula."""
+    keys = (*EVENT_KEYS, *MORE_EVENT_KEYS)
+    yield _csv_line(keys)
+    for event in events:
+        values = event_json(event)
+        yield _csv_line([_cell(values[key]) for key in keys])
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case dict():
+            return inert_cell(json.dumps(value, ensure_ascii=True))
+        case _:
+            return inert_cell(str(value))
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerow(cells)
+    return out.getvalue()

@@ -1,0 +1,101 @@
+"""The live tail of the event log: what was written after a cursor, in the order of writing.
+
+In SQLite one writer at a time numbers the events, so a cursor is a `seq`. In PostgreSQL a transaction with
+a smaller number may be seen later than one with a larger: there a cursor is a transaction and a `seq` in it,
+and only what no transaction still under way can precede is given.
+"""
+
+import sqlalchemy as sa
+
+from secondlook.core.event import Event
+from secondlook.errors import LedgerError
+from secondlook.ledger.engine.codec import row_event
+from secondlook.ledger.engine.tables import events, marks
+from secondlook.ledger.log.append import HOUR_S
+from secondlook.ledger.log.filter import EventFilter, column_in, indexed, unindexed, word_condition, words
+from secondlook.ledger.ulid import id_time
+
+
+class LogTail:
+    """Follows the log with connections of an engine; every method may be called from any thread."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._sqlite = engine.dialect.name == "sqlite"
+
+    def end(self) -> str:
+        """The cursor of a tail that begins now."""
+        with self._engine.connect() as connection:
+            if self._sqlite:
+                return f"s{connection.execute(sa.select(sa.func.max(events.c.seq))).scalar() or 0}"
+            tx = connection.execute(sa.text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")).scalar()
+            return f"t{tx}.0"
+
+    def after(self, wanted: EventFilter, cursor: str, limit: int) -> tuple[list[Event], str]:
+        """Events written after the cursor, in the order of writing, and the next cursor."""
+        with self._engine.connect() as connection:
+            conditions = list(unindexed(wanted)) + [column_in(c, v) for c, v in indexed(wanted)]
+            conditions += [word_condition(word, sqlite=self._sqlite) for word in words(wanted)]
+            if self._sqlite:
+                return self._by_number(connection, conditions, cursor, limit)
+            return self._by_transaction(connection, conditions, cursor, limit)
+
+    def _by_number(
+        self, connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cursor: str, limit: int
+    ) -> tuple[list[Event], str]:
+        at = position(connection, cursor)
+        top = connection.execute(sa.select(sa.func.max(events.c.seq))).scalar() or 0
+        query = sa.select(events).where(events.c.seq > at, events.c.seq <= top, *conditions)
+        rows = connection.execute(query.order_by(events.c.seq).limit(limit)).mappings().all()
+        end = rows[-1]["seq"] if len(rows) == limit else max(at, top)
+        return [row_event(row) for row in rows], f"s{end}"
+
+    def _by_transaction(
+        self, connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cursor: str, limit: int
+    ) -> tuple[list[Event], str]:
+        tx, seq = self._place(connection, cursor)
+        place = sa.text(
+            "(events.tx, events.seq) > (:tx, :seq) "
+            "AND events.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+        ).bindparams(tx=tx, seq=seq)
+        number: sa.Label[int] = sa.literal_column("events.tx", sa.BigInteger).label("tx")
+        query = sa.select(events, number).where(place, *conditions).order_by(number, events.c.seq)
+        horizon = connection.execute(
+            sa.text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+        ).scalar_one()
+        rows = connection.execute(query.limit(limit)).mappings().all()
+        if len(rows) == limit:
+            return [row_event(row) for row in rows], f"t{rows[-1]['tx']}.{rows[-1]['seq']}"
+        if int(horizon) > tx:
+            tx, seq = int(horizon), 0
+        if rows and (rows[-1]["tx"], rows[-1]["seq"]) > (tx, seq):
+            tx, seq = rows[-1]["tx"], rows[-1]["seq"]
+        return [row_event(row) for row in rows], f"t{tx}.{seq}"
+
+    def _place(self, connection: sa.Connection, cursor: str) -> tuple[int, int]:
+        if cursor.startswith("t"):
+            tx, _, seq = cursor[1:].partition(".")
+            if tx.isdigit() and seq.isdigit():
+                return int(tx), int(seq)
+        row = connection.execute(
+            sa.text("SELECT tx, seq FROM events WHERE seq <= :seq ORDER BY seq DESC LIMIT 1").bindparams(
+                seq=position(connection, cursor)
+            )
+        ).one_or_none()
+        return (0, 0) if row is None else (row.tx, row.seq)
+
+
+def position(connection: sa.Connection, after: str) -> int:
+    """Find the `seq` that a cursor or an event id stands for; an erased event's place by its time."""
+    if after.startswith("s") and after[1:].lstrip("-").isdigit():
+        return int(after[1:])
+    seq = connection.execute(sa.select(events.c.seq).where(events.c.id == after)).scalar()
+    if seq is not None:
+        return int(seq)
+    at = id_time(after)
+    if at is None:
+        raise LedgerError(f"log: {after!r} is neither an event id nor a cursor")
+    last = connection.execute(
+        sa.select(sa.func.max(marks.c.last_seq)).where(marks.c.hour < at // HOUR_S)
+    ).scalar()
+    return int(last or 0)

@@ -1,0 +1,123 @@
+"""What the operator said, in rows: rules and pauses. Matching them is `core.rules.rulebook`."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from secondlook.core.rules.rule import Pause, Rule
+from secondlook.ledger.engine.codec import clean, row_pause, row_rule, rule_row
+from secondlook.ledger.engine.statements import upsert
+from secondlook.ledger.engine.tables import pauses, rules
+from secondlook.ledger.queue.confirmed import bump
+from secondlook.ledger.ulid import make_id
+
+
+def put_rule(connection: sa.Connection, rule: Rule) -> None:
+    """Add a rule, or replace the one with the same id (its hits stay)."""
+    values = rule_row(rule)
+    statement = upsert(connection, rules)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[rules.c.id],
+            set_={name: statement.excluded[name] for name in values if name not in ("id", "hits")},
+        ),
+        [values],
+    )
+    bump(connection, "rules")
+
+
+def say_rules(connection: sa.Connection, said: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Add rules, each in the place of the one that says the same (the newest reason and time count)."""
+    known = {_said(rule): rule for rule in read_rules(connection)}
+    for rule in said:
+        same = known.get(_said(rule))
+        place = replace(rule, id=make_id(rule.created)) if same is None else replace(rule, id=same.id)
+        known[_said(rule)] = place if same is None else replace(place, hits=same.hits)
+    told = tuple(known[_said(rule)] for rule in said)
+    for rule in dict.fromkeys(told):
+        put_rule(connection, rule)
+    return told
+
+
+def _said(rule: Rule) -> tuple[object, ...]:
+    return (rule.action, rule.scope, rule.subject, rule.client, rule.source)
+
+
+def remove_rule(connection: sa.Connection, rule_id: str) -> bool:
+    """Remove a rule; False when there is none with this id."""
+    done = connection.execute(sa.delete(rules).where(rules.c.id == rule_id))
+    if done.rowcount:
+        bump(connection, "rules")
+    return done.rowcount > 0
+
+
+def put_config_rules(connection: sa.Connection, wanted: Sequence[Rule]) -> bool:
+    """Make the rules of source `config` exactly these; False when they already were (nobody is woken)."""
+    present = {
+        row["id"]: row_rule(row)
+        for row in connection.execute(sa.select(rules).where(rules.c.source == "config")).mappings()
+    }
+    fresh = {rule.id: rule for rule in wanted}
+    gone = [rule_id for rule_id in present if rule_id not in fresh]
+    changed = [rule for rule_id, rule in fresh.items() if _meaning(present.get(rule_id)) != _meaning(rule)]
+    if gone:
+        connection.execute(sa.delete(rules).where(rules.c.id.in_(gone)))
+        bump(connection, "rules")
+    for rule in changed:
+        put_rule(connection, rule)
+    return bool(gone or changed)
+
+
+def _meaning(rule: Rule | None) -> tuple[object, ...] | None:
+    if rule is None:
+        return None
+    return (rule.action, rule.scope, rule.subject, rule.client, rule.reason, rule.expires)
+
+
+def read_rules(connection: sa.Connection) -> tuple[Rule, ...]:
+    """All rules in the order in which they were made, expired ones included."""
+    query = sa.select(rules).order_by(rules.c.created, rules.c.id)
+    return tuple(row_rule(row) for row in connection.execute(query).mappings())
+
+
+def put_pause(connection: sa.Connection, pause: Pause) -> None:
+    """Add a pause; one for the same client (or everybody) that still runs is replaced."""
+    connection.execute(sa.delete(pauses).where(_same_client(pause.client), pauses.c.until > pause.created))
+    connection.execute(
+        sa.insert(pauses).values(
+            id=pause.id, client=clean(pause.client), created=pause.created, until=pause.until
+        )
+    )
+    bump(connection, "pauses")
+
+
+def end_pauses(connection: sa.Connection, client: str | None, now: float, *, everybody: bool) -> int:
+    """End the running pauses of one client (or of everybody's, or `everybody`: all); gives how many."""
+    running = pauses.c.until > now
+    chosen = running if everybody else sa.and_(running, _same_client(client))
+    done = connection.execute(sa.update(pauses).where(chosen).values(until=now))
+    if done.rowcount:
+        bump(connection, "pauses")
+    return done.rowcount
+
+
+def _same_client(client: str | None) -> sa.ColumnElement[bool]:
+    return pauses.c.client.is_(None) if client is None else pauses.c.client == client
+
+
+def read_pauses(connection: sa.Connection) -> tuple[Pause, ...]:
+    """All pauses in force or past, oldest first."""
+    query = sa.select(pauses).order_by(pauses.c.created, pauses.c.id)
+    return tuple(row_pause(row) for row in connection.execute(query).mappings())
+
+
+def sweep(connection: sa.Connection, *, older_than: float) -> int:
+    """Delete pauses and timed rules that ended before `older_than`."""
+    gone = connection.execute(sa.delete(pauses).where(pauses.c.until < older_than)).rowcount
+    expired = connection.execute(sa.delete(rules).where(rules.c.expires < older_than)).rowcount
+    if gone:
+        bump(connection, "pauses")
+    if expired:
+        bump(connection, "rules")
+    return gone + expired

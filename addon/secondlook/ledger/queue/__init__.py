@@ -1,0 +1,1 @@
+"""What waits for the second look, what it confirmed, and what was allowed before."""

@@ -1,0 +1,124 @@
+"""The confirmed set: subjects found malicious by a recheck or an answer, blocked in stage 2.
+
+Every change takes the next number of the topic's counter (its row lock puts the changes of several
+proxies into the order of their commits), so that a process that knows number n asks only for
+what came after n. A withdrawn subject stays as a row without force for a day, for those who ask.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from secondlook.core.event import ConfirmedEntry
+from secondlook.ledger.engine.codec import confirmed_row, row_confirmed
+from secondlook.ledger.engine.statements import upsert
+from secondlook.ledger.engine.tables import changes, confirmed
+
+TOMBSTONE_S: Final = 86_400.0
+_CHUNK: Final = 500
+
+
+def bump(connection: sa.Connection, topic: str) -> int:
+    """Take the next change number of a topic."""
+    number: int = connection.execute(
+        sa.update(changes)
+        .where(changes.c.topic == topic)
+        .values(counter=changes.c.counter + 1)
+        .returning(changes.c.counter)
+    ).scalar_one()
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_notify("secondlook", topic)))
+    return number
+
+
+def put(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) -> set[bytes]:
+    """Put subjects into the set, or renew them; give the identities that were not in it before."""
+    if not entries:
+        return set()
+    number = bump(connection, "confirmed")
+    identities = [entry.identity for entry in entries]
+    known: set[bytes] = set()
+    for at in range(0, len(identities), _CHUNK):
+        known.update(
+            bytes(identity)
+            for identity in connection.execute(
+                sa.select(confirmed.c.identity).where(
+                    confirmed.c.identity.in_(identities[at : at + _CHUNK]), confirmed.c.withdrawn_at.is_(None)
+                )
+            ).scalars()
+        )
+    statement = upsert(connection, confirmed)
+    kept = {"identity", "confirmed_at"}
+    in_force = confirmed.c.withdrawn_at.is_(None)
+    statement = statement.on_conflict_do_update(
+        index_elements=[confirmed.c.identity],
+        set_={
+            column.name: statement.excluded[column.name] for column in confirmed.c if column.name not in kept
+        }
+        | {
+            "confirmed_at": sa.case(
+                (in_force, confirmed.c.confirmed_at), else_=statement.excluded.confirmed_at
+            )
+        },
+    )
+    latest = {entry.identity: entry for entry in entries}
+    connection.execute(
+        statement, [{**confirmed_row(latest[key]), "change": number} for key in sorted(latest)]
+    )
+    return set(identities) - known
+
+
+def withdraw(connection: sa.Connection, identity: bytes, now: float) -> bool:
+    """Take a subject out of the set; False when it was not in it."""
+    number = bump(connection, "confirmed")
+    done = connection.execute(
+        sa.update(confirmed)
+        .where(confirmed.c.identity == identity, confirmed.c.withdrawn_at.is_(None))
+        .values(withdrawn_at=now, change=number)
+    )
+    return done.rowcount > 0
+
+
+def extend(connection: sa.Connection, identities: Sequence[bytes], expires_at: float) -> None:
+    """Keep subjects until they are asked again at `expires_at`."""
+    if not identities:
+        return
+    number = bump(connection, "confirmed")
+    for at in range(0, len(identities), _CHUNK):
+        connection.execute(
+            sa.update(confirmed)
+            .where(confirmed.c.identity.in_(identities[at : at + _CHUNK]), confirmed.c.withdrawn_at.is_(None))
+            .values(expires_at=expires_at, change=number)
+        )
+
+
+def due(connection: sa.Connection, now: float, *, limit: int, everything: bool) -> list[ConfirmedEntry]:
+    """Subjects whose expiry has come, earliest first (`everything`: all of them)."""
+    query = sa.select(confirmed).where(confirmed.c.withdrawn_at.is_(None))
+    if not everything:
+        query = query.where(confirmed.c.expires_at <= now)
+    query = query.order_by(confirmed.c.expires_at, confirmed.c.identity).limit(limit)
+    return [row_confirmed(row) for row in connection.execute(query).mappings()]
+
+
+def changed_since(connection: sa.Connection, number: int) -> tuple[list[ConfirmedEntry], list[bytes]]:
+    """Subjects put or renewed after change `number`, and identities withdrawn after it."""
+    rows = connection.execute(sa.select(confirmed).where(confirmed.c.change > number)).mappings().all()
+    return (
+        [row_confirmed(row) for row in rows if row["withdrawn_at"] is None],
+        [bytes(row["identity"]) for row in rows if row["withdrawn_at"] is not None],
+    )
+
+
+def everything(connection: sa.Connection) -> list[ConfirmedEntry]:
+    """The whole set."""
+    query = sa.select(confirmed).where(confirmed.c.withdrawn_at.is_(None))
+    return [row_confirmed(row) for row in connection.execute(query).mappings()]
+
+
+def sweep(connection: sa.Connection, now: float) -> int:
+    """Delete the rows of subjects withdrawn more than `TOMBSTONE_S` ago."""
+    return connection.execute(
+        sa.delete(confirmed).where(confirmed.c.withdrawn_at < now - TOMBSTONE_S)
+    ).rowcount

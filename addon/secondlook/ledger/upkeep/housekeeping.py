@@ -1,0 +1,278 @@
+"""Housekeeping of an open ledger, in a thread of its own.
+
+Every process: tries again while writing fails, replays the journal, writes counts and history every
+few seconds. The keeper alone: checkpoints the WAL, deletes what is past its retention.
+
+Deleting is meant: `secure_delete` overwrites rows, freed pages are given back; once a day, and whenever
+somebody asks, the search index is merged until it holds nothing of them and the WAL that still held them
+is emptied.
+"""
+
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from secondlook.clock import SettledTime
+from secondlook.errors import LedgerError
+from secondlook.ledger.engine import salvage
+from secondlook.ledger.engine.tables import changes, events, marks
+from secondlook.ledger.log import overview, search
+from secondlook.ledger.log.append import HOUR_S
+from secondlook.ledger.operator import rule_table
+from secondlook.ledger.queue import confirmed, history
+from secondlook.ledger.upkeep.erasure import erase
+
+if TYPE_CHECKING:
+    from secondlook.ledger.ledger import Ledger
+
+TICK_S: Final = 0.25
+FLUSH_S: Final = 2.0
+SWEEP_S: Final = 600.0
+MERGE_S: Final = 86_400.0  # rewriting the search index costs as much as it is big
+CHECKPOINT_BYTES: Final = 4 << 20
+_CHECKPOINT_S: Final = 30.0
+_CHUNK: Final = 500
+_REST_S: Final = 0.01  # between two chunks of a sweep: traffic first
+_STEPS: Final = 20  # of indexing, and of merging, in one tick
+_STEP_REST_S: Final = 0.005
+_INDEX_ROWS: Final = 64
+_INDEX_MOST_ROWS: Final = 256
+
+
+class Upkeep:
+    """The housekeeping thread, and the same work on demand."""
+
+    def __init__(self, ledger: "Ledger") -> None:
+        self._ledger = ledger
+        self._settled = SettledTime(ledger.clock)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._flushed_at = time.monotonic()
+        self._swept_at = time.monotonic() - SWEEP_S + 30.0
+        self._merged_at = time.monotonic()
+        self._checkpointed_at = time.monotonic()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name="ledger-upkeep", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; what is being done is finished first."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(10.0)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(TICK_S):
+            try:
+                self._tick()
+            except LedgerError as error:
+                self._ledger.told(f"housekeeping: {error}")
+                self._stopping.wait(1.0)
+
+    def _tick(self) -> None:
+        ledger, now = self._ledger, time.monotonic()
+        if ledger.writer.failing and not self._probe():
+            return
+        ledger.replay_journal()
+        if ledger.place.sqlite:
+            self._index()
+        if now - self._flushed_at >= FLUSH_S:
+            self._flushed_at = now
+            ledger.flush_counts()
+            ledger.flush_history()
+        if not ledger.options.keeper:
+            return
+        if now - self._swept_at >= SWEEP_S:
+            self._swept_at = now
+            thorough = now - self._merged_at >= MERGE_S
+            self.sweep(thorough=thorough)
+        self.checkpoint(whole=False)
+
+    def _index(self) -> None:
+        """Add new events to the search index and keep it in few pieces.
+
+        In steps so small that traffic does not feel them, unless there is much to catch up with.
+        """
+        submit = self._ledger.writer.submit
+        most = _INDEX_ROWS
+        for _ in range(_STEPS):
+            count = submit(partial(search.add_next, most=most), durable=False).result()
+            if count < most or self._stopping.wait(_STEP_REST_S):
+                break
+            most = min(most * 2, _INDEX_MOST_ROWS)
+        for _ in range(_STEPS):
+            if not submit(search.merge, durable=False).result() or self._stopping.wait(_STEP_REST_S):
+                break
+
+    def _probe(self) -> bool:
+        """Try a small write, which a full disk refuses as well."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.update(changes).where(changes.c.topic == "quarantine").values(counter=changes.c.counter)
+            )
+
+        try:
+            self._ledger.commit_now(work)
+        except LedgerError:
+            self._stopping.wait(TICK_S)
+            return False
+        return True
+
+    def checkpoint(self, *, whole: bool) -> None:
+        """Bring the WAL into the file: without waiting for anybody, or `whole` and cut to nothing."""
+        path = self._ledger.place.path
+        if path is None:
+            return
+        wal = path.with_name(path.name + "-wal")
+        try:
+            size = wal.stat().st_size
+        except OSError:
+            return
+        now = time.monotonic()
+        due = size >= CHECKPOINT_BYTES and now - self._checkpointed_at >= 1.0
+        if not whole and not due and (not size or now - self._checkpointed_at < _CHECKPOINT_S):
+            return
+        self._checkpointed_at = now
+        mode = "TRUNCATE" if whole or size >= 16 * CHECKPOINT_BYTES else "PASSIVE"
+        try:
+            with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as raw:
+                raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+                raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(f"ledger {path}: checkpoint failed: {error}") from error
+
+    # -- retention ------------------------------------------------------------------------------
+
+    def sweep(self, *, thorough: bool = True) -> int:
+        """Delete what is past its retention; gives how many rows went.
+
+        `thorough` also rewrites the search index, which otherwise keeps (and passes over) the trigrams
+        of deleted events.
+        """
+        ledger = self._ledger
+        now = self._settled.now()  # what a clock that jumps deletes would be gone
+        cutoff = now - ledger.options.retention_s
+        gone = self._delete_events(events.c.time < cutoff, before=cutoff)
+        while count := ledger.commit_now(
+            lambda connection: history.sweep(connection, older_than=now - ledger.options.history_s)
+        ):
+            gone += count
+            if self._stopping.wait(_REST_S):
+                break
+
+        def small(connection: sa.Connection) -> int:
+            connection.execute(sa.delete(marks).where(marks.c.hour < int(cutoff // HOUR_S)))
+            return (
+                confirmed.sweep(connection, now)
+                + rule_table.sweep(connection, older_than=cutoff)
+                + overview.sweep(connection, older_than=cutoff)
+            )
+
+        gone += ledger.commit_now(small)
+        if thorough:
+            self._merged_at = time.monotonic()
+            self._reclaim(everything=False)
+        elif gone and ledger.place.path is not None:
+            while self._vacuum(ledger.place.path):
+                if self._stopping.wait(_REST_S):
+                    break
+        return gone
+
+    def _delete_events(self, chosen: sa.ColumnElement[bool], *, before: float | None = None) -> int:
+        """Delete events in small transactions, each with its part of the search index."""
+        ledger = self._ledger
+
+        def work(connection: sa.Connection) -> int:
+            query = sa.select(events.c.seq, *search.TEXT_COLUMNS).where(chosen)
+            if before is not None:
+                last = sa.select(sa.func.max(marks.c.last_seq)).where(marks.c.hour <= int(before // HOUR_S))
+                query = query.where(events.c.seq <= last.scalar_subquery())
+            rows = connection.execute(query.order_by(events.c.seq).limit(_CHUNK)).mappings().all()
+            if not rows:
+                return 0
+            if connection.dialect.name == "sqlite":
+                upto = search.indexed_upto(connection)
+                indexed = [row for row in rows if row["seq"] <= upto]
+                search.remove(connection, [(row["seq"], search.text_of(row)) for row in indexed])
+            connection.execute(sa.delete(events).where(events.c.seq.in_([row["seq"] for row in rows])))
+            return len(rows)
+
+        total = 0
+        while count := ledger.commit_now(work):
+            total += count
+            if self._stopping.wait(_REST_S):
+                break
+        return total
+
+    def _reclaim(self, *, everything: bool) -> None:
+        """Give freed space back and make sure that nothing deleted can be read any more."""
+        ledger = self._ledger
+        if ledger.place.path is None:
+            engine = ledger.readers.execution_options(isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SET default_transaction_read_only = off")
+                for name in (
+                    "events",
+                    "history",
+                    "flagged",
+                    "flagged_clients",
+                    "confirmed",
+                    "quarantine",
+                    "rules",
+                ):
+                    connection.exec_driver_sql(f"VACUUM {name}")
+                connection.exec_driver_sql("SET default_transaction_read_only = on")
+            return
+        ledger.commit_now(search.begin_merge)
+        while ledger.commit_now(search.merge):
+            if self._stopping.wait(_REST_S):
+                return
+
+        while self._vacuum(ledger.place.path):
+            if self._stopping.wait(_REST_S):
+                return
+        if everything or ledger.options.keeper:
+            self.checkpoint(whole=True)
+
+    def _vacuum(self, path: Path) -> int:
+        """Give some free pages back; gives how many are left."""
+        try:
+            with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as raw:
+                raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+                raw.execute("PRAGMA wal_autocheckpoint=0")
+                # `execute` would stop after the first page: the pragma returns an empty row for each.
+                raw.executescript(f"PRAGMA incremental_vacuum({_CHUNK})")
+                return int(raw.execute("PRAGMA freelist_count").fetchone()[0])
+        except sqlite3.Error as error:
+            raise LedgerError(f"ledger {path}: giving space back failed: {error}") from error
+
+    def erase_client(self, client: str) -> int:
+        """Erase a client (`ledger.upkeep.erasure`) and the bytes that held it; gives how many events went."""
+        ledger = self._ledger
+        ledger.replay_journal()
+        ledger.flush_counts()
+        waiting = ledger.flush_history()
+        if waiting is not None:
+            waiting.result()
+        while ledger.writer.waiting:
+            ledger.commit_now(lambda _: None)
+        gone = erase(ledger, client, self._delete_events)
+        self._reclaim(everything=True)
+        return gone
+
+    def check(self) -> list[str]:
+        """Look for damage in the whole ledger."""
+        path = self._ledger.place.path
+        if path is None:
+            self._ledger.queue_count()
+            return []
+        return salvage.check(path)

@@ -1,0 +1,244 @@
+"""Users of the proxy: Basic authentication against Argon2 hashes, for clients that no network lets in.
+
+This machine and the networks of `clients` need no password (one they send is still read: it tells whose
+policy holds). Everybody else logs in, where there are users. A password is verified in a thread, a few at a
+time; what was right once is remembered as a keyed digest, so that each request does not cost a verification.
+
+Nothing tells whether a user exists: an unknown name is verified against a hash that no password fits, which
+takes as long. Wrong tries are bounded, ten a minute from one address (of IPv6: one /64) and not by name, so
+that nobody locks a user out from elsewhere; who has used them up is asked to wait (429), without a
+verification. What was remembered as right is let in all the same. Each refused one is reported (`refused`).
+"""
+
+import asyncio
+import base64
+import binascii
+import collections
+import hashlib
+import hmac
+import logging
+import math
+import os
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from lru import LRU
+from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.proxy.layers.modes import Socks5AuthData
+
+from secondlook.agent import metrics
+from secondlook.core.url.address import counted_address
+from secondlook.proxy.mitm.connection_limits import Complaint
+from secondlook.proxy.request import peer_text
+
+logger = logging.getLogger(__name__)
+
+USER = "secondlook.user"  # key of a flow's metadata
+_HEADER = "proxy-authorization"
+_NAME = _HEADER.encode()
+_REMEMBERED = 1024
+TRIES: Final = 10  # wrong ones of one address, in a minute
+_WINDOW_S: Final = 60.0
+_ADDRESSES: Final = 4096  # whose tries are remembered
+
+
+class Tries:
+    """Wrong tries by address (of IPv6 its /64); those longest quiet are forgotten first."""
+
+    def __init__(self) -> None:
+        self._of: LRU[str, collections.deque[float]] = LRU(_ADDRESSES)
+
+    def wait_s(self, address: str, now: float) -> float:
+        """Give the seconds until one more may be made; 0 for now."""
+        recent = self._of.get(counted_address(address))
+        if recent is None or len(recent) < TRIES:
+            return 0.0
+        return max(recent[0] + _WINDOW_S - now, 0.0)
+
+    def begin(self, address: str, now: float) -> None:
+        """Count a try as wrong before it is verified: those that run at the same time count too."""
+        key = counted_address(address)
+        recent = self._of.get(key)
+        if recent is None:
+            recent = self._of[key] = collections.deque(maxlen=TRIES)
+        recent.append(now)
+
+    def was_right(self, address: str) -> None:
+        """Take a try back."""
+        recent = self._of.get(counted_address(address))
+        if recent:
+            recent.pop()
+
+
+class Login:
+    """Addon: lets users in; stands before the one that decides."""
+
+    name = "secondlook-login"
+
+    def __init__(
+        self,
+        users: Mapping[str, str],
+        is_open: Callable[[str], bool],
+        is_own_site: Callable[[http.HTTPFlow], bool],
+    ) -> None:
+        self._users = dict(users)
+        self._is_open = is_open
+        self._is_own_site = is_own_site
+        self.refused: Callable[[str], None] | None = None  # takes whose password was
+        self._hasher = PasswordHasher()
+        self._tries = Tries()
+        self._nobody = next(iter(self._users.values()), None)  # as costly as a user's own
+        self._complain = Complaint(logger.warning)
+        self._key = os.urandom(32)
+        self._right: LRU[bytes, bool] = LRU(_REMEMBERED)
+        self._known: weakref.WeakKeyDictionary[Client, str] = weakref.WeakKeyDictionary()
+        self._thread = ThreadPoolExecutor(2, thread_name_prefix="login")
+
+    def load(self, loader: Any) -> None:
+        """Declare the option by which mitmproxy's SOCKS layer asks for a password."""
+        if "proxyauth" not in loader.master.options:
+            loader.add_option(
+                "proxyauth", str | None, "users" if self._users else None, "set through `clients.users`"
+            )
+
+    def user_of(self, client: Client) -> str | None:
+        """Name the user of a connection, once signed in."""
+        return self._known.get(client)
+
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Let a tunnel in; what comes through it needs no further password."""
+        return self._enter(flow)
+
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Let a request in."""
+        return self._enter(flow)
+
+    async def socks5_auth(self, data: Socks5AuthData) -> None:
+        """Let a SOCKS client in."""
+        address = peer_text(data.client_conn.peername) or ""
+        if await self._verify(data.username, data.password, address):
+            data.valid = True
+            self._known[data.client_conn] = data.username
+
+    def done(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False)
+
+    def _enter(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        client = flow.client_conn
+        user = self._known.get(client)
+        if user is not None:
+            flow.metadata[USER] = user
+        header = _take_header(flow.request)
+        if user is not None or not self._users:
+            return None
+        if header is not None:
+            return self._check(flow, header)
+        if not self._is_open(peer_text(client.peername) or "") and not self._is_own_site(flow):
+            flow.response = _ask()
+        return None
+
+    async def _check(self, flow: http.HTTPFlow, header: str) -> None:
+        address = peer_text(flow.client_conn.peername) or ""
+        try:
+            name, password = _read(header)
+            right = await self._verify(name, password, address)
+        except Exception:
+            logger.exception("a login could not be checked")
+            name, right = "", False
+        if right:
+            self._known[flow.client_conn] = flow.metadata[USER] = name
+        elif not self._is_open(address):
+            wait_s = self._tries.wait_s(address, time.monotonic())
+            flow.response = _ask() if wait_s <= 0 else _wait(wait_s)
+
+    async def _verify(self, name: str, password: str, address: str) -> bool:
+        right = await self._is_right(name, password, address)
+        if not right and self.refused is not None:
+            self.refused(address)
+        return right
+
+    async def _is_right(self, name: str, password: str, address: str) -> bool:
+        expected = self._users.get(name)
+        mark = hmac.new(self._key, f"{name}\0{password}".encode("utf-8", "surrogateescape"), hashlib.sha256)
+        if expected is not None and mark.digest() in self._right:
+            return True
+        now = time.monotonic()
+        if self._nobody is None:
+            return False
+        if self._tries.wait_s(address, now) > 0:
+            metrics.LOGINS_REFUSED.inc()
+            self._complain(f"too many wrong passwords from {address}: none is tried for a minute")
+            return False
+        self._tries.begin(address, now)
+        loop = asyncio.get_running_loop()
+        holds = await loop.run_in_executor(self._thread, self._holds, expected or self._nobody, password)
+        if expected is None or not holds:
+            return False
+        self._tries.was_right(address)
+        self._right[mark.digest()] = True
+        return True
+
+    def _holds(self, expected: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(expected, password)
+        except InvalidHashError:
+            logger.warning("a user in clients.users has no Argon2 hash for a password")
+            return False
+        except (Argon2Error, UnicodeError):
+            return False
+
+
+def _take_header(request: http.Request) -> str | None:
+    """Take the credentials off a request; most have none, which a glance tells."""
+    if any(len(name) == len(_NAME) and name.lower() == _NAME for name, _ in request.data.headers.fields):
+        taken: str = request.headers.pop(_HEADER)
+        return taken
+    return None
+
+
+def _read(header: str) -> tuple[str, str]:
+    """Read Basic credentials; what cannot be read is nobody's."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        text = base64.b64decode(value.strip(), validate=True).decode("utf-8", "surrogateescape")
+    except (binascii.Error, ValueError):
+        return "", ""
+    name, _, password = text.partition(":")
+    return name, password
+
+
+def _ask() -> http.Response:
+    return http.Response.make(
+        407,
+        b"this proxy asks for a name and a password\n",
+        http.Headers(
+            (
+                (b"Proxy-Authenticate", b'Basic realm="Second Look", charset="UTF-8"'),
+                (b"Content-Type", b"text/plain; charset=utf-8"),
+                (b"Cache-Control", b"no-store"),
+            )
+        ),
+    )
+
+
+def _wait(wait_s: float) -> http.Response:
+    return http.Response.make(
+        429,
+        f"too many wrong passwords from here; wait {wait_s:.0f} seconds\n".encode(),
+        http.Headers(
+            (
+                (b"Retry-After", str(math.ceil(wait_s)).encode()),
+                (b"Content-Type", b"text/plain; charset=utf-8"),
+                (b"Cache-Control", b"no-store"),
+            )
+        ),
+    )

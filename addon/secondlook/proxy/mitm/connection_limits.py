@@ -1,0 +1,111 @@
+"""How many clients one worker serves, and who gives way where there are too many.
+
+A descriptor is needed for each client, each origin, each held body and each write to the ledger; where they
+run out, nothing works for anybody. So connections are counted, by address (of IPv6: its /64) and in all,
+and a reserve stays for what is not a connection.
+
+One too many takes the place of the oldest that keeps nobody waiting (no request in progress, no tunnel), of
+the same address where that has its share, else of the address that has most. Refusing new ones instead would
+let a client's own idle connections lock it out, and an idle one costs a browser nothing: it opens another.
+Only where all are busy is the new one refused.
+"""
+
+import collections
+import resource
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from secondlook.core.url.address import counted_address
+
+RESERVE: Final = 256  # descriptors for ledger, lists, spool, queries to servers
+_PER_CLIENT: Final = 3  # itself, and the origins that it has open at a time
+_LOOKED_AT: Final = 64  # of one address, to find one that is idle
+
+
+class Counted(Protocol):
+    """A connection as it is counted."""
+
+    def is_idle(self) -> bool:
+        """Whether nobody waits for anything on it."""
+        ...
+
+    def end(self) -> None:
+        """Close it now."""
+        ...
+
+
+def most_clients() -> int:
+    """Give how many clients the process's descriptors suffice for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max((soft - min(RESERVE, soft // 4)) // _PER_CLIENT, 1)
+
+
+def most_origins(clients: int) -> int:
+    """Give how many connections to origins are left beside the clients' and the reserve."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - min(RESERVE, soft // 4) - clients, 1)
+
+
+class Crowd:
+    """The connections of one worker; `most` in all and `most_of_one` of one address."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._of: dict[str, collections.OrderedDict[Counted, None]] = {}
+        self._all = 0
+
+    def __len__(self) -> int:
+        return self._all
+
+    def admits(self, host: str) -> bool:
+        """Tell whether one more may come from here, at the cost of an idle one where there are too many."""
+        of_it = self._of.get(counted_address(host))
+        if of_it is not None and len(of_it) >= self._most_of_one:
+            return _one_gives_way(of_it)
+        return self._all < self._most or _one_gives_way(max(self._of.values(), key=len))
+
+    def add(self, connection: Counted, host: str) -> Callable[[], None]:
+        """Count one in; gives what counts it out."""
+        address = counted_address(host)
+        of_it = self._of.setdefault(address, collections.OrderedDict())
+        of_it[connection] = None
+        self._all += 1
+
+        def leave() -> None:
+            del of_it[connection]
+            self._all -= 1
+            if not of_it:
+                self._of.pop(address, None)
+
+        return leave
+
+
+def _one_gives_way(among: "collections.OrderedDict[Counted, None]") -> bool:
+    """End the oldest idle one; those found busy go to the end, so that looking costs little each time."""
+    for _ in range(min(_LOOKED_AT, len(among))):
+        connection = next(iter(among))
+        among.move_to_end(connection)
+        if connection.is_idle():
+            connection.end()
+            return True
+    return False
+
+
+class Complaint:
+    """Says something at most once a minute, with how often it happened since."""
+
+    def __init__(self, say: Callable[[str], None], *, every_s: float = 60.0) -> None:
+        self._say = say
+        self._every_s = every_s
+        self._said_at = -every_s
+        self._since = 0
+
+    def __call__(self, text: str, now: float | None = None) -> None:
+        """Say it, or count it."""
+        now = time.monotonic() if now is None else now
+        self._since += 1
+        if now - self._said_at >= self._every_s:
+            self._say(f"{text} ({self._since} since the last such line)" if self._since > 1 else text)
+            self._said_at, self._since = now, 0

@@ -1,0 +1,195 @@
+"""Connections to origins: a name is resolved once, its addresses are judged, and one of them is connected to.
+
+mitmproxy resolves in `asyncio.open_connection`, after whatever a hook found out: a name that answers
+otherwise the second time (DNS rebinding) led to where nobody had looked. Here nothing is resolved twice. This
+stands in for `open_connection` of every handler, whoever made it (our listener, WireGuard, `mitmdump -s`).
+
+Several addresses are tried as RFC 8305 says: families in turn, the next one when the last has failed or has
+not answered for a quarter of a second.
+"""
+
+import asyncio
+import collections
+import errno
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+from typing import Final
+
+import mitmproxy_rs
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.proxy import commands, events, server_hooks
+from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
+from mitmproxy.utils import human
+
+from secondlook.proxy.access.access import Access
+from secondlook.proxy.request import listening, peer_text
+from secondlook.resolver import Place, Resolver
+
+STAGGER_S: Final = 0.25  # RFC 8305, 8: Connection Attempt Delay
+
+
+class ClosedError(OSError):
+    """A destination is closed; the message is one of the reasons in `access.py`."""
+
+
+class Dialer:
+    """Opens connections to origins for one worker, at most `most` at a time."""
+
+    def __init__(self, access: Access, resolver: Resolver, most: int | None = None) -> None:
+        self._access = access
+        self._resolver = resolver
+        self._most = most
+        self._open = 0
+
+    async def open(self, handler: ConnectionHandler, command: commands.OpenConnection) -> None:
+        """Do what `ConnectionHandler.open_connection` does, to an address that was judged."""
+        server = command.connection
+        assert isinstance(server, Server)
+        if not server.address:
+            error = "cannot open a connection: no host is known"
+            await handler.server_event(events.OpenConnectionCompleted(command, error))
+            return
+        data = server_hooks.ServerConnectionHookData(client=handler.client, server=server)
+        await handler.handle_hook(server_hooks.ServerConnectHook(data))
+        if server.error:
+            await self._fail(handler, command, data, f"Connection killed: {server.error}")
+            return
+        async with handler.max_conns[server.address]:
+            try:
+                server.timestamp_start = time.time()
+                if self._most is not None and self._open >= self._most:
+                    raise OSError(errno.EMFILE, "too many connections to origins are open")  # noqa: TRY301
+                io = await self._reach(handler, server)
+            except ClosedError as error:
+                server.error = str(error)
+                await self._fail(handler, command, data, f"Connection killed: {error}")
+            except (OSError, asyncio.CancelledError) as error:
+                server.error = str(error) or "connection cancelled"
+                await self._fail(handler, command, data, server.error)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+            else:
+                self._open += 1
+                try:
+                    await self._serve(handler, command, data, io)
+                finally:
+                    self._open -= 1
+
+    async def _serve(
+        self,
+        handler: ConnectionHandler,
+        command: commands.OpenConnection,
+        data: server_hooks.ServerConnectionHookData,
+        io: ConnectionIO,
+    ) -> None:
+        server = data.server
+        assert io.writer is not None
+        if server.transport_protocol == "tcp":
+            server.timestamp_tcp_setup = time.time()
+        server.state = ConnectionState.OPEN
+        server.peername = io.writer.get_extra_info("peername")
+        server.sockname = io.writer.get_extra_info("sockname")
+        handler.transports[server] = io
+        where = human.format_address(server.address)
+        handler.log(f"server connect {where} ({human.format_address(server.peername)})")
+        await handler.handle_hook(server_hooks.ServerConnectedHook(data))
+        await handler.server_event(events.OpenConnectionCompleted(command, None))
+        try:
+            await handler.handle_connection(server)
+        finally:
+            handler.log(f"server disconnect {where}")
+            server.timestamp_end = time.time()
+            await handler.handle_hook(server_hooks.ServerDisconnectedHook(data))
+
+    @staticmethod
+    async def _fail(
+        handler: ConnectionHandler,
+        command: commands.OpenConnection,
+        data: server_hooks.ServerConnectionHookData,
+        error: str,
+    ) -> None:
+        handler.log(f"cannot connect to {human.format_address(data.server.address)}: {error}")
+        await handler.handle_hook(server_hooks.ServerConnectErrorHook(data))
+        await handler.server_event(events.OpenConnectionCompleted(command, error))
+
+    async def _reach(self, handler: ConnectionHandler, server: Server) -> ConnectionIO:
+        """Connect to the first judged address that answers; raises OSError."""
+        assert server.address is not None
+        host, port = server.address[:2]
+        client = peer_text(handler.client.peername)
+        found = await self._resolver.places(host, asker=client or "")
+        places, reason = self._access.judged(client, (host, port), found, listening(handler.client))
+        if not places:
+            raise ClosedError(reason)
+        task = asyncio.current_task()
+        if server.transport_protocol == "udp":
+            stream = await mitmproxy_rs.udp.open_udp_connection(
+                places[0].text, port, local_addr=server.sockname
+            )
+            return ConnectionIO(handler=task, reader=stream, writer=stream)
+        sock = await connect(places, port, server.sockname)
+        try:
+            reader, writer = await asyncio.open_connection(sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return ConnectionIO(handler=task, reader=reader, writer=writer)
+
+
+async def connect(
+    places: Sequence[Place], port: int, local: tuple[str, int] | None = None, *, stagger_s: float = STAGGER_S
+) -> socket.socket:
+    """Connect to whichever address answers first; raises the first address' OSError where none does."""
+    if len(places) == 1:
+        return await _attempt(places[0], port, local)
+    rest = collections.deque(_in_turn(places))
+    attempts: list[asyncio.Task[socket.socket]] = []
+    try:
+        while True:
+            running = [attempt for attempt in attempts if not attempt.done()]
+            if rest:
+                attempts.append(asyncio.ensure_future(_attempt(rest.popleft(), port, local)))
+                running.append(attempts[-1])
+            elif not running:
+                break
+            await asyncio.wait(
+                running, timeout=stagger_s if rest else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for attempt in attempts:
+                if attempt.done() and attempt.exception() is None:
+                    attempts.remove(attempt)
+                    return attempt.result()
+    finally:
+        for attempt in attempts:
+            attempt.add_done_callback(_drop)
+            attempt.cancel()
+    raise attempts[0].exception() or OSError("no address")
+
+
+def _in_turn(places: Sequence[Place]) -> Iterable[Place]:
+    """Order addresses so that families alternate, beginning with the best one's."""
+    first = [place for place in places if place.family == places[0].family]
+    others = [place for place in places if place.family != places[0].family]
+    return (place for place in chain.from_iterable(zip_longest(first, others)) if place is not None)
+
+
+def _drop(attempt: asyncio.Task[socket.socket]) -> None:
+    """Close what nobody will use; look at an error so that asyncio does not tell of it."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
+
+
+async def _attempt(place: Place, port: int, local: tuple[str, int] | None) -> socket.socket:
+    # asyncio switches Nagle's algorithm off where it sees that this is TCP
+    sock = socket.socket(place.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setblocking(False)
+        if local is not None:
+            sock.bind(local)
+        await asyncio.get_running_loop().sock_connect(sock, place.socket_address(port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,452 @@
+"""Response bodies in mitmproxy's stream: held, streamed with a withheld tail, or judged on the way.
+
+This is the second of the two boundaries that catch everything (the first: the hooks in `addon.py`). An
+exception in a layer is no hook exception: mitmproxy would lose the chunk, pass later bytes and let the client
+hang. Here every call of the gate is wrapped: a body that could hurt is cut, any other goes on unlooked at
+and is recorded as unverifiable.
+
+```
+response headers ──► open at once (pass, tail) or wait (sniff, small, hold)
+data ──► gate.feed ──► on to the client
+                └────► release: what was held goes first, pumped as fast as the client reads
+end ───► judged ─┬─ allowed ─► the rest, trailers, end
+                 ├─ blocked, nothing sent yet ─► the refusal in its place
+                 └─ blocked, bytes are out ────► cut: the connection or stream fails visibly
+```
+"""
+
+import logging
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from mitmproxy import flow as mitm_flow
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import DropStream, SendHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
+
+from secondlook.agent import metrics
+from secondlook.core.verdict import Action, Decision
+from secondlook.download.cutting import Cut
+from secondlook.download.gate import Fate
+from secondlook.download.ranges import Wanted
+from secondlook.download.spool import PIECE_BYTES
+from secondlook.proxy.flow_state import Body, release_lead, visit_of
+from secondlook.proxy.mitm.body_hooks import (
+    SecondlookCutHook,
+    SecondlookPumpHook,
+    SecondlookRangeHook,
+    SecondlookSettleHook,
+)
+from secondlook.proxy.mitm.proved import ProvedStream
+from secondlook.proxy.mitm.stream import Commands, Withdrawn
+from secondlook.proxy.response import make_partial
+
+if TYPE_CHECKING:
+    from secondlook.proxy.addon import SecondLookAddon
+    from secondlook.proxy.mitm.layers import GatedHttpLayer
+
+logger = logging.getLogger(__name__)
+
+_WHOLE_STATUS = 200
+
+
+class GatedStream(ProvedStream):
+    """A request that may be answered at its headers, and a response body that goes through a gate."""
+
+    body: Body | None = None
+
+    def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
+        super().__init__(context, stream_id, edge)
+        self._received = 0
+        self._cutter: Cut | None = None
+        self._whole = False  # the origin has said all
+        self._over = False  # the body was judged, or will not be
+        self._noted = False
+
+    @cached_property
+    def http(self) -> "GatedHttpLayer":
+        """The HTTP layer that this stream belongs to."""
+        layers = self.context.layers
+        parent: GatedHttpLayer = layers[layers.index(self) - 1]  # type: ignore[assignment]
+        return parent
+
+    def start_response_stream(self) -> Commands:
+        """Begin with the body, by way of its gate."""
+        visit = visit_of(self.flow)
+        if visit is not None and visit.refusal is not None:
+            yield from self._refuse_at_headers(visit.refusal)
+            return
+        if visit is None:
+            yield from super().start_response_stream()
+            return
+        self._visit = visit
+        if visit.proof is not None:
+            self.server_state = self._state_proved
+            return
+        if visit.misfit:
+            visit.misfit = False
+            yield from self._not_as_judged()
+            return
+        if visit.body is None:
+            release_lead(visit)
+            yield from super().start_response_stream()
+            return
+        self.body = visit.body
+        self._cutter = self.body.cut
+        self.server_state = self._state_gated
+        if self.body.gate.unsettled:
+            yield from self._ask()
+        elif self.body.gate.open:
+            yield from self._open()
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """Judge what came of a body that will not be whole, and free what is held."""
+        lost = not self._over and self.server_state == self._state_gated
+        if isinstance(event, RequestProtocolError):
+            yield from super().handle_protocol_error(event)  # the origin stops first
+            if lost and self._headers_out:
+                yield from self._end_early(tell=False)
+        else:
+            if lost and (self._headers_out or self._shows_cut()):
+                yield from self._end_early(tell=True)
+            yield from super().handle_protocol_error(event)
+        if self.body is not None:
+            self.body.gate.close()
+        self._free()
+
+    def _end_early(self, *, tell: bool) -> Commands:
+        """Judge what arrived of a body, which may be taken for all; `tell`: what may go on of it does."""
+        assert self.body is not None
+        gate = self.body.gate
+        decision = yield from self._judge(whole=False)
+        if not tell or gate.fate not in {Fate.TAIL, Fate.SMALL}:  # dangerous by its bytes: it became HOLD
+            return
+        if decision is None or decision.action is Action.BLOCK:
+            return
+        if gate.spool is not None and not (yield from self._pump()):
+            return
+        yield from self._send(gate.rest())
+
+    def _shows_cut(self) -> bool:
+        """Tell whether what came of a harmless body can go on and be seen not to be all of it."""
+        body = self.body
+        return body is not None and body.gate.fate is Fate.SMALL and body.cut_to is None
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        """Stop the origin too when a client has gone while its body waited: mitmproxy would let it go on."""
+        running = self.body is not None and not self._whole
+        if not (yield from super().check_killed(emit_error_hook)):
+            return False
+        if running:
+            yield from self._stop_origin()
+        self._free()
+        return True
+
+    def _state_gated(self, event: events.Event) -> Commands:
+        if isinstance(event, ResponseData):
+            yield from self._data(event.data)
+        elif isinstance(event, ResponseTrailers):
+            assert self.flow.response is not None
+            self.flow.response.trailers = event.trailers
+        elif isinstance(event, ResponseEndOfMessage):
+            yield from self._end()
+        else:
+            raise TypeError(f"unexpected event: {event!r}")
+
+    def _open(self) -> Commands:
+        assert self.flow.response is not None
+        self._headers_out = True
+        yield SendHttp(
+            ResponseHeaders(self.stream_id, self.flow.response, end_stream=False), self.context.client
+        )
+
+    def _send(self, data: bytes) -> Commands:
+        if not self._headers_out:
+            yield from self._open()
+        if data:
+            self._sent += len(data)
+            if self._cutter is not None:
+                data = self._cutter.feed(data)
+                if not data:
+                    return
+            yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+            self.http.watch(self)
+
+    def _data(self, data: bytes) -> Commands:
+        assert self.body is not None
+        gate = self.body.gate
+        try:
+            out = gate.feed(data)
+        except Exception as error:  # noqa: BLE001 - the boundary
+            yield from self._gate_failed(error, data)
+            return
+        finally:
+            self._received += len(data)
+        self._note(self.body, data)
+        if gate.release:
+            gate.release = False
+            if not (yield from self._pump()):
+                return
+            gate.released()
+        if gate.unsettled:
+            yield from self._ask()
+        elif out or (gate.open and not self._headers_out):
+            yield from self._send(out)
+        if gate.congested or gate.behind:
+            yield from self._wait(SecondlookSettleHook(self.flow))
+        if gate.fate is not Fate.PASS and self._received != gate.length:
+            yield from self.watch_patience()
+
+    def _note(self, body: Body, data: bytes) -> None:
+        """Note what other pieces of a file need to know while this one is under way, and after it."""
+        gate = body.gate
+        if body.blocks is not None:
+            if gate.fate is Fate.PASS:
+                body.blocks = None
+            else:
+                body.blocks.feed(data)
+        if self._visit.lead is not None and gate.fate not in {Fate.SNIFF, Fate.HOLD}:
+            release_lead(self._visit)  # it comes no faster than its client reads
+        if gate.risky and not self._noted and not gate.unshown:
+            self._noted = True
+            self.edge.bodies.memory.note_risky(self._visit.subject.identity)
+
+    def _judge(self, *, whole: bool) -> layer.CommandGenerator[Decision | None]:
+        body = self.body
+        assert body is not None
+        self._whole, self._over = whole, True
+        if body.gate.behind:
+            yield from self._wait(SecondlookSettleHook(self.flow))
+        try:
+            body.gate.end(whole=whole)
+            decision = self.edge.bodies.judge_now(body, self._visit)
+        except Exception as error:
+            logger.exception("a body could not be judged")
+            metrics.INTERNAL_ERRORS.inc()
+            body.failed, decision = f"internal error: {error!r}", None
+        if decision is None:
+            yield from self._judged()
+            decision = body.decision
+        release_lead(self._visit)
+        return decision
+
+    def _end(self) -> Commands:
+        body = self.body
+        assert body is not None
+        if body.gate.unclear and self._may_ask_again(body):
+            yield from self._ask_again()
+            return
+        decision = yield from self._judge(whole=True)
+        if (yield from self.check_killed(True)):
+            body.gate.close()
+            return
+        if decision is None or (decision.action is Action.BLOCK and body.gate.fate is not Fate.PASS):
+            yield from self._block()
+            return
+        if body.cut_to is not None and not self._headers_out:
+            self._cut_to(body.cut_to, body.gate.size)
+        in_pieces = body.gate.spool is not None or body.gate.rest_bytes > PIECE_BYTES
+        if in_pieces and not (yield from self._pump()):
+            return
+        yield from self._send(body.gate.rest())
+        body.gate.close()
+        yield from self.send_response(already_streamed=True)
+
+    def _block(self) -> Commands:
+        """Refuse a body: in place of the response when nothing of it is out, else by cutting it."""
+        assert self.body is not None
+        self.body.gate.close()
+        if self._headers_out:
+            yield SecondlookCutHook(self.flow)
+            yield from self._cut("blocked")
+            return
+        self.flow.response = self.edge.refusal_of(self.flow, self.body.decision)
+        yield from self._refuse()
+
+    def _refuse_at_headers(self, decision: Decision | None) -> Commands:
+        """Refuse a response whose body has not begun, and let the origin stop."""
+        yield from self._stop_origin()
+        if self._headers_out:  # a stream of events that begins like a program
+            yield from self._cut("blocked")
+            return
+        self.flow.response = self.edge.refusal_of(self.flow, decision)
+        yield from self._refuse()
+
+    def _refuse(self) -> Commands:
+        assert self.flow.response is not None
+        self._free()
+        yield from self.answer(self.flow.response)
+        yield DropStream(self.stream_id)
+
+    def _free(self) -> None:
+        visit = visit_of(self.flow)
+        if visit is not None:
+            release_lead(visit)
+
+    def _stop_origin(self) -> Commands:
+        yield SendHttp(
+            RequestProtocolError(self.stream_id, "the rest is not wanted", ErrorCode.CANCEL),
+            self.context.server,
+        )
+
+    def _ask(self) -> Commands:
+        """Have a risky piece, or what cannot be held as it must be, settled before anything of it goes on."""
+        body = self.body
+        assert body is not None
+        if self._may_ask_again(body):
+            yield from self._ask_again()
+            return
+        self.http.press(self)
+        yield from self._judged()
+        yield from self.http.ease(self)
+        if (yield from self.check_killed(True)):
+            body.gate.close()
+            return
+        if body.decision is None or body.decision.action is Action.BLOCK:
+            body.gate.close()
+            yield from self._refuse_at_headers(body.decision)
+            return
+        if body.gate.spool is not None and not (yield from self._pump()):
+            return
+        body.gate.drop()
+        self._free()
+        yield from self._send(body.gate.rest())
+
+    def _may_ask_again(self, body: Body) -> bool:
+        return body.again and self._can_ask_again()
+
+    def _can_ask_again(self) -> bool:
+        return self.whole_request and self.client_state == self.state_done
+
+    def _ask_again(self) -> Commands:
+        """Make the request once more: it gave a risky piece, too little to tell, or not what was judged."""
+        pieces, visit = self.edge.bodies.pieces, self._visit
+        further = self.body is not None and self.body.gate.unclear
+        if self.body is not None:
+            self.body.gate.close()
+        self.server_state = self._state_withdrawn
+        yield from self._wait(SecondlookSettleHook(self.flow))  # what the origin has sent at once is here now
+        if (yield from self.check_killed(True)):
+            return
+        yield SendHttp(
+            Withdrawn(self.stream_id, "the whole is wanted", ErrorCode.CANCEL), self.context.server
+        )
+        gone = ResponseData | ResponseTrailers | ResponseEndOfMessage | ResponseProtocolError
+        kept = [event for event in self._paused_event_queue if not isinstance(event, gone)]
+        self._paused_event_queue.clear()
+        self._paused_event_queue.extend(kept)
+        self.body = visit.body = self.flow.response = None
+        self._received, self._cutter = 0, None
+        if not (further and pieces.look_further(self.flow, visit)):
+            yield SecondlookRangeHook(self.flow)
+        if visit.refusal is not None:
+            yield from self._refuse()
+            return
+        self.server_state = self.state_wait_for_response_headers
+        yield from self.ask_origin()
+
+    def _state_withdrawn(self, _: events.Event) -> Commands:
+        """Forget what still comes of the answer to a request that is given up."""
+        yield from ()
+
+    def _cut_to(self, wanted: Wanted, size: int) -> None:
+        """Answer a range with a piece of the file that was judged whole."""
+        response = self.flow.response
+        windows = wanted.windows(size)
+        if response is None or response.status_code != _WHOLE_STATUS or not windows:
+            return
+        self._cutter = Cut(windows, size, response.headers.get("content-type"))
+        make_partial(response, self._cutter)
+
+    def _cut_early(self, body: Body) -> None:
+        assert body.cut_to is not None
+        assert body.gate.length is not None
+        self._cut_to(body.cut_to, body.gate.length)
+        if self._cutter is not None:
+            self._cutter.at = self._cutter.first  # it trickles from its own first byte on
+
+    def _held(self) -> bool:
+        gated = self.server_state == self._state_gated
+        return gated and not self._over and self.client_state != self.state_errored
+
+    def _cut(self, reason: str) -> Commands:
+        """Let the client see that the body is not whole: close the connection or reset the stream."""
+        self.flow.error = mitm_flow.Error(reason)
+        yield HttpErrorHook(self.flow)
+        self.flow.live = False
+        yield SendHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.KILL), self.context.client)
+        self.client_state = self.server_state = self.state_errored
+        yield DropStream(self.stream_id)
+
+    def _gate_failed(self, error: Exception, data: bytes) -> Commands:
+        """Treat a body whose gate broke: cut it when it could hurt, else let it go on and say so."""
+        body = self.body
+        assert body is not None
+        logger.error("the gate of a body failed", exc_info=error)
+        metrics.INTERNAL_ERRORS.inc()
+        body.failed = f"internal error: {error!r}"
+        self._over = body.gate.risky
+        self._free()
+        if body.gate.risky:
+            body.gate.close()
+            if self._headers_out:
+                yield from self._stop_origin()
+                yield from self._cut("the body could not be checked")
+            else:
+                yield from self._refuse_at_headers(None)
+            return
+        held = body.gate.rest()
+        if self._sent + len(held) <= self._received:
+            held += data
+        body.gate.drop()
+        yield from self._send(held)
+
+    def _pump(self) -> layer.CommandGenerator[bool]:
+        """Send what is held, as fast as the client takes it; False when the client has gone.
+
+        The origin pauses until all is sent: what it gave between two pieces would only be queued.
+        """
+        assert self.body is not None
+        spool = self.body.gate.spool
+        at_once = spool.read_now() if spool is not None else None
+        if at_once is not None:
+            yield from self._send(at_once)
+            if self.body.decision is None or self.body.gate.rest_bytes <= PIECE_BYTES:
+                return True
+        self.body.stalled = partial(self.http.is_stalled, self.stream_id)
+        self.http.press(self)
+        sent = yield from self._pump_pieces()
+        yield from self.http.ease(self)
+        return sent
+
+    def _pump_pieces(self) -> layer.CommandGenerator[bool]:
+        assert self.body is not None
+        while True:
+            yield SecondlookPumpHook(self.flow)
+            if (yield from self.check_killed(True)):
+                self.body.gate.close()
+                return False
+            if self.body.failed is not None:
+                self.body.gate.close()
+                yield from self._cut("the held body could not be read")
+                return False
+            piece, self.body.pumped = self.body.pumped, b""
+            if not piece:
+                return True
+            yield from self._send(piece)
+
+    def _wait(self, hook: commands.StartHook) -> Commands:
+        """Wait for a hook in the middle of a body, with the origin paused meanwhile."""
+        self.http.press(self)
+        yield hook
+        yield from self.http.ease(self)

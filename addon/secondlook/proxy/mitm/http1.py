@@ -1,0 +1,464 @@
+"""HTTP/1 towards the client and the origin: mitmproxy's connections, with heads and bodies read by us.
+
+Heads are read by `head.py`, chunks by `chunks.py`; here is what they mean for a connection.
+
+- A head is bounded, with the interim answers before it and the trailers after it, whole in time.
+- Interim answers (1xx but 101) go on to clients of HTTP/1.1 and HTTP/2 (RFC 9110, 15.2); mitmproxy takes the
+  first for the answer.
+- Each connection lasts as its own two ends say, not as those of the connection behind it do.
+- Trailers raise NotImplementedError in mitmproxy and truncate clean files; they are read and dropped
+  (RFC 9110, 6.5.1 allows it).
+- An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
+- A body that ends with its connection is cut, not whole, when its origin broke the connection off.
+- A client of HTTP/1.0 gets no chunks: its connection ends the body, and a cut body resets it.
+- A piece in the middle of a body of known length goes on as it came, without three copies through a buffer.
+"""
+
+from collections.abc import Callable
+
+from h11._readers import ContentLengthReader, Http10Reader
+from mitmproxy.connection import ConnectionState
+from mitmproxy.http import Request, Response
+from mitmproxy.net.http import status_codes
+from mitmproxy.net.http import url as mitm_url
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    RequestTrailers,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
+from mitmproxy.utils import human
+
+from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.mitm.chunks import ChunkReader
+from secondlook.proxy.mitm.head import (
+    REQUEST_TIMEOUT,
+    SWITCHING_PROTOCOLS,
+    HeadBuffer,
+    HeadError,
+    glance,
+    read_request,
+    read_response,
+    write_request,
+    write_response,
+)
+from secondlook.proxy.mitm.stream import LINGER_S, InterimResponse, StopUpload, Unanswered, Withdrawn
+from secondlook.proxy.mitm.unreachable import UNREADABLE
+
+type Commands = layer.CommandGenerator[None]
+type Tell = Callable[[Request, int, str], Response]
+"""Makes the answer that says why there is no other one: to a request, with a status, in a sentence."""
+
+AHEAD_MAX_BYTES = 1 << 20  # that a client may send of further requests while it waits for an answer
+BROKEN = "secondlook_broken"  # attribute of a server connection that did not end but broke
+_FINAL = 200
+
+
+class _Side(Http1Connection):
+    """What both sides share."""
+
+    buf: HeadBuffer
+    body_reader: ContentLengthReader | Http10Reader | ChunkReader  # type: ignore[assignment]
+    lasting = False  # as far as the other end of this connection is concerned
+    chunked = False  # the message that is being sent
+    _late: commands.RequestWakeup | None = None  # ends the time of the head that has begun to come
+
+    def __init__(self, context: Context, limits: TrafficLimitsSettings) -> None:
+        super().__init__(context)  # type: ignore[call-arg]  # of mitmproxy's side, which knows its connection
+        self.limits = limits
+        self.buf = HeadBuffer(limits.head, limits.head_lines)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if (
+            type(event) is events.DataReceived
+            and not self.buf
+            and self.state == self.read_body
+            and type(self.body_reader) is ContentLengthReader
+            and len(event.data) < self.body_reader._remaining  # noqa: SLF001
+        ):
+            return self._pass_piece(event.data, self.body_reader)
+        if isinstance(event, events.Wakeup):
+            return self._wake(event)
+        return super()._handle_event(event)
+
+    def _wake(self, event: events.Wakeup) -> Commands:
+        if event.command is self._late and self.conn.state & ConnectionState.CAN_READ:
+            self._late = None
+            text = f"its head was not whole within {self.limits.head_time:g} s"
+            yield from self._too_late(HeadError(text, REQUEST_TIMEOUT))
+
+    def _too_late(self, error: HeadError) -> Commands:
+        raise NotImplementedError
+
+    def _take_head(self) -> layer.CommandGenerator[bytes | None]:
+        """Take a head that is whole; one of which a part is here has to be in time."""
+        head = self.buf.take_head()
+        if head is not None:
+            self._late = None
+        elif self.buf and self._late is None:
+            self._late = commands.RequestWakeup(self.limits.head_time)
+            yield self._late
+        return head
+
+    def _pass_piece(self, data: bytes, reader: ContentLengthReader) -> Commands:
+        assert self.stream_id is not None
+        reader._remaining -= len(data)  # noqa: SLF001
+        if data:
+            yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
+
+    def _begin_body(self, size: int | None, event: events.Event, *, strict: bool) -> Commands:
+        if size is None:
+            self.body_reader = ChunkReader(self.limits.head, strict=strict)
+        elif size < 0:
+            self.body_reader = Http10Reader()
+        else:
+            self.body_reader = ContentLengthReader(size)
+        self.state = self.read_body
+        yield from self.state(event)
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
+        """Note which message is whole; after both wait for the next, or end with them."""
+        self.request_done |= request
+        self.response_done |= response
+        if not (self.request_done and self.response_done):
+            return
+        assert self.request is not None
+        assert self.response is not None
+        if _is_pipe(self.request, self.response):
+            yield from self.make_pipe()
+            return
+        if not self.lasting:
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+            return
+        self.request_done = self.response_done = False
+        self.request = self.response = None
+        self.buf.begin()
+        self._next_stream()
+        self.state = self.read_headers
+        if self.buf:
+            yield from self.state(events.DataReceived(self.conn, b""))
+
+    def _next_stream(self) -> None:
+        raise NotImplementedError
+
+
+class Http1ClientSide(_Side, Http1Server):
+    """HTTP/1 towards the client."""
+
+    def __init__(self, context: Context, limits: TrafficLimitsSettings, tell: Tell) -> None:
+        super().__init__(context, limits)
+        self._tell = tell
+        self._lingering: commands.RequestWakeup | None = None
+        self._open_ended = False  # the end of the connection ends the body that is being sent
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """Read the head of a request."""
+        if not isinstance(event, events.DataReceived):
+            yield commands.CloseConnection(self.conn)
+            return
+        try:
+            head = yield from self._take_head()
+        except HeadError as error:
+            yield from self._refuse(bytes(self.buf), error)
+            return
+        if head is None:
+            return
+        try:
+            self.request, framing = read_request(head)
+        except HeadError as error:
+            yield from self._refuse(head, error)
+            return
+        self.lasting = framing.lasting and self.request.data.http_version == b"HTTP/1.1"  # RFC 9112, 9.3
+        yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, framing.size == 0))
+        yield from self._begin_body(framing.size, event, strict=True)
+
+    def _refuse(self, head: bytes, error: HeadError) -> Commands:
+        """Say why a request is not understood; there is no stream for it."""
+        yield commands.Log(f"{human.format_address(self.conn.peername)}: a request was refused: {error}")
+        told = f"The proxy cannot read this request: {error}"
+        yield from self._answer(self._tell(glance(head), error.status, told))
+        self.buf = HeadBuffer(self.limits.head, self.limits.head_lines)
+        self.state = self._linger
+        self._late, self._lingering = None, commands.RequestWakeup(LINGER_S)
+        yield self._lingering
+
+    def _answer(self, response: Response) -> Commands:
+        head = write_response(response, closing=True)
+        bare = self.request is not None and self.request.data.method == b"HEAD"
+        yield commands.SendData(self.conn, head + (b"" if bare else response.raw_content or b""))
+
+    def _linger(self, event: events.Event) -> Commands:
+        """Let the client read its answer before the end; what it still sends is forgotten."""
+        if not isinstance(event, events.DataReceived):
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if self.state == self._linger and isinstance(event, events.DataReceived):
+            return self._linger(event)
+        return super()._handle_event(event)
+
+    def _wake(self, event: events.Wakeup) -> Commands:
+        if event.command is self._lingering:
+            return self._linger(event)
+        return super()._wake(event)
+
+    def _too_late(self, error: HeadError) -> Commands:
+        return self._refuse(bytes(self.buf), error)
+
+    def wait(self, event: events.Event) -> Commands:
+        """Wait for the answer; further requests wait too, but not without end."""
+        if len(self.buf) <= self.limits.head + AHEAD_MAX_BYTES:
+            yield from super().wait(event)
+            return
+        self.buf = HeadBuffer(self.limits.head, self.limits.head_lines)
+        yield from super().wait(events.ConnectionClosed(self.conn))
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
+        """Note which message is whole."""
+        yield from super().mark_done(request=request, response=response)
+        if self.request_done and not self.response_done:
+            self.state = self.wait
+
+    def send(self, event: HttpEvent) -> Commands:
+        """Send a part of a response."""
+        assert event.stream_id == self.stream_id
+        match event:
+            case ResponseHeaders(response=response) if (
+                response.data.status_code >= _FINAL or response.data.status_code == SWITCHING_PROTOCOLS
+            ):
+                yield from self._send_head(response)
+            case ResponseHeaders(response=response) | InterimResponse(response=response):
+                if self.request is not None and self.request.data.http_version == b"HTTP/1.1":
+                    yield commands.SendData(self.conn, write_response(response))
+            case ResponseData(data=data):
+                if data:  # an empty chunk would end a chunked body
+                    yield commands.SendData(
+                        self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data
+                    )
+            case ResponseEndOfMessage():
+                if self.chunked:
+                    yield commands.SendData(self.conn, b"0\r\n\r\n")
+                yield from self.mark_done(response=True)
+            case ResponseProtocolError():
+                yield from self._fail(event)
+            case ResponseTrailers() | StopUpload():
+                return
+            case _:
+                raise AssertionError(f"Unexpected event: {event}")
+
+    def _send_head(self, response: Response) -> Commands:
+        """Send the head of the answer, with what it means for this connection."""
+        request = self.request
+        assert request is not None
+        self.response = response
+        if response.is_http2 or response.is_http3:
+            response = response.copy()
+            response.reason = status_codes.RESPONSES.get(response.status_code, "")
+        if _is_pipe(request, response):
+            yield commands.SendData(self.conn, write_response(response))
+            return
+        chunked = sized = closing = False
+        for name, value in response.data.headers.fields:
+            match len(name):
+                case 10:
+                    closing |= name.lower() == b"connection" and b"close" in value.lower()
+                case 14:
+                    sized |= name.lower() == b"content-length"
+                case 17:
+                    chunked |= name.lower() == b"transfer-encoding"
+                case _:
+                    pass
+        if chunked and request.data.http_version == b"HTTP/1.0":
+            chunked = False
+            response = response.copy()
+            del response.headers["transfer-encoding"]
+        bare = request.data.method == b"HEAD" or response.data.status_code in {204, 304}
+        self.chunked = chunked and not bare
+        self._open_ended = not (chunked or sized or bare)
+        self.lasting &= not closing and not self._open_ended
+        yield commands.SendData(self.conn, write_response(response, closing=not self.lasting and not closing))
+
+    def _fail(self, event: ResponseProtocolError) -> Commands:
+        """End an exchange without, or in the middle of, its answer."""
+        if not self.conn.state & ConnectionState.CAN_WRITE:
+            return
+        status = event.code.http_status_code()
+        if self.response is None and self.request is not None and status is not None:
+            yield from self._answer(self._tell(self.request, status, event.message))
+        elif self._open_ended:
+            reset = getattr(self.conn, "reset", None)  # a plain end would make the body look whole
+            if reset is not None:
+                reset()
+        yield commands.CloseConnection(self.conn)
+
+    def _next_stream(self) -> None:
+        self.stream_id += 2
+
+
+class Http1OriginSide(_Side, Http1Client):
+    """HTTP/1 towards the origin."""
+
+    _reused = False
+
+    def _too_late(self, error: HeadError) -> Commands:
+        yield commands.CloseConnection(self.conn)
+        yield self._failure(f"{UNREADABLE}{error}")
+
+    def send(self, event: HttpEvent) -> Commands:
+        """Send a part of a request."""
+        match event:
+            case RequestProtocolError():
+                if isinstance(event, Withdrawn):
+                    self._handle_event = self._ignore  # type: ignore[assignment]
+                yield commands.CloseConnection(self.conn)
+            case RequestHeaders(request=request):
+                if self.stream_id is None:
+                    self.stream_id, self.request = event.stream_id, request
+                assert event.stream_id == self.stream_id
+                yield commands.SendData(self.conn, self._head_of(event))
+            case RequestData(data=data):
+                assert event.stream_id == self.stream_id
+                if data:
+                    yield commands.SendData(
+                        self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data
+                    )
+            case RequestEndOfMessage():
+                assert event.stream_id == self.stream_id
+                if self.chunked:
+                    yield commands.SendData(self.conn, b"0\r\n\r\n")
+                yield from self.mark_done(request=True)
+            case RequestTrailers():
+                return
+            case _:
+                raise AssertionError(f"Unexpected event: {event}")
+
+    def _head_of(self, event: RequestHeaders) -> bytes:
+        """Write the head of a request that may have come by another version of HTTP."""
+        request = event.request
+        fields = request.data.headers
+        self.chunked = "transfer-encoding" in fields
+        if request.is_http2 or request.is_http3:
+            request = request.copy()
+            request.authority = ""
+            fields = request.headers
+            fields.pop("te", None)
+            cookies = fields.get_all("cookie")
+            if len(cookies) > 1:  # RFC 9113, 8.2.3
+                fields["Cookie"] = "; ".join(cookies)
+            if not event.end_stream and "content-length" not in fields:
+                fields["transfer-encoding"] = "chunked"
+                self.chunked = True
+        if "host" not in fields:
+            request = request.copy()
+            request.headers.insert(0, "Host", event.request.authority or _authority(request))
+        return write_request(request)
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """Read the head of a response, and of interim ones before it."""
+        if not isinstance(event, events.DataReceived):
+            yield from self._ended_before_answer()
+            return
+        request = self.request
+        if request is None:
+            yield commands.Log(f"{len(self.buf)} bytes came from an origin that nobody had asked")
+            yield commands.CloseConnection(self.conn)
+            return
+        assert self.stream_id is not None
+        try:
+            while (head := (yield from self._take_head())) is not None:
+                response, framing = read_response(head, request)
+                if response.data.status_code >= _FINAL or response.data.status_code == SWITCHING_PROTOCOLS:
+                    break
+                self.buf.count_interim(head)
+                yield ReceiveHttp(InterimResponse(self.stream_id, response))
+        except HeadError as error:
+            yield commands.CloseConnection(self.conn)
+            yield self._failure(f"{UNREADABLE}{error}")
+            return
+        if head is None:
+            return
+        self.response = response
+        self.lasting = framing.lasting and not (request.is_http2 or request.is_http3)
+        yield ReceiveHttp(ResponseHeaders(self.stream_id, response, framing.size == 0))
+        yield from self._begin_body(framing.size, event, strict=False)
+
+    def _ended_before_answer(self) -> Commands:
+        if self.conn.state & ConnectionState.CAN_WRITE:
+            yield commands.CloseConnection(self.conn)
+        if self.stream_id is None:
+            return
+        if self.buf:
+            yield self._failure("unexpected server response: the connection ended in its head")
+        elif self._reused:
+            yield ReceiveHttp(
+                Unanswered(self.stream_id, "server closed connection", ErrorCode.GENERIC_SERVER_ERROR)
+            )
+        else:
+            yield self._failure("server closed connection")
+
+    def _failure(self, message: str) -> ReceiveHttp:
+        assert self.stream_id is not None
+        return ReceiveHttp(ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
+
+    def read_body(self, event: events.Event) -> Commands:
+        """Read a piece of a response."""
+        if (
+            isinstance(event, events.ConnectionClosed)
+            and type(self.body_reader) is Http10Reader
+            and self._is_broken()
+        ):
+            yield commands.CloseConnection(self.conn)
+            yield self._failure("the server broke the connection off in the body")
+            return
+        upgraded = self.response is not None and self.response.status_code == SWITCHING_PROTOCOLS
+        end: commands.Command | None = None
+        for command in super().read_body(event):
+            if (
+                not upgraded
+                and isinstance(command, ReceiveHttp)
+                and isinstance(command.event, ResponseEndOfMessage)
+            ):
+                end = command  # it may bring the next request at once, for which we must be ready
+            else:
+                yield command
+        if end is not None:
+            yield end
+        if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
+            yield commands.CloseConnection(self.conn)  # a body that ended with its connection
+
+    def _ignore(self, _: events.Event) -> Commands:
+        yield from ()
+
+    def _is_broken(self) -> bool:
+        """Tell whether the connection broke, or the one to the next proxy that it goes through."""
+        below = (getattr(layer, "tunnel_connection", None) for layer in self.context.layers)
+        return any(getattr(conn, BROKEN, False) for conn in (self.conn, *below))
+
+    def _next_stream(self) -> None:
+        self.stream_id = None
+        self._reused = True
+
+
+def _authority(request: Request) -> str:
+    """Name the host of a request that does not name it itself."""
+    host = f"[{request.host}]" if ":" in request.host else request.host.encode("idna").decode()
+    return mitm_url.hostport(request.scheme, host, request.port)
+
+
+def _is_pipe(request: Request, response: Response) -> bool:
+    """Tell whether what follows is no HTTP any more."""
+    status = response.data.status_code
+    return status == SWITCHING_PROTOCOLS or (request.data.method == b"CONNECT" and 200 <= status < 300)  # noqa: PLR2004

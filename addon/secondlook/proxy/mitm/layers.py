@@ -1,0 +1,243 @@
+"""Our protocol layers in mitmproxy's stack: the HTTP layer with gated streams, and who puts it there.
+
+mitmproxy's `NextLayer` addon decides which protocol comes next; `GatedLayers` runs before it, decides by more
+of the bytes (`recogniser.py`) and swaps each `HttpLayer` for ours. The connections of HTTP/1 (`http1.py`) and
+HTTP/2 (`http2.py`) are ours too.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from mitmproxy import ctx
+from mitmproxy.connection import Client
+from mitmproxy.exceptions import AddonHalt
+from mitmproxy.options import Options
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HTTPMode, RegisterHttpConnection, is_h3_alpn
+from mitmproxy.proxy.layers.http._base import HttpConnection
+from mitmproxy.proxy.layers.http._http3 import Http3Client
+from mitmproxy.proxy.layers.tcp import TCPLayer
+from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
+
+from secondlook.proxy.mitm.gated_stream import GatedStream
+from secondlook.proxy.mitm.http1 import Http1ClientSide, Http1OriginSide
+from secondlook.proxy.mitm.http2 import Acknowledge, Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.recognizer import Recogniser
+from secondlook.proxy.mitm.tls_layers import BoundedClientTls, OriginTls
+from secondlook.proxy.mitm.tunnel import RawTunnel, own_top
+
+if TYPE_CHECKING:
+    from secondlook.proxy.addon import SecondLookAddon
+
+type Commands = layer.CommandGenerator[None]
+
+HELD_MAX_BYTES = 1 << 20  # of one stream whose client does not read, before its origin is paused
+
+
+class GatedHttpLayer(HttpLayer):
+    """mitmproxy's HTTP layer with gated streams, our connections and back-pressure by stream.
+
+    A stream is *pressed* while its client has more than `HELD_MAX_BYTES` unread, or while it waits in the
+    middle of its body. An HTTP/2 origin is then not acknowledged; an HTTP/1 origin is not read, which needs
+    our `Connection` (there is none in `mitmdump -s`).
+    """
+
+    def __init__(self, context: Context, mode: HTTPMode, edge: "SecondLookAddon") -> None:
+        super().__init__(context, mode)
+        self.edge = edge
+        self._options = context.options
+        if hasattr(context.client, "begin"):  # in `mitmdump -s` they may change
+            self._options = cast("Options", _Settled(context.options))
+        self._stalled: dict[int, GatedStream] = {}
+        self._waiting: set[int] = set()
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
+            self.connections[self.context.client] = self._client_side()
+        elif isinstance(event, events.DataReceived) and self._is_early(event):
+            # an HTTP/2 origin sends its settings before the first request comes
+            side = self.origin_side(self.context.fork())
+            self.connections[self.context.server] = side
+            yield from self.event_to_child(side, events.Start())
+        yield from super()._handle_event(event)
+        if self._stalled:
+            for stream in list(self._stalled.values()):
+                if stream.stream_id not in self.streams or self._unread(stream) < HELD_MAX_BYTES // 2:
+                    del self._stalled[stream.stream_id]
+                    yield from self._let_on(stream)
+
+    def _client_side(self) -> HttpConnection:
+        context = self.context.fork()
+        if self.context.client.alpn == b"h2":
+            return Http2ClientSide(context, self.edge.limits)
+        return Http1ClientSide(context, self.edge.limits, self.edge.site.problem)
+
+    def origin_side(self, context: Context) -> HttpConnection:
+        """Make what speaks to an origin that is connected to."""
+        if is_h3_alpn(context.server.alpn):
+            return Http3Client(context)
+        if context.server.alpn == b"h2":
+            return Http2OriginSide(context, self, self.edge.limits)
+        return Http1OriginSide(context, self.edge.limits)
+
+    def _is_early(self, event: events.DataReceived) -> bool:
+        server = self.context.server
+        return event.connection == server and server not in self.connections
+
+    def watch(self, stream: GatedStream) -> None:
+        """Look how much a client has left unread of a stream, after more was sent."""
+        if stream.flow.request.is_http2 and self._unread(stream) > HELD_MAX_BYTES:
+            self._stalled[stream.stream_id] = stream
+            self._pause(stream)
+
+    def press(self, stream: GatedStream) -> None:
+        """Pause the origin of a stream that waits."""
+        self._waiting.add(stream.stream_id)
+        self._pause(stream)
+
+    def ease(self, stream: GatedStream) -> Commands:
+        """Let the origin of a stream go on."""
+        self._waiting.discard(stream.stream_id)
+        yield from self._let_on(stream)
+
+    def is_stalled(self, stream_id: int) -> bool:
+        """Tell whether the client leaves too much of a stream unread."""
+        return stream_id in self._stalled
+
+    def is_pressed(self, stream_id: int) -> bool:
+        """Tell whether a stream's origin should not send more."""
+        if stream_id in self._stalled or stream_id in self._waiting:
+            return True
+        stream = self.streams.get(stream_id)
+        return stream is not None and stream._paused is not None  # noqa: SLF001
+
+    def _pause(self, stream: GatedStream) -> None:
+        pressure = getattr(self.context.client, "pressure", None)
+        if pressure is not None and stream.context.server.alpn != b"h2":
+            pressure.press(stream.context.server, stream.stream_id)
+
+    def _let_on(self, stream: GatedStream) -> Commands:
+        if stream.stream_id in self._stalled or stream.stream_id in self._waiting:
+            return
+        server = stream.context.server
+        pressure = getattr(self.context.client, "pressure", None)
+        if pressure is not None:
+            pressure.ease(server, stream.stream_id)
+        origin = self.connections.get(server)
+        while origin is not None and not isinstance(origin, Http2OriginSide):
+            origin = getattr(origin, "child_layer", None)
+        if origin is not None:
+            yield from self.event_to_child(self.connections[server], Acknowledge(stream.stream_id))
+
+    def _unread(self, stream: GatedStream) -> int:
+        side = self.connections.get(self.context.client)
+        if not isinstance(side, Http2ClientSide):
+            return 0
+        waiting = side.h2_conn.stream_buffers.get(stream.stream_id)
+        return sum(len(piece.data) for piece in waiting) if waiting else 0
+
+    def event_to_child(self, child: layer.Layer, event: events.Event) -> Commands:
+        """Pass an event down, looking only at the first."""
+        if type(event) is events.Start:
+            _adopt(child, self)
+        return super().event_to_child(child, event)
+
+    def make_stream(self, stream_id: int) -> Commands:
+        """Make the stream of a new request: ours."""
+        stream = GatedStream(_fork(self.context, self._options), stream_id, self.edge)
+        self.streams[stream_id] = stream
+        yield from self.event_to_child(stream, events.Start())
+
+
+class GatedLayers:
+    """Addon: decides what comes next in a connection, with our layers in the place of mitmproxy's own."""
+
+    def __init__(self, edge: "SecondLookAddon") -> None:
+        self._edge = edge
+        self._decide = Recogniser()
+
+    def configure(self, updated: set[str]) -> None:
+        """Pass option changes on."""
+        self._decide.configure(updated)
+
+    def client_connected(self, client: Client) -> None:
+        """Put our beginning behind a mode that knows where a connection leads before anything is said."""
+        handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+        if handler is not None:
+            handler.layer = own_top(handler.layer)
+
+    def next_layer(self, data: layer.NextLayer) -> None:
+        """Decide what comes next in a connection."""
+        if data.layer:
+            return
+        self._decide.next_layer(data)
+        if data.layer is None:
+            raise AddonHalt  # mitmproxy's own addon would decide by what is here
+        data.layer = self._swap(data.layer)
+
+    def _swap(self, found: layer.Layer) -> layer.Layer:
+        """Replace the HTTP layer of a stack, wherever in it; nothing of it has run yet."""
+        if type(found) is HttpLayer:
+            ours = GatedHttpLayer(found.context, found.mode, self._edge)
+            stack = found.context.layers
+            stack[stack.index(found)] = stack.pop()  # __init__ appended it; it belongs where the other was
+            return ours
+        if type(found) is ClientTLSLayer:
+            found.__class__ = BoundedClientTls  # it has only methods to add, and nothing has run yet
+        if type(found) is TCPLayer and found.flow is not None:
+            stack = found.context.layers
+            at = stack.index(found)
+            raw = RawTunnel(found.context, "as the mode says")
+            stack[at] = stack.pop()
+            return raw
+        child = getattr(found, "child_layer", None)
+        if isinstance(child, layer.Layer) and not isinstance(child, layer.NextLayer):
+            found.child_layer = self._swap(child)  # type: ignore[attr-defined]
+        return found
+
+
+class _Settled:
+    """Options as they stand when a connection begins: asking mitmproxy takes a microsecond each time."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.proxy_debug = getattr(options, "proxy_debug", False)
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.__dict__[name] = getattr(self._options, name)
+        return value
+
+
+def _fork(context: Context, options: Options) -> Context:
+    """Fork a context without making the server that mitmproxy makes first and forgets."""
+    fork = Context.__new__(Context)
+    fork.client, fork.server, fork.options = context.client, context.server, options
+    fork.layers = context.layers.copy()
+    return fork
+
+
+def _adopt(child: layer.Layer, http: GatedHttpLayer) -> None:
+    """Let an HTTP client layer that is about to start speak through our connections."""
+    while type(child) is not HttpClient:
+        if type(child) is ServerTLSLayer:
+            child.__class__ = OriginTls  # it has only methods to add, and nothing has run yet
+        below = getattr(child, "child_layer", None)
+        if not isinstance(below, layer.Layer):
+            return
+        child = below
+    child._handle_event = partial(_start_origin, child, http)  # noqa: SLF001
+
+
+def _start_origin(client: HttpClient, http: GatedHttpLayer, event: events.Event) -> Commands:
+    """Do what `HttpClient` does at its start, with our connections."""
+    server = client.context.server
+    error: str | None = None
+    if not server.connected:
+        error = yield commands.OpenConnection(server)
+    if not error:
+        client.child_layer = http.origin_side(client.context)
+        # nothing is left to do for the layer between
+        client.handle_event = client._handle_event = client.child_layer.handle_event  # type: ignore[method-assign]  # noqa: SLF001
+        yield from client.child_layer.handle_event(event)
+    yield RegisterHttpConnection(server, error)

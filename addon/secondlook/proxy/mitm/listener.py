@@ -1,0 +1,179 @@
+"""Serving a listening socket that somebody else opened.
+
+`ServerInstance` of mitmproxy opens its own sockets; a worker gets its socket from the supervisor, so the
+accept loop is ours and only the top layer comes from mitmproxy's instance.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from mitmproxy import platform
+from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.mode_servers import ServerInstance
+
+from secondlook.agent import metrics
+from secondlook.proxy.mitm.connection import Connection
+from secondlook.proxy.mitm.connection_limits import Complaint, Crowd
+from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster
+
+BACKLOG = 1024
+_CUT_S = 1.0  # a connection that is cut may tidy up for so long
+_AT_A_TIME = 64  # clients taken in before others are served
+_AGAIN_S = 0.2
+_READ_BYTES = 1 << 16
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 46\r\n"
+    b"Retry-After: 5\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    b"this proxy has too many connections from here\n"
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Listener:
+    """Accepts connections on inherited sockets and serves them in one of mitmproxy's modes."""
+
+    def __init__(self, master: LeanMaster, mode: str, sockets: Sequence[socket.socket], crowd: Crowd) -> None:
+        self._master = master
+        self._mode = mode_specs.ProxyMode.parse(mode)
+        if self._mode.type_name not in STREAMED_MODES:
+            raise ValueError(f"mode {mode} does not listen on a TCP socket that can be passed on")
+        self._instance: ServerInstance[Any] = ServerInstance.make(self._mode, master.proxyserver)
+        self._sockets = tuple(sockets)
+        self._crowd = crowd
+        self._connections: set[asyncio.Task[None]] = set()
+        self._accepting = False
+        self._complain = Complaint(logger.warning)
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        self._accepting = True
+        for sock in self._sockets:
+            sock.setblocking(False)
+            sock.listen(BACKLOG)
+            self._listen(sock)
+
+    def _listen(self, sock: socket.socket) -> None:
+        if self._accepting:
+            asyncio.get_running_loop().add_reader(sock, self._accept, sock)
+
+    def _accept(self, sock: socket.socket) -> None:
+        """Take in who waits, a few at a time.
+
+        Where descriptors are wanting, asyncio's own loop tries again as often as its backlog is long, with a
+        traceback and a timer each time.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(_AT_A_TIME):
+            try:
+                client, address = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptors or memory: who waits goes on waiting
+                self._complain(f"cannot take in a client, trying again in {_AGAIN_S:g} s: {error}")
+                loop.remove_reader(sock)
+                loop.call_later(_AGAIN_S, self._listen, sock)
+                return
+            client.setblocking(False)
+            if not self._crowd.admits(address[0]):
+                self._turn_away(client, address[0])
+                continue
+            guest = _Guest()
+            leave = self._crowd.add(guest, address[0])
+            task = loop.create_task(self._serve(client, guest), name="client")
+            task.add_done_callback(lambda _, leave=leave: leave())  # type: ignore[misc]
+            if not task.done():
+                self._connections.add(task)
+                task.add_done_callback(self._connections.discard)
+
+    def _turn_away(self, client: socket.socket, address: str) -> None:
+        """Tell a client that there are too many, where it speaks HTTP first, and close."""
+        self._complain(
+            f"{address} has too many connections, or all clients together have: one is refused "
+            "(see `limits.connections` in proxy.yaml)"
+        )
+        metrics.CLIENTS_REFUSED.inc()
+        with client:
+            if isinstance(self._mode, mode_specs.RegularMode | mode_specs.UpstreamMode):
+                with contextlib.suppress(OSError):
+                    client.send(_TOO_MANY)
+                    client.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):
+                    client.recv(_READ_BYTES)  # what is left unread would take the answer back
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """List the addresses that are listened on."""
+        return [sock.getsockname()[:2] for sock in self._sockets]
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept no more, and give the connections that are open `timeout_s` to end."""
+        self._accepting = False
+        for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=timeout_s)
+        for task in tuple(self._connections):
+            task.cancel("the proxy stops")
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=_CUT_S)
+
+    async def _serve(self, sock: socket.socket, guest: "_Guest") -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        try:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock)
+        except OSError:
+            sock.close()
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        handler = Connection(self._master, reader, writer, self._master.options, self._mode)
+        context = handler.layer.context
+        handler.layer = self._instance.make_top_layer(context)
+        if isinstance(self._mode, mode_specs.TransparentMode):
+            destination = _destination(writer)
+            if destination is None:
+                writer.close()
+                return
+            context.client.sockname = destination
+            context.server.address = destination
+        guest.handler = handler
+        with self._master.proxyserver.register_connection(context.client.id, handler):
+            await handler.handle_client()
+
+
+class _Guest:
+    """A client from the moment it is taken in, before anything serves it."""
+
+    handler: Connection | None = None
+
+    def is_idle(self) -> bool:
+        return self.handler is not None and self.handler.is_idle()
+
+    def end(self) -> None:
+        if self.handler is not None:
+            self.handler.end()
+
+
+def _destination(writer: asyncio.StreamWriter) -> tuple[str, int] | None:
+    """Tell where a redirected connection was going; None, and a line in the log, when nowhere."""
+    try:
+        assert platform.original_addr is not None
+        destination = platform.original_addr(writer.get_extra_info("socket"))
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        logger.warning("cannot tell where a redirected connection was going: %r", error)
+        return None
+    if destination[:2] == writer.get_extra_info("sockname")[:2]:  # we would connect to ourselves, without end
+        logger.warning("a client asked the transparent proxy itself: its connections must be redirected")
+        return None
+    return destination

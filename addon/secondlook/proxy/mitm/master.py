@@ -1,0 +1,124 @@
+"""mitmproxy's master with only the addons a checking proxy needs.
+
+Left out are the ones that read, save, replay, edit or show flows; see docs/decisions for what that buys.
+Ours comes after `proxyauth` (who asks is known) and before `next_layer` (ours picks the layers).
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import hooks, http, master, options
+from mitmproxy.addons import (
+    block,
+    core,
+    disable_h2c,
+    dns_resolver,
+    errorcheck,
+    next_layer,
+    proxyserver,
+    strip_dns_https_records,
+    tlsconfig,
+    update_alt_svc,
+    upstream_auth,
+)
+
+from secondlook.proxy.mitm.hook_table import HookTable
+
+# What this machine trusts, for the proxy as for every other program on it; without one mitmproxy's own list.
+# The environment is not asked: SSL_CERT_FILE often names our own authority, for clients of the proxy.
+SYSTEM_STORES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, the BSDs
+)
+
+STREAMED_MODES = frozenset({"regular", "upstream", "reverse", "socks5", "transparent"})
+"""Modes whose connections come through a listening TCP socket: these can share it between workers."""
+
+
+def _trust_fields(_message: http.MessageData) -> None:
+    """Do nothing."""
+
+
+# mitmproxy compares the type of every field of every message with its annotation (`if __debug__`): a check of
+# its own code that costs 6 % of a request.
+http.MessageData.__post_init__ = _trust_fields  # type: ignore[method-assign, assignment, unused-ignore]
+
+
+class LeanMaster(master.Master):
+    """A master without the walk over default addons; `server` is off: the listener accepts."""
+
+    def __init__(self, opts: options.Options, *, own: tuple[Any, ...], serve: bool) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(opts, event_loop=loop)
+        self.started = asyncio.Event()
+        self.addons = HookTable(self)
+        self.proxyserver = proxyserver.Proxyserver()
+        self.addons.add(
+            core.Core(),
+            block.Block(),
+            strip_dns_https_records.StripDnsHttpsRecords(),
+            disable_h2c.DisableH2C(),
+            *own,
+            self.proxyserver,
+            dns_resolver.DnsResolver(),
+            next_layer.NextLayer(),
+            tlsconfig.TlsConfig(),
+            upstream_auth.UpstreamAuth(),
+            update_alt_svc.UpdateAltSvc(),
+            startup_check(),
+        )
+        opts.update(server=serve)
+
+    async def running(self) -> None:
+        """Note that everything is up: what mitmproxy listens on itself, in the modes where it does."""
+        await super().running()
+        self.started.set()
+
+    def configure(self) -> None:
+        """Tell every addon the options once, as nothing else may have changed since they were made.
+
+        TLS versions left at their default are not told: mitmproxy would test which ones OpenSSL supports, and
+        that fails on builds without SSL 3.
+        """
+        options = self.options
+        told = {
+            name
+            for name in options.keys()  # noqa: SIM118 - not a mapping
+            if not name.startswith("tls_version_") or options.has_changed(name)
+        }
+        self.addons.trigger(hooks.ConfigureHook(told))
+
+
+def startup_check() -> errorcheck.ErrorCheck:
+    """Make what ends a start that failed inside mitmproxy; errors of ours, such as a full disk, do not."""
+    check = errorcheck.ErrorCheck()
+    check.logger.addFilter(lambda record: record.name.startswith("mitmproxy"))
+    return check
+
+
+def make_options(
+    confdir: str, mode: str, given: dict[str, object], listen: tuple[str, int] | None = None
+) -> options.Options:
+    """Build mitmproxy's options; `given` is what the operator set, with mitmproxy's own names.
+
+    `listen` is for modes in which mitmproxy listens itself. Options of addons are known only once the addons
+    are loaded: they are deferred.
+    """
+    opts = options.Options()
+    opts.update(confdir=confdir, mode=[mode])
+    if listen is not None:
+        opts.update_defer(listen_host=listen[0], listen_port=listen[1])
+    fixed: dict[str, object] = {
+        "connection_strategy": "lazy",  # a blocked origin is never contacted
+        "block_global": False,  # `clients` says who may use the proxy
+        "block_private": False,
+        "websocket": True,
+    }
+    trusted = next((path for path in SYSTEM_STORES if Path(path).is_file()), None)
+    if trusted is not None and "ssl_verify_upstream_trusted_confdir" not in given:
+        given = {"ssl_verify_upstream_trusted_ca": trusted, **given}
+    opts.update_defer(**given, **fixed)
+    return opts

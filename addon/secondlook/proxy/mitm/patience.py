@@ -1,0 +1,82 @@
+"""A stream that keeps its client waiting while a body is held (`trickle.py` says how much of it may go)."""
+
+from typing import TYPE_CHECKING
+
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+
+from secondlook.download.trickle import EVERY_S
+from secondlook.proxy.flow_state import Body
+from secondlook.proxy.mitm.body_hooks import SecondlookBodyHook, SecondlookTrickleHook
+from secondlook.proxy.mitm.stream import AnsweringStream, Commands
+
+if TYPE_CHECKING:
+    from secondlook.proxy.addon import SecondLookAddon
+
+
+class PatientStream(AnsweringStream):
+    """A stream whose body is held: it keeps its client waiting with a few bytes."""
+
+    body: Body | None
+
+    def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
+        super().__init__(context, stream_id, edge)
+        self._headers_out = False
+        self._sent = 0
+        self._sent_before = 0
+        self._tick: commands.RequestWakeup | None = None
+
+    def _send(self, data: bytes) -> Commands:
+        raise NotImplementedError
+
+    def _cut_early(self, body: Body) -> None:
+        """Make the response one to a range before the file it is cut from was judged."""
+        raise NotImplementedError
+
+    def _held(self) -> bool:
+        """Tell whether a body is under way."""
+        raise NotImplementedError
+
+    def watch_patience(self) -> Commands:
+        """Look now and then whether anything goes on of a body of which more is to come."""
+        patience_s = self.edge.bodies.patience_s
+        if self._tick is None and patience_s:
+            yield from self._look_again(patience_s)
+
+    def _look_again(self, after_s: float) -> Commands:
+        self._tick, self._sent_before = commands.RequestWakeup(after_s), self._sent
+        yield self._tick
+
+    def _wake(self, event: events.Wakeup) -> Commands:
+        if event.command is not self._tick:
+            yield from super()._wake(event)
+            return
+        self._tick = None
+        if not self._held():
+            return
+        patience_s = self.edge.bodies.patience_s
+        if self._sent > self._sent_before and event.command.delay >= patience_s:
+            yield from self._look_again(patience_s)
+            return
+        yield from self._trickle()
+        if self._held():
+            yield from self._look_again(min(EVERY_S, patience_s))
+
+    def _trickle(self) -> Commands:
+        body = self.body
+        assert body is not None
+        if body.gate.spare:
+            yield SecondlookTrickleHook(self.flow)
+            piece, body.pumped = body.pumped, b""
+            if piece:
+                if body.gate.window is not None and not self._headers_out:
+                    self._cut_early(body)
+                yield from self._send(piece)
+
+    def _judged(self) -> Commands:
+        """Wait for the verdict, however long it takes."""
+        assert self.body is not None
+        yield SecondlookBodyHook(self.flow)
+        while self.body.judging is not None:
+            yield from self._trickle()
+            yield SecondlookBodyHook(self.flow)

@@ -1,0 +1,62 @@
+"""A stream that hands on a piece of a judged file, as far as it is what was judged."""
+
+from typing import TYPE_CHECKING
+
+from mitmproxy.proxy import events
+from mitmproxy.proxy.layers.http._events import ResponseData, ResponseEndOfMessage
+
+from secondlook.proxy.flow_state import Visit
+from secondlook.proxy.mitm.body_hooks import SecondlookForgetHook
+from secondlook.proxy.mitm.patience import PatientStream
+from secondlook.proxy.mitm.stream import Commands
+
+if TYPE_CHECKING:
+    from secondlook.core.verdict import Decision
+
+
+class ProvedStream(PatientStream):
+    """A response that is a piece of a judged file; its headers go with the first block that fits."""
+
+    _visit: Visit
+
+    def _can_ask_again(self) -> bool:
+        raise NotImplementedError
+
+    def _ask_again(self) -> Commands:
+        raise NotImplementedError
+
+    def _refuse_at_headers(self, decision: "Decision | None") -> Commands:
+        raise NotImplementedError
+
+    def _stop_origin(self) -> Commands:
+        raise NotImplementedError
+
+    def _cut(self, reason: str) -> Commands:
+        raise NotImplementedError
+
+    def _state_proved(self, event: events.Event) -> Commands:
+        proof = self._visit.proof
+        assert proof is not None
+        if isinstance(event, ResponseData):
+            data = proof.feed(event.data)
+            if data is None:
+                yield from self._not_as_judged()
+            elif data:
+                yield from self._send(data)
+        elif isinstance(event, ResponseEndOfMessage):
+            if proof.whole:
+                yield from self.send_response(already_streamed=True)
+            else:
+                yield from self._not_as_judged()
+
+    def _not_as_judged(self) -> Commands:
+        """Ask for the whole where nothing went on yet, else cut: the URL gives another file now, or lies."""
+        self._visit.proof, self._visit.unproved = None, True
+        yield SecondlookForgetHook(self.flow)
+        if self._headers_out:
+            yield from self._stop_origin()
+            yield from self._cut("the piece is not of the file that was judged")
+        elif self._can_ask_again():
+            yield from self._ask_again()
+        else:
+            yield from self._refuse_at_headers(None)

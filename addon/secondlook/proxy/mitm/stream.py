@@ -1,0 +1,408 @@
+"""One request and its response: mitmproxy's `HttpStream`, answering at once and gating bodies.
+
+```
+request headers ─► hook ─► answered (blocked, own site) ─► response out, upload stopped, no origin
+                     └───► allowed ─► origin ─► response headers ─► hook ─► gated body (`gated.py`)
+```
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from mitmproxy import http
+from mitmproxy.connection import Connection
+from mitmproxy.net.http import url as mitm_url
+from mitmproxy.net.http.validate import validate_headers
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import DropStream, GetHttpConnection, HTTPMode, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    RequestTrailers,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpRequestHeadersHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
+
+from secondlook.core.neutralize import inert
+from secondlook.proxy.mitm.tunnel import RawTunnel, own_tunnel
+from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
+from secondlook.proxy.mitm.websocket import WebSocketRelay
+from secondlook.proxy.response import has_body
+
+if TYPE_CHECKING:
+    from secondlook.proxy.addon import SecondLookAddon
+
+type Commands = layer.CommandGenerator[None]
+
+NOT_FROM_ORIGINS = frozenset({b"x-second-look", b"alt-svc"})
+"""Headers that no origin may send: the first is ours, the second leads around us."""
+ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
+_HOOKS = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
+_OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestTrailers, RequestEndOfMessage})
+_OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage})
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
+_BAD_REQUEST = 400
+_SWITCHING_PROTOCOLS = 101
+GOING_AWAY = "secondlook_going_away"  # attribute of a server connection that takes no new requests
+REPEATS_MAX = 5  # of a request that origins say they have not looked at
+KEPT_MAX_BYTES = 64 << 10  # of a request's body, for the case that it must be made again
+LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
+
+
+@dataclass
+class StopUpload(HttpEvent):
+    """The answer is out and the rest of the request is not wanted."""
+
+
+@dataclass
+class InterimResponse(HttpEvent):
+    """An answer before the answer (1xx but 101)."""
+
+    response: http.Response
+
+
+@dataclass
+class Withdrawn(RequestProtocolError):  # noqa: N818 - an event
+    """A request is given up, and will be made once more: nothing of its old answer is wanted."""
+
+
+@dataclass
+class Unanswered(ResponseProtocolError):  # noqa: N818 - an event
+    """A request that its origin did not take up, as far as anybody can tell: it may be made once more.
+
+    A connection that had served others ended before the first byte of the answer (RFC 9112, 9.3.1), or the
+    origin said so.
+    """
+
+
+@dataclass
+class Unprocessed(Unanswered):
+    """A request that its origin says it has not looked at: any may be made again (RFC 9113, 8.7)."""
+
+
+class _Connect(GetHttpConnection):
+    """Asks for a connection to an origin; one that goes away takes no new requests."""
+
+    def connection_spec_matches(self, connection: Connection) -> bool:
+        return not getattr(connection, GOING_AWAY, False) and super().connection_spec_matches(connection)
+
+
+class AnsweringStream(HttpStream):
+    """A request that may be answered at its headers."""
+
+    def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
+        super().__init__(context, stream_id)
+        self.edge = edge
+        # of our `Connection`; there is none in `mitmdump -s`
+        self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
+        self.whole_request = False  # no body follows the headers
+        self.repeated = 0  # how often the origin did not take it up, and was asked once more
+        self._kept: list[bytes] | None = []  # the body as far as it was sent; None where it is too long
+        self._kept_bytes = 0
+        self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
+
+    def handle_event(self, event: events.Event) -> Commands:
+        """Handle an event, running hooks on the spot.
+
+        Nearly every hook is done at once. mitmproxy would send it up through all layers and its completion
+        down again; here only those that must be waited for take that way.
+        """
+        begin = self._begin
+        if begin is None or self._paused is not None:
+            yield from super().handle_event(event)
+            return
+        generator = self._handle_event(event)
+        for command in generator:
+            if command.blocking is True:
+                if isinstance(command, _HOOKS) and begin(command):
+                    continue
+                command.blocking = self
+                self._paused = layer.Paused(command, generator)
+                yield command
+                return
+            yield command
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
+        """Take the request's headers; the hook decides."""
+        self.whole_request = event.end_stream
+        request = event.request
+        self.origin_form = not request.data.authority and not request.is_http2
+        if not request.data.host and self.mode is not HTTPMode.transparent and not _names_host(request):
+            self.flow = http.HTTPFlow(self.context.client, self.context.server)
+            self.flow.request = request
+            yield from self._refuse_request("it does not say for which host it is")
+            return
+        yield from super().state_wait_for_request_headers(event)
+
+    def _refuse_request(self, why: str) -> Commands:
+        told = f"The proxy cannot read this request: {why}"
+        yield from self.answer(self.edge.site.problem(self.flow.request, _BAD_REQUEST, told))
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Note the form of a request for the hook, and refuse what no other layer has read well.
+
+        Heads of HTTP/1 were read and repaired by `head.py`, those of HTTP/2 by `http2_head.py`; mitmproxy
+        would refuse some of them here, in its own words.
+        """
+        if not request:
+            return (yield from self._check_answer())
+        if self.origin_form:
+            self.flow.metadata[ORIGIN_FORM] = True
+        asked = self.flow.request
+        why = None
+        if asked.scheme not in {"http", "https", ""}:
+            why = "its address is not one of http or https"
+        elif asked.method == "CONNECT" and self.mode is HTTPMode.transparent:
+            why = "CONNECT has no meaning here"
+        elif asked.is_http3:
+            why = self._fault_of(asked)
+        if why is not None:
+            yield from self._refuse_request(why)
+        return why is not None
+
+    def _fault_of(self, message: http.Message) -> str | None:
+        if self.context.options.validate_inbound_headers:
+            try:
+                validate_headers(message)
+            except ValueError as error:
+                return str(error)
+        return None
+
+    def _check_answer(self) -> layer.CommandGenerator[bool]:
+        response = self.flow.response
+        assert response is not None
+        why = self._fault_of(response) if response.is_http3 else None
+        if why is None:
+            return False
+        self.flow.response = None
+        yield from self._refuse_answer(why)
+        return True
+
+    def _refuse_answer(self, message: str) -> Commands:
+        """Give an answer up whose headers cannot be taken."""
+        yield SendHttp(RequestProtocolError(self.stream_id, message, ErrorCode.CANCEL), self.context.server)
+        yield from self.handle_protocol_error(
+            ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
+        )
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        """Answer at once when a hook has set a response before the body of the request was read.
+
+        mitmproxy asks this right after each hook; it would otherwise buffer the whole request first, or
+        refuse to stream it (facts about mitmproxy, 7).
+        """
+        early = self.client_state == self.state_wait_for_request_headers
+        # only an error asks without wanting its hook: here that hook has answered, in place of the origin
+        closed = not emit_error_hook and self.server_state == self.state_wait_for_response_headers
+        if (early or closed) and self.flow.response is not None:
+            over = self.client_state == self.state_done
+            yield from self.answer(self.flow.response)
+            if over:
+                yield DropStream(self.stream_id)
+            return True
+        return (yield from super().check_killed(emit_error_hook))
+
+    def handle_connect_finish(self) -> Commands:
+        """Begin the tunnel with a layer that waits for enough of it to tell what it is."""
+        if self.child_layer is not None:
+            self.child_layer = own_tunnel(self.child_layer, self.context)
+        yield from super().handle_connect_finish()
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """Note for the `error` hook that it is the origin who failed: it may say so to the client."""
+        if isinstance(event, Unanswered) and self._may_repeat(event):
+            self.repeated += 1
+            yield from self.ask_origin()
+            return
+        if isinstance(event, ResponseProtocolError) and event.code in FAILURES:
+            self.flow.metadata[ORIGIN_FAILED] = True
+        yield from super().handle_protocol_error(event)
+
+    def _may_repeat(self, event: Unanswered) -> bool:
+        """Tell whether a request does the same twice as once, and is all here to be made again."""
+        if self._kept is None or self.server_state != self.state_wait_for_response_headers:
+            return False
+        if isinstance(event, Unprocessed):
+            streams = (self.state_stream_request_body, self.state_done)
+            return self.repeated < REPEATS_MAX and self.client_state in streams
+        return (
+            not self.repeated
+            and self.whole_request
+            and self.client_state == self.state_done
+            and self.flow.request.method in _IDEMPOTENT
+        )
+
+    def ask_origin(self) -> Commands:
+        """Make a request, over any connection to its origin that there is or can be."""
+        if not (yield from self.make_server_connection()):
+            return
+        request, body = self.flow.request, self._kept or []
+        done = self.client_state == self.state_done
+        bare = done and not body and not request.trailers
+        yield SendHttp(RequestHeaders(self.stream_id, request, end_stream=bare), self.context.server)
+        for piece in body:
+            yield SendHttp(RequestData(self.stream_id, piece), self.context.server)
+        if done:
+            if request.trailers:
+                yield SendHttp(RequestTrailers(self.stream_id, request.trailers), self.context.server)
+            yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        """Get a connection that takes requests."""
+        request, known = self.flow.request, self.flow.server_conn
+        connection, error = yield _Connect(
+            (request.host, request.port), request.scheme == "https", known.via, known.transport_protocol
+        )
+        if error:
+            failed = ResponseProtocolError(self.stream_id, error, ErrorCode.CONNECT_FAILED)
+            yield from self.handle_protocol_error(failed)
+            return False
+        self.context.server = self.flow.server_conn = connection
+        return True
+
+    def state_stream_request_body(self, event: events.Event) -> Commands:
+        """Pass a piece of the body on, and keep a small one for the case that it must be sent again."""
+        if type(event) is RequestData and self._kept is not None:
+            self._kept_bytes += len(event.data)
+            if self._kept_bytes > KEPT_MAX_BYTES or self.server_state != self.state_wait_for_response_headers:
+                self._kept = None
+            else:
+                self._kept.append(event.data)
+        yield from super().state_stream_request_body(event)
+
+    def start_request_stream(self) -> Commands:
+        """Go on to the origin; where it was closed only now, the `error` hook has answered."""
+        yield from super().start_request_stream()
+        if self.flow.response is not None and not self.flow.live:
+            self.client_state = self._state_swallow
+
+    def answer(self, response: http.Response) -> Commands:
+        """Send a whole response of our own; nothing more of the request is read."""
+        self.flow.live = False
+        content = b"" if self.flow.request.method == "HEAD" else response.raw_content or b""
+        done = self.whole_request or self.client_state == self.state_done
+        if not done and not self.flow.request.is_http2:
+            response.headers["connection"] = "close"
+        response.timestamp_start = response.timestamp_end = time.time()
+        self.server_state = self.state_errored
+        self.client_state = self._state_swallow
+        yield SendHttp(ResponseHeaders(self.stream_id, response, not content), self.context.client)
+        if content:
+            yield SendHttp(ResponseData(self.stream_id, content), self.context.client)
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        if done:
+            return
+        if self.flow.request.is_http2:
+            yield SendHttp(StopUpload(self.stream_id), self.context.client)
+            yield DropStream(self.stream_id)
+        else:
+            yield commands.RequestWakeup(LINGER_S)
+
+    def flow_done(self) -> Commands:
+        """Go on with what follows the answer: a WebSocket, or another protocol that is not opened."""
+        response = self.flow.response
+        assert response is not None
+        if response.status_code != _SWITCHING_PROTOCOLS:
+            yield from super().flow_done()
+            return
+        if self.flow.websocket is not None:
+            self.child_layer = WebSocketRelay(self.context, self.flow)
+        else:
+            self.flow.live = False
+            told = inert(response.headers.get("upgrade", "?"), 40)
+            self.child_layer = RawTunnel(self.context, f"upgraded to {told}")
+        self._handle_event = self.passthrough  # type: ignore[method-assign]
+        yield from self.child_layer.handle_event(events.Start())
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands:
+        """Take the answer's headers; another protocol is only gone over to where the request asked for it.
+
+        A client that did not ask reads on past a 101 (RFC 9110, 15.2), in what we would take for the other
+        protocol and pass on unread.
+        """
+        request = self.flow.request
+        if event.response.status_code == _SWITCHING_PROTOCOLS and (
+            request.is_http2 or "upgrade" not in request.headers
+        ):
+            yield from self._refuse_answer("it changes to a protocol that nobody asked for")
+            return
+        yield from super().state_wait_for_response_headers(event)
+
+    def start_response_stream(self) -> Commands:
+        """Begin with the body; what follows the headers of an answer that has none goes nowhere."""
+        yield from super().start_response_stream()
+        if not has_body(self.flow):
+            self.server_state = self._state_no_body
+
+    def _state_no_body(self, event: events.Event) -> Commands:
+        if isinstance(event, ResponseEndOfMessage):
+            yield from self.send_response(already_streamed=True)
+
+    def _end_upload(self) -> Commands:
+        """End a request whose answer is whole already, and whose rest its origin does not want."""
+        if self.server_state != self.state_done or not self.flow.request.is_http2:
+            return  # HTTP/1 knows no other end of an upload than its own
+        self.flow.live = False
+        self.client_state = self.server_state = self.state_errored
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        yield SendHttp(StopUpload(self.stream_id), self.context.client)
+        yield DropStream(self.stream_id)
+
+    def _state_swallow(self, event: events.Event) -> Commands:
+        """Forget what still comes of a request that is answered."""
+        if isinstance(event, RequestEndOfMessage):
+            yield DropStream(self.stream_id)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        kind = type(event)
+        if kind is StopUpload:
+            return self._end_upload()
+        if kind in _OF_REQUEST:
+            return cast("Commands", self.client_state(event))
+        if kind in _OF_RESPONSE:
+            return cast("Commands", self.server_state(event))
+        if kind is events.Wakeup:
+            return self._wake(cast("events.Wakeup", event))
+        if kind is InterimResponse:
+            return self._pass_interim(cast("InterimResponse", event).response)
+        return cast("Commands", super()._handle_event(event))
+
+    def _pass_interim(self, response: http.Response) -> Commands:
+        """Pass an interim answer on where the answer is still awaited."""
+        if self.server_state == self.state_wait_for_response_headers:
+            fields = response.data.headers.fields
+            response.data.headers.fields = tuple(
+                one for one in fields if one[0].lower() not in NOT_FROM_ORIGINS
+            )
+            yield SendHttp(InterimResponse(self.stream_id, response), self.context.client)
+
+    def _wake(self, _: events.Wakeup) -> Commands:
+        """End the connection of a client that lingered for its answer."""
+        if self.client_state != self._state_swallow:
+            return
+        yield DropStream(self.stream_id)
+        yield commands.CloseConnection(self.context.client)
+
+
+def _names_host(request: http.Request) -> bool:
+    try:
+        return bool(mitm_url.parse_authority(request.host_header or "", check=True)[0])
+    except ValueError:
+        return False

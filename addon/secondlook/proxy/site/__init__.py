@@ -1,0 +1,1 @@
+"""`secondlook.internal`, and pages shown in place of others."""

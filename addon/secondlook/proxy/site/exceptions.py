@@ -1,0 +1,146 @@
+"""What people may let through for themselves on the internal site, and what each such exception does.
+
+| page | about | the exception |
+|---|---|---|
+| `/blocked/ID` | an address that was blocked | a rule that allows it |
+| `/unopened/ID` | an origin whose TLS could not be opened | its TLS is passed through: browsers judge it |
+
+Who may, and that nothing but a form of the page makes one, is the site's to see to (`internal_site.py`).
+"""
+
+import time
+from typing import Any, Protocol
+
+from secondlook.core.display import shown_host
+from secondlook.core.event import Event, EventKind
+from secondlook.core.neutralize import inert
+from secondlook.core.tls_exception import ORIGIN_TLS
+from secondlook.core.verdict import Stage, SubjectClass
+from secondlook.proxy.ports import Records
+from secondlook.refusal.block_page import OPEN_STAGES, report_text, shown_minutes
+from secondlook.refusal.refusal import Override
+
+_DECIDED = "Decided by"
+_REPORTED = frozenset({"List", "Threat", "When", "Event"})
+_OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
+
+
+class Exceptions(Protocol):
+    """One kind of exception; `lasting_s` gives how long one for this event would last, None: none is made."""
+
+    page: str
+    done: str
+    missing: str
+
+    def about(self, event: Event) -> bool:
+        """Tell whether such a page can be about an event."""
+        ...
+
+    def lasting_s(self, event: Event) -> float | None:
+        """Say how long an exception would last; None where none is made."""
+        ...
+
+    def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:
+        """Give what the pages show."""
+        ...
+
+    async def make(self, event: Event, duration_s: float) -> None:
+        """Make it, in force in every worker when this returns. Raises ValueError, saying why it cannot be."""
+        ...
+
+
+class BlockExceptions:
+    """An address that was blocked is allowed for a while."""
+
+    page, done = "details.html", "excepted.html"
+    missing = "no such block, or not yours: log in as you did then"
+
+    def __init__(self, records: Records, override_s: Override) -> None:
+        self._records = records
+        self._override_s = override_s
+
+    def about(self, event: Event) -> bool:
+        """Tell whether an event is about something that was asked for."""
+        return event.stage != ORIGIN_TLS
+
+    def lasting_s(self, event: Event) -> float | None:
+        """Never for downloads, malformed addresses, or what the operator's rules close."""
+        return self._offered_s(event) if self._records.whole(event) else None
+
+    def _offered_s(self, event: Event) -> float | None:
+        if event.subject != "url" or event.cls not in _OPEN_CLASSES or event.stage is None:
+            return None
+        return self._override_s(event.client, event.user) if Stage(event.stage) in OPEN_STAGES else None
+
+    def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:
+        """Give the address and the whole story of its block."""
+        address = event.url or event.host or ""
+        rows = rows_of(event)
+        told = [(name.lower(), value) for name, value in rows if name in _REPORTED]
+        return {
+            "subject": shown_host(address),
+            "address": inert(address, 2048),
+            "url": event.url if event.url and event.url.startswith(("http://", "https://")) else None,
+            "rows": rows,
+            "download": event.cls not in _OPEN_CLASSES,
+            "partial": lasting is None and self._offered_s(event) is not None,
+            "report": report_text(inert(address, 2048), told),
+        }
+
+    async def make(self, event: Event, duration_s: float) -> None:
+        """Allow the address."""
+        await self._records.make_exception(event, duration_s)
+
+
+class PassageExceptions:
+    """A host's TLS is passed through unopened for a while."""
+
+    page, done = "unopened.html", "passed.html"
+    missing = "no such failure, or not yours: log in as you did then"
+
+    def __init__(self, records: Records, unopened_s: Override) -> None:
+        self._records = records
+        self._unopened_s = unopened_s
+
+    def about(self, event: Event) -> bool:
+        """Tell whether an event is about TLS that passing it through would help."""
+        return event.kind is EventKind.ERROR and event.stage == ORIGIN_TLS and event.host is not None
+
+    def lasting_s(self, event: Event) -> float | None:
+        """Whether the client may, is all; where the host is listed, the passage itself is refused."""
+        return self._unopened_s(event.client, event.user)
+
+    def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:  # noqa: ARG002
+        """Give the host and what was wrong."""
+        return {
+            "subject": shown_host(event.host or ""),
+            "url": event.url,
+            "rows": [(name, value) for name, value in rows_of(event) if name != _DECIDED],
+        }
+
+    async def make(self, event: Event, duration_s: float) -> None:
+        """Pass its TLS through."""
+        await self._records.pass_through(event, duration_s)
+
+
+def rows_of(event: Event) -> list[tuple[str, str]]:
+    """List what is known of an event, by names that a person reads."""
+    values = {
+        "When": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.time)),
+        _DECIDED: event.stage,
+        "Threat": event.threat,
+        "Risk": event.risk,
+        "List": event.list,
+        "Rule": event.rule,
+        "Server": event.server,
+        "File": event.filename,
+        "SHA-256": event.sha256,
+        "Detail": event.detail,
+        "Event": event.id,
+    }
+    return [(name, inert(value, 500)) for name, value in values.items() if value]
+
+
+def lasting_told(lasting_s: float | None) -> str | None:
+    """Say how long an exception lasts; None where none is made."""
+    return None if lasting_s is None else shown_minutes(lasting_s)

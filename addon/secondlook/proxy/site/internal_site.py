@@ -1,0 +1,266 @@
+"""`secondlook.internal`: what the proxy itself has to say to whoever browses through it.
+
+Answered for `http(s)://secondlook.internal/…` through the proxy and for the same paths in origin form on the
+proxy's own address, as a browser fetches a PAC file without the proxy; there, files that are the same for
+everybody are given under any name, pages under one that is ours for certain. A GET changes nothing. The one
+POST, a timed exception on `/blocked/ID` or `/unopened/ID` (`exceptions.py`), needs a CSRF token and
+the client and user that it was met by, whose policy lets them.
+"""
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from cryptography.x509 import load_pem_x509_certificate
+from mitmproxy import http
+
+from secondlook.core.display import as_sentence
+from secondlook.core.event import Event
+from secondlook.core.pac import pac_text
+from secondlook.proxy.ports import Records
+from secondlook.proxy.request import read_facts
+from secondlook.proxy.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_told
+from secondlook.refusal.block_page import Pages
+from secondlook.refusal.refusal import INTERNAL_HOST, Form, Override, fitting_form
+from secondlook.resolver import is_own_name
+
+TOKEN_LIFE_S = 1800
+FORM_MAX_BYTES = 4096
+DIRECT_FALLBACK = "fallback=direct"  # of /proxy.pac: go unchecked while the proxy is down
+_PUBLIC = frozenset({"/proxy.pac", "/wpad.dat", "/ca.pem", "/ca.crt", "/ca.cer", "/healthz"})
+"""The same for everybody, and fetched by whatever name a network gives its proxy."""
+
+
+def is_internal(host: str) -> bool:
+    """Tell whether a host, in whatever case, is the name of the internal site."""
+    return host.lower().removesuffix(".") == INTERNAL_HOST
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What the site needs to know of its surroundings."""
+
+    ca_pem: Path
+    key: bytes  # secret of this installation, the same in every worker
+    override_s: Override
+    unopened_s: Override
+    ready: Callable[[], bool]
+    proxy_address: str | None = (
+        None  # host:port to be told to browsers, where the client's view is not better
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks: an IP address, and the name under which that connection is logged in."""
+
+    client: str | None
+    user: str | None
+
+    def met(self, event: Event) -> bool:
+        """Tell whether an event is about this client and this user."""
+        return self.client is not None and (event.client, event.user) == (self.client, self.user)
+
+
+class Way(NamedTuple):
+    """A page on which a person can do something about a problem, and for how long."""
+
+    link: str
+    lasting: str
+
+
+class InternalSite:
+    """Answers requests to the site; `answer` takes the proxy's address as this client sees it."""
+
+    def __init__(
+        self, facts: SiteFacts, records: Records, pages: Pages, now: Callable[[], float] = time.time
+    ) -> None:
+        self._facts = facts
+        self._records = records
+        self._pages = pages
+        self._now = now
+        self._exceptions: dict[str, Exceptions] = {
+            "blocked": BlockExceptions(records, facts.override_s),
+            "unopened": PassageExceptions(records, facts.unopened_s),
+        }
+
+    def way_past(self, event_id: str, client: str | None, user: str | None) -> Way | None:
+        """Give the page on which a client may pass the TLS through whose failure an event tells of."""
+        lasting = lasting_told(self._facts.unopened_s(client, user))
+        return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
+
+    async def answer(
+        self, request: http.Request, visitor: Visitor, proxy_address: str, body: bytes = b""
+    ) -> http.Response:
+        """Answer one request; never raises for what a client may send."""
+        path, _, query = request.path.partition("?")
+        if path not in _PUBLIC and not (is_internal(request.host) or is_own_name(request.host)):
+            told = f"this name is not the proxy's: its pages are at http://{INTERNAL_HOST}/ or http://{proxy_address}/"
+            return self.problem(request, 421, told)
+        kind, _, event_id = path[1:].partition("/")
+        if event_id and (exceptions := self._exceptions.get(kind)) is not None:
+            return await self._exception(request, exceptions, event_id, visitor, body)
+        if request.method not in {"GET", "HEAD"}:
+            return self.problem(request, 405, "only GET here", extra=[(b"Allow", b"GET, HEAD")])
+        return self._show(request, path, visitor, proxy_address, direct_fallback=query == DIRECT_FALLBACK)
+
+    def _show(
+        self, request: http.Request, path: str, visitor: Visitor, proxy_address: str, *, direct_fallback: bool
+    ) -> http.Response:
+        match path:
+            case "/":
+                return self._page("setup.html", forms=False, proxy=proxy_address)
+            case "/healthz":
+                ready = self._facts.ready()
+                return self._plain(200 if ready else 503, "ok\n" if ready else "not ready\n")
+            case "/ca.pem" | "/ca.crt" | "/ca.cer":
+                return self._certificate(request)
+            case "/proxy.pac" | "/wpad.dat":
+                return self._pac(proxy_address, direct_fallback=direct_fallback)
+            case "/filtered":
+                return self._page("filtered.html", forms=False, client=visitor.client)
+            case "/filtered.json":
+                return self._json(200, {"filtered": True, "client": visitor.client})
+            case "/back":
+                return self._page("back.html", forms=False, script=self._pages.back_script)
+            case _:
+                return self.problem(request, 404, "no such page")
+
+    async def _exception(
+        self, request: http.Request, exceptions: Exceptions, event_id: str, visitor: Visitor, body: bytes
+    ) -> http.Response:
+        event = await self._records.event(event_id) if _is_id(event_id) else None
+        if event is None or not visitor.met(event) or not exceptions.about(event):
+            return self.problem(request, 404, exceptions.missing)
+        if request.method == "POST":
+            return await self._make_exception(request, exceptions, event, body)
+        if request.method not in {"GET", "HEAD"}:
+            allowed = [(b"Allow", b"GET, HEAD, POST")]
+            return self.problem(request, 405, "only GET and POST here", extra=allowed)
+        lasting = lasting_told(exceptions.lasting_s(event))
+        return self._page(
+            exceptions.page,
+            forms=lasting is not None,
+            lasting=lasting,
+            token=self._token(event, int(self._now()) + TOKEN_LIFE_S) if lasting is not None else None,
+            event_id=event.id,
+            **exceptions.shown(event, lasting),
+        )
+
+    async def _make_exception(
+        self, request: http.Request, exceptions: Exceptions, event: Event, body: bytes
+    ) -> http.Response:
+        lasting_s = exceptions.lasting_s(event)
+        if lasting_s is None:
+            return self.problem(request, 403, "no exception is made for this")
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
+            return self.problem(request, 403, "this form was sent from another site")
+        if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return self.problem(request, 415, "expected a form")
+        token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
+        if not self._token_holds(token, event):
+            return self.problem(
+                request, 403, "this form is too old or was not made for you: open the page again"
+            )
+        try:
+            await exceptions.make(event, lasting_s)
+        except ValueError as error:
+            return self.problem(request, 403, f"no exception can be made: {error}")
+        lasting = lasting_told(lasting_s)
+        return self._page(exceptions.done, forms=False, lasting=lasting, **exceptions.shown(event, lasting))
+
+    def _token(self, event: Event, until: int) -> str:
+        text = f"override\0{event.id}\0{event.client}\0{event.user or ''}\0{until}".encode()
+        return f"{until}.{hmac.new(self._facts.key, text, hashlib.sha256).hexdigest()}"
+
+    def _token_holds(self, token: str, event: Event) -> bool:
+        until, _, _ = token.partition(".")
+        if not (until.isascii() and until.isdigit()) or int(until) < self._now():
+            return False
+        return hmac.compare_digest(token.encode(), self._token(event, int(until)).encode())
+
+    def _certificate(self, request: http.Request) -> http.Response:
+        try:
+            content = self._facts.ca_pem.read_bytes()  # a few kB that stay in the page cache
+            load_pem_x509_certificate(content)
+        except OSError:
+            return self.problem(request, 503, "the certificate is not there yet")
+        except ValueError:
+            told = "the certificate's file is damaged: whoever runs this proxy mends it by starting it again"
+            return self.problem(request, 503, told)
+        return _response(
+            200,
+            content,
+            "application/x-x509-ca-cert",
+            [(b"Content-Disposition", b'attachment; filename="second-look-ca.pem"')],
+        )
+
+    def _pac(self, proxy_address: str, *, direct_fallback: bool) -> http.Response:
+        host, _, port = proxy_address.rpartition(":")
+        script = pac_text(host.strip("[]"), int(port), direct_fallback=direct_fallback)
+        return _response(200, script.encode(), "application/x-ns-proxy-autoconfig")
+
+    def _page(
+        self, template: str, *, forms: bool, status: int = 200, script: str | None = None, **values: object
+    ) -> http.Response:
+        return _response(
+            status,
+            self._pages.render(template, script=script, **values),
+            "text/html; charset=utf-8",
+            self._pages.headers(sandbox=False, forms=forms, script=script),
+        )
+
+    def problem(
+        self,
+        request: http.Request,
+        status: int,
+        told: str,
+        extra: list[tuple[bytes, bytes]] | None = None,
+        *,
+        advice: str | None = None,
+        way: Way | None = None,
+    ) -> http.Response:
+        """Say in the form that fits what asked (a page, else RFC 9457) why there is no other answer."""
+        if fitting_form(read_facts(request), request.path)[0] is Form.PAGE:
+            answer = self._page(
+                "problem.html", forms=False, status=status, told=as_sentence(told), advice=advice, way=way
+            )
+        else:
+            document = {"type": "about:blank", "title": told, "status": status}
+            if advice is not None:
+                document["detail"] = advice
+            if way is not None:
+                document["instance"] = way.link
+            answer = _response(status, json.dumps(document).encode(), "application/problem+json")
+        for name, value in extra or ():
+            answer.headers.add(name, value)
+        return answer
+
+    def _json(self, status: int, value: object) -> http.Response:
+        return _response(status, json.dumps(value).encode(), "application/json")
+
+    def _plain(self, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None) -> http.Response:
+        return _response(status, text.encode(), "text/plain; charset=utf-8", extra)
+
+
+def _response(
+    status: int, body: bytes, content_type: str, extra: list[tuple[bytes, bytes]] | None = None
+) -> http.Response:
+    headers = [
+        (b"Content-Type", content_type.encode()),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        *(extra or ()),
+    ]
+    return http.Response.make(status, body, http.Headers(headers))
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= 64 and text.isascii() and text.replace("-", "").isalnum()  # noqa: PLR2004

@@ -1,0 +1,182 @@
+"""How a refusal looks to whoever asked: a page, a problem document, or nothing of the right type.
+
+Contract: status 403, `X-Second-Look: blocked; event=ID; stage=STAGE; threat=THREAT`, and
+`Cache-Control: no-store`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, assert_never
+
+from secondlook.agent.check.request_context import classify
+from secondlook.core.neutralize import inert
+from secondlook.core.subject import Use
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
+from secondlook.refusal.block_page import BlockPage
+from secondlook.refusal.wording import explanation, title
+
+MARK = "X-Second-Look"
+INTERNAL_HOST = "secondlook.internal"
+STATUS = 403
+PROBLEM_TYPE = f"https://{INTERNAL_HOST}/problem/blocked"
+LONGEST_SHOWN_URL = 2048
+
+_PAGE_DESTS = frozenset({"document", "iframe", "frame", "fencedframe", "embed", "object"})
+_SCRIPT_DESTS = frozenset(
+    {"script", "worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt"}
+)
+_TYPES = {
+    "image": "image/png",
+    "style": "text/css",
+    "font": "font/woff2",
+    "audio": "audio/mpeg",
+    "video": "video/mp4",
+    "track": "text/vtt",
+}
+
+FAULT = Decision(
+    Action.BLOCK,
+    Evidence(
+        verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE, unverifiable="internal error"
+    ),
+    reason="internal error",
+)
+"""What becomes of a request whose check failed inside, and whose policy failed too."""
+
+
+type Override = Callable[[str | None, str | None], float | None]
+"""How long (s) an exception lasts that a client (address) and user make for themselves; None: none."""
+
+
+class Asked(Protocol):
+    """Headers of the request that is refused, as text; None where absent."""
+
+    @property
+    def dest(self) -> str | None:
+        """`Sec-Fetch-Dest`."""
+        ...
+
+    @property
+    def accept(self) -> str | None:
+        """`Accept`."""
+        ...
+
+    @property
+    def referrer(self) -> str | None:
+        """`Referer`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer of status 403."""
+
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Form(StrEnum):
+    """What kind of answer fits a request."""
+
+    PAGE = "page"
+    PROBLEM = "problem"
+    EMPTY = "empty"
+
+
+def fitting_form(asked: Asked, path: str) -> tuple[Form, str]:
+    """Choose the form of a refusal and its content type.
+
+    `Sec-Fetch-Dest` decides where a browser sends it; else `Accept`, and for `*/*` inside a page the
+    extension: browsers on plain http send neither.
+    """
+    dest = asked.dest
+    if dest and dest != "empty":
+        if dest in _PAGE_DESTS:
+            return Form.PAGE, "text/html; charset=utf-8"
+        if dest in _SCRIPT_DESTS:
+            return Form.EMPTY, "text/javascript"
+        if dest in _TYPES:
+            return Form.EMPTY, _TYPES[dest]
+        return Form.PROBLEM, "application/problem+json"
+    accept = (asked.accept or "").lower()
+    if dest != "empty":
+        if "text/html" in accept:
+            return Form.PAGE, "text/html; charset=utf-8"
+        if accept.startswith("image/"):
+            return Form.EMPTY, "image/png"
+        if accept.startswith("text/css"):
+            return Form.EMPTY, "text/css"
+        name = path.partition("?")[0].lower()
+        if "javascript" in accept or (asked.referrer and name.endswith((".js", ".mjs"))):
+            return Form.EMPTY, "text/javascript"
+    return Form.PROBLEM, "application/problem+json"
+
+
+class Refusals:
+    """Builds the 403 for a decision."""
+
+    def __init__(self, page: BlockPage, override_s: Override) -> None:
+        self._page = page
+        self._override_s = override_s
+
+    def make(self, method: str, path: str, asked: Asked, decision: Decision, use: Use) -> Refusal:
+        """Build the refusal of one request; the URL of `use` is what was asked for, as untrusted text."""
+        form, content_type = fitting_form(asked, path)
+        body = b""
+        url = use.url or ""
+        match form:
+            case Form.PAGE:
+                cls = classify(asked.dest, asked.accept, method, path)
+                open_ = cls is not SubjectClass.DOWNLOAD
+                override_s = self._override_s(use.client, use.user) if open_ else None
+                body = self._page.render(decision, url, asked.referrer, override_s=override_s)
+            case Form.PROBLEM:
+                body = problem_document(decision, url, kept=self._page.keeping.event(url))
+            case Form.EMPTY:
+                pass
+            case other:
+                assert_never(other)
+        headers = mark_headers(decision, content_type)
+        if form is Form.PAGE:
+            headers += self._page.headers
+        return Refusal(headers, body)
+
+
+def mark_headers(decision: Decision, content_type: str) -> list[tuple[bytes, bytes]]:
+    """List the headers that every refusal carries."""
+    return [
+        (MARK.encode(), mark(decision).encode("ascii", "replace")),
+        (b"Content-Type", content_type.encode()),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+    ]
+
+
+def mark(decision: Decision) -> str:
+    """Write the value of `X-Second-Look` for a block."""
+    evidence = decision.evidence
+    threat = evidence.threat.value if evidence.threat is not None else "none"
+    return f"blocked; event={decision.event_id or 'none'}; stage={evidence.stage.value}; threat={threat}"
+
+
+def problem_document(decision: Decision, url: str, *, kept: bool = True) -> bytes:
+    """Write the RFC 9457 document of a refusal; `kept`: the log has an event that a page can be about."""
+    evidence = decision.evidence
+    document = {
+        "type": PROBLEM_TYPE,
+        "title": title(decision),
+        "status": STATUS,
+        "detail": explanation(decision),
+        "reason": decision.reason,
+        "url": inert(url, LONGEST_SHOWN_URL),
+        "event": decision.event_id,
+        "stage": evidence.stage.value,
+        "threat": evidence.threat.value if evidence.threat else None,
+        "list": evidence.list,
+        "rule": evidence.rule,
+    }
+    if decision.event_id is not None and kept:
+        document["instance"] = f"https://{INTERNAL_HOST}/blocked/{decision.event_id}"
+    return json.dumps(document, ensure_ascii=True).encode()

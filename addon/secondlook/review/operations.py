@@ -1,0 +1,419 @@
+"""What the review can show and do: one set of operations under both the pages and the API.
+
+The desk reads the ledger itself; what only the running program can do it asks of `Service`.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from secondlook.clock import Clock
+from secondlook.core.event import Event, EventKind
+from secondlook.core.rules.client import ClientNameError, client_name
+from secondlook.core.rules.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S, Rule
+from secondlook.core.rules.rulebook import RuleBook
+from secondlook.core.rules.subject import parse_subject
+from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.log.shape import (
+    event_json,
+    passage_json,
+    quarantine_json,
+    queue_json,
+    rfc3339,
+    rule_json,
+)
+from secondlook.review import overview
+from secondlook.review.acknowledged import Seen
+from secondlook.review.service import Json, Service
+from secondlook.suffix import load_suffixes
+
+FOLLOW_BATCH = 200
+FOLLOW_QUIET_S = 15.0
+MOST_RULES_IMPORTED = 100_000
+CONFIG_SOURCE = "config"
+RULE_SOURCES = ("operator", "override", "quarantine", CONFIG_SOURCE)
+LATE_FOR_S = 7 * 86_400
+LATE_SHOWN = 3
+
+
+class Refused(Exception):  # noqa: N818 (what the desk says, in words for the reader)
+    """Something cannot be done; the message is for the reader."""
+
+
+class Missing(Refused):
+    """There is no such thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """One page of the log, newest first, and the cursors of its neighbours."""
+
+    events: list[Json]
+    older: str | None
+    newer: str | None
+
+
+def _text(value: object) -> str | None:
+    """Read an optional text of an import. Raises ValueError."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, got {str(value)[:80]}")  # noqa: TRY004 (told as a bad value)
+    return value
+
+
+def _just_before(cursor: str) -> str:
+    """Give the place before a cursor's: going back from an empty page begins with that event itself."""
+    return f"s{int(cursor[1:]) - 1}" if cursor.startswith("s") else cursor
+
+
+def _moment(value: object) -> float | None:
+    """Read an optional instant of an import. Raises ValueError."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(str(value))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _named(text: str) -> str:
+    """Read whom something is for; a blank name is nobody, not everybody. Raises Refused."""
+    try:
+        return client_name(text)
+    except ClientNameError as error:
+        raise Refused(f"client: {error}") from None
+
+
+class Desk:
+    """The operations of the review."""
+
+    def __init__(self, ledger: Ledger, service: Service, seen: Seen, clock: Clock) -> None:
+        self.ledger = ledger
+        self.service = service
+        self._seen = seen
+        self._clock = clock
+
+    # -- overview -------------------------------------------------------------------------------
+
+    async def overview(self) -> Json:
+        """Return everything that the overview shows."""
+        now = self._clock.now()
+        hours = await self.ledger.run(self.ledger.hourly, now - 23 * 3600, now)
+        waiting, oldest, _ = await self.ledger.run(self.ledger.queue_count)
+        latest = await self.log(
+            EventFilter(kind=("blocked", "flagged", "would_block", "confirmed", "late_verdict")), limit=8
+        )
+        paused: dict[str | None, float] = {}
+        for pause in self.ledger.pauses():
+            if pause.created <= now < pause.until:
+                paused[pause.client] = max(pause.until, paused.get(pause.client, 0.0))
+        return overview.compose(
+            service=self.service,
+            hours=hours,
+            waiting=waiting,
+            oldest=oldest,
+            latest=latest.events,
+            paused=paused,
+            trouble=self.ledger.trouble,
+            dropped=self.ledger.dropped,
+        )
+
+    async def pause(self, minutes: float, client: str | None) -> None:
+        """Switch protection off for a while."""
+        if not SHORTEST_S <= minutes * 60 <= LONGEST_PAUSE_S:
+            raise Refused(f"pause: expected minutes, from a second to a week (10080), got {minutes:g}")
+        await self.ledger.run(
+            self.ledger.add_pause, minutes, client=None if client is None else _named(client)
+        )
+
+    async def resume(self, client: str | None = None) -> None:
+        """End every pause, or those of one client."""
+        name = None if client is None else _named(client)
+        await self.ledger.run(self.ledger.end_pauses, client=name, everybody=name is None)
+
+    async def late_verdicts(self) -> list[Json]:
+        """Return what was let through, turned out bad, and was not yet noted by the reader."""
+        since = self._clock.now() - LATE_FOR_S
+        kinds = (EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value)
+        page = await self.ledger.run(self.ledger.events, EventFilter(kind=kinds, since=since), limit=50)
+        fresh = [event for event in page.events if event.id not in self._seen and event.identity][:LATE_SHOWN]
+        told = []
+        for event in fresh:
+            visits = await self.ledger.visits(event.identity or b"")
+            if visits:
+                first = visits[0]
+                unchecked = first.kind == EventKind.FLAGGED
+                told.append({**event_json(event), "visited_at": rfc3339(first.time), "unchecked": unchecked})
+        return told
+
+    async def late_seen(self, event_id: str) -> None:
+        """Note that the reader has seen a late verdict."""
+        await self.ledger.run(self._seen.add, event_id)
+
+    # -- log ------------------------------------------------------------------------------------
+
+    async def log(
+        self, wanted: EventFilter, *, after: str | None = None, before: str | None = None, limit: int
+    ) -> LogPage:
+        """Return one page: the events older than `after`, or those newer than `before`, or the newest."""
+        if before is not None:
+            found = await self.ledger.run(
+                self.ledger.events, wanted, after=before, limit=limit, newest_first=False
+            )
+            events = list(reversed(found.events))
+            newer = found.cursor if found.more else None
+            older: str | None = events[-1].id if events else before
+        else:
+            found = await self.ledger.run(self.ledger.events, wanted, after=after, limit=limit)
+            events = list(found.events)
+            older = found.cursor if found.more else None
+            newer = None if after is None else events[0].id if events else _just_before(after)
+        return LogPage([event_json(event) for event in events], older, newer)
+
+    async def event(self, event_id: str) -> Json | None:
+        """Return one event; its explanation is under `extra`."""
+        event = await self.ledger.run(self.ledger.event, event_id)
+        return None if event is None else event_json(event)
+
+    async def log_end(self) -> str:
+        """Return the place in the log where what is written from now on begins."""
+        return await self.ledger.run(self.ledger.log_end)
+
+    async def follow(
+        self, wanted: EventFilter, after: str | None = None
+    ) -> AsyncIterator[tuple[list[Json], str]]:
+        """Yield new events in batches as they are written, each with the place to go on from.
+
+        Begins at `after`, or now; an empty batch now and then says "still here".
+        """
+        cursor = after if after is not None else await self.log_end()
+        quiet_since = time.monotonic()
+        while True:
+            found, cursor = await self.ledger.run(self.ledger.tail, wanted, after=cursor, limit=FOLLOW_BATCH)
+            if found or time.monotonic() - quiet_since > FOLLOW_QUIET_S:
+                quiet_since = time.monotonic()
+                yield [event_json(event) for event in found], cursor
+            if not found:
+                await overview.breathe()
+
+    async def tail(self, wanted: EventFilter, after: str | None) -> tuple[list[Json], str]:
+        """Return events written after a cursor (None: now), and where to go on."""
+        if after is None:
+            return [], await self.log_end()
+        found, cursor = await self.ledger.run(self.ledger.tail, wanted, after=after, limit=FOLLOW_BATCH)
+        return [event_json(event) for event in found], cursor
+
+    def export(self, wanted: EventFilter) -> Iterator[Event]:
+        """Yield all matching events, oldest first, in bounded memory; blocks."""
+        return self.ledger.export(wanted)
+
+    # -- queue ----------------------------------------------------------------------------------
+
+    async def waiting(self) -> int:
+        """Count what waits for a second look."""
+        count, _, _ = await self.ledger.run(self.ledger.queue_count)
+        return count
+
+    async def queue(self, after: str | None, limit: int) -> tuple[list[Json], str | None]:
+        """Return a page of the queue, oldest first, and the id to go on from."""
+        last = await self.ledger.run(self.ledger.queue_entry, after) if after else None
+        found = await self.ledger.run(self.ledger.queue_entries, after=last, limit=limit)
+        return [queue_json(entry) for entry in found], found[-1].id if len(found) == limit else None
+
+    async def waiting_entry(self, entry_id: str) -> Json:
+        """Return one subject of the queue."""
+        entry = await self.ledger.run(self.ledger.queue_entry, entry_id)
+        if entry is None:
+            raise Missing("nothing with this id waits: it may have been looked at meanwhile")
+        return queue_json(entry)
+
+    async def closings(self, limit: int) -> list[Json]:
+        """Return how the latest flagged subjects ended."""
+        kinds = (EventKind.CONFIRMED.value, EventKind.CLEARED.value, EventKind.EXPIRED.value)
+        return (await self.log(EventFilter(kind=kinds), limit=limit)).events
+
+    async def verify(self) -> None:
+        """Look at everything that is flagged now."""
+        await self.service.verify()
+
+    # -- rules ----------------------------------------------------------------------------------
+
+    async def rules(self) -> list[Json]:
+        """Return all rules."""
+        return [rule_json(rule) for rule in await self.ledger.run(self.ledger.list_rules)]
+
+    async def add_rule(
+        self, action: str, subject: str, *, for_s: float | None, client: str | None, reason: str | None
+    ) -> Json:
+        """Make a rule."""
+        if for_s is not None and not SHORTEST_S <= for_s <= LONGEST_RULE_S:
+            raise Refused(f"rule: expected a time from 1 s to ten years, got {for_s:g} s")
+        rule = self._rule(action, subject, for_s=for_s, client=client, reason=reason)
+        return rule_json((await self.ledger.run(self.ledger.say_rules, [rule]))[0])
+
+    def _rule(
+        self, action: str, text: str, *, for_s: float | None, client: str | None, reason: str | None
+    ) -> Rule:
+        if action not in ("allow", "block"):
+            raise Refused(f"rule: expected allow or block, got {action!r}")
+        now = self._clock.now()
+        try:
+            scope, subject = parse_subject(text, load_suffixes())
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        return Rule(
+            id="",
+            action="allow" if action == "allow" else "block",
+            scope=scope,
+            subject=subject,
+            client=None if client is None else _named(client),
+            reason=reason,
+            created=now,
+            expires=None if for_s is None else now + for_s,
+        )
+
+    async def remove_rule(self, rule_id: str) -> None:
+        """Remove a rule."""
+        if not await self.ledger.run(self.ledger.remove_rule, rule_id):
+            raise Missing("no such rule: it may have been removed or have ended already")
+
+    async def test_rules(self, url: str) -> list[Json]:
+        """Return the rules that fire for a URL, the deciding one first."""
+        book = RuleBook(self.ledger.rules())
+        fired = book.explain(self.service.url_subject(url), client=None, user=None, now=self._clock.now())
+        return [rule_json(rule) for rule in fired]
+
+    async def backtest(self, rule: str, days: int, action: str = "block") -> Json:
+        """Tell what a rule, list or level would have blocked in the last days."""
+        try:
+            told: Json = await self.ledger.run(self.service.backtest, rule, days, action)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        return told
+
+    async def import_rules(self, records: object) -> None:
+        """Add rules from an export, all of them or none, with their source and the time they were made.
+
+        Those that have ended meanwhile are left out, and those of a configuration, which come with it.
+        """
+        if not isinstance(records, list) or len(records) > MOST_RULES_IMPORTED:
+            raise Refused(f"import: expected a list of at most {MOST_RULES_IMPORTED:,} rules")
+        rules = []
+        for number, record in enumerate(records, 1):
+            if not isinstance(record, Mapping):
+                raise Refused(f"import: rule {number} is not an object")
+            try:
+                rules.append(self._exported(record))
+            except (Refused, ValueError) as error:
+                raise Refused(f"import: rule {number}: {error}") from None
+        now = self._clock.now()
+        lasting = [
+            rule
+            for rule in rules
+            if rule.source != CONFIG_SOURCE and (rule.expires is None or rule.expires > now)
+        ]
+        await self.ledger.run(self.ledger.say_rules, lasting)
+
+    def _exported(self, record: Mapping[str, object]) -> Rule:
+        """Read one rule of an export. Raises Refused and ValueError."""
+        source = _text(record.get("source")) or "operator"
+        if source not in RULE_SOURCES:
+            raise Refused(f"source: expected one of {', '.join(RULE_SOURCES)}, got {source[:80]!r}")
+        rule = self._rule(
+            str(record.get("action")),
+            str(record.get("subject")),
+            for_s=None,
+            client=_text(record.get("client")),
+            reason=_text(record.get("reason")),
+        )
+        made, ends = _moment(record.get("created")), _moment(record.get("expires"))
+        return replace(
+            rule,
+            source=source,
+            created=rule.created if made is None else min(made, rule.created),
+            expires=ends,
+        )
+
+    # -- privacy --------------------------------------------------------------------------------
+
+    async def erase_client(self, client: str) -> int:
+        """Delete for good what was kept of one client (address or user); gives how many events went."""
+        return await self.ledger.run(self.ledger.erase_client, _named(client))
+
+    # -- the rest -------------------------------------------------------------------------------
+
+    async def check(self, subject: str, client: str | None = None) -> Json:
+        """Check a URL or a digest, as a client sees it."""
+        name = None if client is None else _named(client)
+        try:
+            return await self.service.check(subject, name)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
+    async def quarantine(self) -> list[Json]:
+        """Return the quarantined files."""
+        records = await self.ledger.quarantine_records(states=("moving", "held"))
+        return [quarantine_json(record) for record in records]
+
+    async def restore(self, record_id: str) -> None:
+        """Put a file back where it was."""
+        await self._on_quarantine(self.service.restore, record_id)
+
+    async def delete_quarantined(self, record_id: str) -> None:
+        """Delete a quarantined file."""
+        await self._on_quarantine(self.service.delete_quarantined, record_id)
+
+    async def _on_quarantine(self, act: Callable[[str], Any], record_id: str) -> None:
+        if await self.ledger.quarantined(record_id) is None:
+            raise Missing("no such file in the quarantine")
+        try:
+            await act(record_id)
+        except (ValueError, OSError) as error:
+            raise Refused(str(error)) from None
+
+    async def lists(self) -> list[Json]:
+        """Return the lists of the pattern."""
+        return list(self.service.lists())
+
+    async def servers(self) -> list[Json]:
+        """Return the servers."""
+        return list(self.service.servers())
+
+    async def location(self) -> str:
+        """Say where the machine is."""
+        return self.service.location()
+
+    async def feeds(self) -> list[Json]:
+        """Return the feeds."""
+        return list(self.service.feeds())
+
+    async def passages(self) -> list[Json] | None:
+        """Return whose TLS is passed through for a while; None where none ever is."""
+        lasting = self.service.passages
+        if not lasting.longest_s:
+            return None
+        return [passage_json(each) for each in await self.ledger.run(self.ledger.passages, lasting)]
+
+    async def update(self) -> None:
+        """Fetch lists and feeds now."""
+        await self.service.update()
+
+    async def authority(self) -> str:
+        """Return the certificate of the authority. Raises Refused where there is none to give."""
+        _, fault = await self.ledger.run(overview.authority, self.service.authority)
+        if fault is not None:
+            raise Refused(fault)
+        return self.service.authority.read_text(encoding="utf-8")
+
+    async def setup(self) -> Json:
+        """Return what the set-up page needs."""
+        host, _, port = self.service.proxy.rpartition(":")
+        ca, fault = await self.ledger.run(overview.authority, self.service.authority)
+        return {
+            "proxy": self.service.proxy,
+            "proxy_host": host.strip("[]"),
+            "proxy_port": port,
+            "ca": ca,
+            "ca_fault": fault,
+        }

@@ -1,0 +1,173 @@
+"""What works beside the traffic: embedded server, updates, the second look, notices.
+
+`secondlook run` has it in the service process, `mitmdump -s` in the one process there is.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from secondlook.agent.actions.quarantine import Quarantine
+from secondlook.agent.check.watch import Watcher
+from secondlook.agent.identifier import Identifiers
+from secondlook.agent.pattern.updater import Updater
+from secondlook.core.event import Event, EventKind
+from secondlook.core.lists.pattern import Pattern
+from secondlook.errors import PatternError
+from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.second_look import (
+    SecondLook,
+    hear_recoveries,
+    make_notifier,
+    make_quarantine,
+    make_second_look,
+)
+from secondlook.run.assembly.updates import EMBEDDED, make_updater
+from secondlook.run.assembly.viewing import make_watcher
+from secondlook.run.supervisor.runfile import SERVER_FOLDER
+from secondlook.server.embedded import EmbeddedServer
+from secondlook.server.feeds.keeper import FeedNotice
+
+logger = logging.getLogger(__name__)
+
+FIRST_UPDATE_S = 10.0
+FIRST_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The parts beside the traffic, running."""
+
+    embedded: EmbeddedServer | None
+    updater: Updater
+    second_look: SecondLook
+    quarantine: Quarantine
+    watcher: Watcher
+
+
+class Tasks:
+    """Background tasks that should never end by themselves; one that does is told loudly."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, name: str, work: Coroutine[None, None, None]) -> None:
+        """Run `work` until `aclose`."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def aclose(self) -> None:
+        """Cancel all and wait for their end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s stopped working", task.get_name(), exc_info=error)
+
+
+async def start_background(
+    stack: contextlib.AsyncExitStack,
+    parts: Parts,
+    *,
+    sock: socket.socket | None = None,
+    on_pattern: Callable[[Pattern], None] | None = None,
+) -> Background:
+    """Start everything beside the traffic, to be ended by `stack`; returns when the first lists are in place.
+
+    `sock` is the listening socket of the embedded server (None: any free port). Raises ConfigError.
+    """
+    settings = parts.settings
+    await parts.lookup.start()
+    stack.push_async_callback(parts.lookup.aclose)
+    tasks = Tasks()
+    updaters: list[Updater] = []  # there is none yet when the server starts
+
+    def announce(_number: int) -> None:
+        for updater in updaters:
+            updater.announce()
+
+    embedded = None
+    if settings.servers.embedded.enabled:
+        embedded = EmbeddedServer(
+            settings.state / SERVER_FOLDER,
+            parts.clock,
+            feeds=settings.feeds,
+            proxy=settings.upstream_proxy,
+            on_generation=announce,
+            on_feed=lambda notice: _tell_feed(parts, notice),
+        )
+        await embedded.start(sock)
+        stack.push_async_callback(embedded.stop)
+        await parts.lookup.set_local(embedded.url)
+    stack.push_async_callback(tasks.aclose)
+    updater = make_updater(parts)
+    updaters.append(updater)
+    notifier = make_notifier(settings, parts)
+    quarantine = make_quarantine(settings, parts)
+    second_look = make_second_look(settings, parts, notifier, quarantine)
+
+    def taken_up(pattern: Pattern) -> None:
+        if on_pattern is not None:
+            on_pattern(pattern)
+        second_look.new_lists()
+
+    watcher = make_watcher(parts, on_pattern=taken_up, on_confirmed=second_look.new_finding)
+    await _first_generation(updater)
+    await watcher.refresh()
+    await quarantine.settle()
+    tasks.start("watcher", watcher.run())
+    tasks.start("updater", updater.run())
+    tasks.start("second look", second_look.rechecker.run())
+    recoveries = hear_recoveries(parts, second_look.rechecker)
+    recoveries.start()
+    stack.push_async_callback(recoveries.aclose)
+    if second_look.late is not None:
+        tasks.start("late verdicts", second_look.late.run())
+    if notifier is not None:
+        tasks.start("notices", notifier.run())
+    return Background(embedded, updater, second_look, quarantine, watcher)
+
+
+async def _first_generation(updater: Updater) -> None:
+    """Where there is no pattern yet, wait for the first one, but not for ever."""
+    with contextlib.suppress(PatternError):
+        if updater.read_stamp() is not None:
+            return
+    try:
+        async with asyncio.timeout(FIRST_UPDATE_S):
+            while True:
+                outcomes = await updater.update_now()
+                for outcome in outcomes:
+                    if outcome.error is not None:
+                        logger.warning("no lists from %s yet: %s", outcome.server, outcome.error)
+                # our own server may be slow for a moment; others are looked at again in their time
+                if not any(outcome.error and outcome.server == EMBEDDED for outcome in outcomes):
+                    return
+                await asyncio.sleep(FIRST_AGAIN_S)
+    except TimeoutError:
+        logger.warning("the first lists take long; traffic is checked by asking until they are here")
+
+
+_identifiers = Identifiers()
+
+
+def _tell_feed(parts: Parts, notice: FeedNotice) -> None:
+    """Record what became of a fetch; what did not change is no news."""
+    if notice.outcome == "unchanged":
+        return
+    now = parts.clock.now()
+    parts.ledger.record(
+        Event(
+            id=_identifiers.new(now),
+            kind=EventKind.UPDATE if notice.outcome == "taken" else EventKind.ERROR,
+            time=now,
+            server="embedded",
+            detail=f"feed {notice.feed} {notice.outcome}: {notice.detail}",
+        )
+    )

@@ -1,0 +1,67 @@
+"""Back-testing as people ask for it: a rule, the name of a list, or a level, against the log."""
+
+from secondlook.agent.backtest import Change, LevelChange, ListChange, Report, RuleChange, backtest
+from secondlook.core.event import EventKind
+from secondlook.core.lists.pattern import Pattern
+from secondlook.core.rules.policy import Level
+from secondlook.core.rules.rule import Rule
+from secondlook.core.rules.rulebook import RuleBook
+from secondlook.core.rules.subject import parse_subject
+from secondlook.core.url.canonical import Suffixes, url_subject
+from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.suffix import load_suffixes
+
+DAY_S = 86_400.0
+HOSTS_SHOWN = 20
+VISITS = tuple(
+    str(kind)
+    for kind in (
+        EventKind.CHECK,
+        EventKind.BLOCKED,
+        EventKind.FLAGGED,
+        EventKind.WOULD_BLOCK,
+        EventKind.OVERRIDDEN,
+    )
+)
+
+
+def change_from(text: str, pattern: Pattern, level: Level, now: float, *, action: str = "block") -> Change:
+    """Understand what shall be tried. Raises ValueError for what is neither level, list nor rule."""
+    if text in tuple(Level):
+        return LevelChange(Level(text))
+    for info, table in pattern.lists:
+        if info.name == text:
+            return ListChange(table, info.kind, info.risk, level)
+    scope, subject = parse_subject(text, load_suffixes())
+    rule = Rule(
+        id="tried",
+        action="allow" if action == "allow" else "block",
+        scope=scope,
+        subject=subject,
+        client=None,
+        reason=None,
+        created=now,
+        expires=None,
+    )
+    return RuleChange(RuleBook([rule]))
+
+
+def run_backtest(ledger: Ledger, change: Change, suffixes: Suffixes, *, since: float) -> Report:
+    """Judge the logged visits since then; blocks."""
+    visits = ledger.export(EventFilter(kind=VISITS, since=since))
+    return backtest(visits, [change], lambda text: url_subject(text, suffixes))
+
+
+def report_json(report: Report) -> dict[str, object]:
+    """Write a report as `rules backtest --json` does."""
+    return {
+        "examined": report.visits,
+        "newly_blocked": report.newly_blocked,
+        "newly_allowed": report.newly_allowed,
+        "unreadable": report.unreadable,
+        "hosts": [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)],
+        "clients": [
+            {"client": client, "count": count} for client, count in report.clients.most_common(HOSTS_SHOWN)
+        ],
+        "often_visited": report.often_visited[:HOSTS_SHOWN],
+    }

@@ -1,0 +1,65 @@
+"""`/metrics` of the proxy (Prometheus): the counters of all processes, and what only the service knows.
+
+Each process keeps its counters in files of `STATE/metrics` (prometheus_client's multiprocess mode); the
+folder is emptied when the program starts. No label ever names a host, a URL or a client.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from secondlook.run.assembly.parts import Parts
+
+
+class ServiceCollector(Collector):
+    """Gauges that are read when somebody asks."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield queue, pattern and ledger as they are now."""
+        now = self._parts.clock.now()
+        waiting, oldest, _ = self._parts.ledger.queue_count()
+        yield _gauge("queue_entries", "Flagged subjects that wait for their second look.", waiting)
+        yield _gauge(
+            "queue_oldest_seconds", "Age of the oldest of them.", 0 if oldest is None else now - oldest
+        )
+        pattern = self._parts.view.current.pattern
+        entries = GaugeMetricFamily(
+            "secondlook_pattern_entries", "Entries by list.", labels=["list", "server"]
+        )
+        ages = GaugeMetricFamily(
+            "secondlook_pattern_age_seconds", "Since a list was last confirmed.", labels=["list", "server"]
+        )
+        for info, table in pattern.lists:
+            entries.add_metric([info.name, info.server], table.count)
+            ages.add_metric([info.name, info.server], max(now - info.confirmed_at, 0.0))
+        yield entries
+        yield ages
+        yield _gauge(
+            "confirmed_entries", "Subjects that a second look found bad.", len(self._parts.ledger.confirmed())
+        )
+        yield _gauge("rules", "Rules of the operator.", len(self._parts.ledger.rules()))
+        dropped = CounterMetricFamily(
+            "secondlook_events_dropped", "Events of the service that could not be kept."
+        )
+        dropped.add_metric([], self._parts.ledger.dropped)
+        yield dropped
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"secondlook_{name}", text, value=value)
+
+
+def exporter(parts: Parts, folder: Path) -> Callable[[], bytes]:
+    """Return what renders all metrics; it blocks, so call it in a thread."""
+    registry = CollectorRegistry()
+    if folder.is_dir():
+        MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    registry.register(ServiceCollector(parts))
+    return lambda: generate_latest(registry)

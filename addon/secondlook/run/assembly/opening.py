@@ -1,0 +1,99 @@
+"""Opening the ledger that the settings name; apart from the other parts, so that commands start fast."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from secondlook.config import Settings
+from secondlook.errors import LedgerError
+from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.run.supervisor.runfile import LEDGER_FILE, is_of_a_proxy
+
+JOURNAL_FILE = "flags.journal"
+
+
+def open_ledger(
+    settings: Settings,
+    *,
+    keeper: bool = False,
+    background: bool = True,
+    folder: Path | None = None,
+    counted: Callable[[str, int], None] | None = None,
+) -> Ledger:
+    """Open the ledger that the settings name. Raises LedgerError and ConfigError.
+
+    `keeper`: for the one process that does the housekeeping; `background` is False for commands; `folder`
+    holds its files, where that is not the state folder; `counted` hears how many events of a kind were
+    written.
+    """
+    folder = folder or settings.state
+    location: str | Path = settings.ledger.url
+    if location == "default":
+        location = folder / LEDGER_FILE
+    return Ledger.open(
+        location,
+        LedgerOptions(
+            deadline_s=settings.ledger.deadline,
+            keeper=keeper,
+            privacy=settings.log.privacy,
+            ignored_hosts=settings.log.ignore,
+            retention_s=settings.log.retention,
+            history_s=settings.recheck.history,
+            first_look_s=settings.recheck.first,
+            events_in_memory=settings.ledger.queue_memory,
+            journal_bytes=settings.ledger.journal,
+            log_allowed=settings.log.all,
+            background=background,
+            counted=counted,
+        ),
+        journal=folder / JOURNAL_FILE,
+    )
+
+
+@contextmanager
+def ledger_of(settings: Settings) -> Iterator[Ledger]:
+    """Open the ledger for one command and close it. Raises LedgerError and ConfigError."""
+    with suppress(OSError):  # opening says what is wrong
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ledger = open_ledger(settings, background=False)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def ledger_to_read(settings: Settings) -> Iterator[Ledger]:
+    """Open the ledger for a command that writes nothing: where no state is, an empty one that leaves nothing.
+
+    SQLite and the journal write even to be read: of a state that may not be written, a copy is read.
+    Raises LedgerError and ConfigError.
+    """
+    state = settings.state
+    has_state = state.is_dir() and (settings.ledger.url != "default" or is_of_a_proxy(state))
+    if has_state and os.access(state, os.W_OK):
+        with ledger_of(settings) as ledger:
+            yield ledger
+        return
+    with TemporaryDirectory(prefix="second-look-") as folder:
+        if has_state:
+            _copy_ledger(state, Path(folder))
+        ledger = open_ledger(settings, background=False, folder=Path(folder))
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def _copy_ledger(state: Path, folder: Path) -> None:
+    """Copy the ledger of a state folder, with what its file does not have yet. Raises LedgerError."""
+    for name in (LEDGER_FILE, f"{LEDGER_FILE}-wal"):
+        try:
+            shutil.copyfile(state / name, folder / name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LedgerError(f"cannot read {state / name}: {error.strerror or error}") from error

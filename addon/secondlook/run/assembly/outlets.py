@@ -1,0 +1,173 @@
+"""Events out: to a syslog daemon and to a webhook, as JSON Lines, in the order of the log.
+
+Both follow the ledger, so they tell what it keeps (the privacy level holds) and miss nothing while they
+cannot deliver: how far each has come stands in `STATE/outlets.json`, and goes on from there after a
+restart. An event may be told twice around a crash, never not at all while the log keeps it.
+"""
+
+import asyncio
+import json
+import logging
+import logging.handlers
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from secondlook.config import LogSettings, SyslogSettings, UpstreamProxySettings, WebhookSettings
+from secondlook.core.event import Event
+from secondlook.lanes import OUTSIDE, STATE
+from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.log.shape import json_lines
+from secondlook.server.feeds.fetch import make_client
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+LOOK_EVERY_S = 0.5
+TIMEOUT_S = 10.0
+LONGEST_WAIT_S = 300.0
+
+
+class Outlet(Protocol):
+    """One place where events go; `name` keeps its position apart from the others'."""
+
+    name: str
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Deliver a batch whole. Raises OSError or httpx.HTTPError when it could not."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class SyslogOutlet:
+    """A syslog daemon: a local socket, or `host:port` by UDP (RFC 3164 framing of one JSON object)."""
+
+    name = "syslog"
+
+    def __init__(self, settings: SyslogSettings) -> None:
+        self._settings = settings
+        self._handler: logging.handlers.SysLogHandler | None = None
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Send each event as a message of its own."""
+        await OUTSIDE.run(self._send, list(json_lines(events)))
+
+    def _send(self, lines: list[str]) -> None:
+        if self._handler is None:
+            host, _, port = self._settings.address.rpartition(":")
+            where: str | tuple[str, int] = (
+                (host, int(port)) if port.isdigit() and host else self._settings.address
+            )
+            facility = logging.handlers.SysLogHandler.facility_names[self._settings.facility]
+            handler = logging.handlers.SysLogHandler(where, facility)
+            handler.ident = "secondlook: "
+            handler.handleError = _raise  # type: ignore[method-assign]
+            self._handler = handler
+        for line in lines:
+            self._handler.emit(
+                logging.LogRecord("secondlook", logging.INFO, "", 0, line.rstrip("\n"), None, None)
+            )
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        if self._handler is not None:
+            self._handler.close()
+
+
+def _raise(record: logging.LogRecord) -> None:
+    """Let a message that could not be sent be an error, not a line on stderr."""
+    del record
+    raise  # noqa: PLE0704 (called by logging inside its except clause)
+
+
+class WebhookOutlet:
+    """An HTTP endpoint that takes batches of JSON Lines by POST; anything but 2xx is tried again."""
+
+    name = "webhook"
+
+    def __init__(self, settings: WebhookSettings, proxy: UpstreamProxySettings | None) -> None:
+        self._settings = settings
+        self._client = make_client(proxy)
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Post a batch."""
+        headers = {"content-type": "application/jsonl", **self._settings.headers}
+        body = "".join(json_lines(events)).encode()
+        answer = await self._client.post(self._settings.url, content=body, headers=headers, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+class Outlets:
+    """Feeds every outlet from the log; `run` is a task that goes on for ever."""
+
+    def __init__(self, outlets: Sequence[Outlet], ledger: Ledger, state: Path) -> None:
+        self._outlets = outlets
+        self._ledger = ledger
+        self._path = state / "outlets.json"
+        self._positions: dict[str, str] = {}
+        self._keeping = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        with suppress(OSError, ValueError):
+            self._positions = json.loads(await STATE.run(self._path.read_text, "utf-8"))
+        try:
+            await asyncio.gather(*(self._feed(outlet) for outlet in self._outlets))
+        finally:
+            for outlet in self._outlets:
+                await outlet.aclose()
+
+    async def _feed(self, outlet: Outlet) -> None:
+        cursor = self._positions.get(outlet.name)
+        if cursor is None:
+            cursor = await self._ledger.run(self._ledger.log_end)
+            await self._keep(outlet.name, cursor)
+        wait_s = LOOK_EVERY_S
+        while True:
+            events, following = await self._ledger.run(self._ledger.tail, after=cursor, limit=BATCH)
+            if not events:
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+            try:
+                await outlet.deliver(events)
+            except (OSError, httpx.HTTPError) as error:
+                if wait_s == LOOK_EVERY_S:
+                    logger.warning("%s takes no events: %s; trying again", outlet.name, error)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+                await asyncio.sleep(wait_s)
+                continue
+            wait_s = LOOK_EVERY_S
+            cursor = following
+            await self._keep(outlet.name, cursor)
+
+    async def _keep(self, name: str, cursor: str) -> None:
+        self._positions[name] = cursor
+        async with self._keeping:
+            await STATE.run(self._write)
+
+    def _write(self) -> None:
+        beside = self._path.with_suffix(".new")
+        beside.write_text(json.dumps(self._positions), encoding="utf-8")
+        beside.replace(self._path)
+
+
+def make_outlets(
+    settings: LogSettings, proxy: UpstreamProxySettings | None, ledger: Ledger, state: Path
+) -> Outlets | None:
+    """Make the outlets that the settings name, or None where there is none."""
+    outlets: list[Outlet] = []
+    if settings.syslog is not None:
+        outlets.append(SyslogOutlet(settings.syslog))
+    if settings.webhook is not None:
+        outlets.append(WebhookOutlet(settings.webhook, proxy))
+    return Outlets(outlets, ledger, state) if outlets else None

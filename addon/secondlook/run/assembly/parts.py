@@ -1,0 +1,293 @@
+"""The parts of a check, put together from settings: for a worker, the service, `mitmdump -s` and `check`.
+
+```
+Settings ─┬─► Ledger (events, queue, rules) ─┐
+          ├─► LocalView ◄── watchers         ├─► Checker ─► Gatekeeper ─► Judge (what the proxy calls)
+          ├─► TieredLookup ─► servers ───────┤
+          └─► AnswerCache ───────────────────┘
+```
+"""
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from secondlook import keyfile
+from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.gatekeeper import Gatekeeper
+from secondlook.agent.check.view import LocalView
+from secondlook.agent.check.watch import ELSEWHERE_S
+from secondlook.agent.identifier import Identifiers
+from secondlook.clock import Clock, SystemClock
+from secondlook.config import Settings
+from secondlook.core.asking.cache import AnswerCache, SavedCacheError
+from secondlook.core.event import Event, EventKind
+from secondlook.core.rules.client import login_name
+from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.subject import UrlSubject
+from secondlook.core.tls_exception import KINDS, LOOK_EVERY_S, PASSTHROUGH
+from secondlook.core.url.canonical import url_subject
+from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.log.shape import rfc3339
+from secondlook.ledger.ulid import make_id
+from secondlook.lookup.tiered import TieredLookup
+from secondlook.proxy.judge import Judge
+from secondlook.run.assembly.policies import policies_of
+from secondlook.run.supervisor.runfile import SITE_KEY_FILE
+from secondlook.suffix import PublicSuffixes, load_suffixes
+
+logger = logging.getLogger(__name__)
+
+EVENT_TRIES = 10
+EVENT_REST_S = 0.1
+
+
+@dataclass(slots=True)
+class Parts:
+    """What one process checks by."""
+
+    settings: Settings
+    clock: Clock
+    suffixes: PublicSuffixes
+    ledger: Ledger
+    view: LocalView
+    lookup: TieredLookup
+    cache: AnswerCache
+    checker: Checker
+    gatekeeper: Gatekeeper
+    judge: Judge
+
+    @classmethod
+    def build(
+        cls,
+        settings: Settings,
+        ledger: Ledger,
+        *,
+        heartbeat_s: float | None = None,
+        worker: str | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Put the parts together, inside the event loop that will use them; nothing is started yet.
+
+        `heartbeat_s` is for processes without traffic of their own: they notice servers come and go. It
+        and a `worker` with a name tell of that in the log; a command does not.
+        """
+        clock = clock or SystemClock()
+        suffixes = load_suffixes()
+        view = LocalView(policies_of(settings))
+        lookup = TieredLookup(
+            settings.servers,
+            upstream_proxy=settings.upstream_proxy,
+            events=None if heartbeat_s is None and worker is None else ledger,
+            worker=worker,
+            new_id=make_id,
+            clock=clock,
+            heartbeat_s=heartbeat_s,
+            expiry_s=(settings.cache.expiry_min, settings.cache.expiry_max),
+        )
+        cache = AnswerCache(
+            settings.cache.size, expiry_s=(settings.cache.expiry_min, settings.cache.expiry_max)
+        )
+        checker = Checker(
+            view,
+            lookup,
+            cache,
+            suffixes,
+            clock,
+            budget_s=settings.servers.budget,
+            stale_for_s=settings.cache.stale_for,
+            stale_after_s=settings.pattern.stale_after,
+        )
+        gatekeeper = Gatekeeper(
+            checker,
+            ledger,
+            clock,
+            reblock_s=settings.downloads.reblock,
+            log_all=settings.log.all,
+            history=settings.recheck.history > 0,
+            elsewhere_s=elsewhere_s(settings),
+        )
+        return cls(
+            settings,
+            clock,
+            suffixes,
+            ledger,
+            view,
+            lookup,
+            cache,
+            checker,
+            gatekeeper,
+            Judge(gatekeeper, suffixes),
+        )
+
+    def override_s(self, client: str | None, user: str | None) -> float | None:
+        """Tell how long an exception lasts that this client makes for itself; None: it may make none."""
+        return self.view.current.policies.of(client, user).override_s
+
+    def unopened_s(self, client: str | None, user: str | None) -> float | None:
+        """Tell how long TLS is passed through that this client lets pass; None: it may let none pass."""
+        return self.view.current.policies.of(client, user).unopened_s
+
+
+LATE = EventFilter(kind=(EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value, EventKind.ACTION.value))
+PASSAGES = EventFilter(kind=tuple(KINDS), stage=PASSTHROUGH)
+
+
+class LedgerTail:
+    """Events of some kinds as they are written (`proxy.event_follower.Tail`)."""
+
+    _MOST = 1_000
+
+    def __init__(self, ledger: Ledger, wanted: EventFilter) -> None:
+        self._ledger = ledger
+        self._wanted = wanted
+
+    async def recent(self, since: float) -> tuple[list[Event], str]:
+        """Give those since then, oldest first, and where the log goes on."""
+        end = await self._ledger.run(self._ledger.log_end)
+        wanted = replace(self._wanted, since=since)
+        page = await self._ledger.run(self._ledger.events, wanted, limit=self._MOST)
+        return list(reversed(page.events)), end
+
+    async def after(self, cursor: str) -> tuple[list[Event], str]:
+        """Give those written after a cursor, and the next cursor."""
+        return await self._ledger.run(self._ledger.tail, self._wanted, after=cursor)
+
+    def record(self, event: Event) -> None:
+        """Write an event, some time soon."""
+        self._ledger.record(event)
+
+
+class LedgerRecords:
+    """The events and exceptions that the internal site shows and makes (`proxy.ports.Records`)."""
+
+    def __init__(
+        self, ledger: Ledger, suffixes: PublicSuffixes, clock: Clock, *, elsewhere_s: float = 0.0
+    ) -> None:
+        self._elsewhere_s = elsewhere_s
+        self._ledger = ledger
+        self._suffixes = suffixes
+        self._clock = clock
+        self._identifiers = Identifiers()
+
+    async def event(self, event_id: str) -> Event | None:
+        """Find an event by its id; one that was told a moment ago may still be on its way to the ledger."""
+        for _ in range(EVENT_TRIES):
+            event = await self._ledger.run(self._ledger.event, event_id)
+            if event is not None:
+                return event
+            await asyncio.sleep(EVENT_REST_S)
+        return None
+
+    def whole(self, event: Event) -> bool:
+        """Whether the log kept the event's whole URL, not what a privacy level left of it."""
+        return self._subject(event) is not None
+
+    def _subject(self, event: Event) -> UrlSubject | None:
+        subject = None if event.url is None else url_subject(event.url, self._suffixes)
+        return subject if subject is not None and subject.identity == event.identity else None
+
+    async def make_exception(self, event: Event, duration_s: float) -> None:
+        """Allow the URL of a blocked event for a while to whom it was blocked for, with an event.
+
+        The rule is named after what it says, and made once: asked for again while it holds, nothing changes.
+        When this returns it is in force in the other workers too.
+        Raises LedgerError; ValueError when the log does not hold the whole URL (`log.privacy`): a rule for
+        what is left of it would let through something else, or nothing.
+        """
+        subject = self._subject(event)
+        if subject is None:
+            raise ValueError("the log does not keep whole addresses here (log.privacy)")
+        now, client = self._clock.now(), login_name(event.client, event.user)
+        rule_id = "override-" + hashlib.sha256(f"{subject.canonical} {client}".encode()).hexdigest()[:20]
+        for known in await self._ledger.run(self._ledger.list_rules):
+            if known.id == rule_id and known.expires is not None and now < known.expires:
+                return
+        rule = Rule(
+            id=rule_id,
+            action="allow",
+            scope=Scope.URL,
+            subject=subject.canonical,
+            client=client,
+            reason=f"let through from the block page (event {event.id})",
+            created=now,
+            expires=now + duration_s,
+            source="override",
+        )
+        told = replace(
+            event,
+            id=self._identifiers.new(now),
+            kind=EventKind.OVERRIDDEN,
+            time=now,
+            detail=f"allowed for {duration_s / 60:g} min from the block page of event {event.id}",
+        )
+        await self._ledger.run(self._ledger.add_rule, rule, told)
+        await asyncio.sleep(self._elsewhere_s)
+
+    async def pass_through(self, event: Event, duration_s: float) -> None:
+        """Write down that a failure's host is passed through for whom it failed; workers follow the log.
+
+        When this returns they have heard of it. Raises LedgerError.
+        """
+        now = self._clock.now()
+        whom = event.client if event.user is None else f"{event.user} at {event.client}"
+        told = Event(
+            id=self._identifiers.new(now),
+            kind=EventKind.OVERRIDDEN,
+            time=now,
+            client=event.client,
+            user=event.user,
+            host=event.host,
+            url=event.url,
+            stage=PASSTHROUGH,
+            detail=(
+                f"TLS of {whom} to {event.host} is passed through unopened until "
+                f"{rfc3339(now + duration_s)}: let pass after event {event.id} "
+                f"({event.detail or 'its TLS failed'})"
+            ),
+        )
+        await self._ledger.run(self._ledger.note, told)
+        await asyncio.sleep(LOOK_EVERY_S + ELSEWHERE_S)
+
+
+def elsewhere_s(settings: Settings) -> float:
+    """Say how long (s) it takes until every worker knows what the ledger has; 0 where there is one only."""
+    return ELSEWHERE_S if settings.worker_count > 1 else 0.0
+
+
+def site_key(state: Path) -> bytes:
+    """Read the installation's secret for the internal site's forms, making it where there is none."""
+    return keyfile.read_or_make(
+        state / SITE_KEY_FILE, meaning="forms of block pages that are open now have to be loaded again"
+    )
+
+
+def cache_file(settings: Settings, worker: int) -> Path:
+    """Name the file in which a worker's answers survive a restart."""
+    return settings.state / "cache" / f"answers-{worker}"
+
+
+def load_cache(cache: AnswerCache, path: Path, *, now: float, stale_for_s: float) -> None:
+    """Fill a cache from its file; one that cannot be used is left aside."""
+    try:
+        saved = path.read_bytes()
+    except OSError:
+        return
+    try:
+        cache.load(saved, now=now, stale_for_s=stale_for_s)
+    except SavedCacheError as error:
+        logger.warning("cannot use the saved answers in %s: %s", path, error)
+
+
+def save_cache(saved: bytes, path: Path) -> None:
+    """Write a saved cache beside its file and rename it into place; a failure is told and does no harm."""
+    beside = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        beside.write_bytes(saved)
+        beside.replace(path)
+    except OSError as error:
+        logger.warning("cannot save answers to %s: %s", path, error)

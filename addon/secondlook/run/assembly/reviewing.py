@@ -1,0 +1,305 @@
+"""The review page of the service, put together: what it asks of the running program, and its server."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from secondlook import keyfile
+from secondlook.agent.actions.quarantine import Quarantine
+from secondlook.agent.pattern.alerts import read_alerts
+from secondlook.agent.pattern.updater import Updater
+from secondlook.agent.recheck.rechecker import Rechecker
+from secondlook.config import LimitsSettings, Settings
+from secondlook.core.display import as_sentence
+from secondlook.core.lists.pattern import ListInfo
+from secondlook.core.rules.policy import Level
+from secondlook.core.subject import UrlSubject
+from secondlook.errors import SecondLookError
+from secondlook.ledger.log.shape import rfc3339
+from secondlook.review.acknowledged import Seen
+from secondlook.review.app import create_app, host_names
+from secondlook.review.operations import Desk
+from secondlook.review.service import Json
+from secondlook.review.session import Doorkeeper
+from secondlook.review.words import plain
+from secondlook.run.assembly.backtesting import DAY_S, HOSTS_SHOWN, change_from, run_backtest
+from secondlook.run.assembly.explaining import explained, subject_from
+from secondlook.run.assembly.metrics import exporter
+from secondlook.run.assembly.parts import Parts
+from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE
+from secondlook.server.embedded import EmbeddedServer
+from secondlook.server.feeds.fetch import read_state
+from secondlook.server.http.connection import Connections, bounded
+from secondlook.server.publish.held_back import HeldBack, read_held_back
+from secondlook.setup.journal import CERTIFICATE, Journal
+
+FEEDS_FOLDER = "feeds"
+UP = frozenset({"closed", "half_open", "slowed"})
+
+
+class Program:
+    """The running program as the review page sees it (`review.service.Service`)."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        proxy: str,
+        updater: Updater,
+        rechecker: Rechecker,
+        quarantine: Quarantine,
+        embedded: EmbeddedServer | None,
+    ) -> None:
+        self._parts = parts
+        self._updater = updater
+        self._rechecker = rechecker
+        self._quarantine = quarantine
+        self._embedded = embedded
+        self._begun: set[asyncio.Task[object]] = set()
+        self._metrics = exporter(parts, parts.settings.state / "metrics")
+        self.proxy = proxy
+        self.started_at = parts.clock.now()
+        self.assessing = parts.settings.policy.mode == "assess"
+        self.passages = parts.settings.passages
+        self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
+
+    def metrics(self) -> bytes:
+        """Render all metrics for Prometheus; blocks."""
+        return self._metrics()
+
+    def url_subject(self, text: str) -> UrlSubject:
+        """Bring a URL into canonical form."""
+        return self._parts.checker.subject(text)
+
+    async def check(self, text: str, client: str | None = None) -> Json:
+        """Check a URL or digest, as a client sees it; nothing is recorded."""
+        subject = subject_from(text, self._parts.suffixes)
+        return await explained(self._parts.checker, text, subject, client)
+
+    async def verify(self) -> None:
+        """Have every flagged subject looked at now."""
+        self._begin(self._rechecker.look())
+
+    async def update(self) -> None:
+        """Have the feeds and the lists fetched now."""
+        if self._embedded is not None:
+            self._begin(self._embedded.feeds.fetch_due(everything=True))
+        self._begin(self._updater.update_now())
+
+    def _begin(self, work: Coroutine[None, None, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+
+    def lists(self) -> Sequence[Json]:
+        """Describe the lists of the pattern."""
+        return [
+            {
+                "name": info.name,
+                "meaning": meaning(info),
+                "count": table.count,
+                "size_bytes": table.count * table.width,
+                "server": info.server,
+                "generation": info.generation,
+                "confirmed_at": rfc3339(info.confirmed_at or None),
+            }
+            for info, table in self._parts.view.current.pattern.lists
+        ]
+
+    def servers(self) -> Sequence[Json]:
+        """Describe the servers; one that is away from here by location is not missed."""
+        return [
+            {
+                "name": server.name,
+                "tier": str(server.tier),
+                "up": server.state in UP or server.state == "away",
+                "detail": server.problem
+                or ("not asked from here" if server.state == "away" else None)
+                or (f"95 of 100 answers within {server.p95_s * 1000:.0f} ms" if server.p95_s else None),
+            }
+            for server in self._parts.lookup.status()
+        ]
+
+    def location(self) -> str:
+        """Say where the machine is and who is asked."""
+        servers = self._parts.settings.servers
+        if not servers.intranet:
+            asked = "the network server is asked" if servers.network else "no further server is configured"
+            return f"Beside the embedded server, {asked}."
+        if self._parts.lookup.on_intranet:
+            return "On the intranet: the intranet's servers are asked."
+        asked = "the network server is asked" if servers.network else "nobody can be asked until it is back"
+        return f"Away from the intranet: {asked}."
+
+    def feeds(self) -> Sequence[Json]:
+        """Describe the feeds of the embedded server."""
+        if self._embedded is None:
+            return []
+        folder = self._embedded.store.root / FEEDS_FOLDER
+        held_back = {each.source: each for each in self._held_back()}
+        told = []
+        for feed in self._parts.settings.feeds:
+            if feed.builtin is not None or not feed.enabled:
+                continue
+            state = read_state(folder, feed.name)
+            told.append(
+                {
+                    "name": feed.name,
+                    "licence": feed.licence,
+                    "count": state.entries,
+                    "fetched_at": rfc3339(state.good_at or None),
+                    "state": state.error or ("fresh" if state.good_at else "not fetched yet"),
+                    "held_back": held_back[feed.name].count if feed.name in held_back else 0,
+                }
+            )
+        return told
+
+    def alerts(self) -> Sequence[Json]:
+        """Say what is wrong with the pattern and the feeds."""
+        notes: list[Json] = [
+            {
+                "kind": "bad",
+                "title": "Pattern.",
+                "text": as_sentence(text),
+                "href": "/lists",
+                "link": "Lists",
+            }
+            for text in read_alerts(self._updater.folder).values()
+        ]
+        if not Journal(self._parts.settings.state).has(CERTIFICATE):
+            text = "HTTPS pages warn until it is trusted. Run secondlook setup ca on, or see the set-up page."
+            notes.append(
+                {
+                    "kind": "warn",
+                    "title": "Certificate.",
+                    "text": text,
+                    "href": "/setup",
+                    "link": "Set-up",
+                }
+            )
+        failing = [feed["name"] for feed in self.feeds() if feed["state"] not in ("fresh", "not fetched yet")]
+        if failing:
+            text = f"{', '.join(failing)}: the last good entries stay in force."
+            notes.append(
+                {"kind": "warn", "title": "Feeds fail.", "text": text, "href": "/lists", "link": "Lists"}
+            )
+        now = self._parts.clock.now()
+        notes += [
+            {
+                "kind": "warn",
+                "title": "Known-good sites.",
+                "text": as_sentence(f"{held.told()}; the list may be poisoned"),
+                "href": "/lists",
+                "link": "Lists",
+            }
+            for held in self._held_back()
+            if held.is_news(now)
+        ]
+        return notes
+
+    def _held_back(self) -> Sequence[HeldBack]:
+        return () if self._embedded is None else read_held_back(self._embedded.store.root) or ()
+
+    def backtest(self, rule: str, days: int, action: str = "block") -> Json:
+        """Tell what a rule, list or level would have blocked; blocks. Raises ValueError."""
+        now = self._parts.clock.now()
+        level = Level(self._parts.settings.policy.level)
+        change = change_from(rule, self._parts.view.current.pattern, level, now, action=action)
+        since = now - days * DAY_S
+        report = run_backtest(self._parts.ledger, change, self._parts.suffixes, since=since)
+        hosts = [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)]
+        return {"examined": report.visits, "matched": report.newly_blocked, "hosts": hosts}
+
+    async def restore(self, record_id: str) -> None:
+        """Put a quarantined file back and allow it. Raises ValueError or OSError."""
+        await _in_words(self._quarantine.restore(record_id))
+
+    async def delete_quarantined(self, record_id: str) -> None:
+        """Delete a quarantined file. Raises ValueError or OSError."""
+        await _in_words(self._quarantine.delete(record_id))
+
+
+async def _in_words(work: Awaitable[object]) -> None:
+    try:
+        await work
+    except SecondLookError as error:
+        raise ValueError(str(error)) from error
+
+
+def meaning(info: ListInfo) -> str:
+    """Say what a hit in a list means."""
+    what = "files" if info.kind == "file" else "addresses"
+    if info.threat is None:
+        return f"known-good {what}"
+    return f"{what}: {plain(info.threat)}, {plain(info.risk)}"
+
+
+def secret_key(state: Path) -> bytes:
+    """Read the key that signs sessions, made on first use, readable by its owner alone."""
+    return keyfile.read_or_make(
+        state / REVIEW_KEY_FILE, meaning="whoever was signed in to the review page has to sign in again"
+    )
+
+
+class ReviewServer:
+    """The review page on an inherited socket."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Parts,
+        program: Program,
+        sock: socket.socket,
+        *,
+        renewed: Callable[[str], None],
+    ) -> None:
+        self.doorkeeper = Doorkeeper(
+            secret_key(settings.state),
+            password_hash=settings.review.password,
+            renewed=renewed,
+            ended=settings.state / "review-ended.json",
+        )
+        desk = Desk(parts.ledger, program, Seen(settings.state / "review.json"), parts.clock)
+        host, port = sock.getsockname()[:2]
+        tls = settings.review.tls
+        hosts = host_names(host, port, tls.cert.read_bytes() if tls else None)
+        app = create_app(desk, self.doorkeeper, hosts=hosts, clock=parts.clock)
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http=bounded(Connections(LimitsSettings(), lambda _: False)),
+                loop="asyncio",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=1,
+                ssl_certfile=tls.cert if tls else None,
+                ssl_keyfile=tls.key if tls else None,
+            )
+        )
+        self._sock = sock
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        serving = asyncio.ensure_future(self._server.serve(sockets=[self._sock]))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            self._server.should_exit = True
+            # Live logs have no end of their own: they are cut after the grace period.
+            await asyncio.gather(serving, return_exceptions=True)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: the process around it has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield

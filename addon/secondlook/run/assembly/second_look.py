@@ -1,0 +1,119 @@
+"""The second look, put together: who judges, what follows, who is told."""
+
+import random
+from dataclasses import dataclass
+
+from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.actions.notice import AppriseSender, Notifier
+from secondlook.agent.actions.quarantine import Quarantine
+from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.rechecker import Rechecker
+from secondlook.agent.recheck.renewal import Renewal
+from secondlook.agent.recheck.retro_check import LateVerdicts
+from secondlook.config import Settings
+from secondlook.core.event import Event, EventKind
+from secondlook.ledger.ledger import EventFilter
+from secondlook.lookup.tiered import tells_of_recovery
+from secondlook.proxy.event_follower import Follower
+from secondlook.run.assembly.parts import LedgerTail, Parts
+
+QUARANTINE_FOLDER = "quarantine"
+SERVER_EVENTS = EventFilter(kind=EventKind.SERVER.value)
+HEAR_EVERY_S = 1.0
+
+
+def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
+    """Make the notifier, or None where nobody wants to be told."""
+    notify = settings.notify
+    if not settings.actions.notify or not (notify.urls or notify.desktop):
+        return None
+    return Notifier(
+        AppriseSender(notify.urls, desktop=notify.desktop, proxy=settings.upstream_proxy),
+        parts.clock,
+        at_most_every_s=notify.at_most_every,
+        privacy=settings.log.privacy,
+    )
+
+
+def make_quarantine(settings: Settings, parts: Parts) -> Quarantine:
+    """Make what deals with bad files in the download folders."""
+    return Quarantine(
+        settings.state / QUARANTINE_FOLDER,
+        parts.ledger,
+        parts.clock,
+        folders=settings.downloads.folders,
+        action=settings.actions.file,
+        fallback=settings.actions.fallback,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """The rechecker, and what holds the past against what is learnt later (None: nothing is remembered)."""
+
+    rechecker: Rechecker
+    late: LateVerdicts | None
+
+    def new_lists(self) -> None:
+        """Look at everything again: other lists are in force."""
+        self.rechecker.trigger("new lists are in place", renew_all=True)
+        self.new_finding()
+
+    def new_finding(self) -> None:
+        """Hold the past against what is known now: something else is listed."""
+        if self.late is not None:
+            self.late.trigger()
+
+
+def make_second_look(
+    settings: Settings, parts: Parts, notifier: Notifier | None, quarantine: Quarantine
+) -> SecondLook:
+    """Make the second look of the one process that runs it."""
+    judge = Judge(
+        parts.view,
+        parts.lookup,
+        parts.cache,
+        parts.clock,
+        batch=settings.recheck.batch,
+        stale_after_s=settings.pattern.stale_after,
+    )
+    consequences = Consequences(
+        parts.view,
+        parts.ledger,
+        parts.clock,
+        notifier=notifier,
+        files=quarantine,
+        url_subject=parts.checker.subject,
+        reblock_s=settings.downloads.reblock,
+    )
+    rechecker = Rechecker(
+        judge,
+        parts.ledger,
+        consequences,
+        Renewal(judge, parts.ledger, parts.clock),
+        parts.clock,
+        random=random.random,
+        first_s=settings.recheck.first,
+        longest_s=settings.recheck.longest,
+        lease_s=settings.recheck.lease,
+        expire_after_s=settings.recheck.expire_after,
+    )
+    if settings.recheck.history <= 0:
+        return SecondLook(rechecker, None)
+    late = LateVerdicts(
+        parts.view, parts.ledger, consequences, parts.clock, history_s=settings.recheck.history
+    )
+    return SecondLook(rechecker, late)
+
+
+def hear_recoveries(parts: Parts, rechecker: Rechecker) -> Follower:
+    """Let the second look hear from the log which servers answer the traffic again.
+
+    Each process has circuits of its own: of a short outage the traffic may be the only one to know.
+    """
+
+    def take(event: Event) -> None:
+        if tells_of_recovery(event):
+            rechecker.trigger(f"{event.server} answers the traffic again")
+
+    return Follower(LedgerTail(parts.ledger, SERVER_EVENTS), parts.clock.now, take, every_s=HEAR_EVERY_S)

@@ -1,0 +1,65 @@
+"""Pattern updates, put together: from which servers lists are taken, and when."""
+
+from collections.abc import Callable, Iterator
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from secondlook.agent.pattern.source import UpdateSource
+from secondlook.agent.pattern.updater import Updater
+from secondlook.config import RemoteServer
+from secondlook.core.asking.answer import Tier
+from secondlook.errors import ConfigError
+from secondlook.run.assembly.parts import Parts
+from secondlook.wire.signature import read_public_key
+
+EMBEDDED = "embedded"
+
+
+def make_updater(parts: Parts, *, on_change: Callable[[], None] | None = None) -> Updater:
+    """Make the updater of the one process that runs it. Raises ConfigError for a key that is none."""
+    return Updater(
+        list(sources_of(parts)),
+        parts.settings.state,
+        parts.ledger,
+        parts.clock,
+        parts.settings.pattern,
+        poll_s=parts.settings.servers.poll,
+        reachable=parts.lookup.reachable,
+        on_change=on_change,
+    )
+
+
+def sources_of(parts: Parts) -> Iterator[UpdateSource]:
+    """Give the servers that lists are taken from, as the lookup knows them now."""
+    servers = parts.settings.servers
+    for client in parts.lookup.clients(Tier.LOCAL):
+        yield UpdateSource(
+            name=EMBEDDED,
+            tier=Tier.LOCAL,
+            client=client,
+            trusted_allow=servers.embedded.trusted_allow,
+            announced=True,
+        )
+    tiers = ((Tier.INTRANET, servers.intranet), (Tier.NETWORK, (servers.network,) if servers.network else ()))
+    for tier, configured in tiers:
+        for server, client in zip(configured, parts.lookup.clients(tier), strict=True):
+            yield UpdateSource(
+                name=server.label,
+                tier=tier,
+                client=client,
+                key=None if server.key is None or server.google else _key_of(server),
+                trusted_allow=server.trusted_allow,
+                fresh_for_s=server.fresh_for,
+                google=server.google,
+                source="google" if server.google else server.label,
+            )
+
+
+def _key_of(server: RemoteServer) -> Ed25519PublicKey:
+    assert server.key is not None
+    try:
+        return read_public_key(server.key)
+    except ValueError as error:
+        raise ConfigError(
+            f"servers: the key of {server.label} is not an Ed25519 public key: {error}"
+        ) from None

@@ -1,0 +1,49 @@
+"""Keeping a process's view in step with the ledger and with the pattern on disk."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from secondlook.agent.check.watch import Watcher
+from secondlook.agent.pattern.files import CONFIRMED, STAMP, PatternFolder
+from secondlook.core.lists.pattern import Pattern
+from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.policies import config_rules
+
+logger = logging.getLogger(__name__)
+
+
+def make_watcher(
+    parts: Parts,
+    *,
+    on_pattern: Callable[[Pattern], None] | None = None,
+    on_confirmed: Callable[[], None] | None = None,
+) -> Watcher:
+    """Make the watcher of one process; its callbacks are called on the event loop."""
+    folder = PatternFolder(parts.settings.state)
+
+    def load() -> Pattern:
+        pattern = folder.load()
+        for fault in folder.faults:
+            logger.warning("a list is left out: %s", fault)
+        return pattern
+
+    return Watcher(
+        parts.checker,
+        parts.ledger,
+        parts.clock,
+        stamp=lambda: (_mark(folder.folder / STAMP), _mark(folder.folder / CONFIRMED)),
+        load=load,
+        fixed_rules=config_rules(parts.settings, time.time()),
+        on_pattern=on_pattern,
+        on_confirmed=on_confirmed,
+    )
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size

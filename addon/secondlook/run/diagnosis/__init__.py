@@ -1,0 +1,1 @@
+"""Looking for what is wrong, on request and all the time."""

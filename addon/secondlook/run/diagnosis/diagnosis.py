@@ -1,0 +1,387 @@
+"""Looking for what is wrong: each check finds one kind of trouble and says how to mend it."""
+
+import asyncio
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+
+from secondlook.agent.pattern import change
+from secondlook.config import SINGLE_WORKER_MODES, Settings
+from secondlook.core.asking.answer import Tier
+from secondlook.errors import LedgerError, PatternError
+from secondlook.lanes import STATE
+from secondlook.lookup.tiered import TieredLookup
+from secondlook.run.assembly.opening import open_ledger
+from secondlook.run.diagnosis import bypass
+from secondlook.run.diagnosis.key_check import damaged_keys
+from secondlook.run.supervisor.authority_files import AUTHORITY, whole
+from secondlook.run.supervisor.listening import visited
+from secondlook.run.supervisor.runfile import LEDGER_FILE, SERVER_FOLDER, read_run_file
+
+LOW_DISK_BYTES = 256 << 20
+CLOCK_WRONG_S = 120.0
+NETWORK_TIMEOUT_S = 5.0
+CA_FILE = "mitmproxy-ca-cert.pem"
+_MODES_WITH_PAGES = frozenset({"regular", "upstream"})  # on the address where the proxy listens
+_SET_CLOCK = "set it right (timedatectl set-ntp true): certificates and expiries depend on it"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found: `ok`, `problem` (with what to do), or `unknown` when it could not look."""
+
+    check: str
+    result: Literal["ok", "problem", "unknown"]
+    told: str
+    remedy: str | None = None
+
+
+async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
+    """Run every check; none changes anything."""
+    running = read_run_file(settings.state)
+    yield _state(settings)
+    yield _disk(settings)
+    for finding in await STATE.run(lambda: list(_ports(settings, running is not None))):
+        yield finding
+    yield await STATE.run(_ledger, settings)
+    yield await STATE.run(_pattern, settings)
+    if settings.servers.embedded.enabled:
+        for finding in await STATE.run(lambda: list(_feeds(settings))):
+            yield finding
+    for finding in await STATE.run(lambda: list(_keys(settings))):
+        yield finding
+    yield await STATE.run(_authority, settings)
+    if running is not None:
+        yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
+    async for finding in _servers(
+        settings, str(running["server"]) if running and running["server"] else None
+    ):
+        yield finding
+    yield await _clock(settings)
+    for finding in await STATE.run(lambda: list(_bypasses(running))):
+        yield finding
+
+
+def _state(settings: Settings) -> Finding:
+    running = read_run_file(settings.state)
+    if running is not None:
+        return Finding("running", "ok", f"the proxy runs on {settings.state} (process {running['pid']})")
+    return Finding(
+        "running",
+        "problem",
+        f"no proxy runs on {settings.state}",
+        "start it with `secondlook run` (or `make run`)",
+    )
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.state
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    told = f"{free / (1 << 30):.1f} GiB free for {settings.state}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        remedy = "give this user the folder, or choose another with `--state`: nothing can be stored there"
+        return Finding("disk", "problem", f"{folder} cannot be written", remedy)
+    if free < LOW_DISK_BYTES:
+        remedy = "free some space: without it flags cannot be stored, and their requests are refused"
+        return Finding("disk", "problem", told, remedy)
+    return Finding("disk", "ok", told)
+
+
+def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
+    addresses = [("listen", address) for address in settings.listen]
+    if settings.review.enabled:
+        addresses.append(("review.listen", settings.review.listen))
+    for key, address in addresses:
+        if running or address.port == 0:
+            continue
+        try:
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            with socket.create_server((address.host, address.port), family=family):
+                pass
+        except OSError as error:
+            yield Finding(
+                "port",
+                "problem",
+                f"{address} cannot be listened on: {os.strerror(error.errno or errno.EADDRNOTAVAIL)}",
+                f"stop the program that uses it (see `ss -ltnp`), or set `{key}` to another address",
+            )
+        else:
+            yield Finding("port", "ok", f"{address} is free")
+
+
+def _ledger(settings: Settings) -> Finding:
+    own = settings.ledger.url == "default"
+    where = settings.state / LEDGER_FILE if own else "the ledger"
+    if own and not (settings.state / LEDGER_FILE).exists():
+        return Finding("ledger", "ok", "there is no ledger yet; it is made at the first start")
+    mend = "start the proxy: it sets the damaged file aside and carries over what can still be read"
+    try:
+        ledger = open_ledger(settings, background=False)
+        try:
+            faults = ledger.check()
+        finally:
+            ledger.close()
+    except LedgerError as error:
+        reach = "see whether the database runs, and whether `ledger.url` is right"
+        return Finding("ledger", "problem", str(error), mend if own else reach)
+    if not faults:
+        return Finding("ledger", "ok", f"{where} is in order")
+    return Finding("ledger", "problem", f"{where} is damaged: {faults[0]}", mend)
+
+
+def _pattern(settings: Settings) -> Finding:
+    now = time.time()
+    try:
+        found = change.status(settings.state, now=now)
+        faults = change.verify(settings.state)
+    except PatternError as error:
+        return Finding("pattern", "problem", str(error), "fetch it anew with `secondlook pattern update`")
+    if faults:
+        name, why = next(iter(faults.items()))
+        return Finding(
+            "pattern", "problem", f"{name}: {why}", "fetch it anew with `secondlook pattern update`"
+        )
+    if not found.lists:
+        return Finding(
+            "pattern",
+            "problem",
+            "there are no lists yet",
+            "start the proxy, or run `secondlook pattern update`",
+        )
+    age = max(each.age_s for each in found.lists)
+    if age > settings.pattern.stale_after:
+        return Finding(
+            "pattern",
+            "problem",
+            f"the lists were last confirmed {age / 3600:.1f} h ago",
+            "see whether their servers are reachable (below), then `secondlook pattern update`",
+        )
+    told = (
+        f"{found.entries:,} entries, generation {found.generation or 'unnumbered'}, confirmed {age:.0f} s ago"
+    )
+    if found.alerts:
+        return Finding("pattern", "problem", f"{told}; {found.alerts[0]}", "see `secondlook pattern status`")
+    return Finding("pattern", "ok", told)
+
+
+def _feeds(settings: Settings) -> Iterator[Finding]:
+    from secondlook.run.assembly.reviewing import FEEDS_FOLDER  # noqa: PLC0415 - slow, and only needed here
+    from secondlook.server.feeds.fetch import read_state  # noqa: PLC0415
+    from secondlook.server.publish.held_back import read_held_back  # noqa: PLC0415
+
+    for held in read_held_back(settings.state / SERVER_FOLDER) or ():
+        if held.is_news(time.time()):
+            yield Finding(
+                "guard",
+                "problem",
+                held.told(),
+                "see whether its publisher was taken over; what is meant is taken with `insist: true` of the "
+                "feed, or by `secondlook server add`",
+            )
+    for feed in settings.feeds:
+        if feed.builtin is not None or not feed.enabled:
+            continue
+        state = read_state(settings.state / SERVER_FOLDER / FEEDS_FOLDER, feed.name)
+        if state.error is None:
+            continue
+        since = (
+            f"last came {(time.time() - state.good_at) / 3600:.1f} h ago" if state.good_at else "never came"
+        )
+        yield Finding(
+            "feed",
+            "problem",
+            f"the feed {feed.name} {since}: {state.error}",
+            "see whether this machine reaches its address (`upstream_proxy`?); it is tried again by itself, "
+            "and what it last named stays blocked",
+        )
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    """Look at the secrets of this installation; only what is wrong is worth a line."""
+    for told, remedy in damaged_keys(settings.state):
+        yield Finding("key", "problem", told, remedy)
+
+
+def _authority(settings: Settings) -> Finding:
+    certificate = settings.state / "ca" / CA_FILE
+    if not certificate.exists():
+        return Finding(
+            "ca", "unknown", "there is no certificate authority yet; it is made at the first start"
+        )
+    if not whole(certificate.parent):
+        return Finding(
+            "ca",
+            "problem",
+            f"{certificate} is damaged: nobody can be given the certificate",
+            f"start the proxy again, which writes it anew from {AUTHORITY} beside it",
+        )
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        return Finding(
+            "ca", "unknown", "cannot tell whether the system trusts the CA: openssl is not installed"
+        )
+    trusted = _system_trusts(openssl, certificate)
+    if trusted:
+        return Finding("ca", "ok", "the system trusts the CA")
+    return Finding(
+        "ca",
+        "problem",
+        "the system does not trust the CA: browsers will warn on every https page",
+        "trust it with `secondlook setup ca`, or for one browser with `secondlook setup browser`",
+    )
+
+
+def _system_trusts(openssl: str, certificate: Path) -> bool:
+    done = subprocess.run(  # noqa: S603 - a fixed program
+        [openssl, "verify", str(certificate)], capture_output=True, check=False, timeout=10
+    )
+    return done.returncode == 0
+
+
+def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
+    """Look for browsers that go round the proxy: connections of now, and settings that lead there."""
+    ours = {running["pid"], running["service"], *running["workers"]} if running is not None else set()
+    found = [*bypass.connections(ours=ours), *bypass.settings_of_browsers(Path.home())]
+    for each in found:
+        yield Finding("bypass", "problem", each.told, each.remedy)
+    if not found:
+        yield Finding(
+            "bypass",
+            "ok" if bypass.can_look() else "unknown",
+            "nothing here goes round the proxy by QUIC or DNS over HTTPS right now; "
+            "http://secondlook.internal/filtered tells it of one browser",
+        )
+
+
+async def _proxy_answers(address: str, mode: str) -> Finding:
+    if mode.partition(":")[0] in SINGLE_WORKER_MODES:  # WireGuard and its like: no door to knock at
+        return Finding("proxy", "ok", f"the proxy serves {address} (mode {mode})")
+    if mode.partition(":")[0] not in _MODES_WITH_PAGES:
+        return await _takes_connections(address, mode)
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S) as client:
+            answer = await client.get(f"http://{address}/healthz")
+    except httpx.HTTPError as error:
+        return Finding(
+            "proxy", "problem", f"the proxy on {address} does not answer: {error}", "start it again"
+        )
+    if answer.text.strip() != "ok":
+        return Finding(
+            "proxy",
+            "problem",
+            f"the proxy on {address} says: {answer.text.strip()}",
+            "see its messages and `log`",
+        )
+    return Finding("proxy", "ok", f"the proxy answers on {address}")
+
+
+async def _takes_connections(address: str, mode: str) -> Finding:
+    """Knock where nothing can be asked: the other modes do not speak HTTP about themselves."""
+    host, _, port = visited(address).rpartition(":")
+    try:
+        async with asyncio.timeout(NETWORK_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except OSError as error:  # TimeoutError too
+        told = f"the proxy on {address} takes no connection: {error.strerror or 'no answer'}"
+        return Finding("proxy", "problem", told, "start it again")
+    writer.close()
+    return Finding("proxy", "ok", f"the proxy takes connections on {address} (mode {mode})")
+
+
+async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Finding]:
+    lookup = TieredLookup(settings.servers, upstream_proxy=settings.upstream_proxy)
+    try:
+        await lookup.start()
+        if embedded is not None:
+            await lookup.set_local(embedded)
+        for tier in Tier:
+            for client in lookup.clients(tier):
+                try:
+                    generation = await client.generation(timeout_s=NETWORK_TIMEOUT_S)
+                except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
+                    yield Finding(
+                        "server",
+                        "problem",
+                        f"{client.name} ({tier.value}) cannot be reached: {error}",
+                        "see whether it runs and whether its address and certificate are right",
+                    )
+                else:
+                    if generation is None:
+                        yield Finding(
+                            "server",
+                            "problem",
+                            f"{client.name} ({tier.value}) answers, but has nothing to serve",
+                            "import lists there and publish them",
+                        )
+                    else:
+                        yield Finding(
+                            "server", "ok", f"{client.name} ({tier.value}) serves generation {generation}"
+                        )
+        if settings.servers.intranet:
+            here = "on" if lookup.on_intranet else "away from"
+            yield Finding("location", "ok", f"this machine is {here} the intranet")
+    finally:
+        await lookup.aclose()
+
+
+async def _clock(settings: Settings) -> Finding:
+    """Compare the clock with our own files, then with the first remote that gives a Date header."""
+    ahead = _from_the_future(settings.state)
+    if ahead is not None:
+        told = f"the clock is at least {ahead:.0f} s behind: files of Second Look are younger than now"
+        return Finding("clock", "problem", told, _SET_CLOCK)
+    remotes = [server.url for server in settings.servers.intranet]
+    if settings.servers.network is not None:
+        remotes.append(settings.servers.network.url)
+    remotes += [feed.url for feed in settings.feeds if feed.url is not None]
+    proxy = settings.upstream_proxy.url if settings.upstream_proxy is not None else None
+    for url in remotes[:3]:
+        at = await _date_told(url, proxy)
+        if at is None:
+            continue
+        off = time.time() - at
+        if abs(off) > CLOCK_WRONG_S:
+            how = "ahead of" if off > 0 else "behind"
+            told = f"the clock is {abs(off):.0f} s {how} that of {httpx.URL(url).host}"
+            return Finding("clock", "problem", told, _SET_CLOCK)
+        return Finding("clock", "ok", f"the clock agrees with {httpx.URL(url).host}")
+    return Finding("clock", "unknown", "no remote server could be asked for the time")
+
+
+def _from_the_future(state: Path) -> float | None:
+    """Seconds by which the youngest of our own files lies ahead of the clock; None when none does."""
+    written = [path.stat().st_mtime for path in state.glob("*") if path.is_file()]
+    ahead = max(written, default=0.0) - time.time()
+    return ahead if ahead > CLOCK_WRONG_S else None
+
+
+async def _date_told(url: str, proxy: str | None) -> float | None:
+    """Ask a server for its Date header (Unix seconds); None when it gives none.
+
+    A wrong clock makes good certificates look expired or not yet valid: it is then asked again without
+    looking at the certificate. Nothing but the time is taken from the answer, and it decides nothing.
+    """
+    for verify in (True, False):
+        try:
+            async with httpx.AsyncClient(
+                trust_env=False, timeout=NETWORK_TIMEOUT_S, proxy=proxy, verify=verify
+            ) as client:
+                answer = await client.head(url)
+            return parsedate_to_datetime(answer.headers["date"]).timestamp()
+        except httpx.ConnectError:
+            continue
+        except (httpx.HTTPError, KeyError, ValueError):
+            return None
+    return None

@@ -1,0 +1,30 @@
+"""Which secrets of an installation cannot be used, and what to do about each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from secondlook import keyfile
+from secondlook.errors import ConfigError
+from secondlook.run.diagnosis.authority_check import DamagedAuthorityError, read_certificate
+from secondlook.run.supervisor.authority_files import AUTHORITY
+from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, SERVER_FOLDER, SITE_KEY_FILE
+from secondlook.server.publish.signing import KEY_FILE, read_private_key
+
+
+def damaged_keys(state: Path) -> Iterator[tuple[str, str]]:
+    """Give for each secret that cannot be used what is wrong with it, and the remedy."""
+    for name in (SITE_KEY_FILE, REVIEW_KEY_FILE):
+        fault = keyfile.fault_of(state / name)
+        if fault is not None:
+            yield fault, "start the proxy again: it makes a new one"
+    for path, read in (
+        (state / SERVER_FOLDER / KEY_FILE, read_private_key),
+        (state / "ca" / AUTHORITY, read_certificate),
+    ):
+        if not path.exists():
+            continue
+        try:
+            read(path)
+        except (OSError, ConfigError, DamagedAuthorityError) as error:
+            fault, _, remedy = str(error).partition("; ")
+            yield fault, remedy or "this user must be able to read it"

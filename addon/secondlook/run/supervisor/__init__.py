@@ -1,0 +1,1 @@
+"""The head of the family and what its children share with it. Standard library only."""

@@ -1,0 +1,124 @@
+"""Listening sockets, opened once by the supervisor and inherited by its children. Standard library only."""
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+
+from secondlook.run.supervisor.plan import Plan
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
+BACKLOG = 1024
+
+
+class CannotListenError(Exception):
+    """An address cannot be listened on; the message says which, why, and what to do."""
+
+
+def listen(
+    host: str, port: int, *, setting: str, option: str | None = None, accepts: bool = True
+) -> socket.socket:
+    """Open a TCP socket that listens on an address (port 0: any free one).
+
+    `setting` names the key in proxy.yaml and `option` the command-line option that change the address.
+    With `accepts` off it only keeps the port for whoever listens there. Raises CannotListenError.
+    """
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        family, kind, protocol, _, sockaddr = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+        if accepts:
+            sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        elsewhere = (
+            f"{option} or `{setting}` in the configuration" if option else f"`{setting}` in the configuration"
+        )
+        match error.errno:
+            case errno.EADDRINUSE:
+                told = (
+                    f"another program is using it; stop that one, or choose another address with {elsewhere}"
+                )
+            case errno.EADDRNOTAVAIL:
+                told = f"this machine does not have that address; choose another with {elsewhere}"
+            case errno.EACCES | errno.EPERM:
+                told = f"not permitted (ports below 1024 need privileges); choose another with {elsewhere}"
+            case _:
+                told = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListenError(f"cannot listen on {address}: {told}") from error
+    return sock
+
+
+def inherited(descriptor: int) -> socket.socket:
+    """Take over a listening socket that the supervisor passed on."""
+    return socket.socket(fileno=descriptor)
+
+
+def address_of(sock: socket.socket) -> str:
+    """Give `host:port` of a listening socket, as it really is."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def visited(address: str) -> str:
+    """Give the `host:port` at which this machine reaches what listens there."""
+    host, _, port = address.rpartition(":")
+    return f"{EVERYWHERE.get(host, host)}:{port}"
+
+
+def close_all(sockets: Sequence[socket.socket]) -> None:
+    """Close sockets that are not needed after all."""
+    for sock in sockets:
+        sock.close()
+
+
+class Sockets:
+    """The listening sockets of one plan."""
+
+    def __init__(self, plan: Plan, before: "Sockets | None" = None) -> None:
+        """Open them, keeping those of `before` whose address is the same. Raises CannotListenError."""
+        self.by_address: dict[tuple[str, str, int], socket.socket] = {}
+        known = before.by_address if before is not None else {}
+        wanted = [("proxy", *address) for address in plan.endpoints.proxy]
+        if plan.endpoints.review is not None:
+            wanted.append(("review", *plan.endpoints.review))
+        if plan.endpoints.embedded:
+            wanted.append(("server", "127.0.0.1", 0))
+        settings = {
+            "proxy": ("listen", "--listen"),
+            "review": ("review.listen", "--review"),
+            "server": ("servers", None),
+        }
+        opened: list[socket.socket] = []
+        try:
+            for key in wanted:
+                role, host, port = key
+                if key not in self.by_address:
+                    sock = known.get(key)
+                    accepts = role != "proxy" or plan.endpoints.accepts
+                    if sock is None or accepts != sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                        setting, option = settings[role]
+                        sock = listen(host, port, setting=setting, option=option, accepts=accepts)
+                        opened.append(sock)
+                    self.by_address[key] = sock
+        except CannotListenError:
+            close_all(opened)
+            raise
+
+    def of(self, role: str) -> list[socket.socket]:
+        """Give the sockets of one role."""
+        return [sock for (owner, _, _), sock in self.by_address.items() if owner == role]
+
+    def close_all_but(self, kept: "Sockets") -> None:
+        """Close those that a new plan no longer wants."""
+        still = set(kept.by_address.values())
+        close_all([sock for sock in self.by_address.values() if sock not in still])

@@ -1,0 +1,1 @@
+"""Keeping feeds: fetched, checked and taken in."""

@@ -1,0 +1,126 @@
+"""Heavy work in a child process, so that the serving one goes on answering: taking feeds in, publishing.
+
+The order goes to its standard input as JSON, the report comes from its standard output.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from secondlook.config import FeedSettings, PublishSettings
+from secondlook.errors import PatternError, SecondLookError
+from secondlook.server.feeds.known_good import take_guard
+from secondlook.server.feeds.refresh import take_feed
+from secondlook.server.publish.publishing import PublishReport, publish
+from secondlook.server.store.importing import FileReport, Origin, file_chunks
+from secondlook.server.store.names import import_list
+from secondlook.server.store.store import ServerStore
+
+
+async def publish_in_child(
+    store: ServerStore,
+    *,
+    now: float,
+    settings: PublishSettings | None = None,
+    accept_shrink: bool = False,
+    servers: tuple[str, ...] = (),
+) -> PublishReport:
+    """Publish in a child process; results and errors of `publish`."""
+    answer = await _order(
+        {
+            "do": "publish",
+            "root": str(store.root),
+            "now": now,
+            "settings": (settings or PublishSettings()).model_dump(mode="json"),
+            "accept_shrink": accept_shrink,
+            "servers": list(servers),
+        }
+    )
+    answer["held_back_examples"] = [tuple(example) for example in answer["held_back_examples"]]
+    return PublishReport(**answer)
+
+
+async def take_feed_in_child(
+    store: ServerStore, path: Path, origin: Origin, settings: PublishSettings, *, expires_s: float | None
+) -> FileReport:
+    """Take a fetched feed in; results and errors of `take_feed`, but for the examples of rejects."""
+    answer = await _order(
+        {
+            "do": "feed",
+            "root": str(store.root),
+            "path": str(path),
+            "origin": {**asdict(origin), "target": origin.target.name},
+            "settings": settings.model_dump(mode="json"),
+            "expires_s": expires_s,
+        }
+    )
+    return FileReport(**answer)
+
+
+async def take_guard_in_child(store: ServerStore, path: Path, feed: FeedSettings) -> FileReport:
+    """Take a fetched list of known-good hosts in; results and errors of `take_guard`."""
+    order = {"do": "guard", "root": str(store.root), "path": str(path)}
+    return FileReport(**await _order({**order, "name": feed.name, "form": feed.format, "rank": feed.rank}))
+
+
+async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "secondlook.server.feeds.child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        told, _ = await child.communicate(json.dumps(order).encode())
+    except BaseException:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+        raise
+    if child.returncode != 0 or not told:
+        raise PatternError(f"{order['do']} ended with status {child.returncode}")
+    answer: dict[str, Any] = json.loads(told)
+    if "error" in answer:
+        raise PatternError(answer["error"])
+    return answer
+
+
+def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what an order says, in this process."""
+    store = ServerStore(Path(order["root"]))
+    if order["do"] == "guard":
+        chunks = file_chunks(Path(order["path"]))
+        return asdict(take_guard(store, chunks, name=order["name"], form=order["form"], rank=order["rank"]))
+    settings = PublishSettings.model_validate(order["settings"])
+    if order["do"] == "publish":
+        report = publish(
+            store,
+            now=order["now"],
+            settings=settings,
+            accept_shrink=order["accept_shrink"],
+            servers=tuple(order["servers"]),
+        )
+        return asdict(report)
+    raw = order["origin"]
+    origin = Origin(**{**raw, "target": import_list(raw["target"])})
+    taken = take_feed(store, file_chunks(Path(order["path"])), origin, settings, expires_s=order["expires_s"])
+    return {**asdict(taken), "rejects": []}
+
+
+def main() -> None:
+    """Read one order, carry it out, write the report."""
+    try:
+        answer = carry_out(json.load(sys.stdin))
+    except SecondLookError as error:
+        answer = {"error": str(error)}
+    json.dump(answer, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Keeping feeds: each fetched on its schedule with jitter, taken in by a child process, then one publication.
+
+A feed that fails keeps its last good entries; the failure is told once, and again when it has ended. Waits
+double
+from a minute up to the feed's own interval, and a server's Retry-After is obeyed.
+"""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import random
+
+from secondlook.clock import Clock, SettledTime
+from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
+from secondlook.core.verdict import Risk, Threat
+from secondlook.errors import PatternError, SecondLookError
+from secondlook.resolver import Resolver
+from secondlook.server.feeds.child import publish_in_child, take_feed_in_child, take_guard_in_child
+from secondlook.server.feeds.fetch import (
+    FeedClient,
+    FeedState,
+    FetchFailed,
+    fetch,
+    read_state,
+    terms_of,
+    write_state,
+)
+from secondlook.server.feeds.known_good import forget_guards
+from secondlook.server.meter import Meter
+from secondlook.server.publish.held_back import read_held_back
+from secondlook.server.store.importing import Origin, choose_list
+from secondlook.server.store.store import HELD, ServerStore
+
+log = logging.getLogger(__name__)
+JITTER = 0.1  # of the interval
+FIRST_RETRY_S = 60.0
+IDLE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedNotice:
+    """What became of one fetch: `outcome` is taken, unchanged, refused, failed or held back."""
+
+    feed: str
+    outcome: str
+    detail: str
+    entries: int = 0
+    rejected: int = 0
+
+
+class FeedKeeper:
+    """Fetches the enabled feeds of a store for as long as `run` runs."""
+
+    def __init__(
+        self,
+        store: ServerStore,
+        feeds: Sequence[FeedSettings],
+        clock: Clock,
+        *,
+        settings: PublishSettings | None = None,
+        servers: tuple[str, ...] = (),
+        proxy: UpstreamProxySettings | None = None,
+        meter: Meter | None = None,
+        resolver: Resolver | None = None,
+        on_notice: Callable[[FeedNotice], None] | None = None,
+        on_published: Callable[[int], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._feeds = [feed for feed in feeds if feed.enabled and feed.builtin is None]
+        self._clock = clock
+        self._settled = SettledTime(clock)  # by it entries are dropped that a feed no longer names
+        self._settings = settings or PublishSettings()
+        self._servers = servers
+        self._meter = meter
+        self._on_notice = on_notice
+        self._on_published = on_published
+        self._client = FeedClient(proxy, resolver)
+        self._folder = store.root / "feeds"
+        self.alerts: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Fetch whatever is due, again and again, until cancelled."""
+        self.forget_guards()
+        while True:
+            await self.fetch_due()
+            dues = [read_state(self._folder, feed.name).due_at for feed in self._feeds]
+            wait_s = min([due - self._clock.now() for due in dues], default=IDLE_S)
+            await asyncio.sleep(min(max(wait_s, 1.0), IDLE_S))
+
+    def forget_guards(self) -> None:
+        """Remove what earlier guards said that are no longer among the feeds."""
+        forget_guards(self._store, {feed.name for feed in self._feeds if feed.guard})
+
+    async def fetch_due(self, *, everything: bool = False) -> list[FeedNotice]:
+        """Fetch every due feed (`everything`: due or not), then publish once if anything changed."""
+        notices = []
+        for feed in self._feeds:
+            state = read_state(self._folder, feed.name)
+            now = self._clock.now()
+            set_back = state.checked_at > now  # then nobody knows how long ago that was
+            if everything or set_back or state.due_at <= now:
+                notices.append(await self._one(feed, state))
+        if any(notice.outcome == "taken" for notice in notices) and self._settings.auto:
+            await self._publish()
+        return notices
+
+    async def _one(self, feed: FeedSettings, state: FeedState) -> FeedNotice:
+        """Fetch one feed and tell what became of it."""
+        now = self._clock.now()
+        if not state.checked_at:  # it was enabled since the last time
+            log.warning("feed %s is enabled: %s; %s", feed.name, feed.url or feed.path, terms_of(feed))
+        due_at = now + feed.every * (1 + JITTER * (2 * random() - 1))  # noqa: S311 - jitter
+        try:
+            notice, state = await self._fetch(feed, state, self._settled.now())
+        except FetchFailed as error:
+            retry_s = min(feed.every, FIRST_RETRY_S * 2**state.failures)
+            retry_s *= 1 + JITTER * random()  # noqa: S311 - jitter
+            due_at = now + max(retry_s, error.wait_s)
+            notice = FeedNotice(feed.name, "failed", str(error), state.entries)
+        except SecondLookError as error:
+            notice = FeedNotice(feed.name, "refused", str(error), state.entries)
+        good = notice.outcome in {"taken", "unchanged"}
+        state = replace(
+            state,
+            checked_at=now,
+            good_at=now if good else state.good_at,
+            due_at=due_at,
+            failures=0 if good else state.failures + 1,
+            error=None if good else notice.detail,
+        )
+        write_state(self._folder, feed.name, state)
+        self._tell(feed, state, notice)
+        return notice
+
+    async def _fetch(self, feed: FeedSettings, state: FeedState, now: float) -> tuple[FeedNotice, FeedState]:
+        self._folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".fetch-") as folder:
+            path = Path(folder) / "feed"
+            fetched = await fetch(self._client, feed, state, path)
+            if fetched is None:
+                return FeedNotice(
+                    feed.name, "unchanged", "not changed since the last fetch", state.entries
+                ), state
+            if feed.guard:
+                report = await take_guard_in_child(self._store, feed.path or path, feed)
+                if report.refused:
+                    return FeedNotice(feed.name, "refused", report.refused, state.entries), state
+                detail = f"{report.distinct} hosts that no feed may block"
+                notice = FeedNotice(feed.name, "taken", detail, report.distinct)
+                return notice, replace(fetched, entries=report.distinct)
+            origin = Origin(
+                name=feed.name,
+                kind="feed",
+                target=choose_list(feed.list, Threat(feed.threat), Risk(feed.risk)),
+                who="feed",
+                now=now,
+                format=feed.format,
+                insist=feed.insist,
+                licence=feed.licence,
+                url=feed.url,
+                min_confidence=feed.min_confidence,
+            )
+            report = await take_feed_in_child(
+                self._store, feed.path or path, origin, self._settings, expires_s=feed.expires
+            )
+        left_out = f", {len(report.skipped)} files of the archive left out" if report.skipped else ""
+        if report.refused:
+            return FeedNotice(feed.name, "refused", report.refused + left_out, state.entries), state
+        rejected = sum(report.rejected.values())
+        detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format}){left_out}"
+        notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
+        return notice, replace(fetched, entries=report.distinct)
+
+    async def _publish(self) -> None:
+        if (self._store.root / HELD).exists():
+            return  # the operator rolled back: the next publication is theirs
+        now = self._clock.now()
+        try:
+            report = await publish_in_child(
+                self._store, now=now, settings=self._settings, servers=self._servers
+            )
+        except PatternError as error:
+            self._say("publish", "refused", str(error))
+            return
+        self.alerts.pop("publish", None)
+        self._tell_held_back(now)
+        if report.changed and self._on_published:
+            self._on_published(report.generation)
+
+    def _tell_held_back(self, now: float) -> None:
+        """Tell of feeds that have begun to name known-good sites: they may be poisoned."""
+        names = {feed.name for feed in self._feeds}
+        for held in read_held_back(self._store.root) or ():
+            if held.source in names and held.new_at == now:
+                self._say(held.source, "held back", held.told())
+
+    def _tell(self, feed: FeedSettings, state: FeedState, notice: FeedNotice) -> None:
+        if self._meter:
+            self._meter.feeds[feed.name, notice.outcome] += 1
+        if notice.outcome in {"taken", "unchanged"}:
+            ended = self.alerts.pop(feed.name, None)
+            if ended is not None:
+                notice = replace(notice, detail=f"{notice.detail}; works again after: {ended}")
+            log.info("feed %s: %s", feed.name, notice.detail)
+            if self._on_notice and (ended is not None or notice.outcome == "taken"):
+                self._on_notice(notice)
+            return
+        self._say(feed.name, notice.outcome, notice.detail, state.entries)
+
+    def _say(self, name: str, outcome: str, detail: str, entries: int = 0) -> None:
+        """Tell of a failure, once for each reason."""
+        key = f"{name} {outcome}" if outcome == "held back" else name
+        if self.alerts.get(key) == detail:
+            return
+        self.alerts[key] = detail
+        log.warning("feed %s %s: %s", name, outcome, detail)
+        if self._on_notice:
+            self._on_notice(FeedNotice(name, outcome, detail, entries))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        with suppress(Exception):
+            await self._client.aclose()

@@ -1,0 +1,39 @@
+"""Feeds of what is known to be good: each becomes a file of hosts that no other feed may block."""
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+
+from secondlook.errors import PatternError
+from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.guard_list import DEFAULT_RANK, known_good_lines
+from secondlook.server.store.importing import FileReport
+from secondlook.server.store.store import GUARD_FOLDER, ServerStore, write_beside
+from secondlook.suffix import load_suffixes
+
+
+def take_guard(
+    store: ServerStore, chunks: Iterable[bytes], *, name: str, form: str = "auto", rank: int | None = None
+) -> FileReport:
+    """Take one fetch of a list of known-good hosts; a refused one leaves the last good one in place."""
+    try:
+        lines = known_good_lines(
+            chunks, name=name, form=form, suffixes=load_suffixes(), rank=rank or DEFAULT_RANK
+        )
+    except FeedRefused as refusal:
+        return FileReport(name=name, format=form, refused=str(refusal))
+    folder = store.root / GUARD_FOLDER
+    try:
+        with store.writing():
+            folder.mkdir(exist_ok=True)
+            write_beside(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
+    except OSError as error:
+        raise PatternError(f"cannot write {folder}: {error.strerror}") from error
+    return FileReport(name=name, format=form, accepted=len(lines), distinct=len(lines))
+
+
+def forget_guards(store: ServerStore, names: Collection[str]) -> None:
+    """Remove what came from feeds that are no longer configured; `names` are those that are."""
+    for path in store.guard_files():
+        if path.stem not in names:
+            with suppress(OSError):
+                path.unlink()

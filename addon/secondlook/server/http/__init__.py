@@ -1,0 +1,1 @@
+"""What clients of a Smart Protection Server reach over HTTP."""

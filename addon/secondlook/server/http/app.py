@@ -1,0 +1,270 @@
+"""The ASGI application: Safe Browsing v5 on `/v5/…`, `healthz`, `metrics`, and published files for replicas.
+
+`hashes:search` is answered straight from the ASGI scope, since it is nearly all of the traffic;
+everything else goes through Starlette. One gate (client token, rate) stands before both.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import random
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from secondlook.config import LimitsSettings, PublishSettings
+from secondlook.errors import SecondLookError
+from secondlook.server.http.access import Balancers, Rate, Tokens
+from secondlook.server.http.answer import Answer, error_answer, message_answer
+from secondlook.server.http.lists import ListMethods
+from secondlook.server.http.published import published_file
+from secondlook.server.http.query import parse_query, search_prefixes, wants_json, wants_private
+from secondlook.server.http.urls import UrlMethods
+from secondlook.server.meter import Meter
+from secondlook.server.publish.detail import pack_duration
+from secondlook.server.reader import Reader
+from secondlook.server.staleness import age_of
+from secondlook.server.store.store import ServerStore
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.fault import BadRequest
+
+log = logging.getLogger(__name__)
+JITTER = 0.2  # of the cache duration, so that clients do not come back all at once
+type AccessLog = Callable[[str, int, int, float, str], None]  # method, status, bytes, seconds, client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSettings:
+    """What the application needs to know beside its reader."""
+
+    publish: PublishSettings = field(default_factory=PublishSettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
+    tokens: tuple[str, ...] = ()
+    store: ServerStore | None = None  # its generations can be fetched by replicas
+    hidden: frozenset[str] = frozenset()  # lists that are not served
+    incomplete: frozenset[str] = frozenset()  # lists of which the server knows more than it publishes
+
+
+class ServerApp:
+    """A Smart Protection Server as an ASGI application over one reader."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        settings: AppSettings | None = None,
+        *,
+        meter: Meter | None = None,
+        access_log: AccessLog | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        settings = settings or AppSettings()
+        self.reader = reader
+        self.meter = meter or Meter()
+        self.limits = settings.limits
+        self._settings = settings
+        self._tokens = Tokens(settings.tokens)
+        self._search_fault: str | None = None
+        self._balancers = Balancers(settings.limits.balancers)
+        self.is_balancer = self._balancers.is_ours
+        self._rate = Rate(settings.limits.requests, settings.limits.burst)
+        self._access_log = access_log
+        self._monotonic = monotonic
+        self._duration = (settings.publish.not_listed_for, settings.publish.listed_for)
+        lists = ListMethods(reader, self.meter, settings.publish, settings.hidden, settings.incomplete)
+        urls = UrlMethods(reader, self._cache_duration)
+        self._rest = Starlette(
+            routes=[
+                Route("/v5/hashList/{name}", self._method(lists.get)),
+                Route("/v5/hashLists:batchGet", self._method(lists.batch_get)),
+                Route("/v5/hashLists", self._method(lists.index)),
+                Route("/v5/urls:search", self._method(urls.search)),
+                Route("/healthz", self._healthz),
+                Route("/metrics", self._metrics),
+                Route("/published/{path:path}", self._published),
+            ],
+            exception_handlers={404: self._not_served, 405: self._not_served},
+        )
+        self._rest.router.redirect_slashes = False  # to a host that the client names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path == "/healthz":
+            await self._rest(scope, receive, send)
+            return
+        started = self._monotonic()
+        refused = self._gate(scope, started)
+        if refused is not None:
+            await self._send(send, refused, _short(path), started, scope)
+        elif path == "/v5/hashes:search":
+            answer = await self._search(scope)
+            await self._send(send, answer, "search", started, scope)
+            self.meter.took(self._monotonic() - started)
+        else:
+            await self._rest(scope, receive, send)
+
+    def _gate(self, scope: Scope, now: float) -> Answer | None:
+        """Refuse a request without a token where one is asked for, or one too many of its address."""
+        wait = self._rate.wait(self._client(scope), now)
+        if wait:
+            answer = error_answer(429, "too many requests from this address", as_json=_is_json(scope))
+            return Answer(
+                answer.status, answer.body, answer.media_type, ((b"retry-after", str(wait).encode()),)
+            )
+        if self._tokens and not self._tokens.admits(
+            scope["headers"], parse_query(scope["query_string"]).get(b"key", ())
+        ):
+            return error_answer(403, "a client token is asked for here", as_json=_is_json(scope))
+        return None
+
+    async def _search(self, scope: Scope) -> Answer:
+        """Answer `hashes:search`."""
+        if scope["method"] != "GET":
+            return error_answer(405, "every method is a GET", as_json=_is_json(scope))
+        try:
+            prefixes, fields = search_prefixes(scope["query_string"], self._settings.limits.prefixes)
+        except BadRequest as error:
+            return error_answer(400, str(error), as_json=_is_json(scope))
+        if self.reader.number is None:
+            return error_answer(503, "nothing is published here yet", as_json=_is_json(scope))
+        try:
+            packed, count = await self.reader.search(prefixes)
+        except SecondLookError as error:
+            if str(error) != self._search_fault:  # not once for every search
+                log.warning("cannot search: %s", error)
+            self._search_fault = str(error)
+            return error_answer(503, "the server's data cannot be read", as_json=_is_json(scope))
+        self._search_fault = None
+        self.meter.prefixes += len(prefixes)
+        self.meter.listed += count
+        body = packed + pack_duration(self._cache_duration(listed=count > 0))
+        if wants_json(fields, _accept(scope)):
+            return message_answer(
+                pb.SearchHashesResponse.FromString(body), as_json=True, private=wants_private(fields)
+            )
+        return Answer(200, body)
+
+    def _cache_duration(self, *, listed: bool) -> int:
+        """Give the seconds for which an answer may be kept."""
+        return max(1, round(self._duration[listed] * (1 - JITTER * random())))  # noqa: S311 - jitter
+
+    def _method(self, method: Any) -> Callable[[Request], Any]:
+        """Make an endpoint of a method that takes fields and gives a message."""
+
+        async def endpoint(request: Request) -> Response:
+            started = self._monotonic()
+            fields = parse_query(request.scope["query_string"])
+            as_json = wants_json(fields, _accept(request.scope))
+            try:
+                answer = await method(fields, as_json=as_json, **request.path_params)
+            except BadRequest as error:
+                answer = error_answer(400, str(error), as_json=as_json)
+            except KeyError as error:
+                answer = error_answer(404, f"no list is called {error.args[0]}", as_json=as_json)
+            except SecondLookError as error:
+                log.warning("cannot answer %s: %s", method.__name__, error)
+                answer = error_answer(503, "the server's data cannot be read", as_json=as_json)
+            self._note(method.__name__, answer, started, request.scope)
+            return Response(answer.body, answer.status, dict(_HEADERS), answer.media_type)
+
+        return endpoint
+
+    async def _healthz(self, _: Request) -> Response:
+        number = self.reader.number
+        if number is None:
+            return Response("nothing to serve\n", 503, media_type="text/plain")
+        trouble = f"; {self.reader.trouble}" if self.reader.trouble else ""
+        return Response(f"ok generation={number}{trouble}\n", media_type="text/plain")
+
+    async def _metrics(self, _: Request) -> Response:
+        self.meter.gauges["generation"] = self.reader.number or 0
+        self.meter.gauges["generation_created_timestamp_seconds"] = self.reader.created_at
+        age_s = age_of(self._settings.store, self.reader.created_at, time.time()) or 0.0
+        self.meter.gauges["store_trouble"] = float(self.reader.trouble is not None)
+        self.meter.gauges["stale"] = float(age_s > self._settings.publish.stale_after)
+        self.meter.gauges["entries"] = sum(entry.count for entry in self.reader.lists.values())
+        return Response(self.meter.text(), media_type="text/plain; version=0.0.4")
+
+    async def _not_served(self, request: Request, fault: Exception) -> Response:
+        """Answer for a path, or a method on one, that the server does not have."""
+        assert isinstance(fault, HTTPException)
+        text = "nothing is served under this path" if fault.status_code == 404 else "every method is a GET"  # noqa: PLR2004
+        answer = error_answer(fault.status_code, text, as_json=_is_json(request.scope))
+        self._note("other", answer, self._monotonic(), request.scope)
+        headers = {**dict(_HEADERS), **(fault.headers or {})}
+        return Response(answer.body, answer.status, headers, answer.media_type)
+
+    async def _published(self, request: Request) -> Response:
+        started = self._monotonic()
+        response = await published_file(self._settings.store, request)
+        self._note("published", Answer(response.status_code, b""), started, request.scope)
+        return response
+
+    async def _send(self, send: Send, answer: Answer, method: str, started: float, scope: Scope) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": [
+                    (b"content-type", answer.media_type.encode()),
+                    (b"content-length", b"%d" % len(answer.body)),
+                    *_RAW_HEADERS,
+                    *answer.headers,
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.body})
+        self._note(method, answer, started, scope)
+
+    def _note(self, method: str, answer: Answer, started: float, scope: Scope) -> None:
+        self.meter.requests[method, answer.status] += 1
+        if self._access_log:
+            took = self._monotonic() - started
+            self._access_log(method, answer.status, len(answer.body), took, self._client(scope))
+
+    def _client(self, scope: Scope) -> str:
+        """Give the address of who asks; empty where the connection has none."""
+        peer = scope.get("client")
+        return self._balancers.client(peer[0], scope["headers"]) if peer else ""
+
+
+_HEADERS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
+_RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in _HEADERS)
+
+
+def create_app(
+    reader: Reader,
+    settings: AppSettings | None = None,
+    *,
+    meter: Meter | None = None,
+    access_log: AccessLog | None = None,
+) -> ServerApp:
+    """Make the application over a reader whose `refresh` somebody else calls."""
+    return ServerApp(reader, settings, meter=meter, access_log=access_log)
+
+
+def _accept(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"accept":
+            accepted: bytes = value
+            return accepted
+    return b""
+
+
+def _is_json(scope: Scope) -> bool:
+    return wants_json(parse_query(scope["query_string"]), _accept(scope))
+
+
+def _short(path: str) -> str:
+    """Name a method for the counters; a path that is none of ours must not make a label of its own."""
+    known = {"/v5/hashes:search": "search", "/v5/hashLists:batchGet": "batch_get", "/v5/hashLists": "index"}
+    return known.get(path, "other")

@@ -1,0 +1,182 @@
+"""Running the application: sockets, TLS, taking up new generations, and stopping in order."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import uvicorn
+
+from secondlook.errors import ConfigError, SecondLookError
+from secondlook.server.http.app import ServerApp
+from secondlook.server.http.connection import Connections, bounded
+from secondlook.server.http.handshake import secured, server_context
+from secondlook.server.reader import Reader
+
+log = logging.getLogger(__name__)
+REFRESH_S = 0.5
+DRAIN_S = 10
+KEEP_ALIVE_S = 75  # longer than agents and load balancers keep a connection that is idle
+
+
+def bind(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
+    """Bind listening sockets; ConfigError names the address that cannot be had."""
+    sockets: list[socket.socket] = []
+    for host, port in addresses:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.bind(("127.0.0.1" if host == "localhost" else host, port))
+            listening.listen(1024)
+        except OSError as error:
+            listening.close()
+            for other in sockets:
+                other.close()
+            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        sockets.append(listening)
+    return sockets
+
+
+class Serving:
+    """An application on its sockets, in the running event loop; signals are the caller's matter.
+
+    `on_generation` hears the number of each generation that is taken up; `on_fault` hears why one was not.
+    """
+
+    def __init__(
+        self,
+        app: ServerApp,
+        sockets: Sequence[socket.socket],
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        on_generation: Callable[[int], None] | None = None,
+        on_fault: Callable[[str], None] | None = None,
+    ) -> None:
+        self.app = app
+        self.sockets = list(sockets)
+        for listening in self.sockets:
+            # Accepted connections inherit it. asyncio sets it only where the socket names its protocol, and
+            # without
+            # it every answer waits 40 ms for the client's delayed acknowledgement.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._on_generation = on_generation
+        self._on_fault = on_fault
+        self._fault: str | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._look_again = asyncio.Event()
+        connections = Connections(app.limits, app.is_balancer)
+        config = uvicorn.Config(
+            app,
+            http=secured(connections, server_context(certificate, key))
+            if certificate
+            else bounded(connections),
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        self._server = _Server(config)
+
+    @property
+    def reader(self) -> Reader:
+        """Where the application reads from."""
+        return self.app.reader
+
+    @property
+    def port(self) -> int:
+        """The port of the first socket."""
+        port: int = self.sockets[0].getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Take up the current generation, if there is one, and begin to answer."""
+        await self._refresh()
+        self._tasks = [
+            asyncio.create_task(self._server.serve(sockets=self.sockets), name="server"),
+            asyncio.create_task(self._watch(), name="generations"),
+        ]
+        while not self._server.started:
+            if self._tasks[0].done():
+                self._tasks[0].result()
+                raise ConfigError("the server ended before it began to answer")
+            await asyncio.sleep(0.005)
+
+    async def wait(self) -> None:
+        """Wait until the server has ended."""
+        await self._tasks[0]
+
+    def look_again(self) -> None:
+        """Look for another generation now instead of within half a second."""
+        self._look_again.set()
+
+    async def stop(self) -> None:
+        """Answer what is begun, then end."""
+        self._server.should_exit = True
+        if self._tasks:
+            self._tasks[1].cancel()
+            with suppress(asyncio.CancelledError):
+                await self._tasks[1]
+            await self._tasks[0]
+        for listening in self.sockets:
+            listening.close()
+        await self.reader.aclose()
+
+    async def _watch(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look_again.wait(), REFRESH_S)
+            self._look_again.clear()
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        try:
+            changed = await self.reader.refresh()
+        except SecondLookError as error:
+            if str(error) != self._fault:
+                log.warning("no new generation is taken up: %s", error)
+                self._fault = str(error)
+                if self._on_fault:
+                    self._on_fault(str(error))
+            return
+        self._fault = None
+        if changed and self._on_generation and self.reader.number is not None:
+            log.info("serving generation %d", self.reader.number)
+            self._on_generation(self.reader.number)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: the process around it has its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class JsonAccessLog:
+    """One JSON object a line for each request; there is no URL in it, as none is ever sent to us."""
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        self._file = path.open("a", buffering=1, encoding="ascii")  # each line is there at once
+        self._now = now
+
+    def __call__(self, method: str, status: int, size: int, took_s: float, client: str) -> None:
+        """Write one line."""
+        self._file.write(
+            f'{{"time": {self._now():.3f}, "method": "{method}", "status": {status}, "bytes": {size}, '
+            f'"ms": {took_s * 1000:.2f}, "client": "{client}"}}\n'
+        )
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._file.close()

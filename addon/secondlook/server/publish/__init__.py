@@ -1,0 +1,1 @@
+"""From the entries of all sources to a signed generation."""

@@ -1,0 +1,119 @@
+"""A published generation as it is read: its manifest, its table, its lists.
+
+A generation is a folder of immutable files. The manifest names every file with size and SHA-256, so that a
+replica can fetch them from any web server and know that it has all of them.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from secondlook.core.lists.name import ListName, parse_list_name
+from secondlook.errors import PatternError
+from secondlook.server.publish.table import Table, map_file
+from secondlook.wire.version import TAG_BYTES, ListVersion
+
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedList:
+    """One list of a generation; `since` is the generation in which its bytes last changed."""
+
+    name: str
+    count: int
+    checksum: bytes
+    since: int
+    canary: bytes | None = None
+    complete: bool = True
+    digests: tuple[str, ...] = ()
+    signature: bytes | None = None
+
+    @property
+    def facts(self) -> ListName:
+        """What the name says."""
+        found = parse_list_name(self.name)
+        if found is None:
+            raise PatternError(f"a generation has a list of unknown meaning: {self.name!r}")
+        return found
+
+    @property
+    def version(self) -> bytes:
+        """The version blob that clients send back."""
+        return ListVersion(self.name, self.since, self.checksum[:TAG_BYTES]).encode()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the plain values that `from_json` reads."""
+        return {
+            "count": self.count,
+            "checksum": self.checksum.hex(),
+            "since": self.since,
+            "canary": self.canary.hex() if self.canary else None,
+            "complete": self.complete,
+            "digests": list(self.digests),
+            "signature": self.signature.hex() if self.signature else None,
+        }
+
+    @classmethod
+    def from_json(cls, name: str, raw: dict[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+        return cls(
+            name=name,
+            count=raw["count"],
+            checksum=bytes.fromhex(raw["checksum"]),
+            since=raw["since"],
+            canary=bytes.fromhex(raw["canary"]) if raw["canary"] else None,
+            complete=raw["complete"],
+            digests=tuple(raw["digests"]),
+            signature=bytes.fromhex(raw["signature"]) if raw["signature"] else None,
+        )
+
+
+class Generation:
+    """One generation on disk; the table is mapped when it is first searched."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+            if self.manifest["format"] != FORMAT:
+                raise PatternError(
+                    f"the generation in {folder} has format {self.manifest['format']}, not {FORMAT}"
+                )
+            self.number: int = self.manifest["number"]
+            self.created_at: float = self.manifest["created_at"]
+            self.entries: int = self.manifest["entries"]
+            self.lists = {
+                name: PublishedList.from_json(name, raw) for name, raw in self.manifest["lists"].items()
+            }
+            files = self.manifest["files"]
+            for name, about in files.items():
+                if (folder / name).stat().st_size != about["size"]:
+                    raise PatternError(f"{folder / name} is not as long as its manifest says")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PatternError(f"cannot open the generation in {folder}: {error}") from error
+
+    @cached_property
+    def table(self) -> Table:
+        """The full table."""
+        return Table(self.folder)
+
+    def raw(self, name: str) -> memoryview:
+        """Map the sorted entries of a list."""
+        return map_file(self.folder / f"{name}.raw")
+
+    def verify(self) -> None:
+        """Read every file against the manifest; PatternError names the first that differs."""
+        for name, about in self.manifest["files"].items():
+            if digest_of(self.folder / name) != about["sha256"]:
+                raise PatternError(f"{self.folder / name} does not match its checksum")
+
+
+def digest_of(path: Path) -> str:
+    """Give the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

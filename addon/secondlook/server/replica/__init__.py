@@ -1,0 +1,1 @@
+"""A copy of another server's generations."""

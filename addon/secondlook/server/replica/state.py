@@ -1,0 +1,43 @@
+"""How a replica stands to its publisher: kept in its folder, so that a restart forgets nothing."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from secondlook.server.store.store import ServerStore, dump_json, write_beside
+
+STANDING = "upstream.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`alert` is why the last pull failed; `behind` is set while the publisher serves less than it did."""
+
+    alert: str | None = None
+    behind: tuple[int, int] | None = None  # the generation it went back to, and the highest seen
+
+    def seen(self, before: int | None, number: int) -> "Standing":
+        """Give what it is once the publisher serves `number` and this replica served `before`."""
+        highest = max(before or 0, self.behind[1] if self.behind else 0)
+        return Standing(self.alert, (number, highest) if number < highest else None)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Give a line for each thing that an administrator should know."""
+        lines = [f"replication fails, what is here stays: {self.alert}"] if self.alert else []
+        if self.behind:
+            lines.append("the publisher went back to generation {} from {}".format(*self.behind))
+        return tuple(lines)
+
+
+def read_standing(store: ServerStore) -> Standing:
+    """Read it; a folder that never replicated has nothing to say."""
+    try:
+        raw = json.loads((store.root / STANDING).read_bytes())
+        return Standing(raw["alert"], tuple(raw["behind"]) if raw["behind"] else None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return Standing()
+
+
+def write_standing(store: ServerStore, standing: Standing) -> None:
+    """Keep it."""
+    write_beside(store.root / STANDING, dump_json(asdict(standing)))

@@ -1,0 +1,1 @@
+"""Entries and where they come from."""

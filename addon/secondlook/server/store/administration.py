@@ -1,0 +1,321 @@
+"""What an administrator does with a server's entries: look, add, except, test, roll back.
+
+Everything works on the folder, beside a running server; it takes effect with the next publication
+(rollback: at once).
+"""
+
+import mmap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from secondlook.core.lists.name import ListName
+from secondlook.core.url.canonical import url_subject
+from secondlook.core.url.expression import Suffixes
+from secondlook.errors import PatternError
+from secondlook.server.feeds.fetch import read_state
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.held_back import HeldBack, read_held_back
+from secondlook.server.replica.state import read_standing
+from secondlook.server.store.manual_entries import (
+    OwnEntry,
+    next_id,
+    own_hash,
+    parse_subject,
+    read_own,
+    target_list,
+    write_own,
+)
+from secondlook.server.store.names import import_list
+from secondlook.server.store.records import NO_TEXT, Records, open_run
+from secondlook.server.store.store import HELD, ServerStore, Source, write_beside
+from secondlook.wire import safebrowsing_pb2 as pb
+
+_ABOUT = {1: "dangerous", 2: "highly_suspicious", 3: "suspicious"}
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One entry of a source as `server list` shows it."""
+
+    text: str
+    list: str
+    source: str
+    who: str
+    added_at: float
+    family: str | None = None
+    first_seen: float | None = None
+    id: str | None = None  # of an own entry or exception
+    reason: str | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One way in which a subject is listed: which expression, in which list, by which feeds."""
+
+    expression: str
+    list: str
+    risk: str
+    feeds: tuple[str, ...]
+    family: str | None
+
+
+def add_entry(
+    store: ServerStore,
+    subject: str,
+    *,
+    target: ListName,
+    suffixes: Suffixes,
+    who: str,
+    now: float,
+    reason: str | None = None,
+    expires_at: float | None = None,
+) -> OwnEntry:
+    """Add an own entry (host, URL, URL prefix or digest) to a list; the same one again is replaced.
+
+    Raises ValueError for a subject that no list can hold.
+    """
+    scope, text = parse_subject(subject, suffixes)
+    name = target_list(target, scope, text).name
+    return _add(store, "list", scope, text, name, who, now, reason, expires_at)
+
+
+def add_exception(
+    store: ServerStore,
+    subject: str,
+    *,
+    suffixes: Suffixes,
+    who: str,
+    now: float,
+    reason: str | None = None,
+    expires_at: float | None = None,
+) -> OwnEntry:
+    """Take entries of feeds out: a host with its subdomains, what stands under a path, one URL or one digest.
+
+    Raises ValueError for a subject that no list can hold. See `still_listed_by` for wider entries that stay.
+    """
+    scope, text = parse_subject(subject, suffixes)
+    return _add(store, "except", scope, text, None, who, now, reason, expires_at)
+
+
+def _add(
+    store: ServerStore,
+    action: str,
+    scope: str,
+    text: str,
+    name: str | None,
+    who: str,
+    now: float,
+    reason: str | None,
+    expires_at: float | None,
+) -> OwnEntry:
+    with store.writing():
+        entries = read_own(store)
+        kept = [each for each in entries if (each.text, each.list, each.action) != (text, name, action)]
+        entry = OwnEntry(
+            id=next_id(entries),
+            action=action,  # type: ignore[arg-type]
+            scope=scope,  # type: ignore[arg-type]
+            text=text,
+            list=name,
+            who=who,
+            at=now,
+            reason=reason,
+            expires_at=expires_at,
+        )
+        write_own(store, [*kept, entry])
+    return entry
+
+
+def entries(
+    store: ServerStore,
+    *,
+    list_name: str | None = None,
+    search: str | None = None,
+    own_only: bool = False,
+) -> Iterator[EntryRow]:
+    """Give the entries, own ones first, then source by source; `search` is a part of the text."""
+    wanted = import_list(list_name).name if list_name else None
+    for own in read_own(store):
+        name = own.list or "exception"
+        if (wanted is None or wanted == own.list) and (search is None or search in own.text):
+            yield EntryRow(
+                own.text,
+                name,
+                "own",
+                own.who,
+                own.at,
+                id=own.id,
+                reason=own.reason,
+                expires_at=own.expires_at,
+            )
+    for source in () if own_only else store.sources():
+        yield from _rows(store, source, wanted, search)
+
+
+def _rows(store: ServerStore, source: Source, wanted: str | None, search: str | None) -> Iterator[EntryRow]:
+    folder = store.source_folder(source.id)
+    names = [
+        next((name for name in source.counts if name.startswith("x-file-") is is_file), None)
+        for is_file in (False, True)
+    ]
+    records = open_run(folder / "records")
+    with (folder / "texts").open("rb") as file:
+        texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if _size(folder / "texts") else b""
+        for start in range(0, len(records), 10_000):
+            part: Records = np.asarray(records[start : start + 10_000])
+            for row in part:
+                name = names[int(row["kind"])]
+                if name is None or name in source.dropped or (wanted is not None and name != wanted):
+                    continue
+                text = _text(row, texts)
+                if search is None or search in text:
+                    family = source.families[row["family"] - 1] if row["family"] else None
+                    seen = float(row["day"]) * 86_400 if row["day"] else None
+                    yield EntryRow(text, name, source.name, source.who, source.added_at, family, seen)
+
+
+def _text(row: np.void, texts: mmap.mmap | bytes) -> str:
+    at = int(row["text"])
+    if at == NO_TEXT:
+        return bytes(row["hash"]).hex()
+    return texts[at : texts.find(b"\n", at)].decode()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def check(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Listed]:
+    """Tell how the published generation lists a URL, host or digest; empty when it does not.
+
+    Raises ValueError for a subject that is none, PatternError when nothing is published.
+    """
+    number = store.current()
+    if number is None:
+        raise PatternError("nothing is published yet")
+    table = Generation(store.generation_folder(number)).table
+    scope, text = parse_subject(subject, suffixes)
+    if scope == "file":
+        asked = {own_hash(_asked(text)): text}
+    else:
+        parsed = url_subject(subject.strip(), suffixes)
+        asked = dict(zip(parsed.hashes, parsed.expressions, strict=True))
+    found = []
+    for full_hash, expression in asked.items():
+        for row in table.find(int.from_bytes(full_hash[:4])):
+            if table.full_hash(row) != full_hash:
+                continue
+            message = pb.FullHash.FromString(table.details(row))
+            found += [
+                Listed(
+                    expression, each.list, _ABOUT.get(each.risk, ""), tuple(each.feeds), each.family or None
+                )
+                for each in message.full_hash_details
+            ]
+    return found
+
+
+def _asked(text: str) -> OwnEntry:
+    return OwnEntry(id="", action="list", scope="file", text=text, list=None, who="", at=0.0)
+
+
+def still_listed_by(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Listed]:
+    """Tell which entries would go on blocking a subject after an exception for it: the wider ones."""
+    scope, text = parse_subject(subject, suffixes)
+    return [
+        each
+        for each in check(store, subject, suffixes=suffixes)
+        if scope != "file" and each.expression != text
+    ]
+
+
+def rollback(store: ServerStore, number: int | None = None) -> int:
+    """Serve an earlier generation (default: the one before) until somebody publishes; gives its number.
+
+    Raises PatternError when there is none, or when it is damaged.
+    """
+    with store.writing():
+        current = store.current()
+        earlier = [each for each in store.generations() if current is not None and each < current]
+        if number is None:
+            if not earlier:
+                raise PatternError("there is no earlier generation")
+            number = earlier[-1]
+        if number not in store.generations():
+            raise PatternError(f"there is no generation {number}")
+        Generation(store.generation_folder(number)).verify()
+        write_beside(store.root / HELD, f"{number}\n".encode())
+        store.set_current(number)
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """One feed as `server status` shows it; instants in Unix seconds, 0: never."""
+
+    name: str
+    entries: int
+    good_at: float
+    due_at: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What `server status` shows; `held_back` is None before anything was published here.
+
+    `key` is the publisher's public key (hex), `upstream` what a replica has to say of its publisher.
+    """
+
+    published: Generation | None
+    generation: int | None
+    created_at: float | None
+    lists: dict[str, int]
+    kept: tuple[int, ...]
+    held: bool
+    held_back: tuple[HeldBack, ...] | None
+    sources: tuple[Source, ...]
+    own_entries: int
+    feeds: tuple[FeedStatus, ...]
+    key: str | None
+    upstream: tuple[str, ...]
+
+
+def status(store: ServerStore) -> ServerStatus:
+    """Tell the state of a server's folder; raises PatternError when the current generation is damaged."""
+    number = store.current()
+    generation = Generation(store.generation_folder(number)) if number is not None else None
+    feeds = []
+    for path in sorted((store.root / "feeds").glob("*.json")):
+        state = read_state(path.parent, path.stem)
+        feeds.append(FeedStatus(path.stem, state.entries, state.good_at, state.due_at, state.error))
+    return ServerStatus(
+        generation,
+        number,
+        generation.created_at if generation else None,
+        {name: entry.count for name, entry in generation.lists.items()} if generation else {},
+        tuple(store.generations()),
+        (store.root / HELD).exists(),
+        read_held_back(store.root),
+        tuple(store.sources()),
+        len(read_own(store)),
+        tuple(feeds),
+        generation.manifest.get("key") if generation else None,
+        read_standing(store).told,
+    )
+
+
+def change_source(store: ServerStore, identity: str, *, insist: bool) -> Sequence[Source]:
+    """Set whether a source's entries may block known-good sites; LookupError when there is no such source."""
+    with store.writing():
+        found = [source for source in store.sources() if identity in {source.id, source.name}]
+        if not found:
+            raise LookupError(f"no source is called {identity}")
+        changed = [replace(source, insist=insist) for source in found]
+        for source in changed:
+            store.change_source(source)
+        return changed

@@ -1,0 +1,231 @@
+"""Loading published generations into a Valkey store; how they lie there is told in `server.valkey.layout`."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from secondlook.errors import ServiceError
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.table import DETAIL, DETAILS, PREFIX, REST, map_file
+from secondlook.server.valkey.layout import FAULTS, MARK, connect, eviction_of, key_of, pieces_of, pipeline_of
+
+BUCKET_ENTRIES: Final = 16
+BATCH_BUCKETS: Final = 500
+BLOCK_ROWS: Final = 16_384
+GRACE_S: Final = 60.0
+
+
+class ValkeyPublisher:
+    """Loads published generations into a Valkey store."""
+
+    def __init__(self, url: str, *, keep_generations: int = 14) -> None:
+        self._client: Any = connect(url)
+        self._keep = keep_generations
+
+    async def push(self, generation: Generation, *, now: float) -> None:
+        """Load a generation and make it the served one. Raises ServiceError; nothing is served half."""
+        try:
+            await self._push(generation, now)
+        except FAULTS as error:
+            raise ServiceError(f"cannot write to the Valkey store: {error}") from error
+
+    async def lost(self, number: int | None) -> bool:
+        """Tell whether the store lost a generation that it was given (None: any); raises ServiceError."""
+        try:
+            current = await self._client.get(key_of("current"))
+            if number is None or current is None:
+                return current is None
+            if int(current) != number:
+                return False  # somebody else's is served now
+            return not await self._client.exists(key_of(number, "manifest"))
+        except FAULTS as error:
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+
+    async def missing(self, generation: Generation) -> int:
+        """Count the parts of a loaded generation that the store lost since; raises ServiceError."""
+        try:
+            return len(await self._lost_buckets(generation)) + sum([1 async for _ in self._lost(generation)])
+        except FAULTS as error:
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+
+    async def repair(self, generation: Generation) -> int:
+        """Put back what the store lost of a loaded generation, and count it; raises ServiceError."""
+        try:
+            gone = await self._lost_buckets(generation)
+            if gone:
+                bits = (await self._about(generation.number))["bits"]
+                await self._push_buckets(generation, bits, gone.__contains__)
+            pieces = [each async for each in self._lost(generation)]
+            for name, data in pieces:
+                await self._client.set(name, data)
+            return len(gone) + len(pieces)
+        except FAULTS as error:
+            raise ServiceError(f"cannot write to the Valkey store: {error}") from error
+
+    async def eviction(self) -> str | None:
+        """Tell why the store may throw entries away, None when it does not; raises ServiceError."""
+        try:
+            return await eviction_of(self._client)
+        except FAULTS as error:
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+
+    async def _push(self, generation: Generation, now: float) -> None:
+        number = generation.number
+        bits = max(0, int(generation.entries // BUCKET_ENTRIES).bit_length())
+        await self._forget_table(number)
+        await self._push_buckets(generation, bits)
+        for key, data in _pieces(generation):
+            # a list that another generation has alike is there already
+            if not (key.startswith(key_of("l")) and await self._client.exists(key)):
+                await self._client.set(key, data)
+        about = {"manifest": generation.manifest, "bits": bits, "marked": True, "pushed_at": now}
+        before = await self._client.get(key_of("current"))
+        await self._client.set(key_of(number, "manifest"), json.dumps(about))
+        await self._client.sadd(key_of("generations"), number)
+        await self._client.set(key_of("current"), number)
+        if before is not None and int(before) != number:
+            await self._client.set(key_of(int(before), "replaced"), now)
+        await self._sweep(number, now)
+
+    async def _push_buckets(
+        self, generation: Generation, bits: int, wanted: Callable[[int], bool] | None = None
+    ) -> None:
+        """Write the buckets of a table, the empty ones too; `wanted` tells which (default: all)."""
+        number, pipe, waiting, following = generation.number, pipeline_of(self._client), 0, 0
+        marked = {MARK: b""}
+
+        async def write(bucket: int, fields: dict[bytes, bytes]) -> None:
+            nonlocal waiting
+            if wanted is None or wanted(bucket):
+                pipe.hset(key_of(number, "t", bucket), mapping=fields | marked)
+                waiting += 1
+            if waiting >= BATCH_BUCKETS:
+                await pipe.execute()
+                waiting = 0
+
+        for bucket, fields in _Columns(generation.folder).buckets(bits):
+            for empty in range(following, bucket):
+                await write(empty, {})
+            await write(bucket, fields)
+            following = bucket + 1
+        for empty in range(following, 1 << bits):
+            await write(empty, {})
+        if waiting:
+            await pipe.execute()
+
+    async def _about(self, number: int) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(await self._client.get(key_of(number, "manifest")) or b"{}")
+        return found
+
+    async def _lost_buckets(self, generation: Generation) -> frozenset[int]:
+        """Give the buckets that are not there, of a generation whose every bucket was written."""
+        about = await self._about(generation.number)
+        if not about.get("marked"):
+            return frozenset()
+        there = bytearray(1 << about["bits"])
+        async for name in self._client.scan_iter(match=key_of(generation.number, "t", "*"), count=10_000):
+            there[int(name.rpartition(b":")[2])] = 1
+        return frozenset(bucket for bucket, is_there in enumerate(there) if not is_there)
+
+    async def _lost(self, generation: Generation) -> AsyncIterator[tuple[str, bytes]]:
+        for key, data in _pieces(generation):
+            if not await self._client.exists(key):
+                yield key, data
+
+    async def _sweep(self, current: int, now: float) -> None:
+        """Delete tables replaced long enough ago, and lists that no kept generation has."""
+        numbers = sorted(int(number) for number in await self._client.smembers(key_of("generations")))
+        wanted: set[str] = set()
+        unwanted: set[str] = set()
+        for at, number in enumerate(reversed(numbers)):
+            raw = await self._client.get(key_of(number, "manifest" if number == current else "kept"))
+            raw = raw or await self._client.get(key_of(number, "manifest"))
+            lists = (
+                {each["checksum"] for each in json.loads(raw)["manifest"]["lists"].values()} if raw else set()
+            )
+            replaced = await self._client.get(key_of(number, "replaced"))
+            if number != current and raw and replaced is not None and float(replaced) + GRACE_S <= now:
+                await self._client.set(key_of(number, "kept"), raw)
+                await self._forget_table(number)
+            if at < self._keep or number == current:
+                wanted |= lists
+            else:
+                unwanted |= lists
+                await self._client.delete(key_of(number, "kept"))
+                await self._client.delete(key_of(number, "replaced"))
+                await self._client.srem(key_of("generations"), number)
+        for checksum in unwanted - wanted:
+            await self._delete_pieces(("l", checksum))
+            await self._client.delete(key_of("l", checksum, "size"))
+
+    async def _forget_table(self, number: int) -> None:
+        """Delete a generation's table: first what every search looks at."""
+        await self._client.delete(key_of(number, "manifest"))
+        pattern = key_of(number, "[td]", "*")
+        batch = []
+        async for key in self._client.scan_iter(match=pattern, count=10_000):
+            batch.append(key)
+            if len(batch) >= BATCH_BUCKETS:
+                await self._unlink(batch)
+                batch = []
+        await self._unlink(batch)
+
+    async def _unlink(self, names: Sequence[bytes]) -> None:
+        if not names:
+            return
+        pipe = pipeline_of(self._client)
+        for name in names:
+            pipe.unlink(name)
+        await pipe.execute()
+
+    async def _delete_pieces(self, parts: tuple[object, ...]) -> None:
+        at = 0
+        while await self._client.delete(key_of(*parts, at)):
+            at += 1
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _pieces(generation: Generation) -> Iterator[tuple[str, bytes]]:
+    """Give what is stored of a generation beside its table and manifest: key and value."""
+    for at, piece in enumerate(pieces_of(map_file(generation.folder / DETAILS))):
+        yield key_of(generation.number, "d", at), piece
+    for name, entry in generation.lists.items():
+        raw, checksum = generation.raw(name), entry.checksum.hex()
+        for at, piece in enumerate(pieces_of(raw)):
+            yield key_of("l", checksum, at), piece
+        yield key_of("l", checksum, "size"), b"%d" % len(raw)
+
+
+class _Columns:
+    """The mapped columns of a generation's table, read block by block: its size does not matter."""
+
+    def __init__(self, folder: Path) -> None:
+        self._prefixes = np.frombuffer(map_file(folder / PREFIX), dtype="<u4")
+        self._details = np.frombuffer(map_file(folder / DETAIL), dtype="<u4")
+        self._rest = map_file(folder / REST)
+
+    def buckets(self, bits: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
+        """Give buckets with their fields; one that lies across two blocks comes in two parts."""
+        low, rows = 0, len(self._prefixes)
+        while low < rows:
+            high = min(low + BLOCK_ROWS, rows)
+            while high < rows and self._prefixes[high] == self._prefixes[high - 1]:
+                high += 1  # a field is written whole
+            prefixes = self._prefixes[low:high].tolist()
+            details = self._details[low:high].tolist()
+            shift = 32 - bits
+            for bucket, inside in groupby(range(high - low), key=lambda at, p=prefixes, s=shift: p[at] >> s):  # type: ignore[misc]
+                fields: dict[bytes, bytes] = {}
+                for at in inside:
+                    field = prefixes[at].to_bytes(4, "big")
+                    rest = bytes(self._rest[(low + at) * 28 : (low + at) * 28 + 28])
+                    fields[field] = fields.get(field, b"") + rest + details[at].to_bytes(4, "little")
+                yield bucket, fields
+            low = high

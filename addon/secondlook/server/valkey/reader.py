@@ -1,0 +1,223 @@
+"""Reading generations from a Valkey store; how they lie there is told in `server.valkey.layout`."""
+
+import asyncio
+import json
+import struct
+import tempfile
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from secondlook.errors import PatternError, ServiceError
+from secondlook.server.http.updates import Kept, Update, Updater, keep
+from secondlook.server.publish.detail import pack_full_hash
+from secondlook.server.publish.generation import Generation, PublishedList
+from secondlook.server.reader import UpdateCache
+from secondlook.server.valkey.layout import (
+    FAULTS,
+    MARK,
+    PIECE_BYTES,
+    connect,
+    key_of,
+    learn_topology,
+    pipeline_of,
+)
+from secondlook.wire.version import ListVersion
+
+_REST = struct.Struct("<28sI")
+
+
+class ValkeyReader:
+    """Reads what a publisher loaded into Valkey; keeps the contract of `server.reader.Reader`."""
+
+    def __init__(self, url: str, cache_folder: Path | None = None) -> None:
+        # somebody waits for each answer: the agent asks another server, or again, better than we can here
+        self._client: Any = connect(url, patient=False)
+        self._node_missed = False
+        self._temporary = (
+            tempfile.TemporaryDirectory(prefix="secondlook-lists-") if cache_folder is None else None
+        )
+        self._folder = cache_folder or Path(self._temporary.name if self._temporary else "")
+        self._number: int | None = None
+        self._bits = 0
+        self._marked = False  # whether a bucket without its mark is known to be one that the store lost
+        self._lost_bucket: int | None = None
+        self._is_away = False
+        self._created_at = 0.0
+        self._details: Sequence[bytes] = ()
+        self._lists: Mapping[str, PublishedList] = {}
+        self._updaters: dict[str, Updater] = {}
+        self._kept: Kept = {}
+        self._cache = UpdateCache()
+        self._fetching = asyncio.Lock()
+
+    @property
+    def number(self) -> int | None:
+        """The generation that is served."""
+        return self._number
+
+    @property
+    def lists(self) -> Mapping[str, PublishedList]:
+        """The lists of that generation."""
+        return self._lists
+
+    @property
+    def created_at(self) -> float:
+        """When that generation was published."""
+        return self._created_at
+
+    @property
+    def trouble(self) -> str | None:
+        """What is known to be missing of what is served."""
+        if self._is_away:
+            return "the Valkey store cannot be read"
+        return None if self._lost_bucket is None else "the Valkey store lost entries of this generation"
+
+    async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
+        """Look every prefix up, in one round trip to each node concerned."""
+        number, bits, details = self._number, self._bits, self._details
+        if number is None:
+            raise PatternError("there is no generation to search")
+        pipe = pipeline_of(self._client)
+        pipe.exists(key_of(number, "manifest"))
+        buckets = [int.from_bytes(prefix) >> (32 - bits) for prefix in prefixes]
+        for bucket, prefix in zip(buckets, prefixes, strict=True):
+            pipe.hmget(key_of(number, "t", bucket), prefix, MARK)
+        try:
+            there, *values = await pipe.execute()
+        except FAULTS as error:
+            self._node_missed = True
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+        if not there:
+            raise ServiceError(f"generation {number} is gone from the Valkey store")
+        for bucket, (_, mark) in zip(buckets, values, strict=True):
+            if mark is None and self._marked:
+                self._lost_bucket = bucket
+                raise ServiceError(f"the Valkey store lost entries of generation {number}")
+        found = [
+            pack_full_hash(prefix + rest, details[which])
+            for prefix, (value, _) in zip(prefixes, values, strict=True)
+            if value
+            for rest, which in _REST.iter_unpack(value)
+        ]
+        return b"".join(found), len(found)
+
+    async def update(self, name: str, version: bytes, max_update: int, max_database: int) -> Update:
+        """Give the update of one list; list entries are kept in a local folder once they were needed."""
+        current = self._lists[name]
+        held = ListVersion.decode(version)
+        known = version if held is not None and held.name == name else b""
+        try:
+            await self._need(current)
+            for since in {held.generation, held.base} if held is not None and known else ():
+                await self._need_generation(name, since)
+        except FAULTS as error:
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+        key = (current.version, known, max_update, max_database)
+        return await self._cache.get(self._updaters[name], key, known, (max_update, max_database))
+
+    async def _need_generation(self, name: str, since: int) -> None:
+        found = self._kept.get(name, {}).get(since)
+        if found is not None:
+            await self._need(found[1])
+
+    async def _need(self, entry: PublishedList) -> None:
+        """Bring a list's entries into the local folder."""
+        path = self._folder / entry.checksum.hex()
+        if path.exists():
+            return
+        async with self._fetching:
+            if path.exists():
+                return
+            size = int(await self._client.get(key_of("l", entry.checksum.hex(), "size")) or -1)
+            beside = path.with_suffix(".part")
+            with beside.open("wb") as file:
+                for at in range(-(-size // PIECE_BYTES)):
+                    piece = await self._client.get(key_of("l", entry.checksum.hex(), at))
+                    if piece is None:
+                        break
+                    file.write(piece)
+            if beside.stat().st_size != size:
+                raise PatternError(f"the Valkey store does not have all of {entry.name}")
+            beside.rename(path)
+
+    async def refresh(self) -> bool:
+        """Take up the generation that `current` names, whole."""
+        try:
+            if self._node_missed:
+                await learn_topology(self._client)
+                self._node_missed = False
+            raw = await self._client.get(key_of("current"))
+            if raw is None and self._number is not None:
+                self._number, self._lists = None, {}
+                raise ServiceError("the Valkey store lost what was loaded into it")
+            if raw is None or int(raw) == self._number:
+                await self._look_for_lost_bucket()
+                self._is_away = False
+                return False
+            await self._open(int(raw))
+            self._is_away = False
+        except (*FAULTS, ValueError, struct.error) as error:
+            self._is_away = True
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+        return True
+
+    async def _look_for_lost_bucket(self) -> None:
+        bucket = self._lost_bucket
+        if bucket is not None and await self._client.hexists(key_of(self._number, "t", bucket), MARK):
+            self._lost_bucket = None
+
+    async def _open(self, number: int) -> None:
+        about = json.loads(await self._client.get(key_of(number, "manifest")) or b"null")
+        if about is None:
+            raise PatternError(f"generation {number} is not in the Valkey store")
+        pieces: list[bytes] = []
+        while (piece := await self._client.get(key_of(number, "d", len(pieces)))) is not None:
+            pieces.append(piece)
+        details = _split_details(b"".join(pieces))
+        generations: list[Generation] = [_Stored(self._folder, about["manifest"])]
+        for other in await self._client.smembers(key_of("generations")):
+            if int(other) != number:
+                kept = await self._client.get(key_of(int(other), "kept"))
+                kept = kept or await self._client.get(key_of(int(other), "manifest"))
+                if kept:
+                    generations.insert(0, _Stored(self._folder, json.loads(kept)["manifest"]))
+        current = generations[-1]
+        self._kept = keep(generations)
+        self._updaters = {name: Updater(self._kept, entry) for name, entry in current.lists.items()}
+        self._bits, self._details, self._lists = about["bits"], details, current.lists
+        self._created_at = current.created_at
+        self._marked, self._lost_bucket = about.get("marked", False), None
+        self._number = number
+
+    async def aclose(self) -> None:
+        """Close the connections and remove the local copies."""
+        await self._client.aclose()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+class _Stored(Generation):
+    """A generation whose lists lie in a local folder under their checksums."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.number = manifest["number"]
+        self.created_at = manifest["created_at"]
+        self.entries = manifest["entries"]
+        self.lists = {name: PublishedList.from_json(name, raw) for name, raw in manifest["lists"].items()}
+
+    def raw(self, name: str) -> memoryview:
+        """Read the sorted entries of a list."""
+        return memoryview((self.folder / self.lists[name].checksum.hex()).read_bytes())
+
+
+def _split_details(data: bytes) -> list[bytes]:
+    (count,) = struct.unpack_from("<Q", data)
+    offsets = struct.unpack_from(f"<{count + 1}Q", data, 8)
+    blobs = data[16 + 8 * count :]
+    if offsets[-1] != len(blobs):
+        raise PatternError("the Valkey store does not have all details")
+    return [blobs[low:high] for low, high in pairwise(offsets)]

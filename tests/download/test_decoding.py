@@ -1,0 +1,87 @@
+"""Content encodings, undone piece by piece: the same bytes as at once, in bounded memory, for any input."""
+
+import gzip
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxykit.samples import ENCODERS
+from secondlook.download.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
+
+
+def _raw_deflate(data: bytes) -> bytes:
+    machine = zlib.compressobj(wbits=-15)
+    return machine.compress(data) + machine.flush()
+
+
+def _decode(encodings: tuple[str, ...], pieces: list[bytes]) -> tuple[bytes, DecodeState]:
+    decoder = Decoder(encodings, ratio=1000)
+    out = [chunk for piece in pieces for chunk in decoder.feed(piece)]
+    out += decoder.finish()
+    return b"".join(out), decoder.state
+
+
+def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    body=st.one_of(st.binary(max_size=5000), st.integers(0, 300_000).map(lambda n: b"abcdefg" * (n // 7))),
+    chain=st.lists(st.sampled_from(sorted(ENCODERS)), min_size=1, max_size=3),
+    cuts=st.lists(st.integers(0, 10**6), max_size=6),
+)
+def test_any_body_any_chain_any_pieces(body, chain, cuts):
+    raw = body
+    for name in chain:
+        raw = ENCODERS[name](raw)
+    encodings = encodings_of(", ".join(chain), 4)
+    assert encodings is not None
+    assert _decode(encodings, _cut(raw, cuts)) == (body, DecodeState.DONE)
+
+
+def test_deflate_without_its_wrapper():
+    assert _decode(("deflate",), [_raw_deflate(b"hello" * 100)]) == (b"hello" * 100, DecodeState.DONE)
+
+
+def test_several_gzip_members():
+    assert _decode(("gzip",), [gzip.compress(b"a") + gzip.compress(b"b")]) == (b"ab", DecodeState.DONE)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_bomb_is_given_up(name):
+    decoder = Decoder((name,), ratio=50)
+    bomb = ENCODERS[name](b"\0" * (200 << 20))
+    most = 0
+    for start in range(0, len(bomb), 1000):
+        most = max(most, sum(map(len, decoder.feed(bomb[start : start + 1000]))))
+    list(decoder.finish())
+    assert decoder.state is DecodeState.OVER
+    assert decoder.out_bytes < max(RATIO_FROM_BYTES, 50 * len(bomb)) + (16 << 20)
+    assert most < 16 << 20
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_truncated_body_is_broken(name):
+    _, state = _decode((name,), [ENCODERS[name](b"hello " * 10_000)[:-3]])
+    assert state is DecodeState.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, ()),
+        ("identity", ()),
+        ("gzip", ("gzip",)),
+        ("GZIP , br", ("br", "gzip")),
+        ("x-gzip", ("gzip",)),
+        ("gzip, gzip, gzip, gzip, gzip", None),
+        ("dcb", None),
+    ],
+)
+def test_headers(header, expected):
+    assert encodings_of(header, 4) == expected

@@ -1,0 +1,325 @@
+"""The gate by itself: what goes on, what is withheld, for any body in any pieces."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from proxykit.samples import EICAR, program, prose
+from secondlook.download.body_type import declared, filename_of
+from secondlook.download.gate import BodyGate, Fate, GateLimits
+from secondlook.download.signatures import may_begin, risky_signature
+from secondlook.download.spool import Spool, SpoolFullError, SpoolRoom
+
+LIMITS = GateLimits(
+    hold_up_to=2000,
+    hold_full=False,
+    tail_min=300,
+    tail_part=0.1,
+    local_up_to=500,
+    sniff=64,
+    ratio=100,
+    layers=4,
+    look_up_to=5000,
+)
+
+
+@dataclass
+class Run:
+    """One body on its way: what it is, how it comes, and what there is to hold it."""
+
+    body: bytes = field(repr=False)
+    said: str
+    pieces: list[int]
+    length: bool
+    room: str  # plenty, little, none or broken
+    patient: bool  # the disk has time between the pieces
+    hold_full: bool
+
+
+BUDGETS = {"plenty": 1 << 20, "little": 3000, "none": 0, "broken": 1 << 20}
+
+
+async def _through(run: Run, folder: Path) -> tuple[bytes, bytes, BodyGate, bytes | None]:
+    """Send a body through; give what went on before the verdict, the rest, and the copy of an archive."""
+    place = folder / "spool"
+    if run.room == "broken":
+        folder.joinpath("file").touch()
+        place = folder / "file" / "spool"  # no folder can be made there
+    room = SpoolRoom(place, BUDGETS[run.room], 256)
+    gate = BodyGate(
+        declared(run.said, None, "/file"),
+        len(run.body) if run.length else None,
+        None,
+        replace(LIMITS, hold_full=run.hold_full),
+        room,
+        kinds=frozenset({"md5"}),
+        hold_whole=False,
+    )
+    early = b""
+    edges = [0, *sorted(cut % (len(run.body) + 1) for cut in run.pieces), len(run.body)]
+    for start, end in pairwise(edges):
+        if start == end:
+            continue
+        out = gate.feed(run.body[start:end])
+        if gate.release:
+            gate.release = False
+            early += await _read(gate)
+            gate.released()
+        early += out
+        if run.patient and gate.spool is not None:
+            await gate.spool.settle()
+    gate.end()
+    copy = None
+    if gate.is_archive and gate.uncopied is None:
+        assert gate.spool is not None
+        with contextlib.suppress(OSError, SpoolFullError):
+            copy = os.pread((await gate.spool.file()).fileno(), len(run.body) + 1, 0)
+    late = await _read(gate)
+    held = gate.rest_bytes
+    memory = gate.rest_piece() + gate.rest()
+    assert (len(memory), gate.rest_bytes) == (held, 0)
+    late += memory
+    gate.close()
+    await asyncio.get_running_loop().run_in_executor(room.thread, lambda: None)
+    assert room.left_bytes == BUDGETS[run.room]
+    assert not place.exists() or not list(place.iterdir())
+    room.close()
+    return early, late, gate, copy
+
+
+async def _read(gate: BodyGate) -> bytes:
+    out = b""
+    while gate.spool is not None and (piece := await gate.spool.read()):
+        out += piece
+    return out
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Run:
+    size = draw(st.integers(1, 8000))
+    make = draw(st.sampled_from([program, prose, lambda size: (b"PK\x03\x04" + program(size))[:size]]))
+    said = ["application/x-msdownload", "application/zip", "text/plain", "image/png", "text/event-stream"]
+    return Run(
+        body=make(size),
+        said=draw(st.sampled_from(said)),
+        pieces=draw(st.lists(st.integers(0, 10**6), max_size=12)),
+        length=draw(st.booleans()),
+        room=draw(st.sampled_from(list(BUDGETS))),
+        patient=draw(st.booleans()),
+        hold_full=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(run=runs())
+def test_any_body_in_any_pieces(tmp_path, run):
+    size = len(run.body)
+    early, late, gate, copy = asyncio.run(_through(run, tmp_path))
+    assert early + late == run.body
+    assert gate.subject().hashes[0] == hashlib.sha256(run.body).digest()
+    assert "md5" in gate.subject().labels
+    if gate.fate is Fate.REFUSE:
+        assert run.hold_full
+        assert run.room != "plenty"
+        assert early == b""
+        assert (gate.problem or "").startswith("it cannot be held whole: ")
+        return
+    declared_risky = run.said in {"application/x-msdownload", "application/zip"}
+    if declared_risky or run.body[:4] == b"PK\x03\x04" or run.body[:2] == b"MZ":
+        assert gate.risky
+        assert late, "a risky body must never be out whole before its verdict"
+        if size > 2000 + 300 and run.room != "broken":
+            assert len(late) >= 300
+        if run.room == "plenty":
+            assert early == b"" or (size > 2000 and not run.hold_full)
+    if gate.is_archive and run.room == "plenty" and run.said == "application/zip":
+        assert copy == run.body if size <= LIMITS.look_up_to or run.hold_full else copy is None
+    assert copy is None or copy == run.body
+
+
+def test_fates():
+    def fate(said: str, length: int | None, *, whole: bool = False) -> Fate:
+        room = SpoolRoom(Path("/nonexistent"), 3000, 0)
+        found = BodyGate(
+            declared(said, None, "/x"), length, None, LIMITS, room, kinds=frozenset(), hold_whole=whole
+        ).fate
+        room.close()
+        return found
+
+    assert fate("text/html", 500) is Fate.SMALL
+    assert fate("text/html", 501) is Fate.SNIFF
+    assert fate("text/html", None) is Fate.SNIFF
+    assert fate("text/event-stream", None) is Fate.SNIFF
+    assert fate("application/grpc", 100) is Fate.SNIFF
+    assert fate("application/zip", 2000) is Fate.HOLD
+    assert fate("application/zip", 2001) is Fate.TAIL
+    assert fate("application/zip", None) is Fate.HOLD
+    assert fate("application/zip", 3000, whole=True) is Fate.HOLD
+    assert fate("application/zip", 3001, whole=True) is Fate.REFUSE
+    assert fate("text/html", 3001, whole=True) is Fate.SNIFF
+
+
+def test_the_spool_keeps_to_its_budget(tmp_path):
+    async def fill() -> None:
+        room = SpoolRoom(tmp_path, 1000, 100)
+        one, two = Spool(room), Spool(room)
+        one.put(b"x" * 800)
+        with pytest.raises(SpoolFullError):
+            two.put(b"y" * 300)
+        assert list(tmp_path.iterdir()) == []  # files without names
+        one.close()
+        await asyncio.get_running_loop().run_in_executor(room.thread, lambda: None)
+        await asyncio.sleep(0)
+        two.put(b"y" * 300)
+        assert await two.read() == b"y" * 300
+        two.close()
+        room.close()
+
+    asyncio.run(fill())
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        (b"MZ\x90\x00", "pe"),
+        (b"\x7fELF\x02", "elf"),
+        (b"PK\x03\x04\x14", "zip"),
+        (b"#!/bin/sh\n", "script"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"\0" * 257 + b"ustar\x0000", "tar"),
+        (b"Rar!\x1a\x07\x01", "rar"),
+        (b"!<arch>\ndebian", "ar"),
+        (EICAR, "eicar"),
+        (b"\x89PNG\r\n\x1a\n", None),
+        (b"<!doctype html>", None),
+        (b"GIF89a", None),
+        (b"wOF2", None),
+        (b"\0asm", None),
+        (b"", None),
+    ],
+)
+def test_signatures(first, name):
+    assert risky_signature(first) == name
+
+
+def test_few_bytes_wait_only_while_they_may_be_dangerous():
+    assert may_begin(b"")
+    assert may_begin(b"M")
+    assert may_begin(b"PK\x03")
+    assert not may_begin(b"data: ")
+    assert may_begin(b"{")
+    assert not may_begin(b'{"')
+    assert not may_begin(b"\0\0\0\0\5")
+    assert not may_begin(b"--")
+    assert not may_begin(b"<")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "disposition", "path", "risky"),
+    [
+        ("application/x-msdownload", None, "/a", True),
+        ("application/vnd.microsoft.portable-executable", None, "/a", True),
+        ("application/zip", None, "/a", True),
+        ("application/octet-stream", None, "/a.exe", True),
+        ("application/octet-stream", None, "/a.bin", False),
+        (None, None, "/setup.msi", True),
+        ("application/octet-stream", "attachment", "/a", True),
+        ("text/html", None, "/download.exe", False),
+        ("image/png", "attachment; filename=x.png", "/a", False),
+        ("text/javascript", None, "/a.js", False),
+        ("text/javascript", 'attachment; filename="x.js"', "/a", True),
+        ("application/vnd.ms-word.document.macroEnabled.12", None, "/a", True),
+        ("text/event-stream", "attachment; filename=x.exe", "/a.exe", True),
+        ("text/event-stream", 'attachment; filename="x.txt"', "/a", True),  # saved, as all that is attached
+        ("application/json", "attachment", "/a", True),
+        ("application/pdf", "attachment; filename=a.pdf", "/a", True),
+        ("text/html", "form-data", "/a", True),
+        ("text/html", "inline", "/a", False),
+        ("text/html", "filename=x.html", "/a", False),
+        ("application/grpc", "attachment", "/a", True),
+        ("application/x-ndjson", None, "/setup.exe", True),
+        ("application/x-ndjson", None, "/about/example.com", False),
+        ("text/event-stream", None, "/events", False),
+        ("application/grpc", None, "/package.Service/Method", False),
+        ("application/octet-stream", None, "/a.xll", True),
+        ("application/octet-stream", None, "/a.one", True),
+        ("application/octet-stream", None, "/a.desktop", True),
+        ("application/octet-stream", None, "/a.command", True),
+        ("application/octet-stream", None, "/a.inf", True),
+        ("application/octet-stream", 'attachment; filename="a.py"', "/a", True),
+        ("application/octet-stream", "inline; filename=a.py", "/a", True),
+        ("application/octet-stream", None, "/a.py?x=1", False),
+        ("text/plain", None, "/install.sh", True),
+        ("text/html", "attachment; filename=a.php", "/a", True),
+        ("text/html", "attachment", "/a.php", True),
+        ("application/octet-stream", None, "/a.exe.", True),
+        ("application/octet-stream", None, "/a.exe%20", True),
+        ("application/octet-stream", None, "/a.exe;x", True),
+        ("application/octet-stream", None, "/a.txt;x.exe", True),
+        ("application/octet-stream", None, "/a.exe%00.txt", True),
+        ("application/octet-stream", None, "/a.SettingContent-MS", True),
+        ("text/html", None, "/a.py", False),
+        ("application/json", None, "/a.json", False),
+        ("application/pdf", None, "/a.pdf", False),
+    ],
+)
+def test_headers(content_type, disposition, path, risky):
+    assert declared(content_type, disposition, path).risky is risky
+
+
+@pytest.mark.parametrize("ending", ["php", "pl", "py", "rb", "ps", "cgi", "asp", "aspx", "jsp"])
+@pytest.mark.parametrize(
+    "kind",
+    [None, "text/plain", "text/csv", "application/octet-stream", "application/x-protobuf", "video/mp4"],
+)
+def test_what_a_server_runs_says_nothing_about_its_answer(kind, ending):
+    assert not declared(kind, None, f"/api.{ending}?id=7").risky
+
+
+@pytest.mark.parametrize(
+    "path", ["/sse.php", "/ev.py", "/ev.pl", "/ev.rb", "/a.ps", "/tool.sh", "/example.com"]
+)
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson", "application/grpc+proto"])
+def test_what_a_server_runs_may_stream(kind, path):
+    said = declared(kind, None, path)
+    assert said.live
+    assert not said.risky
+    assert declared(kind, f'attachment; filename="{path[1:]}"', "/").risky is True
+
+
+@pytest.mark.parametrize(
+    ("disposition", "path", "name"),
+    [
+        (None, "/a/b.exe?x=/c", "b.exe"),
+        (None, "/a/%66ile.exe", "file.exe"),
+        ('attachment; filename="a b.exe"', "/", "a b.exe"),
+        ("attachment; filename=plain.exe; x=y", "/", "plain.exe"),
+        ("attachment; filename=\"x\"; filename*=UTF-8''na%C3%AFve.exe", "/", "naïve.exe"),
+        ('attachment; filename="../../etc/passwd"', "/", "passwd"),
+        ('attachment; filename="C:\\\\dir\\\\x.exe"', "/", "x.exe"),
+        ("attachment; filename*=nonsense''%41.exe", "/y.zip", "y.zip"),
+        (None, "/", None),
+        ('attachment; filename=".."', "/", None),
+    ],
+)
+def test_names(disposition, path, name):
+    assert filename_of(disposition, path) == name
+
+
+def test_a_hostile_name_is_harmless_to_look_at():
+    name = declared(None, None, "/a%1b[2J%0d%0ab%e2%80%aetxt.exe").filename
+    assert name == "a\\u{001b}[2J\\u{000d}\\u{000a}b\\u{202e}txt.exe"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=200))
+def test_hostile_headers_never_raise(content_type, disposition, path):
+    declared(content_type, disposition, path)

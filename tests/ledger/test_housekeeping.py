@@ -1,0 +1,121 @@
+"""Housekeeping: who checkpoints, what is written without anybody asking, what closing leaves behind."""
+
+import time
+from concurrent.futures import CancelledError
+
+import pytest
+
+from ledgerkit.samples import START, identity_of, make_event, make_flag
+from secondlook.core.event import EventKind
+from secondlook.core.subject import SubjectKind
+from secondlook.errors import LedgerError
+from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
+from secondlook.ledger.upkeep import housekeeping
+
+pytestmark = pytest.mark.anyio
+
+
+def wait_until(condition, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+async def write_much(ledger: Ledger, count: int = 400) -> None:
+    for number in range(count):
+        await ledger.flag(*make_flag(number, url=f"https://x.example/{'y' * 2000}/{number}"))
+
+
+async def test_only_the_keeper_brings_the_wal_into_the_file(tmp_path, open_ledger, monkeypatch):
+    monkeypatch.setattr(housekeeping, "CHECKPOINT_BYTES", 1 << 18)
+    path = tmp_path / "ledger.sqlite3"
+    worker = open_ledger(path)
+    size = path.stat().st_size
+    await write_much(worker)
+    assert path.stat().st_size == size  # all of it is in the WAL
+    assert path.with_name("ledger.sqlite3-wal").stat().st_size > 1 << 20
+    open_ledger(path, keeper=True)
+    wait_until(lambda: path.stat().st_size > size)
+
+
+async def test_a_worker_that_closes_leaves_the_wal_alone(tmp_path):
+    path = tmp_path / "ledger.sqlite3"
+    ledger = Ledger.open(path, LedgerOptions(journal_bytes=4096))
+    size = path.stat().st_size
+    await write_much(ledger, 60)
+    ledger.close()
+    assert path.stat().st_size == size
+    ledger = Ledger.open(path, LedgerOptions(journal_bytes=4096, background=False))
+    assert ledger.queue_count()[0] == 60
+    ledger.close()
+
+
+async def test_counts_and_history_are_written_without_anybody_asking(place, open_ledger, monkeypatch):
+    monkeypatch.setattr(housekeeping, "FLUSH_S", 0.1)
+    first, second = open_ledger(place), open_ledger(place)
+    first.tally(EventKind.CHECK, "allow", "pattern", at=START)
+    event = make_event(EventKind.CHECK)
+    first.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, event)
+    wait_until(lambda: second.hourly(START, START)[0].checked == 1)
+    wait_until(lambda: len(list(second.history_walk())) == 1)
+
+
+async def test_closing_writes_what_waits(place, open_ledger, tmp_path):
+    ledger = Ledger.open(place, LedgerOptions(journal_bytes=4096), journal=tmp_path / "x.journal")
+    for number in range(3000):
+        ledger.record(make_event(EventKind.BLOCKED, START + number))
+    ledger.tally(EventKind.CHECK, "allow", "pattern", at=START)
+    ledger.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, make_event(EventKind.CHECK))
+    ledger.close()
+    again = open_ledger(place)
+    assert sum(1 for _ in again.export(EventFilter())) == 3000
+    assert again.hourly(START, START + 3000)[0].checked > 0
+    assert len(list(again.history_walk())) == 1
+
+
+async def test_a_closed_ledger_says_so(tmp_path):
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(journal_bytes=4096))
+    ledger.close()
+    with pytest.raises((LedgerError, CancelledError), match="closed"):
+        ledger.commit_now(lambda _: None)
+
+
+async def test_memory_of_history_is_bounded(tmp_path, open_ledger):
+    ledger = open_ledger(tmp_path / "ledger.sqlite3", history_in_memory=3, background=False)
+    for number in range(5):
+        identity = identity_of(number)
+        ledger.remember(identity, (identity,), SubjectKind.URL, make_event(EventKind.CHECK))
+    assert ledger.forgotten == 2
+    assert sum([len(part) async for part in ledger.remembered(since=0)]) == 3
+
+
+async def test_a_mistake_in_one_job_does_not_hurt_the_others(place, open_ledger):
+    ledger = open_ledger(place)
+
+    def wrong(_connection):
+        raise ValueError("mine")
+
+    futures = [ledger.writer.submit(work) for work in (lambda _: 1, wrong, lambda _: 2)]
+    flag = ledger.flag(*make_flag("one"))
+    await flag
+    assert futures[0].result(5) == 1
+    assert futures[2].result(5) == 2
+    with pytest.raises(ValueError, match="mine"):
+        futures[1].result(5)
+    assert ledger.trouble is None
+    assert ledger.queue_count()[0] == 1
+
+
+async def test_an_event_that_no_row_can_hold_is_dropped_alone(place, open_ledger):
+    told: list[str] = []
+    ledger = open_ledger(place)
+    ledger.writer._told = told.append
+    good = [make_event(EventKind.BLOCKED, START + number) for number in range(20)]
+    for number, event in enumerate(good):
+        ledger.record(event)
+        if number == 10:
+            ledger.record(make_event(EventKind.BLOCKED, START, size=1 << 70))
+    wait_until(lambda: ledger.dropped == 1)
+    wait_until(lambda: len(ledger.events().events) == 20)
+    assert "could not be written" in told[0]

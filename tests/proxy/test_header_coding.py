@@ -1,0 +1,61 @@
+"""HPACK: ours and the `hpack` package's understand each other, whatever is said; half a second."""
+
+import hypothesis.strategies as st
+import pytest
+from hpack.exceptions import HPACKDecodingError, HPACKError
+from hpack.hpack import Decoder, Encoder
+from hpack.struct import NeverIndexedHeaderTuple
+from hypothesis import given
+
+from secondlook.proxy.mitm.header_coding import PLAIN_BYTES, TABLE_MAX_BYTES, HeadDecoder, HeadEncoder
+
+LIMIT = 1 << 20
+names = st.one_of(st.sampled_from([b":path", b"cookie", b"x-a"]), st.binary(max_size=20))
+values = st.one_of(st.sampled_from([b"/", b"a" * 100, b"a" * PLAIN_BYTES]), st.binary(max_size=60))
+heads = st.lists(st.lists(st.tuples(names, values, st.booleans()), max_size=8), max_size=4)
+
+
+@given(heads, st.integers(0, 8192))
+def test_both_read_what_the_other_writes(said, table):
+    pairs = ((HeadEncoder(), Decoder(LIMIT)), (Encoder(), HeadDecoder(LIMIT, 100)))
+    for encoder, decoder in pairs:
+        encoder.header_table_size = min(table, 4096)
+        for head in said:
+            found = decoder.decode(encoder.encode(head), raw=True)
+            assert [tuple(field) for field in found] == [field[:2] for field in head]
+
+
+@pytest.mark.parametrize("over", [{"size": 300, "fields": 100}, {"size": LIMIT, "fields": 5}])
+def test_a_head_beyond_the_limits_leaves_the_table_as_it_must_be(over):
+    encoder, decoder = Encoder(), HeadDecoder(over["size"], over["fields"])
+    large = [(b"x-%d" % number, b"v" * 30) for number in range(10)]
+    assert decoder.decode(encoder.encode(large)) == []
+    assert decoder.oversized
+    assert decoder.decode(encoder.encode(large[:2])) == large[:2]
+    assert not decoder.oversized
+
+
+def test_the_table_stays_small_whatever_the_other_side_offers():
+    encoder = HeadEncoder()
+    encoder.header_table_size = 1 << 30
+    for number in range(2000):
+        encoder.encode([(b"x-%d" % number, b"v")])
+    kept = sum(len(name) + len(value) + 32 for name, value in encoder.header_table.dynamic_entries)
+    assert kept <= TABLE_MAX_BYTES
+
+
+def test_what_must_never_be_indexed_is_told_so():
+    (field,) = HeadDecoder(LIMIT, 100).decode(HeadEncoder().encode([(b"cookie", b"secret", True)]))
+    assert isinstance(field, NeverIndexedHeaderTuple)
+
+
+def test_an_integer_without_end_is_broken():
+    with pytest.raises(HPACKDecodingError, match="an integer is too long"):
+        HeadDecoder(LIMIT, 100).decode(b"\x7f" + b"\xff" * 100)
+
+
+def test_a_head_of_fields_without_number_is_not_read_to_its_end():
+    decoder = HeadDecoder(262_144, 1000)
+    assert (decoder.decode(b"\x82" * 8000), decoder.oversized) == ([], True)
+    with pytest.raises(HPACKError, match="far too many"):
+        decoder.decode(b"\x82" * 500_000)  # a quarter of a second
