@@ -85,7 +85,7 @@ def test_frames_of_a_client(data, step):
     """Whatever frames a client sends, how they are cut makes no difference to the requests; nothing raises."""
 
     def heard(size: int) -> list[tuple[object, ...]]:
-        side = Http2ClientSide(around(), LIMITS)
+        side = Http2ClientSide(around(), NoStreams(), LIMITS)
         made = run(side, events.Start())[1]
         for at in range(0, len(data), size):
             made += run(side, events.DataReceived(side.conn, data[at : at + size]))[1]
@@ -130,7 +130,7 @@ def test_heads_of_requests(head):
     lines = [line.partition(b": ") for line in head[:8000].split(b"\n")]
     block = Encoder().encode([(name, value) for name, _, value in lines], huffman=False)
     data = state.data_to_send() + HeadersFrame(1, block, flags=["END_HEADERS", "END_STREAM"]).serialize()
-    side = Http2ClientSide(around(), LIMITS)
+    side = Http2ClientSide(around(), NoStreams(), LIMITS)
     _, made = run(side, events.Start(), events.DataReceived(side.conn, data))
     asked = [each for each in made if isinstance(each, RequestHeaders)]
     if not asked or asked[0].request.method == "CONNECT":

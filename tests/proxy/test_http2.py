@@ -21,7 +21,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.events import DataReceived, Start
 
 from proxykit.http2 import Client, Origin, Peer, answer, reply
-from proxykit.sides import around, run
+from proxykit.sides import NoStreams, around, run
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.mitm.http2 import Http2ClientSide
 from secondlook.proxy.mitm.http2_head import read_answer, read_request
@@ -405,7 +405,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0, {}).serialize()
     ids=["another protocol", "padding of a head", "padding of data"],
 )
 def test_bytes_that_are_no_http2_end_their_connection(raw):
-    side = Http2ClientSide(around(), TrafficLimitsSettings())
+    side = Http2ClientSide(around(), NoStreams(), TrafficLimitsSettings())
     run(side, Start(), DataReceived(side.conn, raw))
     assert side.conn.state is ConnectionState.CLOSED
 

@@ -97,7 +97,9 @@ def heard(version: int, data: bytes) -> list[tuple[bytes, bytes, bytes]]:
 def test_what_was_checked_is_what_is_sent(method, target, host, fields):
     for theirs, ours in itertools.product((1, 2), (1, 2)):
         client = (
-            Http1ClientSide(around(), LIMITS, problem) if theirs == 1 else Http2ClientSide(around(), LIMITS)
+            Http1ClientSide(around(), LIMITS, problem)
+            if theirs == 1
+            else Http2ClientSide(around(), NoStreams(), LIMITS)
         )
         raw = (as_http1 if theirs == 1 else as_http2)(method, target, host, fields)
         _, made = run(client, events.Start(), events.DataReceived(client.conn, raw))

@@ -94,7 +94,7 @@ def origin1() -> Side:
 
 
 def client2() -> Side:
-    return Side(Http2ClientSide(around(), LIMITS))
+    return Side(Http2ClientSide(around(), NoStreams(), LIMITS))
 
 
 def origin2() -> Side:

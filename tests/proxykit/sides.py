@@ -15,6 +15,12 @@ class NoStreams:
     def is_pressed(self, _stream_id: int) -> bool:
         return False
 
+    def is_full(self, _stream_id: int) -> bool:
+        return False
+
+    def fill(self, _stream_id: int, _origin: object) -> None:
+        pass
+
 
 def problem(*_: object) -> Response:
     return Response.make(400)

@@ -8,7 +8,8 @@
   connection, and so is what it refuses with REFUSED_STREAM (RFC 9113, 6.8 and 8.7).
 - An answer that is whole stays whole when the origin stops its upload afterwards (RST_STREAM, NO_ERROR).
 - An upload to a refused URL is ended with RST_STREAM(NO_ERROR) after the answer (RFC 9113, 8.1).
-- What an origin may send of a stream unacknowledged is bounded while its client does not read.
+- What a peer may send of a stream unacknowledged is bounded while the other side does not take it: an answer
+  whose client does not read, an upload whose origin does not.
 """
 
 import time
@@ -25,6 +26,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
+    RequestData,
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
@@ -47,7 +49,8 @@ from secondlook.proxy.mitm.stream import (
 
 type Commands = layer.CommandGenerator[None]
 
-ORIGIN_WINDOW_BYTES = 2 << 20  # what an HTTP/2 origin may send of a stream unacknowledged
+WINDOW_BYTES = 2 << 20  # what a peer may send of a stream unacknowledged
+UNSENT_MAX_BYTES = 1 << 20  # of an upload that waits for its origin, before its client is paused
 STEP_S = 0.005  # of handling frames, before others have their turn
 _LAST = (ResponseEndOfMessage, ResponseProtocolError, StopUpload)
 _PORTS = {b"http": 80, b"https": 443}
@@ -61,10 +64,18 @@ class Streams(Protocol):
         """Tell whether a stream's origin should not send more."""
         ...
 
+    def is_full(self, stream_id: int) -> bool:
+        """Tell whether a stream's client should not send more."""
+        ...
+
+    def fill(self, stream_id: int, origin: "Http2OriginSide") -> None:
+        """Note that more of an upload waits for its origin than should."""
+        ...
+
 
 @dataclass
 class Acknowledge(HttpEvent):
-    """A stream has room again: let the origin send more of it."""
+    """A stream has room again: let the origin, or the client, send more of it."""
 
 
 class _Late(commands.RequestWakeup):
@@ -80,11 +91,29 @@ class _Side(MitmHttp2Connection):
     _late: "_Late | None" = None  # ends the time of the frame that has begun to come
     _late_after = -1  # so many whole ones
 
-    def _begin(self, limits: TrafficLimitsSettings) -> None:
+    def _begin(self, streams: Streams, limits: TrafficLimitsSettings) -> None:
+        self._streams = streams
+        self._unacknowledged: dict[int, int] = {}
         self._head_time_s = limits.head_time
         self.h2_conn = Http2Connection(
             client=self.h2_conf.client_side, head_max=limits.head, fields_max=limits.head_lines
         )
+        settings = self.h2_conn.local_settings
+        settings.initial_window_size = WINDOW_BYTES
+        settings.acknowledge()
+
+    def _receive(self, event: h2.events.DataReceived, stream_id: int, *, wait: bool) -> None:
+        """Acknowledge a piece of a body, unless it has to wait for the other side."""
+        count = event.flow_controlled_length or 0
+        if wait:
+            self._unacknowledged[stream_id] = self._unacknowledged.get(stream_id, 0) + count
+        else:
+            self.h2_conn.acknowledge_received_data(count, stream_id)
+
+    def _acknowledge(self, stream_id: int) -> None:
+        count = self._unacknowledged.pop(stream_id, 0)
+        if count:
+            self.h2_conn.acknowledge_received_data(count, stream_id)
 
     def _network(self, event: events.Event) -> Commands | None:
         """Handle what comes from the network; None where an event is of another kind."""
@@ -196,9 +225,9 @@ class _Side(MitmHttp2Connection):
 class Http2ClientSide(_Side, Http2Server):
     """HTTP/2 towards the client."""
 
-    def __init__(self, context: Context, limits: TrafficLimitsSettings) -> None:
+    def __init__(self, context: Context, streams: Streams, limits: TrafficLimitsSettings) -> None:
         super().__init__(context)
-        self._begin(limits)
+        self._begin(streams, limits)
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, InterimResponse):
@@ -207,6 +236,9 @@ class Http2ClientSide(_Side, Http2Server):
                 status = b"%d" % event.response.data.status_code
                 self.h2_conn.send_headers(event.stream_id, [(b":status", status), *fields])
                 yield from self._send()
+        elif isinstance(event, Acknowledge):
+            self._acknowledge(event.stream_id)
+            yield from self._send()
         elif isinstance(event, StopUpload):
             if not self.is_closed(event.stream_id):
                 self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
@@ -225,6 +257,11 @@ class Http2ClientSide(_Side, Http2Server):
                 yield ReceiveHttp(
                     RequestHeaders(event.stream_id, _request(event.headers), bool(event.stream_ended))
                 )
+            case h2.events.DataReceived(stream_id=stream_id) if (
+                self.streams.get(stream_id) is StreamState.HEADERS_RECEIVED
+            ):
+                yield ReceiveHttp(RequestData(stream_id, event.data))
+                self._receive(event, stream_id, wait=self._streams.is_full(stream_id))
             case HeadTooLarge():
                 self._refuse_head(event)
             case h2.events.ConnectionTerminated() if (
@@ -256,21 +293,20 @@ class Http2OriginSide(_Side, Http2Client):
 
     def __init__(self, context: Context, streams: Streams, limits: TrafficLimitsSettings) -> None:
         super().__init__(context)
-        self._begin(limits)
-        self._streams = streams
-        self._unacknowledged: dict[int, int] = {}
+        self._begin(streams, limits)
         self._answered: set[int] = set()  # streams whose answer is whole, though their upload is not
         self._going_away = False
         settings = self.h2_conn.local_settings
         settings.enable_push = 0
-        settings.initial_window_size = ORIGIN_WINDOW_BYTES
         settings.acknowledge()
 
     def _handle_event(self, event: events.Event) -> Commands:
         ours: int | None = None
         if isinstance(event, HttpEvent):
+            asked = event.stream_id
             ours = self._ours(event)
             if ours is None:
+                self._watch_upload(event, asked)
                 return
             event.stream_id = ours
         if isinstance(event, Acknowledge):
@@ -286,6 +322,8 @@ class Http2OriginSide(_Side, Http2Client):
                     continue
                 command.event.stream_id = theirs
             yield command
+        if ours is not None:
+            self._watch_upload(event, asked)
         if ours is not None and (isinstance(event, Withdrawn) or self.is_closed(ours)):
             self._forget(ours)
         yield from self._go_on()
@@ -311,6 +349,18 @@ class Http2OriginSide(_Side, Http2Client):
         self.our_stream_id[theirs], self.their_stream_id[ours] = ours, theirs
         return ours
 
+    def _watch_upload(self, event: events.Event, theirs: int) -> None:
+        if type(event) is RequestData and self.unsent(theirs) > UNSENT_MAX_BYTES:
+            self._streams.fill(theirs, self)
+
+    def unsent(self, theirs: int) -> int:
+        """Give how many bytes of an upload wait for the origin's window, or for room for one more request."""
+        queued = self.stream_queue.get(theirs, ())
+        buffered = self.h2_conn.stream_buffers.get(self.our_stream_id.get(theirs, 0), ())
+        return sum(len(each.data) for each in queued if type(each) is RequestData) + sum(
+            len(piece.data) for piece in buffered
+        )
+
     def _has_room(self) -> bool:
         most = self.provisional_max_concurrency or self.h2_conn.remote_settings.max_concurrent_streams
         return self.h2_conn.open_outbound_streams < most
@@ -335,11 +385,6 @@ class Http2OriginSide(_Side, Http2Client):
         self.streams.pop(ours, None)
         self._answered.discard(ours)
         self._acknowledge(ours)
-
-    def _acknowledge(self, ours: int) -> None:
-        count = self._unacknowledged.pop(ours, 0)
-        if count:
-            self.h2_conn.acknowledge_received_data(count, ours)
 
     def _lost(self, stream_id: int, state: StreamState, message: str) -> HttpEvent:
         if state is StreamState.EXPECTING_HEADERS:
@@ -392,11 +437,7 @@ class Http2OriginSide(_Side, Http2Client):
         theirs = self.their_stream_id[ours]
         if event.data or not event.stream_ended:
             yield ReceiveHttp(ResponseData(ours, event.data))
-        count = event.flow_controlled_length or 0
-        if self._streams.is_pressed(theirs):
-            self._unacknowledged[ours] = self._unacknowledged.get(ours, 0) + count
-        else:
-            self.h2_conn.acknowledge_received_data(count, ours)
+        self._receive(event, ours, wait=self._streams.is_pressed(theirs))
 
     def _reset(self, event: h2.events.StreamReset, ours: int) -> Commands:
         state = self.streams.get(ours)

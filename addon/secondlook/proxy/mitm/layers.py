@@ -22,7 +22,7 @@ from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
 
 from secondlook.proxy.mitm.gated_stream import GatedStream
 from secondlook.proxy.mitm.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.http2 import Acknowledge, Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.http2 import UNSENT_MAX_BYTES, Acknowledge, Http2ClientSide, Http2OriginSide
 from secondlook.proxy.mitm.recognizer import Recogniser
 from secondlook.proxy.mitm.tls_layers import BoundedClientTls, OriginTls
 from secondlook.proxy.mitm.tunnel import RawTunnel, own_top
@@ -40,7 +40,9 @@ class GatedHttpLayer(HttpLayer):
 
     A stream is *pressed* while its client has more than `HELD_MAX_BYTES` unread, or while it waits in the
     middle of its body. An HTTP/2 origin is then not acknowledged; an HTTP/1 origin is not read, which needs
-    our `Connection` (there is none in `mitmdump -s`).
+    our `Connection` (there is none in `mitmdump -s`). It is *full* while more of its upload than
+    `UNSENT_MAX_BYTES` waits for an HTTP/2 origin; its client is then not acknowledged. Only clients of HTTP/2
+    meet such origins; one of HTTP/1 that does not read keeps its client's connection from being read.
     """
 
     def __init__(self, context: Context, mode: HTTPMode, edge: "SecondLookAddon") -> None:
@@ -51,6 +53,7 @@ class GatedHttpLayer(HttpLayer):
             self._options = cast("Options", _Settled(context.options))
         self._stalled: dict[int, GatedStream] = {}
         self._waiting: set[int] = set()
+        self._full: dict[int, Http2OriginSide] = {}
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
@@ -66,11 +69,15 @@ class GatedHttpLayer(HttpLayer):
                 if stream.stream_id not in self.streams or self._unread(stream) < HELD_MAX_BYTES // 2:
                     del self._stalled[stream.stream_id]
                     yield from self._let_on(stream)
+        if self._full:
+            for stream_id, origin in list(self._full.items()):
+                if stream_id not in self.streams or origin.unsent(stream_id) < UNSENT_MAX_BYTES // 2:
+                    yield from self._empty(stream_id)
 
     def _client_side(self) -> HttpConnection:
         context = self.context.fork()
         if self.context.client.alpn == b"h2":
-            return Http2ClientSide(context, self.edge.limits)
+            return Http2ClientSide(context, self, self.edge.limits)
         return Http1ClientSide(context, self.edge.limits, self.edge.site.problem)
 
     def origin_side(self, context: Context) -> HttpConnection:
@@ -111,6 +118,20 @@ class GatedHttpLayer(HttpLayer):
             return True
         stream = self.streams.get(stream_id)
         return stream is not None and stream._paused is not None  # noqa: SLF001
+
+    def is_full(self, stream_id: int) -> bool:
+        """Tell whether a stream's client should not send more."""
+        return stream_id in self._full
+
+    def fill(self, stream_id: int, origin: Http2OriginSide) -> None:
+        """Note that more of an upload waits for its origin than should."""
+        self._full[stream_id] = origin
+
+    def _empty(self, stream_id: int) -> Commands:
+        del self._full[stream_id]
+        side = self.connections.get(self.context.client)
+        if isinstance(side, Http2ClientSide):
+            yield from self.event_to_child(side, Acknowledge(stream_id))
 
     def _pause(self, stream: GatedStream) -> None:
         pressure = getattr(self.context.client, "pressure", None)
