@@ -171,6 +171,9 @@ def test_a_piece_that_is_not_of_what_was_judged_does_not_pass(
     assert BODY[5 * MB : 6 * MB].startswith(done.stdout)
     assert (done.returncode == 0) == (evil_from == 0)  # asked for whole, or cut
     assert server.ranges.count(None) == (2 if evil_from == 0 else 1)
+    event = workers[1].log.events[-1]
+    assert (event.kind, event.stage, event.url, event.client) == ("error", "pieces", url, "127.0.0.1")
+    assert "not of the file that was judged" in event.detail
 
 
 def test_a_file_that_is_listed_by_now_does_not_come_in_pieces(workers, gatekeeper, make_origin, curl):

@@ -22,7 +22,7 @@ from mitmproxy.test.tflow import treq
 from proxykit.origin import Asked
 from proxykit.sides import NoStreams, around
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy import tls_layers, tunnel
+from secondlook.proxy.mitm import tls_layers, tunnel
 from secondlook.proxy.mitm.http1 import Http1ClientSide, Http1OriginSide
 from secondlook.proxy.mitm.http2 import Http2ClientSide, Http2OriginSide
 

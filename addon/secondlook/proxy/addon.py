@@ -14,8 +14,10 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
+from secondlook.agent.identifier import Identifiers
 from secondlook.config import TrafficLimitsSettings
 from secondlook.core.display import shown_host
+from secondlook.core.event import Event
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.trickle import EVERY_S
@@ -27,6 +29,7 @@ from secondlook.proxy.flow_state import VISIT, Body, Visit, visit_of
 from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.head import add_via
 from secondlook.proxy.mitm.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
+from secondlook.proxy.pieces import misfit
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
 from secondlook.proxy.site.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
@@ -64,6 +67,8 @@ class SecondLookAddon:
         self.site = site
         self._fallback = Fallback(time.monotonic)
         self.failure_of: Callable[[http.HTTPFlow, str], str | None] = lambda *_: None  # set by who knows
+        self.record: Callable[[Event], None] = lambda _: None  # set by who writes the log
+        self._new_id = Identifiers().new
 
     def done(self) -> Awaitable[None]:
         """End what was started for bodies."""
@@ -353,9 +358,11 @@ class SecondLookAddon:
         await self._choose(flow, visit, self.bodies.pieces.settle(flow, visit))
 
     async def secondlook_forget(self, flow: http.HTTPFlow) -> None:
-        """Forget what was judged under a URL."""
+        """Forget what was judged under a URL, and write down that a piece was not of it."""
         visit = visit_of(flow)
         assert visit is not None
+        now = time.time()
+        self.record(misfit(visit, now, self._new_id(now)))
         try:
             await self.bodies.pieces.judged.forget(visit.subject.identity)
         except OSError as error:

@@ -14,6 +14,8 @@ from dataclasses import replace
 
 from mitmproxy import http
 
+from secondlook.agent.check.record import host_of, url_of
+from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.download.body_type import declared
 from secondlook.download.cutting import Cut
@@ -32,6 +34,10 @@ from secondlook.proxy.response import ResponseFacts, make_partial
 
 logger = logging.getLogger(__name__)
 
+PIECES = "pieces"  # the stage of an event about a piece that does not fit
+_MISFIT = (
+    "a piece is not of the file that was judged at this address: it is another by now, or the origin lies"
+)
 _PARTIAL_STATUS = 206
 _TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
 _LOOK_FIRST_S = 0.02
@@ -142,6 +148,23 @@ class Pieces:
             return
         visit.proof = Proof(file, windows, self.judged.key)
         flow.request.headers["range"] = f"bytes={visit.proof.first}-{visit.proof.end - 1}"
+
+
+def misfit(visit: Visit, now: float, event_id: str) -> Event:
+    """Make the event about a piece that is not of the file that was judged."""
+    return Event(
+        id=event_id,
+        kind=EventKind.ERROR,
+        time=now,
+        cls=SubjectClass.DOWNLOAD,
+        url=url_of(visit.subject, visit.use),
+        host=host_of(visit.subject, visit.use),
+        method=visit.use.method,
+        client=visit.use.client,
+        user=visit.use.user,
+        stage=PIECES,
+        detail=_MISFIT,
+    )
 
 
 def _drop_range(flow: http.HTTPFlow) -> None:

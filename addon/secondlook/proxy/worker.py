@@ -131,6 +131,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         new_id=Identifiers().new,
     )
     edge.failure_of = passthrough.told_of
+    if around.passages is not None:
+        edge.record = around.passages.record
     late: tuple[LateNotices, ...] = ()
     if around.late is not None:
         late = (LateNotices(around.late, pages, clock, Identifiers().new, edge.is_own_site),)
