@@ -22,7 +22,6 @@ from pathlib import Path
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import LocalView
-from secondlook.clock import SystemClock
 from secondlook.core.asking.answer import Attempt, PrefixAnswer, Tier, TierAnswer
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.lists.hashlist import HashList
@@ -34,6 +33,7 @@ from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind, Use
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.clock import SystemClock
 from secondlook.suffix import load_suffixes
 
 URL, PAGE = SubjectKind.URL, SubjectClass.PAGE

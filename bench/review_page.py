@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import biglog
 from ledgerkit.postgres import PostgresServer, find_binaries
 from review.stage import FakeService, make_event
-from secondlook.clock import SystemClock
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.review.acknowledged import Seen
 from secondlook.review.app import create_app, host_names

@@ -25,7 +25,6 @@ from secondlook.agent.check.view import LocalView
 from secondlook.agent.recheck.batch_check import Judge
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
-from secondlook.clock import SystemClock
 from secondlook.config import ServersSettings
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import Event, EventKind, FlagEntry
@@ -33,6 +32,7 @@ from secondlook.core.rules.policy import Policy
 from secondlook.core.subject import SubjectKind, Use
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.ledger.ulid import make_id
 from secondlook.lookup.tiered import TieredLookup
@@ -41,7 +41,7 @@ from secondlook.suffix import load_suffixes
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from secondlook.clock import SystemClock
+from secondlook.ground.clock import SystemClock
 from secondlook.core.verdict import Risk, Threat
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.store.importing import import_files

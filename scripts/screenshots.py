@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 from e2e.browser import chromium  # noqa: E402 (the path comes first)
 from e2e.processes import Proxy  # noqa: E402
 from review.stage import FakeService, keep, make_event, make_flag  # noqa: E402
-from secondlook.clock import SystemClock  # noqa: E402
 from secondlook.core.event import EventKind  # noqa: E402
 from secondlook.core.rules.rule import Rule, Scope  # noqa: E402
+from secondlook.ground.clock import SystemClock  # noqa: E402
 from secondlook.ledger.ledger import Ledger, LedgerOptions  # noqa: E402
 from secondlook.review.acknowledged import Seen  # noqa: E402
 from secondlook.review.app import create_app, host_names  # noqa: E402

@@ -22,9 +22,9 @@ from secondlook.agent.actions.notice import (
     harmless,
     message_of,
 )
-from secondlook.clock import SystemClock
 from secondlook.config import UpstreamProxySettings
 from secondlook.core.asking.answer import Tier
+from secondlook.ground.clock import SystemClock
 
 HOSTILE = "http://ev\u202eil.test/<script>@everyone](http://x.test)`code`\x1b[31m\n**bold**"
 

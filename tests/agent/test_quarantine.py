@@ -19,10 +19,10 @@ from secondlook.agent.actions import file_search
 from secondlook.agent.actions import quarantine as module
 from secondlook.agent.actions.file_move import put_away
 from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
-from secondlook.clock import SystemClock
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import SubjectKind
+from secondlook.ground.clock import SystemClock
 
 BAD = b"X5O!P%@AP this one is bad" * 1000
 SIZE = len(BAD)

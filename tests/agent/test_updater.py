@@ -448,7 +448,7 @@ import asyncio, sys
 from pathlib import Path
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import Updater
-from secondlook.clock import SystemClock
+from secondlook.ground.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.asking.answer import Tier
 from secondlook.lookup.client import ServerClient
@@ -498,7 +498,7 @@ def test_killed_at_any_moment_it_leaves_a_whole_pattern(tmp_path):
 
 
 def test_a_stamp_that_is_no_stamp_is_told_as_damage(tmp_path):
-    from secondlook.errors import PatternError
+    from secondlook.ground.errors import PatternError
 
     folder = tmp_path / "state" / "pattern"
     folder.mkdir(parents=True)

@@ -7,9 +7,9 @@ from secondlook.agent.pattern.change import status
 from secondlook.agent.pattern.files import read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import Updater
-from secondlook.clock import SystemClock
 from secondlook.config import PatternSettings
 from secondlook.core.asking.answer import Tier
+from secondlook.ground.clock import SystemClock
 
 
 @asynccontextmanager

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from secondlook.agent.pattern.files import load_pattern
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import Updater
-from secondlook.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.asking.answer import Tier
 from secondlook.core.subject import SubjectKind
+from secondlook.ground.clock import SystemClock
 from secondlook.lookup.client import ServerClient
 from secondlook.server.http.app import ServerApp
 from secondlook.server.http.serving import Serving, bind

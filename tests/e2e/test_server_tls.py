@@ -9,7 +9,7 @@ import pytest
 
 from e2e.processes import Server, command, curl, make_certificate, server_import, server_publish, wait_for
 from secondlook.config import RemoteServer
-from secondlook.errors import ServiceError
+from secondlook.ground.errors import ServiceError
 from secondlook.lookup.client import ServerClient
 from serverkit import full_hash
 

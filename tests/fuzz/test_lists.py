@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
 from secondlook.core.lists.hashlist import HashList, build
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 
 HASHES = [sha256(b"%d" % number).digest() for number in range(60)]
 FILES = [build(HASHES[:count], width) for width in (4, 8, 32) for count in (1, 60)]

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from fuzzkit import fuzz, mutated
 from review.stage import ORIGIN, FakeService, csrf, keep, make_event
-from secondlook.clock import SystemClock
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.review.acknowledged import Seen
 from secondlook.review.app import create_app

@@ -3,7 +3,7 @@
 from conftest import REPOSITORY
 from fuzzkit import fuzz, mutated
 from secondlook.config import load_server_settings, load_settings
-from secondlook.errors import ConfigError
+from secondlook.ground.errors import ConfigError
 
 SHIPPED = (REPOSITORY / "proxy.yaml").read_bytes()
 PARTS = [part + b"\n" for part in SHIPPED.split(b"\n\n") if b":" in part]

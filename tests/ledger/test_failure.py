@@ -18,7 +18,7 @@ from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import writer
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 

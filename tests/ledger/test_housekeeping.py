@@ -8,7 +8,7 @@ import pytest
 from ledgerkit.samples import START, identity_of, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.ledger.upkeep import housekeeping
 

@@ -12,7 +12,7 @@ from ledgerkit.samples import START, identity_of, make_event
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.ledger.log import search
 

@@ -20,7 +20,7 @@ from ledgerkit.samples import START, identity_of, make_confirmed, make_event, ma
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
-from secondlook.errors import ConfigError, LedgerError
+from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ledger.engine import migration
 from secondlook.ledger.engine.database import bare_engine, find_place
 from secondlook.ledger.engine.tables import metadata

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from secondlook.clock import Clock
 from secondlook.core.event import (
     ConfirmedEntry,
     Event,
@@ -24,7 +23,8 @@ from secondlook.core.event import (
 from secondlook.core.rules.rule import Pause, Rule
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.errors import LedgerError
+from secondlook.ground.clock import Clock
+from secondlook.ground.errors import LedgerError
 
 _FIRST_LOOK_S = 60.0
 _LET_THROUGH = {

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from review.stage import ORIGIN, FakeService
-from secondlook.clock import SystemClock
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.review.acknowledged import Seen
 from secondlook.review.app import create_app

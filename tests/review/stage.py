@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from secondlook.clock import SystemClock
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.tls_exception import Lasting
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ulid import make_id
 from secondlook.suffix import load_suffixes
 

@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from review.stage import FakeService, csrf, keep, make_event, make_flag
-from secondlook.clock import SystemClock
 from secondlook.core.event import EventKind
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.review.acknowledged import Seen
 from secondlook.review.api import create_api

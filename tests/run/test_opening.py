@@ -9,7 +9,7 @@ import pytest
 
 from ledgerkit.samples import START, make_flag
 from secondlook.config import Settings
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.run.assembly.opening import ledger_of, ledger_to_read, open_ledger
 
 

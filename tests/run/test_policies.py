@@ -5,7 +5,7 @@ import pytest
 from secondlook.config import Settings
 from secondlook.core.rules.policy import Level, Mode
 from secondlook.core.verdict import Action, SubjectClass
-from secondlook.errors import ConfigError
+from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.policies import config_rules, policies_of
 
 GROUPS = {

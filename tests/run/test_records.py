@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from secondlook.clock import SystemClock
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.tls_exception import Lasting
 from secondlook.core.url.canonical import url_subject
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.ledger.ulid import make_id
 from secondlook.run.assembly.parts import LedgerRecords

@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import httpx
 
-from secondlook.clock import SystemClock
 from secondlook.config import FeedSettings, ServerSettings, UpstreamSettings
-from secondlook.errors import PatternError, ServiceError
+from secondlook.ground.clock import SystemClock
+from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.child import publish_in_child
 from secondlook.server.http.serving import bind

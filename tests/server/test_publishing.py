@@ -9,7 +9,7 @@ from hashlib import sha256
 import pytest
 
 from secondlook.config import PublishSettings
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.administration import (

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from secondlook.config import UpstreamSettings
-from secondlook.errors import PatternError, SecondLookError, ServiceError
+from secondlook.ground.errors import PatternError, SecondLookError, ServiceError
 from secondlook.server.http.app import AppSettings
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import Generation

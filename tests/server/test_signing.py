@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.errors import ConfigError
+from secondlook.ground.errors import ConfigError
 from secondlook.server.publish.signing import (
     KEY_FILE,
     check_publisher_key,

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.server.store import store as store_module
 from secondlook.server.store.store import ServerStore
 

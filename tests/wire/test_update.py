@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate
 from secondlook.wire.rice import encode

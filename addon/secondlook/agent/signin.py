@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from secondlook.agent.identifier import Identifiers
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
 from secondlook.core.url.address import counted_address
+from secondlook.ground.clock import Clock
 
 SIGN_IN: Final = "sign_in"  # the stage of the event
 QUIET_S: Final = 60.0

@@ -12,7 +12,7 @@ from secondlook.cli.beside import PATH_STARTS
 from secondlook.cli.options import AsClientOption, ConfigOption, JsonOption, Place, StateOption, open_place
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
 from secondlook.core.subject import Subject
-from secondlook.lanes import FILES
+from secondlook.ground.lanes import FILES
 from secondlook.run.assembly.asking import asking
 from secondlook.run.assembly.explaining import Json, explained, subject_from, subject_of_file
 from secondlook.run.assembly.parts import Parts

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from secondlook.cli.options import open_place
-from secondlook.errors import SecondLookError
+from secondlook.ground.errors import SecondLookError
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.supervisor.runfile import is_of_a_proxy
 

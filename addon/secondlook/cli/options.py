@@ -17,7 +17,7 @@ from secondlook.cli.output import fail
 from secondlook.config import Settings, load_settings
 from secondlook.config.value import parse_duration
 from secondlook.core.rules.client import ClientNameError, client_name
-from secondlook.errors import ConfigError
+from secondlook.ground.errors import ConfigError
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.opening import ledger_of, ledger_to_read
 from secondlook.run.supervisor.plan import Invocation

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from secondlook.cli.output import fail
-from secondlook.errors import ConfigError, SecondLookError
+from secondlook.ground.errors import ConfigError, SecondLookError
 
 # name: (module, one line of help); the order is the order of `secondlook --help`
 COMMANDS: dict[str, tuple[str, str]] = {

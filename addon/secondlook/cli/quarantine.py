@@ -10,7 +10,7 @@ from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
 from secondlook.cli.completion import completed_id
 from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
 from secondlook.cli.output import fail, print_json, print_line, print_table, size_told
-from secondlook.clock import SystemClock
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.log.shape import quarantine_json, rfc3339
 from secondlook.run.assembly.second_look import QUARANTINE_FOLDER
 

@@ -15,7 +15,7 @@ from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption,
 from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
 from secondlook.core.neutralize import inert
 from secondlook.core.tls_exception import Lasting
-from secondlook.errors import LedgerError, PatternError
+from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.shape import passage_json, rfc3339
 from secondlook.run.supervisor.listening import visited

@@ -20,7 +20,7 @@ from secondlook.config.agent import Settings
 from secondlook.config.service import ServerSettings
 from secondlook.config.traffic import INSTEAD_OF_MITMPROXY_OPTION
 from secondlook.config.value import Quoted
-from secondlook.errors import ConfigError
+from secondlook.ground.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
 _MAX_FILE_BYTES = 16 << 20

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from secondlook.core.verdict import Threat
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 
 
 class FeedRefused(PatternError):  # noqa: N818 - it is a decision about the feed, told to the operator

@@ -20,10 +20,10 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from secondlook.clock import Clock, SystemClock
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.verdict import Stage
-from secondlook.errors import LedgerError
+from secondlook.ground.clock import Clock, SystemClock
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, explain, find_place, make_engine
 from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.engine.salvage import open_or_repair

@@ -8,9 +8,9 @@ it as well. Blocking methods are plain; an event loop calls them by `await ledge
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.tls_exception import KINDS, PASSTHROUGH, Lasting, Passage, passages
+from secondlook.ground.clock import Clock
 from secondlook.ledger.engine.database import Place
 from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.log import overview, shape

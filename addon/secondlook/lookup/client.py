@@ -18,9 +18,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 from google.protobuf.message import DecodeError
 
-from secondlook.clock import Clock, SystemClock
 from secondlook.config import RemoteServer, UpstreamProxySettings
-from secondlook.lanes import LISTS
+from secondlook.ground.clock import Clock, SystemClock
+from secondlook.ground.lanes import LISTS
 from secondlook.lookup.failure import Remedy, ServerFailure, bad_answer, failure_of, failure_of_status
 from secondlook.lookup.reading import MAX_EXPIRY_S, MIN_EXPIRY_S, SearchResult, read_search
 from secondlook.lookup.transport import Transport, is_loopback, make_transport, user_agent

@@ -22,7 +22,7 @@ from typing import Final
 
 import httpx
 
-from secondlook.errors import ServiceError
+from secondlook.ground.errors import ServiceError
 
 MAX_RETRY_AFTER_S: Final = 3600.0  # longer, and a server could switch us off
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from secondlook.clock import Clock, SystemClock
 from secondlook.config import RemoteServer, ServersSettings, UpstreamProxySettings
 from secondlook.core.asking.answer import Tier, TierAnswer
 from secondlook.core.asking.circuit import CircuitState
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.clock import Clock, SystemClock
 from secondlook.lookup.batch import Batcher, Outcome
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.location import Location

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from secondlook.core.event import Event
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 
 logger = logging.getLogger(__name__)
 

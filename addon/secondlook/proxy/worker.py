@@ -16,11 +16,11 @@ from mitmproxy.proxy import mode_servers, mode_specs
 
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.signin import RefusedPasswords
-from secondlook.clock import SystemClock
 from secondlook.config import ClientsSettings, Settings
 from secondlook.download.inspector import ArchiveInspector
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.spool import SpoolRoom
+from secondlook.ground.clock import SystemClock
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.access.login import Login

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.review import words
 from secondlook.review.access import COOKIE, problem
 from secondlook.review.filters import CURSOR, LogFilter, UnusableFilterError

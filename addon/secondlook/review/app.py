@@ -15,8 +15,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from secondlook.agent.signin import RefusedPasswords
-from secondlook.clock import Clock
-from secondlook.errors import LedgerError
+from secondlook.ground.clock import Clock
+from secondlook.ground.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, Gate
 from secondlook.review.api import create_api
 from secondlook.review.log_pages import LogPages

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S, Rule
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import parse_subject
+from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import (
     event_json,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from secondlook.config import Settings
-from secondlook.errors import ConfigError, LedgerError
+from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.run.supervisor.child import FATAL_EXIT
 from secondlook.run.supervisor.parent_death import tether
 from secondlook.run.supervisor.plan import Plan, read_plan

@@ -7,7 +7,7 @@ import time
 from secondlook.agent.identifier import Identifiers
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.run.assembly.opening import ledger_of
 
 

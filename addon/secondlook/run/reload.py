@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from secondlook.config import MULTI_WORKER_MODES, Settings, load_settings
-from secondlook.errors import ConfigError
+from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.policies import config_rules
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
 

@@ -16,8 +16,8 @@ import contextlib
 
 from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
-from secondlook.errors import ConfigError, LedgerError
-from secondlook.lanes import STATE
+from secondlook.ground.errors import ConfigError, LedgerError
+from secondlook.ground.lanes import STATE
 from secondlook.run.assembly.answering import answering
 from secondlook.run.assembly.background import Tasks, start_background
 from secondlook.run.assembly.opening import open_ledger

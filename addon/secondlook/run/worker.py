@@ -6,8 +6,8 @@ import time
 
 from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
-from secondlook.errors import ConfigError, LedgerError
-from secondlook.lanes import STATE
+from secondlook.ground.errors import ConfigError, LedgerError
+from secondlook.ground.lanes import STATE
 from secondlook.ledger.ledger import Ledger
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.assembly.opening import open_ledger

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from secondlook.clock import Clock
 from secondlook.config import FeedSettings, LimitsSettings, PublishSettings, UpstreamProxySettings
-from secondlook.errors import PatternError
-from secondlook.lanes import LISTS
+from secondlook.ground.clock import Clock
+from secondlook.ground.errors import PatternError
+from secondlook.ground.lanes import LISTS
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
 from secondlook.server.http.app import AppSettings, create_app
 from secondlook.server.http.serving import Serving, bind

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from secondlook.errors import PatternError
-from secondlook.lanes import LISTS
+from secondlook.ground.errors import PatternError
+from secondlook.ground.lanes import LISTS
 from secondlook.server.http.updates import Kept, Update, Updater, keep
 from secondlook.server.publish.detail import pack_full_hash
 from secondlook.server.publish.generation import Generation, PublishedList

@@ -13,10 +13,10 @@ import socket
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from secondlook.clock import Clock, SystemClock
 from secondlook.config import ServerSettings
-from secondlook.errors import SecondLookError
-from secondlook.lanes import LISTS
+from secondlook.ground.clock import Clock, SystemClock
+from secondlook.ground.errors import SecondLookError
+from secondlook.ground.lanes import LISTS
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
 from secondlook.server.http.app import AppSettings, create_app
 from secondlook.server.http.serving import JsonAccessLog, Serving

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from secondlook.errors import SecondLookError
+from secondlook.ground.errors import SecondLookError
 
 CERTIFICATE = "ca"  # the kind of change by which the authority is trusted
 

@@ -7,7 +7,7 @@ WireError          base of this room
 ```
 """
 
-from secondlook.errors import PatternError, SecondLookError
+from secondlook.ground.errors import PatternError, SecondLookError
 
 
 class WireError(SecondLookError):

@@ -22,10 +22,10 @@ from secondlook.agent.check.record import closing_event, confirmed_from_entry, l
 from secondlook.agent.check.view import LocalView
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import Queue
-from secondlook.clock import Clock
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
 from secondlook.core.subject import FileSubject, SubjectKind, UrlSubject
 from secondlook.core.verdict import Evidence
+from secondlook.ground.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from secondlook.agent.actions.file_search import Candidate, hash_of
 from secondlook.core.event import QuarantineRecord
-from secondlook.errors import SecondLookError
+from secondlook.ground.errors import SecondLookError
 
 BLOCKED_SUFFIX = ".blocked"
 _PRIVATE = 0o600

@@ -20,12 +20,12 @@ from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from secondlook.agent import metrics
-from secondlook.clock import Clock
 from secondlook.config import UpstreamProxySettings
 from secondlook.core.event import ConfirmedEntry, Event
 from secondlook.core.neutralize import inert
 from secondlook.core.subject import SubjectKind
-from secondlook.lanes import OUTSIDE
+from secondlook.ground.clock import Clock
+from secondlook.ground.lanes import OUTSIDE
 
 logger = logging.getLogger(__name__)
 

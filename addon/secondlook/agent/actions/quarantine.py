@@ -30,11 +30,11 @@ from secondlook.agent.actions.file_move import (
 from secondlook.agent.actions.file_search import Candidate, search
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import QuarantineIndex
-from secondlook.clock import Clock
 from secondlook.core.event import ConfirmedEntry, QuarantineRecord
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.errors import LedgerError, SecondLookError
-from secondlook.lanes import FILES
+from secondlook.ground.clock import Clock
+from secondlook.ground.errors import LedgerError, SecondLookError
+from secondlook.ground.lanes import FILES
 
 logger = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from secondlook.agent.check.inquiry import Inquiry, Known, fresh_answers, stale_
 from secondlook.agent.check.stages import listed_in_pattern, local_evidence
 from secondlook.agent.check.view import LocalView, Snapshot
 from secondlook.agent.ports import Lookup
-from secondlook.clock import Clock
 from secondlook.core.asking.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.subject import Subject, SubjectKind, UrlSubject, Use
 from secondlook.core.url.canonical import Suffixes, url_subject
 from secondlook.core.verdict import Action, Decision, Evidence, Stage, Step, SubjectClass, Verdict
+from secondlook.ground.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from secondlook.agent import metrics
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.ports import Operator
-from secondlook.clock import Clock
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rule import Pause, Rule
 from secondlook.core.rules.rulebook import RuleBook
-from secondlook.errors import SecondLookError
-from secondlook.lanes import VIEW
+from secondlook.ground.clock import Clock
+from secondlook.ground.errors import SecondLookError
+from secondlook.ground.lanes import VIEW
 
 logger = logging.getLogger(__name__)
 

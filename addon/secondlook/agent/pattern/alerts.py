@@ -9,9 +9,9 @@ from pathlib import Path
 from secondlook.agent.identifier import Identifiers
 from secondlook.agent.pattern.files import Stamp, read_confirmed, read_stamp, write_durably
 from secondlook.agent.ports import EventSink
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
-from secondlook.errors import PatternError
+from secondlook.ground.clock import Clock
+from secondlook.ground.errors import PatternError
 
 log = logging.getLogger(__name__)
 ALERTS = "alerts.json"

@@ -21,7 +21,7 @@ from secondlook.agent.pattern.files import (
     write_durably,
 )
 from secondlook.core.lists.hashlist import Corrupt
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 
 _LIST_FILE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{16}\.slh")
 

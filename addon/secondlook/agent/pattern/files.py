@@ -25,7 +25,7 @@ from secondlook.core.asking.answer import Tier
 from secondlook.core.lists.hashlist import Corrupt, HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 
 FORMAT: Final = 1
 FOLDER: Final = "pattern"

@@ -28,7 +28,7 @@ from secondlook.config import PatternSettings
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import list_is_signed
 from secondlook.wire.version import ListVersion

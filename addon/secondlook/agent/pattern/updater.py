@@ -55,14 +55,14 @@ from secondlook.agent.pattern.source import (
     wanted_lists,
 )
 from secondlook.agent.ports import EventSink
-from secondlook.clock import Clock
 from secondlook.config import PatternSettings
 from secondlook.core.asking.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.lists.hashlist import HashList
-from secondlook.errors import PatternError, ServiceError
+from secondlook.ground.clock import Clock
+from secondlook.ground.errors import PatternError, ServiceError
+from secondlook.ground.lanes import LISTS
 from secondlook.known_good import shipped_roots
-from secondlook.lanes import LISTS
 from secondlook.suffix import load_suffixes
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate

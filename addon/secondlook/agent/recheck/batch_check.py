@@ -14,11 +14,11 @@ from secondlook.agent.check.evidence import from_finding, unknown, unverifiable,
 from secondlook.agent.check.inquiry import Known, fresh_answers
 from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S, LocalView, Snapshot
 from secondlook.agent.ports import Lookup
-from secondlook.clock import Clock
 from secondlook.core.asking.answer import PrefixAnswer, Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import Evidence, Stage, Step, SubjectClass, Verdict
+from secondlook.ground.clock import Clock
 
 MOST_PREFIXES = 1000  # in one request, by the protocol
 PAUSE_EVERY = 100  # subjects between two chances for others on the event loop

@@ -12,10 +12,10 @@ from secondlook.agent import metrics
 from secondlook.agent.actions.enforcement import Consequences
 from secondlook.agent.recheck.batch_check import Judge, is_listed
 from secondlook.agent.recheck.refetch import Refetcher, RefetchError
-from secondlook.clock import Clock
 from secondlook.core.event import FlagEntry, QueueEntry
 from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.clock import Clock
 
 logger = logging.getLogger(__name__)
 

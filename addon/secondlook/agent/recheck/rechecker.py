@@ -26,11 +26,11 @@ from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import Queue
 from secondlook.agent.recheck.batch_check import PAUSE_EVERY, Judge, is_listed
 from secondlook.agent.recheck.renewal import Renewal
-from secondlook.clock import Clock, SettledTime
 from secondlook.core.asking.schedule import Backoff
 from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.verdict import Evidence
-from secondlook.errors import LedgerError
+from secondlook.ground.clock import Clock, SettledTime
+from secondlook.ground.errors import LedgerError
 
 logger = logging.getLogger(__name__)
 

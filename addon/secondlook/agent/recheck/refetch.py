@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import httpx
 
 from secondlook.core.subject import FileSubject
-from secondlook.errors import SecondLookError
+from secondlook.ground.errors import SecondLookError
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver
 

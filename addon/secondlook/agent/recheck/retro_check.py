@@ -21,10 +21,10 @@ from secondlook.agent.check.evidence import from_entry
 from secondlook.agent.check.view import REBLOCK, LocalView, Snapshot
 from secondlook.agent.ports import History
 from secondlook.agent.recheck.batch_check import in_pattern
-from secondlook.clock import Clock
 from secondlook.core.event import Remembered
 from secondlook.core.verdict import Evidence
-from secondlook.lanes import LISTS
+from secondlook.ground.clock import Clock
+from secondlook.ground.lanes import LISTS
 
 logger = logging.getLogger(__name__)
 

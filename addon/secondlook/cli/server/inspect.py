@@ -12,7 +12,7 @@ from secondlook.cli.output import plain_value, print_json, print_line, print_tab
 from secondlook.cli.server.context import ServerConfigOption, open_server
 from secondlook.cli.server.entries import list_sources
 from secondlook.core.neutralize import inert
-from secondlook.errors import ServiceError
+from secondlook.ground.errors import ServiceError
 from secondlook.ledger.log.shape import rfc3339
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, Threat
-from secondlook.errors import SecondLookError
+from secondlook.ground.errors import SecondLookError
 
 MIN_EXPIRY_S: Final = 10.0
 MAX_EXPIRY_S: Final = 86_400.0

@@ -32,7 +32,7 @@ from operator import le
 from struct import Struct
 from typing import Final, Self
 
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 
 MAGIC: Final = b"SLHASHES"
 VERSION: Final = 1

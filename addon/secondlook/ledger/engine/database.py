@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool, QueuePool
 
-from secondlook.errors import ConfigError, LedgerError
+from secondlook.ground.errors import ConfigError, LedgerError
 
 BUSY_S: Final = 5.0  # waiting for another process's transaction
 CONNECT_S: Final = 3  # reaching PostgreSQL

@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, bare_engine, create_file, explain
 
 HEAD: Final = "0001"

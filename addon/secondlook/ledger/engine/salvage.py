@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, is_damage
 from secondlook.ledger.engine.migration import file_lock, migrate
 from secondlook.ledger.engine.tables import metadata

@@ -27,7 +27,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from secondlook.core.event import Event, FlagEntry
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, explain
 from secondlook.ledger.engine.wakeup import Slot, Waiting, answer
 

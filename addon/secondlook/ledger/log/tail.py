@@ -8,7 +8,7 @@ and only what no transaction still under way can precede is given.
 import sqlalchemy as sa
 
 from secondlook.core.event import Event
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.codec import row_event
 from secondlook.ledger.engine.tables import events, marks
 from secondlook.ledger.log.append import HOUR_S

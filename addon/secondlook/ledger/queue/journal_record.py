@@ -5,7 +5,7 @@ from typing import Any
 from secondlook.core.event import Event, FlagEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.codec import EVENT_COLUMNS, event_row, flag_row, row_event, split_hashes
 
 

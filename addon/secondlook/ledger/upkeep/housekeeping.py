@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from secondlook.clock import SettledTime
-from secondlook.errors import LedgerError
+from secondlook.ground.clock import SettledTime
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import salvage
 from secondlook.ledger.engine.tables import changes, events, marks
 from secondlook.ledger.log import overview, search

@@ -16,12 +16,12 @@ from mitmproxy import http, tls
 from mitmproxy.connection import Client, Server
 from mitmproxy.utils import human
 
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
 from secondlook.core.tls_exception import ORIGIN_TLS, PASSTHROUGH
 from secondlook.core.url.address import parse_address
 from secondlook.core.verdict import Action, Decision
+from secondlook.ground.clock import Clock
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.proxy.access.tls_exceptions import REMEMBERED, Passages
 from secondlook.proxy.access.unopened import Unopened

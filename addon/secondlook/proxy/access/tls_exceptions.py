@@ -4,9 +4,9 @@ from lru import LRU
 from mitmproxy import ctx
 from mitmproxy.connection import Client
 
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
 from secondlook.core.tls_exception import LOOK_EVERY_S, Lasting, passage_of
+from secondlook.ground.clock import Clock
 from secondlook.proxy.event_follower import Follower, Tail
 
 REMEMBERED = 4096

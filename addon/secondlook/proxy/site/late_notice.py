@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 
 from mitmproxy import http
 
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
+from secondlook.ground.clock import Clock
 from secondlook.proxy.event_follower import Follower, Tail
 from secondlook.proxy.request import peer_text, read_facts, request_url
 from secondlook.refusal.block_page import Pages

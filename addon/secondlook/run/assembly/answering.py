@@ -18,7 +18,7 @@ from typing import Any
 
 from secondlook.agent.check.watch import Watcher
 from secondlook.config import Settings
-from secondlook.lanes import COMMANDS
+from secondlook.ground.lanes import COMMANDS
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.explaining import Json, explained, subject_from
 from secondlook.run.assembly.parts import Parts

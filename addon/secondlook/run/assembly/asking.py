@@ -17,7 +17,7 @@ from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.parts import Parts, load_cache
 from secondlook.run.assembly.policies import config_rules

@@ -16,7 +16,7 @@ from secondlook.agent.identifier import Identifiers
 from secondlook.agent.pattern.updater import Updater
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.assembly.second_look import (
     SecondLook,

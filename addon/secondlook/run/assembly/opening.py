@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from secondlook.config import Settings
-from secondlook.errors import LedgerError
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.run.supervisor.runfile import LEDGER_FILE, is_of_a_proxy
 

@@ -18,7 +18,7 @@ import httpx
 
 from secondlook.config import LogSettings, SyslogSettings, UpstreamProxySettings, WebhookSettings
 from secondlook.core.event import Event
-from secondlook.lanes import OUTSIDE, STATE
+from secondlook.ground.lanes import OUTSIDE, STATE
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.shape import json_lines
 from secondlook.server.feeds.fetch import make_client

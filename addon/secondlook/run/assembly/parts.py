@@ -15,13 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from secondlook import keyfile
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.view import LocalView
 from secondlook.agent.check.watch import ELSEWHERE_S
 from secondlook.agent.identifier import Identifiers
-from secondlook.clock import Clock, SystemClock
 from secondlook.config import Settings
 from secondlook.core.asking.cache import AnswerCache, SavedCacheError
 from secondlook.core.event import Event, EventKind
@@ -30,6 +28,8 @@ from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import UrlSubject
 from secondlook.core.tls_exception import KINDS, LOOK_EVERY_S, PASSTHROUGH
 from secondlook.core.url.canonical import url_subject
+from secondlook.ground import keyfile
+from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.ledger.ulid import make_id

@@ -10,7 +10,7 @@ from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Rule
 from secondlook.core.rules.subject import RuleSubjectError, parse_subject
 from secondlook.core.verdict import Action, SubjectClass
-from secondlook.errors import ConfigError
+from secondlook.ground.errors import ConfigError
 from secondlook.suffix import load_suffixes
 
 

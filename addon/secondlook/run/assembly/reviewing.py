@@ -8,7 +8,6 @@ from pathlib import Path
 
 import uvicorn
 
-from secondlook import keyfile
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.pattern.alerts import read_alerts
 from secondlook.agent.pattern.updater import Updater
@@ -18,7 +17,8 @@ from secondlook.core.display import as_sentence
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.policy import Level
 from secondlook.core.subject import UrlSubject
-from secondlook.errors import SecondLookError
+from secondlook.ground import keyfile
+from secondlook.ground.errors import SecondLookError
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.acknowledged import Seen
 from secondlook.review.app import create_app, host_names

@@ -8,7 +8,7 @@ from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import Updater
 from secondlook.config import RemoteServer
 from secondlook.core.asking.answer import Tier
-from secondlook.errors import ConfigError
+from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.parts import Parts
 from secondlook.wire.signature import read_public_key
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from secondlook.errors import SecondLookError
+from secondlook.ground.errors import SecondLookError
 
 
 class DamagedAuthorityError(SecondLookError):

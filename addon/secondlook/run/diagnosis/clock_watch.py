@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
+from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.ulid import make_id
 

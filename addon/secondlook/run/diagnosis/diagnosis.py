@@ -18,8 +18,8 @@ import httpx
 from secondlook.agent.pattern import change
 from secondlook.config import SINGLE_WORKER_MODES, Settings
 from secondlook.core.asking.answer import Tier
-from secondlook.errors import LedgerError, PatternError
-from secondlook.lanes import STATE
+from secondlook.ground.errors import LedgerError, PatternError
+from secondlook.ground.lanes import STATE
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.diagnosis import bypass

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from secondlook import keyfile
-from secondlook.errors import ConfigError
+from secondlook.ground import keyfile
+from secondlook.ground.errors import ConfigError
 from secondlook.run.diagnosis.authority_check import DamagedAuthorityError, read_certificate
 from secondlook.run.supervisor.authority_files import AUTHORITY
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, SERVER_FOLDER, SITE_KEY_FILE

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 from secondlook.agent import metrics
-from secondlook.clock import Clock
 from secondlook.core.event import Event, EventKind
+from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.ulid import make_id
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.config import FeedSettings, PublishSettings
-from secondlook.errors import PatternError, SecondLookError
+from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.server.feeds.known_good import take_guard
 from secondlook.server.feeds.refresh import take_feed
 from secondlook.server.publish.publishing import PublishReport, publish

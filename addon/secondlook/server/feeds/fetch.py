@@ -18,10 +18,10 @@ import httpx
 
 from secondlook.config import FeedSettings, UpstreamProxySettings
 from secondlook.core.url.address import parse_address
-from secondlook.errors import ServiceError
 from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.stream import ENCODINGS, PIECE_BYTES, decoded
-from secondlook.lanes import LISTS
+from secondlook.ground.errors import ServiceError
+from secondlook.ground.lanes import LISTS
 from secondlook.lookup.transport import trust
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver, is_own_name

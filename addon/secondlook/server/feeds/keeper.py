@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import random
 
-from secondlook.clock import Clock, SettledTime
 from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
 from secondlook.core.verdict import Risk, Threat
-from secondlook.errors import PatternError, SecondLookError
+from secondlook.ground.clock import Clock, SettledTime
+from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.resolver import Resolver
 from secondlook.server.feeds.child import publish_in_child, take_feed_in_child, take_guard_in_child
 from secondlook.server.feeds.fetch import (

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
-from secondlook.errors import PatternError
 from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.guard_list import DEFAULT_RANK, known_good_lines
+from secondlook.ground.errors import PatternError
 from secondlook.server.store.importing import FileReport
 from secondlook.server.store.store import GUARD_FOLDER, ServerStore, write_beside
 from secondlook.suffix import load_suffixes

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from secondlook.config import LimitsSettings, PublishSettings
-from secondlook.errors import SecondLookError
+from secondlook.ground.errors import SecondLookError
 from secondlook.server.http.access import Balancers, Rate, Tokens
 from secondlook.server.http.answer import Answer, error_answer, message_answer
 from secondlook.server.http.lists import ListMethods

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from secondlook.config import PublishSettings
 from secondlook.core.lists.name import Role
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.server.http.answer import PROTOBUF, Answer, message_answer
 from secondlook.server.http.query import Fields, batch_request, get_request, list_request, wants_private
 from secondlook.server.http.updates import Update, empty_update

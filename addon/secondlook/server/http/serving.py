@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
-from secondlook.errors import ConfigError, SecondLookError
+from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.server.http.app import ServerApp
 from secondlook.server.http.connection import Connections, bounded
 from secondlook.server.http.handshake import secured, server_context

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from secondlook.core.lists.name import ListName, parse_list_name
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.server.publish.table import Table, map_file
 from secondlook.wire.version import TAG_BYTES, ListVersion
 

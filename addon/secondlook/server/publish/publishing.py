@@ -19,7 +19,7 @@ from secondlook.config import PublishSettings
 from secondlook.core.digest import sha256
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, PublishedList
 from secondlook.server.publish.guard import Exceptions, guard_of, hash_keys, lines_of
 from secondlook.server.publish.held_back import HELD_BACK, dump_held_back, held_back_now, read_held_back

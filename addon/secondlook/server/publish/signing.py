@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from secondlook import keyfile
-from secondlook.errors import ConfigError
+from secondlook.ground import keyfile
+from secondlook.ground.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 
 PREFIX, REST, DETAIL, INDEX, DETAILS = "prefix.u32", "rest.b28", "detail.u32", "index.u32", "details.bin"
 REST_BYTES = 28

@@ -21,8 +21,8 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.config import PublishSettings, UpstreamSettings
-from secondlook.errors import PatternError, ServiceError
-from secondlook.lanes import LISTS
+from secondlook.ground.errors import PatternError, ServiceError
+from secondlook.ground.lanes import LISTS
 from secondlook.lookup.transport import trust
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, digest_of

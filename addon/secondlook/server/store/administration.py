@@ -14,7 +14,7 @@ import numpy as np
 from secondlook.core.lists.name import ListName
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes
-from secondlook.errors import PatternError
+from secondlook.ground.errors import PatternError
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back

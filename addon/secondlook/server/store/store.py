@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
 
-from secondlook.errors import ConfigError, PatternError
+from secondlook.ground.errors import ConfigError, PatternError
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from secondlook.errors import ServiceError
+from secondlook.ground.errors import ServiceError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.table import DETAIL, DETAILS, PREFIX, REST, map_file
 from secondlook.server.valkey.layout import FAULTS, MARK, connect, eviction_of, key_of, pieces_of, pipeline_of

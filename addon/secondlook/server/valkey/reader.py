@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from secondlook.errors import PatternError, ServiceError
+from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.server.http.updates import Kept, Update, Updater, keep
 from secondlook.server.publish.detail import pack_full_hash
 from secondlook.server.publish.generation import Generation, PublishedList

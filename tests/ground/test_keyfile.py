@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from secondlook import keyfile
-from secondlook.keyfile import KEY_BYTES, fault_of, read_or_make, write_once
+from secondlook.ground import keyfile
+from secondlook.ground.keyfile import KEY_BYTES, fault_of, read_or_make, write_once
 
 
 def test_a_secret_is_made_once_for_its_owner_alone(tmp_path):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from secondlook.clock import SettledTime, SystemClock
+from secondlook.ground.clock import SettledTime, SystemClock
 
 
 class HandClock:

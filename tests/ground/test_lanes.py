@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import secondlook
-from secondlook.lanes import LISTS, VIEW
+from secondlook.ground.lanes import LISTS, VIEW
 
 SOURCES = sorted(Path(secondlook.__file__).parent.rglob("*.py"))
 SHARED = {"to_thread", "getaddrinfo"}
@@ -49,7 +49,7 @@ def test_nothing_of_ours_waits_in_the_shared_pool():
         if path.name not in {OWN_RESOLVER, BINDS}
         for line in shared_pool(ast.parse(path.read_text("utf-8")))
     ]
-    assert not found, "use a lane of secondlook.lanes, or the resolver"
+    assert not found, "use a lane of secondlook.ground.lanes, or the resolver"
 
 
 def test_a_full_lane_stops_no_other():

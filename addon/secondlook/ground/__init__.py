@@ -1,0 +1,1 @@
+"""What every room stands on: time, errors, files, secrets, threads. Imports nothing of this program."""
