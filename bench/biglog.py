@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.ulid import ALPHABET, make_id
 from secondlook.ledger.engine.tables import events, marks
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log import search
 from secondlook.ledger.log.append import add_tallies, insert_events, tally_of
-from secondlook.ledger.ulid import ALPHABET, make_id
 
 PART = 100_000
 RARE_HOST = "rare.example"

@@ -19,8 +19,8 @@ from pathlib import Path
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
-from secondlook.ledger.ulid import make_id
 
 
 def tell(name: str, **figures: object) -> None:

@@ -33,8 +33,8 @@ from secondlook.core.subject import SubjectKind, Use
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import SystemClock
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.ledger.ulid import make_id
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.suffix import load_suffixes
 

@@ -15,9 +15,9 @@ from secondlook.cli.output import print_table
 from secondlook.cli.program import COMMANDS
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.shape import EVENT_KEYS
-from secondlook.ledger.ulid import make_id
 from secondlook.run.supervisor.runfile import StateLock
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish

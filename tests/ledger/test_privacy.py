@@ -13,12 +13,12 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.rules.client import login_name
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log import search
 from secondlook.ledger.log.privacy import Discretion, without_query
 from secondlook.ledger.options import DAY_S
 from secondlook.ledger.queue import history
-from secondlook.ledger.ulid import make_id
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.ledger.ulid import make_id
+from secondlook.ground.ulid import make_id
 
 START = 1_700_000_000.0
 

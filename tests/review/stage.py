@@ -8,7 +8,7 @@ from secondlook.core.tls_exception import Lasting
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import SystemClock
-from secondlook.ledger.ulid import make_id
+from secondlook.ground.ulid import make_id
 from secondlook.suffix import load_suffixes
 
 ORIGIN = "http://127.0.0.1:9000"

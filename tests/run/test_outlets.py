@@ -9,8 +9,8 @@ import pytest
 
 from secondlook.config import LogSettings
 from secondlook.core.event import Event, EventKind
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.ledger.ulid import make_id
 from secondlook.run.assembly.outlets import make_outlets
 
 DEADLINE_S = 60

@@ -10,8 +10,8 @@ from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.tls_exception import Lasting
 from secondlook.core.url.canonical import url_subject
 from secondlook.ground.clock import SystemClock
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
-from secondlook.ledger.ulid import make_id
 from secondlook.run.assembly.parts import LedgerRecords
 from secondlook.suffix import load_suffixes
 

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from secondlook.agent.identifier import Identifiers
 from secondlook.core.event import Event, EventKind
 from secondlook.core.url.address import counted_address
 from secondlook.ground.clock import Clock
+from secondlook.ground.ulid import Identifiers
 
 SIGN_IN: Final = "sign_in"  # the stage of the event
 QUIET_S: Final = 60.0

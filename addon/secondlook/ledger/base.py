@@ -24,6 +24,7 @@ from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.verdict import Stage
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.engine.database import Place, explain, find_place, make_engine
 from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.engine.salvage import open_or_repair
@@ -35,7 +36,6 @@ from secondlook.ledger.options import LedgerOptions
 from secondlook.ledger.queue import flagged
 from secondlook.ledger.queue.journal_record import flag_record, read_flag
 from secondlook.ledger.snapshots import Watch
-from secondlook.ledger.ulid import make_id
 
 _LOG = logging.getLogger(__name__)
 _READERS: Final = 4

@@ -14,13 +14,13 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
-from secondlook.agent.identifier import Identifiers
 from secondlook.config import TrafficLimitsSettings
 from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import UrlSubject, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.trickle import EVERY_S
+from secondlook.ground.ulid import Identifiers
 from secondlook.proxy.access.access import Access, closed_reason
 from secondlook.proxy.access.login import USER
 from secondlook.proxy.bodies import Bodies

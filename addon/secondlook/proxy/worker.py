@@ -14,13 +14,13 @@ from typing import Any
 
 from mitmproxy.proxy import mode_servers, mode_specs
 
-from secondlook.agent.identifier import Identifiers
 from secondlook.agent.signin import RefusedPasswords
 from secondlook.config import ClientsSettings, Settings
 from secondlook.download.inspector import ArchiveInspector
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.spool import SpoolRoom
 from secondlook.ground.clock import SystemClock
+from secondlook.ground.ulid import Identifiers
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.access.login import Login

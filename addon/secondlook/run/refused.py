@@ -4,10 +4,10 @@ import json
 import sys
 import time
 
-from secondlook.agent.identifier import Identifiers
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.opening import ledger_of
 
 

@@ -20,12 +20,12 @@ from secondlook.agent.actions.notice import Notifier, confirmed_notice
 from secondlook.agent.actions.reblock import reblock_entry
 from secondlook.agent.check.record import closing_event, confirmed_from_entry, let_through
 from secondlook.agent.check.view import LocalView
-from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import Queue
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
 from secondlook.core.subject import FileSubject, SubjectKind, UrlSubject
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock
+from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)
 

@@ -28,13 +28,13 @@ from secondlook.agent.actions.file_move import (
     stored_path,
 )
 from secondlook.agent.actions.file_search import Candidate, search
-from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import QuarantineIndex
 from secondlook.core.event import ConfirmedEntry, QuarantineRecord
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError, SecondLookError
 from secondlook.ground.lanes import FILES
+from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)
 

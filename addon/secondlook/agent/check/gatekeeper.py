@@ -28,7 +28,6 @@ from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.evidence import describe, unverifiable
 from secondlook.agent.check.inquiry import PREFIX_BYTES
 from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry
-from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import FlagStore
 from secondlook.core.asking.answer import ListedHash, Tier
 from secondlook.core.event import ConfirmedEntry, Event, EventKind
@@ -36,6 +35,7 @@ from secondlook.core.subject import FileSubject, Subject, SubjectKind, Use
 from secondlook.core.verdict import Action, Decision, Evidence, Stage, SubjectClass, Verdict
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)
 

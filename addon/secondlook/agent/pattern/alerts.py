@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from secondlook.agent.identifier import Identifiers
 from secondlook.agent.pattern.files import Stamp, read_confirmed, read_stamp, write_durably
 from secondlook.agent.ports import EventSink
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
+from secondlook.ground.ulid import Identifiers
 
 log = logging.getLogger(__name__)
 ALERTS = "alerts.json"

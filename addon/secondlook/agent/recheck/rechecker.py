@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from secondlook.agent import metrics
 from secondlook.agent.actions.enforcement import Consequences
 from secondlook.agent.check.record import closing_event
-from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import Queue
 from secondlook.agent.recheck.batch_check import PAUSE_EVERY, Judge, is_listed
 from secondlook.agent.recheck.renewal import Renewal
@@ -31,6 +30,7 @@ from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 from secondlook.agent.check.record import closing_event
 from secondlook.agent.check.view import REBLOCK, in_force
-from secondlook.agent.identifier import Identifiers
 from secondlook.agent.ports import Queue
 from secondlook.agent.recheck.batch_check import Judge, is_listed
 from secondlook.core.event import ConfirmedEntry, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, SubjectClass
 from secondlook.ground.clock import Clock
+from secondlook.ground.ulid import Identifiers
 
 PATTERN_RENEWAL_S = 86_400.0  # what a list holds is looked at with each generation, and at least so often
 _QUIET_S = 60.0  # after a silent server, the schedule leaves the confirmed set alone for so long

@@ -11,10 +11,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from secondlook.core.event import FlagEntry, QueueEntry
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.engine.codec import clean, flag_row, row_queue
 from secondlook.ledger.engine.statements import Insert, Prepared
 from secondlook.ledger.engine.tables import flagged, flagged_clients
-from secondlook.ledger.ulid import make_id
 
 LONGEST_WAIT_S: Final = 2 * 3600.0
 

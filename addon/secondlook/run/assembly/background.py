@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.check.watch import Watcher
-from secondlook.agent.identifier import Identifiers
 from secondlook.agent.pattern.updater import Updater
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import PatternError
+from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.assembly.second_look import (
     SecondLook,

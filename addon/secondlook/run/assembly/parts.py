@@ -19,7 +19,6 @@ from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.view import LocalView
 from secondlook.agent.check.watch import ELSEWHERE_S
-from secondlook.agent.identifier import Identifiers
 from secondlook.config import Settings
 from secondlook.core.asking.cache import AnswerCache, SavedCacheError
 from secondlook.core.event import Event, EventKind
@@ -30,9 +29,9 @@ from secondlook.core.tls_exception import KINDS, LOOK_EVERY_S, PASSTHROUGH
 from secondlook.core.url.canonical import url_subject
 from secondlook.ground import keyfile
 from secondlook.ground.clock import Clock, SystemClock
+from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
-from secondlook.ledger.ulid import make_id
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.proxy.judge import Judge
 from secondlook.run.assembly.policies import policies_of

@@ -5,8 +5,8 @@ import logging
 
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import Ledger
-from secondlook.ledger.ulid import make_id
 
 logger = logging.getLogger(__name__)
 
