@@ -1,12 +1,13 @@
 # Second Look. `make run` starts the proxy; `make help` lists the rest.
-# Everything lives in .venv; a stamp in it remembers what is installed, so a second run starts at once.
+# Everything lives in .venv; stamps in it, named after the content of what they installed, remember it: a second run
+# starts at once, and so does one after a change of branch that left the lock alone.
 
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_ARGS := -n auto --dist loadgroup --durations 20
 FUZZ_S := 10
-RUN_STAMP := $(VENV)/.installed-run
-DEV_STAMP := $(VENV)/.installed-dev
+RUN_STAMP := $(VENV)/.installed-run-$(firstword $(shell sed '/^\[tool\./,$$d' pyproject.toml | cat - requirements.txt | cksum))
+DEV_STAMP := $(VENV)/.installed-dev-$(firstword $(shell cksum requirements-dev.txt))
 COMPILED := $(VENV)/.compiled
 SOURCES := $(shell find addon -name '*.py')
 # The lock names everything, so nothing is resolved. What we import is compiled once, at the end, by scripts/compile;
@@ -28,20 +29,22 @@ $(BIN)/python:
 	echo "preparing $(VENV) with $$python"; \
 	"$$python" -m venv $(VENV)
 
-$(RUN_STAMP): requirements.txt pyproject.toml | $(BIN)/python
+$(RUN_STAMP): | $(BIN)/python
 	@echo "installing what Second Look needs (once; a minute or two)"
 	@$(PIP_INSTALL) --require-hashes -r requirements.txt
 	@$(PIP_INSTALL) --no-build-isolation -e .
+	@rm -f $(VENV)/.installed-run*
 	@touch $@
 
 $(COMPILED): $(SOURCES) scripts/compile $(RUN_STAMP)  # what changed since, such as after a `git pull`
 	@$(BIN)/python scripts/compile
 	@touch $@
 
-$(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
+$(DEV_STAMP): $(RUN_STAMP)
 	@echo "installing what the tests need"
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -qq -j 0 --invalidation-mode timestamp $(VENV)/lib || true
+	@rm -f $(VENV)/.installed-dev*
 	@touch $@
 
 run: $(COMPILED)  ## start the proxy with proxy.yaml; ARGS='…' goes to `secondlook run`
@@ -53,14 +56,15 @@ test: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite; ARGS='…' goes to 
 quick: $(DEV_STAMP) $(COMPILED)  ## run what starts no processes, browsers or databases (90 s)
 	$(BIN)/python -m pytest --quick -n auto tests $(ARGS)
 
-coverage: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite and tell which lines and branches it reached
+coverage: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite and show which lines and branches it reached
 	$(BIN)/python -m pytest $(TEST_ARGS) --cov --cov-report=term --cov-report=xml:coverage.xml $(ARGS)
 
-check: $(DEV_STAMP)  ## format, lint, types, import contract
+check: $(DEV_STAMP)  ## format, lint, types, import contract, declared dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry addon
 
 bench: $(DEV_STAMP) $(COMPILED)  ## run the benchmarks and write docs/benchmarks.md; ARGS='…' names some of them
 	$(BIN)/python bench/run.py $(ARGS)
@@ -74,7 +78,7 @@ mutants: $(DEV_STAMP) $(COMPILED)  ## take each defence away in a copy and see i
 soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests: crashes under load, flapping servers
 	SECONDLOOK_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)
 
-attack: $(DEV_STAMP) $(COMPILED)  ## do what hostile sites and clients do, on loopback (5 minutes), and tell how others fared
+attack: $(DEV_STAMP) $(COMPILED)  ## do what hostile sites and clients do, on loopback (5 minutes), and report how others fared
 	SECONDLOOK_ATTACK=1 $(BIN)/python -m pytest tests/attack -p no:randomly $(ARGS)
 
 lock: $(DEV_STAMP)  ## make the hash-locked requirement files anew
