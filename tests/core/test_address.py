@@ -11,6 +11,7 @@ from secondlook.core.url.address import (
     classify,
     counted_address,
     host_text,
+    is_loopback,
     parse_address,
     parse_ipv4,
     parse_ipv6,
@@ -124,3 +125,12 @@ def test_classes_of_addresses_not_yet_unwrapped():
 )
 def test_an_ipv6_address_counts_as_its_network(host, counted):
     assert counted_address(host) == counted
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("a.localhost", True),
+     ("10.0.0.1", False), ("sps.test", False), ("127.0.0.1.nip.io", False), ("", False), ("127.1", False)],
+)  # fmt: skip
+def test_which_hosts_are_this_machine(host, here):
+    assert is_loopback(host) is here

@@ -16,7 +16,6 @@ from lookup.serving import V5Server, full_hash, until
 from secondlook.config import RemoteServer, UpstreamProxySettings
 from secondlook.lookup.client import MAX_PREFIXES, Health, ServerClient
 from secondlook.lookup.failure import Remedy, ServerFailure
-from secondlook.lookup.transport import is_loopback
 from secondlook.wire import safebrowsing_pb2 as pb
 
 PREFIX = full_hash("bad.test/")[:4]
@@ -475,12 +474,3 @@ def test_a_refused_connection_and_an_unknown_name(run, client):
         assert failure.outcome in {"name not found", "timeout"}
 
     run(main)
-
-
-@pytest.mark.parametrize(
-    ("host", "here"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("a.localhost", True),
-     ("10.0.0.1", False), ("sps.test", False), ("127.0.0.1.nip.io", False)],
-)  # fmt: skip
-def test_which_servers_are_on_this_machine(host, here):
-    assert is_loopback(host) is here

@@ -1,6 +1,5 @@
 """Settings of the query process: servers, cache, pattern, policy, second look, actions."""
 
-import ipaddress
 import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ from secondlook.config.value import (
     problem,
     section,
 )
+from secondlook.core.url.address import is_loopback
 from secondlook.core.verdict import SubjectClass
 
 GOOGLE_HOST = "safebrowsing.googleapis.com"
@@ -58,7 +58,7 @@ class RemoteServer(Section):
     @model_validator(mode="after")
     def _plain_http_stays_here(self) -> Self:
         parts = urlsplit(self.url)
-        if parts.scheme == "http" and not self.insecure and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not self.insecure and not is_loopback(parts.hostname or ""):
             raise problem(
                 "url", f"expected https:// for another machine, got {self.url} (or set insecure: true)"
             )
@@ -237,12 +237,3 @@ class ActionsSettings(Section):
     file: FileAction = "quarantine"
     fallback: FileAction | None = None  # when `file` fails; never delete unless written here
     notify: bool = True
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -19,11 +19,12 @@ import httpx
 from google.protobuf.message import DecodeError
 
 from secondlook.config import RemoteServer, UpstreamProxySettings
+from secondlook.core.url.address import is_loopback
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.lanes import LISTS
 from secondlook.lookup.failure import Remedy, ServerFailure, bad_answer, failure_of, failure_of_status
 from secondlook.lookup.reading import MAX_EXPIRY_S, MIN_EXPIRY_S, SearchResult, read_search
-from secondlook.lookup.transport import Transport, is_loopback, make_transport, user_agent
+from secondlook.lookup.transport import Transport, make_transport, user_agent
 from secondlook.wire import safebrowsing_pb2 as pb
 
 MAX_PREFIXES: Final = 1000

@@ -1,7 +1,6 @@
 """TLS settings and the httpx transport to one server."""
 
 import importlib.metadata
-import ipaddress
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
@@ -12,6 +11,7 @@ import httpcore
 import httpx
 
 from secondlook.config import UpstreamProxySettings
+from secondlook.core.url.address import is_loopback
 
 KEEPALIVE_S: Final = 60.0
 
@@ -22,16 +22,6 @@ def user_agent() -> str:
         return f"secondlook {importlib.metadata.version('secondlook')}"
     except importlib.metadata.PackageNotFoundError:
         return "secondlook 0"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of a server address is this machine itself."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def trust(*authorities: str | None, only: bool = False) -> ssl.SSLContext:

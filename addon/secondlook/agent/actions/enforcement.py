@@ -9,7 +9,6 @@ The queue entry of a file is closed only after its action, so that a crash in be
 (which finds nothing left to do) and never skips it. A notice never holds anything up.
 """
 
-import ipaddress
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from secondlook.agent.check.view import LocalView
 from secondlook.agent.ports import Queue
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
 from secondlook.core.subject import FileSubject, SubjectKind, UrlSubject
+from secondlook.core.url.address import is_loopback
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock
 from secondlook.ground.ulid import Identifiers
@@ -205,11 +205,3 @@ def clients_of(entry: QueueEntry | FlagEntry) -> list[str]:
     if isinstance(entry, QueueEntry):
         return list(entry.clients)
     return [entry.client] if entry.client else []
-
-
-def is_loopback(client: str) -> bool:
-    """Whether a client address is this machine's own loopback."""
-    try:
-        return ipaddress.ip_address(client).is_loopback
-    except ValueError:
-        return False

@@ -131,6 +131,16 @@ def classify(address: IPv4Address | IPv6Address) -> AddressClass:
     return AddressClass.PUBLIC
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself: `localhost`, a name below it, or a loopback address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def counted_address(host: str) -> str:
     """Give what connections are counted by: an IPv4 address, the /64 of an IPv6 one."""
     if ":" not in host or host.lower().startswith("::ffff:"):
