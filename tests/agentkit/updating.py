@@ -10,9 +10,10 @@ from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.asking.answer import Tier
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.clock import SystemClock
+from secondlook.ground.tcp import listen_on
 from secondlook.lookup.client import ServerClient
 from secondlook.server.http.app import ServerApp
-from secondlook.server.http.serving import Serving, bind
+from secondlook.server.http.serving import Serving
 from secondlook.server.publish.signing import publisher_key
 from secondlook.server.reader import FileReader
 from secondlook.server.store.store import ServerStore
@@ -91,7 +92,7 @@ async def house(tmp_path, *, pinned=False, lines=HOSTS):
     """With `lines` None the server has published nothing yet."""
     store = make_store(tmp_path, lines) if lines is not None else ServerStore(tmp_path / "server")
     app = Tampering(ServerApp(FileReader(store)))
-    serving = Serving(app, bind([("127.0.0.1", 0)]))
+    serving = Serving(app, [listen_on("127.0.0.1", 0)])
     await serving.start()
     key = publisher_key(store.root).public_key() if pinned else None
     built = House(tmp_path, serving, app, store, key)

@@ -10,8 +10,9 @@ from threading import Thread
 
 import pytest
 
+from secondlook.ground.tcp import listen_on
 from secondlook.server.http.app import create_app
-from secondlook.server.http.serving import Serving, bind
+from secondlook.server.http.serving import Serving
 from secondlook.server.reader import FileReader
 from serverkit import make_store
 
@@ -103,7 +104,7 @@ def test_chromium_blocks_a_listed_page_without_our_proxy(tmp_path):
     app = Watching(create_app(FileReader(store)))
 
     async def scene():
-        serving = Serving(app, bind([("127.0.0.1", 0)]), certificate=certificate_file, key=key_file)
+        serving = Serving(app, [listen_on("127.0.0.1", 0)], certificate=certificate_file, key=key_file)
         await serving.start()
         profile = tmp_path / "profile"
         here = f"127.0.0.1:{serving.port}"

@@ -13,7 +13,7 @@ from secondlook.ground.lanes import LISTS, VIEW
 SOURCES = sorted(Path(secondlook.__file__).parent.rglob("*.py"))
 SHARED = {"to_thread", "getaddrinfo"}
 OWN_RESOLVER = "resolver.py"  # asks the system itself, in threads for names alone
-BINDS = "listening.py"  # before there is a loop
+BINDS = "tcp.py"  # before there is a loop
 
 
 def shared_pool(tree):

@@ -8,9 +8,9 @@ import httpx
 from secondlook.config import FeedSettings, ServerSettings, UpstreamSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import PatternError, ServiceError
+from secondlook.ground.tcp import listen_on
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.child import publish_in_child
-from secondlook.server.http.serving import bind
 from secondlook.server.publish.generation import Generation
 from secondlook.server.service import ServerService
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -100,17 +100,17 @@ def test_a_publisher_its_valkey_store_and_a_replica_serve_the_same(tmp_path):
                     feeds=(FeedSettings(name="file", path=feed),),
                     access_log=tmp_path / "access.log",
                 ),
-                bind([("127.0.0.1", 0)]),
+                [listen_on("127.0.0.1", 0)],
             )
             await publisher.start()
             await until(lambda: publisher.reader.number == 1)
             reading = ServerService(
-                ServerSettings(state=tmp_path / "reading", store=url), bind([("127.0.0.1", 0)])
+                ServerSettings(state=tmp_path / "reading", store=url), [listen_on("127.0.0.1", 0)]
             )
             await reading.start()
             upstream = UpstreamSettings(url=f"http://127.0.0.1:{publisher.serving.port}", every=0.2)
             replica = ServerService(
-                ServerSettings(state=tmp_path / "replica", upstream=upstream), bind([("127.0.0.1", 0)])
+                ServerSettings(state=tmp_path / "replica", upstream=upstream), [listen_on("127.0.0.1", 0)]
             )
             await replica.start()
             await until(lambda: replica.reader.number == 1)
@@ -137,7 +137,7 @@ def test_a_valkey_store_that_lost_its_data_is_filled_again(tmp_path):
             settings = ServerSettings(
                 state=tmp_path / "publisher", store=url, feeds=(FeedSettings(name="file", path=feed),)
             )
-            publisher = ServerService(settings, bind([("127.0.0.1", 0)]))
+            publisher = ServerService(settings, [listen_on("127.0.0.1", 0)])
             await publisher.start()
             await until(lambda: publisher.reader.number == 1)
             prefix = full_hash("evil.example/")[:4]

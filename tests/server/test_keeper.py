@@ -12,11 +12,11 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from secondlook.config import FeedSettings, PublishSettings
+from secondlook.ground.tcp import listen_on
 from secondlook.lookup.address_watch import local_addresses
 from secondlook.resolver import Resolver, look_up
 from secondlook.server.feeds.fetch import FeedClient, FeedState, FetchFailed, fetch, read_state
 from secondlook.server.feeds.keeper import FeedKeeper
-from secondlook.server.http.serving import bind
 from secondlook.server.publish.generation import Generation
 from secondlook.server.store.builtin import add_builtin_lists
 from secondlook.server.store.store import ServerStore
@@ -90,7 +90,7 @@ async def keeping(tmp_path, **options):
     import uvicorn
 
     publisher, clock = Publisher(), Clock()
-    [sock] = bind([(options.pop("bind", "127.0.0.1"), 0)])
+    sock = listen_on(options.pop("bind", "127.0.0.1"), 0)
     hosts = options.pop("hosts", {})
     app = Starlette(
         routes=[

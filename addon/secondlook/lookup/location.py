@@ -32,9 +32,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from secondlook.config import LocationSettings, Reference
 from secondlook.core.asking.schedule import Backoff
+from secondlook.ground.trust import trust
 from secondlook.lookup.address_watch import AddressWatch, local_addresses
 from secondlook.lookup.member import Member
-from secondlook.lookup.transport import trust
 
 log = logging.getLogger(__name__)
 

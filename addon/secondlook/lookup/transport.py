@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import certifi
 import httpcore
 import httpx
 
 from secondlook.config import UpstreamProxySettings
 from secondlook.core.url.address import is_loopback
+from secondlook.ground.trust import trust
 
 KEEPALIVE_S: Final = 60.0
 
@@ -22,22 +22,6 @@ def user_agent() -> str:
         return f"secondlook {importlib.metadata.version('secondlook')}"
     except importlib.metadata.PackageNotFoundError:
         return "secondlook 0"
-
-
-def trust(*authorities: str | None, only: bool = False) -> ssl.SSLContext:
-    """TLS settings that verify: the known authorities (unless `only`) and those of the given PEM files.
-
-    Raises OSError or ssl.SSLError when a file cannot be read as such.
-    """
-    if only:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    else:
-        context = ssl.create_default_context()
-        context.load_verify_locations(certifi.where())
-    for path in authorities:
-        if path is not None:
-            context.load_verify_locations(path)
-    return context
 
 
 class Transport(httpx.AsyncHTTPTransport):

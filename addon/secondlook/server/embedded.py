@@ -10,9 +10,10 @@ from secondlook.config import FeedSettings, LimitsSettings, PublishSettings, Ups
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.tcp import listen_on
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
 from secondlook.server.http.app import AppSettings, create_app
-from secondlook.server.http.serving import Serving, bind
+from secondlook.server.http.serving import Serving
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import renew_damaged_key
 from secondlook.server.reader import FileReader
@@ -72,8 +73,8 @@ class EmbeddedServer:
     async def start(self, sock: socket.socket | None = None) -> None:
         """Publish the test list where nothing is published yet, and answer on `sock`, else on any port."""
         await LISTS.run(self._prepare)
-        sockets = bind([(LOOPBACK, 0)]) if sock is None else [sock]
-        self._serving = Serving(self._app, sockets, on_generation=self._on_generation)
+        sock = listen_on(LOOPBACK, 0) if sock is None else sock
+        self._serving = Serving(self._app, [sock], on_generation=self._on_generation)
         await self._serving.start()
         self._feeding = asyncio.create_task(self.feeds.run(), name="feeds")
 

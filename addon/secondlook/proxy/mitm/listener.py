@@ -16,11 +16,11 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from secondlook.agent import metrics
+from secondlook.ground.tcp import BACKLOG
 from secondlook.proxy.mitm.connection import Connection
 from secondlook.proxy.mitm.connection_limits import Complaint, Crowd
 from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster
 
-BACKLOG = 1024
 _CUT_S = 1.0  # a connection that is cut may tidy up for so long
 _AT_A_TIME = 64  # clients taken in before others are served
 _AGAIN_S = 0.2

@@ -5,10 +5,10 @@ import os
 import socket
 from collections.abc import Sequence
 
+from secondlook.ground.tcp import listen_on
 from secondlook.run.supervisor.plan import Plan
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
-BACKLOG = 1024
 
 
 class CannotListenError(Exception):
@@ -25,21 +25,10 @@ def listen(
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        family, kind, protocol, _, sockaddr = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
+        return listen_on(host, port, accepts=accepts)
+    except socket.gaierror as error:
         raise CannotListenError(f"cannot listen on {address}: {error.strerror or error}") from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(sockaddr)
-        if accepts:
-            sock.listen(BACKLOG)
     except OSError as error:
-        sock.close()
         elsewhere = (
             f"{option} or `{setting}` in the configuration" if option else f"`{setting}` in the configuration"
         )
@@ -55,7 +44,6 @@ def listen(
             case _:
                 told = os.strerror(error.errno) if error.errno else str(error)
         raise CannotListenError(f"cannot listen on {address}: {told}") from error
-    return sock
 
 
 def inherited(descriptor: int) -> socket.socket:

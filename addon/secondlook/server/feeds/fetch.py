@@ -22,7 +22,7 @@ from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.ground.errors import ServiceError
 from secondlook.ground.lanes import LISTS
-from secondlook.lookup.transport import trust
+from secondlook.ground.trust import trust
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver, is_own_name
 from secondlook.server.store.store import dump_json, write_beside

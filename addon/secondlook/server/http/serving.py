@@ -22,27 +22,6 @@ DRAIN_S = 10
 KEEP_ALIVE_S = 75  # longer than agents and load balancers keep a connection that is idle
 
 
-def bind(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
-    """Bind listening sockets; ConfigError names the address that cannot be had."""
-    sockets: list[socket.socket] = []
-    for host, port in addresses:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listening.bind(("127.0.0.1" if host == "localhost" else host, port))
-            listening.listen(1024)
-        except OSError as error:
-            listening.close()
-            for other in sockets:
-                other.close()
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-        sockets.append(listening)
-    return sockets
-
-
 class Serving:
     """An application on its sockets, in the running event loop; signals are the caller's matter.
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from secondlook.config import PublishSettings, UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.lanes import LISTS
-from secondlook.lookup.transport import trust
+from secondlook.ground.trust import trust
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, digest_of
 from secondlook.server.replica.state import Standing, read_standing, write_standing

@@ -1,0 +1,29 @@
+"""Listening sockets."""
+
+import socket
+from typing import Final
+
+BACKLOG: Final = 1024
+
+
+def listen_on(host: str, port: int, *, accepts: bool = True) -> socket.socket:
+    """Open a TCP socket that listens on an address (port 0: any free one). Raises OSError.
+
+    `host` is an address or a name, of which the first address counts. With `accepts` off the socket only
+    keeps the port for whoever listens there.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        if accepts:
+            sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
