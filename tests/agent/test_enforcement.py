@@ -1,11 +1,17 @@
-"""In which order things happen to what turns out bad."""
+"""In which order things happen to what turns out bad, and what happens to whom."""
+
+import pytest
+from secondlook.errors import LedgerError
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
-from secondlook.agent.actions.enforcement import Outcome
+from secondlook.agent.actions.enforcement import Outcome, clients_of, is_loopback
+from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import REBLOCK
 from secondlook.core.asking.answer import Tier
-from secondlook.core.event import EventKind, FlagEntry
+from secondlook.core.event import Event, EventKind, FlagEntry
+from secondlook.core.rules.policy import Level, Policy
+from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, Risk, Stage, SubjectClass, Threat, Verdict
 
@@ -19,28 +25,230 @@ class Folder:
     def __init__(self) -> None:
         self.refused_then = None
         self.told_then = None
+        self.asked = []
+        self.breaks = False
 
     async def act(self, entry):
         self.refused_then = {(each.hit, each.source) for each in self.ledger.confirmed()}
         self.told_then = [event.kind for event in (*self.ledger.log, *self.ledger.pending)]
+        self.queued_then = len(self.ledger.queue)
+        self.asked.append(entry.identity)
+        if self.breaks:
+            raise RuntimeError("planted")
         return [Outcome("quarantine", True, "put away")]
 
 
-def test_a_file_that_was_late_is_refused_everywhere_before_it_is_put_away():
+@pytest.fixture
+def folder():
+    return Folder()
+
+
+@pytest.fixture
+def house(folder):
     house = House(FakeServer(Tier.INTRANET))
-    house.files = folder = Folder()
+    house.files = folder
     house.start()
     folder.ledger = house.ledger
-    entry = FlagEntry(
-        identity=FILE, kind=SubjectKind.FILE, cls=SubjectClass.DOWNLOAD, hashes=(FILE,), url=URL,
-        host="files.test", client="127.0.0.1", time=house.clock.now(), reason="", sha256=FILE.hex(),
-    )  # fmt: skip
-    evidence = Evidence(
-        verdict=Verdict.MALICIOUS, risk=Risk.DANGEROUS, stage=Stage.QUERY, threat=Threat.MALWARE, hit=FILE,
-        source="fake",
-    )  # fmt: skip
-    house.run(house.consequences.confirm([(entry, evidence)], late=True))
-    url = house.subject(URL).hashes[0]
-    assert folder.refused_then == {(FILE, "fake"), (url, REBLOCK)}
-    assert folder.told_then == [EventKind.LATE_VERDICT]
+    yield house
     house.close()
+
+
+def let_through(house, identity=FILE, kind=SubjectKind.FILE, client="127.0.0.1", url=URL):
+    """What the history remembers of something."""
+    file = kind is SubjectKind.FILE
+    return FlagEntry(
+        identity=identity, kind=kind, cls=SubjectClass.DOWNLOAD if file else SubjectClass.PAGE, hashes=(identity,),
+        url=url, host="files.test", client=client, time=house.clock.now(), reason="unverified",
+        sha256=identity.hex() if file else None,
+    )  # fmt: skip
+
+
+def flag(house, *clients, **options):
+    """Flag it for each client; gives the queue entry."""
+    for client in clients or ("127.0.0.1",):
+        entry = let_through(house, client=client, **options)
+        event = Event(
+            kind=EventKind.FLAGGED, time=entry.time, id=f"{client} {entry.identity.hex()}", client=client,
+            identity=entry.identity,
+        )  # fmt: skip
+        house.run(house.ledger.flag(event, entry))
+    return house.ledger.waiting[entry.identity]
+
+
+def found(hit=FILE, risk=Risk.DANGEROUS):
+    return Evidence(
+        verdict=Verdict.MALICIOUS, risk=risk, stage=Stage.QUERY, threat=Threat.MALWARE, hit=hit, source="fake"
+    )
+
+
+def confirm(house, *findings, late=False):
+    house.run(house.consequences.confirm(findings, late=late))
+
+
+def refused_url(house):
+    return (house.subject(URL).hashes[0], REBLOCK)
+
+
+def test_a_file_that_was_late_is_refused_everywhere_before_it_is_put_away(house, folder):
+    confirm(house, (let_through(house), found()), late=True)
+    assert folder.refused_then == {(FILE, "fake"), refused_url(house)}
+    assert folder.told_then == [EventKind.LATE_VERDICT]
+
+
+def test_a_flagged_file_is_refused_before_it_is_put_away_and_its_entry_is_closed_after_that(house, folder):
+    entry = flag(house)
+    confirm(house, (entry, found()))
+    assert folder.refused_then == {(FILE, "fake"), refused_url(house)}
+    assert folder.queued_then == 1
+    assert not house.ledger.waiting
+    assert [event.kind for event in house.ledger.events] == [
+        EventKind.FLAGGED, EventKind.CONFIRMED, EventKind.ACTION
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_crash_at_the_action_repeats_it_where_there_is_an_entry_to_repeat_it(house, folder, late):
+    folder.breaks = True
+    with pytest.raises(RuntimeError):
+        confirm(house, (let_through(house) if late else flag(house), found()), late=late)
+    assert len(house.ledger.waiting) == (0 if late else 1)
+    assert (EventKind.LATE_VERDICT in [event.kind for event in house.ledger.events]) == late
+
+
+def test_the_event_names_the_clients_what_they_got_and_what_was_done(house):
+    entry = flag(house, "127.0.0.1", "10.0.0.7")
+    confirm(house, (entry, found()))
+    event = next(event for event in house.ledger.events if event.kind is EventKind.CONFIRMED)
+    assert event.extra["clients"] == ["10.0.0.7", "127.0.0.1"]
+    assert event.extra["count"] == 2
+    assert {visit["client"] for visit in event.extra["let_through"]} == {"127.0.0.1", "10.0.0.7"}
+    assert event.extra["actions"] == [
+        {"action": "none", "done": False, "detail": "the file is out of reach on other machines: 10.0.0.7"},
+        {"action": "quarantine", "done": True, "detail": "put away"},
+    ]
+    assert len(house.told) == 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("clients", "acts", "away"),
+    [(("127.0.0.1",), True, False), (("10.0.0.7",), False, True), (("10.0.0.7", "127.0.0.1"), True, True)],
+)
+def test_a_file_is_put_away_where_it_is_in_reach(house, folder, clients, acts, away, late):
+    entry = flag(house, *clients)
+    if late:
+        entry = let_through(house, client=clients[0])
+        acts, away = clients[0] == "127.0.0.1", clients[0] != "127.0.0.1"
+    confirm(house, (entry, found()), late=late)
+    assert bool(folder.asked) == acts
+    actions = [event.extra["action"] for event in house.ledger.events if event.kind is EventKind.ACTION]
+    assert actions == ["none"] * away + ["quarantine"] * acts
+
+
+def test_nobody_knows_who_has_it_so_it_is_looked_for_here(house, folder):
+    confirm(house, (let_through(house, client=None), found()), late=True)
+    assert folder.asked == [FILE]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_page_is_confirmed_without_any_action_on_files(house, folder, late):
+    page = house.subject(URL).hashes[0]
+    source = (
+        let_through(house, page, SubjectKind.URL)
+        if late
+        else flag(house, identity=page, kind=SubjectKind.URL)
+    )
+    confirm(house, (source, found(page)), late=late)
+    assert not folder.asked
+    assert {each.hit for each in house.ledger.confirmed()} == {page}
+    assert len(house.told) == 1
+
+
+def allowed(scope, subject):
+    return Rule(
+        id="",
+        action="allow",
+        scope=scope,
+        subject=subject,
+        client=None,
+        reason=None,
+        created=0.0,
+        expires=None,
+    )
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("how", ["a rule about the file", "the level", "a rule that blocks"])
+def test_what_the_operator_lets_through_is_confirmed_and_left_alone(house, folder, how, late):
+    rule = allowed(Scope.SHA256, FILE.hex())
+    if how == "the level":
+        house.view.replace(policies=Policies(Policy(level=Level.LOW)))
+    else:
+        house.ledger.add_rule(rule if how == "a rule about the file" else _blocking(rule))
+        house.reload()
+    entry = let_through(house) if late else flag(house)
+    confirm(house, (entry, found(risk=Risk.SUSPICIOUS if how == "the level" else Risk.DANGEROUS)), late=late)
+    spared = how != "a rule that blocks"
+    assert bool(folder.asked) != spared
+    assert bool(house.told) != spared
+    assert FILE in {each.hit for each in house.ledger.confirmed()}
+    assert not house.ledger.waiting
+
+
+def _blocking(rule):
+    return Rule(**{name: getattr(rule, name) for name in rule.__slots__} | {"action": "block"})
+
+
+def test_a_page_that_a_rule_allows_is_not_reported(house):
+    house.ledger.add_rule(allowed(Scope.DOMAIN, "files.test"))
+    house.reload()
+    page = house.subject(URL).hashes[0]
+    confirm(house, (flag(house, identity=page, kind=SubjectKind.URL), found(page)))
+    assert not house.told
+
+
+def test_it_is_in_force_here_before_the_ledger_has_it(house):
+    entry = flag(house)
+    house.ledger.full = True
+    with pytest.raises(LedgerError):
+        confirm(house, (entry, found()))
+    assert house.view.current.known_bad((FILE,), house.clock.now()) is not None
+    assert len(house.ledger.waiting) == 1
+
+
+@pytest.mark.parametrize(("reblock_s", "url"), [(0.0, URL), (600.0, None)])
+def test_no_url_is_refused_where_none_is_known_or_none_is_to_be(house, folder, reblock_s, url):
+    house.consequences._reblock_s = reblock_s
+    confirm(house, (let_through(house, url=url), found()), late=True)
+    assert folder.refused_then == {(FILE, "fake")}
+
+
+def test_of_many_findings_only_some_are_looked_up_one_by_one(house, monkeypatch):
+    asked = []
+    visits = house.ledger.visits
+
+    async def counted(identity):
+        asked.append(identity)
+        return await visits(identity)
+
+    monkeypatch.setattr(type(house.ledger), "visits", lambda _, identity: counted(identity))
+    identities = [number.to_bytes(32) for number in range(1, 251)]
+    confirm(
+        house, *((let_through(house, each, SubjectKind.URL), found(each)) for each in identities), late=True
+    )
+    assert len(asked) == 200
+    assert len(house.ledger.confirmed()) == 250
+
+
+def test_who_got_through(house):
+    assert clients_of(let_through(house)) == ["127.0.0.1"]
+    assert clients_of(let_through(house, client=None)) == []
+    assert clients_of(flag(house, "127.0.0.1", "10.0.0.7")) == ["10.0.0.7", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("client", "here"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("10.0.0.1", False), ("", False)],
+)
+def test_what_is_here(client, here):
+    assert is_loopback(client) == here

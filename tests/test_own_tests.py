@@ -1,0 +1,274 @@
+"""Which modules of the package have no tests of their own: fewer every time, and never a new one.
+
+The tests of `secondlook/ROOM/MODULE.py` are `tests/ROOM/test_MODULE.py`. A wing takes no part in the path:
+`agent/check/stages.py` is tested by `tests/agent/test_stages.py`. Where two modules of a room have one name,
+that in the wing puts the wing first: `core/rules/subject.py` by `tests/core/test_rules_subject.py`. A module
+right in the package is tested right in `tests`. One that only declares (data, protocols, errors, constants)
+decides nothing and needs no tests.
+"""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "addon" / "secondlook"
+GENERATED = {"wire/safebrowsing_pb2.py"}
+
+# Modules that only the tests of others exercise. Whoever gives one its own tests takes it off; nothing is added.
+WITHOUT = set(
+    """
+    agent/actions/file_move.py
+    agent/actions/file_search.py
+    agent/actions/reblock.py
+    agent/check/groups.py
+    agent/check/view.py
+    agent/metrics.py
+    agent/pattern/alerts.py
+    agent/pattern/change.py
+    agent/pattern/files.py
+    agent/pattern/members.py
+    agent/pattern/source.py
+    agent/recheck/content_check.py
+    agent/recheck/renewal.py
+    cli/answering.py
+    cli/beside.py
+    cli/caller.py
+    cli/check.py
+    cli/doctor.py
+    cli/finding.py
+    cli/log.py
+    cli/main.py
+    cli/notify.py
+    cli/options.py
+    cli/output.py
+    cli/password.py
+    cli/pattern.py
+    cli/pause.py
+    cli/program.py
+    cli/quarantine.py
+    cli/queue.py
+    cli/resume.py
+    cli/rulemaking.py
+    cli/rules.py
+    cli/run.py
+    cli/server/context.py
+    cli/server/entries.py
+    cli/server/inspect.py
+    cli/server/publish.py
+    cli/server/run.py
+    cli/status.py
+    config/agent.py
+    config/query.py
+    config/record.py
+    config/service.py
+    config/traffic.py
+    core/display.py
+    core/lists/verify.py
+    core/subject.py
+    download/archive_7z.py
+    download/archive_ar.py
+    download/archive_zip.py
+    download/body_type.py
+    download/cutting.py
+    download/inspection.py
+    download/inspector.py
+    download/judged_files.py
+    download/ranges.py
+    download/spool.py
+    download/trickle.py
+    feeds/detect.py
+    feeds/entry.py
+    feeds/objects.py
+    feeds/phishtank.py
+    feeds/stream.py
+    feeds/tally.py
+    feeds/text.py
+    known_good.py
+    ledger/base.py
+    ledger/engine/codec.py
+    ledger/engine/database.py
+    ledger/engine/migration.py
+    ledger/engine/salvage.py
+    ledger/engine/statements.py
+    ledger/engine/wakeup.py
+    ledger/engine/writer.py
+    ledger/ledger.py
+    ledger/log/append.py
+    ledger/log/filter.py
+    ledger/log/overview.py
+    ledger/log/search.py
+    ledger/log/tail.py
+    ledger/operator/operating.py
+    ledger/operator/rule_table.py
+    ledger/queue/confirmed.py
+    ledger/queue/flagged.py
+    ledger/queue/history.py
+    ledger/queue/journal_record.py
+    ledger/queue/recheck.py
+    ledger/upkeep/erasure.py
+    lookup/measure.py
+    lookup/member.py
+    lookup/pace.py
+    lookup/probe.py
+    lookup/tier.py
+    lookup/transport.py
+    proxy/access/access.py
+    proxy/access/passthrough.py
+    proxy/access/tls_exceptions.py
+    proxy/addon.py
+    proxy/bodies.py
+    proxy/connections.py
+    proxy/event_follower.py
+    proxy/fallback.py
+    proxy/flow_state.py
+    proxy/mitm/connection.py
+    proxy/mitm/gated_stream.py
+    proxy/mitm/hook_table.py
+    proxy/mitm/http2_connection.py
+    proxy/mitm/http2_head.py
+    proxy/mitm/layers.py
+    proxy/mitm/listener.py
+    proxy/mitm/patience.py
+    proxy/mitm/proved.py
+    proxy/mitm/recognizer.py
+    proxy/mitm/stream.py
+    proxy/mitm/tls_layers.py
+    proxy/mitm/tunnel.py
+    proxy/mitm/websocket.py
+    proxy/pieces.py
+    proxy/response.py
+    proxy/site/internal_site.py
+    proxy/site/late_notice.py
+    proxy/worker.py
+    reach.py
+    refusal/keeping.py
+    refusal/refusal.py
+    refusal/wording.py
+    review/acknowledged.py
+    review/app.py
+    review/filters.py
+    review/operations.py
+    review/overview.py
+    review/render.py
+    review/rule_pages.py
+    review/session.py
+    review/words.py
+    run/assembly/answering.py
+    run/assembly/asking.py
+    run/assembly/background.py
+    run/assembly/backtesting.py
+    run/assembly/explaining.py
+    run/assembly/metrics.py
+    run/assembly/parts.py
+    run/assembly/reviewing.py
+    run/assembly/updates.py
+    run/assembly/viewing.py
+    run/development.py
+    run/diagnosis/authority_check.py
+    run/diagnosis/diagnosis.py
+    run/process.py
+    run/refused.py
+    run/reload.py
+    run/server_process.py
+    run/service.py
+    run/supervisor/authority_files.py
+    run/supervisor/command_socket.py
+    run/supervisor/main.py
+    run/supervisor/parent_death.py
+    run/supervisor/refused.py
+    run/worker.py
+    server/feeds/child.py
+    server/feeds/fetch.py
+    server/feeds/known_good.py
+    server/feeds/refresh.py
+    server/http/access.py
+    server/http/answer.py
+    server/http/handshake.py
+    server/http/lists.py
+    server/http/published.py
+    server/http/query.py
+    server/http/serving.py
+    server/http/urls.py
+    server/meter.py
+    server/publish/detail.py
+    server/publish/generation.py
+    server/publish/guard.py
+    server/publish/held_back.py
+    server/publish/merge.py
+    server/publish/table.py
+    server/replica/replica.py
+    server/replica/state.py
+    server/service.py
+    server/store/administration.py
+    server/store/builtin.py
+    server/store/manual_entries.py
+    server/store/names.py
+    server/valkey/layout.py
+    server/valkey/publisher.py
+    server/valkey/reader.py
+    setup/browser.py
+    setup/journal.py
+    setup/tool.py
+    wire/signature.py
+    wire/version.py
+    """.split()  # noqa: SIM905 - a table to read, one line a module
+)
+
+
+def does_something(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function is more than a signature, as those of a protocol are."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return any(not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)) for each in body)
+
+
+def decides(path: Path) -> bool:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return any(
+        isinstance(node, functions) and does_something(node) for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+def own_tests(module: str, names: Counter[tuple[str, str]]) -> Path:
+    """Give the path of a module's tests; `names` counts the modules of each room and name."""
+    room, *wings, name = module.removesuffix(".py").split("/") if "/" in module else ("", module[:-3])
+    if wings and names[room, name] > 1:
+        name = "_".join((*wings, name))
+    return TESTS / room / f"test_{name}.py"
+
+
+def without_tests() -> set[str]:
+    modules = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if not path.name.startswith("__") and "migrations" not in path.parts
+    } - GENERATED
+    names = Counter((module.split("/")[0], Path(module).stem) for module in modules if "/" in module)
+    return {
+        module for module in modules if not own_tests(module, names).exists() and decides(PACKAGE / module)
+    }
+
+
+def test_every_module_has_tests_of_its_own_or_is_known_to_have_none():
+    found = without_tests()
+    assert not found - WITHOUT, "these need a test module of their own"
+    assert not WITHOUT - found, "these have their own tests by now, or are gone: take them off the list"
+
+
+def test_where_the_tests_of_a_module_are():
+    names = Counter({("core", "subject"): 2, ("agent", "stages"): 1})
+    paths = {
+        "agent/check/stages.py": "agent/test_stages.py",
+        "core/subject.py": "core/test_subject.py",
+        "core/rules/subject.py": "core/test_rules_subject.py",
+        "suffix.py": "test_suffix.py",
+    }
+    assert {module: str(own_tests(module, names).relative_to(TESTS)) for module in paths} == paths
+
+
+def test_a_protocol_decides_nothing(tmp_path):
+    path = tmp_path / "ports.py"
+    path.write_text('class Port:\n    def ask(self):\n        """Ask."""\n        ...\n')
+    assert not decides(path)
+    path.write_text('def ask():\n    """Ask."""\n    return 1\n')
+    assert decides(path)
