@@ -1,7 +1,6 @@
 """In which order things happen to what turns out bad, and what happens to whom."""
 
 import pytest
-from secondlook.errors import LedgerError
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
@@ -14,6 +13,7 @@ from secondlook.core.rules.policy import Level, Policy
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, Risk, Stage, SubjectClass, Threat, Verdict
+from secondlook.ground.errors import LedgerError
 
 URL = "http://files.test/late.exe"
 FILE = b"f" * 32
