@@ -239,7 +239,7 @@ def test_a_database_that_is_away_is_not_called_damaged(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path):
     with small_disk(tmp_path / "disk", 8) as disk:
-        make_authority(disk / "state" / "ca")
+        make_authority(disk / "state" / "ca", "ecdsa")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         (told,) = findings("--state", disk / "state")[1]["disk"]
     assert (told["result"], told["told"]) == ("problem", f"{disk / 'state'} cannot be written")
@@ -262,7 +262,7 @@ def test_a_feed_that_never_came(tmp_path: Path):
 
 def test_a_damaged_certificate(tmp_path: Path):
     certificate = tmp_path / "ca/mitmproxy-ca-cert.pem"
-    make_authority(certificate.parent)
+    make_authority(certificate.parent, "ecdsa")
     certificate.write_bytes(certificate.read_bytes()[:100])
     (told,) = findings("--state", tmp_path)[1]["ca"]
     assert (told["result"], f"{certificate} is damaged" in told["told"]) == ("problem", True)
@@ -271,7 +271,7 @@ def test_a_damaged_certificate(tmp_path: Path):
 
 def test_a_full_disk(tmp_path: Path):
     with small_disk(tmp_path / "disk", 8) as disk:
-        make_authority(disk / "state" / "ca")
+        make_authority(disk / "state" / "ca", "ecdsa")
         fill(disk)
         status, found = findings("--state", disk / "state")
     assert status == 1

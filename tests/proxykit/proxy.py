@@ -9,8 +9,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mitmproxy.certs import CertStore
-
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
 from secondlook.config import Settings
@@ -18,13 +16,14 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.tls_exception import LOOK_EVERY_S, PASSTHROUGH
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.assembly.policies import policies_of
+from secondlook.run.authority import make_authority
 
 
 @functools.cache
 def _authority() -> Path:
     """Make one certificate authority for all proxies of a test run: keys take long."""
     folder = Path(tempfile.mkdtemp(prefix="secondlook-ca-"))
-    CertStore.from_store(folder, "mitmproxy", 2048)
+    make_authority(folder, "ecdsa")
     return folder
 
 

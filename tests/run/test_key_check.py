@@ -16,7 +16,7 @@ def state(tmp_path):
     secret_key(tmp_path)
     (tmp_path / "server").mkdir()
     publisher_key(tmp_path / "server")
-    make_authority(tmp_path / "ca")
+    make_authority(tmp_path / "ca", "ecdsa")
     return tmp_path
 
 

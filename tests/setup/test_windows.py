@@ -82,7 +82,7 @@ def test_a_proxy_that_was_set_since_is_left_alone(wsl, tmp_path):
 
 
 def test_its_root_store_trusts_the_authority_and_no_longer(wsl, tmp_path):
-    make_authority(tmp_path / "ca")
+    make_authority(tmp_path / "ca", "ecdsa")
     certificate = tmp_path / "ca/mitmproxy-ca-cert.pem"
     journal = Journal(tmp_path / "state")
     (store,) = [store for store in authority.stores(tmp_path) if isinstance(store, authority.WindowsStore)]

@@ -274,7 +274,7 @@ def _certificate_file(place: Place) -> Path:
 def _certificate(place: Place) -> Path:
     """Return the authority's certificate, made first where there is none yet or only a damaged copy."""
     if not whole(place.state / "ca"):
-        make_authority(place.state / "ca")
+        make_authority(place.state / "ca", place.settings.ca)
     return _certificate_file(place)
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -101,6 +101,7 @@ class Settings(Section):
     ledger: Annotated[LedgerSettings, BeforeValidator(ledger_from)] = section()
     clients: ClientsSettings | None = None
     upstream_proxy: Annotated[UpstreamProxySettings | None, BeforeValidator(upstream_proxy_from)] = None
+    ca: Literal["ecdsa", "rsa"] = "ecdsa"  # kind of the keys of a new authority and of certificates for sites
     via: Token | None = None  # the name of this proxy in `Via` (RFC 9110, 7.6.3)
     mitmproxy: MitmproxySettings = section()
 

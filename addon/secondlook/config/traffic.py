@@ -283,7 +283,6 @@ class MitmproxySettings(Section):
     request_client_cert: bool | None = None
     certs: tuple[Text, ...] | None = None
     cert_passphrase: Secret | None = None
-    key_size: Positive | None = None
     ciphers_client: Text | None = None
     ciphers_server: Text | None = None
     tls_version_client_min: TlsVersion | None = None
@@ -316,6 +315,7 @@ class MitmproxySettings(Section):
 
 
 INSTEAD_OF_MITMPROXY_OPTION = {
+    "key_size": "ca",
     "ignore_hosts": "passthrough",
     "allow_hosts": "passthrough",
     "tcp_hosts": "passthrough",

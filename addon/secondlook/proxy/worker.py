@@ -31,6 +31,7 @@ from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.connections import Connections
 from secondlook.proxy.event_follower import Tail
+from secondlook.proxy.mitm.certificates import new_key
 from secondlook.proxy.mitm.connection_limits import Crowd, most_clients, most_origins
 from secondlook.proxy.mitm.dialing import Dialer
 from secondlook.proxy.mitm.layers import GatedLayers
@@ -151,7 +152,9 @@ class Worker:
             settings.mitmproxy.given(),
             None if self._own_loop else sockets[0].getsockname()[:2],
         )
-        self.master = LeanMaster(options, own=build_addons(settings, around), serve=not self._own_loop)
+        self.master = LeanMaster(
+            options, new_key(settings.ca), own=build_addons(settings, around), serve=not self._own_loop
+        )
         self.master.configure()
         crowd = Crowd(_clients(settings), settings.limits.connections_per_address)
         self.listener = Listener(self.master, settings.mode, sockets, crowd) if self._own_loop else None

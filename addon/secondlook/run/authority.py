@@ -1,29 +1,40 @@
 """Making the certificate authority, once, before any worker starts, and mending what it gives away."""
 
+import datetime as dt
 import os
+import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
-from mitmproxy.certs import CertStore
-from mitmproxy.options import CONF_BASENAME, KEY_SIZE
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from mitmproxy.certs import DEFAULT_DHPARAM
 
+from secondlook.proxy.mitm.certificates import Key, new_key
 from secondlook.run.diagnosis.authority_check import DamagedAuthorityError, read_certificate
 from secondlook.run.supervisor.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole, whole_pem
 
+_VALID: Final = dt.timedelta(days=3650)
+_BACKDATED: Final = dt.timedelta(days=2)  # for clients whose clock is behind
+_LONGEST_NAME = 64  # of a common name (X.520, ub-common-name)
 
-def make_authority(folder: Path) -> None:
+
+def make_authority(folder: Path, kind: str) -> None:
     """Make the authority's files as mitmproxy names them, readable by their owner alone.
 
-    A certificate's copy that is missing or damaged is written anew. Raises OSError, DamagedAuthorityError.
+    `kind` is that of the key of a new one: `ecdsa` or `rsa`. A copy of the certificate that is missing or
+    damaged is written anew. Raises OSError, DamagedAuthorityError.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     own = folder / AUTHORITY
     before = os.umask(0o077)
     try:
         if not own.exists():
-            _make(folder)
+            _make(folder, kind)
             return
         certificate = read_certificate(own).public_bytes(Encoding.PEM)
         for name in CERTIFICATES:
@@ -37,19 +48,70 @@ def make_authority(folder: Path) -> None:
         os.umask(before)
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, kind: str) -> None:
     """Make everything beside, then put it in place: its own file last, which says that all is there."""
+    key = new_key(kind)
+    certificate = _certificate(key, f"Second Look ({socket.gethostname()}"[: _LONGEST_NAME - 1] + ")")
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    public = certificate.public_bytes(Encoding.PEM)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as made:
-        CertStore.create_store(Path(made), CONF_BASENAME, KEY_SIZE)
-        for path in sorted(Path(made).iterdir(), key=lambda path: path.name == AUTHORITY):
-            with path.open("rb") as file:
+        for name, content in {
+            **dict.fromkeys(CERTIFICATES, public),
+            "mitmproxy-ca-cert.p12": _pkcs12(None, certificate),
+            "mitmproxy-ca.p12": _pkcs12(key, certificate),
+            PARAMETERS: DEFAULT_DHPARAM,
+            AUTHORITY: secret + public,
+        }.items():
+            with (Path(made) / name).open("wb") as file:
+                file.write(content)
+                file.flush()
                 os.fsync(file.fileno())
+        for path in sorted(Path(made).iterdir(), key=lambda path: path.name == AUTHORITY):
             path.replace(folder / path.name)
+
+
+def _pkcs12(key: Key | None, certificate: x509.Certificate) -> bytes:
+    """Write what Windows imports by a double click."""
+    return pkcs12.serialize_key_and_certificates(b"Second Look", key, certificate, None, NoEncryption())
+
+
+def _certificate(key: Key, name: str) -> x509.Certificate:
+    """Sign an authority's own certificate (RFC 5280, 4.2.1)."""
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Second Look"),
+        ]
+    )
+    since = dt.datetime.now(dt.UTC) - _BACKDATED
+    usage = dict.fromkeys(
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    builder = (
+        x509.CertificateBuilder(issuer_name=subject, subject_name=subject, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(since)
+        .not_valid_after(since + _VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return builder.sign(key, hashes.SHA256())
 
 
 if __name__ == "__main__":
     try:
-        make_authority(Path(sys.argv[1]))
+        make_authority(Path(sys.argv[1]), sys.argv[2])
     except (OSError, DamagedAuthorityError) as error:
         sys.stderr.write(f"secondlook: {error}\n")
         sys.exit(1)

@@ -42,6 +42,7 @@ def plan_of(invocation: Invocation, settings: Settings) -> Plan:
             accepts=settings.mode_name in MULTI_WORKER_MODES,
         ),
         invocation=invocation,
+        authority=settings.ca,
     )
 
 

@@ -22,7 +22,9 @@ from mitmproxy.addons import (
     update_alt_svc,
     upstream_auth,
 )
+from mitmproxy.certs import CertStore
 
+from secondlook.proxy.mitm.certificates import Key, SiteCertificates
 from secondlook.proxy.mitm.hook_table import HookTable
 
 # What this machine trusts, for the proxy as for every other program on it; without one mitmproxy's own list.
@@ -47,10 +49,28 @@ def _trust_fields(_message: http.MessageData) -> None:
 http.MessageData.__post_init__ = _trust_fields  # type: ignore[method-assign, assignment, unused-ignore]
 
 
-class LeanMaster(master.Master):
-    """A master without the walk over default addons; `server` is off: the listener accepts."""
+class OwnKeyTls(tlsconfig.TlsConfig):
+    """mitmproxy's TLS, with certificates for sites on a key of their own."""
 
-    def __init__(self, opts: options.Options, *, own: tuple[Any, ...], serve: bool) -> None:
+    def __init__(self, key: Key) -> None:
+        super().__init__()
+        self._key = key
+
+    def configure(self, updated: set[str]) -> None:
+        """Load the authority, and the certificates that the operator gave for some names."""
+        super().configure(updated)
+        store: CertStore | None = self.certstore  # None until the folder's name has come
+        if store is not None and not isinstance(store, SiteCertificates):
+            self.certstore = SiteCertificates(store, self._key)
+
+
+class LeanMaster(master.Master):
+    """A master without the walk over default addons; `server` is off: the listener accepts.
+
+    `key` is that of the certificates for sites.
+    """
+
+    def __init__(self, opts: options.Options, key: Key, *, own: tuple[Any, ...], serve: bool) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(opts, event_loop=loop)
         self.started = asyncio.Event()
@@ -65,7 +85,7 @@ class LeanMaster(master.Master):
             self.proxyserver,
             dns_resolver.DnsResolver(),
             next_layer.NextLayer(),
-            tlsconfig.TlsConfig(),
+            OwnKeyTls(key),
             upstream_auth.UpstreamAuth(),
             update_alt_svc.UpdateAltSvc(),
             startup_check(),

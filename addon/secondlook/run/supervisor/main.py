@@ -350,11 +350,11 @@ class Supervisor:
         say("the configuration is read again")
 
 
-def make_authority(state: Path) -> bool:
+def make_authority(state: Path, kind: str) -> bool:
     """Make the CA where there is none yet, or not all of it, before workers would each make one."""
     if all(whole(state / "ca", name) for name in CERTIFICATES):
         return True
-    command = [sys.executable, "-P", "-m", "secondlook.run.authority", str(state / "ca")]
+    command = [sys.executable, "-P", "-m", "secondlook.run.authority", str(state / "ca"), kind]
     return subprocess.run(command, check=False).returncode == 0  # noqa: S603 - our own module
 
 
@@ -386,7 +386,7 @@ def main() -> None:
         say(str(error))
         sys.exit(1)
     prepare_metrics(state / "metrics")
-    if not make_authority(state):
+    if not make_authority(state, plan.authority):
         say(f"cannot make the certificate authority in {state / 'ca'}")
         sys.exit(1)
     status = Supervisor(plan, sockets).run()

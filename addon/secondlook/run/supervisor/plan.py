@@ -47,6 +47,7 @@ class Plan:
     server: str | None = None  # URL of the embedded server
     own_ports: tuple[int, ...] = ()  # of review page and server: closed through the proxy
     supervisor: int = 0  # process id
+    authority: str = "ecdsa"  # kind of its key, where it has to be made
 
 
 def write_plan(plan: Plan) -> int:

@@ -1,0 +1,105 @@
+"""Certificates for sites: on a key of their own, good for strict clients, whatever the authority's key. 2 s."""
+
+import socket
+import ssl
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.verification import PolicyBuilder, Store
+from mitmproxy.certs import CertStore
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.proxy import RunningProxy
+from secondlook.proxy.mitm.certificates import MADE_ANEW_S, SiteCertificates, new_key
+from secondlook.run.authority import make_authority
+
+NAMES = [x509.DNSName("shop.example"), x509.DNSName("www.shop.example")]
+
+
+@pytest.fixture(scope="module", params=["ecdsa", "rsa"])
+def store(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("authority")
+    make_authority(folder, request.param)
+    return CertStore.from_store(folder, "mitmproxy", 2048)
+
+
+@pytest.mark.parametrize(("kind", "key"), [("ecdsa", ec.EllipticCurvePublicKey), ("rsa", rsa.RSAPublicKey)])
+def test_a_site_gets_a_key_that_is_not_the_authority_s(store, kind, key):
+    made = SiteCertificates(store, new_key(kind)).get_cert("shop.example", NAMES, "Shop")
+    assert isinstance(made.cert.public_key(), key)
+    assert made.cert.public_key() == made.privatekey.public_key() != store.default_ca.public_key()
+    roots = Store([store.default_ca.to_cryptography()])
+    for name in NAMES:
+        verifier = PolicyBuilder().store(roots).build_server_verifier(name)
+        assert len(verifier.verify(made.cert.to_cryptography(), [])) == 2
+    assert (made.cert.cn, made.cert.organization) == ("shop.example", "Shop")
+
+
+def test_a_name_that_is_longer_than_a_common_name_stands_among_the_others_alone(store):
+    name = ".".join(["a" * 60, "b" * 60, "example"])
+    made = SiteCertificates(store, new_key("ecdsa")).get_cert(name, [x509.DNSName(name)])
+    assert made.cert.cn is None
+    names = made.cert.to_cryptography().extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert names.critical
+    assert names.value.get_values_for_type(x509.DNSName) == [name]
+
+
+def test_a_certificate_is_made_once_and_again_before_it_is_over(store):
+    now = 0.0
+    certificates = SiteCertificates(store, new_key("ecdsa"), lambda: now)
+    first = certificates.get_cert("shop.example", NAMES)
+    now = MADE_ANEW_S - 1
+    assert certificates.get_cert("shop.example", NAMES) is first
+    assert certificates.get_cert("shop.example", NAMES, "Shop") is not first
+    now = MADE_ANEW_S
+    assert certificates.get_cert("shop.example", NAMES).cert.serial != first.cert.serial
+
+
+def test_a_certificate_that_the_operator_gave_comes_first(store, tmp_path):
+    given = SiteCertificates(store, new_key("ecdsa")).get_cert(
+        "shop.example", [x509.DNSName("*.shop.example")]
+    )
+    file = tmp_path / "shop.pem"
+    secret = given.privatekey.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    file.write_bytes(secret + given.cert.to_pem())
+    store.add_cert_file("*.shop.example", file)
+    try:
+        certificates = SiteCertificates(store, new_key("ecdsa"))
+        named = certificates.get_cert("www.shop.example", [x509.DNSName("www.shop.example")])
+        assert named.cert.serial == given.cert.serial
+        other = certificates.get_cert("other.example", [x509.DNSName("other.example")])
+        assert other.cert.serial != given.cert.serial
+    finally:
+        store.certs.clear()
+
+
+@pytest.fixture(params=[("ecdsa", "ecdsa"), ("rsa", "ecdsa"), ("rsa", "rsa")], ids=" authority, sites ".join)
+def proxy(request, tmp_path):
+    authority, sites = request.param
+    make_authority(tmp_path / "ca", authority)
+    proxy = RunningProxy(tmp_path, FakeGatekeeper(), ca=sites)
+    yield sites, proxy
+    proxy.close()
+
+
+def test_clients_of_both_kinds_shake_hands(proxy, tmp_path):
+    """A client of TLS 1.2 that knows one kind of signatures alone reads our site where that is the kind."""
+    sites, running = proxy
+    for ciphers, wanted in (("ECDHE+ECDSA", "ecdsa"), ("ECDHE+aRSA", "rsa")):
+        context = ssl.create_default_context(cafile=tmp_path / "ca" / "mitmproxy-ca-cert.pem")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(ciphers)
+        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as plain:
+            plain.sendall(
+                b"CONNECT secondlook.internal:443 HTTP/1.1\r\nHost: secondlook.internal:443\r\n\r\n"
+            )
+            assert plain.recv(4096).startswith(b"HTTP/1.1 200")
+            if sites != wanted:
+                with pytest.raises(ssl.SSLError):
+                    context.wrap_socket(plain, server_hostname="secondlook.internal")
+                continue
+            with context.wrap_socket(plain, server_hostname="secondlook.internal") as secure:
+                secure.sendall(b"GET / HTTP/1.1\r\nHost: secondlook.internal\r\nConnection: close\r\n\r\n")
+                assert secure.recv(4096).startswith(b"HTTP/1.1 200")
