@@ -19,6 +19,7 @@ import psutil
 EVERY_S = 0.02
 LOOK_EVERY_S = 0.1
 PATIENCE_S = 12.0
+ADDRESS = "127.0.0.2"  # another client than the attacker, who has 127.0.0.1
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nok"
 
 TELLING = threading.Lock()
@@ -48,7 +49,7 @@ class Asker:
         self._stays: socket.socket | None = None
 
     def _connect(self) -> socket.socket:
-        line = socket.create_connection(self._proxy, PATIENCE_S)
+        line = socket.create_connection(self._proxy, PATIENCE_S, (ADDRESS, 0))
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._login:
             user, _, password = self._login.encode().partition(b":")

@@ -10,8 +10,8 @@ from typing import Any
 class LoopThread:
     """Runs coroutines on a loop of its own until it is closed."""
 
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+    def __init__(self, make: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+        self.loop = make()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 

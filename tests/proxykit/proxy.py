@@ -14,6 +14,7 @@ from proxykit.loop import LoopThread
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.tls_exception import LOOK_EVERY_S, PASSTHROUGH
+from secondlook.proxy.mitm.fair_selector import FairLoop
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.assembly.policies import policies_of
 from secondlook.run.authority import make_authority
@@ -72,7 +73,7 @@ class RunningProxy:
         self.gatekeeper = gatekeeper
         self.own_ports: set[int] = set()
         self.log = Log()
-        self._thread = LoopThread()
+        self._thread = LoopThread(FairLoop)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.worker = self._thread.call(self._start())

@@ -9,6 +9,7 @@ from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ground.lanes import STATE
 from secondlook.ledger.ledger import Ledger
+from secondlook.proxy.mitm.fair_selector import FairLoop
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.parts import (
@@ -115,7 +116,7 @@ def main() -> None:
     """Run as a child of the supervisor."""
     process = begin("worker")
     try:
-        asyncio.run(work(process))
+        asyncio.run(work(process), loop_factory=FairLoop)
     except (ConfigError, LedgerError) as error:
         cannot_start(error)
     except SystemExit:  # mitmproxy could not open what its mode needs, and has said why

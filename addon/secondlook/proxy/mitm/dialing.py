@@ -24,6 +24,7 @@ from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.utils import human
 
 from secondlook.proxy.access.access import Access
+from secondlook.proxy.mitm import fair_selector
 from secondlook.proxy.request import listening, peer_text
 from secondlook.resolver import Place, Resolver
 
@@ -72,9 +73,13 @@ class Dialer:
                     raise
             else:
                 self._open += 1
+                assert io.writer is not None
+                sock = io.writer.get_extra_info("socket", None)
+                forget = fair_selector.assign(sock, peer_text(handler.client.peername))
                 try:
                     await self._serve(handler, command, data, io)
                 finally:
+                    forget()
                     self._open -= 1
 
     async def _serve(

@@ -2,13 +2,17 @@
 
 `ServerInstance` of mitmproxy opens its own sockets; a worker gets its socket from the supervisor, so the
 accept loop is ours and only the top layer comes from mitmproxy's instance.
+
+Taking a client in costs next to nothing: layers and tasks are made when its turn comes (`fair_selector.py`),
+and where clients speak first not before it has said something. Thousands that only connect keep nobody
+waiting.
 """
 
 import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mitmproxy import platform
@@ -17,6 +21,7 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 
 from secondlook.agent import metrics
 from secondlook.ground.tcp import BACKLOG
+from secondlook.proxy.mitm import fair_selector
 from secondlook.proxy.mitm.connection import Connection
 from secondlook.proxy.mitm.connection_limits import Complaint, Crowd
 from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster
@@ -24,6 +29,8 @@ from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster
 _CUT_S = 1.0  # a connection that is cut may tidy up for so long
 _AT_A_TIME = 64  # clients taken in before others are served
 _AGAIN_S = 0.2
+_SILENT_S = 60.0  # a client that has to speak first, and has not
+_SILENT_MODES = mode_specs.TransparentMode | mode_specs.ReverseMode  # there the origin may speak first
 _READ_BYTES = 1 << 16
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 46\r\n"
@@ -46,6 +53,7 @@ class Listener:
         self._sockets = tuple(sockets)
         self._crowd = crowd
         self._connections: set[asyncio.Task[None]] = set()
+        self._guests: set[_Guest] = set()  # whose turn has not come
         self._accepting = False
         self._complain = Complaint(logger.warning)
 
@@ -82,13 +90,32 @@ class Listener:
             if not self._crowd.admits(address[0]):
                 self._turn_away(client, address[0])
                 continue
-            guest = _Guest()
-            leave = self._crowd.add(guest, address[0])
-            task = loop.create_task(self._serve(client, guest), name="client")
-            task.add_done_callback(lambda _, leave=leave: leave())  # type: ignore[misc]
-            if not task.done():
-                self._connections.add(task)
-                task.add_done_callback(self._connections.discard)
+            self._welcome(client, address[0])
+
+    def _welcome(self, client: socket.socket, address: str) -> None:
+        """Count a client in, and have it wait for its turn."""
+        loop = asyncio.get_running_loop()
+        guest = _Guest(client, self._guests)
+        guest.leaves = (fair_selector.assign(client, address), self._crowd.add(guest, address))
+        if isinstance(self._mode, _SILENT_MODES):
+            loop.add_writer(client, self._begin, guest)
+        else:
+            loop.add_reader(client, self._hear, guest)
+            guest.timer = loop.call_later(_SILENT_S, guest.end)
+
+    def _hear(self, guest: "_Guest") -> None:
+        if guest.has_gone():
+            guest.end()
+        else:
+            self._begin(guest)
+
+    def _begin(self, guest: "_Guest") -> None:
+        guest.stop_waiting()
+        task = asyncio.get_running_loop().create_task(self._serve(guest), name="client")
+        task.add_done_callback(guest.left)
+        if not task.done():
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
 
     def _turn_away(self, client: socket.socket, address: str) -> None:
         """Tell a client that there are too many, where it speaks HTTP first, and close."""
@@ -112,14 +139,17 @@ class Listener:
     @property
     def open_connections(self) -> int:
         """How many clients are connected."""
-        return len(self._connections)
+        return len(self._crowd)
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, and give the connections that are open `timeout_s` to end."""
         self._accepting = False
-        for sock in self._sockets:
+        sockets, self._sockets = self._sockets, ()
+        for sock in sockets:
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
+        for guest in tuple(self._guests):
+            self._begin(guest)
         if self._connections:
             await asyncio.wait(self._connections, timeout=timeout_s)
         for task in tuple(self._connections):
@@ -127,14 +157,14 @@ class Listener:
         if self._connections:
             await asyncio.wait(self._connections, timeout=_CUT_S)
 
-    async def _serve(self, sock: socket.socket, guest: "_Guest") -> None:
+    async def _serve(self, guest: "_Guest") -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
-            transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock)
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, guest.socket)
         except OSError:
-            sock.close()
+            guest.socket.close()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         handler = Connection(self._master, reader, writer, self._master.options, self._mode)
@@ -153,16 +183,52 @@ class Listener:
 
 
 class _Guest:
-    """A client from the moment it is taken in, before anything serves it."""
+    """A client from the moment it is taken in; until its turn comes it is a socket and a timer."""
 
     handler: Connection | None = None
+    timer: asyncio.TimerHandle | None = None
+    leaves: tuple[Callable[[], None], ...] = ()
+
+    def __init__(self, sock: socket.socket, waiting: "set[_Guest]") -> None:
+        self.socket = sock
+        self._waiting = waiting
+        waiting.add(self)
 
     def is_idle(self) -> bool:
-        return self.handler is not None and self.handler.is_idle()
+        """Tell whether nobody waits for anything here."""
+        return self in self._waiting if self.handler is None else self.handler.is_idle()
 
     def end(self) -> None:
+        """Close it now."""
         if self.handler is not None:
             self.handler.end()
+        elif self in self._waiting:
+            self.stop_waiting()
+            self.socket.close()
+            self.left()
+
+    def has_gone(self) -> bool:
+        """Tell whether it has closed its connection without a word."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def stop_waiting(self) -> None:
+        """Be served, or be gone."""
+        self._waiting.discard(self)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self.socket)
+        loop.remove_writer(self.socket)
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def left(self, _: object = None) -> None:
+        """Count it out."""
+        for leave in self.leaves:
+            leave()
 
 
 def _destination(writer: asyncio.StreamWriter) -> tuple[str, int] | None:
