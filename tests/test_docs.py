@@ -15,6 +15,7 @@ from secondlook.config import ServerSettings, Settings, load_server_settings, lo
 from secondlook.config.source import _model_in
 from secondlook.core.event import EventKind
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
+from secondlook.feeds.detect import Format
 from secondlook.ledger.log.shape import EVENT_KEYS
 
 
@@ -79,6 +80,11 @@ def test_every_word_of_the_log_is_told(repository: Path, words):
 def test_every_key_of_an_event_is_told(repository: Path):
     text = (repository / "docs" / "events.md").read_text()
     assert not [key for key in EVENT_KEYS if f"`{key}`" not in text]
+
+
+def test_every_format_of_a_feed_is_told(repository: Path):
+    text = (repository / "docs" / "feed-formats.md").read_text()
+    assert not [form for form in Format if f"`{form}`" not in text]
 
 
 def test_commands_of_the_readme_exist(repository: Path):

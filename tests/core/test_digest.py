@@ -16,7 +16,7 @@ EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
 def test_sha256_of_an_expression():
-    # safe-browsing-v5.md, section 3
+    # the example of Safe Browsing v5
     assert (
         sha256(b"a.example.com/").hex() == "291bc5421f1cd54d99afcc55d166e2b9fe42447025895bf09dd41b2110a687dc"
     )

@@ -10,7 +10,7 @@ from secondlook.lookup.failure import ServerFailure
 from secondlook.lookup.reading import GOOGLE_FRESH_S, MAX_FEEDS, MAX_TEXT, read_search
 from secondlook.wire import safebrowsing_pb2 as pb
 
-# The golden bytes of safe-browsing-v5.md, section 2: a.example.com/ with {SOCIAL_ENGINEERING} and
+# Golden bytes, made with the protobuf library: a.example.com/ with {SOCIAL_ENGINEERING} and
 # {MALWARE, [CANARY]}, 300 s; and an empty answer.
 GOLDEN = bytes.fromhex(
     "0a2d0a20291bc5421f1cd54d99afcc55d166e2b9fe42447025895bf09dd41b2110a687dc1202080212050801120101120308ac02"

@@ -1,4 +1,4 @@
-"""Vectors of safe-browsing-v5.md, section 3: (width, parameter, first value, deltas, data, values)."""
+"""Vectors of Rice coding as Safe Browsing v5 has it: (width, parameter, first value, deltas, data, values)."""
 
 RICE = [
     (4, 30, 489866504, 2, "7400d2971bed497400", ["1d32c508", "291bc542", "f7a502e5"]),

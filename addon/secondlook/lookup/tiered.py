@@ -2,7 +2,7 @@
 
 ```
  ask(tier, prefixes) ──► Batcher (one a tier) ──► ServerTier ──► AttemptPlan ──► Member ──► ServerClient
-     one a check         dedupe, batch, lanes     core.plan      circuit, pace   httpx, Safe Browsing v5
+     one a check         dedupe, batch, lanes  core.asking.plan   circuit, pace    httpx, Safe Browsing v5
                               Prober: background probes · Location: intranet or not
 ```
 """

@@ -44,7 +44,7 @@ _PASSED = Decision(
 
 
 class SecondLookAddon:
-    """Decides about requests; `gated.py` decides about bodies, `connections.py` about what carries them."""
+    """Decides about requests; `mitm/gated_stream.py` about bodies, `connections.py` about connections."""
 
     name = "secondlook"
 

@@ -4,7 +4,7 @@
 poll generation ──same──► confirmed (so mirrored lists may go on answering)
       │ moved
       ▼
-lists' metadata ──► fetch what changed ──► each list checked (agent.list_update)
+lists' metadata ──► fetch what changed ──► each list checked (agent.pattern.list_update)
                           │ does not fit          │ refused: last good stays, event, alert
                           ▼                       ▼
                      fetched whole            new stamp, renamed into place

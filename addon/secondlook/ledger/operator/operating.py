@@ -1,7 +1,7 @@
 """The ledger as the operator sees it: rules, pauses, quarantine index (ports `Operator`, `QuarantineIndex`).
 
 Methods without `async` block their thread for a commit: a command calls them as they are, an event loop
-through `await ledger.run(ledger.add_rule, rule)`.
+through `await ledger.run(method, …)`.
 """
 
 from collections.abc import Sequence

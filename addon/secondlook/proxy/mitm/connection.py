@@ -9,7 +9,7 @@ gives the same order without a task. Two rules:
 2. An event that arrives during a round (from a task that started eagerly) waits in the queue.
 
 Streams run the hooks of each request themselves (`_begin`, `stream.py`); what arrives on a TCP socket comes
-here straight from the transport (`inlet.py`).
+here straight from the transport (`transport_reader.py`).
 
 What a round sends is written at its end, before anything is closed.
 """

@@ -4,7 +4,7 @@ What `h2` 4.4 does otherwise, and why it is changed here:
 
 - Any malformed head or body ends the connection with all its streams; RFC 9113, 8.1.1 ends the stream.
 - A GOAWAY ends everything at once; by RFC 9113, 6.8 streams up to its last one go on.
-- HPACK is quadratic (`headercoding.py`), a header block may have 8 MB.
+- HPACK is quadratic (`header_coding.py`), a header block may have 8 MB.
 - Frames that cost the sender nothing (resets, PING, SETTINGS, empty frames, updates of windows) may come
   without end (CVE-2023-44487, CVE-2025-8671, CVE-2019-9512 to 9518). Here they are drawn from two allowances
   that time and honest work refill; when one is empty, the connection ends with ENHANCE_YOUR_CALM.

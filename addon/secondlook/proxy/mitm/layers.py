@@ -1,7 +1,7 @@
 """Our protocol layers in mitmproxy's stack: the HTTP layer with gated streams, and who puts it there.
 
 mitmproxy's `NextLayer` addon decides which protocol comes next; `GatedLayers` runs before it, decides by more
-of the bytes (`recogniser.py`) and swaps each `HttpLayer` for ours. The connections of HTTP/1 (`http1.py`) and
+of the bytes (`recognizer.py`) and swaps each `HttpLayer` for ours. The connections of HTTP/1 (`http1.py`) and
 HTTP/2 (`http2.py`) are ours too.
 """
 

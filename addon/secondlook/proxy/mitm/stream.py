@@ -2,7 +2,7 @@
 
 ```
 request headers ─► hook ─► answered (blocked, own site) ─► response out, upload stopped, no origin
-                     └───► allowed ─► origin ─► response headers ─► hook ─► gated body (`gated.py`)
+                     └───► allowed ─► origin ─► response headers ─► hook ─► gated body (`gated_stream.py`)
 ```
 """
 

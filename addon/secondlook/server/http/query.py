@@ -1,8 +1,7 @@
-"""Request fields out of a query string, in the three forms seen on the wire (safe-browsing-v5.md, section 1).
+"""Request fields out of a query string, in the three forms seen on the wire (protocol, "Requests").
 
 Firefox sends named fields in the standard base64 alphabet, Chromium the whole message as `$req`, Google's
-generated
-clients named fields in either alphabet. Unknown parameters are ignored, empty versions skipped.
+generated clients named fields in either alphabet. Unknown parameters are ignored, empty versions skipped.
 """
 
 import binascii

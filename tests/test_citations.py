@@ -1,0 +1,364 @@
+"""What a docstring, a comment or a page cites is there: pages, sections, budgets, modules, files, tests.
+
+A citation has one of these forms; each dangling one is reported with its place.
+
+```
+contract, "Smart Protection Server"        a section (a heading, or a paragraph's bold beginning) of a page
+query process, stage 3                     a row of that page's table of stages
+docs/ledger.md, [text](servers.md#1-a-…)   a page, and a heading of it
+P13, G2, S1                                a row of docs/budgets.md
+core.asking.plan, secondlook.run.entry     a module, or a name in it; or a key of the settings
+proxy/mitm/stream.py, tests/…, stream.py   a file
+wire/test_rice.py::TestMalformed           a test, or a class of tests
+`make quick`                               a target of the Makefile
+```
+"""
+
+import ast
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from secondlook.config import ServerSettings, Settings
+from secondlook.config.source import _model_in
+
+REPOSITORY = Path(__file__).parent.parent
+PACKAGE = REPOSITORY / "addon" / "secondlook"
+PAGES = {
+    "architecture": "architecture.md",
+    "budgets": "budgets.md",
+    "contract": "contract.md",
+    "glossary": "glossary.md",
+    "protocol": "protocol.md",
+    "query process": "query-process.md",
+}
+HISTORY = ("CHANGELOG.md", "changelog.d/")  # what was true once
+TABLES = ("docs/benchmarks.md", "docs/attacks.md")  # made by programs
+GENERATED = ("_pb2.py", "_pb2.pyi")
+OF_OTHERS = (
+    "mitmproxy/",
+    "asyncio/",
+    "hpack/",
+    "h2/",
+    "net/",
+    "addons/",
+    "google/",
+)  # sources that are not ours
+NO_MODULES = "internal|test|example|local|safebrowsing|origin_form"  # hosts, a package of messages, a key
+ENDINGS = {
+    "yaml",
+    "yml",
+    "md",
+    "key",
+    "py",
+    "pem",
+    "log",
+    "sock",
+    "sqlite3",
+    "json",
+    "example",
+    "test",
+    "internal",
+}
+
+
+class Prose(NamedTuple):
+    """Text that people read: where it stands (path below the repository, first line), and what it says."""
+
+    path: str
+    line: int
+    text: str
+
+
+class Citation(NamedTuple):
+    """One citation: its place, and what it names."""
+
+    place: str
+    names: tuple[str, ...]
+
+
+# ---- what is read
+
+
+@cache
+def tracked() -> tuple[str, ...]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return tuple(name for name in listed.stdout.split("\n") if name and (REPOSITORY / name).is_file())
+
+
+def prose_of_python(path: str, source: str) -> Iterator[Prose]:
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
+            if (
+                isinstance(statement, ast.Expr)
+                and isinstance(statement.value, ast.Constant)
+                and isinstance(statement.value.value, str)
+            ):
+                yield Prose(path, statement.lineno, statement.value.value)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Prose(path, token.start[0], token.string)
+        elif (
+            token.type == tokenize.STRING and path.startswith("bench/") and re.match(r"\W+P\d", token.string)
+        ):
+            yield Prose(path, token.start[0], token.string)  # the name of a measurement
+
+
+@cache
+def prose() -> tuple[Prose, ...]:
+    found: list[Prose] = []
+    for path in tracked():
+        if path.startswith(HISTORY) or path in TABLES or path.endswith(GENERATED):
+            continue
+        if path.endswith(".py"):
+            found += prose_of_python(path, (REPOSITORY / path).read_text())
+        elif path.endswith((".md", ".proto", ".toml", ".yaml")) or path in {"Makefile", ".ci/run"}:
+            found.append(Prose(path, 1, (REPOSITORY / path).read_text()))
+    return tuple(found)
+
+
+def citations(pattern: str, *, of: Callable[[str], bool] = lambda _: True) -> list[Citation]:
+    """Find what matches, in the paths that are wanted; a blank of the pattern matches the end of a line too."""
+    expression = re.compile(pattern.replace(" ", r"\s+(?:#\s*)?"))
+    return [
+        Citation(
+            f"{path}:{line + text.count(chr(10), 0, match.start())}",
+            tuple(re.sub(r"\s+", " ", group or "") for group in match.groups()),
+        )
+        for path, line, text in prose()
+        if of(path)
+        for match in expression.finditer(text)
+    ]
+
+
+def is_prose(path: str) -> bool:
+    return path != "tests/mutants.toml"  # quotes code
+
+
+def dangling(found: list[Citation], is_there: Callable[..., bool]) -> list[str]:
+    return [f"{place}: {', '.join(names)}" for place, names in found if not is_there(*names)]
+
+
+# ---- pages and their sections
+
+
+@cache
+def page(name: str) -> str:
+    path = REPOSITORY / "docs" / PAGES[name.lower()]
+    return path.read_text() if path.is_file() else ""
+
+
+def plain(text: str) -> str:
+    return re.sub(r"[`*\s]+", " ", text).strip().rstrip(".:").lower()
+
+
+@cache
+def sections(name: str) -> frozenset[str]:
+    headings = re.findall(r"^#+ (.+)$", page(name), re.MULTILINE)
+    return frozenset(map(plain, headings + re.findall(r"^(?:- )?\*\*(.+?)\*\*", page(name), re.MULTILINE)))
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+ANY_PAGE = "|".join(PAGES)
+
+
+def test_every_section_that_is_cited_exists():
+    found = citations(rf'\b((?i:{ANY_PAGE})), "([^"]+)"')
+    assert len(found) > 5
+    assert dangling(found, lambda name, section: plain(section) in sections(name)) == []
+
+
+def test_every_phrase_that_is_cited_stands_on_its_page():
+    found = citations(rf"\b((?i:{ANY_PAGE})), `([^`]+)`")
+    assert found
+    assert dangling(found, lambda name, words: words in re.sub(r"\s+", " ", page(name))) == []
+
+
+def test_every_stage_that_is_cited_exists():
+    found = citations(r"\b(?:query process, |of the )?[Ss]tages? (\d+)(?: (?:to|and|or) (\d+))?\b")
+    stages = set(re.findall(r"^\| (\d+) \|", page("query process"), re.MULTILINE))
+    assert len(found) > 10
+    assert stages == {str(number) for number in range(1, 9)}
+    assert dangling(found, lambda first, last: {first, last or first} <= stages) == []
+
+
+def test_every_page_that_is_named_exists():
+    found = citations(
+        r"(?<![\w./=-])((?:[\w.-]+/)*[\w-]+\.md)\b(?!\.)", of=lambda path: not path.endswith(".md")
+    )
+    found += citations(r"`((?:[\w.-]+/)*[\w-]+\.md)`")
+
+    def is_there(name: str) -> bool:
+        return any(file == name or file.endswith(f"/{name}") for file in tracked())
+
+    assert found
+    assert dangling(found, is_there) == []
+
+
+def test_every_link_of_a_page_leads_somewhere():
+    found = citations(r"\]\((?!https?:|mailto:)([^)\s]*)\)", of=lambda path: path.endswith(".md"))
+    missing = []
+    for citation in found:
+        file, _, anchor = citation.names[0].partition("#")
+        origin = REPOSITORY / citation.place.rpartition(":")[0]
+        path = origin.parent / file if file else origin
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            missing.append(citation)
+    assert len(found) > 30
+    assert dangling(missing, lambda _: False) == []
+
+
+def test_every_page_is_reached_from_the_readme():
+    reached, to_read = set(), {REPOSITORY / "README.md"}
+    while to_read:
+        path = to_read.pop()
+        reached.add(path)
+        for target in re.findall(r"\]\(([^)#:\s]+\.md)(?:#[^)]*)?\)", path.read_text()):
+            linked = (path.parent / target).resolve()
+            if linked.is_file() and linked not in reached:
+                to_read.add(linked)
+    wanted = {(REPOSITORY / path).resolve() for path in tracked() if re.fullmatch(r"docs/.*\.md", path)}
+    assert sorted(path.name for path in wanted - reached) == []
+
+
+# ---- budgets
+
+
+def test_every_budget_that_is_cited_exists():
+    found = citations(
+        r"(?<![\w.`/-])([PGS]\d{1,2})(?![\w-])", of=lambda path: not path.startswith("docs/budgets")
+    )
+    budgets = set(re.findall(r"^\| ([PGS]\d+) \|", page("budgets"), re.MULTILINE))
+    assert len(found) > 30
+    assert dangling(found, lambda name: name in budgets) == []
+
+
+# ---- modules and settings
+
+
+ROOMS = frozenset(path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_"))
+
+
+@cache
+def settings() -> frozenset[str]:
+    def keys(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> Iterator[tuple[str, ...]]:
+        for name, field in model.model_fields.items():
+            yield (name,)
+            inner = _model_in(field.annotation)
+            if inner is not None and inner not in seen:
+                yield from ((name, *rest) for rest in keys(inner, (*seen, inner)))
+
+    return frozenset(".".join(key) for model in (Settings, ServerSettings) for key in keys(model))
+
+
+@cache
+def is_module(dotted: str) -> bool:
+    """Whether a module, or a name at the top of one, is called so below the package."""
+    parts = dotted.split(".")
+    for count in range(len(parts), 0, -1):
+        path = PACKAGE.joinpath(*parts[:count])
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if not source.is_file():
+            continue
+        rest = parts[count:]
+        text = source.read_text() if rest else ""
+        return all(
+            re.search(
+                rf"\b(?:def|class|type) {name}\b|^ *{name}\b ?[:=,]|^from .* import .*\b{name}\b",
+                text,
+                re.MULTILINE,
+            )
+            for name in rest
+        )
+    return False
+
+
+def test_every_module_that_is_named_exists():
+    rooms = "|".join(sorted(ROOMS))
+    found = citations(
+        rf"(?<![\w./@:*-])(?:secondlook\.)?((?:{rooms})(?:\.[a-zA-Z_]\w*)+)(?![\w(/=-]|\.\w)", of=is_prose
+    )
+    found += citations(
+        rf"(?<![\w./@-])secondlook\.((?!(?:{NO_MODULES})\b)[a-z_]+(?:\.\w+)*)(?![\w.(/-])", of=is_prose
+    )
+
+    def is_there(dotted: str) -> bool:
+        return is_module(dotted) or dotted in settings() or dotted.rpartition(".")[2] in ENDINGS
+
+    assert len(found) > 50
+    assert dangling(found, is_there) == []
+
+
+# ---- files and tests
+
+
+def test_every_file_that_is_named_exists():
+    found = citations(r"(?<![\w./*-])((?:[\w.-]+/)*\w[\w-]*\.(?:py|proto|toml))\b(?!\.)")
+
+    def is_there(name: str) -> bool:
+        name = name.replace("../", "")
+        if "NAME" in name:  # of what is still to be made
+            return True
+        return name.startswith(OF_OTHERS) or any(
+            file == name or file.endswith(f"/{name}") for file in tracked()
+        )
+
+    assert len(found) > 300
+    assert dangling(found, is_there) == []
+
+
+@cache
+def functions_of(file: str) -> frozenset[str]:
+    named = [path for path in tracked() if path.startswith("tests/") and path.endswith(f"/{file}")]
+    return frozenset(
+        name
+        for path in named
+        for name in re.findall(r"\b(?:def test_|class )(\w+)", (REPOSITORY / path).read_text())
+    )
+
+
+def test_every_test_that_is_named_exists():
+    found = citations(r"\b(?:tests/)?([\w/]+\.py)::(?:test_)?(\w+)")
+    assert len(found) > 150
+    assert dangling(found, lambda file, name: name in functions_of(file)) == []
+
+
+def test_every_target_of_make_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    found = citations(r"`(?:\w+=\S+ )?make ([a-z]+)\b")
+    assert len(found) > 10
+    assert dangling(found, lambda target: target in targets) == []
+
+
+# ---- the changelog
+
+
+def test_every_fragment_of_the_changelog_is_of_a_kind_that_is_shown():
+    shown = re.findall(
+        r'^  \{ directory = "(\w+)"', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    fragments = [
+        path for path in tracked() if path.startswith("changelog.d/") and path != "changelog.d/README.md"
+    ]
+    assert shown[0] == "security"
+    assert [path for path in fragments if path.split(".")[-2] not in shown] == []
+
+
+def test_the_changelog_knows_the_version_of_the_package():
+    (version,) = re.findall(r'^version = "(.+)"', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
+    assert f"\n## {version} (" in (REPOSITORY / "CHANGELOG.md").read_text()
