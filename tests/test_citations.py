@@ -8,6 +8,7 @@ query process, stage 3                     a row of that page's table of stages
 docs/ledger.md, [text](servers.md#1-a-…)   a page, and a heading of it
 P13, G2, S1                                a row of docs/budgets.md
 core.asking.plan, secondlook.run.entry     a module, or a name in it; or a key of the settings
+`Gatekeeper.settle`                        what a class of ours has
 proxy/mitm/stream.py, tests/…, stream.py   a file
 wire/test_rice.py::TestMalformed           a test, or a class of tests
 `make quick`                               a target of the Makefile
@@ -19,6 +20,7 @@ import io
 import re
 import subprocess
 import tokenize
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -304,6 +306,43 @@ def test_every_module_that_is_named_exists():
     assert dangling(found, is_there) == []
 
 
+@cache
+def classes() -> dict[str, str]:
+    """What stands in the files that define a class, by its name."""
+    found: dict[str, str] = {}
+    for path in tracked():
+        if path.startswith("addon/") and path.endswith(".py"):
+            text = (REPOSITORY / path).read_text()
+            for name in re.findall(r"^class (\w+)", text, re.MULTILINE):
+                found[name] = found.get(name, "") + text
+    return found
+
+
+def test_every_method_that_is_named_exists():
+    found = citations(r"`([A-Z][a-z]\w+)\.([a-z_]\w+)(?:\(\))?`", of=is_prose)
+
+    def is_there(cls: str, name: str) -> bool:
+        return cls not in classes() or re.search(rf"\b{name}\b", classes()[cls]) is not None
+
+    def is_ours(cls: str, _: str) -> bool:
+        return cls in classes()
+
+    assert len(found) > 10
+    assert dangling(found, is_there) == []
+    plan = [one for one in found if one.place.startswith(("docs/architecture.md", "CONTRIBUTING.md"))]
+    assert len(plan) > 5
+    assert dangling(plan, is_ours) == []
+
+
+def test_the_layers_of_the_page_are_those_of_the_contract():
+    (block,) = re.findall(r"^```\ncli .*?^```", page("architecture"), re.MULTILINE | re.DOTALL)
+    shown = [re.split(r" {2,}", line)[0] for line in block.splitlines()[1:-1]]
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    assert shown == contracts[0]["layers"][1:]  # the first is __main__
+
+
 # ---- files and tests
 
 
@@ -312,7 +351,7 @@ def test_every_file_that_is_named_exists():
 
     def is_there(name: str) -> bool:
         name = name.replace("../", "")
-        if "NAME" in name:  # of what is still to be made
+        if re.search(r"[A-Z]{4}", name):  # NAME, ROOM: of any file
             return True
         return name.startswith(OF_OTHERS) or any(
             file == name or file.endswith(f"/{name}") for file in tracked()
