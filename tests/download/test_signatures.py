@@ -6,6 +6,7 @@ import gzip
 import lzma
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from proxykit.samples import seven, tarred, zipped
 from secondlook.download.body_type import declared
 from secondlook.download.inspection import BodyLook
 from secondlook.download.signatures import (
+    BEHIND_HEAD_BYTES,
     SIGNATURES,
+    archive_behind,
     is_binary,
     is_media,
     is_page,
@@ -223,3 +226,19 @@ def _look(body: bytes, kind: str | None) -> BodyLook:
     look.end()
     look.conclude()
     return look
+
+
+def test_an_archive_behind_other_bytes_is_known_by_the_sum_of_its_head():
+    start = bytes(range(20))
+    seven = b"7z\xbc\xaf\x27\x1c\0\4" + zlib.crc32(start).to_bytes(4, "little") + start
+    four = b"\x73\0\0\x0d\0" + bytes(6)
+    rar4 = b"Rar!\x1a\x07\0" + (zlib.crc32(four) & 0xFFFF).to_bytes(2, "little") + four
+    rar5 = b"Rar!\x1a\x07\1\0" + zlib.crc32(b"\3\1\0\0").to_bytes(4, "little") + b"\3\1\0\0"
+    for kind, head in (("7z", seven), ("rar", rar4), ("rar", rar5)):
+        data = b"x" * 1000 + head + bytes(BEHIND_HEAD_BYTES)
+        assert archive_behind(data) == (kind, 1000)
+        assert archive_behind(data[: 1000 + BEHIND_HEAD_BYTES - 1]) is None
+        for at in (8, len(head) - 1):
+            broken = bytearray(data)
+            broken[1000 + at] ^= 0x40
+            assert archive_behind(bytes(broken)) is None, (kind, at)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -151,3 +152,86 @@ def test_a_large_program_with_a_zip_behind_it_is_flagged(make, gatekeeper, store
     assert curl(make(), _url(origin, "setup.exe")).stdout == store.body
     how, _, _, decision = gatekeeper.seen[-1]
     assert (how, decision.evidence.detail) == ("unverifiable", "archive: there is no copy of it")
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(600)
+# a whole archive of rar 5 as far as its first head: who knows the format goes on from there
+RAR = b"Rar!\x1a\x07\1\0" + zlib.crc32(b"\3\1\0\0").to_bytes(4, "little") + b"\3\1\0\0" + os.urandom(200)
+STUB = b"MZ" + os.urandom(200_000)
+
+
+def _answer(proxy, curl, url: str) -> bytes:
+    return curl(proxy, "-i", "--suppress-connect-headers", url).stdout
+
+
+@pytest.mark.parametrize("ending", ["", "?chunked"])
+def test_a_zip_behind_a_picture_that_is_saved_is_looked_into(make, gatekeeper, store, origin, curl, ending):
+    store.body, store.headers = PNG + zipped({"eicar.com": EICAR}), ["Content-Type: application/octet-stream"]
+    gatekeeper.bad.add(EICAR_SHA256)
+    url = _url(origin, f"thing{ending}")
+    if ending:  # its headers are out
+        done = curl(make(), url)
+        assert done.returncode != 0
+        assert not done.stdout
+    else:
+        assert b" 403" in _answer(make(), curl, url)[:20]
+
+
+@pytest.mark.parametrize("behind", [zipped({"eicar.com": EICAR}), seven({"eicar.com": EICAR})])
+@pytest.mark.parametrize("ending", ["", "?chunked"])
+def test_a_large_picture_with_an_archive_behind_it_follows_the_policy(
+    make, gatekeeper, store, origin, curl, behind, ending
+):
+    store.body = body = PNG + os.urandom(400_000) + behind
+    store.headers = ["Content-Type: application/octet-stream"]
+    assert curl(make(), _url(origin, f"thing{ending}")).stdout == body
+    how, _, _, decision = gatekeeper.seen[-1]
+    assert (how, decision.evidence.detail) == ("unverifiable", "archive: there is no copy of it")
+    gatekeeper.unverifiable_blocks = True
+    done = curl(make(), _url(origin, f"thing{ending}"))
+    assert done.returncode != 0
+    assert len(done.stdout) <= len(body) - (64 << 10)
+
+
+def test_a_large_picture_arrives(make, gatekeeper, store, origin, curl):
+    store.body, store.headers = PNG + os.urandom(400_000), ["Content-Type: application/octet-stream"]
+    for ending in ("", "?chunked"):
+        assert curl(make(), _url(origin, f"thing{ending}")).stdout == store.body
+        assert gatekeeper.seen[-1][0] == "local"
+
+
+@pytest.mark.parametrize("before", [STUB, PNG, b"%PDF-1.7\n"])
+@pytest.mark.parametrize("ending", ["", "?chunked"])
+def test_a_7z_behind_something_else_is_looked_into(make, gatekeeper, store, origin, curl, before, ending):
+    store.body = before + seven({"eicar.com": EICAR})
+    gatekeeper.bad.add(EICAR_SHA256)
+    assert b" 403" in _answer(make(), curl, _url(origin, f"setup.exe{ending}"))[:20]
+
+
+def test_a_7z_behind_a_program_in_a_zip_is_looked_into(make, gatekeeper, store, origin, curl):
+    store.body = zipped({"setup.exe": STUB + seven({"eicar.com": EICAR})})
+    gatekeeper.bad.add(EICAR_SHA256)
+    assert b" 403" in _answer(make(), curl, _url(origin, "a.zip"))[:20]
+
+
+def test_a_rar_behind_a_program_follows_the_policy(make, gatekeeper, store, origin, curl):
+    store.body = STUB + RAR
+    assert curl(make(), _url(origin, "setup.exe")).stdout == store.body
+    how, _, _, decision = gatekeeper.seen[-1]
+    assert how == "unverifiable"
+    assert decision.evidence.detail == "archive cannot be read: rar is a kind that is not looked into"
+
+
+def test_a_large_program_with_a_7z_behind_it_is_flagged(make, gatekeeper, store, origin, curl):
+    store.body = STUB + seven({"a": b"b"}) + program(17 * MIB)
+    assert curl(make(), _url(origin, "setup.exe")).stdout == store.body
+    how, _, _, decision = gatekeeper.seen[-1]
+    assert (how, decision.evidence.detail) == ("unverifiable", "archive: there is no copy of it")
+
+
+def test_a_program_that_knows_of_archives_is_none(make, gatekeeper, store, origin, curl):
+    store.body = (
+        STUB + b"7z\xbc\xaf\x27\x1c\0\4" + bytes(range(100)) + b"Rar!\x1a\x07\1\0" + bytes(100) + STUB
+    )
+    assert curl(make(), _url(origin, "setup.exe")).stdout == store.body
+    assert gatekeeper.seen[-1][0] == "now"

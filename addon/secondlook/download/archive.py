@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import shutil
 import tarfile
 import tempfile
 import time
@@ -26,13 +27,14 @@ import zstandard
 from secondlook.download import archive_ar, archive_zip
 from secondlook.download.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.decoding import Decoder, DecodeState
-from secondlook.download.signatures import archive_kinds
+from secondlook.download.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
 
 STEP_BYTES = 64 << 10
 RATIO = 1000  # of what is unpacked, beyond the first megabytes: a few bytes of bzip2 can stand for gigabytes
 RATIO_FROM_BYTES = 16 << 20
 MEMORY_BYTES = 4 << 20
 LABEL_CHARS = 200
+BEHIND = "7z behind"  # other bytes
 _PROBLEM_CHARS = 300
 _LOOK_BYTES = 2048
 _ENCODED_STEP_BYTES = 16 << 10
@@ -166,7 +168,16 @@ def _kinds(file: IO[bytes]) -> tuple[str, ...]:
         file.seek(max(0, size - ZIP_END_BYTES))
         if ends_like_zip(file.read(), size):  # a self-extracting one, or with a picture before it
             kinds = (*kinds, "zip")
+    if kinds in {(), ("zip",)} and (found := _behind(file)) is not None:
+        kinds = (*kinds, BEHIND if found[0] == "7z" else found[0])
     return kinds
+
+
+def _behind(file: IO[bytes]) -> tuple[str, int] | None:
+    """Find an archive that other bytes stand before."""
+    file.seek(0)
+    found = archive_behind(file.read(BEHIND_WITHIN_BYTES))
+    return found if found is not None and found[1] else None
 
 
 class _Walk:
@@ -194,6 +205,8 @@ class _Walk:
                 self._zip(file, label, level)
             case "7z":
                 self._7z(file, label, level)
+            case _ if kind == BEHIND:
+                self._7z_behind(file, label, level)
             case "tar":
                 self._tar(file, label, level)
             case "ar":
@@ -274,6 +287,15 @@ class _Walk:
                 if member is not None:  # its bytes were counted with the tar, if they are there
                     counted = info.sparse is None
                     self.member(member, f"{label}/{info.name}", level, counted=counted)
+
+    def _7z_behind(self, file: IO[bytes], label: str, level: int) -> None:
+        found = _behind(file)
+        assert found is not None
+        with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as alone:
+            file.seek(found[1])
+            shutil.copyfileobj(file, alone)
+            alone.seek(0)
+            self._7z(alone, label, level)
 
     def _7z(self, file: IO[bytes], label: str, level: int) -> None:
         import py7zr  # noqa: PLC0415 - takes long to load and is seldom needed

@@ -4,7 +4,7 @@
             ┌─ harmless and live, large or of unknown length ────► PASS   on at once, judged at the end
 headers ─►  ├─ harmless, known length ≤ local_up_to ─────────────► SMALL  collected, judged, sent
 first bytes ├─ risky, ≤ hold_up_to, or hold: full ───────────────► HOLD   spooled, judged, sent
-            └─ risky, larger ────────────────────────────────────► TAIL   on but for its tail
+            └─ risky, larger; saved as a file, but media ────────► TAIL   on but for its tail
 ```
 
 A body whose headers say nothing risky is SNIFFED: its first bytes (of the decoded form) wait only while they
@@ -172,13 +172,13 @@ class BodyGate:
         """Whether a body (known whole) is an archive of a kind that can be looked into."""
         if not self.whole or self.fate not in {Fate.HOLD, Fate.TAIL}:
             return False
-        return self.signature in READ_ARCHIVES or self._look.ends_like_zip
+        return self.signature in READ_ARCHIVES or self._look.holds_archive
 
     @property
     def harmless(self) -> bool:
         """Whether nothing in a body (known whole) can hurt, whatever its headers or its URL say."""
         known = self.whole and self.problem is None and not self._look.blind
-        unknown = self.signature is not None or self._look.unshown or self._look.ends_like_zip
+        unknown = self.signature is not None or self._look.unshown or self._look.holds_archive
         return known and not unknown
 
     @property
@@ -222,9 +222,14 @@ class BodyGate:
         self._look.end()
         if self.signature is None and not self.partial and self.fate is not Fate.PASS:
             self._look.conclude()
-        if self.risky and self.fate in {Fate.SNIFF, Fate.SMALL}:
+            self._look.risky |= whole and self._look.holds_archive
+        all_here = self.fate in {Fate.SNIFF, Fate.SMALL} or (
+            self.fate is Fate.TAIL and self._last_bytes == self.size and self.spool is None
+        )
+        if self.risky and all_here:
             self.fate = Fate.HOLD  # harmless by its headers, dangerous by its bytes
-            data = b"".join(self._waiting)
+            data = b"".join([*self._waiting, *self._last])
+            self._last.clear()
             self.uncopied = self._store(data)
             self._waiting = [data] if self.uncopied is not None else []
             if self.spool is not None and not self._waiting:
@@ -351,6 +356,9 @@ class BodyGate:
             return b""
         self._look.conclude()
         waiting, self._waiting = self._waiting, []
+        if not self.risky and self._look.declared.saved and not self.partial:
+            self.fate = Fate.TAIL  # a picture that is saved as a file may have an archive behind it
+            return self._pass_but_tail(b"".join(waiting))
         if not self.risky:
             self.fate = Fate.PASS
             self._look.let_go()
@@ -460,6 +468,8 @@ class BodyGate:
         return data[:passing]
 
     def _last_size(self) -> int:
+        if not self.risky:
+            return self._limits.tail_min
         most = TAIL_MEMORY_BYTES if self.length is None else LAST_MEMORY_BYTES
         return min(most, max(self._limits.tail_min, int(self.size * self._limits.tail_part)))
 

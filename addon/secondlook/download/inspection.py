@@ -10,8 +10,11 @@ from secondlook.download.body_type import ZIP_END_BYTES, Declared, declared, end
 from secondlook.download.decoding import Decoder, DecodeState, encodings_of
 from secondlook.download.ranges import read_first_part
 from secondlook.download.signatures import (
+    BEHIND_HEAD_BYTES,
+    BEHIND_WITHIN_BYTES,
     MEDIA_ENOUGH_BYTES,
     SIGNATURE_BYTES,
+    archive_behind,
     is_binary,
     is_media,
     is_page,
@@ -53,6 +56,7 @@ class BodyLook:
         self.risky = said.risky
         self.signature: str | None = None
         self.unshown = False  # risky for being nothing that a browser shows
+        self.behind_other: str | None = None  # the kind of an archive that other bytes stand before
         self.problem: str | None = None
         self._multipart = multipart
         self._piece = piece
@@ -60,6 +64,8 @@ class BodyLook:
         self._first = bytearray()
         self._raw_first = b""  # as it came, where that is not what it decodes to
         self._keeps = True
+        self._scanned = 0
+        self._seam = b""
         self._last: deque[bytes] = deque()
         self._last_bytes = 0
         self._sha256 = hashlib.sha256()
@@ -93,6 +99,11 @@ class BodyLook:
         """Whether a zip's directory stands at the end of what came (of the decoded form)."""
         size = self._decoder.out_bytes if self._decoder is not None else self.size
         return ends_like_zip(b"".join(self._last), size)
+
+    @property
+    def holds_archive(self) -> bool:
+        """Whether unpackers find an archive in what came, whatever stands before it."""
+        return self.behind_other is not None or self.ends_like_zip
 
     @property
     def behind(self) -> bool:
@@ -242,8 +253,19 @@ class BodyLook:
     def _note_first(self, data: bytes) -> None:
         if self._keeps:
             self._note_last(data)
+            if self._scanned < BEHIND_WITHIN_BYTES and self.behind_other is None:
+                self._scan(data)
         if len(self._first) < _FIRST_MAX_BYTES:
             self._first += data[: _FIRST_MAX_BYTES - len(self._first)]
+
+    def _scan(self, data: bytes) -> None:
+        """Look for an archive that begins in the middle."""
+        self._scanned += len(data)
+        data = self._seam + data
+        found = archive_behind(data)
+        if found is not None:
+            self.behind_other = found[0]
+        self._seam = data[-BEHIND_HEAD_BYTES:]
 
     def _judge_part(self) -> None:
         """Judge a multipart/byteranges body by the head and the first bytes of its first part."""

@@ -6,6 +6,7 @@ they are told by words that open them, so that a text about scripts may be taken
 """
 
 import re
+from zlib import crc32
 
 SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # where, what, name
     (0, b"MZ", "pe"),
@@ -116,6 +117,11 @@ UNREAD_ARCHIVES = frozenset(
     """.split()  # noqa: SIM905 - a table to read
 ) | {"android backup", "disk image"}
 
+# Archives that unpackers find behind other bytes (self-extracting ones behind a program): where 7-Zip looks.
+BEHIND_WITHIN_BYTES = 8 << 20
+BEHIND_HEAD_BYTES = 64  # of such an archive, with at least one member in it
+_BEHIND = re.compile(rb"(7z)\xbc\xaf\x27\x1c\x00|(Rar)!\x1a\x07(?:\x00|\x01\x00)")
+
 TAR_BLOCK_BYTES = 512
 _USTAR_AT, _CHECK_AT, _CHECK_END = 257, 148, 156
 _OCTAL = re.compile(rb"[ \0]*[0-7]+[ \0]*")
@@ -188,6 +194,29 @@ def archive_kinds(first: bytes) -> tuple[str, ...]:
     if mark is None or (mark not in READ_ARCHIVES and mark not in UNREAD_ARCHIVES):
         return tar
     return (*tar, mark)
+
+
+def archive_behind(data: bytes) -> tuple[str, int] | None:
+    """Find an archive of 7z or rar in some bytes: its kind, and where it begins.
+
+    It is known by its head, which has a sum and must be here with `BEHIND_HEAD_BYTES`.
+    """
+    for found in _BEHIND.finditer(data):
+        head = data[found.start() : found.start() + BEHIND_HEAD_BYTES]
+        if len(head) == BEHIND_HEAD_BYTES and (_is_7z(head) if found[1] else _is_rar(head)):
+            return ("7z" if found[1] else "rar"), found.start()
+    return None
+
+
+def _is_7z(head: bytes) -> bool:
+    return crc32(head[12:32]) == int.from_bytes(head[8:12], "little")
+
+
+def _is_rar(head: bytes) -> bool:
+    if head[6] == 0:  # of version 4: the head of the archive is of 13 bytes
+        return head[9] == 0x73 and crc32(head[9:20]) & 0xFFFF == int.from_bytes(head[7:9], "little")  # noqa: PLR2004
+    size, end = head[12], 13 + head[12]  # of version 5: a number of one byte, as this head is short
+    return size > 0 and end <= len(head) and crc32(head[12:end]) == int.from_bytes(head[8:12], "little")
 
 
 def _mark(first: bytes) -> str | None:
