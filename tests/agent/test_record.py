@@ -3,9 +3,11 @@
 import hashlib
 from dataclasses import replace
 
-from secondlook.agent.check.record import explanation
+from secondlook.agent.check.record import event_of, explanation
 from secondlook.core.digest import file_subject
-from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Verdict
+from secondlook.core.event import EVENT_FIELDS, EventKind
+from secondlook.core.subject import Use
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Threat, Verdict
 
 BODY = b"a body"
 LISTED = Decision(Action.BLOCK, Evidence(verdict=Verdict.MALICIOUS, risk=Risk.DANGEROUS, stage=Stage.PATTERN))
@@ -39,3 +41,28 @@ def test_an_archive_of_many_members_tells_some_and_the_listed_one():
     few = explanation(listed, file_subject(hashlib.sha256(BODY).digest(), further=members[:99]))
     assert len(few["digests"]) == 100
     assert "digests_in_all" not in few
+
+
+def test_a_decision_fills_every_field_of_its_event():
+    evidence = replace(
+        LISTED.evidence,
+        threat=Threat.MALWARE,
+        list="mw-8b",
+        rule="r1",
+        server="s1",
+        attempts=2,
+        detail="why",
+    )
+    use = Use(
+        cls=SubjectClass.DOWNLOAD,
+        client="10.0.0.1",
+        user="ann",
+        method="GET",
+        url="https://a.example/b.exe",
+        referrer="https://a.example/",
+        content_type="application/zip",
+    )
+    subject = file_subject(hashlib.sha256(BODY).digest(), size=6, filename="b.exe")
+    decision = replace(LISTED, evidence=evidence, elapsed_ms=1.5)
+    event = event_of(EventKind.BLOCKED, decision, subject, use, time=1.0, event_id="e")
+    assert [field.name for field in EVENT_FIELDS if getattr(event, field.attribute) is None] == []

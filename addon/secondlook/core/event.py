@@ -6,8 +6,9 @@ unknown values are None, never missing. Instants are Unix seconds (UTC) here and
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, Final, NamedTuple
 
+from secondlook.core.event_field import Field, Form, Reveals, fields_of
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 
@@ -34,37 +35,47 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of the log; `id` is given by the ledger (a ULID-like sortable string) or by the caller."""
+    """One line of the log; `id` is given by the ledger (a ULID-like sortable string) or by the caller.
 
-    kind: EventKind
-    time: float
-    id: str
-    decision: str | None = None
-    cls: SubjectClass | None = None  # "class" outside
-    subject: SubjectKind | None = None
-    url: str | None = None
-    host: str | None = None
-    method: str | None = None
-    client: str | None = None
-    user: str | None = None
-    referrer: str | None = None
-    sha256: str | None = None
-    filename: str | None = None
-    content_type: str | None = None
-    size: int | None = None
-    verdict: str | None = None
-    risk: str | None = None
-    threat: str | None = None
-    stage: str | None = None
-    list: str | None = None
-    rule: str | None = None
-    server: str | None = None
-    stale: bool | None = None
-    elapsed_ms: float | None = None
-    attempts: int | None = None
-    identity: bytes | None = None  # 32 bytes; lets a later verdict find this event at every privacy level
-    detail: str | None = None
-    extra: dict[str, object] | None = None  # explanation steps, digests, archive member: JSON
+    A field is added here, with its column in a new migration; everything else is made from its annotation.
+    The order is that of the page of an entry.
+    """
+
+    id: Annotated[str, Field(Form.CODE)]
+    time: Annotated[float, Field(Form.MOMENT)]
+    kind: Annotated[EventKind, Field(Form.WORD, "What")]
+    decision: Annotated[str | None, Field(Form.WORD, "Decision")] = None
+    subject: Annotated[SubjectKind | None, Field(Form.WORD)] = None
+    url: Annotated[str | None, Field(Form.URL, "URL", Reveals.PAGE)] = None
+    host: Annotated[str | None, Field(Form.TEXT, "Host", Reveals.VISIT)] = None
+    method: Annotated[str | None, Field(Form.TEXT, "Method", Reveals.VISIT)] = None
+    cls: Annotated[SubjectClass | None, Field(Form.WORD, "Class", name="class")] = None
+    client: Annotated[str | None, Field(Form.TEXT, "Client", Reveals.VISIT)] = None
+    user: Annotated[str | None, Field(Form.TEXT, "User", Reveals.VISIT)] = None
+    referrer: Annotated[str | None, Field(Form.URL, "Referrer", Reveals.PAGE)] = None
+    filename: Annotated[str | None, Field(Form.TEXT, "File", Reveals.PAGE)] = None
+    content_type: Annotated[str | None, Field(Form.TEXT, "Type", Reveals.VISIT)] = None
+    size: Annotated[int | None, Field(Form.SIZE, "Size")] = None
+    sha256: Annotated[str | None, Field(Form.CODE, "SHA-256")] = None
+    verdict: Annotated[str | None, Field(Form.WORD, "Verdict")] = None
+    risk: Annotated[str | None, Field(Form.WORD, "Risk")] = None
+    threat: Annotated[str | None, Field(Form.WORD, "Threat")] = None
+    stage: Annotated[str | None, Field(Form.WORD, "Stage")] = None
+    list: Annotated[str | None, Field(Form.TEXT, "List")] = None
+    rule: Annotated[str | None, Field(Form.TEXT, "Rule")] = None
+    server: Annotated[str | None, Field(Form.TEXT, "Server")] = None
+    stale: Annotated[bool | None, Field(Form.FLAG, "Stale")] = None
+    elapsed_ms: Annotated[float | None, Field(Form.MILLISECONDS, "Decided in (ms)")] = None
+    attempts: Annotated[int | None, Field(Form.COUNT, "Attempts")] = None
+    # of the subject, 32 bytes: by it a later verdict finds this event at every privacy level
+    identity: Annotated[bytes | None, Field(Form.DIGEST)] = None
+    # of an event about the program itself it is kept at every level (`ledger.log.privacy`)
+    detail: Annotated[str | None, Field(Form.TEXT, "Detail", Reveals.PAGE)] = None
+    # explanation steps, digests, archive member
+    extra: Annotated[dict[str, object] | None, Field(Form.JSON, reveals=Reveals.PAGE)] = None
+
+
+EVENT_FIELDS: Final = tuple(fields_of(Event))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

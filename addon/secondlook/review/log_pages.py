@@ -11,7 +11,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from secondlook.core.display import shown_host
-from secondlook.core.event import Event
+from secondlook.core.event import EVENT_FIELDS, Event
+from secondlook.core.event_field import Form
 from secondlook.ledger.log.shape import csv_lines, json_lines, rfc3339
 from secondlook.review import words
 from secondlook.review.filters import CHOICES, LIVE_CURSOR, LogFilter, UnusableFilterError, parse_cursor
@@ -22,36 +23,11 @@ from secondlook.review.render import fragment, query_string
 PAGE = 100
 EXPORT_BATCH = 1000
 
-FACTS = (
-    ("What", "kind"),
-    ("Decision", "decision"),
-    ("URL", "url"),
-    ("Host", "host"),
-    ("Method", "method"),
-    ("Class", "class"),
-    ("Referrer", "referrer"),
-    ("Client", "client"),
-    ("User", "user"),
-    ("File", "filename"),
-    ("Type", "content_type"),
-    ("Size", "size"),
-    ("SHA-256", "sha256"),
-    ("Verdict", "verdict"),
-    ("Risk", "risk"),
-    ("Threat", "threat"),
-    ("Stage", "stage"),
-    ("List", "list"),
-    ("Rule", "rule"),
-    ("Server", "server"),
-    ("Stale", "stale"),
-    ("Decided in (ms)", "elapsed_ms"),
-    ("Attempts", "attempts"),
-    ("Detail", "detail"),
-)
+FACTS = tuple((field.label, field.name) for field in EVENT_FIELDS if field.label is not None)
 EXTRA_NAMES = {"age_s": "List age (s)"}
 APART = frozenset({"steps", "let_through"})
 """Shown elsewhere on the page of an entry."""
-SPOKEN = frozenset({"kind", "decision", "class", "verdict", "risk", "threat", "stage"})
+SPOKEN = frozenset(field.name for field in EVENT_FIELDS if field.form is Form.WORD)
 
 
 class LogPages:

@@ -1,11 +1,14 @@
 """The API's records: the contract's shapes as types, so that the OpenAPI document tells them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
+from secondlook.core.event import EVENT_FIELDS
+from secondlook.core.event_field import Form
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S
+from secondlook.ledger.log.shape import ALL_EVENT_KEYS
 
 type Moment = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T12:00:00.000Z"])]
 type SubjectText = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
@@ -26,37 +29,39 @@ class Problem(Record):
     detail: str
 
 
-class EventRecord(Record):
-    """One event of the log."""
+_VALUES: Final[dict[Form, Any]] = {
+    Form.CODE: str,
+    Form.WORD: str,
+    Form.TEXT: str,
+    Form.URL: str,
+    Form.MOMENT: Moment,
+    Form.MILLISECONDS: float,
+    Form.SIZE: int,
+    Form.COUNT: int,
+    Form.FLAG: bool,
+    Form.JSON: dict[str, object],
+}
 
-    id: str
-    time: Moment
-    kind: str
-    decision: str | None
-    class_: str | None = Field(alias="class")
-    subject: str | None
-    url: str | None
-    host: str | None
-    method: str | None
-    client: str | None
-    sha256: str | None
-    filename: str | None
-    size: int | None
-    verdict: str | None
-    risk: str | None
-    threat: str | None
-    stage: str | None
-    list_: str | None = Field(alias="list")
-    rule: str | None
-    server: str | None
-    stale: bool | None
-    elapsed_ms: float | None
-    attempts: int | None
-    detail: str | None
-    user: str | None
-    referrer: str | None
-    content_type: str | None
-    extra: dict[str, object] | None
+
+def _event_fields() -> dict[str, Any]:
+    """Return the fields of the API's events, made of those of an event in the order of their JSON."""
+    described: dict[str, Any] = {}
+    for field in sorted(EVENT_FIELDS, key=lambda field: ALL_EVENT_KEYS.index(field.name)):
+        if field.form is Form.DIGEST:
+            continue
+        value = _VALUES[field.form]
+        described[field.name] = (value | None if field.optional else value, ...)
+    return described
+
+
+if TYPE_CHECKING:  # what is made when the module is imported, a type checker cannot know
+    _EventFields = Record
+else:
+    _EventFields = create_model("_EventFields", __base__=Record, **_event_fields())
+
+
+class EventRecord(_EventFields):
+    """One event of the log."""
 
 
 class EventPage(Record):

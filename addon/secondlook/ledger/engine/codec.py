@@ -6,19 +6,21 @@ whatever shows them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from secondlook.core.event import (
+    EVENT_FIELDS,
     ConfirmedEntry,
     Event,
-    EventKind,
     FlagEntry,
     QuarantineRecord,
     QueueEntry,
 )
+from secondlook.core.event_field import Form
 from secondlook.core.rules.rule import Pause, Rule, Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
@@ -28,12 +30,6 @@ EXTRA_LIMIT: Final = 65_536  # characters of JSON kept beside an event
 HASH_BYTES: Final = 32
 
 type Row = Mapping[str, Any] | sa.RowMapping
-
-EVENT_COLUMNS: Final = (
-    "id", "time", "kind", "decision", "class", "subject", "url", "host", "method", "client", "user",
-    "referrer", "sha256", "filename", "content_type", "size", "verdict", "risk", "threat", "stage", "list",
-    "rule", "server", "stale", "elapsed_ms", "attempts", "identity", "detail", "extra",
-)  # fmt: skip
 
 
 def clean(text: str | None) -> str | None:
@@ -57,74 +53,58 @@ def json_text(value: object) -> str | None:
     return text.replace("\\u0000", "\\ufffd")
 
 
+EVENT_COLUMNS: Final = tuple(field.name for field in EVENT_FIELDS)
+_ATTRIBUTES: Final = tuple(field.attribute for field in EVENT_FIELDS)
+_attributes: Final = attrgetter(*_ATTRIBUTES)
+_columns: Final = itemgetter(*EVENT_COLUMNS)
+
+_STORE: Final[Mapping[Form, Callable[[Any], object]]] = {
+    Form.WORD: str,
+    Form.TEXT: clean,
+    Form.URL: clean,
+    Form.JSON: json_text,
+}
+"""What a value of an event becomes in its column; of other forms it stays as it is, and None always does."""
+
+_LOAD: Final[Mapping[Form, Callable[[Any], object]]] = {
+    Form.FLAG: bool,  # SQLite gives a number
+    Form.DIGEST: bytes,  # PostgreSQL gives a view
+    Form.JSON: json.loads,
+}
+"""What a value of a column becomes in an event, beside a word that has an enumeration."""
+
+_STORED: Final = tuple((at, _STORE[each.form]) for at, each in enumerate(EVENT_FIELDS) if each.form in _STORE)
+_LOADED: Final = tuple(
+    (at, each.enum or _LOAD[each.form])
+    for at, each in enumerate(EVENT_FIELDS)
+    if each.enum is not None or each.form in _LOAD
+)
+
+
+def event_values(event: Event) -> list[Any]:
+    """Turn an event into the values of a row of `events` (without `seq`), in the order of `EVENT_COLUMNS`.
+
+    Every event passes here: one call reads all attributes, and only what is there is converted.
+    """
+    values = list(_attributes(event))
+    for at, store in _STORED:
+        if values[at] is not None:
+            values[at] = store(values[at])
+    return values
+
+
 def event_row(event: Event) -> dict[str, Any]:
-    """Turn an event into the values of a row of `events` (without `seq`)."""
-    return {
-        "id": event.id,
-        "time": event.time,
-        "kind": str(event.kind),
-        "decision": event.decision,
-        "class": None if event.cls is None else str(event.cls),
-        "subject": None if event.subject is None else str(event.subject),
-        "url": clean(event.url),
-        "host": clean(event.host),
-        "method": clean(event.method),
-        "client": clean(event.client),
-        "user": clean(event.user),
-        "referrer": clean(event.referrer),
-        "sha256": event.sha256,
-        "filename": clean(event.filename),
-        "content_type": clean(event.content_type),
-        "size": event.size,
-        "verdict": event.verdict,
-        "risk": event.risk,
-        "threat": event.threat,
-        "stage": event.stage,
-        "list": clean(event.list),
-        "rule": clean(event.rule),
-        "server": clean(event.server),
-        "stale": event.stale,
-        "elapsed_ms": event.elapsed_ms,
-        "attempts": event.attempts,
-        "identity": event.identity,
-        "detail": clean(event.detail),
-        "extra": json_text(event.extra),
-    }
+    """Turn an event into a row of `events` (without `seq`)."""
+    return dict(zip(EVENT_COLUMNS, event_values(event), strict=True))
 
 
 def row_event(row: Row) -> Event:
     """Make an event of a row of `events`."""
-    return Event(
-        id=row["id"],
-        time=row["time"],
-        kind=EventKind(row["kind"]),
-        decision=row["decision"],
-        cls=None if row["class"] is None else SubjectClass(row["class"]),
-        subject=None if row["subject"] is None else SubjectKind(row["subject"]),
-        url=row["url"],
-        host=row["host"],
-        method=row["method"],
-        client=row["client"],
-        user=row["user"],
-        referrer=row["referrer"],
-        sha256=row["sha256"],
-        filename=row["filename"],
-        content_type=row["content_type"],
-        size=row["size"],
-        verdict=row["verdict"],
-        risk=row["risk"],
-        threat=row["threat"],
-        stage=row["stage"],
-        list=row["list"],
-        rule=row["rule"],
-        server=row["server"],
-        stale=None if row["stale"] is None else bool(row["stale"]),
-        elapsed_ms=row["elapsed_ms"],
-        attempts=row["attempts"],
-        identity=None if row["identity"] is None else bytes(row["identity"]),
-        detail=row["detail"],
-        extra=None if row["extra"] is None else json.loads(row["extra"]),
-    )
+    values = list(_columns(row))
+    for at, load in _LOADED:
+        if values[at] is not None:
+            values[at] = load(values[at])
+    return Event(**dict(zip(_ATTRIBUTES, values, strict=True)))
 
 
 def join_hashes(hashes: Sequence[bytes]) -> bytes:

@@ -6,9 +6,12 @@ rowid, so that every secondary index is an index by time as well. `marks` tells 
 of each topic that processes keep in memory.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
+
+from secondlook.core.event import EVENT_FIELDS
+from secondlook.core.event_field import Form
 
 metadata = sa.MetaData()
 
@@ -16,39 +19,25 @@ _Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _Blob = sa.LargeBinary()
 _Instant: sa.Double[float] = sa.Double()
 
+_TYPES: Final[dict[Form, sa.types.TypeEngine[Any]]] = {
+    Form.CODE: sa.Text(),
+    Form.WORD: sa.Text(),
+    Form.TEXT: sa.Text(),
+    Form.URL: sa.Text(),
+    Form.MOMENT: _Instant,
+    Form.MILLISECONDS: sa.Double(),
+    Form.SIZE: sa.BigInteger(),
+    Form.COUNT: sa.Integer(),
+    Form.FLAG: sa.Boolean(),
+    Form.DIGEST: _Blob,
+    Form.JSON: sa.Text(),
+}
+
 events = sa.Table(
     "events",
     metadata,
     sa.Column("seq", _Serial, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.Text, nullable=False),
-    sa.Column("time", _Instant, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("decision", sa.Text),
-    sa.Column("class", sa.Text),
-    sa.Column("subject", sa.Text),
-    sa.Column("url", sa.Text),
-    sa.Column("host", sa.Text),
-    sa.Column("method", sa.Text),
-    sa.Column("client", sa.Text),
-    sa.Column("user", sa.Text),
-    sa.Column("referrer", sa.Text),
-    sa.Column("sha256", sa.Text),
-    sa.Column("filename", sa.Text),
-    sa.Column("content_type", sa.Text),
-    sa.Column("size", sa.BigInteger),
-    sa.Column("verdict", sa.Text),
-    sa.Column("risk", sa.Text),
-    sa.Column("threat", sa.Text),
-    sa.Column("stage", sa.Text),
-    sa.Column("list", sa.Text),
-    sa.Column("rule", sa.Text),
-    sa.Column("server", sa.Text),
-    sa.Column("stale", sa.Boolean),
-    sa.Column("elapsed_ms", sa.Double),
-    sa.Column("attempts", sa.Integer),
-    sa.Column("identity", _Blob),
-    sa.Column("detail", sa.Text),
-    sa.Column("extra", sa.Text),
+    *(sa.Column(field.name, _TYPES[field.form], nullable=field.optional) for field in EVENT_FIELDS),
     sqlite_autoincrement=True,
 )
 sa.Index("events_id", events.c.id, unique=True)

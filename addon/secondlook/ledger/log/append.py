@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from secondlook.core.event import Event
-from secondlook.ledger.engine.codec import EVENT_COLUMNS, clean, event_row, json_text
+from secondlook.ledger.engine.codec import EVENT_COLUMNS, clean, event_row, event_values, json_text
 from secondlook.ledger.engine.statements import Insert, Prepared, raw, upsert
 from secondlook.ledger.engine.tables import events, marks, rules, tallies
 
@@ -32,22 +32,20 @@ def insert_events(connection: sa.Connection, batch: Sequence[Event]) -> set[str]
     """Insert events that are not there yet; give the ids of those that were inserted."""
     if not batch:
         return set()
-    rows = [event_row(event) for event in batch]
     if connection.dialect.name == "sqlite":
-        return _insert_sqlite(connection, rows)
-    return _insert_postgres(connection, rows)
+        return _insert_sqlite(connection, batch)
+    return _insert_postgres(connection, [event_row(event) for event in batch])
 
 
-def _insert_sqlite(connection: sa.Connection, rows: list[dict[str, Any]]) -> set[str]:
+def _insert_sqlite(connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
     database = raw(connection)
     top = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     last = 0 if top is None else top[0]
-    database.executemany(_SQLITE_INSERT, [tuple(row.values()) for row in rows])
+    database.executemany(_SQLITE_INSERT, [event_values(event) for event in batch])
     seqs = {
         row_id: seq for seq, row_id in database.execute("SELECT seq, id FROM events WHERE seq > ?", (last,))
     }
-    fresh = [row for row in rows if row["id"] in seqs]
-    _mark(connection, [(row["time"], seqs[row["id"]]) for row in fresh])
+    _mark(connection, [(event.time, seqs[event.id]) for event in batch if event.id in seqs])
     return set(seqs)
 
 

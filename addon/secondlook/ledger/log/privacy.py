@@ -13,10 +13,11 @@ hashes only. Nothing flagged is ever dropped by a privacy setting.
 
 from dataclasses import replace
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry
+from secondlook.core.event import EVENT_FIELDS, ConfirmedEntry, Event, EventKind, FlagEntry
+from secondlook.core.event_field import Form, Reveals
 from secondlook.core.tls_exception import PASSTHROUGH
 
 
@@ -40,6 +41,14 @@ _NEVER_DROPPED: Final = frozenset({
 _ABOUT_US: Final = frozenset(
     {EventKind.UPDATE, EventKind.SERVER, EventKind.ERROR, EventKind.PAUSED, EventKind.ACTION}
 )
+
+_URLS: Final = tuple(field.attribute for field in EVENT_FIELDS if field.form is Form.URL)
+_NO_PAGE: Final[dict[str, Any]] = {
+    field.attribute: None for field in EVENT_FIELDS if field.reveals is Reveals.PAGE
+}
+_NO_VISIT: Final[dict[str, Any]] = {
+    field.attribute: None for field in EVENT_FIELDS if field.reveals is not Reveals.NOTHING
+}
 
 
 def without_query(url: str | None) -> str | None:
@@ -82,25 +91,14 @@ class Discretion:
             case Privacy.EVERYTHING:
                 return event
             case Privacy.NO_QUERY:
-                return replace(event, url=without_query(event.url), referrer=without_query(event.referrer))
+                return replace(event, **_cut_queries(event))
             case Privacy.HOSTS:
-                return replace(event, url=None, referrer=None, filename=None, detail=_own(event), extra=None)
+                return replace(event, **{**_NO_PAGE, "detail": _own(event)})
             case Privacy.COUNTS:
                 if event.kind not in _NEVER_DROPPED and event.kind not in _ABOUT_US:
                     return None
-                return replace(
-                    event,
-                    url=None,
-                    host=None,
-                    referrer=None,
-                    filename=None,
-                    client=None,
-                    user=None,
-                    method=None,
-                    content_type=None,
-                    detail=_own(event) if event.host is None else None,  # it may name who and where
-                    extra=None,
-                )
+                # where there is a host the detail may name who and where
+                return replace(event, **{**_NO_VISIT, "detail": _own(event) if event.host is None else None})
 
     def flag(self, entry: FlagEntry) -> FlagEntry:
         """Give what may be written of a flag: the hashes always stay."""
@@ -125,6 +123,10 @@ class Discretion:
                 return replace(entry, url=None, filename=None, expression=None)
             case Privacy.COUNTS:
                 return replace(entry, url=None, host=None, filename=None, expression=None)
+
+
+def _cut_queries(event: Event) -> dict[str, Any]:
+    return {name: without_query(getattr(event, name)) for name in _URLS}
 
 
 def _own(event: Event) -> str | None:

@@ -7,11 +7,21 @@ Unknown values are null, never missing. Text is as it came: whoever prints it ma
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final
 
-from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QuarantineRecord, QueueEntry
+from secondlook.core.event import (
+    EVENT_FIELDS,
+    ConfirmedEntry,
+    Event,
+    EventKind,
+    FlagEntry,
+    QuarantineRecord,
+    QueueEntry,
+)
+from secondlook.core.event_field import Form
 from secondlook.core.neutralize import inert_cell
 from secondlook.core.rules.rule import Pause, Rule, Scope
 from secondlook.core.tls_exception import Passage
@@ -23,9 +33,6 @@ EVENT_KEYS: Final = (
 )  # fmt: skip
 """Keys that the contract names, in its order."""
 
-MORE_EVENT_KEYS: Final = ("user", "referrer", "content_type", "identity", "extra")
-"""Keys beyond the contract, after its own."""
-
 
 def rfc3339(at: float | None) -> str | None:
     """Write an instant (Unix seconds) with milliseconds and `Z`."""
@@ -35,7 +42,7 @@ def rfc3339(at: float | None) -> str | None:
         moment = datetime.fromtimestamp(at, UTC)
     except (OverflowError, ValueError, OSError):
         return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def passage_json(passage: Passage) -> dict[str, Any]:
@@ -50,39 +57,34 @@ def passage_json(passage: Passage) -> dict[str, Any]:
     }
 
 
+_EVENT_FIELDS: Final = tuple(
+    sorted(
+        EVENT_FIELDS,
+        key=lambda field: EVENT_KEYS.index(field.name) if field.name in EVENT_KEYS else len(EVENT_KEYS),
+    )
+)
+ALL_EVENT_KEYS: Final = tuple(field.name for field in _EVENT_FIELDS)
+"""The contract's keys, and after them what was added since."""
+
+_SHAPES: Final[dict[Form, Callable[[Any], object]]] = {
+    Form.MOMENT: rfc3339,
+    Form.DIGEST: bytes.hex,
+}
+_SHAPED: Final = tuple(
+    (each.name, str if each.enum is not None else _SHAPES[each.form])
+    for each in _EVENT_FIELDS
+    if each.enum is not None or each.form in _SHAPES
+)
+_attributes: Final = attrgetter(*[each.attribute for each in _EVENT_FIELDS])
+
+
 def event_json(event: Event) -> dict[str, Any]:
     """An event as `log --json` gives it."""
-    return {
-        "id": event.id,
-        "time": rfc3339(event.time),
-        "kind": str(event.kind),
-        "decision": event.decision,
-        "class": None if event.cls is None else str(event.cls),
-        "subject": None if event.subject is None else str(event.subject),
-        "url": event.url,
-        "host": event.host,
-        "method": event.method,
-        "client": event.client,
-        "sha256": event.sha256,
-        "filename": event.filename,
-        "size": event.size,
-        "verdict": event.verdict,
-        "risk": event.risk,
-        "threat": event.threat,
-        "stage": event.stage,
-        "list": event.list,
-        "rule": event.rule,
-        "server": event.server,
-        "stale": event.stale,
-        "elapsed_ms": event.elapsed_ms,
-        "attempts": event.attempts,
-        "detail": event.detail,
-        "user": event.user,
-        "referrer": event.referrer,
-        "content_type": event.content_type,
-        "identity": None if event.identity is None else event.identity.hex(),
-        "extra": event.extra,
-    }
+    values = dict(zip(ALL_EVENT_KEYS, _attributes(event), strict=True))
+    for key, shape in _SHAPED:
+        if values[key] is not None:
+            values[key] = shape(values[key])
+    return values
 
 
 def queue_json(entry: QueueEntry) -> dict[str, Any]:
@@ -206,11 +208,9 @@ def json_lines(events: Iterable[Event]) -> Iterator[str]:
 
 def csv_lines(events: Iterable[Event]) -> Iterator[str]:
     """Events as CSV (RFC 4180) with a heading; no cell can be taken for a formula."""
-    keys = (*EVENT_KEYS, *MORE_EVENT_KEYS)
-    yield _csv_line(keys)
+    yield _csv_line(ALL_EVENT_KEYS)
     for event in events:
-        values = event_json(event)
-        yield _csv_line([_cell(values[key]) for key in keys])
+        yield _csv_line([_cell(value) for value in event_json(event).values()])
 
 
 def _cell(value: object) -> str:
