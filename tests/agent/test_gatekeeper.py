@@ -126,6 +126,19 @@ def listed(house, url=URL, risk=Risk.DANGEROUS):
     house.servers[0].listed[house.subject(url).hashes[0]] = risk
 
 
+def blocking(scope, subject):
+    return Rule(
+        id="",
+        action="block",
+        scope=scope,
+        subject=subject,
+        client=None,
+        reason=None,
+        created=0.0,
+        expires=None,
+    )
+
+
 FILE = FileSubject((b"f" * 32,))
 DOWNLOAD = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/a.exe", method="GET")
 
@@ -148,6 +161,36 @@ def test_of_what_is_allowed_an_event_is_kept_only_where_all_are_wanted(log_all):
         assert [event.kind for event in house.ledger.events] == [EventKind.CHECK] * log_all
         assert (decision.event_id is not None) == log_all
         assert len(house.ledger.recent) == 1
+        assert not house.ledger.confirmed()
+        assert sum(house.ledger.tallies.values()) == (not log_all)
+
+
+@pytest.mark.parametrize(("scope", "hits"), [("rules", 1), ("pattern", 0)])
+def test_a_rule_that_allows_counts_its_hits(scope, hits):
+    with Answering() as house:
+        if scope == "rules":
+            house.ledger.add_rule(
+                replace(blocking(Scope.DOMAIN, "let-through.test"), id="mine", action="allow")
+            )
+            house.reload()
+        house.run(house.gatekeeper.check(house.subject(URL), PAGE))
+        assert house.ledger.hits.total() == hits
+
+
+def test_what_assessment_mode_lets_through_unknown_is_remembered():
+    with Answering(policy=Policy(block_untested=True, mode=Mode.ASSESS)) as house:
+        decision = house.run(house.gatekeeper.check(house.subject(URL), PAGE))
+        assert (decision.action, decision.would_block) == (Action.ALLOW, True)
+        assert len(house.ledger.recent) == 1
+
+
+def test_what_a_list_alone_holds_is_not_confirmed():
+    with Answering(policy=Policy(level=Level.LOW)) as house:
+        pattern = make_pattern([house.subject(URL).hashes[0]], now=house.clock.now(), risk=Risk.SUSPICIOUS)
+        house.publish(pattern)
+        assert at_once(house, house.gatekeeper.now, house.subject(URL), PAGE).action is Action.ALLOW
+        house.sleep(1)
+        assert not house.ledger.confirmed()
 
 
 def test_without_a_history_nothing_is_remembered():
@@ -171,19 +214,6 @@ def test_what_a_server_lists_is_confirmed_whatever_is_done_about_it(policy, kind
         house.sleep(1)
         assert [event.kind for event in house.ledger.events] == ([] if kind is None else [kind])
         assert [entry.hit for entry in house.ledger.confirmed()] == [house.subject(URL).hashes[0]]
-
-
-def blocking(scope, subject):
-    return Rule(
-        id="",
-        action="block",
-        scope=scope,
-        subject=subject,
-        client=None,
-        reason=None,
-        created=0.0,
-        expires=None,
-    )
 
 
 def test_what_a_rule_blocks_is_no_finding():

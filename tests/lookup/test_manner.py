@@ -11,7 +11,6 @@ from secondlook.config import RemoteServer
 from secondlook.core.asking.answer import Tier
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.lookup.measure import outcome_label
 
 URL, FILE = SubjectKind.URL, SubjectKind.FILE
 PAGE, SUBRESOURCE, DOWNLOAD = SubjectClass.PAGE, SubjectClass.SUBRESOURCE, SubjectClass.DOWNLOAD
@@ -288,20 +287,6 @@ def test_what_is_counted(run, serve, make_lookup):
         assert sample("secondlook_lookup_circuit", server="counted", tier="intranet") == 2
 
     run(main)
-
-
-def test_labels_of_outcomes_are_few():
-    said = [
-        "timeout",
-        "status 404",
-        "status 500",
-        "status 429",
-        "bad answer: content type text/html",
-        "refused",
-    ]
-    assert [outcome_label(each) for each in said] == [
-        "timeout", "status 4xx", "status 5xx", "status 429", "bad answer", "refused",
-    ]  # fmt: skip
 
 
 def test_a_check_that_is_cancelled_takes_nobody_along(run, serve, make_lookup):

@@ -1,0 +1,118 @@
+"""Alerts about the pattern: raised once, ended by themselves, outliving the process."""
+
+import pytest
+
+from agentkit.virtual import START
+from secondlook.agent.pattern.alerts import ALERTS, PatternAlerts, read_alerts
+from secondlook.agent.pattern.files import CONFIRMED, STAMP, Stamp, StampedList, StampedServer
+from secondlook.core.event import EventKind
+
+
+class Clock:
+    def now(self):
+        return START
+
+
+class Events(list):
+    record = list.append
+
+
+@pytest.fixture
+def events():
+    return Events()
+
+
+@pytest.fixture
+def alerts(tmp_path, events):
+    return PatternAlerts(tmp_path, events, Clock())
+
+
+def put_stamp(folder, *, age_s=0.0, lists=("mw-8b",)):
+    made = Stamp(
+        lists=tuple(
+            StampedList(
+                name=name, file=f"{name}.slh", width=8, count=1, sha256="", tier="intranet", server="office",
+                source="office", version="", generation="1", confirmed_at=0.0, verified_at=0.0,
+            )
+            for name in lists
+        ),
+        servers=(
+            StampedServer(
+                server="office", tier="intranet", generation="1", whole=True, announced=False, fresh_for_s=0.0,
+                confirmed_at=START - age_s,
+            ),
+        ),
+    )  # fmt: skip
+    (folder / STAMP).write_bytes(made.to_json())
+
+
+def test_an_alert_is_raised_once_and_ended_once(alerts, events):
+    for _ in range(2):
+        alerts.alert("k", "it is broken", name="mw-8b", server="office")
+    for _ in range(2):
+        alerts.clear("k")
+    assert [(event.kind, event.detail) for event in events] == [
+        (EventKind.ERROR, "it is broken"), (EventKind.UPDATE, "no longer: it is broken")
+    ]  # fmt: skip
+    assert (events[0].list, events[0].server) == ("mw-8b", "office")
+
+
+def test_the_same_with_another_reason_is_news(alerts, events):
+    alerts.alert("k", "one")
+    alerts.alert("k", "two")
+    assert len(events) == 2
+    assert alerts.in_force == {"k": "two"}
+
+
+def test_what_is_in_force_outlives_the_process(tmp_path, alerts, events):
+    alerts.alert("k", "it is broken")
+    again = PatternAlerts(tmp_path, events, Clock())
+    again.alert("k", "it is broken")
+    assert len(events) == 1
+    again.clear("k")
+    assert read_alerts(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff"])
+def test_a_file_of_alerts_that_cannot_be_read_is_none(tmp_path, content):
+    (tmp_path / ALERTS).write_bytes(content)
+    assert read_alerts(tmp_path) == {}
+
+
+def test_refused_lists_are_alerts_until_they_are_good_again(alerts):
+    alerts.settle("office", {"mw-8b": "too small", "se-8b": "too small"})
+    alerts.settle("other", {"mw-8b": "too small"})
+    alerts.settle("office", {"se-8b": "too small"})
+    assert set(alerts.in_force) == {"list office/se-8b", "list other/mw-8b"}
+    assert alerts.in_force["list office/se-8b"] == "an update of se-8b from office was refused: too small"
+
+
+def test_a_damaged_list_that_is_back_is_no_alert_any_more(tmp_path, alerts):
+    alerts.alert("list mw-8b", "damaged")
+    alerts.alert("list se-8b", "damaged")
+    alerts.alert("pattern", "damaged")
+    put_stamp(tmp_path)
+    alerts.settle("office", {})
+    assert set(alerts.in_force) == {"list se-8b"}
+
+
+@pytest.mark.parametrize(("age_s", "old"), [(100.0, False), (101.0, True)])
+def test_old_lists_are_an_alert_until_they_are_confirmed(tmp_path, alerts, age_s, old):
+    put_stamp(tmp_path, age_s=age_s)
+    alerts.check_age(100.0)
+    assert (alerts.in_force == {"age office": "the lists of office are older than 100 s"}) == old
+    (tmp_path / CONFIRMED).write_text(f'{{"office": {START}}}')
+    alerts.check_age(100.0)
+    assert not alerts.in_force
+
+
+def test_a_stamp_that_cannot_be_read_is_an_alert(tmp_path, alerts):
+    (tmp_path / STAMP).write_bytes(b"{")
+    alerts.check_age(100.0)
+    assert "pattern" in alerts.in_force
+
+
+def test_a_disk_that_takes_nothing_stops_no_alert(tmp_path, events):
+    alerts = PatternAlerts(tmp_path / "missing", events, Clock())
+    alerts.alert("k", "it is broken")
+    assert alerts.in_force == {"k": "it is broken"}
