@@ -170,6 +170,32 @@ def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(start_proxy, pl
     assert "did you mean policy" in detail
 
 
+def test_reload_waits_until_the_file_is_in_force_and_reports_what_differs(start_proxy, plain_origin):
+    proxy: Proxy = start_proxy("workers: 2\n")
+    (before,) = proxy.json("status")
+    assert before["settings_changed"] is False
+    assert proxy.curl(plain_origin.url()).status == 200
+
+    proxy.config.write_text("workers: 2\npolicy: {block_untested: true}\n")
+    (edited,) = proxy.json("status")
+    assert edited["settings_changed"] is True
+    assert f"{proxy.config} has changed" in proxy.command("status").stdout
+    assert "secondlook reload" in proxy.command("doctor", check=False).stdout
+    assert proxy.command("reload").stdout == f"{proxy.config} is in force in 2 workers\n"
+    assert all(proxy.curl(plain_origin.url()).status == 403 for _ in range(6))
+    (after,) = proxy.json("status")
+    assert after["settings_changed"] is False
+    assert "has not changed" in proxy.command("reload").stdout
+
+    facts = proxy.fresh_facts()
+    proxy.config.write_text("workers: 2\npolcy: {}\n")
+    faulty = proxy.command("reload", check=False)
+    assert faulty.returncode == 2
+    assert f"{proxy.config}:2: polcy: unknown key; did you mean policy?" in faulty.stderr
+    assert proxy.fresh_facts()["settings"]["readings"] == facts["settings"]["readings"], "nothing was sent"
+    assert all(proxy.curl(plain_origin.url()).status == 403 for _ in range(6))
+
+
 def test_after_a_reload_no_worker_keeps_to_the_old_configuration(start_proxy, plain_origin):
     proxy: Proxy = start_proxy("workers: 2\n")
     old = set(proxy.facts["workers"])

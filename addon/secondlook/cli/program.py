@@ -16,6 +16,7 @@ from secondlook.ground.errors import ConfigError, SecondLookError
 # name: (module, one line of help); the order is the order of `secondlook --help`
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Start the proxy with all its parts."),
+    "reload": ("reload", "Read the configuration again and wait until it is in force."),
     "status": ("status", "Show on one screen how protection is doing."),
     "doctor": ("doctor", "Look for problems and say how to mend them."),
     "check": ("check", "Check URLs, files or digests and explain the decision."),

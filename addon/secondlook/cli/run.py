@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail
-from secondlook.run.reload import plan_of, settings_of
+from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import write_plan
 
 app = typer.Typer(add_completion=False)
@@ -54,11 +55,11 @@ def run(
         review=review,
         workers=workers,
     )
-    settings = settings_of(invocation)
-    planned = plan_of(invocation, settings)
+    planned = read_plan_of(invocation)
+    folder = Path(planned.state)
     try:
-        writable_state(settings.state)
-        (settings.state / "ca").mkdir(mode=0o700, exist_ok=True)  # from now on it is known for a proxy's
+        writable_state(folder)
+        (folder / "ca").mkdir(mode=0o700, exist_ok=True)  # from now on it is known for a proxy's
     except (UnusableStateError, OSError) as error:
         fail(str(error))
     plan = write_plan(planned)

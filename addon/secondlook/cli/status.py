@@ -20,11 +20,13 @@ from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.shape import passage_json, rfc3339
 from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, read_run_file
+from secondlook.run.supervisor.settings_file import changed_since_read
 from secondlook.server.publish.held_back import read_held_back
 
 app = typer.Typer(add_completion=False)
 DAY_S = 86_400.0
 ANSWER_S = 2.0
+CHANGED = "{} has changed since the proxy read it; `secondlook reload` puts it in force"
 NOT_READY = (
     "the proxy can store nothing (a full disk?) and refuses what nobody can decide; see `secondlook doctor`"
 )
@@ -59,6 +61,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         "flagged": None,
         "rules": None,
         "passed_through": None,
+        "settings_changed": False,
     }
     try:
         lists = change.status(place.state, now=now)
@@ -70,6 +73,9 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     except PatternError as error:
         facts["alerts"].append(str(error))
     facts["alerts"] += _of_feeds(place.state / SERVER_FOLDER, now)
+    if running and changed_since_read(running):
+        facts["settings_changed"] = True
+        facts["alerts"].append(CHANGED.format(running["invocation"]["config"]))
     if running and (trouble := _trouble(running["proxy"])):
         facts["alerts"].append(trouble)
     try:

@@ -2,13 +2,14 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from secondlook.config import MULTI_WORKER_MODES, Settings, load_settings
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.policies import config_rules
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
+from secondlook.run.supervisor.settings_file import digest_of
 
 
 def settings_of(invocation: Invocation) -> Settings:
@@ -22,6 +23,12 @@ def settings_of(invocation: Invocation) -> Settings:
         workers=invocation.workers,
         serving=True,
     )
+
+
+def read_plan_of(invocation: Invocation) -> Plan:
+    """Read the settings that an invocation asks for, as a plan of the supervisor. Raises ConfigError."""
+    digest = digest_of(invocation.config)  # first: a file that is changed meanwhile differs from it
+    return replace(plan_of(invocation, settings_of(invocation)), settings_file=digest)
 
 
 def plan_of(invocation: Invocation, settings: Settings) -> Plan:
@@ -49,9 +56,9 @@ def plan_of(invocation: Invocation, settings: Settings) -> Plan:
 def main() -> None:
     """Read an invocation from standard input, write its plan (or its fault; exit 2) to standard output."""
     raw = json.load(sys.stdin)
-    invocation = Invocation(**raw | {"overrides": tuple(raw["overrides"]), "listen": tuple(raw["listen"])})
+    invocation = Invocation.of(raw)
     try:
-        plan = plan_of(invocation, settings_of(invocation))
+        plan = read_plan_of(invocation)
     except ConfigError as error:
         sys.stdout.write(str(error))
         sys.exit(2)

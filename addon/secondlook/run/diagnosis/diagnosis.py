@@ -27,6 +27,7 @@ from secondlook.run.diagnosis.key_check import damaged_keys
 from secondlook.run.supervisor.authority_files import AUTHORITY, whole
 from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import LEDGER_FILE, SERVER_FOLDER, read_run_file
+from secondlook.run.supervisor.settings_file import changed_since_read
 
 LOW_DISK_BYTES = 256 << 20
 CLOCK_WRONG_S = 120.0
@@ -50,6 +51,8 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     """Run every check; none changes anything."""
     running = read_run_file(settings.state)
     yield _state(settings)
+    if running is not None:
+        yield _settings(running)
     yield _disk(settings)
     for finding in await STATE.run(lambda: list(_ports(settings, running is not None))):
         yield finding
@@ -82,6 +85,14 @@ def _state(settings: Settings) -> Finding:
         f"no proxy runs on {settings.state}",
         "start it with `secondlook run` (or `make run`)",
     )
+
+
+def _settings(running: dict[str, Any]) -> Finding:
+    file = running["invocation"]["config"]
+    if changed_since_read(running):
+        remedy = "`secondlook reload` reads it again, and refuses it with the reason where it has a fault"
+        return Finding("settings", "problem", f"{file} has changed since the proxy read it", remedy)
+    return Finding("settings", "ok", f"the proxy works by {file or 'the defaults'}")
 
 
 def _disk(settings: Settings) -> Finding:

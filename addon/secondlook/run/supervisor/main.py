@@ -59,6 +59,8 @@ class Supervisor:
         self.exit_status = 0
         self._waiting_since: float | None = None
         self._reloading: subprocess.Popen[bytes] | None = None
+        self._readings = 0  # of the configuration, since the start
+        self._refused: str | None = None  # why the last of them came to nothing
         self._changed_meanwhile = False  # a SIGHUP came while the file was being read
         self._teller: subprocess.Popen[bytes] | None = None  # of the last refusal
         self._signals: list[int] = []
@@ -247,9 +249,11 @@ class Supervisor:
             tell_systemd("READY=1", f"STATUS=serving on {self._facts()['proxy']}")
 
     def _end_replaced(self, now: float) -> None:
-        for child in self.children:
-            if child.replaced and not child.stopping:
-                child.stop(now, DRAIN_S + 2.0)
+        ending = [child for child in self.children if child.replaced and not child.stopping]
+        for child in ending:
+            child.stop(now, DRAIN_S + 2.0)
+        if ending and self.announced:
+            self._write_run_file()
 
     def _service(self) -> Child:
         return next(child for child in reversed(self.children) if child.role == "service")
@@ -270,6 +274,13 @@ class Supervisor:
             "pattern": told.get("pattern"),
             "mode": json.loads(self.plan.settings)["mode"],
             "invocation": asdict(self.plan.invocation),
+            "settings": {
+                "file": self.plan.settings_file,
+                "readings": self._readings,
+                "reading": self._reloading is not None,
+                "refused": self._refused,
+                "in_force": not any(child.replaced and not child.stopping for child in self.children),
+            },
             "started_at": self.started_at,
             "service": service.process.pid if service.process is not None else None,
             "workers": [
@@ -314,6 +325,8 @@ class Supervisor:
         assert reload.stdout is not None
         with reload.stdout as output:
             told = output.read()
+        self._readings += 1
+        self._refused = None
         if reload.returncode == 0:
             self._apply(plan_from(json.loads(told)))
         else:
@@ -322,8 +335,11 @@ class Supervisor:
             self._read_again()
         else:
             tell_systemd("READY=1")
+            if self.announced:
+                self._write_run_file()
 
     def _refuse(self, why: str) -> None:
+        self._refused = why
         say(f"the new configuration is refused: {why}; the old one stays in force")
         self._teller = report_refusal(self.plan.settings, why)
 

@@ -22,6 +22,11 @@ class Invocation:
     review: str | None = None
     workers: int | None = None
 
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> "Invocation":
+        """Rebuild an invocation from its JSON."""
+        return cls(**raw | {"overrides": tuple(raw["overrides"]), "listen": tuple(raw["listen"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
@@ -47,6 +52,7 @@ class Plan:
     server: str | None = None  # URL of the embedded server
     own_ports: tuple[int, ...] = ()  # of review page and server: closed through the proxy
     supervisor: int = 0  # process id
+    settings_file: str | None = None  # SHA-256 (hex) of the file that the settings were read from
     authority: str = "ecdsa"  # kind of its key, where it has to be made
 
 
@@ -79,8 +85,5 @@ def plan_from(raw: dict[str, Any]) -> Plan:
             embedded=endpoints["embedded"],
             accepts=endpoints["accepts"],
         ),
-        invocation=Invocation(
-            **invocation
-            | {"overrides": tuple(invocation["overrides"]), "listen": tuple(invocation["listen"])}
-        ),
+        invocation=Invocation.of(invocation),
     )

@@ -1,0 +1,73 @@
+"""`secondlook reload`: the running proxy reads its configuration again; wait until it is in force."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_place
+from secondlook.cli.output import fail, print_json, print_line
+from secondlook.run.reload import read_plan_of
+from secondlook.run.supervisor.plan import Invocation
+from secondlook.run.supervisor.runfile import read_run_file
+
+app = typer.Typer(add_completion=False)
+LONGEST_S = 60.0
+LOOK_EVERY_S = 0.1
+
+
+@app.command()
+def reload(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Have the running proxy read its configuration again, and wait until every worker works by it.
+
+    A file with a fault is reported before anything is sent: the proxy goes on as it is.
+    """
+    place = known_place(config, state)
+    running = _running(place.state)
+    invocation = Invocation.of(running["invocation"])
+    wanted = read_plan_of(invocation).settings_file
+    unchanged = wanted == running["settings"]["file"]
+    os.kill(running["pid"], signal.SIGHUP)
+    now = _wait(place.state, running["settings"]["readings"], wanted)
+    if now["settings"]["refused"]:
+        fail(f"refused: {now['settings']['refused']}; the settings from before stay in force", status=2)
+    if as_json:
+        print_json({"config": invocation.config, "changed": not unchanged, "workers": len(now["workers"])})
+        return
+    what = invocation.config or "the settings"
+    print_line(f"{what} {'has not changed' if unchanged else 'is in force'} in {len(now['workers'])} workers")
+
+
+def _running(state: Path) -> dict[str, Any]:
+    running = read_run_file(state)
+    if running is None:
+        fail(
+            f"no proxy runs on {state}",
+            hint="start it with `secondlook run`",
+        )
+    if "settings" not in running:
+        fail("the proxy that runs is of an older version", hint="stop it, and start it again")
+    return running
+
+
+def _wait(state: Path, readings: int, wanted: str | None) -> dict[str, Any]:
+    """Wait for a reading of the wanted file that has come to its end, and return the facts then."""
+    until = time.monotonic() + LONGEST_S
+    while not _ended(running := _running(state), readings, wanted):
+        if time.monotonic() > until:
+            fail(
+                f"the new settings are not in force after {LONGEST_S:g} s",
+                hint="`secondlook doctor` looks for the reason, and the proxy's own output says more",
+            )
+        time.sleep(LOOK_EVERY_S)
+    return running
+
+
+def _ended(running: dict[str, Any], readings: int, wanted: str | None) -> bool:
+    settings = running["settings"]
+    if settings["readings"] <= readings or settings["reading"]:
+        return False
+    return bool(settings["refused"] or (settings["in_force"] and settings["file"] == wanted))
