@@ -544,8 +544,8 @@ def test_what_the_disk_refuses_is_told_in_one_line(tmp_path, monkeypatch, capsys
     def full(path, data):
         raise OSError(ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(store, "write_beside", full)
-    monkeypatch.setattr("secondlook.server.store.manual_entries.write_beside", full)
+    monkeypatch.setattr(store, "write_whole", full)
+    monkeypatch.setattr("secondlook.server.store.manual_entries.write_whole", full)
     arguments = ["server", "add", "evil.example", "--state", str(tmp_path / "server")]
     monkeypatch.setattr("sys.argv", ["secondlook", *arguments])
     with pytest.raises(SystemExit) as ended:

@@ -53,11 +53,6 @@ def test_a_secret_that_could_not_be_written_whole_leaves_nothing(tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_beside_is_no_obstacle(tmp_path):
-    (tmp_path / ".some.key.new").write_bytes(b"half")
-    assert len(read_or_make(tmp_path / "some.key", meaning="nothing")) == KEY_BYTES
-
-
 def _read(path: Path) -> bytes:
     return read_or_make(path, meaning="nothing")
 

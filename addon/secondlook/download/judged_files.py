@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secondlook.core.subject import FileSubject
 from secondlook.download.cutting import Cut
+from secondlook.ground.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -258,9 +259,7 @@ class JudgedFiles:
     def _write(self, url: bytes, file: JudgedFile) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self._path(url, f".{os.getpid()}")
-            fresh.write_bytes(file.to_bytes())
-            fresh.replace(self._path(url))
+            write_whole(self._path(url), file.to_bytes(), synced=False)
             if next(self._writes) % _CLEAN_EVERY == 0:
                 self._clean()
         except OSError as error:

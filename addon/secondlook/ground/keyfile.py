@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from secondlook.ground.files import write_whole
+
 logger = logging.getLogger(__name__)
 
 KEY_BYTES = 32
@@ -33,7 +35,7 @@ def read_or_make(path: Path, *, meaning: str) -> bytes:
     with _alone_in(path.parent):
         fault = fault_of(path)
         if fault is not None or not path.exists():
-            _write(path, secrets.token_bytes(KEY_BYTES))
+            write_whole(path, secrets.token_bytes(KEY_BYTES), private=True)
         key = path.read_bytes()
     if fault is not None:
         logger.warning("%s; a new one was made: %s", fault, meaning)
@@ -44,22 +46,7 @@ def write_once(path: Path, content: bytes) -> None:
     """Put a secret in place, readable by its owner alone, where there is none yet. Raises OSError."""
     with _alone_in(path.parent):
         if not path.exists():
-            _write(path, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside and rename: whole, or nothing has changed."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+            write_whole(path, content, private=True)
 
 
 @contextmanager

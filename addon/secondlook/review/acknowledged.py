@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from secondlook.ground.files import write_whole
+
 MOST = 1000
 
 
@@ -23,6 +25,4 @@ class Seen:
     def add(self, event_id: str) -> None:
         """Note one; blocks."""
         self._ids = [*self._ids, event_id][-MOST:]
-        beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps(self._ids), encoding="utf-8")
-        beside.replace(self._path)
+        write_whole(self._path, json.dumps(self._ids).encode())

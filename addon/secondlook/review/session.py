@@ -19,6 +19,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 
+from secondlook.ground.files import write_whole
+
 SESSION_S = 30 * 24 * 3600
 LOGIN_TRIES = 5
 LOGIN_WINDOW_S = 60.0
@@ -93,9 +95,7 @@ class Ended:
             left, self.after = {}, now
         self._until = {**left, session_id: now + SESSION_S}
         if self._path is not None:
-            beside = self._path.with_suffix(".new")
-            beside.write_text(json.dumps({"after": self.after, "ended": self._until}), encoding="utf-8")
-            beside.replace(self._path)
+            write_whole(self._path, json.dumps({"after": self.after, "ended": self._until}).encode())
 
 
 class Doorkeeper:

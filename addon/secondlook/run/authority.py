@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mitmproxy.certs import DEFAULT_DHPARAM
 
+from secondlook.ground.files import write_whole
 from secondlook.proxy.mitm.certificates import Key, new_key
 from secondlook.run.diagnosis.authority_check import DamagedAuthorityError, read_certificate
 from secondlook.run.supervisor.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole, whole_pem
@@ -39,9 +40,7 @@ def make_authority(folder: Path, kind: str) -> None:
         certificate = read_certificate(own).public_bytes(Encoding.PEM)
         for name in CERTIFICATES:
             if not whole(folder, name):
-                beside = folder / f"{name}.new"
-                beside.write_bytes(certificate)
-                beside.replace(folder / name)
+                write_whole(folder / name, certificate)
         if not whole_pem(folder / PARAMETERS):  # public numbers, which mitmproxy writes again
             (folder / PARAMETERS).unlink(missing_ok=True)
     finally:

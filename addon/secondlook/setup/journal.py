@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.ground.errors import SecondLookError
+from secondlook.ground.files import write_whole
 
 CERTIFICATE = "ca"  # the kind of change by which the authority is trusted
 
@@ -91,6 +92,4 @@ class Journal:
 
     def _write(self, changes: list[Change]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._path.with_suffix(".json.new")
-        beside.write_text(json.dumps([asdict(change) for change in changes], indent=1), encoding="utf-8")
-        beside.replace(self._path)
+        write_whole(self._path, json.dumps([asdict(change) for change in changes], indent=1).encode())

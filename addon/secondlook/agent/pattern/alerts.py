@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from secondlook.agent.pattern.files import Stamp, read_confirmed, read_stamp, write_durably
+from secondlook.agent.pattern.files import Stamp, read_confirmed, read_stamp
 from secondlook.agent.ports import EventSink
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
+from secondlook.ground.files import write_whole
 from secondlook.ground.ulid import Identifiers
 
 log = logging.getLogger(__name__)
@@ -94,4 +95,4 @@ class PatternAlerts:
 
     def _write(self) -> None:
         with suppress(OSError):
-            write_durably(self._folder / ALERTS, json.dumps(self.in_force).encode())
+            write_whole(self._folder / ALERTS, json.dumps(self.in_force).encode())

@@ -18,10 +18,10 @@ from secondlook.agent.pattern.files import (
     open_list,
     read_confirmed,
     read_stamp,
-    write_durably,
 )
 from secondlook.core.lists.hashlist import Corrupt
 from secondlook.ground.errors import PatternError
+from secondlook.ground.files import write_whole
 
 _LIST_FILE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{16}\.slh")
 
@@ -47,10 +47,10 @@ def put_stamp(folder: Path, stamp: Stamp, *, now: float, keep: int) -> Stamp:
     with suppress(FileNotFoundError, PatternError):
         data = before.read_bytes()
         previous = Stamp.from_json(data)
-        write_durably(past / f"{previous.serial:06d}.json", data)
+        write_whole(past / f"{previous.serial:06d}.json", data)
     numbers = [int(path.stem) for path in past.glob("*.json")]
     stamp = replace(stamp, serial=max([*numbers, previous.serial if previous else 0]) + 1, written_at=now)
-    write_durably(before, stamp.to_json())
+    write_whole(before, stamp.to_json())
     for path in sorted(past.glob("*.json"))[:-keep]:
         path.unlink(missing_ok=True)
     _sweep(folder, stamp)

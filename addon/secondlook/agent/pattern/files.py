@@ -15,7 +15,6 @@ million entries takes milliseconds and no private memory. No numpy here: workers
 
 import json
 import mmap
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -144,16 +143,6 @@ def read_confirmed(folder: Path) -> dict[str, float]:
         return {str(name): float(at) for name, at in raw.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # only costs queries
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file whole and on disk before it takes its name."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def open_list(folder: Path, stamped: StampedList) -> HashList:

@@ -17,10 +17,11 @@ A refused list changes nothing: the last good one stays in force.
 """
 
 import mmap
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -29,6 +30,7 @@ from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import PatternError
+from secondlook.ground.files import replacing
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import list_is_signed
 from secondlook.wire.version import ListVersion
@@ -101,12 +103,9 @@ def take_list(
     count = len(entries) // width
     _check_size(count, width, held, settings, accept_shrink=accept_shrink or settings.accept_shrink)
     path = folder / _file_name(name, checksum)
-    beside = _write(path, entries, width)
-    try:
-        _check_content(beside, offer, guarded, held)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as file:
+        _write(file, entries, width)
+        _check_content(file, offer, guarded, held)
     changed = held is None or held.checksum != checksum
     return TakenList(
         path.name,
@@ -142,33 +141,21 @@ def _check_size(
         raise UpdateRefused(f"it shrinks from {held.count} entries to {count}")
 
 
-def _write(path: Path, entries: bytes, width: int) -> Path:
-    """Write a list file beside its place, on disk."""
+def _write(file: BinaryIO, entries: bytes, width: int) -> None:
     from secondlook.core.lists.build import write_sorted_list  # noqa: PLC0415 - needs numpy
 
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch = beside.with_name(beside.name + ".scratch")
     block = (1 << 22) * width
     view = memoryview(entries)
-    try:
-        with beside.open("wb+") as file, scratch.open("wb+") as columns:
-            write_sorted_list(
-                file, (view[at : at + block] for at in range(0, len(view), block)), width, scratch=columns
-            )
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    finally:
-        scratch.unlink(missing_ok=True)
-    return beside
+    with TemporaryFile(dir=Path(file.name).parent) as scratch:
+        write_sorted_list(
+            file, (view[at : at + block] for at in range(0, len(view), block)), width, scratch=scratch
+        )
+    file.flush()
 
 
-def _check_content(path: Path, offer: Offer, guarded: Mapping[bytes, str], held: HashList | None) -> None:
+def _check_content(file: BinaryIO, offer: Offer, guarded: Mapping[bytes, str], held: HashList | None) -> None:
     """Read back what was written: whole, with its canary, without known-good sites."""
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     table = HashList.open(mapped)
     table.verify()
     meaning = offer.meaning

@@ -41,7 +41,6 @@ from secondlook.agent.pattern.files import (
     open_list,
     read_confirmed,
     read_stamp,
-    write_durably,
 )
 from secondlook.agent.pattern.list_update import Offer, TakenList, take_list
 from secondlook.agent.pattern.members import Members
@@ -61,6 +60,7 @@ from secondlook.core.event import EventKind
 from secondlook.core.lists.hashlist import HashList
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError, ServiceError
+from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import LISTS
 from secondlook.known_good import shipped_roots
 from secondlook.suffix import load_suffixes
@@ -394,4 +394,4 @@ class Updater:
     def _confirm(self, server: str) -> None:
         confirmed = read_confirmed(self.folder)
         confirmed[server] = self._clock.now()
-        write_durably(self.folder / CONFIRMED, json.dumps(confirmed).encode())
+        write_whole(self.folder / CONFIRMED, json.dumps(confirmed).encode())

@@ -18,6 +18,7 @@ import httpx
 
 from secondlook.config import LogSettings, SyslogSettings, UpstreamProxySettings, WebhookSettings
 from secondlook.core.event import Event
+from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import OUTSIDE, STATE
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.shape import json_lines
@@ -156,9 +157,8 @@ class Outlets:
             await STATE.run(self._write)
 
     def _write(self) -> None:
-        beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps(self._positions), encoding="utf-8")
-        beside.replace(self._path)
+        # not waited for: what a power cut takes back is sent again
+        write_whole(self._path, json.dumps(self._positions).encode(), synced=False)
 
 
 def make_outlets(

@@ -29,6 +29,7 @@ from secondlook.core.tls_exception import KINDS, LOOK_EVERY_S, PASSTHROUGH
 from secondlook.core.url.canonical import url_subject
 from secondlook.ground import keyfile
 from secondlook.ground.clock import Clock, SystemClock
+from secondlook.ground.files import write_whole
 from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
@@ -282,11 +283,9 @@ def load_cache(cache: AnswerCache, path: Path, *, now: float, stale_for_s: float
 
 
 def save_cache(saved: bytes, path: Path) -> None:
-    """Write a saved cache beside its file and rename it into place; a failure is told and does no harm."""
-    beside = path.with_suffix(".new")
+    """Put a saved cache in its place; a failure is logged and does no harm."""
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        beside.write_bytes(saved)
-        beside.replace(path)
+        write_whole(path, saved, synced=False)
     except OSError as error:
         logger.warning("cannot save answers to %s: %s", path, error)

@@ -3,9 +3,10 @@
 import fcntl
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from secondlook.ground.files import write_whole
 
 RUN_FILE = "run.json"
 LAST_RUN_FILE = "last-run.json"  # what `run.json` said until the proxy ended
@@ -49,15 +50,8 @@ def is_of_a_proxy(state: Path) -> bool:
 
 def write_run_file(state: Path, facts: dict[str, Any]) -> None:
     """Write `run.json` beside and rename it into place, readable by its owner alone."""
-    descriptor, name = tempfile.mkstemp(prefix=".run-", dir=state)  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(facts, file, indent=2)
-            file.write("\n")
-        Path(name).replace(state / RUN_FILE)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    content = json.dumps(facts, indent=2) + "\n"
+    write_whole(state / RUN_FILE, content.encode(), synced=False, private=True)
 
 
 def read_run_file(state: Path) -> dict[str, Any] | None:

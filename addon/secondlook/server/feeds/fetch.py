@@ -21,11 +21,12 @@ from secondlook.core.url.address import parse_address
 from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.ground.errors import ServiceError
+from secondlook.ground.files import replacing, write_whole
 from secondlook.ground.lanes import LISTS
 from secondlook.ground.trust import trust
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver, is_own_name
-from secondlook.server.store.store import dump_json, write_beside
+from secondlook.server.store.store import dump_json
 
 MAX_REDIRECTS: Final = 5
 MAX_PARTS: Final = 1000
@@ -69,7 +70,7 @@ def read_state(folder: Path, name: str) -> FeedState:
 def write_state(folder: Path, name: str, state: FeedState) -> None:
     """Keep what is known of a feed."""
     folder.mkdir(exist_ok=True)
-    write_beside(folder / f"{name}.json", dump_json(asdict(state)))
+    write_whole(folder / f"{name}.json", dump_json(asdict(state)))
 
 
 def make_client(proxy: UpstreamProxySettings | None = None) -> httpx.AsyncClient:
@@ -252,10 +253,9 @@ async def _save(response: httpx.Response, limit: int, target: Path) -> int:
 
 def _decode(target: Path, encodings: Sequence[str], limit: int) -> int:
     """Put a file's unpacked content in its place; gives its size."""
-    unpacked = target.with_name(f"{target.name}-unpacked")
     size = 0
     try:
-        with target.open("rb") as packed, unpacked.open("wb") as file:
+        with target.open("rb") as packed, replacing(target, synced=False) as file:
             for piece in decoded(iter(lambda: packed.read(PIECE_BYTES), b""), encodings):
                 size += len(piece)
                 if size > limit:
@@ -263,7 +263,6 @@ def _decode(target: Path, encodings: Sequence[str], limit: int) -> int:
                 file.write(piece)
     except FeedRefused as refusal:
         raise FetchFailed(str(refusal)) from None
-    unpacked.replace(target)
     return size
 
 

@@ -6,8 +6,9 @@ from contextlib import suppress
 from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.guard_list import DEFAULT_RANK, known_good_lines
 from secondlook.ground.errors import PatternError
+from secondlook.ground.files import write_whole
 from secondlook.server.store.importing import FileReport
-from secondlook.server.store.store import GUARD_FOLDER, ServerStore, write_beside
+from secondlook.server.store.store import GUARD_FOLDER, ServerStore
 from secondlook.suffix import load_suffixes
 
 
@@ -25,7 +26,7 @@ def take_guard(
     try:
         with store.writing():
             folder.mkdir(exist_ok=True)
-            write_beside(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
+            write_whole(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
     except OSError as error:
         raise PatternError(f"cannot write {folder}: {error.strerror}") from error
     return FileReport(name=name, format=form, accepted=len(lines), distinct=len(lines))

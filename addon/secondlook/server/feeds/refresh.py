@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from secondlook.config import PublishSettings
+from secondlook.ground.files import replacing
 from secondlook.server.publish.table import map_file
 from secondlook.server.store.importing import DAY_S, FileReport, Origin, take_in
 from secondlook.server.store.records import NO_TEXT, Records, keys, open_run, sort_records, write_rows
@@ -69,10 +70,8 @@ def _carry_over(store: ServerStore, old: Source, new: Source, *, since_day: int)
     kept["family"] = moved[kept["family"]]
     _move_texts(store, old, new, kept)
     merged = sort_records(np.concatenate([new_records, kept]))
-    beside = folder / "records.merged"
-    with beside.open("wb") as file:
+    with replacing(folder / "records", synced=False) as file:
         write_rows(file, merged)
-    beside.replace(folder / "records")
     kinds = np.bincount(merged["kind"], minlength=2)
     counts = dict(new.counts)
     for name in {*new.counts, *old.counts}:

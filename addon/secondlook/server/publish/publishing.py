@@ -20,6 +20,7 @@ from secondlook.core.digest import sha256
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import PatternError
+from secondlook.ground.files import write_whole
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, PublishedList
 from secondlook.server.publish.guard import Exceptions, guard_of, hash_keys, lines_of
 from secondlook.server.publish.held_back import HELD_BACK, dump_held_back, held_back_now, read_held_back
@@ -37,7 +38,7 @@ from secondlook.server.store.records import (
     open_run,
     sort_records,
 )
-from secondlook.server.store.store import HELD, ServerStore, Source, dump_json, write_beside
+from secondlook.server.store.store import HELD, ServerStore, Source, dump_json
 from secondlook.suffix import load_suffixes
 from secondlook.wire.signature import public_text, sign_list
 
@@ -89,7 +90,7 @@ def publish(
             held_back = held_back_now(
                 read_held_back(store.root), report.held_back_by, iter(report.held_back_examples), now
             )
-            write_beside(store.root / HELD_BACK, dump_held_back(held_back))
+            write_whole(store.root / HELD_BACK, dump_held_back(held_back))
             return report
         finally:
             shutil.rmtree(folder, ignore_errors=True)

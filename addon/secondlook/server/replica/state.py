@@ -3,7 +3,8 @@
 import json
 from dataclasses import asdict, dataclass
 
-from secondlook.server.store.store import ServerStore, dump_json, write_beside
+from secondlook.ground.files import write_whole
+from secondlook.server.store.store import ServerStore, dump_json
 
 STANDING = "upstream.json"
 
@@ -40,4 +41,4 @@ def read_standing(store: ServerStore) -> Standing:
 
 def write_standing(store: ServerStore, standing: Standing) -> None:
     """Keep it."""
-    write_beside(store.root / STANDING, dump_json(asdict(standing)))
+    write_whole(store.root / STANDING, dump_json(asdict(standing)))

@@ -15,6 +15,7 @@ from secondlook.core.lists.name import ListName
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes
 from secondlook.ground.errors import PatternError
+from secondlook.ground.files import write_whole
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back
@@ -30,7 +31,7 @@ from secondlook.server.store.manual_entries import (
 )
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import NO_TEXT, Records, open_run
-from secondlook.server.store.store import HELD, ServerStore, Source, write_beside
+from secondlook.server.store.store import HELD, ServerStore, Source
 from secondlook.wire import safebrowsing_pb2 as pb
 
 _ABOUT = {1: "dangerous", 2: "highly_suspicious", 3: "suspicious"}
@@ -248,7 +249,7 @@ def rollback(store: ServerStore, number: int | None = None) -> int:
         if number not in store.generations():
             raise PatternError(f"there is no generation {number}")
         Generation(store.generation_folder(number)).verify()
-        write_beside(store.root / HELD, f"{number}\n".encode())
+        write_whole(store.root / HELD, f"{number}\n".encode())
         store.set_current(number)
         return number
 

@@ -18,6 +18,7 @@ from secondlook.feeds.entry import Entry, EntryKind, FeedRefused, Reject, Reject
 from secondlook.feeds.guard import Exceptions
 from secondlook.feeds.inexact import InexactExceptions
 from secondlook.feeds.reader import Reading, read
+from secondlook.ground.files import replacing
 from secondlook.server.publish.guard import hash_keys
 from secondlook.server.store.names import block_list, import_list, list_of
 from secondlook.server.store.records import (
@@ -359,11 +360,8 @@ class _Writing:
             offsets = np.fromiter(limited, dtype=np.uint64)
             gone |= np.isin(records["text"], offsets) & (records["kind"] == KIND_URL)
         self.excepted = int(gone.sum())
-        beside = path.with_name("records.kept")
-        with beside.open("wb") as file:
+        with replacing(path, synced=False) as file:
             write_rows(file, records[~gone])
-        del records
-        beside.replace(path)
 
     def _lines(self) -> Iterator[bytes]:
         with (self._folder / "texts").open("rb") as file:

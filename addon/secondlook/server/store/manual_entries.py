@@ -19,8 +19,9 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes, listing_expression
 from secondlook.feeds.maker import EMPTY_FILE
+from secondlook.ground.files import write_whole
 from secondlook.server.store.names import list_of
-from secondlook.server.store.store import ServerStore, dump_json, write_beside
+from secondlook.server.store.store import ServerStore, dump_json
 
 type OwnScope = Literal["host", "prefix", "exact", "file"]
 _DIGEST_KINDS = {64: "sha256", 40: "sha1", 32: "md5"}
@@ -87,7 +88,7 @@ def read_own(store: ServerStore) -> list[OwnEntry]:
 
 def write_own(store: ServerStore, entries: Sequence[OwnEntry]) -> None:
     """Write every own entry; the caller holds the writer's lock."""
-    write_beside(store.root / "own.json", dump_json([asdict(entry) for entry in entries]))
+    write_whole(store.root / "own.json", dump_json([asdict(entry) for entry in entries]))
 
 
 def next_id(entries: Sequence[OwnEntry]) -> str:

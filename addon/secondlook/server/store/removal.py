@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from secondlook.core.url.expression import Suffixes
+from secondlook.ground.files import replacing
 from secondlook.server.store.manual_entries import OwnEntry, own_hash, parse_subject, read_own, write_own
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import RECORD, Records, hash_bytes, open_run, write_rows
@@ -97,9 +98,8 @@ def _take_out(
         return 0
     path = store.source_folder(source.id) / "records"
     records = open_run(path)
-    beside = path.with_name("records.without")
     removed = 0
-    with beside.open("wb") as file:
+    with replacing(path, synced=False) as file:
         for at in range(0, len(records), PART_RECORDS):
             part = np.asarray(records[at : at + PART_RECORDS])
             equal = _equal(part, full_hash)
@@ -107,10 +107,8 @@ def _take_out(
             write_rows(file, part[~equal])
     counts = {**source.counts, name: source.counts[name] - removed}
     if not any(counts.values()):
-        beside.unlink()
         store.forget_source(source.id)
         return removed
-    beside.replace(path)
     store.change_source(replace(source, counts=counts))
     return removed
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
 
 from secondlook.ground.errors import ConfigError, PatternError
+from secondlook.ground.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -76,16 +77,6 @@ class Source:
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """Read what `to_json` gave."""
         return cls(**{**raw, "families": tuple(raw["families"]), "dropped": tuple(raw["dropped"])})
-
-
-def write_beside(path: Path, data: bytes) -> None:
-    """Write a file whole, on disk, before it takes its name."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def dump_json(value: object) -> bytes:
@@ -167,7 +158,7 @@ class ServerStore:
 
     def change_source(self, source: Source) -> None:
         """Write a source's facts anew (its entries stay)."""
-        write_beside(self.source_folder(source.id) / "source.json", dump_json(source.to_json()))
+        write_whole(self.source_folder(source.id) / "source.json", dump_json(source.to_json()))
 
     def forget_source(self, source_id: str) -> None:
         """Remove a source and its entries from the next generation on."""
@@ -207,7 +198,7 @@ class ServerStore:
 
     def set_current(self, number: int) -> None:
         """Switch what is served; atomic."""
-        write_beside(self.root / "current", f"{number}\n".encode())
+        write_whole(self.root / "current", f"{number}\n".encode())
 
     def drop_generations(self, keep: int) -> None:
         """Remove the oldest generations, keeping `keep` and the current one."""

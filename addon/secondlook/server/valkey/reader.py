@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.ground.errors import PatternError, ServiceError
+from secondlook.ground.files import replacing
 from secondlook.server.http.updates import Kept, Update, Updater, keep
 from secondlook.server.publish.detail import pack_full_hash
 from secondlook.server.publish.generation import Generation, PublishedList
@@ -131,16 +132,14 @@ class ValkeyReader:
             if path.exists():
                 return
             size = int(await self._client.get(key_of("l", entry.checksum.hex(), "size")) or -1)
-            beside = path.with_suffix(".part")
-            with beside.open("wb") as file:
+            with replacing(path, synced=False) as file:
                 for at in range(-(-size // PIECE_BYTES)):
                     piece = await self._client.get(key_of("l", entry.checksum.hex(), at))
                     if piece is None:
                         break
                     file.write(piece)
-            if beside.stat().st_size != size:
-                raise PatternError(f"the Valkey store does not have all of {entry.name}")
-            beside.rename(path)
+                if file.tell() != size:
+                    raise PatternError(f"the Valkey store does not have all of {entry.name}")
 
     async def refresh(self) -> bool:
         """Take up the generation that `current` names, whole."""

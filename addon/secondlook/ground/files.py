@@ -1,0 +1,41 @@
+"""Files that change whole or not at all: written beside, brought to the disk, renamed into place.
+
+A reader sees the old content or the new, never half of one; so does whoever starts after a crash.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+_numbers = count()
+
+
+def write_whole(path: Path, content: bytes, *, synced: bool = True, private: bool = False) -> None:
+    """Give a file a new content; `synced` and `private` as for `replacing`. Raises OSError."""
+    with replacing(path, synced=synced, private=private) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, *, synced: bool = True, private: bool = False) -> Iterator[BinaryIO]:
+    """Open a new file beside `path` that takes its place when the block ends well, and goes when it does not.
+
+    It can be read and written; `file.name` says where it is meanwhile. Without `synced` the disk is not
+    waited for, for what may be lost with the machine's power; a `private` file is its owner's alone.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{next(_numbers)}")
+    beside.unlink(missing_ok=True)  # of a process that died and had this one's number
+    mode = 0o600 if private else 0o666
+    try:
+        with open(beside, "xb+", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            yield file
+            file.flush()
+            if synced:
+                os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
