@@ -6,13 +6,12 @@ import pytest
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
-from secondlook.agent.check.inquiry import Inquiry, fresh_answers, prefixes_of, stale_answers
+from secondlook.agent.check.inquiry import Inquiry, Question, fresh_answers, prefixes_of, stale_answers
 from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S
 from secondlook.core.asking.answer import PrefixAnswer, Tier
-from secondlook.core.subject import FileSubject, SubjectKind, Use
+from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass
 
-USE = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/a.exe", method="GET")
 ONE, TWO = b"1111" + bytes(28), b"2222" + bytes(28)
 SUBJECT = FileSubject((ONE, TWO), labels=("sha256", "md5"))
 
@@ -24,17 +23,20 @@ class Asking:
         self.house = House(*servers)
         self.listed = 0
         self.house.lookup.fallback = lambda tier, kind, cls: (instead or {}).get(tier)
+        self.question = Question(SUBJECT.hashes)
+        self.ends_at = 1.0
         self.inquiry = Inquiry(
-            self.house.lookup, self.house.cache, SUBJECT, USE,
-            mirrored=lambda tier: tier in mirrored, now=self.house.clock.now, on_listed=self._listed,
+            self.house.lookup, self.house.cache, SUBJECT.kind, SubjectClass.DOWNLOAD, (self.question,),
+            mirrored=lambda tier: tier in mirrored, now=self.house.clock.now, deadline=lambda: self.ends_at,
+            on_listed=self._listed,
         )  # fmt: skip
 
     def _listed(self):
         self.listed += 1
 
-    def run(self, *tiers, enough=lambda: False, within_s=1.0):
-        deadline = self.house.clock.monotonic() + within_s
-        self.house.run(self.inquiry.run(tiers, deadline, enough))
+    def run(self, *tiers, enough=lambda: False):
+        self.ends_at = self.house.clock.monotonic() + 1.0
+        self.house.run(self.inquiry.run(tiers, enough))
         return self.inquiry
 
     def __enter__(self):
@@ -45,7 +47,7 @@ class Asking:
 
 
 def known(inquiry):
-    return [(tier, len(answer.listed), stale) for tier, answer, stale in inquiry.known]
+    return [(tier, len(answer.listed), stale) for tier, answer, stale in inquiry.questions[0].known]
 
 
 def put(house, full_hash, *, tier=Tier.INTRANET, age_s=0.0, lasts_s=60.0, source="fake"):
@@ -61,7 +63,8 @@ def test_everything_is_asked_once_and_kept():
     with Asking(FakeServer(Tier.INTRANET, {TWO: Risk.DANGEROUS})) as asking:
         inquiry = asking.run(Tier.INTRANET)
         assert known(inquiry) == [(Tier.INTRANET, 0, False), (Tier.INTRANET, 1, False)]
-        assert (inquiry.failed, inquiry.missing, inquiry.attempts, inquiry.server) == ({}, {}, 1, "fake")
+        assert (inquiry.attempts, inquiry.server) == (1, "fake")
+        assert (asking.question.failed, asking.question.missing) == ({}, {})
         assert asking.listed == 1
         cached, missing = fresh_answers(
             asking.house.cache, (Tier.INTRANET,), SubjectKind.FILE, SUBJECT.hashes, asking.house.clock.now()
@@ -86,14 +89,14 @@ def test_whom_the_local_lists_speak_for_is_not_asked():
         inquiry = asking.run(Tier.LOCAL, Tier.INTRANET)
         assert {tier for tier, _, _ in known(inquiry)} == {Tier.INTRANET}
         assert asking.house.lookup.requests == 1
-        assert not inquiry.failed
+        assert not asking.question.failed
 
 
 def test_what_stays_unanswered_is_missing_and_why():
     with Asking(FakeServer(Tier.INTRANET, mode="partial")) as asking:
         inquiry = asking.run(Tier.INTRANET)
-        assert inquiry.missing == {Tier.INTRANET: [b"2222"]}
-        assert inquiry.failed == {Tier.INTRANET: "some prefixes stayed unanswered"}
+        assert asking.question.missing == {Tier.INTRANET: [b"2222"]}
+        assert asking.question.failed == {Tier.INTRANET: "some prefixes stayed unanswered"}
         assert known(inquiry) == [(Tier.INTRANET, 0, False)]
 
 
@@ -109,7 +112,7 @@ def test_another_tier_takes_the_place_of_one_that_is_away(instead, failed, reque
     servers = [FakeServer(Tier.INTRANET, mode="down"), FakeServer(Tier.NETWORK, mode=instead or "up")]
     with Asking(*servers, instead={Tier.INTRANET: Tier.NETWORK} if instead else None) as asking:
         inquiry = asking.run(Tier.INTRANET)
-        assert inquiry.failed == failed
+        assert asking.question.failed == failed
         assert asking.house.lookup.requests == requests
         assert inquiry.asked == ({Tier.INTRANET, Tier.NETWORK} if instead else {Tier.INTRANET})
 
@@ -117,9 +120,9 @@ def test_another_tier_takes_the_place_of_one_that_is_away(instead, failed, reque
 def test_a_tier_is_asked_once_though_it_stands_in_for_another():
     servers = [FakeServer(Tier.INTRANET, mode="down"), FakeServer(Tier.NETWORK)]
     with Asking(*servers, instead={Tier.INTRANET: Tier.NETWORK}) as asking:
-        inquiry = asking.run(Tier.INTRANET, Tier.NETWORK)
+        asking.run(Tier.INTRANET, Tier.NETWORK)
         assert asking.house.lookup.requests == 2
-        assert set(inquiry.failed) == {Tier.INTRANET}, "its own silence counts"
+        assert set(asking.question.failed) == {Tier.INTRANET}, "its own silence counts"
 
 
 def test_all_tiers_are_asked_at_once_and_the_first_that_is_enough_ends_it():
@@ -139,19 +142,26 @@ def test_all_tiers_are_asked_at_once_and_the_first_that_is_enough_ends_it():
         assert asking.house.clock.monotonic() - began == pytest.approx(0.6)
 
 
+def test_without_a_word_for_enough_tiers_are_asked_one_after_the_other():
+    with Asking(FakeServer(Tier.LOCAL, delay_s=0.1), FakeServer(Tier.INTRANET, delay_s=0.1)) as asking:
+        asking.run(Tier.LOCAL, Tier.INTRANET, enough=None)
+        assert asking.house.clock.monotonic() == pytest.approx(0.2)
+
+
 def test_what_is_cut_short_keeps_what_it_learnt_and_names_who_was_silent():
     servers = [FakeServer(Tier.LOCAL), FakeServer(Tier.INTRANET, delay_s=5.0)]
     with Asking(*servers) as asking:
 
         async def main():
-            await asyncio.wait_for(asking.inquiry.run((Tier.LOCAL, Tier.INTRANET), 1e9, lambda: False), 1.0)
+            asking.ends_at = 1e9
+            await asyncio.wait_for(asking.inquiry.run((Tier.LOCAL, Tier.INTRANET), lambda: False), 1.0)
 
         with pytest.raises(TimeoutError):
             asking.house.run(main())
         asking.inquiry.cut()
         assert {tier for tier, _, _ in known(asking.inquiry)} == {Tier.LOCAL}
-        assert asking.inquiry.failed == {Tier.INTRANET: "no answer within the budget"}
-        assert asking.inquiry.missing == {Tier.INTRANET: [b"1111", b"2222"]}
+        assert asking.question.failed == {Tier.INTRANET: "no answer within the budget"}
+        assert asking.question.missing == {Tier.INTRANET: [b"1111", b"2222"]}
 
 
 def test_a_fault_of_ours_is_raised_and_leaves_nothing_running():

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from agentkit.house import House, confirmed_about, make_pattern
-from secondlook.agent.check.stages import OVERRIDE, known_good, listed_in_pattern, local_evidence, rule_for
-from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S, REBLOCK
-from secondlook.core.asking.answer import Tier
+from secondlook.agent.check.stages import OVERRIDE, known_good, local_evidence, rule_for
+from secondlook.agent.check.view import REBLOCK
 from secondlook.core.lists.name import Role
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rule import Rule, Scope
@@ -198,19 +197,6 @@ def test_a_refusal_that_names_no_file_is_not_ended_by_any_rule(house):
 
 
 # Stage 3
-
-
-@pytest.mark.parametrize(("source", "limit"), [(GOOGLE, True), ("fake", False)])
-@pytest.mark.parametrize(("age_s", "old"), [(GOOGLE_FRESH_S, False), (GOOGLE_FRESH_S + 1, True)])
-def test_only_fresh_lists_of_google_block(house, source, limit, age_s, old):
-    now = house.clock.now()
-    house.view.replace(
-        pattern=make_pattern(
-            [hash_of(house)], now=now - age_s, tier=Tier.NETWORK, source=source, mirrored=False
-        )
-    )
-    found = listed_in_pattern(house.view.current, house.subject(URL), now, ())
-    assert (found is None) == (limit and old)
 
 
 def test_a_list_of_files_says_nothing_about_urls(house):

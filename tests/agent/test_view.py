@@ -12,6 +12,7 @@ from secondlook.core.lists.name import Role
 from secondlook.core.rules.policy import Policy
 from secondlook.core.rules.rule import SET_BACK_S, Pause, Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook
+from secondlook.core.subject import SubjectKind
 
 NOW = 2_000_000_000.0
 URL = "http://bad.test/"
@@ -58,6 +59,14 @@ def test_what_may_block_now(entry, source, expires_s, at_s, holds):
     learned.learn(made)
     assert (learned.current.known_bad((made.hit,), NOW + at_s) is not None) == holds
     assert learned.current.known_bad((b"o" * 32,), NOW + at_s) is None
+
+
+@pytest.mark.parametrize(("source", "limit"), [(GOOGLE, True), ("fake", False)])
+@pytest.mark.parametrize(("age_s", "old"), [(GOOGLE_FRESH_S, False), (GOOGLE_FRESH_S + 1, True)])
+def test_only_fresh_lists_of_google_block(source, limit, age_s, old):
+    pattern = make_pattern([b"x" * 32], now=NOW - age_s, tier=Tier.NETWORK, source=source, mirrored=False)
+    found = LocalView(Policies(Policy()), pattern=pattern).current.listed(SubjectKind.URL, (b"x" * 32,), NOW)
+    assert (found is None) == (limit and old)
 
 
 def boundaries(view):

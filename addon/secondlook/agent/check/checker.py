@@ -18,8 +18,8 @@ from lru import LRU
 from secondlook.agent import metrics
 from secondlook.agent.check.evidence import from_finding, unknown, unverifiable, worst_finding
 from secondlook.agent.check.groups import pause_for
-from secondlook.agent.check.inquiry import Inquiry, Known, fresh_answers, stale_answers
-from secondlook.agent.check.stages import listed_in_pattern, local_evidence
+from secondlook.agent.check.inquiry import Inquiry, Known, Question, fresh_answers, stale_answers
+from secondlook.agent.check.stages import local_evidence
 from secondlook.agent.check.view import LocalView, Snapshot
 from secondlook.agent.ports import Lookup
 from secondlook.core.asking.answer import Tier
@@ -148,14 +148,13 @@ class Checker:
         decision = self.check_now(subject, use)
         if decision is not None:
             return decision
-        inquiry = self._inquiry(subject, use)
+        inquiry = self._inquiry(subject, use, started + self._budget_s - _MARGIN_S)
         try:
             try:
                 async with asyncio.timeout(max(0.0, started + self._budget_s - self._clock.monotonic())):
                     await inquiry.run(
                         self.lookup.tiers(subject.kind, use.cls),
-                        started + self._budget_s - _MARGIN_S,
-                        lambda: self._enough(subject, use, inquiry.known),
+                        lambda: self._enough(subject, use, inquiry.questions[0].known),
                     )
             except TimeoutError:
                 inquiry.cut()
@@ -170,7 +169,7 @@ class Checker:
         if evidence.stage is not Stage.RULES:
             return evidence.verdict in (Verdict.MALICIOUS, Verdict.SUSPICIOUS)
         snapshot, now = self.view.current, self._clock.now()
-        if snapshot.known_bad(subject.hashes, now) or listed_in_pattern(snapshot, subject, now, ()):
+        if snapshot.known_bad(subject.hashes, now) or snapshot.listed(subject.kind, subject.hashes, now):
             return True
         known, _ = fresh_answers(self.cache, tuple(Tier), subject.kind, subject.hashes, now)
         return worst_finding(subject.hashes, SubjectClass.PAGE, known) is not None
@@ -226,15 +225,17 @@ class Checker:
         steps.append(_CACHED)
         return self._not_listed(subject, Stage.CACHE, steps, server=fresh[0][1].server), until
 
-    def _inquiry(self, subject: Subject, use: Use) -> Inquiry:
+    def _inquiry(self, subject: Subject, use: Use, deadline: float) -> Inquiry:
         snapshot = self.view.current
         return Inquiry(
             self.lookup,
             self.cache,
-            subject,
-            use,
+            subject.kind,
+            use.cls,
+            (Question(subject.hashes),),
             mirrored=lambda tier: self.mirrored(snapshot, tier, subject.kind, self._clock.now()),
             now=self._clock.now,
+            deadline=lambda: deadline,
             on_listed=self.forget,
         )
 
@@ -260,23 +261,24 @@ class Checker:
     def _from_answers(
         self, subject: Subject, use: Use, inquiry: Inquiry, steps: list[Step], now: float
     ) -> Evidence:
-        finding = worst_finding(subject.hashes, use.cls, inquiry.known)
+        question = inquiry.questions[0]
+        finding = worst_finding(subject.hashes, use.cls, question.known)
         if finding is not None:
             return from_finding(finding, Stage.QUERY, subject, steps, inquiry.attempts, now)
         if not inquiry.asked and self.lookup.awaited(subject.kind, use.cls):
             return unverifiable("no server can be reached from here", steps)
-        if not inquiry.failed:
+        if not question.failed:
             steps.append(Step(Stage.QUERY, "not_listed", inquiry.server))
             return self._not_listed(
                 subject, Stage.QUERY, steps, server=inquiry.server, attempts=inquiry.attempts
             )
         stale: list[Known] = []
-        for tier in inquiry.failed:
+        for tier in question.failed:
             older = stale_answers(
-                self.cache, tier, subject.kind, inquiry.missing[tier], now, self._stale_for_s
+                self.cache, tier, subject.kind, question.missing[tier], now, self._stale_for_s
             )
             if older is None:
-                reason = "; ".join(f"{tier}: {error}" for tier, error in inquiry.failed.items())
+                reason = "; ".join(f"{tier}: {error}" for tier, error in question.failed.items())
                 return unverifiable(reason, steps, attempts=inquiry.attempts)
             stale += older
         finding = worst_finding(subject.hashes, use.cls, stale)

@@ -27,8 +27,10 @@ def verdict_of(risk: Risk) -> Verdict:
     return Verdict.MALICIOUS if risk in _MALICIOUS else Verdict.SUSPICIOUS
 
 
-def expression_of(subject: Subject, full_hash: bytes) -> str | None:
+def expression_of(subject: Subject | None, full_hash: bytes) -> str | None:
     """Name what a listed hash stands for: an expression of the URL, or the label of a file's digest."""
+    if subject is None:
+        return None
     names = subject.expressions if isinstance(subject, UrlSubject) else subject.labels
     for name, known in zip(names, subject.hashes, strict=False):
         if known == full_hash:
@@ -51,15 +53,10 @@ def from_rule(rule: Rule, steps: Sequence[Step]) -> Evidence:
     )
 
 
-def from_confirmed(entry: ConfirmedEntry, subject: Subject, steps: Sequence[Step], now: float) -> Evidence:
-    """A recheck or an answer found this malicious before."""
-    return from_entry(entry, now, expression=expression_of(subject, entry.hit), steps=steps)
-
-
 def from_entry(
     entry: ConfirmedEntry, now: float, *, expression: str | None = None, steps: Sequence[Step] = ()
 ) -> Evidence:
-    """Give what a confirmed entry says."""
+    """A recheck or an answer found this malicious before."""
     return Evidence(
         verdict=Verdict(entry.verdict),
         risk=Risk(entry.risk),
@@ -78,9 +75,9 @@ def from_entry(
 
 
 def from_pattern(
-    info: ListInfo, full_hash: bytes, subject: Subject, steps: Sequence[Step], now: float
+    info: ListInfo, full_hash: bytes, subject: Subject | None, steps: Sequence[Step], now: float
 ) -> Evidence:
-    """A block list of the local pattern holds a hash of the subject."""
+    """A block list of the local pattern holds a hash of the subject (None: only its hashes are known)."""
     age_s = max(0.0, now - info.confirmed_at)
     return Evidence(
         verdict=verdict_of(info.risk),
@@ -141,7 +138,7 @@ def worst_finding(
 
 
 def from_finding(
-    finding: Finding, stage: Stage, subject: Subject, steps: Sequence[Step], attempts: int, now: float
+    finding: Finding, stage: Stage, subject: Subject | None, steps: Sequence[Step], attempts: int, now: float
 ) -> Evidence:
     """A server listed a hash of the subject, now (`query`) or earlier (`cache`)."""
     listed, answer = finding.listed, finding.answer

@@ -1,21 +1,30 @@
-"""Stage 7: one check's questions to the servers.
+"""Stages 6 to 8: what earlier answers say, and asking the servers for the rest.
 
-Every tier that has to answer is asked at once, each about the prefixes that no fresh answer covers; a
-tier that gives no answer may name another in its place. What was learnt stays when the budget cuts in.
+A check asks about one subject, the second look about thousands: both are an `Inquiry` over `Question`s.
+
+```
+tier ─► mirrored by the local lists? ─► nothing to ask
+     ─► cache ─► prefixes without a fresh answer, in requests of at most `most`
+     ─► questions that a tier left open are asked of the tier that stands in for it, if there is one
+```
+
+What was learnt is in the questions and stays there when the budget of a check cuts in.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from secondlook.agent.check.evidence import attempt_steps
 from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S
 from secondlook.agent.ports import Lookup
-from secondlook.core.asking.answer import PrefixAnswer, Tier, TierAnswer
+from secondlook.core.asking.answer import PrefixAnswer, Tier
 from secondlook.core.asking.cache import AnswerCache
-from secondlook.core.subject import Subject, SubjectKind, Use
-from secondlook.core.verdict import Step
+from secondlook.core.digest import PREFIX_BYTES
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import Step, SubjectClass
 
-PREFIX_BYTES = 4
+MOST_PREFIXES = 1000  # in one request, by the protocol
 
 type Known = tuple[Tier, PrefixAnswer, bool]  # who answered, what, whether it is past its expiry
 
@@ -60,46 +69,73 @@ def stale_answers(
     return known
 
 
-class Inquiry:
-    """Asks for one subject; `known` and `failed` grow while it runs and stay when it is cut short.
+@dataclass(slots=True)
+class Question:
+    """One subject that is asked about, by its hashes: what is known so far, and who left something open."""
 
-    `mirrored` tells which tiers the local pattern speaks for; `on_listed` is called once when an answer
-    lists anything at all.
+    hashes: tuple[bytes, ...]
+    known: list[Known] = field(default_factory=list)
+    missing: dict[Tier, list[bytes]] = field(default_factory=dict)  # prefixes that a tier has not answered
+    failed: dict[Tier, str] = field(default_factory=dict)  # why it has not
+
+    def take(self, tier: Tier, found: Mapping[bytes, PrefixAnswer], error: str | None) -> None:
+        """Take what a tier answered about the missing prefixes."""
+        left = []
+        for prefix in self.missing.pop(tier):
+            answer = found.get(prefix)
+            if answer is None:
+                left.append(prefix)
+            else:
+                self.known.append((tier, answer, False))
+        if left:
+            self.missing[tier] = left
+            self.failed[tier] = error or "some prefixes stayed unanswered"
+
+
+class Inquiry:
+    """Asks about subjects of one kind and class of use.
+
+    `mirrored` reports which tiers the local pattern speaks for; `deadline` gives the end of a request that
+    begins now (monotonic seconds); `on_listed` is called after each answer that lists anything at all.
     """
 
     def __init__(
         self,
         lookup: Lookup,
         cache: AnswerCache,
-        subject: Subject,
-        use: Use,
+        kind: SubjectKind,
+        cls: SubjectClass,
+        questions: Sequence[Question],
         *,
         mirrored: Callable[[Tier], bool],
         now: Callable[[], float],
-        on_listed: Callable[[], None],
+        deadline: Callable[[], float],
+        most: int = MOST_PREFIXES,
+        on_listed: Callable[[], None] | None = None,
     ) -> None:
         self._lookup = lookup
         self._cache = cache
-        self._subject = subject
-        self._use = use
+        self._kind = kind
+        self._cls = cls
         self._mirrored = mirrored
         self._now = now
+        self._deadline = deadline
+        self._most = most
         self._on_listed = on_listed
-        self.known: list[Known] = []
-        self.failed: dict[Tier, str] = {}
-        self.missing: dict[Tier, list[bytes]] = {}  # what a failed tier did not answer
+        self.questions = questions
         self.steps: list[Step] = []
         self.attempts = 0
-        self.server: str | None = None
+        self.server: str | None = None  # that answered last
         self.asked: set[Tier] = set()
 
-    async def run(self, tiers: Sequence[Tier], deadline: float, enough: Callable[[], bool]) -> None:
-        """Ask these tiers until all have spoken, `enough` is known, or `deadline` (monotonic seconds)."""
+    async def run(self, tiers: Sequence[Tier], enough: Callable[[], bool] | None = None) -> None:
+        """Ask these tiers: all at once until `enough` is known; without it one after the other."""
         self.asked.update(tiers)
-        if len(tiers) == 1:
-            await self._ask(tiers[0], deadline)
+        if enough is None or len(tiers) == 1:
+            for tier in tiers:
+                await self._ask(tier, self.questions)
             return
-        tasks = {asyncio.ensure_future(self._ask(tier, deadline)) for tier in tiers}
+        tasks = {asyncio.ensure_future(self._ask(tier, self.questions)) for tier in tiers}
         try:
             waiting = tasks
             while waiting:
@@ -114,49 +150,57 @@ class Inquiry:
 
     def cut(self) -> None:
         """Note that the budget ended before everybody had spoken."""
-        for tier in self.missing:
-            self.failed.setdefault(tier, "no answer within the budget")
+        for question in self.questions:
+            for tier in question.missing:
+                question.failed.setdefault(tier, "no answer within the budget")
 
-    async def _ask(self, tier: Tier, deadline: float) -> None:
-        subject, use = self._subject, self._use
+    async def _ask(self, tier: Tier, questions: Sequence[Question]) -> None:
         if self._mirrored(tier):
             return
-        known, missing = fresh_answers(self._cache, (tier,), subject.kind, subject.hashes, self._now())
-        self.known += known
-        prefixes = missing.get(tier)
-        if not prefixes:
-            return
-        self.missing[tier] = prefixes
-        answer = await self._lookup.ask(tier, subject.kind, use.cls, prefixes, deadline=deadline)
-        self._take(answer, tier, prefixes)
-        if tier not in self.failed:
-            return
-        other = self._lookup.fallback(tier, subject.kind, use.cls)
+        unanswered: list[Question] = []
+        for number, chunk in enumerate(self._chunks(tier, questions)):
+            if number:
+                await asyncio.sleep(0)  # traffic in the same process gets its turn
+            await self._request(tier, chunk)
+            unanswered += [question for question in chunk if tier in question.failed]
+        other = self._lookup.fallback(tier, self._kind, self._cls) if unanswered else None
         if other is None or other in self.asked:
             return
         self.asked.add(other)
-        await self._ask(other, deadline)
-        if other not in self.failed:
-            del self.failed[tier]
+        await self._ask(other, unanswered)
+        for question in unanswered:
+            if other not in question.failed:
+                del question.failed[tier]
 
-    def _take(self, answer: TierAnswer, tier: Tier, prefixes: Sequence[bytes]) -> None:
+    def _chunks(self, tier: Tier, questions: Sequence[Question]) -> Iterator[list[Question]]:
+        """Take what the cache knows, and cut the questions that stay open into requests."""
+        chunk: list[Question] = []
+        size = 0
+        for question in questions:
+            known, missing = fresh_answers(self._cache, (tier,), self._kind, question.hashes, self._now())
+            question.known += known
+            if tier not in missing:
+                continue
+            question.missing |= missing
+            if chunk and size + len(missing[tier]) > self._most:
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(question)
+            size += len(missing[tier])
+        if chunk:
+            yield chunk
+
+    async def _request(self, tier: Tier, chunk: Sequence[Question]) -> None:
+        prefixes = list(dict.fromkeys(prefix for question in chunk for prefix in question.missing[tier]))
+        answer = await self._lookup.ask(tier, self._kind, self._cls, prefixes, deadline=self._deadline())
         self.attempts += len(answer.attempts)
         self.steps += attempt_steps(tier, answer.attempts)
-        left = []
-        listed = False
-        for prefix in prefixes:
-            found = answer.answers.get(prefix)
-            if found is None:
-                left.append(prefix)
-                continue
-            found = self._cache.put(tier, self._subject.kind, prefix, found)
-            self.known.append((tier, found, False))
-            self.server = found.server
-            listed = listed or bool(found.listed)
-        if listed:
+        found: dict[bytes, PrefixAnswer] = {}
+        for prefix in prefixes:  # an answer about what was not asked is left where it is
+            if prefix in answer.answers:
+                kept = found[prefix] = self._cache.put(tier, self._kind, prefix, answer.answers[prefix])
+                self.server = kept.server
+        for question in chunk:
+            question.take(tier, found, answer.error)
+        if self._on_listed is not None and any(kept.listed for kept in found.values()):
             self._on_listed()
-        if left:
-            self.missing[tier] = left
-            self.failed[tier] = answer.error or "some prefixes stayed unanswered"
-        else:
-            del self.missing[tier]

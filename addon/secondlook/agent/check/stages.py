@@ -3,16 +3,17 @@
 Functions of values: no waiting, no clock. Each adds to `steps` what it looked at.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from secondlook.agent.check.evidence import (
-    from_confirmed,
+    expression_of,
+    from_entry,
     from_known_good,
     from_pattern,
     from_rule,
     severity,
 )
-from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S, REBLOCK, Snapshot
+from secondlook.agent.check.view import REBLOCK, Snapshot
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rules.rule import Rule
 from secondlook.core.subject import FileSubject, Subject, SubjectKind, UrlSubject, Use
@@ -48,16 +49,16 @@ def local_evidence(
     weaker: Evidence | None = None
     entry = snapshot.known_bad(hashes, now)
     if entry is not None and not _is_allowed_by_now(snapshot, entry, use, now):
-        evidence = from_confirmed(entry, subject, steps, now)
+        evidence = from_entry(entry, now, expression=expression_of(subject, entry.hit), steps=steps)
         if evidence.risk is Risk.DANGEROUS:
             return evidence
         weaker = evidence  # a list may know worse by now
         steps.append(evidence.steps[-1])
     else:
         steps.append(_CONFIRMED_MISS)
-    found = listed_in_pattern(snapshot, subject, now, steps)
-    if found is not None and (weaker is None or severity(found.risk) > severity(weaker.risk)):
-        return found
+    hit = snapshot.listed(subject.kind, hashes, now)
+    if hit is not None and (weaker is None or severity(hit.info.risk) > severity(weaker.risk)):
+        return from_pattern(hit.info, hit.full_hash, subject, steps, now)
     if weaker is not None:
         return weaker
     steps.append(_PATTERN_MISS)
@@ -94,16 +95,6 @@ def _is_allowed_by_now(snapshot: Snapshot, entry: ConfirmedEntry, use: Use, now:
         return False
     rule = book.match(FileSubject((bytes.fromhex(entry.sha256),)), use.client, use.user, now)
     return rule is not None and rule.action == "allow"
-
-
-def listed_in_pattern(
-    snapshot: Snapshot, subject: Subject, now: float, steps: Sequence[Step]
-) -> Evidence | None:
-    """Stage 3: a block list decides alone; Google's lists only while they are fresh."""
-    hit = snapshot.pattern.block_hit(subject.kind, subject.hashes)
-    if hit is None or (hit.info.source == GOOGLE and now - hit.info.confirmed_at > GOOGLE_FRESH_S):
-        return None
-    return from_pattern(hit.info, hit.full_hash, subject, steps, now)
 
 
 def known_good(

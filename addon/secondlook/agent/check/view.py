@@ -17,9 +17,10 @@ from secondlook.agent.check.groups import Policies
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.confirmed import ConfirmedSet
 from secondlook.core.lists.name import Role
-from secondlook.core.lists.pattern import Pattern
+from secondlook.core.lists.pattern import Pattern, PatternHit
 from secondlook.core.rules.rule import SET_BACK_S, Pause
 from secondlook.core.rules.rulebook import RuleBook
+from secondlook.core.subject import SubjectKind
 
 REBLOCK = "reblock"  # source of a confirmed entry that merely follows a bad file; ends by itself
 GOOGLE = "google"
@@ -61,6 +62,13 @@ class Snapshot:
                 if entry is not None and in_force(entry, now):
                     return entry
         return None
+
+    def listed(self, kind: SubjectKind, hashes: Sequence[bytes], now: float) -> PatternHit | None:
+        """Find the worst hit in the lists that decide alone; Google's count only while they are fresh."""
+        hit = self.pattern.block_hit(kind, hashes)
+        if hit is None or (hit.info.source == GOOGLE and now - hit.info.confirmed_at > GOOGLE_FRESH_S):
+            return None
+        return hit
 
 
 def in_force(entry: ConfirmedEntry, now: float) -> bool:
