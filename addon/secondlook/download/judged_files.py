@@ -12,7 +12,6 @@ a lock that is held by who fetches the whole, and goes with its process.
 """
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -30,6 +29,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from secondlook.core.subject import FileSubject
 from secondlook.download.cutting import Cut
 from secondlook.ground.files import write_whole
+from secondlook.ground.lock import take_lock
 
 logger = logging.getLogger(__name__)
 
@@ -248,13 +248,10 @@ class JudgedFiles:
 
     def _lock(self, url: bytes) -> int | None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._path(url, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return take_lock(self._path(url, ".lock"), wait=False)
         except BlockingIOError:
-            os.close(descriptor)
             return None
-        return descriptor
 
     def _write(self, url: bytes, file: JudgedFile) -> None:
         try:

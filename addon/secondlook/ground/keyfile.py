@@ -3,15 +3,12 @@
 A key that is empty or short is no key: anybody can guess what it signs.
 """
 
-import fcntl
 import logging
-import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from secondlook.ground.files import write_whole
+from secondlook.ground.lock import locked_folder
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +29,7 @@ def read_or_make(path: Path, *, meaning: str) -> bytes:
 
     `meaning` tells in the log what a new one does to people. Raises OSError.
     """
-    with _alone_in(path.parent):
+    with locked_folder(path.parent):  # one process at a time: all others read the same
         fault = fault_of(path)
         if fault is not None or not path.exists():
             write_whole(path, secrets.token_bytes(KEY_BYTES), private=True)
@@ -44,17 +41,6 @@ def read_or_make(path: Path, *, meaning: str) -> bytes:
 
 def write_once(path: Path, content: bytes) -> None:
     """Put a secret in place, readable by its owner alone, where there is none yet. Raises OSError."""
-    with _alone_in(path.parent):
+    with locked_folder(path.parent):  # one process at a time: all others read the same
         if not path.exists():
             write_whole(path, content, private=True)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Let one process at a time make what is missing in a folder: all others then read the same."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,5 @@
 """Changing what is in force: stamps, their past, whole verification, rollback."""
 
-import fcntl
 import re
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from secondlook.agent.pattern.files import (
 from secondlook.core.lists.hashlist import Corrupt
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.lock import locked
 
 _LIST_FILE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{16}\.slh")
 
@@ -30,8 +30,7 @@ _LIST_FILE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{16}\.slh")
 def folder_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock: the service's updater and the command line take turns."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(folder / "lock"):
         yield
 
 

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.lock import take_lock
 from secondlook.ledger.engine.wakeup import Slot, Waiting, answer
 
 MAGIC: Final = b"SL-FLAG1"
@@ -168,14 +169,12 @@ class Journal:
         emptied.
         """
         try:
-            gate = os.open(f"{self.path}.replay", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            gate = take_lock(Path(f"{self.path}.replay"), wait=False)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             raise LedgerError(f"flags journal {self.path}: {error.strerror or error}") from error
         try:
-            try:
-                fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return 0
             taken, at = 0, _HEADER
             while True:
                 with self._lock, _locked(self._file):

@@ -5,8 +5,6 @@ ledger, an advisory lock in PostgreSQL), each in a transaction of its own. A led
 refused. Alembic is only imported when there is something to do.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.lock import locked
 from secondlook.ledger.engine.database import Place, bare_engine, create_file, explain
 
 HEAD: Final = "0001"
@@ -90,9 +89,5 @@ def _lock(engine: sa.Engine, place: Place) -> Iterator[None]:
 def file_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a SQLite ledger: migrations and setting a damaged one aside."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(Path(f"{path}.lock")):
         yield
-    finally:
-        os.close(lock)

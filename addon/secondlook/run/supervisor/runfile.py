@@ -1,12 +1,12 @@
 """`STATE/run.json` and the lock that keeps a second proxy off the same state. Standard library only."""
 
-import fcntl
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from secondlook.ground.files import write_whole
+from secondlook.ground.lock import take_lock
 
 RUN_FILE = "run.json"
 LAST_RUN_FILE = "last-run.json"  # what `run.json` said until the proxy ended
@@ -24,12 +24,7 @@ class StateLock:
 
     def __init__(self, state: Path) -> None:
         """Take the lock. Raises BlockingIOError when another process holds it, else OSError."""
-        self._descriptor = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._descriptor)
-            raise
+        self._descriptor = take_lock(state / LOCK_FILE, wait=False)
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, f"{os.getpid()} {PROXY}\n".encode())
 

@@ -14,7 +14,6 @@ Everything is written beside and renamed into place, so a reader never sees half
 writer may be killed at any byte.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -24,10 +23,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, Literal, Self
 
 from secondlook.ground.errors import ConfigError, PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.lock import take_lock
 
 logger = logging.getLogger(__name__)
 
@@ -103,26 +103,26 @@ class ServerStore:
 
         Raises PatternError when that takes longer than `WRITER_WAIT_S`.
         """
-        with (self.root / "lock").open("ab+") as file:
-            self._take_lock(file)
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n".encode())
-            file.flush()
+        lock = self._take_lock()
+        try:
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())
             yield
+        finally:
+            os.close(lock)
 
-    def _take_lock(self, file: BinaryIO) -> None:
+    def _take_lock(self) -> int:
+        path = self.root / "lock"
         started = time.monotonic()
         told = False
         while True:
             with suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            file.seek(0)
-            other = f"process {file.read(20).decode('ascii', 'replace').strip() or 'unknown'}"
+                return take_lock(path, wait=False)
+            other = f"process {path.read_bytes()[:20].decode('ascii', 'replace').strip() or 'unknown'}"
             if time.monotonic() - started > WRITER_WAIT_S:
-                raise PatternError(f"{other} has held {file.name} for {WRITER_WAIT_S:g} s; stop it, or wait")
+                raise PatternError(f"{other} has held {path} for {WRITER_WAIT_S:g} s; stop it, or wait")
             if not told and time.monotonic() - started > WRITER_TOLD_S:
-                logger.warning("waiting for %s, which holds %s", other, file.name)
+                logger.warning("waiting for %s, which holds %s", other, path)
                 told = True
             time.sleep(_LOOK_AGAIN_S)
 
