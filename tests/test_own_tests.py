@@ -85,13 +85,13 @@ WITHOUT = set(
     ledger/log/overview.py
     ledger/log/search.py
     ledger/log/tail.py
-    ledger/operator/operating.py
     ledger/operator/rule_table.py
     ledger/queue/confirmed.py
     ledger/queue/flagged.py
     ledger/queue/history.py
     ledger/queue/journal_record.py
-    ledger/queue/recheck.py
+    ledger/side/operating.py
+    ledger/side/recheck.py
     ledger/upkeep/erasure.py
     lookup/tier.py
     lookup/transport.py

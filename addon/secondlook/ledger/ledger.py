@@ -19,10 +19,10 @@ from secondlook.ledger.log.overview import HourCount
 from secondlook.ledger.log.reading import LogReader, Page
 from secondlook.ledger.log.tail import LogTail
 from secondlook.ledger.operator import rule_table
-from secondlook.ledger.operator.operating import OperatorLedger
 from secondlook.ledger.options import LedgerOptions
 from secondlook.ledger.queue import flagged
-from secondlook.ledger.queue.recheck import RecheckLedger
+from secondlook.ledger.side.operating import OperatorLedger
+from secondlook.ledger.side.recheck import RecheckLedger
 from secondlook.ledger.upkeep.housekeeping import Upkeep
 
 __all__ = ["EventFilter", "Ledger", "LedgerOptions", "Page"]
@@ -47,7 +47,7 @@ class Ledger(RecheckLedger, OperatorLedger):
         self._history = {}
         self._log = LogReader(self.readers)
         self._tail = LogTail(self.readers)
-        self._upkeep = Upkeep(self)
+        self._upkeep = Upkeep(self, self.flush_history)
 
     def start(self) -> None:
         """Listen for changes and begin housekeeping."""

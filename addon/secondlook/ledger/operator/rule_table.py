@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from secondlook.core.rules.rule import Pause, Rule
 from secondlook.ground.ulid import make_id
+from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.codec import clean, row_pause, row_rule, rule_row
 from secondlook.ledger.engine.statements import upsert
 from secondlook.ledger.engine.tables import pauses, rules
-from secondlook.ledger.queue.confirmed import bump
 
 
 def put_rule(connection: sa.Connection, rule: Rule) -> None:

@@ -11,25 +11,13 @@ from typing import Final
 import sqlalchemy as sa
 
 from secondlook.core.event import ConfirmedEntry
+from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.codec import confirmed_row, row_confirmed
 from secondlook.ledger.engine.statements import upsert
-from secondlook.ledger.engine.tables import changes, confirmed
+from secondlook.ledger.engine.tables import confirmed
 
 TOMBSTONE_S: Final = 86_400.0
 _CHUNK: Final = 500
-
-
-def bump(connection: sa.Connection, topic: str) -> int:
-    """Take the next change number of a topic."""
-    number: int = connection.execute(
-        sa.update(changes)
-        .where(changes.c.topic == topic)
-        .values(counter=changes.c.counter + 1)
-        .returning(changes.c.counter)
-    ).scalar_one()
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_notify("secondlook", topic)))
-    return number
 
 
 def put(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) -> set[bytes]:

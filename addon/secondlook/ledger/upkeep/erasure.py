@@ -18,12 +18,14 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from secondlook.core.rules.client import network_of
 from secondlook.core.subject import SubjectKind
+from secondlook.ledger.base import OpenLedger
+from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.tables import (
     confirmed,
     events,
@@ -35,10 +37,6 @@ from secondlook.ledger.engine.tables import (
     rules,
 )
 from secondlook.ledger.log import search
-from secondlook.ledger.queue import confirmed as confirmed_set
-
-if TYPE_CHECKING:
-    from secondlook.ledger.ledger import Ledger
 
 ERASED: Final = "(erased)"
 _CHUNK: Final = 500
@@ -53,7 +51,7 @@ _WHERE: Final = ("url", "host", "filename")
 type DeleteEvents = Callable[[sa.ColumnElement[bool]], int]
 
 
-def erase(ledger: "Ledger", client: str, delete_events: DeleteEvents) -> int:
+def erase(ledger: OpenLedger, client: str, delete_events: DeleteEvents) -> int:
     """Erase what is kept of an address or a user; gives how many events of its own went."""
     named, is_user = events.c.client == client, network_of(client) is None
     if is_user:  # no index, and an address is nobody's
@@ -99,7 +97,7 @@ def _erase_name(connection: sa.Connection, client: str, now: float) -> None:
     exceptions = [rule_id for rule_id, name in made if name is not None and _is_about(name, client)]
     if exceptions:
         connection.execute(sa.delete(rules).where(rules.c.id.in_(exceptions)))
-        confirmed_set.bump(connection, "rules")
+        bump(connection, "rules")
     _erase_mentions(connection, client)
 
 
@@ -135,7 +133,7 @@ def _forget_places(connection: sa.Connection, own: Collection[bytes], *, is_user
         unshared |= _among(connection.execute(placed).scalars(), own)
     only = sorted(identity for identity, keys in met.items() if keys <= unshared)
     if only:
-        values = nowhere | {"expression": None, "change": confirmed_set.bump(connection, "confirmed")}
+        values = nowhere | {"expression": None, "change": bump(connection, "confirmed")}
         for part in _chunks(only):
             connection.execute(sa.update(confirmed).where(confirmed.c.identity.in_(part)).values(values))
 

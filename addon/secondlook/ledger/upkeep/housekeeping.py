@@ -11,25 +11,25 @@ is emptied.
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from secondlook.ground.clock import SettledTime
 from secondlook.ground.errors import LedgerError
+from secondlook.ledger.base import OpenLedger
 from secondlook.ledger.engine import salvage
 from secondlook.ledger.engine.tables import changes, events, marks
 from secondlook.ledger.log import overview, search
 from secondlook.ledger.log.append import HOUR_S
 from secondlook.ledger.operator import rule_table
-from secondlook.ledger.queue import confirmed, history
+from secondlook.ledger.queue import confirmed, flagged, history
 from secondlook.ledger.upkeep.erasure import erase
-
-if TYPE_CHECKING:
-    from secondlook.ledger.ledger import Ledger
 
 TICK_S: Final = 0.25
 FLUSH_S: Final = 2.0
@@ -46,10 +46,14 @@ _INDEX_MOST_ROWS: Final = 256
 
 
 class Upkeep:
-    """The housekeeping thread, and the same work on demand."""
+    """The housekeeping thread, and the same work on demand.
 
-    def __init__(self, ledger: "Ledger") -> None:
+    `flush_history` hands what is remembered in memory to the writer (None: there is nothing).
+    """
+
+    def __init__(self, ledger: OpenLedger, flush_history: Callable[[], Future[None] | None]) -> None:
         self._ledger = ledger
+        self._flush_history = flush_history
         self._settled = SettledTime(ledger.clock)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -87,7 +91,7 @@ class Upkeep:
         if now - self._flushed_at >= FLUSH_S:
             self._flushed_at = now
             ledger.flush_counts()
-            ledger.flush_history()
+            self._flush_history()
         if not ledger.options.keeper:
             return
         if now - self._swept_at >= SWEEP_S:
@@ -260,7 +264,7 @@ class Upkeep:
         ledger = self._ledger
         ledger.replay_journal()
         ledger.flush_counts()
-        waiting = ledger.flush_history()
+        waiting = self._flush_history()
         if waiting is not None:
             waiting.result()
         while ledger.writer.waiting:
@@ -273,6 +277,6 @@ class Upkeep:
         """Look for damage in the whole ledger."""
         path = self._ledger.place.path
         if path is None:
-            self._ledger.queue_count()
+            self._ledger.read(flagged.count)
             return []
         return salvage.check(path)

@@ -13,11 +13,11 @@ from secondlook.core.event import ConfirmedEntry, Event, EventKind, QuarantineRe
 from secondlook.core.rules.rule import Pause, Rule
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.base import OpenLedger
+from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.codec import quarantine_row, row_quarantine
 from secondlook.ledger.engine.statements import upsert
 from secondlook.ledger.engine.tables import quarantine
 from secondlook.ledger.operator import rule_table
-from secondlook.ledger.queue.confirmed import bump
 
 
 class OperatorLedger(OpenLedger):
