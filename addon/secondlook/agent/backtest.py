@@ -91,6 +91,7 @@ class Report:
     newly_allowed: int = 0
     unreadable: int = 0  # visits of which the log keeps too little (privacy level)
     hosts: Counter[str] = field(default_factory=Counter)  # of what would be blocked in addition
+    allowed_hosts: Counter[str] = field(default_factory=Counter)  # of what would no longer be blocked
     clients: Counter[str] = field(default_factory=Counter)
     examples: list[Event] = field(default_factory=list)
 
@@ -128,6 +129,7 @@ def backtest(
                 report.examples.append(event)
         elif said is Action.ALLOW and was_blocked:
             report.newly_allowed += 1
+            report.allowed_hosts[event.host or "(not kept)"] += 1
     return report
 
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,8 +19,11 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail, print_json, print_line
-from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule
+from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule, Scope
+from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import RuleSubjectError, parse_subject
+from secondlook.core.subject import FileSubject, Subject
+from secondlook.core.url.canonical import url_subject
 from secondlook.ledger.log.shape import rfc3339, rule_json, rule_subject
 from secondlook.suffix import load_suffixes
 
@@ -44,11 +48,14 @@ def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
         reason: Annotated[
             str | None, typer.Option("--reason", metavar="TEXT", help="Shown wherever it is.")
         ] = None,
+        replace: Annotated[
+            bool, typer.Option("--replace", help="Remove rules that say the contrary about the same subject.")
+        ] = False,
         config: ConfigOption = None,
         state: StateOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        make_rule(action, subject, duration, client, reason, config, state, as_json=as_json)
+        make_rule(action, subject, duration, client, reason, config, state, replace=replace, as_json=as_json)
 
     return app
 
@@ -62,6 +69,7 @@ def make_rule(
     config: Path | None,
     state: Path | None,
     *,
+    replace: bool,
     as_json: bool,
 ) -> None:
     """Write a rule into the ledger and tell it; workers take it up within a second."""
@@ -89,15 +97,54 @@ def make_rule(
         expires=None if lasts is None else now + lasts,
     )
     with place.ledger() as ledger:
+        removed = [old for old in ledger.list_rules() if replace and _contrary(old, rule)]
+        for old in removed:
+            ledger.remove_rule(old.id)
         (rule,) = ledger.say_rules([rule])
+        overruling = _overruling(rule, ledger.list_rules(), now)
     if as_json:
-        print_json(rule_json(rule))
+        print_json(rule_json(rule) | {"overruled_by": overruling.id if overruling else None})
         return
-    told = f"{action} {rule_subject(rule)} ({rule.scope.value})"
-    if re.fullmatch(r"=?[^/:\[\]]+:\d+", subject):
-        told += " on every port"
+    for old in removed:
+        print_line(f"removed {old.action} {rule_subject(old)} ({old.id})")
+    print_line(f"{_in_words(rule, subject)}; undo with: secondlook rules remove {rule.id}")
+    if overruling is not None:
+        _warn(overruling, rule, subject)
+
+
+def _warn(overruling: Rule, rule: Rule, written: str) -> None:
+    until = "always" if overruling.expires is None else f"until {rfc3339(overruling.expires)}"
+    print_line(f"but {overruling.action} {rule_subject(overruling)} wins {until} ({overruling.id})")
+    if _contrary(overruling, rule):
+        print_line(f"  have it removed with: secondlook {rule.action} {written} --replace")
+
+
+def _in_words(rule: Rule, written: str) -> str:
+    words = f"{rule.action} {rule_subject(rule)} ({rule.scope.value})"
+    if re.fullmatch(r"=?[^/:\[\]]+:\d+", written):
+        words += " on every port"
     if rule.client:
-        told += f" for {rule.client}"
+        words += f" for {rule.client}"
     if rule.expires is not None:
-        told += f" until {rfc3339(rule.expires)}"
-    print_line(f"{told}; undo with: secondlook rules remove {rule.id}")
+        words += f" until {rfc3339(rule.expires)}"
+    return words
+
+
+def _contrary(old: Rule, rule: Rule) -> bool:
+    """Return whether an older rule says the contrary about the same subject and client."""
+    same = (old.scope, old.subject, old.client) == (rule.scope, rule.subject, rule.client)
+    return same and old.action != rule.action and old.source != "config"
+
+
+def _overruling(rule: Rule, rules: Sequence[Rule], now: float) -> Rule | None:
+    """Return the rule that decides in place of a new one about the very thing that it names, if one does."""
+    if rule.scope is Scope.REGEX:
+        return None
+    subject: Subject
+    if rule.scope is Scope.SHA256:
+        subject = FileSubject((bytes.fromhex(rule.subject),))
+    else:
+        url = rule.subject if "://" in rule.subject else f"http://{rule.subject}/"
+        subject = url_subject(url, load_suffixes())
+    decides = RuleBook(rules).match(subject, rule.client, rule.client, now)
+    return decides if decides is not None and decides.action != rule.action else None

@@ -159,12 +159,15 @@ def backtest(
     if as_json:
         print_json(report_json(report))
         return
-    rows = ((count, host) for host, count in report.hosts.most_common(HOSTS_SHOWN))
-    print_table(("times", "host"), rows, empty="nothing more would have been blocked")
     print_line(
         f"of {report.visits:,} logged checks {report.newly_blocked:,} would be blocked in addition, "
         f"{report.newly_allowed:,} no longer"
     )
+    for title, hosts in (("blocked in addition", report.hosts), ("no longer blocked", report.allowed_hosts)):
+        if hosts:
+            print_table(
+                ("times", title), ((count, host) for host, count in hosts.most_common(HOSTS_SHOWN)), empty=""
+            )
     if report.unreadable:
         print_line(f"{report.unreadable:,} could not be judged: the log keeps too little of them")
 

@@ -1,5 +1,8 @@
 """Back-testing as people ask for it: a rule, the name of a list, or a level, against the log."""
 
+import re
+from collections import Counter
+
 from secondlook.agent.backtest import Change, LevelChange, ListChange, Report, RuleChange, backtest
 from secondlook.core.event import EventKind
 from secondlook.core.lists.pattern import Pattern
@@ -12,6 +15,7 @@ from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.suffix import load_suffixes
 
 DAY_S = 86_400.0
+_LIST_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-[0-9]+b")  # no host: a label of its own is none
 HOSTS_SHOWN = 20
 VISITS = tuple(
     str(kind)
@@ -32,6 +36,9 @@ def change_from(text: str, pattern: Pattern, level: Level, now: float, *, action
     for info, table in pattern.lists:
         if info.name == text:
             return ListChange(table, info.kind, info.risk, level)
+    if _LIST_NAME.fullmatch(text):
+        present = ", ".join(sorted(info.name for info, _ in pattern.lists)) or "none"
+        raise ValueError(f"there is no list {text}; lists in force: {present}")
     scope, subject = parse_subject(text, load_suffixes())
     rule = Rule(
         id="tried",
@@ -59,9 +66,14 @@ def report_json(report: Report) -> dict[str, object]:
         "newly_blocked": report.newly_blocked,
         "newly_allowed": report.newly_allowed,
         "unreadable": report.unreadable,
-        "hosts": [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)],
+        "hosts": _hosts(report.hosts),
+        "allowed_hosts": _hosts(report.allowed_hosts),
         "clients": [
             {"client": client, "count": count} for client, count in report.clients.most_common(HOSTS_SHOWN)
         ],
         "often_visited": report.often_visited[:HOSTS_SHOWN],
     }
+
+
+def _hosts(counts: Counter[str]) -> list[dict[str, object]]:
+    return [{"host": host, "count": count} for host, count in counts.most_common(HOSTS_SHOWN)]
