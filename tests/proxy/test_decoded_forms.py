@@ -19,7 +19,30 @@ BODY = program(200_000)
 MORE = b"something else " * 50
 PACKED, SQUASHED, ZIPPED = gzip.compress(BODY), brotli.compress(BODY, quality=1), zlib.compress(BODY)
 FRAMED = zstandard.ZstdCompressor().compress(BODY)
+
+
+def _unended(data: bytes) -> bytes:
+    """Deflate of some data, then a block of a kind that there is not."""
+    machine = zlib.compressobj(wbits=-15)
+    return machine.compress(data) + machine.flush(zlib.Z_SYNC_FLUSH) + b"\x07" + bytes(300)
+
+
+def _like_zlib(data: bytes, *, broken: bool = False) -> bytes:
+    """Deflate without a wrapping whose first bytes are those of one: a stored block of 0x069C bytes."""
+    size, machine = 0x069C, zlib.compressobj(wbits=-15)
+    first = b"\x78" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + data[:size]
+    return first + (_unended(data[size:]) if broken else machine.compress(data[size:]) + machine.flush())
+
+
+LIKE_ZLIB = _like_zlib(BODY)
 ODD = {
+    "deflate, broken behind all of it": ("deflate", b"\x78\x9c" + _unended(BODY)),
+    "deflate without a wrapping, broken behind all of it": ("deflate", _unended(BODY)),
+    "gzip, broken behind all of it": ("gzip", PACKED[:10] + _unended(BODY)),
+    "deflate that looks wrapped": ("deflate", LIKE_ZLIB),
+    "deflate that looks wrapped, and is broken behind all of it": ("deflate", _like_zlib(BODY, broken=True)),
+    "deflate that looks wrapped inside": ("deflate, gzip", gzip.compress(LIKE_ZLIB)),
+    "brotli inside deflate that looks wrapped": ("br, deflate", _like_zlib(SQUASHED)),
     "two members": ("gzip", PACKED + gzip.compress(MORE)),
     "three members": ("gzip", gzip.compress(b"") + PACKED + gzip.compress(MORE)),
     "junk behind": ("gzip", PACKED + b"junk"),
@@ -51,6 +74,7 @@ def test_what_a_client_may_keep_is_among_the_digests(how, step):
     assert hashlib.sha256(BODY).digest() in subject.hashes
     assert subject.hashes[0] == hashlib.sha256(raw).digest()
     assert len(subject.hashes) == len(subject.labels) == len(set(subject.hashes))
+    assert hashlib.sha256(b"").digest() not in subject.hashes
 
 
 def test_members_without_number_cost_a_bounded_number_of_digests():
@@ -63,7 +87,17 @@ def test_members_without_number_cost_a_bounded_number_of_digests():
     assert len(look.subject().hashes) <= 10
 
 
-@pytest.mark.parametrize("how", ["two members", "no trailer", "a wrong check", "deflate, cut", "two frames"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "two members",
+        "no trailer",
+        "a wrong check",
+        "deflate, cut",
+        "two frames",
+        "deflate that looks wrapped",
+    ],
+)
 def test_a_listed_program_in_an_odd_encoding_is_refused(proxy, gatekeeper, make_origin, curl, how):
     encoding, raw = ODD[how]
     gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())

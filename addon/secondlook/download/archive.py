@@ -229,7 +229,11 @@ class _Walk:
 
     def decode(self, file: IO[bytes], encodings: tuple[str, ...], plain: IO[bytes]) -> None:
         """Undo a Content-Encoding; the bytes are counted once, as those of the archive itself."""
-        decoder = Decoder(encodings, ratio=self._limits.max_bytes)
+
+        def begin_anew() -> None:
+            plain.truncate(plain.seek(0))
+
+        decoder = Decoder(encodings, ratio=self._limits.max_bytes, on_restart=begin_anew)
         file.seek(0)
         while decoder.state is DecodeState.WORKING and (piece := file.read(_ENCODED_STEP_BYTES)):
             for part in decoder.feed(piece):

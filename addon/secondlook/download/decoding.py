@@ -20,6 +20,7 @@ STEP_BYTES = 65_536
 FEED_BYTES = 256 << 10  # decoded for one piece fed, so that the event loop stays free
 WORK_BYTES = 4 << 20  # for one call of `work`
 _STEP_PRICE = 2 << 10
+_CAREFUL_BYTES = 256  # of deflate, taken at a time where its fault is looked for
 _ROUNDS = 4  # ends of members or frames passed in one step
 PASSED_RATIO = 100  # of a body that has gone on: beyond it only processor time is to be had
 BACKLOG_BYTES = 1 << 20  # encoded input that may wait
@@ -55,6 +56,7 @@ class BrokenEncodingError(Exception):
 class _Layer(Protocol):
     done: bool
     ended: bool  # an end was passed and more follows: some clients stop there
+    restarted: bool  # what was given is not how the body is read; it comes from its beginning now
     busy: bool  # the last step gave nothing, and the next may
     patient: bool  # what takes long may be done now
     waiting: bytes
@@ -67,11 +69,16 @@ class _Layer(Protocol):
 class _Zlib:
     """gzip (several members too) and deflate (with or without the zlib wrapper).
 
-    The wrapping is read here: zlib would keep the last bytes back where the check at the end is wrong.
+    The wrapping is read here: zlib would keep the last bytes back where the check at the end is wrong. Where
+    data break, what a client gets that reads byte by byte is given, which is the most. And where what looked
+    wrapped breaks, it is read once more as if it were not: so do curl, urllib3 and browsers, early in a body.
     """
 
     def __init__(self, *, gzip: bool) -> None:
         self._gzip = gzip
+        self._seen: bytes | None = b""  # all of a body that looks wrapped, to be read once more
+        self._failed: zlib.error | None = None
+        self.restarted = False
         self._machine: zlib._Decompress | None = None
         self._check = 0
         self._size = 0
@@ -84,6 +91,8 @@ class _Zlib:
 
     def feed(self, data: bytes) -> None:
         self.waiting += data
+        if self._seen is not None:
+            self._seen = self._seen + data if len(self._seen) + len(data) <= _AGAIN_MAX_BYTES else None
 
     def step(self) -> bytes:
         self.busy = False
@@ -99,7 +108,7 @@ class _Zlib:
                 if rounds > _ROUNDS:
                     self.busy = True
                     return b""
-            if self._machine is None and not self._begin():
+            if not self._is_ready():
                 return b""
             assert self._machine is not None
             if self._machine.eof:
@@ -111,6 +120,12 @@ class _Zlib:
                 return out
         return b""
 
+    def _is_ready(self) -> bool:
+        """Begin, or begin anew, where that is to be done; False while too little is there for it."""
+        if self._failed is not None:
+            self._begin_raw(self._failed)
+        return self._machine is not None or self._begin()
+
     def _begin(self) -> bool:
         """Read what stands before the data; False while it is not all there."""
         if self._gzip:
@@ -119,11 +134,13 @@ class _Zlib:
         else:
             if len(self.waiting) < 2:  # noqa: PLR2004 - a zlib header is two bytes
                 return False
-            wrapped = self.waiting[0] & 0x0F == 8 and int.from_bytes(self.waiting[:2]) % 31 == 0  # noqa: PLR2004
-            if wrapped and self.waiting[1] & 0x20:
-                raise BrokenEncodingError("it needs a dictionary")
+            method, flags = self.waiting[:2]  # RFC 1950, 2.2; one that needs a dictionary is read without it
+            fits = method & 0x8F == 8 and int.from_bytes(self.waiting[:2]) % 31 == 0  # noqa: PLR2004
+            wrapped = fits and not flags & 0x20 and not self.restarted
             at = 2 if wrapped else 0
             self._check, self._size = 1, 4 if wrapped else 0
+            if not wrapped:
+                self._seen = None
         if at is None:
             return False
         self.waiting, self._length = self.waiting[at:], 0
@@ -131,14 +148,23 @@ class _Zlib:
         return True
 
     def _inflate(self, machine: "zlib._Decompress") -> bytes:
+        before = machine.copy()
         try:
             out = machine.decompress(self.waiting, STEP_BYTES)
+            self.waiting = machine.unused_data if machine.eof else machine.unconsumed_tail
         except zlib.error as error:
-            raise BrokenEncodingError(str(error)) from error
-        self.waiting = machine.unused_data if machine.eof else machine.unconsumed_tail
+            self._failed = error
+            out = _before_the_fault(before, self.waiting)
         self._check = zlib.crc32(out, self._check) if self._gzip else zlib.adler32(out, self._check)
         self._length += len(out)
         return out
+
+    def _begin_raw(self, error: zlib.error) -> None:
+        """Read all once more, as data without a wrapping; BrokenEncodingError where that is no other way."""
+        if self._gzip or self._seen is None:
+            raise BrokenEncodingError(str(error)) from error
+        self.waiting, self._seen, self._failed, self._machine = self._seen, None, None, None
+        self.restarted = True
 
     def _finish(self) -> bool:
         """Compare what stands after the data; False while it is not all there."""
@@ -152,6 +178,21 @@ class _Zlib:
             raise BrokenEncodingError("its length is wrong")
         self.done = True
         return True
+
+
+def _before_the_fault(machine: "zlib._Decompress", data: bytes) -> bytes:
+    """Give what comes of broken data before their fault; zlib gives nothing of a call that meets it."""
+    out, at = b"", 0
+    for step in (_CAREFUL_BYTES, 1):
+        while at < len(data):
+            before = machine.copy() if step > 1 else machine
+            try:
+                out += machine.decompress(data[at : at + step])
+            except zlib.error:
+                machine = before
+                break
+            at += step
+    return out
 
 
 def _gzip_header(data: bytes) -> int | None:
@@ -193,6 +234,7 @@ class _Brotli:
         self._seen_bytes = 0
         self._out_bytes = 0
         self._failed: brotli.error | None = None
+        self.restarted = False
         self.done = False
         self.ended = False
         self.busy = False
@@ -274,6 +316,7 @@ class _Zstd:
         self._context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
         self._machine = self._frame()
         self._step_bytes = _ZSTD_PIECE_BYTES
+        self.restarted = False
         self.waiting = b""
         self.done = False
         self.ended = False
@@ -320,7 +363,8 @@ class Decoder:
     """Undoes a chain of encodings; `feed` gives what came out, in pieces of at most `STEP_BYTES`.
 
     `on_between` is given what each layer but the last gives. `on_end` is called where a client may stop
-    though more follows: after what was given before, and before anything of what follows.
+    though more follows: after what was given before, and before anything of what follows; `on_restart` where
+    what follows is all of the body, read in another way.
     """
 
     def __init__(
@@ -330,8 +374,12 @@ class Decoder:
         ratio: int,
         on_end: Callable[[], None] = lambda: None,
         on_between: Callable[[int, bytes], None] = lambda _layer, _out: None,
+        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_end = on_end
+        self._on_restart = on_restart
+        self._restarted: set[int] = set()
+        self._encodings = encodings
         self._on_between = on_between
         self._layers: list[_Layer] = [_make(name) for name in encodings]
         self._ratio = ratio
@@ -368,6 +416,12 @@ class Decoder:
             whole = self._in_bytes == 0 or all(layer.done for layer in self._layers)
             self.state = DecodeState.DONE if whole else DecodeState.BROKEN
 
+    def _restart(self, index: int) -> None:
+        """Begin anew behind a layer; what it gave before was no more than a client might keep."""
+        self._restarted.add(index)
+        self._layers[index + 1 :] = [_make(name) for name in self._encodings[index + 1 :]]
+        self._on_restart()
+
     def _be_patient(self, *, patient: bool) -> None:
         for layer in self._layers:
             layer.patient = patient
@@ -380,6 +434,8 @@ class Decoder:
             while budget > 0:
                 for index in range(last, -1, -1):  # innermost first: nothing piles up between layers
                     out = self._layers[index].step()
+                    if self._layers[index].restarted and index not in self._restarted:
+                        self._restart(index)
                     if self._layers[index].ended:
                         self._layers[index].ended = False
                         self._on_end()

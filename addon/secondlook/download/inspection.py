@@ -71,6 +71,7 @@ class BodyLook:
         self._sha256 = hashlib.sha256()
         self._others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
         self._decoded: hashlib._Hash | None = None
+        self._decoded_any = False
         self._decoder: Decoder | None = None
         self._ends: list[bytes] = []
         chain = encodings_of(encoding, layers)
@@ -80,7 +81,13 @@ class BodyLook:
         if chain is None:
             self.problem = f"content encoding {encoding!r} is not known"
         elif chain:
-            self._decoder = Decoder(chain, ratio=ratio, on_end=self._note_end, on_between=self._note_between)
+            self._decoder = Decoder(
+                chain,
+                ratio=ratio,
+                on_end=self._note_end,
+                on_between=self._note_between,
+                on_restart=self._begin_anew,
+            )
             self._decoded = hashlib.sha256()
             self._decoded_others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
 
@@ -218,7 +225,7 @@ class BodyLook:
             return []
         whole = self._decoder.state is DecodeState.DONE
         forms = {self._decoded.digest(): "decoded" if whole else "decoded in part"}
-        if not whole and not self._decoder.out_bytes:
+        if not whole and not self._decoded_any:
             forms.clear()
         for number, digest in enumerate(self._ends, 1):
             forms.setdefault(digest, f"decoded up to end {number}")
@@ -234,11 +241,21 @@ class BodyLook:
 
     def _note_end(self) -> None:
         assert self._decoded is not None
-        if len(self._ends) < _MOST_ENDS and self._decoder is not None and self._decoder.out_bytes:
+        if len(self._ends) < _MOST_ENDS and self._decoded_any:
             self._ends.append(self._decoded.copy().digest())
+
+    def _begin_anew(self) -> None:
+        """Keep the digest of what was decoded in one way, and begin with what comes in another."""
+        self._note_end()
+        self._decoded, self._decoded_any = hashlib.sha256(), False
+        self._decoded_others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in self._others}
+        self._first.clear()
+        self._last.clear()
+        self._last_bytes, self._seam = 0, b""
 
     def _take_decoded(self, piece: bytes) -> None:
         assert self._decoded is not None
+        self._decoded_any = True
         self._decoded.update(piece)
         for machine in self._decoded_others.values():
             machine.update(piece)
