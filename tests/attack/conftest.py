@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 LISTED = program(700_000, 77)  # a program that our own list names
 SCRIPT = (b'Set sh = CreateObject("WScript.Shell")\r\nsh.Run "calc.exe"\r\n' * 8)[:409]
 LISTED_ADDRESS = "127.0.0.66"  # and a rule of the operator this address
-SETTLE_S = 1.0  # until what is left of an attack is measured
+SETTLE_S = 0.5  # until what is left of an attack is measured
 COME_BACK_S = 20.0
 GROWN_MIB = 300  # memory that an attack may take
 KEPT_MIB = 64  # and that may be left of it: allocators keep some
@@ -49,14 +49,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="an attack: `make attack` runs it"))
 
 
-def configuration(folder: Path, more: str = "") -> Path:
+def configuration(folder: Path, more: str = "", *, workers: int = 1) -> Path:
     """A configuration with lists of our own: EICAR is on the one that is shipped."""
     own = folder / "own.txt"
     own.write_text("".join(f"{hashlib.sha256(body).hexdigest()}\n" for body in (LISTED, SCRIPT)))
     path = folder / "proxy.yaml"
     path.write_text(
         f"""
-workers: 1
+workers: {workers}
 feeds:
   - {{name: test, builtin: test}}
   - {{name: own, path: {own}, threat: malware, format: plain}}
@@ -90,7 +90,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory, site: Site, idle: Watch) 
         folder = tmp_path_factory.mktemp("attacked")
         proxy = Proxy(folder / "state", configuration(folder))
         api(proxy, "POST", "/rules", {"action": "block", "subject": LISTED_ADDRESS})
-        _warm(proxy, site)
+        warm(proxy, site)
         return proxy
 
     stand = Stand.make(start, site)
@@ -105,7 +105,7 @@ def stand(attacked: Stand) -> Stand:
     return attacked
 
 
-def _warm(proxy: Proxy, site: Site) -> None:
+def warm(proxy: Proxy, site: Site) -> None:
     """Use once what is imported when used first, and wait for the lists."""
     site.put("/warm.zip", zipped({"a": b"b"}), "Content-Type: application/zip")
     site.put("/warm.exe", LISTED, "Content-Type: application/octet-stream")

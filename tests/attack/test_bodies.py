@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from attack.conftest import LISTED, SCRIPT
-from attackkit.site import again
+from attackkit.site import again, ranged
 from attackkit.stand import at_once, body_of
 from proxykit.origin import Asked
 from proxykit.samples import EICAR, program, zipped
@@ -167,29 +167,12 @@ def test_trickled(stand):
     assert len(body_of(stand.get("/trickled"))) < len(LISTED) // 2
 
 
-def _ranged(body: bytes, asked: Asked, tag: str = '"x"') -> bytes:
-    wanted = (asked.header("range") or "").removeprefix("bytes=")
-    if not wanted:
-        return (
-            OK
-            + f"ETag: {tag}\r\nAccept-Ranges: bytes\r\nContent-Type: application/octet-stream\r\n".encode()
-            + (b"Content-Length: %d\r\n\r\n" % len(body))
-            + body
-        )
-    first, _, last = wanted.partition("-")
-    begin, end = int(first or 0), min(int(last or len(body) - 1), len(body) - 1)
-    return (
-        f"HTTP/1.1 206 Partial Content\r\nETag: {tag}\r\nContent-Type: application/octet-stream\r\n"
-        f"Content-Range: bytes {begin}-{end}/{len(body)}\r\nContent-Length: {end + 1 - begin}\r\n\r\n"
-    ).encode() + body[begin : end + 1]
-
-
 def test_lying_pieces(stand):
     """A site that shows a clean program when asked for all, and pieces of a listed one: they never make it whole."""
     clean = program(len(LISTED), 5)
 
     async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        writer.write(_ranged(LISTED if asked.header("range") else clean, asked))
+        writer.write(ranged(LISTED if asked.header("range") else clean, asked))
 
     stand.site.replies["/lying.exe"] = reply
     step, came = 100_000, b""
@@ -204,7 +187,7 @@ def test_piece_flood(stand):
     sent: list[int] = []
 
     async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        answer = _ranged(clean, asked)
+        answer = ranged(clean, asked)
         sent.append(len(answer))
         writer.write(answer)
         await writer.drain()
@@ -227,7 +210,7 @@ def test_many_ranges(stand):
 
     async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
         asked.headers = [pair for pair in asked.headers if "," not in pair[1]]
-        writer.write(_ranged(clean, asked))
+        writer.write(ranged(clean, asked))
 
     stand.site.replies["/ranges.exe"] = reply
     for wanted in (",".join(f"{n * 900}-{n * 900}" for n in range(1000)), ",".join(["0-"] * 1000)):

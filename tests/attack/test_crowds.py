@@ -24,7 +24,7 @@ def test_idle_connections(stand):
             for _ in range(2000):
                 with contextlib.suppress(OSError):
                     stack.enter_context(socket.create_connection(("127.0.0.1", stand.port), 1))
-            time.sleep(3)
+            time.sleep(1)
             came = stand.get("/")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -98,28 +98,26 @@ def test_split_hello(stand, cuts):
 def test_unknown_to_listed(stand, listen):
     """A tunnel to a listed address with bytes that nobody knows, also on the port of DNS: the address is not reached."""
     begun = time.time()
-    for port in (0, 5353):
-        there = listen(address=LISTED_ADDRESS, port=port)
-        for first in (b"\x01\x02\x03\x04", b"SSH-2.0-x\r\n", b"\x00\x1d" + os.urandom(29), b"\x16\x03"):
-            with stand.tunnel(there.port, LISTED_ADDRESS) as line:
-                line.sendall(first)
-                assert b"reached" not in heard(line, 3), (port, first)
-        assert there.connections == 0
+
+    def one(port: int, first: bytes) -> None:
+        with stand.tunnel(port, LISTED_ADDRESS) as line:
+            line.sendall(first)
+            assert b"reached" not in heard(line, 3), (port, first)
+
+    there = [listen(address=LISTED_ADDRESS, port=port) for port in (0, 5353)]
+    beginnings = (b"\x01\x02\x03\x04", b"SSH-2.0-x\r\n", b"\x00\x1d" + os.urandom(29), b"\x16\x03")
+    at_once(
+        *(lambda port=place.port, first=first: one(port, first) for place in there for first in beginnings)
+    )
+    assert not [place for place in there if place.connections]
     stand.event(begun, lambda event: event["kind"] == "blocked" and LISTED_ADDRESS in str(event))
 
 
 def test_odd_beginnings(stand, listen):
     """HTTP inside a tunnel behind odd first bytes, for a listed page: it is not reached, or known as what it is."""
     page = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(EICAR), EICAR)
-    for begin in (
-        b"\r\nGET ",
-        b"get ",
-        b"G",
-        b"\r\n\r\nGET ",
-        b"PRI * HTTP/2.0\r\n\r\nGET ",
-        b"GET\t",
-        b"FOO ",
-    ):
+
+    def one(begin: bytes) -> None:
         there = listen(page, address=LISTED_ADDRESS)
         with stand.tunnel(there.port, LISTED_ADDRESS) as line:
             line.sendall(begin)
@@ -128,6 +126,17 @@ def test_odd_beginnings(stand, listen):
                 line.sendall(b"ET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert EICAR not in heard(line, 2), begin
         assert there.connections == 0, begin
+
+    beginnings = (
+        b"\r\nGET ",
+        b"get ",
+        b"G",
+        b"\r\n\r\nGET ",
+        b"PRI * HTTP/2.0\r\n\r\nGET ",
+        b"GET\t",
+        b"FOO ",
+    )
+    at_once(*(lambda begin=begin: one(begin) for begin in beginnings))
 
 
 def test_another_name(stand):

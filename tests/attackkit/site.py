@@ -94,3 +94,21 @@ async def again(begin: bytes, piece: bytes, total: int, pause_s: float = 0.0) ->
         yield piece
         if pause_s:
             await asyncio.sleep(pause_s)
+
+
+def ranged(body: bytes, asked: Asked, tag: str = '"x"') -> bytes:
+    """Answer with a body, or with the range of it that was asked for."""
+    wanted = (asked.header("range") or "").removeprefix("bytes=")
+    if not wanted:
+        return (
+            b"HTTP/1.1 200 OK\r\n"
+            + f"ETag: {tag}\r\nAccept-Ranges: bytes\r\nContent-Type: application/octet-stream\r\n".encode()
+            + (b"Content-Length: %d\r\n\r\n" % len(body))
+            + body
+        )
+    first, _, last = wanted.partition("-")
+    begin, end = int(first or 0), min(int(last or len(body) - 1), len(body) - 1)
+    return (
+        f"HTTP/1.1 206 Partial Content\r\nETag: {tag}\r\nContent-Type: application/octet-stream\r\n"
+        f"Content-Range: bytes {begin}-{end}/{len(body)}\r\nContent-Length: {end + 1 - begin}\r\n\r\n"
+    ).encode() + body[begin : end + 1]

@@ -36,8 +36,7 @@ class Stand:
 
     @staticmethod
     def _watched(proxy: Proxy, login: str) -> Watch:
-        (worker,) = proxy.facts["workers"]
-        return Watch(proxy.address, worker, login)
+        return Watch(proxy.address, proxy.facts["workers"][0], login)
 
     def close(self) -> None:
         """End both."""

@@ -15,7 +15,8 @@ few minutes. What must hold is asserted: a listed thing never arrives whole, its
 are served meanwhile, memory comes back. Times are told, not asserted.
 
 Beside each attack a process of its own asks for a small harmless page through the attacked proxy every 20 ms (one of
-ten over a new connection); what it waits bounds how late the worker's event loop is from above. The same is
+ten over a new connection), as another client: from another address than the attacker. What it waits bounds how late
+the worker's event loop is from above, as a page over a new connection takes about ten turns of it. The same is
 measured at the same moment through a second proxy that nobody attacks: what a page waits there is the machine's share,
 which also runs the site and the attacker. A page that would have been asked for while another was waited for counts.
 
@@ -24,7 +25,7 @@ which also runs the site and the attacker. A page that would have been asked for
 - **loop**: processor time of the worker's loop while a page waited, p99 / worst, in ms, of which a page takes about one:
   how late the loop is on a machine that does nothing else. *Lost*: pages that never came.
 - **page**: what a page waits, p99 / worst, in ms. **idle**: the same through the other proxy.
-- **memory**: of the worker, MiB: by how much it grew at most / what was left of that about a second after.
+- **memory**: of the worker, MiB: by how much it grew at most / what was left of that about half a second after.
 - **processor**: seconds of the worker while the attack went on.
 - **held**: whether what must hold did.
 """

@@ -1,8 +1,11 @@
 """A turn of the loop takes up what it has time for, each client in turn; silent clients cost a socket."""
 
 import contextlib
+import gc
 import selectors
 import socket
+import sys
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -153,3 +156,25 @@ def test_a_number_that_is_anothers_by_now_is_not_forgotten(scene):
     taken = scene.turn()
     assert sock in taken, "it waited longest of its client"
     assert first not in taken
+
+
+class Ring:
+    """Something that only the collector can free."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="collects in small steps itself")
+@pytest.mark.parametrize("busy", [False, True])
+def test_garbage_is_looked_through_while_nobody_wants_anything(scene, busy):
+    gc.collect()
+    ring = Ring()
+    for _ in range(4):
+        gc.collect(1)  # it is old now
+    left = weakref.ref(ring)
+    del ring
+    if busy:
+        scene.ready("192.0.2.1")
+    assert bool(scene.selector.select(10)) == busy
+    assert (left() is not None) == busy

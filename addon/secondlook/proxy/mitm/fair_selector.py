@@ -14,10 +14,14 @@ sockets that are ready ─┬─ nobody's (listening, wakeups, our own queries) 
 A client is an address (of IPv6: its /64); a connection to an origin counts as its client's. Who comes new
 waits for nobody else's queue, and a connection that has been served for a while does not wait behind the same
 client's new ones. While one client has the loop alone, turns may be longer: each costs something.
+
+A full run of the garbage collector is a step too, of a tenth of a second where hundreds of connections have
+come and gone. Where one is due soon, the first moment in which nobody wants anything is taken for it.
 """
 
 import asyncio
 import collections
+import gc
 import selectors
 import socket
 import time
@@ -33,6 +37,8 @@ ALONE_S: Final = (0.025, 0.010)  # of processor time: a turn that is too long, a
 TOGETHER_S: Final = (0.010, 0.003)
 LEAST: Final = 2  # sockets in a turn
 _SETTLED: Final = 4  # turns of a socket in which others waited, until it is no longer new
+_QUIET_S: Final = 0.05  # without anything to do, until the garbage is looked through
+_GARBAGE: Final = 4  # collections of the middle generation; with ten Python does a full one wherever it is
 _FORGETTING: Final = 0.3  # weight of the last turn in what a socket costs
 
 type _Ready = tuple[selectors.SelectorKey, int]
@@ -86,12 +92,22 @@ class FairSelector(selectors.DefaultSelector):
         if self._given:
             self._cost_s += _FORGETTING * ((now - self._begun) / self._given - self._cost_s)
         self._begun = now
-        ready = super().select(timeout)
+        ready = self._waited_for(timeout)
         if len(ready) > LEAST:
             long_s, turn_s = ALONE_S if len(self._clients) < 2 else TOGETHER_S  # noqa: PLR2004
             if len(ready) * self._cost_s > long_s:
                 ready = self._chosen(ready, max(int(turn_s / self._cost_s), LEAST))
         self._given = len(ready)
+        return ready
+
+    def _waited_for(self, timeout: float | None) -> list[_Ready]:
+        """Wait for sockets that are ready; nothing where the garbage was looked through instead."""
+        if (timeout is not None and timeout <= _QUIET_S) or gc.get_count()[2] < _GARBAGE:
+            return super().select(timeout)
+        ready = super().select(_QUIET_S)
+        if not ready:
+            gc.collect()
+            self._begun = self._processor_s()
         return ready
 
     def _chosen(self, ready: list[_Ready], most: int) -> list[_Ready]:
