@@ -37,6 +37,9 @@ def entry(size=SIZE, digest=DIGEST) -> ConfirmedEntry:
     )  # fmt: skip
 
 
+NOBODY = 65534
+
+
 class Place:
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -371,25 +374,31 @@ def test_no_fallback_to_delete_unless_it_is_written(place, monkeypatch):
 
 
 @pytest.fixture
-def ordinary_user():
-    """Permissions mean nothing to root: act as nobody for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
-
-
-def test_an_unreadable_folder_is_named_and_the_rest_is_searched(ordinary_user):
-    with tempfile.TemporaryDirectory() as name:
+def nobodys_place():
+    """A place of nobody, who acts while the test runs: permissions mean nothing to root."""
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as other:
         place = Place(Path(name))
-        bad = place.put()
-        place.put("closed/bad.exe").parent.chmod(0)
-        secret = place.put("secret.exe")
-        secret.chmod(0)
-        outcomes = {outcome.detail: outcome.done for outcome in place.act()}
-        (place.downloads / "closed").chmod(0o700)
+        if os.geteuid() != 0:
+            yield place
+            return
+        first = Place(Path(other))  # as root: what is imported when it is first needed may be root's alone
+        first.put()
+        first.act()
+        for folder in (place.base, place.downloads):
+            os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        yield place
+        os.seteuid(0)
+
+
+def test_an_unreadable_folder_is_named_and_the_rest_is_searched(nobodys_place):
+    place = nobodys_place
+    bad = place.put()
+    place.put("closed/bad.exe").parent.chmod(0)
+    secret = place.put("secret.exe")
+    secret.chmod(0)
+    outcomes = {outcome.detail: outcome.done for outcome in place.act()}
+    (place.downloads / "closed").chmod(0o700)
     assert outcomes == {
         f"{place.downloads / 'closed'}: folder not searched: permission denied": False,
         f"{secret}: not looked at: permission denied": False,
@@ -397,16 +406,15 @@ def test_an_unreadable_folder_is_named_and_the_rest_is_searched(ordinary_user):
     }
 
 
-def test_a_folder_that_cannot_be_changed_keeps_its_file(ordinary_user):
-    with tempfile.TemporaryDirectory() as name:
-        place = Place(Path(name))
-        bad = place.put()
-        place.downloads.chmod(0o500)
-        (outcome,) = place.act()
-        place.downloads.chmod(0o700)
-        assert not outcome.done
-        assert "permission denied" in outcome.detail
-        assert bad.read_bytes() == BAD
+def test_a_folder_that_cannot_be_changed_keeps_its_file(nobodys_place):
+    place = nobodys_place
+    bad = place.put()
+    place.downloads.chmod(0o500)
+    (outcome,) = place.act()
+    place.downloads.chmod(0o700)
+    assert not outcome.done
+    assert "permission denied" in outcome.detail
+    assert bad.read_bytes() == BAD
 
 
 def test_rename_takes_the_run_bits_and_the_name(place):
