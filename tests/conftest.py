@@ -19,10 +19,13 @@ REPOSITORY = TESTS.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 # What `pytest --quick` (make quick) leaves out, and why; all else has to be quick.
-NOT_QUICK_FOLDERS = {
+NOT_QUICK_PLACES = {
     "e2e": "real processes, browsers and clients",
     "proxy": "a worker and an origin for each story",
     "cli": "commands, each a process",
+    "download/test_archive_child.py": "children that unpack, and what is meant to wear them out",
+    "server/test_keeper.py": "a child for each feed that is taken in",
+    "server/test_reader.py": "database servers, and tables of a hundred thousand rows",
 }
 NOT_QUICK_FIXTURES = {
     "postgres": "a database server",
@@ -31,6 +34,9 @@ NOT_QUICK_FIXTURES = {
     "start_server": "real processes",
 }
 NOT_QUICK_PARAMETERS = {"postgresql", "valkey", "cluster", "replica"}  # servers that are started
+
+# What lasts a quarter of a minute and more begins first: as the last of all it would leave the other workers idle.
+LONG = ("e2e", "test_promises.py", "test_every_list.py", "test_importing.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,13 +47,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave a folder out without importing it."""
-    quick = config.getoption("quick") and collection_path.parent == TESTS
-    return True if quick and collection_path.name in NOT_QUICK_FOLDERS else None
+    """Leave folders and files out without importing them."""
+    left_out = {TESTS / place for place in NOT_QUICK_PLACES} if config.getoption("quick") else set()
+    return True if collection_path in left_out else None
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests by what they need."""
+    """Leave out tests by what they need, and begin with the long ones."""
+    items.sort(key=lambda item: not set(LONG) & set(item.path.parts))
     if not config.getoption("quick"):
         return
 

@@ -23,6 +23,7 @@ PROCESSES = st.sampled_from(["worker-1", "worker-2", "service"])
 SERVERS = st.sampled_from(["embedded", "intranet-1", "intranet-2", "network"])
 SOME_URLS = st.sampled_from(URLS)
 EXAMPLES = int(os.environ.get("SECONDLOOK_PROMISES", "50"))
+QUICK_EXAMPLES = 5  # of `make quick`
 
 
 STEPS = {"taken": 0}
@@ -187,11 +188,12 @@ class Promises(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(900)
-def test_the_promises_hold() -> None:
+def test_the_promises_hold(pytestconfig) -> None:
     """Two thousand steps and more, each followed by a look at every promise."""
+    examples = min(EXAMPLES, QUICK_EXAMPLES) if pytestconfig.getoption("quick") else EXAMPLES
     STEPS["taken"] = 0
     how = settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -199,4 +201,4 @@ def test_the_promises_hold() -> None:
         print_blob=True,
     )
     run_state_machine_as_test(Promises, settings=how)
-    assert STEPS["taken"] >= 40 * EXAMPLES
+    assert STEPS["taken"] >= 40 * examples

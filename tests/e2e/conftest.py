@@ -17,10 +17,7 @@ prepared.allow()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything here, keep each module's tests in one worker of pytest-xdist, leave the soak out.
-
-    What is here comes first: a story of half a minute that begins last would leave the other workers idle.
-    """
+    """Mark everything here, keep each module's tests in one worker of pytest-xdist, leave the soak out."""
     here = Path(__file__).parent
     for item in items:
         if item.get_closest_marker("soak") and not os.environ.get("SECONDLOOK_SOAK"):
@@ -28,7 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: here not in item.path.parents)
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ A target is a function that states its invariant in one sentence (its docstring)
         \"\"\"Whatever the bytes, … .\"\"\"
 
 In the ordinary suite a target meets a few inputs, drawn by Hypothesis; `make fuzz` gives each ten seconds more.
-A target with `mutated` bytes spends these on inputs that are changed again and again, at the speed of Python
-(Hypothesis draws a tenth as many): what takes our code another way than all before (`reach.py`) is changed
-further, and is kept in `.hypothesis/corpus`, with what failed, for the next time.
+A target with `mutated` bytes spends these on real inputs that are changed, at the speed of Python (Hypothesis
+draws a tenth as many); what failed is kept in `.hypothesis/corpus` and tried first the next time.
 """
 
 import inspect
@@ -27,7 +26,6 @@ from hypothesis import strategies as st
 
 from fuzzkit.corpus import Corpus, smaller
 from fuzzkit.mutation import Mutated, mutated
-from fuzzkit.reach import Reach
 
 __all__ = ["BUDGET_S", "fuzz", "mutated"]
 
@@ -75,7 +73,7 @@ def fuzz(
                     break
             if changing and BUDGET_S:
                 name = f"{target.__module__}.{target.__name__}"
-                record_property("reached", _guided(once, changing, pool, Corpus(name), until))
+                _change(once, changing, pool, Corpus(name), until)
             record_property("fuzzed", next(tried))
 
         asked = inspect.Parameter("record_property", inspect.Parameter.KEYWORD_ONLY)
@@ -102,14 +100,14 @@ def _round(
     test()
 
 
-def _guided(
+def _change(
     once: Callable[..., None],
     changing: dict[str, Mutated],
     pool: dict[str, list[object]],
     corpus: Corpus,
     until: float,
-) -> int:
-    """Change inputs until a moment; gives the number of directions of branches that were gone."""
+) -> None:
+    """Change inputs until a moment, after those that are known."""
     random = Random(SEED)
     known = {name: [*each.seeds, *corpus.read(name)] for name, each in changing.items()}
 
@@ -120,22 +118,15 @@ def _guided(
             fresh = {name: each.random(random, known[name]) for name, each in changing.items()}
             yield {**_others(random, pool), **fresh}
 
-    with Reach() as reach:
-        for drawn in draw():
-            before = reach.directions
-            try:
-                once(**drawn)
-            except Exception as error:
-                for name in changing:
-                    drawn[name] = smaller(once, drawn, name, type(error))
-                    corpus.keep(name, drawn[name])
-                error.add_note(f"with {drawn!r}")
-                raise
-            if reach.directions > before:
-                for name in changing:
-                    known[name].append(drawn[name])
-                    corpus.keep(name, drawn[name])
-    return reach.directions
+    for drawn in draw():
+        try:
+            once(**drawn)
+        except Exception as error:
+            for name in changing:
+                drawn[name] = smaller(once, drawn, name, type(error))
+                corpus.keep(name, drawn[name])
+            error.add_note(f"with {drawn!r}")
+            raise
 
 
 def _others(random: Random, pool: dict[str, list[object]]) -> Drawn:

@@ -1,4 +1,4 @@
-"""What fuzzing found worth keeping: a folder for each target, and the small form of what failed."""
+"""What fuzzing found: a folder for each target, and the small form of what failed."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _SHRINK_S = 20.0
 
 
 class Corpus:
-    """The inputs of one target that were worth keeping, by the names of its arguments."""
+    """The inputs on which one target failed, by the names of its arguments."""
 
     def __init__(self, target: str) -> None:
         self._folder = _FOLDER / target
