@@ -1,5 +1,7 @@
 """In which order things happen to what turns out bad, and what happens to whom."""
 
+from dataclasses import replace
+
 import pytest
 
 from agentkit.house import House
@@ -138,7 +140,6 @@ def test_a_file_is_put_away_where_it_is_in_reach(house, folder, clients, acts, a
     entry = flag(house, *clients)
     if late:
         entry = let_through(house, client=clients[0])
-        acts, away = clients[0] == "127.0.0.1", clients[0] != "127.0.0.1"
     confirm(house, (entry, found()), late=late)
     assert bool(folder.asked) == acts
     actions = [event.extra["action"] for event in house.ledger.events if event.kind is EventKind.ACTION]
@@ -244,6 +245,17 @@ def test_who_got_through(house):
     assert clients_of(let_through(house)) == ["127.0.0.1"]
     assert clients_of(let_through(house, client=None)) == []
     assert clients_of(flag(house, "127.0.0.1", "10.0.0.7")) == ["10.0.0.7", "127.0.0.1"]
+
+
+def test_a_late_verdict_names_every_client_that_the_log_still_knows(house):
+    visits = [
+        Event(id=str(at), kind=EventKind.CHECK, time=at, client=client) for at, client in enumerate("abba")
+    ]
+    assert clients_of(let_through(house), [*visits, replace(visits[0], client=None)]) == [
+        "127.0.0.1",
+        "a",
+        "b",
+    ]
 
 
 @pytest.mark.parametrize(

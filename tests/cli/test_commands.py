@@ -21,8 +21,10 @@ from secondlook.ledger.log.shape import EVENT_KEYS
 from secondlook.run.supervisor.runfile import StateLock
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
+from secondlook.server.publish.signing import publisher_key
 from secondlook.server.store.store import ServerStore
 from secondlook.server.valkey.publisher import ValkeyPublisher
+from secondlook.wire.signature import public_text
 from serverkit.valkey import single
 
 HOSTILE = 'http://evil.example/\x1b[31m"><script>alert(1)</script>\u202egnp.exe'
@@ -185,6 +187,14 @@ def test_commands_that_read_make_nothing(state):
     assert not state.exists()
     on(state, "allow", "a.example")
     assert state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_server_shows_its_key_before_it_has_published_anything(state):
+    assert "key: made with the first publication" in on(state, "server", "status").stdout
+    key = public_text(publisher_key(state).public_key())
+    assert f"key {key}: agents and replicas" in on(state, "server", "status").stdout
+    (status,) = json_lines("server", "status", "--state", state)
+    assert (status["generation"], status["key"]) == (None, key)
 
 
 def test_times_and_ids_are_whole_on_a_narrow_terminal(monkeypatch, capsys):

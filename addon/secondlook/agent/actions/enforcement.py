@@ -95,7 +95,7 @@ class Consequences:
             wanted = self._acts_on(source, evidence)
             outcomes: list[Outcome] = []
             if wanted and entry.kind is SubjectKind.FILE and not late:
-                outcomes = await self._act(source, entry)
+                outcomes = await self._act(source, entry, visits)
             event = self._event(source, evidence, visits, outcomes, late=late)
             finished.append((entry, event, source.id if isinstance(source, QueueEntry) else None))
             if wanted:
@@ -107,17 +107,17 @@ class Consequences:
             await self._after_late(told)
         if self._notifier is not None:
             for source, entry, visits, outcomes in told:
-                self._notifier.tell(confirmed_notice(entry, clients_of(source), visits, outcomes))
+                self._notifier.tell(confirmed_notice(entry, clients_of(source, visits), visits, outcomes))
 
     async def _after_late(
         self, told: Sequence[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[Outcome]]]
     ) -> None:
         """Act on late verdicts: their event is written first, as no queue entry would remember them."""
         metrics.LATE_VERDICTS.inc(len(told))
-        for source, entry, _, outcomes in told:
+        for source, entry, visits, outcomes in told:
             if entry.kind is SubjectKind.FILE:
                 await self._put_in_force([entry])
-                outcomes.extend(await self._act(source, entry))
+                outcomes.extend(await self._act(source, entry, visits))
 
     async def _put_in_force(self, entries: Sequence[ConfirmedEntry]) -> None:
         """Block at once where an action comes first; and the URL that a bad file came from."""
@@ -147,8 +147,10 @@ class Consequences:
         rule = snapshot.rulebook.match(subject, None, None, now) if subject is not None else None
         return rule is None or rule.action != "allow"
 
-    async def _act(self, source: QueueEntry | FlagEntry, entry: ConfirmedEntry) -> list[Outcome]:
-        clients = clients_of(source)
+    async def _act(
+        self, source: QueueEntry | FlagEntry, entry: ConfirmedEntry, visits: Sequence[Event]
+    ) -> list[Outcome]:
+        clients = clients_of(source, visits)
         away = [client for client in clients if not self._is_here(client)]
         outcomes: list[Outcome] = []
         if away:
@@ -182,7 +184,7 @@ class Consequences:
     ) -> Event:
         now = self._clock.now()
         extra: dict[str, object] = {
-            "clients": clients_of(source),
+            "clients": clients_of(source, visits),
             "count": source.count if isinstance(source, QueueEntry) else 1,
             "let_through": let_through(visits),
             "actions": [
@@ -200,8 +202,7 @@ class Consequences:
         )
 
 
-def clients_of(entry: QueueEntry | FlagEntry) -> list[str]:
-    """Name the clients that got through, as far as they were written down."""
-    if isinstance(entry, QueueEntry):
-        return list(entry.clients)
-    return [entry.client] if entry.client else []
+def clients_of(entry: QueueEntry | FlagEntry, visits: Sequence[Event] = ()) -> list[str]:
+    """Name the clients that got through, as far as they were written down; `visits` are those of the log."""
+    named = entry.clients if isinstance(entry, QueueEntry) else (entry.client,)
+    return list(dict.fromkeys(client for client in (*named, *(visit.client for visit in visits)) if client))

@@ -115,7 +115,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
     from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
 
     place = open_server(config, state)
-    found = administration.status(place.store)
+    found = administration.status(place.store, place.settings.publish.key)
     age_s = age_of(place.store, found.created_at or 0.0, time.time()) or 0.0
     stale = (
         bool(place.settings.feeds or place.settings.upstream) and age_s > place.settings.publish.stale_after
@@ -158,6 +158,8 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         print_line(
             f"key {found.key}: agents and replicas that are given it take only what this publisher signed"
         )
+    elif not found.upstream:
+        print_line("key: made with the first publication (`secondlook server publish`)")
     if trouble:
         print_line(f"store: {trouble}")
     if stale:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from secondlook.ground import keyfile
 from secondlook.ground.errors import ConfigError
+from secondlook.wire.signature import public_text
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,12 @@ def check_publisher_key(root: Path, configured: Path | None = None) -> None:
     path = configured or root / KEY_FILE
     if configured is not None or path.exists():
         read_private_key(path)
+
+
+def known_public_key(root: Path, configured: Path | None = None) -> str | None:
+    """Return the public key (hex) of what will be published; None where it is made with the first lists."""
+    path = configured or root / KEY_FILE
+    return public_text(read_private_key(path).public_key()) if path.exists() else None
 
 
 def renew_damaged_key(root: Path) -> None:

@@ -19,6 +19,7 @@ from secondlook.ground.files import write_whole
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back
+from secondlook.server.publish.signing import known_public_key
 from secondlook.server.replica.state import read_standing
 from secondlook.server.store.manual_entries import (
     OwnEntry,
@@ -286,8 +287,11 @@ class ServerStatus:
     upstream: tuple[str, ...]
 
 
-def status(store: ServerStore) -> ServerStatus:
-    """Tell the state of a server's folder; raises PatternError when the current generation is damaged."""
+def status(store: ServerStore, configured_key: Path | None = None) -> ServerStatus:
+    """Return the state of a server's folder; raises PatternError when the current generation is damaged.
+
+    Before the first publication the key is the one that will sign it, where it is there already.
+    """
     number = store.current()
     generation = Generation(store.generation_folder(number)) if number is not None else None
     feeds = []
@@ -305,7 +309,7 @@ def status(store: ServerStore) -> ServerStatus:
         tuple(store.sources()),
         len(read_own(store)),
         tuple(feeds),
-        generation.manifest.get("key") if generation else None,
+        generation.manifest.get("key") if generation else known_public_key(store.root, configured_key),
         read_standing(store).told,
     )
 
