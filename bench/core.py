@@ -22,7 +22,7 @@ from pathlib import Path
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import LocalView
-from secondlook.core.asking.answer import Attempt, PrefixAnswer, Tier, TierAnswer
+from secondlook.core.answer import Attempt, PrefixAnswer, Tier, TierAnswer
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name

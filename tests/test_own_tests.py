@@ -160,6 +160,7 @@ WITHOUT = set(
     run/supervisor/main.py
     run/supervisor/parent_death.py
     run/supervisor/refused.py
+    run/supervisor/settings_file.py
     run/worker.py
     server/feeds/child.py
     server/feeds/fetch.py

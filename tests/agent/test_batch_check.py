@@ -8,7 +8,7 @@ from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S
 from secondlook.agent.recheck.batch_check import Judge, in_pattern, is_listed
-from secondlook.core.asking.answer import ListedHash, PrefixAnswer, Tier
+from secondlook.core.answer import ListedHash, PrefixAnswer, Tier
 from secondlook.core.subject import SubjectKind, Use
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Threat, Verdict
 

@@ -8,7 +8,7 @@ from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.evidence import unverifiable
 from secondlook.agent.check.groups import Group, Policies
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.digest import sha256
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.name import Role
@@ -420,7 +420,7 @@ def test_untested_bodies_pass_where_untested_pages_are_blocked(house, server, mo
 
 def test_a_frames_only_hit_counts_for_pages_alone(house, server):
     from secondlook.agent.check.evidence import worst_finding
-    from secondlook.core.asking.answer import ListedHash, PrefixAnswer
+    from secondlook.core.answer import ListedHash, PrefixAnswer
     from secondlook.core.verdict import Threat
 
     answer = PrefixAnswer(

@@ -11,7 +11,7 @@ from secondlook.agent.recheck import content_check
 from secondlook.agent.recheck.batch_check import Judge
 from secondlook.agent.recheck.content_check import ContentLook, remembered_file
 from secondlook.agent.recheck.refetch import RefetchError
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind, QueueEntry
 from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass

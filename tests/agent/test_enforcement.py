@@ -9,7 +9,7 @@ from agentkit.servers import FakeServer
 from secondlook.agent.actions.enforcement import Outcome, clients_of, is_loopback
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import REBLOCK
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.rules.policy import Level, Policy
 from secondlook.core.rules.rule import Rule, Scope

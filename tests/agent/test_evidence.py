@@ -17,7 +17,7 @@ from secondlook.agent.check.evidence import (
     verdict_of,
     worst_finding,
 )
-from secondlook.core.asking.answer import Attempt, ListedHash, PrefixAnswer, Tier
+from secondlook.core.answer import Attempt, ListedHash, PrefixAnswer, Tier
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.name import Role
 from secondlook.core.lists.pattern import ListInfo

@@ -19,8 +19,8 @@ from secondlook.agent.pattern.files import (
     read_confirmed,
     read_stamp,
 )
-from secondlook.core.asking.answer import Tier
-from secondlook.core.lists.hashlist import Corrupt
+from secondlook.core.answer import Tier
+from secondlook.core.lists.format import Corrupt
 from secondlook.core.lists.name import Role
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import PatternError

@@ -8,7 +8,7 @@ import pytest
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.gatekeeper import Gatekeeper
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Rule, Scope

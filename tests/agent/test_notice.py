@@ -23,7 +23,7 @@ from secondlook.agent.actions.notice import (
     message_of,
 )
 from secondlook.config import UpstreamProxySettings
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 
 HOSTILE = "http://ev\u202eil.test/<script>@everyone](http://x.test)`code`\x1b[31m\n**bold**"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from agentkit.house import House, confirmed_about
-from secondlook.agent.actions.reblock import reblock_entry
+from secondlook.agent.check.reblock import reblock_entry
 from secondlook.agent.check.view import REBLOCK
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass

@@ -6,7 +6,7 @@ from agentkit.house import House, confirmed_about, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.watch import ELSEWHERE_S
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import FileSubject, Use

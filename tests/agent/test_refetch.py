@@ -12,7 +12,7 @@ from agentkit.servers import FakeServer
 from secondlook.agent.recheck.batch_check import Judge
 from secondlook.agent.recheck.content_check import ContentLook
 from secondlook.agent.recheck.refetch import Limits, Refetcher, RefetchError, is_public
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind, QueueEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass

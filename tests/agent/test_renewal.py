@@ -9,7 +9,7 @@ from agentkit.servers import FakeServer
 from secondlook.agent.check.view import REBLOCK
 from secondlook.agent.recheck.batch_check import Judge
 from secondlook.agent.recheck.renewal import PATTERN_RENEWAL_S, Renewal, expiry_of
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, Risk, Stage, SubjectClass, Verdict

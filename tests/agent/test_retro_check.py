@@ -7,7 +7,7 @@ from agentkit.house import House, confirmed_about, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.recheck.retro_check import LateVerdicts
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Rule, Scope

@@ -12,7 +12,7 @@ from secondlook.agent.pattern.source import (
     UpdateSource,
     wanted_lists,
 )
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.wire import safebrowsing_pb2 as pb
 
 

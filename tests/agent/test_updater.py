@@ -16,7 +16,7 @@ import serverkit
 from agentkit.updating import HOSTS, house, run
 from secondlook.agent.pattern.change import rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import build
 from secondlook.known_good import shipped_lines
 from secondlook.server.publish.publishing import canary
@@ -450,7 +450,7 @@ from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import Updater
 from secondlook.ground.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.lookup.client import ServerClient
 class Events:
     def record(self, event): pass

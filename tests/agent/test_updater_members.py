@@ -8,7 +8,7 @@ from secondlook.agent.pattern.files import read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import Updater
 from secondlook.config import PatternSettings
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 
 

@@ -5,7 +5,7 @@ import pytest
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.watch import Watcher
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import Mirror, Pattern
 from secondlook.core.rules.rule import Rule, Scope

@@ -14,7 +14,7 @@ from secondlook.agent.check.view import LocalView
 from secondlook.agent.recheck.batch_check import Judge
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.hashlist import HashList, build

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from secondlook.core.asking.answer import Attempt, ListedHash, PrefixAnswer, Tier, TierAnswer
+from secondlook.core.answer import Attempt, ListedHash, PrefixAnswer, Tier, TierAnswer
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass, Threat
 

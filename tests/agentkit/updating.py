@@ -7,7 +7,7 @@ from secondlook.agent.pattern.files import load_pattern
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import Updater
 from secondlook.config import PatternSettings, RemoteServer
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.tcp import listen_on

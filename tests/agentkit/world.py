@@ -27,7 +27,7 @@ from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.agent.recheck.retro_check import LateVerdicts
 from secondlook.config import ServersSettings
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.rules.policy import Policy
 from secondlook.core.subject import SubjectKind, Use

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondlook.core.lists.build import gather, write_list, write_sorted_list
-from secondlook.core.lists.hashlist import WIDTHS, Corrupt, HashList, build
+from secondlook.core.lists.format import WIDTHS, Corrupt
+from secondlook.core.lists.hashlist import HashList, build
 
 
 def crowded(seed: int, count: int) -> list[bytes]:

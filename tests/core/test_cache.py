@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.asking.answer import ListedHash, PrefixAnswer, Tier
+from secondlook.core.answer import ListedHash, PrefixAnswer, Tier
 from secondlook.core.asking.cache import AnswerCache, SavedCacheError, dump_answers, read_answers
 from secondlook.core.lists.hashlist import HashList, build
 from secondlook.core.lists.name import parse_list_name

@@ -8,20 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondlook.core.lists.hashlist import (
+from secondlook.core.lists.format import (
     BUCKETS,
     HEADER,
     KEYS_AT,
     MAGIC,
     WIDTHS,
     Corrupt,
-    HashList,
     NotAHashList,
     Truncated,
     UnsupportedVersion,
-    build,
-    hash_keys,
 )
+from secondlook.core.lists.hashlist import HashList, build, hash_keys
 
 full_hashes = st.binary(min_size=32, max_size=32)
 

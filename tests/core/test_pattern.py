@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import HashList, build, hash_keys
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import SEVERITY, ListInfo, Mirror, Pattern

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from secondlook.core.lists import verify
-from secondlook.core.lists.hashlist import HEADER, KEYS_AT, Corrupt, HashList, build
+from secondlook.core.lists.format import HEADER, KEYS_AT, Corrupt
+from secondlook.core.lists.hashlist import HashList, build
 
 RANDOM = random.Random(7)
 HASHES = [RANDOM.randbytes(32) for _ in range(5000)]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookup.serving import until
-from secondlook.core.asking.answer import Attempt, PrefixAnswer
+from secondlook.core.answer import Attempt, PrefixAnswer
 from secondlook.lookup.batch import MAX_BATCH, TOLD_S, Batcher, Outcome
 from secondlook.lookup.pace import Share
 

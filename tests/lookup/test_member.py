@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from secondlook.config import CircuitSettings
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.asking.circuit import CircuitState
 from secondlook.lookup.failure import LOST, Remedy, ServerFailure
 from secondlook.lookup.member import Member

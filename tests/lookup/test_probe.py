@@ -7,7 +7,7 @@ import pytest
 
 from agentkit.virtual import VirtualLoop
 from secondlook.config import CircuitSettings
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.lookup.failure import Remedy, ServerFailure
 from secondlook.lookup.member import Member
 from secondlook.lookup.pace import Share

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lookup.serving import full_hash, until
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass, Threat
 

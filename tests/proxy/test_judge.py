@@ -4,7 +4,7 @@ import pytest
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import FileSubject, Use
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass

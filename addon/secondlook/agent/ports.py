@@ -7,7 +7,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
-from secondlook.core.asking.answer import Tier, TierAnswer
+from secondlook.core.answer import Tier, TierAnswer
 from secondlook.core.event import (
     ConfirmedEntry,
     Event,

@@ -150,7 +150,7 @@ class ConfirmedEntry:
     filename: str | None = None
     size: int | None = None
     expression: str | None = None
-    tier: str | None = None  # value of core.asking.answer.Tier that said so; None: the local pattern alone
+    tier: str | None = None  # value of core.answer.Tier that said so; None: the local pattern alone
     cls: SubjectClass | None = None
 
 

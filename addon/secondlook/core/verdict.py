@@ -96,7 +96,7 @@ class Evidence:
     rule: str | None = None
     server: str | None = None
     source: str | None = None  # who must be credited: a server's name, or "google"
-    tier: str | None = None  # value of core.asking.answer.Tier: who said so
+    tier: str | None = None  # value of core.answer.Tier: who said so
     expires_at: float | None = None  # Unix seconds: the evidence holds until then
     list_age_s: float | None = None
     stale: bool = False

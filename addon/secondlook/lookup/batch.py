@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from secondlook.core.asking.answer import Attempt, PrefixAnswer
+from secondlook.core.answer import Attempt, PrefixAnswer
 from secondlook.lookup.pace import Share
 
 MAX_BATCH: Final = 1000

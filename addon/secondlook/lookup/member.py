@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secondlook.config import CircuitSettings
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.asking.circuit import Circuit, CircuitState
 from secondlook.core.asking.plan import LatencyWindow
 from secondlook.core.asking.schedule import GOOGLE, Backoff

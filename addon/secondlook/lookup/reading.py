@@ -12,7 +12,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from secondlook.core.asking.answer import ListedHash, PrefixAnswer
+from secondlook.core.answer import ListedHash, PrefixAnswer
 from secondlook.core.verdict import Risk, Threat
 from secondlook.lookup.failure import bad_answer
 from secondlook.wire import safebrowsing_pb2 as pb

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from secondlook.core.asking.answer import Attempt, Tier
+from secondlook.core.answer import Attempt, Tier
 from secondlook.core.asking.plan import (
     AttemptPlan,
     Begin,

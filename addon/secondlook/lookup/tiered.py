@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from secondlook.config import RemoteServer, ServersSettings, UpstreamProxySettings
-from secondlook.core.asking.answer import Tier, TierAnswer
+from secondlook.core.answer import Tier, TierAnswer
 from secondlook.core.asking.circuit import CircuitState
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind

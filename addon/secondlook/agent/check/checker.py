@@ -22,7 +22,7 @@ from secondlook.agent.check.inquiry import Inquiry, Known, Question, fresh_answe
 from secondlook.agent.check.stages import local_evidence
 from secondlook.agent.check.view import LocalView, Snapshot
 from secondlook.agent.ports import Lookup
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.subject import Subject, SubjectKind, UrlSubject, Use
 from secondlook.core.url.canonical import Suffixes, url_subject

@@ -6,7 +6,7 @@ Pure functions: rule, confirmed entry, pattern hit or answers in, `Evidence` out
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from secondlook.core.asking.answer import Attempt, ListedHash, PrefixAnswer, Tier
+from secondlook.core.answer import Attempt, ListedHash, PrefixAnswer, Tier
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.rule import Rule

@@ -23,12 +23,12 @@ from typing import Protocol
 from lru import LRU
 
 from secondlook.agent import metrics
-from secondlook.agent.actions.reblock import reblock_entry
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.evidence import describe, unverifiable
+from secondlook.agent.check.reblock import reblock_entry
 from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry
 from secondlook.agent.ports import FlagStore
-from secondlook.core.asking.answer import ListedHash, Tier
+from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
 from secondlook.core.event import ConfirmedEntry, Event, EventKind
 from secondlook.core.subject import FileSubject, Subject, SubjectKind, Use

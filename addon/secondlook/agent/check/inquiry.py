@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from secondlook.agent.check.evidence import attempt_steps
 from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S
 from secondlook.agent.ports import Lookup
-from secondlook.core.asking.answer import PrefixAnswer, Tier
+from secondlook.core.answer import PrefixAnswer, Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.digest import PREFIX_BYTES
 from secondlook.core.subject import SubjectKind

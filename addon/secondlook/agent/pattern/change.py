@@ -18,7 +18,7 @@ from secondlook.agent.pattern.files import (
     read_confirmed,
     read_stamp,
 )
-from secondlook.core.lists.hashlist import Corrupt
+from secondlook.core.lists.format import Corrupt
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lock import locked

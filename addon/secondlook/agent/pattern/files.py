@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from secondlook.core.asking.answer import Tier
-from secondlook.core.lists.hashlist import Corrupt, HashList
+from secondlook.core.answer import Tier
+from secondlook.core.lists.format import Corrupt
+from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.ground.errors import PatternError

@@ -7,7 +7,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.agent.pattern.members import MIN_WIDTH
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.asking.schedule import Backoff
 from secondlook.core.lists.name import ListName, parse_list_name
 from secondlook.wire import safebrowsing_pb2 as pb

@@ -55,7 +55,7 @@ from secondlook.agent.pattern.source import (
 )
 from secondlook.agent.ports import EventSink
 from secondlook.config import PatternSettings
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.lists.hashlist import HashList
 from secondlook.ground.clock import Clock

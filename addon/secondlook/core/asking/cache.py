@@ -27,7 +27,7 @@ from typing import Final
 
 from lru import LRU
 
-from secondlook.core.asking.answer import ListedHash, PrefixAnswer, Tier
+from secondlook.core.answer import ListedHash, PrefixAnswer, Tier
 from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.subject import SubjectKind

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from secondlook.core.lists.hashlist import (
+from secondlook.core.lists.format import (
     BUCKETS,
     HEADER,
     KEY_BYTES,

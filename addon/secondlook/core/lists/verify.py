@@ -1,10 +1,10 @@
-"""Whole verification of a hash list's columns with numpy; see `core.lists.hashlist` for the format."""
+"""Whole verification of a hash list's columns with numpy; see `core.lists.format`."""
 
 from typing import Final
 
 import numpy as np
 
-from secondlook.core.lists.hashlist import BUCKETS, Corrupt
+from secondlook.core.lists.format import BUCKETS, Corrupt
 
 CHUNK: Final = 1 << 20
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from secondlook.agent.pattern.files import load_pattern
 from secondlook.config import Settings
-from secondlook.core.asking.answer import Tier, TierAnswer
+from secondlook.core.answer import Tier, TierAnswer
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind

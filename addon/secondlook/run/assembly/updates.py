@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import Updater
 from secondlook.config import RemoteServer
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.parts import Parts
 from secondlook.wire.signature import read_public_key

@@ -17,7 +17,7 @@ import httpx
 
 from secondlook.agent.pattern import change
 from secondlook.config import SINGLE_WORKER_MODES, Settings
-from secondlook.core.asking.answer import Tier
+from secondlook.core.answer import Tier
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.lanes import STATE
 from secondlook.lookup.tiered import TieredLookup
