@@ -1,5 +1,6 @@
 """A new user's first minutes: the proxy starts, blocks the test list, logs it, restarts, drains (25 s)."""
 
+import json
 import os
 import re
 import signal
@@ -170,6 +171,12 @@ def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(start_proxy, pl
     assert "did you mean policy" in detail
 
 
+def overview(proxy: Proxy) -> dict[str, object]:
+    facts = proxy.fresh_facts()
+    address = f"http://{facts['review']}/api/v1/overview"
+    return json.loads(curl(address, "-H", f"Authorization: Bearer {facts['token']}").body)
+
+
 def test_reload_waits_until_the_file_is_in_force_and_reports_what_differs(start_proxy, plain_origin):
     proxy: Proxy = start_proxy("workers: 2\n")
     (before,) = proxy.json("status")
@@ -178,12 +185,14 @@ def test_reload_waits_until_the_file_is_in_force_and_reports_what_differs(start_
 
     proxy.config.write_text("workers: 2\npolicy: {block_untested: true}\n")
     (edited,) = proxy.json("status")
+    assert "Settings." in [note["title"] for note in overview(proxy)["attention"]]
     assert edited["settings_changed"] is True
     assert f"{proxy.config} has changed" in proxy.command("status").stdout
     assert "secondlook reload" in proxy.command("doctor", check=False).stdout
     assert proxy.command("reload").stdout == f"{proxy.config} is in force in 2 workers\n"
     assert all(proxy.curl(plain_origin.url()).status == 403 for _ in range(6))
     (after,) = proxy.json("status")
+    assert overview(proxy)["running_since"] == after["since"] == before["since"]
     assert after["settings_changed"] is False
     assert "has not changed" in proxy.command("reload").stdout
 

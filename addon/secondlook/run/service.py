@@ -55,7 +55,7 @@ async def serve(process: Process) -> None:
         if plan.sockets["review"]:
             program = Program(
                 parts,
-                proxy=plan.proxy,
+                plan,
                 updater=background.updater,
                 rechecker=background.second_look.rechecker,
                 quarantine=background.quarantine,

@@ -30,7 +30,9 @@ from secondlook.run.assembly.backtesting import DAY_S, HOSTS_SHOWN, change_from,
 from secondlook.run.assembly.explaining import explained, subject_from
 from secondlook.run.assembly.metrics import exporter
 from secondlook.run.assembly.parts import Parts
+from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE
+from secondlook.run.supervisor.settings_file import differs
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.http.connection import Connections, bounded
@@ -47,8 +49,8 @@ class Program:
     def __init__(
         self,
         parts: Parts,
+        plan: Plan,
         *,
-        proxy: str,
         updater: Updater,
         rechecker: Rechecker,
         quarantine: Quarantine,
@@ -61,8 +63,9 @@ class Program:
         self._embedded = embedded
         self._begun: set[asyncio.Task[object]] = set()
         self._metrics = exporter(parts, parts.settings.state / "metrics")
-        self.proxy = proxy
-        self.started_at = parts.clock.now()
+        self._plan = plan
+        self.proxy = plan.proxy
+        self.started_at = plan.started_at
         self.assessing = parts.settings.policy.mode == "assess"
         self.passages = parts.settings.passages
         self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
@@ -159,7 +162,7 @@ class Program:
         return told
 
     def alerts(self) -> Sequence[Json]:
-        """Say what is wrong with the pattern and the feeds."""
+        """Report what is wrong with the pattern, the settings and the feeds."""
         notes: list[Json] = [
             {
                 "kind": "bad",
@@ -170,6 +173,10 @@ class Program:
             }
             for text in read_alerts(self._updater.folder).values()
         ]
+        config = self._plan.invocation.config
+        if differs(config, self._plan.settings_file):
+            text = f"{config} has changed since it was read; `secondlook reload` puts it in force."
+            notes.append({"kind": "warn", "title": "Settings.", "text": text, "href": None, "link": None})
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
             text = "HTTPS pages warn until it is trusted. Run secondlook setup ca on, or see the set-up page."
             notes.append(

@@ -79,6 +79,7 @@ class Supervisor:
                 sock.getsockname()[1] for role in ("review", "server") for sock in sockets.of(role)
             ),
             supervisor=os.getpid(),
+            started_at=self.started_at,
             sockets={
                 role: [sock.fileno() for sock in sockets.of(role)] for role in ("proxy", "review", "server")
             },

@@ -53,6 +53,7 @@ class Plan:
     own_ports: tuple[int, ...] = ()  # of review page and server: closed through the proxy
     supervisor: int = 0  # process id
     settings_file: str | None = None  # SHA-256 (hex) of the file that the settings were read from
+    started_at: float = 0.0  # Unix seconds, of the supervisor
     authority: str = "ecdsa"  # kind of its key, where it has to be made
 
 

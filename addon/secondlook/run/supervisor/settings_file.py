@@ -15,7 +15,12 @@ def digest_of(config: str | None) -> str | None:
         return None
 
 
+def differs(config: str | None, read: str | None) -> bool:
+    """Return whether a file differs from the digest of what was read of it."""
+    return digest_of(config) != read
+
+
 def changed_since_read(running: dict[str, Any]) -> bool:
     """Return whether the file differs from what the proxy of these facts (`run.json`) works with."""
     read = running.get("settings")  # absent: the proxy is of an older version
-    return read is not None and digest_of(running["invocation"]["config"]) != read["file"]
+    return read is not None and differs(running["invocation"]["config"], read["file"])
