@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import time
+from datetime import datetime
 
 import pytest
 from typer.main import get_command
@@ -125,6 +126,25 @@ def test_a_backtest_takes_a_mistyped_list_for_no_host_and_names_what_an_exceptio
     ]
     (report,) = json_lines("rules", "backtest", "shop.example", "--action", "allow", *since, "--state", state)
     assert (report["hosts"], report["allowed_hosts"]) == ([], [{"host": "shop.example", "count": 1}])
+
+
+@pytest.mark.parametrize(
+    ("written", "lasts"), [("5", 300), ("0.5", 30), ("90s", 90), ("2h", 7200), ("7d", 604_800)]
+)
+def test_a_pause_takes_minutes_and_durations(state, written, lasts):
+    before = time.time()
+    (paused,) = json_lines("pause", written, "--state", state)
+    assert (
+        before + lasts
+        <= datetime.fromisoformat(paused["until"]).timestamp() + 0.001
+        <= time.time() + lasts + 0.001
+    )
+
+
+def test_help_about_a_command_and_names_that_are_nearly_right():
+    assert command("help", "pause").stdout == command("pause", "--help").stdout
+    assert command("help").stdout == command("--help").stdout
+    assert "No such command 'statsu'. Did you mean 'status'?" in command("statsu", check=False).stderr
 
 
 def test_the_same_rule_again_is_one_rule(state):
@@ -312,7 +332,8 @@ def test_pause_and_resume(state):
     on(state, "resume")
     (status,) = json_lines("status", "--state", state)
     assert status["paused_until"] is None
-    assert on(state, "pause", "-1", check=False).returncode == 2
+    for wrong in ("-1", "nan", "inf", "8d", "1e9", "ten"):
+        assert on(state, "pause", wrong, check=False).returncode == 2
 
 
 def test_check_without_a_running_proxy(state, tmp_path):

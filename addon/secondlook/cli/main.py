@@ -13,6 +13,9 @@ gc.set_threshold(50_000)  # what a command imports stays: looking for garbage in
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; what the system refuses is told in one line, with status 1."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+        sys.argv[1:] = words
     try:
         status = beside.answered(words)
         if status is not None:

@@ -6,6 +6,7 @@ import typer
 
 from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_place
 from secondlook.cli.output import fail, print_json, print_line
+from secondlook.config.value import parse_duration
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
 from secondlook.ledger.log.shape import rfc3339
 
@@ -14,20 +15,36 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def pause(
-    minutes: Annotated[float, typer.Argument(metavar="MINUTES", help="For how long, a week at most.")],
+    duration: Annotated[
+        str,
+        typer.Argument(metavar="MINUTES", help="For how long, up to a week; or a duration (90s, 2h)."),
+    ],
     client: ForClientOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Switch protection off for some minutes; checks go on and are logged, nothing is blocked."""
-    if not SHORTEST_S <= minutes * 60 <= LONGEST_PAUSE_S:
-        fail(f"expected minutes, from a second (0.017) to a week (10080), got {minutes:g}", status=2)
+    lasts = _seconds(duration)
+    if lasts is None or not SHORTEST_S <= lasts <= LONGEST_PAUSE_S:
+        fail(f"expected minutes, or a duration (10m), from 1s to a week (7d), got {duration!r}", status=2)
     place = open_place(config, state)
     with place.ledger() as ledger:
-        made = ledger.add_pause(minutes, client=client)
+        made = ledger.add_pause(lasts / 60, client=client)
     if as_json:
         print_json({"id": made.id, "client": made.client, "until": rfc3339(made.until)})
         return
     whose = f"for {made.client}" if made.client else "for everybody"
     print_line(f"protection is off {whose} until {rfc3339(made.until)}; on again with: secondlook resume")
+
+
+def _seconds(text: str) -> float | None:
+    """Return seconds; a bare number is minutes. None where the text is neither."""
+    try:
+        return float(text) * 60
+    except ValueError:
+        pass
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None
