@@ -39,12 +39,14 @@ class Poller:
         """Give the wall clock when a request that got this answer last began."""
         return max(started for started, found in self.seen if found == status)
 
+    def _answers(self) -> set[int]:
+        return self.proxy.each_worker(lambda: self.proxy.curl(self.url).status)
+
     def assert_changed(self, at: float, *, before: int, after: int) -> None:
-        """Nothing that began a second after `at` got the old answer, nor does any worker give it now."""
+        """Nothing that began a second after `at` got the old answer, and every worker comes to give the new one."""
         wait_for(lambda: self.seen[-1][1] == after and self.seen[-1][0] > at + IN_FORCE_S, f"status {after}")
-        answers = self.proxy.each_worker(lambda: self.proxy.curl(self.url).status)
+        wait_for(lambda: self._answers() == {after}, f"status {after} of every worker")
         late = self.last(before) - at
-        assert answers == {after}
         assert late <= IN_FORCE_S + BESIDE_S + self.latest_s, f"{before} was given {late:.2f} s later"
 
 
@@ -125,7 +127,10 @@ def test_confirmed_blocked_quarantined_withdrawn(start_proxy, start_server, plai
     kept = [path for path in (proxy.state / "quarantine").rglob("*") if path.is_file()]
     assert [path.read_bytes() for path in kept] == [program]
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept)
-    assert any("setup.exe" in str(event["detail"]) for event in proxy.json("log", "--kind", "action"))
+    wait_for(
+        lambda: any("setup.exe" in str(event["detail"]) for event in proxy.json("log", "--kind", "action")),
+        "the event of the action, which is written behind",
+    )
     assert proxy.curl(setup).status == 403
 
     # no longer listed: the block ends, in every worker
