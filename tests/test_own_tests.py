@@ -71,14 +71,10 @@ WITHOUT = set(
     feeds/tally.py
     feeds/text.py
     known_good.py
-    ledger/base.py
-    ledger/engine/codec.py
     ledger/engine/database.py
     ledger/engine/migration.py
     ledger/engine/salvage.py
     ledger/engine/statements.py
-    ledger/engine/wakeup.py
-    ledger/engine/writer.py
     ledger/ledger.py
     ledger/log/append.py
     ledger/log/filter.py
@@ -86,10 +82,7 @@ WITHOUT = set(
     ledger/log/search.py
     ledger/log/tail.py
     ledger/operator/rule_table.py
-    ledger/queue/confirmed.py
-    ledger/queue/flagged.py
     ledger/queue/history.py
-    ledger/queue/journal_record.py
     ledger/side/operating.py
     ledger/side/recheck.py
     ledger/upkeep/erasure.py

@@ -52,6 +52,24 @@ def test_the_file_has_its_size_from_the_beginning(path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_record_is_synced_before_it_counts_as_written(path, monkeypatch):
+    """What a power failure would leave is what was synced; the real sync runs, and the file is read at it."""
+    journal = Journal(path, size_bytes=1 << 16)
+    synced: list[bytes] = []
+
+    def fdatasync(file: int) -> None:
+        os.fsync(file)
+        synced.append(path.read_bytes())
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    journal.append({"n": 1}, {"n": 2})
+    assert [b'{"n":1}' in content and b'{"n":2}' in content for content in synced] == [True]
+    journal.append({"n": 3})
+    assert b'{"n":3}' in synced[-1]
+    assert len(synced) == 2
+    journal.close()
+
+
 def test_another_process_sees_it(path):
     first, second = Journal(path, size_bytes=SIZE), Journal(path, size_bytes=SIZE)
     first.append({"by": 1})

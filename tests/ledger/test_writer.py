@@ -1,0 +1,243 @@
+"""The writer: what is answered when, what a failure costs whom, and nothing else."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ledgerkit.samples import make_event, make_flag
+from secondlook.core.event import Event, EventKind
+from secondlook.ground.errors import LedgerError
+from secondlook.ledger.engine.database import find_place, make_engine
+from secondlook.ledger.engine.writer import Amendment, Line, Writer
+
+pytestmark = pytest.mark.anyio
+
+NORMAL, FULL = 1, 2  # values of `PRAGMA synchronous`
+
+
+def disk_error() -> Exception:
+    return sa.exc.OperationalError("INSERT", None, sqlite3.OperationalError("disk I/O error"))
+
+
+@dataclass
+class Stage:
+    """A writer over a real file, and what it was asked to store, with the setting in force then."""
+
+    path: Path
+    limit: int = 100
+    fault: Callable[[], Exception] | None = None
+    bad_kind: EventKind | None = None
+    replaced: bool = False
+    before_answer: Callable[[], None] = lambda: None
+    stored: list[str] = field(default_factory=list)
+    synchronous: list[int] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        place = find_place(self.path)
+        engine = make_engine(place)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS kept (id TEXT)")
+        self.writer = Writer(
+            engine,
+            place,
+            self.store,
+            self.store_flags,
+            self.is_replaced,
+            limit=self.limit,
+            told=self.told.append,
+        )
+
+    def store(self, connection: sa.Connection, lines: list[Line]) -> None:
+        for line in lines:
+            if isinstance(line, Event) and line.kind is self.bad_kind:
+                raise ValueError(f"no {line.kind} here")
+        self.keep(connection, [line.event_id if isinstance(line, Amendment) else line.id for line in lines])
+
+    def store_flags(self, connection: sa.Connection, flags: list[Any]) -> None:
+        self.keep(connection, [event.id for event, _ in flags])
+
+    def keep(self, connection: sa.Connection, ids: list[str]) -> None:
+        if self.fault is not None:
+            raise self.fault()
+        self.synchronous.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        for one in ids:
+            connection.exec_driver_sql("INSERT INTO kept VALUES (?)", (one,))
+
+    def is_replaced(self) -> bool:
+        """Asked after each commit, before anybody is answered."""
+        self.before_answer()
+        return self.replaced
+
+    def on_disk(self) -> list[str]:
+        """What another connection sees: what is committed, in order."""
+        raw = sqlite3.connect(self.path)
+        try:
+            return [row[0] for row in raw.execute("SELECT id FROM kept ORDER BY rowid")]
+        finally:
+            raw.close()
+
+    def settle(self) -> None:
+        """Wait until nothing waits, and what was taken last is committed."""
+        while self.writer.waiting:
+            self.writer.submit(lambda _: None).result(10.0)
+        self.writer.submit(lambda _: None).result(10.0)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the thread busy, so that what comes meanwhile goes into one transaction."""
+        begun, release = threading.Event(), threading.Event()
+
+        def work(_: sa.Connection) -> None:
+            begun.set()
+            release.wait(10.0)
+
+        future = self.writer.submit(work)
+        assert begun.wait(10.0)
+        yield
+        release.set()
+        future.result(10.0)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path / "ledger.sqlite3")
+    yield stage
+    stage.writer.close()
+
+
+async def test_a_flag_is_answered_when_it_is_committed_and_not_before(stage):
+    event, entry = make_flag("one")
+    seen: list[tuple[bool, list[str]]] = []
+    slot = stage.writer.flag(event, entry)
+    stage.before_answer = lambda: seen.append((slot.answer.done(), stage.on_disk()))
+    await slot.answer
+    assert seen == [(False, [event.id])]
+
+
+async def test_what_somebody_waits_for_is_synced_and_an_event_alone_is_not(stage):
+    stage.writer.record(make_event())
+    stage.writer.submit(lambda _: None, durable=False).result(10.0)
+    await stage.writer.flag(*make_flag("one")).answer
+    with stage.held():
+        stage.writer.record(make_event())
+        waits = stage.writer.submit(lambda _: None)
+    waits.result(10.0)
+    assert stage.synchronous == [NORMAL, FULL, FULL]
+
+
+async def test_a_flag_that_could_not_be_committed_is_refused(stage):
+    stage.fault = disk_error
+    with pytest.raises(LedgerError, match="disk I/O error"):
+        await stage.writer.flag(*make_flag("one")).answer
+    assert stage.writer.failing
+    assert len(stage.told) == 1
+    assert stage.on_disk() == []
+    stage.fault = None
+    await stage.writer.flag(*make_flag("two")).answer
+    assert not stage.writer.failing
+    assert stage.writer.last_error is None
+
+
+async def test_when_a_group_fails_every_flag_of_it_is_refused(stage):
+    stage.fault = disk_error
+    with stage.held():
+        slots = [stage.writer.flag(*make_flag(number)) for number in range(5)]
+    answers = await asyncio.gather(*(slot.answer for slot in slots), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [LedgerError] * 5
+    assert stage.on_disk() == []
+
+
+async def test_a_job_that_fails_by_itself_spoils_nothing_for_the_others(stage):
+    def bad(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("INSERT INTO kept VALUES ('half')")
+        raise ValueError("a mistake of this job")
+
+    event, entry = make_flag("one")
+    with stage.held():
+        good = stage.writer.submit(lambda _: "done")
+        mistaken = stage.writer.submit(bad)
+        slot = stage.writer.flag(event, entry)
+    await slot.answer
+    assert good.result(10.0) == "done"
+    with pytest.raises(ValueError, match="a mistake of this job"):
+        mistaken.result(10.0)
+    assert stage.on_disk() == [event.id]
+    assert not stage.writer.failing
+
+
+def test_an_event_that_cannot_be_written_is_dropped_alone(stage):
+    stage.bad_kind = EventKind.ERROR
+    good = [make_event(), make_event()]
+    with stage.held():
+        for event in (good[0], make_event(EventKind.ERROR), good[1]):
+            stage.writer.record(event)
+    stage.settle()
+    assert stage.on_disk() == [event.id for event in good]
+    assert stage.writer.dropped == 1
+    assert stage.told == ["an event of kind error could not be written: no error here"]
+
+
+def test_events_stay_in_order_in_memory_while_the_disk_fails(stage):
+    stage.fault = disk_error
+    events = [make_event() for _ in range(5)]
+    with stage.held():
+        for event in events:
+            stage.writer.record(event)
+    while not stage.writer.failing:
+        with pytest.raises(LedgerError):
+            stage.writer.submit(lambda _: None).result(10.0)
+    assert stage.on_disk() == []
+    stage.fault = None
+    stage.settle()
+    assert stage.on_disk() == [event.id for event in events]
+    assert stage.writer.dropped == 0
+
+
+async def test_a_commit_into_a_file_that_was_set_aside_does_not_count(stage):
+    stage.replaced = True
+    with pytest.raises(LedgerError, match="replaced by another process"):
+        await stage.writer.flag(*make_flag("one")).answer
+    stage.replaced = False
+    await stage.writer.flag(*make_flag("one")).answer
+
+
+@pytest.mark.parametrize("limit", [0, 1, 7])
+def test_events_beyond_the_bound_are_dropped_and_counted(tmp_path, limit):
+    stage = Stage(tmp_path / "ledger.sqlite3", limit=limit)
+    with stage.held():
+        taken = [stage.writer.record(make_event()) for _ in range(limit + 2)]
+        assert stage.writer.waiting == limit
+    stage.writer.close()
+    assert taken == [True] * limit + [False, False]
+    assert stage.writer.dropped == 2
+    assert len(stage.on_disk()) == limit
+    assert "2 events were dropped: more came than could be written" in stage.told
+
+
+async def test_while_nobody_answers_in_time_others_need_not_wait_until_something_is_committed(stage):
+    with stage.held():
+        slot = stage.writer.flag(*make_flag("late"))
+        stage.writer.give_up(slot)
+        assert stage.writer.failing
+    stage.writer.submit(lambda _: None).result(10.0)
+    assert not stage.writer.failing
+    assert stage.on_disk() == []  # nobody waits for it: it is in the journal by now
+
+
+async def test_closing_writes_what_waits_and_refuses_what_comes_later(stage):
+    event = make_event()
+    stage.writer.record(event)
+    stage.writer.close()
+    assert stage.on_disk() == [event.id]
+    assert not stage.writer.record(make_event())
+    with pytest.raises(LedgerError, match="is closed"):
+        stage.writer.submit(lambda _: None).result(10.0)
