@@ -112,6 +112,20 @@ def test_what_is_appended_during_a_replay_is_taken_too(path):
     journal.close()
 
 
+def test_what_no_longer_counts_is_overwritten_when_asked(path):
+    journal = Journal(path, size_bytes=1 << 16)
+    journal.append({"n": "gone"}, {"n": "gone too"})
+    read_and_empty(journal)
+    assert b"gone" in path.read_bytes()
+    journal.append({"n": "kept"})
+    journal.scrub()
+    assert b"gone" not in path.read_bytes()
+    assert path.stat().st_size == 1 << 16
+    journal.append({"n": "more"})
+    assert read_and_empty(journal) == [{"n": "kept"}, {"n": "more"}]
+    journal.close()
+
+
 def test_only_one_replays_at_a_time(path):
     first, second = Journal(path, size_bytes=SIZE), Journal(path, size_bytes=SIZE)
     first.append({"n": 1})

@@ -19,6 +19,7 @@ from secondlook.ledger.log import search
 from secondlook.ledger.log.privacy import Discretion, without_query
 from secondlook.ledger.options import DAY_S
 from secondlook.ledger.queue import history
+from secondlook.ledger.queue.journal_record import flag_record
 
 pytestmark = pytest.mark.anyio
 
@@ -287,6 +288,14 @@ async def leave_traces(ledger, name, *clients, user=None):
         reason=None, created=START, expires=START + 60, source="override",
     )  # fmt: skip
     ledger.add_rule(rule)
+
+
+async def test_an_erased_client_leaves_nothing_in_the_journal(place, open_ledger, tmp_path):
+    ledger = open_ledger(place, background=False)
+    event, entry = make_flag("onlyhers", url="https://onlyhers.example/")
+    ledger.journal.append(flag_record(replace(event, client="10.0.0.1"), replace(entry, client="10.0.0.1")))
+    ledger.erase_client("10.0.0.1")
+    assert b"onlyhers" not in b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
 
 
 async def test_where_only_an_erased_client_met_a_file_of_others_is_forgotten(place, open_ledger, tmp_path):

@@ -9,10 +9,11 @@ record   4 bytes mark · u32 length · u64 generation · u32 CRC-32 of generatio
          payload: JSON (UTF-8) · zeros to a multiple of 8
 ```
 
-The records of the present generation, in order, are the content. Emptying the journal writes
-generation + 1 into the header: one write of 8 bytes, after which the old records no longer count. A
-record that was torn by a crash fails its CRC; it was never acknowledged, and the next append begins
-where it began. A damaged record in the middle is stepped over: reading goes on at the next mark.
+The records of the present generation, in order, are the content. Emptying the journal writes generation +
+1 into the header: one write of 8 bytes, after which the old records no longer count (`scrub` overwrites
+them, when a client is erased). A record that was torn by a crash fails its CRC; it was never acknowledged,
+and the next append begins where it began. A damaged record in the middle is stepped over: reading goes on
+at the next mark.
 
 Several processes share the file: `flock` on it guards every append and emptying. Only one at a time
 replays (`flock` on `flags.journal.replay`).
@@ -188,6 +189,16 @@ class Journal:
                 at = batch[-1][0]
         finally:
             os.close(gate)
+
+    def scrub(self) -> None:
+        """Overwrite what is left of records that no longer count; raises LedgerError."""
+        try:
+            with self._lock, _locked(self._file):
+                self._find_end()
+                _fill(self._file, self._end, os.fstat(self._file).st_size)
+                os.fdatasync(self._file)
+        except OSError as error:
+            raise LedgerError(f"flags journal {self.path}: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Write what waits and close the file."""

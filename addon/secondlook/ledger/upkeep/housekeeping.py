@@ -271,6 +271,8 @@ class Upkeep:
             ledger.commit_now(lambda _: None)
         gone = erase(ledger, client, self._delete_events)
         self._reclaim(everything=True)
+        if ledger.journal is not None:
+            ledger.journal.scrub()
         return gone
 
     def check(self) -> list[str]:
