@@ -21,11 +21,9 @@ WITHOUT = set(
     agent/actions/file_move.py
     agent/metrics.py
     cli/answering.py
-    cli/beside.py
     cli/caller.py
     cli/check.py
     cli/doctor.py
-    cli/finding.py
     cli/log.py
     cli/main.py
     cli/notify.py
@@ -130,7 +128,6 @@ WITHOUT = set(
     review/rule_pages.py
     review/session.py
     review/words.py
-    run/assembly/answering.py
     run/assembly/asking.py
     run/assembly/background.py
     run/assembly/backtesting.py
@@ -149,7 +146,6 @@ WITHOUT = set(
     run/server_process.py
     run/service.py
     run/supervisor/authority_files.py
-    run/supervisor/command_socket.py
     run/supervisor/main.py
     run/supervisor/parent_death.py
     run/supervisor/refused.py

@@ -9,8 +9,8 @@ _MOST_BYTES = 1 << 20
 _PLAIN = (
     r"[A-Za-z0-9_./~][A-Za-z0-9_./+~-]*"  # neither a number's nor a variable's beginning is mistaken for it
 )
-_STATE = re.compile(rf"(?m)^state:[ \t]+(?:({_PLAIN})|'({_PLAIN})'|\"({_PLAIN})\")[ \t]*(?:#.*)?$")
-_TOP_LEVEL = re.compile(r"(?:[a-z_]+:(?:\s.*)?|#.*|[ -].*|)")
+_STATE = re.compile(rf"(?m)^state:[ \t]+(?:({_PLAIN})|'({_PLAIN})'|\"({_PLAIN})\")(?:[ \t]+(?:#.*)?)?$")
+_TOP_LEVEL = re.compile(r"(?:[a-z_]+:(?:\s.*)?|#.*| .*|-(?!--).*|---[ \t]*|)")
 
 
 def find_config(config: Path | None) -> tuple[Path | None, Path | None]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from secondlook.cli.options import (
 from secondlook.cli.output import fail
 from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import write_plan
+
+ANSWERS_COMMANDS = "secondlook.cli.answering"  # imported by the service, when it is first asked
 
 app = typer.Typer(add_completion=False)
 
@@ -55,7 +58,7 @@ def run(
         review=review,
         workers=workers,
     )
-    planned = read_plan_of(invocation)
+    planned = replace(read_plan_of(invocation), commands=ANSWERS_COMMANDS)
     folder = Path(planned.state)
     try:
         writable_state(folder)

@@ -13,13 +13,17 @@ Traffic never waits for it: workers share its files and ask its server over loop
 
 import asyncio
 import contextlib
+import importlib
+from functools import partial
+from typing import Any
 
 from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ground.lanes import STATE
-from secondlook.run.assembly.answering import answering
+from secondlook.run.assembly.answering import Running, answering
 from secondlook.run.assembly.background import Tasks, start_background
+from secondlook.run.assembly.explaining import Json
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.outlets import make_outlets
 from secondlook.run.assembly.parts import Parts
@@ -70,11 +74,21 @@ async def serve(process: Process) -> None:
             )
             process.say(token=review.doorkeeper.token)
             tasks.start("review page", review.run())
-        await stack.enter_async_context(answering(parts, background.watcher, plan.invocation.config))
+        if plan.commands is not None:
+            runs = partial(_answer, plan.commands)
+            await stack.enter_async_context(
+                answering(parts, background.watcher, plan.invocation.config, runs)
+            )
         process.say_ready()
         tasks.start("clock watch", watch_clock(ledger, parts.clock))
         tasks.start("stall watch", watch_stalls(ledger, parts.clock, "service"))
         await stop.wait()
+
+
+def _answer(module: str, asked: Any, running: Running) -> Json:
+    """Run a command; what runs it is imported with the first: a proxy that is never asked does without it."""
+    answer: Json = importlib.import_module(module).answer(asked, running)
+    return answer
 
 
 def _tell_pattern(process: Process, pattern: Pattern) -> None:

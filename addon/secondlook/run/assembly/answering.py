@@ -1,13 +1,11 @@
 """The service's side of `STATE/command.sock`: commands are answered with what is running and open here.
 
-A command runs in a thread, with the ledger, the settings and the checker of the service. What runs it lies
-above this package and is imported by its name, with the first command: a proxy that is never asked does
-without it.
+A command runs in a thread, with the ledger, the settings and the checker of the service. What runs it is
+handed in: the program that starts the proxy has the commands, this package does not know them.
 """
 
 import asyncio
 import contextlib
-import importlib
 import json
 import logging
 import socket
@@ -26,7 +24,6 @@ from secondlook.run.supervisor.command_socket import MOST_ASKED_BYTES, SOCKET_FI
 
 logger = logging.getLogger(__name__)
 
-RUNS_COMMANDS = "secondlook.cli.answering"
 ASKED_WITHIN_S = 10.0
 CHECKED_WITHIN_S = 30.0
 
@@ -41,8 +38,13 @@ class Running:
     explain: Callable[[str, str | None], Json]  # a URL or digest, as a client sees it; blocks
 
 
+type Answer = Callable[[Any, Running], Json]  # runs the command of a request; blocks
+
+
 @contextlib.asynccontextmanager
-async def answering(parts: Parts, watcher: Watcher, config: str | None) -> AsyncIterator[None]:
+async def answering(
+    parts: Parts, watcher: Watcher, config: str | None, answer: Answer
+) -> AsyncIterator[None]:
     """Answer commands until the block ends. Where no socket can be made, commands go the ordinary way."""
     loop = asyncio.get_running_loop()
 
@@ -62,7 +64,9 @@ async def answering(parts: Parts, watcher: Watcher, config: str | None) -> Async
         yield
         return
     server = await asyncio.start_unix_server(
-        lambda reader, writer: _converse(reader, writer, running, greeting), sock=sock, limit=MOST_ASKED_BYTES
+        lambda reader, writer: _converse(reader, writer, lambda asked: answer(asked, running), greeting),
+        sock=sock,
+        limit=MOST_ASKED_BYTES,
     )
     try:
         yield
@@ -85,13 +89,13 @@ def _listening(path: Path) -> socket.socket:
 
 
 async def _converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, running: Running, greeting: Json
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[Any], Json], greeting: Json
 ) -> None:
     try:
         await _say(writer, greeting)
         async with asyncio.timeout(ASKED_WITHIN_S):
             asked = json.loads(await reader.readline())
-        await _say(writer, await COMMANDS.run(_run, asked, running))
+        await _say(writer, await COMMANDS.run(answer, asked))
     except (OSError, ValueError, TimeoutError):  # who asked hung up, or sends what no command of ours does
         pass
     finally:
@@ -101,8 +105,3 @@ async def _converse(
 async def _say(writer: asyncio.StreamWriter, told: Json) -> None:
     writer.write(json.dumps(told).encode() + b"\n")
     await writer.drain()
-
-
-def _run(asked: Any, running: Running) -> Json:
-    answer: Json = importlib.import_module(RUNS_COMMANDS).answer(asked, running)
-    return answer

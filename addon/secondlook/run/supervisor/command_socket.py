@@ -21,7 +21,7 @@ from typing import Any
 
 SOCKET_FILE = "command.sock"
 MOST_ASKED_BYTES = 64 << 10
-MOST_ANSWERED_BYTES = 8 << 20  # of what is kept of an answer; `cli.answering` stops long before
+MOST_ANSWERED_BYTES = 8 << 20  # of what is kept of an answer; what answers stops long before
 GREETED_S = 1.0  # a service that is busy for longer is not waited for
 ANSWERED_S = 60.0
 _PACKAGE = Path(__file__).parents[2]

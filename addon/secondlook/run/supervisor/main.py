@@ -329,7 +329,7 @@ class Supervisor:
         self._readings += 1
         self._refused = None
         if reload.returncode == 0:
-            self._apply(plan_from(json.loads(told)))
+            self._apply(replace(plan_from(json.loads(told)), commands=self.plan.commands))
         else:
             self._refuse(told.decode(errors="replace") or how_it_ended(reload.returncode))
         if self._changed_meanwhile and not self.draining:

@@ -55,6 +55,7 @@ class Plan:
     settings_file: str | None = None  # SHA-256 (hex) of the file that the settings were read from
     started_at: float = 0.0  # Unix seconds, of the supervisor
     authority: str = "ecdsa"  # kind of its key, where it has to be made
+    commands: str | None = None  # the module whose `answer` runs the commands that the service is asked for
 
 
 def write_plan(plan: Plan) -> int:
