@@ -30,7 +30,7 @@ from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.core.rules.policy import Policy
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook
-from secondlook.core.subject import SubjectKind, Use
+from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import SystemClock
@@ -266,7 +266,7 @@ def checks(folder: Path, entries: int) -> None:
     subjects = [url_subject(url, suffixes) for url in urls]
     forms = round(statistics.mean(len(subject.hashes) for subject in subjects), 1)
     facts = {"urls": len(urls), "expressions": forms, "entries": entries * len(LISTS)}
-    use = Use(PAGE, "127.0.0.1")
+    use = RequestContext(PAGE, "127.0.0.1")
 
     def make_checker(cache: AnswerCache, *, mirrored: bool) -> Checker:
         view = LocalView(Policies(Policy()), pattern=make_pattern(folder, mirrored=mirrored))

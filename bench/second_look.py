@@ -18,18 +18,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import LocalView
-from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.config import ServersSettings
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.rules.policy import Policy
-from secondlook.core.subject import SubjectKind, Use
+from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import SystemClock
@@ -105,7 +105,7 @@ async def flag(ledger: Ledger, count: int) -> None:
 
 async def traffic(checker: Checker, ended: asyncio.Event) -> list[float]:
     """Check a subject over and over, and note how late each turn on the loop comes."""
-    subject, use = checker.subject("https://traffic.example/"), Use(SubjectClass.PAGE)
+    subject, use = checker.subject("https://traffic.example/"), RequestContext(SubjectClass.PAGE)
     await checker.check(subject, use)
     late: list[float] = []
     while not ended.is_set():
@@ -129,10 +129,10 @@ async def measure(state: Path, url: str, flags: int) -> None:
     await lookup.start()
     view, cache = LocalView(Policies(Policy())), AnswerCache(200_000)
     checker = Checker(view, lookup, cache, load_suffixes(), clock)
-    judge = Judge(view, lookup, cache, clock)
-    consequences = Consequences(view, ledger, clock, url_subject=checker.subject)
+    judge = BatchCheck(view, lookup, cache, clock)
+    enforcement = Enforcement(view, ledger, clock, url_subject=checker.subject)
     rechecker = Rechecker(
-        judge, ledger, consequences, Renewal(judge, ledger, clock), clock, random=random.random
+        judge, ledger, enforcement, Renewal(judge, ledger, clock), clock, random=random.random
     )
     ended = asyncio.Event()
     beside = asyncio.create_task(traffic(checker, ended))

@@ -7,9 +7,9 @@ import pytest
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S
-from secondlook.agent.recheck.batch_check import Judge, in_pattern, is_listed
+from secondlook.agent.recheck.batch_check import BatchCheck, in_pattern, is_listed
 from secondlook.core.answer import ListedHash, PrefixAnswer, Tier
-from secondlook.core.subject import SubjectKind, Use
+from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Threat, Verdict
 
 URL = "http://listed.test/x"
@@ -44,12 +44,12 @@ def test_old_entries_of_google_confirm_nothing(house, age_s, blocks):
 
 def test_what_only_an_old_list_of_google_names_is_cleared_by_who_is_asked(house):
     house.servers[0].mode = "down"
-    use = Use(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
+    use = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
     assert house.run(house.gatekeeper.check(house.subject(URL), use)).action is Action.FLAG
     house.publish(list_of_google(house, GOOGLE_FRESH_S + 1))
     house.servers[0].mode = "up"
     [entry] = house.ledger.waiting.values()
-    [evidence] = house.run(house.rechecker._judge.judge([entry]))
+    [evidence] = house.run(house.rechecker._batch_check.check([entry]))
     assert not is_listed(evidence)
 
 
@@ -69,7 +69,7 @@ def number(n):
 
 def make_house(*servers, batch=1000):
     house = House(*servers)
-    house.batch_check = Judge(house.view, house.lookup, house.cache, house.clock, batch=batch)
+    house.batch_check = BatchCheck(house.view, house.lookup, house.cache, house.clock, batch=batch)
     return house
 
 
@@ -81,7 +81,7 @@ def intranet():
 
 
 def judge(house, *entries):
-    return house.run(house.batch_check.judge(entries))
+    return house.run(house.batch_check.check(entries))
 
 
 def test_each_entry_gets_its_own_answer_in_order(intranet):

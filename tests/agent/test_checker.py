@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.evidence import unverifiable
-from secondlook.agent.check.groups import Group, Policies
+from secondlook.agent.check.groups import ClientGroup, Policies
 from secondlook.core.answer import Tier
 from secondlook.core.digest import sha256
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.name import Role
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Pause, Rule, Scope
-from secondlook.core.subject import FileSubject, SubjectKind, Use
+from secondlook.core.subject import FileSubject, RequestContext, SubjectKind
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
 
-PAGE = Use(SubjectClass.PAGE, client="127.0.0.1", url="http://bad.test/x", method="GET")
-FILE = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/a.exe", method="GET")
+PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url="http://bad.test/x", method="GET")
+FILE = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/a.exe", method="GET")
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_client_rules_pauses_and_groups_are_personal(house):
         make_pattern([listed("http://bad.test/x", house)], now=house.clock.now(), risk=Risk.HIGHLY_SUSPICIOUS)
     )
     house.view.replace(
-        policies=Policies(Policy(), [Group("lab", ("10.0.0.0/8",), ("ann",), Policy(level=Level.LOW))])
+        policies=Policies(Policy(), [ClientGroup("lab", ("10.0.0.0/8",), ("ann",), Policy(level=Level.LOW))])
     )
     subject = house.subject("http://bad.test/x")
     look = lambda client, user=None: house.checker.check_now(  # noqa: E731

@@ -8,8 +8,8 @@ import pytest
 from agentkit.house import House
 from agentkit.servers import FakeServer
 from secondlook.agent.recheck import content_check
-from secondlook.agent.recheck.batch_check import Judge
-from secondlook.agent.recheck.content_check import ContentLook, remembered_file
+from secondlook.agent.recheck.batch_check import BatchCheck
+from secondlook.agent.recheck.content_check import ContentCheck, remembered_file
 from secondlook.agent.recheck.refetch import RefetchError
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind, QueueEntry
@@ -42,8 +42,8 @@ def refetcher():
 @pytest.fixture
 def house(refetcher):
     house = House(FakeServer(Tier.INTRANET))
-    judge = Judge(house.view, house.lookup, house.cache, house.clock)
-    house.content = ContentLook(refetcher, judge, house.consequences, house.clock)
+    batch_check = BatchCheck(house.view, house.lookup, house.cache, house.clock)
+    house.content = ContentCheck(refetcher, batch_check, house.enforcement, house.clock)
     yield house
     house.close()
 

@@ -6,7 +6,7 @@ import pytest
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
-from secondlook.agent.actions.enforcement import Outcome, clients_of, is_loopback
+from secondlook.agent.actions.enforcement import FileOutcome, clients_of, is_loopback
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import REBLOCK
 from secondlook.core.answer import Tier
@@ -37,7 +37,7 @@ class Folder:
         self.asked.append(entry.identity)
         if self.breaks:
             raise RuntimeError("planted")
-        return [Outcome("quarantine", True, "put away")]
+        return [FileOutcome("quarantine", True, "put away")]
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def found(hit=FILE, risk=Risk.DANGEROUS):
 
 
 def confirm(house, *findings, late=False):
-    house.run(house.consequences.confirm(findings, late=late))
+    house.run(house.enforcement.confirm(findings, late=late))
 
 
 def refused_url(house):
@@ -219,7 +219,7 @@ def test_it_is_in_force_here_before_the_ledger_has_it(house):
 
 @pytest.mark.parametrize(("reblock_s", "url"), [(0.0, URL), (600.0, None)])
 def test_no_url_is_refused_where_none_is_known_or_none_is_to_be(house, folder, reblock_s, url):
-    house.consequences._reblock_s = reblock_s
+    house.enforcement._reblock_s = reblock_s
     confirm(house, (let_through(house, url=url), found()), late=True)
     assert folder.refused_then == {(FILE, "fake")}
 

@@ -12,11 +12,11 @@ from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.core.subject import FileSubject, Use
+from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
 
 URL = "http://let-through.test/x"
-PAGE = Use(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
+PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
 
 
 class Broken:
@@ -140,7 +140,9 @@ def blocking(scope, subject):
 
 
 FILE = FileSubject((b"f" * 32,))
-DOWNLOAD = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/a.exe", method="GET")
+DOWNLOAD = RequestContext(
+    SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/a.exe", method="GET"
+)
 
 
 @pytest.mark.parametrize("late", [False, True])

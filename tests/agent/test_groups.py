@@ -3,7 +3,7 @@
 import pytest
 
 from secondlook.agent.check import groups
-from secondlook.agent.check.groups import Group, Policies, pause_for
+from secondlook.agent.check.groups import ClientGroup, Policies, pause_for
 from secondlook.core.rules.policy import Level, Policy
 from secondlook.core.rules.rule import Pause
 
@@ -13,9 +13,9 @@ COMMON, LAB, ANNA, OFFICE = (
 POLICIES = Policies(
     COMMON,
     [
-        Group("lab", ("10.1.0.0/16",), (), LAB),
-        Group("anna", ("192.0.2.9",), ("anna",), ANNA),
-        Group("office", ("10.0.0.0/8",), (), OFFICE),
+        ClientGroup("lab", ("10.1.0.0/16",), (), LAB),
+        ClientGroup("anna", ("192.0.2.9",), ("anna",), ANNA),
+        ClientGroup("office", ("10.0.0.0/8",), (), OFFICE),
     ],
 )
 
@@ -45,7 +45,7 @@ def test_without_groups_everybody_has_the_common_policy():
 
 def test_what_is_remembered_of_clients_is_bounded(monkeypatch):
     monkeypatch.setattr(groups, "_MOST_KNOWN_CLIENTS", 10)
-    policies = Policies(COMMON, [Group("lab", ("10.1.0.0/16",), (), LAB)])
+    policies = Policies(COMMON, [ClientGroup("lab", ("10.1.0.0/16",), (), LAB)])
     for number in range(100):
         assert policies.of(f"10.1.0.{number}", None) is LAB
         assert len(policies._known) <= 10

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentkit.house import House, confirmed_about
 from agentkit.servers import FakeServer
-from secondlook.agent.actions.enforcement import Outcome
+from secondlook.agent.actions.enforcement import FileOutcome
 from secondlook.agent.actions.notice import (
     AppriseSender,
     Notice,
@@ -122,7 +122,7 @@ def test_what_waits_is_bounded(house):
 def test_the_notice_names_clients_and_what_was_done(house):
     entry = confirmed_about(house, "http://bad.test/x", host="bad.test")
     told = confirmed_notice(
-        entry, ["10.0.0.9"], [], [Outcome("quarantine", True, "/home/a/bad.exe: put into quarantine")]
+        entry, ["10.0.0.9"], [], [FileOutcome("quarantine", True, "/home/a/bad.exe: put into quarantine")]
     )
     assert "10.0.0.9" in told.text
     assert "put into quarantine" in told.text

@@ -9,11 +9,11 @@ from secondlook.agent.check.watch import ELSEWHERE_S
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.core.subject import FileSubject, Use
+from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
 
 URL = "http://let-through.test/x"
-PAGE = Use(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
+PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def house(server):
 
 
 def visit(house, url=URL, client="127.0.0.1"):
-    use = Use(SubjectClass.PAGE, client=client, url=url, method="GET")
+    use = RequestContext(SubjectClass.PAGE, client=client, url=url, method="GET")
     return house.run(house.gatekeeper.check(house.subject(url), use))
 
 
@@ -306,7 +306,7 @@ FILE_URL = "http://files.test/a.exe"
 
 def check_file(house):
     """Check a file that came from FILE_URL, as its download ends."""
-    use = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url=FILE_URL, method="GET")
+    use = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=FILE_URL, method="GET")
     return house.run(house.gatekeeper.check(FileSubject((b"f" * 32,), size=5, filename="a.exe"), use))
 
 
@@ -439,7 +439,7 @@ def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, s
 def test_who_asks_again_for_a_bad_file_meets_its_refusal_in_every_worker(house, server, workers, waits_s):
     file = FileSubject((b"f" * 32,), size=5, filename="a.exe")
     server.listed[b"f" * 32] = Risk.DANGEROUS
-    use = Use(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
+    use = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
     gatekeeper = Gatekeeper(
         house.checker, house.ledger, house.clock, elsewhere_s=ELSEWHERE_S if workers > 1 else 0.0
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from secondlook.agent.check.record import event_of, explanation
 from secondlook.core.digest import file_subject
 from secondlook.core.event import EVENT_FIELDS, EventKind
-from secondlook.core.subject import Use
+from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Threat, Verdict
 
 BODY = b"a body"
@@ -53,7 +53,7 @@ def test_a_decision_fills_every_field_of_its_event():
         attempts=2,
         detail="why",
     )
-    use = Use(
+    use = RequestContext(
         cls=SubjectClass.DOWNLOAD,
         client="10.0.0.1",
         user="ann",

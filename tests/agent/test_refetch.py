@@ -9,9 +9,9 @@ import pytest
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
-from secondlook.agent.recheck.batch_check import Judge
-from secondlook.agent.recheck.content_check import ContentLook
-from secondlook.agent.recheck.refetch import Limits, Refetcher, RefetchError, is_public
+from secondlook.agent.recheck.batch_check import BatchCheck
+from secondlook.agent.recheck.content_check import ContentCheck
+from secondlook.agent.recheck.refetch import Refetcher, RefetchError, RefetchLimits, is_public
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind, QueueEntry
 from secondlook.core.subject import SubjectKind
@@ -70,7 +70,7 @@ async def origin():
 
     def make(**limits):
         return Refetcher(
-            Limits(**limits),
+            RefetchLimits(**limits),
             resolver=resolver,
             allowed=lambda address: address.text in {"127.0.0.1", "127.0.0.3"},
             ports={"http": port},
@@ -180,8 +180,8 @@ def test_the_content_may_confirm_and_never_clears(listed):
     digest = b"f" * 32
     if listed:
         server.listed[digest] = Risk.DANGEROUS
-    judge = Judge(house.view, house.lookup, house.cache, house.clock)
-    look = ContentLook(Fetched(FileSubject((digest,), size=3)), judge, house.consequences, house.clock)
+    batch_check = BatchCheck(house.view, house.lookup, house.cache, house.clock)
+    look = ContentCheck(Fetched(FileSubject((digest,), size=3)), batch_check, house.enforcement, house.clock)
     entry = QueueEntry(
         id="q", identity=b"u" * 32, kind=SubjectKind.URL, cls=SubjectClass.DOWNLOAD, hashes=(b"u" * 32,),
         url="http://files.test/a.exe", host="files.test", sha256=None, filename=None, size=None, clients=("127.0.0.1",),
@@ -191,6 +191,6 @@ def test_the_content_may_confirm_and_never_clears(listed):
     kinds = [event.kind for event in house.ledger.events]
     assert (EventKind.LATE_VERDICT in kinds) is listed
     assert EventKind.CLEARED not in kinds
-    look = ContentLook(Fetched(RefetchError("gone")), judge, house.consequences, house.clock)
+    look = ContentCheck(Fetched(RefetchError("gone")), batch_check, house.enforcement, house.clock)
     assert house.run(look.look(entry)) is False
     house.close()

@@ -7,7 +7,7 @@ import pytest
 from agentkit.house import House, confirmed_about, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.view import REBLOCK
-from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.renewal import PATTERN_RENEWAL_S, Renewal, expiry_of
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
@@ -20,8 +20,8 @@ URL = "http://bad.test/x"
 @pytest.fixture
 def house():
     house = House(FakeServer(Tier.INTRANET))
-    judge = Judge(house.view, house.lookup, house.cache, house.clock)
-    house.renewal = Renewal(judge, house.ledger, house.clock)
+    batch_check = BatchCheck(house.view, house.lookup, house.cache, house.clock)
+    house.renewal = Renewal(batch_check, house.ledger, house.clock)
     yield house
     house.close()
 
@@ -124,7 +124,7 @@ def test_silence_keeps_a_block_and_is_not_asked_into_all_the_time(house):
 def test_who_listed_it_and_cannot_be_asked_from_here_may_speak_later(tier, kept):
     house = House(FakeServer(Tier.LOCAL), FakeServer(Tier.INTRANET, mode="gone"))
     house.renewal = Renewal(
-        Judge(house.view, house.lookup, house.cache, house.clock), house.ledger, house.clock
+        BatchCheck(house.view, house.lookup, house.cache, house.clock), house.ledger, house.clock
     )
     put(house, tier=tier)
     house.sleep(61)

@@ -6,24 +6,24 @@ import pytest
 from agentkit.house import House, confirmed_about, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.groups import Policies
-from secondlook.agent.recheck.retro_check import LateVerdicts
+from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.core.subject import Use
+from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Risk, SubjectClass
 
 
 def visit(house, url, client="127.0.0.1"):
-    use = Use(SubjectClass.PAGE, client=client, url=url, method="GET")
+    use = RequestContext(SubjectClass.PAGE, client=client, url=url, method="GET")
     return house.run(house.gatekeeper.check(house.subject(url), use))
 
 
 @pytest.fixture
 def house():
     house = House(FakeServer(Tier.INTRANET))
-    house.late = LateVerdicts(house.view, house.ledger, house.consequences, house.clock)
+    house.late = RetroCheck(house.view, house.ledger, house.enforcement, house.clock)
     yield house
     house.close()
 

@@ -7,8 +7,8 @@ import pytest
 from secondlook.agent.pattern.source import (
     GOOGLE_LEAST_S,
     GOOGLE_LISTS,
-    Outcome,
-    Pace,
+    UpdateOutcome,
+    UpdateSchedule,
     UpdateSource,
     wanted_lists,
 )
@@ -47,14 +47,14 @@ def source(*lists, google=False):
     ],
 )
 def test_a_source_that_answered_is_looked_at_in_its_time(google, wait_s, poll_s, due_at):
-    pace = Pace(failures=3, wait_s=wait_s)
+    pace = UpdateSchedule(failures=3, wait_s=wait_s)
     pace.plan(source(google=google), 100.0, poll_s, 0.5, failed=False)
     assert (pace.due_at, pace.failures) == (due_at, 0)
 
 
 @pytest.mark.parametrize(("google", "first_s", "cap_s"), [(False, 30.0, 3600.0), (True, 900.0, 86_400.0)])
 def test_a_source_that_fails_is_left_alone_longer_each_time(google, first_s, cap_s):
-    pace, waits = Pace(), []
+    pace, waits = UpdateSchedule(), []
     for _ in range(12):
         pace.plan(source(google=google), 0.0, 30.0, 0.5, failed=True)
         waits.append(pace.due_at)
@@ -85,5 +85,5 @@ def test_of_google_its_own_lists_are_wanted_without_asking():
 
 
 def test_a_look_changed_something_where_a_list_was_taken():
-    assert Outcome("office", taken={"mw-8b": 1}).changed
-    assert not Outcome("office", generation="2", refused={"mw-8b": "small"}, error="away").changed
+    assert UpdateOutcome("office", taken={"mw-8b": 1}).changed
+    assert not UpdateOutcome("office", generation="2", refused={"mw-8b": "small"}, error="away").changed

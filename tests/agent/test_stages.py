@@ -11,13 +11,13 @@ from secondlook.core.lists.name import Role
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook
-from secondlook.core.subject import FileSubject, SubjectKind, Use
+from secondlook.core.subject import FileSubject, RequestContext, SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import Risk, Stage, SubjectClass, Verdict
 from secondlook.suffix import load_suffixes
 
 URL = "http://www.bad.test/a/b?q=1"
-PAGE = Use(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
+PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
 DIGEST = b"d" * 32
 FILE = FileSubject((DIGEST,))
 
@@ -128,7 +128,7 @@ def test_the_worse_of_what_is_confirmed_and_what_is_listed_counts(house, confirm
 
 
 def test_a_file_follows_the_rule_about_its_digest_before_that_about_its_url(house):
-    use = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url=URL, method="GET")
+    use = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=URL, method="GET")
 
     def found(*rules):
         house.view.replace(rulebook=RuleBook(rules))
@@ -145,7 +145,7 @@ def test_a_file_follows_the_rule_about_its_digest_before_that_about_its_url(hous
 @pytest.mark.parametrize("cls", [SubjectClass.PAGE, SubjectClass.SUBRESOURCE, SubjectClass.DOWNLOAD])
 @pytest.mark.parametrize("kind", list(SubjectKind))
 def test_an_exception_from_the_block_page_is_never_for_files(house, cls, kind):
-    use = Use(cls, client="127.0.0.1", url=URL, method="GET")
+    use = RequestContext(cls, client="127.0.0.1", url=URL, method="GET")
     subject = FILE if kind is SubjectKind.FILE else house.subject(URL)
 
     def found(*rules):
@@ -165,7 +165,7 @@ def test_only_a_file_is_judged_by_where_it_came_from(house):
     house.view.replace(rulebook=RuleBook((rule("allow"),)))
     other = house.subject("http://other.test/")
     assert rule_for(house.view.current, other, PAGE, house.clock.now(), house.subject) is None
-    nowhere = Use(SubjectClass.DOWNLOAD, client="127.0.0.1")
+    nowhere = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1")
     assert rule_for(house.view.current, FILE, nowhere, house.clock.now(), house.subject) is None
 
 

@@ -9,7 +9,7 @@ from lookup.serving import V5Server
 from secondlook.agent.pattern import updater
 from secondlook.agent.pattern.files import read_stamp
 from secondlook.agent.pattern.source import GOOGLE_LEAST_S, GOOGLE_LISTS, GOOGLE_START_S, UpdateSource
-from secondlook.agent.pattern.updater import Updater
+from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.lookup.client import ServerClient
@@ -62,7 +62,7 @@ def test_minimum_wait_start_delay_and_backoff(tmp_path, wait_s, monkeypatch):
         client = ServerClient(remote)
         clock = Clock()
         source = UpdateSource(name="gsb", tier=Tier.NETWORK, client=client, google=True, source="google")
-        keeper = Updater([source], tmp_path, Events(), clock, PatternSettings())
+        keeper = PatternUpdater([source], tmp_path, Events(), clock, PatternSettings())
 
         async def fetched():
             before = len(server.requests)

@@ -6,7 +6,7 @@ from agentkit.updating import HOSTS, house, run
 from secondlook.agent.pattern.change import status
 from secondlook.agent.pattern.files import read_stamp
 from secondlook.agent.pattern.source import UpdateSource
-from secondlook.agent.pattern.updater import Updater
+from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config import PatternSettings
 from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
@@ -18,7 +18,7 @@ async def pair(tmp_path):
     async with house(tmp_path / "first") as first, house(tmp_path / "second") as second:
         spare = UpdateSource(name="spare", tier=Tier.INTRANET, client=second.client, trusted_allow=True)
         first.clock = VirtualTime()
-        first.updater = Updater(
+        first.updater = PatternUpdater(
             [first.source, spare], first.state, first.events, first.clock, PatternSettings()
         )
         yield first, second
@@ -76,7 +76,7 @@ def test_a_member_with_nothing_published_is_not_said_to_differ(tmp_path):
         async with house(tmp_path / "first") as world, house(tmp_path / "second", lines=None) as other:
             assert await other.client.generation() is None
             spare = UpdateSource(name="spare", tier=Tier.INTRANET, client=other.client)
-            world.updater = Updater(
+            world.updater = PatternUpdater(
                 [world.source, spare], world.state, world.events, VirtualTime(), PatternSettings()
             )
             for _ in range(3):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from agentkit.house import House, confirmed_about, make_pattern
-from secondlook.agent.check.groups import Group, Policies
+from secondlook.agent.check.groups import ClientGroup, Policies
 from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S, REBLOCK, LocalView, in_force
 from secondlook.core.answer import Tier
 from secondlook.core.lists.name import Role
@@ -108,7 +108,7 @@ def test_answers_are_personal_only_where_clients_differ():
     )
     assert personal(rulebook=RuleBook((rule(client="10.0.0.1"),)))
     assert personal(pauses=[Pause(id="p", client="10.0.0.1", created=NOW, until=NOW + 5)])
-    assert personal(policies=Policies(Policy(), [Group("lab", ("10.0.0.0/8",), (), Policy())]))
+    assert personal(policies=Policies(Policy(), [ClientGroup("lab", ("10.0.0.0/8",), (), Policy())]))
 
 
 def test_known_good_lists_are_looked_at_only_where_there_are_entries():

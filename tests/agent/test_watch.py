@@ -9,10 +9,10 @@ from secondlook.core.answer import Tier
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import Mirror, Pattern
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.core.subject import SubjectKind, Use
+from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.verdict import Action, SubjectClass
 
-PAGE = Use(SubjectClass.PAGE, client="127.0.0.1")
+PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1")
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from agentkit.ledger import FakeLedger
 from agentkit.servers import FakeLookup, FakeServer
 from agentkit.virtual import FakeClock, VirtualLoop
-from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import LocalView
-from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.core.answer import Tier
@@ -85,15 +85,15 @@ class House:
         self.checker = Checker(self.view, self.lookup, self.cache, load_suffixes(), self.clock)
         self.gatekeeper = Gatekeeper(self.checker, self.ledger, self.clock)
         self.told = []
-        judge = Judge(self.view, self.lookup, self.cache, self.clock)
-        self.consequences = Consequences(
+        batch_check = BatchCheck(self.view, self.lookup, self.cache, self.clock)
+        self.enforcement = Enforcement(
             self.view, self.ledger, self.clock, notifier=self, files=self.files, url_subject=self.subject
         )
         self.rechecker = Rechecker(
-            judge,
+            batch_check,
             self.ledger,
-            self.consequences,
-            Renewal(judge, self.ledger, self.clock),
+            self.enforcement,
+            Renewal(batch_check, self.ledger, self.clock),
             self.clock,
             random=lambda: 0.5,
         )

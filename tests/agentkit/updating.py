@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from secondlook.agent.pattern.files import load_pattern
 from secondlook.agent.pattern.source import UpdateSource
-from secondlook.agent.pattern.updater import Updater
+from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.core.subject import SubjectKind
@@ -76,7 +76,9 @@ class House:
         self.updater = self.make_updater()
 
     def make_updater(self, **settings):
-        return Updater([self.source], self.state, self.events, SystemClock(), PatternSettings(**settings))
+        return PatternUpdater(
+            [self.source], self.state, self.events, SystemClock(), PatternSettings(**settings)
+        )
 
     async def publish(self, lines, name="next.txt", replace=True, accept_shrink=True):
         put(self.store, lines, name=name, replace=replace)

@@ -16,21 +16,21 @@ import httpx
 from agentkit.house import make_pattern
 from agentkit.virtual import FakeClock, VirtualLoop
 from ledgerkit.fake import FakeLedger
-from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import LocalView
 from secondlook.agent.check.watch import Watcher
-from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
-from secondlook.agent.recheck.retro_check import LateVerdicts
+from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.config import ServersSettings
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.rules.policy import Policy
-from secondlook.core.subject import SubjectKind, Use
+from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.lookup.tiered import TieredLookup
@@ -182,13 +182,13 @@ class Process:
             on_pattern=self._on_pattern, poll_s=0.5,
         )  # fmt: skip
         if self.second_look:
-            judge = Judge(self.view, self.lookup, self.cache, clock)
-            self.consequences = Consequences(self.view, self.ledger, clock, url_subject=self.checker.subject)
+            batch_check = BatchCheck(self.view, self.lookup, self.cache, clock)
+            self.enforcement = Enforcement(self.view, self.ledger, clock, url_subject=self.checker.subject)
             self.rechecker = Rechecker(
-                judge, self.ledger, self.consequences, Renewal(judge, self.ledger, clock), clock,
+                batch_check, self.ledger, self.enforcement, Renewal(batch_check, self.ledger, clock), clock,
                 random=world.random.random,
             )  # fmt: skip
-            self.late = LateVerdicts(self.view, self.ledger, self.consequences, clock)
+            self.late = RetroCheck(self.view, self.ledger, self.enforcement, clock)
         await self.watcher.refresh()
         self._spawn(self.watcher.run())
         if self.second_look:
@@ -333,7 +333,7 @@ class World:
         """Check one URL as traffic does, and hold the outcome against every promise."""
         process = self.processes[name]
         subject = process.checker.subject(url)
-        use = Use(cls, client="127.0.0.1", url=url, method="GET")
+        use = RequestContext(cls, client="127.0.0.1", url=url, method="GET")
         started = self.loop.time()
         known = self._known_bad(process)
         decision = process.gatekeeper.now(subject, use)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lookup.serving import until
 from secondlook.core.answer import Attempt, PrefixAnswer
-from secondlook.lookup.batch import MAX_BATCH, TOLD_S, Batcher, Outcome
+from secondlook.lookup.batch import MAX_BATCH, TOLD_S, Batcher, QueryOutcome
 from secondlook.lookup.pace import Share
 
 BROWSING, DOWNLOADS = Share.BROWSING, Share.DOWNLOADS
@@ -42,8 +42,8 @@ class Servers:
             self.under_way.difference_update(prefixes)
         if self.failing:
             self.failing -= 1
-            return Outcome({}, (Attempt("s", "refused", 1.0),), "s: refused")
-        return Outcome(dict.fromkeys(prefixes, NOTHING), (Attempt("s", "answered", 1.0),))
+            return QueryOutcome({}, (Attempt("s", "refused", 1.0),), "s: refused")
+        return QueryOutcome(dict.fromkeys(prefixes, NOTHING), (Attempt("s", "answered", 1.0),))
 
 
 def make(servers, browsing=2, downloads=2, **options):
@@ -146,7 +146,7 @@ def test_a_deadline_ends_the_wait_but_keeps_what_was_answered():
         servers.gate = asyncio.Event()
         started = time.monotonic()
         outcome = await batcher.ask([number(1)], BROWSING, started + 0.05)
-        assert outcome == Outcome({}, (), "timeout")
+        assert outcome == QueryOutcome({}, (), "timeout")
         assert time.monotonic() - started >= 0.05
         servers.gate.set()
         assert (await batcher.ask([number(1)], BROWSING, soon())).error is None
@@ -162,7 +162,7 @@ def test_a_query_ends_before_those_who_wait_for_it_so_that_they_hear_what_was_tr
     class Silent(Servers):
         async def query(self, prefixes, share, deadline):
             deadlines.append(deadline)
-            return Outcome({}, (Attempt("s", "timeout", 1.0),), "s: timeout")
+            return QueryOutcome({}, (Attempt("s", "timeout", 1.0),), "s: timeout")
 
     async def main():
         last = soon()

@@ -8,7 +8,7 @@ from secondlook.config import CircuitSettings
 from secondlook.core.answer import Tier
 from secondlook.core.asking.circuit import CircuitState
 from secondlook.lookup.failure import LOST, Remedy, ServerFailure
-from secondlook.lookup.member import Member
+from secondlook.lookup.member import TierMember
 from secondlook.lookup.pace import Share
 from secondlook.lookup.reading import SearchResult
 
@@ -38,7 +38,7 @@ class Scene:
     def __init__(self, *, google=False):
         self.now, self.changes = 1000.0, []
         self.client = Client(google=google)
-        self.member = Member(
+        self.member = TierMember(
             self.client, Tier.INTRANET, CircuitSettings(failures=3, backoff_min=1.0, backoff_max=60.0),
             monotonic=lambda: self.now, draw=lambda: 0.5, on_change=lambda change: self.changes.append(change.what),
         )  # fmt: skip

@@ -9,7 +9,7 @@ from agentkit.virtual import VirtualLoop
 from secondlook.config import CircuitSettings
 from secondlook.core.answer import Tier
 from secondlook.lookup.failure import Remedy, ServerFailure
-from secondlook.lookup.member import Member
+from secondlook.lookup.member import TierMember
 from secondlook.lookup.pace import Share
 from secondlook.lookup.probe import AGAIN_S, PATIENCE, Prober
 from secondlook.lookup.reading import SearchResult
@@ -38,7 +38,7 @@ class Scene:
         self.loop = VirtualLoop()
         self.client = Client(self.loop, google=google)
         self.changes = []
-        self.member = Member(
+        self.member = TierMember(
             self.client, Tier.INTRANET, CircuitSettings(failures=3, backoff_min=1.0, backoff_max=60.0),
             monotonic=self.loop.time, draw=lambda: 0.5, on_change=lambda change: self.changes.append(change.what),
         )  # fmt: skip

@@ -6,13 +6,15 @@ from agentkit.house import House
 from agentkit.servers import FakeServer
 from secondlook.core.answer import Tier
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.core.subject import FileSubject, Use
+from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
 from secondlook.proxy.judge import Judge
 from secondlook.suffix import load_suffixes
 
 FILE = FileSubject((b"z" * 32,), size=1000, filename="locked.zip")
-USE = Use(SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/locked.zip", method="GET")
+USE = RequestContext(
+    SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/locked.zip", method="GET"
+)
 WHY = "archive is encrypted"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from secondlook.core.event import Event, EventKind
-from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
+from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
 from secondlook.core.url.canonical import url_subject_from_parts
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Threat, Verdict
 from secondlook.suffix import load_suffixes
@@ -40,7 +40,7 @@ class FakeGatekeeper:
     delay_s: float = 0.05
     opened: threading.Event | None = None  # what is slow waits for this instead
     kinds: frozenset[str] = frozenset()
-    seen: list[tuple[str, Subject, Use, Decision]] = field(default_factory=list)
+    seen: list[tuple[str, Subject, RequestContext, Decision]] = field(default_factory=list)
     events: dict[str, Event] = field(default_factory=dict)
     exceptions: list[tuple[str, str | None, str | None, float]] = field(default_factory=list)
     on_check: Callable[[Subject], None] | None = None
@@ -51,14 +51,14 @@ class FakeGatekeeper:
         self._fault("subject")
         return url_subject_from_parts(scheme, host, path, load_suffixes())
 
-    def now(self, subject: Subject, use: Use) -> Decision | None:
+    def now(self, subject: Subject, use: RequestContext) -> Decision | None:
         self._fault("now")
         names = self._names(subject)
         if names & self.flagged or names & self.slow:
             return None
         return self._settle("now", subject, use, listed() if names & self.bad else UNKNOWN)
 
-    async def check(self, subject: Subject, use: Use) -> Decision:
+    async def check(self, subject: Subject, use: RequestContext) -> Decision:
         self._fault("check")
         names = self._names(subject)
         if names & self.slow:
@@ -73,25 +73,27 @@ class FakeGatekeeper:
             return self._settle("check", subject, use, Decision(Action.FLAG, evidence))
         return self._settle("check", subject, use, listed(Stage.QUERY) if names & self.bad else UNKNOWN)
 
-    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
+    def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
         self._fault("local")
         names = self._names(subject)
         return self._settle(
             "late" if late else "local", subject, use, listed() if names & self.bad else UNKNOWN
         )
 
-    async def check_local(self, subject: Subject, use: Use) -> Decision:
+    async def check_local(self, subject: Subject, use: RequestContext) -> Decision:
         self._fault("check_local")
         names = self._names(subject)
         return self._settle("check_local", subject, use, listed() if names & self.bad else UNKNOWN)
 
-    async def unsure(self, subject: Subject, use: Use, reason: str, *, block: bool | None = None) -> Decision:
+    async def unsure(
+        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+    ) -> Decision:
         if self._names(subject) & (self.bad | self.flagged):
             return await self.check(subject, use)
         return await self.unverifiable(subject, use, reason, block=block)
 
     async def unverifiable(
-        self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
+        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
     ) -> Decision:
         self._fault("unverifiable")
         evidence = Evidence(
@@ -106,10 +108,10 @@ class FakeGatekeeper:
             "unverifiable", subject, use, Decision(Action.BLOCK if stop else Action.FLAG, evidence)
         )
 
-    async def settle(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+    async def settle(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
         return self._settle("settle", subject, use, decision)
 
-    async def refuse(self, subject: Subject, use: Use, reason: str) -> Decision:
+    async def refuse(self, subject: Subject, use: RequestContext, reason: str) -> Decision:
         evidence = Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.ACCESS, detail=reason)
         return self._settle("refuse", subject, use, Decision(Action.BLOCK, evidence, reason=reason))
 
@@ -131,7 +133,7 @@ class FakeGatekeeper:
         assert event.url is not None
         self.bad.clear()
 
-    def files(self) -> list[tuple[str, FileSubject, Use, Decision]]:
+    def files(self) -> list[tuple[str, FileSubject, RequestContext, Decision]]:
         return [(how, s, use, d) for how, s, use, d in self.seen if isinstance(s, FileSubject)]
 
     def _fault(self, where: str) -> None:
@@ -145,7 +147,7 @@ class FakeGatekeeper:
             return set(subject.expressions)
         return {one.hex() for one in subject.hashes}
 
-    def _settle(self, how: str, subject: Subject, use: Use, decision: Decision) -> Decision:
+    def _settle(self, how: str, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
         if decision.action is not Action.ALLOW:
             decision = replace(decision, event_id=f"E{next(self._ids)}")
             self.events[decision.event_id] = Event(

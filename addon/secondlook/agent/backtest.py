@@ -25,7 +25,7 @@ _MOST_EXAMPLES = 100
 _OFTEN = 3  # visits that make a host often visited
 
 
-class Change(Protocol):
+class ProposedChange(Protocol):
     """Something that could be put in force: what it says about a visit; None: nothing."""
 
     def judge(self, event: Event, subject: Subject) -> Action | None:
@@ -82,7 +82,7 @@ class LevelChange:
 
 
 @dataclass(slots=True)
-class Report:
+class BacktestReport:
     """What a change would have done to the visits of the log."""
 
     visits: int = 0
@@ -102,10 +102,10 @@ class Report:
 
 
 def backtest(
-    events: Iterable[Event], changes: Sequence[Change], url_subject: Callable[[str], UrlSubject]
-) -> Report:
+    events: Iterable[Event], changes: Sequence[ProposedChange], url_subject: Callable[[str], UrlSubject]
+) -> BacktestReport:
     """Judge every visit in `events` by the changes, the first that says anything decides."""
-    report = Report()
+    report = BacktestReport()
     for event in events:
         if event.kind not in _VISITS:
             continue

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from secondlook.agent.backtest import Change, RuleChange
+from secondlook.agent.backtest import ProposedChange, RuleChange
 from secondlook.agent.pattern.files import load_pattern
 from secondlook.cli.completion import completed, completed_id
 from secondlook.cli.options import (
@@ -145,7 +145,7 @@ def backtest(
     now = time.time()
     started = instant_from(since, "--since")
     assert started is not None
-    change: Change
+    change: ProposedChange
     with place.ledger_to_read() as ledger:
         try:
             if tried is None:

@@ -67,7 +67,7 @@ type Subject = UrlSubject | FileSubject
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class RequestContext:
     """The circumstances of one check: who asks, how, and for what class of use."""
 
     cls: SubjectClass

@@ -28,7 +28,7 @@ TOLD_S: Final = 0.005  # a query ends so long before who waits for it: what was 
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class QueryOutcome:
     """What became of one query: answers for all its prefixes, or an error."""
 
     answers: dict[bytes, PrefixAnswer]
@@ -36,7 +36,7 @@ class Outcome:
     error: str | None = None
 
 
-type Query = Callable[[Sequence[bytes], Share, float], Awaitable[Outcome]]
+type Query = Callable[[Sequence[bytes], Share, float], Awaitable[QueryOutcome]]
 
 
 @dataclass(slots=True, eq=False)
@@ -45,10 +45,10 @@ class _Ticket:
     waiting: int = 0
     joined: bool = False
     answers: dict[bytes, PrefixAnswer] = field(default_factory=dict)
-    outcomes: list[Outcome] = field(default_factory=list)  # of the queries that it took part in
+    outcomes: list[QueryOutcome] = field(default_factory=list)  # of the queries that it took part in
     error: str | None = None
 
-    def settle(self, prefix: bytes, answer: PrefixAnswer | None, outcome: Outcome) -> None:
+    def settle(self, prefix: bytes, answer: PrefixAnswer | None, outcome: QueryOutcome) -> None:
         if not any(outcome is known for known in self.outcomes):
             self.outcomes.append(outcome)
         if answer is not None:
@@ -89,7 +89,7 @@ class Batcher:
         self._flights: dict[bytes, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, prefixes: Iterable[bytes], share: Share, deadline: float) -> Outcome:
+    async def ask(self, prefixes: Iterable[bytes], share: Share, deadline: float) -> QueryOutcome:
         """Wait for an answer to each prefix, at most until `deadline` (the loop's monotonic seconds)."""
         wanted = list(dict.fromkeys(prefixes))
         ticket = await self._wait(wanted, share, deadline)
@@ -103,7 +103,7 @@ class Batcher:
             ticket = again
             missing = [prefix for prefix in wanted if prefix not in ticket.answers]
         attempts = tuple(attempt for outcome in ticket.outcomes for attempt in outcome.attempts)
-        return Outcome(ticket.answers, attempts, (ticket.error or "timeout") if missing else None)
+        return QueryOutcome(ticket.answers, attempts, (ticket.error or "timeout") if missing else None)
 
     async def aclose(self) -> None:
         """Give up everything that is on its way."""
@@ -177,7 +177,7 @@ class Batcher:
                 task.add_done_callback(self._tasks.discard)
 
     async def _run(self, lane: _Lane, batch: dict[bytes, _Flight]) -> None:
-        outcome = Outcome({}, (), "stopped")
+        outcome = QueryOutcome({}, (), "stopped")
         try:
             deadline = max(flight.deadline for flight in batch.values()) - TOLD_S
             outcome = await self._query(list(batch), lane.share, deadline)

@@ -34,7 +34,7 @@ from secondlook.config import LocationSettings, Reference
 from secondlook.core.asking.schedule import Backoff
 from secondlook.ground.trust import trust
 from secondlook.lookup.address_watch import AddressWatch, local_addresses
-from secondlook.lookup.member import Member
+from secondlook.lookup.member import TierMember
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ class Location:
     def __init__(
         self,
         settings: LocationSettings,
-        members: Sequence[Member],
+        members: Sequence[TierMember],
         *,
-        probe: Callable[[Member], Awaitable[bool]],
+        probe: Callable[[TierMember], Awaitable[bool]],
         on_change: Callable[[bool, str], None],
         draw: Callable[[], float],
     ) -> None:
@@ -140,7 +140,7 @@ class Location:
             await asyncio.gather(*checks, return_exceptions=True)
         return None
 
-    async def _ask_member(self, member: Member) -> str | None:
+    async def _ask_member(self, member: TierMember) -> str | None:
         return f"{member.name} answers" if await self._probe(member) else None
 
     async def _ask_reference(self, reference: Reference) -> str | None:

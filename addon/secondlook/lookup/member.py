@@ -26,15 +26,15 @@ from secondlook.lookup.reading import SearchResult
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MemberChange:
     """What one request changed about a server: `what` is opened, closed, slowed, resumed or misconfigured."""
 
-    member: "Member"
+    member: "TierMember"
     what: str
     why: str
 
 
-class Member:
+class TierMember:
     """A server of a tier. Instants are monotonic; `draw` gives a random number in [0, 1).
 
     `on_change` hears of each opened or closed circuit, of slowing down and going on, and of the
@@ -49,7 +49,7 @@ class Member:
         *,
         monotonic: Callable[[], float],
         draw: Callable[[], float],
-        on_change: Callable[[Change], None],
+        on_change: Callable[[MemberChange], None],
     ) -> None:
         self.client = client
         self.name = client.name
@@ -125,17 +125,17 @@ class Member:
             slowed = self.pace.slowed(share)
             self.pace.refused(share, now, self._draw(), asked_s=failure.wait_s)
             if not slowed:
-                self._on_change(Change(self, "slowed", failure.outcome))
+                self._on_change(MemberChange(self, "slowed", failure.outcome))
             return
         if failure.remedy is Remedy.CONFIGURATION and self.problem != failure.outcome:
             self.problem = failure.outcome
-            self._on_change(Change(self, "misconfigured", failure.outcome))
+            self._on_change(MemberChange(self, "misconfigured", failure.outcome))
         if failure.outcome in LOST:
             if began_at <= self._lost_at:
                 return
             self._lost_at = now
         if self.circuit.failed(now, self._draw()):
-            self._on_change(Change(self, "opened", failure.outcome))
+            self._on_change(MemberChange(self, "opened", failure.outcome))
         self._gauge.set(CIRCUIT_VALUES[self.circuit.state])
 
     def _succeeded(self, share: Share) -> None:
@@ -147,9 +147,9 @@ class Member:
         self.pace.answered(share)
         if self.circuit.succeeded():
             self._gauge.set(CIRCUIT_VALUES[self.circuit.state])
-            self._on_change(Change(self, "closed", "answers again"))
+            self._on_change(MemberChange(self, "closed", "answers again"))
         elif slowed:
-            self._on_change(Change(self, "resumed", "answers again"))
+            self._on_change(MemberChange(self, "resumed", "answers again"))
 
     def begin_probe(self) -> bool:
         """Whether a probe is due now; it must then be sent."""

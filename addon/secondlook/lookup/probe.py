@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from secondlook.lookup.failure import ServerFailure
-from secondlook.lookup.member import Member
+from secondlook.lookup.member import TierMember
 from secondlook.lookup.pace import Share
 
 PREFIX_SPACE: Final = 1 << 32
@@ -28,7 +28,7 @@ class Prober:
 
     def __init__(
         self,
-        members: Callable[[], list[Member]],
+        members: Callable[[], list[TierMember]],
         *,
         attempt_timeout_s: float,
         monotonic: Callable[[], float],
@@ -40,7 +40,7 @@ class Prober:
         self._monotonic = monotonic
         self._draw = draw
         self._heartbeat_s = heartbeat_s
-        self._watched: set[Member] = set()
+        self._watched: set[TierMember] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -48,13 +48,13 @@ class Prober:
         if self._heartbeat_s is not None:
             self._spawn(self._heartbeat(self._heartbeat_s))
 
-    def watch(self, member: Member) -> None:
+    def watch(self, member: TierMember) -> None:
         """Probe a member until it is healthy again, when its backoff says so."""
         if member not in self._watched and not member.healthy:
             self._watched.add(member)
             self._spawn(self._until_healthy(member))
 
-    async def probe(self, member: Member, share: Share = Share.BROWSING) -> bool:
+    async def probe(self, member: TierMember, share: Share = Share.BROWSING) -> bool:
         """Ask a member about a random prefix; whether it answered. The member learns from it."""
         prefix = int(self._draw() * PREFIX_SPACE).to_bytes(4)
         if not member.client.google:
@@ -77,7 +77,7 @@ class Prober:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _until_healthy(self, member: Member) -> None:
+    async def _until_healthy(self, member: TierMember) -> None:
         try:
             while (probe_at := member.probe_at) is not None and member in self._members():
                 await asyncio.sleep(max(MIN_SLEEP_S, probe_at - self._monotonic()))
@@ -100,7 +100,7 @@ class Prober:
             ]
             await asyncio.gather(*(self._make_sure(member) for member in idle))
 
-    async def _make_sure(self, member: Member) -> None:
+    async def _make_sure(self, member: TierMember) -> None:
         """Probe once; a server that fails is asked until it answers or its circuit opens.
 
         Else an outage shorter than several heartbeats would pass unseen here, and what the traffic flagged

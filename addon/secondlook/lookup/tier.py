@@ -16,10 +16,10 @@ from secondlook.core.asking.plan import (
     Limits,
     arrange,
 )
-from secondlook.lookup.batch import Outcome
+from secondlook.lookup.batch import QueryOutcome
 from secondlook.lookup.failure import Remedy, ServerFailure
 from secondlook.lookup.measure import HEDGES
-from secondlook.lookup.member import Member
+from secondlook.lookup.member import TierMember
 from secondlook.lookup.pace import Share
 from secondlook.lookup.reading import SearchResult
 
@@ -40,7 +40,7 @@ class ServerTier:
     def __init__(
         self,
         tier: Tier,
-        members: Sequence[Member],
+        members: Sequence[TierMember],
         manner: Manner,
         *,
         monotonic: Callable[[], float],
@@ -59,7 +59,7 @@ class ServerTier:
         """Whether no member may be asked: every circuit is open."""
         return not any(member.circuit.admits() for member in self.members)
 
-    async def query(self, prefixes: Sequence[bytes], share: Share, deadline: float) -> Outcome:
+    async def query(self, prefixes: Sequence[bytes], share: Share, deadline: float) -> QueryOutcome:
         """Ask until somebody answers, `deadline` comes or the attempts are used up."""
         run = _Run(self, self.members, prefixes, share, self._manner.attempt_timeout_s / 2)
         return await run.drive(self._plan(share, deadline))
@@ -93,7 +93,7 @@ class _Run:
     def __init__(
         self,
         tier: ServerTier,
-        members: Sequence[Member],
+        members: Sequence[TierMember],
         prefixes: Sequence[bytes],
         share: Share,
         fair_s: float,
@@ -108,7 +108,7 @@ class _Run:
         self._result: SearchResult | None = None
         self._error: str | None = None
 
-    async def drive(self, plan: AttemptPlan) -> Outcome:
+    async def drive(self, plan: AttemptPlan) -> QueryOutcome:
         monotonic = self._tier.monotonic
         try:
             self._obey(plan.begin(monotonic()), monotonic())
@@ -131,7 +131,7 @@ class _Run:
             for task in self._running:
                 task.cancel()
         answers = {} if self._result is None else self._result.answers
-        return Outcome(answers, tuple(self._attempts), self._error)
+        return QueryOutcome(answers, tuple(self._attempts), self._error)
 
     def _ended(
         self, plan: AttemptPlan, task: "asyncio.Task[SearchResult | ServerFailure]", now: float

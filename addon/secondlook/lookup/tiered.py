@@ -20,11 +20,11 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import Clock, SystemClock
-from secondlook.lookup.batch import Batcher, Outcome
+from secondlook.lookup.batch import Batcher, QueryOutcome
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.location import Location
 from secondlook.lookup.measure import LOCATION
-from secondlook.lookup.member import Change, Member
+from secondlook.lookup.member import MemberChange, TierMember
 from secondlook.lookup.pace import Share
 from secondlook.lookup.probe import Prober
 from secondlook.lookup.reading import MAX_EXPIRY_S, MIN_EXPIRY_S
@@ -38,7 +38,7 @@ GOOGLE_CLASSES: Final = frozenset({SubjectClass.PAGE, SubjectClass.DOWNLOAD})
 SPARE_CONNECTIONS: Final = 2  # for a probe and an overtaken request
 
 
-class EventSink(Protocol):
+class EventRecorder(Protocol):
     """Where events go; never blocks, never raises."""
 
     def record(self, event: Event) -> None:
@@ -47,7 +47,7 @@ class EventSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ServerStatus:
+class MemberStatus:
     """What the operator sees of one server; `state` is closed, half_open, open, slowed or away."""
 
     name: str
@@ -72,7 +72,7 @@ class TieredLookup:
         settings: ServersSettings,
         *,
         upstream_proxy: UpstreamProxySettings | None = None,
-        events: EventSink | None = None,
+        events: EventRecorder | None = None,
         worker: str | None = None,
         new_id: Callable[[float], str] | None = None,
         clock: Clock | None = None,
@@ -183,7 +183,7 @@ class TieredLookup:
             outcome = await self._batchers[tier].ask(prefixes, share, deadline)
         except Exception as error:
             log.exception("cannot ask the %s servers", tier.value)
-            outcome = Outcome({}, (), f"internal error: {type(error).__name__}")
+            outcome = QueryOutcome({}, (), f"internal error: {type(error).__name__}")
         return TierAnswer(tier, outcome.answers, outcome.attempts, outcome.error)
 
     def on_recovery(self, callback: Callable[[str], None]) -> None:
@@ -209,10 +209,10 @@ class TieredLookup:
         """Clients of a tier's servers, in the configured order."""
         return tuple(member.client for member in self._tiers[tier].members)
 
-    def status(self) -> list[ServerStatus]:
+    def status(self) -> list[MemberStatus]:
         """State of every server as this process sees it."""
         return [
-            ServerStatus(
+            MemberStatus(
                 member.name,
                 member.tier,
                 self._state_of(member),
@@ -223,7 +223,7 @@ class TieredLookup:
             for member in self._all_members()
         ]
 
-    def _state_of(self, member: Member) -> str:
+    def _state_of(self, member: TierMember) -> str:
         if member.tier is Tier.INTRANET and not self.on_intranet:
             return "away"
         if member.circuit.state is CircuitState.CLOSED and not member.healthy:
@@ -261,14 +261,14 @@ class TieredLookup:
                 if self._table.get((kind, cls)) != tuple(tiers):
                     self._table[kind, cls] = tuple(tiers)
 
-    def _all_members(self) -> list[Member]:
+    def _all_members(self) -> list[TierMember]:
         return [member for servers in self._tiers.values() for member in servers.members]
 
     def _make_tier(self, tier: Tier, servers: Sequence[RemoteServer]) -> ServerTier:
         members = [self._make_member(server, tier) for server in servers]
         return ServerTier(tier, members, self._manner, monotonic=self._clock.monotonic, draw=self._draw)
 
-    def _make_member(self, server: RemoteServer, tier: Tier) -> Member:
+    def _make_member(self, server: RemoteServer, tier: Tier) -> TierMember:
         client = ServerClient(
             server,
             upstream_proxy=self._upstream_proxy,
@@ -276,7 +276,7 @@ class TieredLookup:
             expiry_s=self._expiry_s,
             clock=self._clock,
         )
-        return Member(
+        return TierMember(
             client,
             tier,
             self._settings.circuit,
@@ -285,7 +285,7 @@ class TieredLookup:
             on_change=self._changed,
         )
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: MemberChange) -> None:
         member = change.member
         self._record(f"{change.what}: {change.why}", member.name)
         match change.what:

@@ -17,7 +17,7 @@ from secondlook.agent import metrics
 from secondlook.config import TrafficLimitsSettings
 from secondlook.core.display import shown_host
 from secondlook.core.event import Event
-from secondlook.core.subject import UrlSubject, Use
+from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.trickle import EVERY_S
 from secondlook.ground.ulid import Identifiers
@@ -108,7 +108,12 @@ class SecondLookAddon:
         return self._let_through(flow, Visit(asked[0], use, facts))
 
     async def _ask(
-        self, flow: http.HTTPFlow, facts: RequestFacts, use: Use, asked: tuple[UrlSubject, ...], start: int
+        self,
+        flow: http.HTTPFlow,
+        facts: RequestFacts,
+        use: RequestContext,
+        asked: tuple[UrlSubject, ...],
+        start: int,
     ) -> None:
         try:
             for subject in asked[start:]:
@@ -124,7 +129,7 @@ class SecondLookAddon:
             await self._fault(flow)
 
     async def _close(
-        self, flow: http.HTTPFlow, facts: RequestFacts, use: Use, subject: UrlSubject, reason: str
+        self, flow: http.HTTPFlow, facts: RequestFacts, use: RequestContext, subject: UrlSubject, reason: str
     ) -> None:
         try:
             self._block(flow, facts, await self.gatekeeper.refuse(subject, use, reason))
@@ -168,7 +173,7 @@ class SecondLookAddon:
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""
         facts, decision = RequestFacts(), FAULT
-        use = Use(cls=SubjectClass.PAGE)
+        use = RequestContext(cls=SubjectClass.PAGE)
         try:
             facts = read_facts(flow.request)
             use = make_use(flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER))

@@ -11,7 +11,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import mode_specs
 
-from secondlook.core.subject import Use
+from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Decision, SubjectClass
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.access.login import USER
@@ -70,9 +70,9 @@ class Connections:
                 flow.response = _connect_refusal(await self.gatekeeper.refuse(subject, use, closed), use)
         except Exception:
             logger.exception("a tunnel could not be checked")
-            flow.response = _connect_refusal(FAULT, Use(SubjectClass.PAGE))
+            flow.response = _connect_refusal(FAULT, RequestContext(SubjectClass.PAGE))
 
 
-def _connect_refusal(decision: Decision, use: Use) -> http.Response:
+def _connect_refusal(decision: Decision, use: RequestContext) -> http.Response:
     headers = mark_headers(decision, "application/problem+json")
     return http.Response.make(403, problem_document(decision, use.url or ""), http.Headers(headers))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
-from secondlook.core.subject import UrlSubject, Use
+from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Decision
 from secondlook.download.cutting import Cut
 from secondlook.download.gate import BodyGate
@@ -22,7 +22,7 @@ class Body:
     """A gated body and what was decided about it."""
 
     gate: BodyGate
-    use: Use
+    use: RequestContext
     etag: str | None = None
     modified: str | None = None
     cut_to: Wanted | None = None  # the ranges a client wanted of a file that was asked for whole
@@ -45,7 +45,7 @@ class Visit:
     """A request that was let through."""
 
     subject: UrlSubject
-    use: Use
+    use: RequestContext
     facts: RequestFacts
     body: Body | None = None
     wanted: Wanted | None = None  # a range that was taken off the request, or widened

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from lru import LRU
 
 from secondlook.agent.check.gatekeeper import Gatekeeper as Agent
-from secondlook.core.subject import Subject, UrlSubject, Use
+from secondlook.core.subject import RequestContext, Subject, UrlSubject
 from secondlook.core.url.canonical import Suffixes, url_subject_from_parts
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Step, Verdict
 
@@ -19,11 +19,11 @@ class Judge:
         self._agent = agent
         self._suffixes = suffixes
         self._subjects: LRU[tuple[str, str, str | bytes], UrlSubject] = LRU(_REMEMBERED)
-        self.now: Callable[[Subject, Use], Decision | None] = agent.now
-        self.check: Callable[[Subject, Use], Awaitable[Decision]] = agent.check
-        self.check_local: Callable[[Subject, Use], Awaitable[Decision]] = agent.check_local
+        self.now: Callable[[Subject, RequestContext], Decision | None] = agent.now
+        self.check: Callable[[Subject, RequestContext], Awaitable[Decision]] = agent.check
+        self.check_local: Callable[[Subject, RequestContext], Awaitable[Decision]] = agent.check_local
         self.in_force: Callable[[], Awaitable[None]] = agent.in_force
-        self.settle: Callable[[Subject, Use, Decision], Awaitable[Decision]] = agent.settle
+        self.settle: Callable[[Subject, RequestContext, Decision], Awaitable[Decision]] = agent.settle
 
     def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
         """Make the subject of a request from what the proxy will really use, remembering recent ones."""
@@ -33,11 +33,13 @@ class Judge:
             known = self._subjects[key] = url_subject_from_parts(scheme, host, path, self._suffixes)
         return known
 
-    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
+    def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
         """Decide about something that nobody is asked about; None: a flag must be waited for."""
         return self._agent.local(subject, use, late=late)
 
-    async def unsure(self, subject: Subject, use: Use, reason: str, *, block: bool | None = None) -> Decision:
+    async def unsure(
+        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+    ) -> Decision:
         """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
         decision = await self._agent.checker.check(subject, use)
         allowed = decision.action is Action.ALLOW and not decision.would_block
@@ -46,13 +48,13 @@ class Judge:
         return await self._agent.settle(subject, use, decision)
 
     async def unverifiable(
-        self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
+        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
     ) -> Decision:
         """Settle something that could not be checked: by the policy of its class, or as `block` says."""
         return await self._agent.settle(subject, use, self._unverifiable(use, reason, block))
 
     def _unverifiable(
-        self, use: Use, reason: str, block: bool | None, steps: tuple[Step, ...] = ()
+        self, use: RequestContext, reason: str, block: bool | None, steps: tuple[Step, ...] = ()
     ) -> Decision:
         evidence = Evidence(
             verdict=Verdict.UNKNOWN,
@@ -65,7 +67,7 @@ class Judge:
         demanded = None if block is None else (Action.BLOCK if block else Action.FLAG)
         return self._agent.checker.judge(use, evidence, unverifiable=demanded)
 
-    async def refuse(self, subject: Subject, use: Use, reason: str) -> Decision:
+    async def refuse(self, subject: Subject, use: RequestContext, reason: str) -> Decision:
         """Record that something is closed to this client whatever it asks for."""
         evidence = Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.ACCESS, detail=reason)
         return await self._agent.settle(subject, use, Decision(Action.BLOCK, evidence, reason=reason))

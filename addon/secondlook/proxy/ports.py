@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from secondlook.core.event import Event
-from secondlook.core.subject import Subject, UrlSubject, Use
+from secondlook.core.subject import RequestContext, Subject, UrlSubject
 from secondlook.core.verdict import Decision
 
 
@@ -21,42 +21,42 @@ class Gatekeeper(Protocol):
         """Make the subject of a request from what the proxy will really use."""
         ...
 
-    def now(self, subject: Subject, use: Use) -> Decision | None:
+    def now(self, subject: Subject, use: RequestContext) -> Decision | None:
         """Decide from what is in memory; None: somebody must be asked or waited for."""
         ...
 
-    def check(self, subject: Subject, use: Use) -> Awaitable[Decision]:
+    def check(self, subject: Subject, use: RequestContext) -> Awaitable[Decision]:
         """Decide within the budget; a flag is committed before this returns."""
         ...
 
-    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
+    def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
         """Decide about something that nobody is asked about; None: a flag must be waited for.
 
         `late`: it has reached the client already; a find is recorded as a late verdict.
         """
         ...
 
-    def check_local(self, subject: Subject, use: Use) -> Awaitable[Decision]:
+    def check_local(self, subject: Subject, use: RequestContext) -> Awaitable[Decision]:
         """Decide about something that nobody is asked about; a flag is committed before this returns."""
         ...
 
     def unverifiable(
-        self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
+        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
     ) -> Awaitable[Decision]:
         """Settle something that could not be checked: by the policy of its class, or as `block` says."""
         ...
 
     def unsure(
-        self, subject: Subject, use: Use, reason: str, *, block: bool | None = None
+        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
     ) -> Awaitable[Decision]:
         """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
         ...
 
-    def settle(self, subject: Subject, use: Use, decision: Decision) -> Awaitable[Decision]:
+    def settle(self, subject: Subject, use: RequestContext, decision: Decision) -> Awaitable[Decision]:
         """Record a decision that was made elsewhere."""
         ...
 
-    def refuse(self, subject: Subject, use: Use, reason: str) -> Awaitable[Decision]:
+    def refuse(self, subject: Subject, use: RequestContext, reason: str) -> Awaitable[Decision]:
         """Record that something is closed to this client whatever it asks for."""
         ...
 

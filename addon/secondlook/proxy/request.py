@@ -14,7 +14,7 @@ from mitmproxy.net.http import url as mitm_url
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent.check.request_context import classify
-from secondlook.core.subject import UrlSubject, Use
+from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import parse_address
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
@@ -100,10 +100,12 @@ def request_url(request: http.Request, facts: RequestFacts | None = None) -> str
     return f"{scheme}://{host}{port}{request.data.path.decode('latin-1')}"
 
 
-def make_use(request: http.Request, facts: RequestFacts, client: str | None, user: str | None) -> Use:
+def make_use(
+    request: http.Request, facts: RequestFacts, client: str | None, user: str | None
+) -> RequestContext:
     """Describe the circumstances of a request."""
     path = request.data.path.decode("latin-1")
-    return Use(
+    return RequestContext(
         cls=classify(facts.dest, facts.accept, request.method, path),
         client=client,
         user=user,
@@ -149,11 +151,11 @@ def tunnel_use(
     *,
     port: int | None = None,
     tunnel: str | None = None,
-) -> Use:
+) -> RequestContext:
     """Describe the use of a host whose requests are not seen (yet)."""
     shown = _shown(host)
     url = f"{scheme}://{shown}/" if port in {None, _WEB_PORTS.get(scheme)} else f"{scheme}://{shown}:{port}/"
-    return Use(SubjectClass.PAGE, client, user, "CONNECT", url, tunnel=tunnel)
+    return RequestContext(SubjectClass.PAGE, client, user, "CONNECT", url, tunnel=tunnel)
 
 
 def listening(client: Client) -> tuple[str, int] | None:

@@ -12,7 +12,7 @@ from typing import Protocol, assert_never
 
 from secondlook.agent.check.request_context import classify
 from secondlook.core.neutralize import inert
-from secondlook.core.subject import Use
+from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.refusal.block_page import BlockPage
 from secondlook.refusal.wording import explanation, title
@@ -121,7 +121,7 @@ class Refusals:
         self._page = page
         self._override_s = override_s
 
-    def make(self, method: str, path: str, asked: Asked, decision: Decision, use: Use) -> Refusal:
+    def make(self, method: str, path: str, asked: Asked, decision: Decision, use: RequestContext) -> Refusal:
         """Build the refusal of one request; the URL of `use` is what was asked for, as untrusted text."""
         form, content_type = fitting_form(asked, path)
         body = b""

@@ -33,7 +33,7 @@ _MOST_VISITS = 200  # subjects of one batch whose visits are looked up one by on
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FileOutcome:
     """What became of one file on disk: `action` taken (or tried), `done`, and the story in words."""
 
     action: str
@@ -45,12 +45,12 @@ class Outcome:
 class FileAction(Protocol):
     """What is done to the file itself."""
 
-    async def act(self, entry: ConfirmedEntry) -> list[Outcome]:
+    async def act(self, entry: ConfirmedEntry) -> list[FileOutcome]:
         """Do it wherever the file is found; never raises for what a file system does."""
         ...
 
 
-class Consequences:
+class Enforcement:
     """Confirms findings of the second look and of late verdicts.
 
     `files` does what `actions.file` says (None: pass). `is_here` tells whether a client is this machine.
@@ -89,11 +89,11 @@ class Consequences:
         if not late:
             await self._put_in_force(entries)
         finished: list[tuple[ConfirmedEntry, Event | None, str | None]] = []
-        told: list[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[Outcome]]] = []
+        told: list[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[FileOutcome]]] = []
         for number, ((source, evidence), entry) in enumerate(zip(findings, entries, strict=True)):
             visits = await self._queue.visits(entry.identity) if number < _MOST_VISITS else []
             wanted = self._acts_on(source, evidence)
-            outcomes: list[Outcome] = []
+            outcomes: list[FileOutcome] = []
             if wanted and entry.kind is SubjectKind.FILE and not late:
                 outcomes = await self._act(source, entry, visits)
             event = self._event(source, evidence, visits, outcomes, late=late)
@@ -110,7 +110,7 @@ class Consequences:
                 self._notifier.tell(confirmed_notice(entry, clients_of(source, visits), visits, outcomes))
 
     async def _after_late(
-        self, told: Sequence[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[Outcome]]]
+        self, told: Sequence[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[FileOutcome]]]
     ) -> None:
         """Act on late verdicts: their event is written first, as no queue entry would remember them."""
         metrics.LATE_VERDICTS.inc(len(told))
@@ -149,13 +149,15 @@ class Consequences:
 
     async def _act(
         self, source: QueueEntry | FlagEntry, entry: ConfirmedEntry, visits: Sequence[Event]
-    ) -> list[Outcome]:
+    ) -> list[FileOutcome]:
         clients = clients_of(source, visits)
         away = [client for client in clients if not self._is_here(client)]
-        outcomes: list[Outcome] = []
+        outcomes: list[FileOutcome] = []
         if away:
             names = ", ".join(away)
-            outcomes.append(Outcome("none", False, f"the file is out of reach on other machines: {names}"))
+            outcomes.append(
+                FileOutcome("none", False, f"the file is out of reach on other machines: {names}")
+            )
         if self._files is not None and len(away) < max(1, len(clients)):
             outcomes += await self._files.act(entry)
         for outcome in outcomes:
@@ -178,7 +180,7 @@ class Consequences:
         source: QueueEntry | FlagEntry,
         evidence: Evidence,
         visits: Sequence[Event],
-        outcomes: Sequence[Outcome],
+        outcomes: Sequence[FileOutcome],
         *,
         late: bool,
     ) -> Event:

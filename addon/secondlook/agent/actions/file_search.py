@@ -36,19 +36,19 @@ class Candidate:
 
 
 @dataclass(slots=True)
-class Found:
+class FoundFiles:
     """What a search found, and what it could not look at, in words."""
 
     candidates: list[Candidate] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def search(folders: Sequence[Path], digest: bytes, size: int | None, ending: str = "") -> Found:
+def search(folders: Sequence[Path], digest: bytes, size: int | None, ending: str = "") -> FoundFiles:
     """Find every regular file with this SHA-256 (32 bytes) in the folders.
 
     `size` in bytes where known; only files whose names have this `ending` (lower case) are looked at.
     """
-    found = Found()
+    found = FoundFiles()
     seen = 0
     visited: set[tuple[int, int]] = set()
     for folder in folders:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from secondlook.agent.actions.enforcement import Outcome
+from secondlook.agent.actions.enforcement import FileOutcome
 from secondlook.agent.actions.file_move import (
     MoveError,
     delete_stored,
@@ -71,31 +71,31 @@ class Quarantine:
         self._fallback = fallback
         self._identifiers = Identifiers()
 
-    async def act(self, entry: ConfirmedEntry) -> list[Outcome]:
+    async def act(self, entry: ConfirmedEntry) -> list[FileOutcome]:
         """Deal with a confirmed file wherever it is found; never raises for what a file system does."""
         if self._action == PASS:
-            return [Outcome(PASS, True, "nothing is done with files (actions.file: pass)")]
+            return [FileOutcome(PASS, True, "nothing is done with files (actions.file: pass)")]
         if entry.sha256 is None:
-            return [Outcome("none", False, "the file's hash is not known")]
+            return [FileOutcome("none", False, "the file's hash is not known")]
         if not self._folders:
-            return [Outcome("none", False, "no download folder is configured (downloads.folders)")]
+            return [FileOutcome("none", False, "no download folder is configured (downloads.folders)")]
         digest = bytes.fromhex(entry.sha256)
         found = await FILES.run(search, self._folders, digest, entry.size)
         if entry.hit != digest:  # what a browser saved of an encoded body, of a size that is not known
             ending = PurePath(entry.filename or "").suffix.lower()
             more = await FILES.run(search, self._folders, entry.hit, None, ending)
             found.candidates += more.candidates
-        outcomes = [Outcome("none", False, problem) for problem in found.problems]
+        outcomes = [FileOutcome("none", False, problem) for problem in found.problems]
         for candidate in found.candidates:
             try:
                 outcomes.append(await self._deal_with(candidate, entry, self._action))
             except (OSError, LedgerError) as error:
-                outcomes.append(Outcome(self._action, False, f"{candidate.path}: stays: {error}"))
+                outcomes.append(FileOutcome(self._action, False, f"{candidate.path}: stays: {error}"))
             finally:
                 candidate.close()
         if not found.candidates:
             where = ", ".join(str(folder) for folder in self._folders)
-            outcomes.append(Outcome("none", False, f"not found in {where}"))
+            outcomes.append(FileOutcome("none", False, f"not found in {where}"))
         return outcomes
 
     async def settle(self) -> None:
@@ -157,28 +157,28 @@ class Quarantine:
         held = await self._index.quarantine_records(states=(HELD, MOVING))
         return any(other.stored_as == record.stored_as and other.id != record.id for other in held)
 
-    async def _deal_with(self, candidate: Candidate, entry: ConfirmedEntry, action: str) -> Outcome:
+    async def _deal_with(self, candidate: Candidate, entry: ConfirmedEntry, action: str) -> FileOutcome:
         try:
             match action:
                 case "quarantine":
                     return await self._quarantine(candidate, entry)
                 case "delete":
                     note = await FILES.run(discard, candidate)
-                    return Outcome(DELETE, True, _with_note(f"{candidate.path}: deleted", note))
+                    return FileOutcome(DELETE, True, _with_note(f"{candidate.path}: deleted", note))
                 case "rename":
                     path = await FILES.run(rename_in_place, candidate)
-                    return Outcome(RENAME, True, f"{candidate.path}: renamed to {path.name}")
+                    return FileOutcome(RENAME, True, f"{candidate.path}: renamed to {path.name}")
                 case _:
-                    return Outcome(PASS, True, f"{candidate.path}: left as it is")
+                    return FileOutcome(PASS, True, f"{candidate.path}: left as it is")
         except (OSError, MoveError) as error:
             if self._fallback is not None and action != self._fallback:
                 logger.warning(
                     "%s of %s failed (%s), trying %s", action, candidate.path, error, self._fallback
                 )
                 return await self._deal_with(candidate, entry, self._fallback)
-            return Outcome(action, False, f"{candidate.path}: stays: {_reason(error)}")
+            return FileOutcome(action, False, f"{candidate.path}: stays: {_reason(error)}")
 
-    async def _quarantine(self, candidate: Candidate, entry: ConfirmedEntry) -> Outcome:
+    async def _quarantine(self, candidate: Candidate, entry: ConfirmedEntry) -> FileOutcome:
         now = self._clock.now()
         sha256 = candidate.digest.hex()
         record = QuarantineRecord(
@@ -203,7 +203,7 @@ class Quarantine:
             await self._index.keep_record(replace(record, state=FAILED, detail=_reason(error)))
             raise
         await self._index.keep_record(replace(record, state=HELD, detail=note))
-        return Outcome(
+        return FileOutcome(
             QUARANTINE, True, _with_note(f"{candidate.path}: put into quarantine", note), record.id
         )
 

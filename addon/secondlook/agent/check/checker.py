@@ -24,7 +24,7 @@ from secondlook.agent.check.view import LocalView, Snapshot
 from secondlook.agent.ports import Lookup
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
-from secondlook.core.subject import Subject, SubjectKind, UrlSubject, Use
+from secondlook.core.subject import RequestContext, Subject, SubjectKind, UrlSubject
 from secondlook.core.url.canonical import Suffixes, url_subject
 from secondlook.core.verdict import Action, Decision, Evidence, Stage, Step, SubjectClass, Verdict
 from secondlook.ground.clock import Clock
@@ -78,7 +78,7 @@ class Checker:
             known = self._subjects[raw] = url_subject(raw, self._suffixes)
         return known
 
-    def check_now(self, subject: Subject, use: Use) -> Decision | None:
+    def check_now(self, subject: Subject, use: RequestContext) -> Decision | None:
         """Decide without waiting (stages 1 to 6); None when a server must be asked."""
         try:
             snapshot = self.view.current
@@ -112,7 +112,7 @@ class Checker:
             self._memo[key] = (snapshot.serial, now, until, tiers, decision)
         return decision
 
-    def check_local(self, subject: Subject, use: Use) -> Decision:
+    def check_local(self, subject: Subject, use: RequestContext) -> Decision:
         """Decide by what is here (stages 1 to 6) and ask nobody; what nothing lists is unknown.
 
         `block_untested` is about what was asked: a page's URL, a download. A body of which only its hash is
@@ -120,7 +120,7 @@ class Checker:
         """
         return _untested_passes(self._check_local(subject, use))
 
-    def _check_local(self, subject: Subject, use: Use) -> Decision:
+    def _check_local(self, subject: Subject, use: RequestContext) -> Decision:
         decision = self.check_now(subject, use)
         if decision is not None:
             return decision
@@ -142,7 +142,7 @@ class Checker:
         except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
             return self._broken(use, error)
 
-    async def check(self, subject: Subject, use: Use) -> Decision:
+    async def check(self, subject: Subject, use: RequestContext) -> Decision:
         """Decide, asking servers when needed, within the budget; never raises (but for cancellation)."""
         started = self._clock.monotonic()
         decision = self.check_now(subject, use)
@@ -183,7 +183,7 @@ class Checker:
         return snapshot.pattern.covers(tier, kind, now, stale_after_s=self._stale_after_s)
 
     def _local(
-        self, snapshot: Snapshot, subject: Subject, use: Use, now: float, steps: list[Step]
+        self, snapshot: Snapshot, subject: Subject, use: RequestContext, now: float, steps: list[Step]
     ) -> Evidence | None:
         evidence = local_evidence(
             snapshot, subject, use, now, steps, suffixes=self._suffixes, url_subject=self.subject
@@ -199,7 +199,7 @@ class Checker:
         self,
         snapshot: Snapshot,
         subject: Subject,
-        use: Use,
+        use: RequestContext,
         tiers: tuple[Tier, ...],
         now: float,
         steps: list[Step],
@@ -225,7 +225,7 @@ class Checker:
         steps.append(_CACHED)
         return self._not_listed(subject, Stage.CACHE, steps, server=fresh[0][1].server), until
 
-    def _inquiry(self, subject: Subject, use: Use, deadline: float) -> Inquiry:
+    def _inquiry(self, subject: Subject, use: RequestContext, deadline: float) -> Inquiry:
         snapshot = self.view.current
         return Inquiry(
             self.lookup,
@@ -239,7 +239,7 @@ class Checker:
             on_listed=self.forget,
         )
 
-    def _enough(self, subject: Subject, use: Use, known: list[Known]) -> bool:
+    def _enough(self, subject: Subject, use: RequestContext, known: list[Known]) -> bool:
         finding = worst_finding(subject.hashes, use.cls, known)
         if finding is None:
             return False
@@ -247,7 +247,7 @@ class Checker:
         decision = self.view.current.policies.of(use.client, use.user).decide(evidence, use.cls)
         return decision.action is Action.BLOCK or decision.would_block
 
-    def _conclude(self, subject: Subject, use: Use, inquiry: Inquiry, started: float) -> Decision:
+    def _conclude(self, subject: Subject, use: RequestContext, inquiry: Inquiry, started: float) -> Decision:
         """Judge what the servers said, or stage 8 where they said too little."""
         snapshot, now = self.view.current, self._clock.now()
         steps: list[Step] = []
@@ -259,7 +259,7 @@ class Checker:
         return self._decide(snapshot, use, evidence, now, started)
 
     def _from_answers(
-        self, subject: Subject, use: Use, inquiry: Inquiry, steps: list[Step], now: float
+        self, subject: Subject, use: RequestContext, inquiry: Inquiry, steps: list[Step], now: float
     ) -> Evidence:
         question = inquiry.questions[0]
         finding = worst_finding(subject.hashes, use.cls, question.known)
@@ -303,7 +303,9 @@ class Checker:
             return unverifiable(subject.problem, steps, stage=Stage.MALFORMED, attempts=attempts)
         return unknown(stage, steps, server=server, stale=stale, attempts=attempts)
 
-    def judge(self, use: Use, evidence: Evidence, *, unverifiable: Action | None = None) -> Decision:
+    def judge(
+        self, use: RequestContext, evidence: Evidence, *, unverifiable: Action | None = None
+    ) -> Decision:
         """Decide about evidence from elsewhere; `unverifiable` takes the place of what the policy says."""
         snapshot, cls = self.view.current, use.cls
         policy = snapshot.policies.of(use.client, use.user)
@@ -312,11 +314,11 @@ class Checker:
         return policy.decide(evidence, cls, paused=self._paused(snapshot, use, self._clock.now()))
 
     @staticmethod
-    def _paused(snapshot: Snapshot, use: Use, now: float) -> bool:
+    def _paused(snapshot: Snapshot, use: RequestContext, now: float) -> bool:
         return bool(snapshot.pauses) and (pause_for(snapshot.pauses, use.client, use.user, now) is not None)
 
     def _decide(
-        self, snapshot: Snapshot, use: Use, evidence: Evidence, now: float, started: float
+        self, snapshot: Snapshot, use: RequestContext, evidence: Evidence, now: float, started: float
     ) -> Decision:
         cls = SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else use.cls
         elapsed_ms = (self._clock.monotonic() - started) * 1000.0
@@ -324,7 +326,7 @@ class Checker:
         paused = self._paused(snapshot, use, now)
         return policy.decide(evidence, cls, paused=paused, elapsed_ms=elapsed_ms)
 
-    def _broken(self, use: Use, error: Exception) -> Decision:
+    def _broken(self, use: RequestContext, error: Exception) -> Decision:
         """An internal error is "unverifiable": counted, logged, and judged by the policy."""
         metrics.INTERNAL_ERRORS.inc()
         logger.error("a check failed inside; treated as unverifiable", exc_info=error)

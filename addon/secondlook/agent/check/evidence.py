@@ -112,7 +112,7 @@ def from_known_good(info: ListInfo, full_hash: bytes, steps: Sequence[Step], now
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ListedFinding:
     """One listed hash of a subject, and who said so."""
 
     listed: ListedHash
@@ -125,20 +125,25 @@ def worst_finding(
     hashes: Sequence[bytes],
     cls: SubjectClass,
     answers: Iterable[tuple[Tier, PrefixAnswer, bool]],
-) -> Finding | None:
+) -> ListedFinding | None:
     """Find the worst hash of the subject among answers (tier, answer, stale); None when nothing is listed."""
-    worst: Finding | None = None
+    worst: ListedFinding | None = None
     for tier, answer, stale in answers:
         for listed in answer.listed:
             if listed.full_hash not in hashes or (listed.frames_only and cls is not SubjectClass.PAGE):
                 continue
             if worst is None or severity(listed.risk) > severity(worst.listed.risk):
-                worst = Finding(listed, answer, tier, stale)
+                worst = ListedFinding(listed, answer, tier, stale)
     return worst
 
 
 def from_finding(
-    finding: Finding, stage: Stage, subject: Subject | None, steps: Sequence[Step], attempts: int, now: float
+    finding: ListedFinding,
+    stage: Stage,
+    subject: Subject | None,
+    steps: Sequence[Step],
+    attempts: int,
+    now: float,
 ) -> Evidence:
     """A server listed a hash of the subject, now (`query`) or earlier (`cache`)."""
     listed, answer = finding.listed, finding.answer

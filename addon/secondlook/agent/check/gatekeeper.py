@@ -31,7 +31,7 @@ from secondlook.agent.ports import FlagStore
 from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
 from secondlook.core.event import ConfirmedEntry, Event, EventKind
-from secondlook.core.subject import FileSubject, Subject, SubjectKind, Use
+from secondlook.core.subject import FileSubject, RequestContext, Subject, SubjectKind
 from secondlook.core.verdict import Action, Decision, Evidence, Stage, SubjectClass, Verdict
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
@@ -47,7 +47,7 @@ _MOST_TASKS = 256  # questions about details at once; a hit beyond them goes wit
 _BAD = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
 
 
-class Store(FlagStore, Protocol):
+class CheckStore(FlagStore, Protocol):
     """The ledger as a worker needs it."""
 
     def remember(self, identity: bytes, hashes: tuple[bytes, ...], kind: SubjectKind, event: Event) -> None:
@@ -73,7 +73,7 @@ class Gatekeeper:
     def __init__(
         self,
         checker: Checker,
-        store: Store,
+        store: CheckStore,
         clock: Clock,
         *,
         reblock_s: float = 600.0,
@@ -94,18 +94,18 @@ class Gatekeeper:
         self._unstored: dict[bytes, ConfirmedEntry] = {}
         self._storing: asyncio.Task[None] | None = None
 
-    def now(self, subject: Subject, use: Use) -> Decision | None:
+    def now(self, subject: Subject, use: RequestContext) -> Decision | None:
         """Check and settle without waiting; None when `check` must be awaited (a query, or a flag)."""
         decision = self.checker.check_now(subject, use)
         if decision is None or decision.action is Action.FLAG:
             return None
         return self._settle_now(subject, use, decision)
 
-    async def check(self, subject: Subject, use: Use) -> Decision:
+    async def check(self, subject: Subject, use: RequestContext) -> Decision:
         """Check and settle, asking servers when needed; never raises (but for cancellation)."""
         return await self.settle(subject, use, await self.checker.check(subject, use))
 
-    def local(self, subject: Subject, use: Use, *, late: bool = False) -> Decision | None:
+    def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
         """Check by local means alone and settle; None when `check_local` must be awaited (a flag).
 
         `late`: what is checked has reached the client already; a find is a late verdict.
@@ -115,11 +115,11 @@ class Gatekeeper:
             return None
         return self._settle_now(subject, use, decision, late=late)
 
-    async def check_local(self, subject: Subject, use: Use) -> Decision:
+    async def check_local(self, subject: Subject, use: RequestContext) -> Decision:
         """Check by local means alone and settle; never raises (but for cancellation)."""
         return await self.settle(subject, use, self.checker.check_local(subject, use))
 
-    async def settle(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+    async def settle(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
         """Record a decision; a flag is committed before this returns, or the request is refused."""
         if decision.action is not Action.FLAG:
             return self._settle_now(subject, use, decision)
@@ -144,7 +144,9 @@ class Gatekeeper:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _settle_now(self, subject: Subject, use: Use, decision: Decision, *, late: bool = False) -> Decision:
+    def _settle_now(
+        self, subject: Subject, use: RequestContext, decision: Decision, *, late: bool = False
+    ) -> Decision:
         metrics.decisions(decision.evidence.stage, decision.action).inc()
         try:
             match decision.action:
@@ -162,7 +164,7 @@ class Gatekeeper:
             metrics.INTERNAL_ERRORS.inc()
             return decision
 
-    def _allowed(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+    def _allowed(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
         if decision.evidence.verdict in _BAD and decision.evidence.stage is Stage.QUERY:
             self._confirm(subject, use, decision)
         if not self._log_all:
@@ -177,7 +179,9 @@ class Gatekeeper:
         self._remember(subject, use, decision)
         return replace(decision, event_id=event.id)
 
-    def _blocked(self, subject: Subject, use: Use, decision: Decision, kind: EventKind) -> Decision:
+    def _blocked(
+        self, subject: Subject, use: RequestContext, decision: Decision, kind: EventKind
+    ) -> Decision:
         event = self._event(kind, subject, use, decision)
         if decision.evidence.stage is Stage.PATTERN and decision.evidence.hit is not None:
             event = replace(event, detail=PENDING)
@@ -192,7 +196,7 @@ class Gatekeeper:
             self._reblock(use.url, subject, use, decision)
         return replace(decision, event_id=event.id)
 
-    async def _flag(self, subject: Subject, use: Use, decision: Decision) -> Decision:
+    async def _flag(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
         started = self._clock.monotonic()
         now = self._clock.now()
         event = self._event(EventKind.FLAGGED, subject, use, decision)
@@ -208,17 +212,17 @@ class Gatekeeper:
         self._remember(subject, use, decision)
         return replace(decision, event_id=event.id)
 
-    def _record_refusal(self, subject: Subject, use: Use, refused: Decision) -> str:
+    def _record_refusal(self, subject: Subject, use: RequestContext, refused: Decision) -> str:
         event = self._event(EventKind.BLOCKED, subject, use, refused)
         self._store.record(event)
         metrics.decisions(refused.evidence.stage, refused.action).inc()
         return event.id
 
-    def _event(self, kind: EventKind, subject: Subject, use: Use, decision: Decision) -> Event:
+    def _event(self, kind: EventKind, subject: Subject, use: RequestContext, decision: Decision) -> Event:
         now = self._clock.now()
         return event_of(kind, decision, subject, use, time=now, event_id=self._identifiers.new(now))
 
-    def _remember(self, subject: Subject, use: Use, decision: Decision) -> None:
+    def _remember(self, subject: Subject, use: RequestContext, decision: Decision) -> None:
         if not self._history or self.checker.knew(subject, decision.evidence):
             return
         key = (subject.hashes[0], use.client, use.user)
@@ -230,11 +234,11 @@ class Gatekeeper:
         event = self._event(EventKind.CHECK, subject, use, decision)
         self._store.remember(subject.hashes[0], subject.hashes, subject.kind, event)
 
-    def _confirm(self, subject: Subject, use: Use, decision: Decision) -> None:
+    def _confirm(self, subject: Subject, use: RequestContext, decision: Decision) -> None:
         """Put a positive answer in force: here at once, everywhere when the ledger has it."""
         self._put_in_force(confirmed_entry(decision.evidence, subject, use, now=self._clock.now()))
 
-    def _reblock(self, url: str, file: FileSubject, use: Use, decision: Decision) -> None:
+    def _reblock(self, url: str, file: FileSubject, use: RequestContext, decision: Decision) -> None:
         """Refuse the URL of a bad file for a while; then its content speaks again."""
         if decision.evidence.blocked_by_rule or self._reblock_s <= 0:
             return

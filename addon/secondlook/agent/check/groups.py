@@ -12,7 +12,7 @@ from secondlook.core.rules.rule import Pause
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ClientGroup:
     """Clients that share a policy of their own."""
 
     name: str
@@ -26,7 +26,7 @@ class Policies:
 
     __slots__ = ("_groups", "_known", "common")
 
-    def __init__(self, common: Policy, groups: Sequence[Group] = ()) -> None:
+    def __init__(self, common: Policy, groups: Sequence[ClientGroup] = ()) -> None:
         self.common = common
         self._groups = tuple(groups)
         self._known: dict[tuple[str | None, str | None], Policy] = {}

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
 from secondlook.core.neutralize import inert
-from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
+from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
 
 MEMBER = "member:"  # begins the label of a digest from inside an archive
@@ -14,7 +14,7 @@ _DIGESTS_TOLD = 100  # of a file in one event: an archive may have ten thousand 
 
 
 def event_of(
-    kind: EventKind, decision: Decision, subject: Subject, use: Use, *, time: float, event_id: str
+    kind: EventKind, decision: Decision, subject: Subject, use: RequestContext, *, time: float, event_id: str
 ) -> Event:
     """Write down a decision about a subject."""
     evidence = decision.evidence
@@ -52,17 +52,17 @@ def event_of(
     )
 
 
-def class_of(evidence: Evidence, use: Use) -> SubjectClass:
+def class_of(evidence: Evidence, use: RequestContext) -> SubjectClass:
     """Give the class a subject is treated as; what cannot be read is a class of its own."""
     return SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else use.cls
 
 
-def url_of(subject: Subject, use: Use) -> str | None:
+def url_of(subject: Subject, use: RequestContext) -> str | None:
     """Give the URL to show: as asked for, else the canonical one; for a file where it came from."""
     return use.url or (subject.canonical if isinstance(subject, UrlSubject) else None)
 
 
-def host_of(subject: Subject, use: Use) -> str | None:
+def host_of(subject: Subject, use: RequestContext) -> str | None:
     """Give the host of a URL subject, or the one a file came from."""
     if isinstance(subject, UrlSubject):
         return subject.host
@@ -115,7 +115,7 @@ def step_of(step: Step) -> dict[str, object]:
     return told
 
 
-def flag_entry(decision: Decision, subject: Subject, use: Use, *, time: float) -> FlagEntry:
+def flag_entry(decision: Decision, subject: Subject, use: RequestContext, *, time: float) -> FlagEntry:
     """Make the queue entry of a subject that goes through unverified."""
     file = subject if isinstance(subject, FileSubject) else None
     evidence = decision.evidence
@@ -136,7 +136,9 @@ def flag_entry(decision: Decision, subject: Subject, use: Use, *, time: float) -
     )
 
 
-def confirmed_entry(evidence: Evidence, subject: Subject, use: Use, *, now: float) -> ConfirmedEntry:
+def confirmed_entry(
+    evidence: Evidence, subject: Subject, use: RequestContext, *, now: float
+) -> ConfirmedEntry:
     """Make the entry by which a positive answer is in force everywhere."""
     file = subject if isinstance(subject, FileSubject) else None
     return ConfirmedEntry(

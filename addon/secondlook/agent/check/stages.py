@@ -16,7 +16,7 @@ from secondlook.agent.check.evidence import (
 from secondlook.agent.check.view import REBLOCK, Snapshot
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rules.rule import Rule
-from secondlook.core.subject import FileSubject, Subject, SubjectKind, UrlSubject, Use
+from secondlook.core.subject import FileSubject, RequestContext, Subject, SubjectKind, UrlSubject
 from secondlook.core.url.canonical import Suffixes
 from secondlook.core.verdict import Evidence, Risk, Stage, Step, SubjectClass
 
@@ -33,7 +33,7 @@ _KNOWN_GOOD_SHARED = Step(Stage.KNOWN_GOOD, "skipped", "malformed, or anybody ca
 def local_evidence(
     snapshot: Snapshot,
     subject: Subject,
-    use: Use,
+    use: RequestContext,
     now: float,
     steps: list[Step],
     *,
@@ -69,7 +69,11 @@ def local_evidence(
 
 
 def rule_for(
-    snapshot: Snapshot, subject: Subject, use: Use, now: float, url_subject: Callable[[str], UrlSubject]
+    snapshot: Snapshot,
+    subject: Subject,
+    use: RequestContext,
+    now: float,
+    url_subject: Callable[[str], UrlSubject],
 ) -> Rule | None:
     """Stage 1: the operator's rule that decides; for a file one about its digest before one about its URL."""
     book = snapshot.rulebook
@@ -88,7 +92,7 @@ def rule_for(
     return next((other for other in firing if other.source != OVERRIDE), None)
 
 
-def _is_allowed_by_now(snapshot: Snapshot, entry: ConfirmedEntry, use: Use, now: float) -> bool:
+def _is_allowed_by_now(snapshot: Snapshot, entry: ConfirmedEntry, use: RequestContext, now: float) -> bool:
     """Whether a URL is refused for a bad file that a rule allows (restored, say): then its content speaks."""
     book = snapshot.rulebook
     if entry.source != REBLOCK or entry.sha256 is None or not book.rules:

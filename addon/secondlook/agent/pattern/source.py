@@ -51,7 +51,7 @@ class UpdateSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class UpdateOutcome:
     """What one look at one server brought: taken lists with their counts, refused ones with their reasons."""
 
     server: str
@@ -76,7 +76,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Pace:
+class UpdateSchedule:
     """When a source is looked at next (monotonic), and how often it failed in a row."""
 
     due_at: float = 0.0

@@ -47,8 +47,8 @@ from secondlook.agent.pattern.members import Members
 from secondlook.agent.pattern.source import (
     GOOGLE_START_S,
     RETRY,
-    Outcome,
-    Pace,
+    UpdateOutcome,
+    UpdateSchedule,
     UpdateSource,
     Wanted,
     wanted_lists,
@@ -72,7 +72,7 @@ FAILURES_TO_SWITCH = 3
 SECOND_LOOK_S = 5.0  # at a member that differs, before anybody is told
 
 
-class Updater:
+class PatternUpdater:
     """Keeps the pattern folder of a state folder up to date; one at a time has the folder's lock."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Updater:
         self._poll_s = poll_s
         self._reachable = reachable
         self._on_change = on_change
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, UpdateSchedule] = {}
         self._wake = asyncio.Event()
         self._guarded: Mapping[bytes, str] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ class Updater:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(wait_s, self._poll_s))
 
-    async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[Outcome]:
+    async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[UpdateOutcome]:
         """Look at one server of each tier; never raises for what a server does."""
         outcomes = []
         for tier in Tier:
@@ -138,7 +138,7 @@ class Updater:
                 continue
             pace = self._paces.get(source.name)
             if pace is None:
-                pace = self._paces[source.name] = Pace()
+                pace = self._paces[source.name] = UpdateSchedule()
                 if source.google and only_due:
                     pace.due_at = self._clock.monotonic() + GOOGLE_START_S * random()  # noqa: S311 - jitter
             if (only_due or source.google) and self._clock.monotonic() < pace.due_at:
@@ -185,7 +185,7 @@ class Updater:
             stamp = read_stamp(self.folder) or Stamp()
             in_use = {each.server for each in stamp.servers}
             members.sort(key=lambda source: source.name not in in_use)
-        failures = [self._paces.get(source.name, Pace()).failures for source in members]
+        failures = [self._paces.get(source.name, UpdateSchedule()).failures for source in members]
         if failures[0] < FAILURES_TO_SWITCH:
             return members[0]
         return members[failures.index(min(failures))]
@@ -204,7 +204,7 @@ class Updater:
                 self._members.forget(source.name)
             if name in {None, source.name} or source.google or not self._reachable(source.tier):
                 continue
-            pace = self._paces.setdefault(source.name, Pace())
+            pace = self._paces.setdefault(source.name, UpdateSchedule())
             if only_due and self._clock.monotonic() < pace.due_at:
                 continue
             try:
@@ -215,39 +215,39 @@ class Updater:
             if self._members.is_suspected(source.name):
                 pace.due_at = min(pace.due_at, self._clock.monotonic() + SECOND_LOOK_S)
 
-    def _plan(self, source: UpdateSource, pace: Pace, *, failed: bool) -> None:
+    def _plan(self, source: UpdateSource, pace: UpdateSchedule, *, failed: bool) -> None:
         now = self._clock.monotonic()
         pace.plan(source, now, self._poll_s, random(), failed=failed)  # noqa: S311 - jitter
 
-    async def _look(self, source: UpdateSource, *, accept_shrink: bool) -> Outcome:
+    async def _look(self, source: UpdateSource, *, accept_shrink: bool) -> UpdateOutcome:
         """Look at one server, and take what it has."""
         try:
             generation = "" if source.google else await source.client.generation()
             if generation is None:
-                return Outcome(source.name, error="it has nothing to serve yet")
+                return UpdateOutcome(source.name, error="it has nothing to serve yet")
             stamp = self._stamp()
             known = next((each for each in stamp.servers if each.server == source.name), None)
             if known is not None and known.generation == generation and not source.google:
                 self._confirm(source.name)
                 self.alerts.settle(source.name, {})
-                return Outcome(source.name, generation)
+                return UpdateOutcome(source.name, generation)
         except ServiceError as error:
-            return Outcome(source.name, error=str(error))  # away: the circuit tells of that
+            return UpdateOutcome(source.name, error=str(error))  # away: the circuit tells of that
         except (PatternError, OSError) as error:
             self.alerts.alert("pattern", str(error))
-            return Outcome(source.name, error=str(error))
+            return UpdateOutcome(source.name, error=str(error))
         try:
             outcome = await self._fetch(source, stamp, generation, accept_shrink=accept_shrink)
         except ServiceError as error:
             text = f"an update from {source.name} was refused: {error}"
             self.alerts.alert(f"list {source.name}/", text, server=source.name)
-            return Outcome(source.name, error=str(error))
+            return UpdateOutcome(source.name, error=str(error))
         except PatternError as error:
             self.alerts.alert("pattern", str(error))
-            return Outcome(source.name, error=str(error))
+            return UpdateOutcome(source.name, error=str(error))
         except OSError as error:
             self.alerts.alert("pattern", f"cannot write the pattern: {error}")
-            return Outcome(source.name, error=str(error))
+            return UpdateOutcome(source.name, error=str(error))
         self.alerts.settle(source.name, outcome.refused)
         if outcome.changed and self._on_change:
             self._on_change()
@@ -255,13 +255,13 @@ class Updater:
 
     async def _fetch(
         self, source: UpdateSource, stamp: Stamp, generation: str, *, accept_shrink: bool
-    ) -> Outcome:
+    ) -> UpdateOutcome:
         about = await wanted_lists(source)
         held = {each.name: each for each in stamp.lists if each.server == source.name}
         names = list(about)
         versions = [bytes.fromhex(held[name].version) for name in names if name in held]
         messages = {each.name: each for each in await source.client.batch_get(names, versions)}
-        self._paces.setdefault(source.name, Pace()).wait_s = max(
+        self._paces.setdefault(source.name, UpdateSchedule()).wait_s = max(
             (each.minimum_wait_duration.seconds for each in messages.values()), default=0
         )
         taken: dict[str, TakenList] = {}
@@ -284,7 +284,7 @@ class Updater:
                 refused[name] = str(error)
         with folder_lock(self.folder):
             self._commit(source, generation, taken, refused, about)
-        return Outcome(
+        return UpdateOutcome(
             source.name,
             generation,
             {name: each.count for name, each in taken.items() if each.changed or name not in held},

@@ -40,8 +40,8 @@ class Hashed(Protocol):
         ...
 
 
-class Judge:
-    """Judges batches; `timeout_s` bounds each request, with all its attempts."""
+class BatchCheck:
+    """Checks batches; `timeout_s` bounds each request, with all its attempts."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Judge:
         self._timeout_s = timeout_s
         self._stale_after_s = stale_after_s
 
-    async def judge(self, entries: Sequence[Hashed]) -> list[Evidence]:
+    async def check(self, entries: Sequence[Hashed]) -> list[Evidence]:
         """Give the evidence about each entry, in order; never raises for what a server does."""
         found: list[Evidence | None] = [None] * len(entries)
         groups: dict[tuple[SubjectKind, SubjectClass], dict[int, Question]] = {}

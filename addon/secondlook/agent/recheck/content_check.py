@@ -9,8 +9,8 @@ import asyncio
 import logging
 
 from secondlook.agent import metrics
-from secondlook.agent.actions.enforcement import Consequences
-from secondlook.agent.recheck.batch_check import Judge, is_listed
+from secondlook.agent.actions.enforcement import Enforcement
+from secondlook.agent.recheck.batch_check import BatchCheck, is_listed
 from secondlook.agent.recheck.refetch import Refetcher, RefetchError
 from secondlook.core.event import FlagEntry, QueueEntry
 from secondlook.core.subject import FileSubject, SubjectKind
@@ -22,13 +22,15 @@ logger = logging.getLogger(__name__)
 _MOST_WAITING = 1000
 
 
-class ContentLook:
+class ContentCheck:
     """Fetches what `offer` gives it, one by one."""
 
-    def __init__(self, refetcher: Refetcher, judge: Judge, consequences: Consequences, clock: Clock) -> None:
+    def __init__(
+        self, refetcher: Refetcher, batch_check: BatchCheck, enforcement: Enforcement, clock: Clock
+    ) -> None:
         self._refetcher = refetcher
-        self._judge = judge
-        self._consequences = consequences
+        self._batch_check = batch_check
+        self._enforcement = enforcement
         self._clock = clock
         self._waiting: asyncio.Queue[QueueEntry] = asyncio.Queue(_MOST_WAITING)
 
@@ -50,10 +52,10 @@ class ContentLook:
         try:
             file = await self._refetcher.fetch(entry.url or "")
             found = remembered_file(entry, file)
-            (evidence,) = await self._judge.judge([found])
+            (evidence,) = await self._batch_check.check([found])
             if not is_listed(evidence):
                 return False
-            await self._consequences.confirm([(found, evidence)], late=True)
+            await self._enforcement.confirm([(found, evidence)], late=True)
         except RefetchError as error:
             logger.info("a download was not judged by its content: %s", error)
             return False

@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from secondlook.agent import metrics
-from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.check.record import closing_event
 from secondlook.agent.ports import Queue
-from secondlook.agent.recheck.batch_check import PAUSE_EVERY, Judge, is_listed
+from secondlook.agent.recheck.batch_check import PAUSE_EVERY, BatchCheck, is_listed
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.core.asking.schedule import Backoff
 from secondlook.core.event import Event, EventKind, QueueEntry
@@ -41,7 +41,7 @@ _SET_BACK_S = 1.0  # a wall clock that runs behind by more was set back
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class PassReport:
     """What one pass did, in subjects."""
 
     confirmed: int = 0
@@ -51,9 +51,9 @@ class Report:
     withdrawn: int = 0
     error: str | None = None
 
-    def plus(self, other: "Report") -> "Report":
+    def plus(self, other: "PassReport") -> "PassReport":
         """Add up two reports."""
-        return Report(
+        return PassReport(
             self.confirmed + other.confirmed,
             self.cleared + other.cleared,
             self.unverifiable + other.unverifiable,
@@ -72,9 +72,9 @@ class Rechecker:
 
     def __init__(
         self,
-        judge: Judge,
+        batch_check: BatchCheck,
         queue: Queue,
-        consequences: Consequences,
+        enforcement: Enforcement,
         renewal: Renewal,
         clock: Clock,
         *,
@@ -85,9 +85,9 @@ class Rechecker:
         expire_after_s: float = 30 * 86_400.0,
         on_cleared: Callable[[QueueEntry], None] | None = None,
     ) -> None:
-        self._judge = judge
+        self._batch_check = batch_check
         self._queue = queue
-        self._consequences = consequences
+        self._enforcement = enforcement
         self._renewal = renewal
         self._clock = clock
         self._settled = SettledTime(clock)  # no flag is given up because a clock jumped
@@ -112,7 +112,7 @@ class Rechecker:
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
-        self._judge.lookup.on_recovery(lambda name: self.trigger(f"{name} answers again"))
+        self._batch_check.lookup.on_recovery(lambda name: self.trigger(f"{name} answers again"))
         self.trigger("the program starts", renew_all=True)
         # what a killed rechecker had leased is free again after this
         next_full = self._clock.monotonic() + self._lease_s + 1.0
@@ -135,10 +135,10 @@ class Rechecker:
                 self._everything = self._everything or everything
                 self._renew_all = self._renew_all or renew_all
 
-    async def look(self, *, everything: bool = True, renew_all: bool = False) -> Report:
+    async def look(self, *, everything: bool = True, renew_all: bool = False) -> PassReport:
         """Take one pass over the queue and the confirmed set; never raises (but for cancellation)."""
         async with self._pass:
-            report = Report()
+            report = PassReport()
             try:
                 withdrawn = await self._renewal.renew(everything=renew_all, forced=everything)
                 report = replace(report, withdrawn=withdrawn)
@@ -153,8 +153,8 @@ class Rechecker:
                 return replace(report, error=f"internal error: {error}")
             return report
 
-    async def _pass_over(self, *, everything: bool) -> Report:
-        report = Report()
+    async def _pass_over(self, *, everything: bool) -> PassReport:
+        report = PassReport()
         later: list[tuple[QueueEntry, str]] = []
         try:
             while True:
@@ -176,8 +176,8 @@ class Rechecker:
         finally:
             await self._postpone(later)
 
-    async def _batch(self, entries: Sequence[QueueEntry]) -> tuple[Report, list[tuple[QueueEntry, str]]]:
-        evidences = await self._judge.judge(entries)
+    async def _batch(self, entries: Sequence[QueueEntry]) -> tuple[PassReport, list[tuple[QueueEntry, str]]]:
+        evidences = await self._batch_check.check(entries)
         listed: list[tuple[QueueEntry, Evidence]] = []
         closings: list[tuple[QueueEntry, Event]] = []
         later: list[tuple[QueueEntry, str]] = []
@@ -200,7 +200,7 @@ class Rechecker:
                 )
                 closings.append((entry, event))
         if listed:
-            await self._consequences.confirm(listed)
+            await self._enforcement.confirm(listed)
         if closings:
             await self._queue.close_entries(closings)
             if self._on_cleared is not None:
@@ -209,7 +209,7 @@ class Rechecker:
         metrics.RECHECKED.labels("confirmed").inc(len(listed))
         metrics.RECHECKED.labels("cleared").inc(len(closings))
         metrics.RECHECKED.labels("unverifiable").inc(len(later))
-        return Report(len(listed), len(closings), len(later)), later
+        return PassReport(len(listed), len(closings), len(later)), later
 
     async def _postpone(self, later: Sequence[tuple[QueueEntry, str]]) -> None:
         by_reason: dict[str, list[QueueEntry]] = {}
@@ -220,9 +220,9 @@ class Rechecker:
             times = [now + self._backoff.delay_s(entry.attempts + 1, self._random()) for entry in entries]
             await self._queue.postpone(entries, times, reason)
 
-    async def _expire(self) -> Report:
+    async def _expire(self) -> PassReport:
         """Take a last look at what nobody could answer for too long, then end it, always with an event."""
-        report = Report()
+        report = PassReport()
         while True:
             entries = await self._queue.overdue(
                 self._clock.now(),

@@ -36,7 +36,7 @@ class RefetchError(SecondLookError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RefetchLimits:
     """How much one fetch may take, redirects included."""
 
     max_bytes: int = 64 << 20
@@ -49,14 +49,14 @@ class Refetcher:
 
     def __init__(
         self,
-        limits: Limits | None = None,
+        limits: RefetchLimits | None = None,
         *,
         resolver: Resolve | None = None,
         allowed: Callable[[Place], bool] | None = None,
         ports: dict[str, int] | None = None,
         verify: ssl.SSLContext | None = None,
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits = limits or RefetchLimits()
         self._resolve = resolver or Resolver().places
         self._allowed = allowed or is_public
         self._ports = ports or _PORTS

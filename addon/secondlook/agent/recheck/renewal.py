@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from secondlook.agent.check.record import closing_event
 from secondlook.agent.check.view import REBLOCK, in_force
 from secondlook.agent.ports import Queue
-from secondlook.agent.recheck.batch_check import Judge, is_listed
+from secondlook.agent.recheck.batch_check import BatchCheck, is_listed
 from secondlook.core.event import ConfirmedEntry, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, SubjectClass
@@ -38,8 +38,8 @@ class _Hit:
 class Renewal:
     """Renews or withdraws confirmed entries."""
 
-    def __init__(self, judge: Judge, queue: Queue, clock: Clock) -> None:
-        self._judge = judge
+    def __init__(self, batch_check: BatchCheck, queue: Queue, clock: Clock) -> None:
+        self._batch_check = batch_check
         self._queue = queue
         self._clock = clock
         self._identifiers = Identifiers()
@@ -59,7 +59,7 @@ class Renewal:
             over, "the time is over for which the URL of a bad file is refused; the file stays listed"
         )
         asked = [entry for entry in entries if entry.source != REBLOCK]
-        evidences = await self._judge.judge([_as_hit(entry) for entry in asked])
+        evidences = await self._batch_check.check([_as_hit(entry) for entry in asked])
         gone: list[ConfirmedEntry] = []
         kept: list[tuple[ConfirmedEntry, Evidence]] = []
         silent = False
@@ -79,7 +79,7 @@ class Renewal:
     def _may_speak_later(self, entry: ConfirmedEntry) -> bool:
         """Whether the tier that listed an entry cannot be asked from here, but may be another time."""
         kind, cls = entry.kind, _class_of(entry)
-        lookup = self._judge.lookup
+        lookup = self._batch_check.lookup
         return (
             entry.tier is not None and entry.tier not in lookup.tiers(kind, cls) and lookup.awaited(kind, cls)
         )
@@ -130,7 +130,7 @@ class Renewal:
                     for entry in entries[at : at + _AT_ONCE]
                 )
             )
-        self._judge.view.forget(entry.hit for entry in entries)
+        self._batch_check.view.forget(entry.hit for entry in entries)
 
 
 def expiry_of(evidence: Evidence, now: float) -> float:

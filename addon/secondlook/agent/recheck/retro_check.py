@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from itertools import batched
 
 from secondlook.agent import metrics
-from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.check.evidence import from_entry
 from secondlook.agent.check.view import REBLOCK, LocalView, Snapshot
 from secondlook.agent.ports import History
@@ -32,7 +32,7 @@ _AT_ONCE = 500
 _REST = 9.0  # pause after a pass, in times that it took
 
 
-class LateVerdicts:
+class RetroCheck:
     """Holds the history against the view; one a ledger is enough, in the service.
 
     `history_s` is how far back; `at_most_every_s` spaces the passes.
@@ -42,7 +42,7 @@ class LateVerdicts:
         self,
         view: LocalView,
         history: History,
-        consequences: Consequences,
+        enforcement: Enforcement,
         clock: Clock,
         *,
         history_s: float = 7 * 86_400.0,
@@ -51,7 +51,7 @@ class LateVerdicts:
     ) -> None:
         self._view = view
         self._history = history
-        self._consequences = consequences
+        self._enforcement = enforcement
         self._clock = clock
         self._history_s = history_s
         self._at_most_every_s = at_most_every_s
@@ -82,11 +82,11 @@ class LateVerdicts:
         try:
             async for batch in self._history.remembered(since=self._clock.now() - self._history_s):
                 snapshot, now = self._view.current, self._clock.now()
-                late = await LISTS.run(late_in, snapshot, batch, now)
+                late = await LISTS.run(newly_listed, snapshot, batch, now)
                 for part in batched(late, _AT_ONCE):
                     entries = await self._history.recall(part)
                     findings = [(entry, late[entry.identity]) for entry in entries]
-                    await self._consequences.confirm(findings, late=True)
+                    await self._enforcement.confirm(findings, late=True)
                     found += len(findings)
         except Exception:
             metrics.INTERNAL_ERRORS.inc()
@@ -95,7 +95,7 @@ class LateVerdicts:
         return found
 
 
-def late_in(snapshot: Snapshot, batch: Sequence[Remembered], now: float) -> dict[bytes, Evidence]:
+def newly_listed(snapshot: Snapshot, batch: Sequence[Remembered], now: float) -> dict[bytes, Evidence]:
     """Find what is listed by now among remembered subjects, and was not dealt with before; by identity."""
     late: dict[bytes, Evidence] = {}
     for entry in batch:

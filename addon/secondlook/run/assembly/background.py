@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.check.watch import Watcher
-from secondlook.agent.pattern.updater import Updater
+from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import PatternError
@@ -42,7 +42,7 @@ class Background:
     """The parts beside the traffic, running."""
 
     embedded: EmbeddedServer | None
-    updater: Updater
+    updater: PatternUpdater
     second_look: SecondLook
     quarantine: Quarantine
     watcher: Watcher
@@ -86,7 +86,7 @@ async def start_background(
     await parts.lookup.start()
     stack.push_async_callback(parts.lookup.aclose)
     tasks = Tasks()
-    updaters: list[Updater] = []  # there is none yet when the server starts
+    updaters: list[PatternUpdater] = []  # there is none yet when the server starts
 
     def announce(_number: int) -> None:
         for updater in updaters:
@@ -134,7 +134,7 @@ async def start_background(
     return Background(embedded, updater, second_look, quarantine, watcher)
 
 
-async def _first_generation(updater: Updater) -> None:
+async def _first_generation(updater: PatternUpdater) -> None:
     """Where there is no pattern yet, wait for the first one, but not for ever."""
     with contextlib.suppress(PatternError):
         if updater.read_stamp() is not None:

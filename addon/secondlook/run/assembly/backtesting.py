@@ -3,7 +3,14 @@
 import re
 from collections import Counter
 
-from secondlook.agent.backtest import Change, LevelChange, ListChange, Report, RuleChange, backtest
+from secondlook.agent.backtest import (
+    BacktestReport,
+    LevelChange,
+    ListChange,
+    ProposedChange,
+    RuleChange,
+    backtest,
+)
 from secondlook.core.event import EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.policy import Level
@@ -29,7 +36,9 @@ VISITS = tuple(
 )
 
 
-def change_from(text: str, pattern: Pattern, level: Level, now: float, *, action: str = "block") -> Change:
+def change_from(
+    text: str, pattern: Pattern, level: Level, now: float, *, action: str = "block"
+) -> ProposedChange:
     """Understand what shall be tried. Raises ValueError for what is neither level, list nor rule."""
     if text in tuple(Level):
         return LevelChange(Level(text))
@@ -53,13 +62,15 @@ def change_from(text: str, pattern: Pattern, level: Level, now: float, *, action
     return RuleChange(RuleBook([rule]))
 
 
-def run_backtest(ledger: Ledger, change: Change, suffixes: Suffixes, *, since: float) -> Report:
+def run_backtest(
+    ledger: Ledger, change: ProposedChange, suffixes: Suffixes, *, since: float
+) -> BacktestReport:
     """Judge the logged visits since then; blocks."""
     visits = ledger.export(EventFilter(kind=VISITS, since=since))
     return backtest(visits, [change], lambda text: url_subject(text, suffixes))
 
 
-def report_json(report: Report) -> dict[str, object]:
+def report_json(report: BacktestReport) -> dict[str, object]:
     """Write a report as `rules backtest --json` does."""
     return {
         "examined": report.visits,

@@ -7,7 +7,7 @@ from typing import Any
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.request_context import classify
 from secondlook.core.digest import digest_kind, file_hash, file_subject
-from secondlook.core.subject import FileSubject, Subject, UrlSubject, Use
+from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
 from secondlook.core.url.canonical import Suffixes, url_subject
 from secondlook.core.verdict import Decision, Step, SubjectClass
 
@@ -40,11 +40,13 @@ def subject_of_file(path: Path) -> FileSubject:
     )
 
 
-def use_of(subject: Subject, text: str, *, client: str | None = None, user: str | None = None) -> Use:
+def use_of(
+    subject: Subject, text: str, *, client: str | None = None, user: str | None = None
+) -> RequestContext:
     """Give the circumstances in which a person's question is checked: as that client would ask for it."""
     if isinstance(subject, FileSubject):
-        return Use(SubjectClass.DOWNLOAD, client=client, user=user)
-    return Use(
+        return RequestContext(SubjectClass.DOWNLOAD, client=client, user=user)
+    return RequestContext(
         classify(None, None, "GET", subject.canonical), client=client, user=user, method="GET", url=text
     )
 
@@ -55,7 +57,7 @@ async def explained(checker: Checker, text: str, subject: Subject, client: str |
     return explanation(text, subject, use, await checker.check(subject, use))
 
 
-def explanation(text: str, subject: Subject, use: Use, decision: Decision) -> Json:
+def explanation(text: str, subject: Subject, use: RequestContext, decision: Decision) -> Json:
     """Tell a decision with everything behind it, as `check --json` gives it."""
     evidence = decision.evidence
     return {

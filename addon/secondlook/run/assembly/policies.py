@@ -3,8 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
-from secondlook.agent.check.groups import Group as PolicyGroup
-from secondlook.agent.check.groups import Policies
+from secondlook.agent.check.groups import ClientGroup, Policies
 from secondlook.config import Group, PolicySettings, Settings
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Rule
@@ -33,7 +32,7 @@ def policies_of(settings: Settings) -> Policies:
     return Policies(
         policy_of(settings.policy),
         [
-            PolicyGroup(
+            ClientGroup(
                 group.name, group.networks, group.users, policy_of(group.policy.over(settings.policy))
             )
             for group in groups

@@ -10,7 +10,7 @@ import uvicorn
 
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.pattern.alerts import read_alerts
-from secondlook.agent.pattern.updater import Updater
+from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.config import LimitsSettings, Settings
 from secondlook.core.display import as_sentence
@@ -51,7 +51,7 @@ class Program:
         parts: Parts,
         plan: Plan,
         *,
-        updater: Updater,
+        updater: PatternUpdater,
         rechecker: Rechecker,
         quarantine: Quarantine,
         embedded: EmbeddedServer | None,

@@ -3,13 +3,13 @@
 import random
 from dataclasses import dataclass
 
-from secondlook.agent.actions.enforcement import Consequences
+from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.actions.notice import AppriseSender, Notifier
 from secondlook.agent.actions.quarantine import Quarantine
-from secondlook.agent.recheck.batch_check import Judge
+from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
-from secondlook.agent.recheck.retro_check import LateVerdicts
+from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ledger.ledger import EventFilter
@@ -52,7 +52,7 @@ class SecondLook:
     """The rechecker, and what holds the past against what is learnt later (None: nothing is remembered)."""
 
     rechecker: Rechecker
-    late: LateVerdicts | None
+    late: RetroCheck | None
 
     def new_lists(self) -> None:
         """Look at everything again: other lists are in force."""
@@ -69,7 +69,7 @@ def make_second_look(
     settings: Settings, parts: Parts, notifier: Notifier | None, quarantine: Quarantine
 ) -> SecondLook:
     """Make the second look of the one process that runs it."""
-    judge = Judge(
+    batch_check = BatchCheck(
         parts.view,
         parts.lookup,
         parts.cache,
@@ -77,7 +77,7 @@ def make_second_look(
         batch=settings.recheck.batch,
         stale_after_s=settings.pattern.stale_after,
     )
-    consequences = Consequences(
+    enforcement = Enforcement(
         parts.view,
         parts.ledger,
         parts.clock,
@@ -87,10 +87,10 @@ def make_second_look(
         reblock_s=settings.downloads.reblock,
     )
     rechecker = Rechecker(
-        judge,
+        batch_check,
         parts.ledger,
-        consequences,
-        Renewal(judge, parts.ledger, parts.clock),
+        enforcement,
+        Renewal(batch_check, parts.ledger, parts.clock),
         parts.clock,
         random=random.random,
         first_s=settings.recheck.first,
@@ -100,9 +100,7 @@ def make_second_look(
     )
     if settings.recheck.history <= 0:
         return SecondLook(rechecker, None)
-    late = LateVerdicts(
-        parts.view, parts.ledger, consequences, parts.clock, history_s=settings.recheck.history
-    )
+    late = RetroCheck(parts.view, parts.ledger, enforcement, parts.clock, history_s=settings.recheck.history)
     return SecondLook(rechecker, late)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.agent.pattern.source import UpdateSource
-from secondlook.agent.pattern.updater import Updater
+from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config import RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.ground.errors import ConfigError
@@ -15,9 +15,9 @@ from secondlook.wire.signature import read_public_key
 EMBEDDED = "embedded"
 
 
-def make_updater(parts: Parts, *, on_change: Callable[[], None] | None = None) -> Updater:
+def make_updater(parts: Parts, *, on_change: Callable[[], None] | None = None) -> PatternUpdater:
     """Make the updater of the one process that runs it. Raises ConfigError for a key that is none."""
-    return Updater(
+    return PatternUpdater(
         list(sources_of(parts)),
         parts.settings.state,
         parts.ledger,
