@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import biglog
 from ledgerkit.postgres import PostgresServer, find_binaries
-from review.stage import FakeService, make_event
+from review.stage import FakeProgram, make_event
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.review.acknowledged import Seen
+from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app, host_names
-from secondlook.review.operations import Desk
+from secondlook.review.operations import Operations
 from secondlook.review.session import Doorkeeper
 
 ROUNDS = 7
@@ -46,9 +46,14 @@ def tell(name: str, **figures: object) -> None:
 
 def serve(place: str, folder: Path, sock: socket.socket) -> None:
     ledger = Ledger.open(place, LedgerOptions(background=False))
-    desk = Desk(ledger, FakeService(folder / "ca.pem"), Seen(folder / "seen.json"), SystemClock())
+    operations = Operations(
+        ledger, FakeProgram(folder / "ca.pem"), Acknowledged(folder / "seen.json"), SystemClock()
+    )
     app = create_app(
-        desk, Doorkeeper(b"k" * 32), hosts=host_names("127.0.0.1", sock.getsockname()[1]), clock=SystemClock()
+        operations,
+        Doorkeeper(b"k" * 32),
+        hosts=host_names("127.0.0.1", sock.getsockname()[1]),
+        clock=SystemClock(),
     )
     uvicorn.Server(uvicorn.Config(app, http="httptools", log_level="error", lifespan="off")).run(
         sockets=[sock]

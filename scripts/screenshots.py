@@ -20,14 +20,14 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from e2e.browser import chromium  # noqa: E402 (the path comes first)
 from e2e.processes import Proxy  # noqa: E402
-from review.stage import FakeService, keep, make_event, make_flag  # noqa: E402
+from review.stage import FakeProgram, keep, make_event, make_flag  # noqa: E402
 from secondlook.core.event import EventKind  # noqa: E402
 from secondlook.core.rules.rule import Rule, Scope  # noqa: E402
 from secondlook.ground.clock import SystemClock  # noqa: E402
 from secondlook.ledger.ledger import Ledger, LedgerOptions  # noqa: E402
-from secondlook.review.acknowledged import Seen  # noqa: E402
+from secondlook.review.acknowledged import Acknowledged  # noqa: E402
 from secondlook.review.app import create_app, host_names  # noqa: E402
-from secondlook.review.operations import Desk  # noqa: E402
+from secondlook.review.operations import Operations  # noqa: E402
 from secondlook.review.session import Doorkeeper  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
@@ -109,12 +109,12 @@ def review_shots(folder: Path) -> None:
     """Show the review page in both colour schemes and on a phone."""
     ledger = Ledger.open(folder / "ledger.sqlite3", LedgerOptions(keeper=True, background=False))
     event_id = invent(ledger)
-    service, door = FakeService(folder / "ca.pem"), Doorkeeper(b"k" * 32)
-    service.started_at = time.time() - 90_000
-    desk = Desk(ledger, service, Seen(folder / "seen.json"), SystemClock())
+    program, door = FakeProgram(folder / "ca.pem"), Doorkeeper(b"k" * 32)
+    program.started_at = time.time() - 90_000
+    operations = Operations(ledger, program, Acknowledged(folder / "seen.json"), SystemClock())
     with socket.create_server(("127.0.0.1", 0)) as sock, chromium() as browser:
         port = sock.getsockname()[1]
-        app = create_app(desk, door, hosts=host_names("127.0.0.1", port), clock=SystemClock())
+        app = create_app(operations, door, hosts=host_names("127.0.0.1", port), clock=SystemClock())
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True).start()
         base = f"http://127.0.0.1:{port}"

@@ -118,12 +118,10 @@ WITHOUT = set(
     refusal/keeping.py
     refusal/refusal.py
     refusal/wording.py
-    review/acknowledged.py
     review/app.py
     review/filters.py
     review/model.py
     review/operations.py
-    review/overview.py
     review/render.py
     review/rule_pages.py
     review/session.py

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from fuzzkit import fuzz, mutated
-from review.stage import ORIGIN, FakeService, csrf, keep, make_event
+from review.stage import ORIGIN, FakeProgram, csrf, keep, make_event
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.review.acknowledged import Seen
+from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app
-from secondlook.review.operations import Desk
+from secondlook.review.operations import Operations
 from secondlook.review.session import Doorkeeper
 
 QUERIES = [
@@ -53,9 +53,11 @@ def reader(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzzed-review")
     ledger = Ledger.open(folder / "ledger.sqlite3", LedgerOptions(keeper=True, background=False))
     keep(ledger, *[make_event() for _ in range(5)])
-    desk = Desk(ledger, FakeService(folder / "ca.pem"), Seen(folder / "review.json"), SystemClock())
+    operations = Operations(
+        ledger, FakeProgram(folder / "ca.pem"), Acknowledged(folder / "review.json"), SystemClock()
+    )
     door = Doorkeeper(b"k" * 32)
-    app = create_app(desk, door, hosts=["127.0.0.1:9000"], clock=SystemClock())
+    app = create_app(operations, door, hosts=["127.0.0.1:9000"], clock=SystemClock())
     with TestClient(app, base_url=ORIGIN, follow_redirects=False, raise_server_exceptions=True) as client:
         client.get(f"/?token={door.token}")
         yield client, csrf(client)

@@ -3,12 +3,12 @@
 import pytest
 from starlette.testclient import TestClient
 
-from review.stage import ORIGIN, FakeService
+from review.stage import ORIGIN, FakeProgram
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.review.acknowledged import Seen
+from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app
-from secondlook.review.operations import Desk
+from secondlook.review.operations import Operations
 from secondlook.review.session import Doorkeeper
 
 
@@ -20,8 +20,8 @@ def ledger(tmp_path):
 
 
 @pytest.fixture
-def service(tmp_path):
-    return FakeService(tmp_path / "ca.pem")
+def program(tmp_path):
+    return FakeProgram(tmp_path / "ca.pem")
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def door():
 
 
 @pytest.fixture
-def app(ledger, service, door, tmp_path):
+def app(ledger, program, door, tmp_path):
     clock = SystemClock()
-    desk = Desk(ledger, service, Seen(tmp_path / "review.json"), clock)
-    return create_app(desk, door, hosts=["127.0.0.1:9000"], clock=clock)
+    operations = Operations(ledger, program, Acknowledged(tmp_path / "review.json"), clock)
+    return create_app(operations, door, hosts=["127.0.0.1:9000"], clock=clock)
 
 
 @pytest.fixture

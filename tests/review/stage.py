@@ -14,7 +14,7 @@ from secondlook.suffix import load_suffixes
 ORIGIN = "http://127.0.0.1:9000"
 
 
-class FakeService:
+class FakeProgram:
     """Stands for the running program: remembers what it was asked, answers in the contract's words."""
 
     started_at = 1_790_000_000.0

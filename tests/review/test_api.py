@@ -13,18 +13,20 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from review.stage import FakeService, csrf, keep, make_event, make_flag
+from review.stage import FakeProgram, csrf, keep, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.review.acknowledged import Seen
+from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.api import create_api
-from secondlook.review.operations import Desk
+from secondlook.review.operations import Operations
 
 
-def make_desk(folder):
+def make_operations(folder):
     ledger = Ledger.open(folder / "ledger.sqlite3", LedgerOptions(keeper=True, background=False))
-    return ledger, Desk(ledger, FakeService(folder / "ca.pem"), Seen(folder / "seen.json"), SystemClock())
+    return ledger, Operations(
+        ledger, FakeProgram(folder / "ca.pem"), Acknowledged(folder / "seen.json"), SystemClock()
+    )
 
 
 CHECKS = (not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance)
@@ -46,9 +48,9 @@ def hold(operation):
 
 
 def test_the_openapi_document_holds(tmp_path):
-    ledger, desk = make_desk(tmp_path)
+    ledger, operations = make_operations(tmp_path)
     keep(ledger, *[make_event() for _ in range(5)])
-    api = create_api(desk)
+    api = create_api(operations)
     schema = schemathesis.openapi.from_asgi("/openapi.json", api)
     operations = [result.ok() for result in schema.get_all_operations()]
     for operation in operations:
@@ -86,7 +88,7 @@ def test_a_rule_is_made_and_removed(client, ledger):
     assert not ledger.rules()
 
 
-def test_what_the_pages_do_the_api_does(client, ledger, service):
+def test_what_the_pages_do_the_api_does(client, ledger, program):
     headers = {"x-csrf-token": csrf(client)}
     keep(ledger, make_event())
     assert client.get("/api/v1/overview").json()["day"]["blocked"] == 1
@@ -98,7 +100,7 @@ def test_what_the_pages_do_the_api_does(client, ledger, service):
     assert client.post("/api/v1/resume", headers=headers).status_code == 204
     assert client.post("/api/v1/queue/verify", headers=headers).status_code == 202
     assert client.post("/api/v1/lists/update", headers=headers).status_code == 202
-    assert service.asked == ["verify", "update"]
+    assert program.asked == ["verify", "update"]
     assert client.get("/api/v1/events/export?as=csv").text.startswith("id,time,kind")
 
 

@@ -61,12 +61,12 @@ def test_hostile_text_is_only_text(client, ledger, path, text):
         assert "49" not in re.findall(r"x\.example/(\w+)", shown)
 
 
-def test_the_overview_says_what_needs_attention(client, ledger, service):
+def test_the_overview_says_what_needs_attention(client, ledger, program):
     assert "Nothing needs your attention" in client.get("/").text
-    service.server_rows = [
+    program.server_rows = [
         {"name": "http://sps-1", "tier": "intranet", "up": False, "detail": "circuit open"}
     ]
-    service.alert_rows = [
+    program.alert_rows = [
         {
             "kind": "bad",
             "title": "The pattern is 3 days old.",
@@ -81,7 +81,7 @@ def test_the_overview_says_what_needs_attention(client, ledger, service):
     assert "subject waits" not in shown  # the server's being away says it
     assert "No answer from http://sps-1" in shown
     assert "The pattern is 3 days old." in shown
-    service.server_rows = []
+    program.server_rows = []
     assert "1 subject waits for a second look." in client.get("/").text
 
 
@@ -130,10 +130,10 @@ def test_an_impossible_pause_is_refused(client, ledger, minutes):
     assert not ledger.pauses()
 
 
-def test_a_page_that_fails_says_so_in_the_sites_own_dress(app, door, service, monkeypatch):
+def test_a_page_that_fails_says_so_in_the_sites_own_dress(app, door, program, monkeypatch):
     with TestClient(app, base_url=ORIGIN, raise_server_exceptions=False) as client:
         client.get(f"/?token={door.token}")
-        monkeypatch.setattr(service, "feeds", None)
+        monkeypatch.setattr(program, "feeds", None)
         answer = client.get("/lists")
     assert answer.status_code == 500
     assert "Something went wrong here" in answer.text
@@ -188,7 +188,7 @@ def test_a_broken_import_changes_nothing(client, ledger, text):
     assert not ledger.rules()
 
 
-def test_flagged_shows_what_waits_and_asks_again(client, ledger, service):
+def test_flagged_shows_what_waits_and_asks_again(client, ledger, program):
     event = make_event(
         EventKind.FLAGGED, url="http://unknown.example/", host="unknown.example", stage="unverifiable"
     )
@@ -198,7 +198,7 @@ def test_flagged_shows_what_waits_and_asks_again(client, ledger, service):
     assert "no server answered" in shown
     assert '<span class="count"><span class="visually-hidden">, </span>1</span>' in shown
     assert post(client, "/flagged/verify").status_code == 303
-    assert service.asked == ["verify"]
+    assert program.asked == ["verify"]
 
 
 def test_check_tells_the_stages(client):
@@ -208,7 +208,7 @@ def test_check_tells_the_stages(client):
     assert client.get("/check?subject=two+words").status_code == 400
 
 
-def test_quarantine_is_listed_restored_and_deleted(client, ledger, service):
+def test_quarantine_is_listed_restored_and_deleted(client, ledger, program):
     record = QuarantineRecord(
         id="q1", state="held", sha256="ab" * 32, size=68, path="/home/a/Downloads/<b>eicar</b>.com", stored_as="ab" * 32, mode=0o644,
         modified_at=1.0, moved_at=2.0, threat="malware",
@@ -218,7 +218,7 @@ def test_quarantine_is_listed_restored_and_deleted(client, ledger, service):
     assert "/home/a/Downloads/&lt;b&gt;eicar&lt;/b&gt;.com" in shown
     post(client, "/quarantine/q1/restore")
     post(client, "/quarantine/q1/delete")
-    assert service.asked == [("restore", "q1"), ("delete", "q1")]
+    assert program.asked == [("restore", "q1"), ("delete", "q1")]
     assert post(client, "/quarantine/none/delete").status_code == 400
 
 
@@ -243,7 +243,7 @@ def test_a_late_verdict_stands_on_top_until_it_was_seen(client, ledger, visited,
     assert "turned out to be bad" not in client.get("/lists").text
 
 
-def test_learned_passthroughs_are_shown_with_their_end(client, ledger, service):
+def test_learned_passthroughs_are_shown_with_their_end(client, ledger, program):
     now = time.time()
     assert "None now." in client.get("/lists").text
     lessons = [
@@ -258,17 +258,17 @@ def test_learned_passthroughs_are_shown_with_their_end(client, ledger, service):
     assert "10.0.0.7" in shown
     assert f'datetime="{rfc3339(now - 60 + 3600)}"' in shown
     assert "over.example" not in shown
-    service.passages = Lasting()
+    program.passages = Lasting()
     assert "Passed through unopened" not in client.get("/lists").text
 
 
-def test_lists_servers_and_feeds_are_shown_and_updated(client, service):
+def test_lists_servers_and_feeds_are_shown_and_updated(client, program):
     shown = client.get("/lists").text
     assert "512,345" in shown
     assert "urlhaus" in shown
     assert "On the intranet" in shown
     post(client, "/lists/update")
-    assert service.asked == ["update"]
+    assert program.asked == ["update"]
 
 
 def test_what_is_not_there_is_said_in_the_frame(client):
@@ -317,10 +317,10 @@ def test_an_imported_rule_ends_when_the_exported_one_does(client, ledger):
     assert post(client, "/rules/import", text=json.dumps(broken)).status_code == 400
 
 
-def test_a_damaged_certificate_is_named_with_what_to_do(client, service):
-    service.authority.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n")
+def test_a_damaged_certificate_is_named_with_what_to_do(client, program):
+    program.authority.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n")
     for answer in (client.get("/setup"), client.get("/ca.pem")):
-        assert f"{service.authority} is damaged" in answer.text
+        assert f"{program.authority} is damaged" in answer.text
         assert "Start the proxy again" in answer.text
     assert (client.get("/setup").status_code, client.get("/ca.pem").status_code) == (200, 503)
     facts = client.get("/api/v1/setup").json()
@@ -342,11 +342,11 @@ def test_signing_out_needs_no_disk(client, door, monkeypatch):
     assert door.session(cookie) is None
 
 
-def test_a_check_says_what_would_be_done(client, service):
+def test_a_check_says_what_would_be_done(client, program):
     async def check(text, client=None):
         return {"subject": text, "decision": "flag", "stage": "unverifiable", "stages": [], "expressions": []}
 
-    service.check = check
+    program.check = check
     shown = client.get("/check?subject=http://a.example/").text
     assert "it would be let through and queued" in shown
 

@@ -1,4 +1,4 @@
-"""Which late verdicts the reader has taken note of: a small file beside the ledger."""
+"""Which late verdicts the reader has acknowledged: a small file beside the ledger."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from secondlook.ground.files import write_whole
 MOST = 1000
 
 
-class Seen:
+class Acknowledged:
     """Event ids, the newest kept; a damaged file counts as empty, so that nothing bad is hidden."""
 
     def __init__(self, path: Path) -> None:
@@ -19,10 +19,10 @@ class Seen:
             self._ids = []
 
     def __contains__(self, event_id: str) -> bool:
-        """Whether the reader has noted it."""
+        """Whether the reader has acknowledged it."""
         return event_id in self._ids
 
     def add(self, event_id: str) -> None:
-        """Note one; blocks."""
+        """Add one; blocks."""
         self._ids = [*self._ids, event_id][-MOST:]
         write_whole(self._path, json.dumps(self._ids).encode())

@@ -44,7 +44,7 @@ from secondlook.review.model import (
     ServerStatus,
     SetupFacts,
 )
-from secondlook.review.operations import MOST_RULES_IMPORTED, Desk, Missing, Refused
+from secondlook.review.operations import MOST_RULES_IMPORTED, Missing, Operations, Refused
 from secondlook.review.render import VERSION
 
 type Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
@@ -71,8 +71,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_api(desk: Desk) -> FastAPI:
-    """Make the API over a desk."""
+def create_api(operations: Operations) -> FastAPI:
+    """Make the API over the operations."""
     api = FastAPI(
         title="Second Look",
         version=VERSION,
@@ -85,7 +85,7 @@ def create_api(desk: Desk) -> FastAPI:
     _errors(api, routes)
     for part in (_log_text, _log, _rules, _protection, _data):
         router = APIRouter()
-        part(router, desk)
+        part(router, operations)
         api.include_router(router)
         routes += router.routes
     _document(api)
@@ -93,7 +93,7 @@ def create_api(desk: Desk) -> FastAPI:
 
 
 def _document(api: FastAPI) -> None:
-    """Say in the document how one signs in; the gate before the API sees to it."""
+    """Describe in the document how one signs in; the gate before the API sees to it."""
     written = api.openapi
 
     def openapi() -> dict[str, Any]:
@@ -105,11 +105,11 @@ def _document(api: FastAPI) -> None:
     api.openapi = openapi  # type: ignore[method-assign]
 
 
-def _protection(api: APIRouter, desk: Desk) -> None:
+def _protection(api: APIRouter, operations: Operations) -> None:
     @api.get("/overview")
     async def overview() -> Overview:
-        """Tell whether protection is on and what needs attention."""
-        return Overview.model_validate(await desk.overview())
+        """Return whether protection is on and what needs attention."""
+        return Overview.model_validate(await operations.overview())
 
     @api.get("/check")
     async def check(
@@ -117,20 +117,20 @@ def _protection(api: APIRouter, desk: Desk) -> None:
         client: Annotated[ClientName | None, Query()] = None,
     ) -> CheckRecord:
         """Check a URL or a digest, as everybody or as one client sees it; writes no event."""
-        return CheckRecord.model_validate(await desk.check(subject, client))
+        return CheckRecord.model_validate(await operations.check(subject, client))
 
     @api.post("/pause", status_code=204)
     async def pause(asked: NewPause) -> None:
         """Pause protection for everybody or one client; it ends by itself."""
-        await desk.pause(asked.minutes, asked.client)
+        await operations.pause(asked.minutes, asked.client)
 
     @api.post("/resume", status_code=204)
     async def resume(asked: Resumed | None = None) -> None:
         """End every pause, or those of one client."""
-        await desk.resume(asked.client if asked is not None else None)
+        await operations.resume(asked.client if asked is not None else None)
 
 
-def _log_text(api: APIRouter, desk: Desk) -> None:
+def _log_text(api: APIRouter, operations: Operations) -> None:
     @api.get(
         "/events/export",
         response_class=StreamingResponse,
@@ -141,7 +141,9 @@ def _log_text(api: APIRouter, desk: Desk) -> None:
         request: Request, as_: Annotated[str, Query(alias="as", pattern="^(csv|jsonl)$")] = "jsonl"
     ) -> Response:
         """Stream the filtered log, oldest first, as CSV or JSON Lines; the same filters as for events."""
-        return exported(desk.export(LogFilter.parse(request.query_params).wanted(time.time())), as_)
+        return exported(
+            operations.export(LogFilter.parse(request.query_params).event_filter(time.time())), as_
+        )
 
     @api.get("/events/tail", openapi_extra={"parameters": FILTERS})
     async def tail(request: Request, after: Cursor = None) -> EventTail:
@@ -149,19 +151,21 @@ def _log_text(api: APIRouter, desk: Desk) -> None:
 
         Without `after` there are no events, only the cursor of now. The same filters as for events.
         """
-        found, cursor = await desk.tail(LogFilter.parse(request.query_params).wanted(time.time()), after)
+        found, cursor = await operations.tail(
+            LogFilter.parse(request.query_params).event_filter(time.time()), after
+        )
         return EventTail.model_validate({"events": found, "after": cursor})
 
     @api.get("/events/{event_id}/report")
     async def report(event_id: Id) -> Report:
         """Return a text to send to whoever keeps the list, about a mistake; nothing is sent."""
-        found = await desk.event(event_id)
+        found = await operations.event(event_id)
         if found is None:
             raise Missing("no such event")
         return Report(text=words.report(found))
 
 
-def _log(api: APIRouter, desk: Desk) -> None:
+def _log(api: APIRouter, operations: Operations) -> None:
     @api.get("/events")
     async def events(
         *,
@@ -192,13 +196,13 @@ def _log(api: APIRouter, desk: Desk) -> None:
                 "until": until,
             }
         )
-        found = await desk.log(asked.wanted(time.time()), after=after, before=before, limit=limit)
+        found = await operations.log(asked.event_filter(time.time()), after=after, before=before, limit=limit)
         return EventPage.model_validate({"events": found.events, "older": found.older, "newer": found.newer})
 
     @api.get("/events/{event_id}")
     async def event(event_id: Id) -> EventRecord:
         """Return one event."""
-        found = await desk.event(event_id)
+        found = await operations.event(event_id)
         if found is None:
             raise Missing("no such event")
         return EventRecord.model_validate(found)
@@ -206,47 +210,47 @@ def _log(api: APIRouter, desk: Desk) -> None:
     @api.get("/queue")
     async def queue(after: Cursor = None, limit: Limit = 100) -> QueuePage:
         """Return a page of what waits for a second look, oldest first."""
-        entries, cursor = await desk.queue(after, limit)
+        entries, cursor = await operations.queue(after, limit)
         return QueuePage.model_validate(
-            {"waiting": await desk.waiting(), "entries": entries, "after": cursor}
+            {"waiting": await operations.waiting(), "entries": entries, "after": cursor}
         )
 
     @api.get("/queue/closed")
     async def closed(limit: Limit = 100) -> list[EventRecord]:
         """Return how the latest flagged subjects ended, newest first."""
-        return [EventRecord.model_validate(event) for event in await desk.closings(limit)]
+        return [EventRecord.model_validate(event) for event in await operations.closings(limit)]
 
     @api.get("/queue/{entry_id}")
     async def queue_entry(entry_id: Id) -> QueueRecord:
         """Return one subject that waits for its second look."""
-        return QueueRecord.model_validate(await desk.waiting_entry(entry_id))
+        return QueueRecord.model_validate(await operations.waiting_entry(entry_id))
 
     @api.get("/late-verdicts")
     async def late_verdicts() -> list[LateVerdict]:
         """Return what was let through, turned out bad, and has not been noted yet."""
-        return [LateVerdict.model_validate(event) for event in await desk.late_verdicts()]
+        return [LateVerdict.model_validate(event) for event in await operations.late_verdicts()]
 
     @api.post("/late-verdicts/{event_id}/seen", status_code=204)
     async def late_seen(event_id: Id) -> None:
         """Note a late verdict: it is taken off the top of the pages."""
-        await desk.late_seen(event_id)
+        await operations.acknowledge(event_id)
 
     @api.post("/queue/verify", status_code=202)
     async def verify() -> None:
         """Look at everything that is flagged now."""
-        await desk.verify()
+        await operations.program.verify()
 
 
-def _rules(api: APIRouter, desk: Desk) -> None:
+def _rules(api: APIRouter, operations: Operations) -> None:
     @api.get("/rules")
     async def rules() -> list[RuleRecord]:
         """Return all rules."""
-        return [RuleRecord.model_validate(rule) for rule in await desk.rules()]
+        return [RuleRecord.model_validate(rule) for rule in await operations.rules()]
 
     @api.post("/rules", status_code=201)
     async def add_rule(rule: NewRule) -> RuleRecord:
         """Make a rule; it is in force within a second."""
-        made = await desk.add_rule(
+        made = await operations.add_rule(
             rule.action, rule.subject, for_s=rule.for_s, client=rule.client, reason=rule.reason
         )
         return RuleRecord.model_validate(made)
@@ -256,17 +260,17 @@ def _rules(api: APIRouter, desk: Desk) -> None:
         rules: Annotated[list[ExportedRule], Body(max_length=MOST_RULES_IMPORTED)],
     ) -> None:
         """Add rules as `GET /rules` gives them, all of them or none."""
-        await desk.import_rules([rule.model_dump() for rule in rules])
+        await operations.import_rules([rule.model_dump() for rule in rules])
 
     @api.delete("/rules/{rule_id}", status_code=204)
     async def remove_rule(rule_id: Id) -> None:
         """Remove a rule."""
-        await desk.remove_rule(rule_id)
+        await operations.remove_rule(rule_id)
 
     @api.get("/rules/test")
     async def test_rules(url: Annotated[str, Query(min_length=1, max_length=8192)]) -> list[RuleRecord]:
         """Return every rule that fires for a URL, the deciding one first."""
-        return [RuleRecord.model_validate(rule) for rule in await desk.test_rules(url)]
+        return [RuleRecord.model_validate(rule) for rule in await operations.test_rules(url)]
 
     @api.get("/rules/backtest")
     async def backtest(
@@ -274,55 +278,55 @@ def _rules(api: APIRouter, desk: Desk) -> None:
         days: Annotated[int, Query(ge=1, le=90)] = 7,
         action: Literal["allow", "block"] = "block",
     ) -> BacktestRecord:
-        """Tell what a rule, a list or a level would have blocked in the last days of the log."""
-        return BacktestRecord.model_validate(await desk.backtest(rule, days, action))
+        """Return what a rule, a list or a level would have blocked in the last days of the log."""
+        return BacktestRecord.model_validate(await operations.backtest(rule, days, action))
 
 
-def _data(api: APIRouter, desk: Desk) -> None:
+def _data(api: APIRouter, operations: Operations) -> None:
     @api.get("/quarantine")
     async def quarantine() -> list[QuarantineItem]:
         """Return the quarantined files."""
-        return [QuarantineItem.model_validate(item) for item in await desk.quarantine()]
+        return [QuarantineItem.model_validate(item) for item in await operations.quarantine()]
 
     @api.post("/quarantine/{item_id}/restore", status_code=204)
     async def restore(item_id: Id) -> None:
         """Put a file back where it was, and allow it."""
-        await desk.restore(item_id)
+        await operations.restore(item_id)
 
     @api.delete("/quarantine/{item_id}", status_code=204)
     async def delete_quarantined(item_id: Id) -> None:
         """Delete a quarantined file for good."""
-        await desk.delete_quarantined(item_id)
+        await operations.delete_quarantined(item_id)
 
     @api.post("/clients/erase")
     async def erase_client(asked: ClientToErase) -> Erased:
         """Delete for good what was kept of one client; its rules stay."""
-        return Erased(events=await desk.erase_client(asked.client))
+        return Erased(events=await operations.erase_client(asked.client))
 
     @api.get("/lists")
     async def lists() -> list[ListStatus]:
         """Return the lists of the pattern."""
-        return [ListStatus.model_validate(item) for item in await desk.lists()]
+        return [ListStatus.model_validate(item) for item in operations.program.lists()]
 
     @api.post("/lists/update", status_code=202)
     async def update() -> None:
         """Fetch the lists now."""
-        await desk.update()
+        await operations.program.update()
 
     @api.get("/servers")
     async def servers() -> list[ServerStatus]:
         """Return the Smart Protection Servers."""
-        return [ServerStatus.model_validate(item) for item in await desk.servers()]
+        return [ServerStatus.model_validate(item) for item in operations.program.servers()]
 
     @api.get("/setup")
     async def setup() -> SetupFacts:
         """Return what is needed to use the proxy."""
-        return SetupFacts.model_validate(await desk.setup())
+        return SetupFacts.model_validate(await operations.setup())
 
     @api.get("/feeds")
     async def feeds() -> list[FeedStatus]:
         """Return the feeds of the embedded server."""
-        return [FeedStatus.model_validate(item) for item in await desk.feeds()]
+        return [FeedStatus.model_validate(item) for item in operations.program.feeds()]
 
 
 def _errors(api: FastAPI, routes: Sequence[BaseRoute]) -> None:

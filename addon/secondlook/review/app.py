@@ -20,7 +20,7 @@ from secondlook.ground.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, Gate
 from secondlook.review.api import create_api
 from secondlook.review.log_pages import LogPages
-from secondlook.review.operations import Desk
+from secondlook.review.operations import Operations
 from secondlook.review.pages import NOT_FOUND, Frame, Pages, sign_in_routes
 from secondlook.review.render import PAGES, page
 from secondlook.review.rule_pages import RulePages
@@ -60,16 +60,18 @@ def _certified(certificate: bytes) -> Iterator[str]:
             yield f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 (IPv6)
 
 
-def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], clock: Clock) -> ASGIApp:
+def create_app(
+    operations: Operations, doorkeeper: Doorkeeper, *, hosts: Iterable[str], clock: Clock
+) -> ASGIApp:
     """Make the application; `hosts` are the `Host` headers it answers to (`host_names`)."""
-    frame = Frame(desk)
-    refused = RefusedPasswords(desk.ledger.record, clock, "the review page")
+    frame = Frame(operations)
+    refused = RefusedPasswords(operations.ledger.record, clock, "the review page")
 
     async def alive(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def metrics(_request: Request) -> Response:
-        return Response(await run_in_threadpool(desk.service.metrics), media_type=METRICS_TYPE)
+        return Response(await run_in_threadpool(operations.program.metrics), media_type=METRICS_TYPE)
 
     async def not_there(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -102,10 +104,10 @@ def create_app(desk: Desk, doorkeeper: Doorkeeper, *, hosts: Iterable[str], cloc
             Route("/healthz", alive),
             Route("/metrics", metrics),
             *sign_in_routes(doorkeeper, refused.note, clock.monotonic),
-            *Pages(desk, frame).routes(),
-            *LogPages(desk, frame).routes(),
-            *RulePages(desk, frame).routes(),
-            Mount("/api/v1", create_api(desk)),
+            *Pages(operations, frame).routes(),
+            *LogPages(operations, frame).routes(),
+            *RulePages(operations, frame).routes(),
+            Mount("/api/v1", create_api(operations)),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         exception_handlers={HTTPException: not_there, LedgerError: ledger_away, Exception: failed},

@@ -63,7 +63,7 @@ class LogFilter:
         """Return the filters that are set, for links that keep them."""
         return {name: value for name, value in asdict(self).items() if value}
 
-    def wanted(self, now: float) -> EventFilter:
+    def event_filter(self, now: float) -> EventFilter:
         """Turn into the ledger's filter; ages count back from `now` (Unix seconds)."""
         host = host_filter(self.host.rstrip(".")) or None
         return EventFilter(

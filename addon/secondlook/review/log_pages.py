@@ -16,7 +16,7 @@ from secondlook.core.event_field import Form
 from secondlook.ledger.log.shape import csv_lines, json_lines, rfc3339
 from secondlook.review import words
 from secondlook.review.filters import CHOICES, LIVE_CURSOR, LogFilter, UnusableFilterError, parse_cursor
-from secondlook.review.operations import Desk
+from secondlook.review.operations import Operations
 from secondlook.review.pages import Frame
 from secondlook.review.render import fragment, query_string
 
@@ -33,8 +33,8 @@ SPOKEN = frozenset(field.name for field in EVENT_FIELDS if field.form is Form.WO
 class LogPages:
     """Handlers of the log."""
 
-    def __init__(self, desk: Desk, frame: Frame) -> None:
-        self.desk = desk
+    def __init__(self, operations: Operations, frame: Frame) -> None:
+        self.operations = operations
         self.frame = frame
 
     async def log(self, request: Request) -> Response:
@@ -42,9 +42,11 @@ class LogPages:
         params = request.query_params
         try:
             asked = LogFilter.parse(params)
-            end = await self.desk.log_end()  # before the page: what comes between is told twice, not never
-            found = await self.desk.log(
-                asked.wanted(time.time()),
+            end = (
+                await self.operations.log_end()
+            )  # before the page: what comes between is told twice, not never
+            found = await self.operations.log(
+                asked.event_filter(time.time()),
                 after=parse_cursor(params.get("after")),
                 before=parse_cursor(params.get("before")),
                 limit=PAGE,
@@ -71,7 +73,7 @@ class LogPages:
 
     async def entry(self, request: Request) -> Response:
         """Show everything about one event, and what can be done about it."""
-        event = await self.desk.event(request.path_params["id"])
+        event = await self.operations.event(request.path_params["id"])
         if event is None:
             return await self.frame.refuse(
                 request, LookupError("no such event: it may have been deleted"), 404
@@ -102,14 +104,14 @@ class LogPages:
         """
         after = request.headers.get("last-event-id") or request.query_params.get("after")
         try:
-            wanted = LogFilter.parse(request.query_params).wanted(time.time())
+            wanted = LogFilter.parse(request.query_params).event_filter(time.time())
             after = parse_cursor(after, LIVE_CURSOR)
         except UnusableFilterError as error:
             return PlainTextResponse(str(error), status_code=400)
 
         async def stream() -> AsyncIterator[str]:
             yield "retry: 2000\n\n"
-            async for events, place in self.desk.follow(wanted, after):
+            async for events, place in self.operations.follow(wanted, after):
                 rows = [fragment("log_rows.html", events=[event]) for event in events]
                 yield f"id: {place}\n" + (f"data: {json.dumps(rows)}\n\n" if rows else ": still here\n\n")
 
@@ -127,10 +129,10 @@ class LogPages:
 
     def _export(self, request: Request, form: str) -> Response:
         try:
-            wanted = LogFilter.parse(request.query_params).wanted(time.time())
+            wanted = LogFilter.parse(request.query_params).event_filter(time.time())
         except UnusableFilterError as error:
             return PlainTextResponse(str(error), status_code=400)
-        return export(self.desk.export(wanted), form)
+        return export(self.operations.export(wanted), form)
 
     def routes(self) -> list[Route]:
         """Return the routes of the log."""

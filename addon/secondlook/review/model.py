@@ -1,4 +1,4 @@
-"""The API's records: the contract's shapes as types, so that the OpenAPI document tells them."""
+"""The API's records: the contract's shapes as types, so that the OpenAPI document holds them."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -198,7 +198,7 @@ class Resumed(Record):
 
 
 class LateVerdict(EventRecord):
-    """Something that was let through and turned out bad, not yet noted by the reader."""
+    """Something that was let through and turned out bad, not yet acknowledged by the reader."""
 
     visited_at: Moment | None
     unchecked: bool  # nobody could answer then; else nothing bad was known
@@ -320,23 +320,13 @@ class Day(Record):
     flagged: int
 
 
-class Bar(Record):
-    """One part of an hour's bar in the chart, in the drawing's units."""
-
-    kind: Literal["allowed", "flagged", "blocked"]
-    y: float
-    height: float
-
-
 class Hour(Record):
     """Counts of one hour."""
 
     time: Moment
-    x: float
     checked: int
     blocked: int
     flagged: int
-    bars: list[Bar]
 
 
 class PatternStatus(Record):

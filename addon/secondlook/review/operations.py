@@ -1,6 +1,6 @@
 """What the review can show and do: one set of operations under both the pages and the API.
 
-The desk reads the ledger itself; what only the running program can do it asks of `Service`.
+They read and write the ledger; what needs the running program alone, pages and API ask of `program` itself.
 """
 
 import time
@@ -25,8 +25,8 @@ from secondlook.ledger.log.shape import (
     rule_json,
 )
 from secondlook.review import overview
-from secondlook.review.acknowledged import Seen
-from secondlook.review.service import Json, Service
+from secondlook.review.acknowledged import Acknowledged
+from secondlook.review.program import Json, RunningProgram
 from secondlook.suffix import load_suffixes
 
 FOLLOW_BATCH = 200
@@ -38,7 +38,7 @@ LATE_FOR_S = 7 * 86_400
 LATE_SHOWN = 3
 
 
-class Refused(Exception):  # noqa: N818 (what the desk says, in words for the reader)
+class Refused(Exception):  # noqa: N818 (an answer, in words for the reader)
     """Something cannot be done; the message is for the reader."""
 
 
@@ -60,7 +60,7 @@ def _text(value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise ValueError(f"expected a text, got {str(value)[:80]}")  # noqa: TRY004 (told as a bad value)
+        raise ValueError(f"expected a text, got {str(value)[:80]}")  # noqa: TRY004 (reported as a bad value)
     return value
 
 
@@ -85,13 +85,15 @@ def _named(text: str) -> str:
         raise Refused(f"client: {error}") from None
 
 
-class Desk:
+class Operations:
     """The operations of the review."""
 
-    def __init__(self, ledger: Ledger, service: Service, seen: Seen, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, program: RunningProgram, acknowledged: Acknowledged, clock: Clock
+    ) -> None:
         self.ledger = ledger
-        self.service = service
-        self._seen = seen
+        self.program = program
+        self._acknowledged = acknowledged
         self._clock = clock
 
     # -- overview -------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ class Desk:
             if pause.created <= now < pause.until:
                 paused[pause.client] = max(pause.until, paused.get(pause.client, 0.0))
         return overview.compose(
-            service=self.service,
+            program=self.program,
             hours=hours,
             waiting=waiting,
             oldest=oldest,
@@ -133,23 +135,25 @@ class Desk:
         await self.ledger.run(self.ledger.end_pauses, client=name, everybody=name is None)
 
     async def late_verdicts(self) -> list[Json]:
-        """Return what was let through, turned out bad, and was not yet noted by the reader."""
+        """Return what was let through, turned out bad, and was not yet acknowledged by the reader."""
         since = self._clock.now() - LATE_FOR_S
         kinds = (EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value)
         page = await self.ledger.run(self.ledger.events, EventFilter(kind=kinds, since=since), limit=50)
-        fresh = [event for event in page.events if event.id not in self._seen and event.identity][:LATE_SHOWN]
-        told = []
+        fresh = [event for event in page.events if event.id not in self._acknowledged and event.identity][
+            :LATE_SHOWN
+        ]
+        shown = []
         for event in fresh:
             visits = await self.ledger.visits(event.identity or b"")
             if visits:
                 first = visits[0]
                 unchecked = first.kind == EventKind.FLAGGED
-                told.append({**event_json(event), "visited_at": rfc3339(first.time), "unchecked": unchecked})
-        return told
+                shown.append({**event_json(event), "visited_at": rfc3339(first.time), "unchecked": unchecked})
+        return shown
 
-    async def late_seen(self, event_id: str) -> None:
-        """Note that the reader has seen a late verdict."""
-        await self.ledger.run(self._seen.add, event_id)
+    async def acknowledge(self, event_id: str) -> None:
+        """Take note that the reader knows of a late verdict."""
+        await self.ledger.run(self._acknowledged.add, event_id)
 
     # -- log ------------------------------------------------------------------------------------
 
@@ -185,7 +189,7 @@ class Desk:
     ) -> AsyncIterator[tuple[list[Json], str]]:
         """Yield new events in batches as they are written, each with the place to go on from.
 
-        Begins at `after`, or now; an empty batch now and then says "still here".
+        Begins at `after`, or now; an empty batch now and then shows that the connection lives.
         """
         cursor = after if after is not None else await self.log_end()
         quiet_since = time.monotonic()
@@ -233,10 +237,6 @@ class Desk:
         kinds = (EventKind.CONFIRMED.value, EventKind.CLEARED.value, EventKind.EXPIRED.value)
         return (await self.log(EventFilter(kind=kinds), limit=limit)).events
 
-    async def verify(self) -> None:
-        """Look at everything that is flagged now."""
-        await self.service.verify()
-
     # -- rules ----------------------------------------------------------------------------------
 
     async def rules(self) -> list[Json]:
@@ -281,16 +281,16 @@ class Desk:
     async def test_rules(self, url: str) -> list[Json]:
         """Return the rules that fire for a URL, the deciding one first."""
         book = RuleBook(self.ledger.rules())
-        fired = book.explain(self.service.url_subject(url), client=None, user=None, now=self._clock.now())
+        fired = book.explain(self.program.url_subject(url), client=None, user=None, now=self._clock.now())
         return [rule_json(rule) for rule in fired]
 
     async def backtest(self, rule: str, days: int, action: str = "block") -> Json:
-        """Tell what a rule, list or level would have blocked in the last days."""
+        """Return what a rule, list or level would have blocked in the last days."""
         try:
-            told: Json = await self.ledger.run(self.service.backtest, rule, days, action)
+            report: Json = await self.ledger.run(self.program.backtest, rule, days, action)
         except ValueError as error:
             raise Refused(str(error)) from None
-        return told
+        return report
 
     async def import_rules(self, records: object) -> None:
         """Add rules from an export, all of them or none, with their source and the time they were made.
@@ -347,7 +347,7 @@ class Desk:
         """Check a URL or a digest, as a client sees it."""
         name = None if client is None else _named(client)
         try:
-            return await self.service.check(subject, name)
+            return await self.program.check(subject, name)
         except ValueError as error:
             raise Refused(str(error)) from None
 
@@ -358,11 +358,11 @@ class Desk:
 
     async def restore(self, record_id: str) -> None:
         """Put a file back where it was."""
-        await self._on_quarantine(self.service.restore, record_id)
+        await self._on_quarantine(self.program.restore, record_id)
 
     async def delete_quarantined(self, record_id: str) -> None:
         """Delete a quarantined file."""
-        await self._on_quarantine(self.service.delete_quarantined, record_id)
+        await self._on_quarantine(self.program.delete_quarantined, record_id)
 
     async def _on_quarantine(self, act: Callable[[str], Any], record_id: str) -> None:
         if await self.ledger.quarantined(record_id) is None:
@@ -372,46 +372,26 @@ class Desk:
         except (ValueError, OSError) as error:
             raise Refused(str(error)) from None
 
-    async def lists(self) -> list[Json]:
-        """Return the lists of the pattern."""
-        return list(self.service.lists())
-
-    async def servers(self) -> list[Json]:
-        """Return the servers."""
-        return list(self.service.servers())
-
-    async def location(self) -> str:
-        """Say where the machine is."""
-        return self.service.location()
-
-    async def feeds(self) -> list[Json]:
-        """Return the feeds."""
-        return list(self.service.feeds())
-
     async def passages(self) -> list[Json] | None:
         """Return whose TLS is passed through for a while; None where none ever is."""
-        lasting = self.service.passages
+        lasting = self.program.passages
         if not lasting.longest_s:
             return None
         return [passage_json(each) for each in await self.ledger.run(self.ledger.passages, lasting)]
 
-    async def update(self) -> None:
-        """Fetch lists and feeds now."""
-        await self.service.update()
-
     async def authority(self) -> str:
         """Return the certificate of the authority. Raises Refused where there is none to give."""
-        _, fault = await self.ledger.run(overview.authority, self.service.authority)
+        _, fault = await self.ledger.run(overview.authority, self.program.authority)
         if fault is not None:
             raise Refused(fault)
-        return self.service.authority.read_text(encoding="utf-8")
+        return self.program.authority.read_text(encoding="utf-8")
 
     async def setup(self) -> Json:
         """Return what the set-up page needs."""
-        host, _, port = self.service.proxy.rpartition(":")
-        ca, fault = await self.ledger.run(overview.authority, self.service.authority)
+        host, _, port = self.program.proxy.rpartition(":")
+        ca, fault = await self.ledger.run(overview.authority, self.program.authority)
         return {
-            "proxy": self.service.proxy,
+            "proxy": self.program.proxy,
             "proxy_host": host.strip("[]"),
             "proxy_port": port,
             "ca": ca,

@@ -1,4 +1,4 @@
-"""The overview: counts as a chart, and what needs attention, in words."""
+"""The overview: counts of the last hours, and what needs attention, in words."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,8 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from secondlook.ledger.log.overview import HourCount
 from secondlook.ledger.log.shape import rfc3339
-from secondlook.review.service import Json, Service
+from secondlook.review.program import Json, RunningProgram
 
-BAR_STEP = 10
-HEIGHT = 100
 FOLLOW_S = 0.25
 
 
@@ -21,39 +19,20 @@ async def breathe() -> None:
     await asyncio.sleep(FOLLOW_S)
 
 
-def chart(hours: Sequence[HourCount]) -> list[Json]:
-    """Return one bar an hour: blocked below, flagged on it, the rest above, scaled to the busiest hour."""
-    most = max((hour.checked for hour in hours), default=0) or 1
-    drawn = []
-    for index, hour in enumerate(hours):
-        parts = {
-            "blocked": hour.blocked,
-            "flagged": hour.flagged,
-            "allowed": max(hour.checked - hour.blocked - hour.flagged, 0),
-        }
-        bars, foot = [], float(HEIGHT)
-        for kind, count in parts.items():
-            # A single block among thousands must still be seen.
-            height = max(count / most * HEIGHT, 1.5) if count else 0.0
-            foot -= height
-            bars.append({"kind": kind, "y": round(max(foot, 0.0), 2), "height": round(height, 2)})
-        drawn.append(
-            {
-                "time": rfc3339(hour.at),
-                "x": index * BAR_STEP + 1,
-                "checked": hour.checked,
-                "blocked": hour.blocked,
-                "flagged": hour.flagged,
-                "bars": bars,
-            }
-        )
-    return drawn
+def counts(hour: HourCount) -> Json:
+    """Return what was checked in one hour, and what became of it."""
+    return {
+        "time": rfc3339(hour.at),
+        "checked": hour.checked,
+        "blocked": hour.blocked,
+        "flagged": hour.flagged,
+    }
 
 
 def attention(
-    service: Service, *, waiting: int, trouble: str | None, dropped: int, paused: Mapping[str, float]
+    program: RunningProgram, *, waiting: int, trouble: str | None, dropped: int, paused: Mapping[str, float]
 ) -> list[Json]:
-    """Say what a person should know now; `paused`: clients without protection, and until when."""
+    """Return what a person should know now; `paused`: clients without protection, and until when."""
     notes: list[Json] = []
     if trouble:
         notes.append(_note("bad", "The ledger cannot be written.", trouble))
@@ -65,14 +44,14 @@ def attention(
                 "More came at once than could be written.",
             )
         )
-    away = [server["name"] for server in service.servers() if not server["up"]]
+    away = [server["name"] for server in program.servers() if not server["up"]]
     if away:
         text = "What is known there alone is let through, flagged and looked at again."
         notes.append(_note("warn", f"No answer from {', '.join(away)}.", text, "/lists", "Servers"))
     for client, until in sorted(paused.items()):
         note = _note("warn", f"Protection is paused for {client}.", "It comes back by itself:")
         notes.append({**note, "until": rfc3339(until), "client": client})
-    notes.extend(service.alerts())
+    notes.extend(program.alerts())
     if waiting and not away:
         text = f"{waiting:,} subject{'s wait' if waiting != 1 else ' waits'} for a second look."
         notes.append(_note("warn", "Flagged.", text, "/flagged", "See them"))
@@ -85,7 +64,7 @@ def _note(kind: str, title: str, text: str, href: str | None = None, link: str |
 
 def compose(
     *,
-    service: Service,
+    program: RunningProgram,
     hours: Sequence[HourCount],
     waiting: int,
     oldest: float | None,
@@ -95,21 +74,21 @@ def compose(
     dropped: int,
 ) -> Json:
     """Put the overview together; `paused`: until when, by client (None: everybody)."""
-    lists = service.lists()
+    lists = program.lists()
     clients = {client: until for client, until in paused.items() if client is not None}
     return {
-        "running_since": rfc3339(service.started_at),
-        "proxy": service.proxy,
-        "assessing": service.assessing,
+        "running_since": rfc3339(program.started_at),
+        "proxy": program.proxy,
+        "assessing": program.assessing,
         "paused_until": rfc3339(paused.get(None)),
-        "attention": attention(service, waiting=waiting, trouble=trouble, dropped=dropped, paused=clients),
+        "attention": attention(program, waiting=waiting, trouble=trouble, dropped=dropped, paused=clients),
         "day": {
             "checked": sum(hour.checked for hour in hours),
             "blocked": sum(hour.blocked for hour in hours),
             "flagged": sum(hour.flagged for hour in hours),
         },
-        "hours": chart(hours),
-        "servers": list(service.servers()),
+        "hours": [counts(hour) for hour in hours],
+        "servers": list(program.servers()),
         "pattern": {
             "lists": len(lists),
             "entries": sum(item["count"] for item in lists),
@@ -122,7 +101,7 @@ def compose(
 
 
 def authority(certificate: Path) -> tuple[Json | None, str | None]:
-    """Describe the certificate of the authority, or say why there is none; blocks."""
+    """Describe the certificate of the authority, or why there is none; blocks."""
     try:
         found = load_pem_x509_certificate(certificate.read_bytes())
     except OSError as error:

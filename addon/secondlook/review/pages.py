@@ -1,4 +1,4 @@
-"""The pages of the review, apart from log and rules: each shows what the desk says and posts back to it."""
+"""The pages of the review, apart from log and rules: each shows what the operations return."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +12,8 @@ from starlette.routing import Route
 from secondlook.core.display import as_sentence
 from secondlook.review import words
 from secondlook.review.access import COOKIE, set_session
-from secondlook.review.operations import Desk, Refused
+from secondlook.review.chart import chart
+from secondlook.review.operations import Operations, Refused
 from secondlook.review.render import PAGES, page, query_string
 from secondlook.review.session import Doorkeeper, session_of
 
@@ -26,10 +27,10 @@ type Handler = Callable[[Request], Awaitable[Response]]
 
 
 def back_to(path: str, done: str | None = None, undo: str | None = None) -> RedirectResponse:
-    """Answer a form: see `path`, which tells what was done and offers to undo it."""
-    told = query_string({"done": done, "undo": undo})
+    """Answer a form: go to `path`, which shows what was done and offers to undo it."""
+    query = query_string({"done": done, "undo": undo})
     joint = "&" if "?" in path else "?"
-    return RedirectResponse(path + (joint + told if told else ""), status_code=303)
+    return RedirectResponse(path + (joint + query if query else ""), status_code=303)
 
 
 def local_path(text: str | None, otherwise: str) -> str:
@@ -42,14 +43,14 @@ def local_path(text: str | None, otherwise: str) -> str:
 class Frame:
     """Puts around every page what all of them show: counts, late verdicts, and what was just done."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, operations: Operations) -> None:
+        self.operations = operations
 
     async def show(
         self, request: Request, template: str, *, status: int = 200, **values: object
     ) -> HTMLResponse:
         """Render a page for a signed-in reader."""
-        waiting = await self.desk.waiting()
+        waiting = await self.operations.waiting()
         undo = request.query_params.get("undo")
         done = request.query_params.get("done")
         flash = None
@@ -67,7 +68,7 @@ class Frame:
             template,
             status=status,
             counts={"/flagged": waiting},
-            late_verdicts=await self.desk.late_verdicts(),
+            late_verdicts=await self.operations.late_verdicts(),
             flash=flash if flash and flash["text"] else None,
             **values,
         )
@@ -100,19 +101,20 @@ DONE = {
 class Pages:
     """Handlers of the pages."""
 
-    def __init__(self, desk: Desk, frame: Frame) -> None:
-        self.desk = desk
+    def __init__(self, operations: Operations, frame: Frame) -> None:
+        self.operations = operations
         self.frame = frame
 
     async def overview(self, request: Request) -> Response:
         """Show whether protection is on and what needs attention."""
-        return await self.frame.show(request, "overview.html", o=await self.desk.overview())
+        overview = await self.operations.overview()
+        return await self.frame.show(request, "overview.html", o=overview, chart=chart(overview["hours"]))
 
     async def pause(self, request: Request) -> Response:
         """Pause protection for everybody."""
         form = await request.form()
         try:
-            await self.desk.pause(float(str(form.get("minutes", ""))), None)
+            await self.operations.pause(float(str(form.get("minutes", ""))), None)
         except (ValueError, Refused) as error:
             return await self.frame.refuse(request, error)
         return back_to("/", "paused")
@@ -121,26 +123,26 @@ class Pages:
         """End every pause, or those of the client that the form names."""
         form = await request.form()
         try:
-            await self.desk.resume(str(form["client"]) if "client" in form else None)
+            await self.operations.resume(str(form["client"]) if "client" in form else None)
         except Refused as error:
             return await self.frame.refuse(request, error)
         return back_to("/", "resumed")
 
     async def flagged(self, request: Request) -> Response:
         """Show what waits for a second look, and how earlier ones ended."""
-        entries, cursor = await self.desk.queue(request.query_params.get("after"), QUEUE_PAGE)
+        entries, cursor = await self.operations.queue(request.query_params.get("after"), QUEUE_PAGE)
         return await self.frame.show(
             request,
             "flagged.html",
             entries=entries,
-            waiting=await self.desk.waiting(),
+            waiting=await self.operations.waiting(),
             older=cursor and query_string({"after": cursor}),
-            closings=await self.desk.closings(CLOSINGS),
+            closings=await self.operations.closings(CLOSINGS),
         )
 
     async def verify(self, _request: Request) -> Response:
         """Look at everything that is flagged now."""
-        await self.desk.verify()
+        await self.operations.program.verify()
         return back_to("/flagged", "verifying")
 
     async def check(self, request: Request) -> Response:
@@ -149,7 +151,7 @@ class Pages:
         checked: Mapping[str, object] | None = None
         if subject:
             try:
-                checked = await self.desk.check(subject)
+                checked = await self.operations.check(subject)
             except Refused as error:
                 return await self.frame.refuse(request, error)
         return await self.frame.show(
@@ -162,12 +164,12 @@ class Pages:
 
     async def quarantine(self, request: Request) -> Response:
         """List the quarantined files."""
-        return await self.frame.show(request, "quarantine.html", files=await self.desk.quarantine())
+        return await self.frame.show(request, "quarantine.html", files=await self.operations.quarantine())
 
     async def quarantine_act(self, request: Request) -> Response:
         """Restore or delete a quarantined file."""
         action = request.path_params["action"]
-        act = self.desk.restore if action == "restore" else self.desk.delete_quarantined
+        act = self.operations.restore if action == "restore" else self.operations.delete_quarantined
         try:
             await act(request.path_params["id"])
         except Refused as error:
@@ -179,27 +181,27 @@ class Pages:
         return await self.frame.show(
             request,
             "lists.html",
-            lists=await self.desk.lists(),
-            servers=await self.desk.servers(),
-            location=await self.desk.location(),
-            feeds=await self.desk.feeds(),
-            passages=await self.desk.passages(),
+            lists=self.operations.program.lists(),
+            servers=self.operations.program.servers(),
+            location=self.operations.program.location(),
+            feeds=self.operations.program.feeds(),
+            passages=await self.operations.passages(),
         )
 
     async def update(self, _request: Request) -> Response:
         """Fetch the lists now."""
-        await self.desk.update()
+        await self.operations.program.update()
         return back_to("/lists", "updating")
 
     async def setup(self, request: Request) -> Response:
-        """Tell how to use the proxy."""
-        return await self.frame.show(request, "setup.html", **await self.desk.setup())
+        """Show how to use the proxy."""
+        return await self.frame.show(request, "setup.html", **await self.operations.setup())
 
     async def erase(self, request: Request) -> Response:
         """Delete what was kept of one client."""
         form = await request.form()
         try:
-            await self.desk.erase_client(str(form.get("client", "")))
+            await self.operations.erase_client(str(form.get("client", "")))
         except Refused as error:
             return await self.frame.refuse(request, error)
         return back_to("/setup", "erased")
@@ -207,7 +209,7 @@ class Pages:
     async def authority(self, request: Request) -> Response:
         """Hand out the certificate of the authority (never its key)."""
         try:
-            pem = await self.desk.authority()
+            pem = await self.operations.authority()
         except Refused as error:
             return await self.frame.refuse(request, error, 503)
         return PlainTextResponse(
@@ -216,9 +218,9 @@ class Pages:
             headers={"content-disposition": 'attachment; filename="second-look-ca.pem"'},
         )
 
-    async def late_seen(self, request: Request) -> Response:
+    async def acknowledge(self, request: Request) -> Response:
         """Take a late verdict off the top of the pages."""
-        await self.desk.late_seen(request.path_params["id"])
+        await self.operations.acknowledge(request.path_params["id"])
         return back_to("/", "seen")
 
     def routes(self) -> list[Route]:
@@ -237,7 +239,7 @@ class Pages:
             Route("/setup", self.setup),
             Route("/clients/erase", self.erase, methods=["POST"]),
             Route("/ca.pem", self.authority),
-            Route("/late/{id}/seen", self.late_seen, methods=["POST"]),
+            Route("/late/{id}/seen", self.acknowledge, methods=["POST"]),
         ]
 
 

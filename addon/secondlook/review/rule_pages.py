@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secondlook.config.value import parse_duration
-from secondlook.review.operations import Desk, Refused
+from secondlook.review.operations import Operations, Refused
 from secondlook.review.pages import Frame, back_to, local_path
 
 MOST_DAYS = 90
@@ -16,8 +16,8 @@ MOST_DAYS = 90
 class RulePages:
     """Handlers of the rules."""
 
-    def __init__(self, desk: Desk, frame: Frame) -> None:
-        self.desk = desk
+    def __init__(self, operations: Operations, frame: Frame) -> None:
+        self.operations = operations
         self.frame = frame
 
     async def rules(self, request: Request) -> Response:
@@ -26,14 +26,14 @@ class RulePages:
         test, backtest = params.get("test", "").strip(), params.get("backtest", "").strip()
         try:
             days = min(max(int(params.get("days") or 7), 1), MOST_DAYS)
-            fired = await self.desk.test_rules(test) if test else []
-            tested = await self.desk.backtest(backtest, days) if backtest else None
+            fired = await self.operations.test_rules(test) if test else []
+            tested = await self.operations.backtest(backtest, days) if backtest else None
         except (Refused, ValueError) as error:
             return await self.frame.refuse(request, error)
         return await self.frame.show(
             request,
             "rules.html",
-            rules=await self.desk.rules(),
+            rules=await self.operations.rules(),
             draft=params.get("draft"),
             test=test,
             fired=fired,
@@ -50,7 +50,7 @@ class RulePages:
                 form |= {"action": action, "subject": form[action]}
         try:
             for_s = parse_duration(form["for"]) if form.get("for") else None
-            rule = await self.desk.add_rule(
+            rule = await self.operations.add_rule(
                 form.get("action", ""),
                 form.get("subject", ""),
                 for_s=for_s,
@@ -65,7 +65,7 @@ class RulePages:
     async def remove(self, request: Request) -> Response:
         """Remove a rule."""
         try:
-            await self.desk.remove_rule(request.path_params["id"])
+            await self.operations.remove_rule(request.path_params["id"])
         except Refused as error:
             return await self.frame.refuse(request, error, 404)
         return back_to(local_path(str((await request.form()).get("back") or ""), "/rules"), "removed")
@@ -73,13 +73,13 @@ class RulePages:
     async def export(self, _request: Request) -> Response:
         """Hand out all rules as JSON."""
         headers = {"content-disposition": 'attachment; filename="second-look-rules.json"'}
-        return JSONResponse(await self.desk.rules(), headers=headers)
+        return JSONResponse(await self.operations.rules(), headers=headers)
 
     async def import_(self, request: Request) -> Response:
         """Take in an export; all of it, or nothing."""
         form = await request.form()
         try:
-            await self.desk.import_rules(json.loads(str(form.get("text", ""))))
+            await self.operations.import_rules(json.loads(str(form.get("text", ""))))
         except json.JSONDecodeError as error:
             told = f"import: this is no export of rules, which is JSON (line {error.lineno}: {error.msg})"
             return await self.frame.refuse(request, ValueError(told))

@@ -20,10 +20,10 @@ from secondlook.core.subject import UrlSubject
 from secondlook.ground import keyfile
 from secondlook.ground.errors import SecondLookError
 from secondlook.ledger.log.shape import rfc3339
-from secondlook.review.acknowledged import Seen
+from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app, host_names
-from secondlook.review.operations import Desk
-from secondlook.review.service import Json
+from secondlook.review.operations import Operations
+from secondlook.review.program import Json
 from secondlook.review.session import Doorkeeper
 from secondlook.review.words import plain
 from secondlook.run.assembly.backtesting import DAY_S, HOSTS_SHOWN, change_from, run_backtest
@@ -44,7 +44,7 @@ UP = frozenset({"closed", "half_open", "slowed"})
 
 
 class Program:
-    """The running program as the review page sees it (`review.service.Service`)."""
+    """The running program as the review page sees it (`review.program.RunningProgram`)."""
 
     def __init__(
         self,
@@ -270,11 +270,13 @@ class ReviewServer:
             renewed=renewed,
             ended=settings.state / "review-ended.json",
         )
-        desk = Desk(parts.ledger, program, Seen(settings.state / "review.json"), parts.clock)
+        operations = Operations(
+            parts.ledger, program, Acknowledged(settings.state / "review.json"), parts.clock
+        )
         host, port = sock.getsockname()[:2]
         tls = settings.review.tls
         hosts = host_names(host, port, tls.cert.read_bytes() if tls else None)
-        app = create_app(desk, self.doorkeeper, hosts=hosts, clock=parts.clock)
+        app = create_app(operations, self.doorkeeper, hosts=hosts, clock=parts.clock)
         self._server = _Server(
             uvicorn.Config(
                 app,

@@ -10,7 +10,7 @@ from secondlook.core.tls_exception import Lasting
 type Json = dict[str, Any]
 
 
-class Service(Protocol):
+class RunningProgram(Protocol):
     """What the running program can do beside its ledger; every answer is in the contract's words."""
 
     @property
