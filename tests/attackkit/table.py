@@ -10,8 +10,8 @@ from typing import Any
 
 PAGE = """# Attacks
 
-`make attack` starts the proxy (one worker) and does to it what hostile sites and clients do, all on loopback, in a
-few minutes. What must hold is asserted: a listed thing never arrives whole, its origin is not asked, others
+`make attack` starts the proxy (one worker, in the last part two) and does to it what hostile sites and clients do, all
+on loopback, in a few minutes. What must hold is asserted: a listed thing never arrives whole, its origin is not asked, others
 are served meanwhile, memory comes back. Times are told, not asserted.
 
 Beside each attack a process of its own asks for a small harmless page through the attacked proxy every 20 ms (one of
