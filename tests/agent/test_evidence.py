@@ -11,7 +11,6 @@ from secondlook.agent.check.evidence import (
     from_known_good,
     from_pattern,
     from_rule,
-    severity,
     unknown,
     unverifiable,
     verdict_of,
@@ -41,12 +40,6 @@ def answer(*hashes):
 
 def worst(*answers, hashes=(ONE, TWO), cls=SubjectClass.PAGE):
     return worst_finding(hashes, cls, answers)
-
-
-def test_risks_have_one_order():
-    assert sorted(Risk, key=severity) == [
-        Risk.SAFE, Risk.UNTESTED, Risk.SUSPICIOUS, Risk.HIGHLY_SUSPICIOUS, Risk.DANGEROUS
-    ]  # fmt: skip
 
 
 def test_a_risk_has_a_verdict():

@@ -7,8 +7,7 @@ import pytest
 from agentkit.house import House
 from agentkit.servers import FakeServer
 from secondlook.agent.check.inquiry import Inquiry, Question, fresh_answers, prefixes_of, stale_answers
-from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S
-from secondlook.core.answer import PrefixAnswer, Tier
+from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S, PrefixAnswer, Tier
 from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass
 

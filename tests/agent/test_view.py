@@ -6,8 +6,8 @@ import pytest
 
 from agentkit.house import House, confirmed_about, make_pattern
 from secondlook.agent.check.groups import ClientGroup, Policies
-from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S, REBLOCK, LocalView, in_force
-from secondlook.core.answer import Tier
+from secondlook.agent.check.view import REBLOCK, LocalView, in_force
+from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S, Tier
 from secondlook.core.lists.name import Role
 from secondlook.core.rules.policy import Policy
 from secondlook.core.rules.rule import SET_BACK_S, Pause, Rule, Scope

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import HashList, build, hash_keys
 from secondlook.core.lists.name import parse_list_name
-from secondlook.core.lists.pattern import SEVERITY, ListInfo, Mirror, Pattern
+from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.core.subject import SubjectKind
-from secondlook.core.verdict import Risk
+from secondlook.core.verdict import SEVERITY, Risk
 
 URL, FILE = SubjectKind.URL, SubjectKind.FILE
 LOCAL, INTRANET = Tier.LOCAL, Tier.INTRANET

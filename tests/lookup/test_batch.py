@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookup.serving import until
-from secondlook.core.answer import Attempt, PrefixAnswer
-from secondlook.lookup.batch import MAX_BATCH, TOLD_S, Batcher, QueryOutcome
+from secondlook.core.answer import MOST_PREFIXES, Attempt, PrefixAnswer
+from secondlook.lookup.batch import TOLD_S, Batcher, QueryOutcome
 from secondlook.lookup.pace import Share
 
 BROWSING, DOWNLOADS = Share.BROWSING, Share.DOWNLOADS
@@ -31,7 +31,7 @@ class Servers:
 
     async def query(self, prefixes, share, deadline):
         assert self.under_way.isdisjoint(prefixes)
-        assert len(prefixes) == len(set(prefixes)) <= MAX_BATCH
+        assert len(prefixes) == len(set(prefixes)) <= MOST_PREFIXES
         self.under_way.update(prefixes)
         self.queries.append((share, list(prefixes)))
         try:

@@ -14,7 +14,8 @@ import pytest
 from lookup.certificates import Authority
 from lookup.serving import V5Server, full_hash, until
 from secondlook.config import RemoteServer, UpstreamProxySettings
-from secondlook.lookup.client import MAX_PREFIXES, Health, ServerClient
+from secondlook.core.answer import MOST_PREFIXES
+from secondlook.lookup.client import Health, ServerClient
 from secondlook.lookup.failure import Remedy, ServerFailure
 from secondlook.wire import safebrowsing_pb2 as pb
 
@@ -79,8 +80,8 @@ def test_a_thousand_prefixes_fit_into_one_request_line_and_one_more_is_refused(r
     async def main(stack):
         server = await serve(stack)
         own = client(stack, server.url)
-        prefixes = [n.to_bytes(4) for n in range(MAX_PREFIXES)]
-        assert len((await own.search(prefixes, timeout_s=10)).answers) == MAX_PREFIXES
+        prefixes = [n.to_bytes(4) for n in range(MOST_PREFIXES)]
+        assert len((await own.search(prefixes, timeout_s=10)).answers) == MOST_PREFIXES
         assert len(server.requests[0][0]) < 8100  # nginx takes request lines of 8 KiB
         with pytest.raises(ValueError, match="1001"):
             await own.search([*prefixes, b"more"], timeout_s=10)

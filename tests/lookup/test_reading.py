@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookup.serving import full_hash
+from secondlook.core.answer import GOOGLE_FRESH_S
 from secondlook.core.verdict import Risk, Threat
 from secondlook.lookup.failure import ServerFailure
-from secondlook.lookup.reading import GOOGLE_FRESH_S, MAX_FEEDS, MAX_TEXT, read_search
+from secondlook.lookup.reading import MAX_FEEDS, MAX_TEXT, read_search
 from secondlook.wire import safebrowsing_pb2 as pb
 
 # Golden bytes, made with the protobuf library: a.example.com/ with {SOCIAL_ENGINEERING} and

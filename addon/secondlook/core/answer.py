@@ -2,8 +2,15 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from secondlook.core.verdict import Risk, Threat
+
+MOST_PREFIXES: Final = 1000  # in one request, by the protocol
+MIN_EXPIRY_S: Final = 10.0  # what a server says about how long its answer holds is cut to this
+MAX_EXPIRY_S: Final = 86_400.0
+GOOGLE: Final = "google"  # as a source to be credited
+GOOGLE_FRESH_S: Final = 1800.0  # Google's conditions of use: older data may not block
 
 
 class Tier(StrEnum):

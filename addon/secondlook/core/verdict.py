@@ -7,6 +7,7 @@ it into a *Decision*.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Verdict(StrEnum):
@@ -26,6 +27,9 @@ class Risk(StrEnum):
     SUSPICIOUS = "suspicious"
     UNTESTED = "untested"
     SAFE = "safe"
+
+
+SEVERITY: Final = {risk: place for place, risk in enumerate(Risk)}  # 0 is the worst
 
 
 class Threat(StrEnum):

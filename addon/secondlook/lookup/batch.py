@@ -19,10 +19,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from secondlook.core.answer import Attempt, PrefixAnswer
+from secondlook.core.answer import MOST_PREFIXES, Attempt, PrefixAnswer
 from secondlook.lookup.pace import Share
 
-MAX_BATCH: Final = 1000
 WINDOW_S: Final = 0.002
 TOLD_S: Final = 0.005  # a query ends so long before who waits for it: what was tried can still be told
 
@@ -146,7 +145,7 @@ class Batcher:
         if lane.due or lane.running >= lane.limit:
             return
         loop = asyncio.get_running_loop()
-        if lane.running == 0 or len(lane.pending) >= MAX_BATCH:
+        if lane.running == 0 or len(lane.pending) >= MOST_PREFIXES:
             lane.due = True
             loop.call_soon(self._dispatch, lane)
         elif lane.timer is None:
@@ -159,7 +158,7 @@ class Batcher:
             lane.timer = None
         while lane.pending and lane.running < lane.limit:
             batch: dict[bytes, _Flight] = {}
-            while lane.pending and len(batch) < MAX_BATCH:
+            while lane.pending and len(batch) < MOST_PREFIXES:
                 prefix = next(iter(lane.pending))
                 flight = lane.pending.pop(prefix)
                 if flight.sent:  # left with the other lane

@@ -19,15 +19,15 @@ import httpx
 from google.protobuf.message import DecodeError
 
 from secondlook.config import RemoteServer, UpstreamProxySettings
+from secondlook.core.answer import GOOGLE, MAX_EXPIRY_S, MIN_EXPIRY_S, MOST_PREFIXES
 from secondlook.core.url.address import is_loopback
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.lanes import LISTS
 from secondlook.lookup.failure import Remedy, ServerFailure, bad_answer, failure_of, failure_of_status
-from secondlook.lookup.reading import MAX_EXPIRY_S, MIN_EXPIRY_S, SearchResult, read_search
+from secondlook.lookup.reading import SearchResult, read_search
 from secondlook.lookup.transport import Transport, make_transport, user_agent
 from secondlook.wire import safebrowsing_pb2 as pb
 
-MAX_PREFIXES: Final = 1000
 MAX_SEARCH_BYTES: Final = 4 << 20
 MAX_LISTS_BYTES: Final = 512 << 20
 MAX_HEALTH_BYTES: Final = 4096
@@ -71,7 +71,7 @@ class ServerClient:
         parts = urlsplit(server.url)
         self.name = server.label
         self.google = server.google
-        self.source = "google" if server.google else server.label
+        self.source = GOOGLE if server.google else server.label
         self.loopback = is_loopback(parts.hostname or "")
         self.verified = parts.scheme == "https"
         self._server = server
@@ -100,7 +100,7 @@ class ServerClient:
 
     async def search(self, prefixes: Sequence[bytes], *, timeout_s: float) -> SearchResult:
         """Ask about up to 1000 4-byte prefixes; an answer for each of them."""
-        if not 0 < len(prefixes) <= MAX_PREFIXES:
+        if not 0 < len(prefixes) <= MOST_PREFIXES:
             raise ValueError(f"cannot ask about {len(prefixes)} prefixes at once")
         request = pb.SearchHashesRequest(hash_prefixes=prefixes).SerializeToString()
         body = await self._get(

@@ -9,7 +9,7 @@ from secondlook.config import CircuitSettings
 from secondlook.core.answer import Tier
 from secondlook.core.asking.circuit import Circuit, CircuitState
 from secondlook.core.asking.plan import LatencyWindow
-from secondlook.core.asking.schedule import GOOGLE, Backoff
+from secondlook.core.asking.schedule import GOOGLE_BACKOFF, Backoff
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import LOST, Remedy, ServerFailure
 from secondlook.lookup.measure import (
@@ -54,7 +54,7 @@ class TierMember:
         self.client = client
         self.name = client.name
         self.tier = tier
-        backoff = GOOGLE if client.google else Backoff(settings.backoff_min, settings.backoff_max)
+        backoff = GOOGLE_BACKOFF if client.google else Backoff(settings.backoff_min, settings.backoff_max)
         self.circuit = Circuit(
             failures=1 if client.google else settings.failures,  # Google wants any failure to count
             backoff_s=backoff.first_s,

@@ -12,16 +12,12 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from secondlook.core.answer import ListedHash, PrefixAnswer
-from secondlook.core.verdict import Risk, Threat
+from secondlook.core.answer import GOOGLE_FRESH_S, MAX_EXPIRY_S, MIN_EXPIRY_S, ListedHash, PrefixAnswer
+from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
+from secondlook.core.verdict import SEVERITY, Risk, Threat
 from secondlook.lookup.failure import bad_answer
 from secondlook.wire import safebrowsing_pb2 as pb
 
-PREFIX_BYTES: Final = 4
-HASH_BYTES: Final = 32
-MIN_EXPIRY_S: Final = 10.0
-MAX_EXPIRY_S: Final = 86_400.0
-GOOGLE_FRESH_S: Final = 1800.0  # Google's data older than this may not block
 MAX_TEXT: Final = 200  # characters kept of a name that a server sends
 MAX_FEEDS: Final = 32
 
@@ -36,7 +32,6 @@ THREATS: Final = {
 }
 # A server that knows no risk bands (0: field absent) lists what is dangerous.
 RISKS: Final = {0: Risk.DANGEROUS, 1: Risk.DANGEROUS, 2: Risk.HIGHLY_SUSPICIOUS, 3: Risk.SUSPICIOUS}
-_WORST_FIRST: Final = {risk: rank for rank, risk in enumerate(Risk)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,7 @@ def read_search(
     listed: dict[bytes, list[ListedHash]] = {}
     unasked = malformed = 0
     for entry in message.full_hashes:
-        if len(entry.full_hash) != HASH_BYTES:
+        if len(entry.full_hash) != FULL_HASH_BYTES:
             malformed += 1
         elif (prefix := entry.full_hash[:PREFIX_BYTES]) not in answers:
             unasked += 1
@@ -103,7 +98,7 @@ def read_details(full_hash: bytes, details: Iterable[pb.FullHash.FullHashDetail]
         key = (listed.threat, listed.frames_only)
         other = found.get(key)
         found[key] = listed if other is None else _merge(other, listed)
-    return sorted(found.values(), key=lambda listed: (_WORST_FIRST[listed.risk], listed.frames_only))
+    return sorted(found.values(), key=lambda listed: (SEVERITY[listed.risk], listed.frames_only))
 
 
 def _read_detail(full_hash: bytes, detail: pb.FullHash.FullHashDetail) -> ListedHash | None:
@@ -128,7 +123,7 @@ def _read_detail(full_hash: bytes, detail: pb.FullHash.FullHashDetail) -> Listed
 
 def _merge(one: ListedHash, other: ListedHash) -> ListedHash:
     """Two details of one threat: the worse risk and its list, all feeds, the earliest date."""
-    worse, milder = sorted((one, other), key=lambda listed: _WORST_FIRST[listed.risk])
+    worse, milder = sorted((one, other), key=lambda listed: SEVERITY[listed.risk])
     seen = [at for at in (worse.first_seen, milder.first_seen) if at is not None]
     return replace(
         worse,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from secondlook.config import RemoteServer, ServersSettings, UpstreamProxySettings
-from secondlook.core.answer import Tier, TierAnswer
+from secondlook.core.answer import MAX_EXPIRY_S, MIN_EXPIRY_S, Tier, TierAnswer
 from secondlook.core.asking.circuit import CircuitState
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
@@ -27,7 +27,6 @@ from secondlook.lookup.measure import LOCATION
 from secondlook.lookup.member import MemberChange, TierMember
 from secondlook.lookup.pace import Share
 from secondlook.lookup.probe import Prober
-from secondlook.lookup.reading import MAX_EXPIRY_S, MIN_EXPIRY_S
 from secondlook.lookup.tier import Manner, ServerTier
 
 log = logging.getLogger(__name__)

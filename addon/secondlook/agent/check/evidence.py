@@ -11,15 +11,9 @@ from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.rule import Rule
 from secondlook.core.subject import Subject, UrlSubject
-from secondlook.core.verdict import Evidence, Risk, Stage, Step, SubjectClass, Threat, Verdict
+from secondlook.core.verdict import SEVERITY, Evidence, Risk, Stage, Step, SubjectClass, Threat, Verdict
 
-_SEVERITY = {risk: number for number, risk in enumerate(reversed(Risk))}
 _MALICIOUS = frozenset({Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS})
-
-
-def severity(risk: Risk) -> int:
-    """Order risks: a larger number is worse."""
-    return _SEVERITY[risk]
 
 
 def verdict_of(risk: Risk) -> Verdict:
@@ -132,7 +126,7 @@ def worst_finding(
         for listed in answer.listed:
             if listed.full_hash not in hashes or (listed.frames_only and cls is not SubjectClass.PAGE):
                 continue
-            if worst is None or severity(listed.risk) > severity(worst.listed.risk):
+            if worst is None or SEVERITY[listed.risk] < SEVERITY[worst.listed.risk]:
                 worst = ListedFinding(listed, answer, tier, stale)
     return worst
 

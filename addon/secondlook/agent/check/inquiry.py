@@ -16,15 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from secondlook.agent.check.evidence import attempt_steps
-from secondlook.agent.check.view import GOOGLE, GOOGLE_FRESH_S
 from secondlook.agent.ports import Lookup
-from secondlook.core.answer import PrefixAnswer, Tier
+from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S, MOST_PREFIXES, PrefixAnswer, Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.digest import PREFIX_BYTES
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Step, SubjectClass
-
-MOST_PREFIXES = 1000  # in one request, by the protocol
 
 type Known = tuple[Tier, PrefixAnswer, bool]  # who answered, what, whether it is past its expiry
 

@@ -11,14 +11,13 @@ from secondlook.agent.check.evidence import (
     from_known_good,
     from_pattern,
     from_rule,
-    severity,
 )
 from secondlook.agent.check.view import REBLOCK, Snapshot
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rules.rule import Rule
 from secondlook.core.subject import FileSubject, RequestContext, Subject, SubjectKind, UrlSubject
 from secondlook.core.url.canonical import Suffixes
-from secondlook.core.verdict import Evidence, Risk, Stage, Step, SubjectClass
+from secondlook.core.verdict import SEVERITY, Evidence, Risk, Stage, Step, SubjectClass
 
 OVERRIDE = "override"  # source of a rule made by a user on the block page: never for downloads
 
@@ -57,7 +56,7 @@ def local_evidence(
     else:
         steps.append(_CONFIRMED_MISS)
     hit = snapshot.listed(subject.kind, hashes, now)
-    if hit is not None and (weaker is None or severity(hit.info.risk) > severity(weaker.risk)):
+    if hit is not None and (weaker is None or SEVERITY[hit.info.risk] < SEVERITY[weaker.risk]):
         return from_pattern(hit.info, hit.full_hash, subject, steps, now)
     if weaker is not None:
         return weaker

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from secondlook.agent.check.groups import Policies
+from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.confirmed import ConfirmedSet
 from secondlook.core.lists.name import Role
@@ -23,8 +24,6 @@ from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind
 
 REBLOCK = "reblock"  # source of a confirmed entry that merely follows a bad file; ends by itself
-GOOGLE = "google"
-GOOGLE_FRESH_S = 1800.0  # its conditions of use: older data may not block
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.agent.pattern.members import MIN_WIDTH
 from secondlook.core.answer import Tier
-from secondlook.core.asking.schedule import Backoff
+from secondlook.core.asking.schedule import GOOGLE_BACKOFF, Backoff
 from secondlook.core.lists.name import ListName, parse_list_name
 from secondlook.wire import safebrowsing_pb2 as pb
 
 GOOGLE_LISTS = ("mw-4b", "se-4b", "uws-4b")
 RETRY = Backoff(first_s=30.0, cap_s=3600.0)
-GOOGLE_RETRY = Backoff(first_s=900.0, cap_s=86_400.0)
 GOOGLE_START_S = 60.0  # the first fetch falls somewhere within this, so that clients do not come in step
 GOOGLE_LEAST_S = 300.0
 
@@ -92,7 +91,7 @@ class UpdateSchedule:
             self.due_at = now + max(poll_s, wait_s)
             return
         self.failures += 1
-        backoff = GOOGLE_RETRY if source.google else RETRY
+        backoff = GOOGLE_BACKOFF if source.google else RETRY
         self.due_at = now + backoff.delay_s(self.failures, chance)
 
 

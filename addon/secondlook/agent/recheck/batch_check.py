@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from secondlook.agent.check.evidence import from_finding, from_pattern, unknown, unverifiable, worst_finding
-from secondlook.agent.check.inquiry import MOST_PREFIXES, Inquiry, Question
+from secondlook.agent.check.inquiry import Inquiry, Question
 from secondlook.agent.check.view import LocalView, Snapshot
 from secondlook.agent.ports import Lookup
+from secondlook.core.answer import MOST_PREFIXES
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, Stage, SubjectClass, Verdict

@@ -27,15 +27,13 @@ from typing import Final
 
 from lru import LRU
 
-from secondlook.core.answer import ListedHash, PrefixAnswer, Tier
+from secondlook.core.answer import MAX_EXPIRY_S, MIN_EXPIRY_S, ListedHash, PrefixAnswer, Tier
 from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, Threat
 from secondlook.ground.errors import SecondLookError
 
-MIN_EXPIRY_S: Final = 10.0
-MAX_EXPIRY_S: Final = 86_400.0
 JITTER_SHARE: Final = 0.1
 SLICE: Final = 300  # answers looked at in about 2 ms
 MAGIC: Final = b"SLANSWER"

@@ -26,4 +26,4 @@ class Backoff:
         return min(self.cap_s, self.first_s * 2.0 ** min(failures - 1, MAX_DOUBLINGS) * (1.0 + jitter))
 
 
-GOOGLE: Final = Backoff(first_s=15 * 60.0, cap_s=86_400.0)
+GOOGLE_BACKOFF: Final = Backoff(first_s=15 * 60.0, cap_s=86_400.0)

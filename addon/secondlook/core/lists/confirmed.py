@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from secondlook.core.event import ConfirmedEntry
-from secondlook.core.lists.pattern import SEVERITY
-from secondlook.core.verdict import Risk
+from secondlook.core.verdict import SEVERITY, Risk
 
 
 class ConfirmedSet:

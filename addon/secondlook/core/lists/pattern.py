@@ -13,15 +13,8 @@ from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
 from secondlook.core.lists.hashlist import HashList, hash_keys
 from secondlook.core.lists.name import Role
 from secondlook.core.subject import SubjectKind
-from secondlook.core.verdict import Risk, Threat
+from secondlook.core.verdict import SEVERITY, Risk, Threat
 
-SEVERITY: Final = {
-    Risk.DANGEROUS: 0,
-    Risk.HIGHLY_SUSPICIOUS: 1,
-    Risk.SUSPICIOUS: 2,
-    Risk.UNTESTED: 3,
-    Risk.SAFE: 4,
-}
 MIRROR_WIDTH: Final = 8  # bytes: a shorter entry cannot decide alone
 
 

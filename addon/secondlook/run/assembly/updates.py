@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config import RemoteServer
-from secondlook.core.answer import Tier
+from secondlook.core.answer import GOOGLE, Tier
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.parts import Parts
 from secondlook.wire.signature import read_public_key
@@ -51,7 +51,7 @@ def sources_of(parts: Parts) -> Iterator[UpdateSource]:
                 trusted_allow=server.trusted_allow,
                 fresh_for_s=server.fresh_for,
                 google=server.google,
-                source="google" if server.google else server.label,
+                source=GOOGLE if server.google else server.label,
             )
 
 
