@@ -144,7 +144,6 @@ WITHOUT = set(
     run/server_process.py
     run/service.py
     run/supervisor/authority_files.py
-    run/supervisor/main.py
     run/supervisor/parent_death.py
     run/supervisor/refused.py
     run/supervisor/settings_file.py
