@@ -34,11 +34,27 @@ def _like_zlib(data: bytes, *, broken: bool = False) -> bytes:
     return first + (_unended(data[size:]) if broken else machine.compress(data[size:]) + machine.flush())
 
 
+def _unended_frame(data: bytes) -> bytes:
+    """zstd of some data, then a block of a kind that there is not."""
+    machine = zstandard.ZstdCompressor(write_content_size=False).compressobj()
+    return (
+        machine.compress(data) + machine.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) + b"\x07\0\0" + bytes(300)
+    )
+
+
+def _unended_brotli(data: bytes) -> bytes:
+    """brotli of some data, then what is none."""
+    machine = brotli.Compressor(quality=1)
+    return machine.process(data) + machine.flush() + b"\xff" * 300
+
+
 LIKE_ZLIB = _like_zlib(BODY)
 ODD = {
     "deflate, broken behind all of it": ("deflate", b"\x78\x9c" + _unended(BODY)),
     "deflate without a wrapping, broken behind all of it": ("deflate", _unended(BODY)),
     "gzip, broken behind all of it": ("gzip", PACKED[:10] + _unended(BODY)),
+    "zstd, broken behind all of it": ("zstd", _unended_frame(BODY)),
+    "brotli, broken behind all of it": ("br", _unended_brotli(BODY)),
     "deflate that looks wrapped": ("deflate", LIKE_ZLIB),
     "deflate that looks wrapped, and is broken behind all of it": ("deflate", _like_zlib(BODY, broken=True)),
     "deflate that looks wrapped inside": ("deflate, gzip", gzip.compress(LIKE_ZLIB)),

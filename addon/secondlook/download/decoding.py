@@ -222,8 +222,8 @@ def _gzip_header(data: bytes) -> int | None:
 class _Brotli:
     """brotli; after a limited call there may be more output, whatever `can_accept_more_data` says.
 
-    The library keeps back what it has where bytes follow the end. Clients ignore those, so the last piece is
-    decoded once more, byte by byte (of small bodies: all input must be at hand for it).
+    The library keeps back what it has where bytes follow the end, or a fault. Clients ignore those, so the
+    last piece is decoded once more, byte by byte (of small bodies: all input must be at hand for it).
     """
 
     def __init__(self) -> None:
@@ -283,39 +283,44 @@ class _Brotli:
         self.busy = not self.patient
         if self.busy:
             return b""
-        out = self._again()
+        out, whole = self._again()
         if not out:
             raise BrokenEncodingError(str(error)) from error
-        self._failed, self._seen, self.waiting, self.done = None, None, b"", True
+        self._seen, self.waiting = None, b""
+        if whole:
+            self._failed, self.done = None, True
         return out
 
-    def _again(self) -> bytes:
-        """Give what the end of the stream still held, where only what follows it is wrong."""
+    def _again(self) -> tuple[bytes, bool]:
+        """Give what came before the fault and was kept back, and whether the stream was over there."""
         if not self._seen:
-            return b""
+            return b"", False
         machine, out = brotli.Decompressor(), bytearray()
         try:
             for data in (*self._seen[:-1], *(bytes((each,)) for each in self._seen[-1])):
                 piece = machine.process(data, output_buffer_limit=STEP_BYTES)
                 while piece:
                     out += piece
-                    if len(out) > self._out_bytes + STEP_BYTES:
-                        return b""
+                    if len(out) > self._out_bytes + WORK_BYTES:
+                        return b"", False
                     piece = machine.process(b"", output_buffer_limit=STEP_BYTES)
                 if machine.is_finished():
-                    return bytes(out[self._out_bytes :])
+                    return bytes(out[self._out_bytes :]), True
         except brotli.error:
             pass
-        return b""
+        return bytes(out[self._out_bytes :]), False
 
 
 class _Zstd:
-    """zstd, several frames too."""
+    """zstd, several frames too; where a frame breaks, the piece that does it is taken byte by byte."""
 
     def __init__(self) -> None:
         self._context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
         self._machine = self._frame()
         self._step_bytes = _ZSTD_PIECE_BYTES
+        self._seen: list[bytes] | None = []  # of a frame, the piece that broke it last
+        self._seen_bytes = 0
+        self._failed: zstandard.ZstdError | None = None
         self.restarted = False
         self.waiting = b""
         self.done = False
@@ -332,21 +337,55 @@ class _Zstd:
     def step(self) -> bytes:
         out, start, rounds = b"", 0, 0
         self.busy = False
+        if self._failed is not None:
+            return self._retry(self._failed)
         try:
             while not out and start < len(self.waiting) and not self.busy:
                 if self.done:
                     rounds += 1
                     self.busy = rounds > _ROUNDS
                     self.ended, self.done, self._machine = True, False, self._frame()
+                    self._seen, self._seen_bytes = [], 0
                 # this machine gives all that a piece stands for: 4 bytes may be a block of 128 KiB
                 piece = self.waiting[start : start + self._step_bytes]
+                self._note(piece)
                 out = self._machine.decompress(piece)
                 self._step_bytes = _ZSTD_CAREFUL_BYTES if len(out) > STEP_BYTES else _ZSTD_PIECE_BYTES
                 self.done = self._machine.eof
                 start += len(piece) - len(self._machine.unused_data if self.done else b"")
         except zstandard.ZstdError as error:
-            raise BrokenEncodingError(str(error)) from error
+            self._failed = error
+            return self._retry(error)
         self.waiting = self.waiting[start:]
+        return out
+
+    def _note(self, piece: bytes) -> None:
+        self._seen_bytes += len(piece)
+        if self._seen_bytes > _AGAIN_MAX_BYTES:
+            self._seen = None
+        if self._seen is not None:
+            self._seen.append(piece)
+
+    def _retry(self, error: zstandard.ZstdError) -> bytes:
+        self.busy = not self.patient
+        if self.busy:
+            return b""
+        seen, self._seen = self._seen, None
+        out = self._again(seen) if seen else b""
+        if not out:
+            raise BrokenEncodingError(str(error)) from error
+        return out
+
+    def _again(self, seen: list[bytes]) -> bytes:
+        """Give what the last piece holds before its fault."""
+        machine, out = self._frame(), b""
+        try:
+            for piece in seen[:-1]:
+                machine.decompress(piece)
+            for byte in seen[-1]:
+                out += machine.decompress(bytes((byte,)))
+        except zstandard.ZstdError:
+            pass
         return out
 
 
