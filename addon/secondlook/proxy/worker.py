@@ -157,7 +157,10 @@ class Worker:
         )
         self.master.configure()
         crowd = Crowd(_clients(settings), settings.limits.connections_per_address)
-        self.listener = Listener(self.master, settings.mode, sockets, crowd) if self._own_loop else None
+        balancers = settings.clients.balancers if settings.clients is not None else ()
+        self.listener = (
+            Listener(self.master, settings.mode, sockets, crowd, balancers) if self._own_loop else None
+        )
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -59,10 +59,13 @@ class Crowd:
     def __len__(self) -> int:
         return self._all
 
-    def admits(self, host: str) -> bool:
-        """Tell whether one more may come from here, at the cost of an idle one where there are too many."""
+    def admits(self, host: str, *, for_many: bool = False) -> bool:
+        """Return whether one more may come from here, at the cost of an idle one where there are too many.
+
+        `for_many`: the host is a load balancer, and stands for its clients.
+        """
         of_it = self._of.get(counted_address(host))
-        if of_it is not None and len(of_it) >= self._most_of_one:
+        if not for_many and of_it is not None and len(of_it) >= self._most_of_one:
             return _one_gives_way(of_it)
         return self._all < self._most or _one_gives_way(max(self._of.values(), key=len))
 

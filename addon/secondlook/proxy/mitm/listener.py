@@ -13,6 +13,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from mitmproxy import platform
@@ -20,6 +21,14 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from secondlook.agent import metrics
+from secondlook.core.proxy_header import (
+    LONGEST_BYTES,
+    Place,
+    ProxyHeader,
+    ProxyHeaderError,
+    read_proxy_header,
+)
+from secondlook.core.url.address import parse_address
 from secondlook.ground.tcp import BACKLOG
 from secondlook.proxy.mitm import fair_selector
 from secondlook.proxy.mitm.connection import Connection
@@ -29,6 +38,7 @@ from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster
 _CUT_S = 1.0  # a connection that is cut may tidy up for so long
 _AT_A_TIME = 64  # clients taken in before others are served
 _AGAIN_S = 0.2
+_HEADER_S = 10.0  # a balancer that has to say whose connection it is, and has not
 _SILENT_S = 60.0  # a client that has to speak first, and has not
 _SILENT_MODES = mode_specs.TransparentMode | mode_specs.ReverseMode  # there the origin may speak first
 _READ_BYTES = 1 << 16
@@ -44,7 +54,14 @@ logger = logging.getLogger(__name__)
 class Listener:
     """Accepts connections on inherited sockets and serves them in one of mitmproxy's modes."""
 
-    def __init__(self, master: LeanMaster, mode: str, sockets: Sequence[socket.socket], crowd: Crowd) -> None:
+    def __init__(
+        self,
+        master: LeanMaster,
+        mode: str,
+        sockets: Sequence[socket.socket],
+        crowd: Crowd,
+        balancers: Sequence[str] = (),
+    ) -> None:
         self._master = master
         self._mode = mode_specs.ProxyMode.parse(mode)
         if self._mode.type_name not in STREAMED_MODES:
@@ -52,6 +69,7 @@ class Listener:
         self._instance: ServerInstance[Any] = ServerInstance.make(self._mode, master.proxyserver)
         self._sockets = tuple(sockets)
         self._crowd = crowd
+        self._balancers = tuple(map(ip_network, balancers))
         self._connections: set[asyncio.Task[None]] = set()
         self._guests: set[_Guest] = set()  # whose turn has not come
         self._accepting = False
@@ -87,21 +105,59 @@ class Listener:
                 loop.call_later(_AGAIN_S, self._listen, sock)
                 return
             client.setblocking(False)
-            if not self._crowd.admits(address[0]):
+            balancer = self._is_balancer(address[0])
+            if not self._crowd.admits(address[0], for_many=balancer):
                 self._turn_away(client, address[0])
                 continue
-            self._welcome(client, address[0])
+            guest = _Guest(client, self._guests)
+            self._count(guest, address[0])
+            if balancer:
+                self._await_header(guest)
+            else:
+                self._welcome(guest)
 
-    def _welcome(self, client: socket.socket, address: str) -> None:
-        """Count a client in, and have it wait for its turn."""
+    def _is_balancer(self, address: str) -> bool:
+        place = parse_address(address) if self._balancers else None
+        return place is not None and any(place in network for network in self._balancers)
+
+    def _count(self, guest: "_Guest", address: str) -> None:
+        guest.leaves = (fair_selector.assign(guest.socket, address), self._crowd.add(guest, address))
+
+    def _welcome(self, guest: "_Guest") -> None:
+        """Have a client wait for its turn."""
         loop = asyncio.get_running_loop()
-        guest = _Guest(client, self._guests)
-        guest.leaves = (fair_selector.assign(client, address), self._crowd.add(guest, address))
         if isinstance(self._mode, _SILENT_MODES):
-            loop.add_writer(client, self._begin, guest)
+            loop.add_writer(guest.socket, self._begin, guest)
         else:
-            loop.add_reader(client, self._hear, guest)
+            loop.add_reader(guest.socket, self._hear, guest)
             guest.timer = loop.call_later(_SILENT_S, guest.end)
+
+    def _await_header(self, guest: "_Guest") -> None:
+        """Have a connection of a balancer wait until that has said whose it is."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(guest.socket, self._hear_header, guest)
+        guest.timer = loop.call_later(_HEADER_S, guest.end)
+
+    def _hear_header(self, guest: "_Guest") -> None:
+        try:
+            header = guest.read_header()
+        except (OSError, ProxyHeaderError) as error:
+            self._complain(f"a load balancer's connection is closed: {error} (see `clients.balancers`)")
+            guest.end()
+            return
+        if header is None:
+            return
+        guest.stop_listening()
+        if header.source is not None:
+            guest.peer, guest.target = header.source, header.destination
+            guest.left()
+            guest.leaves = ()
+            if not self._crowd.admits(header.source[0]):
+                guest.stop_waiting()
+                self._turn_away(guest.socket, header.source[0])
+                return
+            self._count(guest, header.source[0])
+        self._welcome(guest)
 
     def _hear(self, guest: "_Guest") -> None:
         if guest.has_gone():
@@ -169,6 +225,8 @@ class Listener:
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         handler = Connection(self._master, reader, writer, self._master.options, self._mode)
         context = handler.layer.context
+        if guest.peer is not None and guest.target is not None:
+            context.client.peername, context.client.sockname = guest.peer, guest.target
         handler.layer = self._instance.make_top_layer(context)
         if isinstance(self._mode, mode_specs.TransparentMode):
             destination = _destination(writer)
@@ -188,9 +246,12 @@ class _Guest:
     handler: Connection | None = None
     timer: asyncio.TimerHandle | None = None
     leaves: tuple[Callable[[], None], ...] = ()
+    peer: Place | None = None  # who connected to the balancer in front
+    target: Place | None = None  # and to which of its addresses
 
     def __init__(self, sock: socket.socket, waiting: "set[_Guest]") -> None:
         self.socket = sock
+        self._header = b""  # as far as it has come
         self._waiting = waiting
         waiting.add(self)
 
@@ -216,9 +277,29 @@ class _Guest:
         except OSError:
             return True
 
+    def read_header(self) -> ProxyHeader | None:
+        """Take a PROXY header off the connection, and nothing behind it; None while it is not whole.
+
+        Raises ProxyHeaderError, OSError.
+        """
+        try:
+            came = self.socket.recv(LONGEST_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        if not came:
+            raise ProxyHeaderError("it ended before its PROXY header")
+        header = read_proxy_header(self._header + came)
+        size = len(came) if header is None else header.size - len(self._header)
+        self._header += self.socket.recv(size)
+        return header
+
     def stop_waiting(self) -> None:
         """Be served, or be gone."""
         self._waiting.discard(self)
+        self.stop_listening()
+
+    def stop_listening(self) -> None:
+        """Be called by nothing any more."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self.socket)
         loop.remove_writer(self.socket)

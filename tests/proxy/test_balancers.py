@@ -1,0 +1,99 @@
+"""Behind a TCP load balancer: clients are who the PROXY protocol says, and only a balancer is believed. 6 s."""
+
+import socket
+import time
+
+import pytest
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.proxy import RunningProxy
+
+HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 8080\r\n"
+REQUEST = (
+    b"GET http://secondlook.internal/ HTTP/1.1\r\nHost: secondlook.internal\r\nConnection: close\r\n\r\n"
+)
+BLOCKED = b"GET http://bad.test/ HTTP/1.1\r\nHost: bad.test\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture
+def gatekeeper():
+    return FakeGatekeeper()
+
+
+@pytest.fixture
+def proxy(tmp_path, gatekeeper):
+    clients = {"balancers": ["127.0.0.1"], "networks": ["192.0.2.0/24"]}
+    proxy = RunningProxy(
+        tmp_path, gatekeeper, clients=clients, limits={"connections_per_address": 3, "connections": 40}
+    )
+    yield proxy
+    proxy.close()
+
+
+def say(proxy, *pieces: bytes, source: str = "127.0.0.1") -> bytes:
+    """Connect from an address, send pieces one by one, and give all that comes back."""
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20, source_address=(source, 0)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            sock.sendall(piece)
+            proxy.call(settled())
+        answer = b""
+        try:
+            while part := sock.recv(65536):
+                answer += part
+        except ConnectionError:
+            pass
+        return answer
+
+
+async def settled() -> None:
+    """Let the loop take up what came."""
+
+
+def test_the_client_is_who_the_balancer_says(proxy, gatekeeper):
+    assert say(proxy, HEADER + REQUEST).startswith(b"HTTP/1.1 200")
+    assert say(proxy, HEADER[:20], HEADER[20:], REQUEST).startswith(b"HTTP/1.1 200")
+    assert say(proxy, *(bytes([each]) for each in HEADER), REQUEST).startswith(b"HTTP/1.1 200")
+    say(proxy, HEADER + BLOCKED)
+    assert [use.client for _, _, use, _ in gatekeeper.seen] == ["192.0.2.7"]
+
+
+def test_a_client_that_the_networks_do_not_name_is_turned_away_behind_a_balancer_too(proxy, gatekeeper):
+    assert say(proxy, HEADER.replace(b"192.0.2.7", b"203.0.113.9") + BLOCKED) == b""
+    assert gatekeeper.seen == []
+
+
+@pytest.mark.parametrize(
+    "first", [REQUEST, b"PROXY TCP4 nonsense\r\n" + REQUEST, b"\x16\x03\x01\x02\x00\x01"]
+)
+def test_a_balancer_that_does_not_say_who_connects_is_closed(proxy, first):
+    assert say(proxy, first) == b""
+
+
+def test_nobody_else_is_believed(proxy, gatekeeper):
+    assert say(proxy, REQUEST, source="127.0.0.2").startswith(b"HTTP/1.1 200")
+    assert say(proxy, HEADER + BLOCKED, source="127.0.0.2").startswith(b"HTTP/1.1 400")
+    assert gatekeeper.seen == []
+
+
+def test_the_balancers_own_connection_counts_as_its_own(proxy):
+    assert say(proxy, b"PROXY UNKNOWN\r\n" + REQUEST).startswith(b"HTTP/1.1 200")
+
+
+def test_connections_are_counted_by_client_not_by_balancer(proxy):
+    def hold(client: int) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", proxy.port), timeout=20)
+        sock.sendall(
+            HEADER.replace(b"192.0.2.7", b"192.0.2.%d" % client) + b"GET http://slow.test/ HTTP/1.1\r\n"
+        )
+        return sock
+
+    held = [hold(client) for client in range(1, 9)]
+    try:
+        assert say(proxy, HEADER + REQUEST).startswith(b"HTTP/1.1 200"), "eight of others are no reason"
+        until = time.monotonic() + 20
+        while proxy.worker.listener.open_connections < len(held):
+            assert time.monotonic() < until
+    finally:
+        for sock in held:
+            sock.close()
