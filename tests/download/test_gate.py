@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from proxykit.samples import EICAR, program, prose
 from secondlook.download.body_type import declared, filename_of
-from secondlook.download.gate import BodyGate, Fate, GateLimits
+from secondlook.download.gate import BodyGate
+from secondlook.download.gate_state import Fate, GateLimits
 from secondlook.download.signatures import may_begin, risky_signature
 from secondlook.download.spool import Spool, SpoolFullError, SpoolRoom
 
@@ -70,7 +71,6 @@ async def _through(run: Run, folder: Path) -> tuple[bytes, bytes, BodyGate, byte
             continue
         out = gate.feed(run.body[start:end])
         if gate.release:
-            gate.release = False
             early += await _read(gate)
             gate.released()
         early += out

@@ -12,7 +12,8 @@ from proxykit.samples import EICAR, ENCODERS, gzipped, locked, program, seven, t
 from secondlook.download.archive import ArchiveLimits, look_inside
 from secondlook.download.body_type import declared
 from secondlook.download.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
-from secondlook.download.gate import BodyGate, Fate, GateLimits
+from secondlook.download.gate import BodyGate
+from secondlook.download.gate_state import Fate, GateLimits
 from secondlook.download.spool import SpoolRoom
 
 FILES = {"readme": b"hi " * 300, "folder/eicar.com": EICAR}
@@ -139,14 +140,12 @@ async def _through(gate: BodyGate, pieces: list[bytes]) -> bytes:
     for piece in pieces:
         given = gate.feed(piece)
         if gate.release:
-            gate.release = False
             out += await _read(gate)
             gate.released()
         out += given
         if gate.unsettled:
             out += await _read(gate)
-            gate.drop()
-            out += gate.rest()
+            out += gate.drop()
     gate.end()
     return out + await _read(gate) + gate.rest()
 

@@ -1,71 +1,91 @@
-"""What becomes of one response body: sans-io, bytes in, bytes that may go on out.
+"""What becomes of one response body: a machine without I/O, bytes in, bytes that may go on out.
+
+**Theory.** Headers say how a body is treated, its first bytes may correct that: a body whose headers say
+nothing risky is sniffed until its bytes (of the decoded form) cannot begin like a dangerous format any more;
+the first piece nearly always decides. What is harmless goes on at once and is judged afterwards.
+What can hurt waits for its verdict: whole where that is possible, else its end does, and the client of a
+refused download is left with a torn file. Nothing here waits or decides: whoever drives the gate judges.
+
+Four rules hold whatever comes, in whatever pieces:
+
+1. what went on and what is held make up what came, in order, each byte once;
+2. a risky body never goes on whole before its verdict: of a held one nothing does; of a larger one the last
+   `tail_min` bytes stay that came since it was too large, and of a declared length its end as well: a length
+   may be a lie. What trickles, so that a client goes on waiting, is a part and never the end (`trickle.py`);
+3. what must be held whole and cannot be does not go on at all before it is settled;
+4. a body that is held longer than it is sniffed waits in the spool, but for its end; the spool is freed as
+   soon as nothing of it is wanted, at the latest with `close`.
 
 ```
-            ┌─ harmless and live, large or of unknown length ────► PASS   on at once, judged at the end
-headers ─►  ├─ harmless, known length ≤ local_up_to ─────────────► SMALL  collected, judged, sent
-first bytes ├─ risky, ≤ hold_up_to, or hold: full ───────────────► HOLD   spooled, judged, sent
-            └─ risky, larger; saved as a file, but media ────────► TAIL   on but for its tail
+state   event                                          holds              next state
+new     begin, harmless or nothing to look at          -                  pass
+new     begin, harmless, length <= local_up_to         -                  small
+new     begin, harmless so far                         -                  sniff
+new     begin, risky piece of a file                   -                  ask
+new     begin, risky, may be held whole                -                  hold
+new     begin, risky, larger than may be held          -                  tail
+new     begin, must be held whole, larger than all room -                 refuse
+sniff   bytes, may still be dangerous                  memory             sniff
+sniff   bytes, harmless                                -                  pass
+sniff   bytes, harmless media, but saved as a file      end                tail
+sniff   bytes, risky                                   as for `new`       ask|hold|tail|refuse
+sniff   end, risky                                     spool              hold
+small   bytes                                          memory             small
+small   end, risky by its bytes                        spool              hold
+hold    bytes, fit                                     spool              hold
+hold    bytes, more than may be held                   end, maybe a copy  tail
+hold    bytes, the spool takes none                    end                tail
+hold    bytes, must be held, the spool takes none      spool, memory      refuse
+tail    bytes                                          end, maybe a copy  tail
+tail    end, risky, all of it is still here            spool              hold
+ask     bytes                                          memory             ask
+refuse  bytes                                          spool, memory      refuse
+any     drop                                           -                  pass
 ```
 
-A body whose headers say nothing risky is SNIFFED: its first bytes (of the decoded form) wait only while they
-may still be the beginning of a dangerous signature, so the first piece nearly always decides. HOLD of
-unknown length turns into TAIL once it is longer than may be held, or REFUSE where it must be held. Of an
-archive that goes out as TAIL the spool keeps all of it, to be looked into before its tail goes.
-What waits as the tail are the last bytes received, and of a declared length its end: a length may be a lie.
-Nothing here waits or decides.
+Where `hold` becomes `tail`, and where the disk stops taking the end of a `tail`, what is in the spool is
+*released*: it goes on before anything that `feed` returned. Of an archive that goes on as `tail` the spool
+keeps a copy, as far as there is room, to be looked into before its end goes.
 """
 
 from collections import deque
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import assert_never
 
 from secondlook.core.subject import FileSubject
 from secondlook.download.body_type import Declared
+from secondlook.download.gate_state import (
+    Ask,
+    Collected,
+    Fate,
+    GateLimits,
+    GateState,
+    Hold,
+    Pass,
+    Refuse,
+    Small,
+    Sniff,
+    Tail,
+)
 from secondlook.download.inspection import BodyLook
 from secondlook.download.signatures import READ_ARCHIVES, UNREAD_ARCHIVES
-from secondlook.download.spool import BACKLOG_MAX_BYTES, PIECE_BYTES, Spool, SpoolFullError, SpoolRoom
-from secondlook.download.trickle import spare
+from secondlook.download.spool import BACKLOG_MAX_BYTES, Spool, SpoolRoom
+from secondlook.download.trickle import Trickle
 
-TAIL_MEMORY_BYTES = 16 << 20  # of a tail that waits in memory: without a length, or without a disk
-LAST_MEMORY_BYTES = 1 << 20  # of the last bytes received, which wait in memory whatever length is declared
-
-
-class Fate(StrEnum):
-    """What becomes of a body."""
-
-    SNIFF = "sniff"
-    PASS = "pass"  # noqa: S105 - no password
-    SMALL = "small"
-    HOLD = "hold"
-    TAIL = "tail"
-    ASK = "ask"  # a risky piece: settled before anything of it goes on
-    REFUSE = "refuse"  # must be held whole and cannot be: settled before anything of it goes on
-
-
-@dataclass(frozen=True, slots=True)
-class GateLimits:
-    """The numbers of `downloads` that a gate needs."""
-
-    hold_up_to: int
-    hold_full: bool
-    tail_min: int
-    tail_part: float
-    local_up_to: int
-    sniff: int
-    ratio: int
-    layers: int
-    look_up_to: int  # archives beyond it are not kept to be looked into
+_PASS = Pass()
+_NOT_KEPT = "there is no copy of it"
+_TOO_LARGE_TO_HOLD = "larger than downloads.spool_max allows"
 
 
 class BodyGate:
-    """One body on its way through.
+    """One body on its way through (see the table above).
 
-    `length` is what the headers declare, None when they do not. `open` tells that bytes may have gone on, so
-    the headers must have; `release` that what is held goes on next, before anything `feed` gave; `released`
-    wants to be told when it has. `hold_whole`: nothing risky goes on before it is whole; `hold_if_room`: that
-    would be better.
+    `length` is what the headers declare, None when they do not. `hold_whole`: nothing risky goes on before it
+    is whole; `hold_if_room`: that would be better. `window` is the first byte and the count of a range that
+    is wanted of it. `partial`: it is a piece of a file, `from_start`: its first; `multipart`: it is several.
     """
+
+    __slots__ = ("_hold_whole", "_limits", "_look", "_must_hold", "_room", "_state", "_trickle", "length",
+                 "partial", "whole")  # fmt: skip
 
     def __init__(
         self,
@@ -81,41 +101,51 @@ class BodyGate:
         partial: bool = False,
         from_start: bool = True,
         multipart: bool = False,
+        window: tuple[int, int] | None = None,
     ) -> None:
         self.length = length
-        self.whole = True
         self.partial = partial
-        self.spool: Spool | None = None
-        self.release = False
-        self.window: tuple[int, int] | None = None  # first byte and count of a range that is wanted of it
-        self.uncopied: str | None = None  # why there is no copy of an archive to be looked into
-        self._unheld: str | None = None
+        self.whole = True
         self._limits = limits
         self._room = room
-        self._from_start = from_start
-        self._multipart = multipart
         self._must_hold = hold_whole or limits.hold_full
         self._hold_whole = self._must_hold or hold_if_room
-        self._waiting: list[bytes] = []
-        self._tail: deque[bytes] = deque()  # the end of a declared length, where it is not in the spool
-        self._last: deque[bytes] = deque()  # the last bytes received
-        self._last_bytes = 0
-        self._diskless = False  # the tail waits in memory
-        self._copying = False  # the spool keeps all, to be looked into
-        self._trickled = 0  # of what is held, to keep its client waiting
-        self._late = b""  # what goes into the copy once the spool is read empty
+        self._trickle = Trickle(limits.tail_min, window)
         self._look = BodyLook(
             said,
             encoding,
             kinds=kinds,
             ratio=limits.ratio,
             layers=limits.layers,
-            multipart=self._multipart,
+            multipart=multipart,
             piece=partial,
         )
-        self.fate = self._first_fate()
-        if self.fate is Fate.PASS:
-            self._look.let_go()
+        self._state: GateState = self._first_state(tells=from_start or multipart)
+
+    @property
+    def fate(self) -> Fate:
+        """The name of the state."""
+        return self._state.fate
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """The first byte and the count of a range that is wanted of it."""
+        return self._trickle.window
+
+    @property
+    def spool(self) -> Spool | None:
+        """What is held on disk, or copied there."""
+        return self._state.spool
+
+    @property
+    def uncopied(self) -> str | None:
+        """Why there is no copy of an archive to be looked into."""
+        return self._state.uncopied
+
+    @property
+    def release(self) -> bool:
+        """Whether what is in the spool goes on now, before what `feed` returned; `released` follows it."""
+        return self._state.releasing
 
     @property
     def size(self) -> int:
@@ -145,8 +175,10 @@ class BodyGate:
     @property
     def problem(self) -> str | None:
         """Why it could not be held or looked into."""
-        if self._unheld is not None or not self.whole:
-            return self._unheld
+        if isinstance(self._state, Refuse):
+            return f"it cannot be held whole: {self._state.why}"
+        if not self.whole:
+            return None
         if self.signature in UNREAD_ARCHIVES and self._limits.look_up_to:
             return f"archive: {self.signature} is a kind that is not looked into"
         return self._look.problem
@@ -196,22 +228,20 @@ class BodyGate:
         self._look.work()
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; give those that may go on now."""
+        """Take the next bytes; return those that may go on now."""
         self._look.feed(data)
-        match self.fate:
-            case Fate.PASS:
+        state = self._state
+        match state:
+            case Pass():
                 return data
-            case Fate.SNIFF:
-                return self._sniff(data)
-            case Fate.TAIL:
-                return self._pass_but_tail(data)
-            case Fate.SMALL:
-                self._waiting.append(data)
-                return b""
-            case Fate.HOLD:
-                return self._hold(data)
-            case Fate.ASK | Fate.REFUSE:
-                self._waiting.append(data)
+            case Tail():
+                return state.feed(data, self._look)
+            case Hold():
+                return self._hold(state, data)
+            case Sniff():
+                return self._sniff(state, data)
+            case Small() | Ask() | Refuse():
+                state.chunks.append(data)
                 return b""
             case other:
                 assert_never(other)
@@ -220,97 +250,57 @@ class BodyGate:
         """Note that nothing more comes; `whole`: because that was all."""
         self.whole = whole
         self._look.end()
-        if self.signature is None and not self.partial and self.fate is not Fate.PASS:
+        state = self._state
+        if self.signature is None and not self.partial and not isinstance(state, Pass):
             self._look.conclude()
             self._look.risky |= whole and self._look.holds_archive
-        all_here = self.fate in {Fate.SNIFF, Fate.SMALL} or (
-            self.fate is Fate.TAIL and self._last_bytes == self.size and self.spool is None
-        )
-        if self.risky and all_here:
-            self.fate = Fate.HOLD  # harmless by its headers, dangerous by its bytes
-            data = b"".join([*self._waiting, *self._last])
-            self._last.clear()
-            self.uncopied = self._store(data)
-            self._waiting = [data] if self.uncopied is not None else []
-            if self.spool is not None and not self._waiting:
-                self.spool.skip(self._trickled)
+        if self.risky and (
+            isinstance(state, Sniff | Small) or (isinstance(state, Tail) and state.has_all(self.size))
+        ):
+            data = b"".join(chunk for held in state.memory for chunk in held)
+            self._state = self._hold_at_end(data)  # harmless by its headers, dangerous by its bytes
 
     def released(self) -> None:
-        """Note that what was held has gone on."""
-        late, self._late = self._late, b""
-        if self._copying:
-            self._copy(late)
-        elif self.spool is not None:
-            self.spool.close()
-            self.spool = None
+        """Note that what was held in the spool has gone on."""
+        if isinstance(self._state, Tail):
+            self._state.released(self._look)
 
     @property
     def rest_bytes(self) -> int:
         """How much memory holds back."""
-        return sum(len(chunk) for held in (self._waiting, self._tail, self._last) for chunk in held)
+        return sum(len(chunk) for held in self._state.memory for chunk in held)
 
     @property
     def spare(self) -> int:
         """How many bytes of what is held may go on before the verdict, as its client waits for long."""
-        if self._must_hold or self.fate not in {Fate.SMALL, Fate.HOLD, Fate.TAIL}:
-            return 0
-        kept = 0 if self.fate is Fate.SMALL else self._limits.tail_min
-        if self._waiting:
-            return spare(self.size - self._trickled, self._trickled, kept)
-        if self.spool is None or self._copying:
-            return spare(sum(map(len, self._tail)), self._trickled, kept)
-        held, passed = self.spool.unread, self.spool.size - self.spool.unread
-        if self.fate is Fate.HOLD and self.window is not None:
-            first, count = self.window
-            held = max(0, min(self.spool.size, first + count) - max(first, passed))
-        return spare(held, self._trickled, kept)
+        return 0 if self._must_hold else self._trickle.spare(self._state)
 
     async def trickle(self) -> bytes:
-        """Take a few bytes of what is held, as many as are to spare; raises OSError when the disk fails."""
-        count = self.spare
-        if not count:
-            return b""
-        if self._waiting:
-            data = b"".join(self._waiting)[self._trickled : self._trickled + count]
-        elif self.spool is None or self._copying:
-            data = self._tail.popleft()
-            if len(data) > count:
-                self._tail.appendleft(data[count:])
-                data = data[:count]
-        else:
-            if self.fate is Fate.HOLD and self.window is not None and not self._trickled:
-                self.spool.skip(self.window[0])
-            data = await self.spool.read(count)
-        self._trickled += len(data)
-        return data
+        """Take as many bytes as are to spare; raise OSError when the disk fails."""
+        return b"" if self._must_hold else await self._trickle.take(self._state)
 
     def rest(self) -> bytes:
-        """Give what memory holds back, after a verdict that lets it go."""
-        rest = b"".join([*self._waiting, *self._tail, *self._last])
-        if self._waiting:
-            rest = rest[self._trickled :]
+        """Take what memory holds back, after a verdict that lets it go."""
+        rest = b"".join(chunk for held in self._state.memory for chunk in held)
+        if isinstance(self._state, Collected) and rest:
+            rest = rest[self._trickle.given :]
         self._forget()
         return rest
 
     def rest_piece(self) -> bytes:
-        """Give the next piece of it: a client that is slow must not make a copy of all."""
-        chunks: list[bytes] = []
-        taken = 0
-        for held in (self._tail, self._last):
-            while held and taken < PIECE_BYTES:
-                chunks.append(held.popleft())
-                taken += len(chunks[-1])
-        return b"".join(chunks)
+        """Take the next piece of the end in memory: a client that is slow must not make a copy of all."""
+        return self._state.take_piece() if isinstance(self._state, Tail) else b""
 
     def subject(self, members: tuple[tuple[str, bytes], ...] = ()) -> FileSubject:
         """Make the subject of the whole body; `members` are labelled digests from inside an archive."""
         return self._look.subject(members)
 
-    def drop(self) -> None:
-        """Hold nothing any more: what comes goes on."""
-        self.fate = Fate.PASS
-        self._unheld = None
-        self._look.let_go()
+    def drop(self) -> bytes:
+        """Hold nothing any more, what comes goes on; return what memory held back, which is next."""
+        rest = self.rest()
+        self.close()
+        self._pass()
+        return rest
 
     def close(self) -> None:
         """Free what is held."""
@@ -319,160 +309,92 @@ class BodyGate:
         self._forget()
 
     def _forget(self) -> None:
-        self._waiting, self._tail, self._last = [], deque(), deque()
+        for held in self._state.memory:
+            held.clear()
 
-    def _first_fate(self) -> Fate:
+    def _pass(self) -> None:
+        self._state = _PASS
+        self._look.let_go()
+
+    def _first_state(self, *, tells: bool) -> GateState:
+        """Choose by the headers; `tells`: the first bytes that come say what the file begins like."""
+        small = self.length is not None and self.length <= self._limits.local_up_to
         if self.risky:
-            return self._risky_fate()
-        if self.partial and not (self._from_start or self._multipart):
-            return Fate.PASS
-        if self.partial or self._look.declared.live:
-            return Fate.SNIFF
-        if self.length is not None and self.length <= self._limits.local_up_to:
-            return Fate.SMALL
-        return Fate.SNIFF
-
-    def _risky_fate(self) -> Fate:
-        if self.partial:
-            return Fate.ASK
-        if self.length is None:
-            return Fate.HOLD
-        if self.length > self._room.largest and self._must_hold:
-            return self._refuse("larger than downloads.spool_max allows")
-        if self.length > (self._room.largest if self._hold_whole else self._limits.hold_up_to):
-            self._begin_copy()
-            return Fate.TAIL
-        return Fate.HOLD
-
-    def _refuse(self, why: str) -> Fate:
-        self._unheld = f"it cannot be held whole: {why}"
-        return Fate.REFUSE
-
-    def _sniff(self, data: bytes) -> bytes:
-        self._waiting.append(data)
-        self._look.judge()
-        most = self._limits.local_up_to if self._look.blind else self._limits.sniff
-        if not self.risky and self.size < most and self._look.undecided():
-            return b""
-        self._look.conclude()
-        waiting, self._waiting = self._waiting, []
-        if not self.risky and self._look.declared.saved and not self.partial:
-            self.fate = Fate.TAIL  # a picture that is saved as a file may have an archive behind it
-            return self._pass_but_tail(b"".join(waiting))
-        if not self.risky:
-            self.fate = Fate.PASS
+            return self._risky_state()
+        if self.partial and not tells:
             self._look.let_go()
-            return b"".join(waiting)
-        self.fate = self._risky_fate()
-        if self.fate is Fate.ASK:
-            self._waiting = waiting
-            return b""
-        if self.fate is Fate.REFUSE:
-            self._waiting = waiting
-            return b""
-        data = b"".join(waiting)
-        return self._pass_but_tail(data) if self.fate is Fate.TAIL else self._hold(data)
+            return _PASS
+        if small and not self.partial and not self._look.declared.live:
+            return Small()
+        return Sniff()
 
-    def _hold(self, data: bytes) -> bytes:
-        held = self.spool.size if self.spool is not None else 0
-        if not self._hold_whole and held + len(data) > self._limits.hold_up_to:
-            self._begin_copy()
-            return self._start_tail(data)
-        why = self._store(data)
+    def _risky_state(self) -> GateState:
+        """Choose for what is known to be risky and of which nothing is out."""
+        if self.partial:
+            return Ask()
+        if self.length is None:
+            return Hold(spool=Spool(self._room))
+        if self.length > self._room.largest and self._must_hold:
+            return Refuse(why=_TOO_LARGE_TO_HOLD)
+        if self.length > (self._room.largest if self._hold_whole else self._limits.hold_up_to):
+            tail = Tail(self.length, self._limits, self._room)
+            tail.choose_copy(max(self.length, self.size))
+            return tail
+        return Hold(spool=Spool(self._room))
+
+    def _sniff(self, state: Sniff, data: bytes) -> bytes:
+        state.chunks.append(data)
+        look = self._look
+        look.judge()
+        most = self._limits.local_up_to if look.blind else self._limits.sniff
+        if not look.risky and look.size < most and look.undecided():
+            return b""
+        look.conclude()
+        if not look.risky and look.declared.saved and not self.partial:
+            self._state = tail = Tail(self.length, self._limits, self._room)
+            tail.uncopied = _NOT_KEPT  # what is saved as a file may have an archive behind it
+            return tail.feed(b"".join(state.chunks), look)
+        if not look.risky:
+            self._pass()
+            return b"".join(state.chunks)
+        following = self._state = self._risky_state()
+        if isinstance(following, Ask | Refuse):
+            following.chunks = state.chunks
+            return b""
+        data = b"".join(state.chunks)
+        if isinstance(following, Hold):
+            return self._hold(following, data)
+        assert isinstance(following, Tail)
+        return following.feed(data, look)
+
+    def _hold(self, state: Hold, data: bytes) -> bytes:
+        assert state.spool is not None
+        if not self._hold_whole and state.spool.size + len(data) > self._limits.hold_up_to:
+            return self._let_begin_go(state.spool, data, None)
+        why = state.spool.offer(data)
         if why is None:
             return b""
-        if self._must_hold:
-            self.fate = self._refuse(why)
-            self._waiting.append(data)
-            return b""
-        self.uncopied, self._diskless = why, True
-        return self._start_tail(data)
+        if not self._must_hold:
+            return self._let_begin_go(state.spool, data, why)
+        self._state = Refuse(why=why, spool=state.spool, chunks=deque((data,)))
+        return b""
 
-    def _store(self, data: bytes) -> str | None:
-        """Put bytes into the spool; say why where it takes none."""
-        if self.spool is None:
-            self.spool = Spool(self._room)
-        try:
-            self.spool.put(data)
-        except SpoolFullError as error:
-            return str(error)
-        except OSError as error:
-            return f"the disk of the spool failed ({error.strerror or error})"
-        return None
+    def _hold_at_end(self, data: bytes) -> Hold:
+        """Hold all of a body that did not seem to be worth it before it was whole."""
+        spool = Spool(self._room)
+        why = spool.offer(data)
+        if why is not None:
+            return Hold(chunks=deque((data,)), spool=None, uncopied=why)
+        spool.skip(self._trickle.given)
+        return Hold(spool=spool)
 
-    def _begin_copy(self) -> None:
-        if self._limits.look_up_to < max(self.length or 0, self.size):
-            self.uncopied = "larger than downloads.archives.max_bytes"
+    def _let_begin_go(self, spool: Spool, data: bytes, why: str | None) -> bytes:
+        """Let what is held go on, and withhold an end from here on; `why` the spool takes no more."""
+        lied = self.length is not None and self.size > self.length
+        self._state = tail = Tail(None if lied else self.length, self._limits, self._room)
+        tail.in_memory = True  # what is still to be read stands before it in the spool
+        if why is None:
+            tail.choose_copy(max(self.length or 0, self.size))
         else:
-            self._copying = self._diskless = True  # the spool holds the copy, the tail waits in memory
-
-    def _copy(self, data: bytes) -> None:
-        """Keep a copy of what may be an archive, as long as it may be one and there is room."""
-        if self.signature is None:
-            self._look.judge()
-        if self._look.settled and self.signature not in READ_ARCHIVES:
-            self._diskless = bool(self._tail)
-            self._stop_copying(None)
-        elif self.size > self._limits.look_up_to:
-            self._stop_copying("larger than downloads.archives.max_bytes")
-        elif (why := self._store(data)) is not None:
-            self._stop_copying(why)
-        elif self.spool is not None:
-            self.spool.skip(len(data))
-
-    def _stop_copying(self, why: str | None) -> None:
-        self._copying, self.uncopied = False, why
-        if self.spool is not None and not self.spool.unread:
-            self.spool.close()
-            self.spool = None
-
-    def _start_tail(self, data: bytes) -> bytes:
-        """Let what is held go on, and withhold a tail from here on."""
-        self.fate = Fate.TAIL
-        self.release = self.spool is not None
-        if self.release and self.length is None:
-            self._late = data  # its place in the spool is behind what is still to be read
-        return self._pass_but_tail(data)
-
-    def _pass_but_tail(self, data: bytes) -> bytes:
-        if self._copying and not self._late:
-            self._copy(data)
-        self._last.append(data)
-        self._last_bytes += len(data)
-        spare = self._last_bytes - self._last_size()
-        out: list[bytes] = []
-        while spare > 0:
-            chunk = self._last.popleft()
-            if len(chunk) > spare:
-                self._last.appendleft(chunk[spare:])
-                chunk = chunk[:spare]
-            out.append(chunk)
-            spare -= len(chunk)
-            self._last_bytes -= len(chunk)
-        data = b"".join(out)
-        return data if self.length is None else self._pass_known(self.length, data)
-
-    def _pass_known(self, length: int, data: bytes) -> bytes:
-        """Withhold the end of a known length, on disk; in memory where there is no room on it, or a copy."""
-        start = self.size - self._last_bytes - len(data)
-        passing = max(0, min(len(data), length - self._tail_size(length) - start))
-        rest = data[passing:]
-        if not rest or (not self._diskless and self._store(rest) is None):
-            return data[:passing]
-        if not self._diskless:
-            self._diskless = True
-            if length - self._tail_size(length) > start:  # less fits into memory: what is on disk goes on
-                self.release = self.spool is not None
-                passing = max(0, min(len(data), length - self._tail_size(length) - start))
-        self._tail.append(data[passing:])
-        return data[:passing]
-
-    def _last_size(self) -> int:
-        if not self.risky:
-            return self._limits.tail_min
-        most = TAIL_MEMORY_BYTES if self.length is None else LAST_MEMORY_BYTES
-        return min(most, max(self._limits.tail_min, int(self.size * self._limits.tail_part)))
-
-    def _tail_size(self, length: int) -> int:
-        most = TAIL_MEMORY_BYTES if self._diskless else length
-        return min(most, max(self._limits.tail_min, int(length * self._limits.tail_part)))
+            tail.uncopied = why
+        return tail.take_over(spool, data, self._look)

@@ -93,6 +93,16 @@ class Spool:
         if self._taken:
             self._spill()
 
+    def offer(self, data: bytes) -> str | None:
+        """Add bytes; return why they were not taken, none of them."""
+        try:
+            self.put(data)
+        except SpoolFullError as error:
+            return str(error)
+        except OSError as error:
+            return f"the disk of the spool failed ({error.strerror or error})"
+        return None
+
     @property
     def backlog(self) -> int:
         """Bytes on their way to the disk."""

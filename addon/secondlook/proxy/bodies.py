@@ -11,7 +11,8 @@ from secondlook.config import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.body_type import declared
 from secondlook.download.cutting import Cut
-from secondlook.download.gate import BodyGate, Fate, GateLimits
+from secondlook.download.gate import BodyGate
+from secondlook.download.gate_state import Fate, GateLimits
 from secondlook.download.inspector import ArchiveInspector, Inside
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
 from secondlook.download.ranges import (
@@ -229,6 +230,10 @@ class Bodies:
             cut_to = None
         multipart = said.content_type == _SEVERAL and flow.response.status_code == _PARTIAL_STATUS
         from_start = not multipart and (piece is None or piece.first == 0)
+        window: tuple[int, int] | None = None
+        if cut_to is not None and length is not None and flow.response.status_code == _WHOLE_STATUS:
+            windows = cut_to.windows(length)
+            window = windows[0] if len(windows) == 1 else (0, 0)
         gate = BodyGate(
             said,
             length,
@@ -241,10 +246,8 @@ class Bodies:
             partial=partial,
             from_start=from_start,
             multipart=multipart,
+            window=window,
         )
-        if cut_to is not None and length is not None and flow.response.status_code == _WHOLE_STATUS:
-            windows = cut_to.windows(length)
-            gate.window = windows[0] if len(windows) == 1 else (0, 0)
         use = replace(use, content_type=facts.content_type)
         body = Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
         if flow.response.status_code == _WHOLE_STATUS and gate.fate in _IN_BLOCKS and self._whole_files:

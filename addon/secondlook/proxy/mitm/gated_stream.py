@@ -37,7 +37,7 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.cutting import Cut
-from secondlook.download.gate import Fate
+from secondlook.download.gate_state import Fate
 from secondlook.download.ranges import Wanted
 from secondlook.download.spool import PIECE_BYTES
 from secondlook.proxy.flow_state import Body, release_lead, visit_of
@@ -194,7 +194,6 @@ class GatedStream(ProvedStream):
             self._received += len(data)
         self._note(self.body, data)
         if gate.release:
-            gate.release = False
             if not (yield from self._pump()):
                 return
             gate.released()
@@ -318,9 +317,9 @@ class GatedStream(ProvedStream):
             return
         if body.gate.spool is not None and not (yield from self._pump()):
             return
-        body.gate.drop()
+        rest = body.gate.drop()
         self._free()
-        yield from self._send(body.gate.rest())
+        yield from self._send(rest)
 
     def _may_ask_again(self, body: Body) -> bool:
         return body.again and self._can_ask_again()
@@ -405,10 +404,9 @@ class GatedStream(ProvedStream):
             else:
                 yield from self._refuse_at_headers(None)
             return
-        held = body.gate.rest()
+        held = body.gate.drop()
         if self._sent + len(held) <= self._received:
             held += data
-        body.gate.drop()
         yield from self._send(held)
 
     def _pump(self) -> layer.CommandGenerator[bool]:
