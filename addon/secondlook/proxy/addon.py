@@ -65,6 +65,7 @@ class SecondLookAddon:
         self.access = access
         self.refusals = refusals
         self.site = site
+        self.problem = site.problem
         self._fallback = Fallback(time.monotonic)
         self.failure_of: Callable[[http.HTTPFlow, str], str | None] = lambda *_: None  # set by who knows
         self.record: Callable[[Event], None] = lambda _: None  # set by who writes the log
@@ -103,7 +104,7 @@ class SecondLookAddon:
             if decision is None:
                 return self._ask(flow, facts, use, asked, index)
             if decision.action is Action.BLOCK:
-                self._block(flow, facts, decision)
+                self._block(flow, facts, use, decision)
                 return None
         return self._let_through(flow, Visit(asked[0], use, facts))
 
@@ -119,7 +120,7 @@ class SecondLookAddon:
             for subject in asked[start:]:
                 decision = await self.gatekeeper.check(subject, use)
                 if decision.action is Action.BLOCK:
-                    self._block(flow, facts, decision)
+                    self._block(flow, facts, use, decision)
                     return
             if (choosing := self._let_through(flow, Visit(asked[0], use, facts))) is not None:
                 await choosing
@@ -132,10 +133,10 @@ class SecondLookAddon:
         self, flow: http.HTTPFlow, facts: RequestFacts, use: RequestContext, subject: UrlSubject, reason: str
     ) -> None:
         try:
-            self._block(flow, facts, await self.gatekeeper.refuse(subject, use, reason))
+            self._block(flow, facts, use, await self.gatekeeper.refuse(subject, use, reason))
         except Exception:
             logger.exception("a refusal could not be recorded")
-            self._block(flow, facts, FAULT)
+            self._block(flow, facts, use, FAULT)
 
     def _let_through(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
         flow.metadata[VISIT] = visit
@@ -154,16 +155,19 @@ class SecondLookAddon:
             metrics.INTERNAL_ERRORS.inc()
             visit.refusal = FAULT
         if visit.refusal is not None:
-            self._block(flow, visit.facts, visit.refusal)
+            self._block(flow, visit.facts, visit.use, visit.refusal)
 
-    def _block(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> None:
-        flow.response = self._refusal(flow, facts, decision)
+    def _block(
+        self, flow: http.HTTPFlow, facts: RequestFacts, use: RequestContext, decision: Decision
+    ) -> None:
+        flow.response = self._refusal(flow, facts, use, decision)
 
-    def _refusal(self, flow: http.HTTPFlow, facts: RequestFacts, decision: Decision) -> http.Response:
+    def _refusal(
+        self, flow: http.HTTPFlow, facts: RequestFacts, use: RequestContext, decision: Decision
+    ) -> http.Response:
         """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
         try:
-            use = make_use(flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER))
-            refusal = self.refusals.make(flow.request.method, flow.request.path, facts, decision, use)
+            refusal = self.refusals.make(flow.request.path, facts, decision, use)
             return http.Response.make(STATUS, refusal.body, http.Headers(refusal.headers))
         except Exception:
             logger.exception("a refusal could not be written; sending a bare one")
@@ -185,7 +189,7 @@ class SecondLookAddon:
                 return
         except Exception:
             logger.exception("the policy for unverifiable requests failed too; refusing")
-        self._block(flow, facts, decision)
+        self._block(flow, facts, use, decision)
 
     # ---- the proxy's own site
 
@@ -280,8 +284,9 @@ class SecondLookAddon:
     def refusal_of(self, flow: http.HTTPFlow, decision: Decision | None) -> http.Response:
         """Build the refusal that takes the place of a response."""
         visit = visit_of(flow)
-        facts = visit.facts if visit is not None else RequestFacts()
-        return self._refusal(flow, facts, decision or FAULT)
+        if visit is None:
+            return self._refusal(flow, RequestFacts(), RequestContext(SubjectClass.PAGE), decision or FAULT)
+        return self._refusal(flow, visit.facts, visit.use, decision or FAULT)
 
     async def secondlook_body(self, flow: http.HTTPFlow) -> None:
         """Judge a whole body with waiting, returning now and then before that is done (`body.judging`)."""

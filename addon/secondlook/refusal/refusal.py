@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, assert_never
 
-from secondlook.agent.check.request_context import classify
 from secondlook.core.neutralize import inert
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
@@ -121,15 +120,14 @@ class Refusals:
         self._page = page
         self._override_s = override_s
 
-    def make(self, method: str, path: str, asked: Asked, decision: Decision, use: RequestContext) -> Refusal:
-        """Build the refusal of one request; the URL of `use` is what was asked for, as untrusted text."""
+    def make(self, path: str, asked: Asked, decision: Decision, use: RequestContext) -> Refusal:
+        """Build the refusal of one request; `use` has its class and its URL, which is untrusted text."""
         form, content_type = fitting_form(asked, path)
         body = b""
         url = use.url or ""
         match form:
             case Form.PAGE:
-                cls = classify(asked.dest, asked.accept, method, path)
-                open_ = cls is not SubjectClass.DOWNLOAD
+                open_ = use.cls is not SubjectClass.DOWNLOAD
                 override_s = self._override_s(use.client, use.user) if open_ else None
                 body = self._page.render(decision, url, asked.referrer, override_s=override_s)
             case Form.PROBLEM:

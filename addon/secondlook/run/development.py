@@ -64,7 +64,7 @@ def make_addons() -> list[Any]:
     parts = Parts.build(settings, ledger, heartbeat_s=HEARTBEAT_S)
     starter = Starter(settings, parts)
     around = Surroundings(
-        gatekeeper=parts.judge,
+        gatekeeper=parts.gatekeeper,
         records=LedgerRecords(ledger, parts.suffixes, parts.clock),
         site_key=site_key(settings.state),
         own_ports=starter.own_ports,

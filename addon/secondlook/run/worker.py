@@ -58,7 +58,7 @@ async def work(process: Process) -> None:
     if plan.server is not None:
         await parts.lookup.set_local(plan.server)
     around = Surroundings(
-        gatekeeper=parts.judge,
+        gatekeeper=parts.gatekeeper,
         records=LedgerRecords(ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings)),
         site_key=site_key(settings.state),
         own_ports=lambda: own_ports,

@@ -25,7 +25,7 @@ from secondlook.agent.ports import Lookup
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.subject import RequestContext, Subject, SubjectKind, UrlSubject
-from secondlook.core.url.canonical import Suffixes, url_subject
+from secondlook.core.url.canonical import Suffixes, url_subject, url_subject_from_parts
 from secondlook.core.verdict import Action, Decision, Evidence, Stage, Step, SubjectClass, Verdict
 from secondlook.ground.clock import Clock
 
@@ -67,7 +67,7 @@ class Checker:
         self._budget_s = budget_s
         self._stale_for_s = stale_for_s
         self._stale_after_s = stale_after_s
-        self._subjects: LRU[str | bytes, UrlSubject] = LRU(memory)
+        self._subjects: LRU[str | bytes | tuple[str, str, str | bytes], UrlSubject] = LRU(memory)
         # (serial, from, until, tiers, decision): what a later look at the same subject would find again
         self._memo: LRU[object, tuple[int, float, float, tuple[Tier, ...], Decision]] = LRU(memory)
 
@@ -76,6 +76,14 @@ class Checker:
         known = self._subjects.get(raw)
         if known is None:
             known = self._subjects[raw] = url_subject(raw, self._suffixes)
+        return known
+
+    def request_subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
+        """Make the subject of a request from what a proxy will really use, remembering recent ones."""
+        key = (scheme, host, path)
+        known = self._subjects.get(key)
+        if known is None:
+            known = self._subjects[key] = url_subject_from_parts(scheme, host, path, self._suffixes)
         return known
 
     def check_now(self, subject: Subject, use: RequestContext) -> Decision | None:

@@ -16,7 +16,7 @@ answer joins the confirmed set here at once and in the ledger as soon as it comm
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -31,8 +31,8 @@ from secondlook.agent.ports import FlagStore
 from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
 from secondlook.core.event import ConfirmedEntry, Event, EventKind
-from secondlook.core.subject import FileSubject, RequestContext, Subject, SubjectKind
-from secondlook.core.verdict import Action, Decision, Evidence, Stage, SubjectClass, Verdict
+from secondlook.core.subject import FileSubject, RequestContext, Subject, SubjectKind, UrlSubject
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Step, SubjectClass, Verdict
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.ulid import Identifiers
@@ -82,6 +82,7 @@ class Gatekeeper:
         elsewhere_s: float = 0.0,
     ) -> None:
         self.checker = checker
+        self.subject: Callable[[str, str, str | bytes], UrlSubject] = checker.request_subject
         self._store = store
         self._clock = clock
         self._reblock_s = reblock_s
@@ -119,6 +120,31 @@ class Gatekeeper:
         """Check by local means alone and settle; never raises (but for cancellation)."""
         return await self.settle(subject, use, self.checker.check_local(subject, use))
 
+    async def unsure(
+        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+    ) -> Decision:
+        """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
+        decision = await self.checker.check(subject, use)
+        allowed = decision.action is Action.ALLOW and not decision.would_block
+        if allowed and not decision.evidence.allowed_by_rule:
+            decision = self._unverifiable(use, reason, block, decision.evidence.steps)
+        return await self.settle(subject, use, decision)
+
+    async def unverifiable(
+        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+    ) -> Decision:
+        """Settle what could not be checked: by the policy of its class, or as `block` demands."""
+        return await self.settle(subject, use, self._unverifiable(use, reason, block))
+
+    async def refuse(self, subject: Subject, use: RequestContext, reason: str) -> Decision:
+        """Record that something is closed to this client whatever it asks for."""
+        evidence = Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.ACCESS, detail=reason)
+        return await self.settle(subject, use, Decision(Action.BLOCK, evidence, reason=reason))
+
+    def digest_kinds(self) -> frozenset[str]:
+        """Return the digests other than SHA-256 that a loaded file list or rule names: of `md5`, `sha1`."""
+        return self.checker.view.current.pattern.digest_kinds
+
     async def settle(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
         """Record a decision; a flag is committed before this returns, or the request is refused."""
         if decision.action is not Action.FLAG:
@@ -143,6 +169,13 @@ class Gatekeeper:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _unverifiable(
+        self, use: RequestContext, reason: str, block: bool | None, steps: tuple[Step, ...] = ()
+    ) -> Decision:
+        evidence = replace(unverifiable(reason, ()), steps=steps)
+        demanded = None if block is None else (Action.BLOCK if block else Action.FLAG)
+        return self.checker.judge(use, evidence, unverifiable=demanded)
 
     def _settle_now(
         self, subject: Subject, use: RequestContext, decision: Decision, *, late: bool = False

@@ -2,7 +2,7 @@
 
 ```
 Settings ─┬─► Ledger (events, queue, rules) ─┐
-          ├─► LocalView ◄── watchers         ├─► Checker ─► Gatekeeper ─► Judge (what the proxy calls)
+          ├─► LocalView ◄── watchers         ├─► Checker ─► Gatekeeper (what the proxy calls)
           ├─► TieredLookup ─► servers ───────┤
           └─► AnswerCache ───────────────────┘
 ```
@@ -34,7 +34,6 @@ from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.lookup.tiered import TieredLookup
-from secondlook.proxy.judge import Judge
 from secondlook.run.assembly.policies import policies_of
 from secondlook.run.supervisor.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
@@ -58,7 +57,6 @@ class Parts:
     cache: AnswerCache
     checker: Checker
     gatekeeper: Gatekeeper
-    judge: Judge
 
     @classmethod
     def build(
@@ -120,7 +118,6 @@ class Parts:
             cache,
             checker,
             gatekeeper,
-            Judge(gatekeeper, suffixes),
         )
 
     def override_s(self, client: str | None, user: str | None) -> float | None:

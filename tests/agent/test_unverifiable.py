@@ -8,8 +8,6 @@ from secondlook.core.answer import Tier
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
-from secondlook.proxy.judge import Judge
-from secondlook.suffix import load_suffixes
 
 FILE = FileSubject((b"z" * 32,), size=1000, filename="locked.zip")
 USE = RequestContext(
@@ -26,7 +24,7 @@ def house():
 
 
 def unsure(house, **how):
-    return house.run(Judge(house.gatekeeper, load_suffixes()).unsure(FILE, USE, WHY, **how))
+    return house.run(house.gatekeeper.unsure(FILE, USE, WHY, **how))
 
 
 @pytest.mark.parametrize(
