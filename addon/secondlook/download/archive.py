@@ -311,7 +311,7 @@ class _Walk:
             opened = py7zr.SevenZipFile(file)
         except PasswordRequired as error:
             raise UnreadableError("it is encrypted") from error
-        with opened as archive, contextlib.closing(MemberFactory(self.add_bytes)) as factory:
+        with opened as archive, contextlib.closing(MemberFactory(self.add_bytes, MEMORY_BYTES)) as factory:
             if archive.needs_password():
                 raise UnreadableError("it is encrypted")
             if len(archive.files) > self._limits.members:

@@ -7,17 +7,15 @@ from typing import IO
 
 from py7zr.io import Py7zIO, WriterFactory
 
-from secondlook.download.archive import MEMORY_BYTES
-
 
 class Member(Py7zIO):
     """One member: its digest and its content."""
 
-    def __init__(self, count: Callable[[int], None]) -> None:
+    def __init__(self, count: Callable[[int], None], memory_bytes: int) -> None:
         self._count = count
         self._digest = hashlib.sha256()
         self._size = 0
-        self._copy: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - lives as long as the member
+        self._copy: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=memory_bytes)  # noqa: SIM115 - lives as long as the member
 
     @property
     def digest(self) -> bytes:
@@ -58,10 +56,14 @@ class Member(Py7zIO):
 
 
 class MemberFactory(WriterFactory):
-    """Makes a `Member` for each name that py7zr meets; `count` is told of every byte."""
+    """Makes a `Member` for each name that py7zr meets.
 
-    def __init__(self, count: Callable[[int], None]) -> None:
+    `count` is called with the size of each piece; more than `memory_bytes` of one member lies on disk.
+    """
+
+    def __init__(self, count: Callable[[int], None], memory_bytes: int) -> None:
         self._count = count
+        self._memory_bytes = memory_bytes
         self.members: list[tuple[str, Member]] = []  # two may have one name
 
     def close(self) -> None:
@@ -71,6 +73,6 @@ class MemberFactory(WriterFactory):
 
     def create(self, filename: str) -> Member:
         """Make the receiver of one member."""
-        member = Member(self._count)
+        member = Member(self._count, self._memory_bytes)
         self.members.append((filename, member))
         return member

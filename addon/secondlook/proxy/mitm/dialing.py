@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
-from typing import Final
+from typing import Final, Protocol
 
 import mitmproxy_rs
 from mitmproxy.connection import ConnectionState, Server
@@ -23,7 +23,6 @@ from mitmproxy.proxy import commands, events, server_hooks
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.utils import human
 
-from secondlook.proxy.access.access import Access
 from secondlook.proxy.mitm import fair_selector
 from secondlook.proxy.request import listening, peer_text
 from secondlook.resolver import Place, Resolver
@@ -35,10 +34,24 @@ class ClosedError(OSError):
     """A destination is closed; the message is one of the reasons in `access.py`."""
 
 
+class Judgement(Protocol):
+    """Whoever knows which addresses are open to a client."""
+
+    def judged(
+        self,
+        client: str | None,
+        destination: tuple[str, int],
+        places: Sequence[Place],
+        listening: tuple[str, int] | None = None,
+    ) -> tuple[Sequence[Place], str]:
+        """Return those addresses of a destination that are open to a client; where none is, the reason."""
+        ...
+
+
 class Dialer:
     """Opens connections to origins for one worker, at most `most` at a time."""
 
-    def __init__(self, access: Access, resolver: Resolver, most: int | None = None) -> None:
+    def __init__(self, access: Judgement, resolver: Resolver, most: int | None = None) -> None:
         self._access = access
         self._resolver = resolver
         self._most = most

@@ -16,8 +16,8 @@ end ───► judged ─┬─ allowed ─► the rest, trailers, end
 """
 
 import logging
-from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import Protocol
 
 from mitmproxy import flow as mitm_flow
 from mitmproxy.proxy import commands, events, layer
@@ -47,17 +47,34 @@ from secondlook.proxy.mitm.body_hooks import (
     SecondlookRangeHook,
     SecondlookSettleHook,
 )
+from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.proved import ProvedStream
 from secondlook.proxy.mitm.stream import Commands, Withdrawn
 from secondlook.proxy.response import make_partial
 
-if TYPE_CHECKING:
-    from secondlook.proxy.addon import SecondLookAddon
-    from secondlook.proxy.mitm.layers import GatedHttpLayer
-
 logger = logging.getLogger(__name__)
 
 _WHOLE_STATUS = 200
+
+
+class BackPressure(Protocol):
+    """Whoever pauses the origin of a stream whose client does not keep up."""
+
+    def watch(self, stream: "GatedStream") -> None:
+        """Look how much a client has left unread of a stream, after more was sent."""
+        ...
+
+    def press(self, stream: "GatedStream") -> None:
+        """Pause the origin of a stream that waits."""
+        ...
+
+    def ease(self, stream: "GatedStream") -> Commands:
+        """Let the origin of a stream go on."""
+        ...
+
+    def is_stalled(self, stream_id: int) -> bool:
+        """Return whether the client leaves too much of a stream unread."""
+        ...
 
 
 class GatedStream(ProvedStream):
@@ -65,20 +82,16 @@ class GatedStream(ProvedStream):
 
     body: Body | None = None
 
-    def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
+    edge: Edge
+
+    def __init__(self, context: Context, stream_id: int, edge: Edge, pressure: BackPressure) -> None:
         super().__init__(context, stream_id, edge)
+        self._pressure = pressure
         self._received = 0
         self._cutter: Cut | None = None
         self._whole = False  # the origin has said all
         self._over = False  # the body was judged, or will not be
         self._noted = False
-
-    @cached_property
-    def http(self) -> "GatedHttpLayer":
-        """The HTTP layer that this stream belongs to."""
-        layers = self.context.layers
-        parent: GatedHttpLayer = layers[layers.index(self) - 1]  # type: ignore[assignment]
-        return parent
 
     def start_response_stream(self) -> Commands:
         """Begin with the body, by way of its gate."""
@@ -180,7 +193,7 @@ class GatedStream(ProvedStream):
                 if not data:
                     return
             yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
-            self.http.watch(self)
+            self._pressure.watch(self)
 
     def _data(self, data: bytes) -> Commands:
         assert self.body is not None
@@ -305,9 +318,9 @@ class GatedStream(ProvedStream):
         if self._may_ask_again(body):
             yield from self._ask_again()
             return
-        self.http.press(self)
+        self._pressure.press(self)
         yield from self._judged()
-        yield from self.http.ease(self)
+        yield from self._pressure.ease(self)
         if (yield from self.check_killed(True)):
             body.gate.close()
             return
@@ -421,10 +434,10 @@ class GatedStream(ProvedStream):
             yield from self._send(at_once)
             if self.body.decision is None or self.body.gate.rest_bytes <= PIECE_BYTES:
                 return True
-        self.body.stalled = partial(self.http.is_stalled, self.stream_id)
-        self.http.press(self)
+        self.body.stalled = partial(self._pressure.is_stalled, self.stream_id)
+        self._pressure.press(self)
         sent = yield from self._pump_pieces()
-        yield from self.http.ease(self)
+        yield from self._pressure.ease(self)
         return sent
 
     def _pump_pieces(self) -> layer.CommandGenerator[bool]:
@@ -445,6 +458,6 @@ class GatedStream(ProvedStream):
 
     def _wait(self, hook: commands.StartHook) -> Commands:
         """Wait for a hook in the middle of a body, with the origin paused meanwhile."""
-        self.http.press(self)
+        self._pressure.press(self)
         yield hook
-        yield from self.http.ease(self)
+        yield from self._pressure.ease(self)

@@ -6,7 +6,7 @@ HTTP/2 (`http2.py`) are ours too.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client
@@ -20,15 +20,13 @@ from mitmproxy.proxy.layers.http._http3 import Http3Client
 from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
 
+from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.gated_stream import GatedStream
 from secondlook.proxy.mitm.http1 import Http1ClientSide, Http1OriginSide
 from secondlook.proxy.mitm.http2 import UNSENT_MAX_BYTES, Acknowledge, Http2ClientSide, Http2OriginSide
 from secondlook.proxy.mitm.recognizer import Recogniser
 from secondlook.proxy.mitm.tls_layers import BoundedClientTls, OriginTls
 from secondlook.proxy.mitm.tunnel import RawTunnel, own_top
-
-if TYPE_CHECKING:
-    from secondlook.proxy.addon import SecondLookAddon
 
 type Commands = layer.CommandGenerator[None]
 
@@ -45,7 +43,7 @@ class GatedHttpLayer(HttpLayer):
     meet such origins; one of HTTP/1 that does not read keeps its client's connection from being read.
     """
 
-    def __init__(self, context: Context, mode: HTTPMode, edge: "SecondLookAddon") -> None:
+    def __init__(self, context: Context, mode: HTTPMode, edge: Edge) -> None:
         super().__init__(context, mode)
         self.edge = edge
         self._options = context.options
@@ -78,7 +76,7 @@ class GatedHttpLayer(HttpLayer):
         context = self.context.fork()
         if self.context.client.alpn == b"h2":
             return Http2ClientSide(context, self, self.edge.limits)
-        return Http1ClientSide(context, self.edge.limits, self.edge.site.problem)
+        return Http1ClientSide(context, self.edge.limits, self.edge.problem)
 
     def origin_side(self, context: Context) -> HttpConnection:
         """Make what speaks to an origin that is connected to."""
@@ -166,7 +164,7 @@ class GatedHttpLayer(HttpLayer):
 
     def make_stream(self, stream_id: int) -> Commands:
         """Make the stream of a new request: ours."""
-        stream = GatedStream(_fork(self.context, self._options), stream_id, self.edge)
+        stream = GatedStream(_fork(self.context, self._options), stream_id, self.edge, self)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
@@ -174,7 +172,7 @@ class GatedHttpLayer(HttpLayer):
 class GatedLayers:
     """Addon: decides what comes next in a connection, with our layers in the place of mitmproxy's own."""
 
-    def __init__(self, edge: "SecondLookAddon") -> None:
+    def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._decide = Recogniser()
 

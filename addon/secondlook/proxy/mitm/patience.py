@@ -1,17 +1,13 @@
 """A stream that keeps its client waiting while a body is held (`trickle.py` says how much of it may go)."""
 
-from typing import TYPE_CHECKING
-
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
 from secondlook.download.trickle import EVERY_S
 from secondlook.proxy.flow_state import Body
 from secondlook.proxy.mitm.body_hooks import SecondlookBodyHook, SecondlookTrickleHook
+from secondlook.proxy.mitm.edge import StreamEdge
 from secondlook.proxy.mitm.stream import AnsweringStream, Commands
-
-if TYPE_CHECKING:
-    from secondlook.proxy.addon import SecondLookAddon
 
 
 class PatientStream(AnsweringStream):
@@ -19,7 +15,7 @@ class PatientStream(AnsweringStream):
 
     body: Body | None
 
-    def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
+    def __init__(self, context: Context, stream_id: int, edge: StreamEdge) -> None:
         super().__init__(context, stream_id, edge)
         self._headers_out = False
         self._sent = 0

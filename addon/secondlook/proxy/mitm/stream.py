@@ -9,7 +9,7 @@ request headers ─► hook ─► answered (blocked, own site) ─► response 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from mitmproxy import http
 from mitmproxy.connection import Connection
@@ -40,13 +40,11 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from secondlook.core.neutralize import inert
+from secondlook.proxy.mitm.edge import StreamEdge
 from secondlook.proxy.mitm.tunnel import RawTunnel, own_tunnel
 from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
 from secondlook.proxy.mitm.websocket import WebSocketRelay
 from secondlook.proxy.response import has_body
-
-if TYPE_CHECKING:
-    from secondlook.proxy.addon import SecondLookAddon
 
 type Commands = layer.CommandGenerator[None]
 
@@ -106,7 +104,7 @@ class _Connect(GetHttpConnection):
 class AnsweringStream(HttpStream):
     """A request that may be answered at its headers."""
 
-    def __init__(self, context: Context, stream_id: int, edge: "SecondLookAddon") -> None:
+    def __init__(self, context: Context, stream_id: int, edge: StreamEdge) -> None:
         super().__init__(context, stream_id)
         self.edge = edge
         # of our `Connection`; there is none in `mitmdump -s`
@@ -152,7 +150,7 @@ class AnsweringStream(HttpStream):
 
     def _refuse_request(self, why: str) -> Commands:
         told = f"The proxy cannot read this request: {why}"
-        yield from self.answer(self.edge.site.problem(self.flow.request, _BAD_REQUEST, told))
+        yield from self.answer(self.edge.problem(self.flow.request, _BAD_REQUEST, told))
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Note the form of a request for the hook, and refuse what no other layer has read well.

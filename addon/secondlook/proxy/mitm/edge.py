@@ -1,0 +1,35 @@
+"""What the layers need of the add-on, which knows them: without this they would import each other."""
+
+from typing import Protocol
+
+from mitmproxy import http
+
+from secondlook.config import TrafficLimitsSettings
+from secondlook.core.verdict import Decision
+from secondlook.proxy.bodies import Bodies
+
+
+class StreamEdge(Protocol):
+    """The add-on as a stream sees it before there is a body."""
+
+    def problem(self, request: http.Request, status: int, told: str) -> http.Response:
+        """Build an answer of the proxy itself: there is no other, `told` is why."""
+        ...
+
+    @property
+    def bodies(self) -> Bodies:
+        """What chooses gates and judges bodies."""
+        ...
+
+
+class Edge(StreamEdge, Protocol):
+    """The add-on as the layer of a connection and its gated streams see it."""
+
+    @property
+    def limits(self) -> TrafficLimitsSettings:
+        """How large and how slow heads may be."""
+        ...
+
+    def refusal_of(self, flow: http.HTTPFlow, decision: Decision | None) -> http.Response:
+        """Build the refusal that takes the place of a response; None: nothing could be decided."""
+        ...
