@@ -86,10 +86,10 @@ def test_many_are_told_together(house):
 
     async def scenario():
         running = asyncio.create_task(notifier.run())
-        notifier.tell(notice())
+        notifier.notify(notice())
         await asyncio.sleep(1)
         for _ in range(37):
-            notifier.tell(notice())
+            notifier.notify(notice())
         await asyncio.sleep(30)
         assert len(sender.sent) == 1
         await asyncio.sleep(40)
@@ -105,7 +105,7 @@ def test_many_are_told_together(house):
 
 def test_a_sender_that_fails_harms_nobody(house, caplog):
     notifier = Notifier(Sender(fail=True), house.clock)
-    notifier.tell(notice())
+    notifier.notify(notice())
     house.run(notifier.send_due())
     assert "could not be sent" in caplog.text
     assert house.run(notifier.send("test", "a test")) is False
@@ -114,7 +114,7 @@ def test_a_sender_that_fails_harms_nobody(house, caplog):
 def test_what_waits_is_bounded(house):
     notifier = Notifier(Sender(), house.clock)
     for _ in range(3000):
-        notifier.tell(notice())
+        notifier.notify(notice())
     house.run(notifier.send_due())
     assert "3000 of them" in notifier._sender.sent[0][0]
 
@@ -158,7 +158,7 @@ def web_service():
 def test_apprise_really_sends_over_http():
     with web_service() as (address, seen):
         notifier = Notifier(AppriseSender([f"json://{address}/hook"]), SystemClock())
-        notifier.tell(notice(subject=HOSTILE))
+        notifier.notify(notice(subject=HOSTILE))
         asyncio.run(notifier.send_due())
     ((_, _, message),) = seen
     assert message["title"] == "Something let through turned out dangerous"

@@ -99,7 +99,7 @@ class House:
         )
         self.reload()
 
-    def tell(self, notice) -> None:
+    def notify(self, notice) -> None:
         self.told.append(notice)
 
     def reload(self) -> None:

@@ -50,7 +50,7 @@ def test_polling_notices_a_change_where_the_kernel_does_not_tell(monkeypatch):
         heard = []
         watch = AddressWatch(lambda: heard.append(1), poll_s=0.01)
         watch.start()
-        assert not watch.told
+        assert not watch.notified
         await asyncio.sleep(0.05)
         assert heard == []
         elsewhere = frozenset({ipaddress.ip_address("203.0.113.7")})
@@ -76,7 +76,7 @@ INSIDE = """
         heard = asyncio.Event()
         watch = AddressWatch(heard.set)
         watch.start()
-        assert watch.told
+        assert watch.notified
 
         async def told():
             async with asyncio.timeout(10):

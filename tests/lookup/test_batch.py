@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lookup.serving import until
 from secondlook.core.answer import MOST_PREFIXES, Attempt, PrefixAnswer
-from secondlook.lookup.batch import TOLD_S, Batcher, QueryOutcome
+from secondlook.lookup.batch import REPORT_S, Batcher, QueryOutcome
 from secondlook.lookup.pace import Share
 
 BROWSING, DOWNLOADS = Share.BROWSING, Share.DOWNLOADS
@@ -168,7 +168,7 @@ def test_a_query_ends_before_those_who_wait_for_it_so_that_they_hear_what_was_tr
         last = soon()
         outcome = await make(Silent()).ask([number(1)], BROWSING, last)
         assert (outcome.error, len(outcome.attempts)) == ("s: timeout", 1)
-        assert deadlines == [last - TOLD_S]
+        assert deadlines == [last - REPORT_S]
 
     asyncio.run(main())
 

@@ -26,10 +26,10 @@ _OFTEN = 3  # visits that make a host often visited
 
 
 class ProposedChange(Protocol):
-    """Something that could be put in force: what it says about a visit; None: nothing."""
+    """Something that could be put in force: what it makes of a visit; None: nothing."""
 
     def judge(self, event: Event, subject: Subject) -> Action | None:
-        """Say what this change alone makes of a visit."""
+        """Return what this change alone makes of a visit, None where it decides nothing."""
         ...
 
 
@@ -86,7 +86,7 @@ class BacktestReport:
     """What a change would have done to the visits of the log."""
 
     visits: int = 0
-    matched: int = 0  # visits that the change says anything about
+    matched: int = 0  # visits that the change decides
     newly_blocked: int = 0
     newly_allowed: int = 0
     unreadable: int = 0  # visits of which the log keeps too little (privacy level)
@@ -104,7 +104,7 @@ class BacktestReport:
 def backtest(
     events: Iterable[Event], changes: Sequence[ProposedChange], url_subject: Callable[[str], UrlSubject]
 ) -> BacktestReport:
-    """Judge every visit in `events` by the changes, the first that says anything decides."""
+    """Judge every visit in `events` by the changes; the first that applies decides."""
     report = BacktestReport()
     for event in events:
         if event.kind not in _VISITS:
@@ -114,20 +114,20 @@ def backtest(
         if subject is None:
             report.unreadable += 1
             continue
-        said = next(
+        decided = next(
             (action for change in changes if (action := change.judge(event, subject)) is not None), None
         )
-        if said is None:
+        if decided is None:
             continue
         report.matched += 1
         was_blocked = event.kind in (EventKind.BLOCKED, EventKind.WOULD_BLOCK)
-        if said is Action.BLOCK and not was_blocked:
+        if decided is Action.BLOCK and not was_blocked:
             report.newly_blocked += 1
             report.hosts[event.host or "(not kept)"] += 1
             report.clients[event.client or "(not kept)"] += 1
             if len(report.examples) < _MOST_EXAMPLES:
                 report.examples.append(event)
-        elif said is Action.ALLOW and was_blocked:
+        elif decided is Action.ALLOW and was_blocked:
             report.newly_allowed += 1
             report.allowed_hosts[event.host or "(not kept)"] += 1
     return report

@@ -45,5 +45,5 @@ def count_events(kind: str, count: int) -> None:
 
 @cache
 def decisions(stage: str, action: str) -> Counter:
-    """Give the bound counter of one stage and action (binding takes longer than counting)."""
+    """Return the bound counter of one stage and action (binding takes longer than counting)."""
     return DECISIONS.labels(stage, action)

@@ -33,13 +33,13 @@ class Lookup(Protocol):
         ...
 
     def awaited(self, kind: SubjectKind, cls: SubjectClass) -> bool:
-        """Whether a server that is away now could answer about such a subject later."""
+        """Return whether a server that is away now could answer about such a subject later."""
         ...
 
     async def ask(
         self, tier: Tier, kind: SubjectKind, cls: SubjectClass, prefixes: Sequence[bytes], *, deadline: float
     ) -> TierAnswer:
-        """Ask one tier about 4-byte prefixes until `deadline` (monotonic seconds); never raises."""
+        """Ask one tier about 4-byte prefixes until `deadline` (monotonic seconds). Never raise."""
         ...
 
     def on_recovery(self, callback: Callable[[str], None]) -> None:
@@ -65,7 +65,7 @@ class FlagStore(EventSink, Protocol):
     async def flag(self, event: Event, entry: FlagEntry) -> None:
         """Commit event and queue entry (ledger, else journal) before returning.
 
-        Raises LedgerError when neither took them within `ledger.deadline`: the request is refused.
+        Raise LedgerError when neither took them within `ledger.deadline`: the request is refused.
         """
         ...
 
@@ -134,7 +134,7 @@ class History(Protocol):
         ...
 
     async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
-        """Give what is remembered of these subjects; of some it may be nothing any more."""
+        """Return what is remembered of these subjects; of some it may be nothing any more."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Refused passwords as events: who tries them is seen in the log, at most once a minute of each client.
 
-The first is told at once, with it a minute begins; what comes in it is told at its end, with its number. Of
-an IPv6 client its /64 counts. An event names the client alone: what was typed for a name may be the password.
+The first is reported at once and begins a minute; what comes within it is reported, counted, at its end.
+Of an IPv6 client its /64 counts. An event names the client alone: what was typed as a name may be a password.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from secondlook.ground.ulid import Identifiers
 
 SIGN_IN: Final = "sign_in"  # the stage of the event
 QUIET_S: Final = 60.0
-MOST_CLIENTS: Final = 1024  # told of apart; what others try is told together
+MOST_CLIENTS: Final = 1024  # reported apart; what others try is reported together
 _OTHERS: Final = ""
 
 

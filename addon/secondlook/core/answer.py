@@ -1,4 +1,4 @@
-"""What a Smart Protection Server said about 4-byte prefixes; also what the cache keeps."""
+"""Answers of Smart Protection Servers about 4-byte prefixes; also what the cache keeps."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Final
 from secondlook.core.verdict import Risk, Threat
 
 MOST_PREFIXES: Final = 1000  # in one request, by the protocol
-MIN_EXPIRY_S: Final = 10.0  # what a server says about how long its answer holds is cut to this
+MIN_EXPIRY_S: Final = 10.0  # how long a server's answer may hold at the least, and at the most
 MAX_EXPIRY_S: Final = 86_400.0
 GOOGLE: Final = "google"  # as a source to be credited
 GOOGLE_FRESH_S: Final = 1800.0  # Google's conditions of use: older data may not block
@@ -55,7 +55,7 @@ class PrefixAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request to one server, as told in the explanation."""
+    """One request to one server, as shown in the explanation."""
 
     server: str
     outcome: str  # answered | timeout | refused | status 500 | bad answer: … | circuit open

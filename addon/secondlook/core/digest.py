@@ -37,7 +37,7 @@ def file_hash(kind: DigestKind, digest: str) -> bytes:
     """The full hash (32 bytes) that stands for a file's digest given in hexadecimal.
 
     A SHA-256 stands for itself; MD5 and SHA-1 enter as SHA-256 of the ASCII text `md5:<hex>` or
-    `sha1:<hex>` in lower case. Raises ValueError when `digest` is not hexadecimal of the right length.
+    `sha1:<hex>` in lower case. Raise ValueError when `digest` is not hexadecimal of the right length.
     """
     if len(digest) != HEX_LENGTH[kind] or _HEX.fullmatch(digest) is None:
         raise ValueError(f"not a {kind} digest in hexadecimal: {digest[:80]!r}")

@@ -10,7 +10,7 @@ _HOST_CHARS = 80
 
 
 def shown_host(url: str) -> str:
-    """Give the host of a URL for people: in both forms where it is an international name."""
+    """Return the host of a URL for people: in both forms where it is an international name."""
     try:
         host = urlsplit(url).hostname or url
     except ValueError:

@@ -1,4 +1,4 @@
-"""Ledger records: what happened, what waits for a second look, what the operator said.
+"""Ledger records: what happened, what waits for a second look, the operator's rules.
 
 Field names are the contract's (`log --json`, `queue list --json`, `rules list --json`);
 unknown values are None, never missing. Instants are Unix seconds (UTC) here and RFC 3339 outside.
@@ -150,7 +150,7 @@ class ConfirmedEntry:
     filename: str | None = None
     size: int | None = None
     expression: str | None = None
-    tier: str | None = None  # value of core.answer.Tier that said so; None: the local pattern alone
+    tier: str | None = None  # value of core.answer.Tier that listed it; None: the local pattern alone
     cls: SubjectClass | None = None
 
 

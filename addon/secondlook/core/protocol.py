@@ -1,4 +1,4 @@
-"""Which protocol the first bytes of a connection are: TLS, HTTP, another, or not enough of them to tell.
+"""Which protocol the first bytes of a connection are: TLS, HTTP, another, or not enough of them to know.
 
 A peer chooses how its bytes are cut into packets, so nothing is decided from what *could still become* TLS or
 HTTP. Servers read more than the standards allow (empty lines first, white space of any kind, HTTP/0.9), and
@@ -35,7 +35,7 @@ class Protocol(StrEnum):
 
 
 def recognise(data: bytes, *, patient: bool = True) -> Protocol | None:
-    """Tell what a client begins with; None: more is needed.
+    """Return what a client begins with; None: more is needed.
 
     Without patience (its sender has fallen silent) only what begins like TLS or a well-known method of HTTP
     is waited for.
@@ -60,14 +60,14 @@ def _by_line(text: bytes, *, patient: bool) -> Protocol | None:
     if len(line) == LONGEST_LINE:
         return (
             Protocol.OTHER if method == line else Protocol.HTTP
-        )  # whoever reads it will say that it is long
+        )  # whoever reads it will refuse it as too long
     if patient or any(known.startswith(method) for known in _METHODS):
         return None
     return Protocol.OTHER
 
 
 def _framed_as_v2(data: bytes) -> bool | None:
-    """Tell whether this is a ClientHello in the framing of SSLv2; None: not known yet.
+    """Return whether this is a ClientHello in the framing of SSLv2; None: not known yet.
 
     OpenSSL's servers still take one; it is called TLS, which nobody here can open: it goes nowhere.
     """

@@ -23,7 +23,7 @@ class UrlSubject:
     """A URL in canonical form.
 
     `hashes[i]` is the SHA-256 of `expressions[i]` (`host/path` text); index 0 is the exact one.
-    `problem` says why the URL is malformed (too long, too many escapes …); the host expressions
+    `problem` is why the URL is malformed (too long, too many escapes …); the host expressions
     and the cut path are still there to be checked.
     """
 

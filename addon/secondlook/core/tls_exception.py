@@ -1,4 +1,4 @@
-"""TLS that is passed through for a while, told by events, by which every process knows of it.
+"""TLS that is passed through for a while, recorded as events, by which every process knows of it.
 
 | kind | why | for whom | holds for |
 |---|---|---|---|
@@ -17,7 +17,7 @@ from secondlook.core.event import Event, EventKind
 PASSTHROUGH: Final = "passthrough"  # the stage of the event
 ORIGIN_TLS: Final = "tls"  # of an error: an origin's TLS cannot be opened, and passing it through would help
 KINDS: Final = (EventKind.ACTION, EventKind.OVERRIDDEN)
-LOOK_EVERY_S: Final = 0.5  # every worker looks for what others were told
+LOOK_EVERY_S: Final = 0.5  # every worker looks for what others recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Lasting:
         return max(self.learned_s, self.excepted_s)
 
     def of(self, kind: EventKind) -> float:
-        """Give how long a passage of this kind lasts."""
+        """Return how long a passage of this kind lasts."""
         return self.learned_s if kind is EventKind.ACTION else self.excepted_s
 
 
@@ -50,7 +50,7 @@ class Passage:
 
 
 def passage_of(event: Event, lasting: Lasting) -> Passage | None:
-    """Give the passage that an event tells of, in force or past."""
+    """Return the exception that an event records, in force or past."""
     if event.stage != PASSTHROUGH or event.kind not in KINDS or not event.client or not event.host:
         return None
     until = event.time + lasting.of(event.kind)
@@ -58,7 +58,7 @@ def passage_of(event: Event, lasting: Lasting) -> Passage | None:
 
 
 def passages(events: Iterable[Event], lasting: Lasting, now: float) -> list[Passage]:
-    """Give what is in force by some events, in any order; the one that ends first comes first."""
+    """Return what is in force by some events, in any order; the one that ends first comes first."""
     last: dict[tuple[object, ...], Passage] = {}
     for event in events:
         if (found := passage_of(event, lasting)) is None:

@@ -100,7 +100,7 @@ class Evidence:
     rule: str | None = None
     server: str | None = None
     source: str | None = None  # who must be credited: a server's name, or "google"
-    tier: str | None = None  # value of core.answer.Tier: who said so
+    tier: str | None = None  # value of core.answer.Tier: who listed it
     expires_at: float | None = None  # Unix seconds: the evidence holds until then
     list_age_s: float | None = None
     stale: bool = False
@@ -119,7 +119,7 @@ class Decision:
     """What is done, and everything needed to explain it afterwards.
 
     In assessment mode and while paused `action` is what is enforced (allow or flag) and
-    `would_block` tells that it would have been a block.
+    `would_block`: it would have been a block.
     """
 
     action: Action

@@ -1,6 +1,6 @@
 """The machine's own addresses, and word of their changes.
 
-On Linux the kernel tells (rtnetlink(7)): a socket subscribed to link, address and route changes wakes
+On Linux the kernel reports them (rtnetlink(7)): a socket subscribed to link, address and route changes wakes
 us, and a dump gives the addresses. What was merely refreshed (router advertisements come every few
 seconds in some networks) changes nothing and is passed over; what was *removed* counts even if it is
 there again a moment later, as two networks may well give a machine the same address. Elsewhere, or
@@ -91,7 +91,7 @@ def _messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _address_of(message: bytes) -> Iterator[IpAddress]:
-    """Give the interface's own address (IFA_LOCAL; on IPv6 there is only IFA_ADDRESS)."""
+    """Return the interface's own address (IFA_LOCAL; on IPv6 there is only IFA_ADDRESS)."""
     attributes: dict[int, bytes] = {}
     at = _IFADDRMSG.size
     while at + _ATTRIBUTE.size <= len(message):
@@ -117,8 +117,8 @@ class AddressWatch:
         self._removed = False
 
     @property
-    def told(self) -> bool:
-        """Whether the kernel tells of changes (otherwise they are polled for)."""
+    def notified(self) -> bool:
+        """Whether the kernel reports changes (otherwise they are polled for)."""
         return self._kernel is not None
 
     def start(self) -> None:
@@ -161,7 +161,7 @@ class AddressWatch:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = None if self.told else loop.call_later(self._poll_s, self._look)
+        self._timer = None if self.notified else loop.call_later(self._poll_s, self._look)
         snapshot = _snapshot()
         if snapshot != self._last or self._removed:
             self._last = snapshot

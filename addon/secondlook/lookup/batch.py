@@ -23,7 +23,7 @@ from secondlook.core.answer import MOST_PREFIXES, Attempt, PrefixAnswer
 from secondlook.lookup.pace import Share
 
 WINDOW_S: Final = 0.002
-TOLD_S: Final = 0.005  # a query ends so long before who waits for it: what was tried can still be told
+REPORT_S: Final = 0.005  # a query ends so long before who waits for it: what was tried can still be reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class Batcher:
     async def _run(self, lane: _Lane, batch: dict[bytes, _Flight]) -> None:
         outcome = QueryOutcome({}, (), "stopped")
         try:
-            deadline = max(flight.deadline for flight in batch.values()) - TOLD_S
+            deadline = max(flight.deadline for flight in batch.values()) - REPORT_S
             outcome = await self._query(list(batch), lane.share, deadline)
         finally:
             lane.running -= 1

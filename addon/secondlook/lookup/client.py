@@ -46,7 +46,7 @@ _PROTOBUF_TYPES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What `/healthz` says: whether the server has anything to serve, and its generation."""
+    """The answer of `/healthz`: whether the server has anything to serve, and its generation."""
 
     serving: bool
     generation: str | None
@@ -176,8 +176,10 @@ class ServerClient:
         words = body.decode("utf-8", "replace").split()
         if not words or words[0] != "ok":
             raise bad_answer("not a health page")
-        told = [word.removeprefix("generation=") for word in words[1:] if word.startswith("generation=")]
-        return Health(serving=True, generation=told[0] if told else None)
+        generations = [
+            word.removeprefix("generation=") for word in words[1:] if word.startswith("generation=")
+        ]
+        return Health(serving=True, generation=generations[0] if generations else None)
 
     async def generation(self, *, timeout_s: float = 5.0) -> str | None:
         """Generation that the server serves now, None while it has nothing to serve."""

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | `elsewhere` | the request brought nothing | counts a failure | another server, or this one again |
 | `back_off` | 429, Retry-After: ask less often | stays closed | another server; this one later |
-| `configuration` | key, address or certificate | counts a failure | another server; the operator is told |
+| `configuration` | key, address or certificate | counts a failure | another server; shown to the operator |
 
 One death of a server breaks every request that is on its way to it: such losses (`LOST`) count once, whatever
 their number, or they would open the circuit before anything could be asked again.
@@ -41,7 +41,7 @@ class Remedy(StrEnum):
 
 
 class ServerFailure(ServiceError):  # noqa: N818 - named for what it is, not for being raised
-    """One request to one server brought no usable answer; `outcome` says why in a few words."""
+    """One request to one server brought no usable answer; `outcome` is why, in a few words."""
 
     def __init__(self, outcome: str, remedy: Remedy, wait_s: float | None = None) -> None:
         super().__init__(outcome)
@@ -131,7 +131,7 @@ def failure_of(error: Exception) -> ServerFailure:
 
 
 def _closer(error: Exception) -> ServerFailure | None:
-    """Tell apart what httpx does not: certificates and names, which it reports as refused connections."""
+    """Distinguish what httpx does not: certificates and names, which it reports as refused connections."""
     if isinstance(error, httpx.ProxyError):
         status = str(error)[:3]
         if status in {"401", "403", "407"}:

@@ -44,7 +44,7 @@ REFERENCE_TIMEOUT_S: Final = 2.0
 class Location:
     """Judges the location; `on_change(on_intranet, why)` hears of each change.
 
-    `probe(member)` asks an intranet server and tells whether it answered.
+    `probe(member)` asks an intranet server and returns whether it answered.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Location:
 
 
 async def answers(reference: Reference) -> bool:
-    """Whether a reference proves itself in a TLS handshake; raises OSError (also for TLS) when it fails."""
+    """Return whether a reference proves itself in a TLS handshake. Raise OSError when that fails."""
     parts = urlsplit(reference.url)
     if parts.scheme != "https" or parts.hostname is None:
         return False

@@ -116,7 +116,7 @@ class TierMember:
     def failed(self, failure: ServerFailure, share: Share, began_at: float = math.inf) -> None:
         """Learn from a failure: circuit, or pace where the server only asked for patience.
 
-        `began_at` is when the request was sent: one that was lost together with another tells nothing new.
+        `began_at` is when the request was sent: one that was lost together with another is no news.
         """
         now = self._monotonic()
         self.heard_at = now
@@ -152,7 +152,7 @@ class TierMember:
             self._on_change(MemberChange(self, "resumed", "answers again"))
 
     def begin_probe(self) -> bool:
-        """Whether a probe is due now; it must then be sent."""
+        """Return whether a probe is due now; it must then be sent."""
         now = self._monotonic()
         if self.circuit.state is CircuitState.CLOSED:
             probe_at = self.probe_at

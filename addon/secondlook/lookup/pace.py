@@ -39,11 +39,11 @@ class Pace:
         return self._ready_at[share]
 
     def slowed(self, share: Share) -> bool:
-        """Whether no answer has come since this share was turned away."""
+        """Return whether no answer has come since this share was turned away."""
         return self._refusals[share] > 0
 
     def refused(self, share: Share, now: float, jitter: float, *, asked_s: float | None) -> None:
-        """Note that the server asked for patience, for `asked_s` if it said so."""
+        """Note that the server asked for patience, for `asked_s` if it named a time."""
         self._refusals[share] += 1
         wait_s = self._backoff.delay_s(self._refusals[share], jitter) if asked_s is None else asked_s
         self._ready_at[share] = max(self._ready_at[share], now + wait_s)

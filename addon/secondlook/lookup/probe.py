@@ -49,7 +49,7 @@ class Prober:
             self._spawn(self._heartbeat(self._heartbeat_s))
 
     def watch(self, member: TierMember) -> None:
-        """Probe a member until it is healthy again, when its backoff says so."""
+        """Probe a member until it is healthy again, when its backoff allows it."""
         if member not in self._watched and not member.healthy:
             self._watched.add(member)
             self._spawn(self._until_healthy(member))
@@ -106,5 +106,5 @@ class Prober:
         Else an outage shorter than several heartbeats would pass unseen here, and what the traffic flagged
         meanwhile would wait for its schedule instead of being looked at when the server is back.
         """
-        while not await self.probe(member) and member.healthy:  # noqa: ASYNC110 - nobody else would tell
+        while not await self.probe(member) and member.healthy:  # noqa: ASYNC110 - nobody else would notice
             await asyncio.sleep(AGAIN_S)

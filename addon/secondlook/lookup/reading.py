@@ -56,7 +56,7 @@ def read_search(
     """Read the bytes of a SearchHashesResponse to a query about `asked` (4-byte prefixes).
 
     `now` is Unix seconds; the server's expiry is clamped to `expiry_s`, for hits of Google also to
-    the half hour within which they may block. Raises ServerFailure.
+    the half hour within which they may block. Raise ServerFailure.
     """
     try:
         message = pb.SearchHashesResponse.FromString(body)

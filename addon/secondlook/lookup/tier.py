@@ -102,7 +102,7 @@ class _Run:
         self._members = members
         self._prefixes = prefixes
         self._share = share
-        self._fair_s = fair_s  # an attempt that had less time says nothing about the server
+        self._fair_s = fair_s  # an attempt that had less time is no measure of the server
         self._running: dict[asyncio.Task[SearchResult | ServerFailure], tuple[Begin, float]] = {}
         self._attempts: list[Attempt] = []
         self._result: SearchResult | None = None
@@ -174,7 +174,7 @@ class _Run:
             del self._running[task]
             if not command.timed_out:
                 # Overtaken by another server: let it end by itself, which keeps its connection and
-                # tells us how long it took.
+                # shows how long it took.
                 losers = self._tier.losers
                 losers.add(task)
                 task.add_done_callback(losers.discard)

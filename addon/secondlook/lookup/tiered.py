@@ -60,8 +60,8 @@ class MemberStatus:
 class TieredLookup:
     """Servers of all tiers. Build it inside the event loop that uses it, then `start`.
 
-    Each process has circuits of its own, so each tells of them; `worker` names it in its events, and None
-    stands for the one process that also tells where the machine is. `new_id(now)` makes event
+    Each process has circuits of its own, so each reports them; `worker` names it in its events, and None
+    stands for the one process that also reports where the machine is. `new_id(now)` makes event
     identifiers, `draw` gives random numbers in [0, 1), `heartbeat_s` is for processes without traffic
     (see `lookup.probe`), `expiry_s` clamps the servers' cache durations.
     """
@@ -139,7 +139,7 @@ class TieredLookup:
             await servers.aclose()
 
     async def set_local(self, url: str | None, *, token: str | None = None) -> None:
-        """Say where the embedded server listens now (None: it is down)."""
+        """Set where the embedded server listens now (None: it is down)."""
         servers = self._tiers[Tier.LOCAL]
         old = servers.members
         embedded = () if url is None else (RemoteServer(url=url, name="embedded", token=token),)
@@ -151,7 +151,7 @@ class TieredLookup:
             self._recovered("embedded")
 
     def tiers(self, kind: SubjectKind, cls: SubjectClass) -> tuple[Tier, ...]:
-        """Tiers that have a say about such a subject now; the same object until that changes.
+        """Return the tiers that count about such a subject now; the same object until that changes.
 
         An own tier that nobody can reach now is named as well, unless the network tier stands in for
         it: to ask it fails at once, and what waits for it is flagged.
@@ -159,19 +159,19 @@ class TieredLookup:
         return self._table[kind, cls]
 
     def fallback(self, tier: Tier, kind: SubjectKind, cls: SubjectClass) -> Tier | None:
-        """Give the network tier for an intranet tier that gave no answer, if it may be asked."""
+        """Return the network tier for an intranet tier that gave no answer, if it may be asked."""
         if tier is Tier.INTRANET and self._network_serves(kind, cls):
             return Tier.NETWORK
         return None
 
     def awaited(self, kind: SubjectKind, cls: SubjectClass) -> bool:
-        """Whether an own server, away now, could answer about such a subject later."""
+        """Return whether an own server, away now, could answer about such a subject later."""
         return bool(self._settings.intranet) and Tier.INTRANET not in self._table[kind, cls]
 
     async def ask(
         self, tier: Tier, kind: SubjectKind, cls: SubjectClass, prefixes: Sequence[bytes], *, deadline: float
     ) -> TierAnswer:
-        """Ask one tier about 4-byte prefixes until `deadline` (monotonic seconds); never raises."""
+        """Ask one tier about 4-byte prefixes until `deadline` (monotonic seconds). Never raise."""
         if not prefixes:
             return TierAnswer(tier, {})
         refusal = self._refusal(tier, kind, cls)
@@ -195,7 +195,7 @@ class TieredLookup:
         return self._location.on_intranet
 
     def reachable(self, tier: Tier) -> bool:
-        """Whether a tier may be spoken to where the machine is now (pattern updates wait otherwise)."""
+        """Return whether a tier may be asked where the machine is now (pattern updates wait otherwise)."""
         match tier:
             case Tier.LOCAL:
                 return bool(self._tiers[tier].members)
@@ -316,7 +316,7 @@ class TieredLookup:
             try:
                 callback(name)
             except Exception:
-                log.exception("cannot tell that %s is back", name)
+                log.exception("a listener failed at the news that %s is back", name)
 
     def _record(self, detail: str, server: str | None) -> None:
         log.info("%s%s", f"server {server}: " if server else "", detail)
@@ -335,6 +335,6 @@ class TieredLookup:
         )
 
 
-def tells_of_recovery(event: Event) -> bool:
-    """Tell whether an event of some process says that a server answers it again."""
+def is_recovery(event: Event) -> bool:
+    """Return whether an event of some process is that a server answers it again."""
     return event.kind is EventKind.SERVER and (event.detail or "").partition(":")[0] in ANSWERS_AGAIN

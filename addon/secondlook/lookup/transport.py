@@ -27,7 +27,7 @@ def user_agent() -> str:
 class Transport(httpx.AsyncHTTPTransport):
     """An httpx transport that closes its socket when a TLS handshake is cancelled.
 
-    httpcore closes it after errors only; with a server that accepts and says nothing, each attempt
+    httpcore closes it after errors only; with a server that accepts and stays silent, each attempt
     given up would leave a socket behind for the life of the process.
     """
 
@@ -42,7 +42,7 @@ def make_transport(
     """Transport to one server; `proxy` is used unless the server is on this machine.
 
     The proxy's own authority also counts for what it passes on: proxies that look into TLS sign
-    every certificate with it. Raises OSError or ssl.SSLError for certificate files that are unusable.
+    every certificate with it. Raise OSError or ssl.SSLError for certificate files that are unusable.
     """
     parts = urlsplit(url)
     proxied = None if proxy is None or is_loopback(parts.hostname or "") else proxy

@@ -11,7 +11,7 @@ from secondlook.ground.errors import PatternError, SecondLookError
 
 
 class WireError(SecondLookError):
-    """Bytes that do not say what the protocol asks for."""
+    """Bytes that are not what the protocol asks for."""
 
 
 class BadRequest(WireError):  # noqa: N818 (the HTTP status of that name)

@@ -58,7 +58,7 @@ _IN_WORD: Final = np.uint64(31)
 
 
 def decode(message: Message) -> bytes:
-    """The sorted values of a message, each in big-endian bytes; at least one. Raises BadUpdate."""
+    """The sorted values of a message, each in big-endian bytes; at least one. Raise BadUpdate."""
     width = WIDTHS[type(message)]
     first = _first_value(message, width)
     values = [first.to_bytes(width)]
@@ -129,7 +129,7 @@ def _zero_bits(data: bytes, count: int, parameter: int) -> Iterator[Column]:
 
 
 def _join(quotients: Column, words: Column, positions: Column, parameter: int, width: int) -> Digits:
-    """Quotients and the `parameter` bits at each position, as digits; raises BadUpdate."""
+    """Quotients and the `parameter` bits at each position, as digits. Raise BadUpdate."""
     digits = np.empty((width // 4, len(quotients)), dtype=np.uint64)
     top_bits = np.uint64(parameter % 32)  # the ranges of parameters end within the uppermost digit
     if (quotients >> (_DIGIT - top_bits)).any():
@@ -143,7 +143,7 @@ def _join(quotients: Column, words: Column, positions: Column, parameter: int, w
 
 
 def _running_sums(deltas: Digits, last: Column) -> Digits:
-    """The values that follow `last`; raises BadUpdate when one needs more digits than there are."""
+    """The values that follow `last`. Raise BadUpdate when one needs more digits than there are."""
     sums = np.cumsum(deltas, axis=1, dtype=np.uint64)
     carry: Column | np.uint64 = np.uint64(0)
     for number, before in enumerate(last):
@@ -158,7 +158,7 @@ def _running_sums(deltas: Digits, last: Column) -> Digits:
 def encode(entries: Buffer, width: int, parameter: int | None = None) -> Message:
     """The message for sorted distinct values of `width` bytes each, at least one.
 
-    Without a `parameter` the one that fits the mean difference is taken. Raises ValueError when there
+    Without a `parameter` the one that fits the mean difference is taken. Raise ValueError when there
     are no values, when they do not ascend strictly or when the parameter is out of range.
     """
     raw = memoryview(entries).cast("B")
@@ -197,7 +197,7 @@ def _encode_deltas(raw: memoryview, width: int, parameter: int) -> Iterator[byte
 
 
 def _differences(part: memoryview, width: int) -> Digits:
-    """Each value less the one before; raises ValueError unless they ascend strictly."""
+    """Each value less the one before. Raise ValueError unless they ascend strictly."""
     values = np.frombuffer(part, dtype=">u4").reshape(-1, width // 4).T[::-1].astype(np.int64)
     deltas = values[:, 1:] - values[:, :-1]
     borrow: NDArray[np.int64] | int = 0

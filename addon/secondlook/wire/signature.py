@@ -31,12 +31,12 @@ def sign_list(key: Ed25519PrivateKey, name: str, version: bytes, checksum: bytes
 def list_is_signed(
     key: Ed25519PublicKey, name: str, version: bytes, checksum: bytes, signature: bytes
 ) -> bool:
-    """Tell whether the holder of the key signed exactly this list."""
+    """Return whether the holder of the key signed exactly this list."""
     return is_signed(key, _message(name, version, checksum), signature)
 
 
 def is_signed(key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool:
-    """Tell whether the holder of the key signed these bytes."""
+    """Return whether the holder of the key signed these bytes."""
     try:
         key.verify(signature, message)
     except InvalidSignature:
@@ -55,5 +55,5 @@ def read_public_key(text: str) -> Ed25519PublicKey:
 
 
 def public_text(key: Ed25519PublicKey) -> str:
-    """Give a public key as 64 hex digits."""
+    """Return a public key as 64 hex digits."""
     return key.public_bytes_raw().hex()

@@ -48,7 +48,7 @@ class AppliedUpdate:
 def apply_update(message: pb.HashList, name: str, width: int, held: Buffer | None) -> AppliedUpdate:
     """Apply an update of the list `name`; `held` is what we have, sorted entries of `width` bytes, or None.
 
-    Raises BadUpdate.
+    Raise BadUpdate.
     """
     if message.name != name:
         raise BadUpdate(f"an update for list {message.name[:80]!r} came for {name!r}")
@@ -115,7 +115,9 @@ def _removals(message: pb.HashList) -> Column | None:
 def _unchanged(message: pb.HashList, held: Buffer) -> AppliedUpdate:
     checksum = sha256(held).digest()
     if message.sha256_checksum not in (b"", checksum):
-        raise BadUpdate(f"the server's {message.name} is not the one held, though it says nothing changed")
+        raise BadUpdate(
+            f"the server's {message.name} is not the one held, though nothing is said to have changed"
+        )
     return AppliedUpdate(None, checksum)
 
 

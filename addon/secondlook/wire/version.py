@@ -47,7 +47,7 @@ class ListVersion:
         return not self.bound
 
     def encode(self) -> bytes:
-        """Give the blob."""
+        """Return the blob."""
         name = self.name.encode("ascii")
         head = bytes((FORMAT, len(name))) + name + _FIXED.pack(self.generation, self.tag)
         return head if not self.bound else head + _FIXED.pack(self.base, self.base_tag) + self.bound

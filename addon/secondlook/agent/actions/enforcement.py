@@ -1,4 +1,4 @@
-"""What follows when something let through turns out bad: block, tell, put the file away.
+"""What follows when something let through turns out bad: block, notify, put the file away.
 
 ```
 flagged  in force everywhere (ledger) ─► file action ─► event, queue entry closed ─► notice
@@ -46,14 +46,14 @@ class FileAction(Protocol):
     """What is done to the file itself."""
 
     async def act(self, entry: ConfirmedEntry) -> list[FileOutcome]:
-        """Do it wherever the file is found; never raises for what a file system does."""
+        """Do it wherever the file is found. Never raise for what a file system does."""
         ...
 
 
 class Enforcement:
     """Confirms findings of the second look and of late verdicts.
 
-    `files` does what `actions.file` says (None: pass). `is_here` tells whether a client is this machine.
+    `files` is the configured `actions.file` (None: pass). `is_here` decides whether a client is this machine.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Enforcement:
     async def confirm(
         self, findings: Sequence[tuple[QueueEntry | FlagEntry, Evidence]], *, late: bool = False
     ) -> None:
-        """Put findings in force, act, and close their queue entries; raises LedgerError."""
+        """Put findings in force, act, and close their queue entries. Raise LedgerError."""
         now = self._clock.now()
         entries = [confirmed_from_entry(entry, evidence, now=now) for entry, evidence in findings]
         for entry in entries:
@@ -89,7 +89,7 @@ class Enforcement:
         if not late:
             await self._put_in_force(entries)
         finished: list[tuple[ConfirmedEntry, Event | None, str | None]] = []
-        told: list[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[FileOutcome]]] = []
+        acted_on: list[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[FileOutcome]]] = []
         for number, ((source, evidence), entry) in enumerate(zip(findings, entries, strict=True)):
             visits = await self._queue.visits(entry.identity) if number < _MOST_VISITS else []
             wanted = self._acts_on(source, evidence)
@@ -99,22 +99,23 @@ class Enforcement:
             event = self._event(source, evidence, visits, outcomes, late=late)
             finished.append((entry, event, source.id if isinstance(source, QueueEntry) else None))
             if wanted:
-                told.append((source, entry, visits, outcomes))
+                acted_on.append((source, entry, visits, outcomes))
         await self._queue.confirm_many(finished)
         for entry in entries:
             self._view.stored(entry.hit)
         if late:
-            await self._after_late(told)
+            await self._after_late(acted_on)
         if self._notifier is not None:
-            for source, entry, visits, outcomes in told:
-                self._notifier.tell(confirmed_notice(entry, clients_of(source, visits), visits, outcomes))
+            for source, entry, visits, outcomes in acted_on:
+                self._notifier.notify(confirmed_notice(entry, clients_of(source, visits), visits, outcomes))
 
     async def _after_late(
-        self, told: Sequence[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[FileOutcome]]]
+        self,
+        acted_on: Sequence[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[FileOutcome]]],
     ) -> None:
         """Act on late verdicts: their event is written first, as no queue entry would remember them."""
-        metrics.LATE_VERDICTS.inc(len(told))
-        for source, entry, visits, outcomes in told:
+        metrics.LATE_VERDICTS.inc(len(acted_on))
+        for source, entry, visits, outcomes in acted_on:
             if entry.kind is SubjectKind.FILE:
                 await self._put_in_force([entry])
                 outcomes.extend(await self._act(source, entry, visits))
@@ -134,7 +135,7 @@ class Enforcement:
             await self._queue.confirm_many(first)
 
     def _acts_on(self, entry: QueueEntry | FlagEntry, evidence: Evidence) -> bool:
-        """Whether the policy blocks it and no rule of the operator allows it."""
+        """Return whether the policy blocks it and no rule of the operator allows it."""
         snapshot = self._view.current
         if not snapshot.policies.common.blocks(evidence.risk):
             return False

@@ -25,13 +25,13 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 
 
 class MoveError(SecondLookError):
-    """A file was not moved, and lies where it lay; the message says why."""
+    """A file was not moved, and lies where it lay; the message is why."""
 
 
 def put_away(candidate: Candidate, folder: Path, record: QuarantineRecord) -> str | None:
-    """Move a file into quarantine as mode 0600 under its hash; returns a remark, or None.
+    """Move a file into quarantine as mode 0600 under its hash. Return a remark, or None.
 
-    Raises OSError or MoveError; the file then lies where it lay.
+    Raise OSError or MoveError; the file then lies where it lay.
     """
     with _folder(folder) as store_fd:
         private = f".moving-{record.id}"
@@ -56,14 +56,14 @@ def put_away(candidate: Candidate, folder: Path, record: QuarantineRecord) -> st
 
 
 def discard(candidate: Candidate) -> str | None:
-    """Delete a file, and only it; returns a remark, or None. Raises OSError or MoveError."""
+    """Delete a file, and only it. Return a remark, or None. Raise OSError or MoveError."""
     _unlink_same(candidate)
     links = os.fstat(candidate.fd).st_nlink
     return _links_remark(links) if links else None
 
 
 def rename_in_place(candidate: Candidate) -> Path:
-    """Rename a file so that no click opens it, without its run bits; raises OSError or MoveError."""
+    """Rename a file so that no click opens it, without its run bits. Raise OSError or MoveError."""
     private = f".second-look-{os.getpid()}-{candidate.status.st_ino}"
     os.rename(candidate.name, private, src_dir_fd=candidate.folder_fd, dst_dir_fd=candidate.folder_fd)
     _same_or_back(candidate, candidate.folder_fd, private)
@@ -73,7 +73,7 @@ def rename_in_place(candidate: Candidate) -> Path:
 
 
 def stored_path(folder: Path, record: QuarantineRecord) -> Path:
-    """Tell where a record's bytes lie."""
+    """Return where a record's bytes lie."""
     return folder / record.stored_as
 
 
@@ -83,9 +83,9 @@ def delete_stored(folder: Path, record: QuarantineRecord) -> None:
 
 
 def restore_stored(folder: Path, record: QuarantineRecord, *, keep: bool) -> Path:
-    """Give a file back under its old name, or one beside it when that is taken; `keep`: others need it too.
+    """Put a file back under its old name, or one beside it when that is taken; `keep`: others need it too.
 
-    Raises OSError, or MoveError when the stored bytes are not what was put away.
+    Raise OSError, or MoveError when the stored bytes are not what was put away.
     """
     stored = stored_path(folder, record)
     target = Path(record.path)
@@ -111,7 +111,7 @@ def restore_stored(folder: Path, record: QuarantineRecord, *, keep: bool) -> Pat
 
 
 def holders(status: os.stat_result) -> list[str]:
-    """Name the programs that have a file open or run it, as far as /proc tells us; our own left out."""
+    """Name the programs that have a file open or run it, as far as /proc shows them; our own left out."""
     found: list[str] = []
     processes = Path("/proc")
     if not processes.is_dir():
@@ -141,7 +141,7 @@ def _folder(folder: Path) -> Iterator[int]:
 
 
 def _must_copy(candidate: Candidate, store_fd: int) -> bool:
-    """Whether bytes must be copied: another file system, other names of the inode, or somebody writing."""
+    """Return whether bytes must be copied: another file system, further names of the inode, or a writer."""
     return (
         candidate.status.st_dev != os.fstat(store_fd).st_dev
         or candidate.status.st_nlink > 1
@@ -150,11 +150,11 @@ def _must_copy(candidate: Candidate, store_fd: int) -> bool:
 
 
 def _has_writer(fd: int) -> bool:
-    """Whether a file is open for writing anywhere; unknown counts as no."""
+    """Return whether a file is open for writing anywhere; unknown counts as no."""
     try:
         import fcntl  # noqa: PLC0415 - POSIX only
 
-        # should somebody open it for writing just now, the kernel tells us by this signal, which does nothing
+        # should somebody open it for writing just now, the kernel sends this signal, which does nothing
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except (ImportError, AttributeError):
@@ -178,7 +178,7 @@ def _copy_away(candidate: Candidate, store_fd: int, private: str) -> str | None:
 
 
 def _copy(source_fd: int, folder_fd: int, name: str, digest: bytes) -> None:
-    """Copy bytes into a new private file and hold it against the hash; raises OSError or MoveError."""
+    """Copy bytes into a new private file and hold it against the hash. Raise OSError or MoveError."""
     target_fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE, dir_fd=folder_fd)
     try:
         position = 0
@@ -223,7 +223,7 @@ def _put_back(candidate: Candidate, folder_fd: int, private: str) -> None:
 
 
 def _free_name(folder_fd: int, private: str, wanted: str, *, from_fd: int | None = None) -> str:
-    """Give `private` the wanted name, or `name (2)` and so on, never overwriting; returns the name."""
+    """Give `private` the wanted name, or `name (2)` and so on, never overwriting. Return the name."""
     source_fd = folder_fd if from_fd is None else from_fd
     status = os.stat(private, dir_fd=source_fd, follow_symlinks=False)
     for number in range(1, 1000):

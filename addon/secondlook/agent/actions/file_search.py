@@ -118,7 +118,7 @@ def _look_at(path: Path, digest: bytes, size: int | None, problems: list[str]) -
 
 
 def hash_of(fd: int) -> bytes:
-    """Give the SHA-256 of an open file's bytes, from its beginning."""
+    """Return the SHA-256 of an open file's bytes, from its beginning."""
     digest = hashlib.sha256()
     position = 0
     while chunk := os.pread(fd, _CHUNK_BYTES, position):

@@ -1,9 +1,9 @@
-"""Notices to people: what is said, how often, and through whom.
+"""Notices to people: their text, how often they are sent, and through whom.
 
-What a notice says is made here from hostile input (URLs, hosts, file names), as text that no mail or
+The text of a notice is made here from hostile input (URLs, hosts, file names), as text that no mail or
 chat program turns into a link, a mention, markup or control characters. Sending runs in its own thread,
 one message at a time; nobody ever waits for it. Messages of one kind come at most every so often: what
-comes in between is told together.
+comes in between is reported together.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 _MOST_CHARS = 300
 _MOST_TOLD = 10  # things named in one message
 _MOST_WAITING = 1000
-_HOSTS_ONLY = 2  # privacy level from which no URL is told
+_HOSTS_ONLY = 2  # privacy level from which no URL is shown
 _COUNTS_ONLY = 3
 # markup of mail and chat, each sign shown as a look-alike that means nothing to a program
 _DEFANGED = str.maketrans(
@@ -58,7 +58,7 @@ def defanged(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to tell: `kind` is what the rate limit counts by, `subject` may be left out for privacy."""
+    """Something to report: `kind` is what the rate limit counts by, `subject` may be left out for privacy."""
 
     kind: str
     title: str
@@ -91,7 +91,7 @@ class Sender(Protocol):
     """What carries a message; blocking, called in a thread."""
 
     def send(self, title: str, body: str) -> bool:
-        """Send a message in plain text; False when nobody could be told. May raise."""
+        """Send a message in plain text; False when nobody could be reached. May raise."""
         ...
 
 
@@ -115,7 +115,7 @@ class Notifier:
         self._pending: dict[str, _Pending] = {}
         self._wake = asyncio.Event()
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Take a notice; never waits, never raises."""
         pending = self._pending.setdefault(notice.kind, _Pending())
         if len(pending.waiting) < _MOST_WAITING:
@@ -133,7 +133,7 @@ class Notifier:
             self._wake.clear()
 
     async def send_due(self) -> float | None:
-        """Send what is due now; returns in how many seconds more is due, None: nothing waits."""
+        """Send what is due now. Return in how many seconds more is due, None: nothing waits."""
         soonest: float | None = None
         for pending in list(self._pending.values()):
             if not pending.waiting:
@@ -189,7 +189,7 @@ class AppriseSender:
         self._proxy = proxy
 
     def send(self, title: str, body: str) -> bool:
-        """Send to everybody; False when any service refused or nobody could be told."""
+        """Send to everybody; False when any service refused or nobody could be reached."""
         import apprise  # noqa: PLC0415 - takes a third of a second; only who sends pays for it
 
         asset = apprise.AppriseAsset(
@@ -200,23 +200,23 @@ class AppriseSender:
             if not carrier.add(url):
                 logger.error("a notify URL is not understood: %s://…", url.partition("://")[0])
                 return False
-        told = False
+        reached = False
         if self._desktop:
             # what this machine's desktop speaks; Apprise refuses those whose parts are missing
             with _quiet(logging.getLogger("apprise")):
                 found = [carrier.add(url) for url in _DESKTOPS]
-            told = any(found) or tell_desktop(title, body)
-            if not told:
+            reached = any(found) or notify_desktop(title, body)
+            if not reached:
                 logger.warning("no notice can be shown here: notify.desktop found no desktop session")
         if not len(carrier):
-            return told
+            return reached
         with _through(self._proxy):
             return bool(carrier.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT))
 
 
 @contextlib.contextmanager
 def _through(proxy: UpstreamProxySettings | None) -> Iterator[None]:
-    """Lead what `requests` sends through a proxy: Apprise has no other way to say so than the environment.
+    """Lead what `requests` sends through a proxy: Apprise can be set up for one by the environment alone.
 
     Nothing else in the process asks it (every client of ours has `trust_env` off), and one thread sends.
     """
@@ -260,7 +260,7 @@ def _quiet(log: logging.Logger) -> Iterator[None]:
 _DESKTOPS = ("dbus://", "windows://", "macosx://")
 
 
-def tell_desktop(title: str, body: str) -> bool:
+def notify_desktop(title: str, body: str) -> bool:
     """Show a notice with the desktop's own command, where there is one; False when there is none."""
     command = shutil.which("notify-send")
     if command is None:

@@ -8,7 +8,7 @@ move     plain   rename to a private name ─► device and inode compared ─�
 settle   mode 0600, name = SHA-256, record `held`; a crash in between is settled at the next start
 ```
 
-Nothing follows a symbolic link, nothing overwrites, and what cannot be done is told, not hidden:
+Nothing follows a symbolic link, nothing overwrites, and what cannot be done is reported, not hidden:
 docs/quarantine.md lists each case. Everything here blocks, except `Quarantine` itself.
 """
 
@@ -43,11 +43,11 @@ QUARANTINE, DELETE, RENAME, PASS = "quarantine", "delete", "rename", "pass"
 
 
 class QuarantineError(SecondLookError):
-    """A quarantined file cannot be restored or deleted; the message says why."""
+    """A quarantined file cannot be restored or deleted; the message is why."""
 
 
 class Quarantine:
-    """Does what `actions.file` says with files in the download folders, and gives them back.
+    """Carries out `actions.file` on files in the download folders, and restores them.
 
     `folder` is STATE/quarantine; `action` and `fallback` are quarantine, delete, rename or pass. Without a
     `fallback` a file that cannot be taken stays where it is.
@@ -72,7 +72,7 @@ class Quarantine:
         self._identifiers = Identifiers()
 
     async def act(self, entry: ConfirmedEntry) -> list[FileOutcome]:
-        """Deal with a confirmed file wherever it is found; never raises for what a file system does."""
+        """Deal with a confirmed file wherever it is found. Never raise for what a file system does."""
         if self._action == PASS:
             return [FileOutcome(PASS, True, "nothing is done with files (actions.file: pass)")]
         if entry.sha256 is None:
@@ -107,9 +107,9 @@ class Quarantine:
             await self._index.keep_record(replace(record, state=state, detail=detail))
 
     async def restore(self, record_id: str) -> Path:
-        """Give a file back, byte for byte, and allow it from now on; returns where it lies.
+        """Put a file back, byte for byte, and allow it from now on. Return where it lies.
 
-        Raises QuarantineError, LedgerError.
+        Raise QuarantineError, LedgerError.
         """
         record = await self._held(record_id)
         now = self._clock.now()
@@ -135,7 +135,7 @@ class Quarantine:
         return path
 
     async def delete(self, record_id: str) -> None:
-        """Delete a quarantined file for good; raises QuarantineError, LedgerError."""
+        """Delete a quarantined file for good. Raise QuarantineError, LedgerError."""
         record = await self._held(record_id)
         if not await self._shared(record):
             try:
@@ -153,7 +153,7 @@ class Quarantine:
         return record
 
     async def _shared(self, record: QuarantineRecord) -> bool:
-        """Whether another held record stands for the same stored bytes."""
+        """Return whether another held record stands for the same stored bytes."""
         held = await self._index.quarantine_records(states=(HELD, MOVING))
         return any(other.stored_as == record.stored_as and other.id != record.id for other in held)
 

@@ -72,7 +72,7 @@ class Checker:
         self._memo: LRU[object, tuple[int, float, float, tuple[Tier, ...], Decision]] = LRU(memory)
 
     def subject(self, raw: str | bytes) -> UrlSubject:
-        """Make the subject of a URL, remembering recent ones; never raises."""
+        """Make the subject of a URL, remembering recent ones. Never raise."""
         known = self._subjects.get(raw)
         if known is None:
             known = self._subjects[raw] = url_subject(raw, self._suffixes)
@@ -151,7 +151,7 @@ class Checker:
             return self._broken(use, error)
 
     async def check(self, subject: Subject, use: RequestContext) -> Decision:
-        """Decide, asking servers when needed, within the budget; never raises (but for cancellation)."""
+        """Decide, asking servers when needed, within the budget. Never raise (but for cancellation)."""
         started = self._clock.monotonic()
         decision = self.check_now(subject, use)
         if decision is not None:
@@ -173,7 +173,7 @@ class Checker:
         return decision
 
     def knew(self, subject: Subject, evidence: Evidence) -> bool:
-        """Whether it was known here that a subject is listed; a rule decides before anybody looks."""
+        """Return whether it was known here that a subject is listed; a rule decides before anybody looks."""
         if evidence.stage is not Stage.RULES:
             return evidence.verdict in (Verdict.MALICIOUS, Verdict.SUSPICIOUS)
         snapshot, now = self.view.current, self._clock.now()
@@ -183,11 +183,11 @@ class Checker:
         return worst_finding(subject.hashes, SubjectClass.PAGE, known) is not None
 
     def forget(self) -> None:
-        """Drop remembered decisions, where an answer changed something that no snapshot tells."""
+        """Drop remembered decisions, where an answer changed something that no snapshot shows."""
         self._memo.clear()
 
     def mirrored(self, snapshot: Snapshot, tier: Tier, kind: SubjectKind, now: float) -> bool:
-        """Whether the local pattern speaks for a tier (query process, "mirrored lists need no query")."""
+        """Return whether the local pattern speaks for a tier ("mirrored lists need no query")."""
         return snapshot.pattern.covers(tier, kind, now, stale_after_s=self._stale_after_s)
 
     def _local(
@@ -256,7 +256,7 @@ class Checker:
         return decision.action is Action.BLOCK or decision.would_block
 
     def _conclude(self, subject: Subject, use: RequestContext, inquiry: Inquiry, started: float) -> Decision:
-        """Judge what the servers said, or stage 8 where they said too little."""
+        """Decide by what the servers answered, or by stage 8 where that was too little."""
         snapshot, now = self.view.current, self._clock.now()
         steps: list[Step] = []
         # the view may have moved while we asked: what is known by now counts
@@ -314,7 +314,7 @@ class Checker:
     def judge(
         self, use: RequestContext, evidence: Evidence, *, unverifiable: Action | None = None
     ) -> Decision:
-        """Decide about evidence from elsewhere; `unverifiable` takes the place of what the policy says."""
+        """Decide about evidence from elsewhere; `unverifiable` takes the place of the policy's."""
         snapshot, cls = self.view.current, use.cls
         policy = snapshot.policies.of(use.client, use.user)
         if unverifiable is not None:

@@ -1,4 +1,4 @@
-"""Evidence in the making: what each stage's find says, in one shape and with its explanation.
+"""Evidence in the making: the find of each stage in one shape, with its explanation.
 
 Pure functions: rule, confirmed entry, pattern hit or answers in, `Evidence` out.
 """
@@ -17,7 +17,7 @@ _MALICIOUS = frozenset({Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS})
 
 
 def verdict_of(risk: Risk) -> Verdict:
-    """Give the verdict of something listed with this risk."""
+    """Return the verdict of something listed with this risk."""
     return Verdict.MALICIOUS if risk in _MALICIOUS else Verdict.SUSPICIOUS
 
 
@@ -107,7 +107,7 @@ def from_known_good(info: ListInfo, full_hash: bytes, steps: Sequence[Step], now
 
 @dataclass(frozen=True, slots=True)
 class ListedFinding:
-    """One listed hash of a subject, and who said so."""
+    """One listed hash of a subject, and who lists it."""
 
     listed: ListedHash
     answer: PrefixAnswer
@@ -162,7 +162,7 @@ def from_finding(
 
 
 def describe(listed: ListedHash) -> str | None:
-    """Tell what a server knows behind a listed hash: feeds, family, first seen."""
+    """Return what a server knows behind a listed hash, as text: feeds, family, first seen."""
     parts = []
     if listed.feeds:
         parts.append("feeds: " + ", ".join(listed.feeds))
@@ -204,7 +204,7 @@ def unverifiable(
 
 
 def attempt_steps(tier: Tier, attempts: Iterable[Attempt]) -> list[Step]:
-    """Tell every request of a query as a step."""
+    """Return a step for each request of a query."""
     return [
         Step(
             Stage.QUERY,

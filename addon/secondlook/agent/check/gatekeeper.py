@@ -8,9 +8,9 @@ decision ─┬─ allow ─► remembered (history), unless listed ────
 ```
 
 What was known to be listed and was let through all the same (by a rule, an exception, a pause, assessment
-mode or the level) is not remembered: a late verdict about it would tell nothing new.
+mode or the level) is not remembered: a late verdict about it would be no news.
 
-A local hit's event says `detail: pending` until one query has told what stands behind it; a positive
+A local hit's event has `detail: pending` until one query has shown what stands behind it; a positive
 answer joins the confirmed set here at once and in the ledger as soon as it commits.
 """
 
@@ -103,7 +103,7 @@ class Gatekeeper:
         return self._settle_now(subject, use, decision)
 
     async def check(self, subject: Subject, use: RequestContext) -> Decision:
-        """Check and settle, asking servers when needed; never raises (but for cancellation)."""
+        """Check and settle, asking servers when needed. Never raise (but for cancellation)."""
         return await self.settle(subject, use, await self.checker.check(subject, use))
 
     def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
@@ -117,7 +117,7 @@ class Gatekeeper:
         return self._settle_now(subject, use, decision, late=late)
 
     async def check_local(self, subject: Subject, use: RequestContext) -> Decision:
-        """Check by local means alone and settle; never raises (but for cancellation)."""
+        """Check by local means alone and settle. Never raise (but for cancellation)."""
         return await self.settle(subject, use, self.checker.check_local(subject, use))
 
     async def unsure(
@@ -157,7 +157,7 @@ class Gatekeeper:
             return _refused(decision, "internal error")
 
     async def in_force(self) -> None:
-        """Wait until what was found here is in force in the other workers too, as far as can be told."""
+        """Wait until what was found here is in force in the other workers too, as far as is known."""
         if not self._elsewhere_s:
             return
         if self._storing is not None:

@@ -1,4 +1,4 @@
-"""Stages 6 to 8: what earlier answers say, and asking the servers for the rest.
+"""Stages 6 to 8: what earlier answers hold, and asking the servers for the rest.
 
 A check asks about one subject, the second look about thousands: both are an `Inquiry` over `Question`s.
 

@@ -9,8 +9,8 @@ from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSub
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
 
 MEMBER = "member:"  # begins the label of a digest from inside an archive
-PENDING = "pending"  # detail of a local hit until a server has told what stands behind it
-_DIGESTS_TOLD = 100  # of a file in one event: an archive may have ten thousand members
+PENDING = "pending"  # detail of a local hit until a server has answered what stands behind it
+_DIGESTS_SHOWN = 100  # of a file in one event: an archive may have ten thousand members
 
 
 def event_of(
@@ -53,17 +53,17 @@ def event_of(
 
 
 def class_of(evidence: Evidence, use: RequestContext) -> SubjectClass:
-    """Give the class a subject is treated as; what cannot be read is a class of its own."""
+    """Return the class a subject is treated as; what cannot be read is a class of its own."""
     return SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else use.cls
 
 
 def url_of(subject: Subject, use: RequestContext) -> str | None:
-    """Give the URL to show: as asked for, else the canonical one; for a file where it came from."""
+    """Return the URL to show: as asked for, else the canonical one; for a file where it came from."""
     return use.url or (subject.canonical if isinstance(subject, UrlSubject) else None)
 
 
 def host_of(subject: Subject, use: RequestContext) -> str | None:
-    """Give the host of a URL subject, or the one a file came from."""
+    """Return the host of a URL subject, or the one a file came from."""
     if isinstance(subject, UrlSubject):
         return subject.host
     if not use.url:
@@ -75,44 +75,44 @@ def host_of(subject: Subject, use: RequestContext) -> str | None:
 
 
 def explanation(decision: Decision, subject: Subject) -> dict[str, object]:
-    """Tell everything that explains a decision and has no field of its own, as JSON values."""
+    """Return everything that explains a decision and has no field of its own, as JSON values."""
     evidence = decision.evidence
-    told: dict[str, object] = {"steps": [step_of(step) for step in evidence.steps]}
+    fields: dict[str, object] = {"steps": [step_of(step) for step in evidence.steps]}
     if decision.reason is not None:
-        told["reason"] = decision.reason
+        fields["reason"] = decision.reason
     if evidence.source is not None:
-        told["source"] = evidence.source
+        fields["source"] = evidence.source
     if evidence.tier is not None:
-        told["tier"] = str(evidence.tier)
+        fields["tier"] = str(evidence.tier)
     if evidence.list_age_s is not None:
-        told["age_s"] = round(evidence.list_age_s, 1)
+        fields["age_s"] = round(evidence.list_age_s, 1)
     if evidence.expression is not None:
-        told["expression"] = inert(evidence.expression)
+        fields["expression"] = inert(evidence.expression)
         if isinstance(subject, FileSubject) and evidence.expression.startswith(MEMBER):
-            told["member"] = inert(evidence.expression.removeprefix(MEMBER))
+            fields["member"] = inert(evidence.expression.removeprefix(MEMBER))
     if evidence.hit is not None:
-        told["hit"] = evidence.hit.hex()
+        fields["hit"] = evidence.hit.hex()
     if isinstance(subject, FileSubject) and len(subject.hashes) > 1:
-        known = {"md5": subject.md5, "sha1": subject.sha1}  # their full hashes tell a reader nothing
+        known = {"md5": subject.md5, "sha1": subject.sha1}  # their full hashes mean nothing to a reader
         labelled = list(zip(subject.labels, subject.hashes, strict=False))
-        told["digests"] = {
+        fields["digests"] = {
             inert(label): known.get(label) or full_hash.hex()
             for at, (label, full_hash) in enumerate(labelled)
-            if at < _DIGESTS_TOLD or label == evidence.expression
+            if at < _DIGESTS_SHOWN or label == evidence.expression
         }
-        if len(labelled) > _DIGESTS_TOLD:
-            told["digests_in_all"] = len(labelled)
-    return told
+        if len(labelled) > _DIGESTS_SHOWN:
+            fields["digests_in_all"] = len(labelled)
+    return fields
 
 
 def step_of(step: Step) -> dict[str, object]:
-    """Give one consulted stage as JSON values."""
-    told: dict[str, object] = {"stage": str(step.stage), "outcome": step.outcome}
+    """Return one consulted stage as JSON values."""
+    fields: dict[str, object] = {"stage": str(step.stage), "outcome": step.outcome}
     if step.detail is not None:
-        told["detail"] = step.detail
+        fields["detail"] = step.detail
     if step.elapsed_ms is not None:
-        told["elapsed_ms"] = round(step.elapsed_ms, 3)
-    return told
+        fields["elapsed_ms"] = round(step.elapsed_ms, 3)
+    return fields
 
 
 def flag_entry(decision: Decision, subject: Subject, use: RequestContext, *, time: float) -> FlagEntry:
@@ -227,5 +227,5 @@ def closing_event(
 
 
 def let_through(visits: Sequence[Event]) -> list[dict[str, object]]:
-    """Tell who got through and when, for the event and the notice of a confirmation."""
+    """Return who got through and when, for the event and the notice of a confirmation."""
     return [{"client": visit.client, "user": visit.user, "time": visit.time} for visit in visits]

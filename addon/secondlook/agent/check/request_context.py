@@ -59,7 +59,7 @@ def classify(
 
 
 def extension_of(name: str) -> str:
-    """Give the extension of a file's name as the system that opens it reads it, in lower case; "" for none.
+    """Return the extension of a file's name as the system that opens it reads it, in lower case; "" for none.
 
     Windows cuts dots and spaces off the end, and whatever reads C strings all from a NUL on; what follows a
     semicolon is a parameter of the path (RFC 3986, 3.3).

@@ -1,4 +1,4 @@
-"""Stages 1 to 5: what a snapshot alone says about a subject.
+"""Stages 1 to 5: what a snapshot alone holds about a subject.
 
 Functions of values: no waiting, no clock. Each adds to `steps` what it looked at.
 """
@@ -92,7 +92,7 @@ def rule_for(
 
 
 def _is_allowed_by_now(snapshot: Snapshot, entry: ConfirmedEntry, use: RequestContext, now: float) -> bool:
-    """Whether a URL is refused for a bad file that a rule allows (restored, say): then its content speaks."""
+    """Return whether a URL is refused for a bad file that a rule allows by now: its content decides then."""
     book = snapshot.rulebook
     if entry.source != REBLOCK or entry.sha256 is None or not book.rules:
         return False

@@ -71,7 +71,7 @@ class Snapshot:
 
 
 def in_force(entry: ConfirmedEntry, now: float) -> bool:
-    """Whether a confirmed entry may block: a re-block ends by itself, Google's data must be fresh."""
+    """Return whether a confirmed entry may block: a re-block ends by itself, Google's data must be fresh."""
     if entry.source == REBLOCK:
         # one from the future was made before the clock was set back: it would last too long
         return entry.confirmed_at - SET_BACK_S <= now and (entry.expires_at is None or now < entry.expires_at)

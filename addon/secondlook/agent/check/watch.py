@@ -76,7 +76,7 @@ class Watcher:
             await asyncio.sleep(self._poll_s)
 
     async def refresh(self) -> None:
-        """Take up what changed since the last time; never raises (but for cancellation)."""
+        """Take up what changed since the last time. Never raise (but for cancellation)."""
         try:
             await self._refresh_said()
             await self._refresh_pattern()
@@ -85,8 +85,8 @@ class Watcher:
             complaint = f"{type(error).__name__}: {error}"
             if complaint != self._complaint:
                 unexpected = not isinstance(error, SecondLookError)
-                told = "the view could not be refreshed, the last one stays: %s"
-                logger.warning(told, complaint, exc_info=unexpected)
+                message = "the view could not be refreshed, the last one stays: %s"
+                logger.warning(message, complaint, exc_info=unexpected)
             self._complaint = complaint
         else:
             self._complaint = None
@@ -96,16 +96,16 @@ class Watcher:
         if version == self._version:
             return
         mark = self._checker.view.reading()
-        said = await VIEW.run(self._read)
+        read = await VIEW.run(self._read)
         known = {entry.hit for entry in self._checker.view.current.confirmed}
         self._checker.view.replace(
-            rulebook=RuleBook((*said.rules, *self._fixed_rules)),
-            pauses=said.pauses,
-            confirmed=said.confirmed,
+            rulebook=RuleBook((*read.rules, *self._fixed_rules)),
+            pauses=read.pauses,
+            confirmed=read.confirmed,
             read_mark=mark,
         )
         self._version = version
-        if self._on_confirmed is not None and any(entry.hit not in known for entry in said.confirmed):
+        if self._on_confirmed is not None and any(entry.hit not in known for entry in read.confirmed):
             self._on_confirmed()
 
     def _read(self) -> _Said:

@@ -1,4 +1,4 @@
-"""Alerts about the pattern: raised once, told as events, kept for `status`, ended when the cause is gone."""
+"""Alerts about the pattern: raised once, recorded as events, kept for `status`, ended with their cause."""
 
 import json
 import logging
@@ -37,20 +37,20 @@ class PatternAlerts:
         self.in_force = read_alerts(folder)
 
     def alert(self, key: str, text: str, *, name: str | None = None, server: str | None = None) -> None:
-        """Raise an alert; the same one again is not told again."""
+        """Raise an alert; the same one again is not recorded again."""
         if self.in_force.get(key) == text:
             return
         self.in_force[key] = text
         self._write()
         log.warning("%s", text)
-        self.tell(EventKind.ERROR, text, name=name, server=server)
+        self.record(EventKind.ERROR, text, name=name, server=server)
 
     def clear(self, key: str) -> None:
         """End an alert, if it is in force."""
         text = self.in_force.pop(key, None)
         if text is not None:
             self._write()
-            self.tell(EventKind.UPDATE, f"no longer: {text}")
+            self.record(EventKind.UPDATE, f"no longer: {text}")
 
     def settle(self, server: str, refused: Mapping[str, str]) -> None:
         """Raise an alert for each refused list of a server, and end those of lists that are good again."""
@@ -84,7 +84,7 @@ class PatternAlerts:
             self.alert("pattern", str(error))
             return Stamp()
 
-    def tell(
+    def record(
         self, kind: EventKind, detail: str, *, name: str | None = None, server: str | None = None
     ) -> None:
         """Record an event about a list or a server."""

@@ -69,7 +69,7 @@ def _sweep(folder: Path, stamp: Stamp) -> None:
 
 
 def set_damaged_stamp_aside(folder: Path) -> str | None:
-    """Rename a stamp that cannot be read, so that all is fetched again; gives what was wrong with it."""
+    """Rename a stamp that cannot be read, so that all is fetched again. Return what was wrong with it."""
     if not (folder / STAMP).exists():
         return None
     with folder_lock(folder):
@@ -82,7 +82,7 @@ def set_damaged_stamp_aside(folder: Path) -> str | None:
 
 
 def verify_folder(folder: Path) -> dict[str, str]:
-    """Read every list in force whole; gives the reason for each that is damaged. Raises PatternError."""
+    """Read every list in force whole. Return the reason for each that is damaged. Raise PatternError."""
     stamp = read_stamp(folder)
     faults: dict[str, str] = {}
     for stamped in stamp.lists if stamp else ():
@@ -128,7 +128,7 @@ class PatternStatus:
 
 
 def status(state_dir: Path, *, now: float) -> PatternStatus:
-    """Tell what is in force in a state folder; raises PatternError when the stamp is damaged."""
+    """Return what is in force in a state folder. Raise PatternError when the stamp is damaged."""
     folder = state_dir / FOLDER
     stamp = read_stamp(folder)
     confirmed = read_confirmed(folder)
@@ -136,26 +136,26 @@ def status(state_dir: Path, *, now: float) -> PatternStatus:
     if stamp is None:
         return PatternStatus("", 0, None, (), alerts)
 
-    def told(each: StampedList) -> ListStatus:
+    def status_of(each: StampedList) -> ListStatus:
         at = max(each.confirmed_at, confirmed.get(each.server, 0.0))
         return ListStatus(
             each.name, each.count, each.generation, each.tier, each.server, now - at, each.file, each.sha256
         )
 
     return PatternStatus(
-        stamp.generation, stamp.serial, stamp.written_at, tuple(map(told, stamp.lists)), alerts
+        stamp.generation, stamp.serial, stamp.written_at, tuple(map(status_of, stamp.lists)), alerts
     )
 
 
 def verify(state_dir: Path) -> dict[str, str]:
-    """Read every list of a state folder whole; gives the reason for each that is damaged."""
+    """Read every list of a state folder whole. Return the reason for each that is damaged."""
     return verify_folder(state_dir / FOLDER)
 
 
 def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> Stamp:
     """Put the stamp before this one back in force, until a server offers another version of its lists.
 
-    Raises PatternError when there is no earlier one whose lists are all in order.
+    Raise PatternError when there is no earlier one whose lists are all in order.
     """
     folder = state_dir / FOLDER
     with folder_lock(folder):

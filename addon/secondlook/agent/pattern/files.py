@@ -1,9 +1,9 @@
-"""The pattern on disk: immutable list files, and one stamp that says which of them are in force.
+"""The pattern on disk: immutable list files, and one stamp that names those in force.
 
 ```
 STATE/pattern/
   current.json      the stamp: lists (file, checksum, server, version …) and the servers they mirror
-  confirmed.json    when each server last said that what we hold is what it serves
+  confirmed.json    when each server last confirmed that what we hold is what it serves
   past/000041.json  earlier stamps, for rollback
   mw-8b.3f0b067b1a1145c2.slh …   hash lists, named after their bytes, never changed
 ```
@@ -61,7 +61,7 @@ class StampedList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StampedServer:
-    """A server whose lists are in force; `whole` tells that all it serves is here."""
+    """A server whose lists are in force; `whole`: all it serves is here."""
 
     server: str
     tier: str
@@ -93,11 +93,15 @@ class Stamp:
         return ", ".join(f"{each.server} {self._generation_of(each)}".strip() for each in self.servers)
 
     def _generation_of(self, server: StampedServer) -> str:
-        told = {each.generation for each in self.lists if each.server == server.server and each.generation}
-        return " and ".join(sorted(told, key=lambda number: (len(number), number))) or server.generation
+        generations = {
+            each.generation for each in self.lists if each.server == server.server and each.generation
+        }
+        return (
+            " and ".join(sorted(generations, key=lambda number: (len(number), number))) or server.generation
+        )
 
     def to_json(self) -> bytes:
-        """Give the file's bytes."""
+        """Return the file's bytes."""
         raw = {
             "format": FORMAT,
             "serial": self.serial,
@@ -163,7 +167,7 @@ def open_list(folder: Path, stamped: StampedList) -> HashList:
 
 
 def list_info(stamped: StampedList, confirmed: Mapping[str, float]) -> ListInfo:
-    """Give what the core wants to know about a list; Corrupt for a name without a meaning."""
+    """Return what the core wants to know about a list; Corrupt for a name without a meaning."""
     meaning = parse_list_name(stamped.name)
     if meaning is None or meaning.width != stamped.width:
         raise Corrupt(f"the pattern has a list without a meaning: {stamped.name!r}")
@@ -197,7 +201,7 @@ class PatternFolder:
     def poll(self) -> Pattern | None:
         """Load the pattern if anything changed since the last call; None when nothing did.
 
-        Costs two `stat` calls while nothing changes. Raises PatternError when the stamp is damaged.
+        Costs two `stat` calls while nothing changes. Raise PatternError when the stamp is damaged.
         """
         seen = (_mark(self.folder / STAMP), _mark(self.folder / CONFIRMED))
         if seen == self._seen:
@@ -207,7 +211,7 @@ class PatternFolder:
         return pattern
 
     def load(self) -> Pattern:
-        """Load what the stamp says. A list that does not fit its stamp is left out and told in `faults`."""
+        """Load what the stamp names. A list that does not fit its stamp is left out and named in `faults`."""
         stamp = read_stamp(self.folder)
         if stamp is None:
             self.faults = ()
@@ -243,7 +247,7 @@ class PatternFolder:
 
 
 def load_pattern(state_dir: Path) -> Pattern:
-    """Load the pattern in force from a state folder; empty where there is none. Raises PatternError."""
+    """Load the pattern in force from a state folder; empty where there is none. Raise PatternError."""
     return PatternFolder(state_dir).load()
 
 

@@ -36,17 +36,17 @@ from secondlook.wire.signature import list_is_signed
 from secondlook.wire.version import ListVersion
 
 MAX_KNOWN_GOOD = 20  # blocked as a whole by a publisher who may mean it: more is no policy but an accident
-TOLD_HOSTS = 3
+SHOWN_HOSTS = 3
 EXACT_WIDTH = 8  # a shorter prefix may be that of a known-good site by chance, and decides nothing alone
 
 
-class UpdateRefused(PatternError):  # noqa: N818 - it is a decision, told to the operator
-    """A list that a server offers may not come into force; the message says why."""
+class UpdateRefused(PatternError):  # noqa: N818 - it is a decision, shown to the operator
+    """A list that a server offers may not come into force; the message is why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """One list as a server offers it: the answer, and what its metadata says."""
+    """One list as a server offers it: the answer and its metadata."""
 
     message: pb.HashList
     meaning: ListName
@@ -176,7 +176,7 @@ def _check_known_good(
         return
     news = sorted(guarded[each][:-1] for each in blocked if held is None or not held.has(each))
     if news:
-        told = ", ".join(news[:TOLD_HOSTS]) + (" …" if len(news) > TOLD_HOSTS else "")
+        hosts = ", ".join(news[:SHOWN_HOSTS]) + (" …" if len(news) > SHOWN_HOSTS else "")
         raise UpdateRefused(
-            f"it would block {told}, known to be good; pattern.may_block can name what is meant"
+            f"it would block {hosts}, known to be good; pattern.may_block can name what is meant"
         )

@@ -6,8 +6,8 @@ equal ──differs──► suspected ──still differs at the next look─�
   └──────equal─────────┴───────────────────equal───────────────────┘
 ```
 
-Servers that are fed alike publish at slightly different moments, so one look alone says nothing.
-A server that cannot be asked, or has nothing to serve yet, changes nothing: its circuit tells of that.
+Servers that are fed alike publish at slightly different moments, so one look alone proves nothing.
+A server that cannot be asked, or has nothing to serve yet, changes nothing: its circuit reports that.
 """
 
 from collections.abc import Mapping
@@ -22,15 +22,15 @@ MIN_WIDTH = 8  # bytes: shorter lists are derived from these
 MOST_NAMED = 5
 
 
-class ListTeller(Protocol):
+class ComparedServer(Protocol):
     """What is asked of another member."""
 
     async def hash_lists(self) -> list[pb.HashList]:
-        """Tell every list with its checksum."""
+        """Return every list with its checksum."""
         ...
 
     async def generation(self) -> str | None:
-        """Tell the generation that is served, None while there is nothing to serve."""
+        """Return the generation that is served, None while there is nothing to serve."""
         ...
 
 
@@ -42,13 +42,13 @@ class Members:
         self._suspected: dict[str, frozenset[str]] = {}
 
     def is_suspected(self, name: str) -> bool:
-        """Tell whether a member differed at the last look and nobody was told yet."""
+        """Return whether a member differed at the last look and no alert was raised yet."""
         return bool(self._suspected.get(name)) and f"differs {name}" not in self._alerts.in_force
 
-    async def compare(self, name: str, client: ListTeller, stamp: Stamp, used: str) -> None:
+    async def compare(self, name: str, client: ComparedServer, stamp: Stamp, used: str) -> None:
         """Look at a member; an alert when lists differ from those of `used` twice running, ended by itself.
 
-        Raises ServiceError and PatternError for a member that does not answer.
+        Raise ServiceError and PatternError for a member that does not answer.
         """
         ours = {each.name: each.sha256 for each in stamp.lists if each.server == used}
         if not ours:
@@ -64,20 +64,20 @@ class Members:
         if not differing:
             self.forget(name)
         elif certain:
-            told = ", ".join(certain[:MOST_NAMED]) + (" …" if len(certain) > MOST_NAMED else "")
+            named = ", ".join(certain[:MOST_NAMED]) + (" …" if len(certain) > MOST_NAMED else "")
             self._alerts.alert(
                 f"differs {name}",
-                f"the lists of {name} differ from those of {used}, which are used: {told}",
+                f"the lists of {name} differ from those of {used}, which are used: {named}",
                 server=name,
             )
 
     def forget(self, name: str) -> None:
-        """End what is said of a member: it is equal, its lists are the used ones, or it is one no more."""
+        """End the alert about a member: it is equal, its lists are the used ones, or it is one no more."""
         self._suspected.pop(name, None)
         self._alerts.clear(f"differs {name}")
 
     def keep(self, names: set[str]) -> None:
-        """End what is said of every server that is not among these."""
+        """End the alerts about every server that is not among these."""
         for key in list(self._alerts.in_force):
             kind, _, name = key.partition(" ")
             if kind == "differs" and name not in names:

@@ -22,11 +22,11 @@ class ListServer(Protocol):
     """What the updater asks of one server; `lookup.client.ServerClient` fits."""
 
     async def generation(self) -> str | None:
-        """Tell the generation that is served."""
+        """Return the generation that is served."""
         ...
 
     async def hash_lists(self) -> list[pb.HashList]:
-        """Tell every list with its metadata."""
+        """Return every list with its metadata."""
         ...
 
     async def batch_get(self, names: Sequence[str], versions: Sequence[bytes] = ()) -> list[pb.HashList]:
@@ -36,7 +36,7 @@ class ListServer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateSource:
-    """A server to take lists from; `announced` says that it tells of each generation at once."""
+    """A server to take lists from; `announced`: it reports each generation at once."""
 
     name: str
     tier: Tier
@@ -67,7 +67,7 @@ class UpdateOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A list to be had, and what its metadata says of it."""
+    """A list to be had, with its metadata."""
 
     meaning: ListName
     canary: bytes | None = None

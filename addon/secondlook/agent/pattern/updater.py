@@ -69,7 +69,7 @@ from secondlook.wire.fault import BadUpdate
 
 log = logging.getLogger(__name__)
 FAILURES_TO_SWITCH = 3
-SECOND_LOOK_S = 5.0  # at a member that differs, before anybody is told
+SECOND_LOOK_S = 5.0  # at a member that differs, before an alert is raised
 
 
 class PatternUpdater:
@@ -130,7 +130,7 @@ class PatternUpdater:
                 await asyncio.wait_for(self._wake.wait(), min(wait_s, self._poll_s))
 
     async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[UpdateOutcome]:
-        """Look at one server of each tier; never raises for what a server does."""
+        """Look at one server of each tier. Never raise for what a server does."""
         outcomes = []
         for tier in Tier:
             source = self._choose(tier)
@@ -177,7 +177,7 @@ class PatternUpdater:
         return list(faults)
 
     def _choose(self, tier: Tier) -> UpdateSource | None:
-        """Give the tier's source: the one in use, unless it failed too often and another one did not."""
+        """Return the tier's source: the one in use, unless it failed too often and another one did not."""
         members = [source for source in self._sources if source.tier is tier]
         if not members or not self._reachable(tier):
             return None
@@ -196,7 +196,7 @@ class PatternUpdater:
         try:
             stamp = self._stamp()
         except PatternError:
-            return  # told where the lists are looked at
+            return  # reported where the lists are looked at
         used = {each.tier: each.server for each in stamp.servers}
         for source in self._sources:
             name = used.get(source.tier.value)
@@ -232,7 +232,7 @@ class PatternUpdater:
                 self.alerts.settle(source.name, {})
                 return UpdateOutcome(source.name, generation)
         except ServiceError as error:
-            return UpdateOutcome(source.name, error=str(error))  # away: the circuit tells of that
+            return UpdateOutcome(source.name, error=str(error))  # away: the circuit reports that
         except (PatternError, OSError) as error:
             self.alerts.alert("pattern", str(error))
             return UpdateOutcome(source.name, error=str(error))
@@ -363,7 +363,7 @@ class PatternUpdater:
             )
             if found.changed:
                 entries = "1 entry" if found.count == 1 else f"{found.count} entries"
-                self.alerts.tell(
+                self.alerts.record(
                     EventKind.UPDATE,
                     f"{entries} (+{found.added} -{found.removed})",
                     name=name,

@@ -1,7 +1,7 @@
 """Looking again at many subjects at once, by their hashes alone.
 
 Stages 3 to 7 without the operator's rules, without the confirmed set and without stale answers: the
-question is what the lists and the servers say *now*. All prefixes of a batch go out in requests of at
+question is what the lists and the servers hold *now*. All prefixes of a batch go out in requests of at
 most 1000.
 """
 
@@ -64,7 +64,7 @@ class BatchCheck:
         self._stale_after_s = stale_after_s
 
     async def check(self, entries: Sequence[Hashed]) -> list[Evidence]:
-        """Give the evidence about each entry, in order; never raises for what a server does."""
+        """Return the evidence about each entry, in order. Never raise for what a server does."""
         found: list[Evidence | None] = [None] * len(entries)
         groups: dict[tuple[SubjectKind, SubjectClass], dict[int, Question]] = {}
         snapshot = self.view.current
@@ -115,11 +115,11 @@ class BatchCheck:
 
 
 def in_pattern(snapshot: Snapshot, kind: SubjectKind, hashes: Sequence[bytes], now: float) -> Evidence | None:
-    """Give stage 3 about hashes alone."""
+    """Return stage 3 about hashes alone."""
     hit = snapshot.listed(kind, hashes, now)
     return None if hit is None else from_pattern(hit.info, hit.full_hash, None, (), now)
 
 
 def is_listed(evidence: Evidence) -> bool:
-    """Whether evidence says that something is bad."""
+    """Return whether evidence is of something bad."""
     return evidence.verdict in (Verdict.MALICIOUS, Verdict.SUSPICIOUS)

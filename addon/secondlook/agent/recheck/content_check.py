@@ -48,7 +48,7 @@ class ContentCheck:
             await self.look(await self._waiting.get())
 
     async def look(self, entry: QueueEntry) -> bool:
-        """Fetch one download again and confirm it if its content is listed; tells whether it was."""
+        """Fetch one download again and confirm it if its content is listed. Return whether it was."""
         try:
             file = await self._refetcher.fetch(entry.url or "")
             found = remembered_file(entry, file)

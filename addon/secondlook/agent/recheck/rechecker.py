@@ -136,7 +136,7 @@ class Rechecker:
                 self._renew_all = self._renew_all or renew_all
 
     async def look(self, *, everything: bool = True, renew_all: bool = False) -> PassReport:
-        """Take one pass over the queue and the confirmed set; never raises (but for cancellation)."""
+        """Take one pass over the queue and the confirmed set. Never raise (but for cancellation)."""
         async with self._pass:
             report = PassReport()
             try:

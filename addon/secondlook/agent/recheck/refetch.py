@@ -32,7 +32,7 @@ _HEADERS = {"User-Agent": "Mozilla/5.0 (compatible)", "Accept": "*/*", "Accept-E
 
 
 class RefetchError(SecondLookError):
-    """A URL was not fetched again; the message says why."""
+    """A URL was not fetched again; the message is why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Refetcher:
         self._verify = verify
 
     async def fetch(self, url: str) -> FileSubject:
-        """Fetch a URL and give its content as a subject; raises RefetchError."""
+        """Fetch a URL and give its content as a subject. Raise RefetchError."""
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 return await self._follow(url)
@@ -92,7 +92,7 @@ class Refetcher:
         raise RefetchError(f"more than {self._limits.redirects} redirects")
 
     async def _judged(self, url: httpx.URL) -> Sequence[Place]:
-        """Give the addresses of a URL's host; all must be public. Raises RefetchError, OSError."""
+        """Return the addresses of a URL's host; all must be public. Raise RefetchError, OSError."""
         if url.scheme not in self._ports or not url.host:
             raise RefetchError(f"not fetched: {url.scheme or 'no'} scheme")
         if url.port is not None and url.port != self._ports[url.scheme]:
@@ -118,5 +118,5 @@ class Refetcher:
 
 
 def is_public(place: Place) -> bool:
-    """Whether an address lies in the public internet, whatever it is wrapped in."""
+    """Return whether an address lies in the public internet, whatever it is wrapped in."""
     return depth(place) is Depth.PUBLIC

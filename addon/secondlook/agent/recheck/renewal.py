@@ -46,9 +46,9 @@ class Renewal:
         self._quiet_until = 0.0
 
     async def renew(self, *, everything: bool, forced: bool = False) -> int:
-        """Ask about entries past their expiry (`everything`: all); returns how many were withdrawn.
+        """Ask about entries past their expiry (`everything`: all). Return how many were withdrawn.
 
-        Raises LedgerError.
+        Raise LedgerError.
         """
         if not (everything or forced) and self._clock.monotonic() < self._quiet_until:
             return 0
@@ -77,7 +77,7 @@ class Renewal:
         return len(gone)
 
     def _may_speak_later(self, entry: ConfirmedEntry) -> bool:
-        """Whether the tier that listed an entry cannot be asked from here, but may be another time."""
+        """Return whether the tier that listed an entry cannot be asked from here, but may be another time."""
         kind, cls = entry.kind, _class_of(entry)
         lookup = self._batch_check.lookup
         return (
@@ -134,7 +134,7 @@ class Renewal:
 
 
 def expiry_of(evidence: Evidence, now: float) -> float:
-    """Give the instant at which a confirmed entry is asked about again."""
+    """Return the instant at which a confirmed entry is asked about again."""
     return evidence.expires_at if evidence.expires_at is not None else now + PATTERN_RENEWAL_S
 
 

@@ -75,7 +75,7 @@ class RetroCheck:
             await asyncio.sleep(max(self._at_most_every_s, took_s * _REST))
 
     async def look(self) -> int:
-        """Hold everything remembered against the view; returns how many late verdicts that gave."""
+        """Hold everything remembered against the view. Return how many late verdicts that gave."""
         if self._history_s <= 0:
             return 0
         found = 0

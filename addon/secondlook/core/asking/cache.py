@@ -1,6 +1,6 @@
 """The cache of servers' answers (stage 6), bounded, with expiry, saved across restarts.
 
-What it says about a prefix has three values: an answer that still holds (`get`), an expired one that may
+What it holds about a prefix has three values: an answer that still holds (`get`), an expired one that may
 serve while nobody answers (`stale`), or nothing. An answer that lists nothing is kept like any other.
 
 A saved cache is one block of bytes, little-endian:
@@ -91,7 +91,7 @@ class AnswerCache:
     def put(
         self, tier: Tier, kind: SubjectKind, prefix: bytes, answer: PrefixAnswer, *, jitter: float = 0.0
     ) -> PrefixAnswer:
-        """Keep an answer; returns it with the expiry that it got. `jitter` is fresh, in [0, 1)."""
+        """Keep an answer. Return it with the expiry that it got. `jitter` is fresh, in [0, 1)."""
         shortest, longest = self._expiry_s
         span_s = min(longest, max(shortest, answer.expires_at - answer.stored_at))
         expires_at = answer.stored_at + max(shortest, span_s * (1.0 - JITTER_SHARE * jitter))
@@ -105,7 +105,7 @@ class AnswerCache:
         self._answers.pop(_TAGS[tier, kind] + prefix, None)
 
     def drop_contradicted(self, pattern: Pattern, now: float, since: Pattern | None = None) -> Iterator[int]:
-        """Forget what a newer pattern contradicts; gives the number dropped of each few hundred.
+        """Forget what a newer pattern contradicts. Return the number dropped of each few hundred.
 
         Between these the caller may let others run. Forgotten is an answer that lists nothing, where a
         list of that tier has an entry under the prefix, and an answer that lists a hash, where the pattern
@@ -141,7 +141,7 @@ class AnswerCache:
         return dump_answers(self._answers.items())
 
     def load(self, data: bytes, *, now: float, stale_for_s: float = 0.0) -> int:
-        """Add the answers of a saved cache that may still serve; returns how many. Raises SavedCacheError."""
+        """Add the answers of a saved cache that may still serve. Return how many. Raise SavedCacheError."""
         loaded = [
             (key, answer)
             for key, answer in read_answers(data)
@@ -192,7 +192,7 @@ def dump_answers(items: list[tuple[bytes, PrefixAnswer]]) -> bytes:
 
 
 def read_answers(data: bytes) -> list[tuple[bytes, PrefixAnswer]]:
-    """The records of a saved cache; raises SavedCacheError for anything but what `dump_answers` wrote."""
+    """The records of a saved cache. Raise SavedCacheError for anything but what `dump_answers` wrote."""
     if len(data) < _HEAD.size or data[: len(MAGIC)] != MAGIC:
         raise SavedCacheError("not a saved cache")
     _, version, checksum = _HEAD.unpack_from(data)
@@ -216,7 +216,7 @@ def _read_body(data: bytes) -> list[tuple[bytes, PrefixAnswer]]:
     (count,) = _U32.unpack_from(data, at)
     at += 4
     found: list[tuple[bytes, PrefixAnswer]] = []
-    empty: dict[bytes, PrefixAnswer] = {}  # one query brings many answers that say nothing but when and who
+    empty: dict[bytes, PrefixAnswer] = {}  # one query brings many answers of nothing but when and who
     for _ in range(count):
         facts = data[at + PREFIX_BYTES + 1 : at + _RECORD.size]
         if facts in empty and data[at] < len(_PLACES):

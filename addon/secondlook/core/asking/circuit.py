@@ -77,7 +77,7 @@ class Circuit:
         self._opened = 0
 
     def admits(self) -> bool:
-        """Whether traffic may ask this server."""
+        """Return whether traffic may ask this server."""
         return self.state is CircuitState.CLOSED
 
     def succeeded(self) -> bool:
@@ -103,7 +103,7 @@ class Circuit:
         return was_closed
 
     def probe(self, now: float) -> bool:
-        """Whether the caller is to send a probe now; True claims it."""
+        """Return whether the caller is to send a probe now; True claims it."""
         if self.state is CircuitState.CLOSED or self.probe_at is None or now < self.probe_at:
             return False
         self.state = CircuitState.HALF_OPEN

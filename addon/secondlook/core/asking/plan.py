@@ -39,7 +39,7 @@ from typing import Final
 
 PAUSE_S: Final = 0.05
 SAMPLES: Final = 64  # latencies remembered for each server
-MIN_SAMPLES: Final = 20  # fewer say nothing about a 95th percentile
+MIN_SAMPLES: Final = 20  # fewer are no basis for a 95th percentile
 MIN_HEDGE_S: Final = 0.005  # below that a second request costs more than it saves
 HEDGE_SHARE: Final = 0.1  # hedges per query in the long run
 MAX_HEDGE_CREDIT: Final = 5.0
@@ -57,7 +57,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give up a running request; `timed_out` tells its own timeout from "another one answered"."""
+    """Give up a running request; `timed_out`: its own timeout, not another one's answer."""
 
     attempt: int
     server: int

@@ -59,7 +59,7 @@ def write_list(
     """Write a list file of the distinct `width`-byte prefixes of the hashes in `blocks`, in any order.
 
     Every block is a sequence of hashes of `stride` bytes (default: `width`). `file` and `scratch` are
-    open for reading and writing, empty, and can seek. Raises ValueError for another width or when a
+    open for reading and writing, empty, and can seek. Raise ValueError for another width or when a
     block does not divide into hashes.
     """
     _check_width(width)
@@ -80,7 +80,7 @@ def write_list(
 def write_sorted_list(
     file: BinaryIO, blocks: Iterable[Buffer], width: int, *, scratch: BinaryIO
 ) -> BuiltList:
-    """Write a list file of entries of `width` bytes that ascend strictly; raises Corrupt if they do not."""
+    """Write a list file of entries of `width` bytes that ascend strictly. Raise Corrupt if they do not."""
     _check_width(width)
     writer = _Writer(file, width, scratch)
     for block in blocks:
@@ -197,7 +197,7 @@ class _Writer:
         file.seek(KEYS_AT)
 
     def append(self, rows: Rows) -> None:
-        """Add rows that ascend strictly and follow what is there; raises Corrupt if they do not."""
+        """Add rows that ascend strictly and follow what is there. Raise Corrupt if they do not."""
         if not len(rows):
             return
         first = rows[0].tobytes()

@@ -70,7 +70,7 @@ class HashList:
     def open(cls, buffer: Buffer) -> Self:
         """A list over `buffer`, whose header, size and index bounds are checked but not its entries.
 
-        Raises NotAHashList, UnsupportedVersion, Truncated or Corrupt. `verify` checks the rest.
+        Raise NotAHashList, UnsupportedVersion, Truncated or Corrupt. `verify` checks the rest.
         """
         view = memoryview(buffer).cast("B")
         size = len(view)
@@ -104,7 +104,7 @@ class HashList:
         return self.count
 
     def has(self, full_hash: bytes) -> bool:
-        """Whether the list holds the prefix of this full hash (32 bytes)."""
+        """Return whether the list holds the prefix of this full hash (32 bytes)."""
         return self.find(hash_keys((full_hash,)), (full_hash,)) >= 0
 
     def held(self, hashes: Iterable[bytes]) -> list[bytes]:
@@ -136,7 +136,7 @@ class HashList:
         return -1
 
     def _tail_follows(self, at: int, high: int, key: int, full_hash: bytes) -> bool:
-        """Whether an entry with this key, from `at` on, goes on like the hash; equal keys are rare."""
+        """Return whether an entry with this key, from `at` on, goes on like the hash; equal keys are rare."""
         size, tails, column = self._tail_bytes, self._tails, self._keys
         tail = full_hash[KEY_BYTES : self.width]
         while at < high and column[at] == key:
@@ -157,7 +157,7 @@ class HashList:
         return range(start, bisect_left(self._keys, last + 1, start, high))
 
     def has_prefix(self, prefix: bytes) -> bool:
-        """Whether an entry begins with `prefix` (2 to 8 bytes, no longer than an entry)."""
+        """Return whether an entry begins with `prefix` (2 to 8 bytes, no longer than an entry)."""
         return bool(self.span(prefix))
 
     def blocks(self, size: int = BLOCK_ENTRIES) -> Iterator[bytes]:
@@ -187,7 +187,7 @@ class HashList:
                 yield block[start : start + width]
 
     def verify(self) -> None:
-        """Read the whole list: strictly ascending, checksum and index right; raises Corrupt.
+        """Read the whole list: strictly ascending, checksum and index right. Raise Corrupt.
 
         Takes about 0.05 s for a million entries; needs numpy, which workers never load.
         """
@@ -204,7 +204,7 @@ class HashList:
 def build(hashes: Iterable[bytes], width: int) -> bytes:
     """A list file of the distinct `width`-byte prefixes of `hashes`, made in memory.
 
-    Fit for small lists; `core.lists.build` makes large ones. Raises ValueError for another width or
+    Fit for small lists; `core.lists.build` makes large ones. Raise ValueError for another width or
     for a hash that is shorter.
     """
     if width not in WIDTHS:

@@ -1,4 +1,4 @@
-"""What a list's name says: threat, risk, kind of subject and width (contract, "Smart Protection Server").
+"""What a list's name means: threat, risk, kind of subject and width (contract, "Smart Protection Server").
 
 `[x-file-]THREAT[-hs|-s]-WIDTHb` is a list of what is bad (`mw-8b`, `se-hs-8b`, `x-file-mw-s-8b`), and
 `[x-file-]gc-32b` one of what is known to be good. The 4-byte ones are Safe Browsing's own.
@@ -62,7 +62,7 @@ _NAME: Final = re.compile(r"(x-file-)?([a-z]+)(?:-(hs|s))?-(4|8|16|32)b")
 
 
 def parse_list_name(name: str) -> ListName | None:
-    """What the name of a list says, or None for a name that follows no rule we know."""
+    """Return what the name of a list means, or None for a name that follows no rule we know."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -80,7 +80,7 @@ def parse_list_name(name: str) -> ListName | None:
 
 
 def list_name(kind: SubjectKind, threat: Threat, risk: Risk, width: int = 8) -> str:
-    """The name of our list of that kind, threat and risk; raises ValueError where there is none."""
+    """The name of our list of that kind, threat and risk. Raise ValueError where there is none."""
     bands = {meaning: band for band, meaning in RISKS.items()}
     if risk not in bands:
         raise ValueError(f"no list holds entries of risk {risk}")

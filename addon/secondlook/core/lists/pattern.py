@@ -24,7 +24,7 @@ class ListInfo:
 
     `complete`: the list holds all that its server knows of that kind, threat and risk. `source` is to
     be credited ("google" or the server's name). `confirmed_at` (Unix seconds) is when the server last
-    said that this generation is the one it serves.
+    confirmed that this generation is the one it serves.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ListInfo:
 class Mirror:
     """How far the pattern stands in for a server (query process, "Mirrored lists need no query").
 
-    `whole`: the pattern holds every list that the server serves. `announced`: the server tells us at
+    `whole`: the pattern holds every list that the server serves. `announced`: the server reports it at
     once when it publishes (the embedded one), so that the generation in place is the one it serves.
     A remote one may stand in for `fresh_for_s` after `confirmed_at` (Unix seconds).
     """
@@ -60,7 +60,7 @@ class Mirror:
     fresh_for_s: float = 0.0
 
     def fresh(self, now: float, stale_after_s: float) -> bool:
-        """Whether the generation in place may be taken for the one that the server serves now."""
+        """Return whether the generation in place may be taken for the one that the server serves now."""
         age = now - self.confirmed_at
         if age > stale_after_s:
             return False
@@ -118,7 +118,7 @@ class Pattern:
         return sum(table.count for _, table in self.lists)
 
     def _holds_all(self, mirror: Mirror, kind: SubjectKind) -> bool:
-        """Whether all threats of this kind on that server are here, in entries that decide alone."""
+        """Return whether all threats of this kind on that server are here, in entries that decide alone."""
         own = [
             info
             for info, _ in self.lists
@@ -181,7 +181,7 @@ class Pattern:
         return None
 
     def covers(self, tier: Tier, kind: SubjectKind, now: float, *, stale_after_s: float = inf) -> bool:
-        """Whether the local answer is that tier's answer now, so that nobody needs to be asked.
+        """Return whether the local answer is that tier's answer now, so that nobody needs to be asked.
 
         Never for longer than `stale_after_s` since the server last confirmed its generation.
         """
@@ -198,14 +198,14 @@ class Pattern:
         return found
 
     def answers_as(self, other: "Pattern", now: float) -> bool:
-        """Whether it gives the answers that another gives now, though it may be confirmed later than that."""
+        """Return whether it answers as another does now, though it may be confirmed later than that."""
 
-        def said(pattern: Pattern) -> list[tuple[int, ListInfo]]:
+        def described(pattern: Pattern) -> list[tuple[int, ListInfo]]:
             return [(id(table), replace(info, confirmed_at=0.0)) for info, table in pattern.lists]
 
         return (
             self.generation == other.generation
-            and said(self) == said(other)
+            and described(self) == described(other)
             and all(
                 self.covers(tier, kind, now) == other.covers(tier, kind, now)
                 for tier in Tier
@@ -214,7 +214,7 @@ class Pattern:
         )
 
     def lists_hash(self, tier: Tier, kind: SubjectKind, full_hash: bytes) -> bool:
-        """Whether a deciding list of that tier holds a full hash."""
+        """Return whether a deciding list of that tier holds a full hash."""
         return any(info.tier is tier and table.has(full_hash) for info, table in self._shelves[kind].block)
 
 

@@ -10,7 +10,7 @@ CHUNK: Final = 1 << 20
 
 
 def verify_columns(width: int, index: memoryview, keys: memoryview, tails: memoryview) -> None:
-    """Check that entries ascend strictly and that the index points at them; raises Corrupt."""
+    """Check that entries ascend strictly and that the index points at them. Raise Corrupt."""
     column = np.frombuffer(keys, dtype=f"<u{keys.itemsize}")
     tail_bytes = width - keys.itemsize
     for start in range(0, len(column) - 1, CHUNK):

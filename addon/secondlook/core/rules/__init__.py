@@ -1,1 +1,1 @@
-"""What the operator said: rules, policy, groups of clients."""
+"""What the operator decides: rules, policy, groups of clients."""

@@ -31,7 +31,7 @@ class ClientNameError(ValueError):
 def client_name(text: str) -> str:
     """Bring an address or a network into its shortest form; anything else is a user's name and stays.
 
-    Raises ClientNameError for a blank text, one with control characters, and an address that is none.
+    Raise ClientNameError for a blank text, one with control characters, and an address that is none.
     """
     text = text.strip()
     if not text:
@@ -56,7 +56,7 @@ def login_name(client: str | None, user: str | None) -> str | None:
 
 @lru_cache(maxsize=65_536)
 def names_client(name: str, client: str | None, user: str | None) -> bool:
-    """Whether `name` (address, network, user or `user@address`) names this client (an address) or user."""
+    """Return whether `name` (address, network, user or `user@address`) names this client or user."""
     if name in (client, user):
         return True
     who, at, place = name.rpartition("@")

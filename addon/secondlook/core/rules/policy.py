@@ -4,7 +4,7 @@
 evidence                                   decision
 allowed by a rule                          allow
 blocked by a rule                          block
-nobody could answer (`unverifiable`)       what `unverifiable` says for the class: flag or block
+nobody could answer (`unverifiable`)       what `unverifiable` is for the class: flag or block
 listed, risk within the level              block
 listed, risk below the level               allow
 unknown: an answer that lists nothing      allow, or block with `block_untested`
@@ -12,7 +12,7 @@ clean                                      allow
 ```
 
 In assessment mode and while protection is paused the same is decided and nothing is enforced: a block
-becomes an allow, or a flag where nobody could answer, and says that it would have been a block.
+becomes an allow, or a flag where nobody could answer, marked as one that would have been a block.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ class Policy:
     unopened_s: float | None = None
 
     def blocks(self, risk: Risk) -> bool:
-        """Whether a listed subject of this risk is blocked."""
+        """Return whether a listed subject of this risk is blocked."""
         return risk in BLOCKED[self.level]
 
     def decide(

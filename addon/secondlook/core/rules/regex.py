@@ -1,4 +1,4 @@
-"""Regular expressions of operators, matched in linear time whatever they say.
+"""Regular expressions of operators, matched in linear time whatever they are.
 
 Python's own engine backtracks: one unlucky rule would let a page freeze the proxy. RE2 cannot (no back
 references, no lookaround), and matches a whole set of expressions in one pass.
@@ -17,7 +17,7 @@ _ANY_BYTES: Final = 16 << 20
 
 
 class RegexError(ValueError):
-    """A regular expression that cannot be used; the message says why."""
+    """A regular expression that cannot be used; the message is why."""
 
 
 def _options(max_mem: int) -> re2.Options:
@@ -31,7 +31,7 @@ _ONE: Final = _options(MAX_PROGRAM_BYTES)
 
 
 def check_regex(pattern: str) -> None:
-    """Accept or refuse a regular expression; raises RegexError."""
+    """Accept or refuse a regular expression. Raise RegexError."""
     if len(pattern) > MAX_CHARS:
         raise RegexError(f"the regular expression is longer than {MAX_CHARS} characters")
     try:
@@ -41,12 +41,12 @@ def check_regex(pattern: str) -> None:
 
 
 def _words(error: Exception) -> str:
-    told = error.args[0] if error.args else error
-    return told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
+    reason = error.args[0] if error.args else error
+    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
 
 
 def any_of(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Give a search for any of some regular expressions, in bounded memory; raises RegexError."""
+    """Return a search for any of some regular expressions, in bounded memory. Raise RegexError."""
     try:
         search = re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), _options(_ANY_BYTES)).search
     except (re2.error, UnicodeEncodeError) as error:

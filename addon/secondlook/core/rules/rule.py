@@ -1,4 +1,4 @@
-"""Operator rules: what they say. Matching them is `core.rules.rulebook`."""
+"""Operator rules as records. Matching them is `core.rules.rulebook`."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -26,7 +26,7 @@ type _Index = dict[str, list[Rule]]
 
 
 class RuleBook:
-    """An immutable set of rules; `unusable` are those whose subject no longer reads as what it says."""
+    """An immutable set of rules; `unusable` are those whose subject can no longer be read."""
 
     __slots__ = ("_common", "_personal", "rules", "unusable")
 
@@ -71,7 +71,7 @@ def _counts(rule: Rule, client: str | None, user: str | None, now: float) -> boo
 
 
 def is_in_force(rule: Rule, now: float) -> bool:
-    """Whether a rule counts now; a timed one from the future was made before the clock was set back."""
+    """Return whether a rule counts now; a timed one from the future predates a clock that was set back."""
     return rule.expires is None or rule.created - SET_BACK_S <= now < rule.expires
 
 

@@ -32,7 +32,7 @@ _PART_OF_ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}\.?", re.ASCII)
 
 
 class RuleSubjectError(ValueError):
-    """A text that says nothing a rule could be about; the message tells why and what is meant."""
+    """A text that no rule can be about; the message is why, and what to write instead."""
 
 
 class _NoSuffixes:
@@ -67,7 +67,7 @@ _NO_SUFFIXES: Final = _NoSuffixes()
 
 
 def parse_subject(text: str, suffixes: Suffixes) -> tuple[Scope, str]:
-    """Scope and normal form of a rule's subject; raises RuleSubjectError."""
+    """Scope and normal form of a rule's subject. Raise RuleSubjectError."""
     text = text.strip()
     if not text:
         raise RuleSubjectError("a rule needs a subject: a host, a URL, /a regular expression/ or a SHA-256")
@@ -96,7 +96,7 @@ def parse_subject(text: str, suffixes: Suffixes) -> tuple[Scope, str]:
 
 
 def _about_network(start: str, length: str) -> str:
-    """Tell what to write instead of a network."""
+    """Return what to write instead of a network."""
     example = ""
     octets = start.split(".")
     if len(octets) == 4 and length in {"8", "16", "24"}:  # noqa: PLR2004 - at the border of a number

@@ -75,7 +75,7 @@ def parse_ipv4(text: str) -> IPv4Address | None:
 
 
 def ends_in_number(host: str) -> bool:
-    """Tell whether a host is one that resolvers take for an IPv4 address, well-formed or not."""
+    """Return whether a host is one that resolvers take for an IPv4 address, well-formed or not."""
     return _ENDS_IN_NUMBER.fullmatch(host) is not None
 
 
@@ -112,7 +112,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def classify(address: IPv4Address | IPv6Address) -> AddressClass:
-    """Say what class an address belongs to; 6to4 and Teredo are judged by the IPv4 inside."""
+    """Return the class of an address; 6to4 and Teredo are judged by the IPv4 inside."""
     address = _inner(address)
     if address in METADATA_ADDRESSES:
         return AddressClass.METADATA
@@ -132,7 +132,7 @@ def classify(address: IPv4Address | IPv6Address) -> AddressClass:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself: `localhost`, a name below it, or a loopback address."""
+    """Return whether a host is this machine itself: `localhost`, a name below it, or a loopback address."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -142,7 +142,7 @@ def is_loopback(host: str) -> bool:
 
 
 def counted_address(host: str) -> str:
-    """Give what connections are counted by: an IPv4 address, the /64 of an IPv6 one."""
+    """Return what connections are counted by: an IPv4 address, the /64 of an IPv6 one."""
     if ":" not in host or host.lower().startswith("::ffff:"):
         return host
     head, _, tail = host.partition("%")[0].partition("::")

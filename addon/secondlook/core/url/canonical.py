@@ -96,7 +96,7 @@ class CanonicalUrl(NamedTuple):
 
 
 def canonicalize(raw: str | bytes) -> CanonicalUrl:
-    """Bring a URL as somebody wrote it, with or without scheme, into canonical form; never raises."""
+    """Bring a URL as somebody wrote it, with or without scheme, into canonical form. Never raise."""
     text = raw if isinstance(raw, str) else raw.decode("latin-1")
     clean = _CLEAN.fullmatch(text)
     if clean is not None and len(text) < MAX_TARGET_CHARS:
@@ -109,7 +109,7 @@ def canonicalize(raw: str | bytes) -> CanonicalUrl:
 
 
 def url_subject(raw: str | bytes, suffixes: Suffixes) -> UrlSubject:
-    """Make the subject of a URL as somebody wrote it, with or without scheme; never raises.
+    """Make the subject of a URL as somebody wrote it, with or without scheme. Never raise.
 
     A malformed URL has `problem` set and is still worth checking: what is known of its host and
     its (cut) path is there. Without any host the exact expression is the escaped text.
@@ -118,7 +118,7 @@ def url_subject(raw: str | bytes, suffixes: Suffixes) -> UrlSubject:
 
 
 def url_subject_from_parts(scheme: str, host: str, path: str | bytes, suffixes: Suffixes) -> UrlSubject:
-    """Make the subject of a request from what the proxy will really use; never raises.
+    """Make the subject of a request from what the proxy will really use. Never raise.
 
     `host` is the name or address to be connected to (no port), `path` the request target sent to it. Nothing
     in the one can spill into the other: a path that begins with `//` names no host, an `@` or `/` in a host
@@ -258,7 +258,7 @@ def _cut_port(authority: str) -> tuple[str, str | None]:
 
 
 def canonical_host(text: str) -> tuple[str, str | None]:
-    """Bring a host (no port) into its normal form; returns it and its problem, if any; never raises."""
+    """Bring a host (no port) into its normal form. Return it and its problem, if any. Never raise."""
     return _host(_byte_text(text))
 
 

@@ -22,23 +22,23 @@ class Suffixes(Protocol):
         ...
 
     def is_suffix(self, host: str) -> bool:
-        """Tell whether a host is a public suffix (a TLD, `co.uk`, `github.io`)."""
+        """Return whether a host is a public suffix (a TLD, `co.uk`, `github.io`)."""
         ...
 
     def is_registry(self, host: str) -> bool:
-        """Tell whether a host is a suffix whose names a registry gives (a TLD, `co.uk`)."""
+        """Return whether a host is a suffix whose names a registry gives (a TLD, `co.uk`)."""
         ...
 
     def is_tenant(self, host: str) -> bool:
-        """Tell whether a host is the site of one tenant of a platform (`someone.github.io`)."""
+        """Return whether a host is the site of one tenant of a platform (`someone.github.io`)."""
         ...
 
     def is_platform(self, host: str) -> bool:
-        """Tell whether a host itself is a platform with the sites of many, not one site below it."""
+        """Return whether a host itself is a platform with the sites of many, not one site below it."""
         ...
 
     def is_shared_platform(self, host: str) -> bool:
-        """Tell whether unrelated people publish under this host."""
+        """Return whether unrelated people publish under this host."""
         ...
 
 

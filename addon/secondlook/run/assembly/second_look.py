@@ -13,7 +13,7 @@ from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ledger.ledger import EventFilter
-from secondlook.lookup.tiered import tells_of_recovery
+from secondlook.lookup.tiered import is_recovery
 from secondlook.proxy.event_follower import Follower
 from secondlook.run.assembly.parts import LedgerTail, Parts
 
@@ -111,7 +111,7 @@ def hear_recoveries(parts: Parts, rechecker: Rechecker) -> Follower:
     """
 
     def take(event: Event) -> None:
-        if tells_of_recovery(event):
+        if is_recovery(event):
             rechecker.trigger(f"{event.server} answers the traffic again")
 
     return Follower(LedgerTail(parts.ledger, SERVER_EVENTS), parts.clock.now, take, every_s=HEAR_EVERY_S)
