@@ -49,8 +49,9 @@ plan, writer, index, role = int(arguments[0]), int(arguments[1]), arguments[2], 
 facts = json.loads(os.pread(plan, os.fstat(plan).st_size, 0))
 name = role if role == "service" else role + index
 what = order(name, "ready")
-say(" ".join([name, what, str(os.getpid()), str(facts["commands"])]))
+about = " ".join([name, what, str(os.getpid()), str(facts["commands"])])
 if what.isdigit():
+    say(about)
     sys.exit(int(what))
 def end(*_):
     say(name + " ends")
@@ -59,6 +60,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN if what == "deaf" else end)
 os.write(writer, json.dumps({{"pattern": "7", "token": "t" + index}}).encode() + b"\\n")
 if what != "slow":
     os.write(writer, b'{{"ready": true}}\\n')
+say(about)
 while True:
     signal.pause()
 """
@@ -169,10 +171,16 @@ def test_it_starts_announces_and_drains_workers_before_the_service(family):
 
 def test_nothing_is_announced_before_everybody_is_ready(family):
     with family(worker1=["slow"]) as running:
-        running.hear("worker1 slow")
+        pids = {}
+        while len(pids) < 3:
+            name, _, pid, _ = running.hear(("service ", "worker")).split()
+            pids[name] = int(pid)
+        (running.orders / "plan").write_text("refused")
+        running.process.send_signal(signal.SIGHUP)
+        running.hear("secondlook: ")  # by now it heard of all three
+        assert not [line for line in running.lines if line.startswith("proxy ")]
         assert running.facts() is None
-        pid = int(running.lines[-1].split()[2])
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pids["worker1"], signal.SIGKILL)
         running.start()
         assert "secondlook: worker 1 was killed by SIGKILL; starting it again at once" in running.lines
         assert running.end() == 0
