@@ -7,10 +7,11 @@ from enum import StrEnum
 from secondlook.feeds.digests import cells_with_digests
 from secondlook.feeds.entry import FeedRefused
 from secondlook.feeds.foreign import refuse_foreign_json, refuse_foreign_lines, refuse_foreign_xml
+from secondlook.feeds.header import Header, header_of, unnamed_separator
 from secondlook.feeds.maker import ANY_DIGEST
 from secondlook.feeds.plain import COMMENT
 from secondlook.feeds.records import begins_with_records, holds_records
-from secondlook.feeds.table import GENERIC, Header, header_of, unnamed_separator
+from secondlook.feeds.row import generic
 
 SAMPLE_CHARS = 65_536
 SAMPLE_LINES = 1_000
@@ -137,7 +138,7 @@ def _text_kind(sample: str, name: str) -> Format:
     comments = [line for line in lines if line and COMMENT.match(line)]
     refuse_foreign_lines(lines)
     header = _header(lines, data)
-    if header is not None and header.reader is not GENERIC:
+    if header is not None and header.reader is not generic:
         return Format.TABLE
     if name.lower().endswith(_CLAMAV_SUFFIXES) or _share(data, _SIGNATURE.match) > 0.5:  # noqa: PLR2004
         return Format.CLAMAV
@@ -192,7 +193,7 @@ def _header(lines: Sequence[str], data: Sequence[str]) -> Header | None:
     first = header_of(data[0]) if data else None
     told = [found for line in lines if COMMENT.match(line) and (found := header_of(line)) is not None]
     for found in (*told, *filter(None, [first])):
-        if found.reader is not GENERIC:
+        if found.reader is not generic:
             return found
     if first is not None:
         return first

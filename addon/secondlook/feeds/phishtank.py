@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
 from secondlook.feeds.maker import Maker
-from secondlook.feeds.table import reader_of
+from secondlook.feeds.row import reader_of
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import text_chunks
 

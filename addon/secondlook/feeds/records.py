@@ -10,7 +10,7 @@ from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
 from secondlook.feeds.maker import Maker
 from secondlook.feeds.objects import Found, objects
 from secondlook.feeds.plain import one
-from secondlook.feeds.table import Row, reader_of
+from secondlook.feeds.row import Row, reader_of
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import text_chunks
 

@@ -12,7 +12,7 @@ from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
 from secondlook.feeds.maker import Maker
 from secondlook.feeds.objects import objects
 from secondlook.feeds.plain import RANGE, spell_out
-from secondlook.feeds.table import instant
+from secondlook.feeds.row import instant
 from secondlook.feeds.tally import Tally
 from secondlook.feeds.text import text_chunks
 
