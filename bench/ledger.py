@@ -275,7 +275,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="slbench") as folder:
         place = arguments.ledger or str(Path(folder) / "ledger.sqlite3")
         ledger = Ledger.open(
-            place, LedgerOptions(keeper=True), journal=Path(folder) / "flags.journal", told=print
+            place, LedgerOptions(keeper=True), journal=Path(folder) / "flags.journal", report=print
         )
         commit_cost(Path(folder))
         asyncio.run(flags_at_a_rate(ledger, 400, arguments.seconds, beside="nothing"))

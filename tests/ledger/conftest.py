@@ -75,7 +75,7 @@ def open_ledger(tmp_path: Path, clock: FakeClock) -> Iterator[Opener]:
             LedgerOptions(**{"journal_bytes": 1 << 20, **options}),
             journal=journal or tmp_path / f"flags{next(numbers)}.journal",
             clock=clock,
-            told=lambda _: None,
+            report=lambda _: None,
         )
         opened.append(ledger)
         return ledger

@@ -22,7 +22,7 @@ QUIET = LedgerOptions(background=False, journal_bytes=1 << 20, deadline_s=60.0)
 @pytest.fixture
 def quiet(tmp_path):
     """A ledger of one process without housekeeping: nothing is replayed by itself."""
-    ledger = Ledger.open(tmp_path / "ledger.sqlite3", QUIET, told=lambda _: None)
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", QUIET, report=lambda _: None)
     yield ledger
     ledger.close()
 
@@ -77,7 +77,7 @@ async def test_a_flag_that_the_ledger_does_not_take_in_time_is_in_the_journal_wh
 
 async def test_without_room_in_the_journal_either_the_flag_is_refused(tmp_path):
     small = LedgerOptions(background=False, journal_bytes=128)
-    ledger = Ledger.open(tmp_path / "ledger.sqlite3", small, told=lambda _: None)
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", small, report=lambda _: None)
     with busy(ledger), pytest.raises(LedgerError, match=r"no commit within 0.05 s; flags journal .*: full"):
         await ledger.flag(*make_flag("one"))
     assert queued(ledger) == {}

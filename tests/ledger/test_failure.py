@@ -66,7 +66,7 @@ def fill(folder: Path) -> Path:
 
 async def test_on_a_full_disk_the_journal_takes_the_flags_and_gives_them_back(small_disk):
     told: list[str] = []
-    ledger = Ledger.open(small_disk / "ledger.sqlite3", OPTIONS, told=told.append)
+    ledger = Ledger.open(small_disk / "ledger.sqlite3", OPTIONS, report=told.append)
     await ledger.flag(*make_flag("before"))
     ballast = fill(small_disk)
     for number in range(100):
@@ -86,7 +86,7 @@ async def test_on_a_full_disk_the_journal_takes_the_flags_and_gives_them_back(sm
 
 async def test_a_disk_that_is_full_again_and_again_is_told_once(small_disk, monkeypatch):
     told: list[str] = []
-    ledger = Ledger.open(small_disk / "ledger.sqlite3", OPTIONS, told=told.append)
+    ledger = Ledger.open(small_disk / "ledger.sqlite3", OPTIONS, report=told.append)
     await ledger.flag(*make_flag("before"))
     for turn in range(3):
         ballast, number = fill(small_disk), 0
@@ -106,7 +106,7 @@ async def test_a_disk_that_is_full_again_and_again_is_told_once(small_disk, monk
 
 async def test_when_the_journal_is_full_too_the_flag_is_refused(small_disk):
     ledger = Ledger.open(
-        small_disk / "ledger.sqlite3", LedgerOptions(journal_bytes=8192), told=lambda _: None
+        small_disk / "ledger.sqlite3", LedgerOptions(journal_bytes=8192), report=lambda _: None
     )
     await ledger.flag(*make_flag("before"))
     ballast = fill(small_disk)
@@ -132,13 +132,13 @@ async def test_a_ledger_that_may_not_grow_behaves_like_a_full_disk(tmp_path):
     ledger = Ledger.open(
         tmp_path / "ledger.sqlite3",
         LedgerOptions(journal_bytes=1 << 18, max_pages=80),
-        told=lambda _: None,
+        report=lambda _: None,
     )
     for number in range(400):
         await ledger.flag(*make_flag(number))
     assert ledger.journaled
     ledger.close()
-    ledger = Ledger.open(tmp_path / "ledger.sqlite3", OPTIONS, told=lambda _: None)
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", OPTIONS, report=lambda _: None)
     wait_until(lambda: ledger.queue_count()[0] == 400)
     assert all(entry.count == 1 for entry in ledger.queue_walk())
     ledger.close()
@@ -148,7 +148,7 @@ async def test_a_flag_never_waits_past_its_deadline(tmp_path):
     ledger = Ledger.open(
         tmp_path / "ledger.sqlite3",
         LedgerOptions(journal_bytes=1 << 18, deadline_s=0.2),
-        told=lambda _: None,
+        report=lambda _: None,
     )
     holder = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
@@ -178,7 +178,7 @@ async def one(ledger, name):
 
 async def main():
     location, journal, who = sys.argv[1:]
-    ledger = Ledger.open(location, LedgerOptions(journal_bytes=1 << 22), journal=Path(journal), told=lambda _: None)
+    ledger = Ledger.open(location, LedgerOptions(journal_bytes=1 << 22), journal=Path(journal), report=lambda _: None)
     number = 0
     while True:
         await asyncio.gather(*[one(ledger, f"{who}-{number + k}") for k in range(5)])
@@ -218,7 +218,7 @@ def test_processes_killed_at_work_lose_no_committed_flag(place, tmp_path):
             done.update(read_lines(process, 40))
         for process in processes:
             done.update(kill(process))
-    ledger = Ledger.open(place, OPTIONS, journal=journal, told=lambda _: None)
+    ledger = Ledger.open(place, OPTIONS, journal=journal, report=lambda _: None)
     wait_until(lambda: not ledger.journal.waiting())
     queued = {entry.identity for entry in ledger.queue_walk()}
     assert {identity_of(name) for name in done} <= queued
@@ -233,7 +233,7 @@ def test_postgresql_restarted_under_load_loses_no_flag(tmp_path):
     server.start()
     try:
         location = server.database()
-        Ledger.open(location, OPTIONS, journal=tmp_path / "x.journal", told=lambda _: None).close()
+        Ledger.open(location, OPTIONS, journal=tmp_path / "x.journal", report=lambda _: None).close()
         journal = tmp_path / "shared.journal"
         processes = [start_flagger(location, journal, name) for name in "ab"]
         done: set[str] = set()
@@ -248,7 +248,7 @@ def test_postgresql_restarted_under_load_loses_no_flag(tmp_path):
             done.update(read_lines(process, 30))
         for process in processes:
             done.update(kill(process))
-        ledger = Ledger.open(location, OPTIONS, journal=journal, told=lambda _: None)
+        ledger = Ledger.open(location, OPTIONS, journal=journal, report=lambda _: None)
         wait_until(lambda: not ledger.journal.waiting())
         entries = list(ledger.queue_walk())
         assert {identity_of(name) for name in done} <= {entry.identity for entry in entries}
@@ -262,7 +262,7 @@ def test_postgresql_restarted_under_load_loses_no_flag(tmp_path):
 
 
 async def filled(path: Path) -> None:
-    ledger = Ledger.open(path, OPTIONS, told=lambda _: None)
+    ledger = Ledger.open(path, OPTIONS, report=lambda _: None)
     for number in range(50):
         await ledger.flag(*make_flag(number))
     await ledger.confirm(make_confirmed("bad"), make_event(EventKind.CONFIRMED))
@@ -294,7 +294,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_said_so(tmp_path):
     assert path.read_bytes().startswith(b"<html>")
     assert journal.exists()
     told: list[str] = []
-    ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, repair=True), told=told.append)
+    ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, repair=True), report=told.append)
     assert "set aside as ledger.sqlite3.damaged-" in told[0]
     (aside,) = (file for file in tmp_path.glob("ledger.sqlite3.damaged-*") if file.suffix[-4:] != "-shm")
     assert aside.read_bytes().startswith(b"<html>")
@@ -315,7 +315,7 @@ async def test_what_can_be_read_of_a_damaged_ledger_is_carried_over(tmp_path):
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 4096)
     told: list[str] = []
-    ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, repair=True), told=told.append)
+    ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, repair=True), report=told.append)
     assert "carried over: 50 of flagged" in told[0]
     assert ledger.queue_count()[0] == 50
     assert {client for entry in ledger.queue_walk() for client in entry.clients} == {"10.0.0.1"}
@@ -326,11 +326,11 @@ async def test_what_can_be_read_of_a_damaged_ledger_is_carried_over(tmp_path):
 
 async def test_a_process_that_had_the_damaged_file_open_turns_to_the_new_one(tmp_path):
     path = tmp_path / "ledger.sqlite3"
-    worker = Ledger.open(path, OPTIONS, told=lambda _: None)
+    worker = Ledger.open(path, OPTIONS, report=lambda _: None)
     await worker.flag(*make_flag("before"))
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).rename(path.with_name(f"{path.name}.damaged-x{suffix}"))
-    service = Ledger.open(path, OPTIONS, told=lambda _: None)
+    service = Ledger.open(path, OPTIONS, report=lambda _: None)
     await worker.flag(*make_flag("after"))
     worker.record(make_event(EventKind.BLOCKED))
     wait_until(lambda: service.queue_count()[0] == 1)
@@ -342,7 +342,7 @@ async def test_a_process_that_had_the_damaged_file_open_turns_to_the_new_one(tmp
 
 async def test_flags_in_the_journal_survive_the_loss_of_the_ledger(tmp_path):
     path = tmp_path / "ledger.sqlite3"
-    ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, background=False), told=lambda _: None)
+    ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, background=False), report=lambda _: None)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     await ledger.flag(*make_flag("kept"))
@@ -351,7 +351,7 @@ async def test_flags_in_the_journal_survive_the_loss_of_the_ledger(tmp_path):
     ledger.close()
     for file in tmp_path.glob("ledger.sqlite3*"):
         file.unlink()
-    ledger = Ledger.open(path, OPTIONS, told=lambda _: None)
+    ledger = Ledger.open(path, OPTIONS, report=lambda _: None)
     wait_until(lambda: ledger.queue_count()[0] == 1)
     ledger.close()
 
@@ -361,7 +361,7 @@ async def test_events_past_the_bound_are_dropped_counted_and_told(tmp_path):
     ledger = Ledger.open(
         tmp_path / "ledger.sqlite3",
         LedgerOptions(journal_bytes=1 << 18, events_in_memory=10),
-        told=told.append,
+        report=told.append,
     )
     holder = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -378,7 +378,7 @@ async def test_events_past_the_bound_are_dropped_counted_and_told(tmp_path):
 
 def test_json_of_the_journal_survives_hostile_text(tmp_path):
     path = tmp_path / "ledger.sqlite3"
-    ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, background=False), told=lambda _: None)
+    ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, background=False), report=lambda _: None)
     event, entry = make_flag("x", client="\x1b[31m\u202e\udc80\x00")
     from secondlook.ledger.queue.journal_record import flag_record
 

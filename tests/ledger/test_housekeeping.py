@@ -110,7 +110,7 @@ async def test_a_mistake_in_one_job_does_not_hurt_the_others(place, open_ledger)
 async def test_an_event_that_no_row_can_hold_is_dropped_alone(place, open_ledger):
     told: list[str] = []
     ledger = open_ledger(place)
-    ledger.writer._told = told.append
+    ledger.writer._report = told.append
     good = [make_event(EventKind.BLOCKED, START + number) for number in range(20)]
     for number, event in enumerate(good):
         ledger.record(event)

@@ -66,7 +66,7 @@ def filled(request, tmp_path_factory):
     else:
         place = request.getfixturevalue("postgres").database()
     journal = tmp_path_factory.mktemp("journal") / "flags.journal"
-    ledger = Ledger.open(place, LedgerOptions(background=False), journal=journal, told=lambda _: None)
+    ledger = Ledger.open(place, LedgerOptions(background=False), journal=journal, report=lambda _: None)
     write(ledger, EVENTS[:200])
     if ledger.place.sqlite:
         while ledger.commit_now(lambda connection: search.add_next(connection, most=64)):

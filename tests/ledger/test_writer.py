@@ -53,7 +53,7 @@ class Stage:
             self.store_flags,
             self.is_replaced,
             limit=self.limit,
-            told=self.told.append,
+            report=self.told.append,
         )
 
     def store(self, connection: sa.Connection, lines: list[Line]) -> None:

@@ -100,7 +100,7 @@ def make_rule(
         removed = [old for old in ledger.list_rules() if replace and _contrary(old, rule)]
         for old in removed:
             ledger.remove_rule(old.id)
-        (rule,) = ledger.say_rules([rule])
+        (rule,) = ledger.add_rules([rule])
         overruling = _overruling(rule, ledger.list_rules(), now)
     if as_json:
         print_json(rule_json(rule) | {"overruled_by": overruling.id if overruling else None})

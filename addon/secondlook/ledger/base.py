@@ -52,14 +52,14 @@ class OpenLedger:
         journal: Journal | None,
         options: LedgerOptions,
         clock: Clock,
-        told: Callable[[str], None] | None,
+        report: Callable[[str], None] | None,
     ) -> None:
         self.place = place
         self.options = options
         self.clock = clock
         self.journal = journal
         self.discretion = Discretion(options.privacy, options.ignored_hosts)
-        self.told = told or _LOG.warning
+        self.report = report or _LOG.warning
         self.readers = make_engine(place, readers=_READERS, checkpoint=options.keeper)
         self.watch = Watch(self.readers, place)
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger")
@@ -75,7 +75,7 @@ class OpenLedger:
             self._flags,
             self._replaced,
             limit=options.events_in_memory,
-            told=self.told,
+            report=self.report,
         )
 
     @classmethod
@@ -86,12 +86,12 @@ class OpenLedger:
         *,
         journal: Path | None = None,
         clock: Clock | None = None,
-        told: Callable[[str], None] | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> Self:
         """Open or create the ledger at a path or URL, bring its schema up to date and replay the journal.
 
         `journal` is where flags go that the ledger cannot take (default: `flags.journal` beside a SQLite
-        file; None with PostgreSQL means no journal). `told` hears of trouble in words. Raises
+        file; None with PostgreSQL means no journal). `report` takes sentences about trouble. Raises
         LedgerError (unreachable, damaged, newer than this program) and ConfigError (bad address).
         """
         options = options or LedgerOptions()
@@ -102,13 +102,13 @@ class OpenLedger:
         opened = None if journal is None else Journal(journal, size_bytes=options.journal_bytes)
         try:
             notice = open_or_repair(place, repair=options.repair or options.keeper, now=clock.now())
-            ledger = cls(place, opened, options, clock, told)
+            ledger = cls(place, opened, options, clock, report)
         except BaseException:
             if opened is not None:
                 opened.close()
             raise
         if notice is not None:
-            ledger.told(notice)
+            ledger.report(notice)
             ledger.record(
                 Event(id=make_id(clock.now()), kind=EventKind.ERROR, time=clock.now(), detail=notice)
             )
@@ -170,7 +170,7 @@ class OpenLedger:
     # -- events ---------------------------------------------------------------------------------
 
     def record(self, event: Event) -> None:
-        """Queue an event for writing; never blocks, never raises; drops are counted and told."""
+        """Queue an event for writing; never blocks, never raises; drops are counted and reported."""
         event = self._named(event)
         if event.kind is EventKind.CHECK and not self.options.log_allowed:
             kept = None
@@ -213,7 +213,7 @@ class OpenLedger:
                 append.amend(connection, one.event_id, one.detail, one.extra)
 
     def _insert(self, connection: sa.Connection, batch: list[Event]) -> set[str]:
-        """Insert events with distinct ids and count those that are new; gives their ids."""
+        """Insert events with distinct ids and count those that are new; return their ids."""
         fresh = append.insert_events(connection, batch)
         counts = Counter(tally_of(event) for event in batch if event.id in fresh)
         append.add_tallies(connection, counts)
@@ -288,7 +288,7 @@ class OpenLedger:
         flagged.add_flags(connection, flags, first_look_s=self.options.first_look_s)
 
     def replay_journal(self) -> int:
-        """Bring the journal into the ledger; gives the number of flags, 0 when another process does it."""
+        """Bring the journal into the ledger; return the number of flags, 0 when another process does it."""
         if self.journal is None or not self.journal.waiting():
             return 0
 
@@ -300,12 +300,12 @@ class OpenLedger:
 
         count = self.journal.replay(take)
         if count:
-            self.told(f"{count} flags came back from the journal")
+            self.report(f"{count} flags came back from the journal")
         return count
 
 
 def _file_number(place: Place) -> tuple[int, int] | None:
-    """Give device and inode of a SQLite ledger; None for another engine or a file that is not there."""
+    """Return device and inode of a SQLite ledger; None for another engine or a file that is not there."""
     if place.path is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The ledger: everything that happened, everything that waits, everything the operator said.
+"""The ledger: everything that happened, everything that waits, everything the operator decided.
 
 `Ledger.open(path or URL, options)` gives one object for all rooms. It fulfils the ports of `agent`
 (`FlagStore`, `Queue`, `History`, `Operator`, `QuarantineIndex`); commands and the review page read through
@@ -41,9 +41,9 @@ class Ledger(RecheckLedger, OperatorLedger):
         journal: Journal | None,
         options: LedgerOptions,
         clock: Clock,
-        told: Callable[[str], None] | None,
+        report: Callable[[str], None] | None,
     ) -> None:
-        super().__init__(place, journal, options, clock, told)
+        super().__init__(place, journal, options, clock, report)
         self._history = {}
         self._log = LogReader(self.readers)
         self._tail = LogTail(self.readers)
@@ -92,7 +92,7 @@ class Ledger(RecheckLedger, OperatorLedger):
             yield event
 
     def export_everything(self) -> Iterator[dict[str, object]]:
-        """All that the ledger holds, as JSON values that say what they are, in bounded memory."""
+        """All that the ledger holds, as JSON values that name what they are, in bounded memory."""
         for rule in self.list_rules():
             yield {"record": "rule", **shape.rule_json(rule)}
         for pause in self.read(rule_table.read_pauses):
@@ -161,11 +161,11 @@ class Ledger(RecheckLedger, OperatorLedger):
     # -- care -----------------------------------------------------------------------------------
 
     def erase_client(self, client: str) -> int:
-        """Delete everything that names a client, for good; gives how many events went."""
+        """Delete everything that names a client, for good; return how many events went."""
         return self._upkeep.erase_client(client)
 
     def sweep(self) -> int:
-        """Delete what is past its retention now (the keeper does it by itself); gives how many rows went."""
+        """Delete what is past its retention now (the keeper does it by itself); return how many rows went."""
         return self._upkeep.sweep()
 
     def check(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Snapshots of what every process keeps in memory: rules, pauses, the confirmed set.
 
 Each topic has a counter that every change raises in its own transaction. On SQLite `PRAGMA data_version`
-tells in 2 µs whether any other connection committed at all; only then are the counters read, and only
+shows in 2 µs whether any other connection committed at all; only then are the counters read, and only
 the topics that moved are read again. On PostgreSQL a thread listens for `NOTIFY secondlook` and
 the counters are read then, and every few seconds in any case.
 """

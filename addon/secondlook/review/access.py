@@ -93,8 +93,8 @@ class Gate:
         api = path.startswith(TOKEN_PATHS)
         host = headers.get("host", "").lower()
         if not self._ours(host):
-            told = f"this page does not answer to the name {host[:200]!r}"
-            return problem(421, "wrong host", told), receive
+            text = f"this page does not answer to the name {host[:200]!r}"
+            return problem(421, "wrong host", text), receive
         scope["session"] = None
         changing = scope["method"] not in SAFE_METHODS
         if changing and not self._same_origin(headers, host):
@@ -174,9 +174,9 @@ class Gate:
     def _refuse(scope: Scope, status: int, title: str, detail: str) -> Response:
         if scope["path"].startswith(TOKEN_PATHS):
             return problem(status, title, detail)
-        told = as_sentence(detail)
+        text = as_sentence(detail)
         return page(
-            Request(scope), "error.html", status=status, title="That did not work", detail=told, back=None
+            Request(scope), "error.html", status=status, title="That did not work", detail=text, back=None
         )
 
 

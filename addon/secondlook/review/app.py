@@ -43,9 +43,9 @@ def host_names(host: str, port: int, certificate: bytes | None = None) -> list[s
         names.add(ANY_ADDRESS)
     if certificate is not None:
         names.update(_certified(certificate))
-    told = [f"{name}:{port}" for name in sorted(names)]
+    with_port = [f"{name}:{port}" for name in sorted(names)]
     # Browsers leave the usual port out.
-    return told + sorted(names) if port == (80 if certificate is None else 443) else told
+    return with_port + sorted(names) if port == (80 if certificate is None else 443) else with_port
 
 
 def _certified(certificate: bytes) -> Iterator[str]:

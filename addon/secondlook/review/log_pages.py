@@ -44,7 +44,7 @@ class LogPages:
             asked = LogFilter.parse(params)
             end = (
                 await self.operations.log_end()
-            )  # before the page: what comes between is told twice, not never
+            )  # before the page: what comes between is shown twice, not never
             found = await self.operations.log(
                 asked.event_filter(time.time()),
                 after=parse_cursor(params.get("after")),

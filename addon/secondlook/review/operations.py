@@ -65,7 +65,7 @@ def _text(value: object) -> str | None:
 
 
 def _just_before(cursor: str) -> str:
-    """Give the place before a cursor's: going back from an empty page begins with that event itself."""
+    """Return the place before a cursor's: going back from an empty page begins with that event itself."""
     return f"s{int(cursor[1:]) - 1}" if cursor.startswith("s") else cursor
 
 
@@ -250,7 +250,7 @@ class Operations:
         if for_s is not None and not SHORTEST_S <= for_s <= LONGEST_RULE_S:
             raise Refused(f"rule: expected a time from 1 s to ten years, got {for_s:g} s")
         rule = self._rule(action, subject, for_s=for_s, client=client, reason=reason)
-        return rule_json((await self.ledger.run(self.ledger.say_rules, [rule]))[0])
+        return rule_json((await self.ledger.run(self.ledger.add_rules, [rule]))[0])
 
     def _rule(
         self, action: str, text: str, *, for_s: float | None, client: str | None, reason: str | None
@@ -313,7 +313,7 @@ class Operations:
             for rule in rules
             if rule.source != CONFIG_SOURCE and (rule.expires is None or rule.expires > now)
         ]
-        await self.ledger.run(self.ledger.say_rules, lasting)
+        await self.ledger.run(self.ledger.add_rules, lasting)
 
     def _exported(self, record: Mapping[str, object]) -> Rule:
         """Read one rule of an export. Raises Refused and ValueError."""
@@ -338,7 +338,7 @@ class Operations:
     # -- privacy --------------------------------------------------------------------------------
 
     async def erase_client(self, client: str) -> int:
-        """Delete for good what was kept of one client (address or user); gives how many events went."""
+        """Delete for good what was kept of one client (address or user); return how many events went."""
         return await self.ledger.run(self.ledger.erase_client, _named(client))
 
     # -- the rest -------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ class RunningProgram(Protocol):
         ...
 
     def backtest(self, rule: str, days: int, action: str = "block") -> Json:
-        """Tell what a rule, list or level would have blocked: examined, matched, hosts (host, count).
+        """Return what a rule, list or level would have blocked: examined, matched, hosts (host, count).
 
         Raises ValueError.
         """

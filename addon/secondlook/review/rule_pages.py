@@ -81,8 +81,8 @@ class RulePages:
         try:
             await self.operations.import_rules(json.loads(str(form.get("text", ""))))
         except json.JSONDecodeError as error:
-            told = f"import: this is no export of rules, which is JSON (line {error.lineno}: {error.msg})"
-            return await self.frame.refuse(request, ValueError(told))
+            detail = f"import: this is no export of rules, which is JSON (line {error.lineno}: {error.msg})"
+            return await self.frame.refuse(request, ValueError(detail))
         except (Refused, ValueError) as error:
             return await self.frame.refuse(request, error)
         return back_to("/rules", "imported")

@@ -62,13 +62,13 @@ SENTENCES = {
 
 
 def plain(value: object) -> str:
-    """Say a stored value in plain words."""
+    """Return a stored value in plain words."""
     text = str(value or "")
     return PLAIN.get(text, text.replace("_", " "))
 
 
 def utc(value: object) -> str:
-    """Say an RFC 3339 time for readers without JavaScript."""
+    """Return an RFC 3339 time for readers without JavaScript."""
     text = str(value or "")
     return f"{text[:10]} {text[11:19]} UTC" if len(text) >= len("2026-01-01T00:00:00") else text
 
@@ -83,7 +83,7 @@ def shorten(text: object, limit: int) -> str:
 
 
 def size(value: float | None) -> str:
-    """Say a number of bytes."""
+    """Return a number of bytes in words."""
     if value is None:
         return ""
     amount = float(value)
@@ -114,7 +114,7 @@ def rule_text(record: Json) -> str:
 
 
 def why(event: Json) -> str:
-    """Say in a few words why an event came to be."""
+    """Return in a few words why an event came to be."""
     stage, threat = event.get("stage"), event.get("threat")
     sources = [event.get("list"), rule_text(event), event.get("server")]
     sources = [source for source in sources if source]
@@ -131,13 +131,13 @@ def why(event: Json) -> str:
 
 
 def headline(event: Json) -> str:
-    """Say what happened to what, as a title."""
+    """Return what happened to what, as a title."""
     done = plain(event.get("decision") or event.get("kind"))
     return f"{done[:1].upper()}{done[1:]}: {shorten(subject(event), 200)}"
 
 
 def scope(value: object) -> str:
-    """Say how far a rule reaches."""
+    """Return how far a rule reaches, in words."""
     return SCOPES.get(str(value), str(value))
 
 

@@ -44,7 +44,7 @@ def clean(text: str | None) -> str | None:
 
 
 def json_text(value: object) -> str | None:
-    """Serialise a mapping for a text column; one that is too long is replaced by a note that says so."""
+    """Serialise a mapping for a text column; one that is too long is replaced by a note about that."""
     if not value:
         return None
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str)

@@ -176,12 +176,12 @@ def _contains(text: str | None, part: str) -> bool:
 
 
 def is_disconnect(error: BaseException) -> bool:
-    """Tell whether a connection is gone (PostgreSQL restarted, file replaced)."""
+    """Return whether a connection is gone (PostgreSQL restarted, file replaced)."""
     return isinstance(error, sa.exc.DBAPIError) and bool(error.connection_invalidated)
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether SQLite says that the file itself is damaged or no database."""
+    """Return whether SQLite found that the file itself is damaged or no database."""
     orig = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     code = getattr(orig, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -152,7 +152,7 @@ class Journal:
         )
 
     def waiting(self) -> bool:
-        """Tell whether there is anything to replay; cheap."""
+        """Return whether there is anything to replay; cheap."""
         with self._lock, _locked(self._file):
             self._find_end()
             return self._end > _HEADER

@@ -26,7 +26,7 @@ _SIDE_FILES: Final = ("-wal", "-shm")
 
 
 def open_or_repair(place: Place, *, repair: bool, now: float) -> str | None:
-    """Bring the ledger to its schema; a damaged file is set aside when `repair` says so.
+    """Bring the ledger to its schema; a damaged file is set aside when `repair` allows it.
 
     Gives a sentence about what was done, else None. Raises LedgerError.
     """
@@ -55,7 +55,7 @@ def damaged(path: Path) -> bool:
     try:
         raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
     except sqlite3.OperationalError:
-        return False  # unreadable is another trouble, told elsewhere
+        return False  # unreadable is another trouble, reported elsewhere
     try:
         for table in metadata.sorted_tables:
             name = table.name
@@ -73,7 +73,7 @@ def damaged(path: Path) -> bool:
 
 
 def check(path: Path) -> list[str]:
-    """Look at every page (seconds for a big file); gives SQLite's complaints, none when all is well."""
+    """Look at every page (seconds for a big file); return SQLite's complaints, none when all is well."""
     raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
     try:
         found = [str(row[0]) for row in raw.execute("PRAGMA quick_check(20)")]

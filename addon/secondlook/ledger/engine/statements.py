@@ -60,5 +60,5 @@ class Prepared:
 
 
 def raw(connection: sa.Connection) -> Any:
-    """Give the driver's own connection (sqlite3); its errors are the driver's."""
+    """Return the driver's own connection (sqlite3); its errors are the driver's."""
     return connection.connection.driver_connection

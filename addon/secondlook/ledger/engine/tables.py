@@ -1,7 +1,7 @@
 """The tables of the ledger, for both engines (SQLite and PostgreSQL).
 
 `events.seq` is the order of writing: pages and the live tail follow it, and on SQLite it is the
-rowid, so that every secondary index is an index by time as well. `marks` tells for each hour which
+rowid, so that every secondary index is an index by time as well. `marks` holds for each hour which
 `seq` its events have, so that a search in time needs no index on time. `changes` counts the changes
 of each topic that processes keep in memory.
 """
@@ -203,4 +203,4 @@ changes = sa.Table(
 )
 
 TOPICS: Final = ("rules", "confirmed", "pauses", "quarantine")
-"""What processes are told about when it changes."""
+"""What processes are notified of when it changes."""

@@ -11,7 +11,7 @@ the thread is free goes into one transaction, so the cost of a synchronous commi
 transaction fails for a reason that lies in one job (not in the engine), it is rolled back and its
 jobs run again one by one. Events may be late: they wait up to `LINGER_S` for company, and when the
 engine cannot take them they stay in memory up to a bound, past which new ones are dropped, counted
-and told.
+and reported.
 """
 
 import queue
@@ -35,7 +35,7 @@ LINGER_S: Final = 0.1  # an event waits for others at most so long
 GROUP_JOBS: Final = 512  # jobs in one transaction
 GROUP_EVENTS: Final = 2_000  # events in one transaction
 EVENTS_BESIDE: Final = 100  # events in a transaction that somebody waits for
-STEADY_S: Final = 10.0  # writing must go well so long before trouble is told to be over
+STEADY_S: Final = 10.0  # writing must go well so long before trouble is reported to be over
 _RETRY_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 
 type Work[T] = Callable[[sa.Connection], T]
@@ -68,8 +68,8 @@ class _Job[T]:
 class Writer:
     """Owner of the writing connection; every method may be called from any thread.
 
-    `store` and `store_flags` write inside a transaction; `replaced` tells after a commit that it went
-    into a file which was set aside meanwhile; `told` hears of trouble in words.
+    `store` and `store_flags` write inside a transaction; `replaced` is asked after a commit whether it went
+    into a file which was set aside meanwhile; `report` takes sentences about trouble.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Writer:
         replaced: Callable[[], bool],
         *,
         limit: int,
-        told: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._place = place
@@ -89,16 +89,16 @@ class Writer:
         self._store_flags = store_flags
         self._replaced = replaced
         self._limit = limit
-        self._told = told
+        self._report = report
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._events: deque[Line] = deque()
         self._flags: Waiting[Flag] = Waiting()
         self._stopping = False
         self._slow = False
-        self._told_reason: str | None = None
+        self._reported_reason: str | None = None
         self._failed_at = 0.0
         self._failures = 0
-        self._dropped_since_told = 0
+        self._dropped_since_report = 0
         self.dropped = 0
         self.committed = 0
         self.last_error: LedgerError | None = None
@@ -134,7 +134,7 @@ class Writer:
         """Queue an event or what is to be added to one; False when the bound is reached: dropped."""
         if len(self._events) >= self._limit or self._stopping:
             self.dropped += 1
-            self._dropped_since_told += 1
+            self._dropped_since_report += 1
             return False
         self._events.append(event)
         if len(self._events) == 1:
@@ -160,8 +160,8 @@ class Writer:
             events = [self._events.popleft() for _ in range(min(len(self._events), most))]
             if jobs or flags or events:
                 self._commit(jobs, flags, events)
-            self._tell_drops()
-            self._tell_steady()
+            self._report_drops()
+            self._report_steady()
             idle = self._jobs.empty() and not self._flags
             if self._stopping and idle and (not self._events or self._failures):
                 break
@@ -264,16 +264,16 @@ class Writer:
             for event in events:
                 self.dropped += 1
                 kind = event.kind if isinstance(event, Event) else "detail"
-                self._told(f"an event of kind {kind} could not be written: {error}")
+                self._report(f"an event of kind {kind} could not be written: {error}")
         answer(flags, reason if isinstance(reason, LedgerError) else LedgerError(f"ledger: {reason}"))
         for job in jobs:
             job.future.set_exception(reason)
 
     def _note_trouble(self, error: Exception) -> LedgerError:
         reason = explain(error, self._place)
-        if str(reason) != self._told_reason:
-            self._told_reason = str(reason)
-            self._told(f"cannot write: {reason}")
+        if str(reason) != self._reported_reason:
+            self._reported_reason = str(reason)
+            self._report(f"cannot write: {reason}")
         self._failed_at = time.monotonic()
         self._failures += 1
         self.last_error = reason
@@ -286,21 +286,21 @@ class Writer:
         self.last_error = None
 
     def _steady_in(self) -> float | None:
-        """Seconds until trouble that was told is told to be over; None: nothing to tell, or it lasts."""
-        if self._told_reason is None or self._failures:
+        """Seconds until reported trouble is reported to be over; None: there is none, or it lasts."""
+        if self._reported_reason is None or self._failures:
             return None
         return max(self._failed_at + STEADY_S - time.monotonic(), 0.0)
 
-    def _tell_steady(self) -> None:
+    def _report_steady(self) -> None:
         # On a disk that is just about full writing works and fails in turn: that is one trouble.
         if self._steady_in() == 0.0:
-            self._told_reason = None
-            self._told("writing again")
+            self._reported_reason = None
+            self._report("writing again")
 
-    def _tell_drops(self) -> None:
-        if self._dropped_since_told and not self._failures:
-            count, self._dropped_since_told = self._dropped_since_told, 0
-            self._told(f"{count} events were dropped: more came than could be written")
+    def _report_drops(self) -> None:
+        if self._dropped_since_report and not self._failures:
+            count, self._dropped_since_report = self._dropped_since_report, 0
+            self._report(f"{count} events were dropped: more came than could be written")
 
 
 class FileReplacedError(OSError):
@@ -313,7 +313,7 @@ def _halves[T](values: list[T]) -> list[list[T]]:
 
 
 def _engine_trouble(error: BaseException) -> bool:
-    """Tell trouble of the engine (disk, lock, connection, damage) from a mistake in one job."""
+    """Return whether the engine is in trouble (disk, lock, connection, damage), not one job mistaken."""
     if isinstance(error, sqlite3.Error):  # of statements that go past SQLAlchemy
         return not isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
     return isinstance(

@@ -29,7 +29,7 @@ def tally_of(event: Event) -> Tally:
 
 
 def insert_events(connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
-    """Insert events that are not there yet; give the ids of those that were inserted."""
+    """Insert events that are not there yet; return the ids of those that were inserted."""
     if not batch:
         return set()
     if connection.dialect.name == "sqlite":

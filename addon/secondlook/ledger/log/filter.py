@@ -47,7 +47,7 @@ _PARTIAL: Final = {
     "decision": "decision != 'allow'",
     "threat": "threat IS NOT NULL",
 }
-"""What the indexes of these columns leave out: SQLite uses them only when a query says so itself."""
+"""What the indexes of these columns leave out: SQLite uses them only for a query with the same condition."""
 
 
 def column_in(column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:
@@ -112,12 +112,12 @@ def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
 
 
 def name_of(wanted: EventFilter) -> list[str]:
-    """Give the name of a host with its subdomains: the search index leads to it as to a word."""
+    """Return the name of a host with its subdomains: the search index leads to it as to a word."""
     return [wanted.host[2:].lower()] if wanted.host is not None and wanted.host.startswith("*.") else []
 
 
 def words(wanted: EventFilter) -> list[str]:
-    """Give the words that are searched for."""
+    """Return the words that are searched for."""
     return [word[:_WORD_LIMIT] for word in (wanted.search or "").split(maxsplit=_WORDS)[:_WORDS]]
 
 

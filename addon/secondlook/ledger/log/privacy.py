@@ -71,7 +71,7 @@ class Discretion:
         self._ignored = frozenset(host.lower().strip(".") for host in ignored_hosts)
 
     def ignored(self, host: str | None) -> bool:
-        """Tell whether the host or a parent of it is on the ignore list."""
+        """Return whether the host or a parent of it is on the ignore list."""
         if not self._ignored or not host:
             return False
         name = host.lower().rstrip(".")
@@ -82,11 +82,11 @@ class Discretion:
         return False
 
     def level_of(self, host: str | None) -> Privacy:
-        """Give the level that holds for a host."""
+        """Return the level that holds for a host."""
         return Privacy.COUNTS if self.ignored(host) else self.level
 
     def event(self, event: Event) -> Event | None:
-        """Give what may be written of an event; None when nothing but its count may."""
+        """Return what may be written of an event; None when nothing but its count may."""
         match self.level_of(event.host):
             case Privacy.EVERYTHING:
                 return event
@@ -101,7 +101,7 @@ class Discretion:
                 return replace(event, **{**_NO_VISIT, "detail": _own(event) if event.host is None else None})
 
     def flag(self, entry: FlagEntry) -> FlagEntry:
-        """Give what may be written of a flag: the hashes always stay."""
+        """Return what may be written of a flag: the hashes always stay."""
         match self.level_of(entry.host):
             case Privacy.EVERYTHING:
                 return entry
@@ -113,7 +113,7 @@ class Discretion:
                 return replace(entry, url=None, host=None, filename=None, client=None)
 
     def confirmed(self, entry: ConfirmedEntry) -> ConfirmedEntry:
-        """Give what may be written of a confirmed subject."""
+        """Return what may be written of a confirmed subject."""
         match self.level_of(entry.host):
             case Privacy.EVERYTHING:
                 return entry

@@ -53,7 +53,7 @@ def text_of(row: Mapping[str, Any] | sa.RowMapping) -> str:
 
 
 def add_next(connection: sa.Connection, most: int) -> int:
-    """Index the next events that are not yet, at most so many; gives how many there were."""
+    """Index the next events that are not yet, at most so many; return how many there were."""
     rows = raw(connection).execute(_NEXT, (most,)).fetchall()
     if rows:
         texts = [(row[0], "\n".join([text for text in row[1:] if text])) for row in rows]
@@ -63,7 +63,7 @@ def add_next(connection: sa.Connection, most: int) -> int:
 
 
 def indexed_upto(connection: sa.Connection) -> int:
-    """Give the `seq` up to which events are indexed; what is newer is looked for by scanning."""
+    """Return the `seq` up to which events are indexed; what is newer is looked for by scanning."""
     return int(connection.exec_driver_sql("SELECT seq FROM words_upto").scalar_one())
 
 

@@ -1,1 +1,1 @@
-"""What the operator said: rules, pauses, quarantine."""
+"""What the operator decided: rules, pauses, quarantine."""

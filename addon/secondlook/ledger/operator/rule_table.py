@@ -1,4 +1,4 @@
-"""What the operator said, in rows: rules and pauses. Matching them is `core.rules.rulebook`."""
+"""What the operator decided, in rows: rules and pauses. Matching them is `core.rules.rulebook`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,20 +27,20 @@ def put_rule(connection: sa.Connection, rule: Rule) -> None:
     bump(connection, "rules")
 
 
-def say_rules(connection: sa.Connection, said: Sequence[Rule]) -> tuple[Rule, ...]:
-    """Add rules, each in the place of the one that says the same (the newest reason and time count)."""
-    known = {_said(rule): rule for rule in read_rules(connection)}
-    for rule in said:
-        same = known.get(_said(rule))
+def add_rules(connection: sa.Connection, added: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Add rules, each in the place of the one that means the same (the newest reason and time count)."""
+    known = {_meant(rule): rule for rule in read_rules(connection)}
+    for rule in added:
+        same = known.get(_meant(rule))
         place = replace(rule, id=make_id(rule.created)) if same is None else replace(rule, id=same.id)
-        known[_said(rule)] = place if same is None else replace(place, hits=same.hits)
-    told = tuple(known[_said(rule)] for rule in said)
-    for rule in dict.fromkeys(told):
+        known[_meant(rule)] = place if same is None else replace(place, hits=same.hits)
+    stored = tuple(known[_meant(rule)] for rule in added)
+    for rule in dict.fromkeys(stored):
         put_rule(connection, rule)
-    return told
+    return stored
 
 
-def _said(rule: Rule) -> tuple[object, ...]:
+def _meant(rule: Rule) -> tuple[object, ...]:
     return (rule.action, rule.scope, rule.subject, rule.client, rule.source)
 
 
@@ -93,7 +93,7 @@ def put_pause(connection: sa.Connection, pause: Pause) -> None:
 
 
 def end_pauses(connection: sa.Connection, client: str | None, now: float, *, everybody: bool) -> int:
-    """End the running pauses of one client (or of everybody's, or `everybody`: all); gives how many."""
+    """End the running pauses of one client (or of everybody's, or `everybody`: all); return how many."""
     running = pauses.c.until > now
     chosen = running if everybody else sa.and_(running, _same_client(client))
     done = connection.execute(sa.update(pauses).where(chosen).values(until=now))

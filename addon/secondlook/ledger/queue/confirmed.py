@@ -21,7 +21,7 @@ _CHUNK: Final = 500
 
 
 def put(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) -> set[bytes]:
-    """Put subjects into the set, or renew them; give the identities that were not in it before."""
+    """Put subjects into the set, or renew them; return the identities that were not in it before."""
     if not entries:
         return set()
     number = bump(connection, "confirmed")

@@ -1,7 +1,7 @@
 """The queue: subjects that were let through unverified and wait for the second look.
 
 One row a subject, with a count and its clients. A row ends in the same transaction as the event that
-says how (confirmed, cleared, expired). A *lease* keeps two recheckers off the same row; it ends by
+records how (confirmed, cleared, expired). A *lease* keeps two recheckers off the same row; it ends by
 itself, so that a rechecker that dies loses nothing.
 """
 
@@ -104,7 +104,7 @@ def overdue(connection: sa.Connection, *, older_than: float, limit: int) -> list
 
 
 def remove(connection: sa.Connection, entries: Iterable[str]) -> set[str]:
-    """Take entries (by id) out of the queue; give the ids that were still there."""
+    """Take entries (by id) out of the queue; return the ids that were still there."""
     gone: set[str] = set()
     for chunk in _chunks(list(entries)):
         rows = connection.execute(
@@ -116,7 +116,7 @@ def remove(connection: sa.Connection, entries: Iterable[str]) -> set[str]:
 
 
 def remove_identities(connection: sa.Connection, identities: Iterable[bytes]) -> set[bytes]:
-    """Take entries (by identity) out of the queue; give the identities that were there."""
+    """Take entries (by identity) out of the queue; return the identities that were there."""
     gone: set[bytes] = set()
     for chunk in _chunks(list(identities)):
         rows = connection.execute(

@@ -22,7 +22,7 @@ LET_THROUGH: Final = tuple(
         EventKind.PAUSED,
     )
 )
-"""Kinds of events that tell of a request, and so, unless they blocked it, of a visit."""
+"""Kinds of events that stand for a request, and so, unless they blocked it, of a visit."""
 
 
 def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], SubjectKind, Event]]) -> None:

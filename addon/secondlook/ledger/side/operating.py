@@ -46,7 +46,7 @@ class OperatorLedger(OpenLedger):
         return self.read(rule_table.read_rules)
 
     def add_rule(self, rule: Rule, event: Event | None = None) -> Rule:
-        """Commit a rule (an empty id is filled in), with the event that tells of it; gives the rule."""
+        """Commit a rule (an empty id is filled in), with the event about it; return the rule."""
         rule = rule if rule.id else replace(rule, id=make_id(rule.created))
 
         def work(connection: sa.Connection) -> None:
@@ -61,12 +61,12 @@ class OperatorLedger(OpenLedger):
         """Commit an event that others wait for."""
         self.commit_now(lambda connection: self._store_kept(connection, event))
 
-    def say_rules(self, said: Sequence[Rule]) -> tuple[Rule, ...]:
-        """Commit rules, all or none; said again, a rule stays one with its id and its hits."""
+    def add_rules(self, added: Sequence[Rule]) -> tuple[Rule, ...]:
+        """Commit rules, all or none; one that is there already stays one, with its id and its hits."""
         self.flush_counts()
-        told = self.commit_now(lambda connection: rule_table.say_rules(connection, said))
+        stored = self.commit_now(lambda connection: rule_table.add_rules(connection, added))
         self.watch.stale()
-        return told
+        return stored
 
     async def add_operator_rule(self, rule: Rule) -> None:
         """Commit a rule made by a restore."""
@@ -105,7 +105,7 @@ class OperatorLedger(OpenLedger):
         return pause
 
     def end_pauses(self, *, client: str | None = None, everybody: bool = False) -> int:
-        """Switch protection on again (`everybody`: end every client's pause too); gives how many ended."""
+        """Switch protection on again (`everybody`: end every client's pause too); return how many ended."""
         now = self.clock.now()
 
         def work(connection: sa.Connection) -> int:

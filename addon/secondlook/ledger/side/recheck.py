@@ -1,10 +1,10 @@
 """The ledger as the second look sees it: queue, confirmed set, history (ports `Queue`, `History`)."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -70,13 +70,13 @@ class RecheckLedger(OpenLedger):
             closed = flagged.remove_identities(
                 connection, [entry.identity for entry, event, _ in findings if event is not None]
             )
-            told = [
+            fresh_events = [
                 event
                 for entry, event, queue_id in findings
                 if event is not None
                 and (entry.identity in fresh or entry.identity in closed or queue_id in ended)
             ]
-            self._store(connection, self._kept(told))
+            self._store(connection, self._kept(fresh_events))
 
         await self.commit(work)
         self.watch.stale()
@@ -129,9 +129,9 @@ class RecheckLedger(OpenLedger):
 
         return await self.run(self.read, work)
 
-    def _kept(self, told: Any) -> list[Event]:
+    def _kept(self, found: Iterable[Event]) -> list[Event]:
         """Apply privacy to events of the second look (their hashes always stay)."""
-        kept = (self.discretion.event(self._named(event)) for event in told)
+        kept = (self.discretion.event(self._named(event)) for event in found)
         return [event for event in kept if event is not None]
 
     # -- history --------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class RecheckLedger(OpenLedger):
             last = found[-1].identity
 
     async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
-        """Give what is remembered of these subjects; of some it may be nothing any more."""
+        """Return what is remembered of these subjects; of some it may be nothing any more."""
         return await self.run(self.read, partial(history.recall, identities=identities))
 
     def history_walk(self) -> Iterator[FlagEntry]:

@@ -3,14 +3,14 @@
 ```
 events of the client ──► gone
 what they were about ─┬─ somebody else met it too ──► stays, without the client's name; a file's place
-                      │                               too, if no event says that somebody else met it there
+                      │                               too, if no event shows that somebody else met it there
                       └─ nobody else is known to ───► history, queue, confirmed set: hashes only
                                                       events of how it ended: gone
 exceptions it made for itself ──► gone
 ```
 
 Hashes stay where protection needs them: what was flagged is looked at again and what is bad stays blocked.
-History and queue keep no user's name: for a user, what the log still holds tells alone who met what.
+History and queue keep no user's name: for a user, what the log still holds is the only trace of who met what.
 """
 
 import json
@@ -40,10 +40,10 @@ from secondlook.ledger.log import search
 
 ERASED: Final = "(erased)"
 _CHUNK: Final = 500
-_TOLD_KINDS: Final = ("confirmed", "late_verdict", "action", "withdrawn", "cleared", "expired")
-_told = sa.and_(
+_ENDINGS: Final = ("confirmed", "late_verdict", "action", "withdrawn", "cleared", "expired")
+_is_ending = sa.and_(
     # both, as the index on kinds leaves `check` out
-    events.c.kind.in_(_TOLD_KINDS),
+    events.c.kind.in_(_ENDINGS),
     sa.literal_column("events.kind != 'check'"),
 )
 _WHERE: Final = ("url", "host", "filename")
@@ -52,20 +52,20 @@ type DeleteEvents = Callable[[sa.ColumnElement[bool]], int]
 
 
 def erase(ledger: OpenLedger, client: str, delete_events: DeleteEvents) -> int:
-    """Erase what is kept of an address or a user; gives how many events of its own went."""
+    """Erase what is kept of an address or a user; return how many events of its own went."""
     named, is_user = events.c.client == client, network_of(client) is None
     if is_user:  # no index, and an address is nobody's
         named = sa.or_(named, events.c.user == client)
     own = ledger.read(lambda connection: _own(connection, client, named))
     gone = delete_events(named)
     ledger.commit_now(lambda connection: _erase_name(connection, client, ledger.clock.now()))
-    told = ledger.read(lambda connection: _ended(connection, own))
-    ended = ledger.read(lambda connection: _alone(connection, told, is_user=is_user))
+    endings = ledger.read(lambda connection: _ended(connection, own))
+    ended = ledger.read(lambda connection: _alone(connection, endings, is_user=is_user))
     ledger.commit_now(lambda connection: _forget_places(connection, own, is_user=is_user))
     for part in _chunks(ended):
-        delete_events(sa.and_(_told, events.c.client.is_(None), events.c.identity.in_(part)))
-    for part in _chunks(told - ended):
-        ledger.commit_now(partial(_forget_told_places, part=part))
+        delete_events(sa.and_(_is_ending, events.c.client.is_(None), events.c.identity.in_(part)))
+    for part in _chunks(endings - ended):
+        ledger.commit_now(partial(_forget_places_of_endings, part=part))
     ledger.watch.stale()
     return gone
 
@@ -107,8 +107,8 @@ def _is_about(name: str, client: str) -> bool:
 
 
 def _ended(connection: sa.Connection, own: Collection[bytes]) -> set[bytes]:
-    """What the client met and of whose end an event tells."""
-    query = sa.select(events.c.identity).distinct().where(_told, events.c.client.is_(None))
+    """What the client met and whose end stands in an event."""
+    query = sa.select(events.c.identity).distinct().where(_is_ending, events.c.client.is_(None))
     return _among(connection.execute(query).scalars(), own)
 
 
@@ -139,23 +139,23 @@ def _forget_places(connection: sa.Connection, own: Collection[bytes], *, is_user
 
 
 def _own_place(table: sa.Table, part: Collection[bytes]) -> sa.ColumnElement[bool]:
-    """Files among `part` that others met too, but nobody who is still named where the table says."""
+    """Files among `part` that others met too, but nobody who is still named at the place in the table."""
     met_there = sa.select(events.c.seq).where(
         events.c.identity == table.c.identity, events.c.client.is_not(None), events.c.url == table.c.url
     )
-    told = sa.and_(table.c.identity.in_(part), table.c.kind == "file", table.c.url.is_not(None))
+    placed = sa.and_(table.c.identity.in_(part), table.c.kind == "file", table.c.url.is_not(None))
     another = table.c.client.is_(None) if table is history else sa.true()
-    return sa.and_(told, another, ~sa.exists(met_there))
+    return sa.and_(placed, another, ~sa.exists(met_there))
 
 
-def _forget_told_places(connection: sa.Connection, part: Collection[bytes]) -> None:
+def _forget_places_of_endings(connection: sa.Connection, part: Collection[bytes]) -> None:
     """Take out of events of how files ended the place where nobody who is still named met them."""
     met = events.alias()
     met_there = sa.select(met.c.seq).where(
         met.c.identity == events.c.identity, met.c.client.is_not(None), met.c.url == events.c.url
     )
     query = sa.select(events.c.seq, *search.TEXT_COLUMNS).where(
-        _told,
+        _is_ending,
         events.c.client.is_(None),
         events.c.identity.in_(part),
         events.c.subject == SubjectKind.FILE.value,
@@ -170,7 +170,7 @@ def _forget_told_places(connection: sa.Connection, part: Collection[bytes]) -> N
 
 
 def _alone(connection: sa.Connection, identities: Iterable[bytes], *, is_user: bool) -> set[bytes]:
-    """Those of which nothing says that anybody who is still named met them."""
+    """Those of which nothing shows that anybody who is still named met them."""
     alone = set(identities)
     for part in _chunks(alone):
         met = sa.select(events.c.identity).distinct()
@@ -180,14 +180,14 @@ def _alone(connection: sa.Connection, identities: Iterable[bytes], *, is_user: b
             continue
         waits = sa.select(flagged_clients.c.identity).where(flagged_clients.c.identity.in_(part))
         alone -= _among(connection.execute(waits).scalars(), alone)
-        told = sa.select(events.c.identity, events.c.extra).where(_told, events.c.identity.in_(part))
-        alone -= {bytes(identity) for identity, extra in connection.execute(told) if _names_others(extra)}
+        about = sa.select(events.c.identity, events.c.extra).where(_is_ending, events.c.identity.in_(part))
+        alone -= {bytes(identity) for identity, extra in connection.execute(about) if _names_others(extra)}
     return alone
 
 
 def _names_others(extra: str | None) -> bool:
-    told = json.loads(extra) if extra else None
-    clients = told.get("clients") if isinstance(told, dict) else None
+    values = json.loads(extra) if extra else None
+    clients = values.get("clients") if isinstance(values, dict) else None
     return isinstance(clients, list) and any(client != ERASED for client in clients)
 
 
@@ -203,7 +203,7 @@ def _erase_mentions(connection: sa.Connection, client: str) -> None:
     """Take a client's name out of events about others' visits ("got through: 10.0.0.7 at …")."""
     like = "%" + client.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     query = sa.select(events.c.seq, events.c.detail, events.c.extra).where(
-        _told,
+        _is_ending,
         sa.or_(events.c.detail.like(like, escape="\\"), events.c.extra.like(like, escape="\\")),
     )
     name = re.compile(rf"(?<![\w.:]){re.escape(client)}(?![\w:]|\.\w)")

@@ -78,7 +78,7 @@ class Upkeep:
             try:
                 self._tick()
             except LedgerError as error:
-                self._ledger.told(f"housekeeping: {error}")
+                self._ledger.report(f"housekeeping: {error}")
                 self._stopping.wait(1.0)
 
     def _tick(self) -> None:
@@ -157,7 +157,7 @@ class Upkeep:
     # -- retention ------------------------------------------------------------------------------
 
     def sweep(self, *, thorough: bool = True) -> int:
-        """Delete what is past its retention; gives how many rows went.
+        """Delete what is past its retention; return how many rows went.
 
         `thorough` also rewrites the search index, which otherwise keeps (and passes over) the trigrams
         of deleted events.
@@ -248,7 +248,7 @@ class Upkeep:
             self.checkpoint(whole=True)
 
     def _vacuum(self, path: Path) -> int:
-        """Give some free pages back; gives how many are left."""
+        """Give some free pages back; return how many are left."""
         try:
             with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as raw:
                 raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
@@ -260,7 +260,7 @@ class Upkeep:
             raise LedgerError(f"ledger {path}: giving space back failed: {error}") from error
 
     def erase_client(self, client: str) -> int:
-        """Erase a client (`ledger.upkeep.erasure`) and the bytes that held it; gives how many events went."""
+        """Erase a client (`ledger.upkeep.erasure`) and the bytes that held it; return how many events."""
         ledger = self._ledger
         ledger.replay_journal()
         ledger.flush_counts()
