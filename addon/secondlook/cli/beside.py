@@ -66,7 +66,7 @@ def parse(words: Sequence[str]) -> Asked | None:
 
 
 def answerable(words: Sequence[str]) -> bool:
-    """Tell whether a proxy may answer these words; it asks this too."""
+    """Return whether a proxy may answer these words; it asks this too."""
     if not words or words[0] not in ANSWERED:
         return False
     for word in words[1:]:
@@ -134,7 +134,7 @@ def _ask(asked: Asked) -> dict[str, Any] | None:
 
 
 def _columns() -> int | None:
-    """Give the width of the terminal; None where the output is piped."""
+    """Return the width of the terminal; None where the output is piped."""
     if not sys.stdout.isatty():
         return None
     said = os.environ.get("COLUMNS", "")

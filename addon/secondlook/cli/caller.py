@@ -43,12 +43,12 @@ def on_terminal() -> bool:
 
 
 def columns() -> int:
-    """Give the width of the terminal."""
+    """Return the width of the terminal."""
     caller = CALLER.get()
     return (caller.columns if caller is not None else None) or shutil.get_terminal_size().columns
 
 
 def environ() -> Mapping[str, str]:
-    """Give the environment that describes the terminal."""
+    """Return the environment that describes the terminal."""
     caller = CALLER.get()
     return os.environ if caller is None else caller.environ

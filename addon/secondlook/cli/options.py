@@ -67,11 +67,11 @@ class Place:
         return self.settings.state
 
     def ledger(self) -> AbstractContextManager[Ledger]:
-        """Give the ledger. Raises LedgerError and ConfigError."""
+        """Return the ledger. Raises LedgerError and ConfigError."""
         return ledger_of(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
     def ledger_to_read(self) -> AbstractContextManager[Ledger]:
-        """Give the ledger, to write nothing. Raises LedgerError and ConfigError."""
+        """Return the ledger, to write nothing. Raises LedgerError and ConfigError."""
         return ledger_to_read(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
 

@@ -21,7 +21,7 @@ _LEGIBLE = 24  # characters that a column of a table needs at least, where its c
 
 
 def fail(message: str, *, hint: str | None = None, status: int = 1) -> NoReturn:
-    """Tell an error and what to do next on standard error, and end."""
+    """Show an error and what to do next on standard error, and end."""
     for line in message.splitlines() or [""]:
         write(f"secondlook: {inert(line)}\n", "err")
     if hint:
@@ -141,7 +141,7 @@ def generation_told(generation: str | None) -> str:
 
 
 def duration_told(seconds: float) -> str:
-    """Say a duration in its two largest units: `3 d 4 h`, `12 min`, `5 s`."""
+    """Write a duration in its two largest units: `3 d 4 h`, `12 min`, `5 s`."""
     left = round(abs(seconds))
     parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -154,7 +154,7 @@ def duration_told(seconds: float) -> str:
 
 
 def size_told(size: int) -> str:
-    """Say a number of bytes for people."""
+    """Write a number of bytes for people."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024 or unit == "GiB":  # noqa: PLR2004

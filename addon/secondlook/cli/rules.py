@@ -93,7 +93,7 @@ def try_rules(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell which rules fire for a URL or file, the one that decides first."""
+    """Show which rules fire for a URL or file, the one that decides first."""
     if not text.strip():
         fail("expected a URL or the SHA-256 of a file, got nothing", status=2)
     place = known_place(config, state)
@@ -135,7 +135,7 @@ def backtest(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a rule, a list or a level would have changed in the logged traffic of the last days.
+    """Show what a rule, a list or a level would have changed in the logged traffic of the last days.
 
     The log holds what was blocked and flagged, and what was allowed where `log.all` is on.
     """

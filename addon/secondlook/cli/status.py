@@ -108,7 +108,7 @@ def _trouble(address: str) -> str | None:
 
 
 def _of_feeds(folder: Path, now: float) -> list[str]:
-    """Say which feeds of the embedded server fail or are refused, and which name known-good sites of late."""
+    """Return which feeds of the embedded server fail, are refused, or name known-good sites of late."""
     told = []
     for path in sorted((folder / "feeds").glob("*.json")):
         with suppress(OSError, ValueError, AttributeError):  # half of one is none

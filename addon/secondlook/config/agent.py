@@ -122,7 +122,7 @@ class Settings(Section):
         return self
 
     def may_pass_unknown(self, client: str | None, user: str | None, port: int) -> bool:
-        """Tell whether what is neither TLS nor HTTP may run through a tunnel.
+        """Return whether what is neither TLS nor HTTP may run through a tunnel.
 
         Where nothing is said: yes for a proxy of this machine alone, no for one that others share.
         """

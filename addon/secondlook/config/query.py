@@ -165,7 +165,7 @@ class UnverifiableSettings(Section):
     malformed: Literal["flag", "block"] = "block"
 
     def of(self, cls: SubjectClass) -> Literal["flag", "block"]:
-        """Give the setting of one class."""
+        """Return the setting of one class."""
         match cls:
             case SubjectClass.PAGE:
                 return self.page

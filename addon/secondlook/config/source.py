@@ -98,7 +98,7 @@ class Document:
         return None, self.origin
 
     def fault(self, key: Key, message: str) -> Fault:
-        """Give a fault at a key."""
+        """Return a fault at a key."""
         line, origin = self.place(key)
         return Fault(line, _dotted(key), message, origin)
 
@@ -306,7 +306,7 @@ def _validated[Model: BaseModel](
 
 
 def _told(model: type[BaseModel], document: Document, details: ErrorDetails) -> Fault:
-    """Say one pydantic error in our words."""
+    """Return one pydantic error in our words."""
     key = tuple(_real_parts(document, details["loc"]))
     context = details.get("ctx", {})
     pointed = context.get("key")

@@ -118,7 +118,7 @@ class UnknownSettings(Section):
     ports: dict[Port, Leave] = Field(default_factory=dict)
 
     def of(self, port: int) -> Leave | None:
-        """Tell what is said about a port; None: nothing."""
+        """Return what is said about a port; None: nothing."""
         return self.ports.get(port, self.otherwise)
 
 
@@ -303,7 +303,7 @@ class MitmproxySettings(Section):
     dns_use_hosts_file: bool | None = None
 
     def given(self) -> dict[str, object]:
-        """Give the options that are set, as mitmproxy's option manager takes them."""
+        """Return the options that are set, as mitmproxy's option manager takes them."""
         values: dict[str, object] = {}
         for name, value in self.model_dump(exclude_none=True).items():
             if isinstance(value, tuple):

@@ -111,12 +111,12 @@ class Address(NamedTuple):
 
 
 def expected(what: str) -> PydanticCustomError:
-    """Give the error that says what a value should have been."""
+    """Return the error that says what a value should have been."""
     return PydanticCustomError("expected", "expected {what}", {"what": what})
 
 
 def problem(key: str, what: str) -> PydanticCustomError:
-    """Give the error of a value that does not fit its neighbours; `key` is the dotted key to point at."""
+    """Return the error of a value that does not fit its neighbours; `key` is the dotted key to point at."""
     return PydanticCustomError("problem", "{what}", {"key": key, "what": what})
 
 

@@ -31,7 +31,7 @@ class _Source:
         self._held = b""
 
     def take(self, size: int) -> bytes:
-        """Give exactly `size` bytes; fewer only at the end."""
+        """Return exactly `size` bytes; fewer only at the end."""
         parts = [self._held]
         have = len(self._held)
         while have < size:
@@ -45,14 +45,14 @@ class _Source:
         return data[:size]
 
     def need(self, size: int) -> bytes:
-        """Give exactly `size` bytes or refuse the feed."""
+        """Return exactly `size` bytes or refuse the feed."""
         data = self.take(size)
         if len(data) < size:
             raise FeedRefused("truncated: the archive ends early")
         return data
 
     def some(self) -> bytes:
-        """Give some bytes; nothing at the end."""
+        """Return some bytes; nothing at the end."""
         if self._held:
             data, self._held = self._held, b""
             return data
@@ -63,7 +63,7 @@ class _Source:
         self._held = data + self._held
 
     def run(self, size: int) -> Iterator[bytes]:
-        """Give the next `size` bytes piece by piece."""
+        """Return the next `size` bytes piece by piece."""
         while size:
             piece = self.need(min(size, PIECE_BYTES))
             size -= len(piece)
@@ -71,7 +71,7 @@ class _Source:
 
 
 def members(chunks: Iterable[bytes], name: str) -> Iterator[Member]:
-    """Give the files of a container, or the stream itself as the one file that it is."""
+    """Return the files of a container, or the stream itself as the one file that it is."""
     stream = unpacked(chunks, name)
     head, stream = peek(stream, TAR_BLOCK_BYTES)
     if head.startswith(_ZIP_LOCAL):

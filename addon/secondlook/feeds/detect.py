@@ -1,4 +1,4 @@
-"""Telling the format of a feed by its content; the file's name is only a hint."""
+"""Recognizing the format of a feed by its content; the file's name is only a hint."""
 
 import re
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ _CLAMAV_SUFFIXES = (".hdb", ".hsb", ".hdu", ".hsu", ".fp", ".sfp", ".mdb", ".msb
 
 
 def detect(sample: str, name: str = "") -> Format:
-    """Tell the format of a feed from its first characters.
+    """Recognize the format of a feed from its first characters.
 
     Raises FeedRefused when it is empty, HTML, binary or of a kind that cannot be used.
     """

@@ -195,7 +195,7 @@ class _Zone:
             yield text, RejectClass.NOT_A_BLOCK if kind else RejectClass.NOT_UNDERSTOOD
 
     def _absolute(self, name: str) -> str:
-        """Give a name in full, as far as the zone tells, without the dot behind it."""
+        """Return a name in full, as far as the zone tells, without the dot behind it."""
         if name.endswith("."):
             return name[:-1]
         if name == "@":

@@ -26,7 +26,7 @@ class EntryKind(StrEnum):
 
     @property
     def is_file(self) -> bool:
-        """Tell whether an entry of this kind names a file by its digest."""
+        """Return whether an entry of this kind names a file by its digest."""
         return self in {EntryKind.SHA256, EntryKind.SHA1, EntryKind.MD5}
 
 

@@ -32,7 +32,7 @@ class Exceptions:
             self._paths.setdefault(name, []).append(slash + path)
 
     def limits(self, line: str) -> bool:
-        """Tell whether an entry, written as `host/` or `host/path`, must be dropped."""
+        """Return whether an entry, written as `host/` or `host/path`, must be dropped."""
         host, slash, path = line.partition("/")
         if host in self._parents or host in self._hosts or any(name in self._hosts for name in _above(host)):
             return True
@@ -42,7 +42,7 @@ class Exceptions:
         )
 
     def limited(self, lines: Iterable[bytes]) -> Iterator[int]:
-        """Give the offsets of the lines that must be dropped."""
+        """Return the offsets of the lines that must be dropped."""
         offset = 0
         for line in lines:
             if self.limits(line.decode("utf-8", "replace").rstrip("\n")):
@@ -62,7 +62,7 @@ def _above(host: str) -> list[str]:
 
 
 def _covers(listed: str, path: str) -> bool:
-    """Tell whether an entry's path would block a path: itself, without its query, or as a directory."""
+    """Return whether an entry's path would block a path: itself, without its query, or as a directory."""
     return (
         listed == path
         or listed == path.partition("?")[0]
@@ -71,5 +71,5 @@ def _covers(listed: str, path: str) -> bool:
 
 
 def _below(path: str, kept: str) -> bool:
-    """Tell whether a path is another one or lies below it."""
+    """Return whether a path is another one or lies below it."""
     return path.startswith(kept) and (kept.endswith("/") or path[len(kept) : len(kept) + 1] in {"", "/", "?"})

@@ -110,7 +110,7 @@ class InexactExceptions:
         kind.append(pattern)
 
     def limited(self, lines: Callable[[], Iterable[bytes]]) -> Iterator[int]:
-        """Give the offsets of the lines (`host/` or `host/path`) that could be excepted, some of them twice.
+        """Return the offsets of lines (`host/` or `host/path`) that could be excepted, some of them twice.
 
         The lines are gone through once for every fifty exceptions.
         """

@@ -72,7 +72,7 @@ class KnownGood:
         self._tails = {b".".join(name.encode().rsplit(b".", 2)[-2:]) for name in self.hosts}
 
     def offsets(self, lines: bytes) -> Iterator[int]:
-        """Give where the lines begin that `blocks_too_much`, each ended by a line feed."""
+        """Return where the lines begin that `blocks_too_much`, each ended by a line feed."""
         tails = self._tails
         offset = 0
         for line in lines.split(b"\n"):
@@ -85,7 +85,7 @@ class KnownGood:
             offset += len(line) + 1
 
     def blocks_too_much(self, line: str) -> bool:
-        """Tell whether an entry, written as `host/` or `host/path`, covers more than it may."""
+        """Return whether an entry, written as `host/` or `host/path`, covers more than it may."""
         host, _, path = line.partition("/")
         owner = self._owner(host)
         if not path:
@@ -100,7 +100,7 @@ class KnownGood:
         return (len(parts) == 1 and path.endswith("/")) or host.partition(".")[0] in _SIGN_IN
 
     def _owner(self, host: str) -> str | None:
-        """Give the domain to whose owner a host belongs, where that is known."""
+        """Return the domain to whose owner a host belongs, where that is known."""
         name = host
         while name not in self._owned:
             if self._suffixes.is_platform(name) or name in self._platforms:

@@ -223,7 +223,7 @@ def refang(text: str) -> str:
 
 
 def _is_limited(text: str) -> bool:
-    """Tell whether the text of a site's root names less than the site: a port, or what a fragment says."""
+    """Return whether the text of a site's root names less than the site: a port, or what a fragment says."""
     if _FRAGMENT.search(text):
         return True
     authority = _SCHEME.sub("", text, count=1).partition("/")[0]
@@ -232,7 +232,7 @@ def _is_limited(text: str) -> bool:
 
 
 def _normal_host(text: str) -> str | RejectClass:
-    """Bring a host into its normal form; gives a name of two labels at least, or a public address."""
+    """Bring a host into its normal form; returns a name of two labels at least, or a public address."""
     name, problem = canonical_host(text)
     if problem is not None or not name:
         return RejectClass.BAD_HOST

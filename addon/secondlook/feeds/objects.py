@@ -175,7 +175,7 @@ class _Walker:
 def objects(
     pieces: Iterator[str], enter: frozenset[str] = frozenset(), *, top: bool = False
 ) -> Iterator[Found]:
-    """Give every object that is an item of an array, and every scalar outside of such objects.
+    """Return every object that is an item of an array, and every scalar outside of such objects.
 
     `enter` names keys whose arrays hold containers: their items are walked through, not given. With `top`,
     objects that stand alone, one after another, are given too. Raises FeedRefused when the document ends

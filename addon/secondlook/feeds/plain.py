@@ -113,7 +113,7 @@ def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool =
 
 
 def _is_one(text: str) -> bool:
-    """Tell whether a text is one thing: blanks may be part of a URL's path, or part a URL from a remark."""
+    """Return whether a text is one thing: blanks may be part of a URL's path, or part a URL from a remark."""
     url, tab, _ = text.partition("\t")
     start, blank, rest = url.partition(" ")
     _, scheme, target = start.partition("://")
@@ -134,7 +134,7 @@ def _is_one(text: str) -> bool:
 def spell_out(
     number: int, text: str, maker: Maker, tally: Tally, *, exception: bool = False
 ) -> Iterator[Entry]:
-    """Give every address of a small range; a wide one is rejected."""
+    """Return every address of a small range; a wide one is rejected."""
     try:
         network = ip_network(text, strict=False)
     except ValueError:
@@ -160,7 +160,7 @@ def _bracketed(address: str) -> str:
 
 
 def is_sink(text: str) -> bool:
-    """Tell whether an address leads nowhere or to this machine, as block lists use it."""
+    """Return whether an address leads nowhere or to this machine, as block lists use it."""
     return _SINK.fullmatch(text) is not None
 
 

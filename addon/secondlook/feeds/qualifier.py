@@ -107,7 +107,7 @@ def _normal(text: str) -> str:
 
 
 def _said(column: str, value: str) -> _Said | None:
-    """Tell what one cell says; None: nothing that matters."""
+    """Return what one cell says; None: nothing that matters."""
     told = _normal(value)
     if not told:
         return None

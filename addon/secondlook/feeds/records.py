@@ -39,7 +39,7 @@ def _texts(record: Mapping[str, Any]) -> Row:
 
 
 def begins_with_records(sample: str) -> bool:
-    """Tell whether a text begins with records one after another (JSON lines), not with a document of them.
+    """Return whether a text begins with records one after another (JSON lines), not with a document of them.
 
     One object alone is none: it may as well be the message of a server that has nothing to give.
     """
@@ -54,7 +54,7 @@ def begins_with_records(sample: str) -> bool:
 
 
 def holds_records(sample: str) -> bool:
-    """Tell whether the arrays of a document begin with records, whatever the order of their keys."""
+    """Return whether the arrays of a document begin with records, whatever the order of their keys."""
     for found in islice(_ARRAY.finditer(sample), MAX_ARRAYS):
         try:
             value, _ = _DECODER.raw_decode(sample, found.end() - 1)

@@ -61,7 +61,7 @@ def parse_stix(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[
 
 
 def _newest(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterable[_Version]:
-    """Read all indicators; gives the newest version of each, the others are rejected."""
+    """Read all indicators; returns the newest version of each, the others are rejected."""
     newest: dict[str, _Version] = {}
     for found in objects(text_chunks(chunks)):
         record = found.value
@@ -163,7 +163,7 @@ def _tokens(pattern: str) -> list[tuple[str, str]] | None:
 
 
 def _is_whole(tokens: Sequence[tuple[str, str]]) -> bool:
-    """Tell whether everything that is opened is closed: what was cut off might have said less."""
+    """Return whether everything that is opened is closed: what was cut off might have said less."""
     opened: list[str] = []
     for kind, text in tokens:
         if kind == "mark" and text in "[(":

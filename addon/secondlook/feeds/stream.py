@@ -38,7 +38,7 @@ def sliced(chunks: Iterable[bytes], size: int = PIECE_BYTES) -> Iterator[bytes]:
 
 
 def unpacked(chunks: Iterable[bytes], name: str = "") -> Iterator[bytes]:
-    """Give the bytes of a feed without its compression layers (at most three).
+    """Return the bytes of a feed without its compression layers (at most three).
 
     Raises FeedRefused when a layer is damaged or cut short, or the whole is too large.
     """
@@ -54,7 +54,7 @@ def unpacked(chunks: Iterable[bytes], name: str = "") -> Iterator[bytes]:
 
 
 def decoded(chunks: Iterable[bytes], encodings: Sequence[str]) -> Iterator[bytes]:
-    """Give a body without the content encodings of HTTP, named in the order in which they were applied.
+    """Return a body without the content encodings of HTTP, named in the order in which they were applied.
 
     Raises FeedRefused when one is unknown, damaged or cut short.
     """
@@ -70,7 +70,7 @@ def decoded(chunks: Iterable[bytes], encodings: Sequence[str]) -> Iterator[bytes
 
 
 def peek(stream: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
-    """Give the first bytes of a stream, and a stream that still has them."""
+    """Return the first bytes of a stream, and a stream that still has them."""
     parts: list[bytes] = []
     have = 0
     while have < size:

@@ -88,7 +88,7 @@ class _Table:
         self._unnamed = unnamed_separator(data)
 
     def is_header(self, text: str) -> bool:
-        """Take the column names from a header, in a comment or not; tells whether a line is either."""
+        """Take the column names from a header, in a comment or not; returns whether a line is either."""
         comment = text[0] == "#"
         if comment:
             note_comment(text, self._tally)
@@ -149,7 +149,7 @@ def _leading(cells: Sequence[str], maker: Maker) -> Entry | RejectClass:
 
 
 def _spread(row: Row) -> list[Row]:
-    """Give a row once for each of several digests in one cell."""
+    """Return a row once for each of several digests in one cell."""
     for name, cell in row.items():
         if len(cell) > _MAX_DIGEST_CHARS and name in KNOWN_COLUMNS:
             digests = cells_with_digests(cell)

@@ -41,7 +41,7 @@ class Tally:
             self.rejects.append(Reject(line, cls, text[:MAX_REJECT_CHARS], self.member))
 
     def settle(self, line: int, made: Entry | RejectClass, text: str) -> Entry | None:
-        """Count what the maker made of a text; gives the entry, if it is one."""
+        """Count what the maker made of a text; returns the entry, if it is one."""
         if isinstance(made, RejectClass):
             self.reject(line, made, text)
             return None
@@ -75,7 +75,7 @@ class Tally:
             raise FeedRefused(self.nothing(form))
 
     def nothing(self, form: str) -> str:
-        """Tell why nothing can be used of a file that was read as some format."""
+        """Return why nothing can be used of a file that was read as some format."""
         if self.rejected[RejectClass.NOT_UNDERSTOOD] == self.rejected.total() > 0:
             return f"not understood: none of {self.rows} rows is an entry of {form}"
         why = [f"{count} {cls}" for cls, count in self.rejected.most_common(3) if count]

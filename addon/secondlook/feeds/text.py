@@ -32,12 +32,12 @@ def _decoded(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def text_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Give the text of a file piece by piece, never an empty piece."""
+    """Return the text of a file piece by piece, never an empty piece."""
     return (piece for piece in _decoded(chunks) if piece)
 
 
 def batches(chunks: Iterable[bytes]) -> Iterator[Batch]:
-    """Give the lines of a file, without their ends, in batches.
+    """Return the lines of a file, without their ends, in batches.
 
     Lines end at LF or CRLF, in a file without any LF at CR. A line over `MAX_LINE_CHARS` is replaced by
     `TOO_LONG_MARK`.
@@ -67,7 +67,7 @@ def batches(chunks: Iterable[bytes]) -> Iterator[Batch]:
 
 
 def _line_end(pieces: Iterator[str]) -> tuple[str, Iterator[str]]:
-    """Tell how lines end by the first characters of a file, wherever its pieces are cut."""
+    """Return how lines end by the first characters of a file, wherever its pieces are cut."""
     head: list[str] = []
     size = 0
     for piece in pieces:

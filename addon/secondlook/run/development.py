@@ -33,7 +33,7 @@ class Starter:
         self._server_port: int | None = None
 
     def own_ports(self) -> frozenset[int]:
-        """Give the ports that the proxy does not lead to."""
+        """Return the ports that the proxy does not lead to."""
         return frozenset() if self._server_port is None else frozenset({self._server_port})
 
     async def running(self) -> None:

@@ -27,14 +27,14 @@ class Process:
     _pipe: int
 
     def say(self, **facts: object) -> None:
-        """Tell the supervisor; it may be gone."""
+        """Report to the supervisor; it may be gone."""
         try:
             os.write(self._pipe, json.dumps(facts).encode() + b"\n")
         except OSError:
             logging.getLogger(__name__).debug("the supervisor does not listen")
 
     def say_ready(self) -> None:
-        """Tell the supervisor that all is in place, which from now on the garbage collector passes over.
+        """Report to the supervisor that all is in place, which from now on the garbage collector passes over.
 
         Modules, layers and settings stay for good: looking through them all stopped every request for a
         tenth of a second, every ten seconds under traffic.
@@ -45,7 +45,7 @@ class Process:
         self.say(ready=True)
 
     def stop_event(self) -> asyncio.Event:
-        """Give an event that SIGTERM sets."""
+        """Return an event that SIGTERM sets."""
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         return stop

@@ -35,11 +35,11 @@ class Meter(Collector):
         self._took[-1] += 1
 
     def text(self) -> bytes:
-        """Give the Prometheus text format."""
+        """Return the Prometheus text format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Give every metric (called by the registry)."""
+        """Return every metric (called by the registry)."""
         requests = CounterMetricFamily(
             "secondlook_server_requests", "Requests by method and status", labels=("method", "status")
         )

@@ -44,11 +44,11 @@ class Reader(Protocol):
         ...
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
-        """Give the packed `full_hashes` fields under 4-byte prefixes, and how many there are."""
+        """Return the packed `full_hashes` fields under 4-byte prefixes, and how many there are."""
         ...
 
     async def update(self, name: str, version: bytes, max_update: int, max_database: int) -> Update:
-        """Give the update of one served list for a client that has this version."""
+        """Return the update of one served list for a client that has this version."""
         ...
 
     async def refresh(self) -> bool:
@@ -72,7 +72,7 @@ class UpdateCache:
     async def get(
         self, updater: Updater, key: tuple[object, ...], version: bytes, limits: tuple[int, int]
     ) -> Update:
-        """Give the update under `key`, computed in a thread when nobody asked for it before."""
+        """Return the update under `key`, computed in a thread when nobody asked for it before."""
         found = self._held.get(key)
         if found is not None:
             self._held.move_to_end(key)
@@ -140,7 +140,7 @@ class FileReader:
         return b"".join(found), len(found)
 
     async def update(self, name: str, version: bytes, max_update: int, max_database: int) -> Update:
-        """Give the update of one list from the kept generations."""
+        """Return the update of one list from the kept generations."""
         current = self.lists[name]
         held = ListVersion.decode(version)
         # A version that we did not make asks for a full update: all such share one answer.

@@ -108,7 +108,7 @@ class ServerService:
         self._tasks = [asyncio.create_task(each) for each in work]
 
     async def _watch_age(self) -> None:
-        """Say once that nothing new comes in, and once that something does again."""
+        """Log once that nothing new comes in, and once that something does again."""
         stale_after_s = self._settings.publish.stale_after
         was_told = False
         while True:

@@ -5,7 +5,7 @@ from secondlook.server.store.store import ServerStore
 
 
 def age_of(store: ServerStore | None, created_at: float, now: float) -> float | None:
-    """Give the seconds since anything came in; None while nothing is published.
+    """Return the seconds since anything came in; None while nothing is published.
 
     `created_at` is when the served generation was made (Unix seconds, 0: there is none).
     """

@@ -59,7 +59,7 @@ class Journal:
             ) from error
 
     def has(self, kind: str) -> bool:
-        """Tell whether a change of a kind is on record; a damaged record has none."""
+        """Return whether a change of a kind is on record; a damaged record has none."""
         try:
             return any(change.kind == kind for change in self.changes())
         except (JournalError, OSError):

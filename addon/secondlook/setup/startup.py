@@ -63,7 +63,7 @@ def unit_text(words: list[str]) -> str:
 
 
 def instructions(words: list[str]) -> str | None:
-    """Tell how to start at log-in on macOS, and on Windows from WSL; None where a systemd user unit does."""
+    """Return how to start at log-in on macOS and on Windows (from WSL); None where a systemd unit does."""
     if sys.platform == "darwin":
         return LAUNCHD.format(words="".join(f"<string>{escape(word)}</string>" for word in words))
     if distribution := tool.windows():

@@ -28,7 +28,7 @@ def check(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell how the published generation lists something: which entry, which list, which feeds.
+    """Show how the published generation lists something: which entry, which list, which feeds.
 
     Exit status 10 if any is listed, else 2 if any is no URL, host or digest, else 0.
     """

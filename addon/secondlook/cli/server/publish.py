@@ -115,7 +115,7 @@ def import_(
 
 
 def _elsewhere(file: "FileReport", list_name: str | None) -> dict[str, int]:
-    """Tell what went to another list than the one that was named: hosts and URLs, or digests of files."""
+    """Return what went to another list than the one that was named: hosts and URLs, or digests of files."""
     return {name: count for name, count in file.lists.items() if list_name and name != list_name}
 
 

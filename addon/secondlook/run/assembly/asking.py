@@ -64,7 +64,7 @@ class NobodyAsked:
 
 @contextlib.asynccontextmanager
 async def asking(settings: Settings, ledger: Ledger, *, offline: bool = False) -> AsyncIterator[Parts]:
-    """Give started parts for a command. Raises LedgerError and PatternError."""
+    """Return started parts for a command. Raises LedgerError and PatternError."""
     running = read_run_file(settings.state)
     url = running.get("server") if running is not None else None
     async with contextlib.AsyncExitStack() as stack:

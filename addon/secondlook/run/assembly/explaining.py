@@ -43,7 +43,7 @@ def subject_of_file(path: Path) -> FileSubject:
 def use_of(
     subject: Subject, text: str, *, client: str | None = None, user: str | None = None
 ) -> RequestContext:
-    """Give the circumstances in which a person's question is checked: as that client would ask for it."""
+    """Return the circumstances in which a person's question is checked: as that client would ask for it."""
     if isinstance(subject, FileSubject):
         return RequestContext(SubjectClass.DOWNLOAD, client=client, user=user)
     return RequestContext(
@@ -58,7 +58,7 @@ async def explained(checker: Checker, text: str, subject: Subject, client: str |
 
 
 def explanation(text: str, subject: Subject, use: RequestContext, decision: Decision) -> Json:
-    """Tell a decision with everything behind it, as `check --json` gives it."""
+    """Return a decision with everything behind it, as `check --json` gives it."""
     evidence = decision.evidence
     return {
         "subject": text,

@@ -121,11 +121,11 @@ class Parts:
         )
 
     def override_s(self, client: str | None, user: str | None) -> float | None:
-        """Tell how long an exception lasts that this client makes for itself; None: it may make none."""
+        """Return how long an exception lasts that this client makes for itself; None: it may make none."""
         return self.view.current.policies.of(client, user).override_s
 
     def unopened_s(self, client: str | None, user: str | None) -> float | None:
-        """Tell how long TLS is passed through that this client lets pass; None: it may let none pass."""
+        """Return how long TLS is passed through that this client lets pass; None: it may let none pass."""
         return self.view.current.policies.of(client, user).unopened_s
 
 
@@ -143,14 +143,14 @@ class LedgerTail:
         self._wanted = wanted
 
     async def recent(self, since: float) -> tuple[list[Event], str]:
-        """Give those since then, oldest first, and where the log goes on."""
+        """Return those since then, oldest first, and where the log goes on."""
         end = await self._ledger.run(self._ledger.log_end)
         wanted = replace(self._wanted, since=since)
         page = await self._ledger.run(self._ledger.events, wanted, limit=self._MOST)
         return list(reversed(page.events)), end
 
     async def after(self, cursor: str) -> tuple[list[Event], str]:
-        """Give those written after a cursor, and the next cursor."""
+        """Return those written after a cursor, and the next cursor."""
         return await self._ledger.run(self._ledger.tail, self._wanted, after=cursor)
 
     def record(self, event: Event) -> None:
@@ -251,7 +251,7 @@ class LedgerRecords:
 
 
 def elsewhere_s(settings: Settings) -> float:
-    """Say how long (s) it takes until every worker knows what the ledger has; 0 where there is one only."""
+    """Return how long (s) it takes until all workers know what the ledger has; 0 where there is one only."""
     return ELSEWHERE_S if settings.worker_count > 1 else 0.0
 
 

@@ -128,7 +128,7 @@ class Program:
         ]
 
     def location(self) -> str:
-        """Say where the machine is and who is asked."""
+        """Show where the machine is and who is asked."""
         servers = self._parts.settings.servers
         if not servers.intranet:
             asked = "the network server is asked" if servers.network else "no further server is configured"
@@ -212,7 +212,7 @@ class Program:
         return () if self._embedded is None else read_held_back(self._embedded.store.root) or ()
 
     def backtest(self, rule: str, days: int, action: str = "block") -> Json:
-        """Tell what a rule, list or level would have blocked; blocks. Raises ValueError."""
+        """Return what a rule, list or level would have blocked; blocks. Raises ValueError."""
         now = self._parts.clock.now()
         level = Level(self._parts.settings.policy.level)
         change = change_from(rule, self._parts.view.current.pattern, level, now, action=action)
@@ -238,7 +238,7 @@ async def _in_words(work: Awaitable[object]) -> None:
 
 
 def meaning(info: ListInfo) -> str:
-    """Say what a hit in a list means."""
+    """Return what a hit in a list means."""
     what = "files" if info.kind == "file" else "addresses"
     if info.threat is None:
         return f"known-good {what}"

@@ -30,7 +30,7 @@ def make_updater(parts: Parts, *, on_change: Callable[[], None] | None = None) -
 
 
 def sources_of(parts: Parts) -> Iterator[UpdateSource]:
-    """Give the servers that lists are taken from, as the lookup knows them now."""
+    """Return the servers that lists are taken from, as the lookup knows them now."""
     servers = parts.settings.servers
     for client in parts.lookup.clients(Tier.LOCAL):
         yield UpdateSource(

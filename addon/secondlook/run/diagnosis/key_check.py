@@ -12,7 +12,7 @@ from secondlook.server.publish.signing import KEY_FILE, read_private_key
 
 
 def damaged_keys(state: Path) -> Iterator[tuple[str, str]]:
-    """Give for each secret that cannot be used what is wrong with it, and the remedy."""
+    """Return for each secret that cannot be used what is wrong with it, and the remedy."""
     for name in (SITE_KEY_FILE, REVIEW_KEY_FILE):
         fault = keyfile.fault_of(state / name)
         if fault is not None:

@@ -9,7 +9,7 @@ _BEGINNING, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
 
 def whole(folder: Path, name: str = CERTIFICATES[0]) -> bool:
-    """Tell whether a copy of the certificate says what the authority's own file says."""
+    """Return whether a copy of the certificate says what the authority's own file says."""
     try:
         copied = (folder / name).read_bytes().strip()
         ended = copied.startswith(_BEGINNING) and copied.endswith(_END)
@@ -19,7 +19,7 @@ def whole(folder: Path, name: str = CERTIFICATES[0]) -> bool:
 
 
 def whole_pem(path: Path) -> bool:
-    """Tell whether a file in PEM goes to its end."""
+    """Return whether a file in PEM goes to its end."""
     try:
         return path.read_bytes().rstrip().endswith(b"-----")
     except OSError:

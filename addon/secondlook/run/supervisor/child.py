@@ -115,7 +115,7 @@ class Child:
         return True
 
     def ended(self) -> int | None:
-        """Give its exit status when it has ended since the last look, else None."""
+        """Return its exit status when it has ended since the last look, else None."""
         if self.process is None:
             return None
         status = self.process.poll()
@@ -135,7 +135,7 @@ class Child:
 
 
 def how_it_ended(status: int) -> str:
-    """Say an exit status in words."""
+    """Return an exit status in words."""
     if status < 0:
         try:
             return f"was killed by {signal.Signals(-status).name}"

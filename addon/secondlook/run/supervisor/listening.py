@@ -52,13 +52,13 @@ def inherited(descriptor: int) -> socket.socket:
 
 
 def address_of(sock: socket.socket) -> str:
-    """Give `host:port` of a listening socket, as it really is."""
+    """Return `host:port` of a listening socket, as it really is."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def visited(address: str) -> str:
-    """Give the `host:port` at which this machine reaches what listens there."""
+    """Return the `host:port` at which this machine reaches what listens there."""
     host, _, port = address.rpartition(":")
     return f"{EVERYWHERE.get(host, host)}:{port}"
 
@@ -103,7 +103,7 @@ class Sockets:
             raise
 
     def of(self, role: str) -> list[socket.socket]:
-        """Give the sockets of one role."""
+        """Return the sockets of one role."""
         return [sock for (owner, _, _), sock in self.by_address.items() if owner == role]
 
     def close_all_but(self, kept: "Sockets") -> None:

@@ -41,7 +41,7 @@ _TICK_S = 0.5
 
 
 def say(message: str) -> None:
-    """Tell the operator; an output that takes nothing (a full disk, a closed pipe) is no reason to end."""
+    """Report to the operator; an output that takes nothing (full disk, closed pipe) is no reason to end."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"secondlook: {message}\n")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Telling systemd how the proxy is doing (sd_notify(3)). Standard library only."""
+"""Reporting to systemd how the proxy is doing (sd_notify(3)). Standard library only."""
 
 import os
 import socket

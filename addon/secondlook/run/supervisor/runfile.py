@@ -34,7 +34,7 @@ class StateLock:
 
 
 def is_of_a_proxy(state: Path) -> bool:
-    """Tell whether a folder is a proxy's state, be it one that is being made."""
+    """Return whether a folder is a proxy's state, be it one that is being made."""
     if any((state / name).exists() for name in _OF_A_PROXY):
         return True
     try:

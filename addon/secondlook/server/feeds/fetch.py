@@ -107,7 +107,7 @@ class FeedClient:
         self._resolver = (resolver or Resolver()) if proxy is None else None  # else names are the proxy's
 
     async def places(self, host: str, most: Depth) -> Sequence[Place]:
-        """Give the addresses of a host that lie no deeper than `most`; nothing where a proxy resolves.
+        """Return the addresses of a host that lie no deeper than `most`; nothing where a proxy resolves.
 
         Raises FetchFailed where all lie deeper, OSError where the name has none.
         """
@@ -135,7 +135,7 @@ class FeedClient:
 
 
 async def fetch(client: FeedClient, feed: FeedSettings, state: FeedState, target: Path) -> FeedState | None:
-    """Fetch a feed into a file; gives its new validators, None when it has not changed.
+    """Fetch a feed into a file; returns its new validators, None when it has not changed.
 
     Raises FetchFailed; nothing is left of a broken fetch but the unfinished file.
     """
@@ -232,7 +232,7 @@ async def _follow_manifest(client: FeedClient, feed: FeedSettings, target: Path,
 
 
 async def _save(response: httpx.Response, limit: int, target: Path) -> int:
-    """Write a body into a file, bounded as it is sent and as it unpacks; gives its size unpacked."""
+    """Write a body into a file, bounded as it is sent and as it unpacks; returns its size unpacked."""
     size = 0
     with target.open("wb") as file:
         # As it was sent: a decoder that is fed as the bytes come would not tell of an end that is missing.
@@ -252,7 +252,7 @@ async def _save(response: httpx.Response, limit: int, target: Path) -> int:
 
 
 def _decode(target: Path, encodings: Sequence[str], limit: int) -> int:
-    """Put a file's unpacked content in its place; gives its size."""
+    """Put a file's unpacked content in its place; returns its size."""
     size = 0
     try:
         with target.open("rb") as packed, replacing(target, synced=False) as file:
@@ -286,5 +286,5 @@ def _plain(error: Exception) -> str:
 
 
 def terms_of(feed: FeedSettings) -> str:
-    """Say under which licence and terms a feed is used, for the operator who enabled it."""
+    """Return under which licence and terms a feed is used, for the operator who enabled it."""
     return f"licence: {feed.licence or 'not stated'}; terms: {feed.terms or 'not stated'}"

@@ -192,7 +192,7 @@ class FeedKeeper:
             self._on_published(report.generation)
 
     def _tell_held_back(self, now: float) -> None:
-        """Tell of feeds that have begun to name known-good sites: they may be poisoned."""
+        """Report feeds that have begun to name known-good sites: they may be poisoned."""
         names = {feed.name for feed in self._feeds}
         for held in read_held_back(self._store.root) or ():
             if held.source in names and held.new_at == now:
@@ -212,7 +212,7 @@ class FeedKeeper:
         self._say(feed.name, notice.outcome, notice.detail, state.entries)
 
     def _say(self, name: str, outcome: str, detail: str, entries: int = 0) -> None:
-        """Tell of a failure, once for each reason."""
+        """Log a failure, once for each reason."""
         key = f"{name} {outcome}" if outcome == "held back" else name
         if self.alerts.get(key) == detail:
             return

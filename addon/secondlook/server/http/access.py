@@ -19,7 +19,7 @@ class Tokens:
         return bool(self._known)
 
     def admits(self, headers: Sequence[tuple[bytes, bytes]], keys: Sequence[bytes]) -> bool:
-        """Tell whether a request has a token: `Authorization: Bearer …`, or `key=…` as Google's clients."""
+        """Return whether a request has a token: `Authorization: Bearer …`, or `key=…` as Google's clients."""
         for name, value in headers:
             if name == b"authorization" and value[:7].lower() == b"bearer ":
                 keys = (*keys, value[7:].strip())
@@ -33,7 +33,7 @@ class Balancers:
         self._networks = tuple(map(ip_network, networks))
 
     def client(self, peer: str, headers: Sequence[tuple[bytes, bytes]]) -> str:
-        """Give the peer's address or, behind a balancer, the last that X-Forwarded-For names."""
+        """Return the peer's address or, behind a balancer, the last that X-Forwarded-For names."""
         if not self._networks or not self.is_ours(peer):
             return peer
         told = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
@@ -43,7 +43,7 @@ class Balancers:
         return peer
 
     def is_ours(self, address: str) -> bool:
-        """Tell whether an address is one of the balancers'."""
+        """Return whether an address is one of the balancers'."""
         return _is_address(address) and any(ip_address(address) in network for network in self._networks)
 
 

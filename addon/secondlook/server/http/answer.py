@@ -33,7 +33,7 @@ class Answer:
 
 
 def message_answer(message: Message, *, as_json: bool, private: bool) -> Answer:
-    """Give a message in the form that the client asked for.
+    """Return a message in the form that the client asked for.
 
     JSON has our private fields only with `private`: a strict parser of the public messages refuses a name
     that it does not know, while one of protobuf passes over a number.
@@ -56,7 +56,7 @@ def _strip(message: Message) -> None:
 
 
 def error_answer(status: int, text: str, *, as_json: bool) -> Answer:
-    """Give an error; JSON clients see it as Google's servers put it."""
+    """Return an error; JSON clients see it as Google's servers put it."""
     code, name = _CODES[status]
     if as_json:
         body = {"error": {"code": status, "message": text, "status": name}}

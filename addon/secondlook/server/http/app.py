@@ -154,7 +154,7 @@ class ServerApp:
         return Answer(200, body)
 
     def _cache_duration(self, *, listed: bool) -> int:
-        """Give the seconds for which an answer may be kept."""
+        """Return the seconds for which an answer may be kept."""
         return max(1, round(self._duration[listed] * (1 - JITTER * random())))  # noqa: S311 - jitter
 
     def _method(self, method: Any) -> Callable[[Request], Any]:
@@ -232,7 +232,7 @@ class ServerApp:
             self._access_log(method, answer.status, len(answer.body), took, self._client(scope))
 
     def _client(self, scope: Scope) -> str:
-        """Give the address of who asks; empty where the connection has none."""
+        """Return the address of who asks; empty where the connection has none."""
         peer = scope.get("client")
         return self._balancers.client(peer[0], scope["headers"]) if peer else ""
 

@@ -134,7 +134,7 @@ class ListMethods:
 
 
 def describe_list(entry: PublishedList) -> pb.HashList:
-    """Give a list's name, version and metadata."""
+    """Return a list's name, version and metadata."""
     facts = entry.facts
     message = pb.HashList(name=entry.name, version=entry.version, sha256_checksum=entry.checksum)
     if entry.signature:

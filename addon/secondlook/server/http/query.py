@@ -47,7 +47,7 @@ def decode_base64(value: bytes) -> bytes:
 
 
 def search_prefixes(raw: bytes, limit: int) -> tuple[list[bytes], Fields]:
-    """Give the prefixes (4 bytes each, without repeats) of a `hashes:search`, and all its fields."""
+    """Return the prefixes (4 bytes each, without repeats) of a `hashes:search`, and all its fields."""
     fields = parse_query(raw)
     packed = fields.get(b"$req")
     if packed is not None:
@@ -66,7 +66,7 @@ def search_prefixes(raw: bytes, limit: int) -> tuple[list[bytes], Fields]:
 
 
 def get_request(name: str, fields: Fields) -> pb.GetHashListRequest:
-    """Give the fields of a `hashList/{name}`; the name stands in the path."""
+    """Return the fields of a `hashList/{name}`; the name stands in the path."""
     packed = fields.get(b"$req")
     if packed is not None:
         request = _message(pb.GetHashListRequest(), packed)
@@ -82,7 +82,7 @@ def get_request(name: str, fields: Fields) -> pb.GetHashListRequest:
 
 
 def batch_request(fields: Fields) -> pb.BatchGetHashListsRequest:
-    """Give the fields of a `hashLists:batchGet`."""
+    """Return the fields of a `hashLists:batchGet`."""
     packed = fields.get(b"$req")
     if packed is not None:
         request = _message(pb.BatchGetHashListsRequest(), packed)
@@ -103,7 +103,7 @@ def batch_request(fields: Fields) -> pb.BatchGetHashListsRequest:
 
 
 def list_request(fields: Fields) -> pb.ListHashListsRequest:
-    """Give the fields of a `hashLists`."""
+    """Return the fields of a `hashLists`."""
     packed = fields.get(b"$req")
     if packed is not None:
         return _message(pb.ListHashListsRequest(), packed)
@@ -116,7 +116,7 @@ _REFUSED = re.compile(rb";q=0(?:\.0*)?(?:;|\Z)")
 
 
 def wants_json(fields: Fields, accept: bytes) -> bool:
-    """Tell whether the client asked for JSON, by `alt=json` or by its Accept header; protobuf otherwise."""
+    """Return whether the client asked for JSON, by `alt=json` or by its Accept header; protobuf otherwise."""
     alt = fields.get(b"alt") or fields.get(b"$alt")
     if alt:
         return alt[-1] == b"json"
@@ -128,7 +128,7 @@ def wants_json(fields: Fields, accept: bytes) -> bool:
 
 
 def wants_private(fields: Fields) -> bool:
-    """Tell whether the client asked for our private fields in JSON too (`private=1`)."""
+    """Return whether the client asked for our private fields in JSON too (`private=1`)."""
     return fields.get(b"private", [b""])[-1] in {b"1", b"true"}
 
 

@@ -57,7 +57,7 @@ def keep(generations: list[Generation]) -> dict[str, dict[int, tuple[Generation,
 
 
 def empty_update(name: str) -> Update:
-    """Give the answer for a public list that we do not fill: a full list of nothing, with a version."""
+    """Return the answer for a public list that we do not fill: a full list of nothing, with a version."""
     nothing = hashlib.sha256().digest()
     version = ListVersion(name, 0, nothing[:TAG_BYTES]).encode()
     return Update(
@@ -66,19 +66,19 @@ def empty_update(name: str) -> Update:
 
 
 def column(raw: memoryview | bytes, width: int) -> Column:
-    """Give sorted entries as an array whose order and equality are theirs."""
+    """Return sorted entries as an array whose order and equality are theirs."""
     if width <= 8:  # noqa: PLR2004 - what fits an integer
         return np.frombuffer(raw, dtype=f">u{width}").astype(f"u{width}")
     return np.frombuffer(raw, dtype=f"S{width}")
 
 
 def raw_bytes(entries: Column, width: int) -> bytes:
-    """Give an array of `column` as sorted entries again."""
+    """Return an array of `column` as sorted entries again."""
     return entries.astype(f">u{width}" if width <= 8 else f"S{width}").tobytes()  # noqa: PLR2004
 
 
 def difference(old: Column, new: Column) -> tuple[npt.NDArray[np.int64], Column]:
-    """Give the positions in `old` of what is gone, and what is new; both arrays ascend without repeats."""
+    """Return the positions in `old` of what is gone, and what is new; both arrays ascend without repeats."""
     both = np.concatenate([old, new])
     both.sort(kind="stable")  # merges two sorted runs in one pass
     alone = np.ones(len(both), dtype=np.bool_)
@@ -132,7 +132,7 @@ class Updater:
         return column(blob, self._width)[0]
 
     def _entries(self, held: ListVersion) -> Column | None:
-        """Give what a client holds, None when nobody knows any more."""
+        """Return what a client holds, None when nobody knows any more."""
         new = self._load(held.generation, held.tag)
         if new is None or held.whole:
             return new
@@ -148,7 +148,7 @@ class Updater:
     def _towards(
         self, held: ListVersion, entries: Column, goal: int, max_update: int, max_database: int
     ) -> Update | None:
-        """Give the partial update to one goal; None when the client is there already."""
+        """Return the partial update to one goal; None when the client is there already."""
         listed = self._kept[goal][1]
         new = self._load(goal)
         assert new is not None

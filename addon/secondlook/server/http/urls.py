@@ -20,7 +20,7 @@ class Duration(Protocol):
     """How long an answer may be kept."""
 
     def __call__(self, *, listed: bool) -> int:
-        """Give seconds."""
+        """Return seconds."""
         ...
 
 

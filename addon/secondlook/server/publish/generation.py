@@ -47,7 +47,7 @@ class PublishedList:
         return ListVersion(self.name, self.since, self.checksum[:TAG_BYTES]).encode()
 
     def to_json(self) -> dict[str, Any]:
-        """Give the plain values that `from_json` reads."""
+        """Return the plain values that `from_json` reads."""
         return {
             "count": self.count,
             "checksum": self.checksum.hex(),
@@ -114,6 +114,6 @@ class Generation:
 
 
 def digest_of(path: Path) -> str:
-    """Give the SHA-256 of a file in hex."""
+    """Return the SHA-256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

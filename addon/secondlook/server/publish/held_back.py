@@ -25,11 +25,11 @@ class HeldBack:
     new_at: float
 
     def is_news(self, now: float) -> bool:
-        """Tell whether new ones came lately."""
+        """Return whether new ones came lately."""
         return bool(self.new) and 0 <= now - self.new_at < NEWS_S
 
     def told(self) -> str:
-        """Say it in a sentence."""
+        """Return it in a sentence."""
         first = [*self.new, *(text for text in self.texts if text not in self.new)][:TOLD_TEXTS]
         more = " …" if self.count > len(first) else ""
         return (
@@ -76,5 +76,5 @@ def held_back_now(
 
 
 def dump_held_back(found: list[HeldBack]) -> bytes:
-    """Give the file's content."""
+    """Return the file's content."""
     return json.dumps([asdict(each) for each in found], ensure_ascii=False).encode() + b"\n"

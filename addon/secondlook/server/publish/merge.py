@@ -107,11 +107,11 @@ class Details:
         self._size = 0
 
     def one(self, behind: int) -> int:
-        """Give the index of the details of a hash that one source has."""
+        """Return the index of the details of a hash that one source has."""
         return self._index(behind, (behind,))
 
     def many(self, behind: tuple[int, ...]) -> int:
-        """Give the index of the details of a hash that several records have."""
+        """Return the index of the details of a hash that several records have."""
         own = tuple(each for each in behind if self._runs[each >> 40].own)
         return self._index(own or behind, own or behind)
 
@@ -187,7 +187,7 @@ class Merge:
         )
 
     def list_for(self, target: ListName) -> ListWriter:
-        """Give the writer of a list, made when it is first wanted."""
+        """Return the writer of a list, made when it is first wanted."""
         writer = self.lists.get(target.name)
         if writer is None:
             writer = self.lists[target.name] = ListWriter(self._folder, target)
@@ -305,7 +305,7 @@ class Merge:
 
 
 def lists_for(target: ListName, dropped: Collection[str] = ()) -> tuple[ListName | None, ListName | None]:
-    """Tell where entries of each kind go from a source whose entries belong to `target`."""
+    """Return where entries of each kind go from a source whose entries belong to `target`."""
     both = [list_of(target, kind) for kind in _KINDS]
     first, second = (None if one.name in dropped else one for one in both)
     return first, second

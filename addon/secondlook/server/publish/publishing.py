@@ -57,7 +57,7 @@ class PublishReport:
 
 
 def canary(target: ListName) -> bytes:
-    """Give the full hash that a list always holds."""
+    """Return the full hash that a list always holds."""
     if target.kind is SubjectKind.FILE:
         return sha256(f"secondlook canary {target.name}".encode())
     return sha256(f"canary.{target.name}.secondlook.test/".encode())
@@ -190,7 +190,7 @@ class _Publication:
         return by_list
 
     def _wanted_lists(self) -> list[ListName]:
-        """Give every list to be published: the base ones, any with entries, any that was there before."""
+        """Return every list to be published: the base ones, any with entries, any that was there before."""
         names = {*BASE_LISTS, *(name for source in self._sources for name in source.counts)}
         names |= {entry.list for entry in self._own if entry.list}
         names |= {
@@ -283,7 +283,7 @@ class _Publication:
 
 
 def _line_at(texts: Any, offset: int) -> str:
-    """Give the entry that stands at an offset of a source's texts."""
+    """Return the entry that stands at an offset of a source's texts."""
     end = offset + 1
     while texts[end] != ord("\n"):
         end += 1

@@ -61,7 +61,7 @@ def renew_damaged_key(root: Path) -> None:
 
 
 def publisher_key(root: Path, configured: Path | None = None) -> Ed25519PrivateKey:
-    """Give the configured key, else the one in the server's folder, which is made when it is not there."""
+    """Return the configured key, else the one in the server's folder, which is made when it is not there."""
     if configured is not None:
         return read_private_key(configured)
     path = root / KEY_FILE

@@ -70,7 +70,7 @@ class Table:
         return len(self._prefixes)
 
     def find(self, prefix: int) -> Sequence[int]:
-        """Give the rows whose hash begins with this prefix (a big-endian integer of 4 bytes)."""
+        """Return the rows whose hash begins with this prefix (a big-endian integer of 4 bytes)."""
         prefixes, index = self._prefixes, self._index
         high = prefix >> 16
         end = index[high + 1]
@@ -83,25 +83,25 @@ class Table:
         return range(row, last)
 
     def full_hash(self, row: int) -> bytes:
-        """Give the 32 bytes of one row."""
+        """Return the 32 bytes of one row."""
         rest = self._rest[row * REST_BYTES : row * REST_BYTES + REST_BYTES]
         return self._prefixes[row].to_bytes(4, "big") + bytes(rest)
 
     def details(self, row: int) -> bytes:
-        """Give the packed `full_hash_details` fields of one row; PatternError if they are out of bounds."""
+        """Return the packed `full_hash_details` fields of one row; PatternError if they are out of bounds."""
         which = self._detail[row]
         if which >= self._detail_count:
             raise PatternError(f"row {row} of the table points outside its details")
         return bytes(self._blobs[self._offsets[which] : self._offsets[which + 1]])
 
     def has(self, full_hash: bytes) -> bool:
-        """Tell whether this full hash is in the table."""
+        """Return whether this full hash is in the table."""
         return any(
             self.full_hash(row) == full_hash for row in self.find(int.from_bytes(full_hash[:4], "big"))
         )
 
     def held(self, hashes: Iterable[bytes]) -> list[bytes]:
-        """Give those of these full hashes that are in the table; quick for many of them."""
+        """Return those of these full hashes that are in the table; quick for many of them."""
         index = self._index
         return [
             full_hash

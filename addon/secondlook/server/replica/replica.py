@@ -99,7 +99,7 @@ class Replica:
             return
 
     async def pull(self) -> int | None:
-        """Fetch the publisher's current generation if it is another one; gives its number then.
+        """Fetch the publisher's current generation if it is another one; returns its number then.
 
         Raises ServiceError when the publisher gives nothing usable, PatternError when what it gives is wrong.
         """

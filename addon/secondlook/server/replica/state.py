@@ -17,13 +17,13 @@ class Standing:
     behind: tuple[int, int] | None = None  # the generation it went back to, and the highest seen
 
     def seen(self, before: int | None, number: int) -> "Standing":
-        """Give what it is once the publisher serves `number` and this replica served `before`."""
+        """Return what it is once the publisher serves `number` and this replica served `before`."""
         highest = max(before or 0, self.behind[1] if self.behind else 0)
         return Standing(self.alert, (number, highest) if number < highest else None)
 
     @property
     def told(self) -> tuple[str, ...]:
-        """Give a line for each thing that an administrator should know."""
+        """Return a line for each thing that an administrator should know."""
         lines = [f"replication fails, what is here stays: {self.alert}"] if self.alert else []
         if self.behind:
             lines.append("the publisher went back to generation {} from {}".format(*self.behind))

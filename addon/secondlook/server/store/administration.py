@@ -139,7 +139,7 @@ def entries(
     search: str | None = None,
     own_only: bool = False,
 ) -> Iterator[EntryRow]:
-    """Give the entries, own ones first, then source by source; `search` is a part of the text."""
+    """Return the entries, own ones first, then source by source; `search` is a part of the text."""
     wanted = import_list(list_name).name if list_name else None
     for own in read_own(store):
         name = own.list or "exception"
@@ -192,7 +192,7 @@ def _size(path: Path) -> int:
 
 
 def check(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Listed]:
-    """Tell how the published generation lists a URL, host or digest; empty when it does not.
+    """Return how the published generation lists a URL, host or digest; empty when it does not.
 
     Raises ValueError for a subject that is none, PatternError when nothing is published.
     """
@@ -226,7 +226,7 @@ def _asked(text: str) -> OwnEntry:
 
 
 def still_listed_by(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Listed]:
-    """Tell which entries would go on blocking a subject after an exception for it: the wider ones."""
+    """Return which entries would go on blocking a subject after an exception for it: the wider ones."""
     scope, text = parse_subject(subject, suffixes)
     return [
         each
@@ -236,7 +236,7 @@ def still_listed_by(store: ServerStore, subject: str, *, suffixes: Suffixes) -> 
 
 
 def rollback(store: ServerStore, number: int | None = None) -> int:
-    """Serve an earlier generation (default: the one before) until somebody publishes; gives its number.
+    """Serve an earlier generation (default: the one before) until somebody publishes; returns its number.
 
     Raises PatternError when there is none, or when it is damaged.
     """

@@ -96,7 +96,7 @@ class Origin:
 
 
 def choose_list(list_name: str | None, threat: Threat, risk: Risk) -> ListName:
-    """Give the list that an import goes to: the named one, else the URL list of threat and risk."""
+    """Return the list that an import goes to: the named one, else the URL list of threat and risk."""
     return import_list(list_name) if list_name else block_list(SubjectKind.URL, threat, risk)
 
 

@@ -92,12 +92,12 @@ def write_own(store: ServerStore, entries: Sequence[OwnEntry]) -> None:
 
 
 def next_id(entries: Sequence[OwnEntry]) -> str:
-    """Give an identity that no entry has."""
+    """Return an identity that no entry has."""
     return f"own-{max((int(entry.id.removeprefix('own-')) for entry in entries), default=0) + 1}"
 
 
 def target_list(target: ListName, scope: OwnScope, text: str) -> ListName:
-    """Give the list that an own entry goes to.
+    """Return the list that an own entry goes to.
 
     Raises ValueError for the empty file, and for a weak digest in a known-good list.
     """
@@ -110,7 +110,7 @@ def target_list(target: ListName, scope: OwnScope, text: str) -> ListName:
 
 
 def own_hash(entry: OwnEntry) -> bytes:
-    """Give the full hash of an own entry's text."""
+    """Return the full hash of an own entry's text."""
     if entry.scope == "file":
         kind, _, digest = entry.text.rpartition(":")
         return file_hash("md5" if kind == "md5" else "sha1" if kind == "sha1" else "sha256", digest)

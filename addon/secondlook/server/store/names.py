@@ -43,7 +43,7 @@ def known_good_list(kind: SubjectKind) -> ListName:
 
 @cache
 def derived_list(block: ListName) -> ListName | None:
-    """Give the public 4-byte list made of the same entries; None for files and for lower risks.
+    """Return the public 4-byte list made of the same entries; None for files and for lower risks.
 
     Foreign clients know no risk and would block on all of them, so only dangerous entries go there.
     """
@@ -78,7 +78,7 @@ def import_list(name: str) -> ListName:
 
 @cache
 def known_names() -> frozenset[str]:
-    """Give every name that is ours or public, whether its list has entries or not."""
+    """Return every name that is ours or public, whether its list has entries or not."""
     blocks = [
         block_list(kind, threat, risk)
         for kind in SubjectKind
@@ -91,14 +91,14 @@ def known_names() -> frozenset[str]:
 
 
 def list_of(target: ListName, kind: SubjectKind) -> ListName:
-    """Give the list of the same meaning for this kind of entry (URL or file)."""
+    """Return the list of the same meaning for this kind of entry (URL or file)."""
     if target.threat is None:
         return known_good_list(kind)
     return target if target.kind is kind else block_list(kind, target.threat, target.risk)
 
 
 def describe(target: ListName) -> str:
-    """Give one line for a list's metadata."""
+    """Return one line for a list's metadata."""
     what = "files" if target.kind is SubjectKind.FILE else "URLs"
     if target.threat is None:
         return f"known-good {what}"

@@ -41,7 +41,7 @@ def keys(records: npt.NDArray[Any]) -> Keys:
 
 
 def hash_bytes(records: Records) -> npt.NDArray[np.uint8]:
-    """Give the hashes as rows of 32 bytes."""
+    """Return the hashes as rows of 32 bytes."""
     return records.view(np.uint8).reshape(len(records), RECORD.itemsize)[:, :32]
 
 

@@ -93,7 +93,7 @@ def _holds(store: ServerStore, source: Source, full_hash: np.ndarray[tuple[int],
 def _take_out(
     store: ServerStore, source: Source, name: str, full_hash: np.ndarray[tuple[int], np.dtype[np.uint8]]
 ) -> int:
-    """Write a source's records without one hash, part by part; gives how many went."""
+    """Write a source's records without one hash, part by part; returns how many went."""
     if not _holds(store, source, full_hash):
         return 0
     path = store.source_folder(source.id) / "records"

@@ -80,7 +80,7 @@ class Source:
 
 
 def dump_json(value: object) -> bytes:
-    """Give stable, readable JSON."""
+    """Return stable, readable JSON."""
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
@@ -129,7 +129,7 @@ class ServerStore:
     # Sources
 
     def sources(self) -> list[Source]:
-        """Give every source, oldest first."""
+        """Return every source, oldest first."""
         found = []
         for folder in sorted(self.sources_folder.iterdir()):
             with suppress(FileNotFoundError):
@@ -137,7 +137,7 @@ class ServerStore:
         return found
 
     def source_folder(self, source_id: str) -> Path:
-        """Give the folder of one source."""
+        """Return the folder of one source."""
         return self.sources_folder / source_id
 
     def new_source(self, name: str) -> tuple[str, Path]:
@@ -169,13 +169,13 @@ class ServerStore:
         shutil.rmtree(gone)
 
     def guard_files(self) -> tuple[Path, ...]:
-        """Give the files of hosts that feeds say are known to be good."""
+        """Return the files of hosts that feeds say are known to be good."""
         return tuple(sorted((self.root / GUARD_FOLDER).glob("*.txt")))
 
     # Generations
 
     def generations(self) -> list[int]:
-        """Give the numbers of the finished generations, ascending."""
+        """Return the numbers of the finished generations, ascending."""
         return sorted(
             int(folder.name)
             for folder in self.generations_folder.glob("[0-9]*")
@@ -183,11 +183,11 @@ class ServerStore:
         )
 
     def generation_folder(self, number: int) -> Path:
-        """Give the folder of one generation."""
+        """Return the folder of one generation."""
         return self.generations_folder / f"{number:06d}"
 
     def current(self) -> int | None:
-        """Give the number of the generation that is served, None before the first."""
+        """Return the number of the generation that is served, None before the first."""
         try:
             text = (self.root / "current").read_text("ascii").strip()
         except FileNotFoundError:

@@ -62,7 +62,7 @@ async def learn_topology(client: Client) -> None:
 
 
 def key_of(*parts: object) -> str:
-    """Give the name of a key of ours."""
+    """Return the name of a key of ours."""
     return ":".join((SPACE, *map(str, parts)))
 
 
@@ -78,7 +78,7 @@ def pipeline_of(client: Client) -> Any:
 
 
 async def memory_of(client: Client) -> list[dict[str, Any]]:
-    """Give `INFO memory` of every node that holds data."""
+    """Return `INFO memory` of every node that holds data."""
     if isinstance(client, Redis):
         return [await client.info("memory")]
     found = await client.info("memory", target_nodes=RedisCluster.PRIMARIES)
@@ -86,7 +86,7 @@ async def memory_of(client: Client) -> list[dict[str, Any]]:
 
 
 async def eviction_of(client: Client) -> str | None:
-    """Tell why a store may throw entries away when its memory is full; None when it does not."""
+    """Return why a store may throw entries away when its memory is full; None when it does not."""
     for memory in await memory_of(client):
         policy = str(memory.get("maxmemory_policy", "noeviction"))
         if int(memory.get("maxmemory", 0)) and policy.startswith("allkeys"):

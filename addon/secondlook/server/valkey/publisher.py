@@ -34,7 +34,7 @@ class ValkeyPublisher:
             raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
     async def lost(self, number: int | None) -> bool:
-        """Tell whether the store lost a generation that it was given (None: any); raises ServiceError."""
+        """Return whether the store lost a generation that it was given (None: any); raises ServiceError."""
         try:
             current = await self._client.get(key_of("current"))
             if number is None or current is None:
@@ -67,7 +67,7 @@ class ValkeyPublisher:
             raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
     async def eviction(self) -> str | None:
-        """Tell why the store may throw entries away, None when it does not; raises ServiceError."""
+        """Return why the store may throw entries away, None when it does not; raises ServiceError."""
         try:
             return await eviction_of(self._client)
         except FAULTS as error:
@@ -122,7 +122,7 @@ class ValkeyPublisher:
         return found
 
     async def _lost_buckets(self, generation: Generation) -> frozenset[int]:
-        """Give the buckets that are not there, of a generation whose every bucket was written."""
+        """Return the buckets that are not there, of a generation whose every bucket was written."""
         about = await self._about(generation.number)
         if not about.get("marked"):
             return frozenset()
@@ -193,7 +193,7 @@ class ValkeyPublisher:
 
 
 def _pieces(generation: Generation) -> Iterator[tuple[str, bytes]]:
-    """Give what is stored of a generation beside its table and manifest: key and value."""
+    """Return what is stored of a generation beside its table and manifest: key and value."""
     for at, piece in enumerate(pieces_of(map_file(generation.folder / DETAILS))):
         yield key_of(generation.number, "d", at), piece
     for name, entry in generation.lists.items():
@@ -212,7 +212,7 @@ class _Columns:
         self._rest = map_file(folder / REST)
 
     def buckets(self, bits: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
-        """Give buckets with their fields; one that lies across two blocks comes in two parts."""
+        """Return buckets with their fields; one that lies across two blocks comes in two parts."""
         low, rows = 0, len(self._prefixes)
         while low < rows:
             high = min(low + BLOCK_ROWS, rows)

@@ -105,7 +105,7 @@ class ValkeyReader:
         return b"".join(found), len(found)
 
     async def update(self, name: str, version: bytes, max_update: int, max_database: int) -> Update:
-        """Give the update of one list; list entries are kept in a local folder once they were needed."""
+        """Return the update of one list; list entries are kept in a local folder once they were needed."""
         current = self._lists[name]
         held = ListVersion.decode(version)
         known = version if held is not None and held.name == name else b""
