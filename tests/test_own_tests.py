@@ -83,7 +83,6 @@ WITHOUT = set(
     ledger/side/operating.py
     ledger/side/recheck.py
     ledger/upkeep/erasure.py
-    lookup/tier.py
     proxy/access/access.py
     proxy/access/passthrough.py
     proxy/access/tls_exceptions.py

@@ -6,7 +6,7 @@ import pytest
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
-from secondlook.agent.actions.enforcement import FileOutcome, clients_of, is_loopback
+from secondlook.agent.actions.enforcement import Enforcement, FileOutcome, clients_of, is_loopback
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import REBLOCK
 from secondlook.core.answer import Tier
@@ -264,3 +264,35 @@ def test_a_late_verdict_names_every_client_that_the_log_still_knows(house):
 )
 def test_what_is_here(client, here):
     assert is_loopback(client) == here
+
+
+def test_who_is_here_may_be_decided_elsewhere(house, folder):
+    enforcement = Enforcement(
+        house.view, house.ledger, house.clock, files=folder, url_subject=house.subject,
+        is_here=lambda client: client == "10.0.0.7",
+    )  # fmt: skip
+    house.run(enforcement.confirm([(let_through(house, client="10.0.0.7"), found())], late=True))
+    house.run(enforcement.confirm([(let_through(house, b"g" * 32), found(b"g" * 32))], late=True))
+    assert folder.asked == [FILE]
+
+
+def test_a_queue_entry_is_closed_by_its_own_id(house, monkeypatch):
+    closed = []
+    confirm_many = house.ledger.confirm_many
+
+    async def noted(findings):
+        closed.extend(queue_id for _, event, queue_id in findings if event is not None)
+        await confirm_many(findings)
+
+    entry = flag(house)
+    monkeypatch.setattr(house.ledger, "confirm_many", noted)
+    confirm(house, (entry, found()))
+    confirm(house, (let_through(house, b"g" * 32), found(b"g" * 32)), late=True)
+    assert closed == [entry.id, None]
+
+
+def test_once_it_is_in_the_ledger_a_withdrawal_there_ends_it_here(house):
+    confirm(house, (flag(house), found()))
+    house.ledger.confirmed_set.clear()
+    house.reload()
+    assert house.view.current.known_bad((FILE,), house.clock.now()) is None
