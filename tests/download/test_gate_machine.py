@@ -247,6 +247,46 @@ class GateMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
+ZIP = {"said": "application/zip", "length": None, "room": 1 << 20}
+ROWS = [
+    (ZIP, [1000, 1000, 1], ["hold", "hold", "hold", "tail"]),
+    ({**ZIP, "room": 0}, [200, 200], ["hold", "hold", "tail"]),
+    ({**ZIP, "room": 0, "hold_whole": True}, [200, 200], ["hold", "hold", "refuse"]),
+    ({**ZIP, "room": 0, "hold_whole": True, "length": 257}, [], ["refuse"]),
+    ({**ZIP, "length": 2000}, [], ["hold"]),
+    ({**ZIP, "length": 2001}, [2001], ["tail", "tail"]),
+    ({**ZIP, "length": 2001, "hold_if_room": True}, [], ["hold"]),
+    ({**ZIP, "partial": True}, [], ["ask"]),
+    ({**ZIP, "said": "text/plain", "length": 500}, [500], ["small", "small", "hold"]),
+    ({**ZIP, "said": "text/plain", "partial": True}, [1, 9], ["sniff", "sniff", "ask"]),
+    ({**ZIP, "said": "image/png"}, [1, 9], ["sniff", "sniff", "hold"]),
+]
+
+
+@pytest.mark.parametrize(("how", "pieces", "fates"), ROWS)
+def test_the_states_of_a_zip(tmp_path, how, pieces, fates):
+    async def story() -> list[str]:
+        facts = dict(how)
+        room = SpoolRoom(tmp_path, facts.pop("room"), 256)
+        said, length = declared(facts.pop("said"), None, "/file"), facts.pop("length")
+        facts.setdefault("hold_whole", False)
+        gate = BodyGate(said, length, None, LIMITS, room, kinds=frozenset(), **facts)
+        found, at = [gate.fate.value], 0
+        for count in pieces:
+            gate.feed(BODIES["zip"][at : at + count])
+            at += count
+            found.append(gate.fate.value)
+        if len(found) < len(fates):
+            gate.end()
+            found.append(gate.fate.value)
+        gate.close()
+        await asyncio.get_running_loop().run_in_executor(room.thread, lambda: None)
+        room.close()
+        return found
+
+    assert asyncio.run(story()) == fates
+
+
 def test_the_gate_keeps_its_promises(monkeypatch):
     monkeypatch.setattr(gate_state, "LAST_MEMORY_BYTES", LAST_BYTES)
     monkeypatch.setattr(gate_state, "TAIL_MEMORY_BYTES", TAIL_BYTES)

@@ -1,0 +1,66 @@
+"""A request in the stream: answered at its headers, or asked of its origin. Events in, commands out, no socket."""
+
+import pytest
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.playbook import Playbook
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Second-Look: allowed\r\nAlt-Svc: h3=:443\r\n\r\nhi"
+
+
+@pytest.fixture
+def gatekeeper():
+    return FakeGatekeeper(bad={"bad.test/"})
+
+
+@pytest.fixture
+def book(tmp_path, gatekeeper):
+    book = Playbook(tmp_path, gatekeeper)
+    yield book
+    book.close()
+
+
+def test_what_is_let_through_is_asked_of_its_origin(book):
+    book.from_client(b"GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\n\r\n")
+    assert book.log[:2] == ["requestheaders", "request"]
+    assert book.origin.address == ("good.test", 80)
+    assert book.to_origin().startswith(b"GET /x HTTP/1.1\r\n")
+    book.from_origin(ANSWER)
+    assert book.to_client().endswith(b"\r\n\r\nhi")
+
+
+def test_no_origin_speaks_for_us_or_leads_around_us(book):
+    book.from_client(b"GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\n\r\n")
+    book.from_origin(ANSWER)
+    answer = book.to_client().lower()
+    assert b"x-second-look" not in answer
+    assert b"alt-svc" not in answer
+
+
+def test_the_origin_of_what_is_blocked_never_sees_a_connection(book):
+    book.from_client(b"GET http://bad.test/ HTTP/1.1\r\nHost: bad.test\r\n\r\n")
+    assert book.to_client().startswith(b"HTTP/1.1 403 ")
+    assert "open" not in book.log
+
+
+def test_an_upload_that_is_blocked_is_answered_before_it_is_read(book):
+    book.from_client(b"POST http://bad.test/ HTTP/1.1\r\nHost: bad.test\r\nContent-Length: 1000000\r\n\r\nx")
+    assert book.to_client().startswith(b"HTTP/1.1 403 ")
+    assert "open" not in book.log
+    assert book.log.count("requestheaders") == 1
+
+
+def test_the_next_request_of_a_connection_is_checked_too(book):
+    book.from_client(b"GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\n\r\n")
+    book.from_origin(ANSWER)
+    book.to_client()
+    book.from_client(b"GET http://bad.test/ HTTP/1.1\r\nHost: bad.test\r\n\r\n")
+    assert book.to_client().startswith(b"HTTP/1.1 403 ")
+    assert book.log.count("open") == 1
+
+
+def test_a_fault_in_the_check_and_in_its_policy_is_a_refusal(book, gatekeeper):
+    gatekeeper.faults |= {"now", "unverifiable"}
+    book.from_client(b"GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\n\r\n")
+    assert book.to_client().startswith(b"HTTP/1.1 403 ")
+    assert "open" not in book.log
