@@ -161,7 +161,7 @@ def test_a_page_is_confirmed_without_any_action_on_files(house, folder, late):
     )
     confirm(house, (source, found(page)), late=late)
     assert not folder.asked
-    assert {each.hit for each in house.ledger.confirmed()} == {page}
+    assert {(each.hit, each.source) for each in house.ledger.confirmed()} == {(page, "fake")}
     assert len(house.told) == 1
 
 

@@ -86,14 +86,18 @@ class Checker:
             known = self._subjects[key] = url_subject_from_parts(scheme, host, path, self._suffixes)
         return known
 
-    def check_now(self, subject: Subject, use: RequestContext) -> Decision | None:
+    def check_now(self, subject: Subject, context: RequestContext) -> Decision | None:
         """Decide without waiting (stages 1 to 6); None when a server must be asked."""
         try:
             snapshot = self.view.current
             now = self._clock.now()
-            tiers = self.lookup.tiers(subject.kind, use.cls)
+            tiers = self.lookup.tiers(subject.kind, context.cls)
             plain = isinstance(subject, UrlSubject) and subject.problem is None
-            key = (subject.hashes[0], use.cls, *((use.client, use.user) if snapshot.personal else ()))
+            key = (
+                subject.hashes[0],
+                context.cls,
+                *((context.client, context.user) if snapshot.personal else ()),
+            )
             if plain:
                 memo = self._memo.get(key)
                 if (
@@ -105,70 +109,70 @@ class Checker:
                     return memo[4]
             started = self._clock.monotonic()
             steps: list[Step] = []
-            evidence = self._local(snapshot, subject, use, now, steps)
+            evidence = self._local(snapshot, subject, context, now, steps)
             until = now + _MEMO_S
             if evidence is None:
-                evidence, until = self._from_cache(snapshot, subject, use, tiers, now, steps, until)
+                evidence, until = self._from_cache(snapshot, subject, context, tiers, now, steps, until)
             if evidence is None:
                 return None
-            decision = self._decide(snapshot, use, evidence, now, started)
+            decision = self._decide(snapshot, context, evidence, now, started)
         except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
-            return self._broken(use, error)
+            return self._broken(context, error)
         if plain:
             boundary = snapshot.next_boundary(now)
             until = until if boundary is None else min(until, boundary)
             self._memo[key] = (snapshot.serial, now, until, tiers, decision)
         return decision
 
-    def check_local(self, subject: Subject, use: RequestContext) -> Decision:
+    def check_local(self, subject: Subject, context: RequestContext) -> Decision:
         """Decide by what is here (stages 1 to 6) and ask nobody; what nothing lists is unknown.
 
         `block_untested` is about what was asked: a page's URL, a download. A body of which only its hash is
         looked up here is not blocked for being untested, else no page at all would come through.
         """
-        return _untested_passes(self._check_local(subject, use))
+        return _untested_passes(self._check_local(subject, context))
 
-    def _check_local(self, subject: Subject, use: RequestContext) -> Decision:
-        decision = self.check_now(subject, use)
+    def _check_local(self, subject: Subject, context: RequestContext) -> Decision:
+        decision = self.check_now(subject, context)
         if decision is not None:
             return decision
         try:
             snapshot, now, started = self.view.current, self._clock.now(), self._clock.monotonic()
             steps: list[Step] = []
-            evidence = self._local(snapshot, subject, use, now, steps)
+            evidence = self._local(snapshot, subject, context, now, steps)
             if evidence is None:
-                tiers = self.lookup.tiers(subject.kind, use.cls)
+                tiers = self.lookup.tiers(subject.kind, context.cls)
                 fresh, _ = fresh_answers(self.cache, tiers, subject.kind, subject.hashes, now)
-                finding = worst_finding(subject.hashes, use.cls, fresh)
+                finding = worst_finding(subject.hashes, context.cls, fresh)
                 steps.append(Step(Stage.QUERY, "skipped", "looked up locally only"))
                 evidence = (
                     self._not_listed(subject, Stage.CACHE, steps)
                     if finding is None
                     else from_finding(finding, Stage.CACHE, subject, steps, 0, now)
                 )
-            return self._decide(snapshot, use, evidence, now, started)
+            return self._decide(snapshot, context, evidence, now, started)
         except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
-            return self._broken(use, error)
+            return self._broken(context, error)
 
-    async def check(self, subject: Subject, use: RequestContext) -> Decision:
+    async def check(self, subject: Subject, context: RequestContext) -> Decision:
         """Decide, asking servers when needed, within the budget. Never raise (but for cancellation)."""
         started = self._clock.monotonic()
-        decision = self.check_now(subject, use)
+        decision = self.check_now(subject, context)
         if decision is not None:
             return decision
-        inquiry = self._inquiry(subject, use, started + self._budget_s - _MARGIN_S)
+        inquiry = self._inquiry(subject, context, started + self._budget_s - _MARGIN_S)
         try:
             try:
                 async with asyncio.timeout(max(0.0, started + self._budget_s - self._clock.monotonic())):
                     await inquiry.run(
-                        self.lookup.tiers(subject.kind, use.cls),
-                        lambda: self._enough(subject, use, inquiry.questions[0].known),
+                        self.lookup.tiers(subject.kind, context.cls),
+                        lambda: self._enough(subject, context, inquiry.questions[0].known),
                     )
             except TimeoutError:
                 inquiry.cut()
-            decision = self._conclude(subject, use, inquiry, started)
+            decision = self._conclude(subject, context, inquiry, started)
         except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
-            return self._broken(use, error)
+            return self._broken(context, error)
         metrics.CHECK_SECONDS.observe(self._clock.monotonic() - started)
         return decision
 
@@ -191,14 +195,14 @@ class Checker:
         return snapshot.pattern.covers(tier, kind, now, stale_after_s=self._stale_after_s)
 
     def _local(
-        self, snapshot: Snapshot, subject: Subject, use: RequestContext, now: float, steps: list[Step]
+        self, snapshot: Snapshot, subject: Subject, context: RequestContext, now: float, steps: list[Step]
     ) -> Evidence | None:
         evidence = local_evidence(
-            snapshot, subject, use, now, steps, suffixes=self._suffixes, url_subject=self.subject
+            snapshot, subject, context, now, steps, suffixes=self._suffixes, url_subject=self.subject
         )
         if evidence is None and isinstance(subject, UrlSubject) and subject.problem is not None:
             refused = unverifiable(subject.problem, steps, stage=Stage.MALFORMED)
-            policy = snapshot.policies.of(use.client, use.user)
+            policy = snapshot.policies.of(context.client, context.user)
             if policy.decide(refused, SubjectClass.MALFORMED).action is Action.BLOCK:
                 return refused  # nobody needs to be asked about what is refused anyway
         return evidence
@@ -207,7 +211,7 @@ class Checker:
         self,
         snapshot: Snapshot,
         subject: Subject,
-        use: RequestContext,
+        context: RequestContext,
         tiers: tuple[Tier, ...],
         now: float,
         steps: list[Step],
@@ -216,14 +220,14 @@ class Checker:
         """Stage 6, and what needs no server at all; also until when the cached answers hold."""
         to_ask = [tier for tier in tiers if not self.mirrored(snapshot, tier, subject.kind, now)]
         if not to_ask:
-            if not tiers and self.lookup.awaited(subject.kind, use.cls):
+            if not tiers and self.lookup.awaited(subject.kind, context.cls):
                 return None, until
             steps.append(_MIRRORED if tiers else _NOBODY_TO_ASK)
             return self._not_listed(subject, Stage.PATTERN, steps), until
         fresh, missing = fresh_answers(self.cache, to_ask, subject.kind, subject.hashes, now)
         for _, answer, _ in fresh:
             until = min(until, answer.expires_at)
-        finding = worst_finding(subject.hashes, use.cls, fresh)
+        finding = worst_finding(subject.hashes, context.cls, fresh)
         if finding is not None:
             return from_finding(finding, Stage.CACHE, subject, steps, 0, now), until
         if missing:
@@ -233,13 +237,13 @@ class Checker:
         steps.append(_CACHED)
         return self._not_listed(subject, Stage.CACHE, steps, server=fresh[0][1].server), until
 
-    def _inquiry(self, subject: Subject, use: RequestContext, deadline: float) -> Inquiry:
+    def _inquiry(self, subject: Subject, context: RequestContext, deadline: float) -> Inquiry:
         snapshot = self.view.current
         return Inquiry(
             self.lookup,
             self.cache,
             subject.kind,
-            use.cls,
+            context.cls,
             (Question(subject.hashes),),
             mirrored=lambda tier: self.mirrored(snapshot, tier, subject.kind, self._clock.now()),
             now=self._clock.now,
@@ -247,33 +251,35 @@ class Checker:
             on_listed=self.forget,
         )
 
-    def _enough(self, subject: Subject, use: RequestContext, known: list[Known]) -> bool:
-        finding = worst_finding(subject.hashes, use.cls, known)
+    def _enough(self, subject: Subject, context: RequestContext, known: list[Known]) -> bool:
+        finding = worst_finding(subject.hashes, context.cls, known)
         if finding is None:
             return False
         evidence = from_finding(finding, Stage.QUERY, subject, (), 0, self._clock.now())
-        decision = self.view.current.policies.of(use.client, use.user).decide(evidence, use.cls)
+        decision = self.view.current.policies.of(context.client, context.user).decide(evidence, context.cls)
         return decision.action is Action.BLOCK or decision.would_block
 
-    def _conclude(self, subject: Subject, use: RequestContext, inquiry: Inquiry, started: float) -> Decision:
+    def _conclude(
+        self, subject: Subject, context: RequestContext, inquiry: Inquiry, started: float
+    ) -> Decision:
         """Decide by what the servers answered, or by stage 8 where that was too little."""
         snapshot, now = self.view.current, self._clock.now()
         steps: list[Step] = []
         # the view may have moved while we asked: what is known by now counts
-        evidence = self._local(snapshot, subject, use, now, steps)
+        evidence = self._local(snapshot, subject, context, now, steps)
         if evidence is None:
             steps += inquiry.steps
-            evidence = self._from_answers(subject, use, inquiry, steps, now)
-        return self._decide(snapshot, use, evidence, now, started)
+            evidence = self._from_answers(subject, context, inquiry, steps, now)
+        return self._decide(snapshot, context, evidence, now, started)
 
     def _from_answers(
-        self, subject: Subject, use: RequestContext, inquiry: Inquiry, steps: list[Step], now: float
+        self, subject: Subject, context: RequestContext, inquiry: Inquiry, steps: list[Step], now: float
     ) -> Evidence:
         question = inquiry.questions[0]
-        finding = worst_finding(subject.hashes, use.cls, question.known)
+        finding = worst_finding(subject.hashes, context.cls, question.known)
         if finding is not None:
             return from_finding(finding, Stage.QUERY, subject, steps, inquiry.attempts, now)
-        if not inquiry.asked and self.lookup.awaited(subject.kind, use.cls):
+        if not inquiry.asked and self.lookup.awaited(subject.kind, context.cls):
             return unverifiable("no server can be reached from here", steps)
         if not question.failed:
             steps.append(Step(Stage.QUERY, "not_listed", inquiry.server))
@@ -289,7 +295,7 @@ class Checker:
                 reason = "; ".join(f"{tier}: {error}" for tier, error in question.failed.items())
                 return unverifiable(reason, steps, attempts=inquiry.attempts)
             stale += older
-        finding = worst_finding(subject.hashes, use.cls, stale)
+        finding = worst_finding(subject.hashes, context.cls, stale)
         if finding is not None:
             return from_finding(finding, Stage.CACHE, subject, steps, inquiry.attempts, now)
         steps.append(Step(Stage.CACHE, "not_listed", "expired, and nobody answered"))
@@ -312,35 +318,37 @@ class Checker:
         return unknown(stage, steps, server=server, stale=stale, attempts=attempts)
 
     def judge(
-        self, use: RequestContext, evidence: Evidence, *, unverifiable: Action | None = None
+        self, context: RequestContext, evidence: Evidence, *, unverifiable: Action | None = None
     ) -> Decision:
         """Decide about evidence from elsewhere; `unverifiable` takes the place of the policy's."""
-        snapshot, cls = self.view.current, use.cls
-        policy = snapshot.policies.of(use.client, use.user)
+        snapshot, cls = self.view.current, context.cls
+        policy = snapshot.policies.of(context.client, context.user)
         if unverifiable is not None:
             policy = replace(policy, unverifiable={**policy.unverifiable, cls: unverifiable})
-        return policy.decide(evidence, cls, paused=self._paused(snapshot, use, self._clock.now()))
+        return policy.decide(evidence, cls, paused=self._paused(snapshot, context, self._clock.now()))
 
     @staticmethod
-    def _paused(snapshot: Snapshot, use: RequestContext, now: float) -> bool:
-        return bool(snapshot.pauses) and (pause_for(snapshot.pauses, use.client, use.user, now) is not None)
+    def _paused(snapshot: Snapshot, context: RequestContext, now: float) -> bool:
+        return bool(snapshot.pauses) and (
+            pause_for(snapshot.pauses, context.client, context.user, now) is not None
+        )
 
     def _decide(
-        self, snapshot: Snapshot, use: RequestContext, evidence: Evidence, now: float, started: float
+        self, snapshot: Snapshot, context: RequestContext, evidence: Evidence, now: float, started: float
     ) -> Decision:
-        cls = SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else use.cls
+        cls = SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else context.cls
         elapsed_ms = (self._clock.monotonic() - started) * 1000.0
-        policy = snapshot.policies.of(use.client, use.user)
-        paused = self._paused(snapshot, use, now)
+        policy = snapshot.policies.of(context.client, context.user)
+        paused = self._paused(snapshot, context, now)
         return policy.decide(evidence, cls, paused=paused, elapsed_ms=elapsed_ms)
 
-    def _broken(self, use: RequestContext, error: Exception) -> Decision:
+    def _broken(self, context: RequestContext, error: Exception) -> Decision:
         """An internal error is "unverifiable": counted, logged, and judged by the policy."""
         metrics.INTERNAL_ERRORS.inc()
         logger.error("a check failed inside; treated as unverifiable", exc_info=error)
         evidence = unverifiable("internal error", ())
         try:
-            return self.view.current.policies.of(use.client, use.user).decide(evidence, use.cls)
+            return self.view.current.policies.of(context.client, context.user).decide(evidence, context.cls)
         except Exception:
             logger.exception("the policy failed too; refusing")
             return Decision(Action.BLOCK, evidence, reason="internal error")

@@ -95,62 +95,62 @@ class Gatekeeper:
         self._unstored: dict[bytes, ConfirmedEntry] = {}
         self._storing: asyncio.Task[None] | None = None
 
-    def now(self, subject: Subject, use: RequestContext) -> Decision | None:
+    def now(self, subject: Subject, context: RequestContext) -> Decision | None:
         """Check and settle without waiting; None when `check` must be awaited (a query, or a flag)."""
-        decision = self.checker.check_now(subject, use)
+        decision = self.checker.check_now(subject, context)
         if decision is None or decision.action is Action.FLAG:
             return None
-        return self._settle_now(subject, use, decision)
+        return self._settle_now(subject, context, decision)
 
-    async def check(self, subject: Subject, use: RequestContext) -> Decision:
+    async def check(self, subject: Subject, context: RequestContext) -> Decision:
         """Check and settle, asking servers when needed. Never raise (but for cancellation)."""
-        return await self.settle(subject, use, await self.checker.check(subject, use))
+        return await self.settle(subject, context, await self.checker.check(subject, context))
 
-    def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
+    def local(self, subject: Subject, context: RequestContext, *, late: bool = False) -> Decision | None:
         """Check by local means alone and settle; None when `check_local` must be awaited (a flag).
 
         `late`: what is checked has reached the client already; a find is a late verdict.
         """
-        decision = self.checker.check_local(subject, use)
+        decision = self.checker.check_local(subject, context)
         if decision.action is Action.FLAG:
             return None
-        return self._settle_now(subject, use, decision, late=late)
+        return self._settle_now(subject, context, decision, late=late)
 
-    async def check_local(self, subject: Subject, use: RequestContext) -> Decision:
+    async def check_local(self, subject: Subject, context: RequestContext) -> Decision:
         """Check by local means alone and settle. Never raise (but for cancellation)."""
-        return await self.settle(subject, use, self.checker.check_local(subject, use))
+        return await self.settle(subject, context, self.checker.check_local(subject, context))
 
     async def unsure(
-        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+        self, subject: Subject, context: RequestContext, reason: str, *, block: bool | None = None
     ) -> Decision:
         """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
-        decision = await self.checker.check(subject, use)
+        decision = await self.checker.check(subject, context)
         allowed = decision.action is Action.ALLOW and not decision.would_block
         if allowed and not decision.evidence.allowed_by_rule:
-            decision = self._unverifiable(use, reason, block, decision.evidence.steps)
-        return await self.settle(subject, use, decision)
+            decision = self._unverifiable(context, reason, block, decision.evidence.steps)
+        return await self.settle(subject, context, decision)
 
     async def unverifiable(
-        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+        self, subject: Subject, context: RequestContext, reason: str, *, block: bool | None = None
     ) -> Decision:
         """Settle what could not be checked: by the policy of its class, or as `block` demands."""
-        return await self.settle(subject, use, self._unverifiable(use, reason, block))
+        return await self.settle(subject, context, self._unverifiable(context, reason, block))
 
-    async def refuse(self, subject: Subject, use: RequestContext, reason: str) -> Decision:
+    async def refuse(self, subject: Subject, context: RequestContext, reason: str) -> Decision:
         """Record that something is closed to this client whatever it asks for."""
         evidence = Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.ACCESS, detail=reason)
-        return await self.settle(subject, use, Decision(Action.BLOCK, evidence, reason=reason))
+        return await self.settle(subject, context, Decision(Action.BLOCK, evidence, reason=reason))
 
     def digest_kinds(self) -> frozenset[str]:
         """Return the digests other than SHA-256 that a loaded file list or rule names: of `md5`, `sha1`."""
         return self.checker.view.current.pattern.digest_kinds
 
-    async def settle(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
+    async def settle(self, subject: Subject, context: RequestContext, decision: Decision) -> Decision:
         """Record a decision; a flag is committed before this returns, or the request is refused."""
         if decision.action is not Action.FLAG:
-            return self._settle_now(subject, use, decision)
+            return self._settle_now(subject, context, decision)
         try:
-            return await self._flag(subject, use, decision)
+            return await self._flag(subject, context, decision)
         except Exception:
             logger.exception("settling a flag failed inside; refusing the request")
             metrics.INTERNAL_ERRORS.inc()
@@ -171,112 +171,112 @@ class Gatekeeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _unverifiable(
-        self, use: RequestContext, reason: str, block: bool | None, steps: tuple[Step, ...] = ()
+        self, context: RequestContext, reason: str, block: bool | None, steps: tuple[Step, ...] = ()
     ) -> Decision:
         evidence = replace(unverifiable(reason, ()), steps=steps)
         demanded = None if block is None else (Action.BLOCK if block else Action.FLAG)
-        return self.checker.judge(use, evidence, unverifiable=demanded)
+        return self.checker.judge(context, evidence, unverifiable=demanded)
 
     def _settle_now(
-        self, subject: Subject, use: RequestContext, decision: Decision, *, late: bool = False
+        self, subject: Subject, context: RequestContext, decision: Decision, *, late: bool = False
     ) -> Decision:
         metrics.decisions(decision.evidence.stage, decision.action).inc()
         try:
             match decision.action:
                 case Action.BLOCK:
                     kind = EventKind.LATE_VERDICT if late else EventKind.BLOCKED
-                    return self._blocked(subject, use, decision, kind)
+                    return self._blocked(subject, context, decision, kind)
                 case _ if decision.would_block:
-                    self._remember(subject, use, decision)
-                    return self._blocked(subject, use, decision, EventKind.WOULD_BLOCK)
+                    self._remember(subject, context, decision)
+                    return self._blocked(subject, context, decision, EventKind.WOULD_BLOCK)
                 case _:
-                    return self._allowed(subject, use, decision)
+                    return self._allowed(subject, context, decision)
         except Exception:
             # the decision stands: only its record failed
             logger.exception("recording a decision failed inside")
             metrics.INTERNAL_ERRORS.inc()
             return decision
 
-    def _allowed(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
+    def _allowed(self, subject: Subject, context: RequestContext, decision: Decision) -> Decision:
         if decision.evidence.verdict in _BAD and decision.evidence.stage is Stage.QUERY:
-            self._confirm(subject, use, decision)
+            self._confirm(subject, context, decision)
         if not self._log_all:
             evidence = decision.evidence
             self._store.tally(EventKind.CHECK, decision.action, evidence.stage)
             if evidence.rule is not None and evidence.stage is Stage.RULES:
                 self._store.count_hit(evidence.rule)
-            self._remember(subject, use, decision)
+            self._remember(subject, context, decision)
             return decision
-        event = self._event(EventKind.CHECK, subject, use, decision)
+        event = self._event(EventKind.CHECK, subject, context, decision)
         self._store.record(event)
-        self._remember(subject, use, decision)
+        self._remember(subject, context, decision)
         return replace(decision, event_id=event.id)
 
     def _blocked(
-        self, subject: Subject, use: RequestContext, decision: Decision, kind: EventKind
+        self, subject: Subject, context: RequestContext, decision: Decision, kind: EventKind
     ) -> Decision:
-        event = self._event(kind, subject, use, decision)
+        event = self._event(kind, subject, context, decision)
         if decision.evidence.stage is Stage.PATTERN and decision.evidence.hit is not None:
             event = replace(event, detail=PENDING)
             if len(self._tasks) < _MOST_TASKS:
-                _ = self._start(self._fill_in(event.id, subject.kind, use.cls, decision))
+                _ = self._start(self._fill_in(event.id, subject.kind, context.cls, decision))
             else:
                 event = replace(event, detail=None)
         self._store.record(event)
         if decision.evidence.stage is Stage.QUERY:
-            self._confirm(subject, use, decision)
-        if decision.action is Action.BLOCK and isinstance(subject, FileSubject) and use.url:
-            self._reblock(use.url, subject, use, decision)
+            self._confirm(subject, context, decision)
+        if decision.action is Action.BLOCK and isinstance(subject, FileSubject) and context.url:
+            self._reblock(context.url, subject, context, decision)
         return replace(decision, event_id=event.id)
 
-    async def _flag(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
+    async def _flag(self, subject: Subject, context: RequestContext, decision: Decision) -> Decision:
         started = self._clock.monotonic()
         now = self._clock.now()
-        event = self._event(EventKind.FLAGGED, subject, use, decision)
+        event = self._event(EventKind.FLAGGED, subject, context, decision)
         try:
-            await self._store.flag(event, flag_entry(decision, subject, use, time=now))
+            await self._store.flag(event, flag_entry(decision, subject, context, time=now))
         except LedgerError as error:
             metrics.FLAGS_REFUSED.inc()
             logger.warning("refusing a request: its flag could not be stored: %s", error)
             refused = _refused(decision, "its record could not be stored")
-            return replace(refused, event_id=self._record_refusal(subject, use, refused))
+            return replace(refused, event_id=self._record_refusal(subject, context, refused))
         metrics.FLAG_SECONDS.observe(self._clock.monotonic() - started)
         metrics.decisions(decision.evidence.stage, decision.action).inc()
-        self._remember(subject, use, decision)
+        self._remember(subject, context, decision)
         return replace(decision, event_id=event.id)
 
-    def _record_refusal(self, subject: Subject, use: RequestContext, refused: Decision) -> str:
-        event = self._event(EventKind.BLOCKED, subject, use, refused)
+    def _record_refusal(self, subject: Subject, context: RequestContext, refused: Decision) -> str:
+        event = self._event(EventKind.BLOCKED, subject, context, refused)
         self._store.record(event)
         metrics.decisions(refused.evidence.stage, refused.action).inc()
         return event.id
 
-    def _event(self, kind: EventKind, subject: Subject, use: RequestContext, decision: Decision) -> Event:
+    def _event(self, kind: EventKind, subject: Subject, context: RequestContext, decision: Decision) -> Event:
         now = self._clock.now()
-        return event_of(kind, decision, subject, use, time=now, event_id=self._identifiers.new(now))
+        return event_of(kind, decision, subject, context, time=now, event_id=self._identifiers.new(now))
 
-    def _remember(self, subject: Subject, use: RequestContext, decision: Decision) -> None:
+    def _remember(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
         if not self._history or self.checker.knew(subject, decision.evidence):
             return
-        key = (subject.hashes[0], use.client, use.user)
+        key = (subject.hashes[0], context.client, context.user)
         now = self._clock.now()
         last = self._remembered.get(key)
         if last is not None and 0 <= now - last < _REMEMBER_AGAIN_S:
             return
         self._remembered[key] = now
-        event = self._event(EventKind.CHECK, subject, use, decision)
+        event = self._event(EventKind.CHECK, subject, context, decision)
         self._store.remember(subject.hashes[0], subject.hashes, subject.kind, event)
 
-    def _confirm(self, subject: Subject, use: RequestContext, decision: Decision) -> None:
+    def _confirm(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
         """Put a positive answer in force: here at once, everywhere when the ledger has it."""
-        self._put_in_force(confirmed_entry(decision.evidence, subject, use, now=self._clock.now()))
+        self._put_in_force(confirmed_entry(decision.evidence, subject, context, now=self._clock.now()))
 
-    def _reblock(self, url: str, file: FileSubject, use: RequestContext, decision: Decision) -> None:
+    def _reblock(self, url: str, file: FileSubject, context: RequestContext, decision: Decision) -> None:
         """Refuse the URL of a bad file for a while; then its content speaks again."""
         if decision.evidence.blocked_by_rule or self._reblock_s <= 0:
             return
         now = self._clock.now()
-        entry = confirmed_entry(decision.evidence, file, use, now=now)
+        entry = confirmed_entry(decision.evidence, file, context, now=now)
         self._put_in_force(reblock_entry(entry, self.checker.subject(url), until=now + self._reblock_s))
 
     def _put_in_force(self, entry: ConfirmedEntry) -> None:

@@ -14,7 +14,13 @@ _DIGESTS_SHOWN = 100  # of a file in one event: an archive may have ten thousand
 
 
 def event_of(
-    kind: EventKind, decision: Decision, subject: Subject, use: RequestContext, *, time: float, event_id: str
+    kind: EventKind,
+    decision: Decision,
+    subject: Subject,
+    context: RequestContext,
+    *,
+    time: float,
+    event_id: str,
 ) -> Event:
     """Write down a decision about a subject."""
     evidence = decision.evidence
@@ -24,17 +30,17 @@ def event_of(
         time=time,
         id=event_id,
         decision=decision.action,
-        cls=class_of(evidence, use),
+        cls=class_of(evidence, context),
         subject=subject.kind,
-        url=url_of(subject, use),
-        host=host_of(subject, use),
-        method=use.method,
-        client=use.client,
-        user=use.user,
-        referrer=use.referrer,
+        url=url_of(subject, context),
+        host=host_of(subject, context),
+        method=context.method,
+        client=context.client,
+        user=context.user,
+        referrer=context.referrer,
         sha256=file.hashes[0].hex() if file is not None else None,
         filename=file.filename if file is not None else None,
-        content_type=use.content_type,
+        content_type=context.content_type,
         size=file.size if file is not None else None,
         verdict=evidence.verdict,
         risk=evidence.risk,
@@ -47,29 +53,29 @@ def event_of(
         elapsed_ms=round(decision.elapsed_ms, 3),
         attempts=evidence.attempts,
         identity=subject.hashes[0],
-        detail=evidence.detail or use.tunnel,
+        detail=evidence.detail or context.tunnel,
         extra=explanation(decision, subject),
     )
 
 
-def class_of(evidence: Evidence, use: RequestContext) -> SubjectClass:
+def class_of(evidence: Evidence, context: RequestContext) -> SubjectClass:
     """Return the class a subject is treated as; what cannot be read is a class of its own."""
-    return SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else use.cls
+    return SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else context.cls
 
 
-def url_of(subject: Subject, use: RequestContext) -> str | None:
+def url_of(subject: Subject, context: RequestContext) -> str | None:
     """Return the URL to show: as asked for, else the canonical one; for a file where it came from."""
-    return use.url or (subject.canonical if isinstance(subject, UrlSubject) else None)
+    return context.url or (subject.canonical if isinstance(subject, UrlSubject) else None)
 
 
-def host_of(subject: Subject, use: RequestContext) -> str | None:
+def host_of(subject: Subject, context: RequestContext) -> str | None:
     """Return the host of a URL subject, or the one a file came from."""
     if isinstance(subject, UrlSubject):
         return subject.host
-    if not use.url:
+    if not context.url:
         return None
     try:
-        return urlsplit(use.url).hostname
+        return urlsplit(context.url).hostname
     except ValueError:
         return None
 
@@ -115,18 +121,18 @@ def step_of(step: Step) -> dict[str, object]:
     return fields
 
 
-def flag_entry(decision: Decision, subject: Subject, use: RequestContext, *, time: float) -> FlagEntry:
+def flag_entry(decision: Decision, subject: Subject, context: RequestContext, *, time: float) -> FlagEntry:
     """Make the queue entry of a subject that goes through unverified."""
     file = subject if isinstance(subject, FileSubject) else None
     evidence = decision.evidence
     return FlagEntry(
         identity=subject.hashes[0],
         kind=subject.kind,
-        cls=class_of(evidence, use),
+        cls=class_of(evidence, context),
         hashes=subject.hashes,
-        url=url_of(subject, use),
-        host=host_of(subject, use),
-        client=use.client,
+        url=url_of(subject, context),
+        host=host_of(subject, context),
+        client=context.client,
         time=time,
         reason=evidence.unverifiable or "unverified",
         sha256=file.hashes[0].hex() if file is not None else None,
@@ -137,7 +143,7 @@ def flag_entry(decision: Decision, subject: Subject, use: RequestContext, *, tim
 
 
 def confirmed_entry(
-    evidence: Evidence, subject: Subject, use: RequestContext, *, now: float
+    evidence: Evidence, subject: Subject, context: RequestContext, *, now: float
 ) -> ConfirmedEntry:
     """Make the entry by which a positive answer is in force everywhere."""
     file = subject if isinstance(subject, FileSubject) else None
@@ -153,14 +159,14 @@ def confirmed_entry(
         source=evidence.source,
         confirmed_at=now,
         expires_at=evidence.expires_at,
-        url=url_of(subject, use),
-        host=host_of(subject, use),
+        url=url_of(subject, context),
+        host=host_of(subject, context),
         sha256=file.hashes[0].hex() if file is not None else None,
         filename=file.filename if file is not None else None,
         size=file.size if file is not None else None,
         expression=evidence.expression,
         tier=evidence.tier,
-        cls=use.cls,
+        cls=context.cls,
     )
 
 

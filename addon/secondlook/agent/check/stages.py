@@ -32,7 +32,7 @@ _KNOWN_GOOD_SHARED = Step(Stage.KNOWN_GOOD, "skipped", "malformed, or anybody ca
 def local_evidence(
     snapshot: Snapshot,
     subject: Subject,
-    use: RequestContext,
+    context: RequestContext,
     now: float,
     steps: list[Step],
     *,
@@ -40,14 +40,14 @@ def local_evidence(
     url_subject: Callable[[str], UrlSubject],
 ) -> Evidence | None:
     """Run stages 1 to 5; None when none of them decides."""
-    rule = rule_for(snapshot, subject, use, now, url_subject)
+    rule = rule_for(snapshot, subject, context, now, url_subject)
     if rule is not None:
         return from_rule(rule, steps)
     steps.append(_RULES_MISS)
     hashes = subject.hashes
     weaker: Evidence | None = None
     entry = snapshot.known_bad(hashes, now)
-    if entry is not None and not _is_allowed_by_now(snapshot, entry, use, now):
+    if entry is not None and not _is_allowed_by_now(snapshot, entry, context, now):
         evidence = from_entry(entry, now, expression=expression_of(subject, entry.hit), steps=steps)
         if evidence.risk is Risk.DANGEROUS:
             return evidence
@@ -70,7 +70,7 @@ def local_evidence(
 def rule_for(
     snapshot: Snapshot,
     subject: Subject,
-    use: RequestContext,
+    context: RequestContext,
     now: float,
     url_subject: Callable[[str], UrlSubject],
 ) -> Rule | None:
@@ -78,25 +78,27 @@ def rule_for(
     book = snapshot.rulebook
     if not book.rules:
         return None
-    rule = book.match(subject, use.client, use.user, now)
+    rule = book.match(subject, context.client, context.user, now)
     origin = subject
-    if rule is None and isinstance(subject, FileSubject) and use.url:
-        origin = url_subject(use.url)
-        rule = book.match(origin, use.client, use.user, now)
+    if rule is None and isinstance(subject, FileSubject) and context.url:
+        origin = url_subject(context.url)
+        rule = book.match(origin, context.client, context.user, now)
     if rule is None or rule.source != OVERRIDE:
         return rule
-    if use.cls is not SubjectClass.DOWNLOAD and subject.kind is not SubjectKind.FILE:
+    if context.cls is not SubjectClass.DOWNLOAD and subject.kind is not SubjectKind.FILE:
         return rule
-    firing = book.explain(origin, use.client, use.user, now)
+    firing = book.explain(origin, context.client, context.user, now)
     return next((other for other in firing if other.source != OVERRIDE), None)
 
 
-def _is_allowed_by_now(snapshot: Snapshot, entry: ConfirmedEntry, use: RequestContext, now: float) -> bool:
+def _is_allowed_by_now(
+    snapshot: Snapshot, entry: ConfirmedEntry, context: RequestContext, now: float
+) -> bool:
     """Return whether a URL is refused for a bad file that a rule allows by now: its content decides then."""
     book = snapshot.rulebook
     if entry.source != REBLOCK or entry.sha256 is None or not book.rules:
         return False
-    rule = book.match(FileSubject((bytes.fromhex(entry.sha256),)), use.client, use.user, now)
+    rule = book.match(FileSubject((bytes.fromhex(entry.sha256),)), context.client, context.user, now)
     return rule is not None and rule.action == "allow"
 
 
