@@ -296,3 +296,18 @@ def test_once_it_is_in_the_ledger_a_withdrawal_there_ends_it_here(house):
     house.ledger.confirmed_set.clear()
     house.reload()
     assert house.view.current.known_bad((FILE,), house.clock.now()) is None
+
+
+def test_where_nothing_is_done_with_files_and_nobody_is_notified_it_is_confirmed_all_the_same(house):
+    bare = Enforcement(house.view, house.ledger, house.clock, url_subject=house.subject)
+    house.run(bare.confirm([(let_through(house), found())], late=True))
+    assert FILE in {each.hit for each in house.ledger.confirmed()}
+    assert [event.kind for event in house.ledger.events] == [EventKind.LATE_VERDICT]
+
+
+def test_a_page_whose_url_was_not_written_down_is_reported(house):
+    page = house.subject(URL).hashes[0]
+    house.ledger.add_rule(allowed(Scope.DOMAIN, "files.test"))
+    house.reload()
+    confirm(house, (let_through(house, page, SubjectKind.URL, url=None), found(page)), late=True)
+    assert len(house.told) == 1

@@ -261,6 +261,7 @@ class Gatekeeper:
         key = (subject.hashes[0], context.client, context.user)
         now = self._clock.now()
         last = self._remembered.get(key)
+        # a visit from the future was noted before the clock was set back: it holds up nothing
         if last is not None and 0 <= now - last < _REMEMBER_AGAIN_S:
             return
         self._remembered[key] = now
@@ -296,7 +297,7 @@ class Gatekeeper:
                 await asyncio.sleep(_STORE_AGAIN_S)
                 continue
             for entry in entries:
-                if self._unstored.get(entry.identity) is entry:
+                if self._unstored.get(entry.identity) is entry:  # else it was found anew meanwhile
                     del self._unstored[entry.identity]
                 self.checker.view.stored(entry.hit)
 

@@ -171,6 +171,7 @@ class Inquiry:
 
     def _chunks(self, tier: Tier, questions: Sequence[Question]) -> Iterator[list[Question]]:
         """Take what the cache knows, and cut the questions that stay open into requests."""
+        # lazily: what one request brings, the next need not ask for
         chunk: list[Question] = []
         size = 0
         for question in questions:
@@ -178,7 +179,9 @@ class Inquiry:
             question.known += known
             if tier not in missing:
                 continue
-            question.missing |= missing
+            question.missing |= (
+                missing  # before the request: a budget that ends meanwhile finds who was silent
+            )
             if chunk and size + len(missing[tier]) > self._most:
                 yield chunk
                 chunk, size = [], 0
