@@ -73,13 +73,9 @@ WITHOUT = set(
     ledger/engine/salvage.py
     ledger/engine/statements.py
     ledger/ledger.py
-    ledger/log/append.py
     ledger/log/filter.py
-    ledger/log/overview.py
     ledger/log/search.py
     ledger/log/tail.py
-    ledger/operator/rule_table.py
-    ledger/queue/history.py
     ledger/side/operating.py
     ledger/side/recheck.py
     ledger/upkeep/erasure.py
@@ -116,7 +112,6 @@ WITHOUT = set(
     refusal/refusal.py
     refusal/wording.py
     review/app.py
-    review/filters.py
     review/model.py
     review/operations.py
     review/render.py

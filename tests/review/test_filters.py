@@ -1,0 +1,86 @@
+"""The log's filters: read from a query and back, times of every kind, and what cannot be understood refused."""
+
+import pytest
+
+from secondlook.review.filters import (
+    LIVE_CURSOR,
+    LONGEST,
+    LogFilter,
+    UnusableFilterError,
+    parse_cursor,
+    parse_moment,
+)
+
+NOW = 1_790_000_000.0
+
+
+def test_what_is_set_comes_back_for_links_and_blanks_do_not():
+    asked = LogFilter.parse({"search": "  a b ", "decision": "block", "host": " ", "nonsense": "x"})
+    assert asked.params() == {"search": "a b", "decision": "block"}
+    assert LogFilter.parse(asked.params()) == asked
+
+
+@pytest.mark.parametrize("name", ["decision", "kind", "stage", "threat"])
+def test_a_choice_that_does_not_exist_is_refused_with_those_that_do(name):
+    with pytest.raises(UnusableFilterError, match=f"^{name}: expected one of .*, got 'nonsense'$"):
+        LogFilter.parse({name: "nonsense"})
+
+
+def test_a_value_at_its_limit_and_one_past_it():
+    assert LogFilter.parse({"search": "x" * LONGEST}).search
+    with pytest.raises(UnusableFilterError, match="search: expected at most"):
+        LogFilter.parse({"search": "x" * (LONGEST + 1)})
+
+
+def test_no_filter_wants_everything():
+    wanted = LogFilter().event_filter(NOW)
+    assert {getattr(wanted, name) for name in wanted.__dataclass_fields__} == {None}
+
+
+def test_a_filter_becomes_the_ledgers():
+    wanted = LogFilter(host="Example.ORG.", since="1d", until="2026-01-31", client="ann").event_filter(NOW)
+    assert (wanted.host, wanted.client) == ("example.org", "ann")
+    assert wanted.since == NOW - 86_400
+    assert wanted.until == 1_769_817_600.0
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("90m", NOW - 5400),
+        ("2026-01-31", 1_769_817_600.0),
+        ("2026-01-31T01:00:00", 1_769_821_200.0),
+        ("2026-01-31T01:00:00+01:00", 1_769_817_600.0),
+        ("2026-01-31T00:00:00Z", 1_769_817_600.0),
+    ],
+)
+def test_a_time_is_an_age_or_a_date_in_utc_unless_it_names_another(text, moment):
+    assert parse_moment(text, NOW) == moment
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "-", "1d1"])
+def test_what_is_no_time_is_refused_with_examples(text):
+    with pytest.raises(UnusableFilterError, match="expected an age such as 90m or 7d, or a date"):
+        parse_moment(text, NOW)
+
+
+@pytest.mark.parametrize("text", [None, "s0", "s-1", "s123456789012345678", "01ARZ3NDEKTSV4RRFFQ69G5FAV"])
+def test_a_place_in_the_log(text):
+    assert parse_cursor(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s", "s1234567890123456789", "sx", "t1.2", "s1\n", "01ARZ3NDEKTSV4RRFFQ69G5FA"]
+)
+def test_what_is_no_place_in_the_log_is_refused(text):
+    with pytest.raises(UnusableFilterError, match="expected a place in the log"):
+        parse_cursor(text)
+
+
+@pytest.mark.parametrize(("text", "usable"), [("s5", True), ("t12.5", True), ("s-5", False), ("t5", False)])
+def test_a_place_in_the_order_of_writing(text, usable):
+    if usable:
+        assert parse_cursor(text, LIVE_CURSOR) == text
+    else:
+        with pytest.raises(UnusableFilterError):
+            parse_cursor(text, LIVE_CURSOR)
