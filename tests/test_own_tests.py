@@ -82,23 +82,19 @@ WITHOUT = set(
     proxy/access/access.py
     proxy/access/passthrough.py
     proxy/access/tls_exceptions.py
-    proxy/addon.py
     proxy/bodies.py
     proxy/connections.py
     proxy/event_follower.py
     proxy/fallback.py
     proxy/flow_state.py
     proxy/mitm/connection.py
-    proxy/mitm/gated_stream.py
     proxy/mitm/hook_table.py
     proxy/mitm/http2_connection.py
     proxy/mitm/http2_head.py
-    proxy/mitm/layers.py
     proxy/mitm/listener.py
     proxy/mitm/patience.py
     proxy/mitm/proved.py
     proxy/mitm/recognizer.py
-    proxy/mitm/stream.py
     proxy/mitm/tls_layers.py
     proxy/mitm/tunnel.py
     proxy/mitm/websocket.py

@@ -74,7 +74,7 @@ class GateMachine(RuleBasedStateMachine):
         self.gate: BodyGate
         self.body = self.out = b""
         self.came = self.trickled = self.tail_from = 0
-        self.settled = self.ended = self.tail_at_once = False
+        self.settled = self.ended = False
 
     @initialize(
         body=st.sampled_from(sorted(BODIES)),
@@ -104,7 +104,6 @@ class GateMachine(RuleBasedStateMachine):
             partial=partial,
         )
         self.must_hold = hold in {"full", "whole"}
-        self.tail_at_once = self.gate.fate is Fate.TAIL
         self.moved("new", "begin")
 
     def inside[**P, T](self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -129,7 +128,6 @@ class GateMachine(RuleBasedStateMachine):
         out = self.inside(self.gate.feed, data)
         if before is not Fate.TAIL and self.gate.fate is Fate.TAIL:
             self.tail_from = self.came if before is Fate.HOLD else 0
-            self.tail_at_once = before is Fate.SNIFF
         self.came += len(data)
         if self.gate.release:
             self.out += self.read()
@@ -222,9 +220,9 @@ class GateMachine(RuleBasedStateMachine):
                 most = LIMITS.tail_min if self.gate.length is None else LAST_BYTES
                 kept = min(most, self.came - self.tail_from)
                 assert len(self.out) <= self.came - kept
-                if self.tail_at_once and self.gate.length is not None:
+                if self.gate.length is not None and self.came <= self.gate.length:
                     end = min(TAIL_BYTES, max(LIMITS.tail_min, self.gate.length // 10))
-                    assert went <= max(0, self.gate.length - end)
+                    assert went <= max(self.tail_from, self.gate.length - end)
 
     @invariant()
     def no_spool_is_kept_for_nothing(self):
@@ -285,6 +283,38 @@ def test_the_states_of_a_zip(tmp_path, how, pieces, fates):
         return found
 
     assert asyncio.run(story()) == fates
+
+
+async def _released(gate: BodyGate) -> bytes:
+    out = b""
+    assert gate.release
+    while gate.spool is not None and (piece := await gate.spool.read()):
+        out += piece
+    gate.released()
+    return out
+
+
+@pytest.mark.parametrize(("length", "budget"), [(None, 1600), (2000, 1700)])
+def test_a_held_body_that_the_disk_has_no_room_for_goes_on_but_for_its_end(
+    tmp_path, monkeypatch, length, budget
+):
+    monkeypatch.setattr(gate_state, "LAST_MEMORY_BYTES", LAST_BYTES)
+
+    async def story() -> None:
+        room, body = SpoolRoom(tmp_path, budget, 0), BODIES["zip"][:2000]
+        gate = BodyGate(
+            declared("application/zip", None, "/file"), length, None, LIMITS, room, kinds=frozenset(),
+            hold_whole=False,
+        )  # fmt: skip
+        assert gate.feed(body[:1600]) == b""
+        out = gate.feed(body[1600:])
+        assert await _released(gate) + out == body[:1700]
+        assert gate.spool is None
+        assert room.left_bytes == budget
+        assert gate.rest() == body[1700:]
+        room.close()
+
+    asyncio.run(story())
 
 
 def test_the_gate_keeps_its_promises(monkeypatch):
