@@ -457,7 +457,7 @@ def test_a_replica_goes_back_to_what_is_whole_until_it_has_the_rest_again(tmp_pa
             replica.verify()
             assert copy.current() == 1
             assert await replica.pull() == 2
-            assert replica.standing.behind is None
+            assert replica.state.behind is None
 
     asyncio.run(scene())
 

@@ -9,7 +9,14 @@ import typer
 
 from secondlook.agent.check.checker import Checker
 from secondlook.cli.beside import PATH_STARTS
-from secondlook.cli.options import AsClientOption, ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.options import (
+    AsClientOption,
+    CommandContext,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    open_context,
+)
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
 from secondlook.core.subject import Subject
 from secondlook.ground.lanes import FILES
@@ -40,13 +47,13 @@ def check(
 
     Exit status: 10 if any is blocked, else 11 if any cannot be verified, else 0.
     """
-    place = open_place(config, state)
-    if not (is_of_a_proxy(place.state) or (place.state / "server").is_dir()):
-        typer.echo(f"nothing of Second Look is in {place.state}: without its lists", err=True)
-    if place.running is not None:
-        told = [place.running.explain(_said(text), client) for text in subjects]
+    context = open_context(config, state)
+    if not (is_of_a_proxy(context.state) or (context.state / "server").is_dir()):
+        typer.echo(f"nothing of Second Look is in {context.state}: without its lists", err=True)
+    if context.running is not None:
+        told = [context.running.explain(_said(text), client) for text in subjects]
     else:
-        told = asyncio.run(_check(place, subjects, as_file=as_file, offline=offline, client=client))
+        told = asyncio.run(_check(context, subjects, as_file=as_file, offline=offline, client=client))
     for index, one in enumerate(told):
         if as_json:
             print_json(one)
@@ -61,10 +68,10 @@ def check(
 
 
 async def _check(
-    place: Place, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
+    context: CommandContext, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
 ) -> list[Json]:
-    with place.ledger_to_read() as ledger:
-        async with asking(place.settings, ledger, offline=offline) as parts:
+    with context.ledger_to_read() as ledger:
+        async with asking(context.settings, ledger, offline=offline) as parts:
             return [
                 await _check_one(parts, parts.checker, text, as_file=as_file, client=client)
                 for text in subjects

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from secondlook.cli.options import open_place
+from secondlook.cli.options import open_context
 from secondlook.ground.errors import SecondLookError
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.supervisor.runfile import is_of_a_proxy
@@ -30,10 +30,10 @@ def completed_id(ids: Callable[[Ledger], Iterable[str]]) -> Callable[[typer.Cont
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         config, state = (ctx.params.get(name) for name in ("config", "state"))
         try:
-            place = open_place(config and Path(config), state and Path(state))
-            if place.settings.ledger.url == "default" and not is_of_a_proxy(place.state):
+            context = open_context(config and Path(config), state and Path(state))
+            if context.settings.ledger.url == "default" and not is_of_a_proxy(context.state):
                 return []
-            with place.ledger_to_read() as ledger:
+            with context.ledger_to_read() as ledger:
                 return [found for found in ids(ledger) if found.startswith(incomplete)][:MOST_IDS]
         except (SecondLookError, OSError):
             return []

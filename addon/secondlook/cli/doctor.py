@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, open_place
+from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import print_json, print_line
 
 app = typer.Typer(add_completion=False)
@@ -15,15 +15,15 @@ SIGNS = {"ok": "ok     ", "problem": "PROBLEM", "unknown": "?      "}
 @app.command()
 def doctor(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Check ports, CA trust, servers, location, pattern, ledger, clock, disk; exit status 1 on a problem."""
-    place = open_place(config, state)
-    sys.exit(1 if asyncio.run(_examine(place, as_json=as_json)) else 0)
+    context = open_context(config, state)
+    sys.exit(1 if asyncio.run(_examine(context, as_json=as_json)) else 0)
 
 
-async def _examine(place: Place, *, as_json: bool) -> int:
+async def _examine(context: CommandContext, *, as_json: bool) -> int:
     from secondlook.run.diagnosis.diagnosis import diagnose  # noqa: PLC0415 - slow to import
 
     problems = 0
-    async for finding in diagnose(place.settings):
+    async for finding in diagnose(context.settings):
         problems += finding.result == "problem"
         if as_json:
             print_json(

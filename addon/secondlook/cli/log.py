@@ -11,13 +11,13 @@ import typer
 from secondlook.cli.caller import on_terminal, write
 from secondlook.cli.completion import completed
 from secondlook.cli.options import (
+    CommandContext,
     ConfigOption,
     JsonOption,
-    Place,
     StateOption,
     client_option,
     instant_from,
-    known_place,
+    known_context,
 )
 from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.core.event import Event, EventKind
@@ -101,7 +101,7 @@ def log(
     if erase_client is not None or yes:
         chosen = (decision, kind, stage, threat, host, client, since, until, search, limit)
         filtered = follow or as_csv or any(value is not None for value in chosen)
-        _erase(known_place(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
+        _erase(known_context(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
         return
     if as_csv and as_json:
         fail("expected --csv or --json, got both", status=2)
@@ -118,16 +118,22 @@ def log(
         until=instant_from(until, "--until"),
         search=search,
     )
-    place = known_place(config, state)
+    context = known_context(config, state)
     if limit is None and on_terminal() and not (as_csv or as_json):
         limit = 100
-    _show(place, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json)
+    _show(context, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json)
 
 
 def _show(
-    place: Place, wanted: EventFilter, limit: int | None, *, follow: bool, as_csv: bool, as_json: bool
+    context: CommandContext,
+    wanted: EventFilter,
+    limit: int | None,
+    *,
+    follow: bool,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
-    with place.ledger_to_read() as ledger:
+    with context.ledger_to_read() as ledger:
         printer = _csv_printer() if as_csv else None
         cursor = ledger.log_end() if follow else None
         events: Iterable[Event]
@@ -151,7 +157,7 @@ def _show(
             asyncio.run(_follow(ledger, wanted, cursor, as_json=as_json, printer=printer))
 
 
-def _erase(place: Place, client: str | None, *, filtered: bool, yes: bool, as_json: bool) -> None:
+def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: bool, as_json: bool) -> None:
     if client is None:
         fail("--yes is for --erase-client", status=2)
     if filtered:
@@ -164,7 +170,7 @@ def _erase(place: Place, client: str | None, *, filtered: bool, yes: bool, as_js
         if not sys.stdin.isatty():
             fail(f"this deletes for good what was kept of {name}", hint="say --yes to do it", status=2)
         typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
-    with place.ledger() as ledger:
+    with context.ledger() as ledger:
         gone = ledger.erase_client(name)
     if as_json:
         print_json({"client": name, "events": gone})

@@ -3,7 +3,7 @@
 import typer
 
 from secondlook.agent.actions.notice import AppriseSender
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_place
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import fail, print_json, print_line
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Try the notices.")
@@ -21,11 +21,11 @@ def test(
     as_json: JsonOption = False,  # noqa: PT028
 ) -> None:
     """Send a test notice to everybody that `notify` names, and say whether it went out."""
-    place = open_place(config, state)
-    notify = place.settings.notify
+    context = open_context(config, state)
+    notify = context.settings.notify
     if not (notify.urls or notify.desktop):
         fail("nobody is to be told", hint="set notify.urls or notify.desktop in the configuration")
-    sender = AppriseSender(notify.urls, desktop=notify.desktop, proxy=place.settings.upstream_proxy)
+    sender = AppriseSender(notify.urls, desktop=notify.desktop, proxy=context.settings.upstream_proxy)
     if not sender.send("Second Look: a test", "This is how a notice looks. Nothing has happened."):
         fail(
             "the test notice could not be delivered to everybody",

@@ -54,7 +54,7 @@ AsClientOption = Annotated[str | None, client_option("As this client sees it.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CommandContext:
     """What a command works on."""
 
     settings: Settings
@@ -97,7 +97,7 @@ def invocation_of(
     )
 
 
-def open_place(config: Path | None, state: Path | None) -> Place:
+def open_context(config: Path | None, state: Path | None) -> CommandContext:
     """Find settings and state. Raises ConfigError.
 
     With `--state` alone they are those of the proxy that runs there or was the last to: another configuration
@@ -105,29 +105,29 @@ def open_place(config: Path | None, state: Path | None) -> Place:
     """
     caller = CALLER.get()
     if caller is not None:
-        return Place(caller.running.settings, caller.running.config, caller.running)
+        return CommandContext(caller.running.settings, caller.running.config, caller.running)
     if config is None and state is not None:
         facts = last_run(state)
         if facts is not None and isinstance(facts.get("invocation"), dict):
             known = facts["invocation"]
             path = Path(known["config"]) if known["config"] else None
             if path is None or path.is_file():
-                return Place(load_settings(path, overrides=known["overrides"], state=state), path)
+                return CommandContext(load_settings(path, overrides=known["overrides"], state=state), path)
     found, own_state = find_config(config)
     folder = state if state is not None else own_state
-    return Place(load_settings(found, state=folder), found)
+    return CommandContext(load_settings(found, state=folder), found)
 
 
-def known_place(config: Path | None, state: Path | None) -> Place:
+def known_context(config: Path | None, state: Path | None) -> CommandContext:
     """Find settings and state for a command that only reads: where nothing is, it makes nothing."""
-    place = open_place(config, state)
-    kept_there = place.settings.ledger.url == "default"
-    if kept_there and not is_of_a_proxy(place.state):
+    context = open_context(config, state)
+    kept_there = context.settings.ledger.url == "default"
+    if kept_there and not is_of_a_proxy(context.state):
         fail(
-            f"nothing of Second Look is in {place.state}",
+            f"nothing of Second Look is in {context.state}",
             hint="start the proxy with `secondlook run`, or name its state folder with --state",
         )
-    return place
+    return context
 
 
 def seconds_from(text: str | None, option: str) -> float | None:

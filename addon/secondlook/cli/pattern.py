@@ -9,7 +9,14 @@ import typer
 
 from secondlook.agent.pattern import change
 from secondlook.agent.pattern.files import FOLDER
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place, open_place
+from secondlook.cli.options import (
+    CommandContext,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    known_context,
+    open_context,
+)
 from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
 from secondlook.ledger.log.shape import rfc3339
 
@@ -19,21 +26,21 @@ COLUMNS = ("list", "entries", "generation", "tier", "server", "confirmed")
 
 @app.callback(invoke_without_command=True)
 def _default(
-    context: typer.Context,
+    ctx: typer.Context,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    if context.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None:
         status(config, state, as_json=as_json)
 
 
 @app.command()
 def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show the lists in force: entries, generation, server, age, and what is wrong."""
-    place = known_place(config, state)
+    context = known_context(config, state)
     now = time.time()
-    found = change.status(place.state, now=now)
+    found = change.status(context.state, now=now)
     if as_json:
         for each in found.lists:
             print_json(
@@ -73,9 +80,9 @@ def update(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the servers for news now, and for what is damaged here, and report."""
-    place = open_place(config, state)
-    change.set_damaged_stamp_aside(place.state / FOLDER)
-    outcomes = asyncio.run(_update(place, accept_shrink=accept_shrink))
+    context = open_context(config, state)
+    change.set_damaged_stamp_aside(context.state / FOLDER)
+    outcomes = asyncio.run(_update(context, accept_shrink=accept_shrink))
     if as_json:
         for each in outcomes:
             print_json(each)
@@ -97,12 +104,12 @@ def update(
         sys.exit(1)
 
 
-async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
+async def _update(context: CommandContext, *, accept_shrink: bool) -> list[dict[str, Any]]:
     from secondlook.run.assembly.asking import asking  # noqa: PLC0415 - slow to import
     from secondlook.run.assembly.updates import make_updater  # noqa: PLC0415
 
-    with place.ledger() as ledger:
-        async with asking(place.settings, ledger) as parts:
+    with context.ledger() as ledger:
+        async with asking(context.settings, ledger) as parts:
             updater = make_updater(parts)
             await updater.verify()  # a damaged list has no news: it is fetched whole
             return [
@@ -120,10 +127,10 @@ async def _update(place: Place, *, accept_shrink: bool) -> list[dict[str, Any]]:
 @app.command()
 def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Read every list whole and compare it with its checksum; exit status 1 when one is damaged."""
-    place = known_place(config, state)
+    context = known_context(config, state)
     started = time.monotonic()
-    found = change.status(place.state, now=time.time())
-    faults = change.verify(place.state)
+    found = change.status(context.state, now=time.time())
+    faults = change.verify(context.state)
     for each in found.lists:
         fault = faults.get(each.name)
         if as_json:
@@ -139,8 +146,8 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 @app.command()
 def rollback(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Put the lists before these back in force, until a server has others."""
-    place = known_place(config, state)
-    stamp = change.rollback(place.state, keep=place.settings.pattern.keep)
+    context = known_context(config, state)
+    stamp = change.rollback(context.state, keep=context.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")
     if as_json:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_place
+from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import fail, print_json, print_line
 from secondlook.config.value import parse_duration
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
@@ -28,8 +28,8 @@ def pause(
     lasts = _seconds(duration)
     if lasts is None or not SHORTEST_S <= lasts <= LONGEST_PAUSE_S:
         fail(f"expected minutes, or a duration (10m), from 1s to a week (7d), got {duration!r}", status=2)
-    place = open_place(config, state)
-    with place.ledger() as ledger:
+    context = open_context(config, state)
+    with context.ledger() as ledger:
         made = ledger.add_pause(lasts / 60, client=client)
     if as_json:
         print_json({"id": made.id, "client": made.client, "until": rfc3339(made.until)})

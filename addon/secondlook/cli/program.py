@@ -68,14 +68,14 @@ def _join_values() -> None:
     if not at.isdecimal():
         return
     last = int(at)
-    for place in [place for place, word in enumerate(words) if word == "=" and words[place - 1][:2] == "--"][
-        ::-1
-    ]:
-        if place == last:
-            words[place] = ""
+    for context in [
+        context for context, word in enumerate(words) if word == "=" and words[context - 1][:2] == "--"
+    ][::-1]:
+        if context == last:
+            words[context] = ""
         else:
-            del words[place]
-            last -= place < last
+            del words[context]
+            last -= context < last
     os.environ.update(COMP_WORDS="\n".join(words), COMP_CWORD=str(last))
 
 

@@ -8,7 +8,7 @@ import typer
 
 from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
 from secondlook.cli.completion import completed_id
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
+from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import fail, print_json, print_line, print_table, size_told
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.log.shape import quarantine_json, rfc3339
@@ -29,20 +29,20 @@ COLUMNS = ("id", "state", "file", "size", "threat", "list", "moved", "detail")
 
 @app.callback(invoke_without_command=True)
 def _default(
-    context: typer.Context,
+    ctx: typer.Context,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    if context.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None:
         list_files(config, state, as_json=as_json)
 
 
 @app.command("list")
 def list_files(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """List quarantined files, restored and deleted ones too."""
-    place = known_place(config, state)
-    with place.ledger_to_read() as ledger:
+    context = known_context(config, state)
+    with context.ledger_to_read() as ledger:
         records = ledger.quarantine_list()
     if as_json:
         for record in records:
@@ -72,8 +72,8 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Put a file back, byte for byte, and allow it from now on."""
-    place = known_place(config, state)
-    path = _on_file(place, lambda quarantine: quarantine.restore(record_id))
+    context = known_context(config, state)
+    path = _on_file(context, lambda quarantine: quarantine.restore(record_id))
     if as_json:
         print_json({"restored": record_id, "path": str(path)})
         return
@@ -88,17 +88,17 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Delete a quarantined file for good."""
-    place = known_place(config, state)
-    _on_file(place, lambda quarantine: quarantine.delete(record_id))
+    context = known_context(config, state)
+    _on_file(context, lambda quarantine: quarantine.delete(record_id))
     if as_json:
         print_json({"deleted": record_id})
     else:
         print_line(f"deleted {record_id}")
 
 
-def _on_file[Done](place: Place, act: Callable[[Quarantine], Coroutine[None, None, Done]]) -> Done:
-    folder, folders = place.state / QUARANTINE_FOLDER, place.settings.downloads.folders
-    with place.ledger() as ledger:
+def _on_file[Done](context: CommandContext, act: Callable[[Quarantine], Coroutine[None, None, Done]]) -> Done:
+    folder, folders = context.state / QUARANTINE_FOLDER, context.settings.downloads.folders
+    with context.ledger() as ledger:
         try:
             return asyncio.run(act(Quarantine(folder, ledger, SystemClock(), folders=folders)))
         except QuarantineError as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.completion import completed_id
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
+from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line, print_table
 from secondlook.ledger.log.shape import queue_json, rfc3339
 
@@ -19,21 +19,21 @@ COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", 
 
 @app.callback(invoke_without_command=True)
 def _default(
-    context: typer.Context,
+    ctx: typer.Context,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    if context.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None:
         list_queue(config, state, as_json=as_json)
 
 
 @app.command("list")
 def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """List the flagged subjects, oldest first."""
-    place = known_place(config, state)
+    context = known_context(config, state)
     now = time.time()
-    with place.ledger_to_read() as ledger:
+    with context.ledger_to_read() as ledger:
         if as_json:
             for entry in ledger.queue_walk():
                 print_json(queue_json(entry))
@@ -70,8 +70,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one flagged subject with everything known about it."""
-    place = known_place(config, state)
-    with place.ledger_to_read() as ledger:
+    context = known_context(config, state)
+    with context.ledger_to_read() as ledger:
         entry = ledger.queue_entry(entry_id)
     if entry is None:
         fail(
@@ -90,8 +90,8 @@ def show(
 @app.command()
 def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Take the second look at everything that waits, now, and report."""
-    place = known_place(config, state)
-    report, left = asyncio.run(_verify(place))
+    context = known_context(config, state)
+    report, left = asyncio.run(_verify(context))
     if as_json:
         print_json({**report, "waiting": left})
     else:
@@ -100,14 +100,16 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
         sys.exit(1)
 
 
-async def _verify(place: Place) -> tuple[dict[str, object], int]:
+async def _verify(context: CommandContext) -> tuple[dict[str, object], int]:
     from secondlook.run.assembly.asking import asking  # noqa: PLC0415 - slow to import
     from secondlook.run.assembly.second_look import make_notifier, make_quarantine, make_second_look  # noqa: PLC0415
 
-    with place.ledger() as ledger:
-        async with asking(place.settings, ledger) as parts:
-            notifier = make_notifier(place.settings, parts)
-            look = make_second_look(place.settings, parts, notifier, make_quarantine(place.settings, parts))
+    with context.ledger() as ledger:
+        async with asking(context.settings, ledger) as parts:
+            notifier = make_notifier(context.settings, parts)
+            look = make_second_look(
+                context.settings, parts, notifier, make_quarantine(context.settings, parts)
+            )
             report = asdict(await look.rechecker.look(everything=True))
             if notifier is not None:
                 await notifier.send_due()

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_place
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import fail, print_json, print_line
 from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import Invocation
@@ -25,13 +25,13 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
     A file with a fault is reported before anything is sent: the proxy goes on as it is.
     """
-    place = known_place(config, state)
-    running = _running(place.state)
+    context = known_context(config, state)
+    running = _running(context.state)
     invocation = Invocation.of(running["invocation"])
     wanted = read_plan_of(invocation).settings_file
     unchanged = wanted == running["settings"]["file"]
     os.kill(running["pid"], signal.SIGHUP)
-    now = _wait(place.state, running["settings"]["readings"], wanted)
+    now = _wait(context.state, running["settings"]["readings"], wanted)
     if now["settings"]["refused"]:
         fail(f"refused: {now['settings']['refused']}; the settings from before stay in force", status=2)
     if as_json:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, client_option, known_place
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, client_option, known_context
 from secondlook.cli.output import print_json, print_line
 
 app = typer.Typer(add_completion=False)
@@ -18,8 +18,8 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Switch paused protection on again."""
-    place = known_place(config, state)
-    with place.ledger() as ledger:
+    context = known_context(config, state)
+    with context.ledger() as ledger:
         ended = ledger.end_pauses(client=client, everybody=client is None)
     if as_json:
         print_json({"ended": ended})

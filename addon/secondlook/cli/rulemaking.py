@@ -14,7 +14,7 @@ from secondlook.cli.options import (
     JsonOption,
     StateOption,
     UnusableStateError,
-    open_place,
+    open_context,
     seconds_from,
     writable_state,
 )
@@ -80,9 +80,9 @@ def make_rule(
     lasts = seconds_from(duration, "--for")
     if lasts is not None and not SHORTEST_S <= lasts <= LONGEST_RULE_S:
         fail(f"--for: expected 1s to 3650d (ten years), got {duration}; without it: always", status=2)
-    place = open_place(config, state)
+    context = open_context(config, state)
     try:
-        writable_state(place.state)
+        writable_state(context.state)
     except UnusableStateError as error:
         fail(str(error))
     now = time.time()
@@ -96,7 +96,7 @@ def make_rule(
         created=now,
         expires=None if lasts is None else now + lasts,
     )
-    with place.ledger() as ledger:
+    with context.ledger() as ledger:
         removed = [old for old in ledger.list_rules() if replace and _contrary(old, rule)]
         for old in removed:
             ledger.remove_rule(old.id)

@@ -14,7 +14,7 @@ from secondlook.cli.options import (
     JsonOption,
     StateOption,
     instant_from,
-    known_place,
+    known_context,
 )
 from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.core.rules.policy import Level
@@ -36,20 +36,20 @@ _SHA256_HEX = 64
 
 @app.callback(invoke_without_command=True)
 def _default(
-    context: typer.Context,
+    ctx: typer.Context,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    if context.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None:
         list_rules(config, state, as_json=as_json)
 
 
 @app.command("list")
 def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """List all rules, expired ones included until they are swept."""
-    place = known_place(config, state)
-    with place.ledger_to_read() as ledger:
+    context = known_context(config, state)
+    with context.ledger_to_read() as ledger:
         rules = ledger.list_rules()
     if as_json:
         for rule in rules:
@@ -75,8 +75,8 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Remove a rule; in force within a second."""
-    place = known_place(config, state)
-    with place.ledger() as ledger:
+    context = known_context(config, state)
+    with context.ledger() as ledger:
         if not ledger.remove_rule(rule_id):
             fail(f"there is no rule {rule_id}", hint="`secondlook rules list` shows them with their ids")
     if as_json:
@@ -96,11 +96,11 @@ def try_rules(
     """Show which rules fire for a URL or file, the one that decides first."""
     if not text.strip():
         fail("expected a URL or the SHA-256 of a file, got nothing", status=2)
-    place = known_place(config, state)
+    context = known_context(config, state)
     now = time.time()
-    with place.ledger_to_read() as ledger:
+    with context.ledger_to_read() as ledger:
         known = {rule.id: rule for rule in ledger.list_rules()}
-    for rule in config_rules(place.settings, now):
+    for rule in config_rules(context.settings, now):
         known.setdefault(rule.id, rule)
     book = RuleBook(known.values())
     fired = book.explain(_subject(text), client, client, now)
@@ -141,18 +141,18 @@ def backtest(
     """
     if action not in {"allow", "block"}:
         fail(f"--action: expected allow or block, got {action}", status=2)
-    place = known_place(config, state)
+    context = known_context(config, state)
     now = time.time()
     started = instant_from(since, "--since")
     assert started is not None
     change: ProposedChange
-    with place.ledger_to_read() as ledger:
+    with context.ledger_to_read() as ledger:
         try:
             if tried is None:
                 change = RuleChange(RuleBook(ledger.list_rules()))
             else:
-                level = Level(place.settings.policy.level)
-                change = change_from(tried, load_pattern(place.settings.state), level, now, action=action)
+                level = Level(context.settings.policy.level)
+                change = change_from(tried, load_pattern(context.settings.state), level, now, action=action)
             report = run_backtest(ledger, change, load_suffixes(), since=started)
         except ValueError as error:
             fail(str(error), status=2)

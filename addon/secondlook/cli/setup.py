@@ -9,11 +9,11 @@ import typer
 
 from secondlook.cli.completion import completed
 from secondlook.cli.options import (
+    CommandContext,
     ConfigOption,
     JsonOption,
-    Place,
     StateOption,
-    open_place,
+    open_context,
     writable_state,
 )
 from secondlook.cli.output import fail, print_facts, print_json, print_line
@@ -41,24 +41,24 @@ Switch = Annotated[str, typer.Argument(metavar="on|off", autocompletion=complete
 
 @app.callback(invoke_without_command=True)
 def setup(
-    context: typer.Context,
+    ctx: typer.Context,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is set up on this computer and what can be."""
-    if context.invoked_subcommand is not None:
+    if ctx.invoked_subcommand is not None:
         return
-    place = open_place(config, state)
-    host, port = _proxy(place)
+    context = open_context(config, state)
+    host, port = _proxy(context)
     proxy = f"http://{_bracketed(host)}:{port}"
-    changes = Journal(place.state).changes()
+    changes = Journal(context.state).changes()
     if as_json:
         print_json(
             {
                 "proxy": proxy,
                 "pac": f"{proxy}/proxy.pac",
-                "authority": _certificate_file(place),
+                "authority": _certificate_file(context),
                 "changes": [{"kind": change.kind, "target": change.target} for change in changes],
             }
         )
@@ -67,7 +67,7 @@ def setup(
         [
             ("proxy", f"{proxy} for HTTP and HTTPS"),
             ("PAC file", f"{proxy}/proxy.pac"),
-            ("authority", _certificate_file(place)),
+            ("authority", _certificate_file(context)),
         ]
     )
     print_line()
@@ -96,9 +96,9 @@ def ca(
     as_json: JsonOption = False,
 ) -> None:
     """Trust the certificate authority: in the system's store, Chromium's and Firefox's."""
-    place = open_place(config, state)
-    writable_state(place.state)
-    journal = Journal(place.state)
+    context = open_context(config, state)
+    writable_state(context.state)
+    journal = Journal(context.state)
     if not _on(switch):
         _finish(
             journal.undo(UNDOERS, frozenset({authority.KIND})),
@@ -107,12 +107,12 @@ def ca(
         )
         return
     if renew:
-        if read_run_file(place.state) is not None:
+        if read_run_file(context.state) is not None:
             fail("the proxy is running with the present authority", hint="stop it, renew, and start it again")
         _tell(journal.undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
-        for old in (place.state / "ca").glob("mitmproxy-ca*"):
+        for old in (context.state / "ca").glob("mitmproxy-ca*"):
             old.unlink()
-    certificate = _certificate(place)
+    certificate = _certificate(context)
     if show and as_json:
         text = certificate.read_text(encoding="ascii")
         print_json({"fingerprint": authority.fingerprint(certificate), "certificate": text})
@@ -146,8 +146,8 @@ def start_browser(
     as_json: JsonOption = False,
 ) -> None:
     """Start a browser in a fresh profile of its own behind the proxy; nothing else is changed."""
-    place = open_place(config, state)
-    if read_run_file(place.state) is None:
+    context = open_context(config, state)
+    if read_run_file(context.state) is None:
         fail("the proxy is not running", hint="start it in another terminal: secondlook run")
     program = browser.find(name)
     if program is None:
@@ -156,10 +156,10 @@ def start_browser(
             f"found no browser{f' named {name}' if name else ''}",
             hint=f"install one of {known}, or name another",
         )
-    host, port = _proxy(place)
+    host, port = _proxy(context)
     profile.sweep()
     try:
-        folder = browser.start(program, _certificate(place), host, port, url, *(option or ()))
+        folder = browser.start(program, _certificate(context), host, port, url, *(option or ()))
     except tool.ToolError as error:
         _fail_tool(error)
     if not profile.lasts(folder):
@@ -176,9 +176,9 @@ def set_system_proxy(
     switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
 ) -> None:
     """Send all programs that follow the system's settings through the proxy, or put those back."""
-    place = open_place(config, state)
-    writable_state(place.state)
-    journal = Journal(place.state)
+    context = open_context(config, state)
+    writable_state(context.state)
+    journal = Journal(context.state)
     if not _on(switch):
         _finish(
             journal.undo(UNDOERS, frozenset({system_proxy.KIND})),
@@ -186,7 +186,7 @@ def set_system_proxy(
             as_json=as_json,
         )
         return
-    host, port = _proxy(place)
+    host, port = _proxy(context)
     outcomes = system_proxy.switch_on(host, port, journal)
     address = f"http://{_bracketed(host)}:{port}"
     hint = f"set http_proxy={address} and https_proxy={address}, or the proxy in your programs' settings"
@@ -203,7 +203,7 @@ def pac(
     as_json: JsonOption = False,
 ) -> None:
     """Print a PAC file (the proxy serves one too, at /proxy.pac)."""
-    host, port = _proxy(open_place(config, state))
+    host, port = _proxy(open_context(config, state))
     text = pac_text(host, port, direct_fallback=direct)
     if as_json:
         print_json({"pac": text})
@@ -216,16 +216,16 @@ def set_startup(
     switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
 ) -> None:
     """Start the proxy at log-in by a systemd user unit, or tell how where there is none."""
-    place = open_place(config, state)
-    writable_state(place.state)
-    journal = Journal(place.state)
+    context = open_context(config, state)
+    writable_state(context.state)
+    journal = Journal(context.state)
     if not _on(switch):
         undone = journal.undo(UNDOERS, frozenset({startup.KIND}))
         _finish(undone, nothing="it does not start at log-in", as_json=as_json)
         return
-    words = [sys.executable, "-m", "secondlook", "run", "--state", str(place.state)]
-    if place.config is not None:
-        words += ["-c", str(place.config.absolute())]
+    words = [sys.executable, "-m", "secondlook", "run", "--state", str(context.state)]
+    if context.config is not None:
+        words += ["-c", str(context.config.absolute())]
     if told := startup.instructions(words):
         if as_json:
             print_json({"done": False, "step": "start at log-in is left to you", "hint": told})
@@ -238,8 +238,8 @@ def set_startup(
 @app.command()
 def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Take back everything that these commands have set on this computer."""
-    place = open_place(config, state)
-    undone = Journal(place.state).undo(UNDOERS, frozenset(UNDOERS))
+    context = open_context(config, state)
+    undone = Journal(context.state).undo(UNDOERS, frozenset(UNDOERS))
     gone, used = profile.sweep()
     undone += [Outcome(done=True, text=f"browser profile {folder}: removed") for folder in gone]
     undone += [
@@ -259,23 +259,23 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _proxy(place: Place) -> tuple[str, int]:
+def _proxy(context: CommandContext) -> tuple[str, int]:
     """Return where the proxy is, or will be; one bound to every address is reached on loopback."""
-    facts = read_run_file(place.state)
-    listening = str(facts["proxy"]) if facts is not None else str(place.settings.listen[0])
+    facts = read_run_file(context.state)
+    listening = str(facts["proxy"]) if facts is not None else str(context.settings.listen[0])
     host, _, port = visited(listening).rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def _certificate_file(place: Place) -> Path:
-    return place.state / "ca" / "mitmproxy-ca-cert.pem"
+def _certificate_file(context: CommandContext) -> Path:
+    return context.state / "ca" / "mitmproxy-ca-cert.pem"
 
 
-def _certificate(place: Place) -> Path:
+def _certificate(context: CommandContext) -> Path:
     """Return the authority's certificate, made first where there is none yet or only a damaged copy."""
-    if not whole(place.state / "ca"):
-        make_authority(place.state / "ca", place.settings.ca)
-    return _certificate_file(place)
+    if not whole(context.state / "ca"):
+        make_authority(context.state / "ca", context.settings.ca)
+    return _certificate_file(context)
 
 
 def _tell(outcomes: Iterable[Outcome], *, as_json: bool) -> bool:

@@ -11,7 +11,7 @@ import typer
 
 from secondlook.agent.pattern import change
 from secondlook.cli.caller import on_terminal
-from secondlook.cli.options import ConfigOption, JsonOption, Place, StateOption, known_place
+from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
 from secondlook.core.neutralize import inert
 from secondlook.core.tls_exception import Lasting
@@ -35,18 +35,18 @@ NOT_READY = (
 @app.command()
 def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show on one screen how protection is doing."""
-    place = known_place(config, state)
+    context = known_context(config, state)
     now = time.time()
-    running = read_run_file(place.state)
+    running = read_run_file(context.state)
     facts: dict[str, Any] = {
         "running": running is not None,
         "since": rfc3339(running["started_at"]) if running else None,
         "proxy": running["proxy"] if running else None,
-        "review": _review(place, running["review"]) if running and running["review"] else None,
+        "review": _review(context, running["review"]) if running and running["review"] else None,
         "server": running["server"] if running else None,
-        "mode": place.settings.policy.mode,
-        "level": place.settings.policy.level,
-        "state": str(place.state),
+        "mode": context.settings.policy.mode,
+        "level": context.settings.policy.level,
+        "state": str(context.state),
         "paused_until": None,
         "paused_for": None,
         "pattern": None,
@@ -64,7 +64,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         "settings_changed": False,
     }
     try:
-        lists = change.status(place.state, now=now)
+        lists = change.status(context.state, now=now)
         facts["pattern"] = lists.generation or None
         facts["pattern_lists"] = len(lists.lists)
         facts["pattern_entries"] = lists.entries
@@ -72,15 +72,15 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         facts["alerts"] += lists.alerts
     except PatternError as error:
         facts["alerts"].append(str(error))
-    facts["alerts"] += _of_feeds(place.state / SERVER_FOLDER, now)
+    facts["alerts"] += _of_feeds(context.state / SERVER_FOLDER, now)
     if running and changed_since_read(running):
         facts["settings_changed"] = True
         facts["alerts"].append(CHANGED.format(running["invocation"]["config"]))
     if running and (trouble := _trouble(running["proxy"])):
         facts["alerts"].append(trouble)
     try:
-        with place.ledger_to_read() as ledger:
-            facts |= _of_ledger(ledger, place.settings.passages, now)
+        with context.ledger_to_read() as ledger:
+            facts |= _of_ledger(ledger, context.settings.passages, now)
     except LedgerError as error:
         facts["alerts"].append(str(error))
     if as_json:
@@ -117,8 +117,8 @@ def _of_feeds(folder: Path, now: float) -> list[str]:
     return told + [held.told() for held in read_held_back(folder) or () if held.is_news(now)]
 
 
-def _review(place: Place, address: str) -> str:
-    scheme = "https" if place.settings.review.tls else "http"
+def _review(context: CommandContext, address: str) -> str:
+    scheme = "https" if context.settings.review.tls else "http"
     return f"{scheme}://{visited(address)}/"
 
 

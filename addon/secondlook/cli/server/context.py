@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.finding import CONFIG_NAME
-from secondlook.cli.options import open_place
+from secondlook.cli.options import open_context
 from secondlook.cli.output import fail
 from secondlook.config import ServerSettings, load_server_settings
 from secondlook.core.lists.name import RISKS, list_name
@@ -32,7 +32,7 @@ ServerConfigOption = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class ServerPlace:
+class ServerContext:
     """What a server command works on."""
 
     settings: ServerSettings
@@ -40,7 +40,7 @@ class ServerPlace:
     config: Path | None
 
 
-def open_server(config: Path | None, state: Path | None, **options: object) -> ServerPlace:
+def open_server(config: Path | None, state: Path | None, **options: object) -> ServerContext:
     """Find a server's settings and store. Raises ConfigError.
 
     Without a configuration and without `--state` it is the embedded server of the proxy here; a proxy's
@@ -50,7 +50,7 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
     if found is None and Path(SERVER_CONFIG_NAME).is_file():
         found = Path(SERVER_CONFIG_NAME)
     if state is None and found is None and Path(CONFIG_NAME).is_file():
-        state = open_place(None, None).state / "server"
+        state = open_context(None, None).state / "server"
     elif state is not None and is_of_a_proxy(state):
         state = state / "server"
     settings = load_server_settings(found, state=state, **options)  # type: ignore[arg-type]
@@ -62,4 +62,4 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
             f"cannot use the state folder {settings.state}: {error.strerror or error}",
             hint="choose another with --state",
         )
-    return ServerPlace(settings, store, found)
+    return ServerContext(settings, store, found)

@@ -10,13 +10,13 @@ import typer
 from secondlook.cli.completion import completed
 from secondlook.cli.options import JsonOption, StateOption, seconds_from
 from secondlook.cli.output import fail, print_json, print_line, print_table
-from secondlook.cli.server.context import LISTS, ServerConfigOption, ServerPlace, open_server
+from secondlook.cli.server.context import LISTS, ServerConfigOption, ServerContext, open_server
 from secondlook.core.neutralize import inert
 from secondlook.ledger.log.shape import rfc3339
 
 if TYPE_CHECKING:
     from secondlook.server.store.administration import EntryRow
-    from secondlook.server.store.manual_entries import OwnEntry
+    from secondlook.server.store.manual_entries import ManualEntry
 
 IN_FORCE = "in force after: secondlook server publish"
 
@@ -50,12 +50,12 @@ def list_entries(
     """List entries and exceptions, with their source, who added them and when."""
     from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
 
-    place = open_server(config, state)
+    context = open_server(config, state)
     if sources:
-        list_sources(place, as_json=as_json)
+        list_sources(context, as_json=as_json)
         return
     try:
-        found = administration.entries(place.store, list_name=list_name, search=search, own_only=own)
+        found = administration.entries(context.store, list_name=list_name, search=search, own_only=own)
         if as_json:
             for each in found:
                 print_json(_entry_record(each))
@@ -85,9 +85,9 @@ def _entry_record(row: "EntryRow") -> dict[str, object]:
     }
 
 
-def list_sources(place: ServerPlace, *, as_json: bool) -> None:
+def list_sources(context: ServerContext, *, as_json: bool) -> None:
     """Show the sources of a store, with what was taken from each."""
-    found = place.store.sources()
+    found = context.store.sources()
     if as_json:
         for each in found:
             print_json(
@@ -144,10 +144,10 @@ def add(
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
     lasts, now = seconds_from(duration, "--for"), time.time()
-    place = open_server(config, state)
+    context = open_server(config, state)
     try:
         entry = administration.add_entry(
-            place.store,
+            context.store,
             subject,
             target=import_list(list_name),
             suffixes=load_suffixes(),
@@ -177,11 +177,11 @@ def except_(
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
     lasts, now = seconds_from(duration, "--for"), time.time()
-    place = open_server(config, state)
+    context = open_server(config, state)
     suffixes = load_suffixes()
     try:
         entry = administration.add_exception(
-            place.store,
+            context.store,
             subject,
             suffixes=suffixes,
             who=getpass.getuser(),
@@ -191,8 +191,8 @@ def except_(
         )
     except ValueError as error:
         fail(str(error), status=2)
-    published = place.store.current() is not None
-    wider = administration.still_listed_by(place.store, subject, suffixes=suffixes) if published else []
+    published = context.store.current() is not None
+    wider = administration.still_listed_by(context.store, subject, suffixes=suffixes) if published else []
     if as_json:
         print_json({**_own_record(entry), "still_listed_by": [each.expression for each in wider]})
         return
@@ -201,7 +201,7 @@ def except_(
         print_line(f"  a wider entry goes on listing it: {each.expression} in {each.list}")
 
 
-def _own_record(entry: "OwnEntry") -> dict[str, object]:
+def _own_record(entry: "ManualEntry") -> dict[str, object]:
     return {
         "id": entry.id,
         "action": entry.action,
@@ -215,7 +215,7 @@ def _own_record(entry: "OwnEntry") -> dict[str, object]:
     }
 
 
-def _until(entry: "OwnEntry") -> str:
+def _until(entry: "ManualEntry") -> str:
     return "" if entry.expires_at is None else f" until {rfc3339(entry.expires_at)}"
 
 
@@ -238,11 +238,11 @@ def remove(
     from secondlook.server.store.removal import remove as take_out  # noqa: PLC0415 - imports numpy
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
-    place = open_server(config, state)
+    context = open_server(config, state)
     missing = False
     for identity in identities:
         try:
-            removed = take_out(place.store, identity, suffixes=load_suffixes(), list_name=list_name)
+            removed = take_out(context.store, identity, suffixes=load_suffixes(), list_name=list_name)
         except LookupError as error:
             sys.stderr.write(f"secondlook: {inert(str(error.args[0]))}\n")
             missing = True

@@ -35,11 +35,11 @@ def check(
     from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
-    place = open_server(config, state)
+    context = open_server(config, state)
     listed = unusable = False
     for subject in subjects:
         try:
-            found = administration.check(place.store, subject, suffixes=load_suffixes())
+            found = administration.check(context.store, subject, suffixes=load_suffixes())
         except ValueError as error:
             sys.stderr.write(f"secondlook: {inert(str(error))}\n")
             unusable = True
@@ -69,8 +69,8 @@ def rollback(
     """Serve an earlier generation again, until somebody publishes."""
     from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
 
-    place = open_server(config, state)
-    served = administration.rollback(place.store, number)
+    context = open_server(config, state)
+    served = administration.rollback(context.store, number)
     if as_json:
         print_json({"generation": served, "held": True})
         return
@@ -114,13 +114,14 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
     from secondlook.server.staleness import age_of  # noqa: PLC0415
     from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
 
-    place = open_server(config, state)
-    found = administration.status(place.store, place.settings.publish.key)
-    age_s = age_of(place.store, found.created_at or 0.0, time.time()) or 0.0
+    context = open_server(config, state)
+    found = administration.status(context.store, context.settings.publish.key)
+    age_s = age_of(context.store, found.created_at or 0.0, time.time()) or 0.0
     stale = (
-        bool(place.settings.feeds or place.settings.upstream) and age_s > place.settings.publish.stale_after
+        bool(context.settings.feeds or context.settings.upstream)
+        and age_s > context.settings.publish.stale_after
     )
-    in_valkey, trouble = _valkey(place.settings.store, found.published)
+    in_valkey, trouble = _valkey(context.settings.store, found.published)
     if as_json:
         print_json(
             {
@@ -166,7 +167,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         print_line(f"stale: nothing new came in since {rfc3339(time.time() - age_s)} (publish.stale_after)")
     for line in found.upstream:
         print_line(f"upstream: {line}")
-    list_sources(place, as_json=False)
+    list_sources(context, as_json=False)
     for feed in found.feeds:
         good = rfc3339(feed.good_at) if feed.good_at else "never"
         print_line(

@@ -85,11 +85,11 @@ def import_(
         fail(f"cannot read {missing[0]}: not a file")
     if risk not in {Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS, Risk.SUSPICIOUS}:
         fail(f"--risk: expected dangerous, highly_suspicious or suspicious, got {risk.value}", status=2)
-    place = open_server(config, state)
+    context = open_server(config, state)
     try:
         with _progress(files) as advance:
             report = import_files(
-                place.store,
+                context.store,
                 files,
                 who=getpass.getuser(),
                 now=time.time(),
@@ -165,9 +165,9 @@ def publish(
     """Make the next generation of everything imported; a running server takes it up by itself."""
     from secondlook.server.publish.publishing import publish as make_generation  # noqa: PLC0415 - imports numpy
 
-    place = open_server(config, state)
+    context = open_server(config, state)
     report = make_generation(
-        place.store, now=time.time(), settings=place.settings.publish, accept_shrink=accept_shrink
+        context.store, now=time.time(), settings=context.settings.publish, accept_shrink=accept_shrink
     )
     if as_json:
         print_json(

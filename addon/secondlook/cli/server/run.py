@@ -21,10 +21,10 @@ def run(
     ] = None,
 ) -> None:
     """Serve what is published; a new generation is taken up by itself. SIGTERM or Ctrl-C ends it."""
-    place = open_server(
+    context = open_server(
         config, state, listen=tuple(listen or ()), overrides=tuple(overrides or ()), serving=True
     )
     # the server's own parts are slow to import and only this command needs them
     from secondlook.run.server_process import serve  # noqa: PLC0415
 
-    sys.exit(serve(place.settings))
+    sys.exit(serve(context.settings))

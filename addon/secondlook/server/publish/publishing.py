@@ -27,7 +27,7 @@ from secondlook.server.publish.held_back import HELD_BACK, dump_held_back, held_
 from secondlook.server.publish.merge import Merge, Run, lists_for
 from secondlook.server.publish.signing import publisher_key
 from secondlook.server.publish.table import map_file
-from secondlook.server.store.manual_entries import OwnEntry, own_hash, read_own
+from secondlook.server.store.manual_entries import ManualEntry, manual_hash, read_manual
 from secondlook.server.store.names import BASE_LISTS, derived_list, import_list
 from secondlook.server.store.records import (
     KIND_FILE,
@@ -118,7 +118,9 @@ class _Publication:
         self._suffixes = load_suffixes()
         files = (*settings.known_good, *store.guard_files())
         self._guard = guard_of(self._suffixes, (*lines_of(files), *servers))
-        self._own = [entry for entry in read_own(store) if entry.expires_at is None or entry.expires_at > now]
+        self._manual = [
+            entry for entry in read_manual(store) if entry.expires_at is None or entry.expires_at > now
+        ]
         self._sources = [
             source for source in store.sources() if source.expires_at is None or source.expires_at > now
         ]
@@ -134,7 +136,7 @@ class _Publication:
         if good:
             guard = np.unique(np.concatenate([guard, *good]))
         merge = Merge(self._folder, runs, guard)
-        merge.run(Exceptions(self._own, own_hash))
+        merge.run(Exceptions(self._manual, manual_hash))
         lists = self._published(merge)
         self._check_shrink(lists, accept_shrink=accept_shrink)
         examples = [(run.name, _line_at(run.texts, offset)) for run, offset in merge.held_back.examples]
@@ -159,8 +161,8 @@ class _Publication:
         return report
 
     def _runs(self) -> list[Run]:
-        exceptions = Exceptions(self._own, own_hash)
-        runs = [_own_run(target, entries) for target, entries in self._own_by_list().items()]
+        exceptions = Exceptions(self._manual, manual_hash)
+        runs = [_manual_run(target, entries) for target, entries in self._manual_by_list().items()]
         runs += [_canary_run(target) for target in self._wanted_lists()]
         for source in reversed(self._sources):
             folder = self._store.source_folder(source.id)
@@ -182,9 +184,9 @@ class _Publication:
                 runs[-1].held_back = self._guard.offsets(texts)
         return runs
 
-    def _own_by_list(self) -> dict[ListName, list[OwnEntry]]:
-        by_list: dict[ListName, list[OwnEntry]] = {}
-        for entry in self._own:
+    def _manual_by_list(self) -> dict[ListName, list[ManualEntry]]:
+        by_list: dict[ListName, list[ManualEntry]] = {}
+        for entry in self._manual:
             if entry.action == "list" and entry.list is not None:
                 by_list.setdefault(import_list(entry.list), []).append(entry)
         return by_list
@@ -192,7 +194,7 @@ class _Publication:
     def _wanted_lists(self) -> list[ListName]:
         """Return every list to be published: the base ones, any with entries, any that was there before."""
         names = {*BASE_LISTS, *(name for source in self._sources for name in source.counts)}
-        names |= {entry.list for entry in self._own if entry.list}
+        names |= {entry.list for entry in self._manual if entry.list}
         names |= {
             name for name in (self._previous.lists if self._previous else ()) if not name.endswith("-4b")
         }
@@ -273,7 +275,7 @@ class _Publication:
             if writer.target.role is Role.BLOCK and not table.has(canary(writer.target)):
                 raise PatternError(f"not published: {writer.target.name} does not hold its canary")
         insisted = {source.name for source in self._sources if source.insist} | {
-            entry.text for entry in self._own if entry.action == "list"
+            entry.text for entry in self._manual if entry.action == "list"
         }
         if insisted:
             return
@@ -290,12 +292,12 @@ def _line_at(texts: Any, offset: int) -> str:
     return bytes(texts[offset:end]).decode("utf-8", "replace")
 
 
-def _own_run(target: ListName, entries: Sequence[OwnEntry]) -> Run:
+def _manual_run(target: ListName, entries: Sequence[ManualEntry]) -> Run:
     kind = KIND_FILE if target.kind is SubjectKind.FILE else KIND_URL
     digests = {"sha1": 1, "md5": 2}
     rows = [
         (
-            own_hash(entry),
+            manual_hash(entry),
             NO_TEXT,
             0,
             int(entry.at // 86_400),

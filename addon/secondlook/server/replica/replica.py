@@ -26,7 +26,7 @@ from secondlook.ground.lanes import LISTS
 from secondlook.ground.trust import trust
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, digest_of
-from secondlook.server.replica.state import Standing, read_standing, write_standing
+from secondlook.server.replica.state import ReplicationState, read_replication_state, write_replication_state
 from secondlook.server.store.store import ServerStore
 from secondlook.wire.signature import is_signed, read_public_key
 
@@ -61,7 +61,7 @@ class Replica:
             limits=httpx.Limits(keepalive_expiry=1.0),  # pulls are rare, a kept connection would be closed
             timeout=TIMEOUT_S,
         )
-        self.standing = read_standing(store)
+        self.state = read_replication_state(store)
         self._show()
 
     async def run(self) -> None:
@@ -71,13 +71,13 @@ class Replica:
                 number = await self.pull()
                 if number is not None:
                     log.info("replicated generation %d", number)
-                if self.standing.alert is not None:
+                if self.state.alert is not None:
                     log.warning("replication works again")
-                self._stand(replace(self.standing, alert=None))
+                self._change_state(replace(self.state, alert=None))
             except (PatternError, ServiceError, OSError) as error:
-                if self.standing.alert != str(error):
+                if self.state.alert != str(error):
                     log.warning("replication failed, what is here stays: %s", error)
-                self._stand(replace(self.standing, alert=str(error)))
+                self._change_state(replace(self.state, alert=str(error)))
             await asyncio.sleep(self._every_s)
 
     def verify(self) -> None:
@@ -116,25 +116,25 @@ class Replica:
         with self._store.writing():
             self._store.set_current(number)
             self._store.drop_generations(self._keep)
-        standing = self.standing.seen(before, number)
+        state = self.state.seen(before, number)
         if before is not None and number < before:
             log.warning("the publisher went back from generation %d to %d", before, number)
-        elif self.standing.behind is not None and standing.behind is None:
-            log.warning("the publisher is past generation %d again", self.standing.behind[1])
-        self._stand(standing)
+        elif self.state.behind is not None and state.behind is None:
+            log.warning("the publisher is past generation %d again", self.state.behind[1])
+        self._change_state(state)
         return number
 
-    def _stand(self, standing: Standing) -> None:
-        if standing != self.standing:
-            self.standing = standing
+    def _change_state(self, state: ReplicationState) -> None:
+        if state != self.state:
+            self.state = state
             with suppress(OSError):  # a full disk is told where it matters
-                write_standing(self._store, standing)
+                write_replication_state(self._store, state)
         self._show()
 
     def _show(self) -> None:
         if self._meter:
-            self._meter.gauges["upstream_failing"] = float(self.standing.alert is not None)
-            self._meter.gauges["upstream_went_back"] = float(self.standing.behind is not None)
+            self._meter.gauges["upstream_failing"] = float(self.state.alert is not None)
+            self._meter.gauges["upstream_went_back"] = float(self.state.behind is not None)
 
     async def _fetch(self, number: int) -> None:
         remote = f"generations/{number:06d}"

@@ -1,4 +1,4 @@
-"""How a replica stands to its publisher: kept in its folder, so that a restart forgets nothing."""
+"""How replication from the publisher goes: kept in its folder, so that a restart forgets nothing."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,20 +6,20 @@ from dataclasses import asdict, dataclass
 from secondlook.ground.files import write_whole
 from secondlook.server.store.store import ServerStore, dump_json
 
-STANDING = "upstream.json"
+STATE_FILE = "upstream.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReplicationState:
     """`alert` is why the last pull failed; `behind` is set while the publisher serves less than it did."""
 
     alert: str | None = None
     behind: tuple[int, int] | None = None  # the generation it went back to, and the highest seen
 
-    def seen(self, before: int | None, number: int) -> "Standing":
+    def seen(self, before: int | None, number: int) -> "ReplicationState":
         """Return what it is once the publisher serves `number` and this replica served `before`."""
         highest = max(before or 0, self.behind[1] if self.behind else 0)
-        return Standing(self.alert, (number, highest) if number < highest else None)
+        return ReplicationState(self.alert, (number, highest) if number < highest else None)
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -30,15 +30,15 @@ class Standing:
         return tuple(lines)
 
 
-def read_standing(store: ServerStore) -> Standing:
-    """Read it; a folder that never replicated has nothing to say."""
+def read_replication_state(store: ServerStore) -> ReplicationState:
+    """Read it; a folder that never replicated has none."""
     try:
-        raw = json.loads((store.root / STANDING).read_bytes())
-        return Standing(raw["alert"], tuple(raw["behind"]) if raw["behind"] else None)
+        raw = json.loads((store.root / STATE_FILE).read_bytes())
+        return ReplicationState(raw["alert"], tuple(raw["behind"]) if raw["behind"] else None)
     except (OSError, ValueError, KeyError, TypeError):
-        return Standing()
+        return ReplicationState()
 
 
-def write_standing(store: ServerStore, standing: Standing) -> None:
+def write_replication_state(store: ServerStore, state: ReplicationState) -> None:
     """Keep it."""
-    write_whole(store.root / STANDING, dump_json(asdict(standing)))
+    write_whole(store.root / STATE_FILE, dump_json(asdict(state)))

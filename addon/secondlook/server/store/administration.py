@@ -20,15 +20,15 @@ from secondlook.server.feeds.fetch import read_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.publish.signing import known_public_key
-from secondlook.server.replica.state import read_standing
+from secondlook.server.replica.state import read_replication_state
 from secondlook.server.store.manual_entries import (
-    OwnEntry,
+    ManualEntry,
+    manual_hash,
     next_id,
-    own_hash,
     parse_subject,
-    read_own,
+    read_manual,
     target_list,
-    write_own,
+    write_manual,
 )
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import NO_TEXT, Records, open_run
@@ -75,7 +75,7 @@ def add_entry(
     now: float,
     reason: str | None = None,
     expires_at: float | None = None,
-) -> OwnEntry:
+) -> ManualEntry:
     """Add an own entry (host, URL, URL prefix or digest) to a list; the same one again is replaced.
 
     Raises ValueError for a subject that no list can hold.
@@ -94,7 +94,7 @@ def add_exception(
     now: float,
     reason: str | None = None,
     expires_at: float | None = None,
-) -> OwnEntry:
+) -> ManualEntry:
     """Take entries of feeds out: a host with its subdomains, what stands under a path, one URL or one digest.
 
     Raises ValueError for a subject that no list can hold. See `still_listed_by` for wider entries that stay.
@@ -113,11 +113,11 @@ def _add(
     now: float,
     reason: str | None,
     expires_at: float | None,
-) -> OwnEntry:
+) -> ManualEntry:
     with store.writing():
-        entries = read_own(store)
+        entries = read_manual(store)
         kept = [each for each in entries if (each.text, each.list, each.action) != (text, name, action)]
-        entry = OwnEntry(
+        entry = ManualEntry(
             id=next_id(entries),
             action=action,  # type: ignore[arg-type]
             scope=scope,  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def _add(
             reason=reason,
             expires_at=expires_at,
         )
-        write_own(store, [*kept, entry])
+        write_manual(store, [*kept, entry])
     return entry
 
 
@@ -141,7 +141,7 @@ def entries(
 ) -> Iterator[EntryRow]:
     """Return the entries, own ones first, then source by source; `search` is a part of the text."""
     wanted = import_list(list_name).name if list_name else None
-    for own in read_own(store):
+    for own in read_manual(store):
         name = own.list or "exception"
         if (wanted is None or wanted == own.list) and (search is None or search in own.text):
             yield EntryRow(
@@ -202,7 +202,7 @@ def check(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Liste
     table = Generation(store.generation_folder(number)).table
     scope, text = parse_subject(subject, suffixes)
     if scope == "file":
-        asked = {own_hash(_asked(text)): text}
+        asked = {manual_hash(_asked(text)): text}
     else:
         parsed = url_subject(subject.strip(), suffixes)
         asked = dict(zip(parsed.hashes, parsed.expressions, strict=True))
@@ -221,8 +221,8 @@ def check(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Liste
     return found
 
 
-def _asked(text: str) -> OwnEntry:
-    return OwnEntry(id="", action="list", scope="file", text=text, list=None, who="", at=0.0)
+def _asked(text: str) -> ManualEntry:
+    return ManualEntry(id="", action="list", scope="file", text=text, list=None, who="", at=0.0)
 
 
 def still_listed_by(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Listed]:
@@ -307,10 +307,10 @@ def status(store: ServerStore, configured_key: Path | None = None) -> ServerStat
         (store.root / HELD).exists(),
         read_held_back(store.root),
         tuple(store.sources()),
-        len(read_own(store)),
+        len(read_manual(store)),
         tuple(feeds),
         generation.manifest.get("key") if generation else known_public_key(store.root, configured_key),
-        read_standing(store).told,
+        read_replication_state(store).told,
     )
 
 

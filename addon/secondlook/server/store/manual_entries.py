@@ -23,18 +23,18 @@ from secondlook.ground.files import write_whole
 from secondlook.server.store.names import list_of
 from secondlook.server.store.store import ServerStore, dump_json
 
-type OwnScope = Literal["host", "prefix", "exact", "file"]
+type ManualScope = Literal["host", "prefix", "exact", "file"]
 _DIGEST_KINDS = {64: "sha256", 40: "sha1", 32: "md5"}
 _HEX = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnEntry:
+class ManualEntry:
     """One entry (`action` list) or exception, with who made it and when (Unix seconds)."""
 
     id: str
     action: Literal["list", "except"]
-    scope: OwnScope
+    scope: ManualScope
     text: str  # expression, or digest in hex behind its kind (`md5:…`) unless it is SHA-256
     list: str | None
     who: str
@@ -48,7 +48,7 @@ class OwnEntry:
         return SubjectKind.FILE if self.scope == "file" else SubjectKind.URL
 
 
-def parse_subject(subject: str, suffixes: Suffixes) -> tuple[OwnScope, str]:
+def parse_subject(subject: str, suffixes: Suffixes) -> tuple[ManualScope, str]:
     """Read what an operator typed: host, URL, URL prefix (ends in `/`) or digest; ValueError if none.
 
     A host below which unrelated people have their sites (`github.io`) is meant alone.
@@ -78,25 +78,25 @@ def parse_subject(subject: str, suffixes: Suffixes) -> tuple[OwnScope, str]:
     return ("prefix" if path.endswith("/") else "exact"), expression
 
 
-def read_own(store: ServerStore) -> list[OwnEntry]:
+def read_manual(store: ServerStore) -> list[ManualEntry]:
     """Read every own entry, oldest first."""
     path = store.root / "own.json"
     if not path.exists():
         return []
-    return [OwnEntry(**raw) for raw in json.loads(path.read_bytes())]
+    return [ManualEntry(**raw) for raw in json.loads(path.read_bytes())]
 
 
-def write_own(store: ServerStore, entries: Sequence[OwnEntry]) -> None:
+def write_manual(store: ServerStore, entries: Sequence[ManualEntry]) -> None:
     """Write every own entry; the caller holds the writer's lock."""
     write_whole(store.root / "own.json", dump_json([asdict(entry) for entry in entries]))
 
 
-def next_id(entries: Sequence[OwnEntry]) -> str:
+def next_id(entries: Sequence[ManualEntry]) -> str:
     """Return an identity that no entry has."""
     return f"own-{max((int(entry.id.removeprefix('own-')) for entry in entries), default=0) + 1}"
 
 
-def target_list(target: ListName, scope: OwnScope, text: str) -> ListName:
+def target_list(target: ListName, scope: ManualScope, text: str) -> ListName:
     """Return the list that an own entry goes to.
 
     Raises ValueError for the empty file, and for a weak digest in a known-good list.
@@ -109,7 +109,7 @@ def target_list(target: ListName, scope: OwnScope, text: str) -> ListName:
     return chosen
 
 
-def own_hash(entry: OwnEntry) -> bytes:
+def manual_hash(entry: ManualEntry) -> bytes:
     """Return the full hash of an own entry's text."""
     if entry.scope == "file":
         kind, _, digest = entry.text.rpartition(":")

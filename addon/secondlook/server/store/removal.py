@@ -9,7 +9,13 @@ import numpy as np
 
 from secondlook.core.url.expression import Suffixes
 from secondlook.ground.files import replacing
-from secondlook.server.store.manual_entries import OwnEntry, own_hash, parse_subject, read_own, write_own
+from secondlook.server.store.manual_entries import (
+    ManualEntry,
+    manual_hash,
+    parse_subject,
+    read_manual,
+    write_manual,
+)
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import RECORD, Records, hash_bytes, open_run, write_rows
 from secondlook.server.store.store import ServerStore, Source
@@ -26,7 +32,7 @@ def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: 
     wanted = import_list(list_name).name if list_name else None
     with store.writing():
         text = _text_of(identity, suffixes)
-        own = read_own(store)
+        own = read_manual(store)
         kept = [
             each
             for each in own
@@ -34,7 +40,7 @@ def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: 
             or (wanted is not None and each.list != wanted)
         ]
         if len(kept) != len(own):
-            write_own(store, kept)
+            write_manual(store, kept)
             return _told(len(own) - len(kept), "own")
         found = [source for source in store.sources() if identity in {source.id, source.name}]
         if found and wanted is None:
@@ -63,8 +69,8 @@ def _remove_imported(store: ServerStore, identity: str, suffixes: Suffixes, want
         scope, text = parse_subject(identity, suffixes)
     except ValueError:
         raise LookupError(nothing) from None
-    asked = OwnEntry(id="", action="list", scope=scope, text=text, list=None, who="", at=0.0)
-    full_hash = np.frombuffer(own_hash(asked), np.uint8)
+    asked = ManualEntry(id="", action="list", scope=scope, text=text, list=None, who="", at=0.0)
+    full_hash = np.frombuffer(manual_hash(asked), np.uint8)
     feeds: list[str] = []
     count = 0
     for source in store.sources():
