@@ -113,7 +113,6 @@ WITHOUT = set(
     review/render.py
     review/rule_pages.py
     review/session.py
-    review/words.py
     run/assembly/asking.py
     run/assembly/background.py
     run/assembly/backtesting.py

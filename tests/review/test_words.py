@@ -1,0 +1,99 @@
+"""Words for people: what a filter gives for every kind of value, and what an event is called and explained by."""
+
+import pytest
+
+from secondlook.core.event import EventKind
+from secondlook.core.verdict import Action, Stage
+from secondlook.review import words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), ("block", "blocked"), ("late_verdict", "late verdict"), ("some_new_word", "some new word")],
+)
+def test_a_stored_word_in_plain_words(value, text):
+    assert words.plain(value) == text
+
+
+@pytest.mark.parametrize("limit", [4, 10, 60])
+@pytest.mark.parametrize("extra", [0, 1, 500])
+def test_a_text_is_cut_in_the_middle_to_its_limit_and_not_before(limit, extra):
+    text = "".join(chr(97 + number % 26) for number in range(limit + extra))
+    shown = words.shorten(text, limit)
+    assert len(shown) == limit
+    assert (shown == text) is (extra == 0)
+    if extra:
+        head, tail = shown.split("…")
+        assert text.startswith(head)
+        assert text.endswith(tail)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1 << 20, "1.0 MiB"),
+        (1 << 30, "1.0 GiB"),
+        (1 << 40, "1.0 TiB"),
+        (1 << 50, "1024.0 TiB"),
+    ],
+)
+def test_a_number_of_bytes(value, text):
+    assert words.size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({"filename": "a.exe", "url": "https://a.example/"}, "a.exe"),
+        ({"url": "https://a.example/", "host": "a.example"}, "https://a.example/"),
+        ({"kind": "update", "list": "mw-8b", "url": "https://a.example/"}, "mw-8b"),
+        ({"kind": "update", "server": "s1"}, "s1"),
+        ({"detail": "the disk is full"}, "the disk is full"),
+        ({}, "(not kept: privacy level)"),
+    ],
+)
+def test_what_a_record_is_about(record, name):
+    assert words.subject(record) == name
+
+
+@pytest.mark.parametrize("stage", [None, *Stage, "a stage of tomorrow"])
+@pytest.mark.parametrize("decision", [None, *Action])
+@pytest.mark.parametrize("asked", [True, False])
+def test_every_decision_of_every_stage_is_a_whole_sentence(stage, decision, asked):
+    text = words.sentence({"stage": stage, "decision": decision}, asked=asked)
+    assert text[0].isupper()
+    assert text.endswith((".", "?"))
+    assert "{" not in text
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_every_kind_of_event_has_a_title(kind):
+    title = words.headline({"kind": kind, "host": "a.example", "list": "mw-8b"})
+    assert title[0].isupper()
+    assert "_" not in title
+
+
+def test_rules_for_an_event_begin_with_the_narrowest_and_turn_what_was_decided():
+    file = {
+        "subject": "file", "sha256": "ab" * 32, "url": "https://a.example/b/", "host": "a.example",
+        "decision": "block", "stage": "pattern",
+    }  # fmt: skip
+    assert [choice["subject"] for choice in words.choices(file)] == [
+        "ab" * 32, "https://a.example/b/", "a.example",
+    ]  # fmt: skip
+    assert words.turn(file) == ("allow", "ab" * 32)
+    assert words.turn({**file, "subject": "url", "decision": "allow"}) == ("block", "https://a.example/b/")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"decision": None}, {"host": None}, *({"stage": s} for s in words.UNLIFTED)]
+)
+def test_where_no_rule_can_turn_a_decision_none_is_offered(changes):
+    event = {"decision": "block", "stage": "pattern", "host": "a.example"}
+    assert words.turn(event) == ("allow", "a.example")
+    assert words.turn(event | changes) is None
