@@ -6,7 +6,7 @@ from mitmproxy.test.tflow import tflow
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.playbook import Playbook
 from secondlook.core.verdict import SubjectClass
-from secondlook.proxy.flow_state import visit_of
+from secondlook.proxy.flow_state import state_of
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def test_what_is_let_through_is_known_for_as_long_as_it_lasts(book, gatekeeper, 
     gatekeeper.slow |= {"site.test/page"} if how == "asked" else set()
     gatekeeper.delay_s = 0
     decide(book, flow)
-    visit = visit_of(flow)
+    state = state_of(flow)
     assert flow.response is None
-    assert visit is not None
-    assert visit.use.url == "http://site.test/page"
+    assert state is not None
+    assert state.use.url == "http://site.test/page"
     assert flow.request.stream is True
 
 
@@ -56,7 +56,7 @@ def test_what_is_listed_is_refused_with_a_page(book, gatekeeper, flow, how):
     assert flow.response.status_code == 403
     assert flow.response.headers["x-second-look"].startswith("blocked; event=")
     assert b"http://site.test/page" in flow.response.content
-    assert visit_of(flow) is None
+    assert state_of(flow) is None
 
 
 def test_each_name_that_a_request_gives_is_checked(book, gatekeeper, flow):
@@ -80,7 +80,7 @@ def test_a_fault_in_a_check_follows_the_policy(book, gatekeeper, flow):
     decide(book, flow)
     assert flow.response is None
     assert [how for how, *_ in gatekeeper.seen] == ["unverifiable"]
-    assert visit_of(flow).use.cls is SubjectClass.PAGE
+    assert state_of(flow).use.cls is SubjectClass.PAGE
 
 
 @pytest.mark.parametrize("fault", ["unverifiable", "subject"])

@@ -25,7 +25,7 @@ from secondlook.proxy.access.access import Access, closed_reason
 from secondlook.proxy.access.login import USER
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.fallback import Fallback
-from secondlook.proxy.flow_state import VISIT, Body, Visit, visit_of
+from secondlook.proxy.flow_state import FLOW_STATE, Body, FlowState, state_of
 from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.head import add_via
 from secondlook.proxy.mitm.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
@@ -106,7 +106,7 @@ class SecondLookAddon:
             if decision.action is Action.BLOCK:
                 self._block(flow, facts, use, decision)
                 return None
-        return self._let_through(flow, Visit(asked[0], use, facts))
+        return self._let_through(flow, FlowState(asked[0], use, facts))
 
     async def _ask(
         self,
@@ -122,7 +122,7 @@ class SecondLookAddon:
                 if decision.action is Action.BLOCK:
                     self._block(flow, facts, use, decision)
                     return
-            if (choosing := self._let_through(flow, Visit(asked[0], use, facts))) is not None:
+            if (choosing := self._let_through(flow, FlowState(asked[0], use, facts))) is not None:
                 await choosing
         except Exception:
             logger.exception("a request could not be checked")
@@ -138,24 +138,24 @@ class SecondLookAddon:
             logger.exception("a refusal could not be recorded")
             self._block(flow, facts, use, FAULT)
 
-    def _let_through(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
-        flow.metadata[VISIT] = visit
+    def _let_through(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
+        flow.metadata[FLOW_STATE] = state
         if self._via is not None:
             add_via(flow.request, self._via)
         flow.request.stream = True
-        choosing = self.bodies.pieces.ask(flow, visit)
-        return None if choosing is None else self._choose(flow, visit, choosing)
+        choosing = self.bodies.pieces.ask(flow, state)
+        return None if choosing is None else self._choose(flow, state, choosing)
 
-    async def _choose(self, flow: http.HTTPFlow, visit: Visit, choosing: Awaitable[None]) -> None:
+    async def _choose(self, flow: http.HTTPFlow, state: FlowState, choosing: Awaitable[None]) -> None:
         """Wait for what a file that is wanted in pieces is to be asked for, or that it may not be."""
         try:
             await choosing
         except Exception:
             logger.exception("it could not be told what a piece is a piece of")
             metrics.INTERNAL_ERRORS.inc()
-            visit.refusal = FAULT
-        if visit.refusal is not None:
-            self._block(flow, visit.facts, visit.use, visit.refusal)
+            state.refusal = FAULT
+        if state.refusal is not None:
+            self._block(flow, state.facts, state.use, state.refusal)
 
     def _block(
         self, flow: http.HTTPFlow, facts: RequestFacts, use: RequestContext, decision: Decision
@@ -184,7 +184,7 @@ class SecondLookAddon:
             subject = self.gatekeeper.subject(flow.request.scheme, flow.request.host, flow.request.data.path)
             decision = await self.gatekeeper.unverifiable(subject, use, "internal error")
             if decision.action is not Action.BLOCK:
-                if (choosing := self._let_through(flow, Visit(subject, use, facts))) is not None:
+                if (choosing := self._let_through(flow, FlowState(subject, use, facts))) is not None:
                     await choosing
                 return
         except Exception:
@@ -242,29 +242,29 @@ class SecondLookAddon:
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """Refuse a request whose name turned out to lead where nothing may, and say why an origin failed."""
-        visit = visit_of(flow)
-        if visit is None or flow.error is None or flow.response is not None:
+        state = state_of(flow)
+        if state is None or flow.error is None or flow.response is not None:
             return
         if (reason := closed_reason(flow.error.msg)) is not None:
-            await self._close(flow, visit.facts, visit.use, visit.subject, reason)
+            await self._close(flow, state.facts, state.use, state.subject, reason)
         elif flow.metadata.get(unreachable.ORIGIN_FAILED):
             request = flow.request
-            client = visit.use.client
-            if self._fallback.takes(client, visit.facts, request.scheme, request.host, request.port):
+            client = state.use.client
+            if self._fallback.takes(client, state.facts, request.scheme, request.host, request.port):
                 flow.kill()
                 return
             said = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
-            why = unreachable.told(shown_host(visit.use.url or ""), said)
+            why = unreachable.told(shown_host(state.use.url or ""), said)
             told = self.failure_of(flow, said)
-            way = None if told is None else self.site.way_past(told, client, visit.use.user)
+            way = None if told is None else self.site.way_past(told, client, state.use.user)
             flow.response = self.site.problem(
                 flow.request, unreachable.STATUS, why, advice=unreachable.advice(said), way=way
             )
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Strip what an origin may not say, and choose what becomes of the body."""
-        response, visit = flow.response, visit_of(flow)
-        if response is None or visit is None:
+        response, state = flow.response, state_of(flow)
+        if response is None or state is None:
             return None
         fields = response.data.headers.fields
         kept = tuple(item for item in fields if item[0].lower() not in NOT_FROM_ORIGINS)
@@ -274,7 +274,7 @@ class SecondLookAddon:
             add_via(response, self._via)
         response.stream = True
         try:
-            return self.bodies.receive(flow, visit)
+            return self.bodies.receive(flow, state)
         except Exception:
             logger.exception("a body could not be given a gate")
             metrics.INTERNAL_ERRORS.inc()
@@ -283,32 +283,32 @@ class SecondLookAddon:
 
     def refusal_of(self, flow: http.HTTPFlow, decision: Decision | None) -> http.Response:
         """Build the refusal that takes the place of a response."""
-        visit = visit_of(flow)
-        if visit is None:
+        state = state_of(flow)
+        if state is None:
             return self._refusal(flow, RequestFacts(), RequestContext(SubjectClass.PAGE), decision or FAULT)
-        return self._refusal(flow, visit.facts, visit.use, decision or FAULT)
+        return self._refusal(flow, state.facts, state.use, decision or FAULT)
 
     async def secondlook_body(self, flow: http.HTTPFlow) -> None:
         """Judge a whole body with waiting, returning now and then before that is done (`body.judging`)."""
-        visit = visit_of(flow)
-        assert visit is not None
-        body = visit.body
+        state = state_of(flow)
+        assert state is not None
+        body = state.body
         assert body is not None
         patience_s = self.bodies.patience_s
         if body.judging is None:
             if not patience_s:
-                await self._judge(body, visit)
+                await self._judge(body, state)
                 return
-            body.judging = asyncio.create_task(self._judge(body, visit))
+            body.judging = asyncio.create_task(self._judge(body, state))
         else:
             patience_s = min(EVERY_S, patience_s)
         if (await asyncio.wait({body.judging}, timeout=patience_s))[0]:
             body.judging = None
 
-    async def _judge(self, body: Body, visit: Visit) -> None:
+    async def _judge(self, body: Body, state: FlowState) -> None:
         """Judge a whole body; whatever fails, a risky one stays blocked (no decision)."""
         try:
-            await self.bodies.judge(body, visit)
+            await self.bodies.judge(body, state)
         except Exception as error:
             logger.exception("a body could not be judged")
             metrics.INTERNAL_ERRORS.inc()
@@ -331,9 +331,9 @@ class SecondLookAddon:
 
     async def secondlook_pump(self, flow: http.HTTPFlow) -> None:
         """Read the next piece of a held body, once the client has taken the last."""
-        visit = visit_of(flow)
-        assert visit is not None
-        body = visit.body
+        state = state_of(flow)
+        assert state is not None
+        body = state.body
         assert body is not None
         try:
             await asyncio.sleep(0)  # the last piece is written at the end of this round
@@ -352,9 +352,9 @@ class SecondLookAddon:
 
     async def secondlook_trickle(self, flow: http.HTTPFlow) -> None:
         """Read a few bytes of a held body; where that fails, the pump will say so."""
-        visit = visit_of(flow)
-        assert visit is not None
-        body = visit.body
+        state = state_of(flow)
+        assert state is not None
+        body = state.body
         assert body is not None
         try:
             body.pumped = await body.gate.trickle()
@@ -363,25 +363,25 @@ class SecondLookAddon:
 
     async def secondlook_range(self, flow: http.HTTPFlow) -> None:
         """Choose what is asked for of a file that turned out to be risky, or refuse it."""
-        visit = visit_of(flow)
-        assert visit is not None
-        await self._choose(flow, visit, self.bodies.pieces.settle(flow, visit))
+        state = state_of(flow)
+        assert state is not None
+        await self._choose(flow, state, self.bodies.pieces.settle(flow, state))
 
     async def secondlook_forget(self, flow: http.HTTPFlow) -> None:
         """Forget what was judged under a URL, and write down that a piece was not of it."""
-        visit = visit_of(flow)
-        assert visit is not None
+        state = state_of(flow)
+        assert state is not None
         now = time.time()
-        self.record(misfit(visit, now, self._new_id(now)))
+        self.record(misfit(state, now, self._new_id(now)))
         try:
-            await self.bodies.pieces.judged.forget(visit.subject.identity)
+            await self.bodies.pieces.judged.forget(state.subject.identity)
         except OSError as error:
             logger.warning("a judged file is not forgotten: %r", error)
 
     async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
         """Wait for the disk, and for what is decoded."""
-        visit = visit_of(flow)
-        body = visit.body if visit is not None else None
+        state = state_of(flow)
+        body = state.body if state is not None else None
         if body is None:
             return
         try:

@@ -25,7 +25,7 @@ from secondlook.download.ranges import (
     read_range,
 )
 from secondlook.download.spool import SpoolRoom
-from secondlook.proxy.flow_state import Body, Visit
+from secondlook.proxy.flow_state import Body, FlowState
 from secondlook.proxy.pieces import Pieces
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.request import RequestFacts
@@ -89,46 +89,46 @@ class Bodies:
         self._decoding.shutdown(wait=False, cancel_futures=True)
         self.room.close()
 
-    def receive(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
+    def receive(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
         """Choose the gate of a response; the result is awaited where something must be settled first."""
         if not has_body(flow):
             return None
         assert flow.response is not None
         facts = read_response(flow.response)
         length = body_length(flow, facts)
-        if self.pieces.receive(flow.response, visit, facts, length):
+        if self.pieces.receive(flow.response, state, facts, length):
             return None
         if flow.response.status_code == _PARTIAL_STATUS:
-            return self._receive_piece(flow, visit, facts, length)
+            return self._receive_piece(flow, state, facts, length)
         if length != 0:
-            visit.body = self._body(flow, visit, facts, length)
+            state.body = self._body(flow, state, facts, length)
         return None
 
     def _receive_piece(
-        self, flow: http.HTTPFlow, visit: Visit, facts: ResponseFacts, length: int | None
+        self, flow: http.HTTPFlow, state: FlowState, facts: ResponseFacts, length: int | None
     ) -> Awaitable[None] | None:
         """Choose the gate of a 206: a piece that was asked for, or what its client will take for all."""
         assert flow.response is not None
         piece = read_content_range(facts.content_range)
         total = piece.whole if piece is not None else None
-        bad = self.memory.bad(visit.subject.host, facts.etag, total)
+        bad = self.memory.bad(state.subject.host, facts.etag, total)
         if bad is not None:
-            return self._refuse_again(visit, bad)
+            return self._refuse_again(state, bad)
         asked = flow.request.method == "GET" and "range" in flow.request.headers
         several = (facts.content_type or "").lstrip().lower().startswith(_SEVERAL)
         answers = asked and (
             several
-            or is_answer(piece, visit.wider or read_range(visit.facts.range, visit.facts.if_range), length)
+            or is_answer(piece, state.wider or read_range(state.facts.range, state.facts.if_range), length)
         )
         claims = several or (piece is not None and not is_whole(piece, length))
-        if not asked and not claims and visit.facts.range is not None:
+        if not asked and not claims and state.facts.range is not None:
             flow.response.status_code, flow.response.reason = 200, "OK"  # all of it, as it was asked for
             flow.response.headers.pop("content-range", None)
-        visit.body = self._body(flow, visit, facts, length, piece=piece, partial=answers)
-        visit.body.again = answers and self._whole_files
-        visit.body.claims = claims and not answers
-        if asked and visit.wider is not None and isinstance(visit.wanted, WantedRange) and piece is not None:
-            self._cut_back(flow.response, visit.body, visit.wanted, piece)
+        state.body = self._body(flow, state, facts, length, piece=piece, partial=answers)
+        state.body.again = answers and self._whole_files
+        state.body.claims = claims and not answers
+        if asked and state.wider is not None and isinstance(state.wanted, WantedRange) and piece is not None:
+            self._cut_back(flow.response, state.body, state.wanted, piece)
         return None
 
     @staticmethod
@@ -144,7 +144,7 @@ class Bodies:
         body.cut = Cut([part], piece.whole)
         make_partial(response, body.cut)
 
-    def judge_now(self, body: Body, visit: Visit) -> Decision | None:
+    def judge_now(self, body: Body, state: FlowState) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""
         gate = body.gate
         if gate.partial:
@@ -159,10 +159,10 @@ class Bodies:
         if gate.problem is not None or body.claims or (self._inspector is not None and gate.is_archive):
             return None
         body.decision = self.gatekeeper.now(gate.subject(), body.use)
-        self._remember(body, visit)
+        self._remember(body, state)
         return body.decision
 
-    async def judge(self, body: Body, visit: Visit) -> None:
+    async def judge(self, body: Body, state: FlowState) -> None:
         """Decide about a body, asking and waiting where needed; may raise."""
         gate = body.gate
         if gate.unsettled:
@@ -170,14 +170,14 @@ class Bodies:
             use = replace(body.use, cls=SubjectClass.DOWNLOAD)
             reason = gate.problem if whole and gate.problem is not None else PARTIAL
             block = True if whole or self._block_partial else None
-            body.decision = await self.gatekeeper.unverifiable(visit.subject, use, reason, block=block)
+            body.decision = await self.gatekeeper.unverifiable(state.subject, use, reason, block=block)
         elif body.failed is not None:
             body.decision = await self.gatekeeper.unverifiable(gate.subject(), body.use, body.failed)
         elif not gate.risky:
             body.decision = await self.gatekeeper.check_local(gate.subject(), body.use)
         else:
             body.decision = await self._judge_risky(body)
-            self._remember(body, visit)
+            self._remember(body, state)
 
     async def _judge_risky(self, body: Body) -> Decision:
         gate = body.gate
@@ -203,14 +203,14 @@ class Bodies:
         digest = gate.subject().hashes[0]
         return await inspector.inspect(gate.spool, gate.encodings, digest=digest, client=body.use.client)
 
-    async def _refuse_again(self, visit: Visit, decision: Decision) -> None:
-        use = replace(visit.use, cls=SubjectClass.DOWNLOAD)
-        visit.refusal = await self.gatekeeper.settle(visit.subject, use, replace(decision, event_id=None))
+    async def _refuse_again(self, state: FlowState, decision: Decision) -> None:
+        use = replace(state.use, cls=SubjectClass.DOWNLOAD)
+        state.refusal = await self.gatekeeper.settle(state.subject, use, replace(decision, event_id=None))
 
     def _body(
         self,
         flow: http.HTTPFlow,
-        visit: Visit,
+        state: FlowState,
         facts: ResponseFacts,
         length: int | None,
         *,
@@ -219,13 +219,13 @@ class Bodies:
     ) -> Body:
         assert flow.response is not None
         path = flow.request.data.path.decode("latin-1")
-        use = visit.use
-        said = declared(facts.content_type, facts.disposition, path, cls=use.cls, part=_is_part(visit.facts))
+        use = state.use
+        said = declared(facts.content_type, facts.disposition, path, cls=use.cls, part=_is_part(state.facts))
         by_memory = False
-        if (partial or visit.wanted is not None) and self.memory.is_risky(visit.subject.identity):
+        if (partial or state.wanted is not None) and self.memory.is_risky(state.subject.identity):
             by_memory = not said.risky
             said = replace(said, risky=True)  # what it turned out to be before
-        cut_to = visit.wanted
+        cut_to = state.wanted
         if cut_to is not None and not (said.risky and cut_to.holds(facts.etag, facts.modified)):
             cut_to = None
         multipart = said.content_type == _SEVERAL and flow.response.status_code == _PARTIAL_STATUS
@@ -254,30 +254,30 @@ class Bodies:
             body.blocks = Blocks(self.pieces.judged.key, length)
         return body
 
-    def _remember(self, body: Body, visit: Visit) -> None:
+    def _remember(self, body: Body, state: FlowState) -> None:
         """Note what came of a whole risky file, for pieces of it that are asked for later."""
         decision, gate = body.decision, body.gate
         if decision is None:
             return
         if body.by_memory and gate.harmless and decision.action is Action.ALLOW:
-            self.memory.forget_risky(visit.subject.identity)
+            self.memory.forget_risky(state.subject.identity)
             return
         if decision.action is Action.BLOCK:
-            self.memory.note_risky(visit.subject.identity)
-            self.memory.note_bad(visit.subject.host, body.etag, gate.size, decision)
+            self.memory.note_risky(state.subject.identity)
+            self.memory.note_bad(state.subject.host, body.etag, gate.size, decision)
         elif not gate.unshown:
-            self.memory.note_risky(visit.subject.identity)
-            self._keep(body, visit)
+            self.memory.note_risky(state.subject.identity)
+            self._keep(body, state)
 
-    def _keep(self, body: Body, visit: Visit) -> None:
+    def _keep(self, body: Body, state: FlowState) -> None:
         """Let its pieces be known by what was judged; who waits for that goes on then."""
         gate, blocks = body.gate, body.blocks
         tags = blocks.end() if blocks is not None and gate.whole and not body.claims else None
         if blocks is None or tags is None:
             return
-        lead, visit.lead = visit.lead, None
+        lead, state.lead = state.lead, None
         judged = JudgedFile(gate.size, blocks.block, tags, gate.subject(body.members), body.problem)
-        self.pieces.judged.keep(visit.subject.identity, judged, lead)
+        self.pieces.judged.keep(state.subject.identity, judged, lead)
 
 
 def _is_part(facts: RequestFacts) -> bool:

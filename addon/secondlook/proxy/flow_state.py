@@ -14,7 +14,7 @@ from secondlook.download.judged_files import Blocks, Lead, Proof
 from secondlook.download.ranges import Wanted, WantedRange
 from secondlook.proxy.request import RequestFacts
 
-VISIT = "secondlook"  # key of a flow's metadata
+FLOW_STATE = "secondlook"  # key of a flow's metadata
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Body:
 
 
 @dataclass(slots=True)
-class Visit:
+class FlowState:
     """A request that was let through."""
 
     subject: UrlSubject
@@ -57,14 +57,14 @@ class Visit:
     refusal: Decision | None = None  # decided at the response's headers
 
 
-def visit_of(flow: http.HTTPFlow) -> Visit | None:
+def state_of(flow: http.HTTPFlow) -> FlowState | None:
     """Give what is known of a flow; None when it was not let through by us."""
-    visit: Visit | None = flow.metadata.get(VISIT)
-    return visit
+    state: FlowState | None = flow.metadata.get(FLOW_STATE)
+    return state
 
 
-def release_lead(visit: Visit) -> None:
+def release_lead(state: FlowState) -> None:
     """Let the others go on who wait for what becomes of a fetch."""
-    lead, visit.lead = visit.lead, None
+    lead, state.lead = state.lead, None
     if lead is not None:
         lead.release()

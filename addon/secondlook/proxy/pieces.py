@@ -28,7 +28,7 @@ from secondlook.download.ranges import (
     read_range,
     read_ranges,
 )
-from secondlook.proxy.flow_state import Visit
+from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.response import ResponseFacts, make_partial
 
@@ -56,35 +56,35 @@ class Pieces:
         self._memory = memory
         self._enabled = enabled
 
-    def ask(self, flow: http.HTTPFlow, visit: Visit) -> Awaitable[None] | None:
+    def ask(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
         """Choose for a request that was let through; the result is awaited where its file may be risky."""
-        header = visit.facts.range
+        header = state.facts.range
         if header is None or not self._enabled or flow.request.method != "GET":
             return None
         path = flow.request.data.path.decode("latin-1")
-        if declared(None, None, path).risky or self._memory.is_risky(visit.subject.identity):
-            return self.settle(flow, visit)
+        if declared(None, None, path).risky or self._memory.is_risky(state.subject.identity):
+            return self.settle(flow, state)
         if may_hide_the_first(header):
             _drop_range(flow)
         return None
 
-    def look_further(self, flow: http.HTTPFlow, visit: Visit) -> bool:
+    def look_further(self, flow: http.HTTPFlow, state: FlowState) -> bool:
         """Ask for more than a first piece that tells nothing; False where more was not enough."""
-        wanted = read_range(visit.facts.range, visit.facts.if_range)
+        wanted = read_range(state.facts.range, state.facts.if_range)
         enough = wanted is None or wanted.last is None or wanted.last + 1 >= _TELLING_BYTES
-        if wanted is None or enough or visit.wider is not None:
+        if wanted is None or enough or state.wider is not None:
             return False
-        visit.wanted = wanted
-        visit.wider = replace(wanted, last=_TELLING_BYTES - 1)
+        state.wanted = wanted
+        state.wider = replace(wanted, last=_TELLING_BYTES - 1)
         flow.request.headers["range"] = f"bytes=0-{_TELLING_BYTES - 1}"
         return True
 
-    async def settle(self, flow: http.HTTPFlow, visit: Visit) -> None:
+    async def settle(self, flow: http.HTTPFlow, state: FlowState) -> None:
         """Choose for a risky file, once nobody else is fetching it whole."""
-        url = visit.subject.identity
+        url = state.subject.identity
         self._memory.note_risky(url)
-        visit.wanted = read_ranges(visit.facts.range, visit.facts.if_range)
-        if visit.unproved or visit.lead is not None:
+        state.wanted = read_ranges(state.facts.range, state.facts.if_range)
+        if state.unproved or state.lead is not None:
             _drop_range(flow)
             return
         loop = asyncio.get_running_loop()
@@ -96,72 +96,72 @@ class Pieces:
                 logger.warning("what was judged cannot be shared, so the whole is asked for: %r", error)
                 break
             if isinstance(found, JudgedFile):
-                await self._take_piece(flow, visit, found)
+                await self._take_piece(flow, state, found)
                 return
             if isinstance(found, Lead):
-                if pause_s > _LOOK_FIRST_S and not await self._may_ask(visit):
+                if pause_s > _LOOK_FIRST_S and not await self._may_ask(state):
                     found.release()
                     return
-                visit.lead = found
+                state.lead = found
                 break
             await asyncio.sleep(pause_s)
             pause_s = min(_LOOK_LATER_S, pause_s * 1.5)
         _drop_range(flow)
 
     def receive(
-        self, response: http.Response, visit: Visit, facts: ResponseFacts, length: int | None
+        self, response: http.Response, state: FlowState, facts: ResponseFacts, length: int | None
     ) -> bool:
         """Take the piece of a judged file that was asked for; False where it is any other response."""
-        proof = visit.proof
+        proof = state.proof
         if proof is None or response.status_code != _PARTIAL_STATUS:
-            visit.proof = None
+            state.proof = None
             return False
         asked = Piece(proof.first, proof.end - 1, proof.file.size)
         if read_content_range(facts.content_range) != asked or length not in {None, proof.end - proof.first}:
-            visit.proof, visit.misfit = None, True
+            state.proof, state.misfit = None, True
             return True
         proof.cut = Cut(proof.cut.windows, proof.file.size, facts.content_type)
         proof.cut.at = proof.first
         make_partial(response, proof.cut)
         return True
 
-    async def _may_ask(self, visit: Visit) -> bool:
-        """Tell whether a URL may still be asked, after somebody else did; the refusal is in the visit."""
-        decision = self._gatekeeper.now(visit.subject, visit.use)
-        decision = decision or await self._gatekeeper.check(visit.subject, visit.use)
-        visit.refusal = decision if decision.action is Action.BLOCK else None
-        return visit.refusal is None
+    async def _may_ask(self, state: FlowState) -> bool:
+        """Tell whether a URL may still be asked, after somebody else did; the refusal is in the state."""
+        decision = self._gatekeeper.now(state.subject, state.use)
+        decision = decision or await self._gatekeeper.check(state.subject, state.use)
+        state.refusal = decision if decision.action is Action.BLOCK else None
+        return state.refusal is None
 
-    async def _take_piece(self, flow: http.HTTPFlow, visit: Visit, file: JudgedFile) -> None:
-        use = replace(visit.use, cls=SubjectClass.DOWNLOAD)
+    async def _take_piece(self, flow: http.HTTPFlow, state: FlowState, file: JudgedFile) -> None:
+        use = replace(state.use, cls=SubjectClass.DOWNLOAD)
         if file.problem is not None:
             decision = await self._gatekeeper.unsure(file.subject, use, file.problem)
         else:
             now = self._gatekeeper.now(file.subject, use)
             decision = now if now is not None else await self._gatekeeper.check(file.subject, use)
         if decision.action is Action.BLOCK:
-            visit.refusal = decision
+            state.refusal = decision
             return
-        windows = visit.wanted.windows(file.size) if visit.wanted is not None else []
+        windows = state.wanted.windows(file.size) if state.wanted is not None else []
         if not windows:
             _drop_range(flow)
             return
-        visit.proof = Proof(file, windows, self.judged.key)
-        flow.request.headers["range"] = f"bytes={visit.proof.first}-{visit.proof.end - 1}"
+        state.proof = Proof(file, windows, self.judged.key)
+        flow.request.headers["range"] = f"bytes={state.proof.first}-{state.proof.end - 1}"
 
 
-def misfit(visit: Visit, now: float, event_id: str) -> Event:
+def misfit(state: FlowState, now: float, event_id: str) -> Event:
     """Make the event about a piece that is not of the file that was judged."""
     return Event(
         id=event_id,
         kind=EventKind.ERROR,
         time=now,
         cls=SubjectClass.DOWNLOAD,
-        url=url_of(visit.subject, visit.use),
-        host=host_of(visit.subject, visit.use),
-        method=visit.use.method,
-        client=visit.use.client,
-        user=visit.use.user,
+        url=url_of(state.subject, state.use),
+        host=host_of(state.subject, state.use),
+        method=state.use.method,
+        client=state.use.client,
+        user=state.use.user,
         stage=PIECES,
         detail=_MISFIT,
     )

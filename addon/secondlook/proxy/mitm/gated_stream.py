@@ -40,7 +40,7 @@ from secondlook.download.cutting import Cut
 from secondlook.download.gate_state import Fate
 from secondlook.download.ranges import Wanted
 from secondlook.download.spool import PIECE_BYTES
-from secondlook.proxy.flow_state import Body, release_lead, visit_of
+from secondlook.proxy.flow_state import Body, release_lead, state_of
 from secondlook.proxy.mitm.body_hooks import (
     SecondlookCutHook,
     SecondlookPumpHook,
@@ -95,26 +95,26 @@ class GatedStream(ProvedStream):
 
     def start_response_stream(self) -> Commands:
         """Begin with the body, by way of its gate."""
-        visit = visit_of(self.flow)
-        if visit is not None and visit.refusal is not None:
-            yield from self._refuse_at_headers(visit.refusal)
+        state = state_of(self.flow)
+        if state is not None and state.refusal is not None:
+            yield from self._refuse_at_headers(state.refusal)
             return
-        if visit is None:
+        if state is None:
             yield from super().start_response_stream()
             return
-        self._visit = visit
-        if visit.proof is not None:
+        self._flow_state = state
+        if state.proof is not None:
             self.server_state = self._state_proved
             return
-        if visit.misfit:
-            visit.misfit = False
+        if state.misfit:
+            state.misfit = False
             yield from self._not_as_judged()
             return
-        if visit.body is None:
-            release_lead(visit)
+        if state.body is None:
+            release_lead(state)
             yield from super().start_response_stream()
             return
-        self.body = visit.body
+        self.body = state.body
         self._cutter = self.body.cut
         self.server_state = self._state_gated
         if self.body.gate.unsettled:
@@ -227,11 +227,11 @@ class GatedStream(ProvedStream):
                 body.blocks = None
             else:
                 body.blocks.feed(data)
-        if self._visit.lead is not None and gate.fate not in {Fate.SNIFF, Fate.HOLD}:
-            release_lead(self._visit)  # it comes no faster than its client reads
+        if self._flow_state.lead is not None and gate.fate not in {Fate.SNIFF, Fate.HOLD}:
+            release_lead(self._flow_state)  # it comes no faster than its client reads
         if gate.risky and not self._noted and not gate.unshown:
             self._noted = True
-            self.edge.bodies.memory.note_risky(self._visit.subject.identity)
+            self.edge.bodies.memory.note_risky(self._flow_state.subject.identity)
 
     def _judge(self, *, whole: bool) -> layer.CommandGenerator[Decision | None]:
         body = self.body
@@ -241,7 +241,7 @@ class GatedStream(ProvedStream):
             yield from self._wait(SecondlookSettleHook(self.flow))
         try:
             body.gate.end(whole=whole)
-            decision = self.edge.bodies.judge_now(body, self._visit)
+            decision = self.edge.bodies.judge_now(body, self._flow_state)
         except Exception as error:
             logger.exception("a body could not be judged")
             metrics.INTERNAL_ERRORS.inc()
@@ -249,7 +249,7 @@ class GatedStream(ProvedStream):
         if decision is None:
             yield from self._judged()
             decision = body.decision
-        release_lead(self._visit)
+        release_lead(self._flow_state)
         return decision
 
     def _end(self) -> Commands:
@@ -301,9 +301,9 @@ class GatedStream(ProvedStream):
         yield DropStream(self.stream_id)
 
     def _free(self) -> None:
-        visit = visit_of(self.flow)
-        if visit is not None:
-            release_lead(visit)
+        state = state_of(self.flow)
+        if state is not None:
+            release_lead(state)
 
     def _stop_origin(self) -> Commands:
         yield SendHttp(
@@ -342,7 +342,7 @@ class GatedStream(ProvedStream):
 
     def _ask_again(self) -> Commands:
         """Make the request once more: it gave a risky piece, too little to tell, or not what was judged."""
-        pieces, visit = self.edge.bodies.pieces, self._visit
+        pieces, state = self.edge.bodies.pieces, self._flow_state
         further = self.body is not None and self.body.gate.unclear
         if self.body is not None:
             self.body.gate.close()
@@ -357,11 +357,11 @@ class GatedStream(ProvedStream):
         kept = [event for event in self._paused_event_queue if not isinstance(event, gone)]
         self._paused_event_queue.clear()
         self._paused_event_queue.extend(kept)
-        self.body = visit.body = self.flow.response = None
+        self.body = state.body = self.flow.response = None
         self._received, self._cutter = 0, None
-        if not (further and pieces.look_further(self.flow, visit)):
+        if not (further and pieces.look_further(self.flow, state)):
             yield SecondlookRangeHook(self.flow)
-        if visit.refusal is not None:
+        if state.refusal is not None:
             yield from self._refuse()
             return
         self.server_state = self.state_wait_for_response_headers

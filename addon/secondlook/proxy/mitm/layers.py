@@ -24,7 +24,7 @@ from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.gated_stream import GatedStream
 from secondlook.proxy.mitm.http1 import Http1ClientSide, Http1OriginSide
 from secondlook.proxy.mitm.http2 import UNSENT_MAX_BYTES, Acknowledge, Http2ClientSide, Http2OriginSide
-from secondlook.proxy.mitm.recognizer import Recogniser
+from secondlook.proxy.mitm.recognizer import Recognizer
 from secondlook.proxy.mitm.tls_layers import BoundedClientTls, OriginTls
 from secondlook.proxy.mitm.tunnel import RawTunnel, own_top
 
@@ -174,7 +174,7 @@ class GatedLayers:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        self._decide = Recogniser()
+        self._decide = Recognizer()
 
     def configure(self, updated: set[str]) -> None:
         """Pass option changes on."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http._events import ResponseData, ResponseEndOfMessage
 
-from secondlook.proxy.flow_state import Visit
+from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.mitm.body_hooks import SecondlookForgetHook
 from secondlook.proxy.mitm.patience import PatientStream
 from secondlook.proxy.mitm.stream import Commands
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class ProvedStream(PatientStream):
     """A response that is a piece of a judged file; its headers go with the first block that fits."""
 
-    _visit: Visit
+    _flow_state: FlowState
 
     def _can_ask_again(self) -> bool:
         raise NotImplementedError
@@ -35,7 +35,7 @@ class ProvedStream(PatientStream):
         raise NotImplementedError
 
     def _state_proved(self, event: events.Event) -> Commands:
-        proof = self._visit.proof
+        proof = self._flow_state.proof
         assert proof is not None
         if isinstance(event, ResponseData):
             data = proof.feed(event.data)
@@ -51,7 +51,7 @@ class ProvedStream(PatientStream):
 
     def _not_as_judged(self) -> Commands:
         """Ask for the whole where nothing went on yet, else cut: the URL gives another file now, or lies."""
-        self._visit.proof, self._visit.unproved = None, True
+        self._flow_state.proof, self._flow_state.unproved = None, True
         yield SecondlookForgetHook(self.flow)
         if self._headers_out:
             yield from self._stop_origin()

@@ -24,7 +24,7 @@ _RESOLVER = ("10.0.0.53", 53)
 GREETED = "a server spoke before its client began TLS or HTTP"
 
 
-class Recogniser(NextLayer):
+class Recognizer(NextLayer):
     """mitmproxy's decisions, with ours for what is inside a tunnel."""
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
