@@ -148,7 +148,7 @@ class _Streams:
         return out
 
     def _next(self) -> bytes:
-        """Give how another stream begins, nothing at the end of the file."""
+        """Return how another stream begins, nothing at the end of the file."""
         data = self._stream.unused_data.lstrip(b"\0")
         while not data and (piece := self._file.read(STEP_BYTES)):
             data = piece.lstrip(b"\0")
@@ -264,7 +264,7 @@ class _Walk:
             ends[header] = self._zip_member(file, entry, label, level)
 
     def _zip_member(self, file: IO[bytes], entry: archive_zip.Entry, label: str, level: int) -> int:
-        """Look at one member; give where its data end."""
+        """Look at one member; return where its data end."""
         self._one_more()
         ends = [entry.start + (entry.packed or 0)]
         if entry.is_dir:

@@ -32,7 +32,7 @@ class Member(Py7zIO):
         return len(data)
 
     def content(self) -> IO[bytes]:
-        """Give the content."""
+        """Return the content."""
         return self._copy
 
     def forget(self) -> None:
@@ -40,7 +40,7 @@ class Member(Py7zIO):
         self._copy.close()
 
     def read(self, size: int | None = None) -> bytes:  # noqa: ARG002 - the interface's
-        """Give nothing: members are only written."""
+        """Return nothing: members are only written."""
         return b""
 
     def seek(self, offset: int, whence: int = 0) -> int:  # noqa: ARG002 - the interface's
@@ -51,7 +51,7 @@ class Member(Py7zIO):
         """Do nothing."""
 
     def size(self) -> int:
-        """Give the number of bytes written."""
+        """Return the number of bytes written."""
         return self._size
 
 

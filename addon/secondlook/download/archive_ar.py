@@ -19,7 +19,7 @@ class Member:
         self._file, self._at, self._left = file, at, size
 
     def read(self, count: int) -> bytes:
-        """Give the next bytes; none at the end."""
+        """Return the next bytes; none at the end."""
         self._file.seek(self._at)
         data = self._file.read(min(count, self._left))
         if not data and self._left:
@@ -30,7 +30,7 @@ class Member:
 
 
 def members(file: IO[bytes]) -> Iterator[tuple[str, Member]]:
-    """Give names and contents, of names that do not fit into a header (BSD's, GNU's) what stands there."""
+    """Return names and contents, of names that do not fit into a header (BSD's, GNU's) what stands there."""
     at = _MAGIC_BYTES
     while True:
         file.seek(at)

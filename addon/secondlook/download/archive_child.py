@@ -40,7 +40,7 @@ def serve(channel: socket.socket) -> None:
 
 
 def _peak_bytes() -> int:
-    """Give the most memory this process ever had (getrusage would count what its parent had at the fork)."""
+    """Return the most memory this process ever had (getrusage counts what its parent had at the fork)."""
     try:
         status = Path("/proc/self/status").read_text("ascii", "replace")
     except OSError:

@@ -141,7 +141,7 @@ class Unpacked:
         return self._at - len(self._machine.unused_data)
 
     def read(self, count: int) -> bytes:
-        """Give the next bytes, none at the end. Raises EOFError where some lack, ZipError for a lie."""
+        """Return the next bytes, none at the end. Raise EOFError where some lack, ZipError for a lie."""
         out = b""
         while not out and not self._machine.eof:
             data = self._take(_INPUT_BYTES) if self._machine.needs_input else b""

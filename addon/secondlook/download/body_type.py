@@ -125,13 +125,13 @@ def declared(
 
 
 def _is_attached(disposition: str) -> bool:
-    """Tell whether a body is to be saved: any kind of disposition but `inline` says so (RFC 6266, 4.2)."""
+    """Return whether a body is to be saved: any kind of disposition but `inline` says so (RFC 6266, 4.2)."""
     kind = disposition.partition(";")[0].strip().lower()
     return kind not in {"", "inline"} and "=" not in kind
 
 
 def ends_like_zip(last: bytes, size: int) -> bool:
-    """Tell whether a body of `size` bytes that ends so has a zip's directory at its end (APPNOTE, 4.3.16).
+    """Return whether a body of `size` bytes that ends so has a zip's directory at its end (APPNOTE, 4.3.16).
 
     What stands before the zip does not matter to those who open it: a program (self-extracting), a picture.
     """
@@ -145,7 +145,7 @@ def ends_like_zip(last: bytes, size: int) -> bool:
 
 
 def filename_of(disposition: str | None, path: str) -> str | None:
-    """Give the name a client would save a body under: RFC 6266, else the last part of the path."""
+    """Return the name a client would save a body under: RFC 6266, else the last part of the path."""
     if disposition:
         star = _NAME_STAR.search(disposition)
         if star is not None:

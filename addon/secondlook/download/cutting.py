@@ -23,7 +23,7 @@ class Cut:
         self._type = content_type or "application/octet-stream"
 
     def feed(self, data: bytes | memoryview) -> bytes:
-        """Take the next bytes of the entity; give what goes on."""
+        """Take the next bytes of the entity; return what goes on."""
         out: list[bytes | memoryview] = []
         start, end = self.at, self.at + len(data)
         while self._next < len(self.windows):

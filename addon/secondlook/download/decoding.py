@@ -181,7 +181,7 @@ class _Zlib:
 
 
 def _before_the_fault(machine: "zlib._Decompress", data: bytes) -> bytes:
-    """Give what comes of broken data before their fault; zlib gives nothing of a call that meets it."""
+    """Return what comes of broken data before their fault; zlib gives nothing of a call that meets it."""
     out, at = b"", 0
     for step in (_CAREFUL_BYTES, 1):
         while at < len(data):
@@ -196,7 +196,7 @@ def _before_the_fault(machine: "zlib._Decompress", data: bytes) -> bytes:
 
 
 def _gzip_header(data: bytes) -> int | None:
-    """Give the length of a gzip header (RFC 1952); None while it is not all there."""
+    """Return the length of a gzip header (RFC 1952); None while it is not all there."""
     if not b"\x1f\x8b\x08".startswith(data[:3]):
         raise BrokenEncodingError("no gzip")
     if len(data) < 10:  # noqa: PLR2004 - its fixed part
@@ -292,7 +292,7 @@ class _Brotli:
         return out
 
     def _again(self) -> tuple[bytes, bool]:
-        """Give what came before the fault and was kept back, and whether the stream was over there."""
+        """Return what came before the fault and was kept back, and whether the stream was over there."""
         if not self._seen:
             return b"", False
         machine, out = brotli.Decompressor(), bytearray()
@@ -377,7 +377,7 @@ class _Zstd:
         return out
 
     def _again(self, seen: list[bytes]) -> bytes:
-        """Give what the last piece holds before its fault."""
+        """Return what the last piece holds before its fault."""
         machine, out = self._frame(), b""
         try:
             for piece in seen[:-1]:

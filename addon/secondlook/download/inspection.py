@@ -187,7 +187,7 @@ class BodyLook:
         self.risky = self.unshown or self.signature is not None
 
     def undecided(self) -> bool:
-        """Tell whether so few bytes may still turn out to be the beginning of something dangerous."""
+        """Return whether so few bytes may still turn out to be the beginning of something dangerous."""
         if self._multipart:
             return not self._part_seen
         if self._decoder is not None and self._decoder.state is not DecodeState.WORKING:
@@ -203,7 +203,7 @@ class BodyLook:
         return is_media(first) or (self.declared.untyped and is_page(first) and not script_signature(first))
 
     def _is_as_declared(self) -> bool:
-        """Tell whether the bytes that came begin as their outermost encoding begins, where it has a mark."""
+        """Return whether the bytes that came begin as their outermost encoding does, where it has a mark."""
         mark = _MARKS.get(self.encodings[0])
         return mark is not None and self._raw_first.startswith(mark)
 
@@ -220,7 +220,7 @@ class BodyLook:
         )
 
     def _decoded_forms(self) -> list[tuple[str, bytes]]:
-        """Give the digests of what clients make of an encoded body: one may stop where another goes on."""
+        """Return the digests of what clients make of an encoded body: one may stop where another goes on."""
         if self._decoded is None or self._decoder is None:
             return []
         whole = self._decoder.state is DecodeState.DONE

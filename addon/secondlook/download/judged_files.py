@@ -66,7 +66,7 @@ class Blocks:
             self._missing -= len(left)
 
     def end(self) -> bytes | None:
-        """Give the tags, one after the other; None when there are too many."""
+        """Return the tags, one after the other; None when there are too many."""
         if self._waiting:
             self._close_block()
         return bytes(self._tags) if len(self._tags) <= _MOST_BLOCKS * TAG_BYTES else None
@@ -118,7 +118,7 @@ class JudgedFile:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what `to_bytes` wrote; raises ValueError, KeyError or TypeError for anything else."""
+        """Read what `to_bytes` wrote; raise ValueError, KeyError or TypeError for anything else."""
         line, _, tags = data.partition(b"\n")
         head = json.loads(line)
         size, block = int(head["size"]), int(head["block"])
@@ -155,7 +155,7 @@ class Proof:
         return self._at == self.end
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take the next bytes of the piece; give what may go on, None when they are not what was judged."""
+        """Take the next bytes of the piece; return what may go on, None when they are not what was judged."""
         out: list[bytes] = []
         left = memoryview(data)
         while left:

@@ -35,7 +35,7 @@ class WantedRange:
     if_range: str | None
 
     def within(self, size: int) -> tuple[int, int] | None:
-        """Give first byte and count in an entity of `size` bytes; None when it cannot be satisfied."""
+        """Return first byte and count in an entity of `size` bytes; None when it cannot be satisfied."""
         if self.first is None:
             assert self.last is not None
             count = min(self.last, size)
@@ -44,12 +44,12 @@ class WantedRange:
         return (self.first, end - self.first) if self.first < end else None
 
     def windows(self, size: int) -> list[tuple[int, int]]:
-        """Give first byte and count in an entity of `size` bytes; none when it cannot be satisfied."""
+        """Return first byte and count in an entity of `size` bytes; none when it cannot be satisfied."""
         part = self.within(size)
         return [] if part is None else [part]
 
     def holds(self, etag: str | None, modified: str | None) -> bool:
-        """Tell whether If-Range (where there is one) names this entity, by strong comparison."""
+        """Return whether If-Range (where there is one) names this entity, by strong comparison."""
         if self.if_range is None:
             return True
         wanted = self.if_range.strip()
@@ -65,7 +65,7 @@ class SeveralRanges:
     ranges: tuple[WantedRange, ...]
 
     def windows(self, size: int) -> list[tuple[int, int]]:
-        """Give first bytes and counts in order; what touches or overlaps is one (RFC 9110, 14.6)."""
+        """Return first bytes and counts in order; what touches or overlaps is one (RFC 9110, 14.6)."""
         found: list[tuple[int, int]] = []
         for first, count in sorted(part for each in self.ranges for part in each.windows(size)):
             if found and first <= sum(found[-1]):
@@ -75,7 +75,7 @@ class SeveralRanges:
         return found
 
     def holds(self, etag: str | None, modified: str | None) -> bool:
-        """Tell whether If-Range (where there is one) names this entity, by strong comparison."""
+        """Return whether If-Range (where there is one) names this entity, by strong comparison."""
         return self.ranges[0].holds(etag, modified)
 
 
@@ -116,7 +116,7 @@ def read_ranges(header: str | None, if_range: str | None) -> Wanted | None:
 
 
 def may_hide_the_first(header: str) -> bool:
-    """Tell whether several ranges may hold the beginning of a file where nobody looks: behind another."""
+    """Return whether several ranges may hold the beginning of a file where nobody looks: behind another."""
     return _FIRST_BEHIND.search(header) is not None
 
 
@@ -133,7 +133,7 @@ def read_content_range(header: str | None) -> Piece | None:
 
 
 def is_whole(piece: Piece | None, length: int | None) -> bool:
-    """Tell whether a piece says that it is all there is, and is as long as it says."""
+    """Return whether a piece says that it is all there is, and is as long as it says."""
     return (
         piece is not None
         and piece.first == 0
@@ -143,7 +143,7 @@ def is_whole(piece: Piece | None, length: int | None) -> bool:
 
 
 def is_answer(piece: Piece | None, wanted: WantedRange | None, length: int | None) -> bool:
-    """Tell whether a piece is what was asked for and may go by that name.
+    """Return whether a piece is what was asked for and may go by that name.
 
     One from the first byte on must end where the client wanted it to: else the client may take it for all.
     """
@@ -204,7 +204,7 @@ class EntityMemory:
         self._risky.pop(url, None)
 
     def is_risky(self, url: bytes) -> bool:
-        """Tell whether a URL gave a risky file before."""
+        """Return whether a URL gave a risky file before."""
         return url in self._risky
 
     def note_bad(self, host: str, etag: str | None, size: int, decision: Decision) -> None:

@@ -235,7 +235,7 @@ def _mark(first: bytes) -> str | None:
 
 
 def may_begin(first: bytes) -> bool:
-    """Tell whether so few bytes may still turn out to be the beginning of a dangerous signature."""
+    """Return whether so few bytes may still turn out to be the beginning of a dangerous signature."""
     if not first:
         return True
     if first[0] == 0 and len(first) < _BLANK_BYTES and not any(first):
@@ -247,7 +247,7 @@ def may_begin(first: bytes) -> bool:
 
 
 def is_tar(first: bytes) -> bool:
-    """Tell whether some bytes begin with a header of tar: by its mark, or by its sum (of v7)."""
+    """Return whether some bytes begin with a header of tar: by its mark, or by its sum (of v7)."""
     if first[_USTAR_AT : _USTAR_AT + 5] == b"ustar":
         return True
     if len(first) < TAR_BLOCK_BYTES:
@@ -265,7 +265,7 @@ def is_tar(first: bytes) -> bool:
 
 
 def is_lzma(first: bytes) -> bool:
-    """Tell whether some bytes begin with a header of LZMA alone: properties, dictionary, length."""
+    """Return whether some bytes begin with a header of LZMA alone: properties, dictionary, length."""
     return _LZMA_ALONE.match(first) is not None
 
 
@@ -282,17 +282,17 @@ def script_signature(first: bytes) -> str | None:
 
 
 def is_binary(first: bytes) -> bool:
-    """Tell whether a body is no text for a browser, whatever its type says (MIME Sniffing, 7.2)."""
+    """Return whether a body is no text for a browser, whatever its type says (MIME Sniffing, 7.2)."""
     return not first.startswith(_TEXT_MARKS) and _BINARY.search(first) is not None
 
 
 def is_media(first: bytes) -> bool:
-    """Tell whether a body begins like a picture, a sound, a film or a font, and not like a text besides."""
+    """Return whether a body begins like a picture, a sound, a film or a font, and not like a text besides."""
     if _PLAYLIST.match(first) is not None:
         return True
     return _MEDIA.match(first) is not None and _BINARY.search(first) is not None
 
 
 def is_page(first: bytes) -> bool:
-    """Tell whether a browser that is told no type shows a body: markup, or an object of JSON."""
+    """Return whether a browser that is told no type shows a body: markup, or an object of JSON."""
     return _MARKUP.match(first) is not None or _OBJECT.match(first) is not None

@@ -38,7 +38,7 @@ class SpoolRoom:
         return self._left_bytes
 
     def take(self, count: int) -> None:
-        """Take some of the budget; raises SpoolFullError."""
+        """Take some of the budget; raise SpoolFullError."""
         if count > self._left_bytes:
             raise SpoolFullError("no room left in the spool (downloads.spool_max)")
         self._left_bytes -= count
@@ -80,7 +80,7 @@ class Spool:
         self.size = 0
 
     def put(self, data: bytes) -> None:
-        """Add bytes; raises SpoolFullError when the budget has no room, OSError when the disk failed."""
+        """Add bytes; raise SpoolFullError when the budget has no room, OSError when the disk failed."""
         if self._error is not None:
             raise self._error
         if self._taken or self._pending_bytes + len(data) > self._room.memory_bytes:
@@ -119,7 +119,7 @@ class Spool:
         self._front += count
 
     async def read(self, most: int | None = None) -> bytes:
-        """Take the next bytes from the front; empty at the end. Raises OSError when the disk fails."""
+        """Take the next bytes from the front; empty at the end. Raise OSError when the disk fails."""
         await self.settle()
         if self._front < self._in_file:
             data = await self._run(partial(self._pread, PIECE_BYTES if most is None else most))
@@ -139,7 +139,7 @@ class Spool:
         return data
 
     async def file(self) -> IO[bytes]:
-        """Give the whole body as a file, writing it out where it is in memory; it stays the spool's own.
+        """Return the whole body as a file, writing it out where it is in memory; it stays the spool's own.
 
         Raises SpoolFullError or OSError where it cannot be written.
         """

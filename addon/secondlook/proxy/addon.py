@@ -194,7 +194,7 @@ class SecondLookAddon:
     # ---- the proxy's own site
 
     def is_own_site(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether a request is for the internal site."""
+        """Return whether a request is for the internal site."""
         request = flow.request
         host = request.host.lower()
         if is_internal(host):

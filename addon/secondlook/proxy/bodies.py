@@ -133,7 +133,7 @@ class Bodies:
 
     @staticmethod
     def _cut_back(response: http.Response, body: Body, wanted: WantedRange, piece: Piece) -> None:
-        """Give what its client wanted of a piece that was widened; at its end, where it is all there is."""
+        """Return what its client wanted of a piece that was widened; at its end, where it is all there is."""
         part = wanted.within(piece.last + 1)
         if not body.gate.partial or part is None:
             if not body.claims:
@@ -281,7 +281,7 @@ class Bodies:
 
 
 def _is_part(facts: RequestFacts) -> bool:
-    """Tell whether a browser says that the answer is for a page, and so saves it nowhere (Fetch Metadata)."""
+    """Return whether a browser asks for a page, and so saves the answer nowhere (Fetch Metadata)."""
     if facts.dest == "empty":
         return facts.mode in _READ_BY_SCRIPTS
     return facts.dest is not None and facts.dest not in _NAVIGATIONS

@@ -29,7 +29,7 @@ class Fallback:
         self._failed: LRU[tuple[str | None, str], float] = LRU(_REMEMBERED)
 
     def takes(self, client: str | None, facts: RequestFacts, scheme: str, host: str, port: int) -> bool:
-        """Tell whether this failed request had better end without an answer."""
+        """Return whether this failed request had better end without an answer."""
         if facts.dest != "document" or (scheme, port) != _HTTPS or not _has_public_name(host):
             return False
         now, key = self._now(), (client, host.lower())
@@ -41,5 +41,5 @@ class Fallback:
 
 
 def _has_public_name(host: str) -> bool:
-    """Tell whether a browser would try https first: not for addresses and names of the own network."""
+    """Return whether a browser would try https first: not for addresses and names of the own network."""
     return "." in host.strip(".") and parse_address(host) is None

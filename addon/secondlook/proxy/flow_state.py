@@ -58,7 +58,7 @@ class FlowState:
 
 
 def state_of(flow: http.HTTPFlow) -> FlowState | None:
-    """Give what is known of a flow; None when it was not let through by us."""
+    """Return what is known of a flow; None when it was not let through by us."""
     state: FlowState | None = flow.metadata.get(FLOW_STATE)
     return state
 

@@ -126,7 +126,7 @@ class Pieces:
         return True
 
     async def _may_ask(self, state: FlowState) -> bool:
-        """Tell whether a URL may still be asked, after somebody else did; the refusal is in the state."""
+        """Return whether a URL may still be asked, after somebody else did; the refusal is in the state."""
         decision = self._gatekeeper.now(state.subject, state.use)
         decision = decision or await self._gatekeeper.check(state.subject, state.use)
         state.refusal = decision if decision.action is Action.BLOCK else None

@@ -136,7 +136,7 @@ def subjects(request: http.Request, facts: RequestFacts, gatekeeper: Gatekeeper)
 
 
 def peer_text(address: tuple[str, int] | None) -> str | None:
-    """Give a client's IP address in its shortest form: no zone, IPv4 as IPv4."""
+    """Return a client's IP address in its shortest form: no zone, IPv4 as IPv4."""
     if address is None:
         return None
     host = address[0].partition("%")[0]
@@ -159,7 +159,7 @@ def tunnel_use(
 
 
 def listening(client: Client) -> tuple[str, int] | None:
-    """Give the address by which a client asks the proxy itself; None where it does not know of the proxy."""
+    """Return the address by which a client asks the proxy itself; None where it knows of no proxy."""
     known = mode_specs.RegularMode | mode_specs.UpstreamMode | mode_specs.Socks5Mode
     return client.sockname[:2] if isinstance(client.proxy_mode, known) else None
 

@@ -40,7 +40,7 @@ class ResponseFacts:
 
 
 def has_body(flow: http.HTTPFlow) -> bool:
-    """Tell whether a body may follow the headers of a response; one that does all the same is dropped."""
+    """Return whether a body may follow the headers of a response; one that does all the same is dropped."""
     assert flow.response is not None
     return flow.request.method != "HEAD" and flow.response.status_code not in NO_CONTENT_STATUSES
 
@@ -74,7 +74,7 @@ def read_response(response: http.Response) -> ResponseFacts:
 
 
 def body_length(flow: http.HTTPFlow, facts: ResponseFacts) -> int | None:
-    """Give the declared length of a body; one without gets chunks where its cutting would not show.
+    """Return the declared length of a body; one without gets chunks where its cutting would not show.
 
     A body that ends with its connection (or an HTTP/2 one without a length) would look whole when it is cut:
     towards an HTTP/1.1 client it goes in chunks.

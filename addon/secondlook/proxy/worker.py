@@ -198,7 +198,7 @@ class Worker:
 
 
 def _clients(settings: Settings) -> int:
-    """Give how many clients a worker may serve at a time: as many as set, fewer where descriptors are few."""
+    """Return how many clients a worker may serve at a time: as set, fewer where descriptors are few."""
     return min(settings.limits.connections, most_clients())
 
 

@@ -125,12 +125,12 @@ class BlockPage:
 
 
 def exception_time(stage: Stage, override_s: float | None) -> str | None:
-    """Say how long an exception for a block of this stage lasts; None where none is made."""
+    """Return how long an exception for a block of this stage lasts; None where none is made."""
     return None if override_s is None or stage not in OPEN_STAGES else shown_minutes(override_s)
 
 
 def shown_minutes(duration_s: float) -> str:
-    """Say how long something lasts, in whole minutes."""
+    """Return how long something lasts, in whole minutes."""
     minutes = max(1, round(duration_s / _MINUTE_S))
     return f"{minutes} minute{'s' if minutes != 1 else ''}"
 
@@ -142,7 +142,7 @@ def report_text(address: str, facts: Iterable[tuple[str, str]]) -> str:
 
 
 def shown_age(age_s: float | None) -> str | None:
-    """Say how old a list is."""
+    """Return how old a list is."""
     if age_s is None:
         return None
     for unit_s, name in ((_DAY_S, "day"), (_HOUR_S, "hour"), (_MINUTE_S, "minute")):
@@ -153,7 +153,7 @@ def shown_age(age_s: float | None) -> str | None:
 
 
 def _whole_page(referrer: str | None) -> str | None:
-    """Give the page that a referrer names; None where browsers cut it down to its site, as they do mostly."""
+    """Return the page that a referrer names; None where browsers cut it down to its site, as most do."""
     if referrer is None or not referrer.startswith(("http://", "https://")) or len(referrer) > _URL_CHARS:
         return None
     return referrer if referrer.partition("://")[2].partition("/")[2] else None

@@ -27,7 +27,7 @@ def title(decision: Decision) -> str:
 
 
 def explanation(decision: Decision) -> str:
-    """Say in two sentences why something was blocked; careful words, as lists can be wrong."""
+    """Return in two sentences why something was blocked; careful words, as lists can be wrong."""
     match decision.evidence.stage:
         case Stage.ACCESS:
             return (

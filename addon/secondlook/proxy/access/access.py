@@ -43,7 +43,7 @@ class _Place(NamedTuple):
 
 
 def closed_reason(error: str) -> str | None:
-    """Tell why a destination was closed from what mitmproxy says of a connection that was not made."""
+    """Return why a destination was closed from what mitmproxy says of a connection that was not made."""
     return next((reason for reason in (OWN, CLOSED) if error.endswith(reason)), None)
 
 
@@ -68,16 +68,16 @@ class Access:
         self._trusted = frozenset(trusted)
 
     def admits(self, client: str) -> bool:
-        """Tell whether a client may connect; where there are users, each may try to log in."""
+        """Return whether a client may connect; where there are users, each may try to log in."""
         return self._users or self.is_open(client)
 
     def is_open(self, client: str) -> bool:
-        """Tell whether a client needs no password: this machine, and the networks that were named."""
+        """Return whether a client needs no password: this machine, and the networks that were named."""
         place = _place(client)
         return place is not None and (_is_here(place) or any(place.address in net for net in self._networks))
 
     def closed(self, client: str | None, host: str, port: int) -> str | None:
-        """Say why a destination is closed, as far as its text tells; None for open or not known yet."""
+        """Return why a destination is closed, as far as its text tells; None for open or not known yet."""
         place = _place(host)
         if place is not None:
             return self._closed_place(client, place, port)
@@ -92,7 +92,7 @@ class Access:
         places: Sequence[Place],
         listening: Listening = None,
     ) -> tuple[Sequence[Place], str]:
-        """Give those addresses of a destination that are open to a client; where none is, the reason.
+        """Return those addresses of a destination that are open to a client; where none is, the reason.
 
         `listening` is the address by which this client reached the proxy, where the proxy is asked itself.
         """
@@ -116,7 +116,7 @@ class Access:
         return self._closed_place(client, place, port)
 
     def is_trusted(self, host: str, port: int) -> bool:
-        """Tell whether the operator set this destination."""
+        """Return whether the operator set this destination."""
         return (host, port) in self._trusted
 
     def _closed_place(self, client: str | None, place: _Place | None, port: int) -> str | None:
@@ -134,7 +134,7 @@ class Access:
 
 
 def _is_here(place: _Place) -> bool:
-    """Tell whether an address is this machine's: loopback, or one that a socket can be bound to."""
+    """Return whether an address is this machine's: loopback, or one that a socket can be bound to."""
     return place.kind in _HERE or _is_bindable(place.text, int(time.monotonic() // _REMEMBERED_S))
 
 

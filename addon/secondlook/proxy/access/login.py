@@ -55,7 +55,7 @@ class Tries:
         self._of: LRU[str, collections.deque[float]] = LRU(_ADDRESSES)
 
     def wait_s(self, address: str, now: float) -> float:
-        """Give the seconds until one more may be made; 0 for now."""
+        """Return the seconds until one more may be made; 0 for now."""
         recent = self._of.get(counted_address(address))
         if recent is None or len(recent) < TRIES:
             return 0.0

@@ -75,7 +75,7 @@ class Learner:
         self._failures: LRU[tuple[str, str], tuple[float, ...]] = LRU(REMEMBERED)
 
     def failed(self, client: str, host: str) -> float | None:
-        """Note a failed handshake; gives the moment when it was enough, if this one makes it."""
+        """Note a failed handshake; return the moment when it was enough, if this one makes it."""
         now = self._now()
         recent = (*(at for at in self._failures.get((client, host)) or () if now - at <= self._within_s), now)
         if len(recent) < self.needed:
@@ -202,7 +202,7 @@ class Passthrough:
         self._tail.record(event)
 
     def told_of(self, flow: http.HTTPFlow, said: str) -> str | None:
-        """Give the event of a failure of TLS that passing it through would help, where it is kept."""
+        """Return the event of a failure of TLS that passing it through would help, where it is kept."""
         request, client = flow.request, flow.client_conn
         if not client.tls_established or not unreachable.advice(said):
             return None

@@ -49,7 +49,7 @@ class Passages:
                 _end(connection)
 
     def passes(self, client: str, user: str | None, host: str) -> bool:
-        """Tell whether this client's TLS to this host is passed through now."""
+        """Return whether this client's TLS to this host is passed through now."""
         if not self._until:
             return False
         now = self._clock.now()

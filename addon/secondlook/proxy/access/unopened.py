@@ -122,7 +122,7 @@ class Unopened:
             return FAULT
 
     def may_pass(self, client: Client, port: int) -> bool:
-        """Tell whether this client may speak with this port what is neither TLS nor HTTP."""
+        """Return whether this client may speak with this port what is neither TLS nor HTTP."""
         if isinstance(client.proxy_mode, mode_specs.ReverseMode):  # the operator set protocol and target
             return True
         return self._leave(*self.who(client), port)
@@ -163,7 +163,7 @@ class Unopened:
         return [place.text for place in places if place.text != host]
 
     def who(self, client: Client) -> tuple[str | None, str | None]:
-        """Give the address and the user of a client."""
+        """Return the address and the user of a client."""
         return peer_text(client.peername), self._user_of(client)
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:

@@ -93,7 +93,7 @@ class Connection(ProxyConnectionHandler):
         self.client.reset = self._reset  # type: ignore[attr-defined]
 
     def is_idle(self) -> bool:
-        """Tell whether nobody waits for anything here: no request in progress, no tunnel, no message."""
+        """Return whether nobody waits for anything here: no request in progress, no tunnel, no message."""
         return not self._unanswered and not _is_busy(self.layer)
 
     def end(self) -> None:
@@ -280,7 +280,7 @@ class Connection(ProxyConnectionHandler):
 
 
 def _is_busy(layer: Layer | None) -> bool:
-    """Tell whether something is going on in a stack of layers, as far as HTTP shows it; else it may be."""
+    """Return whether something is going on in a stack of layers, as far as HTTP shows it; else it may be."""
     while layer is not None:
         if isinstance(layer, HttpLayer):
             return any(

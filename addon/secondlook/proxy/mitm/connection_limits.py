@@ -36,13 +36,13 @@ class Counted(Protocol):
 
 
 def most_clients() -> int:
-    """Give how many clients the process's descriptors suffice for."""
+    """Return how many clients the process's descriptors suffice for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max((soft - min(RESERVE, soft // 4)) // _PER_CLIENT, 1)
 
 
 def most_origins(clients: int) -> int:
-    """Give how many connections to origins are left beside the clients' and the reserve."""
+    """Return how many connections to origins are left beside the clients' and the reserve."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(soft - min(RESERVE, soft // 4) - clients, 1)
 
@@ -70,7 +70,7 @@ class Crowd:
         return self._all < self._most or _one_gives_way(max(self._of.values(), key=len))
 
     def add(self, connection: Counted, host: str) -> Callable[[], None]:
-        """Count one in; gives what counts it out."""
+        """Count one in; return what counts it out."""
         address = counted_address(host)
         of_it = self._of.setdefault(address, collections.OrderedDict())
         of_it[connection] = None
@@ -106,7 +106,7 @@ class Complaint:
         self._since = 0
 
     def __call__(self, text: str, now: float | None = None) -> None:
-        """Say it, or count it."""
+        """Log it, or count it."""
         now = time.monotonic() if now is None else now
         self._since += 1
         if now - self._said_at >= self._every_s:

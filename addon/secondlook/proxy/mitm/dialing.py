@@ -133,7 +133,7 @@ class Dialer:
         await handler.server_event(events.OpenConnectionCompleted(command, error))
 
     async def _reach(self, handler: ConnectionHandler, server: Server) -> ConnectionIO:
-        """Connect to the first judged address that answers; raises OSError."""
+        """Connect to the first judged address that answers; raise OSError."""
         assert server.address is not None
         host, port = server.address[:2]
         client = peer_text(handler.client.peername)

@@ -72,7 +72,7 @@ class FairSelector(selectors.DefaultSelector):
         self._cost_s = 0.0  # of a socket and all that follows from it
 
     def assign(self, descriptor: int, client: str) -> Callable[[], None]:
-        """Count a socket as a client's; gives what ends that, when the socket is closed."""
+        """Count a socket as a client's; return what ends that, when the socket is closed."""
         self._forget(self._owned.get(descriptor))
         owned = self._owned[descriptor] = _Owned(descriptor, counted_address(client), self._turn)
         self._clients[owned.address] += 1
@@ -87,7 +87,7 @@ class FairSelector(selectors.DefaultSelector):
             del self._clients[owned.address]
 
     def select(self, timeout: float | None = None) -> list[_Ready]:
-        """Give the sockets of the next turn."""
+        """Return the sockets of the next turn."""
         now = self._processor_s()
         if self._given:
             self._cost_s += _FORGETTING * ((now - self._begun) / self._given - self._cost_s)
@@ -146,7 +146,7 @@ class FairLoop(asyncio.SelectorEventLoop):
 
 
 def assign(sock: socket.socket | TransportSocket | None, client: str | None) -> Callable[[], None]:
-    """Count a socket as a client's, where the running loop is fair; gives what ends that."""
+    """Count a socket as a client's, where the running loop is fair; return what ends that."""
     loop = asyncio.get_running_loop()
     if sock is None or client is None or not isinstance(loop, FairLoop):
         return _nothing

@@ -151,7 +151,7 @@ class GatedStream(ProvedStream):
         yield from self._send(gate.rest())
 
     def _shows_cut(self) -> bool:
-        """Tell whether what came of a harmless body can go on and be seen not to be all of it."""
+        """Return whether what came of a harmless body can go on and be seen not to be all of it."""
         body = self.body
         return body is not None and body.gate.fate is Fate.SMALL and body.cut_to is None
 

@@ -180,7 +180,7 @@ def write_response(response: Response, *, closing: bool = False) -> bytes:
 
 
 def add_via(message: Request | Response, name: str) -> None:
-    """Say that a message came by a proxy of this name (RFC 9110, 7.6.3)."""
+    """Note that a message came by a proxy of this name (RFC 9110, 7.6.3)."""
     message.headers.add("Via", f"{message.http_version.removeprefix('HTTP/')} {name}")
 
 
@@ -324,7 +324,7 @@ def _without_own(  # noqa: C901, PLR0912 - one branch for each length of a name
 
 
 def _with_length(fields: list[Field], length: bytes) -> list[Field]:
-    """Say a length without zeros before it."""
+    """Write a length without zeros before it."""
     if length[:1] != b"0" or length == b"0":
         return fields
     return [*_without_framing(fields), (b"Content-Length", b"%d" % int(length))]

@@ -135,7 +135,7 @@ def _never(name: bytes, value: bytes) -> Field:
 
 
 def _integer(data: bytes, at: int, mask: int) -> tuple[int, int]:
-    """Read an integer (RFC 7541, 5.1); gives it and where it ends."""
+    """Read an integer (RFC 7541, 5.1); return it and where it ends."""
     number = data[at] & mask
     at += 1
     if number < mask:
@@ -150,7 +150,7 @@ def _integer(data: bytes, at: int, mask: int) -> tuple[int, int]:
 
 
 def _string(data: bytes, at: int) -> tuple[bytes, int]:
-    """Read a string (RFC 7541, 5.2); gives it and where it ends."""
+    """Read a string (RFC 7541, 5.2); return it and where it ends."""
     coded = data[at] & 0x80
     length, at = _integer(data, at, 0x7F)
     end = at + length

@@ -43,7 +43,7 @@ class HookTable(AddonManager):
         self._table.clear()
 
     def start(self, event: hooks.Hook) -> Coroutine[Any, Any, None] | None:
-        """Run the handlers of a hook; give the coroutine that goes on when one must be awaited."""
+        """Run the handlers of a hook; return the coroutine that goes on when one must be awaited."""
         kind = type(event)
         entry = self._table.get(kind)
         if entry is None:

@@ -185,7 +185,7 @@ class Http1ClientSide(_Side, Http1Server):
         yield from self._begin_body(framing.size, event, strict=True)
 
     def _refuse(self, head: bytes, error: HeadError) -> Commands:
-        """Say why a request is not understood; there is no stream for it."""
+        """Report why a request is not understood; there is no stream for it."""
         yield commands.Log(f"{human.format_address(self.conn.peername)}: a request was refused: {error}")
         told = f"The proxy cannot read this request: {error}"
         yield from self._answer(self._tell(glance(head), error.status, told))
@@ -443,7 +443,7 @@ class Http1OriginSide(_Side, Http1Client):
         yield from ()
 
     def _is_broken(self) -> bool:
-        """Tell whether the connection broke, or the one to the next proxy that it goes through."""
+        """Return whether the connection broke, or the one to the next proxy that it goes through."""
         below = (getattr(layer, "tunnel_connection", None) for layer in self.context.layers)
         return any(getattr(conn, BROKEN, False) for conn in (self.conn, *below))
 
@@ -459,6 +459,6 @@ def _authority(request: Request) -> str:
 
 
 def _is_pipe(request: Request, response: Response) -> bool:
-    """Tell whether what follows is no HTTP any more."""
+    """Return whether what follows is no HTTP any more."""
     status = response.data.status_code
     return status == SWITCHING_PROTOCOLS or (request.data.method == b"CONNECT" and 200 <= status < 300)  # noqa: PLR2004

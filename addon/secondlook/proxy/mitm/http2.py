@@ -61,11 +61,11 @@ class Streams(Protocol):
     """What a side asks its HTTP layer."""
 
     def is_pressed(self, stream_id: int) -> bool:
-        """Tell whether a stream's origin should not send more."""
+        """Return whether a stream's origin should not send more."""
         ...
 
     def is_full(self, stream_id: int) -> bool:
-        """Tell whether a stream's client should not send more."""
+        """Return whether a stream's client should not send more."""
         ...
 
     def fill(self, stream_id: int, origin: "Http2OriginSide") -> None:
@@ -329,7 +329,7 @@ class Http2OriginSide(_Side, Http2Client):
         yield from self._go_on()
 
     def _ours(self, event: HttpEvent) -> int | None:
-        """Give the number that a stream has here; None where the event waits, or comes too late."""
+        """Return the number that a stream has here; None where the event waits, or comes too late."""
         theirs = event.stream_id
         ours = self.our_stream_id.get(theirs)
         if ours is not None:
@@ -354,7 +354,7 @@ class Http2OriginSide(_Side, Http2Client):
             self._streams.fill(theirs, self)
 
     def unsent(self, theirs: int) -> int:
-        """Give how many bytes of an upload wait for the origin's window, or for room for one more request."""
+        """Return how many bytes of an upload wait for the origin's window, or for room for a request."""
         queued = self.stream_queue.get(theirs, ())
         buffered = self.h2_conn.stream_buffers.get(self.our_stream_id.get(theirs, 0), ())
         return sum(len(each.data) for each in queued if type(each) is RequestData) + sum(

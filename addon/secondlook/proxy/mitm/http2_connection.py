@@ -189,7 +189,7 @@ class Http2Connection(BufferedH2Connection):
         return found
 
     def _sent_on(self, events: list[Event]) -> list[Event]:
-        """Send what waited for room where there is some now; give the events that are not about that."""
+        """Send what waited for room where there is some now; return the events that are not about that."""
         kept: list[Event] = []
         for event in events:
             match event:
@@ -231,7 +231,7 @@ class Http2Connection(BufferedH2Connection):
         return events
 
     def _is_open(self, stream_id: int) -> bool:
-        """Tell whether a reset ends anything: clients may answer late frames of a stream with another."""
+        """Return whether a reset ends anything: clients may answer late frames of a stream with another."""
         stream = self.streams.get(stream_id)
         return stream is not None and stream.state_machine.state is not StreamState.CLOSED
 
@@ -307,7 +307,7 @@ class Http2Connection(BufferedH2Connection):
         return self._give_up(stream, "a window was widened by nothing")
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
-        """Tell of a GOAWAY; what is under way goes on (RFC 9113, 6.8)."""
+        """Report a GOAWAY; what is under way goes on (RFC 9113, 6.8)."""
         event = ConnectionTerminated()
         event.error_code = frame.error_code
         event.last_stream_id = frame.last_stream_id

@@ -90,7 +90,7 @@ def _authority(given: bytes | None, host: bytes | None, scheme: bytes) -> bytes:
 
 
 def read_answer(fields: list[Field]) -> list[Field]:
-    """Give the head of an answer as it may go on: `:status` first, then the other fields."""
+    """Return the head of an answer as it may go on: `:status` first, then the other fields."""
     pseudo, rest = _split(fields, frozenset({b":status"}))
     status = pseudo.get(b":status")
     if status is None or not _STATUS(status) or status == SWITCHING_PROTOCOLS:
@@ -99,7 +99,7 @@ def read_answer(fields: list[Field]) -> list[Field]:
 
 
 def read_trailers(fields: list[Field]) -> list[Field]:
-    """Give trailers as they may go on."""
+    """Return trailers as they may go on."""
     return _tolerated(_split(fields, frozenset())[1])
 
 

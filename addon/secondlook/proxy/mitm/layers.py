@@ -107,18 +107,18 @@ class GatedHttpLayer(HttpLayer):
         yield from self._let_on(stream)
 
     def is_stalled(self, stream_id: int) -> bool:
-        """Tell whether the client leaves too much of a stream unread."""
+        """Return whether the client leaves too much of a stream unread."""
         return stream_id in self._stalled
 
     def is_pressed(self, stream_id: int) -> bool:
-        """Tell whether a stream's origin should not send more."""
+        """Return whether a stream's origin should not send more."""
         if stream_id in self._stalled or stream_id in self._waiting:
             return True
         stream = self.streams.get(stream_id)
         return stream is not None and stream._paused is not None  # noqa: SLF001
 
     def is_full(self, stream_id: int) -> bool:
-        """Tell whether a stream's client should not send more."""
+        """Return whether a stream's client should not send more."""
         return stream_id in self._full
 
     def fill(self, stream_id: int, origin: Http2OriginSide) -> None:

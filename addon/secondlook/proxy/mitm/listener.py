@@ -174,7 +174,7 @@ class Listener:
             task.add_done_callback(self._connections.discard)
 
     def _turn_away(self, client: socket.socket, address: str) -> None:
-        """Tell a client that there are too many, where it speaks HTTP first, and close."""
+        """Report to a client that there are too many, where it speaks HTTP first, and close."""
         self._complain(
             f"{address} has too many connections, or all clients together have: one is refused "
             "(see `limits.connections` in proxy.yaml)"
@@ -256,7 +256,7 @@ class _Guest:
         waiting.add(self)
 
     def is_idle(self) -> bool:
-        """Tell whether nobody waits for anything here."""
+        """Return whether nobody waits for anything here."""
         return self in self._waiting if self.handler is None else self.handler.is_idle()
 
     def end(self) -> None:
@@ -269,7 +269,7 @@ class _Guest:
             self.left()
 
     def has_gone(self) -> bool:
-        """Tell whether it has closed its connection without a word."""
+        """Return whether it has closed its connection without a word."""
         try:
             return not self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -313,7 +313,7 @@ class _Guest:
 
 
 def _destination(writer: asyncio.StreamWriter) -> tuple[str, int] | None:
-    """Tell where a redirected connection was going; None, and a line in the log, when nowhere."""
+    """Return where a redirected connection was going; None, and a line in the log, when nowhere."""
     try:
         assert platform.original_addr is not None
         destination = platform.original_addr(writer.get_extra_info("socket"))

@@ -99,7 +99,7 @@ class LeanMaster(master.Master):
         self.started.set()
 
     def configure(self) -> None:
-        """Tell every addon the options once, as nothing else may have changed since they were made.
+        """Hand every addon the options once, as nothing else may have changed since they were made.
 
         TLS versions left at their default are not told: mitmproxy would test which ones OpenSSL supports, and
         that fails on builds without SSL 3.

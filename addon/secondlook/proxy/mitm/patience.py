@@ -30,7 +30,7 @@ class PatientStream(AnsweringStream):
         raise NotImplementedError
 
     def _held(self) -> bool:
-        """Tell whether a body is under way."""
+        """Return whether a body is under way."""
         raise NotImplementedError
 
     def watch_patience(self) -> Commands:

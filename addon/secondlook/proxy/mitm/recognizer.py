@@ -60,7 +60,7 @@ class Recognizer(NextLayer):
 
 
 def is_virtual_resolver(mode: ProxyMode, address: tuple[str, int] | None) -> bool:
-    """Tell whether this is the resolver that mitmproxy plays for WireGuard clients."""
+    """Return whether this is the resolver that mitmproxy plays for WireGuard clients."""
     return isinstance(mode, WireGuardMode) and address == _RESOLVER
 
 
@@ -71,6 +71,6 @@ def _tls(context: Context) -> layer.Layer:
 
 
 def _told(context: Context, greeting: bytes, data: bytes) -> str:
-    """Say what a tunnel is that is not opened, by who spoke first."""
+    """Return what a tunnel is that is not opened, by who spoke first."""
     inside = " inside TLS" if context.client.tls_established else ""
     return f"{name_of(greeting or data)}{inside}{', its server spoke first' if greeting else ''}"

@@ -233,7 +233,7 @@ class AnsweringStream(HttpStream):
         yield from super().handle_protocol_error(event)
 
     def _may_repeat(self, event: Unanswered) -> bool:
-        """Tell whether a request does the same twice as once, and is all here to be made again."""
+        """Return whether a request does the same twice as once, and is all here to be made again."""
         if self._kept is None or self.server_state != self.state_wait_for_response_headers:
             return False
         if isinstance(event, Unprocessed):

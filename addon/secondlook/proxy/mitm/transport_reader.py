@@ -44,7 +44,7 @@ class Inlet(asyncio.Protocol):
         self._catching_up: asyncio.Task[None] | None = None
 
     async def read(self, _most: int) -> bytes:
-        """Give what had arrived before, then wait for the end: b"", or the error of a handler."""
+        """Return what had arrived before, then wait for the end: b"", or the error of a handler."""
         if not self._open:
             self._open = True
             self._transport.pause_reading()

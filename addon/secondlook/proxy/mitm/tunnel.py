@@ -243,7 +243,7 @@ _TOPS: dict[type[layer.Layer], Callable[[Context], layer.Layer]] = {
 
 
 def own_top(top: layer.Layer) -> layer.Layer:
-    """Give our layer for the top of a connection in a mode of mitmproxy's; nothing of it has run yet."""
+    """Return our layer for the top of a connection in a mode of mitmproxy's; nothing of it has run yet."""
     ours = _TOPS.get(type(top))
     if ours is None:
         return top

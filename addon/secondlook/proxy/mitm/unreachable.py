@@ -61,12 +61,12 @@ _OF_MITMPROXY = (
 
 
 def told(host: str, message: str) -> str:
-    """Say in a sentence why `host` gave no answer."""
+    """Return in a sentence why `host` gave no answer."""
     return f"Second Look did not block this, but {host} cannot be opened: {_why(message)}"
 
 
 def advice(message: str) -> str | None:
-    """Say what may help: to pass the host's TLS through unopened; None where that would not."""
+    """Return what may help: to pass the host's TLS through unopened; None where that would not."""
     said = message.lower()
     return WAY if said.startswith(_CERTIFICATE) or any(mark in said for mark in _PASSING_HELPS) else None
 

@@ -33,19 +33,19 @@ class Exceptions(Protocol):
     missing: str
 
     def about(self, event: Event) -> bool:
-        """Tell whether such a page can be about an event."""
+        """Return whether such a page can be about an event."""
         ...
 
     def lasting_s(self, event: Event) -> float | None:
-        """Say how long an exception would last; None where none is made."""
+        """Return how long an exception would last; None where none is made."""
         ...
 
     def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:
-        """Give what the pages show."""
+        """Return what the pages show."""
         ...
 
     async def make(self, event: Event, duration_s: float) -> None:
-        """Make it, in force in every worker when this returns. Raises ValueError, saying why it cannot be."""
+        """Make it, in force in every worker when this returns. Raise ValueError, saying why it cannot be."""
         ...
 
 
@@ -60,7 +60,7 @@ class BlockExceptions:
         self._override_s = override_s
 
     def about(self, event: Event) -> bool:
-        """Tell whether an event is about something that was asked for."""
+        """Return whether an event is about something that was asked for."""
         return event.stage != ORIGIN_TLS
 
     def lasting_s(self, event: Event) -> float | None:
@@ -73,7 +73,7 @@ class BlockExceptions:
         return self._override_s(event.client, event.user) if Stage(event.stage) in OPEN_STAGES else None
 
     def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:
-        """Give the address and the whole story of its block."""
+        """Return the address and the whole story of its block."""
         address = event.url or event.host or ""
         rows = rows_of(event)
         told = [(name.lower(), value) for name, value in rows if name in _REPORTED]
@@ -103,7 +103,7 @@ class PassageExceptions:
         self._unopened_s = unopened_s
 
     def about(self, event: Event) -> bool:
-        """Tell whether an event is about TLS that passing it through would help."""
+        """Return whether an event is about TLS that passing it through would help."""
         return event.kind is EventKind.ERROR and event.stage == ORIGIN_TLS and event.host is not None
 
     def lasting_s(self, event: Event) -> float | None:
@@ -111,7 +111,7 @@ class PassageExceptions:
         return self._unopened_s(event.client, event.user)
 
     def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:  # noqa: ARG002
-        """Give the host and what was wrong."""
+        """Return the host and what was wrong."""
         return {
             "subject": shown_host(event.host or ""),
             "url": event.url,
@@ -142,5 +142,5 @@ def rows_of(event: Event) -> list[tuple[str, str]]:
 
 
 def lasting_told(lasting_s: float | None) -> str | None:
-    """Say how long an exception lasts; None where none is made."""
+    """Return how long an exception lasts; None where none is made."""
     return None if lasting_s is None else shown_minutes(lasting_s)

@@ -38,7 +38,7 @@ _PUBLIC = frozenset({"/proxy.pac", "/wpad.dat", "/ca.pem", "/ca.crt", "/ca.cer",
 
 
 def is_internal(host: str) -> bool:
-    """Tell whether a host, in whatever case, is the name of the internal site."""
+    """Return whether a host, in whatever case, is the name of the internal site."""
     return host.lower().removesuffix(".") == INTERNAL_HOST
 
 
@@ -64,7 +64,7 @@ class Visitor:
     user: str | None
 
     def met(self, event: Event) -> bool:
-        """Tell whether an event is about this client and this user."""
+        """Return whether an event is about this client and this user."""
         return self.client is not None and (event.client, event.user) == (self.client, self.user)
 
 
@@ -91,7 +91,7 @@ class InternalSite:
         }
 
     def way_past(self, event_id: str, client: str | None, user: str | None) -> Way | None:
-        """Give the page on which a client may pass the TLS through whose failure an event tells of."""
+        """Return the page on which a client may pass the TLS through whose failure an event tells of."""
         lasting = lasting_told(self._facts.unopened_s(client, user))
         return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
 
@@ -227,7 +227,7 @@ class InternalSite:
         advice: str | None = None,
         way: Way | None = None,
     ) -> http.Response:
-        """Say in the form that fits what asked (a page, else RFC 9457) why there is no other answer."""
+        """Report, in the form that fits (a page, else RFC 9457), why there is no other answer."""
         if fitting_form(read_facts(request), request.path)[0] is Form.PAGE:
             answer = self._page(
                 "problem.html", forms=False, status=status, told=as_sentence(told), advice=advice, way=way
