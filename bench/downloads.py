@@ -1,11 +1,11 @@
 """Downloads through the proxy against streamed stock mitmdump, in one run (P6).
 
-Run: `python bench/downloads.py [--rounds 5] [--mib 1024]`; prints one JSON object a line. Origin: nginx with
-sparse files; client: curl to /dev/null. The peers take turns in each round: stock mitmdump, our proxy with
-lists of SHA-256 alone, our proxy with lists that also hold MD5 and SHA-1, so that all three are computed.
-Measured for a risky file (streamed, hashed, its tail withheld) and a harmless one: speed and processor time a
-MiB, the highest resident memory of the worker, also while clients stand still, and how long the first byte of
-the body takes.
+Run: `PYTHONPATH=tests python bench/downloads.py [--rounds 5] [--mib 1024]`; prints one JSON object a line.
+Origin: nginx with sparse files; client: curl to /dev/null. The peers take turns in each round: stock
+mitmdump, our proxy with lists of SHA-256 alone, our proxy with lists that also hold MD5 and SHA-1, so that
+all three are computed. Measured for a risky file (streamed, hashed, its tail withheld) and a harmless one:
+speed and processor time a MiB, the highest resident memory of the worker, also while clients stand still, and
+how long the first byte of the body takes.
 """
 
 import argparse
@@ -16,18 +16,14 @@ import socket
 import ssl
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
-
-from e2e.processes import Memory, Proxy, make_certificate, server_import, server_publish  # noqa: E402
-from proxykit.nginx import Nginx, nginx  # noqa: E402
-from traffic import Peer, mitmdump, tell  # noqa: E402
+from e2e.processes import Memory, Proxy, make_certificate, server_import, server_publish
+from proxykit.nginx import Nginx, nginx
+from traffic import Peer, mitmdump, tell
 
 MIB = 1 << 20
 GROWTH_BUDGET_MIB = 32

@@ -1,11 +1,11 @@
 """P14: what memory does over a million requests and more, once caches are full.
 
-Run: `python bench/longrun.py [--warm 600000] [--requests 1000000] [--slice 20]`; prints one JSON object
-a line. One worker with the embedded server and real lists where they are there. Of the requests 40 % are for
-pages never seen, 40 % for pages of 20,000 that come again and again, 15 % for a program of 40 kB that is held
-and asked about (each under a name of its own) and 5 % for a listed page, which is an event in the log. Each
-process is weighed when the caches are full and at the end, by what it has for itself alone (USS): mapped
-lists, which all processes share, are not its own.
+Run: `PYTHONPATH=tests python bench/longrun.py [--warm 600000] [--requests 1000000] [--slice 20]`; prints one
+JSON object a line. One worker with the embedded server and real lists where they are there. Of the requests
+40 % are for pages never seen, 40 % for pages of 20,000 that come again and again, 15 % for a program of 40 kB
+that is held and asked about (each under a name of its own) and 5 % for a listed page, which is an event in
+the log. Each process is weighed when the caches are full and at the end, by what it has for itself alone
+(USS): mapped lists, which all processes share, are not its own.
 """
 
 import argparse
@@ -16,13 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+import psutil
 
-import psutil  # noqa: E402
-
-from e2e.processes import Proxy, wait_for  # noqa: E402
-from traffic import CONNECTIONS, nginx, real_lists, tell  # noqa: E402
+from e2e.processes import Proxy, wait_for
+from traffic import CONNECTIONS, nginx, real_lists, tell
 
 MIB = 1 << 20
 MIXED = """

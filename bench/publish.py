@@ -16,17 +16,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "addon")]
+from secondlook.server.http.updates import Updater, keep
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.publishing import publish
+from secondlook.server.store.importing import import_files
+from secondlook.server.store.store import ServerStore
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.update import apply_update
+from synthetic import add_source, folder_bytes
 
-from secondlook.server.http.updates import Updater, keep  # noqa: E402
-from secondlook.server.publish.generation import Generation  # noqa: E402
-from secondlook.server.publish.publishing import publish  # noqa: E402
-from secondlook.server.store.importing import import_files  # noqa: E402
-from secondlook.server.store.store import ServerStore  # noqa: E402
-from secondlook.wire import safebrowsing_pb2 as pb  # noqa: E402
-from secondlook.wire.update import apply_update  # noqa: E402
-from synthetic import add_source, folder_bytes  # noqa: E402
+HERE = Path(__file__).resolve().parent
+
 
 LIST = "mw-8b"
 CORPORA = (

@@ -1,10 +1,10 @@
 """The review page over a large log: first page, filters, search, deep pages, live follow, export.
 
-Run: `python bench/review_page.py [--events 1000000] [--engine sqlite|postgresql]`; prints one JSON object a
-line. The page is served by uvicorn in a process of its own and asked over loopback; `cpu_ms` is what that
-process spent (a database server's own work is not in it). Without `--engine` both are measured, PostgreSQL
-where it is installed. A million events take about five minutes an engine on a busy machine; ten million
-an hour, and 5 GB of disk.
+Run: `PYTHONPATH=tests python bench/review_page.py [--events 1000000] [--engine sqlite|postgresql]`; prints
+one JSON object a line. The page is served by uvicorn in a process of its own and asked over loopback;
+`cpu_ms` is what that process spent (a database server's own work is not in it). Without `--engine` both are
+measured, PostgreSQL where it is installed. A million events take about five minutes an engine on a busy
+machine; ten million an hour, and 5 GB of disk.
 """
 
 import argparse
@@ -15,15 +15,12 @@ import os
 import resource
 import socket
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
 import uvicorn
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import biglog
 from ledgerkit.postgres import PostgresServer, find_binaries

@@ -49,7 +49,11 @@ def take(name: str, arguments: list[str]) -> None:
     """Run one driver and keep its lines."""
     print(f"== {name}", file=sys.stderr)
     done = subprocess.run(
-        [sys.executable, str(HERE / f"{name}.py"), *arguments], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, str(HERE / f"{name}.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": str(HERE.parent / "tests")},  # what they share with the tests
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     facts = {"machine": machine(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "load": os.getloadavg()[0]}

@@ -23,13 +23,12 @@ from pathlib import Path
 from random import Random
 from urllib.parse import quote
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "addon")]
+from pacing import paced, percentile
+from secondlook.server.publish.publishing import publish
+from secondlook.server.store.store import ServerStore
+from synthetic import add_source, sampled
 
-from pacing import paced, percentile  # noqa: E402
-from secondlook.server.publish.publishing import publish  # noqa: E402
-from secondlook.server.store.store import ServerStore  # noqa: E402
-from synthetic import add_source, sampled  # noqa: E402
+HERE = Path(__file__).resolve().parent
 
 SERVER = """
 import asyncio, sys

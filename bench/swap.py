@@ -1,28 +1,25 @@
 """P8: what traffic feels when new lists are taken up by the workers.
 
-Run: `python bench/swap.py [--entries 10000000] [--rounds 5] [--seconds 10] [--rate 300]`; prints one JSON
-object a line. One worker, a server of its own with so many entries, an origin, URLs that are new each time.
-The same load runs without and with an update in the middle, in turn: a delta of 1 %, fetched, verified,
-written and swapped. A round whose update the proxy took by itself before the load began is left out.
+Run: `PYTHONPATH=tests python bench/swap.py [--entries 10000000] [--rounds 5] [--seconds 10] [--rate 300]`;
+prints one JSON object a line. One worker, a server of its own with so many entries, an origin, URLs that are
+new each time. The same load runs without and with an update in the middle, in turn: a delta of 1 %, fetched,
+verified, written and swapped. A round whose update the proxy took by itself before the load began is left
+out.
 """
 
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
-
-from e2e.processes import Proxy, Server, server_publish, wait_for  # noqa: E402
-from pacing import paced, percentile  # noqa: E402
-from secondlook.server.store.store import ServerStore  # noqa: E402
-from synthetic import add_source  # noqa: E402
-from traffic import nginx  # noqa: E402
+from e2e.processes import Proxy, Server, server_publish, wait_for
+from pacing import paced, percentile
+from secondlook.server.store.store import ServerStore
+from synthetic import add_source
+from traffic import nginx
 
 
 def paths_of(folder: Path, seed: int, count: int) -> Path:

@@ -1,10 +1,10 @@
 """Traffic through the proxy against stock mitmdump of the same version, in one run (P1, P2, P3, P12, P15).
 
-Run: `python bench/traffic.py [--rounds 5] [--seconds 5] [--entries 10000000] [--part NAME]`; prints one JSON
-object a line. Origin: nginx, one worker, a 2.7 kB page. Load: wrk (plain and TLS, keep-alive) and h2load
-(HTTP/2), 32 connections. Peers alternate within each round. Intercepted HTTPS is measured in reverse mode, as
-neither wrk nor h2load speaks CONNECT: TLS to the client with a certificate made on the fly, TLS to the
-origin, the same layers between. P3 asks the client to close after each answer.
+Run: `PYTHONPATH=tests python bench/traffic.py [--rounds 5] [--seconds 5] [--entries 10000000] [--part NAME]`;
+prints one JSON object a line. Origin: nginx, one worker, a 2.7 kB page. Load: wrk (plain and TLS, keep-alive)
+and h2load (HTTP/2), 32 connections. Peers alternate within each round. Intercepted HTTPS is measured in
+reverse mode, as neither wrk nor h2load speaks CONNECT: TLS to the client with a certificate made on the fly,
+TLS to the origin, the same layers between. P3 asks the client to close after each answer.
 
 Beside the rate stands the processor time of the proxy process for one request (`cpu us`), and its ratio, the
 median over rounds: it tells the cost of a request where other work shares the machine.
@@ -26,12 +26,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+import psutil
 
-import psutil  # noqa: E402
-
-from e2e.processes import (  # noqa: E402
+from e2e.processes import (
     Proxy,
     Running,
     Server,
@@ -40,10 +37,12 @@ from e2e.processes import (  # noqa: E402
     server_publish,
     wait_for,
 )
-from secondlook.server.publish.publishing import publish  # noqa: E402
-from secondlook.server.store.store import ServerStore  # noqa: E402
-from serverkit.ports import free_port  # noqa: E402
-from synthetic import add_source  # noqa: E402
+from secondlook.server.publish.publishing import publish
+from secondlook.server.store.store import ServerStore
+from serverkit.ports import free_port
+from synthetic import add_source
+
+HERE = Path(__file__).resolve().parent
 
 DATA = HERE.parents[1] / "shared" / "data" / "malicious"
 REAL = ("phishdb_urls.txt.xz", "phishdb_domains.txt.xz", "urlhaus_hist_ipv4.txt.xz")

@@ -1,29 +1,25 @@
 """A generation in Valkey: memory per million entries, time to load, searches, and the next loaded beside it.
 
-Run: `python bench/valkey.py [--entries 1000000,5000000]`; prints one JSON object a line. A real server
-(valkey-server or redis-server) of its own, on a free port of loopback, without persistence.
+Run: `PYTHONPATH=tests python bench/valkey.py [--entries 1000000,5000000]`; prints one JSON object a line. A
+real server (valkey-server or redis-server) of its own, on a free port of loopback, without persistence.
 """
 
 import argparse
 import asyncio
 import json
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 from random import Random
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
-
-from secondlook.server.publish.generation import Generation  # noqa: E402
-from secondlook.server.publish.publishing import publish  # noqa: E402
-from secondlook.server.store.store import ServerStore  # noqa: E402
-from secondlook.server.valkey.publisher import ValkeyPublisher  # noqa: E402
-from secondlook.server.valkey.reader import ValkeyReader  # noqa: E402
-from serverkit.valkey import Node, single  # noqa: E402
-from synthetic import add_source, sampled  # noqa: E402
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.publishing import publish
+from secondlook.server.store.store import ServerStore
+from secondlook.server.valkey.publisher import ValkeyPublisher
+from secondlook.server.valkey.reader import ValkeyReader
+from serverkit.valkey import Node, single
+from synthetic import add_source, sampled
 
 SEARCHES = 2_000
 PREFIXES = 8
