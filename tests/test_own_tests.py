@@ -52,14 +52,12 @@ WITHOUT = set(
     download/archive_ar.py
     download/archive_zip.py
     download/body_type.py
-    download/cutting.py
     download/gate_state.py
     download/inspection.py
     download/inspector.py
     download/judged_files.py
     download/ranges.py
     download/spool.py
-    download/trickle.py
     feeds/detect.py
     feeds/entry.py
     feeds/objects.py
@@ -104,8 +102,6 @@ WITHOUT = set(
     proxy/site/late_notice.py
     proxy/worker.py
     reach.py
-    refusal/keeping.py
-    refusal/refusal.py
     refusal/wording.py
     review/app.py
     review/model.py

@@ -16,7 +16,7 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Asked, Origin, send
 from proxykit.proxy import RunningProxy
 from proxykit.samples import program, prose, zipped
-from secondlook.download.trickle import PART, STEP_BYTES, spare
+from secondlook.download.trickle import PART
 
 BODY = program(900_000)
 PATIENCE = {"patience": 0.02}
@@ -203,13 +203,3 @@ def test_what_must_be_held_whole_gives_not_a_byte(make_proxy, gatekeeper, make_o
     with _client(proxy, "-i", _url(make_origin(halting))) as running:
         assert running.stdout is not None
         assert running.stdout.read().startswith(b"HTTP/1.1 403")
-
-
-def test_what_may_go_is_a_part_and_never_the_end():
-    given = 0
-    while step := spare(1_000_000 - given, given, 65_536):
-        assert step <= STEP_BYTES
-        given += step
-    assert given == 1_000_000 // PART
-    assert spare(65_536, 0, 65_536) == 0
-    assert spare(67_000, 0, 65_536) == 67_000 - 65_536
