@@ -1,6 +1,7 @@
 """Fetching again over real sockets, against a real origin on loopback."""
 
 import asyncio
+import contextlib
 import hashlib
 import socket
 from contextlib import asynccontextmanager
@@ -28,8 +29,18 @@ def place(text):
 class Origin:
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.serving: set[asyncio.Task] = set()
 
     async def serve(self, reader, writer):
+        self.serving.add(asyncio.current_task())
+        try:
+            await self.answer(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def answer(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.seen.append(head)
         path = head.split()[1]
@@ -50,7 +61,6 @@ class Origin:
         else:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY)
         await writer.drain()
-        writer.close()
 
 
 @asynccontextmanager
@@ -78,6 +88,7 @@ async def origin():
 
     async with server:
         yield it, make
+        await asyncio.gather(*it.serving, return_exceptions=True)  # no connection outlives the loop
 
 
 def fetch(path, host="files.test", **limits):
