@@ -18,12 +18,12 @@ from secondlook.config import TrafficLimitsSettings
 from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
-from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
+from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.trickle import EVERY_S
 from secondlook.ground.ulid import Identifiers
 from secondlook.proxy.access.access import Access, closed_reason
 from secondlook.proxy.access.login import USER
-from secondlook.proxy.bodies import Bodies
+from secondlook.proxy.bodies import PASSED, Bodies
 from secondlook.proxy.fallback import Fallback
 from secondlook.proxy.flow_state import FLOW_STATE, Body, FlowState, state_of
 from secondlook.proxy.mitm import unreachable
@@ -38,9 +38,6 @@ from secondlook.refusal.refusal import FAULT, STATUS, Refusals, mark_headers
 logger = logging.getLogger(__name__)
 
 _STALL_POLL_S = 0.02
-_PASSED = Decision(
-    Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
-)
 
 
 class SecondLookAddon:
@@ -327,7 +324,7 @@ class SecondLookAddon:
             body.decision = await self.gatekeeper.unverifiable(body.gate.subject(), body.use, reason)
         except Exception:
             logger.exception("the policy for unverifiable bodies failed too")
-            body.decision = None if body.gate.risky else _PASSED
+            body.decision = None if body.gate.risky else PASSED
 
     async def secondlook_pump(self, flow: http.HTTPFlow) -> None:
         """Read the next piece of a held body, once the client has taken the last."""

@@ -39,7 +39,7 @@ _IN_BLOCKS = frozenset({Fate.SNIFF, Fate.HOLD, Fate.TAIL})
 _SEVERAL = "multipart/byteranges"
 _NAVIGATIONS = frozenset({"", "document", "iframe", "frame", "fencedframe", "embed", "object"})
 _READ_BY_SCRIPTS = frozenset({"cors", "same-origin"})
-_PASSED = Decision(
+PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
 )
 
@@ -148,7 +148,7 @@ class Bodies:
         """Decide about a whole body without waiting; None where something must be awaited."""
         gate = body.gate
         if gate.partial:
-            return _PASSED
+            return PASSED
         if gate.risky:
             body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
         if body.failed is not None:
