@@ -19,7 +19,8 @@ from secondlook.ground.ulid import ALPHABET, make_id
 from secondlook.ledger.engine.tables import events, marks
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log import search
-from secondlook.ledger.log.append import add_tallies, insert_events, tally_of
+from secondlook.ledger.log.append import insert_events
+from secondlook.ledger.log.counting import Admission, add_counts, counted
 
 PART = 100_000
 RARE_HOST = "rare.example"
@@ -82,11 +83,12 @@ def invent(count: int, first: float) -> Iterator[Event]:
 def fill(ledger: Ledger, count: int) -> None:
     """Put `count` events in (at most 22 million; whole parts beyond the first)."""
     original = min(count, PART)
+    admission = Admission()
     for batch in batched(invent(original, time.time() - count * GAP_S), _BATCH):
         ledger.commit_now(
             lambda connection, batch=batch: (
                 insert_events(connection, batch),
-                add_tallies(connection, Counter(map(tally_of, batch))),
+                add_counts(connection, Counter(map(counted, batch)), admission),
             )
         )
     for number in range(1, count // PART):

@@ -76,7 +76,7 @@ class FakeLedger:
                     more = (event.extra or {}) | dict(extra or {})
                     events[at] = replace(event, detail=detail, extra=more or None)
 
-    def tally(self, kind: EventKind, decision: str | None, stage: str | None) -> None:
+    def tally(self, kind: EventKind, decision: str | None, stage: str | None, **_more: object) -> None:
         self.tallies[kind, decision, stage] += 1
 
     def count_hit(self, rule_id: str) -> None:

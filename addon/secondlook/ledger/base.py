@@ -30,7 +30,7 @@ from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.engine.salvage import open_or_repair
 from secondlook.ledger.engine.writer import Amendment, Work, Writer
 from secondlook.ledger.log import append
-from secondlook.ledger.log.append import Tally, tally_of
+from secondlook.ledger.log.counting import SLOT_S, Admission, Counted, add_counts, asked, counted
 from secondlook.ledger.log.privacy import Discretion, Privacy
 from secondlook.ledger.options import LedgerOptions
 from secondlook.ledger.queue import flagged
@@ -63,7 +63,8 @@ class OpenLedger:
         self.readers = make_engine(place, readers=_READERS, checkpoint=options.keeper)
         self.watch = Watch(self.readers, place)
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger")
-        self._counts: Counter[Tally] = Counter()
+        self._counts: Counter[Counted] = Counter()
+        self._admission = Admission()
         self._hits: Counter[str] = Counter()
         self._counts_lock = threading.Lock()
         self.journaled = 0
@@ -179,17 +180,41 @@ class OpenLedger:
         if event.rule is not None and event.stage == Stage.RULES:
             self.count_hit(event.rule)
         if kept is None:
-            self.tally(event.kind, event.decision, event.stage, at=event.time)
+            self.tally(
+                event.kind,
+                event.decision,
+                event.stage,
+                client=event.client,
+                host=event.host,
+                server=event.server,
+                elapsed_ms=event.elapsed_ms,
+                at=event.time,
+            )
         else:
             self.writer.record(kept)
 
     def tally(
-        self, kind: EventKind, decision: str | None, stage: str | None, *, at: float | None = None
+        self,
+        kind: EventKind,
+        decision: str | None,
+        stage: str | None,
+        *,
+        client: str | None = None,
+        host: str | None = None,
+        server: str | None = None,
+        elapsed_ms: float | None = None,
+        at: float | None = None,
     ) -> None:
-        """Count a check of which no event is kept; microseconds, never blocks."""
-        hour = int((self.clock.now() if at is None else at) // append.HOUR_S)
+        """Count a check of which no event is kept; microseconds, never blocks.
+
+        Whether its client counts depends on `host`: of an ignored one nobody is to know who asked.
+        """
+        slot = int((self.clock.now() if at is None else at) // SLOT_S)
+        known = client if client and self.discretion.level_of(host) < Privacy.COUNTS else ""
+        stage = stage or ""
+        one = Counted(slot, str(kind), decision or "", stage, known, *asked(stage, server, elapsed_ms))
         with self._counts_lock:
-            self._counts[hour, str(kind), decision or "", stage or ""] += 1
+            self._counts[one] += 1
 
     def count_hit(self, rule_id: str) -> None:
         """Count a hit of an operator rule whose check is not recorded; never blocks."""
@@ -215,11 +240,11 @@ class OpenLedger:
     def _insert(self, connection: sa.Connection, batch: list[Event]) -> set[str]:
         """Insert events with distinct ids and count those that are new; return their ids."""
         fresh = append.insert_events(connection, batch)
-        counts = Counter(tally_of(event) for event in batch if event.id in fresh)
-        append.add_tallies(connection, counts)
+        counts = Counter(counted(event) for event in batch if event.id in fresh)
+        add_counts(connection, counts, self._admission)
         if self.options.counted is not None:
-            for (_, kind, _, _), count in counts.items():
-                self.options.counted(kind, count)
+            for one, count in counts.items():
+                self.options.counted(one.kind, count)
         return fresh
 
     def flush_counts(self) -> None:
@@ -231,7 +256,7 @@ class OpenLedger:
             return
 
         def work(connection: sa.Connection) -> None:
-            append.add_tallies(connection, counts)
+            add_counts(connection, counts, self._admission)
             append.add_hits(connection, hits)
 
         future = self.writer.submit(work, durable=False)

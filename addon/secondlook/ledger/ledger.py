@@ -13,7 +13,8 @@ from secondlook.core.tls_exception import KINDS, PASSTHROUGH, Lasting, Passage, 
 from secondlook.ground.clock import Clock
 from secondlook.ledger.engine.database import Place
 from secondlook.ledger.engine.journal import Journal
-from secondlook.ledger.log import overview, shape
+from secondlook.ledger.log import figures, overview, shape
+from secondlook.ledger.log.figures import ClientCount, Course
 from secondlook.ledger.log.filter import EventFilter
 from secondlook.ledger.log.overview import HourCount
 from secondlook.ledger.log.reading import LogReader, Page
@@ -157,6 +158,28 @@ class Ledger(RecheckLedger, OperatorLedger):
     def totals(self, since: float, until: float) -> dict[tuple[EventKind, str | None, str | None], int]:
         """Counts by kind, decision and stage over whole hours."""
         return self.read(lambda connection: overview.totals(connection, since, until))
+
+    def course(self, step: int, since: float, client: str | None = None) -> list[Course]:
+        """Checks of everybody or of one client by stretches of `step` seconds (`counting.STEPS`)."""
+        return self.read(lambda connection: figures.course(connection, step, since, client))
+
+    def top(
+        self, of: str, step: int, since: float, *, client: str | None = None, limit: int = 10
+    ) -> list[tuple[str, int]]:
+        """Hosts, lists or threats with most refused checks, of everybody or of one client."""
+        return self.read(
+            lambda connection: figures.top(connection, of, step, since, client=client, limit=limit)
+        )
+
+    def latency(self, step: int, since: float) -> dict[str, dict[str, int]]:
+        """How many questions to each server ended within which bound (ms)."""
+        return self.read(lambda connection: figures.latency(connection, step, since))
+
+    def clients(
+        self, step: int, since: float, *, only: str | None = None, limit: int = 10
+    ) -> list[ClientCount]:
+        """Clients with most checks first, or one of them."""
+        return self.read(lambda connection: figures.clients(connection, step, since, only=only, limit=limit))
 
     # -- care -----------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from secondlook.agent import metrics
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.evidence import describe, unverifiable
 from secondlook.agent.check.reblock import reblock_entry
-from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry
+from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry, host_of
 from secondlook.agent.ports import FlagStore
 from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
@@ -53,7 +53,17 @@ class CheckStore(FlagStore, Protocol):
     def remember(self, identity: bytes, hashes: tuple[bytes, ...], kind: SubjectKind, event: Event) -> None:
         """Note an allowed subject (`ports.History`)."""
 
-    def tally(self, kind: EventKind, decision: str | None, stage: str | None) -> None:
+    def tally(
+        self,
+        kind: EventKind,
+        decision: str | None,
+        stage: str | None,
+        *,
+        client: str | None = None,
+        host: str | None = None,
+        server: str | None = None,
+        elapsed_ms: float | None = None,
+    ) -> None:
         """Count a check of which no event is kept; never blocks."""
 
     def count_hit(self, rule_id: str) -> None:
@@ -202,7 +212,15 @@ class Gatekeeper:
             self._confirm(subject, context, decision)
         if not self._log_all:
             evidence = decision.evidence
-            self._store.tally(EventKind.CHECK, decision.action, evidence.stage)
+            self._store.tally(
+                EventKind.CHECK,
+                decision.action,
+                evidence.stage,
+                client=context.client,
+                host=host_of(subject, context),
+                server=evidence.server,
+                elapsed_ms=decision.elapsed_ms,
+            )
             if evidence.rule is not None and evidence.stage is Stage.RULES:
                 self._store.count_hit(evidence.rule)
             self._remember(subject, context, decision)

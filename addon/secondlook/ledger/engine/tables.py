@@ -73,6 +73,19 @@ tallies = sa.Table(
     sa.Column("count", sa.BigInteger, nullable=False),
 )
 
+shares = sa.Table(
+    "shares",
+    metadata,
+    sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("of", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 flagged = sa.Table(
     "flagged",
     metadata,

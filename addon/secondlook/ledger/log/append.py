@@ -1,4 +1,4 @@
-"""Writing events: rows, hour marks, tallies, hits of rules — in one transaction."""
+"""Writing events: rows, hour marks, hits of rules — in one transaction."""
 
 import json
 from collections import Counter
@@ -10,22 +10,13 @@ import sqlalchemy as sa
 from secondlook.core.event import Event
 from secondlook.ledger.engine.codec import EVENT_COLUMNS, clean, event_row, event_values, json_text
 from secondlook.ledger.engine.statements import Insert, Prepared, raw, upsert
-from secondlook.ledger.engine.tables import events, marks, rules, tallies
-
-HOUR_S: Final = 3600
-
-type Tally = tuple[int, str, str, str]
-"""Hour (Unix seconds / 3600), kind, decision, stage."""
+from secondlook.ledger.engine.tables import events, marks, rules
+from secondlook.ledger.log.counting import HOUR_S
 
 _SQLITE_INSERT: Final = (
     f"INSERT INTO events ({', '.join(f'"{name}"' for name in EVENT_COLUMNS)}) "  # noqa: S608  (names of ours)
     f"VALUES ({', '.join('?' * len(EVENT_COLUMNS))}) ON CONFLICT (id) DO NOTHING"
 )
-
-
-def tally_of(event: Event) -> Tally:
-    """Name the counter that an event belongs to."""
-    return int(event.time // HOUR_S), str(event.kind), event.decision or "", event.stage or ""
 
 
 def insert_events(connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
@@ -82,27 +73,6 @@ def _mark(connection: sa.Connection, times: Iterable[tuple[float, int]]) -> None
     _PUT_MARKS.run(
         connection,
         [{"hour": hour, "first_seq": low, "last_seq": high} for hour, (low, high) in sorted(hours.items())],
-    )
-
-
-def _add_up(statement: Insert) -> sa.Executable:
-    return statement.on_conflict_do_update(
-        index_elements=[tallies.c.hour, tallies.c.kind, tallies.c.decision, tallies.c.stage],
-        set_={"count": tallies.c.count + statement.excluded.count},
-    )
-
-
-_PUT_TALLIES: Final = Prepared(tallies, ("hour", "kind", "decision", "stage", "count"), _add_up)
-
-
-def add_tallies(connection: sa.Connection, counts: Counter[Tally]) -> None:
-    """Add to the counters of hours; rows in sorted order, so that two writers cannot deadlock."""
-    _PUT_TALLIES.run(
-        connection,
-        [
-            {"hour": hour, "kind": kind, "decision": decision, "stage": stage, "count": count}
-            for (hour, kind, decision, stage), count in sorted(counts.items())
-        ],
     )
 
 

@@ -1,22 +1,12 @@
 """Counts for charts, from the tallies of hours that are kept as events come in."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import sqlalchemy as sa
 
 from secondlook.core.event import EventKind
 from secondlook.ledger.engine.tables import tallies
-from secondlook.ledger.log.append import HOUR_S
-
-_CHECKED: Final = frozenset({
-    EventKind.CHECK,
-    EventKind.BLOCKED,
-    EventKind.FLAGGED,
-    EventKind.WOULD_BLOCK,
-    EventKind.OVERRIDDEN,
-})  # fmt: skip
-"""Kinds of which each event is one check."""
+from secondlook.ledger.log.counting import HOUR_S, OUTCOMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +54,7 @@ def hourly(connection: sa.Connection, since: float, until: float) -> list[HourCo
         result.append(
             HourCount(
                 at=float(hour * HOUR_S),
-                checked=sum(count for kind, count in kinds.items() if kind in _CHECKED),
+                checked=sum(count for kind, count in kinds.items() if kind in OUTCOMES),
                 blocked=kinds.get(EventKind.BLOCKED, 0),
                 flagged=kinds.get(EventKind.FLAGGED, 0),
                 would_block=kinds.get(EventKind.WOULD_BLOCK, 0),

@@ -18,7 +18,7 @@ from secondlook.core.event import Event
 from secondlook.ledger.engine.codec import row_event
 from secondlook.ledger.engine.tables import events, marks
 from secondlook.ledger.log import search
-from secondlook.ledger.log.append import HOUR_S
+from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.filter import (
     EventFilter,
     column_in,

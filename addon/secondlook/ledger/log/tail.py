@@ -12,7 +12,7 @@ from secondlook.ground.errors import LedgerError
 from secondlook.ground.ulid import id_time
 from secondlook.ledger.engine.codec import row_event
 from secondlook.ledger.engine.tables import events, marks
-from secondlook.ledger.log.append import HOUR_S
+from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.filter import EventFilter, column_in, indexed, unindexed, word_condition, words
 
 

@@ -7,6 +7,7 @@ what they were about ─┬─ somebody else met it too ──► stays, without
                       └─ nobody else is known to ───► history, queue, confirmed set: hashes only
                                                       events of how it ended: gone
 exceptions it made for itself ──► gone
+its shares of the counts ──► gone; of a user: which hosts its addresses were refused
 ```
 
 Hashes stay where protection needs them: what was flagged is looked at again and what is bad stays blocked.
@@ -36,7 +37,7 @@ from secondlook.ledger.engine.tables import (
     quarantine,
     rules,
 )
-from secondlook.ledger.log import search
+from secondlook.ledger.log import counting, search
 
 ERASED: Final = "(erased)"
 _CHUNK: Final = 500
@@ -57,6 +58,8 @@ def erase(ledger: OpenLedger, client: str, delete_events: DeleteEvents) -> int:
     if is_user:  # no index, and an address is nobody's
         named = sa.or_(named, events.c.user == client)
     own = ledger.read(lambda connection: _own(connection, client, named))
+    used = ledger.read(lambda connection: _used(connection, named)) if is_user else set()
+    ledger.commit_now(lambda connection: counting.erase(connection, client, used))
     gone = delete_events(named)
     ledger.commit_now(lambda connection: _erase_name(connection, client, ledger.clock.now()))
     endings = ledger.read(lambda connection: _ended(connection, own))
@@ -83,6 +86,12 @@ def _own(connection: sa.Connection, client: str, named: sa.ColumnElement[bool]) 
         for identity in connection.execute(query).scalars()
         if identity is not None
     }
+
+
+def _used(connection: sa.Connection, named: sa.ColumnElement[bool]) -> set[str]:
+    """From which addresses a user came."""
+    query = sa.select(events.c.client).distinct().where(named, events.c.client.is_not(None))
+    return set(connection.execute(query).scalars())
 
 
 def _erase_name(connection: sa.Connection, client: str, now: float) -> None:

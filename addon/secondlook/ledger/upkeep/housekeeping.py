@@ -25,8 +25,8 @@ from secondlook.ground.errors import LedgerError
 from secondlook.ledger.base import OpenLedger
 from secondlook.ledger.engine import salvage
 from secondlook.ledger.engine.tables import changes, events, marks
-from secondlook.ledger.log import overview, search
-from secondlook.ledger.log.append import HOUR_S
+from secondlook.ledger.log import counting, overview, search
+from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.operator import rule_table
 from secondlook.ledger.queue import confirmed, flagged, history
 from secondlook.ledger.upkeep.erasure import erase
@@ -179,6 +179,7 @@ class Upkeep:
                 confirmed.sweep(connection, now)
                 + rule_table.sweep(connection, older_than=cutoff)
                 + overview.sweep(connection, older_than=cutoff)
+                + counting.sweep(connection, now=now, older_than=cutoff)
             )
 
         gone += ledger.commit_now(small)
@@ -232,6 +233,7 @@ class Upkeep:
                     "confirmed",
                     "quarantine",
                     "rules",
+                    "shares",
                 ):
                     connection.exec_driver_sql(f"VACUUM {name}")
                 connection.exec_driver_sql("SET default_transaction_read_only = on")

@@ -1,0 +1,108 @@
+"""Who and what has how much of the counts: read from the shares (`ledger.log.counting`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from secondlook.ledger.engine.tables import events, shares
+from secondlook.ledger.log.counting import CLIENT, EVERYBODY, SERVER
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Checks of one stretch of time that begins at `at` (Unix seconds)."""
+
+    at: float
+    checked: int
+    blocked: int
+    flagged: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCount:
+    """Checks of one client, and when it was last seen (Unix seconds)."""
+
+    client: str
+    checked: int
+    blocked: int
+    flagged: int
+    last_seen: float
+
+
+def _sum(*outcomes: str) -> sa.ColumnElement[int]:
+    if not outcomes:
+        return sa.func.sum(shares.c.count)
+    return sa.func.sum(sa.case((shares.c.outcome.in_(outcomes), shares.c.count), else_=0))
+
+
+_COUNTS = (_sum(), _sum("block"), _sum("flag"))
+
+
+def _within(of: str, step: int, since: float) -> sa.ColumnElement[bool]:
+    return sa.and_(shares.c.step == step, shares.c.of == of, shares.c.at >= int(since))
+
+
+def course(connection: sa.Connection, step: int, since: float, client: str | None) -> list[Course]:
+    """Return the checks of everybody or of one client, stretch by stretch; empty ones are left out.
+
+    Of everybody only five minutes are counted here: longer stretches are what the tallies of hours hold.
+    """
+    wanted = _within(EVERYBODY if client is None else CLIENT, step, since)
+    query = sa.select(shares.c.at, *_COUNTS).where(wanted, shares.c.client == (client or ""))
+    rows = connection.execute(query.group_by(shares.c.at).order_by(shares.c.at))
+    return [
+        Course(float(at), int(checked), int(blocked), int(flagged)) for at, checked, blocked, flagged in rows
+    ]
+
+
+def top(
+    connection: sa.Connection, of: str, step: int, since: float, *, client: str | None, limit: int
+) -> list[tuple[str, int]]:
+    """Return names with most refused checks first; those that would have been refused count too."""
+    total = _sum().label("total")
+    query = sa.select(shares.c.name, total).where(_within(of, step, since), shares.c.name != "")
+    if client is not None:
+        query = query.where(shares.c.client == client)
+    query = query.group_by(shares.c.name).order_by(total.desc(), shares.c.name).limit(limit)
+    return [(name, int(count)) for name, count in connection.execute(query)]
+
+
+def latency(connection: sa.Connection, step: int, since: float) -> dict[str, dict[str, int]]:
+    """Return for each server how many questions ended within which bound (`counting.WITHIN_MS`)."""
+    query = sa.select(shares.c.name, shares.c.outcome, _sum()).where(_within(SERVER, step, since))
+    found: dict[str, dict[str, int]] = {}
+    for name, within, count in connection.execute(query.group_by(shares.c.name, shares.c.outcome)):
+        found.setdefault(name, {})[within] = int(count)
+    return found
+
+
+def clients(
+    connection: sa.Connection, step: int, since: float, *, only: str | None = None, limit: int
+) -> list[ClientCount]:
+    """Return clients, those with most checks first."""
+    query = sa.select(shares.c.client, *_COUNTS, sa.func.max(shares.c.at)).where(
+        _within(CLIENT, step, since), shares.c.client != ""
+    )
+    if only is not None:
+        query = query.where(shares.c.client == only)
+    query = query.group_by(shares.c.client).order_by(_COUNTS[0].desc(), shares.c.client).limit(limit)
+    rows = connection.execute(query).all()
+    last = _last_events(connection, [client for client, *_ in rows])
+    return [
+        ClientCount(client, int(checked), int(blocked), int(flagged), max(float(at), last.get(client, 0.0)))
+        for client, checked, blocked, flagged, at in rows
+    ]
+
+
+def _last_events(connection: sa.Connection, names: Sequence[str]) -> dict[str, float]:
+    """When the log last names each client: more exact than the beginning of a stretch."""
+    found = {}
+    for name in names:
+        newest = (
+            sa.select(events.c.time).where(events.c.client == name).order_by(events.c.seq.desc()).limit(1)
+        )
+        time = connection.execute(newest).scalar()
+        if time is not None:
+            found[name] = float(time)
+    return found

@@ -1,0 +1,138 @@
+"""Counts by client, host, list, threat and server: what counts towards what, bounds, privacy, erasing, keeping."""
+
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from ledgerkit.samples import START, make_event
+from secondlook.core.event import EventKind
+from secondlook.ledger.engine.tables import shares
+from secondlook.ledger.log import counting
+from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, MOST_NAMES, SLOT_S, STEPS, THREAT
+
+
+def keep(ledger, *events):
+    for event in events:
+        ledger.record(event)
+    ledger.flush_counts()
+    while ledger.writer.waiting:
+        ledger.commit_now(lambda _: None)
+    ledger.commit_now(lambda _: None)
+
+
+def block(client="10.0.0.1", host="bad.example", **more):
+    fields = {"stage": "pattern", "list": "mw-8b", "threat": "malware", "decision": "block"} | more
+    return make_event(EventKind.BLOCKED, client=client, host=host, **fields)
+
+
+def everything(ledger):
+    return ledger.read(lambda connection: connection.execute(sa.select(shares)).all())
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_block_counts_towards_client_host_list_and_threat_in_every_step(ledger, step):
+    keep(ledger, block(), block(), block("10.0.0.2", "worse.example"))
+    since = START - DAY_S
+    assert [(each.client, each.checked, each.blocked) for each in ledger.clients(step, since)] == [
+        ("10.0.0.1", 2, 2),
+        ("10.0.0.2", 1, 1),
+    ]
+    assert ledger.top(HOST, step, since) == [("bad.example", 2), ("worse.example", 1)]
+    assert ledger.top(HOST, step, since, client="10.0.0.2") == [("worse.example", 1)]
+    assert ledger.top(LIST, step, since) == [("mw-8b", 3)]
+    assert ledger.top(THREAT, step, since, limit=1) == [("malware", 3)]
+    assert [each.blocked for each in ledger.course(step, since, "10.0.0.1")] == [2]
+
+
+def test_a_check_that_leaves_no_event_counts_for_its_client_and_names_no_host(ledger):
+    ledger.tally(EventKind.CHECK, "allow", "pattern", client="10.0.0.9", host="private.example", at=START)
+    keep(ledger)
+    (client,) = ledger.clients(SLOT_S, START - HOUR_S)
+    assert (client.client, client.checked, client.blocked) == ("10.0.0.9", 1, 0)
+    assert sum(each.checked for each in ledger.course(SLOT_S, START - HOUR_S)) == 1
+    assert "private.example" not in str(everything(ledger))
+
+
+def test_answers_of_a_server_are_counted_by_how_long_they_took(ledger):
+    for elapsed_ms in (0.5, 19.0, 20.0, 6_000.0):
+        ledger.tally(EventKind.CHECK, "allow", "query", server="near", elapsed_ms=elapsed_ms, at=START)
+    ledger.tally(EventKind.CHECK, "allow", "cache", server="near", elapsed_ms=0.1, at=START)
+    keep(ledger)
+    assert ledger.latency(HOUR_S, START - HOUR_S) == {"near": {"1": 1, "20": 2, "inf": 1}}
+
+
+def test_beyond_the_bound_names_count_together(ledger):
+    keep(ledger, *(block(host=f"h{number}.example") for number in range(MOST_NAMES + 3)))
+    keep(ledger, block(host="late.example"), block(host="h0.example"))
+    for step in STEPS:
+        rows = [(row.name, row.count) for row in everything(ledger) if (row.step, row.of) == (step, HOST)]
+        assert len(rows) == MOST_NAMES + 1
+        assert dict(rows)[""] == 4
+        assert dict(rows)["h0.example"] == 2
+    assert ledger.top(HOST, SLOT_S, START - HOUR_S, limit=1) == [("h0.example", 2)]
+
+
+def test_the_bound_holds_across_a_restart(place, open_ledger):
+    first = open_ledger(place)
+    keep(first, *(block(host=f"h{number}.example") for number in range(MOST_NAMES)))
+    again = open_ledger(place)
+    keep(again, block(host="late.example"))
+    assert "late.example" not in str(everything(again))
+
+
+@pytest.mark.parametrize(
+    ("options", "client", "host"),
+    [
+        ({"privacy": 2}, True, True),
+        ({"privacy": 3}, False, False),
+        ({"ignored_hosts": ("bad.example",)}, False, False),
+    ],
+)
+def test_counts_obey_the_privacy_level(place, open_ledger, options, client, host):
+    ledger = open_ledger(place, **options)
+    keep(ledger, block())
+    ledger.tally(EventKind.CHECK, "allow", "pattern", client="10.0.0.1", host="bad.example", at=START)
+    keep(ledger)
+    text = str(everything(ledger))
+    assert ("10.0.0.1" in text, "bad.example" in text) == (client, host)
+    assert sum(each.checked for each in ledger.course(SLOT_S, START - HOUR_S)) == 2
+
+
+def test_an_erased_client_is_in_no_count(ledger):
+    keep(ledger, block(), block("10.0.0.2", "other.example"))
+    ledger.erase_client("10.0.0.1")
+    text = str(everything(ledger))
+    assert "10.0.0.1" not in text
+    assert "bad.example" not in text
+    assert ledger.top(HOST, DAY_S, START - DAY_S) == [("other.example", 1)]
+
+
+def test_of_an_erased_user_no_host_is_left(ledger):
+    keep(ledger, replace(block(), user="anna"), block("10.0.0.2", "other.example"))
+    ledger.erase_client("anna")
+    assert "bad.example" not in str(everything(ledger))
+    assert [each.client for each in ledger.clients(DAY_S, START - DAY_S)] == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_short_stretches_are_kept_for_a_short_time(place, open_ledger):
+    ledger = open_ledger(place, retention_s=30.0 * DAY_S)
+    keep(ledger, block())
+
+    def steps_left(after_s):
+        now = START + after_s
+        ledger.commit_now(
+            lambda connection: counting.sweep(connection, now=now, older_than=now - 30.0 * DAY_S)
+        )
+        return {row.step for row in everything(ledger)}
+
+    assert steps_left(HOUR_S) == set(STEPS)
+    assert steps_left(3 * HOUR_S) == {HOUR_S, DAY_S}
+    assert steps_left(9 * DAY_S) == {DAY_S}
+    assert steps_left(30 * DAY_S) == set()
+
+
+def test_a_client_was_last_seen_at_its_last_event(ledger):
+    keep(ledger, block(time=START + 100.5), block(time=START + 101.5))
+    (client,) = ledger.clients(DAY_S, START - DAY_S)
+    assert client.last_seen == START + 101.5
