@@ -104,7 +104,6 @@ WITHOUT = set(
     reach.py
     refusal/wording.py
     review/app.py
-    review/model.py
     review/operations.py
     review/render.py
     review/rule_pages.py
