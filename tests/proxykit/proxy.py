@@ -8,6 +8,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
@@ -65,8 +66,11 @@ class Records:
 class RunningProxy:
     """A worker that serves on 127.0.0.1 until it is closed."""
 
-    def __init__(self, state: Path, gatekeeper: FakeGatekeeper, **settings: object) -> None:
+    def __init__(self, state: Path, gatekeeper: FakeGatekeeper, **settings: Any) -> None:
         settings.setdefault("mitmproxy", {"ssl_insecure": True})
+        downloads: dict[str, Any] = {**settings.get("downloads", {})}
+        downloads["archives"] = {"time": 60, **downloads.get("archives", {})}  # a busy machine is no verdict
+        settings["downloads"] = downloads
         self.settings = Settings.model_validate({"state": state, **settings})
         if not (state / "ca").exists():
             shutil.copytree(_authority(), state / "ca")
