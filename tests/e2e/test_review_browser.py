@@ -187,6 +187,30 @@ def test_everything_can_be_reached_by_keyboard(page):
     assert {"Overview", "Follow live", "search", "decision", "Show"} <= reached
 
 
+def test_a_bar_of_the_chart_leads_to_the_log_of_its_time_and_on_to_an_entry(page, proxy):
+    curl(proxy, BLOCKED)
+
+    def drawn():
+        page.goto("/?range=1h")
+        return page.locator(".chart rect.blocked").count() or None
+
+    wait_for(drawn, "the block in the chart")
+    bar = page.locator(".chart a:has(rect.blocked)").last
+    bar.focus()
+    shown = page.locator("[data-values]")
+    assert re.search(r": .*checked, .*flagged, \d+ blocked$", shown.inner_text())
+    bar.press("Enter")
+    page.wait_for_url("**/log?since=*until=*")
+    page.locator("tr:has(.tag.bad) td.subject a").first.click()
+    assert page.get_by_role("heading", name="Why").is_visible()
+    assert "malware.secondlook.test" in page.locator("h1").inner_text()
+    page.goto("/?range=1h")
+    page.get_by_role("link", name="malware.secondlook.test", exact=True).first.click()
+    assert "host=malware.secondlook.test" in page.url
+    assert page.locator("td.subject a").count() > 0
+    assert page.complaints == []
+
+
 def test_it_reads_without_javascript(browser, proxy, signed_in):
     context = browser.new_context(storage_state=signed_in, base_url=review(proxy), java_script_enabled=False)
     page = context.new_page()

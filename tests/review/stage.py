@@ -52,7 +52,7 @@ class FakeProgram:
     def lists(self):
         return [
             {
-                "name": "mw-8b", "meaning": "malware, dangerous", "count": 512_345, "size_bytes": 4_361_000, "server": "embedded",
+                "name": "mw-8b", "title": "URLhaus (malware)", "meaning": "malware, dangerous", "count": 512_345, "size_bytes": 4_361_000, "server": "embedded",
                 "generation": "7", "confirmed_at": "2026-11-23T12:00:00.000Z",
             }
         ]  # fmt: skip

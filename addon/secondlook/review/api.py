@@ -43,6 +43,7 @@ from secondlook.review.model import (
     RuleRecord,
     ServerStatus,
     SetupFacts,
+    Statistics,
 )
 from secondlook.review.operations import MOST_RULES_IMPORTED, Missing, Operations, Refused
 from secondlook.review.render import VERSION
@@ -111,6 +112,14 @@ def _protection(api: APIRouter, operations: Operations) -> None:
         """Return whether protection is on and what needs attention."""
         return Overview.model_validate(await operations.overview())
 
+    @api.get("/statistics")
+    async def statistics(
+        range_: Annotated[Literal["1h", "24h", "7d", "30d"], Query(alias="range")] = "24h",
+        client: Annotated[ClientName | None, Query()] = None,
+    ) -> Statistics:
+        """Return counts over time and who and what has most of them, of everybody or of one client."""
+        return Statistics.model_validate(await operations.statistics(range_, client))
+
     @api.get("/check")
     async def check(
         subject: Annotated[str, Query(min_length=1, max_length=8192)],
@@ -176,6 +185,7 @@ def _log(api: APIRouter, operations: Operations) -> None:
         threat: Filter = "",
         host: Filter = "",
         client: Filter = "",
+        list_: Annotated[str, Query(alias="list", max_length=512)] = "",
         since: Filter = "",
         until: Filter = "",
         after: Cursor = None,
@@ -192,6 +202,7 @@ def _log(api: APIRouter, operations: Operations) -> None:
                 "threat": threat,
                 "host": host,
                 "client": client,
+                "list": list_,
                 "since": since,
                 "until": until,
             }

@@ -44,6 +44,7 @@ class LogFilter:
     threat: str = ""
     host: str = ""
     client: str = ""
+    list: str = ""
     since: str = ""
     until: str = ""
 
@@ -74,6 +75,7 @@ class LogFilter:
             threat=self.threat or None,
             host=host,
             client=self.client or None,
+            list=self.list or None,
             since=parse_moment(self.since, now) if self.since else None,
             until=parse_moment(self.until, now) if self.until else None,
         )

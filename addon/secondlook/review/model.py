@@ -270,9 +270,10 @@ class QuarantineItem(Record):
 
 
 class ListStatus(Record):
-    """One list of the pattern."""
+    """One list of the pattern; `title` is what people call it."""
 
     name: str
+    title: str
     meaning: str
     count: int
     server: str
@@ -359,3 +360,57 @@ class Overview(Record):
     pattern: PatternStatus
     queue: QueueStatus
     latest: list[EventRecord]
+
+
+class Bar(Record):
+    """Counts of one stretch of time."""
+
+    time: Moment
+    until: Moment
+    checked: int
+    blocked: int
+    flagged: int
+
+
+class NamedCount(Record):
+    """A host, list or threat and how many checks it refused; `title` is what people call it."""
+
+    name: str
+    title: str
+    count: int
+
+
+class ClientCounts(Record):
+    """Checks of one client."""
+
+    client: str
+    checked: int
+    blocked: int
+    flagged: int
+    last_seen: Moment
+
+
+class ServerSpeed(Record):
+    """Checks that asked a server: half, and 95 of 100, ended within so many ms; null: over 5 s."""
+
+    name: str
+    answers: int
+    median_ms: int | None
+    p95_ms: int | None
+
+
+class Statistics(Record):
+    """What happened in a range of time, to everybody or to one client."""
+
+    range: str
+    client: str | None
+    since: Moment
+    checked: int
+    blocked: int
+    flagged: int
+    bars: list[Bar]
+    clients: list[ClientCounts]
+    hosts: list[NamedCount]
+    lists: list[NamedCount]
+    threats: list[NamedCount]
+    servers: list[ServerSpeed]

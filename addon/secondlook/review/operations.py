@@ -24,7 +24,7 @@ from secondlook.ledger.log.shape import (
     rfc3339,
     rule_json,
 )
-from secondlook.review import overview
+from secondlook.review import overview, statistics
 from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.program import Json, RunningProgram
 from secondlook.suffix import load_suffixes
@@ -98,13 +98,17 @@ class Operations:
 
     # -- overview -------------------------------------------------------------------------------
 
-    async def overview(self) -> Json:
-        """Return everything that the overview shows."""
+    async def overview(self, client: str | None = None) -> Json:
+        """Return whether protection is on and what needs attention; `client`: whose latest blocks."""
         now = self._clock.now()
         hours = await self.ledger.run(self.ledger.hourly, now - 23 * 3600, now)
         waiting, oldest, _ = await self.ledger.run(self.ledger.queue_count)
         latest = await self.log(
-            EventFilter(kind=("blocked", "flagged", "would_block", "confirmed", "late_verdict")), limit=8
+            EventFilter(
+                kind=("blocked", "flagged", "would_block", "confirmed", "late_verdict"),
+                client=None if client is None else _named(client),
+            ),
+            limit=8,
         )
         paused: dict[str | None, float] = {}
         for pause in self.ledger.pauses():
@@ -120,6 +124,18 @@ class Operations:
             trouble=self.ledger.trouble,
             dropped=self.ledger.dropped,
         )
+
+    def titles(self) -> dict[str, str]:
+        """Return people's words for the lists of the pattern, by name."""
+        return {each["name"]: each["title"] for each in self.program.lists()}
+
+    async def statistics(self, chosen: str, client: str | None = None) -> Json:
+        """Return the statistics of a range of time (`statistics.RANGES`), of everybody or of one client."""
+        if chosen not in statistics.RANGES:
+            raise Refused(f"range: expected one of {', '.join(statistics.RANGES)}, got {chosen[:80]!r}")
+        name = None if client is None else _named(client)
+        now, titles = self._clock.now(), self.titles()
+        return await self.ledger.run(statistics.gather, self.ledger, chosen, name, now, titles)
 
     async def pause(self, minutes: float, client: str | None) -> None:
         """Switch protection off for a while."""

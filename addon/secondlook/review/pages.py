@@ -16,6 +16,7 @@ from secondlook.review.chart import chart
 from secondlook.review.operations import Operations, Refused
 from secondlook.review.render import PAGES, page, query_string
 from secondlook.review.session import Doorkeeper, session_of
+from secondlook.review.statistics import USUAL
 
 logger = logging.getLogger(__name__)
 
@@ -107,8 +108,18 @@ class Pages:
 
     async def overview(self, request: Request) -> Response:
         """Show whether protection is on and what needs attention."""
-        overview = await self.operations.overview()
-        return await self.frame.show(request, "overview.html", o=overview, chart=chart(overview["hours"]))
+        client = request.query_params.get("client", "").strip() or None
+        try:
+            figures = await self.operations.statistics(request.query_params.get("range") or USUAL, client)
+        except Refused as error:
+            return await self.frame.refuse(request, error)
+        return await self.frame.show(
+            request,
+            "overview.html",
+            o=await self.operations.overview(client),
+            s=figures,
+            chart=chart(figures["bars"]),
+        )
 
     async def pause(self, request: Request) -> Response:
         """Pause protection for everybody."""

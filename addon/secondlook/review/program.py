@@ -58,7 +58,10 @@ class RunningProgram(Protocol):
         ...
 
     def lists(self) -> Sequence[Json]:
-        """Lists of the pattern: name, meaning, count, size_bytes, server, generation, confirmed_at."""
+        """Lists of the pattern: name, title, meaning, count, size_bytes, server, generation, confirmed_at.
+
+        The title is what people call the list.
+        """
         ...
 
     def servers(self) -> Sequence[Json]:

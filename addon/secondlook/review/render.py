@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 from secondlook.core.neutralize import inert
 from secondlook.review import words
 from secondlook.review.session import session_of
+from secondlook.review.statistics import RANGES
 
 VERSION = version("secondlook")
 
@@ -46,6 +47,7 @@ def _environment() -> Environment:
     for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten", "scope", "turn"):
         environment.filters[name] = getattr(words, name)
     environment.globals["version"] = VERSION
+    environment.globals["all_ranges"] = RANGES
     return environment
 
 

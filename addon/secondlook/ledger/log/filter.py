@@ -34,6 +34,7 @@ class EventFilter:
     cls: Choice | None = None
     host: str | None = None
     client: str | None = None
+    list: str | None = None
     rule: str | None = None
     sha256: str | None = None
     identity: bytes | None = None
@@ -103,6 +104,8 @@ def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.host is not None and wanted.host.startswith("*."):
         name = wanted.host[2:].lower()
         yield sa.or_(events.c.host == name, events.c.host.like("%." + _escape(name), escape="\\"))
+    if wanted.list is not None:
+        yield events.c.list == wanted.list
     if wanted.rule is not None:
         yield events.c.rule == wanted.rule
     if wanted.sha256 is not None:

@@ -3,6 +3,7 @@
 "use strict";
 
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const shortTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 function showTimes(root) {
@@ -10,7 +11,8 @@ function showTimes(root) {
     const instant = new Date(element.dateTime);
     if (Number.isNaN(instant.getTime())) continue;
     const today = instant.toDateString() === new Date().toDateString();
-    element.textContent = (today ? timeOnly : dateTime).format(instant);
+    const form = element.hasAttribute("data-short") ? shortTime : today ? timeOnly : dateTime;
+    element.textContent = form.format(instant);
     element.title = instant.toISOString();
   }
 }
@@ -108,6 +110,33 @@ function copyText(button) {
     button.textContent = "Copied";
   });
 }
+
+// The figures of a bar, beside the chart while it is pointed at or has the focus.
+function showValues(event) {
+  const bar = event.target.closest?.(".chart a");
+  const line = bar?.closest("section").querySelector("[data-values]");
+  if (line) line.textContent = `${dateTime.format(new Date(bar.dataset.time))}: ${bar.dataset.value}`;
+}
+document.addEventListener("mouseover", showValues);
+document.addEventListener("focusin", showValues);
+
+// What changes by itself is fetched again, unless somebody is busy with it.
+const refreshEvery = 30000;
+async function refresh() {
+  const parts = [...document.querySelectorAll("[data-refresh]")];
+  if (document.hidden || !parts.length) return;
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
+  if (!answer?.ok || answer.redirected) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of parts) {
+    const next = fresh.querySelector(`[data-refresh="${part.dataset.refresh}"]`);
+    const busy = part.matches(":hover") || part.contains(document.activeElement) || part.querySelector("details[open]");
+    if (!next || busy) continue;
+    showTimes(next);
+    part.replaceWith(next);
+  }
+}
+setInterval(refresh, refreshEvery);
 
 showTimes(document);
 countDown();

@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 
@@ -13,6 +14,7 @@ from secondlook.agent.pattern.alerts import read_alerts
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.config import LimitsSettings, Settings
+from secondlook.core.answer import Tier
 from secondlook.core.display import as_sentence
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.policy import Level
@@ -103,6 +105,7 @@ class Program:
         return [
             {
                 "name": info.name,
+                "title": title(info, self._feeds_of(info)),
                 "meaning": meaning(info),
                 "count": table.count,
                 "size_bytes": table.count * table.width,
@@ -111,6 +114,21 @@ class Program:
                 "confirmed_at": rfc3339(info.confirmed_at or None),
             }
             for info, table in self._parts.view.current.pattern.lists
+        ]
+
+    def _feeds_of(self, info: ListInfo) -> list[str]:
+        """Name the feeds that the embedded server makes a list from."""
+        if self._embedded is None or info.tier is not Tier.LOCAL:
+            return []
+        return [
+            feed.name
+            for feed in self._parts.settings.feeds
+            if feed.enabled
+            and not feed.guard
+            and feed.builtin is None
+            and (
+                feed.list == info.name if feed.list else (feed.threat, feed.risk) == (info.threat, info.risk)
+            )
         ]
 
     def servers(self) -> Sequence[Json]:
@@ -243,6 +261,21 @@ def meaning(info: ListInfo) -> str:
     if info.threat is None:
         return f"known-good {what}"
     return f"{what}: {plain(info.threat)}, {plain(info.risk)}"
+
+
+FEED_TITLES: Final = {
+    "urlhaus": "URLhaus",
+    "phishing-database": "Phishing.Database",
+    "google": "Google Safe Browsing",
+}
+"""What people call feeds and sources that the program knows."""
+
+
+def title(info: ListInfo, feeds: Sequence[str]) -> str:
+    """Return what people call a list: whose it is, and what stands in it."""
+    whose = ", ".join(FEED_TITLES.get(name, name) for name in feeds or [info.source or info.server])
+    what = "known good" if info.threat is None else plain(info.threat)
+    return f"{whose} ({what}{' files' if info.kind == 'file' else ''})"
 
 
 def secret_key(state: Path) -> bytes:

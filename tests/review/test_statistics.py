@@ -1,0 +1,100 @@
+"""Statistics of the overview: ranges, sums that agree, one client alone, people's words, links to the log."""
+
+import re
+import time
+from html import unescape
+
+import pytest
+
+from review.stage import keep, make_event
+from secondlook.core.event import EventKind
+from secondlook.ledger.log.counting import DAY_S, HOUR_S
+from secondlook.review.statistics import RANGES, gather
+
+NOW = 1_790_000_000.0 // DAY_S * DAY_S + 13.5 * HOUR_S
+
+
+@pytest.fixture
+def filled(ledger):
+    for age_s, client, host in (
+        (60, "10.0.0.1", "a.example"),
+        (5 * HOUR_S, "10.0.0.1", "a.example"),
+        (3 * DAY_S, "10.0.0.2", "b.example"),
+        (20 * DAY_S, "10.0.0.2", "c.example"),
+        (40 * DAY_S, "10.0.0.2", "d.example"),
+    ):
+        keep(ledger, make_event(time=NOW - age_s, client=client, host=host))
+    keep(ledger, make_event(EventKind.CHECK, time=NOW - 30, client="10.0.0.2", decision="allow", threat=None))
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("name", "blocked", "bars"), [("1h", 1, 12), ("24h", 2, 24), ("7d", 3, 27), ("30d", 4, 30)]
+)
+def test_each_range_counts_what_is_in_it(filled, name, blocked, bars):
+    found = gather(filled, name, None, NOW, {})
+    assert (found["checked"], found["blocked"], len(found["bars"])) == (blocked + 1, blocked, bars)
+    for key in ("hosts", "lists", "threats"):
+        assert sum(each["count"] for each in found[key]) == blocked
+    assert sum(each["blocked"] for each in found["clients"]) == blocked
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_of_one_client_alone(filled, name):
+    found = gather(filled, name, "10.0.0.1", NOW, {})
+    wanted = 1 if name == "1h" else 2
+    assert (found["checked"], found["blocked"]) == (wanted, wanted)
+    assert found["hosts"] == [{"name": "a.example", "title": "a.example", "count": wanted}]
+    assert found["clients"] == []
+
+
+def test_lists_have_the_words_of_people(filled):
+    (each,) = gather(filled, "24h", None, NOW, {"mw-8b": "URLhaus (malware)"})["lists"]
+    assert each == {"name": "mw-8b", "title": "URLhaus (malware)", "count": 2}
+
+
+def test_how_long_servers_took_is_told_by_classes(ledger):
+    for elapsed_ms in [3.0] * 18 + [80.0] * 2:
+        ledger.tally(EventKind.CHECK, "allow", "query", server="near", elapsed_ms=elapsed_ms, at=NOW)
+    ledger.tally(EventKind.CHECK, "allow", "query", server="slow", elapsed_ms=9_000.0, at=NOW)
+    ledger.flush_counts()
+    ledger.commit_now(lambda _: None)
+    assert gather(ledger, "1h", None, NOW, {})["servers"] == [
+        {"name": "near", "answers": 20, "median_ms": 5, "p95_ms": 100},
+        {"name": "slow", "answers": 1, "median_ms": None, "p95_ms": None},
+    ]
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_the_overview_links_every_name_to_the_log_that_holds_it(client, ledger, name):
+    keep(
+        ledger,
+        make_event(time=time.time() - 1, client="10.0.0.1"),
+        make_event(time=time.time() - 1, client="10.0.0.2"),
+    )
+    page = client.get(f"/?range={name}&client=10.0.0.1").text
+    assert "URLhaus (malware)" in page
+    links = {unescape(link) for link in re.findall(r'href="(/log\?[^"]+)"', page)}
+    for wanted in ("host=malware.example", "list=mw-8b", "threat=malware", "until="):
+        (link, *_) = [link for link in links if wanted in link]
+        assert "client=10.0.0.1" in link
+    for link in links:
+        shown = client.get(link)
+        assert shown.status_code == 200
+        if "until=" not in link and "decision=flag" not in link:
+            assert "malware.example" in shown.text
+            assert "10.0.0.2" not in shown.text
+
+
+def test_what_is_no_range_or_client_is_refused_in_words(client):
+    assert client.get("/?range=year").status_code == 400
+    assert "expected one of 1h, 24h, 7d, 30d" in client.get("/?range=year").text
+    assert client.get("/api/v1/statistics?range=year").status_code == 422
+
+
+def test_the_api_returns_the_same_figures(client, ledger):
+    keep(ledger, make_event(time=time.time() - 1, client="10.0.0.1"))
+    found = client.get("/api/v1/statistics?range=1h").json()
+    assert (found["range"], found["blocked"], len(found["bars"])) == ("1h", 1, 12)
+    assert found["lists"] == [{"name": "mw-8b", "title": "URLhaus (malware)", "count": 1}]
+    assert [each["client"] for each in found["clients"]] == ["10.0.0.1"]
