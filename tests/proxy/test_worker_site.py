@@ -181,3 +181,33 @@ def test_unknown_pages_and_methods(proxy, curl):
     assert b" 404" in curl(proxy, "-i", "http://secondlook.internal/nothing").stdout
     assert b" 405" in curl(proxy, "-i", "-X", "DELETE", "http://secondlook.internal/").stdout
     assert b" 404" in curl(proxy, "-i", "http://secondlook.internal/blocked/%2e%2e").stdout
+
+
+def test_pages_and_documents_are_in_the_language_that_is_asked_for(proxy, gatekeeper, make_origin, curl):
+    german = ("-i", "-H", "Accept-Language: de-CH,en;q=0.5")
+    gatekeeper.bad.add("127.0.0.1/bad")
+    url = f"http://127.0.0.1:{make_origin(hello).port}/bad"
+    page = curl(proxy, *german, "-H", "Accept: text/html", url).stdout.decode()
+    assert '<html lang="de" dir="ltr">' in page
+    assert "content-language: de" in page.lower()
+    assert "vary: accept-language" in page.lower()
+    details = curl(proxy, *german, f"{INTERNAL}/blocked/E1").stdout.decode()
+    assert "Trotzdem für 10 Minuten öffnen" in details
+    assert "<dt>Entschieden durch</dt>" in details
+    missing = curl(proxy, *german, f"{INTERNAL}/nothing").stdout.decode()
+    assert '"title": "diese Seite gibt es nicht"' in missing
+    assert "content-language: de" in missing.lower()
+    closed = curl(proxy, *german, "-H", "Accept: text/html", "http://127.0.0.1:1/").stdout.decode()
+    assert "es lehnt Verbindungen ab." in closed
+    arabic = curl(proxy, "-H", "Accept-Language: ar", f"{INTERNAL}/").stdout.decode()
+    assert '<html lang="ar" dir="rtl">' in arabic
+
+
+def test_a_language_and_an_organisation_that_are_set_stand_on_every_page(make_proxy, curl):
+    proxy = make_proxy(block_page={"language": "fr", "organisation": "École & Cie", "contact": "a@b.example"})
+    for path in ("/", "/filtered", "/back"):
+        page = curl(proxy, "-i", "-H", "Accept-Language: de", f"{INTERNAL}{path}").stdout.decode()
+        assert '<html lang="fr"' in page
+        assert "École &amp; Cie" in page
+        assert 'href="mailto:a@b.example"' in page
+        assert "vary" not in page.lower()

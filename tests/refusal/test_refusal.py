@@ -28,6 +28,7 @@ URL = "http://bad.test/a"
 class Asking:
     dest: str | None = None
     accept: str | None = None
+    language: str | None = None
     referrer: str | None = None
 
 

@@ -18,6 +18,7 @@ from secondlook.config.query import (
     UnverifiableSettings,
 )
 from secondlook.config.record import (
+    BlockPageSettings,
     LedgerSettings,
     LogSettings,
     NotifySettings,
@@ -59,6 +60,7 @@ __all__ = [
     "ActionsSettings",
     "Address",
     "ArchiveSettings",
+    "BlockPageSettings",
     "CacheSettings",
     "CircuitSettings",
     "ClientsSettings",

@@ -16,6 +16,7 @@ from secondlook.config.query import (
     ServersSettings,
 )
 from secondlook.config.record import (
+    BlockPageSettings,
     LedgerSettings,
     LogSettings,
     NotifySettings,
@@ -98,6 +99,7 @@ class Settings(Section):
     log: LogSettings = section()
     passthrough: Annotated[PassthroughSettings, BeforeValidator(passthrough_from)] = section()
     notify: Annotated[NotifySettings, BeforeValidator(notify_from)] = section()
+    block_page: BlockPageSettings = section()
     ledger: Annotated[LedgerSettings, BeforeValidator(ledger_from)] = section()
     clients: ClientsSettings | None = None
     upstream_proxy: Annotated[UpstreamProxySettings | None, BeforeValidator(upstream_proxy_from)] = None

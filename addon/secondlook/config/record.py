@@ -1,4 +1,4 @@
-"""Settings of what is kept and told: log, ledger, notices."""
+"""Settings of what is kept and told: log, ledger, notices, pages."""
 
 from typing import Annotated, Literal
 
@@ -67,6 +67,18 @@ class LedgerSettings(Section):
 def ledger_from(raw: object) -> object:
     """Let a plain URL stand for the section."""
     return {"url": raw} if isinstance(raw, str) else raw
+
+
+type PageLanguage = Literal["auto", "en", "de", "fr", "es", "it", "pt", "pl", "ja", "zh-Hans", "ar"]
+
+
+class BlockPageSettings(Section):
+    """How the pages look that people meet in place of what they asked for."""
+
+    language: PageLanguage = "auto"  # as the browser asks, else English
+    organisation: Text | None = None  # shown with contact and sentence on each of these pages
+    contact: Text | None = None  # a mail address and an https:// address become links
+    sentence: Text | None = None
 
 
 class NotifySettings(Section):

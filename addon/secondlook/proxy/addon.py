@@ -33,6 +33,7 @@ from secondlook.proxy.pieces import misfit
 from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
 from secondlook.proxy.site.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
+from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import FAULT, STATUS, Refusals, mark_headers
 
 logger = logging.getLogger(__name__)
@@ -213,7 +214,7 @@ class SecondLookAddon:
             length = flow.request.headers.get("content-length", "")
             if length.isascii() and length.isdigit() and int(length) <= FORM_MAX_BYTES:
                 return None  # its small body is read first: `request` answers
-            flow.response = self.site.problem(flow.request, 413, "expected a small form")
+            flow.response = self.site.problem(flow.request, 413, phrase("expected a small form"))
             return None
         return self._answer_own_site(flow, b"")
 
@@ -232,7 +233,7 @@ class SecondLookAddon:
             flow.response = await self.site.answer(flow.request, visitor, address, body)
         except Exception:
             logger.exception("the internal site failed")
-            told = "the proxy failed at this page; its own output says why"
+            told = phrase("the proxy failed at this page; its own output says why")
             flow.response = self.site.problem(flow.request, 500, told)
 
     # ---- responses
@@ -251,11 +252,12 @@ class SecondLookAddon:
                 flow.kill()
                 return
             said = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
-            why = unreachable.told(shown_host(state.use.url or ""), said)
+            language = self.site.language(state.facts)
+            why = unreachable.told(shown_host(state.use.url or ""), said, language)
             told = self.failure_of(flow, said)
-            way = None if told is None else self.site.way_past(told, client, state.use.user)
+            way = None if told is None else self.site.way_past(told, client, state.use.user, language)
             flow.response = self.site.problem(
-                flow.request, unreachable.STATUS, why, advice=unreachable.advice(said), way=way
+                flow.request, unreachable.STATUS, why, advice=unreachable.advice(said, language), way=way
             )
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:

@@ -78,7 +78,7 @@ def ca_folder(state: Path) -> Path:
 
 def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     """Build our addons, in the order in which they must stand."""
-    pages = Pages()
+    pages = Pages(settings.block_page)
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     site = InternalSite(
         SiteFacts(

@@ -8,26 +8,32 @@ engine's escaping.
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from importlib import resources
 
 import jinja2
+from markupsafe import Markup, escape
 
+from secondlook.config.record import BlockPageSettings
 from secondlook.core.display import shown_host
 from secondlook.core.neutralize import inert
 from secondlook.core.verdict import Decision, Stage
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.refusal.keeping import Keeping
+from secondlook.refusal.language import ENGLISH, Language, language, phrase, wanted
 from secondlook.refusal.wording import explanation, title
 
 _URL_CHARS = 2048
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 class Pages:
-    """Templates, and one style sheet whose hash stands in the CSP."""
+    """Templates in each language, and one style sheet whose hash stands in the CSP."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: BlockPageSettings | None = None) -> None:
+        self._settings = settings or BlockPageSettings()
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("secondlook.refusal"),
             autoescape=True,
@@ -42,11 +48,29 @@ class Pages:
         )
         self.back_script = "history.go(-2)"
 
-    def render(self, name: str, **values: object) -> bytes:
-        """Render a template to UTF-8."""
-        return (
-            self._environment.get_template(name).render(style=self.style, **values).encode("utf-8", "replace")
+    def language(self, accepted: str | None) -> Language:
+        """Choose the language of an answer: the one that is set, else by `Accept-Language`."""
+        fixed = self._settings.language
+        return language(wanted(accepted) if fixed == "auto" else fixed)
+
+    def language_headers(self, chosen: Language) -> list[tuple[bytes, bytes]]:
+        """List the headers that say in which language an answer is, and what that depends on."""
+        headers = [(b"Content-Language", chosen.code.encode())]
+        if self._settings.language == "auto":
+            headers.append((b"Vary", b"Accept-Language"))
+        return headers
+
+    def render(self, name: str, chosen: Language = ENGLISH, **values: object) -> bytes:
+        """Render a template to UTF-8; `_` escapes what it translates, and what stands in it."""
+
+        def say(text: str, **inside: object) -> Markup:
+            said = escape(chosen.say(text))
+            return said % inside if inside else said
+
+        page = self._environment.get_template(name).render(
+            style=self.style, language=chosen, house=self._settings, link=_link, _=say, **values
         )
+        return page.encode("utf-8", "replace")
 
     def headers(
         self, *, sandbox: bool, forms: bool = False, script: str | None = None
@@ -71,6 +95,7 @@ def _source_hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+DECIDED = phrase("Decided by")
 OPEN_STAGES = frozenset({Stage.CONFIRMED, Stage.PATTERN, Stage.CACHE, Stage.QUERY, Stage.UNVERIFIABLE})
 
 
@@ -83,30 +108,37 @@ class BlockPage:
         internal_host: str,
         keeping: Keeping | None = None,
     ) -> None:
-        self._pages = pages
+        self.pages = pages
         self.keeping = keeping or Keeping(Discretion())
         self._host = internal_host
         self.headers = pages.headers(sandbox=True)
 
     def render(
-        self, decision: Decision, url: str, referrer: str | None, *, override_s: float | None = None
+        self,
+        decision: Decision,
+        url: str,
+        referrer: str | None,
+        language: Language = ENGLISH,
+        *,
+        override_s: float | None = None,
     ) -> bytes:
         """Render the page; `url` and `referrer` are untrusted; `override_s`: how long an exception lasts."""
         evidence = decision.evidence
         kept = decision.event_id is not None and self.keeping.event(url)
         if not (kept and self.keeping.whole_url(url)):
             override_s = None
-        lasting = exception_time(evidence.stage, override_s)
+        lasting = exception_time(evidence.stage, override_s, language)
         shown = inert(url, _URL_CHARS)
-        listed = f"list {evidence.list}" if evidence.list else evidence.stage.value
-        return self._pages.render(
+        listed = evidence.list or evidence.stage.value
+        return self.pages.render(
             "blocked.html",
-            title=title(decision),
-            why=explanation(decision),
+            language,
+            title=title(decision, language),
+            why=explanation(decision, language),
             subject=shown_host(url),
             url=shown,
             listed=evidence.list,
-            age=shown_age(evidence.list_age_s),
+            age=shown_age(evidence.list_age_s, language),
             stage=evidence.stage.value,
             threat=evidence.threat.value if evidence.threat else None,
             risk=evidence.risk.value,
@@ -119,37 +151,46 @@ class BlockPage:
             back=_whole_page(referrer) or f"http://{self._host}/back",
             lasting=lasting,
             more=f"https://{self._host}/blocked/{decision.event_id}" if kept else None,
-            report=None if kept else report_text(shown, [("decided by", listed)]),
+            report=None if kept else report_text(shown, [(language.say(DECIDED), listed)], language),
             retry=evidence.stage is Stage.UNVERIFIABLE,
         )
 
 
-def exception_time(stage: Stage, override_s: float | None) -> str | None:
+def exception_time(stage: Stage, override_s: float | None, language: Language = ENGLISH) -> str | None:
     """Return how long an exception for a block of this stage lasts; None where none is made."""
-    return None if override_s is None or stage not in OPEN_STAGES else shown_minutes(override_s)
+    return None if override_s is None or stage not in OPEN_STAGES else shown_minutes(override_s, language)
 
 
-def shown_minutes(duration_s: float) -> str:
+def shown_minutes(duration_s: float, language: Language = ENGLISH) -> str:
     """Return how long something lasts, in whole minutes."""
-    minutes = max(1, round(duration_s / _MINUTE_S))
-    return f"{minutes} minute{'s' if minutes != 1 else ''}"
+    return language.count("%(count)s minute", "%(count)s minutes", max(1, round(duration_s / _MINUTE_S)))
 
 
-def report_text(address: str, facts: Iterable[tuple[str, str]]) -> str:
+def report_text(address: str, facts: Iterable[tuple[str, str]], language: Language = ENGLISH) -> str:
     """Write a text to send to whoever keeps the list, or runs the proxy, about a mistake; texts are inert."""
     told = [f"  {name}: {value}" for name, value in facts]
-    return "\n".join(["I believe that this block is a mistake:", f"  {address}", *told, "Why I believe so:"])
+    first, last = language.say("I believe that this block is a mistake:"), language.say("Why I believe so:")
+    return "\n".join([first, f"  {address}", *told, last])
 
 
-def shown_age(age_s: float | None) -> str | None:
+def shown_age(age_s: float | None, language: Language = ENGLISH) -> str | None:
     """Return how old a list is."""
     if age_s is None:
         return None
-    for unit_s, name in ((_DAY_S, "day"), (_HOUR_S, "hour"), (_MINUTE_S, "minute")):
-        if age_s >= unit_s:
-            count = int(age_s // unit_s)
-            return f"{count} {name}{'s' if count != 1 else ''} old"
-    return "less than a minute old"
+    if age_s >= _DAY_S:
+        return language.count("%(count)s day old", "%(count)s days old", int(age_s // _DAY_S))
+    if age_s >= _HOUR_S:
+        return language.count("%(count)s hour old", "%(count)s hours old", int(age_s // _HOUR_S))
+    if age_s >= _MINUTE_S:
+        return language.count("%(count)s minute old", "%(count)s minutes old", int(age_s // _MINUTE_S))
+    return language.say("less than a minute old")
+
+
+def _link(contact: str) -> str | None:
+    """Return the address of a contact that can be followed."""
+    if contact.startswith(("https://", "mailto:", "tel:")):
+        return contact
+    return f"mailto:{contact}" if _MAIL.fullmatch(contact) else None
 
 
 def _whole_page(referrer: str | None) -> str | None:

@@ -14,6 +14,7 @@ from secondlook.core.neutralize import inert
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.refusal.block_page import BlockPage
+from secondlook.refusal.language import ENGLISH, Language
 from secondlook.refusal.wording import explanation, title
 
 MARK = "X-Second-Look"
@@ -60,6 +61,11 @@ class Asked(Protocol):
     @property
     def accept(self) -> str | None:
         """`Accept`."""
+        ...
+
+    @property
+    def language(self) -> str | None:
+        """`Accept-Language`."""
         ...
 
     @property
@@ -125,18 +131,22 @@ class Refusals:
         form, content_type = fitting_form(asked, path)
         body = b""
         url = use.url or ""
+        language = self._page.pages.language(asked.language)
         match form:
             case Form.PAGE:
                 open_ = use.cls is not SubjectClass.DOWNLOAD
                 override_s = self._override_s(use.client, use.user) if open_ else None
-                body = self._page.render(decision, url, asked.referrer, override_s=override_s)
+                body = self._page.render(decision, url, asked.referrer, language, override_s=override_s)
             case Form.PROBLEM:
-                body = problem_document(decision, url, kept=self._page.keeping.event(url))
+                kept = self._page.keeping.event(url)
+                body = problem_document(decision, url, language, kept=kept)
             case Form.EMPTY:
                 pass
             case other:
                 assert_never(other)
         headers = mark_headers(decision, content_type)
+        if form is not Form.EMPTY:
+            headers += self._page.pages.language_headers(language)
         if form is Form.PAGE:
             headers += self._page.headers
         return Refusal(headers, body)
@@ -159,14 +169,19 @@ def mark(decision: Decision) -> str:
     return f"blocked; event={decision.event_id or 'none'}; stage={evidence.stage.value}; threat={threat}"
 
 
-def problem_document(decision: Decision, url: str, *, kept: bool = True) -> bytes:
-    """Write the RFC 9457 document of a refusal; `kept`: the log has an event that a page can be about."""
+def problem_document(
+    decision: Decision, url: str, language: Language = ENGLISH, *, kept: bool = True
+) -> bytes:
+    """Write the RFC 9457 document of a refusal; `kept`: the log has an event that a page can be about.
+
+    `title` and `detail` are in the language, all else is for programs.
+    """
     evidence = decision.evidence
     document = {
         "type": PROBLEM_TYPE,
-        "title": title(decision),
+        "title": title(decision, language),
         "status": STATUS,
-        "detail": explanation(decision),
+        "detail": explanation(decision, language),
         "reason": decision.reason,
         "url": inert(url, LONGEST_SHOWN_URL),
         "event": decision.event_id,

@@ -7,6 +7,7 @@ import socket
 from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from secondlook.core.neutralize import inert
+from secondlook.refusal.language import ENGLISH, Language, phrase
 
 ORIGIN_FAILED = "secondlook.origin_failed"  # key of a flow's metadata
 FAILURES = frozenset({ErrorCode.CONNECT_FAILED, ErrorCode.GENERIC_SERVER_ERROR})
@@ -15,28 +16,28 @@ UNREADABLE = "Cannot parse HTTP response: "  # begins what an answer is reported
 
 _NUMBER = re.compile(r"\[Errno (-?\d+)\]")
 _OF_SYSTEM = {
-    errno.ECONNREFUSED: "it refuses connections",
-    errno.ECONNRESET: "it broke off the connection",
-    errno.ETIMEDOUT: "it does not answer",
-    errno.EHOSTUNREACH: "there is no way to it from here",
-    errno.ENETUNREACH: "there is no way to it from here",
-    errno.EMFILE: "this proxy has too many connections open just now",
-    socket.EAI_NONAME: "there is no site of that name",
-    socket.EAI_NODATA: "there is no site of that name",
-    socket.EAI_AGAIN: "its name could not be looked up just now",
+    errno.ECONNREFUSED: phrase("it refuses connections"),
+    errno.ECONNRESET: phrase("it broke off the connection"),
+    errno.ETIMEDOUT: phrase("it does not answer"),
+    errno.EHOSTUNREACH: phrase("there is no way to it from here"),
+    errno.ENETUNREACH: phrase("there is no way to it from here"),
+    errno.EMFILE: phrase("this proxy has too many connections open just now"),
+    socket.EAI_NONAME: phrase("there is no site of that name"),
+    socket.EAI_NODATA: phrase("there is no site of that name"),
+    socket.EAI_AGAIN: phrase("its name could not be looked up just now"),
 }
 _CERTIFICATE = "certificate verify failed: "
 _OF_CERTIFICATE = (
-    ("self-signed certificate in", "an authority made it that is not known here"),
-    ("self-signed", "it made it itself"),
-    ("local issuer", "an authority made it that is not known here, or one between is not sent"),
-    ("expired", "it has expired"),
-    ("not yet valid", "it is not valid yet, or the clock of this machine is wrong"),
-    ("mismatch", "it is for another name"),
-    ("revoked", "it was revoked"),
-    ("too weak", "it is too weak"),
+    ("self-signed certificate in", phrase("an authority made it that is not known here")),
+    ("self-signed", phrase("it made it itself")),
+    ("local issuer", phrase("an authority made it that is not known here, or one between is not sent")),
+    ("expired", phrase("it has expired")),
+    ("not yet valid", phrase("it is not valid yet, or the clock of this machine is wrong")),
+    ("mismatch", phrase("it is for another name")),
+    ("revoked", phrase("it was revoked")),
+    ("too weak", phrase("it is too weak")),
 )
-WAY = (
+WAY = phrase(
     "Where it is meant to be so, whoever runs this proxy can pass it through unopened (passthrough.hosts); "
     "then the browser itself judges what it meets."
 )
@@ -47,39 +48,46 @@ _PASSING_HELPS = (
     "unsupported protocol",
 )
 _OF_MITMPROXY = (
-    ("does not speak tls", "it does not speak TLS there"),
-    ("certificate required", "it wants a certificate of its client"),
-    ("alert handshake failure", "it speaks no TLS that this proxy does, or wants a client's certificate"),
-    ("agree on a tls version", "it speaks only an old TLS (mitmproxy.tls_version_server_min)"),
-    ("unsupported protocol", "it speaks only an old TLS (mitmproxy.tls_version_server_min)"),
-    ("no tls handshake", "it takes connections but does not begin TLS"),
-    ("timed out", "it does not answer"),
-    ("http connect", "the proxy on the way to it refused"),
-    ("protocol that nobody asked for", "it changes to a protocol that nobody asked for"),
-    ("clos", "it closed the connection without an answer"),
+    ("does not speak tls", phrase("it does not speak TLS there")),
+    ("certificate required", phrase("it wants a certificate of its client")),
+    (
+        "alert handshake failure",
+        phrase("it speaks no TLS that this proxy does, or wants a client's certificate"),
+    ),
+    ("agree on a tls version", phrase("it speaks only an old TLS (mitmproxy.tls_version_server_min)")),
+    ("unsupported protocol", phrase("it speaks only an old TLS (mitmproxy.tls_version_server_min)")),
+    ("no tls handshake", phrase("it takes connections but does not begin TLS")),
+    ("timed out", phrase("it does not answer")),
+    ("http connect", phrase("the proxy on the way to it refused")),
+    ("protocol that nobody asked for", phrase("it changes to a protocol that nobody asked for")),
+    ("clos", phrase("it closed the connection without an answer")),
 )
 
 
-def told(host: str, message: str) -> str:
+def told(host: str, message: str, language: Language = ENGLISH) -> str:
     """Return in a sentence why `host` gave no answer."""
-    return f"Second Look did not block this, but {host} cannot be opened: {_why(message)}"
+    text = phrase("Second Look did not block this, but %(host)s cannot be opened: %(why)s")
+    return language.say(text, host=host, why=_why(message, language))
 
 
-def advice(message: str) -> str | None:
+def advice(message: str, language: Language = ENGLISH) -> str | None:
     """Return what may help: to pass the host's TLS through unopened; None where that would not."""
     said = message.lower()
-    return WAY if said.startswith(_CERTIFICATE) or any(mark in said for mark in _PASSING_HELPS) else None
+    helps = said.startswith(_CERTIFICATE) or any(mark in said for mark in _PASSING_HELPS)
+    return language.say(WAY) if helps else None
 
 
-def _why(message: str) -> str:
+def _why(message: str, language: Language) -> str:
     number = _NUMBER.search(message)
     if number is not None and int(number[1]) in _OF_SYSTEM:
-        return _OF_SYSTEM[int(number[1])]
+        return language.say(_OF_SYSTEM[int(number[1])])
     if message.startswith(UNREADABLE):
-        return f"its answer cannot be read ({inert(message[len(UNREADABLE) :], 200)})"
+        return language.say("its answer cannot be read (%(why)s)", why=inert(message[len(UNREADABLE) :], 200))
     said = message.lower()
     if said.startswith(_CERTIFICATE):
         said = message[len(_CERTIFICATE) :]
         words = next((words for mark, words in _OF_CERTIFICATE if mark in said.lower()), None)
-        return f"its certificate does not prove who it is ({words or inert(said, 80)})"
-    return next((words for mark, words in _OF_MITMPROXY if mark in said), "it gave no proper answer")
+        why = language.say(words) if words is not None else inert(said, 80)
+        return language.say("its certificate does not prove who it is (%(why)s)", why=why)
+    words = next((words for mark, words in _OF_MITMPROXY if mark in said), None)
+    return language.say(words if words is not None else phrase("it gave no proper answer"))

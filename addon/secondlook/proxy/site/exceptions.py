@@ -17,10 +17,23 @@ from secondlook.core.neutralize import inert
 from secondlook.core.tls_exception import ORIGIN_TLS
 from secondlook.core.verdict import Stage, SubjectClass
 from secondlook.proxy.ports import Records
-from secondlook.refusal.block_page import OPEN_STAGES, report_text, shown_minutes
+from secondlook.refusal.block_page import DECIDED, OPEN_STAGES, report_text, shown_minutes
+from secondlook.refusal.language import Language, phrase
 from secondlook.refusal.refusal import Override
 
-_DECIDED = "Decided by"
+_LABELS = (
+    phrase("When"),
+    DECIDED,
+    phrase("Threat"),
+    phrase("Risk"),
+    phrase("List"),
+    phrase("Rule"),
+    phrase("Server"),
+    phrase("File"),
+    "SHA-256",
+    phrase("Detail"),
+    phrase("Event"),
+)
 _REPORTED = frozenset({"List", "Threat", "When", "Event"})
 _OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
 
@@ -40,7 +53,7 @@ class Exceptions(Protocol):
         """Return how long an exception would last; None where none is made."""
         ...
 
-    def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:
+    def shown(self, event: Event, lasting: str | None, language: Language) -> dict[str, Any]:
         """Return what the pages show."""
         ...
 
@@ -53,7 +66,7 @@ class BlockExceptions:
     """An address that was blocked is allowed for a while."""
 
     page, done = "details.html", "excepted.html"
-    missing = "no such block, or not yours: log in as you did then"
+    missing = phrase("no such block, or not yours: log in as you did then")
 
     def __init__(self, records: Records, override_s: Override) -> None:
         self._records = records
@@ -72,11 +85,11 @@ class BlockExceptions:
             return None
         return self._override_s(event.client, event.user) if Stage(event.stage) in OPEN_STAGES else None
 
-    def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:
+    def shown(self, event: Event, lasting: str | None, language: Language) -> dict[str, Any]:
         """Return the address and the whole story of its block."""
         address = event.url or event.host or ""
         rows = rows_of(event)
-        told = [(name.lower(), value) for name, value in rows if name in _REPORTED]
+        reported = [(language.say(name), value) for name, value in rows if name in _REPORTED]
         return {
             "subject": shown_host(address),
             "address": inert(address, 2048),
@@ -84,7 +97,7 @@ class BlockExceptions:
             "rows": rows,
             "download": event.cls not in _OPEN_CLASSES,
             "partial": lasting is None and self._offered_s(event) is not None,
-            "report": report_text(inert(address, 2048), told),
+            "report": report_text(inert(address, 2048), reported, language),
         }
 
     async def make(self, event: Event, duration_s: float) -> None:
@@ -96,7 +109,7 @@ class PassageExceptions:
     """A host's TLS is passed through unopened for a while."""
 
     page, done = "unopened.html", "passed.html"
-    missing = "no such failure, or not yours: log in as you did then"
+    missing = phrase("no such failure, or not yours: log in as you did then")
 
     def __init__(self, records: Records, unopened_s: Override) -> None:
         self._records = records
@@ -110,12 +123,12 @@ class PassageExceptions:
         """Whether the client may, is all; where the host is listed, the passage itself is refused."""
         return self._unopened_s(event.client, event.user)
 
-    def shown(self, event: Event, lasting: str | None) -> dict[str, Any]:  # noqa: ARG002
+    def shown(self, event: Event, lasting: str | None, language: Language) -> dict[str, Any]:  # noqa: ARG002
         """Return the host and what was wrong."""
         return {
             "subject": shown_host(event.host or ""),
             "url": event.url,
-            "rows": [(name, value) for name, value in rows_of(event) if name != _DECIDED],
+            "rows": [(name, value) for name, value in rows_of(event) if name != DECIDED],
         }
 
     async def make(self, event: Event, duration_s: float) -> None:
@@ -124,23 +137,23 @@ class PassageExceptions:
 
 
 def rows_of(event: Event) -> list[tuple[str, str]]:
-    """List what is known of an event, by names that a person reads."""
-    values = {
-        "When": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.time)),
-        _DECIDED: event.stage,
-        "Threat": event.threat,
-        "Risk": event.risk,
-        "List": event.list,
-        "Rule": event.rule,
-        "Server": event.server,
-        "File": event.filename,
-        "SHA-256": event.sha256,
-        "Detail": event.detail,
-        "Event": event.id,
-    }
-    return [(name, inert(value, 500)) for name, value in values.items() if value]
+    """List what is known of an event, by names that a person reads (to be translated)."""
+    values = (
+        time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.time)),
+        event.stage,
+        event.threat,
+        event.risk,
+        event.list,
+        event.rule,
+        event.server,
+        event.filename,
+        event.sha256,
+        event.detail,
+        event.id,
+    )
+    return [(name, inert(value, 500)) for name, value in zip(_LABELS, values, strict=True) if value]
 
 
-def lasting_told(lasting_s: float | None) -> str | None:
+def lasting_told(lasting_s: float | None, language: Language) -> str | None:
     """Return how long an exception lasts; None where none is made."""
-    return None if lasting_s is None else shown_minutes(lasting_s)
+    return None if lasting_s is None else shown_minutes(lasting_s, language)

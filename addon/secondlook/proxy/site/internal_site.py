@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,13 +20,13 @@ from urllib.parse import parse_qs
 from cryptography.x509 import load_pem_x509_certificate
 from mitmproxy import http
 
-from secondlook.core.display import as_sentence
 from secondlook.core.event import Event
 from secondlook.core.pac import pac_text
 from secondlook.proxy.ports import Records
-from secondlook.proxy.request import read_facts
+from secondlook.proxy.request import RequestFacts, read_facts
 from secondlook.proxy.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_told
 from secondlook.refusal.block_page import Pages
+from secondlook.refusal.language import Language, phrase
 from secondlook.refusal.refusal import INTERNAL_HOST, Form, Override, fitting_form
 from secondlook.resolver import is_own_name
 
@@ -90,10 +90,14 @@ class InternalSite:
             "unopened": PassageExceptions(records, facts.unopened_s),
         }
 
-    def way_past(self, event_id: str, client: str | None, user: str | None) -> Way | None:
+    def way_past(self, event_id: str, client: str | None, user: str | None, language: Language) -> Way | None:
         """Return the page on which a client may pass the TLS through whose failure an event tells of."""
-        lasting = lasting_told(self._facts.unopened_s(client, user))
+        lasting = lasting_told(self._facts.unopened_s(client, user), language)
         return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
+
+    def language(self, facts: RequestFacts) -> Language:
+        """Choose the language in which a request is answered."""
+        return self._pages.language(facts.language)
 
     async def answer(
         self, request: http.Request, visitor: Visitor, proxy_address: str, body: bytes = b""
@@ -101,13 +105,14 @@ class InternalSite:
         """Answer one request; never raises for what a client may send."""
         path, _, query = request.path.partition("?")
         if path not in _PUBLIC and not (is_internal(request.host) or is_own_name(request.host)):
-            told = f"this name is not the proxy's: its pages are at http://{INTERNAL_HOST}/ or http://{proxy_address}/"
-            return self.problem(request, 421, told)
+            told = phrase("this name is not the proxy's: its pages are at %(site)s or %(address)s")
+            values = {"site": f"http://{INTERNAL_HOST}/", "address": f"http://{proxy_address}/"}
+            return self.problem(request, 421, told, values=values)
         kind, _, event_id = path[1:].partition("/")
         if event_id and (exceptions := self._exceptions.get(kind)) is not None:
             return await self._exception(request, exceptions, event_id, visitor, body)
         if request.method not in {"GET", "HEAD"}:
-            return self.problem(request, 405, "only GET here", extra=[(b"Allow", b"GET, HEAD")])
+            return self.problem(request, 405, phrase("only GET here"), extra=[(b"Allow", b"GET, HEAD")])
         return self._show(request, path, visitor, proxy_address, direct_fallback=query == DIRECT_FALLBACK)
 
     def _show(
@@ -115,7 +120,7 @@ class InternalSite:
     ) -> http.Response:
         match path:
             case "/":
-                return self._page("setup.html", forms=False, proxy=proxy_address)
+                return self._page(request, "setup.html", forms=False, proxy=proxy_address)
             case "/healthz":
                 ready = self._facts.ready()
                 return self._plain(200 if ready else 503, "ok\n" if ready else "not ready\n")
@@ -124,13 +129,13 @@ class InternalSite:
             case "/proxy.pac" | "/wpad.dat":
                 return self._pac(proxy_address, direct_fallback=direct_fallback)
             case "/filtered":
-                return self._page("filtered.html", forms=False, client=visitor.client)
+                return self._page(request, "filtered.html", forms=False, client=visitor.client)
             case "/filtered.json":
                 return self._json(200, {"filtered": True, "client": visitor.client})
             case "/back":
-                return self._page("back.html", forms=False, script=self._pages.back_script)
+                return self._page(request, "back.html", forms=False, script=self._pages.back_script)
             case _:
-                return self.problem(request, 404, "no such page")
+                return self.problem(request, 404, phrase("no such page"))
 
     async def _exception(
         self, request: http.Request, exceptions: Exceptions, event_id: str, visitor: Visitor, body: bytes
@@ -142,15 +147,17 @@ class InternalSite:
             return await self._make_exception(request, exceptions, event, body)
         if request.method not in {"GET", "HEAD"}:
             allowed = [(b"Allow", b"GET, HEAD, POST")]
-            return self.problem(request, 405, "only GET and POST here", extra=allowed)
-        lasting = lasting_told(exceptions.lasting_s(event))
+            return self.problem(request, 405, phrase("only GET and POST here"), extra=allowed)
+        language = self.language(read_facts(request))
+        lasting = lasting_told(exceptions.lasting_s(event), language)
         return self._page(
+            request,
             exceptions.page,
             forms=lasting is not None,
             lasting=lasting,
             token=self._token(event, int(self._now()) + TOKEN_LIFE_S) if lasting is not None else None,
             event_id=event.id,
-            **exceptions.shown(event, lasting),
+            **exceptions.shown(event, lasting, language),
         )
 
     async def _make_exception(
@@ -158,23 +165,25 @@ class InternalSite:
     ) -> http.Response:
         lasting_s = exceptions.lasting_s(event)
         if lasting_s is None:
-            return self.problem(request, 403, "no exception is made for this")
+            return self.problem(request, 403, phrase("no exception is made for this"))
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
-            return self.problem(request, 403, "this form was sent from another site")
+            return self.problem(request, 403, phrase("this form was sent from another site"))
         if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            return self.problem(request, 415, "expected a form")
+            return self.problem(request, 415, phrase("expected a form"))
         token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
         if not self._token_holds(token, event):
-            return self.problem(
-                request, 403, "this form is too old or was not made for you: open the page again"
-            )
+            told = phrase("this form is too old or was not made for you: open the page again")
+            return self.problem(request, 403, told)
         try:
             await exceptions.make(event, lasting_s)
         except ValueError as error:
-            return self.problem(request, 403, f"no exception can be made: {error}")
-        lasting = lasting_told(lasting_s)
-        return self._page(exceptions.done, forms=False, lasting=lasting, **exceptions.shown(event, lasting))
+            told = phrase("no exception can be made: %(error)s")
+            return self.problem(request, 403, told, values={"error": error})
+        language = self.language(read_facts(request))
+        lasting = lasting_told(lasting_s, language)
+        shown = exceptions.shown(event, lasting, language)
+        return self._page(request, exceptions.done, forms=False, lasting=lasting, **shown)
 
     def _token(self, event: Event, until: int) -> str:
         text = f"override\0{event.id}\0{event.client}\0{event.user or ''}\0{until}".encode()
@@ -191,9 +200,11 @@ class InternalSite:
             content = self._facts.ca_pem.read_bytes()  # a few kB that stay in the page cache
             load_pem_x509_certificate(content)
         except OSError:
-            return self.problem(request, 503, "the certificate is not there yet")
+            return self.problem(request, 503, phrase("the certificate is not there yet"))
         except ValueError:
-            told = "the certificate's file is damaged: whoever runs this proxy mends it by starting it again"
+            told = phrase(
+                "the certificate's file is damaged: whoever runs this proxy mends it by starting it again"
+            )
             return self.problem(request, 503, told)
         return _response(
             200,
@@ -208,13 +219,22 @@ class InternalSite:
         return _response(200, script.encode(), "application/x-ns-proxy-autoconfig")
 
     def _page(
-        self, template: str, *, forms: bool, status: int = 200, script: str | None = None, **values: object
+        self,
+        request: http.Request,
+        template: str,
+        *,
+        forms: bool,
+        status: int = 200,
+        script: str | None = None,
+        **values: object,
     ) -> http.Response:
+        language = self.language(read_facts(request))
+        headers = self._pages.headers(sandbox=False, forms=forms, script=script)
         return _response(
             status,
-            self._pages.render(template, script=script, **values),
+            self._pages.render(template, language, script=script, **values),
             "text/html; charset=utf-8",
-            self._pages.headers(sandbox=False, forms=forms, script=script),
+            headers + self._pages.language_headers(language),
         )
 
     def problem(
@@ -226,11 +246,19 @@ class InternalSite:
         *,
         advice: str | None = None,
         way: Way | None = None,
+        values: Mapping[str, object] | None = None,
     ) -> http.Response:
-        """Report, in the form that fits (a page, else RFC 9457), why there is no other answer."""
-        if fitting_form(read_facts(request), request.path)[0] is Form.PAGE:
+        """Report, in the form that fits (a page, else RFC 9457), why there is no other answer.
+
+        `told` is translated, then the values are put in.
+        """
+        facts = read_facts(request)
+        language = self.language(facts)
+        told = language.say(told, **(values or {}))
+        if fitting_form(facts, request.path)[0] is Form.PAGE:
+            told = language.sentence(told)
             answer = self._page(
-                "problem.html", forms=False, status=status, told=as_sentence(told), advice=advice, way=way
+                request, "problem.html", forms=False, status=status, told=told, advice=advice, way=way
             )
         else:
             document = {"type": "about:blank", "title": told, "status": status}
@@ -238,7 +266,8 @@ class InternalSite:
                 document["detail"] = advice
             if way is not None:
                 document["instance"] = way.link
-            answer = _response(status, json.dumps(document).encode(), "application/problem+json")
+            content, headers = json.dumps(document).encode(), self._pages.language_headers(language)
+            answer = _response(status, content, "application/problem+json", headers)
         for name, value in extra or ():
             answer.headers.add(name, value)
         return answer

@@ -17,7 +17,9 @@ from secondlook.ground.clock import Clock
 from secondlook.proxy.event_follower import Follower, Tail
 from secondlook.proxy.request import peer_text, read_facts, request_url
 from secondlook.refusal.block_page import Pages
+from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import Form, fitting_form
+from secondlook.refusal.wording import THREATS
 
 logger = logging.getLogger(__name__)
 
@@ -101,18 +103,20 @@ class LateNotices:
                 extra={TOLD: event_id},
             )
         )
+        language = self._pages.language(read_facts(flow.request).language)
+        opened = event.filename or event.url or event.host
         body = self._pages.render(
             "late.html",
-            subject=inert(event.filename or event.url or event.host or "something that is not kept", 500),
-            threat=(event.threat or "harmful").replace("_", " "),
+            language,
+            subject=inert(opened, 500) if opened else language.say("something that is not kept"),
+            threat=language.say(THREATS.get(event.threat, phrase("harmful"))),
             unchecked=event.kind == EventKind.CONFIRMED,
             event_id=event_id,
             go_on=request_url(flow.request),
         )
         headers = [(b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store")]
-        flow.response = http.Response.make(
-            200, body, http.Headers([*headers, *self._pages.headers(sandbox=True)])
-        )
+        headers += [*self._pages.headers(sandbox=True), *self._pages.language_headers(language)]
+        flow.response = http.Response.make(200, body, http.Headers(headers))
 
     def _take(self, event: Event) -> None:
         extra = event.extra or {}
