@@ -13,6 +13,7 @@ from secondlook.core.event import EventKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.ledger.log import append
 
 pytestmark = pytest.mark.anyio
 
@@ -142,6 +143,28 @@ async def test_a_visit_that_is_not_logged_is_counted(tmp_path):
     assert [event.kind for event in ledger.events().events] == [EventKind.BLOCKED]
     (hour,) = ledger.hourly(START, START)
     assert (hour.checked, hour.blocked) == (3, 1)
+    ledger.close()
+
+
+async def test_what_is_written_is_reported_once_it_is_certain(tmp_path, monkeypatch):
+    """A group that fails as a whole is written in parts: its events were in two transactions, and count once."""
+    heard: list[tuple[str, int]] = []
+    options = replace(QUIET, counted=lambda kind, count: heard.append((kind, count)))
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", options, report=lambda _: None)
+
+    def broken(*_: object) -> None:
+        raise ValueError("no detail today")
+
+    monkeypatch.setattr(append, "amend", broken)
+    with busy(ledger):
+        for _ in range(3):
+            ledger.record(make_event(EventKind.BLOCKED))
+        ledger.amend("any", detail="a detail")
+    while ledger.writer.waiting:
+        ledger.commit_now(lambda _: None)
+    ledger.commit_now(lambda _: None)
+    assert len(ledger.events().events) == 3
+    assert sum(count for _, count in heard) == 3
     ledger.close()
 
 

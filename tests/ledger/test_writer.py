@@ -40,6 +40,7 @@ class Stage:
     stored: list[str] = field(default_factory=list)
     synchronous: list[int] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    ended: list[bool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         place = find_place(self.path)
@@ -52,6 +53,7 @@ class Stage:
             self.store,
             self.store_flags,
             self.is_replaced,
+            self.ended.append,
             limit=self.limit,
             report=self.told.append,
         )

@@ -257,6 +257,19 @@ def test_a_refused_configuration_changes_nothing_and_is_reported(family):
     assert after["settings"]["refused"] == "line 3: expected a number"
 
 
+def test_a_configuration_of_any_length_is_read(family, plan):
+    """A pipe takes 64 KiB: what reads the configuration must not wait until somebody takes more."""
+    with family() as running:
+        running.start()
+        longer = replace(
+            plan, settings=json.dumps(json.loads(plan.settings) | {"hosts": ["a.example"] * 50_000})
+        )
+        (running.orders / "plan").write_text(json.dumps(asdict(longer)))
+        running.process.send_signal(signal.SIGHUP)
+        running.hear("secondlook: the configuration is read again")
+        assert running.end() == 0
+
+
 def test_another_state_folder_is_refused_while_running(family, plan, tmp_path):
     with family() as running:
         running.start()

@@ -67,6 +67,7 @@ class OpenLedger:
         self._admission = Admission()
         self._hits: Counter[str] = Counter()
         self._counts_lock = threading.Lock()
+        self._written: Counter[str] = Counter()  # events by kind, in the writer's present transaction
         self.journaled = 0
         self._file = _file_number(place)
         self.writer = Writer(
@@ -75,6 +76,7 @@ class OpenLedger:
             self._store,
             self._flags,
             self._replaced,
+            self._ended,
             limit=options.events_in_memory,
             report=self.report,
         )
@@ -242,10 +244,16 @@ class OpenLedger:
         fresh = append.insert_events(connection, batch)
         counts = Counter(counted(event) for event in batch if event.id in fresh)
         add_counts(connection, counts, self._admission)
-        if self.options.counted is not None:
-            for one, count in counts.items():
-                self.options.counted(one.kind, count)
+        for one, count in counts.items():
+            self._written[one.kind] += count
         return fresh
+
+    def _ended(self, committed: bool) -> None:
+        """Report what a transaction wrote, once it is certain: one that failed is tried again in parts."""
+        written, self._written = self._written, Counter()
+        if committed and self.options.counted is not None:
+            for kind, count in written.items():
+                self.options.counted(kind, count)
 
     def flush_counts(self) -> None:
         """Write the counts kept in memory; they go back there when it fails."""

@@ -69,7 +69,8 @@ class Writer:
     """Owner of the writing connection; every method may be called from any thread.
 
     `store` and `store_flags` write inside a transaction; `replaced` is asked after a commit whether it went
-    into a file which was set aside meanwhile; `report` takes sentences about trouble.
+    into a file which was set aside meanwhile; `ended` hears of each transaction whether it was committed;
+    `report` takes sentences about trouble.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Writer:
         store: Callable[[sa.Connection, list[Line]], None],
         store_flags: Callable[[sa.Connection, list[Flag]], None],
         replaced: Callable[[], bool],
+        ended: Callable[[bool], None],
         *,
         limit: int,
         report: Callable[[str], None],
@@ -88,6 +90,7 @@ class Writer:
         self._store = store
         self._store_flags = store_flags
         self._replaced = replaced
+        self._ended = ended
         self._limit = limit
         self._report = report
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
@@ -210,12 +213,14 @@ class Writer:
         try:
             results = self._transact(jobs, flags, events)
         except Exception as error:  # noqa: BLE001  (each kind is dealt with below)
+            self._ended(False)
             if _engine_trouble(error) or len(jobs) + len(flags) + len(events) == 1:
                 self._failed(jobs, flags, events, error)
             else:
                 self._one_by_one(jobs, flags, events)
             return
         self._succeeded()
+        self._ended(True)
         answer(flags)
         self.committed += len(events)
         for job, result in zip(jobs, results, strict=True):

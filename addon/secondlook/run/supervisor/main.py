@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -166,10 +167,11 @@ class Supervisor:
     def _read_again(self) -> None:
         self._changed_meanwhile = False
         tell_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._plan_read = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child ends; a pipe may be too short
         self._reloading = subprocess.Popen(
             [sys.executable, "-P", "-m", "secondlook.run.reload"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._plan_read,
         )
         assert self._reloading.stdin is not None
         self._reloading.stdin.write(json.dumps(asdict(self.plan.invocation)).encode())
@@ -323,8 +325,8 @@ class Supervisor:
         if self._reloading is None or self._reloading.poll() is None:
             return
         reload, self._reloading = self._reloading, None
-        assert reload.stdout is not None
-        with reload.stdout as output:
+        with self._plan_read as output:
+            output.seek(0)
             told = output.read()
         self._readings += 1
         self._refused = None
