@@ -7,6 +7,7 @@ import time
 import pytest
 
 from secondlook.cli.reload import reload
+from secondlook.ground.errors import ConfigError
 from secondlook.run.supervisor.runfile import write_run_file
 from secondlook.run.supervisor.settings_file import digest_of
 
@@ -82,6 +83,24 @@ def test_what_the_supervisor_refuses_is_reported_with_its_reason(proxy, capsys):
         "refused: cannot listen on 192.0.2.1:9; the settings from before stay in force"
         in capsys.readouterr().err
     )
+
+
+def test_a_variable_that_only_the_proxy_has_is_no_fault(proxy, process, capsys):
+    config, coming = proxy
+    config.write_text(
+        f"state: {config.parent}\nupstream_proxy: {{url: 'http://127.0.0.1:1', password: '${{ITS}}'}}\n"
+    )
+    coming += [{"readings": 4, "file": digest_of(str(config))}]
+    reload(config)
+    assert process.stdout.readline() == "read again\n"
+    assert "is in force" in capsys.readouterr().out
+
+
+def test_another_fault_beside_such_a_variable_is_reported_before_anything_is_sent(proxy):
+    config, _ = proxy
+    config.write_text(f"state: {config.parent}\nvia: '${{ITS}}'\npolcy: 1\n")
+    with pytest.raises(ConfigError, match="polcy"):
+        reload(config)
 
 
 def test_without_a_proxy_there_is_nothing_to_reload(tmp_path, capsys):

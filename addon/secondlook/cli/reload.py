@@ -8,11 +8,14 @@ from typing import Any
 
 import typer
 
+from secondlook.cli.finding import find_config, plainly_said_state
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import fail, print_json, print_line
+from secondlook.config.source import InvalidConfigError
 from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import read_run_file
+from secondlook.run.supervisor.settings_file import digest_of
 
 app = typer.Typer(add_completion=False)
 LONGEST_S = 60.0
@@ -25,13 +28,13 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
     A file with a fault is reported before anything is sent: the proxy goes on as it is.
     """
-    context = known_context(config, state)
-    running = _running(context.state)
+    folder = state or _said_state(config) or known_context(config, None).state
+    running = _running(folder)
     invocation = Invocation.of(running["invocation"])
-    wanted = read_plan_of(invocation).settings_file
+    wanted = _try(invocation)
     unchanged = wanted == running["settings"]["file"]
     os.kill(running["pid"], signal.SIGHUP)
-    now = _wait(context.state, running["settings"]["readings"], wanted)
+    now = _wait(folder, running["settings"]["readings"], wanted)
     if now["settings"]["refused"]:
         fail(f"refused: {now['settings']['refused']}; the settings from before stay in force", status=2)
     if as_json:
@@ -39,6 +42,25 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
         return
     what = invocation.config or "the settings"
     print_line(f"{what} {'has not changed' if unchanged else 'is in force'} in {len(now['workers'])} workers")
+
+
+def _said_state(config: Path | None) -> Path | None:
+    """Find the state folder without what the file takes from the environment, where that can be done."""
+    found, own = find_config(config)
+    try:
+        return own or plainly_said_state(found)
+    except OSError:
+        return None
+
+
+def _try(invocation: Invocation) -> str | None:
+    """Read what the proxy will read, and return the file's digest. Raises ConfigError."""
+    try:
+        return read_plan_of(invocation).settings_file
+    except InvalidConfigError as error:
+        if not error.of_environment:
+            raise
+        return digest_of(invocation.config)  # the proxy was started with more variables than this shell has
 
 
 def _running(state: Path) -> dict[str, Any]:

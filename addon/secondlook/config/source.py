@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -63,6 +63,7 @@ class Fault:
     key: str
     message: str
     origin: str  # file name, or the option that set the value
+    of_environment: bool = False  # another process may have what is missing
 
     def __str__(self) -> str:
         where = self.origin if self.line is None else f"{self.origin}:{self.line}"
@@ -74,6 +75,7 @@ class InvalidConfigError(ConfigError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
+        self.of_environment = all(fault.of_environment for fault in faults)
         super().__init__("\n".join(str(fault) for fault in faults))
 
 
@@ -232,7 +234,8 @@ def _variable(document: Document, found: re.Match[str], key: Key, environ: Mappi
         return "$"
     value = environ.get(found[2])
     if value is None:
-        document.faults.append(document.fault(key, f"environment variable {found[2]} is not set"))
+        fault = document.fault(key, f"environment variable {found[2]} is not set")
+        document.faults.append(replace(fault, of_environment=True))
         return ""
     return value
 
