@@ -62,7 +62,7 @@ async def _through(run: Run, folder: Path) -> tuple[bytes, bytes, BodyGate, byte
         replace(LIMITS, hold_full=run.hold_full),
         room,
         kinds=frozenset({"md5"}),
-        hold_whole=False,
+        must_hold=False,
     )
     early = b""
     edges = [0, *sorted(cut % (len(run.body) + 1) for cut in run.pieces), len(run.body)]
@@ -149,7 +149,7 @@ def test_fates():
     def fate(said: str, length: int | None, *, whole: bool = False) -> Fate:
         room = SpoolRoom(Path("/nonexistent"), 3000, 0)
         found = BodyGate(
-            declared(said, None, "/x"), length, None, LIMITS, room, kinds=frozenset(), hold_whole=whole
+            declared(said, None, "/x"), length, None, LIMITS, room, kinds=frozenset(), must_hold=whole
         ).fate
         room.close()
         return found

@@ -99,7 +99,7 @@ class GateMachine(RuleBasedStateMachine):
             replace(LIMITS, hold_full=hold == "full"),
             self.room,
             kinds=frozenset(),
-            hold_whole=hold == "whole",
+            must_hold=hold == "whole",
             hold_if_room=hold == "if room",
             partial=partial,
         )
@@ -249,8 +249,8 @@ ZIP = {"said": "application/zip", "length": None, "room": 1 << 20}
 ROWS = [
     (ZIP, [1000, 1000, 1], ["hold", "hold", "hold", "tail"]),
     ({**ZIP, "room": 0}, [200, 200], ["hold", "hold", "tail"]),
-    ({**ZIP, "room": 0, "hold_whole": True}, [200, 200], ["hold", "hold", "refuse"]),
-    ({**ZIP, "room": 0, "hold_whole": True, "length": 257}, [], ["refuse"]),
+    ({**ZIP, "room": 0, "must_hold": True}, [200, 200], ["hold", "hold", "refuse"]),
+    ({**ZIP, "room": 0, "must_hold": True, "length": 257}, [], ["refuse"]),
     ({**ZIP, "length": 2000}, [], ["hold"]),
     ({**ZIP, "length": 2001}, [2001], ["tail", "tail"]),
     ({**ZIP, "length": 2001, "hold_if_room": True}, [], ["hold"]),
@@ -267,7 +267,7 @@ def test_the_states_of_a_zip(tmp_path, how, pieces, fates):
         facts = dict(how)
         room = SpoolRoom(tmp_path, facts.pop("room"), 256)
         said, length = declared(facts.pop("said"), None, "/file"), facts.pop("length")
-        facts.setdefault("hold_whole", False)
+        facts.setdefault("must_hold", False)
         gate = BodyGate(said, length, None, LIMITS, room, kinds=frozenset(), **facts)
         found, at = [gate.fate.value], 0
         for count in pieces:
@@ -304,7 +304,7 @@ def test_a_held_body_that_the_disk_has_no_room_for_goes_on_but_for_its_end(
         room, body = SpoolRoom(tmp_path, budget, 0), BODIES["zip"][:2000]
         gate = BodyGate(
             declared("application/zip", None, "/file"), length, None, LIMITS, room, kinds=frozenset(),
-            hold_whole=False,
+            must_hold=False,
         )  # fmt: skip
         assert gate.feed(body[:1600]) == b""
         out = gate.feed(body[1600:])

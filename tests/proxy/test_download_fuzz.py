@@ -178,7 +178,7 @@ def test_gates(tmp_path, data, kind, encoding, cuts, length, partial, whole, roo
             LIMITS,
             place,
             kinds=frozenset({"md5", "sha1"}),
-            hold_whole=whole,
+            must_hold=whole,
             partial=partial,
         )
         if gate.fate is Fate.REFUSE:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from secondlook.proxy.mitm.fair_selector import ALONE_S, LEAST, TOGETHER_S, FairSelector
+from secondlook.proxy.mitm.fair_selector import ALONE, LEAST, TOGETHER, FairSelector
 
-DEAR_S = TOGETHER_S[1] / LEAST
+DEAR_S = TOGETHER.part_s / LEAST
 CHEAP = 40  # sockets that a turn has time for
-CHEAP_S = TOGETHER_S[0] / CHEAP
+CHEAP_S = TOGETHER.too_long_s / CHEAP
 
 
 class Scene:
@@ -69,7 +69,7 @@ def test_what_is_done_soon_enough_is_all_taken_up(scene):
 
 
 def test_one_client_alone_has_longer_turns(scene):
-    alone_s = ALONE_S[0] / CHEAP
+    alone_s = ALONE.too_long_s / CHEAP
     for _ in range(30):
         scene.ready("192.0.2.1")
         assert len(scene.turn(alone_s)) == 1

@@ -79,13 +79,23 @@ _TOO_LARGE_TO_HOLD = "larger than downloads.spool_max allows"
 class BodyGate:
     """One body on its way through (see the table above).
 
-    `length` is what the headers declare, None when they do not. `hold_whole`: nothing risky goes on before it
+    `length` is what the headers declare, None when they do not. `must_hold`: nothing risky goes on before it
     is whole; `hold_if_room`: that would be better. `window` is the first byte and the count of a range that
     is wanted of it. `partial`: it is a piece of a file, `from_start`: its first; `multipart`: it is several.
     """
 
-    __slots__ = ("_hold_whole", "_limits", "_look", "_must_hold", "_room", "_state", "_trickle", "length",
-                 "partial", "whole")  # fmt: skip
+    __slots__ = (
+        "_limits",
+        "_look",
+        "_must_hold",
+        "_prefers_hold",
+        "_room",
+        "_state",
+        "_trickle",
+        "length",
+        "partial",
+        "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -96,7 +106,7 @@ class BodyGate:
         room: SpoolRoom,
         *,
         kinds: frozenset[str],
-        hold_whole: bool,
+        must_hold: bool,
         hold_if_room: bool = False,
         partial: bool = False,
         from_start: bool = True,
@@ -108,8 +118,8 @@ class BodyGate:
         self.whole = True
         self._limits = limits
         self._room = room
-        self._must_hold = hold_whole or limits.hold_full
-        self._hold_whole = self._must_hold or hold_if_room
+        self._must_hold = must_hold or limits.hold_full
+        self._prefers_hold = self._must_hold or hold_if_room
         self._trickle = Trickle(limits.tail_min, window)
         self._look = BodyLook(
             said,
@@ -336,7 +346,7 @@ class BodyGate:
             return Hold(spool=Spool(self._room))
         if self.length > self._room.largest and self._must_hold:
             return Refuse(why=_TOO_LARGE_TO_HOLD)
-        if self.length > (self._room.largest if self._hold_whole else self._limits.hold_up_to):
+        if self.length > (self._room.largest if self._prefers_hold else self._limits.hold_up_to):
             tail = Tail(self.length, self._limits, self._room)
             tail.choose_copy(max(self.length, self.size))
             return tail
@@ -369,7 +379,7 @@ class BodyGate:
 
     def _hold(self, state: Hold, data: bytes) -> bytes:
         assert state.spool is not None
-        if not self._hold_whole and state.spool.size + len(data) > self._limits.hold_up_to:
+        if not self._prefers_hold and state.spool.size + len(data) > self._limits.hold_up_to:
             return self._let_begin_go(state.spool, data, None)
         why = state.spool.offer(data)
         if why is None:

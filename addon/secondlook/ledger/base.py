@@ -1,4 +1,4 @@
-"""A ledger that is open: its place, its writer, its readers, its journal, and the two ways in.
+"""A ledger that is open: its place, its writer, its readers, its journal.
 
 ```
                     ┌─ Writer ── one thread, group commit ──► SQLite │ PostgreSQL
@@ -119,7 +119,7 @@ class OpenLedger:
         return ledger
 
     def start(self) -> None:
-        """Begin the work in the background."""
+        """Begin the work in the background, where a subclass has some."""
 
     def close(self) -> None:
         """Write what waits and close everything."""
@@ -140,7 +140,7 @@ class OpenLedger:
         self.watch.reopen()
         return True
 
-    # -- ways in for the other sides -----------------------------------------------------------
+    # -- transactions and readings for the other sides -----------------------------------------
 
     async def run[T](self, function: Callable[..., T], *args: Any, **named: Any) -> T:
         """Run a blocking method of this ledger off the event loop."""

@@ -241,7 +241,8 @@ class Bodies:
             self._limits,
             self.room,
             kinds=self.gatekeeper.digest_kinds(),
-            hold_whole=length is None and flow.request.http_version == "HTTP/1.0",  # where no cut shows
+            # such a client takes a body that is cut for a whole one
+            must_hold=length is None and flow.request.http_version == "HTTP/1.0",
             hold_if_room=cut_to is not None,
             partial=partial,
             from_start=from_start,

@@ -29,17 +29,25 @@ from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, islice, zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 
 from secondlook.core.url.address import counted_address
 
-ALONE_S: Final = (0.025, 0.010)  # of processor time: a turn that is too long, and what is taken up instead
-TOGETHER_S: Final = (0.010, 0.003)
+
+class TurnLimit(NamedTuple):
+    """Seconds of processor time: a turn that is too long, and how much is taken up instead."""
+
+    too_long_s: float
+    part_s: float
+
+
+ALONE: Final = TurnLimit(0.025, 0.010)  # one client has the loop
+TOGETHER: Final = TurnLimit(0.010, 0.003)
 LEAST: Final = 2  # sockets in a turn
 _SETTLED: Final = 4  # turns of a socket in which others waited, until it is no longer new
 _QUIET_S: Final = 0.05  # without anything to do, until the garbage is looked through
 _GARBAGE: Final = 4  # collections of the middle generation; with ten Python does a full one wherever it is
-_FORGETTING: Final = 0.3  # weight of the last turn in what a socket costs
+_SMOOTHING: Final = 0.3  # weight of the last turn in what a socket costs
 
 type _Ready = tuple[selectors.SelectorKey, int]
 type _Lane = tuple[str, bool]
@@ -90,13 +98,13 @@ class FairSelector(selectors.DefaultSelector):
         """Return the sockets of the next turn."""
         now = self._processor_s()
         if self._given:
-            self._cost_s += _FORGETTING * ((now - self._begun) / self._given - self._cost_s)
+            self._cost_s += _SMOOTHING * ((now - self._begun) / self._given - self._cost_s)
         self._begun = now
         ready = self._waited_for(timeout)
         if len(ready) > LEAST:
-            long_s, turn_s = ALONE_S if len(self._clients) < 2 else TOGETHER_S  # noqa: PLR2004
-            if len(ready) * self._cost_s > long_s:
-                ready = self._chosen(ready, max(int(turn_s / self._cost_s), LEAST))
+            too_long_s, part_s = ALONE if len(self._clients) < 2 else TOGETHER  # noqa: PLR2004
+            if len(ready) * self._cost_s > too_long_s:
+                ready = self._chosen(ready, max(int(part_s / self._cost_s), LEAST))
         self._given = len(ready)
         return ready
 

@@ -1,9 +1,9 @@
-"""The head of the family: `python -m secondlook.run.supervisor.main PLAN`, standard library only.
+"""The head of the family: `python -m secondlook.run.supervisor.main PLAN`, no package but ours.
 
 ```
 sockets opened ─► CA made ─► service + workers started together ─► all ready ─► run.json, ready lines
       child ended unasked ─► started again, at once the first time, then with doubling delay
-      SIGHUP ─► configuration read in a child ─► bad: the old stays; good: new workers, then old ones drain
+      SIGHUP ─► configuration read in a child ─► bad: the old stays; good: new ones, then the old ones drain
       SIGTERM, SIGINT ─► workers drain ─► service ends ─► run.json removed ─► exit 0
 ```
 
