@@ -211,3 +211,14 @@ def test_a_language_and_an_organisation_that_are_set_stand_on_every_page(make_pr
         assert "École &amp; Cie" in page
         assert 'href="mailto:a@b.example"' in page
         assert "vary" not in page.lower()
+
+
+def test_the_set_up_page_leads_through_every_platform_to_files_that_are_there(proxy, curl):
+    page = curl(proxy, f"{INTERNAL}/").stdout.decode()
+    for platform in ("Windows", "macOS", "iPhone, iPad", "Android", "Linux", "Firefox", "Command-line tools"):
+        assert f"<summary>{platform}</summary>" in page
+    links = set(re.findall(r'href="(/[^"]+)"', page))
+    assert {"/proxy.pac", "/ca.pem", "/ca.crt", "/ca.mobileconfig", "/ca.mobileconfig?proxy=pac"} == links
+    for link in links:
+        assert b" 200" in curl(proxy, "-i", f"{INTERNAL}{link}").stdout.splitlines()[0]
+    assert f"curl -o second-look-ca.pem http://127.0.0.1:{proxy.port}/ca.pem" in page

@@ -17,23 +17,29 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from cryptography.x509 import load_pem_x509_certificate
 from mitmproxy import http
 
 from secondlook.core.event import Event
-from secondlook.core.pac import pac_text
 from secondlook.proxy.ports import Records
 from secondlook.proxy.request import RequestFacts, read_facts
 from secondlook.proxy.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_told
+from secondlook.proxy.site.files import File, certificate, mobile_profile, pac
 from secondlook.refusal.block_page import Pages
 from secondlook.refusal.language import Language, phrase
 from secondlook.refusal.refusal import INTERNAL_HOST, Form, Override, fitting_form
 from secondlook.resolver import is_own_name
 
 TOKEN_LIFE_S = 1800
+ABOUT = phrase(
+    "A proxy that checks every address and every download, "
+    "and looks again at what could not be checked at once."
+)
 FORM_MAX_BYTES = 4096
 DIRECT_FALLBACK = "fallback=direct"  # of /proxy.pac: go unchecked while the proxy is down
-_PUBLIC = frozenset({"/proxy.pac", "/wpad.dat", "/ca.pem", "/ca.crt", "/ca.cer", "/healthz"})
+PROFILE_WITH_PROXY = "proxy=pac"  # of /ca.mobileconfig: the proxy too, by its PAC file
+_PUBLIC = frozenset(
+    {"/proxy.pac", "/wpad.dat", "/ca.pem", "/ca.crt", "/ca.cer", "/ca.mobileconfig", "/healthz"}
+)
 """The same for everybody, and fetched by whatever name a network gives its proxy."""
 
 
@@ -113,21 +119,27 @@ class InternalSite:
             return await self._exception(request, exceptions, event_id, visitor, body)
         if request.method not in {"GET", "HEAD"}:
             return self.problem(request, 405, phrase("only GET here"), extra=[(b"Allow", b"GET, HEAD")])
-        return self._show(request, path, visitor, proxy_address, direct_fallback=query == DIRECT_FALLBACK)
+        return self._show(request, path, visitor, proxy_address, query)
 
     def _show(
-        self, request: http.Request, path: str, visitor: Visitor, proxy_address: str, *, direct_fallback: bool
+        self, request: http.Request, path: str, visitor: Visitor, proxy_address: str, query: str
     ) -> http.Response:
         match path:
             case "/":
-                return self._page(request, "setup.html", forms=False, proxy=proxy_address)
+                return self._page(request, "setup.html", forms=False, about=ABOUT, proxy=proxy_address)
             case "/healthz":
                 ready = self._facts.ready()
                 return self._plain(200 if ready else 503, "ok\n" if ready else "not ready\n")
             case "/ca.pem" | "/ca.crt" | "/ca.cer":
-                return self._certificate(request)
+                return self._file(request, lambda: certificate(self._facts.ca_pem))
+            case "/ca.mobileconfig":
+                about = self.language(read_facts(request)).say(ABOUT)
+                address = proxy_address if query == PROFILE_WITH_PROXY else None
+                return self._file(request, lambda: mobile_profile(self._facts.ca_pem, about, address))
             case "/proxy.pac" | "/wpad.dat":
-                return self._pac(proxy_address, direct_fallback=direct_fallback)
+                return self._file(
+                    request, lambda: pac(proxy_address, direct_fallback=query == DIRECT_FALLBACK)
+                )
             case "/filtered":
                 return self._page(request, "filtered.html", forms=False, client=visitor.client)
             case "/filtered.json":
@@ -195,10 +207,9 @@ class InternalSite:
             return False
         return hmac.compare_digest(token.encode(), self._token(event, int(until)).encode())
 
-    def _certificate(self, request: http.Request) -> http.Response:
+    def _file(self, request: http.Request, make: Callable[[], File]) -> http.Response:
         try:
-            content = self._facts.ca_pem.read_bytes()  # a few kB that stay in the page cache
-            load_pem_x509_certificate(content)
+            content, content_type, name = make()
         except OSError:
             return self.problem(request, 503, phrase("the certificate is not there yet"))
         except ValueError:
@@ -206,17 +217,8 @@ class InternalSite:
                 "the certificate's file is damaged: whoever runs this proxy mends it by starting it again"
             )
             return self.problem(request, 503, told)
-        return _response(
-            200,
-            content,
-            "application/x-x509-ca-cert",
-            [(b"Content-Disposition", b'attachment; filename="second-look-ca.pem"')],
-        )
-
-    def _pac(self, proxy_address: str, *, direct_fallback: bool) -> http.Response:
-        host, _, port = proxy_address.rpartition(":")
-        script = pac_text(host.strip("[]"), int(port), direct_fallback=direct_fallback)
-        return _response(200, script.encode(), "application/x-ns-proxy-autoconfig")
+        saved = [(b"Content-Disposition", f'attachment; filename="{name}"'.encode())] if name else None
+        return _response(200, content, content_type, saved)
 
     def _page(
         self,
