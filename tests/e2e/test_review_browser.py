@@ -16,6 +16,8 @@ from e2e.processes import Proxy, make_certificate, wait_for
 PAGES = [
     "/",
     "/log",
+    "/clients",
+    "/clients/127.0.0.1",
     "/flagged",
     "/rules",
     "/check?subject=http://malware.secondlook.test/",

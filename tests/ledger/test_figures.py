@@ -2,7 +2,7 @@
 
 from ledgerkit.samples import START
 from secondlook.core.event import EventKind
-from secondlook.ledger.log.counting import HOUR_S, SLOT_S
+from secondlook.ledger.log.counting import DAY_S, HOUR_S, SLOT_S
 
 
 def fill(ledger):
@@ -27,3 +27,9 @@ def test_what_is_older_than_asked_for_is_left_out(ledger):
     assert ledger.clients(SLOT_S, START - 3 * HOUR_S, only="10.0.0.4")
     assert [each.checked for each in ledger.course(SLOT_S, START - HOUR_S)] == [6]
     assert [each.checked for each in ledger.course(SLOT_S, START - 3 * HOUR_S)] == [1, 6]
+
+
+def test_without_an_event_a_client_was_last_seen_in_its_last_five_minutes(ledger):
+    fill(ledger)
+    (client,) = ledger.clients(DAY_S, START - DAY_S, only="10.0.0.1")
+    assert client.last_seen == START - START % SLOT_S

@@ -49,6 +49,9 @@ class FakeProgram:
     async def update(self):
         self.asked.append("update")
 
+    def client(self, name):
+        return {"group": "children" if name == "10.0.0.7" else None, "policy": {"Level": "high"}}
+
     def lists(self):
         return [
             {

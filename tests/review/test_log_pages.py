@@ -88,7 +88,7 @@ def test_an_entry_explains_itself_and_offers_rules(client, ledger):
     )
     keep(ledger, event)
     shown = client.get(f"/log/{event.id}").text
-    assert "It stands on the list mw-8b, which names suspected malware." in shown
+    assert "It stands on the list URLhaus (malware), which names suspected malware." in shown
     assert "This host and everything on it" in shown
     assert 'value="http://malware.example/a"' in shown
     assert "I believe that this entry is a mistake" in shown

@@ -19,7 +19,18 @@ from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.access import COOKIE
 from secondlook.review.session import Ended
 
-PAGES = ["/", "/log", "/flagged", "/rules", "/check", "/quarantine", "/lists", "/setup"]
+PAGES = [
+    "/",
+    "/log",
+    "/clients",
+    "/clients/10.0.0.1",
+    "/flagged",
+    "/rules",
+    "/check",
+    "/quarantine",
+    "/lists",
+    "/setup",
+]
 HOSTILE = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "=cmd|' /C calc'!A0", "\x1b[31mred\x1b[0m", "user\u202egnp.exe",
     "{{7*7}}", "'; DROP TABLE events;--", "a" * 100_000,
@@ -203,7 +214,7 @@ def test_flagged_shows_what_waits_and_asks_again(client, ledger, program):
 
 def test_check_tells_the_stages(client):
     shown = client.get("/check?subject=http://malware.secondlook.test/").text
-    assert "It stands on the list mw-8b" in shown
+    assert "It stands on the list URLhaus (malware)" in shown
     assert "1 expression looked up" in shown
     assert client.get("/check?subject=two+words").status_code == 400
 

@@ -97,3 +97,11 @@ def test_where_no_rule_can_turn_a_decision_none_is_offered(changes):
     event = {"decision": "block", "stage": "pattern", "host": "a.example"}
     assert words.turn(event) == ("allow", "a.example")
     assert words.turn(event | changes) is None
+
+
+def test_lists_are_called_what_people_call_them():
+    event = {"kind": "blocked", "stage": "pattern", "list": "mw-8b", "threat": "malware", "decision": "block"}
+    titles = {"mw-8b": "URLhaus (malware)"}
+    assert words.why(event, titles) == "malware · pattern: URLhaus (malware)"
+    assert "the list URLhaus (malware)," in words.sentence(event, titles=titles)
+    assert words.why({**event, "list": "gone-8b"}, titles) == "malware · pattern (gone-8b)"

@@ -22,6 +22,8 @@ from secondlook.review.model import (
     BacktestRecord,
     CheckRecord,
     ClientName,
+    ClientRecord,
+    ClientStatus,
     ClientToErase,
     Erased,
     EventPage,
@@ -119,6 +121,18 @@ def _protection(api: APIRouter, operations: Operations) -> None:
     ) -> Statistics:
         """Return counts over time and who and what has most of them, of everybody or of one client."""
         return Statistics.model_validate(await operations.statistics(range_, client))
+
+    @api.get("/clients")
+    async def clients(
+        range_: Annotated[Literal["1h", "24h", "7d", "30d"], Query(alias="range")] = "7d",
+    ) -> list[ClientStatus]:
+        """Return the clients of a range of time, the one seen last first."""
+        return [ClientStatus.model_validate(each) for each in await operations.clients(range_)]
+
+    @api.get("/clients/{name}")
+    async def client(name: Annotated[ClientName, Path()]) -> ClientRecord:
+        """Return one client: what holds for it, what was made for it, its latest blocks and flags."""
+        return ClientRecord.model_validate(await operations.client(name))
 
     @api.get("/check")
     async def check(

@@ -19,6 +19,7 @@ from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, Gate
 from secondlook.review.api import create_api
+from secondlook.review.client_pages import ClientPages
 from secondlook.review.log_pages import LogPages
 from secondlook.review.operations import Operations
 from secondlook.review.pages import NOT_FOUND, Frame, Pages, sign_in_routes
@@ -106,6 +107,7 @@ def create_app(
             *sign_in_routes(doorkeeper, refused.note, clock.monotonic),
             *Pages(operations, frame).routes(),
             *LogPages(operations, frame).routes(),
+            *ClientPages(operations, frame).routes(),
             *RulePages(operations, frame).routes(),
             Mount("/api/v1", create_api(operations)),
             Mount("/static", StaticFiles(directory=STATIC)),

@@ -82,7 +82,7 @@ class LogPages:
             request,
             "entry.html",
             e=event,
-            sentence=words.sentence(event),
+            sentence=words.sentence(event, titles=self.operations.titles()),
             facts=list(facts(event)),
             steps_=(event.get("extra") or {}).get("steps", []),
             visits=[
@@ -112,7 +112,8 @@ class LogPages:
         async def stream() -> AsyncIterator[str]:
             yield "retry: 2000\n\n"
             async for events, place in self.operations.follow(wanted, after):
-                rows = [fragment("log_rows.html", events=[event]) for event in events]
+                titles = self.operations.titles()
+                rows = [fragment("log_rows.html", events=[event], titles=titles) for event in events]
                 yield f"id: {place}\n" + (f"data: {json.dumps(rows)}\n\n" if rows else ": still here\n\n")
 
         return StreamingResponse(

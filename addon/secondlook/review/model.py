@@ -390,6 +390,35 @@ class ClientCounts(Record):
     last_seen: Moment
 
 
+class ClientStatus(ClientCounts):
+    """Checks of one client, with its group."""
+
+    group: str | None
+
+
+class PauseRecord(Record):
+    """A pause; without a client it is everybody's."""
+
+    id: str
+    client: str | None
+    created: Moment
+    until: Moment
+
+
+class ClientRecord(Record):
+    """One client: what holds for it, what was made for it, its latest blocks and flags."""
+
+    client: str
+    users: list[str]
+    last_seen: Moment | None
+    group: str | None
+    policy: dict[str, str]
+    rules: list[RuleRecord]
+    exceptions: list[RuleRecord]
+    pauses: list[PauseRecord]
+    latest: list[EventRecord]
+
+
 class ServerSpeed(Record):
     """Checks that asked a server: half, and 95 of 100, ended within so many ms; null: over 5 s."""
 

@@ -24,7 +24,7 @@ from secondlook.ledger.log.shape import (
     rfc3339,
     rule_json,
 )
-from secondlook.review import overview, statistics
+from secondlook.review import clients, overview, statistics
 from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.program import Json, RunningProgram
 from secondlook.suffix import load_suffixes
@@ -36,6 +36,8 @@ CONFIG_SOURCE = "config"
 RULE_SOURCES = ("operator", "override", "quarantine", CONFIG_SOURCE)
 LATE_FOR_S = 7 * 86_400
 LATE_SHOWN = 3
+LATEST = 8
+REMARKABLE = ("blocked", "flagged", "would_block", "confirmed", "late_verdict")
 
 
 class Refused(Exception):  # noqa: N818 (an answer, in words for the reader)
@@ -105,10 +107,10 @@ class Operations:
         waiting, oldest, _ = await self.ledger.run(self.ledger.queue_count)
         latest = await self.log(
             EventFilter(
-                kind=("blocked", "flagged", "would_block", "confirmed", "late_verdict"),
+                kind=REMARKABLE,
                 client=None if client is None else _named(client),
             ),
-            limit=8,
+            limit=LATEST,
         )
         paused: dict[str | None, float] = {}
         for pause in self.ledger.pauses():
@@ -136,6 +138,21 @@ class Operations:
         name = None if client is None else _named(client)
         now, titles = self._clock.now(), self.titles()
         return await self.ledger.run(statistics.gather, self.ledger, chosen, name, now, titles)
+
+    async def clients(self, chosen: str) -> list[Json]:
+        """Return the clients of a range of time, the one seen last first."""
+        if chosen not in statistics.RANGES:
+            raise Refused(f"range: expected one of {', '.join(statistics.RANGES)}, got {chosen[:80]!r}")
+        found = await self.ledger.run(clients.listing, self.ledger, chosen, self._clock.now())
+        return [{**each, "group": self.program.client(each["client"])["group"]} for each in found]
+
+    async def client(self, name: str) -> Json:
+        """Return one client: group and policy, what was made for it, its latest blocks and flags."""
+        client = _named(name)
+        found = await self.ledger.run(clients.facts, self.ledger, client, self._clock.now())
+        wanted = EventFilter(kind=REMARKABLE, client=client)
+        latest = (await self.log(wanted, limit=LATEST)).events
+        return {**found, **self.program.client(client), "latest": latest}
 
     async def pause(self, minutes: float, client: str | None) -> None:
         """Switch protection off for a while."""

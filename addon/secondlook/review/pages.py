@@ -70,6 +70,7 @@ class Frame:
             status=status,
             counts={"/flagged": waiting},
             late_verdicts=await self.operations.late_verdicts(),
+            titles=self.operations.titles(),
             flash=flash if flash and flash["text"] else None,
             **values,
         )
@@ -170,7 +171,7 @@ class Pages:
             "check.html",
             subject=subject,
             c=checked,
-            sentence=words.sentence(checked, asked=True) if checked else "",
+            sentence=words.sentence(checked, asked=True, titles=self.operations.titles()) if checked else "",
         )
 
     async def quarantine(self, request: Request) -> Response:

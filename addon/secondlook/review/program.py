@@ -57,6 +57,10 @@ class RunningProgram(Protocol):
         """Have the lists and feeds fetched now; returns at once."""
         ...
 
+    def client(self, name: str) -> Json:
+        """Describe an address or a user: group (None: in none) and policy, by words of ours."""
+        ...
+
     def lists(self) -> Sequence[Json]:
         """Lists of the pattern: name, title, meaning, count, size_bytes, server, generation, confirmed_at.
 

@@ -19,6 +19,7 @@ VERSION = version("secondlook")
 PAGES = (
     ("/", "Overview"),
     ("/log", "Log"),
+    ("/clients", "Clients"),
     ("/flagged", "Flagged"),
     ("/rules", "Rules"),
     ("/check", "Check"),
@@ -67,6 +68,7 @@ def page(
     counts: Mapping[str, int] | None = None,
     flash: object = None,
     late_verdicts: object = (),
+    titles: Mapping[str, str] = words.NO_TITLES,
     **values: object,
 ) -> HTMLResponse:
     """Render a whole page for a request; `counts` puts figures beside the names of pages."""
@@ -83,6 +85,7 @@ def page(
         csrf_field=csrf_field,
         flash=flash,
         late_verdicts=late_verdicts,
+        titles=titles,
         **values,
     )
     return HTMLResponse(content, status_code=status)

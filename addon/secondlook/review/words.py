@@ -14,6 +14,8 @@ from secondlook.core.verdict import Action, Stage
 
 type Json = Mapping[str, Any]
 
+NO_TITLES: Mapping[str, str] = {}
+
 PLAIN = {
     "block": "blocked",
     "flag": "flagged",
@@ -113,10 +115,16 @@ def rule_text(record: Json) -> str:
     return ""
 
 
-def why(event: Json) -> str:
-    """Return in a few words why an event came to be."""
+def list_title(event: Json, titles: Mapping[str, str]) -> str:
+    """Return what people call the list of an event; empty where there is none."""
+    name = str(event.get("list") or "")
+    return titles.get(name, name)
+
+
+def why(event: Json, titles: Mapping[str, str] = NO_TITLES) -> str:
+    """Return in a few words why an event came to be; `titles` are people's words for lists."""
     stage, threat = event.get("stage"), event.get("threat")
-    sources = [event.get("list"), rule_text(event), event.get("server")]
+    sources = [list_title(event, titles), rule_text(event), event.get("server")]
     sources = [source for source in sources if source]
     if event.get("kind") in OF_OURS:
         sources = sources[1:]  # the first is the subject
@@ -127,7 +135,9 @@ def why(event: Json) -> str:
         plain(stage) if stage else shorten(detail if detail != subject(event) else "", 120),
     ]
     text = " · ".join(part for part in parts if part)
-    return f"{text} ({where})" if text and where else text or where
+    if not text or not where:
+        return text or where
+    return f"{text}: {where}" if where.endswith(")") else f"{text} ({where})"
 
 
 def headline(event: Json) -> str:
@@ -141,7 +151,7 @@ def scope(value: object) -> str:
     return SCOPES.get(str(value), str(value))
 
 
-def sentence(event: Json, *, asked: bool = False) -> str:
+def sentence(event: Json, *, asked: bool = False, titles: Mapping[str, str] = NO_TITLES) -> str:
     """Explain a decision in one or two sentences; `asked`: somebody only wanted to know."""
     verdict, rule = event.get("verdict"), rule_text(event)
     refused = event.get("decision") == "block"
@@ -153,7 +163,7 @@ def sentence(event: Json, *, asked: bool = False) -> str:
     words = {
         "rule": f": {shorten(rule, 120)}" if rule else "",
         "threat": plain(event.get("threat") or "a threat"),
-        "list": shorten(event.get("list") or "?", 80),
+        "list": shorten(list_title(event, titles) or "?", 80),
         "server": shorten(event.get("server") or "A server", 80),
         "outcome": f"listed as {plain(event.get('threat') or 'a threat')}"
         if listed

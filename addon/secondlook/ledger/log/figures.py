@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from secondlook.ledger.engine.tables import events, shares
-from secondlook.ledger.log.counting import CLIENT, EVERYBODY, SERVER
+from secondlook.ledger.log.counting import CLIENT, EVERYBODY, SERVER, STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +81,27 @@ def clients(
     connection: sa.Connection, step: int, since: float, *, only: str | None = None, limit: int
 ) -> list[ClientCount]:
     """Return clients, those with most checks first."""
-    query = sa.select(shares.c.client, *_COUNTS, sa.func.max(shares.c.at)).where(
-        _within(CLIENT, step, since), shares.c.client != ""
-    )
+    query = sa.select(shares.c.client, *_COUNTS).where(_within(CLIENT, step, since), shares.c.client != "")
     if only is not None:
         query = query.where(shares.c.client == only)
     query = query.group_by(shares.c.client).order_by(_COUNTS[0].desc(), shares.c.client).limit(limit)
     rows = connection.execute(query).all()
-    last = _last_events(connection, [client for client, *_ in rows])
+    last = _last_seen(connection, [client for client, *_ in rows])
     return [
-        ClientCount(client, int(checked), int(blocked), int(flagged), max(float(at), last.get(client, 0.0)))
-        for client, checked, blocked, flagged, at in rows
+        ClientCount(client, int(checked), int(blocked), int(flagged), last[client])
+        for client, checked, blocked, flagged in rows
     ]
 
 
-def _last_events(connection: sa.Connection, names: Sequence[str]) -> dict[str, float]:
-    """When the log last names each client: more exact than the beginning of a stretch."""
-    found = {}
+def _last_seen(connection: sa.Connection, names: Sequence[str]) -> dict[str, float]:
+    """When each client was last counted, as exactly as the shortest stretch or the log still says."""
+    query = sa.select(shares.c.client, sa.func.max(shares.c.at)).where(
+        shares.c.step.in_(STEPS), shares.c.of == CLIENT, shares.c.client.in_(names)
+    )
+    found = {name: float(at) for name, at in connection.execute(query.group_by(shares.c.client))}
     for name in names:
         newest = (
             sa.select(events.c.time).where(events.c.client == name).order_by(events.c.seq.desc()).limit(1)
         )
-        time = connection.execute(newest).scalar()
-        if time is not None:
-            found[name] = float(time)
+        found[name] = max(found[name], connection.execute(newest).scalar() or 0.0)
     return found

@@ -14,9 +14,11 @@ from secondlook.agent.pattern.alerts import read_alerts
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.config import LimitsSettings, Settings
+from secondlook.config.query import PolicySettings
 from secondlook.core.answer import Tier
 from secondlook.core.display import as_sentence
 from secondlook.core.lists.pattern import ListInfo
+from secondlook.core.rules.client import network_of
 from secondlook.core.rules.policy import Level
 from secondlook.core.subject import UrlSubject
 from secondlook.ground import keyfile
@@ -99,6 +101,16 @@ class Program:
         task = asyncio.get_running_loop().create_task(work)
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
+
+    def client(self, name: str) -> Json:
+        """Describe an address or a user: its group and the policy in force for it."""
+        settings = self._parts.settings
+        network = network_of(name)
+        address = None if network is None else str(network.network_address)
+        user = name if network is None else None
+        group = None if settings.clients is None else settings.clients.group_of(address, user)
+        policy = settings.policy if group is None else group.policy.over(settings.policy)
+        return {"group": None if group is None else group.name, "policy": policy_words(policy)}
 
     def lists(self) -> Sequence[Json]:
         """Describe the lists of the pattern."""
@@ -261,6 +273,19 @@ def meaning(info: ListInfo) -> str:
     if info.threat is None:
         return f"known-good {what}"
     return f"{what}: {plain(info.threat)}, {plain(info.risk)}"
+
+
+def policy_words(policy: PolicySettings) -> dict[str, str]:
+    """Return what a policy does, for people."""
+    undecided = policy.unverifiable.model_dump()
+    blocked = [plain(name) for name, action in undecided.items() if action == "block"]
+    return {
+        "Level": str(policy.level),
+        "Mode": "assessment: nothing is blocked" if policy.mode == "assess" else "enforced",
+        "What nobody could check": f"blocked: {', '.join(blocked)}" if blocked else "let through and flagged",
+        "What nobody knows": "blocked" if policy.block_untested else "allowed",
+        "Exceptions of its own": "may be made" if policy.override.enabled else "may not be made",
+    }
 
 
 FEED_TITLES: Final = {
