@@ -1,5 +1,6 @@
 """Behind a TCP load balancer: clients are who the PROXY protocol says, and only a balancer is believed. 6 s."""
 
+import logging
 import socket
 import time
 
@@ -7,6 +8,7 @@ import pytest
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.proxy import RunningProxy
+from secondlook.proxy.mitm import listener
 
 HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 8080\r\n"
 REQUEST = (
@@ -97,3 +99,41 @@ def test_connections_are_counted_by_client_not_by_balancer(proxy):
     finally:
         for sock in held:
             sock.close()
+
+
+def test_a_connection_without_its_header_does_not_outlive_the_beginning_of_a_drain(proxy):
+    address = ("127.0.0.1", proxy.port)
+    with socket.create_connection(address, timeout=20) as owing, socket.create_connection(address) as late:
+        owing.sendall(HEADER[:20])
+        taken_in(proxy, 2)
+        late.sendall(HEADER + REQUEST)
+        proxy.call(proxy.worker.listener.drain(5.0))
+        assert owing.recv(100) == b"", "what follows is no request of the balancer's own"
+        assert late.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def taken_in(proxy, number: int) -> None:
+    until = time.monotonic() + 20
+    while proxy.worker.listener.open_connections != number:
+        assert time.monotonic() < until
+
+
+def test_a_health_check_that_only_connects_is_nothing_to_report(proxy, caplog):
+    with caplog.at_level(logging.WARNING, listener.__name__):
+        for linger in (False, True):
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as sock:
+                taken_in(proxy, 1)
+                if linger:  # closed with a reset
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            taken_in(proxy, 0)
+        assert caplog.messages == []
+        say(proxy, HEADER[:20], b"\r\n")
+    assert len(caplog.messages) == 1
+
+
+def test_a_balancer_that_sends_nothing_is_reported(proxy, caplog, monkeypatch):
+    monkeypatch.setattr(listener, "_HEADER_S", 0.05)
+    with caplog.at_level(logging.WARNING, listener.__name__):
+        assert say(proxy) == b""
+    assert "sent no PROXY header" in caplog.text
+    assert "clients.balancers" in caplog.text

@@ -135,18 +135,28 @@ class Listener:
     def _await_header(self, guest: "_Guest") -> None:
         """Have a connection of a balancer wait until that has said whose it is."""
         loop = asyncio.get_running_loop()
+        guest.owes_header = True
         loop.add_reader(guest.socket, self._hear_header, guest)
-        guest.timer = loop.call_later(_HEADER_S, guest.end)
+        guest.timer = loop.call_later(
+            _HEADER_S, self._close_balancers, guest, f"it sent no PROXY header within {_HEADER_S:g} s"
+        )
+
+    def _close_balancers(self, guest: "_Guest", why: object) -> None:
+        self._complain(f"a load balancer's connection is closed: {why} (see `clients.balancers`)")
+        guest.end()
 
     def _hear_header(self, guest: "_Guest") -> None:
         try:
             header = guest.read_header()
-        except (OSError, ProxyHeaderError) as error:
-            self._complain(f"a load balancer's connection is closed: {error} (see `clients.balancers`)")
+        except ProxyHeaderError as error:
+            self._close_balancers(guest, error)
+            return
+        except OSError:  # a health check that only connects, or what the balancer gave up
             guest.end()
             return
         if header is None:
             return
+        guest.owes_header = False
         guest.stop_listening()
         if header.source is not None:
             guest.peer, guest.target = header.source, header.destination
@@ -205,7 +215,12 @@ class Listener:
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
         for guest in tuple(self._guests):
-            self._begin(guest)
+            if guest.owes_header:
+                self._hear_header(guest)  # it may have come
+            if guest.owes_header:
+                guest.end()  # whoever it is, nothing of it can be served
+            elif guest in self._guests:
+                self._begin(guest)
         if self._connections:
             await asyncio.wait(self._connections, timeout=timeout_s)
         for task in tuple(self._connections):
@@ -246,6 +261,7 @@ class _Guest:
     handler: Connection | None = None
     timer: asyncio.TimerHandle | None = None
     leaves: tuple[Callable[[], None], ...] = ()
+    owes_header = False  # a balancer has not yet said whose connection it is
     peer: Place | None = None  # who connected to the balancer in front
     target: Place | None = None  # and to which of its addresses
 
@@ -287,7 +303,9 @@ class _Guest:
         except BlockingIOError:
             return None
         if not came:
-            raise ProxyHeaderError("it ended before its PROXY header")
+            if self._header:
+                raise ProxyHeaderError("it ended within its PROXY header")
+            raise ConnectionAbortedError
         header = read_proxy_header(self._header + came)
         size = len(came) if header is None else header.size - len(self._header)
         self._header += self.socket.recv(size)
