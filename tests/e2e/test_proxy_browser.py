@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -89,6 +90,32 @@ def test_the_block_page_is_shown_and_leads_to_its_details(context, scheme, theme
     page.wait_for_url("https://secondlook.internal/blocked/*")
     assert "Open it for 10 minutes anyway" in page.content()
     _screenshot(page, f"about-{scheme}-{theme}")
+
+
+@pytest.mark.parametrize(
+    ("locale", "direction", "title", "let_through", "about"),
+    [
+        ("de-AT", "ltr", "Das könnte eine Täuschung sein", "Für 10 Minuten trotzdem", "Über diese Sperre"),
+        ("ar-EG", "rtl", "قد يكون هذا خداعًا", "اسمح لي بالمرور لمدة 10 دقائق", "حول هذا الحظر"),
+    ],
+)
+def test_pages_are_in_the_language_of_the_browser(context, locale, direction, title, let_through, about):
+    """On a phone, whichever way the text runs. Where scripts can run at all, axe finds no fault."""
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text()
+    page = context(locale=locale, viewport={"width": 360, "height": 740}).new_page()
+    page.goto("https://phishing.secondlook.test/login")
+    for heading, name in ((title, "blocked"), (about, "about")):
+        page.get_by_role("heading", name=heading, exact=True).wait_for()
+        assert page.locator("html").get_attribute("lang") == locale[:2]
+        assert page.locator("html").get_attribute("dir") == direction
+        box = page.locator("main").bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 360
+        _screenshot(page, f"{name}-{locale}")
+        if name == "blocked":
+            page.get_by_role("link", name=let_through).click()
+    page.evaluate(axe)  # by the debugger: the page's own policy would refuse it
+    assert [fault["id"] for fault in page.evaluate("axe.run()")["violations"]] == []
 
 
 def test_go_back_leads_to_the_very_page_that_led_there(proxy, browser, plain_origin):
