@@ -5,7 +5,6 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
-from typing import Final
 
 import uvicorn
 
@@ -14,8 +13,6 @@ from secondlook.agent.pattern.alerts import read_alerts
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.config import LimitsSettings, Settings
-from secondlook.config.query import PolicySettings
-from secondlook.core.answer import Tier
 from secondlook.core.display import as_sentence
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.client import network_of
@@ -33,6 +30,7 @@ from secondlook.review.words import plain
 from secondlook.run.assembly.backtesting import DAY_S, HOSTS_SHOWN, change_from, run_backtest
 from secondlook.run.assembly.explaining import explained, subject_from
 from secondlook.run.assembly.metrics import exporter
+from secondlook.run.assembly.naming import feeds_of, policy_words, title
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE
@@ -114,10 +112,11 @@ class Program:
 
     def lists(self) -> Sequence[Json]:
         """Describe the lists of the pattern."""
+        feeds = () if self._embedded is None else self._parts.settings.feeds
         return [
             {
                 "name": info.name,
-                "title": title(info, self._feeds_of(info)),
+                "title": title(info, feeds_of(info, feeds)),
                 "meaning": meaning(info),
                 "count": table.count,
                 "size_bytes": table.count * table.width,
@@ -126,21 +125,6 @@ class Program:
                 "confirmed_at": rfc3339(info.confirmed_at or None),
             }
             for info, table in self._parts.view.current.pattern.lists
-        ]
-
-    def _feeds_of(self, info: ListInfo) -> list[str]:
-        """Name the feeds that the embedded server makes a list from."""
-        if self._embedded is None or info.tier is not Tier.LOCAL:
-            return []
-        return [
-            feed.name
-            for feed in self._parts.settings.feeds
-            if feed.enabled
-            and not feed.guard
-            and feed.builtin is None
-            and (
-                feed.list == info.name if feed.list else (feed.threat, feed.risk) == (info.threat, info.risk)
-            )
         ]
 
     def servers(self) -> Sequence[Json]:
@@ -273,34 +257,6 @@ def meaning(info: ListInfo) -> str:
     if info.threat is None:
         return f"known-good {what}"
     return f"{what}: {plain(info.threat)}, {plain(info.risk)}"
-
-
-def policy_words(policy: PolicySettings) -> dict[str, str]:
-    """Return what a policy does, for people."""
-    undecided = policy.unverifiable.model_dump()
-    blocked = [plain(name) for name, action in undecided.items() if action == "block"]
-    return {
-        "Level": str(policy.level),
-        "Mode": "assessment: nothing is blocked" if policy.mode == "assess" else "enforced",
-        "What nobody could check": f"blocked: {', '.join(blocked)}" if blocked else "let through and flagged",
-        "What nobody knows": "blocked" if policy.block_untested else "allowed",
-        "Exceptions of its own": "may be made" if policy.override.enabled else "may not be made",
-    }
-
-
-FEED_TITLES: Final = {
-    "urlhaus": "URLhaus",
-    "phishing-database": "Phishing.Database",
-    "google": "Google Safe Browsing",
-}
-"""What people call feeds and sources that the program knows."""
-
-
-def title(info: ListInfo, feeds: Sequence[str]) -> str:
-    """Return what people call a list: whose it is, and what stands in it."""
-    whose = ", ".join(FEED_TITLES.get(name, name) for name in feeds or [info.source or info.server])
-    what = "known good" if info.threat is None else plain(info.threat)
-    return f"{whose} ({what}{' files' if info.kind == 'file' else ''})"
 
 
 def secret_key(state: Path) -> bytes:

@@ -1,0 +1,52 @@
+"""What people call what has a short name here: lists by whose they are, a policy by what it does."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from secondlook.config.query import PolicySettings
+from secondlook.config.service import FeedSettings
+from secondlook.core.answer import Tier
+from secondlook.core.lists.pattern import ListInfo
+from secondlook.review.words import plain
+
+
+def feeds_of(info: ListInfo, feeds: Iterable[FeedSettings]) -> list[str]:
+    """Name the feeds of the embedded server that a list is made from; those that are shipped are left out."""
+    if info.tier is not Tier.LOCAL:
+        return []
+    return [
+        feed.name
+        for feed in feeds
+        if feed.enabled
+        and not feed.guard
+        and feed.builtin is None
+        and (feed.list == info.name if feed.list else (feed.threat, feed.risk) == (info.threat, info.risk))
+    ]
+
+
+def policy_words(policy: PolicySettings) -> dict[str, str]:
+    """Return what a policy does, for people."""
+    undecided = policy.unverifiable.model_dump()
+    blocked = [plain(name) for name, action in undecided.items() if action == "block"]
+    return {
+        "Level": str(policy.level),
+        "Mode": "assessment: nothing is blocked" if policy.mode == "assess" else "enforced",
+        "What nobody could check": f"blocked: {', '.join(blocked)}" if blocked else "let through and flagged",
+        "What nobody knows": "blocked" if policy.block_untested else "allowed",
+        "Exceptions of its own": "may be made" if policy.override.enabled else "may not be made",
+    }
+
+
+FEED_TITLES: Final = {
+    "urlhaus": "URLhaus",
+    "phishing-database": "Phishing.Database",
+    "google": "Google Safe Browsing",
+}
+"""What people call feeds and sources that the program knows."""
+
+
+def title(info: ListInfo, feeds: Sequence[str]) -> str:
+    """Return what people call a list: whose it is, and what stands in it."""
+    whose = ", ".join(FEED_TITLES.get(name, name) for name in feeds or [info.source or info.server])
+    what = "known good" if info.threat is None else plain(info.threat)
+    return f"{whose} ({what}{' files' if info.kind == 'file' else ''})"

@@ -1,0 +1,61 @@
+"""Lists and policies in people's words."""
+
+import pytest
+
+from secondlook.config.query import PolicySettings, UnverifiableSettings
+from secondlook.config.service import FeedSettings
+from secondlook.core.answer import Tier
+from secondlook.core.lists.name import parse_list_name
+from secondlook.core.lists.pattern import ListInfo
+from secondlook.run.assembly.naming import feeds_of, policy_words, title
+
+
+def info(name, tier=Tier.LOCAL, source="embedded"):
+    meaning = parse_list_name(name)
+    return ListInfo(
+        name=name, width=meaning.width, role=meaning.role, kind=meaning.kind, threat=meaning.threat, risk=meaning.risk,
+        tier=tier, server="embedded", source=source,
+    )  # fmt: skip
+
+
+FEEDS = [
+    FeedSettings(name="test", builtin="test"),
+    FeedSettings(name="urlhaus", url="https://feeds.example/a"),
+    FeedSettings(name="own", url="https://feeds.example/b"),
+    FeedSettings(name="off", url="https://feeds.example/c", enabled=False),
+    FeedSettings(name="phishing-database", url="https://feeds.example/d", threat="social_engineering"),
+    FeedSettings(name="named", url="https://feeds.example/e", list="mw-s-8b"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mw-8b", "URLhaus, own (malware)"),
+        ("se-8b", "Phishing.Database (phishing or deception)"),
+        ("mw-s-8b", "named (malware)"),
+        ("uws-8b", "embedded (unwanted software)"),
+        ("x-file-mw-8b", "URLhaus, own (malware files)"),
+        ("gc-32b", "embedded (known good)"),
+    ],
+)
+def test_a_list_of_the_embedded_server_is_called_after_its_feeds(name, words):
+    assert title(info(name), feeds_of(info(name), FEEDS)) == words
+
+
+def test_a_list_of_another_server_is_called_after_whom_to_credit():
+    google = info("mw-8b", Tier.NETWORK, "google")
+    assert title(google, feeds_of(google, FEEDS)) == "Google Safe Browsing (malware)"
+
+
+def test_a_policy_is_told_by_what_it_does():
+    usual = policy_words(PolicySettings())
+    assert (usual["Level"], usual["What nobody knows"]) == ("medium", "allowed")
+    strict = PolicySettings(
+        mode="assess", block_untested=True, unverifiable=UnverifiableSettings(page="block", download="block")
+    )
+    told = policy_words(strict)
+    assert told["Mode"].startswith("assessment")
+    assert told["What nobody knows"] == "blocked"
+    assert "page" in told["What nobody could check"]
+    assert "download" in told["What nobody could check"]
