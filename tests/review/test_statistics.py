@@ -98,3 +98,12 @@ def test_the_api_returns_the_same_figures(client, ledger):
     assert (found["range"], found["blocked"], len(found["bars"])) == ("1h", 1, 12)
     assert found["lists"] == [{"name": "mw-8b", "title": "URLhaus (malware)", "count": 1}]
     assert [each["client"] for each in found["clients"]] == ["10.0.0.1"]
+
+
+def test_in_assessment_mode_names_link_to_what_would_be_blocked(client, ledger, program):
+    program.assessing = True
+    keep(ledger, make_event(EventKind.WOULD_BLOCK, time=time.time() - 1, decision="allow"))
+    page = client.get("/").text
+    assert "Hosts that would be blocked" in page
+    (link,) = {unescape(found) for found in re.findall(r'href="(/log\?[^"]+host=[^"]+)"', page)}
+    assert "malware.example" in client.get(link).text.partition("<tbody")[2]

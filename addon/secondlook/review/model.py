@@ -443,3 +443,4 @@ class Statistics(Record):
     lists: list[NamedCount]
     threats: list[NamedCount]
     servers: list[ServerSpeed]
+    assessing: bool  # what is named would have been blocked

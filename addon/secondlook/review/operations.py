@@ -137,7 +137,8 @@ class Operations:
             raise Refused(f"range: expected one of {', '.join(statistics.RANGES)}, got {chosen[:80]!r}")
         name = None if client is None else _named(client)
         now, titles = self._clock.now(), self.titles()
-        return await self.ledger.run(statistics.gather, self.ledger, chosen, name, now, titles)
+        found = await self.ledger.run(statistics.gather, self.ledger, chosen, name, now, titles)
+        return {**found, "assessing": self.program.assessing}
 
     async def clients(self, chosen: str) -> list[Json]:
         """Return the clients of a range of time, the one seen last first."""
