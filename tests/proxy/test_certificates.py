@@ -12,7 +12,7 @@ from mitmproxy.certs import CertStore
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.proxy import RunningProxy
-from secondlook.proxy.mitm.certificates import MADE_ANEW_S, SiteCertificates, new_key
+from secondlook.proxy.mitm.certificates import MADE_ANEW_S, MOST_NAMES, SiteCertificates, new_key
 from secondlook.run.authority import make_authority
 
 NAMES = [x509.DNSName("shop.example"), x509.DNSName("www.shop.example")]
@@ -55,6 +55,14 @@ def test_a_certificate_is_made_once_and_again_before_it_is_over(store):
     assert certificates.get_cert("shop.example", NAMES, "Shop") is not first
     now = MADE_ANEW_S
     assert certificates.get_cert("shop.example", NAMES).cert.serial != first.cert.serial
+
+
+def test_one_of_very_many_names_is_not_kept(store):
+    certificates = SiteCertificates(store, new_key("ecdsa"))
+    for number, kept in ((MOST_NAMES, True), (MOST_NAMES + 1, False)):
+        names = [x509.DNSName(f"{each}.test") for each in range(number)]
+        first = certificates.get_cert("0.test", names)
+        assert (certificates.get_cert("0.test", names) is first) is kept
 
 
 def test_a_certificate_that_the_operator_gave_comes_first(store, tmp_path):

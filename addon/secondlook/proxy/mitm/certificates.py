@@ -17,6 +17,7 @@ from lru import LRU
 from mitmproxy.certs import CERT_EXPIRY, CERT_VALIDITY_OFFSET, Cert, CertStore, CertStoreEntry
 
 KEPT = 2000  # certificates, of some kilobytes each
+MOST_NAMES = 200  # of one that is kept: thousands take memory, and are quickly signed again
 MADE_ANEW_S = 30 * 86_400.0  # well before one is over
 _LONGEST_NAME = 64  # of a common name (X.520, ub-common-name)
 _RSA_BITS = 2048
@@ -71,7 +72,8 @@ class SiteCertificates(CertStore):
             chain_file=self.default_chain_file,
             chain_certs=self.default_chain_certs,
         )
-        self._made[key] = (now, made)
+        if len(names) <= MOST_NAMES:
+            self._made[key] = (now, made)
         return made
 
     def _from_file(self, commonname: str | None, names: x509.GeneralNames) -> CertStoreEntry | None:
