@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,7 @@ from proxykit.proxy import RunningProxy
 from secondlook.proxy.mitm.certificates import MADE_ANEW_S, MOST_NAMES, SiteCertificates, new_key
 from secondlook.run.authority import make_authority
 
+FILE = Path("authority.pem")  # read when TLS begins
 NAMES = [x509.DNSName("shop.example"), x509.DNSName("www.shop.example")]
 
 
@@ -27,7 +29,7 @@ def store(request, tmp_path_factory):
 
 @pytest.mark.parametrize(("kind", "key"), [("ecdsa", ec.EllipticCurvePublicKey), ("rsa", rsa.RSAPublicKey)])
 def test_a_site_gets_a_key_that_is_not_the_authority_s(store, kind, key):
-    made = SiteCertificates(store, new_key(kind)).get_cert("shop.example", NAMES, "Shop")
+    made = SiteCertificates(store, new_key(kind), FILE).get_cert("shop.example", NAMES, "Shop")
     assert isinstance(made.cert.public_key(), key)
     assert made.cert.public_key() == made.privatekey.public_key() != store.default_ca.public_key()
     roots = Store([store.default_ca.to_cryptography()])
@@ -39,7 +41,7 @@ def test_a_site_gets_a_key_that_is_not_the_authority_s(store, kind, key):
 
 def test_a_name_that_is_longer_than_a_common_name_stands_among_the_others_alone(store):
     name = ".".join(["a" * 60, "b" * 60, "example"])
-    made = SiteCertificates(store, new_key("ecdsa")).get_cert(name, [x509.DNSName(name)])
+    made = SiteCertificates(store, new_key("ecdsa"), FILE).get_cert(name, [x509.DNSName(name)])
     assert made.cert.cn is None
     names = made.cert.to_cryptography().extensions.get_extension_for_class(x509.SubjectAlternativeName)
     assert names.critical
@@ -48,7 +50,7 @@ def test_a_name_that_is_longer_than_a_common_name_stands_among_the_others_alone(
 
 def test_a_certificate_is_made_once_and_again_before_it_is_over(store):
     now = 0.0
-    certificates = SiteCertificates(store, new_key("ecdsa"), lambda: now)
+    certificates = SiteCertificates(store, new_key("ecdsa"), FILE, lambda: now)
     first = certificates.get_cert("shop.example", NAMES)
     now = MADE_ANEW_S - 1
     assert certificates.get_cert("shop.example", NAMES) is first
@@ -66,7 +68,7 @@ def test_one_of_very_many_names_is_not_kept(store):
 
 
 def test_a_certificate_that_the_operator_gave_comes_first(store, tmp_path):
-    given = SiteCertificates(store, new_key("ecdsa")).get_cert(
+    given = SiteCertificates(store, new_key("ecdsa"), FILE).get_cert(
         "shop.example", [x509.DNSName("*.shop.example")]
     )
     file = tmp_path / "shop.pem"
@@ -74,7 +76,7 @@ def test_a_certificate_that_the_operator_gave_comes_first(store, tmp_path):
     file.write_bytes(secret + given.cert.to_pem())
     store.add_cert_file("*.shop.example", file)
     try:
-        certificates = SiteCertificates(store, new_key("ecdsa"))
+        certificates = SiteCertificates(store, new_key("ecdsa"), FILE)
         named = certificates.get_cert("www.shop.example", [x509.DNSName("www.shop.example")])
         assert named.cert.serial == given.cert.serial
         other = certificates.get_cert("other.example", [x509.DNSName("other.example")])
@@ -111,3 +113,20 @@ def test_clients_of_both_kinds_shake_hands(proxy, tmp_path):
             with context.wrap_socket(plain, server_hostname="secondlook.internal") as secure:
                 secure.sendall(b"GET / HTTP/1.1\r\nHost: secondlook.internal\r\nConnection: close\r\n\r\n")
                 assert secure.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_clients_are_sent_the_authority_s_certificate_too(proxy, tmp_path):
+    """Once, however many connections share a context of OpenSSL."""
+    _, running = proxy
+    authority = ssl.PEM_cert_to_DER_cert((tmp_path / "ca" / "mitmproxy-ca-cert.pem").read_text("ascii"))
+    context = ssl.create_default_context(cafile=tmp_path / "ca" / "mitmproxy-ca-cert.pem")
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as plain:
+            plain.sendall(
+                b"CONNECT secondlook.internal:443 HTTP/1.1\r\nHost: secondlook.internal:443\r\n\r\n"
+            )
+            assert plain.recv(4096).startswith(b"HTTP/1.1 200")
+            with context.wrap_socket(plain, server_hostname="secondlook.internal") as secure:
+                leaf, *rest = secure.get_unverified_chain()
+                assert rest == [authority]
+                assert leaf != authority

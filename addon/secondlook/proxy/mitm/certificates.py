@@ -8,6 +8,7 @@ authority's key signs certificates and nothing else. Either kind of authority si
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -33,9 +34,15 @@ def new_key(kind: str) -> Key:
 
 
 class SiteCertificates(CertStore):
-    """mitmproxy's store, with one key for the certificates that it makes; the operator's files come first."""
+    """mitmproxy's store, with one key for the certificates that it makes; the operator's files come first.
 
-    def __init__(self, store: CertStore, key: Key, monotonic: Callable[[], float] = time.monotonic) -> None:
+    `authority` is the file of the authority and of those above it. Clients are sent them too: a browser that
+    is told to accept the authority's key (`setup browser`) looks for it there.
+    """
+
+    def __init__(
+        self, store: CertStore, key: Key, authority: Path, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(
             store.default_privatekey,
             store.default_ca,
@@ -45,6 +52,7 @@ class SiteCertificates(CertStore):
         )
         self.certs = store.certs  # those from files
         self._key = key
+        self._authority = authority
         self._monotonic = monotonic
         self._made: LRU[tuple[x509.GeneralNames, str | None, str | None], tuple[float, CertStoreEntry]] = LRU(
             KEPT
@@ -69,7 +77,7 @@ class SiteCertificates(CertStore):
         made = CertStoreEntry(
             cert=Cert(self._sign(commonname, names, organization, crl_url)),
             privatekey=self._key,
-            chain_file=self.default_chain_file,
+            chain_file=self._authority,
             chain_certs=self.default_chain_certs,
         )
         if len(names) <= MOST_NAMES:

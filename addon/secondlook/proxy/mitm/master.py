@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import hooks, http, master, options
+from mitmproxy import ctx, hooks, http, master, options
 from mitmproxy.addons import (
     block,
     core,
@@ -24,6 +24,7 @@ from mitmproxy.addons import (
     upstream_auth,
 )
 from mitmproxy.certs import CertStore
+from mitmproxy.options import CONF_BASENAME
 
 from secondlook.proxy.mitm.certificates import Key, SiteCertificates
 from secondlook.proxy.mitm.hook_table import HookTable
@@ -62,7 +63,8 @@ class OwnKeyTls(tlsconfig.TlsConfig):
         super().configure(updated)
         store: CertStore | None = self.certstore  # None until the folder's name has come
         if store is not None and not isinstance(store, SiteCertificates):
-            self.certstore = SiteCertificates(store, self._key)
+            authority = Path(ctx.options.confdir).expanduser() / f"{CONF_BASENAME}-ca.pem"
+            self.certstore = SiteCertificates(store, self._key, authority)
 
 
 class LeanMaster(master.Master):
