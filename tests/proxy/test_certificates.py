@@ -60,7 +60,7 @@ def test_a_certificate_is_made_once_and_again_before_it_is_over(store):
 
 
 def test_one_of_very_many_names_is_not_kept(store):
-    certificates = SiteCertificates(store, new_key("ecdsa"))
+    certificates = SiteCertificates(store, new_key("ecdsa"), FILE)
     for number, kept in ((MOST_NAMES, True), (MOST_NAMES + 1, False)):
         names = [x509.DNSName(f"{each}.test") for each in range(number)]
         first = certificates.get_cert("0.test", names)

@@ -1,7 +1,7 @@
 """In which language a page is written for whoever asked (`Accept-Language`), and how.
 
 Texts stand in English in the source, marked by `phrase(…)`, `say(…)`, `count(…)`, and by `_(…)` in templates;
-their translations in `languages/CODE.po`. tests/refusal/test_languages.py holds every catalog to every text.
+their translations in `languages/CODE.po`. tests/refusal/test_language.py holds every catalog to every text.
 """
 
 import gettext
