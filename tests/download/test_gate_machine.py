@@ -126,6 +126,8 @@ class GateMachine(RuleBasedStateMachine):
     def feed(self, count):
         before, data = self.gate.fate, self.body[self.came : self.came + count]
         out = self.inside(self.gate.feed, data)
+        if self.gate.spool is not None:  # how fast the disk is must not decide what comes next
+            self.loop.run_until_complete(self.gate.spool.settle())
         if before is not Fate.TAIL and self.gate.fate is Fate.TAIL:
             self.tail_from = self.came if before is Fate.HOLD else 0
         self.came += len(data)
@@ -139,12 +141,6 @@ class GateMachine(RuleBasedStateMachine):
         assert not (
             before is Fate.TAIL and self.gate.uncopied and self.gate.spool and self.gate.length is None
         )
-
-    @precondition(lambda self: not self.ended)
-    @rule()
-    def wait_for_the_disk(self):
-        if self.gate.spool is not None:
-            self.loop.run_until_complete(self.gate.spool.settle())
 
     @precondition(lambda self: not self.ended)
     @rule()

@@ -13,8 +13,8 @@ import struct
 import zipfile
 
 import pytest
-from proxy.test_signatures import SAMPLES
 
+from download.test_signatures import SAMPLES
 from proxykit.archives import FILES, READ, typed
 from proxykit.samples import EICAR, EICAR_SHA256, tarred, zipped
 from secondlook.download.archive import ArchiveLimits, Report, look_inside

@@ -92,7 +92,11 @@ def http2_origin(origin_certificate, proxy):
 
     server = proxy.call(serve())
     yield server.sockets[0].getsockname()[1]
-    server.close()
+
+    async def close():
+        server.close()
+
+    proxy.call(close())
 
 
 @pytest.mark.parametrize("status", [200, 204, 205, 304, 404])

@@ -68,8 +68,9 @@ class RunningProxy:
 
     def __init__(self, state: Path, gatekeeper: FakeGatekeeper, **settings: Any) -> None:
         settings.setdefault("mitmproxy", {"ssl_insecure": True})
-        downloads: dict[str, Any] = {**settings.get("downloads", {})}
-        downloads["archives"] = {"time": 60, **downloads.get("archives", {})}  # a busy machine is no verdict
+        downloads: dict[str, Any] = {"archives": {}, **settings.get("downloads", {})}
+        if isinstance(downloads["archives"], dict):  # a busy machine is no verdict
+            downloads["archives"] = {"time": 60, **downloads["archives"]}
         settings["downloads"] = downloads
         self.settings = Settings.model_validate({"state": state, **settings})
         if not (state / "ca").exists():
