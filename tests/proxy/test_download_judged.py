@@ -292,7 +292,9 @@ def test_blocks_grow_with_the_file_and_the_tags_need_the_key():
     assert other.feed(prose(5000)[:1000]) is None
 
 
-@pytest.mark.parametrize("data", [b"", b"{}\n", b"[]\n", b'{"version": 9}\n', b"\xff"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}\n", b"[]\n", b'{"version": 9}\n', b"\xff", b'{"version": 1, "size": 9, "block": 0}\n']
+)
 def test_what_is_no_judged_file_is_not_taken_for_one(data):
     with pytest.raises((ValueError, KeyError, TypeError)):
         JudgedFile.from_bytes(data)

@@ -122,7 +122,7 @@ class JudgedFile:
         line, _, tags = data.partition(b"\n")
         head = json.loads(line)
         size, block = int(head["size"]), int(head["block"])
-        if head["version"] != _VERSION or len(tags) != -(-size // block) * TAG_BYTES:
+        if head["version"] != _VERSION or block < 1 or len(tags) != -(-size // block) * TAG_BYTES:
             raise ValueError("not as many tags as blocks")
         subject = FileSubject(
             hashes=tuple(bytes.fromhex(each) for each in head["hashes"]),
