@@ -6,6 +6,7 @@ they are told by words that open them, so that a text about scripts may be taken
 """
 
 import re
+from collections.abc import Callable
 from zlib import crc32
 
 SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # where, what, name
@@ -120,7 +121,7 @@ UNREAD_ARCHIVES = frozenset(
 # Archives that unpackers find behind other bytes (self-extracting ones behind a program): where 7-Zip looks.
 BEHIND_WITHIN_BYTES = 8 << 20
 BEHIND_HEAD_BYTES = 64  # of such an archive, with at least one member in it
-_BEHIND = re.compile(rb"(7z)\xbc\xaf\x27\x1c\x00|(Rar)!\x1a\x07(?:\x00|\x01\x00)")
+_BEHIND = {b"7z\xbc\xaf\x27\x1c\x00": "7z", b"Rar!\x1a\x07\x00": "rar", b"Rar!\x1a\x07\x01\x00": "rar"}
 
 TAR_BLOCK_BYTES = 512
 _USTAR_AT, _CHECK_AT, _CHECK_END = 257, 148, 156
@@ -201,10 +202,22 @@ def archive_behind(data: bytes) -> tuple[str, int] | None:
 
     It is known by its head, which has a sum and must be here with `BEHIND_HEAD_BYTES`.
     """
-    for found in _BEHIND.finditer(data):
-        head = data[found.start() : found.start() + BEHIND_HEAD_BYTES]
-        if len(head) == BEHIND_HEAD_BYTES and (_is_7z(head) if found[1] else _is_rar(head)):
-            return ("7z" if found[1] else "rar"), found.start()
+    found = [
+        (at, kind) for mark, kind in _BEHIND.items() if (at := _head_at(data, mark, _HEADS[kind])) is not None
+    ]
+    if not found:
+        return None
+    at, kind = min(found)
+    return kind, at
+
+
+def _head_at(data: bytes, mark: bytes, is_head: Callable[[bytes], bool]) -> int | None:
+    at = data.find(mark)  # every page is searched: an expression takes forty times as long
+    while at >= 0:
+        head = data[at : at + BEHIND_HEAD_BYTES]
+        if len(head) == BEHIND_HEAD_BYTES and is_head(head):
+            return at
+        at = data.find(mark, at + 1)
     return None
 
 
@@ -217,6 +230,9 @@ def _is_rar(head: bytes) -> bool:
         return head[9] == 0x73 and crc32(head[9:20]) & 0xFFFF == int.from_bytes(head[7:9], "little")  # noqa: PLR2004
     size, end = head[12], 13 + head[12]  # of version 5: a number of one byte, as this head is short
     return size > 0 and end <= len(head) and crc32(head[12:end]) == int.from_bytes(head[8:12], "little")
+
+
+_HEADS = {"7z": _is_7z, "rar": _is_rar}
 
 
 def _mark(first: bytes) -> str | None:
