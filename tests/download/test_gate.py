@@ -12,24 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from proxykit.gate import LIMITS
 from proxykit.samples import EICAR, program, prose
 from secondlook.download.body_type import declared, filename_of
 from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate, GateLimits
+from secondlook.download.gate_state import Fate
 from secondlook.download.signatures import may_begin, risky_signature
 from secondlook.download.spool import Spool, SpoolFullError, SpoolRoom
-
-LIMITS = GateLimits(
-    hold_up_to=2000,
-    hold_full=False,
-    tail_min=300,
-    tail_part=0.1,
-    local_up_to=500,
-    sniff=64,
-    ratio=100,
-    layers=4,
-    look_up_to=5000,
-)
 
 
 @dataclass

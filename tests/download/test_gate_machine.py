@@ -20,25 +20,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from proxykit.gate import LIMITS
 from proxykit.samples import program, prose
 from secondlook.download import gate as gate_module
 from secondlook.download import gate_state
 from secondlook.download.body_type import declared
 from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate, GateLimits
+from secondlook.download.gate_state import Fate
 from secondlook.download.spool import SpoolRoom
 
-LIMITS = GateLimits(
-    hold_up_to=2000,
-    hold_full=False,
-    tail_min=300,
-    tail_part=0.1,
-    local_up_to=500,
-    sniff=64,
-    ratio=100,
-    layers=4,
-    look_up_to=5000,
-)
 LAST_BYTES, TAIL_BYTES = 200, 600  # in place of megabytes
 BODIES = {
     "program": program(9000),

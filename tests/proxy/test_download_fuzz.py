@@ -2,18 +2,20 @@
 
 import asyncio
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import brotli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from proxykit.gate import LIMITS as SMALL
 from proxykit.samples import EICAR, ENCODERS, gzipped, locked, program, seven, tarred, zipped
 from secondlook.download.archive import ArchiveLimits, look_inside
 from secondlook.download.body_type import declared
 from secondlook.download.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
 from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate, GateLimits
+from secondlook.download.gate_state import Fate
 from secondlook.download.spool import SpoolRoom
 
 FILES = {"readme": b"hi " * 300, "folder/eicar.com": EICAR}
@@ -60,17 +62,7 @@ ENCODINGS = [
     "x",
     "gzip" + ", br" * 9,
 ]
-LIMITS = GateLimits(
-    hold_up_to=1500,
-    hold_full=False,
-    tail_min=200,
-    tail_part=0.1,
-    local_up_to=700,
-    sniff=64,
-    ratio=20,
-    layers=4,
-    look_up_to=3000,
-)
+LIMITS = replace(SMALL, hold_up_to=1500, tail_min=200, local_up_to=700, ratio=20, look_up_to=3000)
 
 
 @st.composite
