@@ -1,10 +1,13 @@
 """The authority's files: made once, the certificate's copies mended, damage of the key told. 1 s."""
 
+import datetime as dt
 import os
 import socket
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from mitmproxy.certs import CertStore
 
 from secondlook.run.authority import make_authority
@@ -68,6 +71,19 @@ def test_the_certificate_of_another_key_is_damage(made, tmp_path):
     key, _, _ = own.partition(b"-----BEGIN CERTIFICATE-----")
     (tmp_path / AUTHORITY).write_bytes(key + (made / CERTIFICATES[0]).read_bytes())
     with pytest.raises(DamagedAuthorityError):
+        make_authority(tmp_path, "ecdsa")
+
+
+def test_a_kind_of_key_that_browsers_do_not_take_is_refused_in_words(tmp_path):
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Another")])
+    since = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    certificate = x509.CertificateBuilder(
+        name, name, key.public_key(), 1, since, since + dt.timedelta(3650)
+    ).sign(key, None)
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / AUTHORITY).write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+    with pytest.raises(DamagedAuthorityError, match="neither RSA nor on an elliptic curve"):
         make_authority(tmp_path, "ecdsa")
 
 

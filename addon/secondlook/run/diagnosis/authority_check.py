@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
@@ -22,6 +24,11 @@ def read_certificate(own: Path) -> Certificate:
         raise _damaged(own) from error
     if certificate.public_key() != key.public_key():
         raise _damaged(own)
+    if not isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey):
+        raise DamagedAuthorityError(
+            f"{own} has a key that is neither RSA nor on an elliptic curve, and browsers take no other: "
+            "put one of these kinds there, or make a new authority with `secondlook setup ca --renew`"
+        )
     return certificate
 
 
