@@ -64,6 +64,7 @@ def test_a_header_is_read_wherever_it_is_cut_and_nothing_behind_it(data, places)
         b"PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n",
         b"PROXY TCP6 192.0.2.7 198.51.100.1 1 2\r\n",
         b"PROXY TCP5 192.0.2.7 198.51.100.1 1 2\r\n",
+        b"PROXY TCP6 fe80::7%eth0 2001:db8::1 1 2\r\n",
         b"PROXY TCP4 example.org 198.51.100.1 1 2\r\n",
         b"PROXY TCP4 192.0.2.7 198.51.100.1 1 2\n" + bytes(100),
         b"PROXY UNKNOWN" + b" " * 100,

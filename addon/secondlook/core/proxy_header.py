@@ -65,6 +65,8 @@ def _read_text(data: bytes) -> ProxyHeader | None:
     words = line.split(b" ")
     if words[1:2] == [b"UNKNOWN"]:
         return ProxyHeader(size)
+    if b"%" in line:  # means something on the balancer alone
+        raise ProxyHeaderError("a PROXY header of version 1 has an address with a scope")
     try:
         _, kind, source, destination, source_port, destination_port = words
         address = _KINDS[kind]
