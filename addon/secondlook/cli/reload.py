@@ -40,8 +40,10 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
     if as_json:
         print_json({"config": invocation.config, "changed": not unchanged, "workers": len(now["workers"])})
         return
-    what = invocation.config or "the settings"
-    print_line(f"{what} {'has not changed' if unchanged else 'is in force'} in {len(now['workers'])} workers")
+    what, count = invocation.config or "the settings", len(now["workers"])
+    workers = f"{count} worker{'' if count == 1 else 's'}"
+    outcome = f"has not changed; {workers} began anew" if unchanged else f"is in force in {workers}"
+    print_line(f"{what} {outcome}")
 
 
 def _said_state(config: Path | None) -> Path | None:
@@ -68,7 +70,7 @@ def _running(state: Path) -> dict[str, Any]:
     if running is None:
         fail(
             f"no proxy runs on {state}",
-            hint="start it with `secondlook run`",
+            hint="start it with `secondlook run`, or name the folder that it runs on with --state",
         )
     if "settings" not in running:
         fail("the proxy that runs is of an older version", hint="stop it, and start it again")
