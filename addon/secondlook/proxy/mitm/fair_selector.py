@@ -50,7 +50,7 @@ _GARBAGE: Final = 4  # collections of the middle generation; with ten Python doe
 _SMOOTHING: Final = 0.3  # weight of the last turn in what a socket costs
 
 type _Ready = tuple[selectors.SelectorKey, int]
-type _Lane = tuple[str, bool]
+type _Queue = tuple[str, bool]  # a client, and whether these sockets of it are settled
 
 
 class _Owned:
@@ -73,7 +73,7 @@ class FairSelector(selectors.DefaultSelector):
         self._processor_s = processor_s
         self._owned: dict[int, _Owned] = {}
         self._clients: collections.Counter[str] = collections.Counter()  # how many sockets each has
-        self._lanes: dict[_Lane, int] = {}  # of those that had to wait: when each had its turn last
+        self._served_last: dict[_Queue, int] = {}  # turn in which each that had to wait was served
         self._turn = 0
         self._begun = processor_s()
         self._given = 0
@@ -122,22 +122,23 @@ class FairSelector(selectors.DefaultSelector):
         """Choose nobody's sockets, and of the clients' so many as there is time for."""
         self._turn += 1
         chosen: list[_Ready] = []
-        lanes: dict[_Lane, list[tuple[_Owned, _Ready]]] = {}
+        waiting: dict[_Queue, list[tuple[_Owned, _Ready]]] = {}
         for one in ready:
             owned = self._owned.get(one[0].fd)
             if owned is None:
                 chosen.append(one)
             else:
-                lanes.setdefault((owned.address, owned.turns >= _SETTLED), []).append((owned, one))
-        order = sorted(lanes, key=lambda lane: self._lanes.get(lane, 0))
-        queues = (sorted(lanes[lane], key=_last)[:most] for lane in order)
+                waiting.setdefault((owned.address, owned.turns >= _SETTLED), []).append((owned, one))
+        order = sorted(waiting, key=lambda each: self._served_last.get(each, 0))
+        queues = (sorted(waiting[each], key=_last)[:most] for each in order)
         rounds = chain.from_iterable(zip_longest(*queues))
         for owned, one in islice(filter(None, rounds), most):
             owned.turns += 1
             owned.last = self._turn
             chosen.append(one)
         served = order[:most]
-        self._lanes = {lane: self._lanes.get(lane, 0) for lane in order} | dict.fromkeys(served, self._turn)
+        waited = {each: self._served_last.get(each, 0) for each in order}
+        self._served_last = waited | dict.fromkeys(served, self._turn)
         return chosen
 
 
