@@ -169,7 +169,7 @@ class BodyGate:
 
     @property
     def unshown(self) -> bool:
-        """Whether it is risky for no more than being nothing that a browser shows; its pieces are not."""
+        """Whether it is risky only because no browser would show it; pieces of such a body are not risky."""
         return self._look.unshown
 
     @property

@@ -235,8 +235,8 @@ class Gatekeeper:
     ) -> Decision:
         event = self._event(kind, subject, context, decision)
         if decision.evidence.stage is Stage.PATTERN and decision.evidence.hit is not None:
-            event = replace(event, detail=PENDING)
             if len(self._tasks) < _MOST_TASKS:
+                event = replace(event, detail=PENDING)
                 _ = self._start(self._fill_in(event.id, subject.kind, context.cls, decision))
             else:
                 event = replace(event, detail=None)

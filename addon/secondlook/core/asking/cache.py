@@ -34,7 +34,6 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, Threat
 from secondlook.ground.errors import SecondLookError
 
-JITTER_SHARE: Final = 0.1
 SLICE: Final = 300  # answers looked at in about 2 ms
 MAGIC: Final = b"SLANSWER"
 VERSION: Final = 1
@@ -60,8 +59,7 @@ class SavedCacheError(SecondLookError):
 class AnswerCache:
     """Answers by (tier, kind of subject, 4-byte prefix), at most `size` of them, the least used dropped.
 
-    Instants are Unix seconds. A server's expiry is clamped to `expiry_s` and shortened by up to a tenth
-    by jitter, so that what was asked together does not expire together.
+    Instants are Unix seconds. A server's expiry, to which it adds its own jitter, is clamped to `expiry_s`.
     """
 
     def __init__(self, size: int, *, expiry_s: tuple[float, float] = (MIN_EXPIRY_S, MAX_EXPIRY_S)) -> None:
@@ -88,13 +86,11 @@ class AnswerCache:
             return answer
         return None
 
-    def put(
-        self, tier: Tier, kind: SubjectKind, prefix: bytes, answer: PrefixAnswer, *, jitter: float = 0.0
-    ) -> PrefixAnswer:
-        """Keep an answer. Return it with the expiry that it got. `jitter` is fresh, in [0, 1)."""
+    def put(self, tier: Tier, kind: SubjectKind, prefix: bytes, answer: PrefixAnswer) -> PrefixAnswer:
+        """Keep an answer. Return it with the expiry that it got."""
         shortest, longest = self._expiry_s
         span_s = min(longest, max(shortest, answer.expires_at - answer.stored_at))
-        expires_at = answer.stored_at + max(shortest, span_s * (1.0 - JITTER_SHARE * jitter))
+        expires_at = answer.stored_at + span_s
         if expires_at != answer.expires_at:
             answer = PrefixAnswer(answer.listed, answer.stored_at, expires_at, answer.server, answer.source)
         self._answers[_TAGS[tier, kind] + prefix] = answer
