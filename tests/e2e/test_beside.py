@@ -173,7 +173,9 @@ def test_the_proxy_answers_with_what_the_command_prints_by_itself(beside):
         beside.quick(*words)
     commands = [*SAID, *COMMANDS]
     quick = [beside.quick(*words) for words in commands]
-    for words, one, (out, err, status) in zip(commands, quick, beside.ordinary(commands), strict=True):
+    for words, first, (out, err, status) in zip(commands, quick, beside.ordinary(commands), strict=True):
+        # A worker counts after a second, and the figure may have risen between the two.
+        one = first if plain(first.stdout) == plain(out) else beside.quick(*words)
         assert plain(one.stdout) == plain(out), words
         assert (one.stderr, one.returncode) == (err, status), words
 

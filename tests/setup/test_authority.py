@@ -139,6 +139,21 @@ def test_the_distributions_store_holds_a_copy_until_undone(certificate, journal,
     assert list(folder.iterdir()) == []
 
 
+def test_a_store_that_stumbles_over_a_link_to_what_is_gone_starts_afresh(
+    certificate, journal, tmp_path, monkeypatch
+):
+    folder, tools = tmp_path / "anchors", tmp_path / "tools"
+    folder.mkdir()
+    tools.mkdir()
+    taken_up = tools / "update-ca-certificates"
+    taken_up.write_text(f'#!/bin/sh\necho "$*" >> {tools}/asked\n[ "$1" = --fresh ] || exit 1\n')
+    taken_up.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    (outcome,) = authority.trust(certificate, journal, [LinuxStore(str(folder), ("update-ca-certificates",))])
+    assert outcome.done
+    assert (tools / "asked").read_text() == "\n--fresh\n"
+
+
 def test_what_cannot_be_done_says_how_to_do_it_by_hand(certificate, journal, tmp_path):
     missing = LinuxStore(str(tmp_path / "no" / "such" / "folder"), ("true",))
     (outcome,) = authority.trust(certificate, journal, [missing])

@@ -89,16 +89,23 @@ class LinuxStore:
     def add(self, certificate: Path) -> None:
         """Copy the certificate there and have it taken up."""
         self._file(nickname(certificate)).write_bytes(certificate.read_bytes())
-        tool.run(*self.command)
+        try:
+            tool.run(*self.command)
+        except tool.ToolError:
+            # It fails also at what is not ours: another certificate that went, perhaps at this moment.
+            self._take_up_afresh()
 
     def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (the nickname finds it here)
         """Delete the copy and have that taken up."""
         copied = self._file(name)
         if copied.exists():
             copied.unlink()
-            # Debian's tool leaves links to what is gone, and then fails at them, unless it starts afresh.
-            afresh = ("--fresh",) if self.command[0] == "update-ca-certificates" else ()
-            tool.run(*self.command, *afresh)
+            self._take_up_afresh()
+
+    def _take_up_afresh(self) -> None:
+        # Debian's tool leaves links to what is gone, and then fails at them, unless it starts afresh.
+        afresh = ("--fresh",) if self.command[0] == "update-ca-certificates" else ()
+        tool.run(*self.command, *afresh)
 
 
 @dataclass(frozen=True, slots=True)
