@@ -172,6 +172,9 @@ class ServerSettings(Section):
     tls: TlsFiles | None = None
     tokens: Annotated[TokenSettings, BeforeValidator(tokens_from)] = section()
     limits: LimitsSettings = section()
+    findings: Literal["auto", "ask", "off"] = (
+        "ask"  # what agents report: listed, approved first, or not taken
+    )
     access_log: FilePath | None = None  # one JSON object a line for each request; there is no URL in it
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ class Meter(Collector):
         self.listed = 0
         self.updates: Counter[tuple[str, str]] = Counter()  # list, full | partial | unchanged | empty
         self.feeds: Counter[tuple[str, str]] = Counter()  # feed, outcome
+        self.findings: Counter[str] = Counter()  # outcome
         self.gauges: dict[str, float] = {}
         self._took = [0] * (len(BUCKETS_S) + 1)
         self._took_sum_s = 0.0
@@ -64,6 +65,14 @@ class Meter(Collector):
         for (name, outcome), count in sorted(self.feeds.items()):
             feeds.add_metric((name, outcome), count)
         yield feeds
+        findings = CounterMetricFamily(
+            "secondlook_server_findings",
+            "Findings that agents reported, by what became of them",
+            labels=("outcome",),
+        )
+        for outcome, count in sorted(self.findings.items()):
+            findings.add_metric((outcome,), count)
+        yield findings
         cumulated, buckets = 0, []
         for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), self._took, strict=True):
             cumulated += count

@@ -18,11 +18,15 @@ from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
+from secondlook.server.findings.desk import FindingDesk
+from secondlook.server.findings.intake import Intake
 from secondlook.server.http.app import AppSettings, create_app
 from secondlook.server.http.serving import JsonAccessLog, Serving
+from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.signing import check_publisher_key
 from secondlook.server.reader import FileReader, Reader
+from secondlook.server.replica.forwarding import ForwardedFindings
 from secondlook.server.replica.replica import Replica
 from secondlook.server.staleness import age_of
 from secondlook.server.store.store import ServerStore
@@ -49,6 +53,20 @@ class ServerService:
         self._in_valkey = settings.store != FILES
         self.reader: Reader = ValkeyReader(settings.store) if self._in_valkey else FileReader(self.store)
         self._access_log = JsonAccessLog(settings.access_log) if settings.access_log else None
+        meter = Meter()
+        self.feeds = FeedKeeper(
+            self.store,
+            settings.feeds,
+            clock,
+            settings=settings.publish,
+            meter=meter,
+            on_notice=_tell,
+            on_published=lambda _: self.serving.look_again(),
+        )
+        self._findings = FindingDesk(
+            Intake(self.store, settings.publish), settings.findings, clock, self.feeds.publish, meter=meter
+        )
+        self._forwarded = ForwardedFindings(settings.upstream) if settings.upstream else None
         app = create_app(
             self.reader,
             AppSettings(
@@ -58,7 +76,9 @@ class ServerService:
                 store=self.store,
                 hidden=frozenset(name for name, each in settings.lists.items() if not each.enabled),
                 incomplete=frozenset(name for name, each in settings.lists.items() if not each.complete),
+                findings=self._forwarded or self._findings,
             ),
+            meter=meter,
             access_log=self._access_log,
         )
         self.serving = Serving(
@@ -73,16 +93,7 @@ class ServerService:
             else None
         )
         self._replica = (
-            Replica(self.store, settings.upstream, settings.publish, app.meter) if settings.upstream else None
-        )
-        self.feeds = FeedKeeper(
-            self.store,
-            settings.feeds,
-            clock,
-            settings=settings.publish,
-            meter=app.meter,
-            on_notice=_tell,
-            on_published=lambda _: self.serving.look_again(),
+            Replica(self.store, settings.upstream, settings.publish, meter) if settings.upstream else None
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._eviction: str | None = None
@@ -105,6 +116,8 @@ class ServerService:
             work.append(self.feeds.run())
         if self._publisher is not None:
             work.append(self._push(self._publisher))
+        if self._replica is None and self._settings.publish.auto:
+            work.append(self._findings.run())
         self._tasks = [asyncio.create_task(each) for each in work]
 
     async def _watch_age(self) -> None:
@@ -168,6 +181,8 @@ class ServerService:
         await self.feeds.aclose()
         if self._replica is not None:
             await self._replica.aclose()
+        if self._forwarded is not None:
+            await self._forwarded.aclose()
         if self._publisher is not None:
             await self._publisher.aclose()
         if self._access_log is not None:

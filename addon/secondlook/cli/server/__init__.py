@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from secondlook.cli.server import entries, inspect, publish, run
+from secondlook.cli.server import entries, findings, inspect, publish, run
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run and feed a Smart Protection Server.")
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -21,3 +21,4 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(findings.app, name="findings")

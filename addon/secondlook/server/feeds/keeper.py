@@ -105,7 +105,7 @@ class FeedKeeper:
             if everything or set_back or state.due_at <= now:
                 notices.append(await self._one(feed, state))
         if any(notice.outcome == "taken" for notice in notices) and self._settings.auto:
-            await self._publish()
+            await self.publish()
         return notices
 
     async def _one(self, feed: FeedSettings, state: FeedState) -> FeedNotice:
@@ -175,7 +175,8 @@ class FeedKeeper:
         notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
         return notice, replace(fetched, entries=report.distinct)
 
-    async def _publish(self) -> None:
+    async def publish(self) -> None:
+        """Publish everything in the store, unless the operator rolled back; a refusal is reported."""
         if (self._store.root / HELD).exists():
             return  # the operator rolled back: the next publication is theirs
         now = self._clock.now()

@@ -22,6 +22,7 @@ from secondlook.config import LimitsSettings, PublishSettings
 from secondlook.ground.errors import SecondLookError
 from secondlook.server.http.access import Balancers, Rate, Tokens
 from secondlook.server.http.answer import Answer, error_answer, message_answer
+from secondlook.server.http.findings import FindingTaker, take_report
 from secondlook.server.http.lists import ListMethods
 from secondlook.server.http.published import published_file
 from secondlook.server.http.query import parse_query, search_prefixes, wants_json, wants_private
@@ -49,6 +50,7 @@ class AppSettings:
     store: ServerStore | None = None  # its generations can be fetched by replicas
     hidden: frozenset[str] = frozenset()  # lists that are not served
     incomplete: frozenset[str] = frozenset()  # lists of which the server knows more than it publishes
+    findings: FindingTaker | None = None  # of what agents report
 
 
 class ServerApp:
@@ -87,6 +89,7 @@ class ServerApp:
                 Route("/healthz", self._healthz),
                 Route("/metrics", self._metrics),
                 Route("/published/{path:path}", self._published),
+                Route("/findings", self._findings, methods=["POST"]),
             ],
             exception_handlers={404: self._not_served, 405: self._not_served},
         )
@@ -129,7 +132,7 @@ class ServerApp:
     async def _search(self, scope: Scope) -> Answer:
         """Answer `hashes:search`."""
         if scope["method"] != "GET":
-            return error_answer(405, "every method is a GET", as_json=_is_json(scope))
+            return error_answer(405, _WRONG_METHOD, as_json=_is_json(scope))
         try:
             prefixes, fields = search_prefixes(scope["query_string"], self._settings.limits.prefixes)
         except BadRequest as error:
@@ -197,7 +200,7 @@ class ServerApp:
     async def _not_served(self, request: Request, fault: Exception) -> Response:
         """Answer for a path, or a method on one, that the server does not have."""
         assert isinstance(fault, HTTPException)
-        text = "nothing is served under this path" if fault.status_code == 404 else "every method is a GET"  # noqa: PLR2004
+        text = "nothing is served under this path" if fault.status_code == 404 else _WRONG_METHOD  # noqa: PLR2004
         answer = error_answer(fault.status_code, text, as_json=_is_json(request.scope))
         self._note("other", answer, self._monotonic(), request.scope)
         headers = {**dict(_HEADERS), **(fault.headers or {})}
@@ -208,6 +211,19 @@ class ServerApp:
         response = await published_file(self._settings.store, request)
         self._note("published", Answer(response.status_code, b""), started, request.scope)
         return response
+
+    async def _findings(self, request: Request) -> Response:
+        started = self._monotonic()
+        address = self._client(request.scope)
+        try:
+            answer = await take_report(
+                self._settings.findings, request, address, has_token=bool(self._tokens)
+            )
+        except SecondLookError as error:
+            log.warning("cannot take a report of %s: %s", address, error)
+            answer = error_answer(503, "the findings cannot be kept now", as_json=True)
+        self._note("findings", answer, started, request.scope)
+        return Response(answer.body, answer.status, dict(_HEADERS), answer.media_type)
 
     async def _send(self, send: Send, answer: Answer, method: str, started: float, scope: Scope) -> None:
         await send(
@@ -237,6 +253,7 @@ class ServerApp:
         return self._balancers.client(peer[0], scope["headers"]) if peer else ""
 
 
+_WRONG_METHOD = "every method is a GET, but for /findings"
 _HEADERS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 _RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in _HEADERS)
 

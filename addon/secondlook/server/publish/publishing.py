@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from secondlook.server.store.records import (
     KIND_URL,
     NO_TEXT,
     RECORD,
+    Records,
     keys,
     open_run,
     sort_records,
@@ -41,6 +43,8 @@ from secondlook.server.store.records import (
 from secondlook.server.store.store import HELD, ServerStore, Source, dump_json
 from secondlook.suffix import load_suffixes
 from secondlook.wire.signature import public_text, sign_list
+
+FINDINGS = "findings"  # the source that entries made of agents' findings name
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,9 @@ class _Publication:
 
     def _runs(self) -> list[Run]:
         exceptions = Exceptions(self._manual, manual_hash)
-        runs = [_manual_run(target, entries) for target, entries in self._manual_by_list().items()]
+        own, found = (self._manual_by_list(by_agent=by_agent) for by_agent in (False, True))
+        runs = [_manual_run(target, entries) for target, entries in own.items()]
+        runs += [self._finding_run(target, entries, exceptions) for target, entries in found.items()]
         runs += [_canary_run(target) for target in self._wanted_lists()]
         for source in reversed(self._sources):
             folder = self._store.source_folder(source.id)
@@ -184,10 +190,27 @@ class _Publication:
                 runs[-1].held_back = self._guard.offsets(texts)
         return runs
 
-    def _manual_by_list(self) -> dict[ListName, list[ManualEntry]]:
+    def _finding_run(self, target: ListName, entries: Sequence[ManualEntry], exceptions: Exceptions) -> Run:
+        """Make a run of what agents found: guarded as a feed is, since no person here typed it."""
+        lines = [f"{entry.text}\n".encode() for entry in entries]
+        records = _manual_records(target, entries)
+        records["text"] = [0, *accumulate(map(len, lines))][:-1]
+        records["family"] = range(1, len(entries) + 1)
+        texts = b"".join(lines)
+        return Run(
+            name=FINDINGS,
+            records=sort_records(records),
+            lists=_only(target),
+            families=tuple(entry.reason or "" for entry in entries),
+            excepted=exceptions.offsets(texts),
+            held_back=self._guard.offsets(texts),
+            texts=texts,
+        )
+
+    def _manual_by_list(self, *, by_agent: bool) -> dict[ListName, list[ManualEntry]]:
         by_list: dict[ListName, list[ManualEntry]] = {}
         for entry in self._manual:
-            if entry.action == "list" and entry.list is not None:
+            if entry.action == "list" and entry.list is not None and entry.by_agent is by_agent:
                 by_list.setdefault(import_list(entry.list), []).append(entry)
         return by_list
 
@@ -275,7 +298,7 @@ class _Publication:
             if writer.target.role is Role.BLOCK and not table.has(canary(writer.target)):
                 raise PatternError(f"not published: {writer.target.name} does not hold its canary")
         insisted = {source.name for source in self._sources if source.insist} | {
-            entry.text for entry in self._manual if entry.action == "list"
+            entry.text for entry in self._manual if entry.action == "list" and not entry.by_agent
         }
         if insisted:
             return
@@ -293,6 +316,11 @@ def _line_at(texts: Any, offset: int) -> str:
 
 
 def _manual_run(target: ListName, entries: Sequence[ManualEntry]) -> Run:
+    records = sort_records(_manual_records(target, entries))
+    return Run("own", records, _only(target), guarded=False, own=True)
+
+
+def _manual_records(target: ListName, entries: Sequence[ManualEntry]) -> Records:
     kind = KIND_FILE if target.kind is SubjectKind.FILE else KIND_URL
     digests = {"sha1": 1, "md5": 2}
     rows = [
@@ -307,8 +335,7 @@ def _manual_run(target: ListName, entries: Sequence[ManualEntry]) -> Run:
         )
         for entry in entries
     ]
-    records = np.array([(np.void(row[0]), *row[1:]) for row in rows], dtype=RECORD)
-    return Run("own", sort_records(records), _only(target), guarded=False, own=True)
+    return np.array([(np.void(row[0]), *row[1:]) for row in rows], dtype=RECORD)
 
 
 def _canary_run(target: ListName) -> Run:

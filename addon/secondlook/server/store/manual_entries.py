@@ -24,6 +24,7 @@ from secondlook.server.store.names import list_of
 from secondlook.server.store.store import ServerStore, dump_json
 
 type ManualScope = Literal["host", "prefix", "exact", "file"]
+BY_AGENT = "agent "  # how `who` begins where nobody here typed the entry
 _DIGEST_KINDS = {64: "sha256", 40: "sha1", 32: "md5"}
 _HEX = re.compile(r"[0-9a-f]+")
 
@@ -41,6 +42,11 @@ class ManualEntry:
     at: float
     reason: str | None = None
     expires_at: float | None = None
+
+    @property
+    def by_agent(self) -> bool:
+        """Whether this was made of an agent's finding."""
+        return self.action == "list" and self.who.startswith(BY_AGENT)
 
     @property
     def kind(self) -> SubjectKind:

@@ -1,0 +1,107 @@
+"""`secondlook server findings`: what agents reported, to be approved or withdrawn."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secondlook.cli.options import JsonOption, StateOption
+from secondlook.cli.output import fail, print_json, print_line, print_table
+from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
+from secondlook.cli.server.entries import IN_FORCE
+from secondlook.ledger.log.shape import rfc3339
+
+if TYPE_CHECKING:
+    from secondlook.server.findings.intake import Intake
+
+app = typer.Typer(
+    add_completion=False, help="What agents found and reported: list it, approve it, withdraw it."
+)
+COLUMNS = ("id", "state", "subject", "list", "found", "agent", "address", "times", "reported")
+IdentitiesArgument = Annotated[
+    list[str], typer.Argument(metavar="ID…", help="As `secondlook server findings` shows them.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _default(
+    ctx: typer.Context,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        list_findings(config, state, as_json=as_json)
+
+
+@app.command("list")
+def list_findings(
+    config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False
+) -> None:
+    """List what agents reported: waiting for approval, withdrawn, and listed."""
+    found = [
+        {
+            "id": each.id,
+            "state": each.state,
+            "subject": each.text,
+            "list": each.list,
+            "found": each.reason,
+            "agent": each.agent,
+            "address": each.address,
+            "times": each.count,
+            "reported": rfc3339(each.at),
+        }
+        for each in _intake(open_server(config, state)).findings()
+    ]
+    if as_json:
+        for row in found:
+            print_json(row)
+        return
+    rows = (tuple(row[column] for column in COLUMNS) for row in found)
+    print_table(COLUMNS, rows, empty="no agent reported anything")
+
+
+@app.command()
+def approve(
+    identities: IdentitiesArgument,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List findings that wait; `server publish` puts them in force."""
+    intake = _intake(open_server(config, state))
+    for identity in identities:
+        try:
+            entry = intake.approve(identity, now=time.time())
+        except LookupError as error:
+            fail(str(error.args[0]), hint="`secondlook server findings` shows them")
+        if as_json:
+            print_json({"id": entry.id, "subject": entry.text, "list": entry.list})
+            continue
+        print_line(f"{entry.text} is in {entry.list} (id {entry.id}); {IN_FORCE}")
+
+
+@app.command()
+def withdraw(
+    identities: IdentitiesArgument,
+    config: ServerConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take findings back, waiting or listed; agents that report them again are refused."""
+    intake = _intake(open_server(config, state))
+    for identity in identities:
+        try:
+            finding = intake.withdraw(identity, now=time.time())
+        except LookupError as error:
+            fail(str(error.args[0]), hint="`secondlook server findings` shows them")
+        if as_json:
+            print_json({"id": finding.id, "subject": finding.text, "state": finding.state})
+            continue
+        print_line(f"{finding.text} is withdrawn (id {finding.id}); {IN_FORCE}")
+
+
+def _intake(context: ServerContext) -> "Intake":
+    from secondlook.server.findings.intake import Intake  # noqa: PLC0415 - imports numpy
+
+    return Intake(context.store, context.settings.publish)

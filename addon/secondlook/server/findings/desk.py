@@ -1,0 +1,62 @@
+"""The findings of a running server: reports are taken off the event loop, what is listed is published soon.
+
+Several findings that come together become one generation: an outbreak is many reports within seconds.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from secondlook.ground.clock import Clock
+from secondlook.ground.lanes import LISTS
+from secondlook.server.findings.intake import FindingsMode, Intake
+from secondlook.server.meter import Meter
+from secondlook.wire.finding import Outcome, Report
+
+GATHER_S = 2.0  # from the first finding on
+
+
+class FindingDesk:
+    """Takes reports, and has what they list published by `publish` while `run` runs."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        mode: FindingsMode,
+        clock: Clock,
+        publish: Callable[[], Awaitable[None]],
+        *,
+        meter: Meter | None = None,
+        gather_s: float = GATHER_S,
+    ) -> None:
+        self._intake = intake
+        self._mode: FindingsMode = mode
+        self._clock = clock
+        self._publish = publish
+        self._meter = meter
+        self._gather_s = gather_s
+        self._listed = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether reports are taken at all."""
+        return self._mode != "off"
+
+    async def take(self, report: Report, address: str) -> list[tuple[Outcome, str | None]]:
+        """Decide about a report. Raises PatternError when the store cannot be read or written."""
+        outcomes = await LISTS.run(
+            self._intake.take, report, mode=self._mode, address=address, now=self._clock.now()
+        )
+        for outcome, _ in outcomes:
+            if self._meter is not None:
+                self._meter.findings[outcome.value] += 1
+            if outcome is Outcome.LISTED:
+                self._listed.set()
+        return outcomes
+
+    async def run(self) -> None:
+        """Publish after findings were listed, until cancelled."""
+        while True:
+            await self._listed.wait()
+            await asyncio.sleep(self._gather_s)
+            self._listed.clear()
+            await self._publish()

@@ -1,0 +1,68 @@
+"""The desk of a running server: findings that come together become one generation."""
+
+import asyncio
+
+import pytest
+
+from secondlook.config import PublishSettings
+from secondlook.ground.clock import SystemClock
+from secondlook.server.findings.desk import FindingDesk
+from secondlook.server.findings.intake import Intake
+from secondlook.server.meter import Meter
+from secondlook.wire.finding import Finding, Outcome, Report
+from serverkit import make_store
+
+
+def report(subject):
+    return Report("desk", (Finding(subject=subject, name="Eicar", engine="clamav"),))
+
+
+@pytest.fixture
+def intake(tmp_path):
+    return Intake(make_store(tmp_path), PublishSettings())
+
+
+def test_findings_of_a_moment_are_published_together(intake):
+    async def story():
+        published = asyncio.Queue()
+
+        async def publish():
+            await published.put(None)
+
+        meter = Meter()
+        desk = FindingDesk(intake, "auto", SystemClock(), publish, meter=meter, gather_s=0.0)
+        subjects = [f"evil{at}.example" for at in range(5)]
+        await asyncio.gather(*(desk.take(report(each), "::1") for each in subjects))
+        running = asyncio.create_task(desk.run())
+        await published.get()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert published.empty()
+        await desk.take(report("late.example"), "::1")
+        await published.get()
+        running.cancel()
+        assert meter.findings == {"listed": 6}
+        assert b'secondlook_server_findings_total{outcome="listed"} 6.0' in meter.text()
+
+    asyncio.run(story())
+
+
+def test_what_waits_is_not_published(intake):
+    async def story():
+        async def publish():
+            raise AssertionError("nothing is listed")
+
+        desk = FindingDesk(intake, "ask", SystemClock(), publish, gather_s=0.0)
+        running = asyncio.create_task(desk.run())
+        assert await desk.take(report("evil.example"), "::1") == [(Outcome.WAITING, None)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not running.done()
+        running.cancel()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [("auto", True), ("ask", True), ("off", False)])
+def test_off_takes_nothing(intake, mode, is_open):
+    assert FindingDesk(intake, mode, SystemClock(), asyncio.Event().wait).is_open is is_open
