@@ -1,0 +1,75 @@
+"""What an ICAP connection tells (events) and is told to say (commands)."""
+
+from dataclasses import dataclass
+
+from secondlook.gateway.icap.heads import Fields, HttpRequest, HttpResponse, IcapHead
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request has begun: its head, and those of the HTTP messages in it."""
+
+    head: IcapHead
+    request: HttpRequest | None
+    response: HttpResponse | None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The next bytes of the body."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewEnd:
+    """The preview is over and was not all: the gateway waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The body is whole."""
+
+    trailers: Fields = ()
+
+
+type Event = Request | Data | PreviewEnd | End
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """The rest of the body is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The gateway goes on with what it has."""
+
+    fields: Fields = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of any other answer; `http` takes the place of the message that was asked about."""
+
+    status: int
+    fields: Fields = ()
+    http: HttpRequest | HttpResponse | None = None
+    body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """The next bytes of the answer's body."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer's body is whole; `original`: the gateway goes on with its own from that byte on."""
+
+    original: int | None = None
+
+
+type Command = Continue | Pass | Answer | More | Finish

@@ -1,0 +1,1 @@
+"""ICAP as a gateway speaks it."""
