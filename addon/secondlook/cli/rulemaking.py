@@ -19,6 +19,7 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail, print_json, print_line
+from secondlook.config import Settings
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import RuleSubjectError, parse_subject
@@ -51,11 +52,32 @@ def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
         replace: Annotated[
             bool, typer.Option("--replace", help="Remove rules that say the contrary about the same subject.")
         ] = False,
+        report: Annotated[
+            bool,
+            typer.Option(
+                "--report",
+                hidden=action == "allow",
+                help="Report it to our own servers too, so that it is refused everywhere.",
+            ),
+        ] = False,
         config: ConfigOption = None,
         state: StateOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        make_rule(action, subject, duration, client, reason, config, state, replace=replace, as_json=as_json)
+        if report and action == "allow":
+            fail("--report: only what is blocked can be reported", status=2)
+        make_rule(
+            action,
+            subject,
+            duration,
+            client,
+            reason,
+            config,
+            state,
+            replace=replace,
+            report=report,
+            as_json=as_json,
+        )
 
     return app
 
@@ -70,6 +92,7 @@ def make_rule(
     state: Path | None,
     *,
     replace: bool,
+    report: bool,
     as_json: bool,
 ) -> None:
     """Write a rule into the ledger and tell it; workers take it up within a second."""
@@ -77,10 +100,11 @@ def make_rule(
         scope, normal = parse_subject(subject, load_suffixes())
     except RuleSubjectError as error:
         fail(str(error), hint="see `secondlook allow --help` for what a subject may be", status=2)
-    lasts = seconds_from(duration, "--for")
-    if lasts is not None and not SHORTEST_S <= lasts <= LONGEST_RULE_S:
-        fail(f"--for: expected 1s to 3650d (ten years), got {duration}; without it: always", status=2)
+    lasts = _lasting(duration)
+    narrow = scope in {Scope.REGEX, Scope.HOST} or client or lasts
     context = open_context(config, state)
+    if report:
+        _check_reportable(context.settings, narrow=bool(narrow))
     try:
         writable_state(context.state)
     except UnusableStateError as error:
@@ -102,6 +126,8 @@ def make_rule(
             ledger.remove_rule(old.id)
         (rule,) = ledger.add_rules([rule])
         overruling = _overruling(rule, ledger.list_rules(), now)
+    if report:
+        _report(context.state, rule)
     if as_json:
         print_json(rule_json(rule) | {"overruled_by": overruling.id if overruling else None})
         return
@@ -110,6 +136,38 @@ def make_rule(
     print_line(f"{_in_words(rule, subject)}; undo with: secondlook rules remove {rule.id}")
     if overruling is not None:
         _warn(overruling, rule, subject)
+    if report:
+        print_line("it is reported to our own servers; the log has what they do with it")
+
+
+def _check_reportable(settings: Settings, *, narrow: bool) -> None:
+    if narrow:
+        fail(
+            "--report: expected a host, a URL or a file, for everybody and for good: lists hold nothing else",
+            status=2,
+        )
+    if all(server.google for server in settings.servers.intranet):
+        fail("--report: there is no own server to report to", hint="name one in servers.intranet")
+
+
+def _report(state: Path, rule: Rule) -> None:
+    from secondlook.agent.actions.outbox import Outbox, finding_of  # noqa: PLC0415 - few need it
+
+    finding = finding_of(rule.subject, name=rule.reason or "blocked by hand", engine="operator")
+    try:
+        taken = Outbox(state).put(finding)
+    except OSError as error:
+        fail(f"the rule is made, but the report is not: {error}")
+    if not taken:
+        fail("the rule is made, but too many findings wait to be reported already")
+
+
+def _lasting(duration: str | None) -> float | None:
+    """Return the seconds of `--for`; None: always."""
+    lasts = seconds_from(duration, "--for")
+    if lasts is not None and not SHORTEST_S <= lasts <= LONGEST_RULE_S:
+        fail(f"--for: expected 1s to 3650d (ten years), got {duration}; without it: always", status=2)
+    return lasts
 
 
 def _warn(overruling: Rule, rule: Rule, written: str) -> None:

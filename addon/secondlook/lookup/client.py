@@ -31,6 +31,7 @@ from secondlook.wire import safebrowsing_pb2 as pb
 MAX_SEARCH_BYTES: Final = 4 << 20
 MAX_LISTS_BYTES: Final = 512 << 20
 MAX_HEALTH_BYTES: Final = 4096
+MAX_ANSWER_BYTES: Final = 256 << 10  # to what was posted
 MAX_PAGES: Final = 100
 THREADED_BYTES: Final = 1 << 20  # messages above this are parsed off the event loop
 
@@ -199,8 +200,24 @@ class ServerClient:
             limit_bytes=self._max_lists_bytes,
         )
 
+    async def post(self, target: bytes, content: bytes, *, timeout_s: float) -> bytes:
+        """Send what is not a query, such as a report; the body of the answer."""
+        request = httpx.Request(
+            "POST",
+            self._url.copy_with(raw_path=self._base + target),
+            headers=self._headers,
+            content=content,
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), timeout_s)},
+        )
+        return await self._send(request, timeout_s=timeout_s, limit_bytes=MAX_ANSWER_BYTES, plain=True)
+
     async def _get(self, target: bytes, *, timeout_s: float, limit_bytes: int, plain: bool = False) -> bytes:
         request = self._request(self._base + target, timeout_s)
+        return await self._send(request, timeout_s=timeout_s, limit_bytes=limit_bytes, plain=plain)
+
+    async def _send(
+        self, request: httpx.Request, *, timeout_s: float, limit_bytes: int, plain: bool
+    ) -> bytes:
         try:
             if self._transport is None:
                 self._transport = self._open()
