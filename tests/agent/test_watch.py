@@ -72,6 +72,18 @@ def test_what_cannot_be_read_stays_and_is_tried_again(house, caplog):
     assert house.checker.check_now(house.subject("http://new.test/"), PAGE).action is Action.BLOCK
 
 
+def test_lists_are_taken_up_while_the_ledger_cannot_be_read(house):
+    place = {"stamp": 1, "pattern": make_pattern([], now=house.clock.now())}
+    watcher = Watcher(
+        house.checker, house.ledger, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"]
+    )
+    house.ledger.version = lambda: 1 / 0
+    listed = house.subject("http://bad.test/")
+    place.update(stamp=2, pattern=make_pattern([listed.hashes[0]], now=house.clock.now()))
+    house.run(watcher.refresh())
+    assert house.checker.check_now(listed, PAGE).action is Action.BLOCK
+
+
 def test_a_finding_stored_while_the_ledger_is_read_is_not_lost(house):
     from agentkit.house import confirmed_about
 

@@ -1,6 +1,7 @@
 """Two proxies on one PostgreSQL: rules of one hold in the other, one queue, and no flag lost in a restart."""
 
 import itertools
+import os
 import signal
 import sys
 import time
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from e2e.fronts import Front
-from e2e.processes import Proxy, Server, needs, server_import, server_publish, wait_for
+from e2e.processes import Proxy, Server, curl, needs, server_import, server_publish, wait_for
 from e2e.traffic import Traffic
 from ledgerkit.postgres import PostgresServer, find_binaries
 from secondlook.core.url.canonical import url_subject
@@ -58,11 +59,10 @@ def front(start_server, tmp_path) -> Iterator[CountingFront]:
         yield found
 
 
-@pytest.fixture
-def fleet(start_proxy, postgres, front) -> list[Proxy]:
-    """Two proxies with one ledger, whose only server is away."""
-    config = (
-        "workers: 1\n"
+def configuration(postgres: PostgresServer, front: CountingFront, workers: int = 1) -> str:
+    """Settings of a proxy with a fresh database, whose only server is away."""
+    return (
+        f"workers: {workers}\n"
         f"ledger: '{postgres.database()}'\n"
         "servers:\n"
         "  embedded: false\n"
@@ -72,6 +72,12 @@ def fleet(start_proxy, postgres, front) -> list[Proxy]:
         f"  intranet: [{{url: '{front.url}', name: office}}]\n"
         "recheck: {first: 1s, longest: 5s, lease: 20s}\n"  # nor may a lease end while its holder is at work
     )
+
+
+@pytest.fixture
+def fleet(start_proxy, postgres, front) -> list[Proxy]:
+    """Two proxies with one ledger."""
+    config = configuration(postgres, front)
     return [start_proxy(config, name=name) for name in ("north", "south")]
 
 
@@ -130,3 +136,51 @@ def test_one_queue_without_double_work_and_no_flag_lost_when_postgresql_restarts
     sys.stdout.write(
         f"{len(traffic.visits)} requests, {len(passed)} let through and looked at once, {front.times.total()} prefixes asked\n"
     )
+
+
+def test_while_the_database_is_away_a_proxy_starts_and_its_processes_are_replaced(
+    start_proxy, postgres, front, plain_origin
+):
+    config = configuration(postgres, front, workers=2)
+    listed = plain_origin.url("/listed")
+    proxy: Proxy = start_proxy(config)
+    proxy.command("block", listed)
+    wait_for(lambda: proxy.curl(listed).status == 403, "the rule")
+    wait_for(lambda: b"/listed" in (proxy.state / "ledger-known.sqlite3").read_bytes(), "its copy")
+    postgres.stop(signal.SIGQUIT)
+    try:
+        proxy.kill_family()
+        proxy = start_proxy(config)
+        with Traffic(lambda: proxy.address, pause_s=0.02, name="away") as traffic:
+
+            def serves() -> None:
+                mark = traffic.mark()
+                wait_for(lambda: sum(visit.let_through for visit in traffic.since(mark)) >= 20, "traffic")
+                for _ in range(4):  # whichever worker it meets
+                    assert "stage=rules" in proxy.curl(listed).headers["x-second-look"]
+
+            serves()
+            assert curl(f"{proxy.url}/healthz").status == 200
+            told = proxy.command("status").stdout
+            assert "attention: ledger postgresql://" in told
+            assert "the rules read last stay in force" in told
+            for role in ("worker", "worker", "service"):
+                facts = proxy.fresh_facts()
+                victim = facts["service"] if role == "service" else facts["workers"][0]
+                os.kill(victim, signal.SIGKILL)
+                wait_for(lambda victim=victim: victim not in family(proxy), f"another {role}")
+                serves()
+    finally:
+        postgres.start()
+    passed = {visit.url for visit in traffic.visits if visit.let_through}
+    wait_for(lambda: passed <= {each["url"] for each in proxy.json("queue", "list")}, "the journal's replay")
+    wait_for(lambda: proxy.json("log", "--kind", "error"), "the event that the ledger is back")
+    assert "attention" not in proxy.command("status").stdout
+    proxy.command("rules", "remove", proxy.json("rules", "list")[0]["id"])
+    wait_for(lambda: proxy.curl(listed).status == 200, "the end of the rule")
+
+
+def family(proxy: Proxy) -> list[int]:
+    """Processes that serve, as `run.json` names them."""
+    facts = proxy.fresh_facts()
+    return [facts["service"], *facts["workers"]]

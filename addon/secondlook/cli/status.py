@@ -80,7 +80,10 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         facts["alerts"].append(trouble)
     try:
         with context.ledger_to_read() as ledger:
-            facts |= _of_ledger(ledger, context.settings.passages, now)
+            try:
+                facts |= _of_ledger(ledger, context.settings.passages, now)
+            except LedgerError as error:
+                facts["alerts"].append(ledger.trouble or str(error))
     except LedgerError as error:
         facts["alerts"].append(str(error))
     if as_json:

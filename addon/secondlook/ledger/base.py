@@ -27,8 +27,10 @@ from secondlook.ground.errors import LedgerError
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.engine.database import Place, explain, find_place, make_engine
 from secondlook.ledger.engine.journal import Journal
+from secondlook.ledger.engine.migration import migrate
 from secondlook.ledger.engine.salvage import open_or_repair
 from secondlook.ledger.engine.writer import Amendment, Work, Writer
+from secondlook.ledger.last_known import LastKnown
 from secondlook.ledger.log import append
 from secondlook.ledger.log.counting import SLOT_S, Admission, Counted, add_counts, asked, counted
 from secondlook.ledger.log.privacy import Discretion, Privacy
@@ -53,6 +55,7 @@ class OpenLedger:
         options: LedgerOptions,
         clock: Clock,
         report: Callable[[str], None] | None,
+        away: LedgerError | None = None,
     ) -> None:
         self.place = place
         self.options = options
@@ -61,7 +64,8 @@ class OpenLedger:
         self.discretion = Discretion(options.privacy, options.ignored_hosts)
         self.report = report or _LOG.warning
         self.readers = make_engine(place, readers=_READERS, checkpoint=options.keeper)
-        self.watch = Watch(self.readers, place)
+        known = None if options.known is None or place.sqlite else LastKnown(options.known, place)
+        self.watch = Watch(self.readers, place, known, keep=options.keeper, away=away)
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger")
         self._counts: Counter[Counted] = Counter()
         self._admission = Admission()
@@ -69,6 +73,7 @@ class OpenLedger:
         self._counts_lock = threading.Lock()
         self._written: Counter[str] = Counter()  # events by kind, in the writer's present transaction
         self.journaled = 0
+        self.journal_full = False  # as housekeeping saw it last, while the ledger could not be written
         self._file = _file_number(place)
         self.writer = Writer(
             make_engine(place, checkpoint=options.keeper, max_pages=options.max_pages),
@@ -79,6 +84,9 @@ class OpenLedger:
             self._ended,
             limit=options.events_in_memory,
             report=self.report,
+            recovered=self._recovered,
+            prepare=partial(migrate, place),
+            away=away,
         )
 
     @classmethod
@@ -95,7 +103,9 @@ class OpenLedger:
 
         `journal` is where flags go that the ledger cannot take (default: `flags.journal` beside a SQLite
         file; None with PostgreSQL means no journal). `report` takes sentences about trouble. Raises
-        LedgerError (unreachable, damaged, newer than this program) and ConfigError (bad address).
+        LedgerError (unreachable, damaged, newer than this program) and ConfigError (bad address). A database
+        that is away is opened all the same where `options.known` holds what it said last: until it answers,
+        flags go to the journal, events wait, and readings of anything else raise LedgerError.
         """
         options = options or LedgerOptions()
         clock = clock or SystemClock()
@@ -104,8 +114,14 @@ class OpenLedger:
             journal = place.path.with_name("flags.journal")
         opened = None if journal is None else Journal(journal, size_bytes=options.journal_bytes)
         try:
-            notice = open_or_repair(place, repair=options.repair or options.keeper, now=clock.now())
-            ledger = cls(place, opened, options, clock, report)
+            away, notice = None, None
+            try:
+                notice = open_or_repair(place, repair=options.repair or options.keeper, now=clock.now())
+            except LedgerError as error:
+                if not _may_begin_without(place, options, error):
+                    raise
+                away = error
+            ledger = cls(place, opened, options, clock, report, away)
         except BaseException:
             if opened is not None:
                 opened.close()
@@ -129,6 +145,14 @@ class OpenLedger:
         self.readers.dispose()
         if self.journal is not None:
             self.journal.close()
+
+    def _recovered(self, reason: str, lasted_s: float) -> None:
+        """Write down that the ledger takes events again; one process of a family does."""
+        if not self.options.keeper:
+            return
+        now = self.clock.now()
+        detail = f"the ledger could not be written for {lasted_s:.0f} s, and is written again: {reason}"
+        self.record(Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=detail))
 
     def _replaced(self) -> bool:
         """Notice that a damaged file was set aside by another process, and turn to the new one."""
@@ -335,6 +359,16 @@ class OpenLedger:
         if count:
             self.report(f"{count} flags came back from the journal")
         return count
+
+
+def _may_begin_without(place: Place, options: LedgerOptions, error: LedgerError) -> bool:
+    """Return whether a database gave no access, and what it said last is kept here."""
+    return (
+        not place.sqlite
+        and isinstance(error.__cause__, sa.exc.OperationalError)
+        and options.known is not None
+        and LastKnown(options.known, place).read() is not None
+    )
 
 
 def _file_number(place: Place) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.tls_exception import KINDS, PASSTHROUGH, Lasting, Passage, passages
 from secondlook.ground.clock import Clock
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place
 from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.log import figures, overview, shape
@@ -43,8 +44,9 @@ class Ledger(RecheckLedger, OperatorLedger):
         options: LedgerOptions,
         clock: Clock,
         report: Callable[[str], None] | None,
+        away: LedgerError | None = None,
     ) -> None:
-        super().__init__(place, journal, options, clock, report)
+        super().__init__(place, journal, options, clock, report, away)
         self._history = {}
         self._log = LogReader(self.readers)
         self._tail = LogTail(self.readers)
@@ -207,4 +209,13 @@ class Ledger(RecheckLedger, OperatorLedger):
     @property
     def trouble(self) -> str | None:
         """Why nothing can be written just now, in words; None when all is well."""
-        return None if self.writer.last_error is None else str(self.writer.last_error)
+        if self.writer.last_error is None:
+            return None
+        if not self.takes_flags:
+            return f"{self.writer.last_error}; the flags journal takes no more either"
+        return f"{self.writer.last_error}; flags go to the journal, and the rules read last stay in force"
+
+    @property
+    def takes_flags(self) -> bool:
+        """Whether a flag could be stored now: in the ledger, or in the journal."""
+        return not self.writer.failing or (self.journal is not None and not self.journal_full)

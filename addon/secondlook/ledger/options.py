@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 DAY_S: Final = 86_400.0
@@ -12,7 +13,7 @@ class LedgerOptions:
     """Settings of one process's ledger.
 
     `keeper` is true in exactly one process of a family (the service): it checkpoints the WAL, deletes
-    what is past its retention, and sets a damaged file aside. `repair` alone does the last.
+    what is past its retention, sets a damaged file aside, and keeps `known`. `repair` alone sets aside.
     """
 
     deadline_s: float = 0.5  # a flag is in the ledger or the journal within it
@@ -29,4 +30,5 @@ class LedgerOptions:
     log_allowed: bool = True  # False: events of kind `check` are counted only
     max_pages: int | None = None  # bound of a SQLite file, in pages of 4 KiB
     background: bool = True  # False for a command: no housekeeping thread
+    known: Path | None = None  # where PostgreSQL's last rules, pauses and confirmed set are, while it is away
     counted: Callable[[str, int], None] | None = None  # hears how many events of a kind were written

@@ -68,7 +68,7 @@ def make_addons() -> list[Any]:
         records=LedgerRecords(ledger, parts.suffixes, parts.clock),
         site_key=site_key(settings.state),
         own_ports=starter.own_ports,
-        ready=lambda: ledger.trouble is None,
+        ready=lambda: ledger.takes_flags,
         override_s=parts.override_s,
         unopened_s=parts.unopened_s,
         passages=LedgerTail(ledger, PASSAGES),

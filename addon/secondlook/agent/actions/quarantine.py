@@ -70,6 +70,7 @@ class Quarantine:
         self._action = action
         self._fallback = fallback
         self._identifiers = Identifiers()
+        self._began = clock.now()
 
     async def act(self, entry: ConfirmedEntry) -> list[FileOutcome]:
         """Deal with a confirmed file wherever it is found. Never raise for what a file system does."""
@@ -99,8 +100,10 @@ class Quarantine:
         return outcomes
 
     async def settle(self) -> None:
-        """Finish what a crash left half done; call once at start."""
+        """Finish what a crash left half done before this began. Raise LedgerError."""
         for record in await self._index.quarantine_records(states=(MOVING,)):
+            if record.moved_at > self._began:
+                continue
             there = await FILES.run(stored_path(self._folder, record).is_file)
             state = HELD if there else FAILED
             detail = None if there else "interrupted before the file was moved; it stays where it was"

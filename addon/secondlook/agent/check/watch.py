@@ -7,7 +7,7 @@ again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from secondlook.agent import metrics
@@ -67,7 +67,7 @@ class Watcher:
         self._poll_s = poll_s
         self._version: int | None = None
         self._seen: object = None
-        self._complaint: str | None = None
+        self._complaints: dict[str, str] = {}  # by what could not be refreshed
 
     async def run(self) -> None:
         """Refresh until cancelled."""
@@ -77,19 +77,23 @@ class Watcher:
 
     async def refresh(self) -> None:
         """Take up what changed since the last time. Never raise (but for cancellation)."""
+        await self._attempt("what the ledger says", self._refresh_said)
+        await self._attempt("the pattern", self._refresh_pattern)
+
+    async def _attempt(self, what: str, refresh: Callable[[], Awaitable[None]]) -> None:
+        """Refresh one half of the view: that the other cannot be read is no reason to leave it old."""
         try:
-            await self._refresh_said()
-            await self._refresh_pattern()
+            await refresh()
         except Exception as error:
             metrics.VIEW_ERRORS.inc()
             complaint = f"{type(error).__name__}: {error}"
-            if complaint != self._complaint:
+            if complaint != self._complaints.get(what):
                 unexpected = not isinstance(error, SecondLookError)
-                message = "the view could not be refreshed, the last one stays: %s"
-                logger.warning(message, complaint, exc_info=unexpected)
-            self._complaint = complaint
+                message = "%s could not be refreshed, the last one stays: %s"
+                logger.warning(message, what, complaint, exc_info=unexpected)
+            self._complaints[what] = complaint
         else:
-            self._complaint = None
+            self._complaints.pop(what, None)
 
     async def _refresh_said(self) -> None:
         version = await VIEW.run(self._operator.version)

@@ -24,6 +24,7 @@ from secondlook.agent.recheck.batch_check import in_pattern
 from secondlook.core.event import Remembered
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock
+from secondlook.ground.errors import LedgerError
 from secondlook.ground.lanes import LISTS
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,9 @@ class RetroCheck:
                     findings = [(entry, late[entry.identity]) for entry in entries]
                     await self._enforcement.confirm(findings, late=True)
                     found += len(findings)
+        except LedgerError as error:
+            logger.warning("looking for late verdicts stops for now: %s", error)
+            self._wake.set()
         except Exception:
             metrics.INTERNAL_ERRORS.inc()
             logger.exception("looking for late verdicts failed; tried again at the next change")

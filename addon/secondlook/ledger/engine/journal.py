@@ -157,6 +157,12 @@ class Journal:
             self._find_end()
             return self._end > _HEADER
 
+    def has_room(self) -> bool:
+        """Return whether the longest record would fit; cheap."""
+        with self._lock, _locked(self._file):
+            self._find_end()
+            return self._end + _RECORD.size + RECORD_LIMIT <= os.fstat(self._file).st_size
+
     def records(self) -> list[Record]:
         """Read all that waits to be replayed, oldest first."""
         with self._lock, _locked(self._file):

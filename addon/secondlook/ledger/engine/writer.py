@@ -70,7 +70,10 @@ class Writer:
 
     `store` and `store_flags` write inside a transaction; `replaced` is asked after a commit whether it went
     into a file which was set aside meanwhile; `ended` hears of each transaction whether it was committed;
-    `report` takes sentences about trouble.
+    `report` takes sentences about trouble, `recovered` hears what it was and how long (s) it lasted.
+
+    `away` is why the engine could not be reached when the ledger was opened: then everything begins as after
+    a failure, and the first transaction is preceded by `prepare`, which raises LedgerError while it is away.
     """
 
     def __init__(
@@ -84,6 +87,9 @@ class Writer:
         *,
         limit: int,
         report: Callable[[str], None],
+        recovered: Callable[[str, float], None] = lambda _why, _lasted_s: None,
+        prepare: Callable[[], None] | None = None,
+        away: LedgerError | None = None,
     ) -> None:
         self._engine = engine
         self._place = place
@@ -93,18 +99,22 @@ class Writer:
         self._ended = ended
         self._limit = limit
         self._report = report
+        self._recovered = recovered
+        self._prepare = prepare if away is not None else None
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._events: deque[Line] = deque()
         self._flags: Waiting[Flag] = Waiting()
         self._stopping = False
         self._slow = False
         self._reported_reason: str | None = None
-        self._failed_at = 0.0
+        self._first_failed_at = self._failed_at = 0.0
         self._failures = 0
         self._dropped_since_report = 0
         self.dropped = 0
         self.committed = 0
         self.last_error: LedgerError | None = None
+        if away is not None:
+            self._note_trouble(away)
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -227,6 +237,12 @@ class Writer:
             job.future.set_result(result)
 
     def _transact(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> list[Any]:
+        if self._prepare is not None:
+            try:
+                self._prepare()
+            except LedgerError as error:
+                raise StillAwayError(str(error)) from error
+            self._prepare = None
         durable = bool(flags) or any(job.durable for job in jobs)
         with self._engine.connect() as connection:
             if self._place.sqlite:
@@ -276,6 +292,8 @@ class Writer:
 
     def _note_trouble(self, error: Exception) -> LedgerError:
         reason = explain(error, self._place)
+        if self._reported_reason is None:
+            self._first_failed_at = time.monotonic()
         if str(reason) != self._reported_reason:
             self._reported_reason = str(reason)
             self._report(f"cannot write: {reason}")
@@ -298,9 +316,10 @@ class Writer:
 
     def _report_steady(self) -> None:
         # On a disk that is just about full writing works and fails in turn: that is one trouble.
-        if self._steady_in() == 0.0:
-            self._reported_reason = None
+        if self._steady_in() == 0.0 and self._reported_reason is not None:
+            reason, self._reported_reason = self._reported_reason, None
             self._report("writing again")
+            self._recovered(reason, self._failed_at - self._first_failed_at)
 
     def _report_drops(self) -> None:
         if self._dropped_since_report and not self._failures:
@@ -310,6 +329,10 @@ class Writer:
 
 class FileReplacedError(OSError):
     """What was just committed went into a file that has another name by now: it must be written again."""
+
+
+class StillAwayError(LedgerError):
+    """The engine could not be reached since the ledger was opened."""
 
 
 def _halves[T](values: list[T]) -> list[list[T]]:
@@ -322,7 +345,8 @@ def _engine_trouble(error: BaseException) -> bool:
     if isinstance(error, sqlite3.Error):  # of statements that go past SQLAlchemy
         return not isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
     return isinstance(
-        error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError | OSError
+        error,
+        StillAwayError | sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError | OSError,
     ) or (
         isinstance(error, sa.exc.DatabaseError)
         and not isinstance(error, sa.exc.IntegrityError | sa.exc.DataError | sa.exc.ProgrammingError)

@@ -84,6 +84,7 @@ class Upkeep:
     def _tick(self) -> None:
         ledger, now = self._ledger, time.monotonic()
         if ledger.writer.failing and not self._probe():
+            ledger.journal_full = ledger.journal is not None and not ledger.journal.has_room()
             return
         ledger.replay_journal()
         if ledger.place.sqlite:

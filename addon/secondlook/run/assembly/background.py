@@ -17,7 +17,7 @@ from secondlook.agent.check.watch import Watcher
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
-from secondlook.ground.errors import PatternError
+from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.ulid import Identifiers
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.reporting import FindingClient
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_UPDATE_S = 10.0
 FIRST_AGAIN_S = 0.5
+SETTLE_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Background:
 
 
 class Tasks:
-    """Background tasks that should never end by themselves; one that does is told loudly."""
+    """Background tasks; one that ends by an error is told loudly."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,7 +125,7 @@ async def start_background(
     watcher = make_watcher(parts, on_pattern=taken_up, on_confirmed=second_look.new_finding)
     await _first_generation(updater)
     await watcher.refresh()
-    await quarantine.settle()
+    tasks.start("half-moved files", _settle(quarantine))
     tasks.start("watcher", watcher.run())
     tasks.start("updater", updater.run())
     tasks.start("second look", second_look.rechecker.run())
@@ -143,6 +144,15 @@ async def start_background(
         reporter = Reporter(Outbox(settings.state), clients, parts.ledger, parts.clock, socket.gethostname())
         tasks.start("reports of findings", reporter.run())
     return Background(embedded, updater, second_look, quarantine, watcher)
+
+
+async def _settle(quarantine: Quarantine) -> None:
+    """Finish what a crash left half done, as soon as the ledger can be read."""
+    while True:
+        try:
+            return await quarantine.settle()
+        except LedgerError:
+            await asyncio.sleep(SETTLE_AGAIN_S)
 
 
 async def _first_generation(updater: PatternUpdater) -> None:

@@ -13,6 +13,7 @@ from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.run.supervisor.runfile import LEDGER_FILE, is_of_a_proxy
 
 JOURNAL_FILE = "flags.journal"
+KNOWN_FILE = "ledger-known.sqlite3"
 
 
 def open_ledger(
@@ -47,6 +48,7 @@ def open_ledger(
             journal_bytes=settings.ledger.journal,
             log_allowed=settings.log.all,
             background=background,
+            known=folder / KNOWN_FILE if background else None,
             counted=counted,
         ),
         journal=folder / JOURNAL_FILE,

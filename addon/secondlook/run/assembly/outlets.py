@@ -18,6 +18,7 @@ import httpx
 
 from secondlook.config import LogSettings, SyslogSettings, UpstreamProxySettings, WebhookSettings
 from secondlook.core.event import Event
+from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import OUTSIDE, STATE
 from secondlook.ledger.ledger import Ledger
@@ -129,27 +130,31 @@ class Outlets:
                 await outlet.aclose()
 
     async def _feed(self, outlet: Outlet) -> None:
-        cursor = self._positions.get(outlet.name)
-        if cursor is None:
-            cursor = await self._ledger.run(self._ledger.log_end)
-            await self._keep(outlet.name, cursor)
         wait_s = LOOK_EVERY_S
         while True:
-            events, following = await self._ledger.run(self._ledger.tail, after=cursor, limit=BATCH)
-            if not events:
-                await asyncio.sleep(LOOK_EVERY_S)
-                continue
             try:
-                await outlet.deliver(events)
-            except (OSError, httpx.HTTPError) as error:
+                more = await self._deliver(outlet)
+            except (OSError, httpx.HTTPError, LedgerError) as error:
                 if wait_s == LOOK_EVERY_S:
-                    logger.warning("%s takes no events: %s; trying again", outlet.name, error)
+                    logger.warning("%s gets no events: %s; trying again", outlet.name, error)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                 await asyncio.sleep(wait_s)
                 continue
             wait_s = LOOK_EVERY_S
-            cursor = following
-            await self._keep(outlet.name, cursor)
+            if not more:
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _deliver(self, outlet: Outlet) -> bool:
+        """Deliver what comes next; False when there is nothing. Raises what outlet and ledger raise."""
+        cursor = self._positions.get(outlet.name)
+        if cursor is None:
+            await self._keep(outlet.name, await self._ledger.run(self._ledger.log_end))
+            return False
+        events, following = await self._ledger.run(self._ledger.tail, after=cursor, limit=BATCH)
+        if events:
+            await outlet.deliver(events)
+            await self._keep(outlet.name, following)
+        return bool(events)
 
     async def _keep(self, name: str, cursor: str) -> None:
         self._positions[name] = cursor

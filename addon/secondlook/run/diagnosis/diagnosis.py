@@ -145,7 +145,7 @@ def _ledger(settings: Settings) -> Finding:
         finally:
             ledger.close()
     except LedgerError as error:
-        reach = "see whether the database runs, and whether `ledger.url` is right"
+        reach = "see whether the database runs and `ledger.url` is right; meanwhile the proxy goes on"
         return Finding("ledger", "problem", str(error), mend if own else reach)
     if not faults:
         return Finding("ledger", "ok", f"{where} is in order")
