@@ -81,10 +81,10 @@ WITHOUT = set(
     proxy/access/passthrough.py
     proxy/access/tls_exceptions.py
     proxy/bodies.py
+    proxy/flow_state.py
     proxy/connections.py
     proxy/event_follower.py
     proxy/fallback.py
-    proxy/flow_state.py
     proxy/mitm/connection.py
     proxy/mitm/hook_table.py
     proxy/mitm/http2_connection.py

@@ -1,4 +1,4 @@
-"""A gatekeeper that answers from two sets: for tests of the proxy alone, held to `ports.Gatekeeper`."""
+"""A gatekeeper that answers from two sets: for tests of the proxy alone, held to `download.ports.Gatekeeper`."""
 
 import asyncio
 import itertools

@@ -19,18 +19,20 @@ from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Action, Decision, SubjectClass
+from secondlook.download.exchange import Body
+from secondlook.download.judging import PASSED
+from secondlook.download.ports import Gatekeeper
 from secondlook.download.trickle import EVERY_S
 from secondlook.ground.ulid import Identifiers
 from secondlook.proxy.access.access import Access, closed_reason
 from secondlook.proxy.access.login import USER
-from secondlook.proxy.bodies import PASSED, Bodies
+from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.fallback import Fallback
-from secondlook.proxy.flow_state import FLOW_STATE, Body, FlowState, state_of
+from secondlook.proxy.flow_state import FLOW_STATE, FlowState, state_of
 from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.head import add_via
 from secondlook.proxy.mitm.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
 from secondlook.proxy.pieces import misfit
-from secondlook.proxy.ports import Gatekeeper
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
 from secondlook.proxy.site.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
 from secondlook.refusal.language import phrase

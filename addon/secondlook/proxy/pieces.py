@@ -20,6 +20,7 @@ from secondlook.core.verdict import Action, SubjectClass
 from secondlook.download.body_type import declared
 from secondlook.download.cutting import Cut
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
+from secondlook.download.ports import Gatekeeper
 from secondlook.download.ranges import (
     EntityMemory,
     Piece,
@@ -28,9 +29,9 @@ from secondlook.download.ranges import (
     read_range,
     read_ranges,
 )
+from secondlook.download.response_facts import ResponseFacts
 from secondlook.proxy.flow_state import FlowState
-from secondlook.proxy.ports import Gatekeeper
-from secondlook.proxy.response import ResponseFacts, make_partial
+from secondlook.proxy.response import make_partial
 
 logger = logging.getLogger(__name__)
 

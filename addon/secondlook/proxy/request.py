@@ -18,7 +18,7 @@ from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import parse_address
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
-from secondlook.proxy.ports import Gatekeeper
+from secondlook.download.ports import Gatekeeper
 
 _WEB_PORTS = {"http": 80, "https": 443}
 _READ = frozenset(

@@ -18,6 +18,7 @@ from secondlook.agent.signin import RefusedPasswords
 from secondlook.config import ClientsSettings, Settings
 from secondlook.download.inspector import ArchiveInspector
 from secondlook.download.judged_files import JudgedFiles
+from secondlook.download.ports import Gatekeeper
 from secondlook.download.spool import SpoolRoom
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.ulid import Identifiers
@@ -37,7 +38,7 @@ from secondlook.proxy.mitm.dialing import Dialer
 from secondlook.proxy.mitm.layers import GatedLayers
 from secondlook.proxy.mitm.listener import Listener
 from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster, make_options
-from secondlook.proxy.ports import Gatekeeper, Records
+from secondlook.proxy.ports import Records
 from secondlook.proxy.site.internal_site import InternalSite, SiteFacts
 from secondlook.proxy.site.late_notice import LateNotices
 from secondlook.refusal.block_page import BlockPage, Pages

@@ -40,11 +40,11 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from secondlook.core.neutralize import inert
+from secondlook.download.response_facts import has_body
 from secondlook.proxy.mitm.edge import StreamEdge
 from secondlook.proxy.mitm.tunnel import RawTunnel, own_tunnel
 from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
 from secondlook.proxy.mitm.websocket import WebSocketRelay
-from secondlook.proxy.response import has_body
 
 type Commands = layer.CommandGenerator[None]
 
@@ -346,7 +346,9 @@ class AnsweringStream(HttpStream):
     def start_response_stream(self) -> Commands:
         """Begin with the body; what follows the headers of an answer that has none goes nowhere."""
         yield from super().start_response_stream()
-        if not has_body(self.flow):
+        response = self.flow.response
+        assert response is not None
+        if not has_body(self.flow.request.method, response.status_code):
             self.server_state = self._state_no_body
 
     def _state_no_body(self, event: events.Event) -> Commands:

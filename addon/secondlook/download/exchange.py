@@ -1,0 +1,81 @@
+"""What is known of a request that was let through, for as long as its response lasts."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from secondlook.core.subject import RequestContext, UrlSubject
+from secondlook.core.verdict import Decision
+from secondlook.download.cutting import Cut
+from secondlook.download.gate import BodyGate
+from secondlook.download.judged_files import Blocks, Lead
+from secondlook.download.ranges import Wanted, WantedRange
+
+
+class Asked(Protocol):
+    """What of a request decides about the gate of its response; text, None where absent."""
+
+    @property
+    def dest(self) -> str | None:
+        """`Sec-Fetch-Dest`."""
+        ...
+
+    @property
+    def mode(self) -> str | None:
+        """`Sec-Fetch-Mode`."""
+        ...
+
+    @property
+    def range(self) -> str | None:
+        """`Range`."""
+        ...
+
+    @property
+    def if_range(self) -> str | None:
+        """`If-Range`."""
+        ...
+
+
+@dataclass(slots=True)
+class Body:
+    """A gated body and what was decided about it."""
+
+    gate: BodyGate
+    use: RequestContext
+    etag: str | None = None
+    modified: str | None = None
+    cut_to: Wanted | None = None  # the ranges a client wanted of a file that was asked for whole
+    cut: Cut | None = None  # what is wanted of a piece
+    by_memory: bool = False  # risky only for what its URL gave before
+    again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
+    claims: bool = False  # judged by what arrived, though it says it is a piece
+    blocks: Blocks | None = None  # of a body that may be wanted in pieces later
+    members: tuple[tuple[str, bytes], ...] = ()  # labelled digests from inside an archive
+    problem: str | None = None  # why it could not be looked through
+    decision: Decision | None = None
+    failed: str | None = None  # the gate broke: what is said about it
+    pumped: bytes = b""
+    judging: asyncio.Task[None] | None = None  # the verdict, while it is waited for
+    stalled: Callable[[], bool] = bool  # whether the client leaves too much of it unread; bool() is False
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request that was let through."""
+
+    subject: UrlSubject
+    use: RequestContext
+    facts: Asked
+    body: Body | None = None
+    wanted: Wanted | None = None  # a range that was taken off the request, or widened
+    wider: WantedRange | None = None  # what was asked for instead
+    lead: Lead | None = None  # others wait for what becomes of this
+    refusal: Decision | None = None  # decided at the response's headers
+
+
+def release_lead(state: Exchange) -> None:
+    """Let the others go on who wait for what becomes of a fetch."""
+    lead, state.lead = state.lead, None
+    if lead is not None:
+        lead.release()

@@ -1,0 +1,262 @@
+"""Response bodies, whichever front they come by: which gate each one gets, and what is decided at its end."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from secondlook.config import DownloadsSettings
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
+from secondlook.download.body_type import declared
+from secondlook.download.exchange import Asked, Body, Exchange
+from secondlook.download.gate import BodyGate
+from secondlook.download.gate_state import Fate, GateLimits
+from secondlook.download.inspector import ArchiveInspector, Inside
+from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
+from secondlook.download.ports import Gatekeeper
+from secondlook.download.ranges import (
+    EntityMemory,
+    Piece,
+    is_answer,
+    is_whole,
+    read_content_range,
+    read_range,
+)
+from secondlook.download.response_facts import PARTIAL_STATUS, WHOLE_STATUS, ResponseFacts
+from secondlook.download.spool import SpoolRoom
+
+PARTIAL = "partial: a piece of a file that nobody here has seen whole"
+_DECODERS = 2  # threads, for bodies of which much is to be decoded
+_IN_BLOCKS = frozenset({Fate.SNIFF, Fate.HOLD, Fate.TAIL})
+_SEVERAL = "multipart/byteranges"
+_NAVIGATIONS = frozenset({"", "document", "iframe", "frame", "fencedframe", "embed", "object"})
+_READ_BY_SCRIPTS = frozenset({"cors", "same-origin"})
+PASSED = Decision(
+    Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What of a request and its response decides about a gate, besides their headers.
+
+    `http10`: the client speaks HTTP/1.0, and takes a body without a length that is cut for a whole one.
+    """
+
+    method: str
+    path: str
+    status: int
+    http10: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SaidPiece:
+    """What a 206 is: `answers` what was asked for, else `claims` to be one; `bad`: of what was judged so."""
+
+    piece: Piece | None
+    answers: bool
+    claims: bool
+    bad: Decision | None
+
+
+class BodyJudge:
+    """Makes gates and judges what went through them."""
+
+    def __init__(
+        self,
+        gatekeeper: Gatekeeper,
+        settings: DownloadsSettings,
+        room: SpoolRoom,
+        inspector: ArchiveInspector | None,
+        judged: JudgedFiles,
+    ) -> None:
+        self.gatekeeper = gatekeeper
+        self.room = room
+        self.memory = EntityMemory()
+        self.judged = judged
+        self._inspector = inspector
+        self._decoding = ThreadPoolExecutor(_DECODERS, "decoding")
+        self.patience_s = settings.patience
+        self.whole_files = settings.ranges
+        self._block_partial = settings.partial == "block"
+        self._limits = GateLimits(
+            hold_up_to=settings.hold_up_to,
+            hold_full=settings.hold == "full",
+            tail_min=settings.tail_min,
+            tail_part=settings.tail_part,
+            local_up_to=settings.local_up_to,
+            sniff=settings.sniff,
+            ratio=settings.decoded_ratio,
+            layers=settings.decoded_layers,
+            look_up_to=settings.archives.max_bytes if inspector is not None else 0,
+        )
+
+    async def catch_up(self, gate: BodyGate) -> None:
+        """Have decoded what came of a body; each takes its turn after some megabytes."""
+        loop = asyncio.get_running_loop()
+        while gate.behind:
+            await loop.run_in_executor(self._decoding, gate.work)
+
+    async def aclose(self) -> None:
+        """End the archive reader and the spool's thread."""
+        if self._inspector is not None:
+            await self._inspector.aclose()
+        self._decoding.shutdown(wait=False, cancel_futures=True)
+        self.room.close()
+
+    def piece(self, state: Exchange, facts: ResponseFacts, length: int | None, *, asked: bool) -> SaidPiece:
+        """Tell what a 206 is: a piece (its origin was `asked` for one), or what a client takes for all."""
+        piece = read_content_range(facts.content_range)
+        total = piece.whole if piece is not None else None
+        bad = self.memory.bad(state.subject.host, facts.etag, total)
+        several = (facts.content_type or "").lstrip().lower().startswith(_SEVERAL)
+        answers = asked and (
+            several
+            or is_answer(piece, state.wider or read_range(state.facts.range, state.facts.if_range), length)
+        )
+        claims = several or (piece is not None and not is_whole(piece, length))
+        return SaidPiece(piece, answers, claims and not answers, bad)
+
+    def judge_now(self, body: Body, state: Exchange) -> Decision | None:
+        """Decide about a whole body without waiting; None where something must be awaited."""
+        gate = body.gate
+        if gate.partial:
+            return PASSED
+        if gate.risky:
+            body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
+        if body.failed is not None:
+            return None
+        if not gate.risky:
+            body.decision = self.gatekeeper.local(gate.subject(), body.use, late=gate.fate is Fate.PASS)
+            return body.decision
+        if gate.problem is not None or body.claims or (self._inspector is not None and gate.is_archive):
+            return None
+        body.decision = self.gatekeeper.now(gate.subject(), body.use)
+        self._remember(body, state)
+        return body.decision
+
+    async def judge(self, body: Body, state: Exchange) -> None:
+        """Decide about a body, asking and waiting where needed; may raise."""
+        gate = body.gate
+        if gate.unsettled:
+            whole = gate.fate is Fate.REFUSE
+            use = replace(body.use, cls=SubjectClass.DOWNLOAD)
+            reason = gate.problem if whole and gate.problem is not None else PARTIAL
+            block = True if whole or self._block_partial else None
+            body.decision = await self.gatekeeper.unverifiable(state.subject, use, reason, block=block)
+        elif body.failed is not None:
+            body.decision = await self.gatekeeper.unverifiable(gate.subject(), body.use, body.failed)
+        elif not gate.risky:
+            body.decision = await self.gatekeeper.check_local(gate.subject(), body.use)
+        else:
+            body.decision = await self._judge_risky(body)
+            self._remember(body, state)
+
+    async def _judge_risky(self, body: Body) -> Decision:
+        gate = body.gate
+        inside = Inside()
+        if self._inspector is not None and gate.is_archive:
+            inside = await self._look_inside(self._inspector, body)
+        subject = gate.subject(inside.members)
+        body.members, body.problem = inside.members, inside.problem or gate.problem
+        problem = body.problem
+        if body.claims:
+            return await self.gatekeeper.unsure(
+                subject, body.use, problem or PARTIAL, block=True if self._block_partial else None
+            )
+        if problem is not None:
+            return await self.gatekeeper.unsure(subject, body.use, problem)
+        return await self.gatekeeper.check(subject, body.use)
+
+    @staticmethod
+    async def _look_inside(inspector: ArchiveInspector, body: Body) -> Inside:
+        gate = body.gate
+        if gate.uncopied is not None or gate.spool is None:
+            return Inside(problem=f"archive: {gate.uncopied or 'there is no copy of it'}")
+        digest = gate.subject().hashes[0]
+        return await inspector.inspect(gate.spool, gate.encodings, digest=digest, client=body.use.client)
+
+    async def refuse_again(self, state: Exchange, decision: Decision) -> None:
+        """Refuse a piece of what was judged bad; the decision is in the state."""
+        use = replace(state.use, cls=SubjectClass.DOWNLOAD)
+        state.refusal = await self.gatekeeper.settle(state.subject, use, replace(decision, event_id=None))
+
+    def body(
+        self,
+        state: Exchange,
+        facts: ResponseFacts,
+        length: int | None,
+        message: Message,
+        *,
+        piece: Piece | None = None,
+        partial: bool = False,
+    ) -> Body:
+        """Give a body its gate; `piece`: what it says to be of a file, `partial`: it goes by that."""
+        use = state.use
+        said = declared(
+            facts.content_type, facts.disposition, message.path, cls=use.cls, part=_is_part(state.facts)
+        )
+        by_memory = False
+        if (partial or state.wanted is not None) and self.memory.is_risky(state.subject.identity):
+            by_memory = not said.risky
+            said = replace(said, risky=True)  # what it turned out to be before
+        cut_to = state.wanted
+        if cut_to is not None and not (said.risky and cut_to.holds(facts.etag, facts.modified)):
+            cut_to = None
+        multipart = said.content_type == _SEVERAL and message.status == PARTIAL_STATUS
+        from_start = not multipart and (piece is None or piece.first == 0)
+        window: tuple[int, int] | None = None
+        if cut_to is not None and length is not None and message.status == WHOLE_STATUS:
+            windows = cut_to.windows(length)
+            window = windows[0] if len(windows) == 1 else (0, 0)
+        gate = BodyGate(
+            said,
+            length,
+            facts.encoding if not partial or from_start else None,
+            self._limits,
+            self.room,
+            kinds=self.gatekeeper.digest_kinds(),
+            # such a client takes a body that is cut for a whole one
+            must_hold=length is None and message.http10,
+            hold_if_room=cut_to is not None,
+            partial=partial,
+            from_start=from_start,
+            multipart=multipart,
+            window=window,
+        )
+        use = replace(use, content_type=facts.content_type)
+        body = Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
+        if message.status == WHOLE_STATUS and gate.fate in _IN_BLOCKS and self.whole_files:
+            body.blocks = Blocks(self.judged.key, length)
+        return body
+
+    def _remember(self, body: Body, state: Exchange) -> None:
+        """Note what came of a whole risky file, for pieces of it that are asked for later."""
+        decision, gate = body.decision, body.gate
+        if decision is None:
+            return
+        if body.by_memory and gate.harmless and decision.action is Action.ALLOW:
+            self.memory.forget_risky(state.subject.identity)
+            return
+        if decision.action is Action.BLOCK:
+            self.memory.note_risky(state.subject.identity)
+            self.memory.note_bad(state.subject.host, body.etag, gate.size, decision)
+        elif not gate.unshown:
+            self.memory.note_risky(state.subject.identity)
+            self._keep(body, state)
+
+    def _keep(self, body: Body, state: Exchange) -> None:
+        """Let its pieces be known by what was judged; who waits for that goes on then."""
+        gate, blocks = body.gate, body.blocks
+        tags = blocks.end() if blocks is not None and gate.whole and not body.claims else None
+        if blocks is None or tags is None:
+            return
+        lead, state.lead = state.lead, None
+        judged = JudgedFile(gate.size, blocks.block, tags, gate.subject(body.members), body.problem)
+        self.judged.keep(state.subject.identity, judged, lead)
+
+
+def _is_part(facts: Asked) -> bool:
+    """Return whether a browser asks for a page, and so saves the answer nowhere (Fetch Metadata)."""
+    if facts.dest == "empty":
+        return facts.mode in _READ_BY_SCRIPTS
+    return facts.dest is not None and facts.dest not in _NAVIGATIONS

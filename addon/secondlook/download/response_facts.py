@@ -1,0 +1,68 @@
+"""What a response says about its body, read in one pass over its headers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+WHOLE_STATUS: Final = 200
+PARTIAL_STATUS: Final = 206
+NO_CONTENT_STATUSES: Final = frozenset({101, 204, 304})  # a 205 has some like any other (RFC 9112, 6.3)
+_READ = frozenset(
+    {
+        b"content-type",
+        b"content-disposition",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"transfer-encoding",
+        b"etag",
+        b"last-modified",
+    }
+)
+
+
+@dataclass(slots=True)
+class ResponseFacts:
+    """The headers of a response that matter to its gate; text is latin-1, absent ones are None."""
+
+    content_type: str | None = None
+    disposition: str | None = None
+    encoding: str | None = None
+    content_range: str | None = None
+    etag: str | None = None
+    modified: str | None = None
+    sized: bool = False
+    chunked: bool = False
+
+
+def has_body(method: str, status: int) -> bool:
+    """Return whether a body may follow the headers of a response; one that does all the same is dropped."""
+    return method != "HEAD" and status not in NO_CONTENT_STATUSES
+
+
+def read_response(fields: Iterable[tuple[bytes, bytes]]) -> ResponseFacts:
+    """Collect the headers that a gate looks at."""
+    facts = ResponseFacts()
+    for raw_name, raw_value in fields:
+        name = raw_name.lower()
+        if name not in _READ:
+            continue
+        value = raw_value.decode("latin-1")
+        match name:
+            case b"content-type":
+                facts.content_type = value
+            case b"content-disposition":
+                facts.disposition = value
+            case b"content-encoding":
+                facts.encoding = value if facts.encoding is None else f"{facts.encoding}, {value}"
+            case b"content-range":
+                facts.content_range = value
+            case b"etag":
+                facts.etag = value
+            case b"last-modified":
+                facts.modified = value
+            case b"content-length":
+                facts.sized = True
+            case _:
+                facts.chunked = True
+    return facts

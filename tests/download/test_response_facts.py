@@ -1,0 +1,26 @@
+"""What is read of a response's headers, and which responses have a body."""
+
+from secondlook.download.response_facts import has_body, read_response
+
+
+def test_headers_in_any_case_and_several_encodings():
+    facts = read_response(
+        [
+            (b"content-TYPE", b"text/html"),
+            (b"Content-Encoding", b"gzip"),
+            (b"Content-Encoding", b"br"),
+            (b"ETag", b'"\xe4"'),
+            (b"Content-Length", b"5"),
+            (b"X-Other", b"x"),
+        ]
+    )
+    assert (facts.content_type, facts.encoding, facts.etag) == ("text/html", "gzip, br", '"ä"')
+    assert (facts.sized, facts.chunked, facts.disposition) == (True, False, None)
+    assert read_response([(b"Transfer-Encoding", b"chunked")]).chunked
+
+
+def test_what_has_no_body():
+    assert has_body("GET", 200)
+    assert has_body("GET", 205)
+    assert not has_body("HEAD", 200)
+    assert not any(has_body("GET", status) for status in (101, 204, 304))
