@@ -67,7 +67,6 @@ WITHOUT = set(
     feeds/text.py
     known_good.py
     ledger/engine/database.py
-    ledger/engine/migration.py
     ledger/engine/salvage.py
     ledger/engine/statements.py
     ledger/ledger.py

@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("resume", "Switch paused protection on again."),
     "pattern": ("pattern", "Show, update, verify or roll back the local pattern."),
     "quarantine": ("quarantine", "List, restore or delete quarantined files."),
+    "backup": ("backup", "Write a backup of everything into one file; the proxy may run."),
+    "restore": ("restore", "Put a backup in the place of the state, or check it."),
     "setup": ("setup", "Trust the CA, set up browsers and the system proxy, undo it all."),
     "password": ("password", "Make the hash of a password for the configuration."),
     "notify": ("notify", "Try the notices."),

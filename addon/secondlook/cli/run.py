@@ -18,6 +18,7 @@ from secondlook.cli.options import (
 from secondlook.cli.output import fail
 from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import write_plan
+from secondlook.run.supervisor.runfile import UNFINISHED_FILE
 
 ANSWERS_COMMANDS = "secondlook.cli.answering"  # imported by the service, when it is first asked
 
@@ -65,6 +66,11 @@ def run(
         (folder / "ca").mkdir(mode=0o700, exist_ok=True)  # from now on it is known for a proxy's
     except (UnusableStateError, OSError) as error:
         fail(str(error))
+    if (folder / UNFINISHED_FILE).exists():
+        fail(
+            f"a restore into {folder} was broken off, and half of it is in place",
+            hint=f"run `secondlook restore` again; what was there is kept in {folder}/before-restore-*",
+        )
     plan = write_plan(planned)
     sys.stdout.flush()
     os.execv(  # noqa: S606 - the supervisor starts clean, with nothing imported but the standard library

@@ -39,3 +39,12 @@ def replacing(path: Path, *, synced: bool = True, private: bool = False) -> Iter
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring to the disk which files a folder has. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.files import sync_folder
 from secondlook.ground.lock import take_lock
 from secondlook.ledger.engine.wakeup import Slot, Waiting, answer
 
@@ -76,7 +77,7 @@ class Journal:
                     _fill(file, 0, size_bytes)
                     os.pwrite(file, MAGIC + _GENERATION.pack(1), 0)
                     os.fsync(file)
-                    _sync_folder(self.path.parent)
+                    sync_folder(self.path.parent)
                 elif (present := os.fstat(file).st_size) < size_bytes:
                     _fill(file, present, size_bytes)
                     os.fsync(file)
@@ -272,14 +273,6 @@ def _fill(file: int, start: int, end: int) -> None:
     while at < end:
         written = os.pwrite(file, block[: min(len(block), end - at)], at)
         at += written
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ SITE_KEY_FILE = "site.key"
 REVIEW_KEY_FILE = "review.key"
 SERVER_FOLDER = "server"  # of the embedded server
 LEDGER_FILE = "ledger.sqlite3"
+UNFINISHED_FILE = "restore.unfinished"  # there while a restore replaces the state
 _OF_A_PROXY = (RUN_FILE, LAST_RUN_FILE, LEDGER_FILE, "pattern", "ca", "metrics")
 
 

@@ -1,0 +1,63 @@
+"""`secondlook backup`: everything an installation cannot fetch again, in one file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondlook.cli.finding import find_config
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
+from secondlook.cli.output import print_json, print_line, size_told
+from secondlook.cli.passphrase import PassphraseOption, read_passphrase
+from secondlook.run.backup.making import make_backup
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    encrypt: Annotated[bool, typer.Option("--encrypt", help="Encrypt it with a passphrase.")] = False,
+    passphrase_file: PassphraseOption = None,
+    quarantine: Annotated[bool, typer.Option("--quarantine", help="Quarantined files too.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace FILE where it exists.")] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a backup: log, queue, rules, authority, keys, lists, configuration; the proxy may run."""
+    context = open_context(config, state)
+    passphrase = None
+    if encrypt or passphrase_file is not None:
+        passphrase = read_passphrase(passphrase_file, twice=True)
+    own = None if context.config is None or _is_shipped(context.config) else context.config
+    made = make_backup(
+        context.settings,
+        own,
+        file.absolute(),
+        passphrase=passphrase,
+        quarantine=quarantine,
+        replace=replace,
+    )
+    if as_json:
+        print_json(
+            {
+                "file": made.path,
+                "bytes": made.bytes,
+                "files": made.files,
+                "encrypted": made.encrypted,
+                "quarantine": made.quarantine,
+                "settings": made.settings,
+            }
+        )
+        return
+    print_line(f"wrote {made.path}: {size_told(made.bytes)}, {made.files} files")
+    if not made.encrypted:
+        print_line("  not encrypted: whoever reads it can pose as any site to those who trust this proxy")
+    print_line(f"  try it: secondlook restore --check {file}")
+
+
+def _is_shipped(config: Path) -> bool:
+    """Return whether a configuration came with the package."""
+    found, own_state = find_config(None)
+    return own_state is not None and found is not None and found.absolute() == config.absolute()

@@ -1,0 +1,71 @@
+"""`secondlook restore`: a backup put in the place of the state, or only looked at."""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+import typer
+
+from secondlook.cli.finding import CONFIG_NAME, find_config
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption
+from secondlook.cli.output import print_facts, print_json, print_line
+from secondlook.cli.passphrase import PassphraseOption, read_passphrase
+from secondlook.run.backup.restoring import Wanted, check_backup, restore_backup
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    check: Annotated[bool, typer.Option("--check", help="Read it to its end, change nothing.")] = False,
+    passphrase_file: PassphraseOption = None,
+    keep_settings: Annotated[
+        bool, typer.Option("--keep-settings", help="Leave the configuration of this machine as it is.")
+    ] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup in the place of the state; the proxy must not run. What was there is set aside."""
+
+    @cache
+    def ask() -> str:
+        return read_passphrase(passphrase_file, twice=False)
+
+    if check:
+        facts = check_backup(file, ask)
+        if as_json:
+            print_json(facts)
+        else:
+            print_facts([*_told(facts), ("whole", True)])
+        return
+    done = restore_backup(file, _wanted(config, state, keep_settings=keep_settings), ask)
+    if as_json:
+        print_json(
+            {**done.facts, "state": done.settings.state, "config": done.config, "set_aside": done.aside}
+        )
+        return
+    print_facts([*_told(done.facts), ("state", done.settings.state), ("configuration", done.config)])
+    for path in done.aside:
+        print_line(f"what was there is kept in {path}")
+
+
+def _wanted(config: Path | None, state: Path | None, *, keep_settings: bool) -> Wanted:
+    """Say where a backup goes: to the configuration named or found here, else to this user's own place."""
+    found, own_state = find_config(config)
+    if own_state is None:
+        return Wanted(found, state, keep_settings)
+    if keep_settings:
+        return Wanted(found, state or own_state, keep_settings)
+    own = Path(platformdirs.user_config_path("secondlook")) / CONFIG_NAME
+    return Wanted(own, state, keep_settings)
+
+
+def _told(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    return [
+        ("made", f"{facts['made_at']} on {facts['host']}, by Second Look {facts['program']}"),
+        ("ledger", f"from {facts['ledger']}, schema {facts['schema']}"),
+        ("quarantine", facts["quarantine"]),
+    ]

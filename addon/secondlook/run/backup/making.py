@@ -1,0 +1,157 @@
+"""Making a backup of an installation, beside a running proxy or without one.
+
+| in the backup | how it is of one moment |
+|---|---|
+| the ledger | the engine's own snapshot (`ledger.upkeep.copying`) |
+| flags that the ledger could not take yet | under the journal's lock, and first: one may be in both |
+| the local lists, the embedded server | under the lock of whoever changes them |
+| keys and the rest of the state folder | each file is replaced whole or not at all |
+| the configuration | one file |
+
+What can be had again or belongs to one run stays out.
+"""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from secondlook.agent.pattern.change import folder_lock
+from secondlook.agent.pattern.files import FOLDER, PAST, read_stamp
+from secondlook.config import Settings
+from secondlook.ground.errors import PatternError
+from secondlook.ground.lock import locked
+from secondlook.ledger.engine.database import find_place
+from secondlook.ledger.engine.migration import HEAD
+from secondlook.ledger.upkeep.copying import copy_out
+from secondlook.run.assembly.opening import JOURNAL_FILE
+from secondlook.run.backup.archive import SETTINGS, BackupError, Writer, writing
+from secondlook.run.supervisor.runfile import (
+    LAST_RUN_FILE,
+    LEDGER_FILE,
+    LOCK_FILE,
+    RUN_FILE,
+    SERVER_FOLDER,
+    UNFINISHED_FILE,
+)
+from secondlook.server.store.store import ServerStore
+
+FORMAT: Final = 1
+LEDGER: Final = "ledger/ledger.sqlite3"
+STATE: Final = "state"
+QUARANTINE_FOLDER: Final = "quarantine"
+ASIDE: Final = "before-restore-"  # folders of what a restore set aside
+_NEVER: Final = (".", ASIDE, LEDGER_FILE, JOURNAL_FILE)  # beginnings of names; these files are put in apart
+# of one run, of one machine, or made anew by itself
+LEFT_OUT: Final = frozenset(
+    {
+        LOCK_FILE, RUN_FILE, LAST_RUN_FILE, "command.sock", "metrics", "cache", "spool", "judged",
+        "setup.json", UNFINISHED_FILE, FOLDER, SERVER_FOLDER, QUARANTINE_FOLDER,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was put into a backup."""
+
+    path: Path
+    bytes: int
+    files: int
+    encrypted: bool
+    quarantine: bool
+    settings: bool
+
+
+def make_backup(
+    settings: Settings,
+    config: Path | None,
+    path: Path,
+    *,
+    passphrase: str | None = None,
+    quarantine: bool = False,
+    replace: bool = False,
+) -> Made:
+    """Write a backup of all that the settings lead to. Raises BackupError, LedgerError, PatternError."""
+    url = settings.ledger.url
+    place = find_place(settings.state / LEDGER_FILE if url == "default" else url)
+    if place.path is not None and not place.path.exists():
+        raise BackupError(
+            f"there is no ledger at {place}: nothing to back up; name the state folder with --state"
+        )
+    facts = {
+        "format": FORMAT,
+        "program": version("secondlook"),
+        "schema": HEAD,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "ledger": "sqlite" if place.sqlite else "postgresql",
+        "settings": config is not None,
+        "quarantine": quarantine,
+    }
+    with writing(path, facts, passphrase, replace=replace) as writer:
+        if config is not None:
+            writer.add_bytes(SETTINGS, config.read_bytes())
+        _add_journal(writer, settings.state)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            copy = Path(folder) / LEDGER_FILE
+            copy.touch(mode=0o600)
+            copy_out(place, copy)
+            writer.add(LEDGER, copy)
+        _add_state(writer, settings.state, quarantine=quarantine)
+        files = len(writer.sums)
+    size = path.stat().st_size
+    return Made(path, size, files, passphrase is not None, quarantine, config is not None)
+
+
+def _add_journal(writer: Writer, state: Path) -> None:
+    path = state / JOURNAL_FILE
+    if path.exists():
+        with locked(path):  # the lock of those who append
+            writer.add(f"{STATE}/{JOURNAL_FILE}", path)
+
+
+def _add_state(writer: Writer, state: Path, *, quarantine: bool) -> None:
+    pattern, server = state / FOLDER, state / SERVER_FOLDER
+    if pattern.is_dir():
+        with folder_lock(pattern):
+            wanted = set()
+            with suppress(PatternError):  # damaged: then its lists are fetched again
+                stamp = read_stamp(pattern)
+                wanted = {each.file for each in stamp.lists} if stamp is not None else set()
+            for file in _files(pattern, skip={PAST, LOCK_FILE}):
+                if file.suffix != ".slh" or file.name in wanted:
+                    _add(writer, state, file)
+    if server.is_dir():
+        store = ServerStore(server)
+        with store.writing():
+            current = store.current()
+            kept = None if current is None else store.generation_folder(current)
+            for file in _files(server, skip={LOCK_FILE}):
+                if store.generations_folder not in file.parents or kept in file.parents:
+                    _add(writer, state, file)
+    skip = LEFT_OUT - {QUARANTINE_FOLDER} if quarantine else LEFT_OUT
+    for file in _files(state, skip=skip):
+        _add(writer, state, file)
+
+
+def _add(writer: Writer, state: Path, file: Path) -> None:
+    writer.add(f"{STATE}/{file.relative_to(state).as_posix()}", file)
+
+
+def _files(top: Path, *, skip: frozenset[str] | set[str]) -> Iterator[Path]:
+    """Walk regular files; of names at the top those in `skip` are left out, as is what is unfinished."""
+    for folder, names, files in os.walk(top):
+        at_top = Path(folder) == top
+
+        def wanted(name: str, *, at_top: bool = at_top) -> bool:
+            return not name.startswith(_NEVER) and not (at_top and name in skip)
+
+        names[:] = sorted(filter(wanted, names))
+        yield from (path for name in sorted(filter(wanted, files)) if (path := Path(folder) / name).is_file())

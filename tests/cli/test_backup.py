@@ -1,0 +1,46 @@
+"""`secondlook backup` as people and scripts meet it (3 s)."""
+
+import json
+import tarfile
+
+from e2e.processes import command
+from secondlook.config import Settings
+from secondlook.run.assembly.opening import ledger_of
+
+
+def test_it_says_what_it_wrote_and_what_that_gives_away(tmp_path):
+    with ledger_of(Settings(state=tmp_path / "state")):
+        pass
+    (tmp_path / "p").write_text("secret\n")
+    config = tmp_path / "proxy.yaml"
+    config.write_text("state: state\n")
+    plain = command("backup", tmp_path / "plain", "-c", config).stdout
+    assert plain.splitlines()[0].startswith(f"wrote {tmp_path}/plain: ")
+    assert "not encrypted: whoever reads it can pose as any site" in plain
+    again = command("backup", tmp_path / "plain", "-c", config, check=False)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+    sealed = command("backup", tmp_path / "sealed", "-c", config, "--passphrase-file", tmp_path / "p")
+    assert "not encrypted" not in sealed.stdout
+    piped = command("backup", tmp_path / "piped", "-c", config, "--encrypt", "--json", input="secret\n")
+    (told,) = map(json.loads, piped.stdout.splitlines())
+    assert told == {
+        "file": str(tmp_path / "piped"),
+        "bytes": (tmp_path / "piped").stat().st_size,
+        "files": told["files"],
+        "encrypted": True,
+        "quarantine": False,
+        "settings": True,
+    }
+    for name in ("sealed", "piped"):
+        assert (tmp_path / name).read_bytes().startswith(b"age-encryption.org/v1\n-> scrypt ")
+        command("restore", "--check", tmp_path / name, input="secret\n")
+
+
+def test_the_configuration_of_the_package_is_nobodys_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with ledger_of(Settings(state=tmp_path / "secondlook")):
+        pass
+    command("backup", "b", cwd=tmp_path)
+    with tarfile.open(tmp_path / "b") as tar:
+        assert "settings/proxy.yaml" not in tar.getnames()

@@ -1,0 +1,53 @@
+"""`secondlook restore` as people and scripts meet it (5 s)."""
+
+import json
+
+import pytest
+
+from e2e.processes import command
+from secondlook.config import Settings
+from secondlook.run.assembly.opening import ledger_of
+from secondlook.run.backup.making import make_backup
+
+
+@pytest.fixture
+def backup(tmp_path):
+    with ledger_of(Settings(state=tmp_path / "old" / "state")):
+        pass
+    config = tmp_path / "old" / "proxy.yaml"
+    config.write_text("state: state\nfeeds: []\n")
+    make_backup(Settings(state=tmp_path / "old" / "state"), config, tmp_path / "b", passphrase="secret")
+    (tmp_path / "p").write_text("secret\n")
+    return tmp_path / "b"
+
+
+def test_a_check_tells_what_it_is_and_a_wrong_passphrase_is_named(backup, tmp_path):
+    told = command("restore", "--check", backup, "--passphrase-file", tmp_path / "p").stdout
+    assert told.splitlines()[-1].split() == ["whole", "yes"]
+    assert ", by Second Look " in told
+    wrong = command("restore", "--check", backup, input="wrong\n", check=False)
+    assert wrong.returncode == 1
+    assert (
+        wrong.stderr
+        == f"secondlook: {backup}: the passphrase is wrong, or the beginning of the file was altered\n"
+    )
+
+
+def test_without_a_configuration_here_it_goes_where_this_user_has_them(backup, tmp_path, monkeypatch):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    done = command("restore", backup, "--json", input="secret\n", cwd=tmp_path / "here")
+    (told,) = map(json.loads, done.stdout.splitlines())
+    own = tmp_path / "home" / "secondlook" / "proxy.yaml"
+    assert (told["config"], told["state"]) == (str(own), str(own.parent / "state"))
+    assert own.read_text() == "state: state\nfeeds: []\n"
+    assert (own.parent / "state" / "ledger.sqlite3").exists()
+
+
+def test_what_was_there_is_named(backup, tmp_path):
+    config = tmp_path / "old" / "proxy.yaml"
+    told = command("restore", backup, "-c", config, input="secret\n").stdout
+    assert f"what was there is kept in {tmp_path}/old/state/before-restore-" in told
+    kept = command("restore", backup, "-c", config, "--keep-settings", "--json", input="secret\n").stdout
+    assert json.loads(kept)["config"] is None

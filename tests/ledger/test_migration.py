@@ -1,0 +1,98 @@
+"""Upgrades from every earlier schema keep all rows and end where a new ledger begins; a newer one is refused (5 s)."""
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+
+from ledgerkit.rows import all_rows, put_rows
+from secondlook.ground.errors import LedgerError
+from secondlook.ledger.engine import migration
+from secondlook.ledger.engine.database import Place, bare_engine, create_file, find_place
+from secondlook.ledger.engine.migration import HEAD, known_revisions, migrate
+from secondlook.ledger.engine.tables import metadata
+
+
+def upgrade(place: Place, revision: str) -> list[sa.Table]:
+    """Bring a new ledger to a schema, as the program of that time did; its tables."""
+    if place.path is not None:
+        create_file(place.path)
+    engine = bare_engine(place)
+    config = Config()
+    config.set_main_option("script_location", str(migration._SCRIPTS))
+    config.attributes["engine"] = engine
+    command.upgrade(config, revision)
+    found = sa.MetaData()
+    found.reflect(engine, only=lambda name, _: name in metadata.tables)
+    engine.dispose()
+    return [_plain(table) for table in found.sorted_tables]
+
+
+def _plain(table: sa.Table) -> sa.Table:
+    """Leave out of a table that was read what the database fills in by itself, and engines' names of types."""
+    known = metadata.tables[table.name]
+    columns = [
+        sa.Column(each.name, known.c[each.name].type) for each in table.columns if each.name in known.c
+    ]
+    made = sa.Table(table.name, sa.MetaData(), *columns)
+    if "seq" in made.c:
+        made.c.seq.autoincrement = True
+    return made
+
+
+def differences(place: Place) -> list[object]:
+    """What the schema has otherwise than the tables of this program say."""
+    engine = bare_engine(place)
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+    engine.dispose()
+    return [
+        each
+        for each in found
+        if not (each[0] in ("remove_table", "remove_index", "remove_column") and _of_one_engine(each))
+    ]
+
+
+def _of_one_engine(difference) -> bool:
+    named = difference[-1]
+    return named.name.startswith(("words", "events_tx", "tx"))
+
+
+def test_there_is_an_upgrade_to_the_newest():
+    assert max(known_revisions()) == HEAD
+
+
+@pytest.mark.parametrize("revision", sorted(known_revisions()))
+def test_an_upgrade_keeps_every_row_and_ends_where_a_new_ledger_begins(place, revision):
+    found = find_place(place)
+    put_rows(found, upgrade(found, revision), range(1, 4))
+    before = all_rows(found)
+    assert len(before) >= 10
+    migrate(found)
+    after = all_rows(found)
+    assert {name: after[name] for name in before} == before
+    assert after.keys() == metadata.tables.keys()
+    assert differences(found) == []
+
+
+def test_a_ledger_of_a_newer_program_is_refused_and_left_alone(place):
+    found = find_place(place)
+    migrate(found)
+    engine = bare_engine(found)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    before = all_rows(found)
+    told = rf"written by a newer Second Look \(schema 9999, this program knows {HEAD}\); upgrade the program"
+    with pytest.raises(LedgerError, match=told):
+        migrate(found)
+    assert all_rows(found) == before
+
+
+def test_opening_a_ledger_of_this_schema_imports_no_alembic(place, monkeypatch):
+    found = find_place(place)
+    migrate(found)
+    monkeypatch.setattr(migration, "_upgrade", lambda _: pytest.fail("nothing was to do"))
+    migrate(found)
