@@ -2,7 +2,7 @@
 
 import os
 
-from secondlook.run.supervisor.child import Child, how_it_ended
+from secondlook.run.supervisor.child import Child, how_it_ended, name_of
 
 
 def test_waits_longer_after_each_failure_and_starts_at_once_after_a_long_run():
@@ -35,3 +35,11 @@ def test_says_how_it_ended():
     assert how_it_ended(3) == "ended with status 3"
     assert how_it_ended(-9) == "was killed by SIGKILL"
     assert how_it_ended(-200) == "was killed by signal 200"
+
+
+def test_says_what_it_is_called():
+    assert [name_of(role, 1) for role in ("service", "worker", "gate")] == [
+        "service",
+        "worker 1",
+        "gate worker 1",
+    ]

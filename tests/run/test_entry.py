@@ -48,7 +48,7 @@ from secondlook.run import entry
 from secondlook.run.process import Process
 def start(name):
     seen = [gc.isenabled()]
-    Process(None, None, 0, os.open(os.devnull, os.O_WRONLY)).say_ready()
+    Process(None, None, 0, "worker 0", os.open(os.devnull, os.O_WRONLY)).say_ready()
     print([*seen, gc.isenabled(), gc.get_freeze_count() > 10_000])
     class Role:
         main = staticmethod(lambda: None)

@@ -1,10 +1,22 @@
 """Listening sockets: opened once, errors that say what to do."""
 
+import grp
+import os
 import socket
+import stat
+from pathlib import Path
 
 import pytest
 
-from secondlook.run.supervisor.listening import CannotListenError, address_of, inherited, listen, visited
+from secondlook.run.supervisor.listening import (
+    CannotListenError,
+    address_of,
+    inherited,
+    listen,
+    listen_at,
+    open_to,
+    visited,
+)
 
 
 def test_listens_and_tells_its_address():
@@ -56,3 +68,49 @@ def test_a_port_can_be_kept_for_who_listens_there():
             socket.create_connection((host, port), 5)
         with listen(host, port, setting="listen"):
             socket.create_connection((host, port), 5).close()
+
+
+def test_a_socket_in_the_file_system_is_its_owners_until_it_is_opened_to_a_group(tmp_path):
+    path = str(tmp_path / "s")
+    with listen_at(path) as sock:
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+        group = grp.getgrgid(os.getgid()).gr_name
+        for named in (group, str(os.getgid()), None):
+            open_to(path, named)
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o660
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            sock.accept()[0].close()
+        with pytest.raises(CannotListenError, match=r"no group nobody-has-this \(`gateway.group`"):
+            open_to(path, "nobody-has-this")
+
+
+def test_what_a_killed_process_left_is_replaced_and_nothing_else(tmp_path):
+    path = tmp_path / "s"
+    listen_at(str(path)).close()  # its name is still there
+    with (
+        listen_at(str(path)),
+        pytest.raises(CannotListenError, match=r"another program is using it; .* `gateway.socket`"),
+    ):
+        listen_at(str(path))
+    path.unlink()
+    path.write_text("mine")
+    with pytest.raises(CannotListenError, match="there is another file"):
+        listen_at(str(path))
+    assert path.read_text() == "mine"
+
+
+def test_a_path_that_is_too_long_for_a_socket(tmp_path):
+    with pytest.raises(
+        CannotListenError, match=r"the path has 2[0-9][0-9] bytes, and a socket's may have about 100"
+    ):
+        listen_at(str(tmp_path / ("x" * 200)))
+
+
+def test_a_group_that_is_not_ones_own(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(CannotListenError, match=r"to the group 0: Operation not permitted; `gateway.group`"):
+        open_to(str(tmp_path), "0")

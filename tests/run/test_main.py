@@ -6,6 +6,7 @@ A child is this file's `CHILD` instead of Python: it reads, from a file named af
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -301,6 +302,47 @@ def test_a_new_configuration_gets_new_children_before_the_old_workers_end(family
     assert after["mode"] == "upstream"
     assert after["proxy"] == before["proxy"] or after["listen"] != before["listen"]
     assert not {*after["workers"]} & {*before["workers"]}
+
+
+def test_gate_workers_are_of_the_family_and_their_socket_goes_with_it(family, plan, tmp_path):
+    path = tmp_path / "gateway.sock"
+    endpoints = replace(plan.endpoints, proxy=(), gateway=str(path), icap=("127.0.0.1", 0))
+    alone = replace(plan, workers=0, gates=2, endpoints=endpoints, settings='{"mode": "none", "review": {}}')
+    with family(alone) as running:
+        assert running.hear("proxy ") == "proxy    off  (mode none)"
+        facts = running.start().facts()
+        assert (facts["proxy"], facts["listen"], facts["workers"]) == (None, [], [])
+        assert f"gateway  {path}  icap {facts['icap']}  (workers 2)" in running.lines
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        os.kill(facts["gates"][1], signal.SIGKILL)
+        assert running.hear("secondlook: ").startswith("secondlook: gate worker 1 was killed by SIGKILL")
+        running.hear("gate1 ready")
+        before = path.stat().st_ino
+        (running.orders / "plan").write_text(json.dumps(asdict(replace(alone, gates=1))))
+        running.process.send_signal(signal.SIGHUP)
+        while not {"gate0 ends", "gate1 ends"} <= set(running.lines):
+            running.hear("gate")
+        assert path.stat().st_ino == before  # who waits there is served by the new ones
+        without = replace(alone, gates=0, workers=1, endpoints=plan.endpoints)
+        (running.orders / "plan").write_text(json.dumps(asdict(without)))
+        running.process.send_signal(signal.SIGHUP)
+        running.hear("worker0 ready")
+        running.hear("gate0 ends")
+        assert not path.exists()
+        (running.orders / "plan").write_text(json.dumps(asdict(alone)))
+        running.process.send_signal(signal.SIGHUP)
+        running.hear("worker0 ends")
+        assert path.exists()
+        assert running.end() == 0
+    assert not path.exists()
+
+
+def test_a_socket_that_cannot_be_is_told_before_anything_starts(family, plan, tmp_path):
+    endpoints = replace(plan.endpoints, gateway=str(tmp_path / "none" / "gateway.sock"))
+    with family(replace(plan, gates=1, endpoints=endpoints)) as running:
+        out = running.process.stdout.read()
+        assert running.process.wait(20) == 1
+    assert f"cannot listen at {endpoints.gateway}: No such file or directory; choose another place" in out
 
 
 def test_two_never_run_on_one_state(family, plan):

@@ -5,14 +5,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from secondlook.cli import beside
-
 gc.set_threshold(50_000)  # what a command imports stays: looking for garbage in it took a sixth of its time
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; what the system refuses is told in one line, with status 1."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["helper"]:  # Squid waits for it, and starts many
+        from secondlook.gateway import helper  # noqa: PLC0415
+
+        sys.exit(helper.main(words[1:]))
+    from secondlook.cli import beside  # noqa: PLC0415 - not for the helper
+
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
         sys.argv[1:] = words

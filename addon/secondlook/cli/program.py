@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("backup", "Write a backup of everything into one file; the proxy may run."),
     "restore": ("restore", "Put a backup in the place of the state, or check it."),
     "setup": ("setup", "Trust the CA, set up browsers and the system proxy, undo it all."),
+    "helper": ("helper", "Answer Squid's questions about URLs (external_acl_type)."),
     "password": ("password", "Make the hash of a password for the configuration."),
     "notify": ("notify", "Try the notices."),
     "server": ("server", "Run and feed a Smart Protection Server."),

@@ -38,9 +38,10 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
     if now["settings"]["refused"]:
         fail(f"refused: {now['settings']['refused']}; the settings from before stay in force", status=2)
     if as_json:
-        print_json({"config": invocation.config, "changed": not unchanged, "workers": len(now["workers"])})
+        counts = {"workers": len(now["workers"]), "gate_workers": len(now.get("gates", ()))}
+        print_json({"config": invocation.config, "changed": not unchanged, **counts})
         return
-    what, count = invocation.config or "the settings", len(now["workers"])
+    what, count = invocation.config or "the settings", len(now["workers"]) + len(now.get("gates", ()))
     workers = f"{count} worker{'' if count == 1 else 's'}"
     outcome = f"has not changed; {workers} began anew" if unchanged else f"is in force in {workers}"
     print_line(f"{what} {outcome}")

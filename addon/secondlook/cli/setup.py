@@ -17,6 +17,7 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail, print_facts, print_json, print_line
+from secondlook.config.agent import NO_PROXY
 from secondlook.core.pac import pac_text
 from secondlook.run.authority import make_authority
 from secondlook.run.supervisor.authority_files import whole
@@ -262,6 +263,11 @@ def _bracketed(host: str) -> str:
 def _proxy(context: CommandContext) -> tuple[str, int]:
     """Return where the proxy is, or will be; one bound to every address is reached on loopback."""
     facts = read_run_file(context.state)
+    if not context.settings.proxies or (facts is not None and facts["proxy"] is None):
+        fail(
+            f"there is no proxy here (mode: {NO_PROXY}): a gateway carries the traffic",
+            hint="`secondlook setup squid` prints the settings of Squid",
+        )
     listening = str(facts["proxy"]) if facts is not None else str(context.settings.listen[0])
     host, _, port = visited(listening).rpartition(":")
     return host.strip("[]"), int(port)

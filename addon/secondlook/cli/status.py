@@ -42,6 +42,9 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         "running": running is not None,
         "since": rfc3339(running["started_at"]) if running else None,
         "proxy": running["proxy"] if running else None,
+        "gateway": running.get("gateway") if running else None,
+        "icap": running.get("icap") if running else None,
+        "gate_workers": len(running.get("gates", ())) if running else None,
         "review": _review(context, running["review"]) if running and running["review"] else None,
         "server": running["server"] if running else None,
         "mode": context.settings.policy.mode,
@@ -76,7 +79,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     if running and changed_since_read(running):
         facts["settings_changed"] = True
         facts["alerts"].append(CHANGED.format(running["invocation"]["config"]))
-    if running and (trouble := _trouble(running["proxy"])):
+    if running and running["proxy"] and (trouble := _trouble(running["proxy"])):
         facts["alerts"].append(trouble)
     try:
         with context.ledger_to_read() as ledger:
@@ -144,6 +147,13 @@ def _of_ledger(ledger: Ledger, lasting: Lasting, now: float) -> dict[str, Any]:
     }
 
 
+def _gateway_told(facts: dict[str, Any]) -> str | None:
+    if not facts.get("gateway"):
+        return None
+    icap = f", ICAP on {facts['icap']}" if facts["icap"] else ""
+    return f"{facts['gateway']}{icap} (workers {facts['gate_workers']})"
+
+
 def _print(facts: dict[str, Any]) -> None:
     if not facts["running"]:
         protection = "off: no proxy runs on this state; start it with `secondlook run`"
@@ -163,6 +173,7 @@ def _print(facts: dict[str, Any]) -> None:
     rows = [
         ("protection", protection),
         ("proxy", facts["proxy"]),
+        ("gateway", _gateway_told(facts)),
         ("review", facts["review"]),
         ("server", facts["server"]),
         ("pattern", pattern),

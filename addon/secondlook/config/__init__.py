@@ -1,6 +1,7 @@
 """Settings, parsed once into frozen values: `proxy.yaml` (Settings) and `server.yaml` (ServerSettings)."""
 
 from secondlook.config.agent import MULTI_WORKER_MODES, SINGLE_WORKER_MODES, Settings
+from secondlook.config.gateway import GatewaySettings, IcapSettings
 from secondlook.config.query import (
     ActionsSettings,
     CacheSettings,
@@ -68,9 +69,11 @@ __all__ = [
     "EmbeddedSettings",
     "Fault",
     "FeedSettings",
+    "GatewaySettings",
     "Group",
     "GroupPolicy",
     "GroupRules",
+    "IcapSettings",
     "InvalidConfigError",
     "LearnSettings",
     "LedgerSettings",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from secondlook.config.gateway import GatewaySettings, gateway_from
 from secondlook.config.query import (
     ActionsSettings,
     CacheSettings,
@@ -51,13 +52,16 @@ from secondlook.core.tls_exception import Lasting
 
 MULTI_WORKER_MODES = ("regular", "upstream", "reverse", "socks5", "transparent")
 SINGLE_WORKER_MODES = ("wireguard", "local", "tun", "dns")
+NO_PROXY = "none"  # the service and gate workers alone
 MOST_WORKERS = 64
 _MODE = re.compile(r"(?P<name>[a-z0-9]+)(?::(?P<data>.+))?")
 
 
 def _mode(raw: object) -> str:
     names = ", ".join((*MULTI_WORKER_MODES, *SINGLE_WORKER_MODES))
-    what = f"a mitmproxy mode ({names}), such as regular or upstream:http://proxy:3128"
+    what = f"a mitmproxy mode ({names}), such as regular or upstream:http://proxy:3128, or {NO_PROXY}"
+    if raw == NO_PROXY:
+        return NO_PROXY
     name, at, _ = raw.partition("@") if isinstance(raw, str) else ("", "", "")
     if at and name.partition(":")[0] in MULTI_WORKER_MODES:
         raise expected("a mode without its own listen address (@…): use listen")
@@ -101,6 +105,7 @@ class Settings(Section):
     notify: Annotated[NotifySettings, BeforeValidator(notify_from)] = section()
     block_page: BlockPageSettings = section()
     ledger: Annotated[LedgerSettings, BeforeValidator(ledger_from)] = section()
+    gateway: Annotated[GatewaySettings, BeforeValidator(gateway_from)] = section()
     clients: ClientsSettings | None = None
     upstream_proxy: Annotated[UpstreamProxySettings | None, BeforeValidator(upstream_proxy_from)] = None
     ca: Literal["ecdsa", "rsa"] = "ecdsa"  # kind of the keys of a new authority and of certificates for sites
@@ -110,7 +115,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         check_feed_names(self.feeds)
-        outside = [address for address in self.listen if not address.loopback]
+        outside = [address for address in self.listen if not address.loopback and self.proxies]
         if outside and self.clients is None:
             raise problem(
                 "listen",
@@ -119,6 +124,10 @@ class Settings(Section):
             )
         if outside and self.clients is not None and not (self.clients.networks or self.clients.users):
             raise problem("clients", "expected networks or users that may use the proxy from other machines")
+        if not (self.proxies or self.gateway.enabled):
+            raise problem(
+                "mode", f"expected gateway.enabled: true with mode: {NO_PROXY}: nothing would be served"
+            )
         if self.feeds and not self.servers.embedded.enabled:
             raise problem("feeds", "expected servers.embedded: true: feeds are read by the embedded server")
         return self
@@ -149,8 +158,25 @@ class Settings(Section):
         return self.mode.partition(":")[0]
 
     @property
+    def proxies(self) -> bool:
+        """Whether there is a proxy at all, not only gate workers."""
+        return self.mode != NO_PROXY
+
+    @property
+    def gateway_socket(self) -> Path:
+        """Where helpers of a gateway connect to."""
+        return self.gateway.socket or self.state / "gateway.sock"
+
+    @property
+    def judging_count(self) -> int:
+        """How many processes judge traffic."""
+        return self.worker_count + (self.gateway.workers if self.gateway.enabled else 0)
+
+    @property
     def worker_count(self) -> int:
         """How many workers run: as many as set, else one for each core; one where the mode allows one."""
+        if not self.proxies:
+            return 0
         if self.mode_name not in MULTI_WORKER_MODES:
             return 1
         if self.workers is not None:

@@ -34,9 +34,9 @@ from secondlook.proxy.mitm.head import add_via
 from secondlook.proxy.mitm.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
 from secondlook.proxy.pieces import misfit
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
-from secondlook.proxy.site.internal_site import FORM_MAX_BYTES, InternalSite, Visitor, is_internal
+from secondlook.proxy.site.internal_site import FORM_MAX_BYTES, InternalSite, Visitor
 from secondlook.refusal.language import phrase
-from secondlook.refusal.refusal import FAULT, STATUS, Refusals, mark_headers
+from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, mark_headers
 
 logger = logging.getLogger(__name__)
 

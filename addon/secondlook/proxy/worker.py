@@ -98,7 +98,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     )
     downloads = settings.downloads
     room = SpoolRoom(
-        settings.state / "spool", downloads.spool_max // settings.worker_count, downloads.spool_memory
+        settings.state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
     )
     inspector = ArchiveInspector(downloads.archives) if downloads.archives.enabled else None
     judged = JudgedFiles(settings.state / "judged", around.site_key, room.thread)

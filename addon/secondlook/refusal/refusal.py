@@ -50,6 +50,11 @@ type Override = Callable[[str | None, str | None], float | None]
 """How long (s) an exception lasts that a client (address) and user make for themselves; None: none."""
 
 
+def is_internal(host: str) -> bool:
+    """Return whether a host, in whatever case, is the name of the internal site."""
+    return host.lower().removesuffix(".") == INTERNAL_HOST
+
+
 class Asked(Protocol):
     """Headers of the request that is refused, as text; None where absent."""
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from secondlook.config import Settings
 from secondlook.ground.errors import ConfigError, LedgerError
-from secondlook.run.supervisor.child import FATAL_EXIT
+from secondlook.run.supervisor.child import FATAL_EXIT, name_of
 from secondlook.run.supervisor.parent_death import tether
 from secondlook.run.supervisor.plan import Plan, read_plan
 
@@ -24,6 +24,7 @@ class Process:
     plan: Plan
     settings: Settings
     index: int
+    name: str  # in messages and events
     _pipe: int
 
     def say(self, **facts: object) -> None:
@@ -59,9 +60,9 @@ def begin(role: str) -> Process:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor decides
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.set_inheritable(pipe, False)
-    name = role if role == "service" else f"{role} {index}"
+    name = name_of(role, index)
     logging.basicConfig(level=logging.WARNING, format=f"secondlook {name}: %(message)s")
-    return Process(plan, Settings.model_validate_json(plan.settings), index, pipe)
+    return Process(plan, Settings.model_validate_json(plan.settings), index, name, pipe)
 
 
 def cannot_start(error: Exception) -> NoReturn:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from secondlook.config import MULTI_WORKER_MODES, Settings, load_settings
+from secondlook.config import SINGLE_WORKER_MODES, Settings, load_settings
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.policies import config_rules
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
@@ -37,17 +37,21 @@ def plan_of(invocation: Invocation, settings: Settings) -> Plan:
         config_rules(settings, 0.0)
     except ConfigError as error:
         raise ConfigError(f"{invocation.config or 'defaults'}: {error}") from None
-    review = settings.review.listen
+    review, gateway, icap = settings.review.listen, settings.gateway, settings.gateway.icap.listen
     return Plan(
         settings=settings.model_dump_json(),
         state=str(settings.state),
         workers=settings.worker_count,
         endpoints=Endpoints(
-            proxy=tuple((address.host, address.port) for address in settings.listen),
+            proxy=tuple((each.host, each.port) for each in settings.listen) if settings.proxies else (),
             review=(review.host, review.port) if settings.review.enabled else None,
             embedded=settings.servers.embedded.enabled,
-            accepts=settings.mode_name in MULTI_WORKER_MODES,
+            accepts=settings.mode_name not in SINGLE_WORKER_MODES,
+            gateway=str(settings.gateway_socket) if gateway.enabled else None,
+            gateway_group=gateway.group,
+            icap=(icap.host, icap.port) if gateway.enabled and icap is not None else None,
         ),
+        gates=gateway.workers if gateway.enabled else 0,
         invocation=invocation,
         authority=settings.ca,
     )

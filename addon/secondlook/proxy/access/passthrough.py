@@ -28,8 +28,8 @@ from secondlook.proxy.access.unopened import Unopened
 from secondlook.proxy.event_follower import Tail
 from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.request import peer_text
-from secondlook.proxy.site.internal_site import is_internal
 from secondlook.refusal.keeping import Keeping
+from secondlook.refusal.refusal import is_internal
 
 logger = logging.getLogger(__name__)
 

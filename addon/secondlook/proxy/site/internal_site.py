@@ -26,7 +26,7 @@ from secondlook.proxy.site.exceptions import BlockExceptions, Exceptions, Passag
 from secondlook.proxy.site.files import File, certificate, mobile_profile, pac
 from secondlook.refusal.block_page import Pages
 from secondlook.refusal.language import Language, phrase
-from secondlook.refusal.refusal import INTERNAL_HOST, Form, Override, fitting_form
+from secondlook.refusal.refusal import INTERNAL_HOST, Form, Override, fitting_form, is_internal
 from secondlook.resolver import is_own_name
 
 TOKEN_LIFE_S = 1800
@@ -41,11 +41,6 @@ _PUBLIC = frozenset(
     {"/proxy.pac", "/wpad.dat", "/ca.pem", "/ca.crt", "/ca.cer", "/ca.mobileconfig", "/healthz"}
 )
 """The same for everybody, and fetched by whatever name a network gives its proxy."""
-
-
-def is_internal(host: str) -> bool:
-    """Return whether a host, in whatever case, is the name of the internal site."""
-    return host.lower().removesuffix(".") == INTERNAL_HOST
 
 
 @dataclass(frozen=True, slots=True)

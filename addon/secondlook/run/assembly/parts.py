@@ -252,7 +252,7 @@ class LedgerRecords:
 
 def elsewhere_s(settings: Settings) -> float:
     """Return how long (s) it takes until all workers know what the ledger has; 0 where there is one only."""
-    return ELSEWHERE_S if settings.worker_count > 1 else 0.0
+    return ELSEWHERE_S if settings.judging_count > 1 else 0.0
 
 
 def site_key(state: Path) -> bytes:
@@ -262,7 +262,7 @@ def site_key(state: Path) -> bytes:
     )
 
 
-def cache_file(settings: Settings, worker: int) -> Path:
+def cache_file(settings: Settings, worker: int | str) -> Path:
     """Name the file in which a worker's answers survive a restart."""
     return settings.state / "cache" / f"answers-{worker}"
 

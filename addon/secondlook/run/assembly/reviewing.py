@@ -66,7 +66,7 @@ class Program:
         self._begun: set[asyncio.Task[object]] = set()
         self._metrics = exporter(parts, parts.settings.state / "metrics")
         self._plan = plan
-        self.proxy = plan.proxy
+        self.proxy = plan.proxy or ""  # none: a gateway asks, and nobody can be told an address
         self.started_at = plan.started_at
         self.assessing = parts.settings.policy.mode == "assess"
         self.passages = parts.settings.passages

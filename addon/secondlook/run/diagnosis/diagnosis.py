@@ -61,11 +61,11 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     if settings.servers.embedded.enabled:
         for finding in await STATE.run(lambda: list(_feeds(settings))):
             yield finding
-    for finding in await STATE.run(lambda: list(_keys(settings))):
+    for finding in await STATE.run(lambda: [*_keys(settings), *_authority(settings)]):
         yield finding
-    yield await STATE.run(_authority, settings)
     if running is not None:
-        yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
+        async for finding in _fronts(running, settings.servers.budget):
+            yield finding
     async for finding in _servers(
         settings, str(running["server"]) if running and running["server"] else None
     ):
@@ -225,7 +225,12 @@ def _keys(settings: Settings) -> Iterator[Finding]:
         yield Finding("key", "problem", told, remedy)
 
 
-def _authority(settings: Settings) -> Finding:
+def _authority(settings: Settings) -> Iterator[Finding]:
+    if settings.proxies:  # of others their gateway has its own
+        yield _own_authority(settings)
+
+
+def _own_authority(settings: Settings) -> Finding:
     certificate = settings.state / "ca" / CA_FILE
     if not certificate.exists():
         return Finding(
@@ -263,7 +268,9 @@ def _system_trusts(openssl: str, certificate: Path) -> bool:
 
 def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
     """Look for browsers that go round the proxy: connections of now, and settings that lead there."""
-    ours = {running["pid"], running["service"], *running["workers"]} if running is not None else set()
+    ours = set()
+    if running is not None:
+        ours = {running["pid"], running["service"], *running["workers"], *running.get("gates", ())}
     found = [*bypass.connections(ours=ours), *bypass.settings_of_browsers(Path.home())]
     for each in found:
         yield Finding("bypass", "problem", each.told, each.remedy)
@@ -274,6 +281,13 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
             "nothing here goes round the proxy by QUIC or DNS over HTTPS right now; "
             "http://secondlook.internal/filtered tells it of one browser",
         )
+
+
+async def _fronts(running: dict[str, Any], budget_s: float) -> AsyncIterator[Finding]:
+    if running["proxy"] is not None:
+        yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
+    if running.get("gateway") is not None:
+        yield await _gateway_answers(Path(running["gateway"]), budget_s)
 
 
 async def _proxy_answers(address: str, mode: str) -> Finding:
@@ -296,6 +310,25 @@ async def _proxy_answers(address: str, mode: str) -> Finding:
             "see its messages and `log`",
         )
     return Finding("proxy", "ok", f"the proxy answers on {address}")
+
+
+async def _gateway_answers(path: Path, budget_s: float) -> Finding:
+    """Ask as a gateway's helper would, for a name of which nothing is written down."""
+    try:
+        async with asyncio.timeout(NETWORK_TIMEOUT_S + budget_s):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                writer.write(b"1 127.0.0.1 - GET http://secondlook.internal/\n")
+                answer = await reader.readline()
+            finally:
+                writer.close()
+    except OSError as error:  # TimeoutError too
+        told = f"helpers of a gateway get no answer at {path}: {error.strerror or 'it took too long'}"
+        return Finding("gateway", "problem", told, "start Second Look again")
+    if not answer.startswith(b"1 OK"):
+        told = f"helpers of a gateway are told at {path}: {answer.decode('latin-1').strip() or 'nothing'}"
+        return Finding("gateway", "problem", told, "see its messages and `log`")
+    return Finding("gateway", "ok", f"helpers of a gateway get answers at {path}")
 
 
 async def _takes_connections(address: str, mode: str) -> Finding:

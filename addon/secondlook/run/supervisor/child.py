@@ -26,7 +26,7 @@ _MOST_LINE_BYTES = 1 << 20
 class Child:
     """A worker or the service, alive or waiting to be started again."""
 
-    role: str  # worker | service
+    role: str  # worker | gate | service
     index: int
     process: subprocess.Popen[bytes] | None = None
     pipe: int | None = None
@@ -43,7 +43,7 @@ class Child:
     @property
     def name(self) -> str:
         """How messages call it."""
-        return "service" if self.role == "service" else f"worker {self.index}"
+        return name_of(self.role, self.index)
 
     @property
     def alive(self) -> bool:
@@ -132,6 +132,17 @@ class Child:
         self.failures += 1
         self.start_after = now + delay
         return delay
+
+
+def name_of(role: str, index: int) -> str:
+    """Return how messages and events call a child."""
+    match role:
+        case "service":
+            return role
+        case "gate":
+            return f"gate worker {index}"
+        case _:
+            return f"{role} {index}"
 
 
 def how_it_ended(status: int) -> str:

@@ -1,13 +1,17 @@
 """Listening sockets, opened once by the supervisor and inherited by its children. Standard library only."""
 
+import contextlib
 import errno
+import grp
 import os
 import socket
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Sequence
 
-from secondlook.ground.tcp import listen_on
+from secondlook.ground.tcp import BACKLOG, listen_on
 from secondlook.run.supervisor.plan import Plan
 
+GATEWAY = "gateway"  # the role of the socket that lies in the file system
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
 
 
@@ -46,6 +50,63 @@ def listen(
         raise CannotListenError(f"cannot listen on {address}: {told}") from error
 
 
+def listen_at(path: str) -> socket.socket:
+    """Open a socket that listens at a path; one that nobody listens at any more is replaced.
+
+    Nobody but its owner can connect before `open_to` says who else may. Raises CannotListenError.
+    """
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        _clear(path)
+        before = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        told = error.strerror or str(error)
+        if "too long" in told:
+            told = f"the path has {len(os.fsencode(path))} bytes, and a socket's may have about 100"
+        raise CannotListenError(
+            f"cannot listen at {path}: {told}; choose another place with `gateway.socket` in the "
+            "configuration"
+        ) from error
+    return sock
+
+
+def _clear(path: str) -> None:
+    """Remove a socket that a killed process left behind. Raises OSError where somebody listens at it."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "there is another file")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as knocking:
+        try:
+            knocking.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # noqa: PTH108 - see above
+            return
+    raise OSError(errno.EADDRINUSE, "another program is using it")
+
+
+def open_to(path: str, group: str | None) -> None:
+    """Let the owner and a group connect to a socket. Raises CannotListenError."""
+    try:
+        if group is not None:
+            os.chown(path, -1, int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid)
+        os.chmod(path, 0o660)  # noqa: PTH101 - see above
+    except KeyError:
+        raise CannotListenError(f"there is no group {group} (`gateway.group` in the configuration)") from None
+    except OSError as error:
+        raise CannotListenError(
+            f"cannot open {path} to the group {group}: {error.strerror}; `gateway.group` in the "
+            "configuration has to be one of the groups of who runs Second Look"
+        ) from error
+
+
 def inherited(descriptor: int) -> socket.socket:
     """Take over a listening socket that the supervisor passed on."""
     return socket.socket(fileno=descriptor)
@@ -81,10 +142,13 @@ class Sockets:
             wanted.append(("review", *plan.endpoints.review))
         if plan.endpoints.embedded:
             wanted.append(("server", "127.0.0.1", 0))
+        if plan.endpoints.icap is not None:
+            wanted.append(("icap", *plan.endpoints.icap))
         settings = {
             "proxy": ("listen", "--listen"),
             "review": ("review.listen", "--review"),
             "server": ("servers", None),
+            "icap": ("gateway.icap.listen", None),
         }
         opened: list[socket.socket] = []
         try:
@@ -98,6 +162,14 @@ class Sockets:
                         sock = listen(host, port, setting=setting, option=option, accepts=accepts)
                         opened.append(sock)
                     self.by_address[key] = sock
+            if plan.endpoints.gateway is not None:
+                key = (GATEWAY, plan.endpoints.gateway, 0)
+                sock = known.get(key)
+                if sock is None:
+                    sock = listen_at(plan.endpoints.gateway)
+                    opened.append(sock)
+                open_to(plan.endpoints.gateway, plan.endpoints.gateway_group)
+                self.by_address[key] = sock
         except CannotListenError:
             close_all(opened)
             raise
@@ -108,5 +180,17 @@ class Sockets:
 
     def close_all_but(self, kept: "Sockets") -> None:
         """Close those that a new plan no longer wants."""
-        still = set(kept.by_address.values())
-        close_all([sock for sock in self.by_address.values() if sock not in still])
+        gone = {key: sock for key, sock in self.by_address.items() if sock not in kept.by_address.values()}
+        close_all(list(gone.values()))
+        _unlink(gone)
+
+    def unlink(self) -> None:
+        """Take the names of sockets away that lie in the file system."""
+        _unlink(self.by_address)
+
+
+def _unlink(keys: Iterable[tuple[str, str, int]]) -> None:
+    for role, path, _ in keys:
+        if role == GATEWAY:
+            with contextlib.suppress(OSError):
+                os.unlink(path)  # noqa: PTH108 - pathlib is slow to import

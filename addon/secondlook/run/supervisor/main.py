@@ -37,6 +37,8 @@ from secondlook.setup.journal import CERTIFICATE, Journal
 DRAIN_S = 10.0
 SERVICE_GRACE_S = 15.0
 PATTERN_WAIT_S = 20.0  # for workers to take up the first generation, before we say so and go on
+SOCKETS_OF = {"service": ("review", "server"), "worker": ("proxy",), "gate": ("gateway", "icap")}
+ROLES = tuple(role for roles in SOCKETS_OF.values() for role in roles)  # of sockets
 _TRIES_BEFORE_READY = 5
 _TICK_S = 0.5
 
@@ -74,16 +76,14 @@ class Supervisor:
         servers = sockets.of("server")
         self.plan = replace(
             plan,
-            proxy=address_of(sockets.of("proxy")[0]),
+            proxy=next(map(address_of, sockets.of("proxy")), None),
             server=f"http://{address_of(servers[0])}" if servers else None,
             own_ports=tuple(
                 sock.getsockname()[1] for role in ("review", "server") for sock in sockets.of(role)
             ),
             supervisor=os.getpid(),
             started_at=self.started_at,
-            sockets={
-                role: [sock.fileno() for sock in sockets.of(role)] for role in ("proxy", "review", "server")
-            },
+            sockets={role: [sock.fileno() for sock in sockets.of(role)] for role in ROLES},
         )
         self._plan_descriptor = write_plan(self.plan)
 
@@ -96,7 +96,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda received, _frame: self._signals.append(received))
         self._selector.register(reader, selectors.EVENT_READ)
-        self.children = [Child("service", 0), *(Child("worker", index) for index in range(self.plan.workers))]
+        self.children = children_of(self.plan)
         while self.children:
             self._start_due()
             for key, _ in self._selector.select(self._patience()):
@@ -111,6 +111,7 @@ class Supervisor:
             self._finish_reload()
             self._advance()
         remove_run_file(self.state)
+        self.sockets.unlink()
         return self.exit_status
 
     def _patience(self) -> float:
@@ -126,8 +127,9 @@ class Supervisor:
             if child.role in serving:
                 continue  # two services never work on one state, and two workers never listen on one port
             if not child.alive and not child.stopping and child.start_after <= now:
-                roles = ("proxy",) if child.role == "worker" else ("review", "server")
-                inherited = [descriptor for role in roles for descriptor in self.plan.sockets[role]]
+                inherited = [
+                    descriptor for role in SOCKETS_OF[child.role] for descriptor in self.plan.sockets[role]
+                ]
                 child.start(self._plan_descriptor, inherited, now)
                 assert child.pipe is not None
                 self._listened[child.pipe] = child
@@ -183,7 +185,7 @@ class Supervisor:
         tell_systemd("STOPPING=1", "STATUS=draining")
         now = time.monotonic()
         for child in self.children:
-            if child.role == "worker":
+            if child.role != "service":
                 child.stop(now, DRAIN_S + 2.0)
 
     def _reap(self) -> None:
@@ -223,7 +225,7 @@ class Supervisor:
     def _advance(self) -> None:
         """Take the next step of starting, replacing and draining, where its condition has come."""
         now = time.monotonic()
-        workers = [child for child in self.children if child.role == "worker"]
+        workers = [child for child in self.children if child.role != "service"]
         if self.draining:
             if not workers:
                 for child in self.children:
@@ -249,7 +251,8 @@ class Supervisor:
             self.announced = True
             self._write_run_file()
             self._announce()
-            tell_systemd("READY=1", f"STATUS=serving on {self._facts()['proxy']}")
+            facts = self._facts()
+            tell_systemd("READY=1", f"STATUS=serving on {facts['proxy'] or facts['gateway']}")
 
     def _end_replaced(self, now: float) -> None:
         ending = [child for child in self.children if child.replaced and not child.stopping]
@@ -269,11 +272,13 @@ class Supervisor:
         servers = [address_of(sock) for sock in self.sockets.of("server")]
         return {
             "pid": os.getpid(),
-            "proxy": proxies[0],
+            "proxy": proxies[0] if proxies else None,
             "listen": proxies,
             "review": reviews[0] if reviews else None,
             "token": told.get("token"),
             "server": f"http://{servers[0]}" if servers else None,
+            "gateway": self.plan.endpoints.gateway,
+            "icap": next(map(address_of, self.sockets.of("icap")), None),
             "pattern": told.get("pattern"),
             "mode": json.loads(self.plan.settings)["mode"],
             "invocation": asdict(self.plan.invocation),
@@ -286,12 +291,16 @@ class Supervisor:
             },
             "started_at": self.started_at,
             "service": service.process.pid if service.process is not None else None,
-            "workers": [
-                child.process.pid
-                for child in self.children
-                if child.role == "worker" and child.process is not None and not child.replaced
-            ],
+            "workers": self._processes("worker"),
+            "gates": self._processes("gate"),
         }
+
+    def _processes(self, role: str) -> list[int]:
+        return [
+            child.process.pid
+            for child in self.children
+            if child.role == role and child.process is not None and not child.replaced
+        ]
 
     def _write_run_file(self) -> None:
         try:
@@ -302,9 +311,11 @@ class Supervisor:
     def _announce(self) -> None:
         facts = self._facts()
         service = self._service()
-        lines = [
-            f"proxy    {'  '.join(facts['listen'])}  (mode {facts['mode']}, workers {len(facts['workers'])})"
-        ]
+        workers = f", workers {len(facts['workers'])}" if facts["listen"] else ""
+        lines = [f"proxy    {'  '.join(facts['listen']) or 'off'}  (mode {facts['mode']}{workers})"]
+        if facts["gateway"]:
+            icap = f"  icap {facts['icap']}" if facts["icap"] else ""
+            lines.append(f"gateway  {facts['gateway']}{icap}  (workers {len(facts['gates'])})")
         if facts["review"]:
             scheme = "https" if json.loads(self.plan.settings)["review"].get("tls") else "http"
             token = f"/?token={facts['token']}" if facts["token"] else "/"
@@ -313,7 +324,7 @@ class Supervisor:
             lines.append("review   off")
         lines.append(f"server   {facts['server'] or 'none embedded'}")
         lines.append(f"pattern  {service.facts.get('pattern_told') or 'none yet'}")
-        if not Journal(self.state).has(CERTIFICATE):
+        if facts["listen"] and not Journal(self.state).has(CERTIFICATE):
             lines.append("hint     browsers do not trust this proxy's certificates yet: secondlook setup ca")
         with contextlib.suppress(OSError):
             sys.stdout.write("\n".join(lines) + "\n")
@@ -365,8 +376,14 @@ class Supervisor:
                 child.stop(time.monotonic(), SERVICE_GRACE_S)
             elif not self.plan.endpoints.accepts:
                 child.stop(time.monotonic(), DRAIN_S + 2.0)
-        self.children += [Child("service", 0), *(Child("worker", index) for index in range(plan.workers))]
+        self.children += children_of(plan)
         say("the configuration is read again")
+
+
+def children_of(plan: Plan) -> list[Child]:
+    """Return the children that a plan asks for."""
+    workers = [Child("worker", index) for index in range(plan.workers)]
+    return [Child("service", 0), *workers, *(Child("gate", index) for index in range(plan.gates))]
 
 
 def make_authority(state: Path, kind: str) -> bool:

@@ -36,6 +36,9 @@ class Endpoints:
     review: tuple[str, int] | None
     embedded: bool
     accepts: bool = True  # the workers accept on `proxy`; else mitmproxy listens itself, as its mode needs
+    gateway: str | None = None  # path of the socket for the helpers of a gateway
+    gateway_group: str | None = None  # who may connect to it besides its owner
+    icap: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,9 @@ class Plan:
     workers: int
     endpoints: Endpoints
     invocation: Invocation
-    sockets: dict[str, list[int]] = field(default_factory=dict)  # proxy, review, server: descriptors
-    proxy: str = ""  # host:port of the first listening address
+    gates: int = 0  # gate workers
+    sockets: dict[str, list[int]] = field(default_factory=dict)  # descriptors by role
+    proxy: str | None = None  # host:port of the first listening address; None: no proxy at all
     server: str | None = None  # URL of the embedded server
     own_ports: tuple[int, ...] = ()  # of review page and server: closed through the proxy
     supervisor: int = 0  # process id
@@ -86,6 +90,9 @@ def plan_from(raw: dict[str, Any]) -> Plan:
             review=tuple(endpoints["review"]) if endpoints["review"] else None,
             embedded=endpoints["embedded"],
             accepts=endpoints["accepts"],
+            gateway=endpoints["gateway"],
+            gateway_group=endpoints["gateway_group"],
+            icap=tuple(endpoints["icap"]) if endpoints["icap"] else None,
         ),
         invocation=Invocation.of(invocation),
     )

@@ -1,0 +1,110 @@
+"""What a front of a gateway judges by, and what becomes of one request.
+
+`run/gate.py` puts real parts in. A front (helper lines, ICAP) reads a `GatewayRequest` and asks `Gate`.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from secondlook.agent import metrics
+from secondlook.agent.check.gatekeeper import Gatekeeper
+from secondlook.core.event import Event
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Verdict
+from secondlook.download.judging import BodyJudge
+from secondlook.gateway.request import GatewayRequest
+from secondlook.refusal.refusal import FAULT, Refusal, Refusals, is_internal, mark_headers
+
+logger = logging.getLogger(__name__)
+
+
+OWN = Decision(
+    Action.ALLOW, Evidence(verdict=Verdict.CLEAN, risk=Risk.SAFE, stage=Stage.ACCESS, detail="our own pages")
+)
+"""About `secondlook.internal`, whose pages ICAP answers: there is nothing to decide and nothing to record."""
+
+
+class Gate:
+    """Decides about requests and refuses them; every decision is settled (recorded) when it is returned."""
+
+    def __init__(
+        self,
+        gatekeeper: Gatekeeper,
+        refusals: Refusals,
+        bodies: BodyJudge,
+        record: Callable[[Event], None],
+    ) -> None:
+        self.gatekeeper = gatekeeper
+        self.refusals = refusals
+        self.bodies = bodies
+        self.record = record  # writes an event, some time soon
+        self._tag: tuple[int, str] = (0, "")
+
+    def now(self, request: GatewayRequest) -> Decision | None:
+        """Decide from what is in memory; None: `decide` must be awaited. Never raises."""
+        try:
+            if is_internal(request.host):
+                return OWN
+            decision: Decision | None = None
+            for subject in request.subjects(self.gatekeeper.subject):
+                decision = self.gatekeeper.now(subject, request.use)
+                if decision is None or decision.action is Action.BLOCK:
+                    return decision
+        except Exception:
+            logger.exception("a request could not be checked")
+            metrics.INTERNAL_ERRORS.inc()
+            return None
+        else:
+            return decision
+
+    async def decide(self, request: GatewayRequest, *, told: str | None = None) -> Decision:
+        """Decide about a request; a flag is committed before this returns. Never raises.
+
+        `told` is the event by which it was refused before, by a helper line for the same request: still
+        refused, it is not recorded a second time.
+        """
+        try:
+            if is_internal(request.host):
+                return OWN
+            decision = FAULT
+            for subject in request.subjects(self.gatekeeper.subject):
+                if told is not None:
+                    checked = await self.gatekeeper.checker.check(subject, request.use)
+                    if checked.action is Action.BLOCK:
+                        return replace(checked, event_id=told)
+                decision = await self.gatekeeper.check(subject, request.use)
+                if decision.action is Action.BLOCK:
+                    return decision
+        except Exception:
+            logger.exception("a request could not be checked")
+            metrics.INTERNAL_ERRORS.inc()
+            return await self.fault(request)
+        else:
+            return decision
+
+    async def fault(self, request: GatewayRequest) -> Decision:
+        """Treat a request whose check failed inside as unverifiable. Never raises."""
+        try:
+            subject = self.gatekeeper.subject(request.scheme, request.host, request.path)
+            return await self.gatekeeper.unverifiable(subject, request.use, "internal error")
+        except Exception:
+            logger.exception("the policy for unverifiable requests failed too; refusing")
+            return FAULT
+
+    def refuse(self, request: GatewayRequest, decision: Decision) -> Refusal:
+        """Build the answer (403) in place of what is blocked; a bare one where its page cannot be made."""
+        try:
+            return self.refusals.make(request.path, request.asked, decision, request.use)
+        except Exception:
+            logger.exception("a refusal could not be written; sending a bare one")
+            metrics.INTERNAL_ERRORS.inc()
+            return Refusal(mark_headers(decision, "text/plain"), b"")
+
+    def tag(self) -> str:
+        """Return what differs whenever what is answered from does (`ISTag`); all processes say the same."""
+        view = self.gatekeeper.checker.view.current
+        if view.serial != self._tag[0]:
+            told = repr((view.pattern.generation, view.rulebook.rules, view.pauses, view.policies.common))
+            self._tag = (view.serial, hashlib.sha256(told.encode()).hexdigest()[:32])
+        return self._tag[1]

@@ -1,0 +1,180 @@
+"""One request as a gateway reports it: who asks, for what, and what its headers say that a check looks at.
+
+```
+Squid's helper line ─┐                      ┌─► subjects: what must all pass
+                     ├─► GatewayRequest ────┼─► use: client, user, method, class
+ICAP's REQMOD head ──┘                      └─► asked: what a refusal has to fit
+```
+
+The client and the user are what the gateway says: whoever may connect to us here is trusted for that.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from secondlook.agent.check.request_context import classify
+from secondlook.core.rules.client import network_of
+from secondlook.core.subject import RequestContext, UrlSubject
+from secondlook.core.url.canonical import canonical_host
+from secondlook.core.verdict import SubjectClass
+
+LONGEST_URL_BYTES = 64 << 10
+LONGEST_USER_CHARS = 256
+CONNECT = "CONNECT"
+_LONGEST_SHOWN = 200
+_WEB_PORTS = {"http": 80, "https": 443}
+_READ = {
+    b"accept": "accept",
+    b"sec-fetch-dest": "dest",
+    b"sec-fetch-mode": "mode",
+    b"referer": "referrer",
+    b"accept-language": "language",
+    b"range": "range",
+    b"if-range": "if_range",
+}
+
+type MakeSubject = Callable[[str, str, str | bytes], UrlSubject]
+
+
+class UnreadableRequestError(ValueError):
+    """A gateway reported something that is no request; `expected` tells nothing of what it was."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(f"expected {expected}, got {got[:_LONGEST_SHOWN]!r}")
+        self.expected = f"expected {expected}"
+
+
+@dataclass(slots=True)
+class AskedHeaders:
+    """The headers of a request that matter to a check; text is latin-1, absent ones are None."""
+
+    hosts: tuple[str, ...] = ()
+    accept: str | None = None
+    dest: str | None = None
+    mode: str | None = None
+    referrer: str | None = None
+    language: str | None = None
+    range: str | None = None
+    if_range: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRequest:
+    """A request, read; `names` are hosts that its origin may also answer by (`Host`, SNI)."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    asked: AskedHeaders
+    use: RequestContext
+    names: tuple[str, ...] = ()
+
+    def subjects(self, make: MakeSubject) -> tuple[UrlSubject, ...]:
+        """Make the subjects that must all pass: the URL, and under each other name."""
+        found: dict[bytes, UrlSubject] = {}
+        for host in (self.host, *self.names):
+            subject = make(self.scheme, host, self.path)
+            found.setdefault(subject.identity, subject)
+        return tuple(found.values())
+
+
+def read_headers(fields: Iterable[tuple[bytes, bytes]]) -> AskedHeaders:
+    """Collect the headers that a check looks at."""
+    asked = AskedHeaders()
+    for raw_name, raw_value in fields:
+        name = raw_name.lower()
+        if name == b"host":
+            asked.hosts = (*asked.hosts, raw_value.decode("latin-1").strip())
+        elif (kept := _READ.get(name)) is not None:
+            before = getattr(asked, kept)
+            value = raw_value.decode("latin-1")
+            setattr(asked, kept, value if before is None or kept != "accept" else f"{before}, {value}")
+    return asked
+
+
+def read_request(
+    method: str,
+    target: str,
+    *,
+    client: str | None,
+    user: str | None = None,
+    sni: str | None = None,
+    asked: AskedHeaders | None = None,
+    scheme: str = "http",
+) -> GatewayRequest:
+    """Read a request; `target` is a URL, `host:port` of a tunnel, or a path whose host `Host` names.
+
+    `scheme` is that of such a path. Raises UnreadableRequestError.
+    """
+    asked = asked or AskedHeaders()
+    if len(target) > LONGEST_URL_BYTES:
+        raise UnreadableRequestError(f"a URL of at most {LONGEST_URL_BYTES} bytes", target)
+    if method == CONNECT:
+        scheme, authority, path = "https", target, "/"
+    elif target.startswith("/"):
+        if not asked.hosts:
+            raise UnreadableRequestError("a URL, or a Host header beside a path", target)
+        authority, path = asked.hosts[0], target
+    else:
+        scheme, authority, path = _parts(target)
+    host, port = _host_and_port(authority, _WEB_PORTS.get(scheme, 0), target)
+    names = tuple(
+        _host_and_port(name, port, name)[0] for name in (*asked.hosts, *((sni,) if sni else ())) if name
+    )
+    shown = f"[{host}]" if ":" in host else host if host.isascii() else canonical_host(host)[0]
+    at = "" if _WEB_PORTS.get(scheme) == port else f":{port}"
+    cls = SubjectClass.PAGE if method == CONNECT else classify(asked.dest, asked.accept, method, path)
+    use = RequestContext(
+        cls=cls,
+        client=_address(client),
+        user=_user(user),
+        method=method,
+        url=f"{scheme}://{shown}{at}{path}",
+        referrer=asked.referrer,
+    )
+    return GatewayRequest(scheme, host, port, path, asked, use, names)
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    scheme, colon, rest = url.partition("://")
+    if not colon or not scheme.isascii() or not scheme.isalpha():
+        raise UnreadableRequestError("a URL such as http://example.org/", url)
+    end = min((at for at in (rest.find(mark) for mark in "/?#") if at >= 0), default=len(rest))
+    authority, path = rest[:end], rest[end:]
+    return scheme.lower(), authority.rpartition("@")[2], path if path.startswith("/") else f"/{path}"
+
+
+def _host_and_port(authority: str, port: int, whole: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{authority}")
+        host, said = parts.hostname, parts.port
+    except ValueError:
+        host, said = None, None
+    if not host:
+        raise UnreadableRequestError("a host", whole)
+    return host, port if said is None else said
+
+
+def _address(client: str | None) -> str | None:
+    """Bring a client's address into its shortest form. Raises UnreadableRequestError for what is none."""
+    if client is None:
+        return None
+    text = client.strip().partition("%")[0]
+    if text.lower().startswith("::ffff:") and "." in text:
+        text = text[7:]
+    network = network_of(text) if "/" not in text else None
+    if network is None:
+        raise UnreadableRequestError("a client's IP address", client)
+    return str(network.network_address)
+
+
+def _user(user: str | None) -> str | None:
+    if user is None or not user:
+        return None
+    if len(user) > LONGEST_USER_CHARS or not user.isprintable():
+        raise UnreadableRequestError(
+            f"a user's name of at most {LONGEST_USER_CHARS} printable characters", user
+        )
+    return user

@@ -1,0 +1,63 @@
+"""A gate worker process, started by the supervisor through `run.entry`: it answers gateways."""
+
+import asyncio
+
+from secondlook.config import Settings
+from secondlook.download.inspector import ArchiveInspector
+from secondlook.download.judged_files import JudgedFiles
+from secondlook.download.judging import BodyJudge
+from secondlook.download.spool import SpoolRoom
+from secondlook.gateway.helper_listener import HelperListener
+from secondlook.gateway.parts import Gate
+from secondlook.ground.errors import ConfigError, LedgerError
+from secondlook.ledger.log.privacy import Discretion
+from secondlook.refusal.block_page import BlockPage, Pages
+from secondlook.refusal.keeping import Keeping
+from secondlook.refusal.refusal import INTERNAL_HOST, Refusals
+from secondlook.run.assembly.parts import Parts, cache_file, site_key
+from secondlook.run.judging import judging
+from secondlook.run.process import Process, begin, cannot_start
+from secondlook.run.supervisor.listening import inherited
+from secondlook.run.supervisor.main import DRAIN_S
+
+
+def make_gate(settings: Settings, parts: Parts) -> Gate:
+    """Put together what the listeners judge by."""
+    downloads = settings.downloads
+    room = SpoolRoom(
+        settings.state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
+    )
+    inspector = ArchiveInspector(downloads.archives) if downloads.archives.enabled else None
+    judged = JudgedFiles(settings.state / "judged", site_key(settings.state), room.thread)
+    bodies = BodyJudge(parts.gatekeeper, downloads, room, inspector, judged)
+    keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
+    refusals = Refusals(BlockPage(Pages(settings.block_page), INTERNAL_HOST, keeping), parts.override_s)
+    return Gate(parts.gatekeeper, refusals, bodies, parts.ledger.record)
+
+
+async def serve(process: Process) -> None:
+    """Answer until told to stop, then drain."""
+    settings, plan = process.settings, process.plan
+    async with judging(process, cache_file(settings, f"gate-{process.index}")) as around:
+        gate = make_gate(settings, around.parts)
+        listeners = [HelperListener(gate, inherited(each)) for each in plan.sockets["gateway"]]
+        # The ICAP listener stands here: `plan.sockets["icap"]`, `settings.gateway.icap`, and the same gate.
+        for listener in listeners:
+            await listener.start()
+        around.ready()
+        await around.stop.wait()
+        await asyncio.gather(*(listener.drain(DRAIN_S) for listener in listeners))
+        await gate.bodies.aclose()
+
+
+def main() -> None:
+    """Run as a child of the supervisor."""
+    process = begin("gate")
+    try:
+        asyncio.run(serve(process))
+    except (ConfigError, LedgerError) as error:
+        cannot_start(error)
+
+
+if __name__ == "__main__":
+    main()
