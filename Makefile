@@ -16,7 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev run test quick coverage check bench fuzz mutants soak attack lock proto clean distclean
+.PHONY: help venv dev run test quick coverage check bench fuzz mutants soak attack dist lock proto clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -80,6 +80,9 @@ soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests: crashes under load, flapp
 
 attack: $(DEV_STAMP) $(COMPILED)  ## do what hostile sites and clients do, on loopback (5 minutes), and report how others fared
 	SECONDLOOK_ATTACK=1 $(BIN)/python -m pytest tests/attack -p no:randomly $(ARGS)
+
+dist: $(DEV_STAMP)  ## build the wheel and the source archive into dist/
+	$(BIN)/python -m build --no-isolation -o dist .
 
 lock: $(DEV_STAMP)  ## make the hash-locked requirement files anew
 	scripts/lock $(BIN) $(ARGS)
