@@ -148,7 +148,7 @@ def test_the_log_follows_live_without_a_gap(page, proxy):
         curl(proxy, f"http://phishing.secondlook.test/login?live={number}")
 
     def seen(number: int) -> Locator:
-        return page.get_by_role("link", name=re.compile(f"login\\?live={number}$"))
+        return page.get_by_role("link", name=re.compile(f"login\\?live={number}\\b"))
 
     page.goto("/log")
     visit(1)  # after the page was made, before it is followed
@@ -213,6 +213,81 @@ def test_a_bar_of_the_chart_leads_to_the_log_of_its_time_and_on_to_an_entry(page
     assert page.complaints == []
 
 
+def test_a_client_leads_from_its_chart_to_a_row_and_to_a_rule(page, proxy):
+    """From the list of clients by its chart to the log, there by typing and excluding to the rows, to a rule."""
+    for path in ("one", "two", "two", "other"):
+        curl(proxy, f"http://malware.secondlook.test/story/{path}")
+
+    def drawn():
+        page.goto("/clients/127.0.0.1?range=1h")
+        return page.locator(".chart rect.blocked").count() or None
+
+    wait_for(drawn, "the blocks in the chart of the client")
+    page.locator(".chart a:has(rect.blocked)").last.press("Enter")
+    page.wait_for_url("**/log?since=*until=*client=127.0.0.1")
+    assert page.locator(".chip", has_text="client: 127.0.0.1").count() == 1
+    page.get_by_label("Search").fill("story/")  # nothing is sent: the rows change while typing
+    page.wait_for_url("**/log?search=story*")
+    page.locator(".chip", has_text="search: story/").wait_for()
+    rows = page.locator("table.log tbody tr")
+    assert sorted(rows.locator(".path").all_inner_texts()) == ["/story/one", "/story/other", "/story/two"]
+    assert rows.filter(has_text="/story/two").locator(".times").inner_text() == "×2"
+    assert not page.get_by_role("button", name="Allow ticked").is_visible()
+    for path in ("one", "two"):
+        rows.filter(has_text=f"/story/{path}").locator("td.tick input").check()
+    page.get_by_role("button", name="Allow ticked").click()
+    assert page.get_by_text("Allowed. The rule").is_visible()
+    assert page.locator(".chip", has_text="search: story/").count() == 1  # back where it was done
+    wait_for(
+        lambda: "blocked" not in curl(proxy, "http://malware.secondlook.test/story/one") or None, "the rules"
+    )
+    assert "blocked" in curl(proxy, "http://malware.secondlook.test/story/other")
+    page.get_by_role("button", name="Undo").click()
+    page.goto("/rules")
+    assert page.get_by_role("heading", name="No rules").is_visible()
+    assert page.complaints == []
+
+
+def test_a_rejected_form_keeps_what_was_typed(page):
+    page.goto("/rules")
+    page.get_by_label("Host, URL, digest").fill("10.0.0.0/8")
+    page.get_by_label("Reason").fill("the whole network")
+    page.get_by_role("button", name="Block", exact=True).click()
+    assert "a rule cannot be about a network" in page.get_by_role("alert").inner_text()
+    field = page.get_by_label("Host, URL, digest")
+    assert field.input_value() == "10.0.0.0/8"
+    assert page.get_by_label("Reason").input_value() == "the whole network"
+    assert page.evaluate("document.activeElement.name") == "subject"
+    assert field.get_attribute("aria-invalid") == "true"
+
+
+def test_the_log_is_read_by_keys_alone(page, proxy):
+    curl(proxy, "http://malware.secondlook.test/keys/one")
+    curl(proxy, "http://malware.secondlook.test/keys/two")
+    page.goto("/log?decision=block")
+    press = page.keyboard.press
+    press("?")
+    assert page.get_by_role("dialog").is_visible()
+    press("Escape")
+    press("/")
+    page.keyboard.type("keys/")
+    page.locator(".chip", has_text="search: keys/").wait_for()
+    assert page.get_by_label("Search").input_value() == "keys/"  # a letter is no key while it is typed
+    press("Tab")
+    page.evaluate("document.activeElement.blur()")
+    press("j")
+    press("x")
+    press("j")
+    assert page.locator("tr.at .path").inner_text() == "/keys/one"
+    press("k")
+    assert page.locator("tr.at .path").inner_text() == "/keys/two"
+    assert page.locator("tr.at td.tick input").is_checked()
+    press("Enter")
+    page.wait_for_url(re.compile("/log/[0-9A-Z]{26}$"))
+    assert "/keys/two" in page.locator("h1").inner_text()
+    assert page.complaints == []
+
+
 def test_it_reads_without_javascript(browser, proxy, signed_in):
     context = browser.new_context(storage_state=signed_in, base_url=review(proxy), java_script_enabled=False)
     page = context.new_page()
@@ -224,7 +299,7 @@ def test_it_reads_without_javascript(browser, proxy, signed_in):
     assert page.get_by_role("button", name="Follow live").count() == 0  # it would do nothing
     page.set_viewport_size({"width": 360, "height": 900})
     lower = page.locator("td.act:has(button)").first.bounding_box()["y"]
-    row = page.locator("tr:has(td.act button)").first.locator("time").bounding_box()
+    row = page.locator("tr:has(td.act button)").first.locator("time").first.bounding_box()
     assert row["y"] + row["height"] <= lower  # the longest form of a time is not covered
     first_event(page)
     assert page.get_by_role("heading", name="Is this a mistake?").is_visible()

@@ -106,6 +106,7 @@ def matches(event: Event, wanted: EventFilter) -> bool:
         and (wanted.since is None or event.time >= wanted.since)
         and (wanted.until is None or event.time < wanted.until)
         and all(word.casefold() in folded(event) for word in (wanted.search or "").split())
+        and not any(matches(event, each) for each in wanted.without)
     )
 
 
@@ -161,6 +162,13 @@ filters = st.builds(
         '"',
         "a b c",
     ),
+    without=maybe(
+        (EventFilter(host="*.shop.example"), EventFilter(client="10.0.0.1")),
+        (EventFilter(threat="malware", decision=("block", "flag")),),
+        (EventFilter(kind="check"), EventFilter(search="alpha")),
+        (EventFilter(rule="r1"), EventFilter(sha256="ab" * 32)),
+        (EventFilter(search="straße 10.0.0"),),
+    ).map(lambda without: without or ()),
 )
 
 

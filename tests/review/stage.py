@@ -126,5 +126,5 @@ def csrf(client):
     return page.partition('name="csrf" value="')[2].partition('"')[0]
 
 
-def post(client, path, **form):
-    return client.post(path, data={"csrf": csrf(client), **form})
+def post(browser, path, **form):
+    return browser.post(path, data={"csrf": csrf(browser), **form})

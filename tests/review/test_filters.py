@@ -2,9 +2,11 @@
 
 import pytest
 
+from secondlook.ledger.ledger import EventFilter
 from secondlook.review.filters import (
     LIVE_CURSOR,
     LONGEST,
+    MOST_EXCLUDED,
     LogFilter,
     UnusableFilterError,
     parse_cursor,
@@ -34,7 +36,37 @@ def test_a_value_at_its_limit_and_one_past_it():
 
 def test_no_filter_wants_everything():
     wanted = LogFilter().event_filter(NOW)
-    assert {getattr(wanted, name) for name in wanted.__dataclass_fields__} == {None}
+    assert {getattr(wanted, name) for name in wanted.__dataclass_fields__} == {None, ()}
+
+
+def test_what_is_left_out_comes_back_for_links_and_becomes_the_ledgers():
+    asked = LogFilter.parse({"client": "ann"}, ["host:Ads.example.", "kind:check", "kind:check"])
+    assert asked.excluded == (("host", "Ads.example."), ("kind", "check"))
+    assert asked.query() == "client=ann&not=host%3AAds.example.&not=kind%3Acheck"
+    wanted = asked.event_filter(NOW)
+    assert wanted.without == (EventFilter(host="ads.example"), EventFilter(kind="check"))
+
+
+@pytest.mark.parametrize(
+    "text", ["host", "host:", "host: ", "since:1d", "nonsense:x", "kind:nonsense", "search:" + "x" * 600]
+)
+def test_what_cannot_be_left_out_is_refused(text):
+    with pytest.raises(UnusableFilterError, match=r"^not: expected ") as refused:
+        LogFilter.parse({}, [text])
+    assert refused.value.field == "not"
+
+
+def test_how_much_may_be_left_out_has_a_bound():
+    most = [f"host:h{number}.example" for number in range(MOST_EXCLUDED)]
+    assert len(LogFilter.parse({}, most).excluded) == MOST_EXCLUDED
+    with pytest.raises(UnusableFilterError, match=r"^not: expected at most 20 times"):
+        LogFilter.parse({}, [*most, "host:one.more.example"])
+
+
+def test_an_unusable_time_names_its_field():
+    with pytest.raises(UnusableFilterError, match=r"^until: expected an age") as refused:
+        LogFilter(until="yesterday").event_filter(NOW)
+    assert refused.value.field == "until"
 
 
 def test_a_filter_becomes_the_ledgers():

@@ -12,6 +12,7 @@ from secondlook.core.subject import SubjectKind
 from secondlook.ledger.log import reading
 from secondlook.ledger.log.reading import LogReader
 from secondlook.review import words
+from secondlook.review.operations import MOST_CHOSEN
 
 
 def test_an_empty_log_says_why(client, ledger, monkeypatch):
@@ -70,7 +71,7 @@ def test_pages_of_the_log_join_without_gap_or_overlap(client, ledger):
     seen, path, back = [], "/log", []
     while path:
         shown = client.get(path).text
-        seen += re.findall(r">http://h\.example/(\d{4})", shown)
+        seen += re.findall(r"h\.example</span><span class=\"path\">/(\d{4})", shown)
         older = re.search(r'href="(/log\?after=[^"]+)"', shown)
         newer = re.search(r'href="(/log\?before=[^"]+)"', shown)
         back.append(newer and newer[1])
@@ -80,6 +81,131 @@ def test_pages_of_the_log_join_without_gap_or_overlap(client, ledger):
     assert "http://h.example/0149" in shown
     assert "http://h.example/0050" in shown
     assert "http://h.example/0049" not in shown
+
+
+def test_pages_of_the_log_go_forward_from_the_oldest_and_back(client, ledger):
+    keep(
+        ledger,
+        *[
+            make_event(url=f"http://h.example/{number:04}", time=1_790_000_000 + number)
+            for number in range(250)
+        ],
+    )
+
+    def walk(path, way):
+        seen = []
+        while path:
+            shown = client.get(path).text
+            numbers = re.findall(r"class=\"path\">/(\d{4})", shown)
+            seen.append([int(numbers[0]), int(numbers[-1])])
+            link = re.search(rf'href="(/log[^"]+)" rel="\w+">{way}<', shown)
+            path, last = link and unescape(link[1]), path
+        return seen, last
+
+    seen, last = walk("/log?sort=oldest", "Newer")
+    assert seen == [[0, 99], [100, 199], [200, 249]]
+    seen, _ = walk(last, "Older")
+    assert seen == [[200, 249], [100, 199], [0, 99]]
+
+
+def test_a_page_is_put_in_the_order_of_what_it_holds(client, ledger):
+    keep(ledger, *[make_event(host=h, url=f"https://{h}/", client=c) for h, c in [("b.example", "2"), ("a.example", "3"), ("c.example", "1")]])  # fmt: skip
+    for sort, expected in (("", "cab"), ("oldest", "bac"), ("host", "abc"), ("client", "cba")):
+        shown = client.get("/log", params={"sort": sort}).text
+        assert "".join(re.findall(r'"host">(\w)\.example</span>', shown)) == expected, sort
+    assert client.get("/log?sort=nonsense").status_code == 400
+
+
+def test_what_is_left_out_is_not_shown_nor_exported_and_has_a_chip(client, ledger):
+    keep(
+        ledger,
+        make_event(url="http://one.example/", host="one.example", client="10.0.0.7"),
+        make_event(url="http://two.example/", host="two.example"),
+    )
+    query = "decision=block&not=host%3Aone.example"
+    shown = client.get(f"/log?{query}").text
+    assert '"host">two.example</span>' in shown
+    assert '"host">one.example</span>' not in shown
+    assert 'href="/log?decision=block"><span class="wrap">not host: one.example<' in shown
+    assert 'href="/log?not=host%3Aone.example"><span class="wrap">decision: blocked<' in shown
+    assert 'name="not" value="host:one.example"' in shown  # typing something else keeps it
+    assert "one.example" not in client.get(f"/log.csv?{query}").text
+    everything = client.get("/log").text
+    assert 'href="/log?not=client%3A10.0.0.7">without<' in everything
+    assert 'href="/log?client=10.0.0.7">only<' in everything
+
+
+def test_request_and_body_are_one_row_and_the_same_again_too(client, ledger):
+    now = 1_790_000_000
+    url = "https://h.example/setup.exe"
+    request = make_event(EventKind.CHECK, decision="allow", url=url, host="h.example", time=now)
+    body = make_event(url=url, host="h.example", time=now + 2, subject=SubjectKind.FILE, sha256="07" * 32)
+    again = [make_event(url="https://again.example/", host="again.example", time=now + n) for n in (3, 4, 5)]
+    keep(ledger, request, body, *again)
+    shown = client.get("/log").text
+    rows = re.findall(r"<tr>.*?</tr>", shown.partition("<tbody")[2], re.DOTALL)
+    assert len(rows) == 2
+    assert "×3" in rows[0]
+    assert all(f"/log/{event.id}" in rows[0] for event in again)
+    assert f"/log/{request.id}" in rows[1]
+    assert f"/log/{body.id}" in rows[1]
+    apart = client.get("/log?apart=1").text
+    assert len(re.findall("<tr>.*?</tr>", apart.partition("<tbody")[2], re.DOTALL)) == 5
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("since", "yesterday", "expected an age such as 90m or 7d"),
+        ("until", "2026-13-01", "expected an age such as 90m or 7d"),
+        ("kind", "nonsense", "expected one of check,"),
+        ("search", "x" * 600, "expected at most 512 characters"),
+    ],
+)
+def test_a_rejected_filter_keeps_what_was_typed_with_the_message_beside_it(client, field, value, message):
+    answer = client.get("/log", params={"host": "kept.example", field: value})
+    assert answer.status_code == 400
+    assert 'name="host" value="kept.example"' in answer.text
+    assert f'aria-describedby="fault-{field}"' in answer.text
+    assert re.search(f'id="fault-{field}" role="alert">{message}', answer.text)
+
+
+def test_ticked_rows_get_rules_together_and_they_are_undone_together(client, ledger):
+    events = [make_event(url=f"http://h{n}.example/a", host=f"h{n}.example") for n in range(3)]
+    keep(ledger, *events)
+    shown = client.get("/log").text
+    assert all(f'name="id" value="{event.id}"' in shown for event in events)
+    answer = post(
+        client,
+        "/log/decide",
+        id=[event.id for event in events[:2]],
+        action="allow",
+        reach="host",
+        back="/log?decision=block",
+        **{"for": "1h"},
+    )
+    assert [(rule.action, rule.subject) for rule in ledger.rules()] == [
+        ("allow", "h0.example"),
+        ("allow", "h1.example"),
+    ]
+    there = client.get(answer.headers["location"]).text
+    made = re.findall(
+        r'name="id" value="(\w+)"', there.partition('class="banner good"')[2].partition("</form>")[0]
+    )
+    post(client, "/rules/remove", id=made, back="/log?decision=block")
+    assert not ledger.rules()
+
+
+def test_ticked_rows_get_rules_all_of_them_or_none(client, ledger):
+    fine, closed = make_event(), make_event(stage="access")
+    keep(ledger, fine, closed)
+    for ids in ([fine.id, closed.id], [fine.id, "01NONE"], []):
+        answer = post(client, "/log/decide", id=ids, action="block", reach="exact")
+        assert answer.status_code == 400
+    assert post(client, "/log/decide", id=[fine.id], action="block", **{"for": "never"}).status_code == 400
+    assert not ledger.rules()
+    many = post(client, "/log/decide", id=["x"] * (MOST_CHOSEN + 1), action="block")
+    assert f"xpected at most {MOST_CHOSEN} entries" in many.text
 
 
 def test_an_entry_explains_itself_and_offers_rules(client, ledger):

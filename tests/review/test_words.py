@@ -15,6 +15,25 @@ def test_a_stored_word_in_plain_words(value, text):
     assert words.plain(value) == text
 
 
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        ({"url": "https://h.example/a/b?c=/d"}, ("h.example", "/a/b?c=/d", "")),
+        ({"url": "http://ann:pw@h.example:8000/"}, ("h.example:8000", "/", "http")),
+        ({"url": "https://[::1]/x"}, ("[::1]", "/x", "")),
+        ({"url": "https://h.example/get?id=7", "filename": "setup.exe"}, ("h.example", "/get?id=7", "setup.exe")),
+        ({"url": "https://h.example/setup.exe", "filename": "setup.exe"}, ("h.example", "/setup.exe", "")),
+        ({"host": "h.example"}, ("h.example", "", "")),
+        ({"sha256": "07" * 32}, ("07" * 32, "", "")),
+        ({"kind": "server", "server": "own", "host": "h.example"}, ("own", "", "")),
+        ({}, ("(not kept: privacy level)", "", "")),
+    ],
+)  # fmt: skip
+def test_of_an_address_the_host_stands_first(record, shown):
+    found = words.address(record)
+    assert (found.host, found.path, found.note) == shown
+
+
 @pytest.mark.parametrize("limit", [4, 10, 60])
 @pytest.mark.parametrize("extra", [0, 1, 500])
 def test_a_text_is_cut_in_the_middle_to_its_limit_and_not_before(limit, extra):

@@ -16,7 +16,15 @@ from starlette.types import Scope
 from secondlook.ground.errors import LedgerError
 from secondlook.review import words
 from secondlook.review.access import COOKIE, problem
-from secondlook.review.filters import CURSOR, LogFilter, UnusableFilterError
+from secondlook.review.filters import (
+    CURSOR,
+    MOST_EXCLUDED,
+    NAMES,
+    NOT,
+    LogFilter,
+    UnusableFilterError,
+    wanted_of,
+)
 from secondlook.review.log_pages import export as exported
 from secondlook.review.model import (
     BacktestRecord,
@@ -55,7 +63,14 @@ type Filter = Annotated[str, Query(max_length=512)]
 type Limit = Annotated[int, Query(ge=1, le=1000)]
 FILTERS = [
     {"name": name, "in": "query", "schema": {"type": "string", "maxLength": 512, "default": ""}}
-    for name in LogFilter.__dataclass_fields__
+    for name in NAMES
+] + [
+    {
+        "name": NOT,
+        "in": "query",
+        "description": "NAME:VALUE of what is left out",
+        "schema": {"type": "array", "items": {"type": "string"}, "maxItems": MOST_EXCLUDED, "default": []},
+    }
 ]  # of the operations that read the query as a whole
 SIGNED_IN = {
     "token": {"type": "http", "scheme": "bearer", "description": "`token` of run.json"},
@@ -164,9 +179,7 @@ def _log_text(api: APIRouter, operations: Operations) -> None:
         request: Request, as_: Annotated[str, Query(alias="as", pattern="^(csv|jsonl)$")] = "jsonl"
     ) -> Response:
         """Stream the filtered log, oldest first, as CSV or JSON Lines; the same filters as for events."""
-        return exported(
-            operations.export(LogFilter.parse(request.query_params).event_filter(time.time())), as_
-        )
+        return exported(operations.export(wanted_of(request).event_filter(time.time())), as_)
 
     @api.get("/events/tail", openapi_extra={"parameters": FILTERS})
     async def tail(request: Request, after: Cursor = None) -> EventTail:
@@ -174,9 +187,7 @@ def _log_text(api: APIRouter, operations: Operations) -> None:
 
         Without `after` there are no events, only the cursor of now. The same filters as for events.
         """
-        found, cursor = await operations.tail(
-            LogFilter.parse(request.query_params).event_filter(time.time()), after
-        )
+        found, cursor = await operations.tail(wanted_of(request).event_filter(time.time()), after)
         return EventTail.model_validate({"events": found, "after": cursor})
 
     @api.get("/events/{event_id}/report")
@@ -202,6 +213,10 @@ def _log(api: APIRouter, operations: Operations) -> None:
         list_: Annotated[str, Query(alias="list", max_length=512)] = "",
         since: Filter = "",
         until: Filter = "",
+        not_: Annotated[
+            list[str],
+            Query(alias=NOT, max_length=MOST_EXCLUDED, description="NAME:VALUE of what is left out"),
+        ] = [],  # noqa: B006 (never changed)
         after: Cursor = None,
         before: Cursor = None,
         limit: Limit = 100,
@@ -219,7 +234,8 @@ def _log(api: APIRouter, operations: Operations) -> None:
                 "list": list_,
                 "since": since,
                 "until": until,
-            }
+            },
+            not_,
         )
         found = await operations.log(asked.event_filter(time.time()), after=after, before=before, limit=limit)
         return EventPage.model_validate({"events": found.events, "older": found.older, "newer": found.newer})

@@ -1,15 +1,17 @@
 """The log's filters: from a URL's query to the ledger's filter and back.
 
 The whole state of the log page stands in its URL. A time is an age (`1d`, `90m`) or RFC 3339, where a date
-alone is midnight UTC.
+alone is midnight UTC. What is left out stands there as `not=NAME:VALUE`, as often as wanted.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from pydantic_core import PydanticCustomError
+from starlette.requests import Request
 
 from secondlook.config.value import parse_duration
 from secondlook.core.event import EventKind
@@ -21,6 +23,8 @@ LONGEST = 512
 LIVE_CURSOR = r"^(s|t[0-9]{1,20}\.)[0-9]{1,18}$"  # a place in the order of writing
 CURSOR = r"^(s-?[0-9]{1,18}|[0-7][0-9A-HJKMNP-TV-Z]{25})$"  # a place in the log, or an event's id
 
+type Query = dict[str, str | list[str]]
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "decision": tuple(Action),
     "kind": tuple(EventKind),
@@ -29,13 +33,23 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+EXCLUDABLE = ("search", *CHOICES, "host", "client", "list")
+MOST_EXCLUDED = 20
+NOT = "not"
+
+
 class UnusableFilterError(ValueError):
-    """A filter's value cannot be understood; the message is for the reader."""
+    """A filter's value cannot be understood; the message is for the reader, `field` names the filter."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message if field is None else f"{field}: {message}")
+        self.field = field
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
-    """What the reader asked for, as typed."""
+    """What the reader asked for, as typed; `excluded` are names and values that are left out."""
 
     search: str = ""
     decision: str = ""
@@ -47,38 +61,94 @@ class LogFilter:
     list: str = ""
     since: str = ""
     until: str = ""
+    excluded: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def parse(cls, params: Mapping[str, str]) -> "LogFilter":
-        """Read the filters out of a URL's query. Raises UnusableFilterError."""
-        given = {name: params.get(name, "").strip() for name in cls.__dataclass_fields__}
-        for name, value in given.items():
-            if len(value) > LONGEST:
-                raise UnusableFilterError(f"{name}: expected at most {LONGEST} characters")
-            choices = CHOICES.get(name)
-            if value and choices and value not in choices:
-                raise UnusableFilterError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
-        return cls(**given)
+    def typed(cls, params: Mapping[str, str], excluded: Iterable[str] = ()) -> "LogFilter":
+        """Read the filters as they were typed, unusable ones too; `excluded` are texts of `not`."""
+        given = {name: params.get(name, "").strip() for name in NAMES}
+        parted = (text.partition(":") for text in excluded)
+        return cls(**given, excluded=tuple(dict.fromkeys((name, value) for name, _, value in parted)))
 
-    def params(self) -> dict[str, str]:
+    @classmethod
+    def parse(cls, params: Mapping[str, str], excluded: Iterable[str] = ()) -> "LogFilter":
+        """Read the filters out of a URL's query. Raises UnusableFilterError."""
+        asked = cls.typed(params, excluded)
+        for name in NAMES:
+            _usable(name, getattr(asked, name), name)
+        if len(asked.excluded) > MOST_EXCLUDED:
+            raise UnusableFilterError(f"expected at most {MOST_EXCLUDED} times", NOT)
+        for name, value in asked.excluded:
+            if name not in EXCLUDABLE or not value.strip():
+                known = ", ".join(EXCLUDABLE)
+                raise UnusableFilterError(
+                    f"expected NAME:VALUE with one of {known}, got {f'{name}:{value}'[:80]!r}", NOT
+                )
+            _usable(name, value, NOT)
+        return asked
+
+    def having(self, name: str, value: str) -> "LogFilter":
+        """Return these filters with one of them set."""
+        return LogFilter.typed({**{each: getattr(self, each) for each in NAMES}, name: value}).but(
+            self.excluded
+        )
+
+    def but(self, excluded: tuple[tuple[str, str], ...]) -> "LogFilter":
+        """Return these filters with something else left out."""
+        return replace(self, excluded=excluded)
+
+    def params(self) -> Query:
         """Return the filters that are set, for links that keep them."""
-        return {name: value for name, value in asdict(self).items() if value}
+        found: Query = {name: getattr(self, name) for name in NAMES}
+        found[NOT] = [f"{name}:{value}" for name, value in self.excluded]
+        return {name: value for name, value in found.items() if value}
+
+    def query(self) -> str:
+        """Return the query of these filters."""
+        return urlencode(self.params(), doseq=True)
 
     def event_filter(self, now: float) -> EventFilter:
         """Turn into the ledger's filter; ages count back from `now` (Unix seconds)."""
-        host = host_filter(self.host.rstrip(".")) or None
         return EventFilter(
             search=self.search or None,
             decision=self.decision or None,
             kind=self.kind or None,
             stage=self.stage or None,
             threat=self.threat or None,
-            host=host,
+            host=_host(self.host),
             client=self.client or None,
             list=self.list or None,
-            since=parse_moment(self.since, now) if self.since else None,
-            until=parse_moment(self.until, now) if self.until else None,
+            since=_moment("since", self.since, now),
+            until=_moment("until", self.until, now),
+            without=tuple(LogFilter().having(name, value).event_filter(now) for name, value in self.excluded),
         )
+
+
+NAMES = tuple(field.name for field in fields(LogFilter) if field.name != "excluded")
+
+
+def wanted_of(request: Request) -> LogFilter:
+    """Read the filters of a request. Raises UnusableFilterError."""
+    return LogFilter.parse(request.query_params, request.query_params.getlist(NOT))
+
+
+def _usable(name: str, value: str, field: str) -> None:
+    if len(value) > LONGEST:
+        raise UnusableFilterError(f"expected at most {LONGEST} characters", field)
+    choices = CHOICES.get(name)
+    if value and choices and value not in choices:
+        raise UnusableFilterError(f"expected one of {', '.join(choices)}, got {value!r}", field)
+
+
+def _host(text: str) -> str | None:
+    return host_filter(text.rstrip(".")) or None
+
+
+def _moment(field: str, text: str, now: float) -> float | None:
+    try:
+        return parse_moment(text, now) if text else None
+    except UnusableFilterError as error:
+        raise UnusableFilterError(error.message, field) from None
 
 
 def parse_moment(text: str, now: float) -> float:

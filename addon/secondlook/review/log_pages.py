@@ -13,12 +13,25 @@ from starlette.routing import Route
 from secondlook.core.display import shown_host
 from secondlook.core.event import EVENT_FIELDS, Event
 from secondlook.core.event_field import Form
+from secondlook.core.verdict import Action
+from secondlook.ledger.log.filter import EventFilter
 from secondlook.ledger.log.shape import csv_lines, json_lines, rfc3339
 from secondlook.review import words
-from secondlook.review.filters import CHOICES, LIVE_CURSOR, LogFilter, UnusableFilterError, parse_cursor
-from secondlook.review.operations import Operations
-from secondlook.review.pages import Frame
-from secondlook.review.render import fragment, query_string
+from secondlook.review.filters import (
+    CHOICES,
+    LIVE_CURSOR,
+    NAMES,
+    NOT,
+    LogFilter,
+    UnusableFilterError,
+    parse_cursor,
+    wanted_of,
+)
+from secondlook.review.log_view import OLDEST, LogView, Row
+from secondlook.review.operations import LogPage, Operations, Refused
+from secondlook.review.pages import BAD_REQUEST, Frame, back_to, local_path
+from secondlook.review.render import NO_FAULTS, fragment
+from secondlook.review.rule_pages import lasting
 
 PAGE = 100
 EXPORT_BATCH = 1000
@@ -38,38 +51,74 @@ class LogPages:
         self.frame = frame
 
     async def log(self, request: Request) -> Response:
-        """Show one page of the log, newest first."""
+        """Show one page of the log; what cannot be understood is said beside its field."""
         params = request.query_params
+        excluded = params.getlist(NOT)
         try:
-            asked = LogFilter.parse(params)
-            end = (
-                await self.operations.log_end()
-            )  # before the page: what comes between is shown twice, not never
-            found = await self.operations.log(
-                asked.event_filter(time.time()),
-                after=parse_cursor(params.get("after")),
-                before=parse_cursor(params.get("before")),
-                limit=PAGE,
-            )
+            view = LogView.parse(params, excluded)
+            wanted = view.asked.event_filter(time.time())
+            places = {at: parse_cursor(params.get(at)) for at in ("after", "before")}
         except UnusableFilterError as error:
-            return await self.frame.refuse(request, error)
-        kept = asked.params()
+            if error.field not in NAMES:
+                return await self.frame.refuse(request, error)
+            typed = LogView(LogFilter.typed(params))
+            faults = {str(error.field): error.message}
+            return await self._show(request, typed, LogPage([], None, None), {}, faults)
+        return await self._show(request, view, await self._page(view, wanted, places), places)
+
+    async def _page(self, view: LogView, wanted: EventFilter, places: Mapping[str, str | None]) -> LogPage:
+        return await self.operations.log(
+            wanted,
+            after=places["after"],
+            before=places["before"],
+            limit=PAGE,
+            oldest_first=view.sort == OLDEST,
+        )
+
+    async def _show(
+        self,
+        request: Request,
+        view: LogView,
+        found: LogPage,
+        places: Mapping[str, str | None],
+        faults: Mapping[str, str] = NO_FAULTS,
+    ) -> Response:
+        older, newer = ("before", "after") if view.sort == OLDEST else ("after", "before")
         return await self.frame.show(
             request,
             "log.html",
-            f=asked,
-            events=found.events,
-            query=query_string(kept),
-            back="/log?"
-            + query_string({**kept, **{at: params[at] for at in ("after", "before") if at in params}}),
-            older=found.older and query_string({**kept, "after": found.older}),
-            newer=found.newer and query_string({**kept, "before": found.newer}),
-            live_from=end,
-            live_possible="after" not in params and "before" not in params,
+            status=BAD_REQUEST if faults else 200,
+            view=view,
+            f=view.asked,
+            faults=faults,
+            chips=list(view.chips(self.operations.titles())),
+            rows=view.rows(found.events),
+            query=view.asked.query(),
+            back="/log?" + view.query(**places),
+            older=found.older and view.query(**{older: found.older}),
+            newer=found.newer and view.query(**{newer: found.newer}),
+            live_from=await self.operations.log_end() if not faults else "",
+            live_possible=not (any(places.values()) or view.sort or faults),
             kinds=CHOICES["kind"],
             stages=CHOICES["stage"],
             threats=CHOICES["threat"],
         )
+
+    async def decide(self, request: Request) -> Response:
+        """Make a rule for each of the chosen entries: for its address or file, or for its host."""
+        form = await request.form()
+        back = local_path(str(form.get("back") or ""), "/log")
+        try:
+            rules = await self.operations.decide(
+                [str(each) for each in form.getlist("id")],
+                str(form.get("action") or ""),
+                hosts=form.get("reach") == "host",
+                for_s=lasting(str(form.get("for") or "")),
+            )
+        except Refused as error:
+            return await self.frame.refuse(request, error)
+        done = "allowed" if rules[0]["action"] == Action.ALLOW else "blocked"
+        return back_to(back, done, undo=".".join(str(rule["id"]) for rule in rules))
 
     async def entry(self, request: Request) -> Response:
         """Show everything about one event, and what can be done about it."""
@@ -104,7 +153,8 @@ class LogPages:
         """
         after = request.headers.get("last-event-id") or request.query_params.get("after")
         try:
-            wanted = LogFilter.parse(request.query_params).event_filter(time.time())
+            view = LogView.parse(request.query_params, request.query_params.getlist(NOT))
+            wanted = view.asked.event_filter(time.time())
             after = parse_cursor(after, LIVE_CURSOR)
         except UnusableFilterError as error:
             return PlainTextResponse(str(error), status_code=400)
@@ -113,7 +163,9 @@ class LogPages:
             yield "retry: 2000\n\n"
             async for events, place in self.operations.follow(wanted, after):
                 titles = self.operations.titles()
-                rows = [fragment("log_rows.html", events=[event], titles=titles) for event in events]
+                rows = [
+                    fragment("log_rows.html", rows=[Row(event)], view=view, titles=titles) for event in events
+                ]
                 yield f"id: {place}\n" + (f"data: {json.dumps(rows)}\n\n" if rows else ": still here\n\n")
 
         return StreamingResponse(
@@ -130,7 +182,7 @@ class LogPages:
 
     def _export(self, request: Request, form: str) -> Response:
         try:
-            wanted = LogFilter.parse(request.query_params).event_filter(time.time())
+            wanted = wanted_of(request).event_filter(time.time())
         except UnusableFilterError as error:
             return PlainTextResponse(str(error), status_code=400)
         return export(self.operations.export(wanted), form)
@@ -139,6 +191,7 @@ class LogPages:
         """Return the routes of the log."""
         return [
             Route("/log", self.log),
+            Route("/log/decide", self.decide, methods=["POST"]),
             Route("/log.live", self.live),
             Route("/log.csv", self.export_csv),
             Route("/log.jsonl", self.export_json),

@@ -4,7 +4,7 @@ They read and write the ledger; what needs the running program alone, pages and 
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,13 +24,14 @@ from secondlook.ledger.log.shape import (
     rfc3339,
     rule_json,
 )
-from secondlook.review import clients, overview, statistics
+from secondlook.review import clients, overview, statistics, words
 from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.program import Json, RunningProgram
 from secondlook.suffix import load_suffixes
 
 FOLLOW_BATCH = 200
 FOLLOW_QUIET_S = 15.0
+MOST_CHOSEN = 200
 MOST_RULES_IMPORTED = 100_000
 CONFIG_SOURCE = "config"
 RULE_SOURCES = ("operator", "override", "quarantine", CONFIG_SOURCE)
@@ -41,7 +42,11 @@ REMARKABLE = ("blocked", "flagged", "would_block", "confirmed", "late_verdict")
 
 
 class Refused(Exception):  # noqa: N818 (an answer, in words for the reader)
-    """Something cannot be done; the message is for the reader."""
+    """Something cannot be done; the message is for the reader, `field` names what was typed wrongly."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Missing(Refused):
@@ -66,9 +71,9 @@ def _text(value: object) -> str | None:
     return value
 
 
-def _just_before(cursor: str) -> str:
-    """Return the place before a cursor's: going back from an empty page begins with that event itself."""
-    return f"s{int(cursor[1:]) - 1}" if cursor.startswith("s") else cursor
+def _beside(cursor: str, step: int) -> str:
+    """Return the place beside a cursor's: turning back from an empty page begins with that event itself."""
+    return f"s{int(cursor[1:]) + step}" if cursor.startswith("s") else cursor
 
 
 def _moment(value: object) -> float | None:
@@ -84,7 +89,7 @@ def _named(text: str) -> str:
     try:
         return client_name(text)
     except ClientNameError as error:
-        raise Refused(f"client: {error}") from None
+        raise Refused(f"client: {error}", "client") from None
 
 
 class Operations:
@@ -158,7 +163,9 @@ class Operations:
     async def pause(self, minutes: float, client: str | None) -> None:
         """Switch protection off for a while."""
         if not SHORTEST_S <= minutes * 60 <= LONGEST_PAUSE_S:
-            raise Refused(f"pause: expected minutes, from a second to a week (10080), got {minutes:g}")
+            raise Refused(
+                f"pause: expected minutes, from a second to a week (10080), got {minutes:g}", "minutes"
+            )
         await self.ledger.run(
             self.ledger.add_pause, minutes, client=None if client is None else _named(client)
         )
@@ -192,21 +199,33 @@ class Operations:
     # -- log ------------------------------------------------------------------------------------
 
     async def log(
-        self, wanted: EventFilter, *, after: str | None = None, before: str | None = None, limit: int
+        self,
+        wanted: EventFilter,
+        *,
+        after: str | None = None,
+        before: str | None = None,
+        limit: int,
+        oldest_first: bool = False,
     ) -> LogPage:
-        """Return one page: the events older than `after`, or those newer than `before`, or the newest."""
-        if before is not None:
-            found = await self.ledger.run(
-                self.ledger.events, wanted, after=before, limit=limit, newest_first=False
-            )
-            events = list(reversed(found.events))
-            newer = found.cursor if found.more else None
-            older: str | None = events[-1].id if events else before
+        """Return one page, its newest event first.
+
+        A reader goes back in time, or with `oldest_first` forward; `after` is the place to go on from,
+        `before` the place to turn back from; with neither it is the first page.
+        """
+        forward = oldest_first if before is None else not oldest_first
+        place = after if before is None else before
+        found = await self.ledger.run(
+            self.ledger.events, wanted, after=place, limit=limit, newest_first=not forward
+        )
+        events = list(reversed(found.events)) if forward else list(found.events)
+        beyond = found.cursor if found.more else None
+        if place is None:
+            behind = None
+        elif events:
+            behind = events[0 if not forward else -1].id
         else:
-            found = await self.ledger.run(self.ledger.events, wanted, after=after, limit=limit)
-            events = list(found.events)
-            older = found.cursor if found.more else None
-            newer = None if after is None else events[0].id if events else _just_before(after)
+            behind = place if before is not None else _beside(place, 1 if forward else -1)
+        newer, older = (beyond, behind) if forward else (behind, beyond)
         return LogPage([event_json(event) for event in events], older, newer)
 
     async def event(self, event_id: str) -> Json | None:
@@ -281,10 +300,34 @@ class Operations:
         self, action: str, subject: str, *, for_s: float | None, client: str | None, reason: str | None
     ) -> Json:
         """Make a rule."""
-        if for_s is not None and not SHORTEST_S <= for_s <= LONGEST_RULE_S:
-            raise Refused(f"rule: expected a time from 1 s to ten years, got {for_s:g} s")
+        self._lasting(for_s)
         rule = self._rule(action, subject, for_s=for_s, client=client, reason=reason)
         return rule_json((await self.ledger.run(self.ledger.add_rules, [rule]))[0])
+
+    async def decide(
+        self, event_ids: Sequence[str], action: str, *, hosts: bool, for_s: float | None
+    ) -> list[Json]:
+        """Make a rule for each of some events, all of them or none: for what it is about, or its host."""
+        if not event_ids:
+            raise Refused("nothing was chosen: tick the entries that are meant")
+        if len(event_ids) > MOST_CHOSEN:
+            raise Refused(f"expected at most {MOST_CHOSEN} entries, got {len(event_ids)}")
+        self._lasting(for_s)
+        rules: dict[tuple[str, str], Rule] = {}
+        for event_id in event_ids:
+            event = await self.event(event_id)
+            choices = () if event is None or event.get("stage") in words.UNLIFTED else words.choices(event)
+            if not choices:
+                raise Refused(f"no rule can be made from the entry {event_id[:80]!r}: nothing was changed")
+            chosen = choices[-1 if hosts else 0]["subject"]
+            rule = self._rule(action, chosen, for_s=for_s, client=None, reason=None)
+            rules[rule.scope, rule.subject] = rule
+        made = await self.ledger.run(self.ledger.add_rules, list(rules.values()))
+        return [rule_json(rule) for rule in made]
+
+    def _lasting(self, for_s: float | None) -> None:
+        if for_s is not None and not SHORTEST_S <= for_s <= LONGEST_RULE_S:
+            raise Refused(f"expected a time from 1 s to ten years, got {for_s:g} s", "for")
 
     def _rule(
         self, action: str, text: str, *, for_s: float | None, client: str | None, reason: str | None
@@ -295,7 +338,7 @@ class Operations:
         try:
             scope, subject = parse_subject(text, load_suffixes())
         except ValueError as error:
-            raise Refused(str(error)) from None
+            raise Refused(str(error), "subject") from None
         return Rule(
             id="",
             action="allow" if action == "allow" else "block",

@@ -14,7 +14,7 @@ from secondlook.review import words
 from secondlook.review.access import COOKIE, set_session
 from secondlook.review.chart import chart
 from secondlook.review.operations import Operations, Refused
-from secondlook.review.render import PAGES, page, query_string
+from secondlook.review.render import NO_FAULTS, PAGES, page, query_string
 from secondlook.review.session import Doorkeeper, session_of
 from secondlook.review.statistics import USUAL
 
@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 QUEUE_PAGE = 100
 CLOSINGS = 50
+BAD_REQUEST = 400
 NOT_FOUND = 404
+NOTHING_TYPED: Mapping[str, str] = {}
 
 type Handler = Callable[[Request], Awaitable[Response]]
 
@@ -48,7 +50,13 @@ class Frame:
         self.operations = operations
 
     async def show(
-        self, request: Request, template: str, *, status: int = 200, **values: object
+        self,
+        request: Request,
+        template: str,
+        *,
+        status: int = 200,
+        faults: Mapping[str, str] = NO_FAULTS,
+        **values: object,
     ) -> HTMLResponse:
         """Render a page for a signed-in reader."""
         waiting = await self.operations.waiting()
@@ -57,11 +65,11 @@ class Frame:
         flash = None
         if done:
             # Only our own forms' undo is offered: removing a rule that was just made.
-            undoable = undo if undo and undo.isalnum() else None
+            undoable = undo.split(".") if undo and undo.replace(".", "").isalnum() else []
             flash = {
                 "kind": "good",
                 "text": DONE.get(done, ""),
-                "undo": undoable and f"/rules/{undoable}/remove",
+                "undo": undoable,
                 "back": str(request.url.remove_query_params(["done", "undo"]).replace(scheme="", netloc="")),
             }
         return page(
@@ -71,6 +79,7 @@ class Frame:
             counts={"/flagged": waiting},
             late_verdicts=await self.operations.late_verdicts(),
             titles=self.operations.titles(),
+            faults=faults,
             flash=flash if flash and flash["text"] else None,
             **values,
         )
@@ -107,7 +116,12 @@ class Pages:
         self.operations = operations
         self.frame = frame
 
-    async def overview(self, request: Request) -> Response:
+    async def overview(
+        self,
+        request: Request,
+        typed: Mapping[str, str] = NOTHING_TYPED,
+        faults: Mapping[str, str] = NO_FAULTS,
+    ) -> Response:
         """Show whether protection is on and what needs attention."""
         client = request.query_params.get("client", "").strip() or None
         try:
@@ -117,6 +131,9 @@ class Pages:
         return await self.frame.show(
             request,
             "overview.html",
+            status=BAD_REQUEST if faults else 200,
+            typed=typed,
+            faults=faults,
             o=await self.operations.overview(client),
             s=figures,
             chart=chart(figures["bars"]),
@@ -124,11 +141,14 @@ class Pages:
 
     async def pause(self, request: Request) -> Response:
         """Pause protection for everybody."""
-        form = await request.form()
+        minutes = str((await request.form()).get("minutes", "")).strip()
         try:
-            await self.operations.pause(float(str(form.get("minutes", ""))), None)
-        except (ValueError, Refused) as error:
-            return await self.frame.refuse(request, error)
+            await self.operations.pause(float(minutes), None)
+        except ValueError:
+            fault = "expected a number of minutes"
+            return await self.overview(request, {"minutes": minutes}, {"minutes": fault})
+        except Refused as error:
+            return await self.overview(request, {"minutes": minutes}, {"minutes": str(error)})
         return back_to("/", "paused")
 
     async def resume(self, request: Request) -> Response:
@@ -161,14 +181,17 @@ class Pages:
         """Check what was typed or hashed."""
         subject = request.query_params.get("subject", "").strip()
         checked: Mapping[str, object] | None = None
+        faults: dict[str, str] = {}
         if subject:
             try:
                 checked = await self.operations.check(subject)
             except Refused as error:
-                return await self.frame.refuse(request, error)
+                faults["subject"] = str(error)
         return await self.frame.show(
             request,
             "check.html",
+            status=BAD_REQUEST if faults else 200,
+            faults=faults,
             subject=subject,
             c=checked,
             sentence=words.sentence(checked, asked=True, titles=self.operations.titles()) if checked else "",
@@ -207,15 +230,30 @@ class Pages:
 
     async def setup(self, request: Request) -> Response:
         """Show how to use the proxy."""
-        return await self.frame.show(request, "setup.html", **await self.operations.setup())
+        return await self._setup(request)
+
+    async def _setup(
+        self,
+        request: Request,
+        typed: Mapping[str, str] = NOTHING_TYPED,
+        faults: Mapping[str, str] = NO_FAULTS,
+    ) -> Response:
+        return await self.frame.show(
+            request,
+            "setup.html",
+            status=BAD_REQUEST if faults else 200,
+            typed=typed,
+            faults=faults,
+            **await self.operations.setup(),
+        )
 
     async def erase(self, request: Request) -> Response:
         """Delete what was kept of one client."""
-        form = await request.form()
+        client = str((await request.form()).get("client", ""))
         try:
-            await self.operations.erase_client(str(form.get("client", "")))
+            await self.operations.erase_client(client)
         except Refused as error:
-            return await self.frame.refuse(request, error)
+            return await self._setup(request, {"client": client}, {"client": str(error)})
         return back_to("/setup", "erased")
 
     async def authority(self, request: Request) -> Response:

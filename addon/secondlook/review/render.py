@@ -16,6 +16,9 @@ from secondlook.review.statistics import RANGES
 
 VERSION = version("secondlook")
 
+NO_FAULTS: Mapping[str, str] = {}
+"""What is wrong with what was typed, by the name of its field."""
+
 PAGES = (
     ("/", "Overview"),
     ("/log", "Log"),
@@ -45,7 +48,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten", "scope", "turn"):
+    for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten", "scope", "turn", "address"):
         environment.filters[name] = getattr(words, name)
     environment.globals["version"] = VERSION
     environment.globals["all_ranges"] = RANGES
@@ -69,6 +72,7 @@ def page(
     flash: object = None,
     late_verdicts: object = (),
     titles: Mapping[str, str] = words.NO_TITLES,
+    faults: Mapping[str, str] = NO_FAULTS,
     **values: object,
 ) -> HTMLResponse:
     """Render a whole page for a request; `counts` puts figures beside the names of pages."""
@@ -86,6 +90,7 @@ def page(
         flash=flash,
         late_verdicts=late_verdicts,
         titles=titles,
+        faults=faults,
         **values,
     )
     return HTMLResponse(content, status_code=status)
@@ -93,4 +98,4 @@ def page(
 
 def query_string(values: Mapping[str, object]) -> str:
     """Encode the filters that are set, for links that keep them."""
-    return urlencode({key: value for key, value in values.items() if value})
+    return urlencode({key: value for key, value in values.items() if value}, doseq=True)

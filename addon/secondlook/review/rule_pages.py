@@ -1,16 +1,27 @@
 """Rules: made, removed, tested, back-tested, exported and imported."""
 
 import json
+from collections.abc import Mapping, Sequence
 
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secondlook.config.value import parse_duration
 from secondlook.review.operations import Operations, Refused
-from secondlook.review.pages import Frame, back_to, local_path
+from secondlook.review.pages import BAD_REQUEST, Frame, back_to, local_path
+from secondlook.review.program import Json
 
 MOST_DAYS = 90
+
+
+def lasting(text: str | None) -> float | None:
+    """Read how long a rule holds; nothing is for ever. Raises Refused."""
+    try:
+        return parse_duration(text) if text else None
+    except PydanticCustomError as error:
+        raise Refused(error.message(), "for") from None
 
 
 class RulePages:
@@ -23,52 +34,75 @@ class RulePages:
     async def rules(self, request: Request) -> Response:
         """List all rules; test a URL or back-test a rule when asked to."""
         params = request.query_params
+        typed = {"subject": params.get("draft", ""), "days": "7", **params}
         test, backtest = params.get("test", "").strip(), params.get("backtest", "").strip()
+        faults: dict[str, str] = {}
+        fired: list[Json] = []
+        tested: Json | None = None
+        days = params.get("days") or "7"
+        if not (days.isdecimal() and 1 <= int(days) <= MOST_DAYS):
+            faults["days"] = f"expected days, from 1 to {MOST_DAYS}"
         try:
-            days = min(max(int(params.get("days") or 7), 1), MOST_DAYS)
             fired = await self.operations.test_rules(test) if test else []
-            tested = await self.operations.backtest(backtest, days) if backtest else None
         except (Refused, ValueError) as error:
-            return await self.frame.refuse(request, error)
+            faults["test"] = str(error)
+        try:
+            if backtest and not faults:
+                tested = await self.operations.backtest(backtest, int(days))
+        except Refused as error:
+            faults["backtest"] = str(error)
+        return await self._show(request, typed, faults, fired=fired, tested=tested)
+
+    async def _show(
+        self,
+        request: Request,
+        typed: Mapping[str, str],
+        faults: Mapping[str, str],
+        *,
+        fired: Sequence[Json] = (),
+        tested: Json | None = None,
+    ) -> Response:
+        """Show the page with what was typed, and beside each field what is wrong with it."""
         return await self.frame.show(
             request,
             "rules.html",
+            status=BAD_REQUEST if faults else 200,
             rules=await self.operations.rules(),
-            draft=params.get("draft"),
-            test=test,
+            typed=typed,
+            faults=faults,
             fired=fired,
-            backtest=backtest,
-            days=days,
             tested=tested,
         )
 
     async def add(self, request: Request) -> Response:
-        """Make a rule."""
+        """Make a rule; what cannot be understood is said beside its field."""
         form = {name: str(value).strip() for name, value in (await request.form()).items()}
         for action in ("allow", "block"):  # a button in a row of the log names both by itself
             if action in form:
                 form |= {"action": action, "subject": form[action]}
         try:
-            for_s = parse_duration(form["for"]) if form.get("for") else None
             rule = await self.operations.add_rule(
                 form.get("action", ""),
                 form.get("subject", ""),
-                for_s=for_s,
+                for_s=lasting(form.get("for")),
                 client=form.get("client") or None,
                 reason=form.get("reason") or None,
             )
-        except (Refused, ValueError) as error:
-            return await self.frame.refuse(request, error)
+        except Refused as error:
+            return await self._show(request, form, {error.field or "subject": str(error)})
         done = "allowed" if rule["action"] == "allow" else "blocked"
         return back_to(local_path(form.get("back"), "/rules"), done, undo=str(rule["id"]))
 
     async def remove(self, request: Request) -> Response:
-        """Remove a rule."""
+        """Remove a rule, or all those that a form names."""
+        form = await request.form()
+        named = [request.path_params["id"]] if "id" in request.path_params else form.getlist("id")
         try:
-            await self.operations.remove_rule(request.path_params["id"])
+            for rule_id in named:
+                await self.operations.remove_rule(str(rule_id))
         except Refused as error:
             return await self.frame.refuse(request, error, 404)
-        return back_to(local_path(str((await request.form()).get("back") or ""), "/rules"), "removed")
+        return back_to(local_path(str(form.get("back") or ""), "/rules"), "removed")
 
     async def export(self, _request: Request) -> Response:
         """Hand out all rules as JSON."""
@@ -77,14 +111,14 @@ class RulePages:
 
     async def import_(self, request: Request) -> Response:
         """Take in an export; all of it, or nothing."""
-        form = await request.form()
+        text = str((await request.form()).get("text", ""))
         try:
-            await self.operations.import_rules(json.loads(str(form.get("text", ""))))
+            await self.operations.import_rules(json.loads(text))
         except json.JSONDecodeError as error:
-            detail = f"import: this is no export of rules, which is JSON (line {error.lineno}: {error.msg})"
-            return await self.frame.refuse(request, ValueError(detail))
+            detail = f"this is no export of rules, which is JSON (line {error.lineno}: {error.msg})"
+            return await self._show(request, {"text": text}, {"text": detail})
         except (Refused, ValueError) as error:
-            return await self.frame.refuse(request, error)
+            return await self._show(request, {"text": text}, {"text": str(error)})
         return back_to("/rules", "imported")
 
     def routes(self) -> list[Route]:
@@ -94,5 +128,6 @@ class RulePages:
             Route("/rules", self.add, methods=["POST"]),
             Route("/rules.json", self.export),
             Route("/rules/import", self.import_, methods=["POST"]),
+            Route("/rules/remove", self.remove, methods=["POST"]),
             Route("/rules/{id}/remove", self.remove, methods=["POST"]),
         ]

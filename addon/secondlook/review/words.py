@@ -5,6 +5,7 @@ harmless where it is put into a template (render.py), and nowhere else.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from secondlook.core.display import as_sentence
@@ -103,6 +104,27 @@ def subject(record: Json) -> str:
         if record.get(key):
             return str(record[key])
     return str(record.get("detail") or "(not kept: privacy level)")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a record is about, for a row: the host stands first, what is beside https and a path in `note`."""
+
+    host: str
+    path: str = ""
+    note: str = ""
+
+
+def address(record: Json) -> Address:
+    """Take the address of a record apart; what has none is named as elsewhere."""
+    url, host, name = (str(record.get(key) or "") for key in ("url", "host", "filename"))
+    if record.get("kind") in OF_OURS or not (url or host):
+        return Address(subject(record))
+    scheme, _, rest = url.partition("://")
+    found, slash, path = rest.partition("/") if rest else (host, "", "")
+    found = found.rpartition("@")[2]
+    notes = [scheme if url and scheme != "https" else "", name if name and name not in path else ""]
+    return Address(found or subject(record), slash + path, ", ".join(note for note in notes if note))
 
 
 def rule_text(record: Json) -> str:

@@ -22,6 +22,7 @@ from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.filter import (
     EventFilter,
     column_in,
+    excluded,
     indexed,
     led_by,
     name_of,
@@ -211,6 +212,7 @@ class LogReader:
         conditions.extend(unindexed(wanted))
         searched = words(wanted)
         conditions.extend(word_condition(word, sqlite=self._sqlite) for word in searched)
+        conditions.extend(excluded(wanted, sqlite=self._sqlite))
         if not self._sqlite:
             return _Plan(None, (*conditions, *[led_by(c, v) for c, v in by_index]), None, low, high)
         leader = self._leader(connection, by_index, [*searched, *name_of(wanted)], low, high)

@@ -13,7 +13,7 @@ from secondlook.ground.ulid import id_time
 from secondlook.ledger.engine.codec import row_event
 from secondlook.ledger.engine.tables import events, marks
 from secondlook.ledger.log.counting import HOUR_S
-from secondlook.ledger.log.filter import EventFilter, column_in, indexed, unindexed, word_condition, words
+from secondlook.ledger.log.filter import EventFilter, conditions_of
 
 
 class LogTail:
@@ -34,8 +34,7 @@ class LogTail:
     def after(self, wanted: EventFilter, cursor: str, limit: int) -> tuple[list[Event], str]:
         """Events written after the cursor, in the order of writing, and the next cursor."""
         with self._engine.connect() as connection:
-            conditions = list(unindexed(wanted)) + [column_in(c, v) for c, v in indexed(wanted)]
-            conditions += [word_condition(word, sqlite=self._sqlite) for word in words(wanted)]
+            conditions = conditions_of(wanted, sqlite=self._sqlite)
             if self._sqlite:
                 return self._by_number(connection, conditions, cursor, limit)
             return self._by_transaction(connection, conditions, cursor, limit)

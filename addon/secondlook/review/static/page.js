@@ -32,20 +32,23 @@ function countDown() {
 }
 
 // The live log: the server sends finished table rows, escaped by the same template as the page.
-function follow(body) {
+function liveLog() {
   const most = 500;
   const status = document.querySelector("[data-live-status]");
   const button = document.querySelector("[data-live-toggle]");
+  const rows = () => document.querySelector("tbody[data-live]");
   let source = null;
   let waiting = [];
   let painting = false;
 
   function paint() {
     painting = false;
+    const body = rows();
     const template = document.createElement("template");
     template.innerHTML = waiting.slice(-most).reverse().join("");
     waiting = [];
-    for (const link of template.content.querySelectorAll("tr a[href^='/log/']")) {
+    if (!body) return;
+    for (const link of template.content.querySelectorAll("td.subject > a[href^='/log/']")) {
       if (body.querySelector(`a[href="${link.getAttribute("href")}"]`)) link.closest("tr").remove();
     }
     showTimes(template.content);
@@ -55,7 +58,10 @@ function follow(body) {
     while (body.children.length > most) body.lastElementChild.remove();
   }
   function start() {
-    source = new EventSource(`${body.dataset.live}&after=${body.dataset.after}`);
+    const body = rows();
+    if (!body) return;
+    const joint = body.dataset.live.endsWith("?") ? "" : "&";
+    source = new EventSource(`${body.dataset.live}${joint}after=${body.dataset.after}`);
     source.onmessage = (event) => {
       body.dataset.after = event.lastEventId;
       waiting.push(...JSON.parse(event.data));
@@ -63,19 +69,101 @@ function follow(body) {
     };
     source.onopen = () => { status.textContent = "Live"; };
     source.onerror = () => { status.textContent = "Connection lost, trying again …"; };
-    button.textContent = "Stop following";
-    button.setAttribute("aria-pressed", "true");
+    show();
   }
   function stop() {
     source?.close();
     source = null;
+    waiting = [];
     status.textContent = "";
-    button.textContent = "Follow live";
-    button.setAttribute("aria-pressed", "false");
+    show();
   }
-  button.hidden = false;
+  function show() {
+    button.hidden = !rows();
+    button.textContent = source ? "Stop following" : "Follow live";
+    button.setAttribute("aria-pressed", source ? "true" : "false");
+  }
   button.addEventListener("click", () => (source ? stop() : start()));
-  if (body.dataset.liveOn === "1") start();
+  show();
+  // The rows were fetched anew: what is followed is followed on.
+  return () => { const followed = source; stop(); if (followed) start(); };
+}
+
+// Searching while typing: the results are fetched and put in the place of those shown.
+function searchWhileTyping(form, renewed) {
+  const pause = 300;
+  let timer = null;
+  let asking = null;
+  async function search() {
+    asking?.abort();
+    asking = new AbortController();
+    const given = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
+    const address = `${form.action}?${given}`;
+    const answer = await fetch(address, { headers: { accept: "text/html" }, signal: asking.signal }).catch(() => null);
+    if (!answer?.ok || answer.redirected) return; // half a date, say: it is explained when it is sent
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(form.dataset.typing);
+    if (!fresh) return;
+    showTimes(fresh);
+    document.getElementById(form.dataset.typing).replaceWith(fresh);
+    history.replaceState(null, "", address);
+    renewed();
+  }
+  form.addEventListener("input", (event) => {
+    if (event.target.matches("select")) return; // sent as a whole
+    clearTimeout(timer);
+    timer = setTimeout(search, pause);
+  });
+}
+
+// What the buttons for ticked rows do is offered once there are some.
+function showTicked() {
+  const part = document.querySelector("[data-chosen-part]");
+  if (!part) return;
+  const ticks = [...document.querySelectorAll("td.tick input")];
+  const ticked = ticks.filter((tick) => tick.checked).length;
+  const all = document.querySelector("[data-tick-all]");
+  part.hidden = !ticked;
+  part.querySelector("[data-chosen-count]").textContent = `${ticked} ticked:`;
+  all.hidden = !ticks.length;
+  all.checked = ticked > 0 && ticked === ticks.length;
+  all.indeterminate = ticked > 0 && ticked < ticks.length;
+}
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-tick-all]")) {
+    for (const tick of document.querySelectorAll("td.tick input")) tick.checked = event.target.checked;
+  }
+  if (event.target.matches("[data-tick-all], td.tick input")) showTicked();
+});
+
+// Keys of the log; while something is typed they are letters.
+function keys(dialog) {
+  const button = document.querySelector("[data-keys]");
+  const current = () => document.querySelector("table.log tr.at");
+  function go(step) {
+    const rows = [...document.querySelectorAll("table.log tbody tr")];
+    if (!rows.length) return;
+    const at = rows.indexOf(current());
+    const next = rows[at < 0 ? 0 : Math.min(Math.max(at + step, 0), rows.length - 1)];
+    current()?.classList.remove("at");
+    next.classList.add("at");
+    next.querySelector("td.subject a").focus();
+    next.scrollIntoView({ block: "nearest" });
+  }
+  const act = {
+    "/": () => document.querySelector("input[name=search]").focus(),
+    j: () => go(1),
+    k: () => go(-1),
+    x: () => current()?.querySelector("td.tick input")?.click(),
+    "?": () => dialog.showModal(),
+  };
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input:not([type=checkbox]), textarea, select, dialog");
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(act, event.key)) return;
+    event.preventDefault();
+    act[event.key]();
+  });
+  button.hidden = false;
+  button.addEventListener("click", () => dialog.showModal());
 }
 
 // A dropped file is hashed here and only its digest is sent.
@@ -142,7 +230,16 @@ showTimes(document);
 countDown();
 setInterval(countDown, 1000);
 document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
-document.querySelectorAll("tbody[data-live]").forEach(follow);
+if (document.querySelector("[data-live-toggle]")) {
+  const followOn = liveLog();
+  document.querySelectorAll("form[data-typing]").forEach((form) => searchWhileTyping(form, () => { followOn(); showTicked(); }));
+}
+showTicked();
+document.querySelectorAll("dialog#keys").forEach(keys);
+// A menu that was left closes.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
 document.querySelectorAll("[data-hash-files]").forEach(hashFiles);
 document.querySelectorAll("[data-copy]").forEach(copyText);
 // What is not filled in would only make the address longer.
