@@ -98,7 +98,7 @@ def test_a_full_disk_costs_flags_the_ledger_then_the_journal_then_the_request(
         assert number > JOURNAL_KIB // 4, "the journal took some"
         assert refused_by_ledger(proxy.curl(plain_origin.url("/full/last"))), proxy.output
         (status,) = proxy.json("status")
-        assert any("can store nothing" in alert for alert in status["alerts"]), status
+        assert any("cannot be written down" in alert for alert in status["alerts"]), status
         # what needs no record goes on: a block, and nobody died of it
         assert "stage=pattern" in proxy.curl("http://malware.secondlook.test/").headers["x-second-look"]
         facts = proxy.fresh_facts()

@@ -48,6 +48,33 @@ def test_files_on_the_proxy_itself_under_any_name(proxy, path, host):
     assert ask_itself(proxy, host, path).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["GET /healthz HTTP/1.0"],
+        ["GET /healthz HTTP/1.1", "Connection: close"],
+        ["GET /healthz HTTP/1.1", "Host: ", "Connection: close"],
+        ["GET /healthz?from=balancer HTTP/1.1", "Host: www.example.com", "Connection: close"],
+        ["GET /healthz HTTP/1.0", "Host: 192.0.2.1:9"],
+        ["HEAD /healthz HTTP/1.0"],
+    ],
+)
+def test_a_balancers_plain_check_is_answered_whatever_host_it_names(proxy, lines):
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as sock:
+        sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == (b"" if lines[0].startswith("HEAD") else b"ok\n")
+
+
+@pytest.mark.parametrize("request_line", ["GET /other HTTP/1.0", "POST /healthz HTTP/1.0"])
+def test_nothing_else_is_answered_without_a_host(proxy, request_line):
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as sock:
+        sock.sendall(f"{request_line}\r\n\r\n".encode())
+        assert sock.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "a.localhost", socket.gethostname()])
 def test_pages_on_the_proxy_itself_under_its_own_names(proxy, host):
     assert ask_itself(proxy, host, "/").startswith(b"HTTP/1.1 200")

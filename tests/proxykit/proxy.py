@@ -101,7 +101,7 @@ class RunningProxy:
             records=Records(self.gatekeeper, self.log),
             site_key=b"k" * 32,
             own_ports=lambda: self.own_ports,
-            ready=lambda: True,
+            not_ready=lambda: None,
             override_s=lambda client, user: policies.of(client, user).override_s,
             unopened_s=lambda client, user: policies.of(client, user).unopened_s,
             passages=self.log,

@@ -302,6 +302,27 @@ def test_rollback_serves_the_earlier_one_until_somebody_publishes(tmp_path):
     assert not status(store).held
 
 
+def test_nobody_goes_back_to_what_was_gone_back_from(tmp_path):
+    store = make_store(tmp_path, ["evil.example"])
+    for host in ("worse.example", "worst.example"):  # of 2 and of 3 something is wrong
+        put(store, [host], name=f"{host}.txt")
+        out(store)
+        assert rollback(store) == 1
+    out(store)
+    assert rollback(store) == 1
+    assert status(store).rolled_back == (2, 3, 4)
+    with pytest.raises(PatternError, match="no earlier generation but such as were rolled back from"):
+        rollback(store)
+    with pytest.raises(PatternError, match="generation 3 was rolled back from"):
+        rollback(store, 3)
+    assert store.current() == 1
+    for number in range(4):
+        put(store, [f"more{number}.example"], name=f"{number}.txt")
+        out(store, keep=3)
+    rollback(store)
+    assert status(store).rolled_back == (8,)  # what is gone is forgotten
+
+
 def test_old_generations_go_but_never_the_current_one(tmp_path):
     store = make_store(tmp_path, ["evil.example"])
     for number in range(5):

@@ -9,11 +9,12 @@ import tracemalloc
 from contextlib import asynccontextmanager
 from random import Random
 
+import httpx
 import pytest
 
 from secondlook.config import UpstreamSettings
 from secondlook.ground.errors import PatternError, SecondLookError, ServiceError
-from secondlook.server.http.app import AppSettings
+from secondlook.server.http.app import AppSettings, create_app
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import Generation
 from secondlook.server.reader import FileReader
@@ -295,10 +296,17 @@ def test_a_store_that_is_away_is_told_of_until_it_is_back(tmp_path):
             with pytest.raises(ServiceError):
                 await reader.refresh()
             assert reader.trouble
+            assert not reader.readable
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(create_app(reader)), base_url="http://server"
+            ) as client:
+                answer = await client.get("/healthz")
+                assert (answer.status_code, answer.text) == (503, "the Valkey store cannot be read\n")
             node.process.send_signal(signal.SIGCONT)
             await asyncio.to_thread(node.wait)
             await reader.refresh()
             assert reader.trouble is None
+            assert reader.readable
             await publisher.aclose()
             await reader.aclose()
 

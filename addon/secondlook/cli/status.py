@@ -27,9 +27,7 @@ app = typer.Typer(add_completion=False)
 DAY_S = 86_400.0
 ANSWER_S = 2.0
 CHANGED = "{} has changed since the proxy read it; `secondlook reload` puts it in force"
-NOT_READY = (
-    "the proxy can store nothing (a full disk?) and refuses what nobody can decide; see `secondlook doctor`"
-)
+MOST_BYTES = 1_000
 
 
 @app.command()
@@ -99,12 +97,13 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 
 def _trouble(address: str) -> str | None:
-    """Ask the proxy whether it can check and store, and say what is wrong; one that hangs makes us wait."""
+    """Ask the proxy whether it can protect, and say what is wrong; one that hangs makes us wait."""
     host, _, port = visited(address).rpartition(":")
     asked = HTTPConnection(host.strip("[]"), int(port), timeout=ANSWER_S)
     try:
         asked.request("GET", "/healthz")
-        return NOT_READY if asked.getresponse().status == SERVICE_UNAVAILABLE else None
+        answer = asked.getresponse()
+        return answer.read(MOST_BYTES).decode().strip() if answer.status == SERVICE_UNAVAILABLE else None
     except TimeoutError:
         return f"the proxy gave no answer on {address} within {ANSWER_S:g} s"
     except (OSError, HTTPException):  # other modes speak no HTTP there

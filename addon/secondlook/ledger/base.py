@@ -73,7 +73,7 @@ class OpenLedger:
         self._counts_lock = threading.Lock()
         self._written: Counter[str] = Counter()  # events by kind, in the writer's present transaction
         self.journaled = 0
-        self.journal_full = False  # as housekeeping saw it last, while the ledger could not be written
+        self.journal_full = False  # as far as is known; meant only while the ledger cannot be written
         self._file = _file_number(place)
         self.writer = Writer(
             make_engine(place, checkpoint=options.keeper, max_pages=options.max_pages),
@@ -334,6 +334,7 @@ class OpenLedger:
             slot.abandoned = True
             raise LedgerError(f"{reason}; flags journal: the disk did not answer in time") from error
         except LedgerError as error:
+            self.journal_full = True
             raise LedgerError(f"{reason}; {error}") from error
         self.journaled += 1
 

@@ -57,15 +57,15 @@ class Surroundings:
     """What a worker is given besides its settings.
 
     `site_key` is the installation's secret for the forms of the internal site; `own_ports` gives the ports of
-    our own review page and server (they may move); `ready` tells whether a check can be made; `override_s`
-    and `unopened_s` how long exceptions last that a client and user make for themselves.
+    our own review page and server (they may move); `not_ready` tells what keeps it from protecting;
+    `override_s` and `unopened_s` how long exceptions last that a client and user make for themselves.
     """
 
     gatekeeper: Gatekeeper
     records: Records
     site_key: bytes
     own_ports: Callable[[], Collection[int]]
-    ready: Callable[[], bool]
+    not_ready: Callable[[], str | None]
     override_s: Override
     unopened_s: Override
     late: Tail | None = None  # where verdicts are read that clients are told on their next page load
@@ -87,7 +87,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
             key=around.site_key,
             override_s=around.override_s,
             unopened_s=around.unopened_s,
-            ready=around.ready,
+            not_ready=around.not_ready,
         ),
         around.records,
         pages,

@@ -28,7 +28,8 @@ from secondlook.review.session import Doorkeeper, csrf_ok
 ANY_ADDRESS = "(any address)"  # among the host names: every literal IP address
 COOKIE = "second_look_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_PATHS = ("/static/", "/sign-in", "/healthz")
+HEALTH_PATH = "/healthz"
+OPEN_PATHS = ("/static/", "/sign-in")
 TOKEN_PATHS = ("/api/", "/metrics")  # answered in problem+json; a bearer token will do
 MAX_FORM_BYTES = 1 << 20
 MAX_API_BYTES = 32 << 20  # as many rules as one import may hold are 25 MB
@@ -92,6 +93,8 @@ class Gate:
         path: str = scope["path"]
         api = path.startswith(TOKEN_PATHS)
         host = headers.get("host", "").lower()
+        if path == HEALTH_PATH and scope["method"] in SAFE_METHODS:
+            return None, receive  # a balancer names no host, or any
         if not self._ours(host):
             text = f"this page does not answer to the name {host[:200]!r}"
             return problem(421, "wrong host", text), receive

@@ -1,7 +1,7 @@
 """The review page as one ASGI application."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cryptography import x509
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from secondlook.agent.signin import RefusedPasswords
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
-from secondlook.review.access import ANY_ADDRESS, Gate
+from secondlook.review.access import ANY_ADDRESS, HEALTH_PATH, Gate
 from secondlook.review.api import create_api
 from secondlook.review.client_pages import ClientPages
 from secondlook.review.log_pages import LogPages
@@ -62,14 +62,23 @@ def _certified(certificate: bytes) -> Iterator[str]:
 
 
 def create_app(
-    operations: Operations, doorkeeper: Doorkeeper, *, hosts: Iterable[str], clock: Clock
+    operations: Operations,
+    doorkeeper: Doorkeeper,
+    *,
+    hosts: Iterable[str],
+    clock: Clock,
+    not_ready: Callable[[], str | None] = lambda: None,
 ) -> ASGIApp:
-    """Make the application; `hosts` are the `Host` headers it answers to (`host_names`)."""
+    """Make the application; `hosts` are the `Host` headers it answers to (`host_names`).
+
+    `not_ready` says in words what keeps the proxy from protecting.
+    """
     frame = Frame(operations)
     refused = RefusedPasswords(operations.ledger.record, clock, "the review page")
 
     async def alive(_request: Request) -> Response:
-        return PlainTextResponse("ok\n")
+        why = not_ready()
+        return PlainTextResponse("ok\n") if why is None else PlainTextResponse(f"not ready: {why}\n", 503)
 
     async def metrics(_request: Request) -> Response:
         return Response(await run_in_threadpool(operations.program.metrics), media_type=METRICS_TYPE)
@@ -102,7 +111,7 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Route("/healthz", alive),
+            Route(HEALTH_PATH, alive),
             Route("/metrics", metrics),
             *sign_in_routes(doorkeeper, refused.note, clock.monotonic),
             *Pages(operations, frame).routes(),

@@ -11,12 +11,14 @@ from typing import Any
 
 from mitmproxy import ctx
 
+from secondlook.agent.check.watch import Watcher
 from secondlook.agent.metrics import count_events
 from secondlook.config import Settings, load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
 from secondlook.run.assembly.background import start_background
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, site_key
+from secondlook.run.assembly.ready import why_not_ready
 from secondlook.run.supervisor.descriptors import MOST, raise_file_limit
 
 CONFIG_VARIABLE = "SECONDLOOK_CONFIG"
@@ -31,15 +33,21 @@ class Starter:
         self._parts = parts
         self._stack = contextlib.AsyncExitStack()
         self._server_port: int | None = None
+        self._watcher: Watcher | None = None
 
     def own_ports(self) -> frozenset[int]:
         """Return the ports that the proxy does not lead to."""
         return frozenset() if self._server_port is None else frozenset({self._server_port})
 
+    def not_ready(self) -> str | None:
+        """Return what keeps this from protecting, in words."""
+        return "it starts" if self._watcher is None else why_not_ready(self._parts, self._watcher)
+
     async def running(self) -> None:
         """Start what works beside the traffic; a blocked origin is never contacted from now on."""
         ctx.options.update(connection_strategy="lazy")  # type: ignore[no-untyped-call]
         background = await start_background(self._stack, self._parts)
+        self._watcher = background.watcher
         if background.embedded is not None:
             self._server_port = background.embedded.port
 
@@ -68,7 +76,7 @@ def make_addons() -> list[Any]:
         records=LedgerRecords(ledger, parts.suffixes, parts.clock),
         site_key=site_key(settings.state),
         own_ports=starter.own_ports,
-        ready=lambda: ledger.takes_flags,
+        not_ready=starter.not_ready,
         override_s=parts.override_s,
         unopened_s=parts.unopened_s,
         passages=LedgerTail(ledger, PASSAGES),

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from secondlook.agent.check.watch import Watcher
 from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError
@@ -19,6 +20,7 @@ from secondlook.ground.lanes import STATE
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.parts import Parts, load_cache, save_cache
+from secondlook.run.assembly.ready import why_not_ready
 from secondlook.run.assembly.viewing import make_watcher
 from secondlook.run.diagnosis.stall import watch_stalls
 from secondlook.run.process import Process
@@ -33,8 +35,13 @@ class Judging:
 
     process: Process
     parts: Parts
+    watcher: Watcher
     stop: asyncio.Event
     tasks: list[asyncio.Task[None]]
+
+    def not_ready(self) -> str | None:
+        """Return what keeps this process from protecting, in words."""
+        return why_not_ready(self.parts, self.watcher)
 
     def ready(self) -> None:
         """Report that traffic is served, and watch over the event loop from now on."""
@@ -75,7 +82,7 @@ async def judging(process: Process, answers: Path) -> AsyncIterator[Judging]:
         for wait in waits:
             wait.cancel()
     tasks.append(asyncio.create_task(_save_again(parts, answers), name="saving"))
-    yield Judging(process, parts, stop, tasks)
+    yield Judging(process, parts, watcher, stop, tasks)
     for task in tasks:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -27,6 +27,7 @@ from secondlook.run.assembly.explaining import Json
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.outlets import make_outlets
 from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.ready import why_not_ready
 from secondlook.run.assembly.reviewing import Program, ReviewServer
 from secondlook.run.diagnosis.clock_watch import watch_clock
 from secondlook.run.diagnosis.stall import watch_stalls
@@ -71,6 +72,7 @@ async def serve(process: Process) -> None:
                 program,
                 inherited(plan.sockets["review"][0]),
                 renewed=lambda token: process.say(token=token),
+                not_ready=lambda: why_not_ready(parts, background.watcher),
             )
             process.say(token=review.doorkeeper.token)
             tasks.start("review page", review.run())

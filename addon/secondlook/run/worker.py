@@ -31,7 +31,7 @@ async def work(process: Process) -> None:
             records=LedgerRecords(ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings)),
             site_key=site_key(settings.state),
             own_ports=lambda: own_ports,
-            ready=lambda: ledger.takes_flags,
+            not_ready=around.not_ready,
             override_s=parts.override_s,
             unopened_s=parts.unopened_s,
             late=LedgerTail(ledger, LATE) if settings.notify.next_page else None,

@@ -43,6 +43,11 @@ class Reader(Protocol):
         """What is known to be missing of what is served, None when nothing is."""
         ...
 
+    @property
+    def readable(self) -> bool:
+        """Whether searches can be answered, as far as is known."""
+        ...
+
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Return the packed `full_hashes` fields under 4-byte prefixes, and how many there are."""
         ...
@@ -124,6 +129,11 @@ class FileReader:
     def trouble(self) -> str | None:
         """Nothing: files are there as a whole or not at all."""
         return None
+
+    @property
+    def readable(self) -> bool:
+        """Files that are mapped can be read."""
+        return True
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Look every prefix up in the mapped table."""

@@ -69,6 +69,11 @@ class Watcher:
         self._seen: object = None
         self._complaints: dict[str, str] = {}  # by what could not be refreshed
 
+    @property
+    def has_read(self) -> bool:
+        """Whether what the ledger says was read at all."""
+        return self._version is not None
+
     async def run(self) -> None:
         """Refresh until cancelled."""
         while True:

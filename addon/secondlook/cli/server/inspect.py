@@ -3,20 +3,22 @@
 import asyncio
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secondlook.cli.options import JsonOption, StateOption
 from secondlook.cli.output import plain_value, print_json, print_line, print_table
-from secondlook.cli.server.context import ServerConfigOption, open_server
+from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
 from secondlook.cli.server.entries import list_sources
 from secondlook.core.neutralize import inert
-from secondlook.ground.errors import ServiceError
 from secondlook.ledger.log.shape import rfc3339
 
 if TYPE_CHECKING:
     from secondlook.server.publish.generation import Generation
+    from secondlook.server.store.administration import Listed
+    from secondlook.server.valkey.look import InValkey
 
 LISTED_EXIT = 10
 UNUSABLE_EXIT = 2
@@ -32,14 +34,11 @@ def check(
 
     Exit status 10 if any is listed, else 2 if any is no URL, host or digest, else 0.
     """
-    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
-    from secondlook.suffix import load_suffixes  # noqa: PLC0415
-
     context = open_server(config, state)
     listed = unusable = False
     for subject in subjects:
         try:
-            found = administration.check(context.store, subject, suffixes=load_suffixes())
+            found = _checked(context, subject)
         except ValueError as error:
             sys.stderr.write(f"secondlook: {inert(str(error))}\n")
             unusable = True
@@ -77,36 +76,25 @@ def rollback(
     print_line(f"generation {served:06d} is served until the next publish")
 
 
-def _valkey(store: str, generation: "Generation | None") -> tuple[bool | None, str | None]:
-    """Look whether a Valkey store can be served from, and what is wrong with it; None: there is none."""
+def _valkey(store: str, own: "Generation | None") -> "InValkey | None":
+    """Look at what a Valkey store serves; None where there is none."""
     from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
-    from secondlook.server.valkey.publisher import ValkeyPublisher  # noqa: PLC0415
+    from secondlook.server.valkey.look import look  # noqa: PLC0415
 
-    number = generation.number if generation else None
+    return None if store == FILES else asyncio.run(look(store, own))
 
-    async def look() -> tuple[bool, str | None]:
-        publisher = ValkeyPublisher(store)
-        try:
-            if await publisher.lost(number):
-                what = "holds no generation" if number is None else f"does not hold generation {number:06d}"
-                return False, f"the Valkey store {what}; a running publisher loads what it has"
-            parts = await publisher.missing(generation) if generation else 0
-            if parts:
-                return (
-                    False,
-                    f"the Valkey store lost {parts:,} parts of it; a running publisher puts them back",
-                )
-            eviction = await publisher.eviction()
-            return True, eviction and f"the Valkey store can lose entries: {eviction}"
-        finally:
-            await publisher.aclose()
 
+def _checked(context: ServerContext, subject: str) -> "list[Listed]":
+    """Check in what is served: a server with a Valkey store serves what that holds, not its own folder."""
+    from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
+    from secondlook.server.store import administration  # noqa: PLC0415
+    from secondlook.server.valkey import look  # noqa: PLC0415
+    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+
+    store = context.settings.store
     if store == FILES:
-        return None, None
-    try:
-        return asyncio.run(look())
-    except ServiceError as error:
-        return False, str(error)
+        return administration.check(context.store, subject, suffixes=load_suffixes())
+    return asyncio.run(look.check(store, subject, suffixes=load_suffixes()))
 
 
 def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
@@ -116,12 +104,20 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
 
     context = open_server(config, state)
     found = administration.status(context.store, context.settings.publish.key)
+    stored = _valkey(context.settings.store, found.published)
+    if stored is not None and stored.generation is not None:  # what is served, whatever lies in the folder
+        found = replace(
+            found,
+            generation=stored.generation,
+            created_at=stored.created_at,
+            lists=dict(stored.lists or {}),
+            key=found.key or stored.key,
+        )
     age_s = age_of(context.store, found.created_at or 0.0, time.time()) or 0.0
     stale = (
         bool(context.settings.feeds or context.settings.upstream)
         and age_s > context.settings.publish.stale_after
     )
-    in_valkey, trouble = _valkey(context.settings.store, found.published)
     if as_json:
         print_json(
             {
@@ -132,7 +128,8 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
                 "held": found.held,
                 "held_back": None if found.held_back is None else sum(each.count for each in found.held_back),
                 "held_back_by": {each.source: each.count for each in found.held_back or ()},
-                "valkey": None if in_valkey is None else {"holds": in_valkey, "trouble": trouble},
+                "rolled_back": list(found.rolled_back),
+                "valkey": None if stored is None else {"holds": stored.holds, "trouble": stored.trouble},
                 "sources": [source.name for source in found.sources],
                 "own_entries": found.own_entries,
                 "feeds": [
@@ -151,6 +148,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         if found.generation is None
         else f"generation {found.generation:06d} of {rfc3339(found.created_at)}"
         + (" (held)" if found.held else "")
+        + (" in the Valkey store" if stored is not None and stored.generation is not None else "")
     )
     print_table(("list", "entries"), found.lists.items(), empty="no lists")
     for held in found.held_back or ():
@@ -161,8 +159,8 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         )
     elif not found.upstream:
         print_line("key: made with the first publication (`secondlook server publish`)")
-    if trouble:
-        print_line(f"store: {trouble}")
+    if stored is not None and stored.trouble:
+        print_line(f"store: {stored.trouble}")
     if stale:
         print_line(f"stale: nothing new came in since {rfc3339(time.time() - age_s)} (publish.stale_after)")
     for line in found.upstream:

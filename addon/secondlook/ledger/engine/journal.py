@@ -42,6 +42,7 @@ _HEADER: Final = 64
 _RECORD: Final = struct.Struct("<4sIQII")
 _GENERATION: Final = struct.Struct("<Q")
 RECORD_LIMIT: Final = 65_536  # bytes of one payload
+USUAL_BYTES: Final = 2_048  # of a record, more or less
 SIZE_BYTES: Final = 16 << 20
 _ROUND: Final = 8
 _GROUP: Final = 512
@@ -159,10 +160,10 @@ class Journal:
             return self._end > _HEADER
 
     def has_room(self) -> bool:
-        """Return whether the longest record would fit; cheap."""
+        """Return whether a usual record would fit; cheap."""
         with self._lock, _locked(self._file):
             self._find_end()
-            return self._end + _RECORD.size + RECORD_LIMIT <= os.fstat(self._file).st_size
+            return self._end + USUAL_BYTES <= os.fstat(self._file).st_size
 
     def records(self) -> list[Record]:
         """Read all that waits to be replayed, oldest first."""

@@ -45,11 +45,14 @@ from secondlook.proxy.mitm.edge import StreamEdge
 from secondlook.proxy.mitm.tunnel import RawTunnel, own_tunnel
 from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
 from secondlook.proxy.mitm.websocket import WebSocketRelay
+from secondlook.refusal.refusal import INTERNAL_HOST
 
 type Commands = layer.CommandGenerator[None]
 
 NOT_FROM_ORIGINS = frozenset({b"x-second-look", b"alt-svc"})
 """Headers that no origin may send: the first is ours, the second leads around us."""
+HEALTH_PATH = "/healthz"
+HTTP_PORT = 80
 ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
 _HOOKS = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
 _OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestTrailers, RequestEndOfMessage})
@@ -141,12 +144,23 @@ class AnsweringStream(HttpStream):
         self.whole_request = event.end_stream
         request = event.request
         self.origin_form = not request.data.authority and not request.is_http2
+        if self._is_health_check(request):
+            # a balancer names no host, or any: what a proxy itself is asked for is its own site's
+            request.data.host, request.data.port, request.scheme = INTERNAL_HOST, HTTP_PORT, "http"
         if not request.data.host and self.mode is not HTTPMode.transparent and not _names_host(request):
             self.flow = http.HTTPFlow(self.context.client, self.context.server)
             self.flow.request = request
             yield from self._refuse_request("it does not say for which host it is")
             return
         yield from super().state_wait_for_request_headers(event)
+
+    def _is_health_check(self, request: http.Request) -> bool:
+        return (
+            self.origin_form
+            and self.mode is not HTTPMode.transparent
+            and request.method in {"GET", "HEAD"}
+            and request.path.partition("?")[0] == HEALTH_PATH
+        )
 
     def _refuse_request(self, why: str) -> Commands:
         told = f"The proxy cannot read this request: {why}"

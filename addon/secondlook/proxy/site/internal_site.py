@@ -51,7 +51,7 @@ class SiteFacts:
     key: bytes  # secret of this installation, the same in every worker
     override_s: Override
     unopened_s: Override
-    ready: Callable[[], bool]
+    not_ready: Callable[[], str | None]  # what keeps this proxy from protecting, in words
     proxy_address: str | None = (
         None  # host:port to be told to browsers, where the client's view is not better
     )
@@ -123,8 +123,8 @@ class InternalSite:
             case "/":
                 return self._page(request, "setup.html", forms=False, about=ABOUT, proxy=proxy_address)
             case "/healthz":
-                ready = self._facts.ready()
-                return self._plain(200 if ready else 503, "ok\n" if ready else "not ready\n")
+                why = self._facts.not_ready()
+                return self._plain(200, "ok\n") if why is None else self._plain(503, f"not ready: {why}\n")
             case "/ca.pem" | "/ca.crt" | "/ca.cer":
                 return self._file(request, lambda: certificate(self._facts.ca_pem))
             case "/ca.mobileconfig":

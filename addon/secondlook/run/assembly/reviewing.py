@@ -277,6 +277,7 @@ class ReviewServer:
         sock: socket.socket,
         *,
         renewed: Callable[[str], None],
+        not_ready: Callable[[], str | None],
     ) -> None:
         self.doorkeeper = Doorkeeper(
             secret_key(settings.state),
@@ -290,7 +291,7 @@ class ReviewServer:
         host, port = sock.getsockname()[:2]
         tls = settings.review.tls
         hosts = host_names(host, port, tls.cert.read_bytes() if tls else None)
-        app = create_app(operations, self.doorkeeper, hosts=hosts, clock=parts.clock)
+        app = create_app(operations, self.doorkeeper, hosts=hosts, clock=parts.clock, not_ready=not_ready)
         self._server = _Server(
             uvicorn.Config(
                 app,

@@ -185,6 +185,8 @@ class ServerApp:
         number = self.reader.number
         if number is None:
             return Response("nothing to serve\n", 503, media_type="text/plain")
+        if not self.reader.readable:
+            return Response(f"{self.reader.trouble}\n", 503, media_type="text/plain")
         trouble = f"; {self.reader.trouble}" if self.reader.trouble else ""
         return Response(f"ok generation={number}{trouble}\n", media_type="text/plain")
 

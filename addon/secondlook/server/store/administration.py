@@ -200,25 +200,29 @@ def check(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Liste
     if number is None:
         raise PatternError("nothing is published yet")
     table = Generation(store.generation_folder(number)).table
+    found = []
+    for full_hash, expression in asked_of(subject, suffixes).items():
+        for row in table.find(int.from_bytes(full_hash[:4])):
+            if table.full_hash(row) == full_hash:
+                found += listed_of(pb.FullHash.FromString(table.details(row)), expression)
+    return found
+
+
+def asked_of(subject: str, suffixes: Suffixes) -> dict[bytes, str]:
+    """Return the full hashes under which a subject may be listed, with what each stands for; ValueError."""
     scope, text = parse_subject(subject, suffixes)
     if scope == "file":
-        asked = {manual_hash(_asked(text)): text}
-    else:
-        parsed = url_subject(subject.strip(), suffixes)
-        asked = dict(zip(parsed.hashes, parsed.expressions, strict=True))
-    found = []
-    for full_hash, expression in asked.items():
-        for row in table.find(int.from_bytes(full_hash[:4])):
-            if table.full_hash(row) != full_hash:
-                continue
-            message = pb.FullHash.FromString(table.details(row))
-            found += [
-                Listed(
-                    expression, each.list, _ABOUT.get(each.risk, ""), tuple(each.feeds), each.family or None
-                )
-                for each in message.full_hash_details
-            ]
-    return found
+        return {manual_hash(_asked(text)): text}
+    parsed = url_subject(subject.strip(), suffixes)
+    return dict(zip(parsed.hashes, parsed.expressions, strict=True))
+
+
+def listed_of(found: pb.FullHash, expression: str) -> list[Listed]:
+    """Return what a full hash that was found says."""
+    return [
+        Listed(expression, each.list, _ABOUT.get(each.risk, ""), tuple(each.feeds), each.family or None)
+        for each in found.full_hash_details
+    ]
 
 
 def _asked(text: str) -> ManualEntry:
@@ -238,18 +242,30 @@ def still_listed_by(store: ServerStore, subject: str, *, suffixes: Suffixes) -> 
 def rollback(store: ServerStore, number: int | None = None) -> int:
     """Serve an earlier generation (default: the one before) until somebody publishes; returns its number.
 
-    Raises PatternError when there is none, or when it is damaged.
+    One that was gone back from is never gone back to. Raises PatternError when there is none, or when it is
+    damaged.
     """
     with store.writing():
         current = store.current()
-        earlier = [each for each in store.generations() if current is not None and each < current]
+        bad = store.rolled_back()
+        earlier = [
+            each for each in store.generations() if current is not None and each < current and each not in bad
+        ]
         if number is None:
             if not earlier:
-                raise PatternError("there is no earlier generation")
+                left = " but such as were rolled back from" if bad else ""
+                raise PatternError(f"there is no earlier generation{left}")
             number = earlier[-1]
         if number not in store.generations():
             raise PatternError(f"there is no generation {number}")
+        if number in bad:
+            raise PatternError(
+                f"generation {number} was rolled back from; `secondlook server publish` makes a new one of "
+                "what the sources hold now"
+            )
         Generation(store.generation_folder(number)).verify()
+        if current is not None and current != number:
+            store.note_rolled_back(current)
         write_whole(store.root / HELD, f"{number}\n".encode())
         store.set_current(number)
         return number
@@ -279,6 +295,7 @@ class ServerStatus:
     lists: dict[str, int]
     kept: tuple[int, ...]
     held: bool
+    rolled_back: tuple[int, ...]
     held_back: tuple[HeldBack, ...] | None
     sources: tuple[Source, ...]
     own_entries: int
@@ -305,6 +322,7 @@ def status(store: ServerStore, configured_key: Path | None = None) -> ServerStat
         {name: entry.count for name, entry in generation.lists.items()} if generation else {},
         tuple(store.generations()),
         (store.root / HELD).exists(),
+        tuple(sorted(store.rolled_back())),
         read_held_back(store.root),
         tuple(store.sources()),
         len(read_manual(store)),

@@ -37,6 +37,7 @@ _LOOK_AGAIN_S = 0.02
 
 GUARD_FOLDER = "guard"  # what feeds say is known to be good, a file for each
 HELD = "held"  # there while the operator's rollback keeps feeds from publishing
+ROLLED_BACK = "rolled-back"  # numbers of generations that the operator went back from, one a line
 type SourceKind = Literal["import", "feed", "builtin"]
 
 
@@ -199,6 +200,19 @@ class ServerStore:
     def set_current(self, number: int) -> None:
         """Switch what is served; atomic."""
         write_whole(self.root / "current", f"{number}\n".encode())
+
+    def rolled_back(self) -> frozenset[int]:
+        """Return the generations that the operator went back from: it is not gone back to them."""
+        try:
+            lines = (self.root / ROLLED_BACK).read_text("ascii").split()
+        except FileNotFoundError:
+            return frozenset()
+        return frozenset(int(line) for line in lines if line.isdigit())
+
+    def note_rolled_back(self, number: int) -> None:
+        """Write down that the operator goes back from a generation; those that are gone are forgotten."""
+        kept = sorted((self.rolled_back() & set(self.generations())) | {number})
+        write_whole(self.root / ROLLED_BACK, "".join(f"{each}\n" for each in kept).encode())
 
     def drop_generations(self, keep: int) -> None:
         """Remove the oldest generations, keeping `keep` and the current one."""

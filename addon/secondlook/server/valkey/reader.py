@@ -46,6 +46,7 @@ class ValkeyReader:
         self._lost_bucket: int | None = None
         self._is_away = False
         self._created_at = 0.0
+        self._key: str | None = None
         self._details: Sequence[bytes] = ()
         self._lists: Mapping[str, PublishedList] = {}
         self._updaters: dict[str, Updater] = {}
@@ -74,6 +75,16 @@ class ValkeyReader:
         if self._is_away:
             return "the Valkey store cannot be read"
         return None if self._lost_bucket is None else "the Valkey store lost entries of this generation"
+
+    @property
+    def readable(self) -> bool:
+        """Whether the store gave an answer when it was looked at last."""
+        return not self._is_away
+
+    @property
+    def key(self) -> str | None:
+        """The publisher's public key (hex), as the generation names it."""
+        return self._key
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Look every prefix up, in one round trip to each node concerned."""
@@ -187,6 +198,7 @@ class ValkeyReader:
         self._updaters = {name: Updater(self._kept, entry) for name, entry in current.lists.items()}
         self._bits, self._details, self._lists = about["bits"], details, current.lists
         self._created_at = current.created_at
+        self._key = current.manifest.get("key")
         self._marked, self._lost_bucket = about.get("marked", False), None
         self._number = number
 

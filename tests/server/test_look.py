@@ -1,0 +1,51 @@
+"""What is served from a Valkey store, told on a machine that only reads it."""
+
+import asyncio
+import signal
+
+import pytest
+
+from secondlook.ground.errors import PatternError
+from secondlook.server.publish.generation import Generation
+from secondlook.server.valkey.look import check, look
+from secondlook.server.valkey.publisher import ValkeyPublisher
+from serverkit import NOW, make_store, out, put
+from serverkit.valkey import single
+
+
+def test_a_reader_tells_what_is_served_and_by_whom_something_is_listed(tmp_path, suffixes):
+    store = make_store(tmp_path, ["evil.example"])
+    first = Generation(store.generation_folder(1))
+    put(store, ["worse.example"], name="two.txt")
+    out(store)
+    second = Generation(store.generation_folder(2))
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, [node]):
+            empty = await look(url, None)
+            assert (empty.holds, empty.generation) == (False, None)
+            assert "holds no generation" in empty.trouble
+            publisher = ValkeyPublisher(url)
+            await publisher.push(second, now=NOW)
+            await publisher.aclose()
+            found = await look(url, None)
+            assert (found.holds, found.trouble, found.generation) == (True, None, 2)
+            assert found.lists["mw-8b"] == second.lists["mw-8b"].count
+            assert found.key == second.manifest["key"]
+            assert (await look(url, second)).holds
+            behind = await look(url, first)  # an old folder does not speak for the store
+            assert (behind.holds, behind.generation) == (True, 2)
+            [listed] = await check(url, "http://www.worse.example/any?x", suffixes=suffixes)
+            assert (listed.expression, listed.list, listed.feeds) == ("worse.example/", "mw-8b", ("two.txt",))
+            assert await check(url, "good.example", suffixes=suffixes) == []
+            node.process.send_signal(signal.SIGSTOP)
+            try:
+                away = await look(url, None)
+                assert (away.holds, away.generation) == (False, None)
+                assert "cannot read from the Valkey store" in away.trouble
+                with pytest.raises(PatternError, match="cannot read from the Valkey store"):
+                    await check(url, "good.example", suffixes=suffixes)
+            finally:
+                node.process.send_signal(signal.SIGCONT)
+
+    asyncio.run(scene())
