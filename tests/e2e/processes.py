@@ -306,7 +306,7 @@ class Origin:
     port: int
     connections: int = 0
     requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, host, path
-    pages: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # path: content type, body
+    pages: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # path: content type, body
 
     def url(self, path: str = "/", host: str = "127.0.0.1", scheme: str = "http") -> str:
         """A URL on this origin."""
@@ -327,10 +327,12 @@ def origin(
             while length > 0:
                 length -= len(self.rfile.read(min(length, 1 << 20)) or b"x" * length)
             found.requests.append((self.command, self.headers.get("Host", ""), self.path))
-            kind, body = found.pages.get(self.path.partition("?")[0], ("text/html", b"<h1>origin</h1>"))
+            kind, body, *more = found.pages.get(
+                self.path.partition("?")[0], ("text/html", b"<h1>origin</h1>")
+            )
             self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
+            for name, value in (("Content-Type", kind), ("Content-Length", str(len(body))), *more):
+                self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)

@@ -51,14 +51,14 @@ class FakeGatekeeper:
         self._fault("subject")
         return url_subject_from_parts(scheme, host, path, load_suffixes())
 
-    def now(self, subject: Subject, use: RequestContext) -> Decision | None:
+    def now(self, subject: Subject, use: RequestContext, *, scan: object = None) -> Decision | None:
         self._fault("now")
         names = self._names(subject)
         if names & self.flagged or names & self.slow:
             return None
         return self._settle("now", subject, use, listed() if names & self.bad else UNKNOWN)
 
-    async def check(self, subject: Subject, use: RequestContext) -> Decision:
+    async def check(self, subject: Subject, use: RequestContext, *, scan: object = None) -> Decision:
         self._fault("check")
         names = self._names(subject)
         if names & self.slow:
@@ -86,7 +86,13 @@ class FakeGatekeeper:
         return self._settle("check_local", subject, use, listed() if names & self.bad else UNKNOWN)
 
     async def unsure(
-        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+        self,
+        subject: Subject,
+        use: RequestContext,
+        reason: str,
+        *,
+        block: bool | None = None,
+        scan: object = None,
     ) -> Decision:
         if self._names(subject) & (self.bad | self.flagged):
             return await self.check(subject, use)

@@ -15,6 +15,12 @@ CHECK_SECONDS = Histogram(
     "Time of checks that had to ask a server.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 5.0),
 )
+SCAN_SECONDS = Histogram(
+    "secondlook_scan_seconds",
+    "Time until all engines had looked into a file.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+SCANS = Counter("secondlook_scans", "Looks into files by engine and outcome.", ["engine", "outcome"])
 VIEW_ERRORS = Counter("secondlook_view_errors", "Refreshes of rules, confirmed set or pattern that failed.")
 FLAG_SECONDS = Histogram(
     "secondlook_flag_seconds",
@@ -51,3 +57,9 @@ def count_events(kind: str, count: int) -> None:
 def decisions(stage: str, action: str) -> Counter:
     """Return the bound counter of one stage and action (binding takes longer than counting)."""
     return DECISIONS.labels(stage, action)
+
+
+@cache
+def scans(engine: str, outcome: str) -> Counter:
+    """Return the bound counter of one engine and outcome."""
+    return SCANS.labels(engine, outcome)

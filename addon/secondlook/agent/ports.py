@@ -4,8 +4,8 @@
 `agent` imports either.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
 from secondlook.core.answer import Tier, TierAnswer
 from secondlook.core.event import (
@@ -17,6 +17,7 @@ from secondlook.core.event import (
     Remembered,
 )
 from secondlook.core.rules.rule import Pause, Rule
+from secondlook.core.scan import EngineReport
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 
@@ -44,6 +45,28 @@ class Lookup(Protocol):
 
     def on_recovery(self, callback: Callable[[str], None]) -> None:
         """Call back with the server's name each time a circuit closes again or the location changes."""
+        ...
+
+
+class Scan(Protocol):
+    """The content of one file, for the engines that are to look into it."""
+
+    @property
+    def within_s(self) -> float:
+        """Seconds after which every engine has answered or failed; beyond them nobody waits."""
+        ...
+
+    @property
+    def engines(self) -> Sequence[str]:
+        """Names of the engines, in the order of their looks."""
+        ...
+
+    def known(self) -> Sequence[EngineReport] | None:
+        """Return what they said about the same bytes before; None when one of them must look."""
+        ...
+
+    def looks(self) -> Sequence[Coroutine[Any, Any, EngineReport]]:
+        """Return a look for each engine, to be run at the same time; a look that is cancelled stops."""
         ...
 
 

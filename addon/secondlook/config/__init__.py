@@ -26,6 +26,7 @@ from secondlook.config.record import (
     SyslogSettings,
     WebhookSettings,
 )
+from secondlook.config.scan import ScanSettings, YaraSettings
 from secondlook.config.service import (
     DEFAULT_SERVER_PORT,
     FeedSettings,
@@ -93,6 +94,7 @@ __all__ = [
     "RefetchSettings",
     "RemoteServer",
     "ReviewSettings",
+    "ScanSettings",
     "ServerSettings",
     "ServersSettings",
     "Settings",
@@ -104,6 +106,7 @@ __all__ = [
     "UpstreamProxySettings",
     "UpstreamSettings",
     "WebhookSettings",
+    "YaraSettings",
     "load_server_settings",
     "load_settings",
 ]

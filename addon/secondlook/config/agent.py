@@ -24,6 +24,7 @@ from secondlook.config.record import (
     ledger_from,
     notify_from,
 )
+from secondlook.config.scan import ScanSettings
 from secondlook.config.service import FeedSettings, check_feed_names
 from secondlook.config.traffic import (
     ClientsSettings,
@@ -97,6 +98,7 @@ class Settings(Section):
     feeds: tuple[FeedSettings, ...] = ()
     policy: PolicySettings = section()
     downloads: DownloadsSettings = section()
+    scan: ScanSettings = section()
     limits: TrafficLimitsSettings = section()
     recheck: RecheckSettings = section()
     actions: ActionsSettings = section()

@@ -59,6 +59,7 @@ class Stage(StrEnum):
     PATTERN = "pattern"
     KNOWN_GOOD = "known_good"
     CACHE = "cache"
+    SCAN = "scan"  # engines that look into the file
     QUERY = "query"
     UNVERIFIABLE = "unverifiable"
     MALFORMED = "malformed"

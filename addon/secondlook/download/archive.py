@@ -28,6 +28,7 @@ from secondlook.download import archive_ar, archive_zip
 from secondlook.download.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.decoding import Decoder, DecodeState
 from secondlook.download.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
+from secondlook.scan.yara_look import YaraLook
 
 STEP_BYTES = 64 << 10
 RATIO = 1000  # of what is unpacked, beyond the first megabytes: a few bytes of bzip2 can stand for gigabytes
@@ -77,19 +78,30 @@ def look_inside(
     limits: ArchiveLimits,
     encodings: tuple[str, ...] = (),
     now: Callable[[], float] = time.monotonic,
+    *,
+    look: YaraLook | None = None,
+    archive: bool = True,
 ) -> Report:
-    """Hash the members of an archive that is in `encodings`; never raises for what an archive may hold."""
+    """Hash the members of an archive that is in `encodings`; never raises for what an archive may hold.
+
+    `look` is shown the file, what it decodes to and each member; a file that is no `archive` is only decoded.
+    """
     most = max(RATIO_FROM_BYTES, file.seek(0, io.SEEK_END) * RATIO)
-    walk = _Walk(replace(limits, max_bytes=min(limits.max_bytes, most)), now)
+    walk = _Walk(replace(limits, max_bytes=min(limits.max_bytes, most)), now, look)
     try:
-        if not encodings:
-            walk.archive(file, "", 1)
-        else:
+        walk.show(file, None)
+        if encodings:
             with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as plain:
                 walk.decode(file, encodings, plain)
-                walk.archive(plain, "", 1)
+                walk.show(plain, None)
+                if archive:
+                    walk.archive(plain, "", 1)
+        elif archive:
+            walk.archive(file, "", 1)
     except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
         walk.note(error)
+    if look is not None and walk.report.problem is not None and look.fault is None:
+        look.fault = walk.report.problem  # it was not shown all of it
     return walk.report
 
 
@@ -181,13 +193,19 @@ def _behind(file: IO[bytes]) -> tuple[str, int] | None:
 
 
 class _Walk:
-    def __init__(self, limits: ArchiveLimits, now: Callable[[], float]) -> None:
+    def __init__(self, limits: ArchiveLimits, now: Callable[[], float], look: YaraLook | None = None) -> None:
         self._limits = limits
+        self._look = look
         self._now = now
         self._until = now() + limits.time_s
         self._bytes = 0
         self._count = 0
         self.report = Report()
+
+    def show(self, file: IO[bytes], label: str | None) -> None:
+        """Let the rules look at a file; that has a time of its own."""
+        if self._look is not None:
+            self._until += self._look.at(file, None if label is None else _shown(label))
 
     def archive(self, file: IO[bytes], label: str, level: int) -> None:
         """Look into one archive, as each of the kinds that it may be taken for."""
@@ -320,6 +338,7 @@ class _Walk:
             for name, member in factory.members:
                 self._one_more()
                 self._done(member.digest, f"{label}/{name}")
+                self.show(member.content(), f"{label}/{name}")
                 if set(_kinds(member.content())) - {"blank"}:
                     self._nested(member.content(), f"{label}/{name}", level)
 
@@ -353,6 +372,7 @@ class _Walk:
                 broken = error
             if size or broken is None:
                 self._done(digest.digest(), label)
+                self.show(cast("IO[bytes]", copy), label)
             if size and set(_kinds(copy)) - {"blank"}:
                 self._nested(copy, label, level)
             if broken is not None:
@@ -402,4 +422,8 @@ class _Walk:
             raise OverLimitError(f"more than {self._limits.members} members")
 
     def _done(self, digest: bytes, label: str) -> None:
-        self.report.members.append((label.lstrip("/")[-LABEL_CHARS:], digest.hex()))
+        self.report.members.append((_shown(label), digest.hex()))
+
+
+def _shown(label: str) -> str:
+    return label.lstrip("/")[-LABEL_CHARS:]

@@ -1,8 +1,9 @@
-"""The process that looks into archives: `python -m secondlook.download.archive_child DESCRIPTOR`.
+"""The process that looks into files: `python -m secondlook.download.archive_child DESCRIPTOR`.
 
-Reads requests from a Unix socket: a line of JSON with limits and encodings, the archive's descriptor beside
-it; answers each with a line of JSON. Its memory is limited; it ends when the socket closes. Once it has taken
-much memory it says so (`spent`), to be replaced: an interpreter seldom gives any back.
+Reads requests from a Unix socket: a line of JSON with limits, encodings and YARA rules, the file's descriptor
+beside it; answers each with a line of JSON. Its memory is limited; it ends when the socket closes. Once it
+has taken much memory it says so (`spent`), to be replaced: an interpreter seldom gives any back. What the
+rules themselves take is not counted.
 """
 
 import json
@@ -11,17 +12,22 @@ import resource
 import signal
 import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from secondlook.download.archive import ArchiveLimits, look_inside
+from secondlook.scan.yara_look import Looker
 
 MEMORY_BYTES = 512 << 20
 SPENT_BYTES = 128 << 20
 LINE_BYTES = 64 << 10
+FAULT_CHARS = 200
 
 
 def serve(channel: socket.socket) -> None:
     """Answer until the other side closes."""
+    looker = Looker()
+    rules_bytes = 0
     while True:
         data, descriptors, _, _ = socket.recv_fds(channel, LINE_BYTES, 1)
         if not data:
@@ -33,10 +39,30 @@ def serve(channel: socket.socket) -> None:
             data += more
         with os.fdopen(descriptors[0], "rb") as file:
             asked = json.loads(data)
-            report = look_inside(file, ArchiveLimits(**asked["limits"]), tuple(asked["encodings"]))
-        spent = _peak_bytes() > SPENT_BYTES
-        answer = json.dumps({"members": report.members, "problem": report.problem, "spent": spent})
-        channel.sendall(answer.encode("ascii") + b"\n")
+            look, fault = None, None
+            try:
+                if asked.get("rules") is not None:
+                    before = _peak_bytes()
+                    look = looker.begin(**asked["rules"])
+                    rules_bytes += _peak_bytes() - before
+            except Exception as error:  # noqa: BLE001 - the archive is looked into all the same
+                fault = f"the rules cannot be loaded: {type(error).__name__}: {error}"[:FAULT_CHARS]
+            report = look_inside(
+                file,
+                ArchiveLimits(**asked["limits"]),
+                tuple(asked["encodings"]),
+                look=look,
+                archive=asked.get("archive", True),
+            )
+        answer = {
+            "members": report.members,
+            "problem": report.problem,
+            "spent": _peak_bytes() - rules_bytes > SPENT_BYTES,
+            "detections": [asdict(detection) for detection in look.detections] if look is not None else [],
+            "fault": look.fault if look is not None else fault,
+            "spent_s": look.spent_s if look is not None else 0.0,
+        }
+        channel.sendall(json.dumps(answer).encode("ascii") + b"\n")
 
 
 def _peak_bytes() -> int:

@@ -14,6 +14,7 @@ LAST_MEMORY_BYTES: Final = (
     1 << 20
 )  # of the last bytes received, which wait in memory whatever length is declared
 _TOO_LARGE_TO_LOOK = "larger than downloads.archives.max_bytes"
+_TOO_LARGE_TO_SCAN = "larger than scan.yara.max_bytes"
 
 
 class Fate(StrEnum):
@@ -41,6 +42,7 @@ class GateLimits:
     ratio: int
     layers: int
     look_up_to: int  # archives beyond it are not kept to be looked into
+    copy_up_to: int = 0  # nor other files beyond this
 
 
 class State:
@@ -176,8 +178,9 @@ class Tail(State):
 
     def choose_copy(self, size: int) -> None:
         """Begin a copy of a body of so many bytes, as far as is known, unless it is too large for one."""
-        if self._limits.look_up_to < size:
-            self.uncopied = _TOO_LARGE_TO_LOOK
+        look, copy = self._limits.look_up_to, self._limits.copy_up_to
+        if max(look, copy) < size:
+            self.uncopied = _TOO_LARGE_TO_SCAN if copy > look else _TOO_LARGE_TO_LOOK
         else:
             self.copying = self.in_memory = True  # the spool holds the copy, the end waits in memory
 
@@ -208,11 +211,13 @@ class Tail(State):
         """Keep a copy of what may be an archive, as long as it may be one and there is room."""
         if look.signature is None:
             look.judge()
-        if look.settled and look.signature not in READ_ARCHIVES:
+        archive = not look.settled or look.signature in READ_ARCHIVES
+        most = max(self._limits.look_up_to if archive else 0, self._limits.copy_up_to)
+        if not most:
             self.in_memory = bool(self._end)  # more of the end on disk would overtake what is in memory
             self._stop_copying(None)
-        elif look.size > self._limits.look_up_to:
-            self._stop_copying(_TOO_LARGE_TO_LOOK)
+        elif look.size > most:
+            self._stop_copying(_TOO_LARGE_TO_LOOK if archive else _TOO_LARGE_TO_SCAN)
         elif (why := self._store(data)) is not None:
             self._stop_copying(why)
         elif self.spool is not None:

@@ -1,7 +1,7 @@
-"""Looking into archives: child processes, each asked one archive at a time.
+"""Looking into files, archives above all: child processes, each asked about one file at a time.
 
-A child that is silent for longer than an archive may take, or dies, is replaced; the archive that did it is
-reported as one that cannot be read. What was found is remembered by the digest of the archive, and who asks
+A child that is silent for longer than a file may take, or dies, is replaced; the file that did it is
+reported as one that cannot be read. What was found is remembered by the digest of the file, and who asks
 for one that is being looked into waits for that.
 """
 
@@ -10,15 +10,19 @@ import json
 import logging
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lru import LRU
 
 from secondlook.config import ArchiveSettings
+from secondlook.core.scan import YARA, Detection, EngineReport
+from secondlook.core.verdict import Risk, Threat
 from secondlook.download.archive import ArchiveLimits
 from secondlook.download.spool import Spool, SpoolFullError
 from secondlook.download.turns import Turns
+from secondlook.scan.rule_set import RuleSet
 
 logger = logging.getLogger(__name__)
 
@@ -29,22 +33,60 @@ _REMEMBERED = 512  # archives
 _REMEMBERED_MEMBERS = 1000  # an archive of more is looked into again
 _AGAIN_S = 60.0  # what took too long or broke its reader may go well when the machine is less busy
 
-type _Key = tuple[bytes, tuple[str, ...]]
+type _Key = tuple[bytes, tuple[str, ...], bool, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What was found inside an archive: labelled digests, and why it could not be looked through."""
+    """What was found inside a file: labelled digests of its members, and why it was not looked through.
+
+    `yara` is what the rules say of the file and of all that lies in it.
+    """
 
     members: tuple[tuple[str, bytes], ...] = ()
     problem: str | None = None
+    yara: EngineReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLook:
+    """The YARA rules that are to look at a file, and how long; those named `version`."""
+
+    rules: RuleSet
+    time_s: float
+    max_bytes: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return what the child is told."""
+        path = None if self.rules.path is None else str(self.rules.path)
+        return {"rules": path, "time_s": self.time_s, "max_bytes": self.max_bytes}
+
+    def report(self, answer: Mapping[str, Any]) -> EngineReport:
+        """Return what the child found."""
+        detections = tuple(
+            Detection(**{**each, "risk": Risk(each["risk"]), "threat": Threat(each["threat"])})
+            for each in answer["detections"]
+        )
+        return EngineReport(
+            YARA,
+            self.rules.version,
+            detections,
+            fault=answer["fault"],
+            elapsed_ms=answer["spent_s"] * 1000.0,
+            signatures_at=self.rules.compiled_at,
+        )
+
+    def failed(self, fault: str) -> EngineReport:
+        """Return that nobody has looked."""
+        return EngineReport(YARA, self.rules.version, fault=fault)
 
 
 class ArchiveInspector:
-    """Asks child processes what lies inside archives."""
+    """Asks child processes what lies inside files."""
 
     def __init__(self, settings: ArchiveSettings) -> None:
         self._limits = ArchiveLimits(settings.depth, settings.members, settings.max_bytes, settings.time)
+        self.time_s = settings.time
         self._idle = [_Reader() for _ in range(READERS)]
         self._turns = Turns(READERS)
         self._known: LRU[_Key, tuple[Inside, float | None]] = LRU(_REMEMBERED)
@@ -57,12 +99,18 @@ class ArchiveInspector:
         *,
         digest: bytes | None = None,
         client: str | None = None,
+        archive: bool = True,
+        look: RuleLook | None = None,
     ) -> Inside:
-        """Look inside; never raises. `digest` is that of the archive, None to look afresh."""
+        """Look inside; never raises. `digest` is that of the file, None to look afresh.
+
+        A file that is no `archive` is only shown to the rules.
+        """
+        job = _Job(encodings, archive, look)
         if digest is None:
-            found, _ = await self._look(spool, encodings, client)
+            found, _ = await self._look(spool, job, client)
             return found
-        key = (digest, encodings)
+        key = (digest, encodings, archive, None if look is None else look.rules.version)
         while True:
             known = self._recall(key)
             if known is not None:
@@ -72,7 +120,7 @@ class ArchiveInspector:
             await asyncio.wait([self._under_way[key]])
         done = self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
-            found, lasting = await self._look(spool, encodings, client)
+            found, lasting = await self._look(spool, job, client)
             if len(found.members) <= _REMEMBERED_MEMBERS:
                 until = None if lasting else asyncio.get_running_loop().time() + _AGAIN_S
                 self._known[key] = (found, until)
@@ -92,35 +140,51 @@ class ArchiveInspector:
             return None
         return inside
 
-    async def _look(
-        self, spool: Spool, encodings: tuple[str, ...], client: str | None
-    ) -> tuple[Inside, bool]:
+    async def _look(self, spool: Spool, job: "_Job", client: str | None) -> tuple[Inside, bool]:
         """Look inside; tell too whether it would always be so."""
-        slow = f"archive: longer than {self._limits.time_s:g} s"
+        time_s = self._limits.time_s + (0.0 if job.look is None else job.look.time_s)
+        slow = f": longer than {time_s:g} s"
         async with self._turns.turn(client, spool.size):
             reader = self._idle.pop()
             try:
                 file = await spool.file()
-                async with asyncio.timeout(self._limits.time_s + GRACE_S):
-                    answer = await reader.ask(file.fileno(), self._limits, encodings)
+                async with asyncio.timeout(time_s + GRACE_S):
+                    answer = await reader.ask(file.fileno(), self._limits, job)
                 if answer["spent"]:
                     await reader.end()
             except TimeoutError:
                 await reader.end()
-                return Inside(problem=slow), False
+                return job.failed(slow), False
             except SpoolFullError as error:
-                return Inside(problem=f"archive: {error}"), False
-            except Exception as error:  # noqa: BLE001 - whatever it is, the archive was not looked into
-                logger.warning("an archive could not be looked into: %r", error)
+                return job.failed(f": {error}"), False
+            except Exception as error:  # noqa: BLE001 - whatever it is, the file was not looked into
+                logger.warning("a file could not be looked into: %r", error)
                 await reader.end()
-                return Inside(problem=f"archive cannot be read: {type(error).__name__}"), False
+                return job.failed(f" cannot be read: {type(error).__name__}"), False
             except asyncio.CancelledError:
                 await reader.end()  # it would answer the next with this one's members
                 raise
             finally:
                 self._idle.append(reader)
         members = tuple((f"member:{label}", bytes.fromhex(digest)) for label, digest in answer["members"])
-        return Inside(members, answer["problem"]), answer["problem"] != slow
+        problem = answer["problem"] if job.archive else None
+        lasting = problem != f"archive: longer than {self._limits.time_s:g} s"
+        yara = None if job.look is None else job.look.report(answer)
+        return Inside(members, problem, yara), lasting and (yara is None or yara.lasting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """How a file is looked into."""
+
+    encodings: tuple[str, ...]
+    archive: bool
+    look: RuleLook | None
+
+    def failed(self, why: str) -> Inside:
+        """Return that nobody has looked; `why` goes on after the word archive."""
+        problem = f"archive{why}" if self.archive else None
+        return Inside((), problem, None if self.look is None else self.look.failed(why.lstrip(": ")))
 
 
 class _Reader:
@@ -130,12 +194,17 @@ class _Reader:
         self._child: asyncio.subprocess.Process | None = None
         self._channel: socket.socket | None = None
 
-    async def ask(self, descriptor: int, limits: ArchiveLimits, encodings: tuple[str, ...]) -> Any:
-        """Have an archive looked into."""
+    async def ask(self, descriptor: int, limits: ArchiveLimits, job: "_Job") -> Any:
+        """Have a file looked into."""
         if self._child is None or self._child.returncode is not None:
             await self._begin()
         assert self._channel is not None
-        asked = {"limits": asdict(limits), "encodings": encodings}
+        asked = {
+            "limits": asdict(limits),
+            "encodings": job.encodings,
+            "archive": job.archive,
+            "rules": None if job.look is None else job.look.to_json(),
+        }
         request = json.dumps(asked).encode() + b"\n"
         socket.send_fds(self._channel, [request], [descriptor])
         loop = asyncio.get_running_loop()
@@ -143,7 +212,7 @@ class _Reader:
         while not answer.endswith(b"\n"):
             piece = await loop.sock_recv(self._channel, _ANSWER_BYTES)
             if not piece:
-                raise ConnectionError("the archive reader ended")
+                raise ConnectionError("the reader ended")
             answer += piece
         return json.loads(answer)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from secondlook.config import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.body_type import declared
+from secondlook.download.examination import Examined, Examiner
 from secondlook.download.exchange import Asked, Body, Exchange
 from secondlook.download.gate import BodyGate
 from secondlook.download.gate_state import Fate, GateLimits
-from secondlook.download.inspector import ArchiveInspector, Inside
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
 from secondlook.download.ports import Gatekeeper
 from secondlook.download.ranges import (
@@ -66,14 +66,15 @@ class BodyJudge:
         gatekeeper: Gatekeeper,
         settings: DownloadsSettings,
         room: SpoolRoom,
-        inspector: ArchiveInspector | None,
+        examiner: Examiner | None,
         judged: JudgedFiles,
     ) -> None:
         self.gatekeeper = gatekeeper
         self.room = room
         self.memory = EntityMemory()
         self.judged = judged
-        self._inspector = inspector
+        self._examiner = examiner
+        looks = examiner is not None and examiner.looks_into_archives
         self._decoding = ThreadPoolExecutor(_DECODERS, "decoding")
         self.patience_s = settings.patience
         self.whole_files = settings.ranges
@@ -87,7 +88,8 @@ class BodyJudge:
             sniff=settings.sniff,
             ratio=settings.decoded_ratio,
             layers=settings.decoded_layers,
-            look_up_to=settings.archives.max_bytes if inspector is not None else 0,
+            look_up_to=settings.archives.max_bytes if looks else 0,
+            copy_up_to=examiner.copy_up_to if examiner is not None else 0,
         )
 
     async def catch_up(self, gate: BodyGate) -> None:
@@ -97,9 +99,9 @@ class BodyJudge:
             await loop.run_in_executor(self._decoding, gate.work)
 
     async def aclose(self) -> None:
-        """End the archive reader and the spool's thread."""
-        if self._inspector is not None:
-            await self._inspector.aclose()
+        """End what looks into files, and the spool's thread."""
+        if self._examiner is not None:
+            await self._examiner.aclose()
         self._decoding.shutdown(wait=False, cancel_futures=True)
         self.room.close()
 
@@ -128,9 +130,14 @@ class BodyJudge:
         if not gate.risky:
             body.decision = self.gatekeeper.local(gate.subject(), body.use, late=gate.fate is Fate.PASS)
             return body.decision
-        if gate.problem is not None or body.claims or (self._inspector is not None and gate.is_archive):
+        if gate.problem is not None or body.claims:
             return None
-        body.decision = self.gatekeeper.now(gate.subject(), body.use)
+        scan = None
+        if self._examiner is not None:
+            if self._examiner.is_archive(gate):
+                return None
+            scan = self._examiner.scan(gate, body.use.client)
+        body.decision = self.gatekeeper.now(gate.subject(), body.use, scan=scan)
         self._remember(body, state)
         return body.decision
 
@@ -152,28 +159,23 @@ class BodyJudge:
             self._remember(body, state)
 
     async def _judge_risky(self, body: Body) -> Decision:
-        gate = body.gate
-        inside = Inside()
-        if self._inspector is not None and gate.is_archive:
-            inside = await self._look_inside(self._inspector, body)
-        subject = gate.subject(inside.members)
-        body.members, body.problem = inside.members, inside.problem or gate.problem
-        problem = body.problem
+        if self._examiner is not None:
+            examined = await self._examiner.examine(body.gate, body.use.client)
+        else:
+            examined = Examined(body.gate.subject(), None, body.gate.problem)
+        subject, scan = examined.subject, examined.scan
+        body.members, body.problem = examined.members, examined.problem
         if body.claims:
             return await self.gatekeeper.unsure(
-                subject, body.use, problem or PARTIAL, block=True if self._block_partial else None
+                subject,
+                body.use,
+                examined.problem or PARTIAL,
+                block=True if self._block_partial else None,
+                scan=scan,
             )
-        if problem is not None:
-            return await self.gatekeeper.unsure(subject, body.use, problem)
-        return await self.gatekeeper.check(subject, body.use)
-
-    @staticmethod
-    async def _look_inside(inspector: ArchiveInspector, body: Body) -> Inside:
-        gate = body.gate
-        if gate.uncopied is not None or gate.spool is None:
-            return Inside(problem=f"archive: {gate.uncopied or 'there is no copy of it'}")
-        digest = gate.subject().hashes[0]
-        return await inspector.inspect(gate.spool, gate.encodings, digest=digest, client=body.use.client)
+        if examined.problem is not None:
+            return await self.gatekeeper.unsure(subject, body.use, examined.problem, scan=scan)
+        return await self.gatekeeper.check(subject, body.use, scan=scan)
 
     async def refuse_again(self, state: Exchange, decision: Decision) -> None:
         """Refuse a piece of what was judged bad; the decision is in the state."""

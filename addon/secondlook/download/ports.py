@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from typing import Protocol
 
+from secondlook.agent.ports import Scan
 from secondlook.core.subject import RequestContext, Subject, UrlSubject
 from secondlook.core.verdict import Decision
 
@@ -14,12 +15,14 @@ class Gatekeeper(Protocol):
         """Make the subject of a request from what the proxy will really use."""
         ...
 
-    def now(self, subject: Subject, use: RequestContext) -> Decision | None:
+    def now(self, subject: Subject, use: RequestContext, *, scan: Scan | None = None) -> Decision | None:
         """Decide from what is in memory; None: somebody must be asked or waited for."""
         ...
 
-    def check(self, subject: Subject, use: RequestContext) -> Awaitable[Decision]:
-        """Decide within the budget; a flag is committed before this returns."""
+    def check(
+        self, subject: Subject, use: RequestContext, *, scan: Scan | None = None
+    ) -> Awaitable[Decision]:
+        """Decide within the budget and the time of the engines; a flag is committed before this returns."""
         ...
 
     def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
@@ -40,7 +43,13 @@ class Gatekeeper(Protocol):
         ...
 
     def unsure(
-        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+        self,
+        subject: Subject,
+        use: RequestContext,
+        reason: str,
+        *,
+        block: bool | None = None,
+        scan: Scan | None = None,
     ) -> Awaitable[Decision]:
         """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
         ...

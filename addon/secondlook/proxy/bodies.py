@@ -6,8 +6,8 @@ from mitmproxy import http
 
 from secondlook.config import DownloadsSettings
 from secondlook.download.cutting import Cut
+from secondlook.download.examination import Examiner
 from secondlook.download.exchange import Body
-from secondlook.download.inspector import ArchiveInspector
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge, Message
 from secondlook.download.ports import Gatekeeper
@@ -33,10 +33,10 @@ class Bodies(BodyJudge):
         gatekeeper: Gatekeeper,
         settings: DownloadsSettings,
         room: SpoolRoom,
-        inspector: ArchiveInspector | None,
+        examiner: Examiner | None,
         judged: JudgedFiles,
     ) -> None:
-        super().__init__(gatekeeper, settings, room, inspector, judged)
+        super().__init__(gatekeeper, settings, room, examiner, judged)
         self.pieces = Pieces(gatekeeper, self.memory, judged, enabled=settings.ranges)
 
     def receive(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:

@@ -16,7 +16,7 @@ from mitmproxy.proxy import mode_servers, mode_specs
 
 from secondlook.agent.signin import RefusedPasswords
 from secondlook.config import ClientsSettings, Settings
-from secondlook.download.inspector import ArchiveInspector
+from secondlook.download.examination import Examiner
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.ports import Gatekeeper
 from secondlook.download.spool import SpoolRoom
@@ -100,9 +100,9 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     room = SpoolRoom(
         settings.state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
     )
-    inspector = ArchiveInspector(downloads.archives) if downloads.archives.enabled else None
+    examiner = Examiner(downloads.archives, settings.scan, settings.state)
     judged = JudgedFiles(settings.state / "judged", around.site_key, room.thread)
-    bodies = Bodies(around.gatekeeper, downloads, room, inspector, judged)
+    bodies = Bodies(around.gatekeeper, downloads, room, examiner, judged)
     edge = SecondLookAddon(
         around.gatekeeper,
         access,

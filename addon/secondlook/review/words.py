@@ -55,6 +55,7 @@ SENTENCES = {
     "pattern": "It stands on the list {list}, which names suspected {threat}.",
     "known_good": "It stands on the known-good list {list}.",
     "cache": "A server answered about it a short while ago: {outcome}.",
+    "scan": "A look into the file ({list}) found {signature}.",
     "query": "{server} was asked: {outcome}.",
     "unverifiable": "Nobody could answer in time, so it {done} and queued for a second look.",
     "malformed": "The address is malformed ({detail}); no honest page needs that.",
@@ -184,6 +185,7 @@ def sentence(event: Json, *, asked: bool = False, titles: Mapping[str, str] = NO
     listed = verdict in ("malicious", "suspicious")
     words = {
         "rule": f": {shorten(rule, 120)}" if rule else "",
+        "signature": shorten(event.get("rule") or "something", 120),
         "threat": plain(event.get("threat") or "a threat"),
         "list": shorten(list_title(event, titles) or "?", 80),
         "server": shorten(event.get("server") or "A server", 80),

@@ -3,7 +3,7 @@
 import asyncio
 
 from secondlook.config import Settings
-from secondlook.download.inspector import ArchiveInspector
+from secondlook.download.examination import Examiner
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge
 from secondlook.download.spool import SpoolRoom
@@ -27,9 +27,9 @@ def make_gate(settings: Settings, parts: Parts) -> Gate:
     room = SpoolRoom(
         settings.state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
     )
-    inspector = ArchiveInspector(downloads.archives) if downloads.archives.enabled else None
+    examiner = Examiner(downloads.archives, settings.scan, settings.state)
     judged = JudgedFiles(settings.state / "judged", site_key(settings.state), room.thread)
-    bodies = BodyJudge(parts.gatekeeper, downloads, room, inspector, judged)
+    bodies = BodyJudge(parts.gatekeeper, downloads, room, examiner, judged)
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     refusals = Refusals(BlockPage(Pages(settings.block_page), INTERNAL_HOST, keeping), parts.override_s)
     return Gate(parts.gatekeeper, refusals, bodies, parts.ledger.record)

@@ -10,9 +10,11 @@ from secondlook.core.answer import Attempt, ListedHash, PrefixAnswer, Tier
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.rule import Rule
+from secondlook.core.scan import Detection, EngineReport
 from secondlook.core.subject import Subject, UrlSubject
 from secondlook.core.verdict import SEVERITY, Evidence, Risk, Stage, Step, SubjectClass, Threat, Verdict
 
+_NAMES_TOLD = 3  # of the signatures that one engine found
 _MALICIOUS = frozenset({Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS})
 
 
@@ -159,6 +161,49 @@ def from_finding(
         detail=describe(listed),
         steps=(*steps, Step(stage, "listed", listed.list or answer.server)),
     )
+
+
+def from_scan(
+    detection: Detection, report: EngineReport, subject: Subject, steps: Sequence[Step], now: float
+) -> Evidence:
+    """An engine that looks into files knows this one, or a member of it."""
+    made_at = report.signatures_at
+    return Evidence(
+        verdict=verdict_of(detection.risk),
+        risk=detection.risk,
+        stage=Stage.SCAN,
+        threat=detection.threat,
+        list=detection.engine,
+        rule=detection.signature,
+        source=detection.engine,
+        list_age_s=None if made_at is None else max(0.0, now - made_at),
+        hit=subject.hashes[0],
+        expression=None if detection.member is None else f"member:{detection.member}",
+        detail=None if detection.family is None else f"family: {detection.family}",
+        steps=tuple(steps),
+    )
+
+
+def scan_steps(reports: Iterable[EngineReport], now: float) -> list[Step]:
+    """Return a step for each engine that was to look."""
+    return [_scan_step(report, now) for report in reports]
+
+
+def _scan_step(report: EngineReport, now: float) -> Step:
+    told = [report.engine]
+    if report.fault is not None:
+        return Step(Stage.SCAN, "unverifiable", f"{report.engine}: {report.fault}", report.elapsed_ms)
+    if report.skipped is not None:
+        return Step(Stage.SCAN, "skipped", f"{report.engine}: {report.skipped}", report.elapsed_ms)
+    told += [
+        detection.signature if detection.member is None else f"{detection.signature} in {detection.member}"
+        for detection in report.detections[:_NAMES_TOLD]
+    ]
+    if report.signatures_at is not None:
+        told.append(f"signatures {max(0.0, now - report.signatures_at):.0f} s old")
+    if report.remembered:
+        told.append("looked at before")
+    return Step(Stage.SCAN, "hit" if report.detections else "miss", ", ".join(told), report.elapsed_ms)
 
 
 def describe(listed: ListedHash) -> str | None:

@@ -24,10 +24,11 @@ from lru import LRU
 
 from secondlook.agent import metrics
 from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.content import ContentCheck
 from secondlook.agent.check.evidence import describe, unverifiable
 from secondlook.agent.check.reblock import reblock_entry
 from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry, host_of
-from secondlook.agent.ports import FlagStore
+from secondlook.agent.ports import FlagStore, Scan
 from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
 from secondlook.core.event import ConfirmedEntry, Event, EventKind
@@ -92,6 +93,7 @@ class Gatekeeper:
         elsewhere_s: float = 0.0,
     ) -> None:
         self.checker = checker
+        self.content = ContentCheck(checker, clock)
         self.subject: Callable[[str, str, str | bytes], UrlSubject] = checker.request_subject
         self._store = store
         self._clock = clock
@@ -105,16 +107,29 @@ class Gatekeeper:
         self._unstored: dict[bytes, ConfirmedEntry] = {}
         self._storing: asyncio.Task[None] | None = None
 
-    def now(self, subject: Subject, context: RequestContext) -> Decision | None:
-        """Check and settle without waiting; None when `check` must be awaited (a query, or a flag)."""
-        decision = self.checker.check_now(subject, context)
+    def now(self, subject: Subject, context: RequestContext, *, scan: Scan | None = None) -> Decision | None:
+        """Check and settle without waiting; None when `check` must be awaited (to ask, look or flag)."""
+        if scan is not None:
+            decision = self.content.now(subject, context, scan)
+        else:
+            decision = self.checker.check_now(subject, context)
         if decision is None or decision.action is Action.FLAG:
             return None
         return self._settle_now(subject, context, decision)
 
-    async def check(self, subject: Subject, context: RequestContext) -> Decision:
-        """Check and settle, asking servers when needed. Never raise (but for cancellation)."""
-        return await self.settle(subject, context, await self.checker.check(subject, context))
+    async def check(self, subject: Subject, context: RequestContext, *, scan: Scan | None = None) -> Decision:
+        """Check and settle, asking servers and engines when needed. Never raise (but for cancellation)."""
+        return await self.settle(subject, context, await self._check(subject, context, scan))
+
+    async def _check(self, subject: Subject, context: RequestContext, scan: Scan | None) -> Decision:
+        if scan is None:
+            return await self.checker.check(subject, context)
+        try:
+            return await self.content.check(subject, context, scan)
+        except Exception:
+            metrics.INTERNAL_ERRORS.inc()
+            logger.exception("a check of content failed inside; treated as unverifiable")
+            return self._unverifiable(context, "internal error", None)
 
     def local(self, subject: Subject, context: RequestContext, *, late: bool = False) -> Decision | None:
         """Check by local means alone and settle; None when `check_local` must be awaited (a flag).
@@ -131,10 +146,16 @@ class Gatekeeper:
         return await self.settle(subject, context, self.checker.check_local(subject, context))
 
     async def unsure(
-        self, subject: Subject, context: RequestContext, reason: str, *, block: bool | None = None
+        self,
+        subject: Subject,
+        context: RequestContext,
+        reason: str,
+        *,
+        block: bool | None = None,
+        scan: Scan | None = None,
     ) -> Decision:
         """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
-        decision = await self.checker.check(subject, context)
+        decision = await self._check(subject, context, scan)
         allowed = decision.action is Action.ALLOW and not decision.would_block
         if allowed and not decision.evidence.allowed_by_rule:
             decision = self._unverifiable(context, reason, block, decision.evidence.steps)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, assert_never
 
-from secondlook.core.verdict import Action, Decision, Evidence, Risk, SubjectClass, Verdict
+from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 
 
 class Level(StrEnum):
@@ -98,9 +98,14 @@ class Policy:
         match evidence.verdict:
             case Verdict.MALICIOUS | Verdict.SUSPICIOUS:
                 words = evidence.risk.value.replace("_", " ")
+                told = (
+                    f"found {words} by {evidence.list}"
+                    if evidence.stage is Stage.SCAN
+                    else f"listed as {words}"
+                )
                 if self.blocks(evidence.risk):
-                    return Action.BLOCK, f"listed as {words}"
-                return Action.ALLOW, f"listed as {words}, which level {self.level} lets through"
+                    return Action.BLOCK, told
+                return Action.ALLOW, f"{told}, which level {self.level} lets through"
             case Verdict.UNKNOWN:
                 if self.block_untested:
                     return Action.BLOCK, "nothing is known about it, and untested subjects are blocked"

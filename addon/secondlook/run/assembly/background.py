@@ -22,6 +22,7 @@ from secondlook.ground.ulid import Identifiers
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.reporting import FindingClient
 from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.scanning import make_rule_keeper
 from secondlook.run.assembly.second_look import (
     SecondLook,
     hear_recoveries,
@@ -127,6 +128,7 @@ async def start_background(
     await watcher.refresh()
     tasks.start("half-moved files", _settle(quarantine))
     tasks.start("watcher", watcher.run())
+    tasks.start("scan rules", make_rule_keeper(parts).run())
     tasks.start("updater", updater.run())
     tasks.start("second look", second_look.rechecker.run())
     recoveries = hear_recoveries(parts, second_look.rechecker)

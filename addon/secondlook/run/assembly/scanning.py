@@ -1,0 +1,28 @@
+"""What keeps the engines' rules up to date, put together from settings."""
+
+from secondlook.config import Settings
+from secondlook.core.event import Event, EventKind
+from secondlook.ground.ulid import Identifiers
+from secondlook.run.assembly.parts import Parts
+from secondlook.scan.compiling import RuleSource
+from secondlook.scan.rule_keeper import RuleChange, RuleKeeper
+
+
+def rule_sources(settings: Settings) -> list[RuleSource]:
+    """List the files and folders of rules that the configuration names."""
+    return [RuleSource(str(path), path) for path in settings.scan.yara.rules]
+
+
+def make_rule_keeper(parts: Parts) -> RuleKeeper:
+    """Make what compiles rules and puts them in force; each change is an event."""
+    identifiers = Identifiers()
+
+    def tell(change: RuleChange) -> None:
+        now = parts.clock.now()
+        if change.error is not None:
+            kind, detail = EventKind.ERROR, f"YARA rules refused, the last good ones stay: {change.error}"
+        else:
+            kind, detail = EventKind.UPDATE, f"{change.count} YARA rules in force"
+        parts.ledger.record(Event(id=identifiers.new(now), kind=kind, time=now, list="yara", detail=detail))
+
+    return RuleKeeper(parts.settings.state, lambda: rule_sources(parts.settings), parts.clock.now, tell)

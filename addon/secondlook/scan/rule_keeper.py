@@ -1,0 +1,197 @@
+"""Keeps the rules in force up to date with their files: compiled when one changed, refused whole, or kept.
+
+```
+files changed ─► compiled in a child ─┬─ good ─► rules-VERSION.yarc ─► rules.json renamed into place
+                                      └─ wrong ─► last good stays; told with file and line
+no files ──────► rules.json goes: our own are in force
+```
+
+Nothing is compiled twice: a file that was refused is tried again when it changes. The last few compiled sets
+stay, for who goes back to the files of one of them.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+from secondlook.ground.errors import PatternError
+from secondlook.ground.files import write_whole
+from secondlook.ground.lanes import LISTS
+from secondlook.scan.compiling import RuleSource, compile_in_child
+from secondlook.scan.rule_set import FOLDER, NAME, VERSION_CHARS, engine_version
+from secondlook.scan.yara_look import OWN_RULES
+
+logger = logging.getLogger(__name__)
+
+ENDINGS = frozenset({".yar", ".yara"})
+MOST_FILES = 10_000
+LOOK_EVERY_S = 30.0
+REFUSED = "refused.json"
+_KEPT = 3  # compiled sets
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChange:
+    """What a look at the files came to; `error` is why the last good rules stay."""
+
+    version: str | None = None
+    count: int = 0
+    error: str | None = None
+
+
+class RuleKeeper:
+    """One in an installation; `on_change` hears of new rules in force and of refused ones."""
+
+    def __init__(
+        self,
+        state: Path,
+        given: Callable[[], Sequence[RuleSource]],
+        now: Callable[[], float],
+        on_change: Callable[[RuleChange], None],
+    ) -> None:
+        self._folder = state / FOLDER
+        self._given = given
+        self._now = now
+        self._on_change = on_change
+        self._wake = asyncio.Event()
+        self._seen: object = None
+        self._version: str | None = None
+
+    def trigger(self) -> None:
+        """Look at the files soon."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                logger.exception("the rules could not be looked after")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+            self._wake.clear()
+
+    async def look(self) -> RuleChange | None:
+        """Bring the rules up to date; None where nothing changed."""
+        try:
+            sources, seen = await LISTS.run(self._sources)
+        except PatternError as error:
+            return self._refused(str(error))
+        if seen == self._seen:
+            return None
+        self._seen = seen
+        if not sources:
+            return await LISTS.run(self._withdraw)
+        version = await LISTS.run(version_of, sources)
+        if version == self._version:
+            return None
+        path = self._folder / f"rules-{version}.yarc"
+        try:
+            count = await self._compiled(sources, path)
+        except PatternError as error:
+            return self._refused(str(error))
+        await LISTS.run(self._put_in_force, path, version, count)
+        change = RuleChange(version, count)
+        self._version = version
+        self._on_change(change)
+        return change
+
+    async def _compiled(self, sources: Sequence[RuleSource], path: Path) -> int:
+        known = await LISTS.run(self._compiled_before, path)
+        return known if known is not None else await compile_in_child(sources, path)
+
+    def _compiled_before(self, path: Path) -> int | None:
+        """Return how many rules there are in what the last service compiled of the same files."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = self._told()
+        return int(str(known["count"])) if path.exists() and known.get("file") == path.name else None
+
+    def _told(self) -> dict[str, object]:
+        try:
+            told = json.loads((self._folder / NAME).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return told if isinstance(told, dict) and told.get("engine") == engine_version() else {}
+
+    def _sources(self) -> tuple[list[RuleSource], object]:
+        sources: list[RuleSource] = []
+        for given in self._given():
+            sources += _files_of(given)
+            if len(sources) > MOST_FILES:
+                raise PatternError(f"{given.name}: more than {MOST_FILES} files of rules")
+        seen = []
+        for source in sources:
+            with contextlib.suppress(OSError):
+                status = source.path.stat()
+                seen.append((source.path, status.st_mtime_ns, status.st_size, status.st_ino))
+        return sources, seen or tuple(source.path for source in sources)
+
+    def _put_in_force(self, path: Path, version: str, count: int) -> None:
+        told = {
+            "file": path.name,
+            "version": version,
+            "engine": engine_version(),
+            "count": count,
+            "compiled_at": self._now(),
+        }
+        if self._told().get("version") != version:
+            write_whole(self._folder / NAME, json.dumps(told).encode())
+        (self._folder / REFUSED).unlink(missing_ok=True)
+        compiled = sorted(self._folder.glob("rules-*.yarc"), key=lambda each: each.stat().st_mtime)
+        for old in compiled[:-_KEPT]:
+            if old != path:
+                old.unlink(missing_ok=True)
+
+    def _withdraw(self) -> RuleChange | None:
+        (self._folder / REFUSED).unlink(missing_ok=True)
+        if not (self._folder / NAME).exists():
+            return None
+        (self._folder / NAME).unlink()
+        self._version = None
+        return RuleChange()
+
+    def _refused(self, error: str) -> RuleChange:
+        logger.warning("YARA rules are refused, the last good ones stay: %s", error)
+        told = {"error": error, "at": self._now()}
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(self._folder / REFUSED, json.dumps(told).encode())
+        change = RuleChange(error=error)
+        self._on_change(change)
+        return change
+
+
+def refused(state: Path) -> str | None:
+    """Return why the rules of the configuration are not in force; None where they are."""
+    try:
+        return str(json.loads((state / FOLDER / REFUSED).read_bytes())["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def version_of(sources: Sequence[RuleSource]) -> str:
+    """Name rules by the content of their files, our own among them, and the engine."""
+    digest = sha256(engine_version().encode())
+    for source in (RuleSource("own", OWN_RULES), *sources):
+        try:
+            with source.path.open("rb") as file:
+                digest.update(file_digest(file, "sha256").digest())
+        except OSError:
+            digest.update(b"missing")
+    return digest.hexdigest()[:VERSION_CHARS]
+
+
+def _files_of(given: RuleSource) -> Iterator[RuleSource]:
+    """Give a file itself, or the rules below a folder, in the order of their names."""
+    if not given.path.is_dir():
+        yield given
+        return
+    for path in sorted(given.path.rglob("*")):
+        if path.suffix.lower() in ENDINGS and path.is_file():
+            yield RuleSource(f"{given.name}/{path.relative_to(given.path)}", path)

@@ -1,0 +1,194 @@
+"""Risky files before the engines: found in every wrapping, once, and never taken for looked at when they were not (20 s)."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from proxykit.gate import LIMITS
+from proxykit.samples import EICAR, ENCODERS, gzipped, program, seven, tarred, zipped
+from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.core.scan import YARA
+from secondlook.download.body_type import declared
+from secondlook.download.examination import Examiner
+from secondlook.download.gate import BodyGate
+from secondlook.download.spool import SpoolRoom
+from secondlook.scan.compiling import RuleSource
+from secondlook.scan.rule_keeper import RuleKeeper
+
+HIDDEN = b"#!/bin/sh\n" + EICAR + b"\necho more\n"
+RULES = 'rule planted { meta: score = 80 strings: $a = "planted" condition: $a }'
+WRAPPED = {
+    "plain": (HIDDEN, None),
+    "gzip-encoded": (gzipped(HIDDEN), "gzip"),
+    "br-encoded": (ENCODERS["br"](HIDDEN), "br"),
+    "zip": (zipped({"a/b.sh": HIDDEN}), None),
+    "zip, gzip-encoded": (gzipped(zipped({"a/b.sh": HIDDEN})), "gzip"),
+    "tar.gz": (tarred({"b.sh": HIDDEN}, "w:gz"), None),
+    "7z": (seven({"b.sh": HIDDEN}), None),
+    "nested": (zipped({"in.tar.gz": tarred({"in.zip": zipped({"b.sh": HIDDEN})}, "w:gz")}), None),
+    "behind a program": (program(900, 1) + HIDDEN, None),
+}
+
+
+class Place:
+    """An examiner and its disk; `examine` sends a body through a gate and has it examined."""
+
+    def __init__(self, folder, *, limits=LIMITS, **scan):
+        self.folder, self.limits = folder, limits
+        self.settings = ScanSettings.model_validate(scan)
+        self.room = SpoolRoom(folder / "spool", 1 << 30, 256)
+        self.examiner = Examiner(ArchiveSettings(time=60), self.settings, folder)
+
+    def gate(self, body, encoding=None, length=True):
+        gate = BodyGate(
+            declared("application/octet-stream", "attachment; filename=x.exe", "/x"),
+            len(body) if length else None,
+            encoding,
+            replace(self.limits, copy_up_to=self.examiner.copy_up_to),
+            self.room,
+            kinds=frozenset(),
+            must_hold=False,
+        )
+        for at in range(0, len(body), 700):
+            gate.feed(body[at : at + 700])
+            if gate.release:
+                gate.released()
+        while gate.behind:
+            gate.work()
+        gate.end()
+        return gate
+
+    async def examine(self, body, encoding=None):
+        gate = self.gate(body, encoding)
+        examined = await self.examiner.examine(gate, "127.0.0.1")
+        reports = [await look for look in examined.scan.looks()]
+        known = self.examiner.scan(gate, "127.0.0.1").known()
+        gate.close()
+        return examined, reports, known
+
+    def run(self, body, encoding=None):
+        async def work():
+            try:
+                return await self.examine(body, encoding)
+            finally:
+                await self.examiner.aclose()
+
+        return asyncio.run(work())
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_a_file_is_found_in_every_wrapping(tmp_path, kind):
+    body, encoding = WRAPPED[kind]
+    examined, (report,), known = Place(tmp_path).run(body, encoding)
+    assert (report.engine, report.fault, report.skipped) == (YARA, None, None)
+    assert {one.signature for one in report.detections} == {"EICAR_Test_File"}
+    assert examined.problem is None
+    assert known[0].detections == report.detections
+    assert known[0].remembered
+
+
+def test_a_clean_file_is_looked_at_once(tmp_path, monkeypatch):
+    place, asked = Place(tmp_path), []
+    look = place.examiner.inspector._look
+
+    async def counting(*given):
+        asked.append(given)
+        return await look(*given)
+
+    monkeypatch.setattr(place.examiner.inspector, "_look", counting)
+
+    async def work():
+        first = await place.examine(program(1500, 1))
+        again = await place.examine(program(1500, 1))
+        await place.examiner.results.settle()
+        await place.examiner.aclose()
+        return first[1], again[1]
+
+    (first,), (again,) = asyncio.run(work())
+    assert (first.detections, first.remembered, again.remembered) == ((), False, True)
+    assert len(asked) == 1
+    later = Place(tmp_path)
+    monkeypatch.setattr(later.examiner.inspector, "_look", None)
+    assert later.run(program(1500, 1))[1][0].remembered
+
+
+def compiled(folder, text=RULES):
+    path = folder / "given.yar"
+    path.write_text(text)
+    keeper = RuleKeeper(folder, lambda: [RuleSource("given.yar", path)], lambda: 1.9e9, lambda _: None)
+    assert asyncio.run(keeper.look()).error is None
+    return str(path)
+
+
+def test_rules_of_the_operator_look_too_and_at_what_streams(tmp_path):
+    rules = compiled(tmp_path)
+    place = Place(tmp_path, yara={"rules": [rules], "max_bytes": 9000})
+    body = program(4000, 2) + b"planted" + program(4000, 3)
+    assert len(body) > LIMITS.hold_up_to
+    _, (report,), _ = place.run(body)
+    assert [one.signature for one in report.detections] == ["planted"]
+    assert report.signatures_at == 1.9e9
+
+
+def test_what_is_too_large_for_the_rules_is_unverifiable_where_there_are_any(tmp_path):
+    rules = compiled(tmp_path)
+    body = program(9100, 2)
+    _, (report,), _ = Place(tmp_path, yara={"rules": [rules], "max_bytes": 9000}).run(body)
+    assert report.fault == "larger than scan.yara.max_bytes"
+    _, (courtesy,), _ = Place(tmp_path / "other").run(body)
+    assert (courtesy.fault, courtesy.skipped) == (None, "larger than downloads.archives.max_bytes")
+
+
+def test_rules_that_are_not_compiled_yet_have_not_looked(tmp_path):
+    place = Place(tmp_path, yara={"rules": [str(tmp_path / "given.yar")]})
+    for body in (program(900, 1), zipped({"a": b"b"})):
+        _, (report,), _ = Place(tmp_path, yara={"rules": [str(tmp_path / "given.yar")]}).run(body)
+        assert report.fault == "its rules are not compiled"
+    asyncio.run(place.examiner.aclose())
+
+
+@pytest.mark.parametrize("blow", ["killed", "slow"])
+def test_a_reader_that_dies_or_hangs_has_not_looked_and_the_next_does(tmp_path, blow, monkeypatch):
+    """Rules of an operator that break the reader leave the file unverifiable; only the next file has another."""
+    rules = compiled(tmp_path)
+    place = Place(tmp_path, yara={"rules": [rules], "timeout": 1})
+    place.examiner.inspector.time_s = 1
+    inspector = place.examiner.inspector
+    stopped = []
+
+    async def work():
+        await place.examine(program(900, 1))  # the reader runs
+        ask = type(inspector._idle[-1]).ask
+
+        async def struck(reader, *given):
+            (child,) = [one for one in psutil.Process().children() if "archive_child" in one.cmdline()[2]]
+            child.send_signal(signal.SIGKILL if blow == "killed" else signal.SIGSTOP)
+            stopped.append(child)
+            return await ask(reader, *given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(inspector._idle[-1]), "ask", struck)
+            patch.setattr("secondlook.download.inspector.GRACE_S", 0.2)
+            patch.setattr(inspector, "_limits", replace(inspector._limits, time_s=0.5))
+            _, (broken,), known = await place.examine(program(900, 2))
+        _, (after,), _ = await place.examine(program(900, 3) + b"planted")
+        await place.examiner.aclose()
+        return broken, known, after
+
+    broken, known, after = asyncio.run(work())
+    assert stopped
+    assert broken.fault.startswith(("cannot be read: ", "longer than 1.5 s"))
+    assert known is None
+    assert [one.signature for one in after.detections] == ["planted"]
+
+
+def test_an_archive_that_cannot_be_opened_was_not_shown_whole(tmp_path):
+    rules = compiled(tmp_path)
+    broken = zipped({"a": os.urandom(900)})[:-300]
+    examined, (report,), _ = Place(tmp_path, yara={"rules": [rules]}).run(broken)
+    assert examined.problem == report.fault
+    assert report.fault.startswith("archive cannot be read")

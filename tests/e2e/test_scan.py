@@ -1,0 +1,61 @@
+"""Files that no list knows, found by looking into them, through a real proxy: held, streamed, in every wrapping. 15 s."""
+
+from e2e.processes import Proxy, wait_for
+from proxykit.samples import EICAR, gzipped, program, tarred, zipped
+
+HIDDEN = b"#!/bin/sh\n" + EICAR + b"\nnobody lists this\n"
+OWN = 'rule Planted { meta: severity = "high" family = "Planted" strings: $a = "planted by the test" condition: $a }\n'
+PLANTED = program(3 << 20, 5)[: 3 << 19] + b"planted by the test" + program(3 << 20, 6)[: 3 << 19]
+FILES = {
+    "plain.exe": HIDDEN,
+    "packed.zip": zipped({"a/b.sh": HIDDEN}),
+    "packed.tar.gz": tarred({"b.sh": HIDDEN}, "w:gz"),
+    "nested.zip": zipped({"in.tar.gz": tarred({"in.zip": zipped({"b.sh": HIDDEN})}, "w:gz")}),
+    "streamed.exe": PLANTED,
+    "clean.exe": program(3 << 20, 7),
+    "small.exe": program(5000, 8),
+}
+
+
+def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path):
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "own.yar").write_text(OWN)
+    for name, body in FILES.items():
+        plain_origin.pages[f"/{name}"] = ("application/octet-stream", body)
+    encoded = ("Content-Encoding", "gzip")
+    plain_origin.pages["/encoded.exe"] = ("application/octet-stream", gzipped(HIDDEN), encoded)
+    proxy: Proxy = start_proxy(
+        "workers: 1\nlog: {all: true}\nfeeds: []\ndownloads: {hold_up_to: 1 MiB}\n"
+        f"scan: {{yara: {{rules: [{rules}]}}}}\n"
+    )
+
+    def told() -> list[str]:
+        return [str(event["detail"]) for event in proxy.json("log", "--kind", "update")]
+
+    wait_for(lambda: "2 YARA rules in force" in told(), "the rules in force")
+    for name in ("plain.exe", "encoded.exe", "packed.zip", "packed.tar.gz", "nested.zip"):
+        answer = proxy.curl(plain_origin.url(f"/{name}"))
+        assert answer.status == 403, name
+        assert "stage=scan; threat=malware" in answer.headers["x-second-look"], name
+    for name in ("clean.exe", "small.exe"):
+        answer = proxy.curl(plain_origin.url(f"/{name}"))
+        assert (answer.status, answer.body) == (200, FILES[name])
+    cut = proxy.curl(plain_origin.url("/streamed.exe"))
+    assert cut.exit != 0
+    assert len(cut.body) < len(PLANTED)
+    events = {event["filename"]: event for event in proxy.json("log", "--kind", "blocked")}
+    assert {(event["stage"], event["list"]) for event in events.values()} == {("scan", "yara")}
+    streamed, nested = events["streamed.exe"], events["nested.zip"]
+    assert (streamed["rule"], streamed["risk"], streamed["detail"]) == (
+        "Planted",
+        "dangerous",
+        "family: Planted",
+    )
+    assert nested["extra"]["member"] == "in.tar.gz/unpacked/in.zip/b.sh"
+    (looked,) = [
+        event
+        for event in proxy.json("log", "--kind", "check")
+        if event["filename"] == "small.exe" and event["subject"] == "file"
+    ]
+    assert ("scan", "miss") in [(step["stage"], step["outcome"]) for step in looked["extra"]["steps"]]
