@@ -9,7 +9,7 @@ from gatewaykit.gate import gate_of
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.core.event import EventKind
 from secondlook.gateway.helper_lines import LONGEST_LINE_BYTES
-from secondlook.gateway.helper_listener import QUIET_S, Complaints, HelperListener
+from secondlook.gateway.helper_listener import HelperListener
 
 GET = "{} 192.0.2.7 anna GET http://{}/\n"
 
@@ -164,19 +164,3 @@ def test_helpers_are_shared_out_among_the_workers(tmp_path):
                 writer.close()
 
     asyncio.run(main())
-
-
-def test_complaints_are_counted_between_two_events():
-    now, events = [100.0], []
-    complain = Complaints(events.append, lambda: now[0])
-    for _ in range(3):
-        complain("why")
-    now[0] += QUIET_S
-    complain("why")
-    assert [event.detail.partition(": ")[2] for event in events] == [
-        "why",
-        "why; 2 more since the last report",
-    ]
-    now[0] = 50.0  # the clock was set back: the minute is over
-    complain("again")
-    assert len(events) == 3

@@ -51,6 +51,18 @@ class FakeGatekeeper:
         self._fault("subject")
         return url_subject_from_parts(scheme, host, path, load_suffixes())
 
+    @property
+    def checker(self) -> "FakeGatekeeper":
+        return self
+
+    def check_now(self, subject: Subject, use: RequestContext) -> Decision | None:
+        """Look without recording."""
+        self._fault("check_now")
+        names = self._names(subject)
+        if names & self.flagged or names & self.slow:
+            return None
+        return listed() if names & self.bad else UNKNOWN
+
     def now(self, subject: Subject, use: RequestContext, *, scan: object = None) -> Decision | None:
         self._fault("now")
         names = self._names(subject)

@@ -1,6 +1,6 @@
 """Settings of what a gateway (another proxy) asks: helper lines and ICAP."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -28,6 +28,7 @@ class IcapSettings(Section):
     clients: tuple[Network, ...] = ()  # gateways that may ask, besides those of this machine
     preview: Annotated[Bytes, Field(le=LARGEST_PREVIEW_BYTES)] = 1024  # of a body, before all of it is sent
     max_connections: Positive = 1000  # in each gate worker
+    users: Literal["plain", "base64"] = "plain"  # how names come in X-Authenticated-User
 
     @model_validator(mode="after")
     def _open_only_to_named_gateways(self) -> Self:

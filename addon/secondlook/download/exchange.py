@@ -48,6 +48,7 @@ class Body:
     cut_to: Wanted | None = None  # the ranges a client wanted of a file that was asked for whole
     cut: Cut | None = None  # what is wanted of a piece
     by_memory: bool = False  # risky only for what its URL gave before
+    noted: bool = False  # its URL is known to give something risky
     again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
     claims: bool = False  # judged by what arrived, though it says it is a piece
     blocks: Blocks | None = None  # of a body that may be wanted in pieces later

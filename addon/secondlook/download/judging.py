@@ -8,7 +8,7 @@ from secondlook.config import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.body_type import declared
 from secondlook.download.examination import Examined, Examiner
-from secondlook.download.exchange import Asked, Body, Exchange
+from secondlook.download.exchange import Asked, Body, Exchange, release_lead
 from secondlook.download.gate import BodyGate
 from secondlook.download.gate_state import Fate, GateLimits
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
@@ -117,6 +117,20 @@ class BodyJudge:
         )
         claims = several or (piece is not None and not is_whole(piece, length))
         return SaidPiece(piece, answers, claims and not answers, bad)
+
+    def note(self, body: Body, state: Exchange, data: bytes) -> None:
+        """Note what other pieces of a file need to know while this one is under way, and after it."""
+        gate = body.gate
+        if body.blocks is not None:
+            if gate.fate is Fate.PASS:
+                body.blocks = None
+            else:
+                body.blocks.feed(data)
+        if state.lead is not None and gate.fate not in {Fate.SNIFF, Fate.HOLD}:
+            release_lead(state)  # it comes no faster than its client reads
+        if gate.risky and not body.noted and not gate.unshown:
+            body.noted = True
+            self.memory.note_risky(state.subject.identity)
 
     def judge_now(self, body: Body, state: Exchange) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""

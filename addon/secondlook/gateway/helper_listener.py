@@ -12,12 +12,10 @@ begun and hangs up, and the helper asks the rest of the next.
 import asyncio
 import logging
 import socket
-import time
 from collections import deque
-from collections.abc import Callable
 
 from secondlook.agent import metrics
-from secondlook.core.event import Event, EventKind
+from secondlook.gateway.complaints import Complaints
 from secondlook.gateway.helper_lines import (
     LONGEST_LINE_BYTES,
     Question,
@@ -28,42 +26,15 @@ from secondlook.gateway.helper_lines import (
 )
 from secondlook.gateway.parts import Gate
 from secondlook.ground.tcp import BACKLOG
-from secondlook.ground.ulid import make_id
 
 logger = logging.getLogger(__name__)
 
 LINES_AT_A_TIME = 64  # of one helper, before others have their turn
 MOST_UNDER_WAY = 10_000  # lines of one helper that wait for a server or for the ledger
 MOST_HELPERS = 256
-QUIET_S = 60.0  # between two events about lines that cannot be read: what comes meanwhile is counted
 _LATER_S = 0.005  # for each helper that a worker has, before it takes another
 _LATEST_S = 0.05
 _AGAIN_S = 0.2
-
-
-class Complaints:
-    """Writes down that lines cannot be read, at most once a minute; nothing of the line itself is kept."""
-
-    def __init__(self, record: Callable[[Event], None], now: Callable[[], float] = time.time) -> None:
-        self._record = record
-        self._now = now
-        self._quiet_until = float("-inf")
-        self._unreported = 0
-
-    def __call__(self, why: str) -> None:
-        """Tell of one."""
-        now = self._now()
-        # a minute that began in the future was noted before the clock was set back
-        if now < self._quiet_until <= now + QUIET_S:
-            self._unreported += 1
-            return
-        self._quiet_until = now + QUIET_S
-        before, self._unreported = self._unreported, 0
-        detail = f"a gateway's helper sent a line that cannot be read: {why}"
-        if before:
-            detail += f"; {before} more since the last report"
-        logger.warning("%s", detail)
-        self._record(Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=detail))
 
 
 class HelperConnection(asyncio.Protocol):
@@ -174,7 +145,7 @@ class HelperListener:
     def __init__(self, gate: Gate, sock: socket.socket) -> None:
         self._gate = gate
         self._socket = sock
-        self._complain = Complaints(gate.record)
+        self._complain = Complaints(gate.record, "a gateway's helper sent a line that cannot be read")
         self._connections: set[HelperConnection] = set()
         self._beginning: set[asyncio.Task[None]] = set()
         self._accepting = False

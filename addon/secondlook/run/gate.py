@@ -1,13 +1,17 @@
 """A gate worker process, started by the supervisor through `run.entry`: it answers gateways."""
 
 import asyncio
+import socket
 
 from secondlook.config import Settings
 from secondlook.download.examination import Examiner
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge
 from secondlook.download.spool import SpoolRoom
+from secondlook.gateway.complaints import Complaints
 from secondlook.gateway.helper_listener import HelperListener
+from secondlook.gateway.icap.listener import IcapListener
+from secondlook.gateway.icap.service import IcapService
 from secondlook.gateway.parts import Gate
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ledger.log.privacy import Discretion
@@ -35,13 +39,30 @@ def make_gate(settings: Settings, parts: Parts) -> Gate:
     return Gate(parts.gatekeeper, refusals, bodies, parts.ledger.record)
 
 
+def make_icap(settings: Settings, gate: Gate, sock: socket.socket) -> IcapListener:
+    """Make the ICAP listener on a socket."""
+    icap = settings.gateway.icap
+    service = IcapService(
+        gate,
+        preview=icap.preview,
+        max_connections=icap.max_connections,
+        encoded_users=icap.users == "base64",
+    )
+    complain = Complaints(gate.record, "a gateway's ICAP cannot be understood")
+    return IcapListener(
+        service, sock, clients=icap.clients, max_connections=icap.max_connections, complain=complain
+    )
+
+
 async def serve(process: Process) -> None:
     """Answer until told to stop, then drain."""
     settings, plan = process.settings, process.plan
     async with judging(process, cache_file(settings, f"gate-{process.index}")) as around:
         gate = make_gate(settings, around.parts)
-        listeners = [HelperListener(gate, inherited(each)) for each in plan.sockets["gateway"]]
-        # The ICAP listener stands here: `plan.sockets["icap"]`, `settings.gateway.icap`, and the same gate.
+        listeners: list[HelperListener | IcapListener] = [
+            *(HelperListener(gate, inherited(each)) for each in plan.sockets["gateway"]),
+            *(make_icap(settings, gate, inherited(each)) for each in plan.sockets["icap"]),
+        ]
         for listener in listeners:
             await listener.start()
         around.ready()

@@ -92,7 +92,6 @@ class GatedStream(ProvedStream):
         self._cutter: Cut | None = None
         self._whole = False  # the origin has said all
         self._over = False  # the body was judged, or will not be
-        self._noted = False
 
     def start_response_stream(self) -> Commands:
         """Begin with the body, by way of its gate."""
@@ -206,7 +205,7 @@ class GatedStream(ProvedStream):
             return
         finally:
             self._received += len(data)
-        self._note(self.body, data)
+        self.edge.bodies.note(self.body, self._flow_state, data)
         if gate.release:
             if not (yield from self._pump()):
                 return
@@ -219,20 +218,6 @@ class GatedStream(ProvedStream):
             yield from self._wait(SecondlookSettleHook(self.flow))
         if gate.fate is not Fate.PASS and self._received != gate.length:
             yield from self.watch_patience()
-
-    def _note(self, body: Body, data: bytes) -> None:
-        """Note what other pieces of a file need to know while this one is under way, and after it."""
-        gate = body.gate
-        if body.blocks is not None:
-            if gate.fate is Fate.PASS:
-                body.blocks = None
-            else:
-                body.blocks.feed(data)
-        if self._flow_state.lead is not None and gate.fate not in {Fate.SNIFF, Fate.HOLD}:
-            release_lead(self._flow_state)  # it comes no faster than its client reads
-        if gate.risky and not self._noted and not gate.unshown:
-            self._noted = True
-            self.edge.bodies.memory.note_risky(self._flow_state.subject.identity)
 
     def _judge(self, *, whole: bool) -> layer.CommandGenerator[Decision | None]:
         body = self.body

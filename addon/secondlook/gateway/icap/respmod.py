@@ -1,0 +1,295 @@
+"""RESPMOD: what becomes of a response's body, by the gate that every front has (`download/gate.py`).
+
+```
+head, preview ──► gate ─┬─ harmless, whatever comes ─► 204: the gateway goes on by itself
+                        ├─ must be settled first ────► settled, then as below
+                        └─ else: 100 Continue, and the rest
+data ──► gate.feed ──► on to the client, once the preview is over
+end ───► judged ─┬─ allowed, nothing sent yet ─► 204 where it is understood
+                 ├─ allowed ────────────────────► the rest
+                 ├─ blocked, nothing sent yet ─► the refusal in its place
+                 └─ blocked, bytes are out ────► the connection is aborted: the client sees it
+```
+
+This is the front's second boundary: a gate that breaks cuts what could hurt, and lets the rest go on,
+recorded as unverifiable.
+"""
+
+import asyncio
+import logging
+
+from secondlook.agent import metrics
+from secondlook.core.verdict import Action, Decision
+from secondlook.download.exchange import Body, Exchange
+from secondlook.download.gate_state import Fate
+from secondlook.download.judging import PASSED, Message
+from secondlook.download.response_facts import PARTIAL_STATUS, has_body, read_response
+from secondlook.gateway.icap.answers import refuse
+from secondlook.gateway.icap.connection import GoneError, IcapConnection
+from secondlook.gateway.icap.heads import HttpRequest, HttpResponse
+from secondlook.gateway.icap.messages import Continue, Data, End, Finish, PreviewEnd
+from secondlook.gateway.icap.outlet import Outlet, declared_length
+from secondlook.gateway.parts import Gate
+from secondlook.gateway.request import GatewayRequest
+
+logger = logging.getLogger(__name__)
+
+
+class Passage:
+    """One body on its way from a gateway, through the gate, and back."""
+
+    def __init__(
+        self,
+        link: IcapConnection,
+        front: Gate,
+        request: GatewayRequest,
+        asked: HttpRequest,
+        response: HttpResponse,
+    ) -> None:
+        self._link = link
+        self._front = front
+        self._judging = front.bodies
+        self._request = request
+        self._asked = asked
+        self._response = response
+        self._out = Outlet(link, front, response, self._judging.patience_s)
+        self._length = declared_length(response)
+        self._received = 0
+        self._over = False  # the body was judged, or will not be
+        self._state: Exchange
+        self._body: Body
+
+    async def run(self, *, comes: bool) -> None:
+        """Answer; `comes`: a body does."""
+        subject = self._request.subjects(self._front.gatekeeper.subject)[0]
+        self._state = Exchange(subject, self._request.use, self._request.asked)
+        known = self._refused_since()
+        if known is not None:
+            await self._refuse(known)
+            return
+        if not (comes and has_body(self._asked.method, self._response.status)):
+            self._out.pass_without_body()
+            return
+        body = self._choose(self._state)
+        if isinstance(body, Decision):
+            await self._judging.refuse_again(self._state, body)
+            await self._refuse(self._state.refusal)
+            return
+        self._body = self._state.body = body
+        try:
+            await self._go()
+        except GoneError:
+            await self._leave()
+        finally:
+            body.gate.close()
+
+    def _refused_since(self) -> Decision | None:
+        """Tell whether a URL is refused by now, which its gateway may have let through by what it keeps."""
+        gatekeeper, use = self._front.gatekeeper, self._request.use
+        for subject in self._request.subjects(gatekeeper.subject):
+            seen = gatekeeper.checker.check_now(subject, use)
+            if seen is not None and seen.action is Action.BLOCK:
+                return gatekeeper.now(subject, use)
+        return None
+
+    def _choose(self, state: Exchange) -> Body | Decision:
+        """Choose the gate; for a piece of what was judged bad, return what was decided about that."""
+        facts = read_response(self._response.fields)
+        message = Message(
+            self._asked.method,
+            self._request.path,
+            self._response.status,
+            http10=self._asked.version == "1.0",
+        )
+        if self._response.status != PARTIAL_STATUS:
+            return self._judging.body(state, facts, self._length, message)
+        asked = self._asked.method == "GET" and state.facts.range is not None
+        said = self._judging.piece(state, facts, self._length, asked=asked)
+        if said.bad is not None:
+            return said.bad
+        body = self._judging.body(state, facts, self._length, message, piece=said.piece, partial=said.answers)
+        body.claims = said.claims
+        return body
+
+    # ---- what comes
+
+    async def _go(self) -> None:
+        gate = self._body.gate
+        if gate.unsettled and await self._settle():
+            return
+        while True:
+            match await self._next():
+                case Data(data):
+                    if await self._feed(data):
+                        return
+                case PreviewEnd():
+                    if gate.fate is Fate.PASS and self._out.try_to_pass():
+                        return
+                    self._link.send(Continue())
+                    await self._out.end_preview(begin=gate.open)
+                case End():
+                    await self._out.end_preview(begin=False)
+                    await self._end()
+                    return
+                case other:
+                    raise AssertionError(f"unexpected: {other!r}")
+
+    async def _next(self) -> object:
+        """Wait for more; whoever waits at the other end gets a few bytes now and then meanwhile."""
+        while True:
+            timeout_s = self._out.patience_left(self._body.gate)
+            if timeout_s is not None and timeout_s <= 0:
+                await self._out.trickle(self._body.gate)
+                continue
+            event = await self._link.next(timeout_s)
+            if event is not None:
+                return event
+
+    async def _feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether that was the end of it."""
+        gate = self._body.gate
+        self._received += len(data)
+        try:
+            out = gate.feed(data)
+        except Exception as error:  # noqa: BLE001 - the boundary
+            return await self._gate_failed(error, data)
+        self._judging.note(self._body, self._state, data)
+        if gate.release:
+            await self._out.send_held(gate)
+            gate.released()
+        if gate.unsettled and await self._settle():
+            return True
+        if gate.fate is Fate.PASS and self._out.try_to_pass():
+            return True
+        if out:
+            await self._out.send(out)
+        if gate.congested or gate.behind:
+            await self._catch_up()
+        return False
+
+    async def _catch_up(self) -> None:
+        gate = self._body.gate
+        try:
+            await self._judging.catch_up(gate)
+        except Exception as error:
+            logger.exception("a body could not be decoded")
+            metrics.INTERNAL_ERRORS.inc()
+            self._body.failed = f"internal error: {error!r}"
+        if gate.spool is not None:
+            await gate.spool.settle()
+
+    async def _end(self) -> None:
+        gate = self._body.gate
+        whole = self._length is None or self._received >= self._length
+        decision = await self._judge(whole=whole)
+        if decision is None or (decision.action is Action.BLOCK and gate.fate is not Fate.PASS):
+            await self._block(decision)
+            return
+        if not whole:  # the origin failed, and the client is to see that
+            if gate.fate in {Fate.TAIL, Fate.SMALL, Fate.PASS}:
+                await self._out.send_rest(gate)
+            self._link.abort()
+            return
+        if self._out.try_to_pass():
+            return
+        await self._out.send_rest(gate)
+        self._link.send(Finish())
+
+    async def _leave(self) -> None:
+        """Judge what arrived though the gateway has gone: its client may keep it."""
+        if self._out.begun and not self._over:
+            await self._judge(whole=False)
+
+    # ---- what is decided
+
+    async def _settle(self) -> bool:
+        """Have a risky piece, or what cannot be held as it must be, settled before anything of it goes on."""
+        gate = self._body.gate
+        decision = await self._decide()
+        if decision is None or decision.action is Action.BLOCK:
+            await self._block(decision)
+            return True
+        if self._out.try_to_pass():
+            return True
+        await self._out.send_held(gate)
+        await self._out.send(gate.drop())
+        return False
+
+    async def _judge(self, *, whole: bool) -> Decision | None:
+        body = self._body
+        self._over = True
+        if body.gate.behind:
+            await self._catch_up()
+        try:
+            body.gate.end(whole=whole)
+            decision = self._judging.judge_now(body, self._state)
+        except Exception as error:
+            logger.exception("a body could not be judged")
+            metrics.INTERNAL_ERRORS.inc()
+            body.failed, decision = f"internal error: {error!r}", None
+        return decision if decision is not None else await self._decide()
+
+    async def _decide(self) -> Decision | None:
+        """Wait for the verdict, however long it takes."""
+        body = self._body
+        judging = asyncio.ensure_future(self._ask())
+        try:
+            while not judging.done():
+                timeout_s = self._out.patience_left(body.gate)
+                if timeout_s is not None and timeout_s <= 0:
+                    await self._out.trickle(body.gate)
+                    continue
+                await asyncio.wait({judging}, timeout=timeout_s)
+        finally:
+            await judging
+        return body.decision
+
+    async def _ask(self) -> None:
+        """Have the body judged; whatever fails, a risky one stays blocked (no decision)."""
+        body = self._body
+        try:
+            await self._judging.judge(body, self._state)
+        except Exception as error:
+            logger.exception("a body could not be judged")
+            metrics.INTERNAL_ERRORS.inc()
+            await self._fault(body, f"internal error: {error!r}")
+
+    async def _fault(self, body: Body, reason: str) -> None:
+        try:
+            subject = body.gate.subject()
+            body.decision = await self._front.gatekeeper.unverifiable(subject, body.use, reason)
+        except Exception:
+            logger.exception("the policy for unverifiable bodies failed too")
+            body.decision = None if body.gate.risky else PASSED
+
+    async def _gate_failed(self, error: Exception, data: bytes) -> bool:
+        """Treat a body whose gate broke: cut it when it could hurt, else let it go on and say so."""
+        logger.error("the gate of a body failed", exc_info=error)
+        metrics.INTERNAL_ERRORS.inc()
+        body = self._body
+        body.failed = f"internal error: {error!r}"
+        if body.gate.risky:
+            await self._block(None)
+            return True
+        held = body.gate.drop()
+        if self._out.taken + len(held) < self._received:
+            held += data
+        await self._out.send(held)
+        return False
+
+    async def _block(self, decision: Decision | None) -> None:
+        """Refuse a body: in place of the response when nothing of it is out, else by cutting it."""
+        self._over = True
+        self._body.gate.close()
+        if not self._out.begun:
+            await self._refuse(decision)
+            return
+        try:
+            await self._front.gatekeeper.in_force()
+        except Exception:
+            logger.exception("cannot tell whether a refusal is in force everywhere")
+            metrics.INTERNAL_ERRORS.inc()
+        self._link.abort()
+
+    async def _refuse(self, decision: Decision | None) -> None:
+        await refuse(self._link, self._front, self._request, decision)

@@ -1,0 +1,113 @@
+"""Requests through ICAP: let go on, or answered with the refusal that fits them."""
+
+import pytest
+
+from icapkit.stand import Stand, reqmod
+from icapkit.wire import chunked
+from proxykit.gatekeeper import FakeGatekeeper
+
+BAD = "http://bad.test/"
+
+
+@pytest.fixture
+def gatekeeper():
+    return FakeGatekeeper(bad={"bad.test/"})
+
+
+@pytest.fixture
+def stand(tmp_path, gatekeeper):
+    found = Stand(tmp_path, gatekeeper)
+    yield found
+    found.close()
+
+
+def test_what_nobody_minds_goes_on(stand, gatekeeper):
+    reply = stand.run(stand.ask(reqmod()))
+    assert (reply.status, reply.fields) == (204, {"istag": '"tag-1"', "encapsulated": "null-body=0"})
+    [(how, subject, use, _)] = gatekeeper.seen
+    assert (how, subject.canonical, use.client) == ("now", "http://site.test/", "10.0.0.9")
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ("Sec-Fetch-Dest: document\r\n", b"text/html"),
+        ("Accept: text/html\r\n", b"text/html"),
+        ("Sec-Fetch-Dest: image\r\n", b"image/png"),
+        ("Sec-Fetch-Dest: script\r\n", b"text/javascript"),
+        ("", b"application/problem+json"),
+    ],
+)
+def test_the_refusal_is_a_whole_response_that_fits(stand, headers, kind):
+    reply = stand.run(stand.ask(reqmod(BAD, headers=headers)))
+    assert reply.status == 200
+    assert reply.head.startswith(b"HTTP/1.1 403 Forbidden\r\nX-Second-Look: blocked; event=")
+    assert b"Content-Type: " + kind in reply.head
+    assert b"Content-Length: %d\r\n" % len(reply.body) in reply.head
+    assert reply.whole
+
+
+def test_what_must_be_asked_about_is_waited_for(stand, gatekeeper):
+    gatekeeper.slow |= {"slow.test/", "bad.test/"}
+    assert stand.run(stand.ask(reqmod("http://slow.test/"))).status == 204
+    assert stand.run(stand.ask(reqmod(BAD))).status == 200
+    gatekeeper.flagged.add("flagged.test/")
+    assert stand.run(stand.ask(reqmod("http://flagged.test/"))).status == 204
+
+
+@pytest.mark.parametrize("preview", ["Preview: 0\r\n", "Preview: 4\r\n", ""])
+def test_an_upload_is_refused_without_its_body(stand, preview):
+    """Not a byte of the body is sent here, or its preview alone."""
+
+    async def story():
+        gateway = await stand.connect()
+        await gateway.send(reqmod(BAD, method="PUT", body=True, icap=preview))
+        reply = await gateway.reply()
+        if preview:
+            await gateway.send(b"0\r\n\r\n" + reqmod())
+            assert (await gateway.reply()).status == 204  # the connection goes on
+        return reply
+
+    assert stand.run(story()).head.startswith(b"HTTP/1.1 403")
+
+
+def test_a_large_upload_without_a_preview_reads_its_refusal_all_the_same(stand):
+    async def story():
+        gateway = await stand.connect()
+        await gateway.send(reqmod(BAD, method="PUT", body=True) + chunked(bytes(3 << 20), 1 << 20))
+        reply = await gateway.reply()
+        assert await gateway.gone()
+        return reply
+
+    assert stand.run(story()).head.startswith(b"HTTP/1.1 403")
+
+
+def test_a_gateway_without_204_gets_its_request_back(stand):
+    head = reqmod("http://site.test/form", method="POST", body=True).replace(b"Allow: 204\r\n", b"")
+
+    async def story():
+        gateway = await stand.connect()
+        await gateway.send(head + chunked(b"a=b&c=d", 3) + b"0\r\n\r\n")
+        return await gateway.reply()
+
+    reply = stand.run(story())
+    assert (reply.status, reply.body, reply.whole) == (200, b"a=b&c=d", True)
+    assert reply.head == b"POST http://site.test/form HTTP/1.1\r\nHost: site.test\r\n\r\n"
+    reply = stand.run(stand.ask(reqmod().replace(b"Allow: 204\r\n", b"")))
+    assert (reply.status, reply.head.split(b" ")[0], reply.body) == (200, b"GET", b"")
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_fault_is_unverifiable_and_follows_the_policy(stand, gatekeeper, blocks):
+    gatekeeper.faults |= {"now", "check"}
+    gatekeeper.unverifiable_blocks = blocks
+    reply = stand.run(stand.ask(reqmod()))
+    assert reply.status == (200 if blocks else 204)
+    gatekeeper.faults.add("unverifiable")
+    assert stand.run(stand.ask(reqmod())).head.startswith(b"HTTP/1.1 403")
+
+
+def test_a_refusal_that_a_helper_recorded_is_not_recorded_again(stand, gatekeeper):
+    gatekeeper.slow.add("bad.test/")
+    reply = stand.run(stand.ask(reqmod(BAD, icap="X-Second-Look-Event: 01EVENT\r\n")))
+    assert reply.head.startswith(b"HTTP/1.1 403")
