@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from secondlook.cli import finding
 from secondlook.cli.finding import find_config, plainly_said_state
 
 
@@ -81,7 +82,7 @@ def test_a_configuration_that_cannot_be_read_is_an_error(config):
         plainly_said_state(config)
 
 
-def test_the_configuration_here_comes_before_the_users_and_that_before_the_shipped(tmp_path, monkeypatch):
+def test_the_configuration_here_comes_before_the_users_the_systems_and_the_shipped(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
@@ -91,6 +92,10 @@ def test_the_configuration_here_comes_before_the_users_and_that_before_the_shipp
     shipped, state = find_config(None)
     assert shipped is None or shipped.parent.name == "shipped"
     assert state == tmp_path / "states" / "secondlook"
+    monkeypatch.setattr(finding, "SYSTEM_CONFIG", tmp_path / "system.yaml")
+    assert find_config(None) == (shipped, state)
+    (tmp_path / "system.yaml").touch()
+    assert find_config(None) == (tmp_path / "system.yaml", None)
     own.parent.mkdir(parents=True)
     own.touch()
     assert find_config(None) == (own, None)

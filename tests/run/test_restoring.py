@@ -264,8 +264,11 @@ def test_what_root_restores_belongs_to_whom_the_state_belongs(backup, tmp_path):
         pytest.skip("only root gives files away")
     state = tmp_path / "here"
     state.mkdir()
-    os.chown(state, 65534, 65534)
-    restore_backup(backup, Wanted(None, state), no_passphrase)
+    (state / "site.key").touch()
+    for path in (state, state / "site.key"):
+        os.chown(path, 65534, 65534)
+    (aside,) = restore_backup(backup, Wanted(None, state), no_passphrase).aside
+    assert (aside / "site.key").exists()
     owners = {path.name: path.stat().st_uid for path in state.rglob("*") if path.name != "lock"}
     assert set(owners.values()) == {65534}, owners
 

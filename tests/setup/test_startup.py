@@ -12,6 +12,11 @@ def test_the_unit_is_one_that_systemd_accepts(tmp_path):
     assert "Type=notify" in text
 
 
+def test_whatever_a_word_holds_systemd_reads_it_so():
+    told = startup.command_line(["/bin/a b", "50%", "$HOME", 'say "x"', "back\\slash", "semi;colon", "plain"])
+    assert told == r""""/bin/a b" 50%% $$HOME "say \"x\"" "back\\slash" "semi;colon" plain"""
+
+
 def test_the_property_list_holds_any_path_as_text(monkeypatch):
     monkeypatch.setattr(startup.sys, "platform", "darwin")
     told = startup.instructions(["/bin/true", "-c", "/Users/a & b/<proxy>.yaml"])

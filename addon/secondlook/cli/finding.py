@@ -1,10 +1,12 @@
 """Where a command finds its configuration and its state folder. Standard library only, mostly."""
 
+import os
 import re
 from pathlib import Path
 
 CONFIG_NAME = "proxy.yaml"
-_PACKAGE = Path(__file__).parent.parent
+PACKAGE = Path(__file__).parent.parent
+SYSTEM_CONFIG = Path("/etc/secondlook") / CONFIG_NAME  # of the service
 _MOST_BYTES = 1 << 20
 _PLAIN = (
     r"[A-Za-z0-9_./~][A-Za-z0-9_./+~-]*"  # neither a number's nor a variable's beginning is mistaken for it
@@ -25,8 +27,10 @@ def find_config(config: Path | None) -> tuple[Path | None, Path | None]:
     own = Path(platformdirs.user_config_path("secondlook")) / CONFIG_NAME
     if own.is_file():
         return own, None
+    if os.access(SYSTEM_CONFIG, os.R_OK):
+        return SYSTEM_CONFIG, None
     state = Path(platformdirs.user_state_path("secondlook"))
-    shipped = _PACKAGE / "shipped" / CONFIG_NAME
+    shipped = PACKAGE / "shipped" / CONFIG_NAME
     return (shipped if shipped.is_file() else None), state
 
 

@@ -1,5 +1,6 @@
 """`secondlook setup`: make this computer use the proxy, and take it all back with `setup off`."""
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from secondlook.cli.completion import completed
+from secondlook.cli.finding import CONFIG_NAME, PACKAGE
 from secondlook.cli.options import (
     CommandContext,
     ConfigOption,
@@ -23,7 +25,7 @@ from secondlook.run.authority import make_authority
 from secondlook.run.supervisor.authority_files import whole
 from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import read_run_file
-from secondlook.setup import authority, browser, profile, startup, system_proxy, tool
+from secondlook.setup import authority, browser, profile, service, startup, system_proxy, tool
 from secondlook.setup.journal import Journal, Outcome
 
 app = typer.Typer(add_completion=False, help="Make this computer use the proxy; `off` takes everything back.")
@@ -234,6 +236,36 @@ def set_startup(
             sys.stdout.write(told)
         return
     _finish([startup.switch_on(words, journal)], nothing="", as_json=as_json)
+
+
+@app.command("service")
+def set_service(
+    switch: Switch,
+    root: Annotated[
+        Path,
+        typer.Option("--root", metavar="DIR", help="Only write the files below a folder, to make a package."),
+    ] = Path("/"),
+    as_json: JsonOption = False,
+) -> None:
+    """Run as a service of the system (systemd), with a user of its own; for root."""
+    here = root == Path("/")
+    if here and os.geteuid() != 0:
+        fail(
+            "a service of the system is set up by root",
+            hint="for this user alone: secondlook setup startup on",
+        )
+    if not _on(switch):
+        _finish(service.switch_off(root=root), nothing="the service was not set up", as_json=as_json)
+        return
+    hidden = service.hidden(sys.executable, sys.prefix, str(PACKAGE)) if here else None
+    if hidden is not None:
+        fail(
+            f"{hidden} is out of a service's sight",
+            hint="install the program below /opt or /usr/local, with a Python of the system",
+        )
+    words = [sys.executable, "-P", "-m", "secondlook", "run", "-c", str(service.CONFIG)]
+    configuration = (PACKAGE / "shipped" / CONFIG_NAME).read_text(encoding="utf-8")
+    _finish(service.switch_on(words, configuration, root=root), nothing="", as_json=as_json)
 
 
 @app.command()

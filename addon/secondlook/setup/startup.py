@@ -1,6 +1,8 @@
 """Starting at log-in: a systemd user unit, and words for launchd and a task of Windows."""
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -58,8 +60,17 @@ and to take it back: schtasks /Delete /TN "Second Look" /F
 
 def unit_text(words: list[str]) -> str:
     """Write the systemd user unit that runs this command."""
-    quoted = (f'"{word}"' if " " in word else word for word in words)
-    return _UNIT.format(command=" ".join(quoted).replace("%", "%%"))
+    return _UNIT.format(command=command_line(words))
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Write a command as `ExecStart` takes it (systemd.service(5), "Command lines")."""
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    safe = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{safe}"' if re.search(r"[\s;'\"\\]", word) else safe
 
 
 def instructions(words: list[str]) -> str | None:

@@ -236,6 +236,7 @@ class _Aside:
     def _inside(self) -> Path:
         if not self._folder.exists():
             self._folder.mkdir(mode=0o700)
+            _give_to_owner(self._folder, self._folder.parent)
             self.taken.append(self._folder)
         return self._folder
 
