@@ -1,5 +1,6 @@
 """What one agent finds out protects all: two proxies, one server, and an operator who blocks at one of them."""
 
+import hashlib
 import json
 
 import pytest
@@ -24,7 +25,29 @@ def office(start_server, start_proxy, tmp_path):
         "cache: {expiry_min: 1s, expiry_max: 2s}\n"
         "notify: {desktop: false}\n"
     )
-    return server, start_proxy(config, name="one"), start_proxy(config, name="two")
+    rules = tmp_path / "own.yar"
+    rules.write_text('rule Planted { strings: $a = "planted by the test" condition: $a }')
+    scans = f"scan: {{report: true, yara: {{rules: ['{rules}']}}}}\n"
+    return server, start_proxy(config + scans, name="one"), start_proxy(config, name="two")
+
+
+def test_what_one_finds_in_a_file_is_refused_at_the_other(office, plain_origin):
+    server, one, two = office
+    body = b"#!/bin/sh\n# planted by the test\n"
+    plain_origin.pages["/setup.sh"] = ("application/octet-stream", body)
+    url = plain_origin.url("/setup.sh")
+    assert two.curl(url).body == body
+    refused = wait_for(
+        lambda: found if (found := one.curl(url)).status == 403 else None, "the rules in force at one"
+    )
+    assert "stage=scan" in refused.headers["x-second-look"]
+    refused = wait_for(lambda: found if (found := two.curl(url)).status == 403 else None, "the other's block")
+    assert "stage=scan" not in refused.headers["x-second-look"]
+    digest = hashlib.sha256(body).hexdigest()
+    late = wait_for(lambda: two.json("log", "--kind", "late_verdict") or None, "the late verdict")
+    assert {event["sha256"] for event in late} == {digest}
+    (found,) = json_lines("server", "findings", "--state", server.state)
+    assert (found["subject"], found["list"], found["found"]) == (digest, "x-file-mw-hs-8b", "yara: Planted")
 
 
 def test_what_is_blocked_at_one_is_refused_at_the_other(office, plain_origin):

@@ -19,4 +19,5 @@ class ScanSettings(Section):
     """Engines that look into risky files. Without any only our own few YARA rules do."""
 
     yara: YaraSettings = section()
+    report: bool = False  # what engines find, to our own servers (servers.intranet)
     remember: Annotated[int, Field(ge=0)] = 50_000  # files whose results are kept across restarts

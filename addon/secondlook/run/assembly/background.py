@@ -10,18 +10,15 @@ import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from secondlook.agent.actions.outbox import Outbox
 from secondlook.agent.actions.quarantine import Quarantine
-from secondlook.agent.actions.reporter import Reporter
 from secondlook.agent.check.watch import Watcher
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.ulid import Identifiers
-from secondlook.lookup.client import ServerClient
-from secondlook.lookup.reporting import FindingClient
 from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.reporting import start_reporting
 from secondlook.run.assembly.scanning import make_rule_keeper
 from secondlook.run.assembly.second_look import (
     SecondLook,
@@ -138,13 +135,7 @@ async def start_background(
         tasks.start("late verdicts", second_look.late.run())
     if notifier is not None:
         tasks.start("notices", notifier.run())
-    own = [server for server in settings.servers.intranet if not server.google]
-    if own:
-        clients = [FindingClient(ServerClient(each, upstream_proxy=settings.upstream_proxy)) for each in own]
-        for client in clients:
-            stack.push_async_callback(client.aclose)
-        reporter = Reporter(Outbox(settings.state), clients, parts.ledger, parts.clock, socket.gethostname())
-        tasks.start("reports of findings", reporter.run())
+    await start_reporting(stack, parts)
     return Background(embedded, updater, second_look, quarantine, watcher)
 
 
