@@ -97,8 +97,7 @@ WITHOUT = set(
     proxy/mitm/websocket.py
     proxy/pieces.py
     proxy/response.py
-    proxy/site/internal_site.py
-    proxy/site/late_notice.py
+    proxy/late_notice.py
     proxy/worker.py
     reach.py
     refusal/wording.py

@@ -1,10 +1,14 @@
 """Requests through ICAP: let go on, or answered with the refusal that fits them."""
 
+import re
+
 import pytest
 
-from icapkit.stand import Stand, reqmod
+from icapkit.stand import Stand, make_site, pass_body, reqmod
 from icapkit.wire import chunked
 from proxykit.gatekeeper import FakeGatekeeper
+from secondlook.core.event import Event, EventKind
+from secondlook.core.verdict import SubjectClass
 
 BAD = "http://bad.test/"
 
@@ -111,3 +115,49 @@ def test_a_refusal_that_a_helper_recorded_is_not_recorded_again(stand, gatekeepe
     gatekeeper.slow.add("bad.test/")
     reply = stand.run(stand.ask(reqmod(BAD, icap="X-Second-Look-Event: 01EVENT\r\n")))
     assert reply.head.startswith(b"HTTP/1.1 403")
+
+
+def test_the_internal_site_answers_in_place_of_any_origin(stand, tmp_path):
+    event = Event(
+        id="01E",
+        kind=EventKind.BLOCKED,
+        time=1.0,
+        subject="url",
+        cls=SubjectClass.PAGE,
+        url=BAD,
+        stage="pattern",
+        client="10.0.0.9",
+    )
+    stand.gatekeeper.events["01E"] = event
+    stand.gate.site = make_site(stand.gatekeeper, tmp_path)
+    own, page = "http://secondlook.internal", "Accept: text/html\r\n"
+    reply = stand.run(stand.ask(reqmod(f"{own}/filtered.json")))
+    assert (reply.status, reply.body) == (200, b'{"filtered": true, "client": "10.0.0.9"}')
+    reply = stand.run(stand.ask(reqmod(f"{own}/blocked/01E", headers=page)))
+    assert reply.head.startswith(b"HTTP/1.1 200 OK")
+    form = b"token=" + re.search(rb'name="token" value="([^"]+)"', reply.body)[1]
+    head = reqmod(
+        f"{own}/blocked/01E",
+        method="POST",
+        headers=f"{page}Content-Type: application/x-www-form-urlencoded\r\n",
+        icap="Preview: 4\r\n",
+        body=True,
+    )
+
+    async def send(data):
+        gateway = await stand.connect()
+        reply = await pass_body(gateway, head, data, 4)
+        gateway.close()
+        return reply
+
+    assert stand.run(send(b"x" * 5000)).head.startswith(b"HTTP/1.1 413")
+    assert stand.gatekeeper.exceptions == []
+    assert stand.run(send(form)).head.startswith(b"HTTP/1.1 200")
+    assert stand.gatekeeper.exceptions == [("01E", "10.0.0.9", None, 600.0)]
+
+
+def test_a_page_of_the_site_that_fails_says_so(stand, tmp_path, monkeypatch):
+    stand.gate.site = make_site(stand.gatekeeper, tmp_path)
+    monkeypatch.setattr(stand.gate.site, "answer", lambda *_: 1 / 0)
+    reply = stand.run(stand.ask(reqmod("http://secondlook.internal/")))
+    assert reply.head.startswith(b"HTTP/1.1 500")

@@ -15,6 +15,8 @@ from secondlook.download.judging import BodyJudge
 from secondlook.gateway.icap.listener import IcapListener
 from secondlook.gateway.icap.service import IcapService
 from secondlook.ground.tcp import listen_on
+from secondlook.refusal.block_page import Pages
+from secondlook.site.internal_site import InternalSite, SiteFacts
 
 ANSWERED_S = 30.0
 URL = "http://site.test"
@@ -83,6 +85,18 @@ class Stand:
         self.run(self.listener.drain(0.0))
         self.run(self.gate.bodies.aclose())
         self.runner.close()
+
+
+def make_site(gatekeeper: FakeGatekeeper, folder: Path) -> InternalSite:
+    """Make the internal site; exceptions last ten minutes."""
+    facts = SiteFacts(
+        ca_pem=folder / "none.pem",
+        key=b"k" * 32,
+        override_s=lambda *_: 600.0,
+        unopened_s=lambda *_: None,
+        not_ready=lambda: None,
+    )
+    return InternalSite(facts, gatekeeper, Pages())
 
 
 class Gateway:

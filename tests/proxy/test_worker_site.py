@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from proxykit.origin import Asked, send
-from secondlook.proxy.site.internal_site import InternalSite
+from secondlook.site.internal_site import InternalSite
 
 INTERNAL = "http://secondlook.internal"
 

@@ -65,7 +65,7 @@ def texts_of_source(source: str) -> set[tuple[str, str | None]]:
 
 
 def texts() -> set[tuple[str, str | None]]:
-    files = [file for room in ("refusal", "proxy") for file in (PACKAGE / room).rglob("*.py")]
+    files = [file for room in ("refusal", "site", "proxy") for file in (PACKAGE / room).rglob("*.py")]
     return texts_of_templates().union(*(texts_of_source(file.read_text()) for file in files))
 
 

@@ -15,6 +15,7 @@ from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Ver
 from secondlook.download.judging import BodyJudge
 from secondlook.gateway.request import GatewayRequest
 from secondlook.refusal.refusal import FAULT, Refusal, Refusals, is_internal, mark_headers
+from secondlook.site.internal_site import InternalSite
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +35,12 @@ class Gate:
         refusals: Refusals,
         bodies: BodyJudge,
         record: Callable[[Event], None],
+        site: InternalSite | None = None,
     ) -> None:
         self.gatekeeper = gatekeeper
         self.refusals = refusals
         self.bodies = bodies
+        self.site = site
         self.record = record  # writes an event, some time soon
         self._tag: tuple[int, str] = (0, "")
 

@@ -32,11 +32,12 @@ from secondlook.proxy.flow_state import FLOW_STATE, FlowState, state_of
 from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.head import add_via
 from secondlook.proxy.mitm.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
+from secondlook.proxy.own_site import OwnSite
 from secondlook.proxy.pieces import misfit
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
-from secondlook.proxy.site.internal_site import FORM_MAX_BYTES, InternalSite, Visitor
 from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, mark_headers
+from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class SecondLookAddon:
         gatekeeper: Gatekeeper,
         access: Access,
         refusals: Refusals,
-        site: InternalSite,
+        site: OwnSite,
         bodies: Bodies,
         limits: TrafficLimitsSettings,
         via: str | None = None,

@@ -32,19 +32,20 @@ from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.connections import Connections
 from secondlook.proxy.event_follower import Tail
+from secondlook.proxy.late_notice import LateNotices
 from secondlook.proxy.mitm.certificates import new_key
 from secondlook.proxy.mitm.connection_limits import Crowd, most_clients, most_origins
 from secondlook.proxy.mitm.dialing import Dialer
 from secondlook.proxy.mitm.layers import GatedLayers
 from secondlook.proxy.mitm.listener import Listener
 from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster, make_options
-from secondlook.proxy.ports import Records
-from secondlook.proxy.site.internal_site import InternalSite, SiteFacts
-from secondlook.proxy.site.late_notice import LateNotices
+from secondlook.proxy.own_site import OwnSite
 from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
 from secondlook.refusal.refusal import INTERNAL_HOST, Override, Refusals
 from secondlook.resolver import Resolver
+from secondlook.site.internal_site import InternalSite, SiteFacts
+from secondlook.site.ports import Records
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         around.gatekeeper,
         access,
         Refusals(BlockPage(pages, INTERNAL_HOST, keeping), around.override_s),
-        site,
+        OwnSite(site),
         bodies,
         settings.limits,
         settings.via,

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from secondlook.config import Settings
 from secondlook.download.examination import Examiner
@@ -18,14 +19,17 @@ from secondlook.ledger.log.privacy import Discretion
 from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
 from secondlook.refusal.refusal import INTERNAL_HOST, Refusals
-from secondlook.run.assembly.parts import Parts, cache_file, site_key
+from secondlook.run.assembly.parts import LedgerRecords, Parts, cache_file, elsewhere_s, site_key
 from secondlook.run.judging import judging
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor.listening import inherited
 from secondlook.run.supervisor.main import DRAIN_S
+from secondlook.site.internal_site import InternalSite, SiteFacts
+
+CERTIFICATE = "mitmproxy-ca-cert.pem"  # of the authority, where there is one
 
 
-def make_gate(settings: Settings, parts: Parts) -> Gate:
+def make_gate(settings: Settings, parts: Parts, not_ready: Callable[[], str | None]) -> Gate:
     """Put together what the listeners judge by."""
     downloads = settings.downloads
     room = SpoolRoom(
@@ -35,8 +39,18 @@ def make_gate(settings: Settings, parts: Parts) -> Gate:
     judged = JudgedFiles(settings.state / "judged", site_key(settings.state), room.thread)
     bodies = BodyJudge(parts.gatekeeper, downloads, room, examiner, judged)
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
-    refusals = Refusals(BlockPage(Pages(settings.block_page), INTERNAL_HOST, keeping), parts.override_s)
-    return Gate(parts.gatekeeper, refusals, bodies, parts.ledger.record)
+    pages = Pages(settings.block_page)
+    refusals = Refusals(BlockPage(pages, INTERNAL_HOST, keeping), parts.override_s)
+    facts = SiteFacts(
+        ca_pem=settings.state / "ca" / CERTIFICATE,
+        key=site_key(settings.state),
+        override_s=parts.override_s,
+        unopened_s=parts.unopened_s,
+        not_ready=not_ready,
+    )
+    records = LedgerRecords(parts.ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings))
+    site = InternalSite(facts, records, pages)
+    return Gate(parts.gatekeeper, refusals, bodies, parts.ledger.record, site)
 
 
 def make_icap(settings: Settings, gate: Gate, sock: socket.socket) -> IcapListener:
@@ -58,7 +72,7 @@ async def serve(process: Process) -> None:
     """Answer until told to stop, then drain."""
     settings, plan = process.settings, process.plan
     async with judging(process, cache_file(settings, f"gate-{process.index}")) as around:
-        gate = make_gate(settings, around.parts)
+        gate = make_gate(settings, around.parts, around.not_ready)
         listeners: list[HelperListener | IcapListener] = [
             *(HelperListener(gate, inherited(each)) for each in plan.sockets["gateway"]),
             *(make_icap(settings, gate, inherited(each)) for each in plan.sockets["icap"]),

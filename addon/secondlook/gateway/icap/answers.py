@@ -1,6 +1,7 @@
 """Answers that every service gives: the tag of what is answered from, and whole HTTP responses."""
 
 from functools import lru_cache
+from http import HTTPStatus
 
 from secondlook.core.verdict import Decision
 from secondlook.gateway.icap.connection import IcapConnection
@@ -9,8 +10,6 @@ from secondlook.gateway.icap.messages import Answer, Finish, More
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 from secondlook.refusal.refusal import FAULT, STATUS
-
-_REASONS = {200: b"OK", 403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed"}
 
 
 def tag_fields(gate: Gate) -> Fields:
@@ -34,6 +33,6 @@ async def refuse(
 async def answer_http(link: IcapConnection, gate: Gate, status: int, fields: Fields, body: bytes) -> None:
     """Answer with a whole HTTP response."""
     fields = (*fields, (b"Content-Length", b"%d" % len(body)))
-    head = HttpResponse("1.1", status, _REASONS.get(status, b""), fields)
+    head = HttpResponse("1.1", status, HTTPStatus(status).phrase.encode(), fields)
     link.send(Answer(200, tag_fields(gate), head, body=bool(body)), *((More(body), Finish()) if body else ()))
     await link.drain()

@@ -1,10 +1,15 @@
 """REQMOD: a request goes on as it is, or is answered here: the refusal, or a page of the internal site.
 
 Nothing is read of the body of a request that is refused: an upload to a listed host ends with its head.
+What answers for `secondlook.internal` believes the gateway as to whose request it is, as everything here
+does; so an exception from the block page holds for the client and the user that met the block.
 """
 
+import logging
+
+from secondlook.agent import metrics
 from secondlook.core.verdict import Action
-from secondlook.gateway.icap.answers import refuse, tag_fields
+from secondlook.gateway.icap.answers import answer_http, refuse, tag_fields
 from secondlook.gateway.icap.connection import IcapConnection
 from secondlook.gateway.icap.messages import (
     Answer,
@@ -18,13 +23,21 @@ from secondlook.gateway.icap.messages import (
     Request,
 )
 from secondlook.gateway.parts import Gate
-from secondlook.gateway.request import GatewayRequest
+from secondlook.gateway.request import CONNECT, GatewayRequest
+from secondlook.refusal.language import phrase
+from secondlook.refusal.refusal import is_internal
+from secondlook.site.internal_site import FORM_MAX_BYTES, InternalSite, SiteRequest, Visitor
+
+logger = logging.getLogger(__name__)
 
 
 async def decide(
     link: IcapConnection, gate: Gate, asked: Request, request: GatewayRequest, told: str | None
 ) -> None:
     """Answer one request; `told`: the event by which a helper refused it a moment ago."""
+    if gate.site is not None and is_internal(request.host) and request.use.method != CONNECT:
+        await _answer_own(link, gate, gate.site, asked, request)
+        return
     decision = gate.now(request) if told is None else None
     if decision is None:
         decision = await gate.decide(request, told=told)
@@ -53,3 +66,46 @@ async def go_on(link: IcapConnection, gate: Gate, asked: Request) -> None:
                 return
             case other:
                 raise AssertionError(f"unexpected: {other!r}")
+
+
+async def _answer_own(
+    link: IcapConnection, gate: Gate, site: InternalSite, asked: Request, request: GatewayRequest
+) -> None:
+    """Answer for the internal site, once the body of its small form is here."""
+    fields = {} if asked.request is None else {name.lower(): value for name, value in asked.request.fields}
+    origin, kind = fields.get(b"origin"), fields.get(b"content-type")
+    page = SiteRequest(
+        request.use.method or "GET",
+        request.host,
+        request.path,
+        request.asked,
+        origin.decode("latin-1") if origin is not None else None,
+        kind.decode("latin-1") if kind is not None else None,
+    )
+    body = await _form(link) if asked.head.encapsulated.body else b""
+    try:
+        if body is None:
+            answer = site.problem(page, 413, phrase("expected a small form"))
+        else:
+            answer = await site.answer(page, Visitor(request.use.client, request.use.user), None, body)
+    except Exception:
+        logger.exception("the internal site failed")
+        metrics.INTERNAL_ERRORS.inc()
+        answer = site.problem(page, 500, phrase("the proxy failed at this page; its own output says why"))
+    await answer_http(link, gate, answer.status, tuple(answer.headers), answer.body)
+
+
+async def _form(link: IcapConnection) -> bytes | None:
+    """Read a small body; None for one that is larger."""
+    body = b""
+    while len(body) <= FORM_MAX_BYTES:
+        match await link.next():
+            case Data(data):
+                body += data
+            case PreviewEnd():
+                link.send(Continue())
+            case End():
+                return body
+            case other:
+                raise AssertionError(f"unexpected: {other!r}")
+    return None

@@ -76,8 +76,9 @@ class IcapService:
             return
         try:
             if asked.response is None:
-                told = asked.head.fields.get(EVENT_HEADER)
-                await reqmod.decide(link, self.gate, asked, request, told.decode("latin-1") if told else None)
+                told = asked.head.fields.get(EVENT_HEADER, b"").decode("latin-1")
+                told_id = told if told.isalnum() else None  # Squid writes `-` where there is none
+                await reqmod.decide(link, self.gate, asked, request, told_id)
             else:
                 assert asked.request is not None
                 passage = Passage(link, self.gate, request, asked.request, asked.response)

@@ -159,7 +159,7 @@ class LedgerTail:
 
 
 class LedgerRecords:
-    """The events and exceptions that the internal site shows and makes (`proxy.ports.Records`)."""
+    """The events and exceptions that the internal site shows and makes (`site.ports.Records`)."""
 
     def __init__(
         self, ledger: Ledger, suffixes: PublicSuffixes, clock: Clock, *, elsewhere_s: float = 0.0

@@ -4,8 +4,8 @@ import plistlib
 
 import pytest
 
-from secondlook.proxy.site.files import certificate, mobile_profile
 from secondlook.run.authority import make_authority
+from secondlook.site.files import certificate, mobile_profile
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from cryptography.x509 import load_pem_x509_certificate
 
 from secondlook.core.pac import pac_text
-from secondlook.proxy.site.mobile_profile import profile
+from secondlook.site.mobile_profile import profile
 
 
 class File(NamedTuple):

@@ -16,10 +16,10 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
 from secondlook.core.tls_exception import ORIGIN_TLS
 from secondlook.core.verdict import Stage, SubjectClass
-from secondlook.proxy.ports import Records
 from secondlook.refusal.block_page import DECIDED, OPEN_STAGES, report_text, shown_minutes
 from secondlook.refusal.language import Language, phrase
 from secondlook.refusal.refusal import Override
+from secondlook.site.ports import Records
 
 _LABELS = (
     phrase("When"),

@@ -17,17 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from mitmproxy import http
-
 from secondlook.core.event import Event
-from secondlook.proxy.ports import Records
-from secondlook.proxy.request import RequestFacts, read_facts
-from secondlook.proxy.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_told
-from secondlook.proxy.site.files import File, certificate, mobile_profile, pac
 from secondlook.refusal.block_page import Pages
 from secondlook.refusal.language import Language, phrase
-from secondlook.refusal.refusal import INTERNAL_HOST, Form, Override, fitting_form, is_internal
+from secondlook.refusal.refusal import INTERNAL_HOST, Asked, Form, Override, fitting_form, is_internal
 from secondlook.resolver import is_own_name
+from secondlook.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_told
+from secondlook.site.files import File, certificate, mobile_profile, pac
+from secondlook.site.ports import Records
 
 TOKEN_LIFE_S = 1800
 ABOUT = phrase(
@@ -69,6 +66,26 @@ class Visitor:
         return self.client is not None and (event.client, event.user) == (self.client, self.user)
 
 
+@dataclass(frozen=True, slots=True)
+class SiteRequest:
+    """A request for the site; `path` has its query, text is latin-1, absent headers are None."""
+
+    method: str
+    host: str
+    path: str
+    asked: Asked
+    origin: str | None = None
+    content_type: str | None = None
+
+
+class SiteAnswer(NamedTuple):
+    """What it is answered with."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
 class Way(NamedTuple):
     """A page on which a person can do something about a problem, and for how long."""
 
@@ -77,7 +94,7 @@ class Way(NamedTuple):
 
 
 class InternalSite:
-    """Answers requests to the site; `answer` takes the proxy's address as this client sees it."""
+    """Answers requests to the site; `answer` takes the proxy's address as this client sees it, if it does."""
 
     def __init__(
         self, facts: SiteFacts, records: Records, pages: Pages, now: Callable[[], float] = time.time
@@ -96,18 +113,19 @@ class InternalSite:
         lasting = lasting_told(self._facts.unopened_s(client, user), language)
         return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
 
-    def language(self, facts: RequestFacts) -> Language:
+    def language(self, facts: Asked) -> Language:
         """Choose the language in which a request is answered."""
         return self._pages.language(facts.language)
 
     async def answer(
-        self, request: http.Request, visitor: Visitor, proxy_address: str, body: bytes = b""
-    ) -> http.Response:
+        self, request: SiteRequest, visitor: Visitor, proxy_address: str | None, body: bytes = b""
+    ) -> SiteAnswer:
         """Answer one request; never raises for what a client may send."""
         path, _, query = request.path.partition("?")
         if path not in _PUBLIC and not (is_internal(request.host) or is_own_name(request.host)):
             told = phrase("this name is not the proxy's: its pages are at %(site)s or %(address)s")
-            values = {"site": f"http://{INTERNAL_HOST}/", "address": f"http://{proxy_address}/"}
+            address = INTERNAL_HOST if proxy_address is None else proxy_address
+            values = {"site": f"http://{INTERNAL_HOST}/", "address": f"http://{address}/"}
             return self.problem(request, 421, told, values=values)
         kind, _, event_id = path[1:].partition("/")
         if event_id and (exceptions := self._exceptions.get(kind)) is not None:
@@ -117,8 +135,8 @@ class InternalSite:
         return self._show(request, path, visitor, proxy_address, query)
 
     def _show(
-        self, request: http.Request, path: str, visitor: Visitor, proxy_address: str, query: str
-    ) -> http.Response:
+        self, request: SiteRequest, path: str, visitor: Visitor, proxy_address: str | None, query: str
+    ) -> SiteAnswer:
         match path:
             case "/":
                 return self._page(request, "setup.html", forms=False, about=ABOUT, proxy=proxy_address)
@@ -128,10 +146,10 @@ class InternalSite:
             case "/ca.pem" | "/ca.crt" | "/ca.cer":
                 return self._file(request, lambda: certificate(self._facts.ca_pem))
             case "/ca.mobileconfig":
-                about = self.language(read_facts(request)).say(ABOUT)
+                about = self.language(request.asked).say(ABOUT)
                 address = proxy_address if query == PROFILE_WITH_PROXY else None
                 return self._file(request, lambda: mobile_profile(self._facts.ca_pem, about, address))
-            case "/proxy.pac" | "/wpad.dat":
+            case "/proxy.pac" | "/wpad.dat" if proxy_address is not None:
                 return self._file(
                     request, lambda: pac(proxy_address, direct_fallback=query == DIRECT_FALLBACK)
                 )
@@ -145,8 +163,8 @@ class InternalSite:
                 return self.problem(request, 404, phrase("no such page"))
 
     async def _exception(
-        self, request: http.Request, exceptions: Exceptions, event_id: str, visitor: Visitor, body: bytes
-    ) -> http.Response:
+        self, request: SiteRequest, exceptions: Exceptions, event_id: str, visitor: Visitor, body: bytes
+    ) -> SiteAnswer:
         event = await self._records.event(event_id) if _is_id(event_id) else None
         if event is None or not visitor.met(event) or not exceptions.about(event):
             return self.problem(request, 404, exceptions.missing)
@@ -155,7 +173,7 @@ class InternalSite:
         if request.method not in {"GET", "HEAD"}:
             allowed = [(b"Allow", b"GET, HEAD, POST")]
             return self.problem(request, 405, phrase("only GET and POST here"), extra=allowed)
-        language = self.language(read_facts(request))
+        language = self.language(request.asked)
         lasting = lasting_told(exceptions.lasting_s(event), language)
         return self._page(
             request,
@@ -168,15 +186,15 @@ class InternalSite:
         )
 
     async def _make_exception(
-        self, request: http.Request, exceptions: Exceptions, event: Event, body: bytes
-    ) -> http.Response:
+        self, request: SiteRequest, exceptions: Exceptions, event: Event, body: bytes
+    ) -> SiteAnswer:
         lasting_s = exceptions.lasting_s(event)
         if lasting_s is None:
             return self.problem(request, 403, phrase("no exception is made for this"))
-        origin = request.headers.get("origin")
+        origin = request.origin
         if origin is not None and origin not in {f"http://{INTERNAL_HOST}", f"https://{INTERNAL_HOST}"}:
             return self.problem(request, 403, phrase("this form was sent from another site"))
-        if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        if not (request.content_type or "").startswith("application/x-www-form-urlencoded"):
             return self.problem(request, 415, phrase("expected a form"))
         token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
         if not self._token_holds(token, event):
@@ -187,7 +205,7 @@ class InternalSite:
         except ValueError as error:
             told = phrase("no exception can be made: %(error)s")
             return self.problem(request, 403, told, values={"error": error})
-        language = self.language(read_facts(request))
+        language = self.language(request.asked)
         lasting = lasting_told(lasting_s, language)
         shown = exceptions.shown(event, lasting, language)
         return self._page(request, exceptions.done, forms=False, lasting=lasting, **shown)
@@ -202,7 +220,7 @@ class InternalSite:
             return False
         return hmac.compare_digest(token.encode(), self._token(event, int(until)).encode())
 
-    def _file(self, request: http.Request, make: Callable[[], File]) -> http.Response:
+    def _file(self, request: SiteRequest, make: Callable[[], File]) -> SiteAnswer:
         try:
             content, content_type, name = make()
         except OSError:
@@ -217,15 +235,15 @@ class InternalSite:
 
     def _page(
         self,
-        request: http.Request,
+        request: SiteRequest,
         template: str,
         *,
         forms: bool,
         status: int = 200,
         script: str | None = None,
         **values: object,
-    ) -> http.Response:
-        language = self.language(read_facts(request))
+    ) -> SiteAnswer:
+        language = self.language(request.asked)
         headers = self._pages.headers(sandbox=False, forms=forms, script=script)
         return _response(
             status,
@@ -236,7 +254,7 @@ class InternalSite:
 
     def problem(
         self,
-        request: http.Request,
+        request: SiteRequest,
         status: int,
         told: str,
         extra: list[tuple[bytes, bytes]] | None = None,
@@ -244,12 +262,12 @@ class InternalSite:
         advice: str | None = None,
         way: Way | None = None,
         values: Mapping[str, object] | None = None,
-    ) -> http.Response:
+    ) -> SiteAnswer:
         """Report, in the form that fits (a page, else RFC 9457), why there is no other answer.
 
         `told` is translated, then the values are put in.
         """
-        facts = read_facts(request)
+        facts = request.asked
         language = self.language(facts)
         told = language.say(told, **(values or {}))
         if fitting_form(facts, request.path)[0] is Form.PAGE:
@@ -265,27 +283,26 @@ class InternalSite:
                 document["instance"] = way.link
             content, headers = json.dumps(document).encode(), self._pages.language_headers(language)
             answer = _response(status, content, "application/problem+json", headers)
-        for name, value in extra or ():
-            answer.headers.add(name, value)
+        answer.headers.extend(extra or ())
         return answer
 
-    def _json(self, status: int, value: object) -> http.Response:
+    def _json(self, status: int, value: object) -> SiteAnswer:
         return _response(status, json.dumps(value).encode(), "application/json")
 
-    def _plain(self, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None) -> http.Response:
+    def _plain(self, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None) -> SiteAnswer:
         return _response(status, text.encode(), "text/plain; charset=utf-8", extra)
 
 
 def _response(
     status: int, body: bytes, content_type: str, extra: list[tuple[bytes, bytes]] | None = None
-) -> http.Response:
+) -> SiteAnswer:
     headers = [
         (b"Content-Type", content_type.encode()),
         (b"Cache-Control", b"no-store"),
         (b"X-Content-Type-Options", b"nosniff"),
         *(extra or ()),
     ]
-    return http.Response.make(status, body, http.Headers(headers))
+    return SiteAnswer(status, headers, body)
 
 
 def _is_id(text: str) -> bool:

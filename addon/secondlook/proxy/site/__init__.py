@@ -1,1 +1,0 @@
-"""`secondlook.internal`, and pages shown in place of others."""
