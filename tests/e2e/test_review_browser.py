@@ -4,6 +4,7 @@ import http.server
 import re
 import subprocess
 import threading
+import time
 from importlib.resources import files
 
 import pytest
@@ -12,6 +13,9 @@ from playwright.sync_api import Locator
 
 from e2e.browser import chromium
 from e2e.processes import Proxy, make_certificate, wait_for
+from review.stage import keep, make_event
+from secondlook.core.event import EventKind
+from secondlook.ledger.ledger import Ledger, LedgerOptions
 
 PAGES = [
     "/",
@@ -19,6 +23,7 @@ PAGES = [
     "/clients",
     "/clients/127.0.0.1",
     "/flagged",
+    "/late",
     "/rules",
     "/check?subject=http://malware.secondlook.test/",
     "/quarantine",
@@ -246,6 +251,34 @@ def test_a_client_leads_from_its_chart_to_a_row_and_to_a_rule(page, proxy):
     page.goto("/rules")
     assert page.get_by_role("heading", name="No rules").is_visible()
     assert page.complaints == []
+
+
+def test_late_verdicts_take_little_room_and_are_marked_as_seen(page, proxy):
+    """Also on a phone, with long names, and more of them than are named: a fifth of the window at most."""
+    long = "a-very-long-name-of-a-host-" * 7
+    host = f"{long[:60]}.{long[:60]}.example"
+    got = [{"client": f"fd00:1234:5678:9abc:def0:1234:5678:{number:04x}", "user": None, "time": time.time()} for number in range(9)]  # fmt: skip
+    ledger = Ledger.open(proxy.state / "ledger.sqlite3", LedgerOptions(background=False))
+    for number in range(2):
+        event = make_event(
+            EventKind.CONFIRMED, url=f"https://{host}/{long}", host=host, identity=bytes([number]) * 32,
+            decision=None, extra={"let_through": got},
+        )  # fmt: skip
+        keep(ledger, event)
+        page.set_viewport_size({"width": 360, "height": 640})
+        page.goto("/rules")
+        strip = page.get_by_role("region", name="Late verdicts")
+        assert strip.bounding_box()["height"] <= 640 / 5
+        assert strip.evaluate("strip => strip.scrollHeight <= strip.clientHeight"), "all of it is seen"
+    ledger.close()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert strip.bounding_box()["height"] <= 900 / 5
+    strip.get_by_role("link", name="See them").click()
+    assert page.locator("#fresh").inner_text() == "Not seen yet: 2"
+    page.go_back()
+    strip.get_by_role("button", name="Mark all as seen").click()
+    page.wait_for_url("**/rules?done=seen")
+    assert strip.count() == 0
 
 
 def test_a_rejected_form_keeps_what_was_typed(page):

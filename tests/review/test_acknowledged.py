@@ -29,8 +29,9 @@ def test_a_damaged_file_hides_nothing_and_is_written_anew(tmp_path, content):
 def test_the_newest_are_kept(tmp_path):
     path = tmp_path / "review.json"
     found = Acknowledged(path)
-    for number in range(MOST + 1):
-        found.add(str(number))
+    found.add(*[str(number) for number in range(MOST)])
+    assert "0" in found
+    found.add(str(MOST))
     assert "0" not in found
     assert "1" in found
     assert str(MOST) in Acknowledged(path)

@@ -212,6 +212,11 @@ def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):
     assert [found["id"] for found in client.get("/api/v1/queue/closed").json()] == [event.id]
     (late,) = client.get("/api/v1/late-verdicts").json()
     assert (late["id"], late["unchecked"]) == (event.id, True)
+    assert [got["client"] for got in late["let_through"]] == ["127.0.0.1"]
+    path = "/api/v1/late-verdicts/seen"
+    assert client.post(path, json={"newest": "none"}, headers=headers).status_code == 404
+    assert client.post(path, json={"newest": event.id}, headers=headers).status_code == 204
+    assert client.get("/api/v1/late-verdicts").json() == []
     assert client.post(f"/api/v1/late-verdicts/{event.id}/seen", headers=headers).status_code == 204
     assert client.get("/api/v1/late-verdicts").json() == []
 

@@ -31,7 +31,8 @@ def test_no_key_of_an_event_may_be_missing_and_only_optional_ones_are_null(name)
 
 
 def test_a_late_verdict_is_an_event_with_its_visit():
-    values = {**event_json(BARE), "visited_at": None, "unchecked": True}
+    got = {"client": None, "user": None, "time": "2026-01-31T12:00:00.000Z"}
+    values = {**event_json(BARE), "visited_at": None, "unchecked": True, "let_through": [got]}
     assert set(LateVerdict.model_validate(values).model_dump()) == set(values) - {"identity"}
 
 

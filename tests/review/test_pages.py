@@ -284,10 +284,34 @@ def test_a_late_verdict_stands_on_top_until_it_was_seen(client, ledger, visited,
     told = make_event(verdict, url="http://late.example/", identity=identity)
     keep(ledger, visit, told)
     shown = client.get("/lists").text
-    assert "You were let through to something that turned out to be bad" in shown
-    assert then in shown
+    assert re.search(r"1 late verdict:</strong> this computer was let through to what turned out bad", shown)
+    assert then in client.get("/late").text
     post(client, f"/late/{told.id}/seen")
-    assert "turned out to be bad" not in client.get("/lists").text
+    assert "late verdict:" not in client.get("/lists").text
+    assert "Nothing new" in client.get("/late").text
+
+
+def test_late_verdicts_are_one_strip_and_are_marked_as_seen_together(client, ledger):
+    def late(number, clients):
+        host = f"h{number}.example"
+        visits = [{"client": name, "user": None, "time": 1_790_000_000.0 + number} for name in clients]
+        return make_event(
+            EventKind.CONFIRMED, url=f"https://{host}/", host=host, identity=bytes([number]) * 32, decision=None,
+            extra={"let_through": visits},
+        )  # fmt: skip
+
+    keep(ledger, *[late(number, ["10.0.0.7", f"10.0.0.{number + 20}"]) for number in range(3)])
+    shown = client.get("/rules").text
+    assert "3 late verdicts:</strong> 10.0.0.7, 10.0.0.22 and 2 more were let through" in shown
+    assert shown.count('class="banner bad') == 1
+    newest = shown.partition('name="newest" value="')[2].partition('"')[0]
+    keep(ledger, late(3, ["10.0.0.9"]))  # after the page was made: it is not marked with the others
+    answer = post(client, "/late/seen", newest=newest, back="/rules")
+    assert answer.headers["location"] == "/rules?done=seen"
+    assert "1 late verdict:</strong> 10.0.0.9 was let through" in client.get("/rules").text
+    assert client.get("/late").text.count("h1.example") > 0  # still there, among those that were seen
+    assert post(client, "/late/seen", newest="nonsense").headers["location"] == "/late"
+    assert "1 late verdict:" in client.get("/rules").text
 
 
 def test_learned_passthroughs_are_shown_with_their_end(client, ledger, program):

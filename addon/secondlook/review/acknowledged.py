@@ -5,7 +5,7 @@ from pathlib import Path
 
 from secondlook.ground.files import write_whole
 
-MOST = 1000
+MOST = 10_000
 
 
 class Acknowledged:
@@ -14,15 +14,16 @@ class Acknowledged:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._ids: list[str] = [str(item) for item in json.loads(path.read_text(encoding="utf-8"))]
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            self._ids: dict[str, None] = dict.fromkeys(str(item) for item in kept)
         except (OSError, ValueError, TypeError):
-            self._ids = []
+            self._ids = {}
 
     def __contains__(self, event_id: str) -> bool:
         """Whether the reader has acknowledged it."""
         return event_id in self._ids
 
-    def add(self, event_id: str) -> None:
-        """Add one; blocks."""
-        self._ids = [*self._ids, event_id][-MOST:]
-        write_whole(self._path, json.dumps(self._ids).encode())
+    def add(self, *event_ids: str) -> None:
+        """Add some; blocks."""
+        self._ids = dict.fromkeys([*self._ids, *event_ids][-MOST:])
+        write_whole(self._path, json.dumps(list(self._ids)).encode())

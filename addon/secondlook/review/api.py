@@ -43,6 +43,7 @@ from secondlook.review.model import (
     ListStatus,
     NewPause,
     NewRule,
+    NotedVerdicts,
     Overview,
     Problem,
     QuarantineItem,
@@ -269,12 +270,18 @@ def _log(api: APIRouter, operations: Operations) -> None:
     @api.get("/late-verdicts")
     async def late_verdicts() -> list[LateVerdict]:
         """Return what was let through, turned out bad, and has not been noted yet."""
-        return [LateVerdict.model_validate(event) for event in await operations.late_verdicts()]
+        return [LateVerdict.model_validate(event) for event in await operations.late.fresh()]
 
     @api.post("/late-verdicts/{event_id}/seen", status_code=204)
     async def late_seen(event_id: Id) -> None:
         """Note a late verdict: it is taken off the top of the pages."""
-        await operations.acknowledge(event_id)
+        await operations.late.note(event_id)
+
+    @api.post("/late-verdicts/seen", status_code=204)
+    async def late_all_seen(noted: NotedVerdicts) -> None:
+        """Note one late verdict and all before it."""
+        if not await operations.late.note_all(noted.newest):
+            raise Missing("no such late verdict: it may have been noted already")
 
     @api.post("/queue/verify", status_code=202)
     async def verify() -> None:

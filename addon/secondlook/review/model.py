@@ -197,11 +197,28 @@ class Resumed(Record):
     client: ClientName | None = None
 
 
+class Passed(Record):
+    """Who was let through, and when."""
+
+    client: str | None
+    user: str | None
+    time: Moment
+
+
 class LateVerdict(EventRecord):
     """Something that was let through and turned out bad, not yet acknowledged by the reader."""
 
     visited_at: Moment | None
+    let_through: list[Passed]
     unchecked: bool  # nobody could answer then; else nothing bad was known
+
+
+class NotedVerdicts(Record):
+    """Late verdicts that the reader knows of: one, and all before it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    newest: Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
 class NewPause(Record):

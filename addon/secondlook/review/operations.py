@@ -21,11 +21,11 @@ from secondlook.ledger.log.shape import (
     passage_json,
     quarantine_json,
     queue_json,
-    rfc3339,
     rule_json,
 )
 from secondlook.review import clients, overview, statistics, words
 from secondlook.review.acknowledged import Acknowledged
+from secondlook.review.late import LateVerdicts
 from secondlook.review.program import Json, RunningProgram
 from secondlook.suffix import load_suffixes
 
@@ -35,8 +35,6 @@ MOST_CHOSEN = 200
 MOST_RULES_IMPORTED = 100_000
 CONFIG_SOURCE = "config"
 RULE_SOURCES = ("operator", "override", "quarantine", CONFIG_SOURCE)
-LATE_FOR_S = 7 * 86_400
-LATE_SHOWN = 3
 LATEST = 8
 REMARKABLE = ("blocked", "flagged", "would_block", "confirmed", "late_verdict")
 
@@ -100,7 +98,7 @@ class Operations:
     ) -> None:
         self.ledger = ledger
         self.program = program
-        self._acknowledged = acknowledged
+        self.late = LateVerdicts(ledger, acknowledged, clock)
         self._clock = clock
 
     # -- overview -------------------------------------------------------------------------------
@@ -174,27 +172,6 @@ class Operations:
         """End every pause, or those of one client."""
         name = None if client is None else _named(client)
         await self.ledger.run(self.ledger.end_pauses, client=name, everybody=name is None)
-
-    async def late_verdicts(self) -> list[Json]:
-        """Return what was let through, turned out bad, and was not yet acknowledged by the reader."""
-        since = self._clock.now() - LATE_FOR_S
-        kinds = (EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value)
-        page = await self.ledger.run(self.ledger.events, EventFilter(kind=kinds, since=since), limit=50)
-        fresh = [event for event in page.events if event.id not in self._acknowledged and event.identity][
-            :LATE_SHOWN
-        ]
-        shown = []
-        for event in fresh:
-            visits = await self.ledger.visits(event.identity or b"")
-            if visits:
-                first = visits[0]
-                unchecked = first.kind == EventKind.FLAGGED
-                shown.append({**event_json(event), "visited_at": rfc3339(first.time), "unchecked": unchecked})
-        return shown
-
-    async def acknowledge(self, event_id: str) -> None:
-        """Take note that the reader knows of a late verdict."""
-        await self.ledger.run(self._acknowledged.add, event_id)
 
     # -- log ------------------------------------------------------------------------------------
 

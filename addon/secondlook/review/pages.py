@@ -13,6 +13,7 @@ from secondlook.core.display import as_sentence
 from secondlook.review import words
 from secondlook.review.access import COOKIE, set_session
 from secondlook.review.chart import chart
+from secondlook.review.late import named, strip
 from secondlook.review.operations import Operations, Refused
 from secondlook.review.render import NO_FAULTS, PAGES, page, query_string
 from secondlook.review.session import Doorkeeper, session_of
@@ -60,6 +61,7 @@ class Frame:
     ) -> HTMLResponse:
         """Render a page for a signed-in reader."""
         waiting = await self.operations.waiting()
+        fresh = await self.operations.late.fresh()
         undo = request.query_params.get("undo")
         done = request.query_params.get("done")
         flash = None
@@ -76,8 +78,8 @@ class Frame:
             request,
             template,
             status=status,
-            counts={"/flagged": waiting},
-            late_verdicts=await self.operations.late_verdicts(),
+            counts={"/flagged": waiting, "/late": len(fresh)},
+            late=strip(fresh) if request.url.path != "/late" else None,
             titles=self.operations.titles(),
             faults=faults,
             flash=flash if flash and flash["text"] else None,
@@ -268,10 +270,25 @@ class Pages:
             headers={"content-disposition": 'attachment; filename="second-look-ca.pem"'},
         )
 
-    async def acknowledge(self, request: Request) -> Response:
-        """Take a late verdict off the top of the pages."""
-        await self.operations.acknowledge(request.path_params["id"])
-        return back_to("/", "seen")
+    async def late(self, request: Request) -> Response:
+        """List the late verdicts, those that the reader has not noted first."""
+        found = await self.operations.late.found()
+        return await self.frame.show(
+            request,
+            "late.html",
+            fresh=[each for each in found if not each["seen"]],
+            noted=[each for each in found if each["seen"]],
+            named=named,
+        )
+
+    async def note_late(self, request: Request) -> Response:
+        """Take note of one late verdict, or of one and all before it."""
+        form = await request.form()
+        if "id" in request.path_params:
+            await self.operations.late.note(request.path_params["id"])
+        elif not await self.operations.late.note_all(str(form.get("newest") or "")):
+            return back_to("/late")
+        return back_to(local_path(str(form.get("back") or ""), "/late"), "seen")
 
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
@@ -289,7 +306,9 @@ class Pages:
             Route("/setup", self.setup),
             Route("/clients/erase", self.erase, methods=["POST"]),
             Route("/ca.pem", self.authority),
-            Route("/late/{id}/seen", self.acknowledge, methods=["POST"]),
+            Route("/late", self.late),
+            Route("/late/seen", self.note_late, methods=["POST"]),
+            Route("/late/{id}/seen", self.note_late, methods=["POST"]),
         ]
 
 

@@ -1,0 +1,42 @@
+"""What the strip about late verdicts says: how many, who, since when, in words that fit the reader."""
+
+import pytest
+
+from secondlook.review.late import MOST, named, strip
+
+
+def late(*names, time="2026-01-31T12:00:00.000Z"):
+    return {"id": f"e{time}", "visited_at": time, "let_through": [{"client": n, "user": None} for n in names]}
+
+
+def test_nothing_new_is_no_strip():
+    assert strip([]) is None
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        ({"client": "10.0.0.7", "user": "ann"}, "ann"),
+        ({"client": "10.0.0.7", "user": None}, "10.0.0.7"),
+        ({"client": "127.0.0.1", "user": None}, "this computer"),
+        ({"client": "::1", "user": None}, "this computer"),
+        ({"client": None, "user": None}, "somebody"),
+    ],
+)
+def test_who_was_let_through(got, words):
+    assert named(got) == words
+
+
+def test_a_strip_counts_names_and_dates():
+    found = [late("10.0.0.7", "10.0.0.8"), late("10.0.0.7", "10.0.0.9", time="2026-01-30T12:00:00.000Z")]
+    told = strip(found)
+    assert (told["count"], told["more"], told["people"], told["further"]) == (
+        2,
+        False,
+        ["10.0.0.7", "10.0.0.8"],
+        1,
+    )
+    assert told["since"] == "2026-01-30T12:00:00.000Z"
+    assert told["newest"] == found[0]["id"]
+    assert told["only"] is None
+    assert strip([late("::1")] * MOST)["more"]
