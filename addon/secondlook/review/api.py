@@ -102,7 +102,7 @@ def create_api(operations: Operations) -> FastAPI:
     )
     routes: list[BaseRoute] = []
     _errors(api, routes)
-    for part in (_log_text, _log, _rules, _protection, _data):
+    for part in (_log_text, _log, _late, _rules, _protection, _data):
         router = APIRouter()
         part(router, operations)
         api.include_router(router)
@@ -267,6 +267,13 @@ def _log(api: APIRouter, operations: Operations) -> None:
         """Return one subject that waits for its second look."""
         return QueueRecord.model_validate(await operations.waiting_entry(entry_id))
 
+    @api.post("/queue/verify", status_code=202)
+    async def verify() -> None:
+        """Look at everything that is flagged now."""
+        await operations.program.verify()
+
+
+def _late(api: APIRouter, operations: Operations) -> None:
     @api.get("/late-verdicts")
     async def late_verdicts() -> list[LateVerdict]:
         """Return what was let through, turned out bad, and has not been noted yet."""
@@ -282,11 +289,6 @@ def _log(api: APIRouter, operations: Operations) -> None:
         """Note one late verdict and all before it."""
         if not await operations.late.note_all(noted.newest):
             raise Missing("no such late verdict: it may have been noted already")
-
-    @api.post("/queue/verify", status_code=202)
-    async def verify() -> None:
-        """Look at everything that is flagged now."""
-        await operations.program.verify()
 
 
 def _rules(api: APIRouter, operations: Operations) -> None:
