@@ -85,7 +85,7 @@ def fill(ledger: Ledger, count: int) -> None:
     original = min(count, PART)
     admission = Admission()
     for batch in batched(invent(original, time.time() - count * GAP_S), _BATCH):
-        ledger.commit_now(
+        ledger.store.commit_now(
             lambda connection, batch=batch: (
                 insert_events(connection, batch),
                 add_counts(connection, Counter(map(counted, batch)), admission),
@@ -94,12 +94,12 @@ def fill(ledger: Ledger, count: int) -> None:
     for number in range(1, count // PART):
         _copy(ledger, number)
     _mark_and_count(ledger)
-    if ledger.place.sqlite:
-        while ledger.commit_now(lambda connection: search.add_next(connection, _BATCH)):
+    if ledger.store.place.sqlite:
+        while ledger.store.commit_now(lambda connection: search.add_next(connection, _BATCH)):
             for _ in range(20):
-                if not ledger.commit_now(search.merge):
+                if not ledger.store.commit_now(search.merge):
                     break
-        ledger.checkpoint()
+        ledger.upkeep.checkpoint()
 
 
 def _copy(ledger: Ledger, number: int) -> None:
@@ -112,7 +112,7 @@ def _copy(ledger: Ledger, number: int) -> None:
     names = [column.name for column in events.c if column.name != "seq"]
     quoted = [f'"{name}"' for name in names]
     values = [changed.get(name, f'"{name}"') for name in names]
-    ledger.commit_now(
+    ledger.store.commit_now(
         lambda connection: connection.exec_driver_sql(
             f"INSERT INTO events ({', '.join(quoted)}) SELECT {', '.join(values)} "
             f"FROM events WHERE seq <= {PART} ORDER BY seq"
@@ -130,4 +130,4 @@ def _mark_and_count(ledger: Ledger) -> None:
             connection.execute(sa.delete(marks).where(marks.c.hour == at))
             connection.execute(sa.insert(marks).values(hour=at, first_seq=low, last_seq=high))
 
-    ledger.commit_now(work)
+    ledger.store.commit_now(work)

@@ -91,7 +91,7 @@ async def flags_at_a_rate(ledger: Ledger, rate: int, seconds: float, *, beside: 
 
     async def one(number: int) -> None:
         begun = time.perf_counter()
-        await ledger.flag(*make_flag(number))
+        await ledger.flags.flag(*make_flag(number))
         waits.append((time.perf_counter() - begun) * 1000)
 
     end = time.perf_counter() + seconds
@@ -112,7 +112,7 @@ async def flags_at_a_rate(ledger: Ledger, rate: int, seconds: float, *, beside: 
         p99_ms=round(percentile(waits, 0.99), 2),
         budget_ms=5,
         max_ms=round(max(waits), 2),
-        journaled=ledger.journaled,
+        journaled=ledger.flags.journaled,
     )
 
 
@@ -156,22 +156,22 @@ def write_events(ledger: Ledger, count: int) -> None:
             spent += write_batch(ledger, batch)
             batch = []
     spent += write_batch(ledger, batch)
-    tell("events written", events=count, per_second=round(count / spent), dropped=ledger.dropped)
+    tell("events written", events=count, per_second=round(count / spent), dropped=ledger.recorder.dropped)
 
 
 def write_batch(ledger: Ledger, batch: list[Event]) -> float:
     begun = time.perf_counter()
     for event in batch:
-        ledger.record(event)
-    while ledger.writer.waiting:
+        ledger.recorder.record(event)
+    while ledger.store.writer.waiting:
         time.sleep(0.005)
-    ledger.commit_now(lambda _: None)
+    ledger.store.commit_now(lambda _: None)
     return time.perf_counter() - begun
 
 
 def read_pages(ledger: Ledger) -> None:
     now = time.time()
-    rare = ledger.events(EventFilter(), limit=1).events[0]
+    rare = ledger.events.page(EventFilter(), limit=1).events[0]
     filters = {
         "first page": EventFilter(),
         "blocked": EventFilter(decision="block"),
@@ -194,7 +194,7 @@ def read_pages(ledger: Ledger) -> None:
         spent = []
         for _ in range(5):
             begun = time.perf_counter()
-            page = ledger.events(wanted, limit=50)
+            page = ledger.events.page(wanted, limit=50)
             spent.append((time.perf_counter() - begun) * 1000)
         tell(
             "page",
@@ -206,7 +206,7 @@ def read_pages(ledger: Ledger) -> None:
         )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
-    count = sum(1 for _ in ledger.export(EventFilter()))
+    count = sum(1 for _ in ledger.events.export(EventFilter()))
     tell(
         "export",
         events=count,
@@ -219,13 +219,13 @@ async def close_many(ledger: Ledger, count: int) -> None:
     """Queue `count` subjects, then take, close or confirm all of them as the rechecker does."""
     begun = time.perf_counter()
     for at in range(0, count, 2000):
-        await asyncio.gather(*[ledger.flag(*make_flag(at + k)) for k in range(min(2000, count - at))])
+        await asyncio.gather(*[ledger.flags.flag(*make_flag(at + k)) for k in range(min(2000, count - at))])
     tell("flags in bulk", flags=count, per_second=round(count / (time.perf_counter() - begun)))
-    await ledger.run(ledger.replay_journal)
-    queued = ledger.queue_count()[0]
+    await ledger.run(ledger.flags.replay)
+    queued = ledger.queue.count()[0]
     begun = time.perf_counter()
     done = 0
-    while entries := await ledger.take_due(time.time(), limit=1000, lease_s=60, everything=True):
+    while entries := await ledger.queue.take_due(time.time(), limit=1000, lease_s=60, everything=True):
         now = time.time()
         cleared = [
             (
@@ -256,8 +256,8 @@ async def close_many(ledger: Ledger, count: int) -> None:
             )
             for entry in entries[:10]
         ]
-        await ledger.close_entries(cleared)
-        await ledger.confirm_many(confirmed)
+        await ledger.queue.close(cleared)
+        await ledger.confirmed.add_many(confirmed)
         done += len(entries)
     spent = time.perf_counter() - begun
     tell(

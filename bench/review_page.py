@@ -91,7 +91,7 @@ async def live(engine: str, url: str, cookies: httpx.Cookies, ledger: Ledger) ->
     async def write() -> None:
         started = time.monotonic()
         for number in range(sent):
-            ledger.record(make_event(url=f"http://live.example/{time.time()}"))
+            ledger.recorder.record(make_event(url=f"http://live.example/{time.time()}"))
             if (ahead := started + number / LIVE_RATE - time.monotonic()) > 0:
                 await asyncio.sleep(ahead)
 

@@ -97,7 +97,7 @@ async def flag(ledger: Ledger, count: int) -> None:
             time=now,
             reason="bench",
         )
-        await ledger.flag(event, entry)
+        await ledger.flags.flag(event, entry)
 
     for start in range(0, count, 500):
         await asyncio.gather(*(one(number) for number in range(start, min(count, start + 500))))
@@ -130,9 +130,11 @@ async def measure(state: Path, url: str, flags: int) -> None:
     view, cache = LocalView(Policies(Policy())), AnswerCache(200_000)
     checker = Checker(view, lookup, cache, load_suffixes(), clock)
     judge = BatchCheck(view, lookup, cache, clock)
-    enforcement = Enforcement(view, ledger, clock, url_subject=checker.subject)
+    enforcement = Enforcement(
+        view, ledger.confirmed, ledger.history, ledger.recorder, clock, url_subject=checker.subject
+    )
     rechecker = Rechecker(
-        judge, ledger, enforcement, Renewal(judge, ledger, clock), clock, random=random.random
+        judge, ledger.queue, enforcement, Renewal(judge, ledger.confirmed, clock), clock, random=random.random
     )
     ended = asyncio.Event()
     beside = asyncio.create_task(traffic(checker, ended))

@@ -84,13 +84,13 @@ def invent(ledger: Ledger) -> str:
             **{**UNKNOWN, "stage": "unverifiable"},
         )
         mark = bytes([number]) * 32
-        asyncio.run(ledger.flag(event, replace(make_flag(event), identity=mark, hashes=(mark,))))
+        asyncio.run(ledger.flags.flag(event, replace(make_flag(event), identity=mark, hashes=(mark,))))
     rules = [
         ("allow", Scope.DOMAIN, "intranet.example", None, None),
         ("block", Scope.HOST, "ads.example", "10.0.0.7", now + 500),
     ]
     for action, scope, subject, client, expires in rules:
-        ledger.add_rule(
+        ledger.rules.add(
             Rule(
                 id="",
                 action=action,

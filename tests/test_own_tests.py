@@ -66,15 +66,11 @@ WITHOUT = set(
     feeds/tally.py
     feeds/text.py
     known_good.py
-    ledger/engine/database.py
     ledger/engine/salvage.py
     ledger/engine/statements.py
-    ledger/ledger.py
     ledger/log/filter.py
     ledger/log/search.py
     ledger/log/tail.py
-    ledger/side/operating.py
-    ledger/side/recheck.py
     ledger/upkeep/erasure.py
     proxy/access/access.py
     proxy/access/passthrough.py

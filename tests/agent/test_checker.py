@@ -206,7 +206,7 @@ def test_block_list_wins_over_known_good(house, server):
 
 def test_rules_come_first_and_send_no_query(house, server):
     house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
-    house.ledger.add_rule(rule())
+    house.ledger.rules.add(rule())
     house.reload()
     decision = house.checker.check_now(house.subject("http://bad.test/x"), PAGE)
     assert (decision.action, decision.evidence.stage, decision.evidence.rule) == (
@@ -214,15 +214,15 @@ def test_rules_come_first_and_send_no_query(house, server):
         Stage.RULES,
         "r1",
     )
-    house.ledger.remove_rule("r1")
-    house.ledger.add_rule(rule("block", subject="ok.test"))
+    house.ledger.rules.remove("r1")
+    house.ledger.rules.add(rule("block", subject="ok.test"))
     house.reload()
     assert house.checker.check_now(house.subject("http://ok.test/"), PAGE).action is Action.BLOCK
     assert house.lookup.requests == 0
 
 
 def test_expiring_rule_ends_by_itself_even_in_the_memory_of_decisions(house, server):
-    house.ledger.add_rule(rule(expires=house.clock.now() + 5))
+    house.ledger.rules.add(rule(expires=house.clock.now() + 5))
     house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
     house.reload()
     look = lambda: house.checker.check_now(house.subject("http://bad.test/x"), PAGE).action  # noqa: E731
@@ -235,7 +235,7 @@ def test_expiring_rule_ends_by_itself_even_in_the_memory_of_decisions(house, ser
 
 def test_override_is_never_for_downloads(house):
     house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
-    house.ledger.add_rule(rule(source="override"))
+    house.ledger.rules.add(rule(source="override"))
     house.reload()
     subject = house.subject("http://bad.test/x")
     assert house.checker.check_now(subject, PAGE).action is Action.ALLOW
@@ -246,11 +246,11 @@ def test_override_is_never_for_downloads(house):
 
 
 def test_a_host_that_is_allowed_allows_its_files(house, server):
-    house.ledger.add_rule(rule(subject="files.test"))
+    house.ledger.rules.add(rule(subject="files.test"))
     house.reload()
     decision = house.checker.check_now(FileSubject((b"f" * 32,)), FILE)
     assert (decision.action, decision.evidence.stage) == (Action.ALLOW, Stage.RULES)
-    house.ledger.add_rule(rule("block", Scope.SHA256, (b"f" * 32).hex(), id="r2"))
+    house.ledger.rules.add(rule("block", Scope.SHA256, (b"f" * 32).hex(), id="r2"))
     house.reload()
     assert house.checker.check_now(FileSubject((b"f" * 32,)), FILE).action is Action.BLOCK
 
@@ -270,7 +270,7 @@ def test_client_rules_pauses_and_groups_are_personal(house):
     assert look("10.1.2.3").action is Action.ALLOW
     assert look("127.0.0.1", "ann").action is Action.ALLOW
     now = house.clock.now()
-    house.ledger.put_pause(Pause(id="p", client="192.168.0.0/16", created=now, until=now + 600))
+    house.ledger.pauses.put(Pause(id="p", client="192.168.0.0/16", created=now, until=now + 600))
     house.reload()
     paused = look("192.168.1.1")
     assert (paused.action, paused.would_block) == (Action.ALLOW, True)
@@ -284,7 +284,7 @@ def test_a_pause_still_flags_what_nobody_verified(house, server):
     server.mode = "down"
     assert check(house).action is Action.BLOCK
     now = house.clock.now()
-    house.ledger.put_pause(Pause(id="p", client=None, created=now, until=now + 600))
+    house.ledger.pauses.put(Pause(id="p", client=None, created=now, until=now + 600))
     house.reload()
     decision = check(house)
     assert (decision.action, decision.would_block) == (Action.FLAG, True)
@@ -306,7 +306,7 @@ def test_what_was_found_elsewhere_is_judged_by_policy_pause_and_mode(house):
     assert judge().action is Action.BLOCK
     assert judge(Action.FLAG).action is Action.FLAG
     now = house.clock.now()
-    house.ledger.put_pause(Pause(id="p", client=None, created=now, until=now + 600))
+    house.ledger.pauses.put(Pause(id="p", client=None, created=now, until=now + 600))
     house.reload()
     assert (judge(Action.BLOCK).action, judge(Action.BLOCK).would_block) == (Action.FLAG, True)
     house.sleep(601)

@@ -42,7 +42,7 @@ def test_a_detection_blocks_and_is_explained(house):
     assert decision.reason == "found dangerous by clamd"
     told = {(step.stage, step.outcome) for step in evidence.steps}
     assert {(Stage.SCAN, "hit"), (Stage.SCAN, "miss"), (Stage.RULES, "miss")} <= told
-    (event,) = [event for event in house.ledger.events if event.kind is EventKind.BLOCKED]
+    (event,) = [event for event in house.ledger.recorded if event.kind is EventKind.BLOCKED]
     assert (event.stage, event.list, event.rule) == ("scan", "clamd", "Some.Thing")
 
 
@@ -82,7 +82,7 @@ def test_no_engine_looks_at_what_a_rule_decides(house, action):
         id="r", action=action, scope=Scope.SHA256, subject=FILE.identity.hex(), client=None, reason=None,
         created=house.clock.now(), expires=None,
     )  # fmt: skip
-    house.ledger.add_rule(rule)
+    house.ledger.rules.add(rule)
     house.reload()
     engine = FakeEngine(risk=Risk.DANGEROUS)
     assert check(house, engine).action == action
@@ -228,6 +228,6 @@ def test_whatever_engines_and_servers_answer(engines, server, listed, level, unv
         waiting = FILE.identity in house.ledger.waiting
         assert waiting == (decision.action is Action.FLAG)
         if decision.action is Action.BLOCK:
-            assert any(event.kind is EventKind.BLOCKED for event in house.ledger.events)
+            assert any(event.kind is EventKind.BLOCKED for event in house.ledger.recorded)
     finally:
         house.close()

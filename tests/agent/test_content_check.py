@@ -62,17 +62,17 @@ def cleared(
 def test_a_listed_file_is_a_late_verdict_about_the_file(house):
     house.servers[0].listed[FILE.hashes[1]] = Risk.DANGEROUS
     assert house.run(house.content.look(cleared(house))) is True
-    [event] = [event for event in house.ledger.events if event.kind is EventKind.LATE_VERDICT]
+    [event] = [event for event in house.ledger.recorded if event.kind is EventKind.LATE_VERDICT]
     assert (event.subject, event.sha256, event.url) == (SubjectKind.FILE, FILE.identity.hex(), URL)
-    assert FILE.hashes[1] in {entry.hit for entry in house.ledger.confirmed()}
+    assert FILE.hashes[1] in {entry.hit for entry in house.ledger.snapshots.confirmed()}
 
 
 @pytest.mark.parametrize("mode", ["up", "down"])
 def test_a_file_that_nobody_lists_changes_nothing(house, mode):
     house.servers[0].mode = mode
     assert house.run(house.content.look(cleared(house))) is False
-    assert not house.ledger.events
-    assert not house.ledger.confirmed()
+    assert not house.ledger.recorded
+    assert not house.ledger.snapshots.confirmed()
 
 
 @pytest.mark.parametrize(

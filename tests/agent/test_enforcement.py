@@ -31,9 +31,9 @@ class Folder:
         self.breaks = False
 
     async def act(self, entry):
-        self.refused_then = {(each.hit, each.source) for each in self.ledger.confirmed()}
+        self.refused_then = {(each.hit, each.source) for each in self.ledger.snapshots.confirmed()}
         self.told_then = [event.kind for event in (*self.ledger.log, *self.ledger.pending)]
-        self.queued_then = len(self.ledger.queue)
+        self.queued_then = len(self.ledger.queue.rows)
         self.asked.append(entry.identity)
         if self.breaks:
             raise RuntimeError("planted")
@@ -73,7 +73,7 @@ def flag(house, *clients, **options):
             kind=EventKind.FLAGGED, time=entry.time, id=f"{client} {entry.identity.hex()}", client=client,
             identity=entry.identity,
         )  # fmt: skip
-        house.run(house.ledger.flag(event, entry))
+        house.run(house.ledger.flags.flag(event, entry))
     return house.ledger.waiting[entry.identity]
 
 
@@ -103,7 +103,7 @@ def test_a_flagged_file_is_refused_before_it_is_put_away_and_its_entry_is_closed
     assert folder.refused_then == {(FILE, "fake"), refused_url(house)}
     assert folder.queued_then == 1
     assert not house.ledger.waiting
-    assert [event.kind for event in house.ledger.events] == [
+    assert [event.kind for event in house.ledger.recorded] == [
         EventKind.FLAGGED, EventKind.CONFIRMED, EventKind.ACTION
     ]  # fmt: skip
 
@@ -114,13 +114,13 @@ def test_a_crash_at_the_action_repeats_it_where_there_is_an_entry_to_repeat_it(h
     with pytest.raises(RuntimeError):
         confirm(house, (let_through(house) if late else flag(house), found()), late=late)
     assert len(house.ledger.waiting) == (0 if late else 1)
-    assert (EventKind.LATE_VERDICT in [event.kind for event in house.ledger.events]) == late
+    assert (EventKind.LATE_VERDICT in [event.kind for event in house.ledger.recorded]) == late
 
 
 def test_the_event_names_the_clients_what_they_got_and_what_was_done(house):
     entry = flag(house, "127.0.0.1", "10.0.0.7")
     confirm(house, (entry, found()))
-    event = next(event for event in house.ledger.events if event.kind is EventKind.CONFIRMED)
+    event = next(event for event in house.ledger.recorded if event.kind is EventKind.CONFIRMED)
     assert event.extra["clients"] == ["10.0.0.7", "127.0.0.1"]
     assert event.extra["count"] == 2
     assert {visit["client"] for visit in event.extra["let_through"]} == {"127.0.0.1", "10.0.0.7"}
@@ -142,7 +142,7 @@ def test_a_file_is_put_away_where_it_is_in_reach(house, folder, clients, acts, a
         entry = let_through(house, client=clients[0])
     confirm(house, (entry, found()), late=late)
     assert bool(folder.asked) == acts
-    actions = [event.extra["action"] for event in house.ledger.events if event.kind is EventKind.ACTION]
+    actions = [event.extra["action"] for event in house.ledger.recorded if event.kind is EventKind.ACTION]
     assert actions == ["none"] * away + ["quarantine"] * acts
 
 
@@ -161,7 +161,7 @@ def test_a_page_is_confirmed_without_any_action_on_files(house, folder, late):
     )
     confirm(house, (source, found(page)), late=late)
     assert not folder.asked
-    assert {(each.hit, each.source) for each in house.ledger.confirmed()} == {(page, "fake")}
+    assert {(each.hit, each.source) for each in house.ledger.snapshots.confirmed()} == {(page, "fake")}
     assert len(house.told) == 1
 
 
@@ -185,14 +185,14 @@ def test_what_the_operator_lets_through_is_confirmed_and_left_alone(house, folde
     if how == "the level":
         house.view.replace(policies=Policies(Policy(level=Level.LOW)))
     else:
-        house.ledger.add_rule(rule if how == "a rule about the file" else _blocking(rule))
+        house.ledger.rules.add(rule if how == "a rule about the file" else _blocking(rule))
         house.reload()
     entry = let_through(house) if late else flag(house)
     confirm(house, (entry, found(risk=Risk.SUSPICIOUS if how == "the level" else Risk.DANGEROUS)), late=late)
     spared = how != "a rule that blocks"
     assert bool(folder.asked) != spared
     assert bool(house.told) != spared
-    assert FILE in {each.hit for each in house.ledger.confirmed()}
+    assert FILE in {each.hit for each in house.ledger.snapshots.confirmed()}
     assert not house.ledger.waiting
 
 
@@ -201,7 +201,7 @@ def _blocking(rule):
 
 
 def test_a_page_that_a_rule_allows_is_not_reported(house):
-    house.ledger.add_rule(allowed(Scope.DOMAIN, "files.test"))
+    house.ledger.rules.add(allowed(Scope.DOMAIN, "files.test"))
     house.reload()
     page = house.subject(URL).hashes[0]
     confirm(house, (flag(house, identity=page, kind=SubjectKind.URL), found(page)))
@@ -226,19 +226,19 @@ def test_no_url_is_refused_where_none_is_known_or_none_is_to_be(house, folder, r
 
 def test_of_many_findings_only_some_are_looked_up_one_by_one(house, monkeypatch):
     asked = []
-    visits = house.ledger.visits
+    visits = house.ledger.history.visits
 
     async def counted(identity):
         asked.append(identity)
         return await visits(identity)
 
-    monkeypatch.setattr(type(house.ledger), "visits", lambda _, identity: counted(identity))
+    monkeypatch.setattr(house.ledger.history, "visits", counted)
     identities = [number.to_bytes(32) for number in range(1, 251)]
     confirm(
         house, *((let_through(house, each, SubjectKind.URL), found(each)) for each in identities), late=True
     )
     assert len(asked) == 200
-    assert len(house.ledger.confirmed()) == 250
+    assert len(house.ledger.snapshots.confirmed()) == 250
 
 
 def test_who_got_through(house):
@@ -268,7 +268,7 @@ def test_what_is_here(client, here):
 
 def test_who_is_here_may_be_decided_elsewhere(house, folder):
     enforcement = Enforcement(
-        house.view, house.ledger, house.clock, files=folder, url_subject=house.subject,
+        house.view, house.ledger.confirmed, house.ledger.history, house.ledger.recorder, house.clock, files=folder, url_subject=house.subject,
         is_here=lambda client: client == "10.0.0.7",
     )  # fmt: skip
     house.run(enforcement.confirm([(let_through(house, client="10.0.0.7"), found())], late=True))
@@ -278,14 +278,14 @@ def test_who_is_here_may_be_decided_elsewhere(house, folder):
 
 def test_a_queue_entry_is_closed_by_its_own_id(house, monkeypatch):
     closed = []
-    confirm_many = house.ledger.confirm_many
+    confirm_many = house.ledger.confirmed.add_many
 
     async def noted(findings):
         closed.extend(queue_id for _, event, queue_id in findings if event is not None)
         await confirm_many(findings)
 
     entry = flag(house)
-    monkeypatch.setattr(house.ledger, "confirm_many", noted)
+    monkeypatch.setattr(house.ledger.confirmed, "add_many", noted)
     confirm(house, (entry, found()))
     confirm(house, (let_through(house, b"g" * 32), found(b"g" * 32)), late=True)
     assert closed == [entry.id, None]
@@ -299,15 +299,22 @@ def test_once_it_is_in_the_ledger_a_withdrawal_there_ends_it_here(house):
 
 
 def test_where_nothing_is_done_with_files_and_nobody_is_notified_it_is_confirmed_all_the_same(house):
-    bare = Enforcement(house.view, house.ledger, house.clock, url_subject=house.subject)
+    bare = Enforcement(
+        house.view,
+        house.ledger.confirmed,
+        house.ledger.history,
+        house.ledger.recorder,
+        house.clock,
+        url_subject=house.subject,
+    )
     house.run(bare.confirm([(let_through(house), found())], late=True))
-    assert FILE in {each.hit for each in house.ledger.confirmed()}
-    assert [event.kind for event in house.ledger.events] == [EventKind.LATE_VERDICT]
+    assert FILE in {each.hit for each in house.ledger.snapshots.confirmed()}
+    assert [event.kind for event in house.ledger.recorded] == [EventKind.LATE_VERDICT]
 
 
 def test_a_page_whose_url_was_not_written_down_is_reported(house):
     page = house.subject(URL).hashes[0]
-    house.ledger.add_rule(allowed(Scope.DOMAIN, "files.test"))
+    house.ledger.rules.add(allowed(Scope.DOMAIN, "files.test"))
     house.reload()
     confirm(house, (let_through(house, page, SubjectKind.URL, url=None), found(page)), late=True)
     assert len(house.told) == 1

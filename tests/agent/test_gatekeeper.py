@@ -55,14 +55,14 @@ def test_a_flag_that_nothing_stores_is_a_refusal_either_way(house):
 
 
 def flagged(house):
-    return [event for event in house.ledger.events if event.kind is EventKind.FLAGGED]
+    return [event for event in house.ledger.recorded if event.kind is EventKind.FLAGGED]
 
 
 def test_what_settling_a_flag_breaks_on_is_refused(house, monkeypatch, caplog):
     async def broken(event, entry):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(house.ledger, "flag", broken)
+    monkeypatch.setattr(house.ledger.flags, "flag", broken)
     decision = house.run(house.gatekeeper.check(house.subject(URL), PAGE))
     assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.LEDGER)
     assert "settling a flag failed" in caplog.text
@@ -70,13 +70,13 @@ def test_what_settling_a_flag_breaks_on_is_refused(house, monkeypatch, caplog):
 
 def test_a_flag_is_committed_before_anybody_may_go_on(house, monkeypatch):
     committed = asyncio.Event()
-    store = house.ledger.flag
+    store = house.ledger.flags.flag
 
     async def slowly(event, entry):
         await committed.wait()
         await store(event, entry)
 
-    monkeypatch.setattr(house.ledger, "flag", slowly)
+    monkeypatch.setattr(house.ledger.flags, "flag", slowly)
 
     async def main():
         going = asyncio.create_task(house.gatekeeper.check(house.subject(URL), PAGE))
@@ -94,7 +94,7 @@ def test_the_refusal_of_a_flag_leaves_an_event(house):
     house.ledger.full = house.ledger.journal_full = True
     decision = house.run(house.gatekeeper.check(house.subject(URL), PAGE))
     house.ledger.full = False
-    [event] = house.ledger.events
+    [event] = house.ledger.recorded
     assert (event.id, event.kind, event.stage) == (decision.event_id, EventKind.BLOCKED, Stage.LEDGER)
 
 
@@ -151,7 +151,7 @@ def test_what_has_reached_the_client_already_is_a_late_verdict(late):
         house.publish(make_pattern([house.subject(URL).hashes[0]], now=house.clock.now()))
         decision = at_once(house, house.gatekeeper.local, house.subject(URL), PAGE, late=late)
         assert decision.action is Action.BLOCK
-        [event] = house.ledger.events
+        [event] = house.ledger.recorded
         assert event.kind is (EventKind.LATE_VERDICT if late else EventKind.BLOCKED)
 
 
@@ -160,30 +160,30 @@ def test_of_what_is_allowed_an_event_is_kept_only_where_all_are_wanted(log_all):
     with Answering(log_all=log_all) as house:
         decision = house.run(house.gatekeeper.check(house.subject(URL), PAGE))
         assert decision.action is Action.ALLOW
-        assert [event.kind for event in house.ledger.events] == [EventKind.CHECK] * log_all
+        assert [event.kind for event in house.ledger.recorded] == [EventKind.CHECK] * log_all
         assert (decision.event_id is not None) == log_all
-        assert len(house.ledger.recent) == 1
-        assert not house.ledger.confirmed()
-        assert sum(house.ledger.tallies.values()) == (not log_all)
+        assert len(house.ledger.history.recent) == 1
+        assert not house.ledger.snapshots.confirmed()
+        assert sum(house.ledger.counts.tallies.values()) == (not log_all)
 
 
 @pytest.mark.parametrize(("scope", "hits"), [("rules", 1), ("pattern", 0)])
 def test_a_rule_that_allows_counts_its_hits(scope, hits):
     with Answering() as house:
         if scope == "rules":
-            house.ledger.add_rule(
+            house.ledger.rules.add(
                 replace(blocking(Scope.DOMAIN, "let-through.test"), id="mine", action="allow")
             )
             house.reload()
         house.run(house.gatekeeper.check(house.subject(URL), PAGE))
-        assert house.ledger.hits.total() == hits
+        assert house.ledger.counts.hits.total() == hits
 
 
 def test_what_assessment_mode_lets_through_unknown_is_remembered():
     with Answering(policy=Policy(block_untested=True, mode=Mode.ASSESS)) as house:
         decision = house.run(house.gatekeeper.check(house.subject(URL), PAGE))
         assert (decision.action, decision.would_block) == (Action.ALLOW, True)
-        assert len(house.ledger.recent) == 1
+        assert len(house.ledger.history.recent) == 1
 
 
 def test_what_a_list_alone_holds_is_not_confirmed():
@@ -192,13 +192,13 @@ def test_what_a_list_alone_holds_is_not_confirmed():
         house.publish(pattern)
         assert at_once(house, house.gatekeeper.now, house.subject(URL), PAGE).action is Action.ALLOW
         house.sleep(1)
-        assert not house.ledger.confirmed()
+        assert not house.ledger.snapshots.confirmed()
 
 
 def test_without_a_history_nothing_is_remembered():
     with Answering(history=False) as house:
         house.run(house.gatekeeper.check(house.subject(URL), PAGE))
-        assert not house.ledger.recent
+        assert not house.ledger.history.recent
 
 
 @pytest.mark.parametrize(
@@ -214,19 +214,19 @@ def test_what_a_server_lists_is_confirmed_whatever_is_done_about_it(policy, kind
         listed(house, risk=Risk.SUSPICIOUS if kind is None else Risk.DANGEROUS)
         house.run(house.gatekeeper.check(house.subject(URL), PAGE))
         house.sleep(1)
-        assert [event.kind for event in house.ledger.events] == ([] if kind is None else [kind])
-        assert [entry.hit for entry in house.ledger.confirmed()] == [house.subject(URL).hashes[0]]
+        assert [event.kind for event in house.ledger.recorded] == ([] if kind is None else [kind])
+        assert [entry.hit for entry in house.ledger.snapshots.confirmed()] == [house.subject(URL).hashes[0]]
 
 
 def test_what_a_rule_blocks_is_no_finding():
     with Answering() as house:
-        house.ledger.add_rule(blocking(Scope.DOMAIN, "let-through.test"))
-        house.ledger.add_rule(blocking(Scope.SHA256, FILE.identity.hex()))
+        house.ledger.rules.add(blocking(Scope.DOMAIN, "let-through.test"))
+        house.ledger.rules.add(blocking(Scope.SHA256, FILE.identity.hex()))
         house.reload()
         assert house.run(house.gatekeeper.check(house.subject(URL), PAGE)).action is Action.BLOCK
         assert house.run(house.gatekeeper.check(FILE, DOWNLOAD)).action is Action.BLOCK
         house.sleep(1)
-        assert not house.ledger.confirmed()
+        assert not house.ledger.snapshots.confirmed()
         assert house.gatekeeper.checker.check_now(house.subject(DOWNLOAD.url), DOWNLOAD) is None
 
 
@@ -261,7 +261,7 @@ def test_a_finding_that_the_ledger_cannot_take_is_in_force_here_and_stored_when_
         assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.CONFIRMED)
         house.ledger.full = False
         house.sleep(6)
-        assert [entry.hit for entry in house.ledger.confirmed()] == [house.subject(URL).hashes[0]]
+        assert [entry.hit for entry in house.ledger.snapshots.confirmed()] == [house.subject(URL).hashes[0]]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_in_force_waits_for_the_ledger_and_then_for_the_other_workers(elsewhere_
         before = house.clock.monotonic()
         house.run(house.gatekeeper.in_force())
         assert house.clock.monotonic() - before == pytest.approx(least_s, abs=0.05)
-        assert bool(house.ledger.confirmed()) == (ledger == "up")
+        assert bool(house.ledger.snapshots.confirmed()) == (ledger == "up")
 
 
 def test_where_nothing_was_found_nothing_is_waited_for_but_the_others():
@@ -293,7 +293,7 @@ def test_closing_leaves_nothing_running():
         assert asyncio.all_tasks(house.loop)
         house.run(house.gatekeeper.aclose())
         assert not asyncio.all_tasks(house.loop)
-        assert house.ledger.events[0].detail is None, "nobody waits for it any more"
+        assert house.ledger.recorded[0].detail is None, "nobody waits for it any more"
 
 
 def test_a_record_that_fails_does_not_change_the_decision(monkeypatch, caplog):
@@ -302,7 +302,7 @@ def test_a_record_that_fails_does_not_change_the_decision(monkeypatch, caplog):
 
     with Answering() as house:
         house.publish(make_pattern([house.subject(URL).hashes[0]], now=house.clock.now()))
-        monkeypatch.setattr(house.ledger, "record", broken)
+        monkeypatch.setattr(house.ledger.recorder, "record", broken)
         assert at_once(house, house.gatekeeper.now, house.subject(URL), PAGE).action is Action.BLOCK
         assert "recording a decision failed" in caplog.text
 
@@ -322,5 +322,5 @@ def test_many_hits_at_once_ask_for_the_details_of_some():
                 assert house.gatekeeper.now(house.subject(url), replace(PAGE, url=url)).action is Action.BLOCK
 
         house.run(main())
-        details = [event.detail for event in house.ledger.events]
+        details = [event.detail for event in house.ledger.recorded]
         assert (details.count("pending"), details.count(None)) == (256, 44)

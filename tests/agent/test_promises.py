@@ -149,12 +149,12 @@ class Promises(RuleBasedStateMachine):
         for number in range(40):
             world.run(world.visit("worker-1", URLS[number % len(URLS)]))
             world.run(asyncio.sleep(10.0))
-            if number >= len(URLS) and not world.ledger.queue and not world.ledger.journal:
+            if number >= len(URLS) and not world.ledger.queue.rows and not world.ledger.flags.journal:
                 break
         world.check_promises()
-        waiting = [row.entry for row in world.ledger.queue.values()]
+        waiting = [row.entry for row in world.ledger.queue.rows.values()]
         assert not waiting, f"the queue does not drain: {waiting}"
-        assert not world.ledger.journal
+        assert not world.ledger.flags.journal
 
     def _learn(self) -> None:
         """What a server begins to list is blocked as soon as the answers about it have expired."""

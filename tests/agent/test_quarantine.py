@@ -49,7 +49,14 @@ class Place:
         self.ledger = FakeLedger(SystemClock())
 
     def quarantine(self, **how) -> Quarantine:
-        return Quarantine(self.store, self.ledger, SystemClock(), folders=[self.downloads], **how)
+        return Quarantine(
+            self.store,
+            self.ledger.quarantine,
+            self.ledger.rules,
+            SystemClock(),
+            folders=[self.downloads],
+            **how,
+        )
 
     def put(self, name="bad.exe", data=BAD, mode=0o755) -> Path:
         path = self.downloads / name
@@ -175,7 +182,9 @@ def test_not_found_is_said(place):
 
 
 def test_no_folder_configured_is_said(place):
-    quarantine = Quarantine(place.store, place.ledger, SystemClock(), folders=[])
+    quarantine = Quarantine(
+        place.store, place.ledger.quarantine, place.ledger.rules, SystemClock(), folders=[]
+    )
     (outcome,) = asyncio.run(quarantine.act(entry()))
     assert "downloads.folders" in outcome.detail
 
@@ -311,7 +320,13 @@ def test_across_file_systems(place):
         if Path(other).stat().st_dev == place.base.stat().st_dev:
             pytest.skip("one file system only")
         bad = place.put()
-        quarantine = Quarantine(Path(other) / "q", place.ledger, SystemClock(), folders=[place.downloads])
+        quarantine = Quarantine(
+            Path(other) / "q",
+            place.ledger.quarantine,
+            place.ledger.rules,
+            SystemClock(),
+            folders=[place.downloads],
+        )
         (outcome,) = asyncio.run(quarantine.act(entry()))
         assert outcome.done
         assert not bad.exists()
@@ -337,7 +352,13 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_leaves_the_file_and_no_remains(place, small_disk):
     bad = place.put()
-    quarantine = Quarantine(small_disk / "q", place.ledger, SystemClock(), folders=[place.downloads])
+    quarantine = Quarantine(
+        small_disk / "q",
+        place.ledger.quarantine,
+        place.ledger.rules,
+        SystemClock(),
+        folders=[place.downloads],
+    )
     (outcome,) = asyncio.run(quarantine.act(entry()))
     assert not outcome.done
     assert "no space left" in outcome.detail

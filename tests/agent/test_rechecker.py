@@ -50,8 +50,8 @@ def test_flag_is_committed_before_the_traffic_goes_on(house, server):
     assert decision.action is Action.FLAG
     (entry,) = house.ledger.waiting.values()
     assert entry.hashes == house.subject(URL).hashes
-    assert house.ledger.events[-1].kind is EventKind.FLAGGED
-    assert house.ledger.events[-1].id == decision.event_id
+    assert house.ledger.recorded[-1].kind is EventKind.FLAGGED
+    assert house.ledger.recorded[-1].id == decision.event_id
     visit(house, client="127.0.0.2")
     (entry,) = house.ledger.waiting.values()
     assert (entry.count, entry.clients) == (2, ("127.0.0.1", "127.0.0.2"))
@@ -61,11 +61,11 @@ def test_a_flag_that_only_the_journal_takes_is_replayed(house, server):
     server.mode = "down"
     house.ledger.full = True
     assert visit(house).action is Action.FLAG
-    assert not house.ledger.queue
+    assert not house.ledger.queue.rows
     house.ledger.full = False
     house.ledger.settle()
     look(house)
-    assert len(house.ledger.queue) == 1
+    assert len(house.ledger.queue.rows) == 1
 
 
 def test_a_flag_that_nothing_takes_refuses_the_request(house, server):
@@ -84,8 +84,8 @@ def test_confirmed_blocks_names_the_clients_and_closes_the_entry(house, server):
     server.listed[house.subject(URL).hashes[0]] = Risk.DANGEROUS
     report = look(house)
     assert (report.confirmed, report.cleared) == (1, 0)
-    assert not house.ledger.queue
-    event = house.ledger.events[-1]
+    assert not house.ledger.queue.rows
+    event = house.ledger.recorded[-1]
     assert event.kind is EventKind.CONFIRMED
     assert event.extra["clients"] == ["10.0.0.9", "127.0.0.1"]
     assert [told["client"] for told in event.extra["let_through"]] == ["127.0.0.1", "10.0.0.9"]
@@ -98,7 +98,7 @@ def test_cleared_ends_the_entry_with_an_event_and_is_cached(house, server):
     visit(house)
     server.mode = "up"
     assert look(house).cleared == 1
-    assert not house.ledger.queue
+    assert not house.ledger.queue.rows
     assert kinds(house)[-1] is EventKind.CLEARED
     assert visit(house).evidence.stage is Stage.CACHE
 
@@ -153,7 +153,7 @@ def test_a_last_look_is_taken_before_anything_expires(house, server):
     server.listed[house.subject("http://let-through.test/0").identity] = Risk.DANGEROUS
     report = look(house, everything=False)
     assert (report.confirmed, report.cleared, report.expired) == (1, 2, 0)
-    assert not house.ledger.queue
+    assert not house.ledger.queue.rows
 
 
 def test_a_clock_set_back_ends_what_would_last_too_long(house, server):
@@ -172,7 +172,7 @@ def test_expired_after_thirty_days_with_an_event(house, server):
     visit(house)
     house.sleep(30 * 86_400 + 1)
     assert look(house).expired == 1
-    assert not house.ledger.queue
+    assert not house.ledger.queue.rows
     assert kinds(house)[-1] is EventKind.EXPIRED
 
 
@@ -187,7 +187,7 @@ def test_a_pass_asks_in_full_batches_and_leaves_nothing(house, server):
     assert look(house).cleared == 1500
     assert house.lookup.biggest <= 1000
     assert house.lookup.requests <= 4
-    assert not house.ledger.queue
+    assert not house.ledger.queue.rows
 
 
 def test_what_one_server_cannot_answer_does_not_hold_up_the_rest(house, server):
@@ -199,7 +199,7 @@ def test_what_one_server_cannot_answer_does_not_hold_up_the_rest(house, server):
     assert report.cleared + report.unverifiable == 20
     assert report.cleared
     assert report.unverifiable
-    assert len(house.ledger.queue) == report.unverifiable
+    assert len(house.ledger.queue.rows) == report.unverifiable
     assert not house.ledger.leased
 
 
@@ -220,7 +220,7 @@ def test_recovery_triggers_a_pass(house, server):
     async def scenario():
         running = asyncio.create_task(house.rechecker.run())
         await asyncio.sleep(1)
-        assert house.ledger.queue
+        assert house.ledger.queue.rows
         server.mode = "up"
         house.lookup.recovered()
         await asyncio.sleep(1)
@@ -228,7 +228,7 @@ def test_recovery_triggers_a_pass(house, server):
         await asyncio.gather(running, return_exceptions=True)
 
     house.run(scenario())
-    assert not house.ledger.queue
+    assert not house.ledger.queue.rows
 
 
 def test_the_schedule_looks_again_without_any_trigger(house, server):
@@ -244,7 +244,7 @@ def test_the_schedule_looks_again_without_any_trigger(house, server):
         await asyncio.gather(running, return_exceptions=True)
 
     house.run(scenario())
-    assert not house.ledger.queue
+    assert not house.ledger.queue.rows
 
 
 def test_confirmed_is_withdrawn_when_nobody_lists_it_any_more(house, server):
@@ -279,7 +279,7 @@ def test_a_new_generation_asks_about_every_confirmed_entry(house, server):
     house.publish(make_pattern([bad], now=house.clock.now()))
     report = look(house, renew_all=True)
     assert (report.confirmed, report.withdrawn) == (1, 0)
-    assert house.ledger.events[-1].list == "mw-8b"
+    assert house.ledger.recorded[-1].list == "mw-8b"
     house.publish(make_pattern([], now=house.clock.now()))
     assert look(house, renew_all=True).withdrawn == 1
     assert visit(house).action is Action.ALLOW
@@ -326,7 +326,7 @@ def test_a_bad_file_that_is_allowed_by_now_ends_the_refusal_of_its_url(house, se
     server.listed[b"f" * 32] = Risk.DANGEROUS
     assert check_file(house).action is Action.BLOCK
     assert visit(house, FILE_URL).action is Action.BLOCK
-    house.ledger.add_rule(
+    house.ledger.rules.add(
         Rule(
             id="restored",
             action="allow",
@@ -351,7 +351,7 @@ def test_a_rule_that_allows_it_by_now_spares_the_notice(house, server):
     visit(house)
     server.mode = "up"
     server.listed[house.subject(URL).hashes[0]] = Risk.DANGEROUS
-    house.ledger.add_rule(
+    house.ledger.rules.add(
         Rule(
             id="r",
             action="allow",
@@ -390,13 +390,13 @@ def test_detail_of_a_local_hit_is_filled_in_afterwards(house, server):
 
     async def scenario():
         decision = house.gatekeeper.now(house.subject(URL), PAGE)
-        assert house.ledger.events[-1].detail == "pending"
+        assert house.ledger.recorded[-1].detail == "pending"
         await asyncio.sleep(1)
         return decision
 
     decision = house.run(scenario())
     assert decision.action is Action.BLOCK
-    event = next(event for event in house.ledger.events if event.id == decision.event_id)
+    event = next(event for event in house.ledger.recorded if event.id == decision.event_id)
     assert event.detail == "feeds: fake feed"
     assert event.extra["feeds"] == ["fake feed"]
 
@@ -416,13 +416,13 @@ def test_a_positive_answer_joins_the_confirmed_set_even_while_the_ledger_is_full
 def test_allowed_subjects_are_remembered_once_in_a_while(house, server):
     visit(house)
     visit(house)
-    assert len(house.ledger.recent) == 1
-    house.ledger.recent.clear()
+    assert len(house.ledger.history.recent) == 1
+    house.ledger.history.recent.clear()
     visit(house)
-    assert not house.ledger.recent
+    assert not house.ledger.history.recent
     house.sleep(301)
     visit(house)
-    assert len(house.ledger.recent) == 1
+    assert len(house.ledger.history.recent) == 1
 
 
 def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, server):
@@ -431,7 +431,7 @@ def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, s
     house.reload()
     house.sleep(6)
     look(house, everything=False)
-    (event,) = [event for event in house.ledger.events if event.kind is EventKind.WITHDRAWN]
+    (event,) = [event for event in house.ledger.recorded if event.kind is EventKind.WITHDRAWN]
     assert "the file stays listed" in event.detail
 
 
@@ -449,7 +449,9 @@ def test_who_asks_again_for_a_bad_file_meets_its_refusal_in_every_worker(house, 
         began = house.clock.monotonic()
         await gatekeeper.in_force()
         assert house.clock.monotonic() - began == pytest.approx(waits_s)
-        assert workers == 1 or len(house.ledger.confirmed()) == 2  # the file and, for a while, its URL
+        assert (
+            workers == 1 or len(house.ledger.snapshots.confirmed()) == 2
+        )  # the file and, for a while, its URL
         await gatekeeper.aclose()
 
     house.run(scene())

@@ -199,7 +199,7 @@ def test_the_content_may_confirm_and_never_clears(listed):
         count=1, first_seen=0, last_seen=0, attempts=0, next_attempt=0, reason="",
     )  # fmt: skip
     assert house.run(look.look(entry)) is listed
-    kinds = [event.kind for event in house.ledger.events]
+    kinds = [event.kind for event in house.ledger.recorded]
     assert (EventKind.LATE_VERDICT in kinds) is listed
     assert EventKind.CLEARED not in kinds
     look = ContentCheck(Fetched(RefetchError("gone")), batch_check, house.enforcement, house.clock)

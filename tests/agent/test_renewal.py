@@ -21,7 +21,7 @@ URL = "http://bad.test/x"
 def house():
     house = House(FakeServer(Tier.INTRANET))
     batch_check = BatchCheck(house.view, house.lookup, house.cache, house.clock)
-    house.renewal = Renewal(batch_check, house.ledger, house.clock)
+    house.renewal = Renewal(batch_check, house.ledger.confirmed, house.clock)
     yield house
     house.close()
 
@@ -37,7 +37,7 @@ def renew(house, **options):
 
 
 def in_set(house):
-    return {entry.hit for entry in house.ledger.confirmed()}
+    return {entry.hit for entry in house.ledger.snapshots.confirmed()}
 
 
 def test_nothing_is_asked_before_its_time_unless_all_are(house):
@@ -54,7 +54,7 @@ def test_what_is_not_listed_any_more_is_withdrawn_with_an_event_and_blocks_here_
     assert renew(house) == 1
     assert not in_set(house)
     assert house.view.current.known_bad((entry.hit,), house.clock.now()) is None
-    [event] = house.ledger.events
+    [event] = house.ledger.recorded
     assert (event.kind, event.detail) == (EventKind.WITHDRAWN, "no longer listed")
     assert event.extra == {"list": "mw-8b", "server": "fake"}
 
@@ -68,10 +68,10 @@ def test_what_is_still_listed_stays_until_it_is_asked_again(house, by):
         house.publish(make_pattern([entry.hit], now=house.clock.now(), mirrored=False))
     house.sleep(61)
     assert renew(house) == 0
-    [renewed] = house.ledger.confirmed()
+    [renewed] = house.ledger.snapshots.confirmed()
     lasts_s = 60.0 if by == "server" else PATTERN_RENEWAL_S
     assert lasts_s - 31 < renewed.expires_at - house.clock.now() <= lasts_s
-    assert not house.ledger.events
+    assert not house.ledger.recorded
 
 
 def test_many_renewals_are_few_statements(house, monkeypatch):
@@ -79,13 +79,13 @@ def test_many_renewals_are_few_statements(house, monkeypatch):
         entry = put(house, f"http://bad{number}.test/")
         house.servers[0].listed[entry.hit] = Risk.DANGEROUS
     statements = []
-    extend = house.ledger.extend
+    extend = house.ledger.confirmed.extend
 
     async def counted(identities, expires_at):
         statements.append(len(identities))
         await extend(identities, expires_at)
 
-    monkeypatch.setattr(house.ledger, "extend", counted)
+    monkeypatch.setattr(house.ledger.confirmed, "extend", counted)
     house.sleep(61)
     renew(house)
     assert statements == [50]
@@ -97,7 +97,7 @@ def test_what_is_listed_otherwise_by_now_is_written_anew(house, risk, name):
     house.servers[0].listed[entry.hit] = risk
     house.sleep(61)
     renew(house)
-    [renewed] = house.ledger.confirmed()
+    [renewed] = house.ledger.snapshots.confirmed()
     assert (renewed.risk, renewed.list, renewed.verdict) == (
         risk, "mw-8b", Verdict.SUSPICIOUS if risk is Risk.SUSPICIOUS else Verdict.MALICIOUS
     )  # fmt: skip
@@ -124,7 +124,7 @@ def test_silence_keeps_a_block_and_is_not_asked_into_all_the_time(house):
 def test_who_listed_it_and_cannot_be_asked_from_here_may_speak_later(tier, kept):
     house = House(FakeServer(Tier.LOCAL), FakeServer(Tier.INTRANET, mode="gone"))
     house.renewal = Renewal(
-        BatchCheck(house.view, house.lookup, house.cache, house.clock), house.ledger, house.clock
+        BatchCheck(house.view, house.lookup, house.cache, house.clock), house.ledger.confirmed, house.clock
     )
     put(house, tier=tier)
     house.sleep(61)
@@ -141,7 +141,7 @@ def test_a_refusal_that_follows_a_file_ends_by_its_time_and_asks_nobody(house):
     renew(house)
     assert not in_set(house)
     assert house.lookup.requests == 0
-    assert "the file stays listed" in house.ledger.events[0].detail
+    assert "the file stays listed" in house.ledger.recorded[0].detail
 
 
 def test_a_find_about_a_host_is_asked_about_by_the_hash_that_is_listed(house):

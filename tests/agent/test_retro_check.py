@@ -23,7 +23,7 @@ def visit(house, url, client="127.0.0.1"):
 @pytest.fixture
 def house():
     house = House(FakeServer(Tier.INTRANET))
-    house.late = RetroCheck(house.view, house.ledger, house.enforcement, house.clock)
+    house.late = RetroCheck(house.view, house.ledger.history, house.enforcement, house.clock)
     yield house
     house.close()
 
@@ -33,7 +33,7 @@ def test_what_was_allowed_and_is_listed_now_is_a_late_verdict(house):
     visit(house, "http://fine.test/x")
     house.publish(make_pattern([house.subject("http://later-bad.test/x").hashes[0]], now=house.clock.now()))
     assert house.run(house.late.look()) == 1
-    event = house.ledger.events[-1]
+    event = house.ledger.recorded[-1]
     assert (event.kind, event.url, event.list) == (EventKind.LATE_VERDICT, "http://later-bad.test/x", "mw-8b")
     assert event.extra["clients"] == ["127.0.0.1"]
     assert len(house.told) == 1
@@ -60,11 +60,11 @@ def test_too_long_ago_is_forgotten(house):
 
 BAD = "http://bad.test/x"
 LET_THROUGH_KNOWINGLY = {
-    "a rule": lambda house: house.ledger.add_rule(allowed(house)),
-    "an exception": lambda house: house.ledger.add_rule(
+    "a rule": lambda house: house.ledger.rules.add(allowed(house)),
+    "an exception": lambda house: house.ledger.rules.add(
         allowed(house, source="override", client="127.0.0.1")
     ),
-    "a pause": lambda house: house.ledger.add_pause(5),
+    "a pause": lambda house: house.ledger.pauses.add(5),
     "assessment": lambda house: house.view.replace(policies=Policies(Policy(mode=Mode.ASSESS))),
     "the level": lambda house: house.view.replace(policies=Policies(Policy(level=Level.LOW))),
 }
@@ -91,21 +91,21 @@ def test_what_was_let_through_knowing_that_it_is_listed_is_no_late_verdict(house
     house.reload()
     assert visit(house, BAD).action is Action.ALLOW
     assert house.run(house.late.look()) == 0
-    assert not house.ledger.recent
+    assert not house.ledger.history.recent
 
 
 def test_what_a_server_had_answered_is_known_to_a_rule_too(house):
     house.servers[0].listed[house.subject(BAD).hashes[0]] = Risk.DANGEROUS
     assert visit(house, BAD).action is Action.BLOCK
     house.ledger.confirmed_set.clear()
-    house.ledger.add_rule(allowed(house))
+    house.ledger.rules.add(allowed(house))
     house.reload()
     assert visit(house, BAD).action is Action.ALLOW
-    assert not house.ledger.recent
+    assert not house.ledger.history.recent
 
 
 def test_what_a_rule_let_through_while_nothing_was_known_is_a_late_verdict(house):
-    house.ledger.add_rule(allowed(house))
+    house.ledger.rules.add(allowed(house))
     house.reload()
     visit(house, BAD)
     house.publish(make_pattern([house.subject(BAD).hashes[0]], now=house.clock.now()))
@@ -131,7 +131,7 @@ def test_a_long_history_is_not_walked_all_the_time(house):
         for part in ():
             yield part
 
-    house.ledger.remembered = slowly
+    house.ledger.history.remembered = slowly
 
     async def for_an_hour():
         house.late.trigger()

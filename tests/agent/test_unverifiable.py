@@ -44,7 +44,7 @@ def test_what_is_listed_is_refused_for_that(house):
 
 
 def test_what_the_operator_allows_needs_no_look(house):
-    house.ledger.add_rule(
+    house.ledger.rules.add(
         Rule(
             id="r", action="allow", scope=Scope.SHA256, subject=FILE.hashes[0].hex(), client=None, reason=None,
             created=house.clock.now(), expires=None,

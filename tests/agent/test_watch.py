@@ -40,12 +40,12 @@ def test_rules_and_pattern_are_taken_up(house):
     seen = []
 
     watcher = Watcher(
-        house.checker, house.ledger, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"], on_pattern=seen.append,
+        house.checker, house.ledger.snapshots, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"], on_pattern=seen.append,
         fixed_rules=[rule("fixed.test")],
     )  # fmt: skip
     house.run(watcher.refresh())
     assert house.checker.check_now(house.subject("http://fixed.test/"), PAGE).action is Action.BLOCK
-    house.ledger.add_rule(rule("new.test"))
+    house.ledger.rules.add(rule("new.test"))
     house.ledger.changed()
     place.update(
         stamp=2, pattern=make_pattern([house.subject("http://bad.test/").hashes[0]], now=house.clock.now())
@@ -57,17 +57,17 @@ def test_rules_and_pattern_are_taken_up(house):
 
 
 def test_what_cannot_be_read_stays_and_is_tried_again(house, caplog):
-    house.ledger.add_rule(rule("old.test"))
-    watcher = Watcher(house.checker, house.ledger, house.clock)
+    house.ledger.rules.add(rule("old.test"))
+    watcher = Watcher(house.checker, house.ledger.snapshots, house.clock)
     house.run(watcher.refresh())
     house.ledger.changed()
-    broken, house.ledger.rules = house.ledger.rules, lambda: 1 / 0
+    broken, house.ledger.snapshots.rules = house.ledger.snapshots.rules, lambda: 1 / 0
     house.run(watcher.refresh())
     house.run(watcher.refresh())
     assert house.checker.check_now(house.subject("http://old.test/"), PAGE).action is Action.BLOCK
     assert caplog.text.count("could not be refreshed") == 1
-    house.ledger.rules = broken
-    house.ledger.add_rule(rule("new.test"))
+    house.ledger.snapshots.rules = broken
+    house.ledger.rules.add(rule("new.test"))
     house.run(watcher.refresh())
     assert house.checker.check_now(house.subject("http://new.test/"), PAGE).action is Action.BLOCK
 
@@ -75,9 +75,13 @@ def test_what_cannot_be_read_stays_and_is_tried_again(house, caplog):
 def test_lists_are_taken_up_while_the_ledger_cannot_be_read(house):
     place = {"stamp": 1, "pattern": make_pattern([], now=house.clock.now())}
     watcher = Watcher(
-        house.checker, house.ledger, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"]
+        house.checker,
+        house.ledger.snapshots,
+        house.clock,
+        stamp=lambda: place["stamp"],
+        load=lambda: place["pattern"],
     )
-    house.ledger.version = lambda: 1 / 0
+    house.ledger.snapshots.version = lambda: 1 / 0
     listed = house.subject("http://bad.test/")
     place.update(stamp=2, pattern=make_pattern([listed.hashes[0]], now=house.clock.now()))
     house.run(watcher.refresh())
@@ -90,7 +94,7 @@ def test_a_finding_stored_while_the_ledger_is_read_is_not_lost(house):
     entry = confirmed_about(house, "http://bad.test/")
     house.view.learn(entry)
     mark = house.view.reading()
-    read_before_commit = house.ledger.confirmed()
+    read_before_commit = house.ledger.snapshots.confirmed()
     house.view.stored(entry.hit)
     house.view.replace(confirmed=read_before_commit, read_mark=mark)
     assert house.checker.check_now(house.subject("http://bad.test/"), PAGE).action is Action.BLOCK
@@ -104,8 +108,8 @@ def test_reading_never_blocks_the_loop(house):
     import threading
 
     gate = threading.Event()
-    house.ledger.version = lambda: gate.wait(10) and 7
-    watcher = Watcher(house.checker, house.ledger, house.clock)
+    house.ledger.snapshots.version = lambda: gate.wait(10) and 7
+    watcher = Watcher(house.checker, house.ledger.snapshots, house.clock)
 
     async def scenario():
         refreshing = asyncio.create_task(watcher.refresh())
@@ -119,17 +123,17 @@ def test_reading_never_blocks_the_loop(house):
 
 def test_a_new_finding_is_told_and_a_renewed_one_is_not(house):
     told = []
-    watcher = Watcher(house.checker, house.ledger, house.clock, on_confirmed=lambda: told.append(1))
+    watcher = Watcher(house.checker, house.ledger.snapshots, house.clock, on_confirmed=lambda: told.append(1))
     house.run(watcher.refresh())
     assert told == []
     entry = make_confirmed(house.subject("http://late.test/").identity, house.clock.now())
-    house.run(house.ledger.confirm(entry, None))
+    house.run(house.ledger.confirmed.add(entry, None))
     house.run(watcher.refresh())
     assert told == [1]
-    house.run(house.ledger.confirm(replace(entry, expires_at=house.clock.now() + 900), None))
+    house.run(house.ledger.confirmed.add(replace(entry, expires_at=house.clock.now() + 900), None))
     house.run(watcher.refresh())
     assert told == [1]
-    house.run(house.ledger.confirm(make_confirmed(b"o" * 32, house.clock.now()), None))
+    house.run(house.ledger.confirmed.add(make_confirmed(b"o" * 32, house.clock.now()), None))
     house.run(watcher.refresh())
     assert told == [1, 1]
 
@@ -147,7 +151,7 @@ def test_a_pattern_that_is_only_confirmed_anew_is_no_news(house):
     place = {"stamp": 1, "pattern": bad}
     seen = []
     watcher = Watcher(
-        house.checker, house.ledger, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"], on_pattern=seen.append,
+        house.checker, house.ledger.snapshots, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"], on_pattern=seen.append,
     )  # fmt: skip
 
     def confirmed_at(at, fresh_for_s=60.0):

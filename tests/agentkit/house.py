@@ -87,13 +87,20 @@ class House:
         self.told = []
         batch_check = BatchCheck(self.view, self.lookup, self.cache, self.clock)
         self.enforcement = Enforcement(
-            self.view, self.ledger, self.clock, notifier=self, files=self.files, url_subject=self.subject
+            self.view,
+            self.ledger.confirmed,
+            self.ledger.history,
+            self.ledger.recorder,
+            self.clock,
+            notifier=self,
+            files=self.files,
+            url_subject=self.subject,
         )
         self.rechecker = Rechecker(
             batch_check,
-            self.ledger,
+            self.ledger.queue,
             self.enforcement,
-            Renewal(batch_check, self.ledger, self.clock),
+            Renewal(batch_check, self.ledger.confirmed, self.clock),
             self.clock,
             random=lambda: 0.5,
         )
@@ -106,9 +113,9 @@ class House:
         """Do what the watcher does."""
         mark = self.view.reading()
         self.view.replace(
-            rulebook=RuleBook(self.ledger.rules()),
-            confirmed=self.ledger.confirmed(),
-            pauses=self.ledger.pauses(),
+            rulebook=RuleBook(self.ledger.snapshots.rules()),
+            confirmed=self.ledger.snapshots.confirmed(),
+            pauses=self.ledger.snapshots.pauses(),
             read_mark=mark,
         )
 

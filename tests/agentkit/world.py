@@ -105,29 +105,43 @@ class _Wire(httpx.AsyncBaseTransport):
         return response
 
 
-class _Ledger:
-    """A process's hold on the ledger: lets go when the process is killed."""
+class _Held:
+    """A part of the ledger as a process holds it: lets go when the process is killed."""
 
-    def __init__(self, ledger: FakeLedger, process: "Process") -> None:
-        self._ledger = ledger
+    def __init__(self, part, process: "Process") -> None:
+        self._part = part
         self._process = process
 
+    def __getattr__(self, name):
+        self._process.must_live()
+        return getattr(self._part, name)
+
+
+class _HeldQueue(_Held):
+    async def close(self, closings) -> None:
+        for entry, event in closings:
+            if event.kind == "cleared" and not self._process.has_answers(entry.hashes):
+                self._process.world.fault(f"{entry.url} was cleared though nobody has answered about it")
+        await self.__getattr__("close")(closings)
+
+
+class _HeldConfirmed(_Held):
     async def withdraw(self, identity, event) -> None:
         world = self._process.world
-        entry = next((one for one in world.ledger.confirmed() if one.identity == identity), None)
+        entry = self._part.entries.get(identity)
         if entry is not None and entry.source != "reblock" and world.long_listed(entry):
             world.fault(f"{entry.url} was withdrawn although {entry.tier} lists it")
         await self.__getattr__("withdraw")(identity, event)
 
-    def __getattr__(self, name):
-        self._process.must_live()
-        return getattr(self._ledger, name)
 
-    async def close_entries(self, closings) -> None:
-        for entry, event in closings:
-            if event.kind == "cleared" and not self._process.has_answers(entry.hashes):
-                self._process.world.fault(f"{entry.url} was cleared though nobody has answered about it")
-        await self.__getattr__("close_entries")(closings)
+class _Ledger:
+    """A process's hold on the ledger."""
+
+    def __init__(self, ledger: FakeLedger, process: "Process") -> None:
+        self.queue = _HeldQueue(ledger.queue, process)
+        self.confirmed = _HeldConfirmed(ledger.confirmed, process)
+        for name in ("recorder", "counts", "flags", "history", "snapshots"):
+            setattr(self, name, _Held(getattr(ledger, name), process))
 
 
 class Process:
@@ -178,17 +192,24 @@ class Process:
         self.checker = Checker(self.view, self.lookup, self.cache, world.suffixes, clock)
         self.gatekeeper = Gatekeeper(self.checker, self.ledger, clock)
         self.watcher = Watcher(
-            self.checker, self.ledger, clock, stamp=lambda: world.generation, load=lambda: world.pattern,
+            self.checker, self.ledger.snapshots, clock, stamp=lambda: world.generation, load=lambda: world.pattern,
             on_pattern=self._on_pattern, poll_s=0.5,
         )  # fmt: skip
         if self.second_look:
             batch_check = BatchCheck(self.view, self.lookup, self.cache, clock)
-            self.enforcement = Enforcement(self.view, self.ledger, clock, url_subject=self.checker.subject)
+            self.enforcement = Enforcement(
+                self.view,
+                self.ledger.confirmed,
+                self.ledger.history,
+                self.ledger.recorder,
+                clock,
+                url_subject=self.checker.subject,
+            )
             self.rechecker = Rechecker(
-                batch_check, self.ledger, self.enforcement, Renewal(batch_check, self.ledger, clock), clock,
+                batch_check, self.ledger.queue, self.enforcement, Renewal(batch_check, self.ledger.confirmed, clock), clock,
                 random=world.random.random,
             )  # fmt: skip
-            self.late = RetroCheck(self.view, self.ledger, self.enforcement, clock)
+            self.late = RetroCheck(self.view, self.ledger.history, self.enforcement, clock)
         await self.watcher.refresh()
         self._spawn(self.watcher.run())
         if self.second_look:
@@ -291,7 +312,7 @@ class World:
 
     def note_confirmed(self) -> None:
         now = self.loop.time()
-        hits = {entry.hit for entry in self.ledger.confirmed() if entry.source != "reblock"}
+        hits = {entry.hit for entry in self.ledger.snapshots.confirmed() if entry.source != "reblock"}
         self.confirmed_since = {hit: self.confirmed_since.get(hit, now) for hit in hits}
 
     def run(self, main):
@@ -379,9 +400,9 @@ class World:
         )
 
     def _queued(self, event_id: str, identity: bytes) -> bool:
-        if any(event.id == event_id for event, _ in self.ledger.journal):
+        if any(event.id == event_id for event, _ in self.ledger.flags.journal):
             return True
-        return identity in self.ledger.queue or self._closed_after(event_id, identity)
+        return identity in self.ledger.queue.rows or self._closed_after(event_id, identity)
 
     def _closed_after(self, event_id: str, identity: bytes) -> bool:
         seen = False

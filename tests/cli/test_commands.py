@@ -44,7 +44,7 @@ def write_events(state, *events: Event) -> None:
     state.mkdir(parents=True, exist_ok=True)
     ledger = Ledger.open(state / "ledger.sqlite3")
     for event in events:
-        ledger.record(event)
+        ledger.recorder.record(event)
     ledger.close()
 
 

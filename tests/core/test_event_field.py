@@ -45,11 +45,11 @@ def test_every_field_has_its_column_and_comes_back_from_a_ledger(tmp_path: Path)
     event = full_event()
     assert set(events.c.keys()) == {"seq", *EVENT_COLUMNS}
     with_ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(background=False))
-    with_ledger.record(event)
-    with_ledger.commit_now(lambda _: None)
-    while with_ledger.writer.waiting:
-        with_ledger.commit_now(lambda _: None)
-    found = with_ledger.event(event.id)
+    with_ledger.recorder.record(event)
+    with_ledger.store.commit_now(lambda _: None)
+    while with_ledger.store.writer.waiting:
+        with_ledger.store.commit_now(lambda _: None)
+    found = with_ledger.events.find(event.id)
     with_ledger.close()
     assert found == event
 

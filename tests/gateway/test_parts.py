@@ -27,13 +27,13 @@ def now(house, gate, request):
 
 
 def kinds(house):
-    return [event.kind for event in house.ledger.events]
+    return [event.kind for event in house.ledger.events.page]
 
 
 def test_what_is_listed_is_refused_at_once_and_recorded_for_whom_the_gateway_names(house, gate):
     decision = now(house, gate, get(BAD, user="anna"))
     assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.PATTERN)
-    (event,) = house.ledger.events
+    (event,) = house.ledger.events.page
     assert (event.kind, event.client, event.user, event.url) == (EventKind.BLOCKED, "192.0.2.7", "anna", BAD)
     assert event.id == decision.event_id
 
@@ -68,7 +68,7 @@ def test_what_a_helper_refused_is_not_recorded_twice(house, gate):
         id="r", action="allow", scope=Scope.HOST, subject="bad.example", client=None, reason=None,
         created=0.0, expires=None, source="cli",
     )  # fmt: skip
-    house.run(house.ledger.add_operator_rule(rule))
+    house.run(house.ledger.rules.add_async(rule))
     house.reload()
     assert house.run(gate.decide(get(BAD), told=told)).action is Action.ALLOW  # it may go on meanwhile
 
@@ -78,7 +78,7 @@ def test_our_own_pages_are_not_checked(house, gate):
     request = get("http://SecondLook.Internal./blocked/X")
     assert now(house, gate, request) is OWN
     assert house.run(gate.decide(request)) is OWN
-    assert not house.ledger.events
+    assert not house.ledger.events.page
 
 
 @pytest.mark.parametrize("broken", ["now", "check"])
@@ -124,7 +124,7 @@ def test_the_tag_differs_with_pattern_and_rules_alone(house, gate, tmp_path):
         id="r", action="allow", scope=Scope.HOST, subject="bad.example", client=None, reason=None,
         created=0.0, expires=None, source="cli",
     )  # fmt: skip
-    house.run(house.ledger.add_operator_rule(rule))
+    house.run(house.ledger.rules.add_async(rule))
     house.reload()
     assert len({first, second, gate.tag()}) == 3
     assert len(first) == 32

@@ -20,7 +20,7 @@ from secondlook.refusal.refusal import INTERNAL_HOST, Refusals
 
 def make_gate(house: House, folder: Path) -> Gate:
     """Make a gate whose spool lies in a folder."""
-    return gate_of(house.gatekeeper, folder, house.ledger.record)
+    return gate_of(house.gatekeeper, folder, house.ledger.recorder.record)
 
 
 def gate_of(gatekeeper: Any, folder: Path, record: Callable[[Event], None]) -> Gate:

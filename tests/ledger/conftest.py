@@ -72,7 +72,7 @@ def open_ledger(tmp_path: Path, clock: FakeClock) -> Iterator[Opener]:
     def opener(location: str | Path, *, journal: Path | None = None, **options) -> Ledger:
         ledger = Ledger.open(
             location,
-            LedgerOptions(**{"journal_bytes": 1 << 20, **options}),
+            LedgerOptions(**{"journal_bytes": 1 << 20, "deadline_s": 60.0, **options}),
             journal=journal or tmp_path / f"flags{next(numbers)}.journal",
             clock=clock,
             report=lambda _: None,
@@ -92,7 +92,7 @@ def ledger(place: str, open_ledger: Opener) -> Ledger:
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "fake"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock):
+def any_ledger(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock):
     """What the query process sees: each engine, and the fake that stands for them."""
     if request.param == "fake":
         yield FakeLedger(clock)

@@ -9,11 +9,11 @@ from secondlook.ledger.engine.tables import TOPICS
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_each_change_takes_the_next_number_of_its_topic_alone(ledger, topic):
-    before = ledger.watch.counters()
-    numbers = [ledger.commit_now(lambda connection: bump(connection, topic)) for _ in range(3)]
-    ledger.watch.stale()
+    before = ledger.store.changes.counters()
+    numbers = [ledger.store.commit_now(lambda connection: bump(connection, topic)) for _ in range(3)]
+    ledger.store.changes.stale()
     assert numbers == [before[topic] + step for step in (1, 2, 3)]
-    assert ledger.watch.counters() == before | {topic: numbers[-1]}
+    assert ledger.store.changes.counters() == before | {topic: numbers[-1]}
 
 
 def test_a_change_that_fails_takes_no_number(ledger):
@@ -21,8 +21,8 @@ def test_a_change_that_fails_takes_no_number(ledger):
         bump(connection, "rules")
         raise LedgerError("the change itself failed")
 
-    before = ledger.watch.counters()
+    before = ledger.store.changes.counters()
     with pytest.raises(LedgerError):
-        ledger.commit_now(work)
-    ledger.watch.stale()
-    assert ledger.watch.counters() == before
+        ledger.store.commit_now(work)
+    ledger.store.changes.stale()
+    assert ledger.store.changes.counters() == before

@@ -10,7 +10,7 @@ from secondlook.ledger.queue.confirmed import TOMBSTONE_S
 @pytest.fixture
 def at(ledger):
     """Run a function of the confirmed set in a transaction."""
-    return lambda function, *args: ledger.commit_now(lambda connection: function(connection, *args))
+    return lambda function, *args: ledger.store.commit_now(lambda connection: function(connection, *args))
 
 
 def identities(entries):
@@ -18,8 +18,8 @@ def identities(entries):
 
 
 def number(ledger):
-    ledger.watch.stale()
-    return ledger.watch.counters()["confirmed"]
+    ledger.store.changes.stale()
+    return ledger.store.changes.counters()["confirmed"]
 
 
 def test_what_is_new_is_told_from_what_is_renewed_which_keeps_its_first_time(ledger, at):

@@ -14,11 +14,11 @@ from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, MOST_NAMES
 
 def keep(ledger, *events):
     for event in events:
-        ledger.record(event)
-    ledger.flush_counts()
-    while ledger.writer.waiting:
-        ledger.commit_now(lambda _: None)
-    ledger.commit_now(lambda _: None)
+        ledger.recorder.record(event)
+    ledger.counts.flush()
+    while ledger.store.writer.waiting:
+        ledger.store.commit_now(lambda _: None)
+    ledger.store.commit_now(lambda _: None)
 
 
 def block(client="10.0.0.1", host="bad.example", **more):
@@ -27,39 +27,41 @@ def block(client="10.0.0.1", host="bad.example", **more):
 
 
 def everything(ledger):
-    return ledger.read(lambda connection: connection.execute(sa.select(shares)).all())
+    return ledger.store.read(lambda connection: connection.execute(sa.select(shares)).all())
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_block_counts_towards_client_host_list_and_threat_in_every_step(ledger, step):
     keep(ledger, block(), block(), block("10.0.0.2", "worse.example"))
     since = START - DAY_S
-    assert [(each.client, each.checked, each.blocked) for each in ledger.clients(step, since)] == [
+    assert [(each.client, each.checked, each.blocked) for each in ledger.statistics.clients(step, since)] == [
         ("10.0.0.1", 2, 2),
         ("10.0.0.2", 1, 1),
     ]
-    assert ledger.top(HOST, step, since) == [("bad.example", 2), ("worse.example", 1)]
-    assert ledger.top(HOST, step, since, client="10.0.0.2") == [("worse.example", 1)]
-    assert ledger.top(LIST, step, since) == [("mw-8b", 3)]
-    assert ledger.top(THREAT, step, since, limit=1) == [("malware", 3)]
-    assert [each.blocked for each in ledger.course(step, since, "10.0.0.1")] == [2]
+    assert ledger.statistics.top(HOST, step, since) == [("bad.example", 2), ("worse.example", 1)]
+    assert ledger.statistics.top(HOST, step, since, client="10.0.0.2") == [("worse.example", 1)]
+    assert ledger.statistics.top(LIST, step, since) == [("mw-8b", 3)]
+    assert ledger.statistics.top(THREAT, step, since, limit=1) == [("malware", 3)]
+    assert [each.blocked for each in ledger.statistics.course(step, since, "10.0.0.1")] == [2]
 
 
 def test_a_check_that_leaves_no_event_counts_for_its_client_and_names_no_host(ledger):
-    ledger.tally(EventKind.CHECK, "allow", "pattern", client="10.0.0.9", host="private.example", at=START)
+    ledger.counts.tally(
+        EventKind.CHECK, "allow", "pattern", client="10.0.0.9", host="private.example", at=START
+    )
     keep(ledger)
-    (client,) = ledger.clients(SLOT_S, START - HOUR_S)
+    (client,) = ledger.statistics.clients(SLOT_S, START - HOUR_S)
     assert (client.client, client.checked, client.blocked) == ("10.0.0.9", 1, 0)
-    assert sum(each.checked for each in ledger.course(SLOT_S, START - HOUR_S)) == 1
+    assert sum(each.checked for each in ledger.statistics.course(SLOT_S, START - HOUR_S)) == 1
     assert "private.example" not in str(everything(ledger))
 
 
 def test_answers_of_a_server_are_counted_by_how_long_they_took(ledger):
     for elapsed_ms in (0.5, 19.0, 20.0, 6_000.0):
-        ledger.tally(EventKind.CHECK, "allow", "query", server="near", elapsed_ms=elapsed_ms, at=START)
-    ledger.tally(EventKind.CHECK, "allow", "cache", server="near", elapsed_ms=0.1, at=START)
+        ledger.counts.tally(EventKind.CHECK, "allow", "query", server="near", elapsed_ms=elapsed_ms, at=START)
+    ledger.counts.tally(EventKind.CHECK, "allow", "cache", server="near", elapsed_ms=0.1, at=START)
     keep(ledger)
-    assert ledger.latency(HOUR_S, START - HOUR_S) == {"near": {"1": 1, "20": 2, "inf": 1}}
+    assert ledger.statistics.latency(HOUR_S, START - HOUR_S) == {"near": {"1": 1, "20": 2, "inf": 1}}
 
 
 def test_beyond_the_bound_names_count_together(ledger):
@@ -70,7 +72,7 @@ def test_beyond_the_bound_names_count_together(ledger):
         assert len(rows) == MOST_NAMES + 1
         assert dict(rows)[""] == 4
         assert dict(rows)["h0.example"] == 2
-    assert ledger.top(HOST, SLOT_S, START - HOUR_S, limit=1) == [("h0.example", 2)]
+    assert ledger.statistics.top(HOST, SLOT_S, START - HOUR_S, limit=1) == [("h0.example", 2)]
 
 
 def test_the_bound_holds_across_a_restart(place, open_ledger):
@@ -92,27 +94,30 @@ def test_the_bound_holds_across_a_restart(place, open_ledger):
 def test_counts_obey_the_privacy_level(place, open_ledger, options, client, host):
     ledger = open_ledger(place, **options)
     keep(ledger, block())
-    ledger.tally(EventKind.CHECK, "allow", "pattern", client="10.0.0.1", host="bad.example", at=START)
+    ledger.counts.tally(EventKind.CHECK, "allow", "pattern", client="10.0.0.1", host="bad.example", at=START)
     keep(ledger)
     text = str(everything(ledger))
     assert ("10.0.0.1" in text, "bad.example" in text) == (client, host)
-    assert sum(each.checked for each in ledger.course(SLOT_S, START - HOUR_S)) == 2
+    assert sum(each.checked for each in ledger.statistics.course(SLOT_S, START - HOUR_S)) == 2
 
 
 def test_an_erased_client_is_in_no_count(ledger):
     keep(ledger, block(), block("10.0.0.2", "other.example"))
-    ledger.erase_client("10.0.0.1")
+    ledger.upkeep.erase_client("10.0.0.1")
     text = str(everything(ledger))
     assert "10.0.0.1" not in text
     assert "bad.example" not in text
-    assert ledger.top(HOST, DAY_S, START - DAY_S) == [("other.example", 1)]
+    assert ledger.statistics.top(HOST, DAY_S, START - DAY_S) == [("other.example", 1)]
 
 
 def test_of_an_erased_user_no_host_is_left(ledger):
     keep(ledger, replace(block(), user="anna"), block("10.0.0.2", "other.example"))
-    ledger.erase_client("anna")
+    ledger.upkeep.erase_client("anna")
     assert "bad.example" not in str(everything(ledger))
-    assert [each.client for each in ledger.clients(DAY_S, START - DAY_S)] == ["10.0.0.1", "10.0.0.2"]
+    assert [each.client for each in ledger.statistics.clients(DAY_S, START - DAY_S)] == [
+        "10.0.0.1",
+        "10.0.0.2",
+    ]
 
 
 def test_short_stretches_are_kept_for_a_short_time(place, open_ledger):
@@ -121,7 +126,7 @@ def test_short_stretches_are_kept_for_a_short_time(place, open_ledger):
 
     def steps_left(after_s):
         now = START + after_s
-        ledger.commit_now(
+        ledger.store.commit_now(
             lambda connection: counting.sweep(connection, now=now, older_than=now - 30.0 * DAY_S)
         )
         return {row.step for row in everything(ledger)}
@@ -134,5 +139,5 @@ def test_short_stretches_are_kept_for_a_short_time(place, open_ledger):
 
 def test_a_client_was_last_seen_at_its_last_event(ledger):
     keep(ledger, block(time=START + 100.5), block(time=START + 101.5))
-    (client,) = ledger.clients(DAY_S, START - DAY_S)
+    (client,) = ledger.statistics.clients(DAY_S, START - DAY_S)
     assert client.last_seen == START + 101.5

@@ -67,19 +67,19 @@ def fill(folder: Path) -> Path:
 async def test_on_a_full_disk_the_journal_takes_the_flags_and_gives_them_back(small_disk):
     told: list[str] = []
     ledger = Ledger.open(small_disk / "ledger.sqlite3", OPTIONS, report=told.append)
-    await ledger.flag(*make_flag("before"))
+    await ledger.flags.flag(*make_flag("before"))
     ballast = fill(small_disk)
     for number in range(100):
-        await ledger.flag(*make_flag(number))
-    assert ledger.journaled > 50
+        await ledger.flags.flag(*make_flag(number))
+    assert ledger.flags.journaled > 50
     assert ledger.trouble is not None
     assert "full" in ledger.trouble
     assert any("full" in line for line in told)
-    ledger.record(make_event(EventKind.BLOCKED))  # late, not lost
+    ledger.recorder.record(make_event(EventKind.BLOCKED))  # late, not lost
     ballast.unlink()
-    wait_until(lambda: ledger.queue_count()[0] == 101)
-    wait_until(lambda: not ledger.journal.waiting())
-    wait_until(lambda: len(ledger.events(limit=500).events) == 102)
+    wait_until(lambda: ledger.queue.count()[0] == 101)
+    wait_until(lambda: not ledger.flags.journal.waiting())
+    wait_until(lambda: len(ledger.events.page(limit=500).events) == 102)
     assert ledger.trouble is None
     ledger.close()
 
@@ -87,11 +87,11 @@ async def test_on_a_full_disk_the_journal_takes_the_flags_and_gives_them_back(sm
 async def test_a_disk_that_is_full_again_and_again_is_told_once(small_disk, monkeypatch):
     told: list[str] = []
     ledger = Ledger.open(small_disk / "ledger.sqlite3", OPTIONS, report=told.append)
-    await ledger.flag(*make_flag("before"))
+    await ledger.flags.flag(*make_flag("before"))
     for turn in range(3):
         ballast, number = fill(small_disk), 0
         while ledger.trouble is None:
-            await ledger.flag(*make_flag(f"{turn} {number}"))
+            await ledger.flags.flag(*make_flag(f"{turn} {number}"))
             number += 1
         ballast.unlink()
         wait_until(lambda: ledger.trouble is None)
@@ -99,7 +99,7 @@ async def test_a_disk_that_is_full_again_and_again_is_told_once(small_disk, monk
     assert len(lines) == 1, told
     assert lines[0].startswith("cannot write: ")
     monkeypatch.setattr(writer, "STEADY_S", 0.0)
-    ledger.record(make_event(EventKind.BLOCKED))
+    ledger.recorder.record(make_event(EventKind.BLOCKED))
     wait_until(lambda: "writing again" in told, 8.0)
     ledger.close()
 
@@ -108,13 +108,13 @@ async def test_when_the_journal_is_full_too_the_flag_is_refused(small_disk):
     ledger = Ledger.open(
         small_disk / "ledger.sqlite3", LedgerOptions(journal_bytes=8192), report=lambda _: None
     )
-    await ledger.flag(*make_flag("before"))
+    await ledger.flags.flag(*make_flag("before"))
     ballast = fill(small_disk)
     kept: list[bytes] = []
     refused: list[str] = []
     for number in range(60):
         try:
-            await ledger.flag(*make_flag(number))
+            await ledger.flags.flag(*make_flag(number))
         except LedgerError as error:
             refused.append(str(error))
         else:
@@ -122,8 +122,8 @@ async def test_when_the_journal_is_full_too_the_flag_is_refused(small_disk):
     assert refused
     assert all("full" in line for line in refused)
     ballast.unlink()
-    wait_until(lambda: not ledger.journal.waiting())
-    queued = {entry.identity for entry in ledger.queue_walk()}
+    wait_until(lambda: not ledger.flags.journal.waiting())
+    queued = {entry.identity for entry in ledger.queue.walk()}
     assert queued == {identity_of("before"), *kept}
     ledger.close()
 
@@ -135,12 +135,12 @@ async def test_a_ledger_that_may_not_grow_behaves_like_a_full_disk(tmp_path):
         report=lambda _: None,
     )
     for number in range(400):
-        await ledger.flag(*make_flag(number))
-    assert ledger.journaled
+        await ledger.flags.flag(*make_flag(number))
+    assert ledger.flags.journaled
     ledger.close()
     ledger = Ledger.open(tmp_path / "ledger.sqlite3", OPTIONS, report=lambda _: None)
-    wait_until(lambda: ledger.queue_count()[0] == 400)
-    assert all(entry.count == 1 for entry in ledger.queue_walk())
+    wait_until(lambda: ledger.queue.count()[0] == 400)
+    assert all(entry.count == 1 for entry in ledger.queue.walk())
     ledger.close()
 
 
@@ -154,15 +154,15 @@ async def test_a_flag_never_waits_past_its_deadline(tmp_path):
     holder.execute("BEGIN IMMEDIATE")
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    await asyncio.gather(*[ledger.flag(*make_flag(number)) for number in range(10)])
-    assert ledger.journaled == 10
+    await asyncio.gather(*[ledger.flags.flag(*make_flag(number)) for number in range(10)])
+    assert ledger.flags.journaled == 10
     assert loop.time() - begun < 2.0  # far below the 5 s that the lock is waited for
-    await ledger.flag(*make_flag("at once"))  # and the next does not wait at all
+    await ledger.flags.flag(*make_flag("at once"))  # and the next does not wait at all
     holder.execute("COMMIT")
     holder.close()
-    wait_until(lambda: not ledger.journal.waiting() and ledger.queue_count()[0] == 11)
+    wait_until(lambda: not ledger.flags.journal.waiting() and ledger.queue.count()[0] == 11)
     # The commit that came too late and the journal both had these flags: each counts once.
-    assert [entry.count for entry in ledger.queue_walk()] == [1] * 11
+    assert [entry.count for entry in ledger.queue.walk()] == [1] * 11
     ledger.close()
 
 
@@ -173,7 +173,7 @@ from ledgerkit.samples import make_flag
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 
 async def one(ledger, name):
-    await ledger.flag(*make_flag(name))
+    await ledger.flags.flag(*make_flag(name))
     print(name, flush=True)
 
 async def main():
@@ -219,10 +219,10 @@ def test_processes_killed_at_work_lose_no_committed_flag(place, tmp_path):
         for process in processes:
             done.update(kill(process))
     ledger = Ledger.open(place, OPTIONS, journal=journal, report=lambda _: None)
-    wait_until(lambda: not ledger.journal.waiting())
-    queued = {entry.identity for entry in ledger.queue_walk()}
+    wait_until(lambda: not ledger.flags.journal.waiting())
+    queued = {entry.identity for entry in ledger.queue.walk()}
     assert {identity_of(name) for name in done} <= queued
-    assert ledger.check() == []
+    assert ledger.upkeep.check() == []
     ledger.close()
 
 
@@ -249,8 +249,8 @@ def test_postgresql_restarted_under_load_loses_no_flag(tmp_path):
         for process in processes:
             done.update(kill(process))
         ledger = Ledger.open(location, OPTIONS, journal=journal, report=lambda _: None)
-        wait_until(lambda: not ledger.journal.waiting())
-        entries = list(ledger.queue_walk())
+        wait_until(lambda: not ledger.flags.journal.waiting())
+        entries = list(ledger.queue.walk())
         assert {identity_of(name) for name in done} <= {entry.identity for entry in entries}
         assert {entry.count for entry in entries} == {1}
         ledger.close()
@@ -264,10 +264,10 @@ def test_postgresql_restarted_under_load_loses_no_flag(tmp_path):
 async def filled(path: Path) -> None:
     ledger = Ledger.open(path, OPTIONS, report=lambda _: None)
     for number in range(50):
-        await ledger.flag(*make_flag(number))
-    await ledger.confirm(make_confirmed("bad"), make_event(EventKind.CONFIRMED))
+        await ledger.flags.flag(*make_flag(number))
+    await ledger.confirmed.add(make_confirmed("bad"), make_event(EventKind.CONFIRMED))
     await ledger.run(
-        ledger.add_rule,
+        ledger.rules.add,
         Rule(
             id="r1",
             action="block",
@@ -279,7 +279,7 @@ async def filled(path: Path) -> None:
             expires=None,
         ),
     )
-    await ledger.run(ledger.checkpoint)
+    await ledger.run(ledger.upkeep.checkpoint)
     ledger.close()
 
 
@@ -298,8 +298,8 @@ async def test_a_file_that_is_no_database_is_set_aside_and_said_so(tmp_path):
     assert "set aside as ledger.sqlite3.damaged-" in told[0]
     (aside,) = (file for file in tmp_path.glob("ledger.sqlite3.damaged-*") if file.suffix[-4:] != "-shm")
     assert aside.read_bytes().startswith(b"<html>")
-    await ledger.flag(*make_flag("after"))
-    wait_until(lambda: len(ledger.events(EventFilter(kind="error")).events) == 1)
+    await ledger.flags.flag(*make_flag("after"))
+    wait_until(lambda: len(ledger.events.page(EventFilter(kind="error")).events) == 1)
     ledger.close()
 
 
@@ -317,25 +317,25 @@ async def test_what_can_be_read_of_a_damaged_ledger_is_carried_over(tmp_path):
     told: list[str] = []
     ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, repair=True), report=told.append)
     assert "carried over: 50 of flagged" in told[0]
-    assert ledger.queue_count()[0] == 50
-    assert {client for entry in ledger.queue_walk() for client in entry.clients} == {"10.0.0.1"}
-    assert [rule.id for rule in ledger.rules()] == ["r1"]
-    assert [entry.identity for entry in ledger.confirmed()] == [identity_of("bad")]
+    assert ledger.queue.count()[0] == 50
+    assert {client for entry in ledger.queue.walk() for client in entry.clients} == {"10.0.0.1"}
+    assert [rule.id for rule in ledger.snapshots.rules()] == ["r1"]
+    assert [entry.identity for entry in ledger.snapshots.confirmed()] == [identity_of("bad")]
     ledger.close()
 
 
 async def test_a_process_that_had_the_damaged_file_open_turns_to_the_new_one(tmp_path):
     path = tmp_path / "ledger.sqlite3"
     worker = Ledger.open(path, OPTIONS, report=lambda _: None)
-    await worker.flag(*make_flag("before"))
+    await worker.flags.flag(*make_flag("before"))
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).rename(path.with_name(f"{path.name}.damaged-x{suffix}"))
     service = Ledger.open(path, OPTIONS, report=lambda _: None)
-    await worker.flag(*make_flag("after"))
-    worker.record(make_event(EventKind.BLOCKED))
-    wait_until(lambda: service.queue_count()[0] == 1)
-    wait_until(lambda: len(service.events().events) == 2)
-    assert [entry.identity for entry in worker.queue_walk()] == [identity_of("after")]
+    await worker.flags.flag(*make_flag("after"))
+    worker.recorder.record(make_event(EventKind.BLOCKED))
+    wait_until(lambda: service.queue.count()[0] == 1)
+    wait_until(lambda: len(service.events.page().events) == 2)
+    assert [entry.identity for entry in worker.queue.walk()] == [identity_of("after")]
     worker.close()
     service.close()
 
@@ -345,14 +345,14 @@ async def test_flags_in_the_journal_survive_the_loss_of_the_ledger(tmp_path):
     ledger = Ledger.open(path, LedgerOptions(journal_bytes=1 << 18, background=False), report=lambda _: None)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    await ledger.flag(*make_flag("kept"))
+    await ledger.flags.flag(*make_flag("kept"))
     holder.close()
-    assert ledger.journaled == 1
+    assert ledger.flags.journaled == 1
     ledger.close()
     for file in tmp_path.glob("ledger.sqlite3*"):
         file.unlink()
     ledger = Ledger.open(path, OPTIONS, report=lambda _: None)
-    wait_until(lambda: ledger.queue_count()[0] == 1)
+    wait_until(lambda: ledger.queue.count()[0] == 1)
     ledger.close()
 
 
@@ -366,13 +366,13 @@ async def test_events_past_the_bound_are_dropped_counted_and_told(tmp_path):
     holder = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     for number in range(40):
-        ledger.record(make_event(at=START + number))
-    assert ledger.dropped >= 10
+        ledger.recorder.record(make_event(at=START + number))
+    assert ledger.recorder.dropped >= 10
     holder.execute("COMMIT")
     holder.close()
     wait_until(lambda: any("dropped" in line for line in told))
-    wait_until(lambda: not ledger.writer.waiting)
-    assert len(ledger.events().events) == 40 - ledger.dropped
+    wait_until(lambda: not ledger.store.writer.waiting)
+    assert len(ledger.events.page().events) == 40 - ledger.recorder.dropped
     ledger.close()
 
 
@@ -382,7 +382,7 @@ def test_json_of_the_journal_survives_hostile_text(tmp_path):
     event, entry = make_flag("x", client="\x1b[31m\u202e\udc80\x00")
     from secondlook.ledger.queue.journal_record import flag_record
 
-    ledger.journal.append(json.loads(json.dumps(flag_record(event, entry))))
-    assert ledger.replay_journal() == 1
-    assert ledger.queue_count()[0] == 1
+    ledger.flags.journal.append(json.loads(json.dumps(flag_record(event, entry))))
+    assert ledger.flags.replay() == 1
+    assert ledger.queue.count()[0] == 1
     ledger.close()

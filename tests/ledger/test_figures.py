@@ -8,28 +8,30 @@ from secondlook.ledger.log.counting import DAY_S, HOUR_S, SLOT_S
 def fill(ledger):
     for client, count in (("10.0.0.1", 2), ("10.0.0.2", 3), ("10.0.0.3", 1)):
         for _ in range(count):
-            ledger.tally(EventKind.CHECK, "allow", "pattern", client=client, at=START)
-    ledger.tally(EventKind.CHECK, "allow", "pattern", client="10.0.0.4", at=START - 2 * HOUR_S)
-    ledger.flush_counts()
-    ledger.commit_now(lambda _: None)
+            ledger.counts.tally(EventKind.CHECK, "allow", "pattern", client=client, at=START)
+    ledger.counts.tally(EventKind.CHECK, "allow", "pattern", client="10.0.0.4", at=START - 2 * HOUR_S)
+    ledger.counts.flush()
+    ledger.store.commit_now(lambda _: None)
 
 
 def test_clients_with_most_checks_come_first(ledger):
     fill(ledger)
-    found = ledger.clients(SLOT_S, START - HOUR_S, limit=2)
+    found = ledger.statistics.clients(SLOT_S, START - HOUR_S, limit=2)
     assert [(each.client, each.checked) for each in found] == [("10.0.0.2", 3), ("10.0.0.1", 2)]
-    assert [each.client for each in ledger.clients(SLOT_S, START - HOUR_S, only="10.0.0.3")] == ["10.0.0.3"]
+    assert [each.client for each in ledger.statistics.clients(SLOT_S, START - HOUR_S, only="10.0.0.3")] == [
+        "10.0.0.3"
+    ]
 
 
 def test_what_is_older_than_asked_for_is_left_out(ledger):
     fill(ledger)
-    assert not ledger.clients(SLOT_S, START - HOUR_S, only="10.0.0.4")
-    assert ledger.clients(SLOT_S, START - 3 * HOUR_S, only="10.0.0.4")
-    assert [each.checked for each in ledger.course(SLOT_S, START - HOUR_S)] == [6]
-    assert [each.checked for each in ledger.course(SLOT_S, START - 3 * HOUR_S)] == [1, 6]
+    assert not ledger.statistics.clients(SLOT_S, START - HOUR_S, only="10.0.0.4")
+    assert ledger.statistics.clients(SLOT_S, START - 3 * HOUR_S, only="10.0.0.4")
+    assert [each.checked for each in ledger.statistics.course(SLOT_S, START - HOUR_S)] == [6]
+    assert [each.checked for each in ledger.statistics.course(SLOT_S, START - 3 * HOUR_S)] == [1, 6]
 
 
 def test_without_an_event_a_client_was_last_seen_in_its_last_five_minutes(ledger):
     fill(ledger)
-    (client,) = ledger.clients(DAY_S, START - DAY_S, only="10.0.0.1")
+    (client,) = ledger.statistics.clients(DAY_S, START - DAY_S, only="10.0.0.1")
     assert client.last_seen == START - START % SLOT_S

@@ -11,11 +11,13 @@ FIRST_LOOK_S = 60.0
 
 def put(ledger, *flags, first_look_s=FIRST_LOOK_S):
     entries = [entry for _, entry in flags]
-    ledger.commit_now(lambda connection: flagged.add_flags(connection, entries, first_look_s=first_look_s))
+    ledger.store.commit_now(
+        lambda connection: flagged.add_flags(connection, entries, first_look_s=first_look_s)
+    )
 
 
 def take(ledger, now, *, limit=10, lease_s=100.0, everything=False):
-    return ledger.commit_now(
+    return ledger.store.commit_now(
         lambda connection: flagged.take_due(
             connection, now, limit=limit, lease_s=lease_s, everything=everything
         )
@@ -29,7 +31,7 @@ def test_a_subject_has_one_row_with_a_count_its_clients_and_the_times_of_its_vis
         make_flag("one", at=START, client="10.0.0.1"),
     )
     put(ledger, make_flag("one", at=START + 3, client="10.0.0.1", reason="the last reason"))
-    (entry,) = ledger.queue_entries()
+    (entry,) = ledger.queue.page()
     assert (entry.count, entry.clients) == (3, ("10.0.0.1", "10.0.0.2"))
     assert (entry.first_seen, entry.last_seen) == (START, START + 5)
     assert entry.reason == "the last reason"
@@ -43,7 +45,7 @@ def test_a_flag_is_due_after_its_first_wait(ledger, after_s, due):
 
 def test_the_first_wait_has_a_bound(ledger):
     put(ledger, make_flag("one"), first_look_s=LONGEST_WAIT_S * 10)
-    (entry,) = ledger.queue_entries()
+    (entry,) = ledger.queue.page()
     assert entry.next_attempt == START + LONGEST_WAIT_S
 
 
@@ -61,8 +63,8 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting(ledger):
     ahead = START + 1_000_000.0
     assert len(take(ledger, ahead)) == 1  # leased until long after
     assert len(take(ledger, START + FIRST_LOOK_S)) == 1
-    ledger.commit_now(
-        lambda connection: flagged.postpone(connection, ledger.queue_entries(), [ahead], "no answer")
+    ledger.store.commit_now(
+        lambda connection: flagged.postpone(connection, ledger.queue.page(), [ahead], "no answer")
     )
     assert len(take(ledger, START)) == 1  # its next attempt lies further ahead than anybody writes
 
@@ -77,7 +79,7 @@ def test_an_attempt_that_decided_nothing_counts_and_ends_the_lease(ledger):
     put(ledger, make_flag("one"))
     now = START + FIRST_LOOK_S
     taken = take(ledger, now)
-    ledger.commit_now(lambda connection: flagged.postpone(connection, taken, [now + 7.0], "no answer"))
+    ledger.store.commit_now(lambda connection: flagged.postpone(connection, taken, [now + 7.0], "no answer"))
     assert take(ledger, now + 6.0) == []
     (entry,) = take(ledger, now + 7.0)
     assert (entry.attempts, entry.reason) == (1, "no answer")
@@ -85,14 +87,17 @@ def test_an_attempt_that_decided_nothing_counts_and_ends_the_lease(ledger):
 
 def test_an_entry_ends_once_and_takes_its_clients_with_it(ledger):
     put(ledger, make_flag("one"), make_flag("two"))
-    one, _ = ledger.queue_entries()
+    one, _ = ledger.queue.page()
     ended = [
-        ledger.commit_now(lambda connection: flagged.remove(connection, [one.id, "nobody"])) for _ in range(2)
+        ledger.store.commit_now(lambda connection: flagged.remove(connection, [one.id, "nobody"]))
+        for _ in range(2)
     ]
     assert ended == [{one.id}, set()]
     other = identity_of("two") if one.identity == identity_of("one") else identity_of("one")
-    gone = ledger.commit_now(lambda connection: flagged.remove_identities(connection, [one.identity, other]))
+    gone = ledger.store.commit_now(
+        lambda connection: flagged.remove_identities(connection, [one.identity, other])
+    )
     assert gone == {other}
     put(ledger, make_flag("one", client=None))
-    (entry,) = ledger.queue_entries()
+    (entry,) = ledger.queue.page()
     assert (entry.clients, entry.count) == ((), 1)

@@ -18,11 +18,11 @@ def put(ledger, *visits):
         )
         for name, at in visits
     ]
-    ledger.commit_now(lambda connection: history.put(connection, rows))
+    ledger.store.commit_now(lambda connection: history.put(connection, rows))
 
 
 def page(ledger, **named):
-    return ledger.read(lambda connection: history.page(connection, **named))
+    return ledger.store.read(lambda connection: history.page(connection, **named))
 
 
 def test_a_later_visit_takes_the_place_of_the_earlier(ledger):
@@ -49,7 +49,7 @@ def test_pages_give_all_oldest_first_and_each_once(ledger, size):
 def test_the_outline_leaves_out_what_is_older(ledger, size):
     put(ledger, *((number, START + number) for number in range(10)))
     seen, last = [], b""
-    while part := ledger.read(
+    while part := ledger.store.read(
         lambda connection, last=last: history.outline(connection, since=START + 4, after=last, size=size)
     ):
         seen.extend(part)
@@ -61,14 +61,14 @@ def test_the_outline_leaves_out_what_is_older(ledger, size):
 def test_only_what_is_remembered_is_recalled(ledger):
     put(ledger, ("one", START), ("two", START))
     names = [identity_of(name) for name in ("two", "nobody")]
-    found = ledger.read(lambda connection: history.recall(connection, names))
+    found = ledger.store.read(lambda connection: history.recall(connection, names))
     assert [entry.identity for entry in found] == [identity_of("two")]
 
 
 def test_what_is_old_is_forgotten_the_oldest_first_and_at_most_so_many_at_once(ledger):
     put(ledger, *((number, START + number) for number in range(6)))
     gone = [
-        ledger.commit_now(lambda connection: history.sweep(connection, older_than=START + 5, limit=3))
+        ledger.store.commit_now(lambda connection: history.sweep(connection, older_than=START + 5, limit=3))
         for _ in range(3)
     ]
     assert gone == [3, 2, 0]

@@ -24,7 +24,7 @@ def wait_until(condition, timeout_s: float = 20.0) -> None:
 
 async def write_much(ledger: Ledger, count: int = 400) -> None:
     for number in range(count):
-        await ledger.flag(*make_flag(number, url=f"https://x.example/{'y' * 2000}/{number}"))
+        await ledger.flags.flag(*make_flag(number, url=f"https://x.example/{'y' * 2000}/{number}"))
 
 
 async def test_only_the_keeper_brings_the_wal_into_the_file(tmp_path, open_ledger, monkeypatch):
@@ -47,47 +47,40 @@ async def test_a_worker_that_closes_leaves_the_wal_alone(tmp_path):
     ledger.close()
     assert path.stat().st_size == size
     ledger = Ledger.open(path, LedgerOptions(journal_bytes=4096, background=False))
-    assert ledger.queue_count()[0] == 60
+    assert ledger.queue.count()[0] == 60
     ledger.close()
 
 
 async def test_counts_and_history_are_written_without_anybody_asking(place, open_ledger, monkeypatch):
     monkeypatch.setattr(housekeeping, "FLUSH_S", 0.1)
     first, second = open_ledger(place), open_ledger(place)
-    first.tally(EventKind.CHECK, "allow", "pattern", at=START)
+    first.counts.tally(EventKind.CHECK, "allow", "pattern", at=START)
     event = make_event(EventKind.CHECK)
-    first.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, event)
-    wait_until(lambda: second.hourly(START, START)[0].checked == 1)
-    wait_until(lambda: len(list(second.history_walk())) == 1)
+    first.history.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, event)
+    wait_until(lambda: second.statistics.hourly(START, START)[0].checked == 1)
+    wait_until(lambda: len(list(second.history.walk())) == 1)
 
 
 async def test_closing_writes_what_waits(place, open_ledger, tmp_path):
     ledger = Ledger.open(place, LedgerOptions(journal_bytes=4096), journal=tmp_path / "x.journal")
     for number in range(3000):
-        ledger.record(make_event(EventKind.BLOCKED, START + number))
-    ledger.tally(EventKind.CHECK, "allow", "pattern", at=START)
-    ledger.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, make_event(EventKind.CHECK))
+        ledger.recorder.record(make_event(EventKind.BLOCKED, START + number))
+    ledger.counts.tally(EventKind.CHECK, "allow", "pattern", at=START)
+    ledger.history.remember(
+        identity_of("a"), (identity_of("a"),), SubjectKind.URL, make_event(EventKind.CHECK)
+    )
     ledger.close()
     again = open_ledger(place)
-    assert sum(1 for _ in again.export(EventFilter())) == 3000
-    assert again.hourly(START, START + 3000)[0].checked > 0
-    assert len(list(again.history_walk())) == 1
+    assert sum(1 for _ in again.events.export(EventFilter())) == 3000
+    assert again.statistics.hourly(START, START + 3000)[0].checked > 0
+    assert len(list(again.history.walk())) == 1
 
 
 async def test_a_closed_ledger_says_so(tmp_path):
     ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(journal_bytes=4096))
     ledger.close()
     with pytest.raises((LedgerError, CancelledError), match="closed"):
-        ledger.commit_now(lambda _: None)
-
-
-async def test_memory_of_history_is_bounded(tmp_path, open_ledger):
-    ledger = open_ledger(tmp_path / "ledger.sqlite3", history_in_memory=3, background=False)
-    for number in range(5):
-        identity = identity_of(number)
-        ledger.remember(identity, (identity,), SubjectKind.URL, make_event(EventKind.CHECK))
-    assert ledger.forgotten == 2
-    assert sum([len(part) async for part in ledger.remembered(since=0)]) == 3
+        ledger.store.commit_now(lambda _: None)
 
 
 async def test_a_mistake_in_one_job_does_not_hurt_the_others(place, open_ledger):
@@ -96,26 +89,26 @@ async def test_a_mistake_in_one_job_does_not_hurt_the_others(place, open_ledger)
     def wrong(_connection):
         raise ValueError("mine")
 
-    futures = [ledger.writer.submit(work) for work in (lambda _: 1, wrong, lambda _: 2)]
-    flag = ledger.flag(*make_flag("one"))
+    futures = [ledger.store.writer.submit(work) for work in (lambda _: 1, wrong, lambda _: 2)]
+    flag = ledger.flags.flag(*make_flag("one"))
     await flag
     assert futures[0].result(5) == 1
     assert futures[2].result(5) == 2
     with pytest.raises(ValueError, match="mine"):
         futures[1].result(5)
     assert ledger.trouble is None
-    assert ledger.queue_count()[0] == 1
+    assert ledger.queue.count()[0] == 1
 
 
 async def test_an_event_that_no_row_can_hold_is_dropped_alone(place, open_ledger):
     told: list[str] = []
     ledger = open_ledger(place)
-    ledger.writer._report = told.append
+    ledger.store.writer._report = told.append
     good = [make_event(EventKind.BLOCKED, START + number) for number in range(20)]
     for number, event in enumerate(good):
-        ledger.record(event)
+        ledger.recorder.record(event)
         if number == 10:
-            ledger.record(make_event(EventKind.BLOCKED, START, size=1 << 70))
-    wait_until(lambda: ledger.dropped == 1)
-    wait_until(lambda: len(ledger.events().events) == 20)
+            ledger.recorder.record(make_event(EventKind.BLOCKED, START, size=1 << 70))
+    wait_until(lambda: ledger.recorder.dropped == 1)
+    wait_until(lambda: len(ledger.events.page().events) == 20)
     assert "could not be written" in told[0]

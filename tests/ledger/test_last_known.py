@@ -61,7 +61,11 @@ def opened(location: str, folder: Path, **options: object) -> Ledger:
 
 
 def read_all(ledger: Ledger) -> tuple[object, ...]:
-    return tuple(ledger.rules()), tuple(ledger.pauses()), {one.identity: one for one in ledger.confirmed()}
+    return (
+        tuple(ledger.snapshots.rules()),
+        tuple(ledger.snapshots.pauses()),
+        {one.identity: one for one in ledger.snapshots.confirmed()},
+    )
 
 
 async def test_what_starts_while_the_database_is_away_works_by_what_it_said_last(
@@ -70,12 +74,12 @@ async def test_what_starts_while_the_database_is_away_works_by_what_it_said_last
     monkeypatch.setattr(writer, "STEADY_S", 0.0)
     location = server.database()
     keeper = opened(location, tmp_path, keeper=True)
-    keeper.add_rule(rule("first"))
-    keeper.add_pause(5, client="10.0.0.2")
+    keeper.rules.add(rule("first"))
+    keeper.pauses.add(5, client="10.0.0.2")
     for number in range(3):
-        await keeper.confirm(make_confirmed(number), make_event(EventKind.CONFIRMED))
+        await keeper.confirmed.add(make_confirmed(number), make_event(EventKind.CONFIRMED))
     read_all(keeper)
-    await keeper.withdraw(identity_of(1), make_event(EventKind.WITHDRAWN))
+    await keeper.confirmed.withdraw(identity_of(1), make_event(EventKind.WITHDRAWN))
     said = read_all(keeper)
     assert len(said[2]) == 2
     keeper.close()
@@ -83,25 +87,25 @@ async def test_what_starts_while_the_database_is_away_works_by_what_it_said_last
     service, worker = opened(location, tmp_path, keeper=True), opened(location, tmp_path)
     try:
         for ledger in (service, worker):
-            version = ledger.version()
+            version = ledger.snapshots.version()
             assert read_all(ledger) == said
-            assert ledger.version() == version
+            assert ledger.snapshots.version() == version
             assert "the rules read last stay in force" in ledger.trouble
-            assert ledger.takes_flags
+            assert ledger.flags.takes_flags
             with pytest.raises(LedgerError):
-                ledger.queue_count()
+                ledger.queue.count()
         for number in range(5):
-            await worker.flag(*make_flag(number))
-        assert worker.journaled == 5
+            await worker.flags.flag(*make_flag(number))
+        assert worker.flags.journaled == 5
         server.start()
         wait_until(lambda: worker.trouble is None and service.trouble is None)
-        wait_until(lambda: not worker.journal.waiting())
-        assert worker.queue_count()[0] == 5
-        service.add_rule(rule("second"))
-        wait_until(lambda: worker.version() != version)
-        assert [one.id for one in worker.rules()] == ["first", "second"]
-        wait_until(lambda: service.events(EventFilter(kind="error")).events)
-        (event,) = service.events(EventFilter(kind="error")).events
+        wait_until(lambda: not worker.flags.journal.waiting())
+        assert worker.queue.count()[0] == 5
+        service.rules.add(rule("second"))
+        wait_until(lambda: worker.snapshots.version() != version)
+        assert [one.id for one in worker.snapshots.rules()] == ["first", "second"]
+        wait_until(lambda: service.events.page(EventFilter(kind="error")).events)
+        (event,) = service.events.page(EventFilter(kind="error")).events
         assert "could not be written for" in event.detail
     finally:
         worker.close()

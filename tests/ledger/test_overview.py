@@ -12,15 +12,15 @@ HOUR = 1_700_000_000 // HOUR_S * HOUR_S
 
 def write(ledger, *kinds_and_times):
     for kind, at in kinds_and_times:
-        ledger.record(make_event(kind, at))
-    while ledger.writer.waiting:
-        ledger.commit_now(lambda _: None)
-    ledger.commit_now(lambda _: None)
+        ledger.recorder.record(make_event(kind, at))
+    while ledger.store.writer.waiting:
+        ledger.store.commit_now(lambda _: None)
+    ledger.store.commit_now(lambda _: None)
 
 
 def test_what_is_a_check_and_what_became_of_it(ledger):
     write(ledger, *((kind, HOUR) for kind in EventKind))
-    (hour,) = ledger.hourly(HOUR, HOUR)
+    (hour,) = ledger.statistics.hourly(HOUR, HOUR)
     assert (hour.checked, hour.blocked, hour.flagged, hour.would_block) == (5, 1, 1, 1)
     assert (hour.confirmed, hour.errors) == (2, 1)
 
@@ -28,22 +28,22 @@ def test_what_is_a_check_and_what_became_of_it(ledger):
 @pytest.mark.parametrize(("at", "index"), [(HOUR, 1), (HOUR + HOUR_S - 0.001, 1), (HOUR + HOUR_S, 2)])
 def test_an_event_counts_in_its_hour_and_empty_hours_are_there(ledger, at, index):
     write(ledger, (EventKind.BLOCKED, at))
-    hours = ledger.hourly(HOUR - HOUR_S, HOUR + 2 * HOUR_S)
+    hours = ledger.statistics.hourly(HOUR - HOUR_S, HOUR + 2 * HOUR_S)
     assert [hour.at for hour in hours] == [HOUR + HOUR_S * number for number in (-1, 0, 1, 2)]
     assert [hour.blocked for hour in hours] == [int(number == index) for number in range(4)]
 
 
 def test_totals_are_by_kind_decision_and_stage(ledger):
     write(ledger, (EventKind.BLOCKED, HOUR), (EventKind.BLOCKED, HOUR + HOUR_S), (EventKind.CHECK, HOUR))
-    assert ledger.totals(HOUR, HOUR + HOUR_S) == {
+    assert ledger.statistics.totals(HOUR, HOUR + HOUR_S) == {
         (EventKind.BLOCKED, "block", None): 2,
         (EventKind.CHECK, "allow", None): 1,
     }
-    assert sum(ledger.totals(HOUR + HOUR_S, HOUR + HOUR_S).values()) == 1
+    assert sum(ledger.statistics.totals(HOUR + HOUR_S, HOUR + HOUR_S).values()) == 1
 
 
 def test_old_counts_are_deleted_by_whole_hours(ledger):
     write(ledger, (EventKind.BLOCKED, HOUR), (EventKind.BLOCKED, HOUR + HOUR_S))
     older = HOUR + HOUR_S + 1.0
-    assert ledger.commit_now(lambda connection: overview.sweep(connection, older_than=older)) == 1
-    assert [hour.blocked for hour in ledger.hourly(HOUR, HOUR + HOUR_S)] == [0, 1]
+    assert ledger.store.commit_now(lambda connection: overview.sweep(connection, older_than=older)) == 1
+    assert [hour.blocked for hour in ledger.statistics.hourly(HOUR, HOUR + HOUR_S)] == [0, 1]

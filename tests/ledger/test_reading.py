@@ -15,6 +15,7 @@ from secondlook.core.verdict import SubjectClass
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.ledger.log import search
+from secondlook.ledger.log.reading import LogReader
 
 pytestmark = pytest.mark.anyio
 
@@ -24,10 +25,10 @@ WORDS = ("Alpha", "beta", "straße", "x_y", "50%", "back\\slash", '"quoted"', "<
 
 def write(ledger: Ledger, events: list[Event]) -> None:
     for event in events:
-        ledger.record(event)
-    while ledger.writer.waiting:
-        ledger.commit_now(lambda _: None)
-    ledger.commit_now(lambda _: None)
+        ledger.recorder.record(event)
+    while ledger.store.writer.waiting:
+        ledger.store.commit_now(lambda _: None)
+    ledger.store.commit_now(lambda _: None)
 
 
 def sample_events(count: int = 300) -> list[Event]:
@@ -68,8 +69,8 @@ def filled(request, tmp_path_factory):
     journal = tmp_path_factory.mktemp("journal") / "flags.journal"
     ledger = Ledger.open(place, LedgerOptions(background=False), journal=journal, report=lambda _: None)
     write(ledger, EVENTS[:200])
-    if ledger.place.sqlite:
-        while ledger.commit_now(lambda connection: search.add_next(connection, most=64)):
+    if ledger.store.place.sqlite:
+        while ledger.store.commit_now(lambda connection: search.add_next(connection, most=64)):
             pass
     write(ledger, EVENTS[200:])  # the newest are not in the search index yet
     yield ledger
@@ -114,7 +115,7 @@ def pages(ledger: Ledger, wanted: EventFilter, limit: int, *, newest_first: bool
     found: list[str] = []
     cursor, more = None, True
     while more:
-        page = ledger.events(wanted, after=cursor, limit=limit, newest_first=newest_first)
+        page = ledger.events.page(wanted, after=cursor, limit=limit, newest_first=newest_first)
         assert len(page.events) <= limit
         found += [event.id for event in page.events]
         cursor, more = page.cursor, page.more
@@ -189,41 +190,41 @@ def test_pages_hold_what_a_plain_scan_finds(filled, wanted, limit, newest_first)
 
 def test_an_event_comes_back_as_it_was(filled):
     for event in EVENTS[:40]:
-        assert filled.event(event.id) == event
-    assert filled.event("0" * 26) is None
+        assert filled.events.find(event.id) == event
+    assert filled.events.find("0" * 26) is None
 
 
 def test_everything_is_exported_in_order(filled):
-    assert list(filled.export()) == EVENTS
-    assert list(filled.export(newest_first=True)) == EVENTS[::-1]
+    assert list(filled.events.export()) == EVENTS
+    assert list(filled.events.export(newest_first=True)) == EVENTS[::-1]
 
 
 def test_a_page_after_an_event_id_goes_on_behind_it(filled):
     middle = EVENTS[150]
-    newer = filled.events(after=middle.id, limit=5, newest_first=False)
-    older = filled.events(after=middle.id, limit=5)
+    newer = filled.events.page(after=middle.id, limit=5, newest_first=False)
+    older = filled.events.page(after=middle.id, limit=5)
     assert [event.id for event in newer.events] == [event.id for event in EVENTS[151:156]]
     assert [event.id for event in older.events] == [event.id for event in EVENTS[149:144:-1]]
 
 
 def test_a_cursor_that_is_none_is_refused_in_words(filled):
     with pytest.raises(LedgerError, match="'nonsense' is neither an event id nor a cursor"):
-        filled.events(after="nonsense")
+        filled.events.page(after="nonsense")
 
 
 def test_a_walk_that_takes_too_long_stops_and_can_go_on(filled):
     wanted = EventFilter(search="~~")
-    page = filled._log.page(wanted, after=None, limit=10, newest_first=True, budget_s=0.0)
+    page = LogReader(filled.store.readers).page(wanted, after=None, limit=10, newest_first=True, budget_s=0.0)
     assert page.events == ()
     assert pages(filled, wanted, 10, newest_first=True) == []
 
 
 def test_hourly_counts_cover_every_hour(filled):
-    hours = filled.hourly(START - 7200, START + 300 * 600)
+    hours = filled.statistics.hourly(START - 7200, START + 300 * 600)
     assert [hour.at % 3600 for hour in hours] == [0.0] * len(hours)
     assert sum(hour.checked for hour in hours) == len(EVENTS)
     assert sum(hour.blocked for hour in hours) == sum(e.kind is EventKind.BLOCKED for e in EVENTS)
-    assert sum(filled.totals(START - 7200, START + 300 * 600).values()) == len(EVENTS)
+    assert sum(filled.statistics.totals(START - 7200, START + 300 * 600).values()) == len(EVENTS)
 
 
 @pytest.mark.parametrize(
@@ -245,17 +246,17 @@ def test_hourly_counts_cover_every_hour(filled):
 def test_the_rarest_filter_leads_by_its_index(tmp_path, wanted, index):
     ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(journal_bytes=4096))
     write(ledger, EVENTS)
-    ledger._upkeep._index()
+    ledger.upkeep._index()
     plans: list[str] = []
 
-    @sa.event.listens_for(ledger.readers, "before_cursor_execute")
+    @sa.event.listens_for(ledger.store.readers, "before_cursor_execute")
     def explain(connection, cursor, statement, parameters, _context, _many):
         if ("FROM events" in statement and "referrer" in statement) or "ORDER BY rowid" in statement:
             rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             plans.extend(str(row[-1]) for row in rows)
 
-    ledger.events(wanted)
-    sa.event.remove(ledger.readers, "before_cursor_execute", explain)
+    ledger.events.page(wanted)
+    sa.event.remove(ledger.store.readers, "before_cursor_execute", explain)
     assert any(f" {index}" in plan for plan in plans), plans
     ledger.close()
 
@@ -277,23 +278,23 @@ def test_visits_are_found_by_their_index(tmp_path):
 
 
 async def test_a_search_of_absurd_length_is_cut(filled):
-    assert filled.events(EventFilter(search="a" * 100_000 + " b" * 10_000)).events == ()
+    assert filled.events.page(EventFilter(search="a" * 100_000 + " b" * 10_000)).events == ()
 
 
 async def test_the_tail_gives_each_event_once_whoever_wrote_it(place, open_ledger):
     first, second = open_ledger(place), open_ledger(place)
     write(first, EVENTS[:3])
-    cursor = first.log_end()
+    cursor = first.events.end()
     seen: list[str] = []
     written: list[str] = []
     for number in range(10, 40, 3):
         write(second if number % 2 else first, EVENTS[number : number + 3])
         written += [event.id for event in EVENTS[number : number + 3]]
-        found, cursor = first.tail(after=cursor, limit=2)
+        found, cursor = first.events.tail(after=cursor, limit=2)
         seen += [event.id for event in found]
-    while found := first.tail(after=cursor, limit=2)[0]:
+    while found := first.events.tail(after=cursor, limit=2)[0]:
         seen += [event.id for event in found]
-        cursor = first.tail(after=cursor, limit=2)[1]
+        cursor = first.events.tail(after=cursor, limit=2)[1]
     assert seen == written
 
 
@@ -301,50 +302,41 @@ async def test_the_tail_takes_up_after_an_event_id(place, open_ledger):
     ledger = open_ledger(place)
     for event in EVENTS[:6]:
         write(ledger, [event])
-    found, _ = ledger.tail(after=EVENTS[3].id)
+    found, _ = ledger.events.tail(after=EVENTS[3].id)
     assert [event.id for event in found] == [EVENTS[4].id, EVENTS[5].id]
 
 
 async def test_the_tail_obeys_its_filter(place, open_ledger):
     ledger = open_ledger(place)
-    cursor = ledger.log_end()
+    cursor = ledger.events.end()
     write(ledger, EVENTS[:100])
     wanted = EventFilter(decision="block", host="*.shop.example")
-    found, cursor = ledger.tail(wanted, after=cursor)
+    found, cursor = ledger.events.tail(wanted, after=cursor)
     assert [event.id for event in found] == [event.id for event in EVENTS[:100] if matches(event, wanted)]
-    assert ledger.tail(wanted, after=cursor)[0] == []
+    assert ledger.events.tail(wanted, after=cursor)[0] == []
 
 
 async def test_a_tail_misses_nothing_that_commits_late(postgres, open_ledger):
     """On PostgreSQL a smaller number may become visible after a greater one."""
     ledger = open_ledger(postgres.database())
-    cursor = ledger.log_end()
-    slow = ledger.readers.execution_options().connect()
+    cursor = ledger.events.end()
+    slow = ledger.store.readers.execution_options().connect()
     slow.exec_driver_sql("SET default_transaction_read_only = off")
     slow.rollback()
     slow.exec_driver_sql("SET TRANSACTION READ WRITE")
     slow.exec_driver_sql(f"INSERT INTO events (id, time, kind) VALUES ('{'0' * 26}', 1, 'check')")
     write(ledger, EVENTS[:2])
-    seen, cursor = ledger.tail(after=cursor)
+    seen, cursor = ledger.events.tail(after=cursor)
     assert seen == []  # held back while an older transaction still writes
     slow.commit()
     slow.close()
-    seen, _ = ledger.tail(after=cursor)
+    seen, _ = ledger.events.tail(after=cursor)
     assert {event.id for event in seen} == {"0" * 26, EVENTS[0].id, EVENTS[1].id}
-
-
-async def test_follow_yields_what_is_written_from_now_on(place, open_ledger):
-    ledger = open_ledger(place)
-    write(ledger, EVENTS[:2])
-    stream = ledger.follow(EventFilter(), after=ledger.log_end())
-    write(ledger, EVENTS[2:4])
-    assert [(await anext(stream)).id for _ in range(2)] == [EVENTS[2].id, EVENTS[3].id]
-    await stream.aclose()
 
 
 async def test_the_same_id_is_written_once(place, open_ledger):
     ledger = open_ledger(place)
     write(ledger, [EVENTS[0], EVENTS[0]])
     write(ledger, [EVENTS[0]])
-    assert len(ledger.events().events) == 1
-    assert sum(hour.checked for hour in ledger.hourly(EVENTS[0].time, EVENTS[0].time)) == 1
+    assert len(ledger.events.page().events) == 1
+    assert sum(hour.checked for hour in ledger.statistics.hourly(EVENTS[0].time, EVENTS[0].time)) == 1

@@ -20,14 +20,14 @@ def make_rule(name="one", **values):
 @pytest.fixture
 def at(ledger):
     """Run a function of the table in a transaction."""
-    return lambda function, *args, **named: ledger.commit_now(
+    return lambda function, *args, **named: ledger.store.commit_now(
         lambda connection: function(connection, *args, **named)
     )
 
 
 def changes(ledger, topic):
-    ledger.watch.stale()
-    return ledger.watch.counters()[topic]
+    ledger.store.changes.stale()
+    return ledger.store.changes.counters()[topic]
 
 
 def test_a_rule_put_again_keeps_its_hits_and_nothing_else(at):

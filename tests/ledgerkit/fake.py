@@ -8,8 +8,7 @@ well. `crash()` loses what a killed process would lose: events and history not w
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from secondlook.core.event import (
     ConfirmedEntry,
@@ -42,45 +41,26 @@ class _Row:
     lease_until: float = 0.0
 
 
-@dataclass(slots=True)
 class FakeLedger:
-    """Everything in dictionaries; the same behaviour as `Ledger` behind the ports of `agent`."""
+    """Parts over dictionaries; the same behaviour as those of `Ledger` behind the ports of `agent`."""
 
-    clock: Clock
-    full: bool = False
-    journal_full: bool = False
-    log: list[Event] = field(default_factory=list)
-    pending: list[Event] = field(default_factory=list)
-    tallies: Counter[tuple[str, str | None, str | None]] = field(default_factory=Counter)
-    hits: Counter[str] = field(default_factory=Counter)
-    journal: list[tuple[Event, FlagEntry]] = field(default_factory=list)
-    queue: dict[bytes, _Row] = field(default_factory=dict)
-    history: dict[bytes, FlagEntry] = field(default_factory=dict)
-    recent: dict[bytes, FlagEntry] = field(default_factory=dict)
-    _confirmed: dict[bytes, ConfirmedEntry] = field(default_factory=dict)
-    _rules: dict[str, Rule] = field(default_factory=dict)
-    _pauses: dict[str, Pause] = field(default_factory=dict)
-    _records: dict[str, QuarantineRecord] = field(default_factory=dict)
-    _version: int = 0
-    _ids: Any = field(default_factory=itertools.count)
-
-    # -- events and flags
-
-    def record(self, event: Event) -> None:
-        self.pending.append(self._named(event))
-
-    def amend(self, event_id: str, *, detail: str | None, extra: Mapping[str, object] | None = None) -> None:
-        for events in (self.log, self.pending):
-            for at, event in enumerate(events):
-                if event.id == event_id:
-                    more = (event.extra or {}) | dict(extra or {})
-                    events[at] = replace(event, detail=detail, extra=more or None)
-
-    def tally(self, kind: EventKind, decision: str | None, stage: str | None, **_more: object) -> None:
-        self.tallies[kind, decision, stage] += 1
-
-    def count_hit(self, rule_id: str) -> None:
-        self.hits[rule_id] += 1
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.full = False
+        self.journal_full = False
+        self.log: list[Event] = []
+        self.pending: list[Event] = []
+        self._ids = itertools.count()
+        self.recorder = _Recorder(self)
+        self.counts = _Counts()
+        self.flags = _Flags(self)
+        self.queue = _Queue(self)
+        self.confirmed = _Confirmed(self)
+        self.history = _History(self)
+        self.rules = _Rules(self)
+        self.pauses = _Pauses(self)
+        self.quarantine = _Quarantine(self)
+        self.snapshots = _Snapshots(self)
 
     def settle(self) -> None:
         if self.full:
@@ -88,41 +68,86 @@ class FakeLedger:
         known = {event.id for event in self.log} if self.pending else set()
         self.log.extend(event for event in self.pending if event.id not in known)
         self.pending.clear()
-        self.history |= self.recent
-        self.recent.clear()
-        waiting, self.journal = self.journal, []
+        self.history.written |= self.history.recent
+        self.history.recent.clear()
+        waiting, self.flags.journal = self.flags.journal, []
         for event, entry in waiting:
             if event.id not in {known_event.id for known_event in self.log}:
-                self._flag(event, entry)
+                self.flags.write(event, entry)
 
     def crash(self) -> None:
         self.pending.clear()
-        self.recent.clear()
+        self.history.recent.clear()
+
+    def named(self, event: Event) -> Event:
+        return event if event.id else replace(event, id=self.new_id())
+
+    def new_id(self, letter: str = "") -> str:
+        return letter + f"{next(self._ids):026d}"[len(letter) :]
+
+    def writable(self) -> None:
+        if self.full:
+            raise LedgerError("ledger: the disk is full")
+
+
+class _Recorder:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+
+    def record(self, event: Event) -> None:
+        self._ledger.pending.append(self._ledger.named(event))
+
+    def amend(self, event_id: str, *, detail: str | None, extra: Mapping[str, object] | None = None) -> None:
+        for events in (self._ledger.log, self._ledger.pending):
+            for at, event in enumerate(events):
+                if event.id == event_id:
+                    more = (event.extra or {}) | dict(extra or {})
+                    events[at] = replace(event, detail=detail, extra=more or None)
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self.tallies: Counter[tuple[str, str | None, str | None]] = Counter()
+        self.hits: Counter[str] = Counter()
+
+    def tally(self, kind: EventKind, decision: str | None, stage: str | None, **_more: object) -> None:
+        self.tallies[kind, decision, stage] += 1
+
+    def count_hit(self, rule_id: str) -> None:
+        self.hits[rule_id] += 1
+
+
+class _Flags:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.journal: list[tuple[Event, FlagEntry]] = []
 
     async def flag(self, event: Event, entry: FlagEntry) -> None:
-        event = self._named(event)
-        if not self.full:
-            self._flag(event, entry)
-        elif self.journal_full:
+        event = self._ledger.named(event)
+        if not self._ledger.full:
+            self.write(event, entry)
+        elif self._ledger.journal_full:
             raise LedgerError("ledger: the disk is full; flags journal: full")
         else:
             self.journal.append((event, entry))
 
-    def _named(self, event: Event) -> Event:
-        return event if event.id else replace(event, id=f"{next(self._ids):026d}")
+    def write(self, event: Event, entry: FlagEntry) -> None:
+        self._ledger.log.append(event)
+        self._ledger.queue.put(entry)
 
-    def _writable(self) -> None:
-        if self.full:
-            raise LedgerError("ledger: the disk is full")
 
-    def _flag(self, event: Event, entry: FlagEntry) -> None:
-        self.log.append(event)
-        row = self.queue.get(entry.identity)
+class _Queue:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.rows: dict[bytes, _Row] = {}
+
+    def put(self, entry: FlagEntry) -> None:
+        row = self.rows.get(entry.identity)
         clients = () if entry.client is None else (entry.client,)
         if row is None:
-            self.queue[entry.identity] = _Row(
+            self.rows[entry.identity] = _Row(
                 QueueEntry(
-                    id=f"Q{next(self._ids):025d}",
+                    id=self._ledger.new_id("Q"),
                     identity=entry.identity,
                     kind=entry.kind,
                     cls=entry.cls,
@@ -153,15 +178,13 @@ class FakeLedger:
             reason=entry.reason,
         )
 
-    # -- queue
-
     async def take_due(
         self, now: float, *, limit: int, lease_s: float, everything: bool = False
     ) -> list[QueueEntry]:
-        self._writable()
+        self._ledger.writable()
         due = [
             row
-            for row in self.queue.values()
+            for row in self.rows.values()
             if not now < row.lease_until <= now + lease_s
             and (everything or not now < row.entry.next_attempt <= now + 7200.0)
         ]
@@ -170,84 +193,85 @@ class FakeLedger:
             row.lease_until = now + lease_s
         return [row.entry for row in due[:limit]]
 
-    async def close_entries(self, closings: Sequence[tuple[QueueEntry, Event]]) -> None:
-        self._writable()
+    async def close(self, closings: Sequence[tuple[QueueEntry, Event]]) -> None:
+        self._ledger.writable()
         for entry, event in closings:
-            if self._end(entry.id):
-                self.log.append(self._named(event))
+            if self.end(entry.id):
+                self._ledger.log.append(self._ledger.named(event))
 
-    def _end(self, entry_id: str | None) -> bool:
-        for identity, row in self.queue.items():
+    def end(self, entry_id: str | None) -> bool:
+        for identity, row in self.rows.items():
             if row.entry.id == entry_id:
-                del self.queue[identity]
+                del self.rows[identity]
                 return True
         return False
 
     async def postpone(
         self, entries: Sequence[QueueEntry], next_attempt: Sequence[float], reason: str
     ) -> None:
-        self._writable()
+        self._ledger.writable()
         for entry, at in zip(entries, next_attempt, strict=True):
-            row = self.queue.get(entry.identity)
+            row = self.rows.get(entry.identity)
             if row is not None and row.entry.id == entry.id:
                 attempts = row.entry.attempts + 1
                 row.entry = replace(row.entry, attempts=attempts, next_attempt=at, reason=reason)
                 row.lease_until = 0.0
 
-    async def confirm(
-        self, entry: ConfirmedEntry, event: Event | None, *, queue_id: str | None = None
-    ) -> None:
-        await self.confirm_many([(entry, event, queue_id)])
+    async def overdue(self, *, older_than: float, limit: int) -> list[QueueEntry]:
+        old = [row.entry for row in self.rows.values() if row.entry.first_seen < older_than]
+        return sorted(old, key=lambda entry: entry.first_seen)[:limit]
 
-    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
-        self._writable()
+
+class _Confirmed:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.entries: dict[bytes, ConfirmedEntry] = {}
+
+    async def add(self, entry: ConfirmedEntry, event: Event | None, *, queue_id: str | None = None) -> None:
+        await self.add_many([(entry, event, queue_id)])
+
+    async def add_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
+        ledger = self._ledger
+        ledger.writable()
         for entry, event, queue_id in findings:
-            known = self._confirmed.get(entry.identity)
-            ended = self._end(queue_id)
-            closed = event is not None and self.queue.pop(entry.identity, None) is not None
-            self._confirmed[entry.identity] = (
+            known = self.entries.get(entry.identity)
+            ended = ledger.queue.end(queue_id)
+            closed = event is not None and ledger.queue.rows.pop(entry.identity, None) is not None
+            self.entries[entry.identity] = (
                 entry if known is None else replace(entry, confirmed_at=known.confirmed_at)
             )
             if event is not None and (known is None or ended or closed):
-                self.log.append(self._named(event))
-        self._version += 1
+                ledger.log.append(ledger.named(event))
+        ledger.snapshots.number += 1
 
     async def withdraw(self, identity: bytes, event: Event) -> None:
-        self._writable()
-        self._version += 1
-        if self._confirmed.pop(identity, None) is not None:
-            self.log.append(self._named(event))
+        self._ledger.writable()
+        self._ledger.snapshots.number += 1
+        if self.entries.pop(identity, None) is not None:
+            self._ledger.log.append(self._ledger.named(event))
 
     async def extend(self, identities: Sequence[bytes], expires_at: float) -> None:
-        self._writable()
+        self._ledger.writable()
         for identity in identities:
-            if identity in self._confirmed:
-                self._confirmed[identity] = replace(self._confirmed[identity], expires_at=expires_at)
-        self._version += 1
+            if identity in self.entries:
+                self.entries[identity] = replace(self.entries[identity], expires_at=expires_at)
+        self._ledger.snapshots.number += 1
 
-    async def confirmed_due(
-        self, now: float, *, limit: int, everything: bool = False
-    ) -> list[ConfirmedEntry]:
+    async def due(self, now: float, *, limit: int, everything: bool = False) -> list[ConfirmedEntry]:
         due = [
             entry
-            for entry in self._confirmed.values()
+            for entry in self.entries.values()
             if everything or (entry.expires_at is not None and entry.expires_at <= now)
         ]
         due.sort(key=lambda entry: (entry.expires_at or 0.0, entry.identity))
         return due[:limit]
 
-    async def overdue(self, now: float, *, older_than: float, limit: int) -> list[QueueEntry]:
-        old = [row.entry for row in self.queue.values() if row.entry.first_seen < older_than]
-        return sorted(old, key=lambda entry: entry.first_seen)[:limit]
 
-    async def visits(self, identity: bytes) -> list[Event]:
-        return [
-            event
-            for event in self.log
-            if event.identity == identity and event.kind in _LET_THROUGH and event.decision != "block"
-        ]
-
-    # -- history
+class _History:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.written: dict[bytes, FlagEntry] = {}
+        self.recent: dict[bytes, FlagEntry] = {}
 
     def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
         self.recent[identity] = FlagEntry(
@@ -266,11 +290,11 @@ class FakeLedger:
         )
 
     async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
-        both = self.history | self.recent
+        both = self.written | self.recent
         return [both[identity] for identity in identities if identity in both]
 
     async def remembered(self, *, since: float, batch: int = 5_000) -> AsyncIterator[list[Remembered]]:
-        both = self.history | self.recent
+        both = self.written | self.recent
         found = sorted(
             (entry for entry in both.values() if entry.time >= since),
             key=lambda entry: entry.identity,
@@ -278,65 +302,96 @@ class FakeLedger:
         for part in itertools.batched(found, batch):
             yield [Remembered(entry.identity, entry.kind, entry.hashes) for entry in part]
 
-    # -- operator
+    async def visits(self, identity: bytes) -> list[Event]:
+        return [
+            event
+            for event in self._ledger.log
+            if event.identity == identity and event.kind in _LET_THROUGH and event.decision != "block"
+        ]
 
-    def version(self) -> int:
-        return self._version
 
-    def confirmed(self) -> Sequence[ConfirmedEntry]:
-        return tuple(self._confirmed.values())
+class _Rules:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.by_id: dict[str, Rule] = {}
 
-    def rules(self) -> Sequence[Rule]:
-        return tuple(self._rules.values())
-
-    def pauses(self) -> Sequence[Pause]:
-        return tuple(self._pauses.values())
-
-    def add_rule(self, rule: Rule, event: Event | None = None) -> Rule:
-        self._writable()
-        rule = rule if rule.id else replace(rule, id=f"R{next(self._ids):025d}")
-        self._rules[rule.id] = rule
+    def add(self, rule: Rule, event: Event | None = None) -> Rule:
+        ledger = self._ledger
+        ledger.writable()
+        rule = rule if rule.id else replace(rule, id=ledger.new_id("R"))
+        self.by_id[rule.id] = rule
         if event is not None:
-            self.log.append(self._named(event))
-        self._version += 1
+            ledger.log.append(ledger.named(event))
+        ledger.snapshots.number += 1
         return rule
 
-    async def add_operator_rule(self, rule: Rule) -> None:
-        self.add_rule(rule)
+    async def add_async(self, rule: Rule) -> None:
+        self.add(rule)
 
-    def remove_rule(self, rule_id: str) -> bool:
-        found = self._rules.pop(rule_id, None) is not None
-        self._version += found
+    def remove(self, rule_id: str) -> bool:
+        found = self.by_id.pop(rule_id, None) is not None
+        self._ledger.snapshots.number += found
         return found
 
-    def add_pause(self, minutes: float, *, client: str | None = None) -> Pause:
-        now = self.clock.now()
-        for pause in list(self._pauses.values()):
+
+class _Pauses:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.by_id: dict[str, Pause] = {}
+
+    def add(self, minutes: float, *, client: str | None = None) -> Pause:
+        now = self._ledger.clock.now()
+        for pause in list(self.by_id.values()):
             if pause.client == client and pause.until > now:
-                del self._pauses[pause.id]
-        pause = Pause(id=f"P{next(self._ids):025d}", client=client, created=now, until=now + minutes * 60)
-        self._pauses[pause.id] = pause
-        self._version += 1
+                del self.by_id[pause.id]
+        pause = Pause(id=self._ledger.new_id("P"), client=client, created=now, until=now + minutes * 60)
+        self.put(pause)
         return pause
 
-    def end_pauses(self, *, client: str | None = None, everybody: bool = False) -> int:
-        now, ended = self.clock.now(), 0
-        for pause in list(self._pauses.values()):
+    def put(self, pause: Pause) -> None:
+        self.by_id[pause.id] = pause
+        self._ledger.snapshots.number += 1
+
+    def end(self, *, client: str | None = None, everybody: bool = False) -> int:
+        now, ended = self._ledger.clock.now(), 0
+        for pause in list(self.by_id.values()):
             if pause.until > now and (everybody or pause.client == client):
-                self._pauses[pause.id] = replace(pause, until=now)
+                self.by_id[pause.id] = replace(pause, until=now)
                 ended += 1
-        self._version += bool(ended)
+        self._ledger.snapshots.number += bool(ended)
         return ended
 
-    # -- quarantine
 
-    async def keep_record(self, record: QuarantineRecord) -> None:
-        self._writable()
-        self._records[record.id] = record
+class _Quarantine:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.records: dict[str, QuarantineRecord] = {}
 
-    async def quarantined(self, record_id: str) -> QuarantineRecord | None:
-        return self._records.get(record_id)
+    async def keep(self, record: QuarantineRecord) -> None:
+        self._ledger.writable()
+        self.records[record.id] = record
 
-    async def quarantine_records(self, *, states: Sequence[str] | None = None) -> list[QuarantineRecord]:
-        kept = [one for one in self._records.values() if states is None or one.state in states]
+    async def find(self, record_id: str) -> QuarantineRecord | None:
+        return self.records.get(record_id)
+
+    async def find_all(self, *, states: Sequence[str] | None = None) -> list[QuarantineRecord]:
+        kept = [one for one in self.records.values() if states is None or one.state in states]
         return sorted(kept, key=lambda one: (one.moved_at, one.id))
+
+
+class _Snapshots:
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.number = 0
+
+    def version(self) -> int:
+        return self.number
+
+    def confirmed(self) -> Sequence[ConfirmedEntry]:
+        return tuple(self._ledger.confirmed.entries.values())
+
+    def rules(self) -> Sequence[Rule]:
+        return tuple(self._ledger.rules.by_id.values())
+
+    def pauses(self) -> Sequence[Pause]:
+        return tuple(self._ledger.pauses.by_id.values())

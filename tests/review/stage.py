@@ -116,9 +116,9 @@ def make_flag(event, reason="no server answered"):
 
 def keep(ledger, *events):
     for event in events:
-        ledger.record(event)
-    while ledger.writer.waiting:
-        ledger.commit_now(lambda _connection: None)
+        ledger.recorder.record(event)
+    while ledger.store.writer.waiting:
+        ledger.store.commit_now(lambda _connection: None)
 
 
 def csrf(client):

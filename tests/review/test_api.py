@@ -85,7 +85,7 @@ def test_a_rule_is_made_and_removed(client, ledger):
     assert client.delete(f"/api/v1/rules/{made.json()['id']}", headers=headers).status_code == 204
     assert client.delete(f"/api/v1/rules/{made.json()['id']}", headers=headers).status_code == 404
     assert client.post("/api/v1/rules", json={"action": "allow", "subject": "a.example"}).status_code == 403
-    assert not ledger.rules()
+    assert not ledger.snapshots.rules()
 
 
 def test_what_the_pages_do_the_api_does(client, ledger, program):
@@ -96,7 +96,7 @@ def test_what_the_pages_do_the_api_does(client, ledger, program):
     assert page["events"][0]["class"] == "page"
     assert client.get(f"/api/v1/events/{page['events'][0]['id']}").json() == page["events"][0]
     assert client.post("/api/v1/pause", json={"minutes": 5}, headers=headers).status_code == 204
-    assert len(ledger.pauses()) == 1
+    assert len(ledger.snapshots.pauses()) == 1
     assert client.post("/api/v1/resume", headers=headers).status_code == 204
     assert client.post("/api/v1/queue/verify", headers=headers).status_code == 202
     assert client.post("/api/v1/lists/update", headers=headers).status_code == 202
@@ -112,10 +112,10 @@ def test_a_client_is_erased(client, ledger):
     assert client.post("/api/v1/clients/erase", json={"client": "anna"}, headers=headers).json() == {
         "events": 1
     }
-    assert [event.client for event in ledger.events().events] == ["127.0.0.1"]
+    assert [event.client for event in ledger.events.page().events] == ["127.0.0.1"]
     assert client.post("/api/v1/clients/erase", json={"client": " "}, headers=headers).status_code == 422
     assert client.post("/api/v1/clients/erase", json={"client": "127.0.0.1"}).status_code == 403
-    assert len(ledger.events().events) == 1
+    assert len(ledger.events.page().events) == 1
 
 
 def test_an_export_of_rules_comes_back_with_its_ends(client, ledger):
@@ -175,7 +175,7 @@ def test_an_import_said_again_changes_nothing(client, ledger):
 def test_a_pause_that_means_nothing_is_refused(client, ledger, pause):
     answer = client.post("/api/v1/pause", json=pause, headers={"x-csrf-token": csrf(client)})
     assert answer.status_code in {400, 422}
-    assert not ledger.pauses()
+    assert not ledger.snapshots.pauses()
 
 
 def test_the_api_does_what_the_commands_do(client, ledger):
@@ -184,12 +184,12 @@ def test_the_api_does_what_the_commands_do(client, ledger):
         assert client.post("/api/v1/pause", json={"minutes": 5, "client": who}, headers=headers).is_success
     assert client.post("/api/v1/resume", json={"client": "anna"}, headers=headers).status_code == 204
     now = time.time()
-    assert [pause.client for pause in ledger.pauses() if pause.until > now] == ["10.0.0.7", None]
+    assert [pause.client for pause in ledger.snapshots.pauses() if pause.until > now] == ["10.0.0.7", None]
     assert client.get("/api/v1/check?subject=http://a.example/&client=anna").status_code == 200
     assert client.get("/api/v1/check?subject=http://a.example/&client=").status_code == 422
     assert client.get("/api/v1/rules/backtest?rule=a.example&action=allow").status_code == 200
     event = make_event()
-    asyncio.run(ledger.flag(event, make_flag(event)))
+    asyncio.run(ledger.flags.flag(event, make_flag(event)))
     (entry,) = client.get("/api/v1/queue").json()["entries"]
     assert client.get(f"/api/v1/queue/{entry['id']}").json() == entry
     assert client.get("/api/v1/queue/none").status_code == 404

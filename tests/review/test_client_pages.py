@@ -21,9 +21,9 @@ def used(ledger):
             EventKind.CHECK, time=now - 1, client="10.0.0.8", decision="allow", threat=None, list=None
         ),
     )
-    ledger.tally(EventKind.CHECK, "allow", "pattern", client="2001:db8::5", at=now - 7200)
-    ledger.flush_counts()
-    ledger.commit_now(lambda _: None)
+    ledger.counts.tally(EventKind.CHECK, "allow", "pattern", client="2001:db8::5", at=now - 7200)
+    ledger.counts.flush()
+    ledger.store.commit_now(lambda _: None)
     return ledger
 
 
@@ -48,13 +48,13 @@ def test_clients_are_listed_with_group_and_counts_the_last_seen_first(client, us
 
 def test_the_page_of_a_client_holds_what_concerns_it_and_nothing_else(client, used):
     ends = time.time() + 600
-    used.add_rule(rule(ONE, "own.example"))
-    used.add_rule(rule("10.0.0.0/29", "network.example"))
-    used.add_rule(rule("anna", "user.example"))
-    used.add_rule(rule(f"anna@{ONE}", "exception.example", "override", ends))
-    used.add_rule(rule("10.0.0.8", "other.example"))
-    used.add_rule(rule(None, "everybody.example"))
-    used.add_pause(10, client=ONE)
+    used.rules.add(rule(ONE, "own.example"))
+    used.rules.add(rule("10.0.0.0/29", "network.example"))
+    used.rules.add(rule("anna", "user.example"))
+    used.rules.add(rule(f"anna@{ONE}", "exception.example", "override", ends))
+    used.rules.add(rule("10.0.0.8", "other.example"))
+    used.rules.add(rule(None, "everybody.example"))
+    used.pauses.add(10, client=ONE)
     page = client.get(f"/clients/{ONE}").text
     for text in ("anna", "children", "bad.example", "URLhaus (malware)", "Protection is paused", "high"):
         assert text in page, text
@@ -85,7 +85,7 @@ def test_addresses_and_users_of_every_form_have_a_page(client, used, name):
 
 
 def test_a_rule_is_removed_from_the_page_of_its_client(client, used):
-    made = used.add_rule(rule(ONE, "own.example"))
+    made = used.rules.add(rule(ONE, "own.example"))
     answer = post(client, f"/rules/{made.id}/remove", back=f"/clients/{ONE}")
     assert answer.headers["location"].startswith(f"/clients/{ONE}")
     assert "own.example" not in client.get(f"/clients/{ONE}").text

@@ -11,7 +11,7 @@ ONE = "10.0.0.7"
 
 
 def add(ledger, client, *, expires=None):
-    return ledger.add_rule(
+    return ledger.rules.add(
         Rule(
             id="", action="block", scope=Scope.DOMAIN, subject="x.example", client=client, reason=None,
             created=NOW - 100, expires=expires,
@@ -52,4 +52,4 @@ def test_of_a_client_that_was_never_seen_nothing_is_made_up(ledger):
 def test_the_client_seen_last_is_first_whoever_asked_most(ledger):
     keep(ledger, *(make_event(time=NOW - 50, client="10.0.0.1") for _ in range(3)))
     keep(ledger, make_event(time=NOW - 5, client="10.0.0.2"))
-    assert [each["client"] for each in listing(ledger, "1h", NOW)] == ["10.0.0.2", "10.0.0.1"]
+    assert [each["client"] for each in listing(ledger.statistics, "1h", NOW)] == ["10.0.0.2", "10.0.0.1"]

@@ -184,7 +184,7 @@ def test_ticked_rows_get_rules_together_and_they_are_undone_together(client, led
         back="/log?decision=block",
         **{"for": "1h"},
     )
-    assert [(rule.action, rule.subject) for rule in ledger.rules()] == [
+    assert [(rule.action, rule.subject) for rule in ledger.snapshots.rules()] == [
         ("allow", "h0.example"),
         ("allow", "h1.example"),
     ]
@@ -193,7 +193,7 @@ def test_ticked_rows_get_rules_together_and_they_are_undone_together(client, led
         r'name="id" value="(\w+)"', there.partition('class="banner good"')[2].partition("</form>")[0]
     )
     post(client, "/rules/remove", id=made, back="/log?decision=block")
-    assert not ledger.rules()
+    assert not ledger.snapshots.rules()
 
 
 def test_ticked_rows_get_rules_all_of_them_or_none(client, ledger):
@@ -203,7 +203,7 @@ def test_ticked_rows_get_rules_all_of_them_or_none(client, ledger):
         answer = post(client, "/log/decide", id=ids, action="block", reach="exact")
         assert answer.status_code == 400
     assert post(client, "/log/decide", id=[fine.id], action="block", **{"for": "never"}).status_code == 400
-    assert not ledger.rules()
+    assert not ledger.snapshots.rules()
     many = post(client, "/log/decide", id=["x"] * (MOST_CHOSEN + 1), action="block")
     assert f"xpected at most {MOST_CHOSEN} entries" in many.text
 
@@ -238,7 +238,7 @@ def test_a_rule_from_an_entry_can_be_undone(client, ledger):
         client, "/rules", action="allow", subject="malware.example", back=f"/log/{event.id}", **{"for": "10m"}
     )
     assert answer.status_code == 303
-    (rule,) = ledger.rules()
+    (rule,) = ledger.snapshots.rules()
     assert rule.action == "allow"
     assert rule.expires - rule.created == 600
     shown = client.get(answer.headers["location"]).text
@@ -246,7 +246,7 @@ def test_a_rule_from_an_entry_can_be_undone(client, ledger):
     assert f'name="back" value="/log/{event.id}"' in shown
     undone = post(client, f"/rules/{rule.id}/remove", back=f"/log/{event.id}")
     assert undone.headers["location"] == f"/log/{event.id}?done=removed"
-    assert not ledger.rules()
+    assert not ledger.snapshots.rules()
 
 
 @pytest.mark.parametrize(("decision", "action"), [("block", "allow"), ("allow", "block"), ("flag", "block")])
@@ -260,7 +260,7 @@ def test_a_row_turns_its_decision_round(client, ledger, decision, action):
         back="/log?host=malware.example",
         **{action: "http://malware.example/a", "for": "1h"},
     )
-    (rule,) = ledger.rules()
+    (rule,) = ledger.snapshots.rules()
     assert (rule.action, rule.subject, rule.client) == (action, "http://malware.example/a", None)
     assert answer.headers["location"] == f"/log?host=malware.example&done={action}ed&undo={rule.id}"
 
@@ -269,7 +269,7 @@ def test_a_row_of_a_url_with_a_star_makes_a_rule_for_it(client, ledger):
     keep(ledger, make_event(url="http://archive.example/2020*/x"))
     assert 'form="decide" name="allow" value="http://archive.example/2020%2A/x"' in client.get("/log").text
     post(client, "/rules", back="/log", allow="http://archive.example/2020%2A/x", **{"for": "1h"})
-    (rule,) = ledger.rules()
+    (rule,) = ledger.snapshots.rules()
     assert rule.subject == "http://archive.example/2020*/x"
 
 

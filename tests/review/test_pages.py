@@ -63,7 +63,7 @@ def test_hostile_text_is_only_text(client, ledger, path, text):
         EventKind.FLAGGED, url=f"http://x.example/{text}", host=f"x{text}.example", referrer=text, filename=None, list=text, client=text[:40],
         detail=text, stage="unverifiable", extra={"steps": [{"stage": text, "outcome": text, "detail": text, "elapsed_ms": 1.0}], "user_agent": text},
     )  # fmt: skip
-    asyncio.run(ledger.flag(event, make_flag(event, reason=text)))
+    asyncio.run(ledger.flags.flag(event, make_flag(event, reason=text)))
     for page in (path, f"/log/{event.id}"):
         shown = client.get(page).text
         assert "<script>alert" not in shown
@@ -88,7 +88,7 @@ def test_the_overview_says_what_needs_attention(client, ledger, program):
         }
     ]
     event = make_event(EventKind.FLAGGED)
-    asyncio.run(ledger.flag(event, make_flag(event)))
+    asyncio.run(ledger.flags.flag(event, make_flag(event)))
     shown = client.get("/").text
     assert "subject waits" not in shown  # the server's being away says it
     assert "No answer from http://sps-1" in shown
@@ -111,8 +111,8 @@ def test_an_overview_without_traffic_says_what_to_do(client):
 
 
 def test_the_overview_tells_for_whom_alone_protection_is_paused_and_resumes_it(client, ledger):
-    ledger.add_pause(15, client="10.0.0.7")
-    ledger.add_pause(15, client="anna")
+    ledger.pauses.add(15, client="10.0.0.7")
+    ledger.pauses.add(15, client="anna")
     shown = client.get("/").text
     assert "Protection is on" in shown
     assert "Protection is paused for 10.0.0.7." in shown
@@ -131,7 +131,7 @@ def test_the_overview_tells_for_whom_alone_protection_is_paused_and_resumes_it(c
 def test_pause_and_resume(client, ledger):
     assert post(client, "/pause", minutes="15").headers["location"] == "/?done=paused"
     assert "Protection is paused" in client.get("/").text
-    assert len(ledger.pauses()) == 1
+    assert len(ledger.snapshots.pauses()) == 1
     post(client, "/resume")
     assert "Protection is on" in client.get("/").text
 
@@ -139,7 +139,7 @@ def test_pause_and_resume(client, ledger):
 @pytest.mark.parametrize("minutes", ["", "x", "-1", "0", "nan", "1e9"])
 def test_an_impossible_pause_is_refused(client, ledger, minutes):
     assert post(client, "/pause", minutes=minutes).status_code == 400
-    assert not ledger.pauses()
+    assert not ledger.snapshots.pauses()
 
 
 def test_a_page_that_fails_says_so_in_the_sites_own_dress(app, door, program, monkeypatch):
@@ -169,7 +169,7 @@ def test_a_form_leads_to_no_other_site(client, back):
 )
 def test_an_impossible_rule_is_refused(client, ledger, action, subject):
     assert post(client, "/rules", action=action, subject=subject).status_code == 400
-    assert not ledger.rules()
+    assert not ledger.snapshots.rules()
 
 
 def test_rules_are_tested_back_tested_exported_and_imported(client, ledger):
@@ -183,7 +183,7 @@ def test_rules_are_tested_back_tested_exported_and_imported(client, ledger):
     assert (
         post(client, "/rules/import", text=json.dumps(exported)).headers["location"] == "/rules?done=imported"
     )
-    assert [rule.subject for rule in ledger.rules()] == ["bad.example"]
+    assert [rule.subject for rule in ledger.snapshots.rules()] == ["bad.example"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_rules_are_tested_back_tested_exported_and_imported(client, ledger):
 )
 def test_a_broken_import_changes_nothing(client, ledger, text):
     assert post(client, "/rules/import", text=text).status_code == 400
-    assert not ledger.rules()
+    assert not ledger.snapshots.rules()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_rejected_form_keeps_what_was_typed_with_the_message_beside_the_field(
     assert f'aria-describedby="fault-{field}"' in shown
     assert re.search(f'id="fault-{field}" role="alert">{message}', shown), shown
     assert all(value in shown for name, value in form.items() if name != "action")
-    assert not ledger.rules()
+    assert not ledger.snapshots.rules()
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_flagged_shows_what_waits_and_asks_again(client, ledger, program):
     event = make_event(
         EventKind.FLAGGED, url="http://unknown.example/", host="unknown.example", stage="unverifiable"
     )
-    asyncio.run(ledger.flag(event, make_flag(event)))
+    asyncio.run(ledger.flags.flag(event, make_flag(event)))
     shown = client.get("/flagged").text
     assert '<span class="host">unknown.example</span><span class="path">/</span>' in shown
     assert "no server answered" in shown
@@ -260,7 +260,7 @@ def test_quarantine_is_listed_restored_and_deleted(client, ledger, program):
         id="q1", state="held", sha256="ab" * 32, size=68, path="/home/a/Downloads/<b>eicar</b>.com", stored_as="ab" * 32, mode=0o644,
         modified_at=1.0, moved_at=2.0, threat="malware",
     )  # fmt: skip
-    asyncio.run(ledger.keep_record(record))
+    asyncio.run(ledger.quarantine.keep(record))
     shown = client.get("/quarantine").text
     assert "/home/a/Downloads/&lt;b&gt;eicar&lt;/b&gt;.com" in shown
     post(client, "/quarantine/q1/restore")
@@ -370,9 +370,9 @@ def test_a_client_is_forgotten_by_the_set_up_page(client, ledger):
 
     assert erase("", csrf=token).status_code == 400
     assert erase("10.0.0.7").status_code == 403
-    assert len(ledger.events().events) == 2
+    assert len(ledger.events.page().events) == 2
     assert erase("10.0.0.7", csrf=token).headers["location"] == "/setup?done=erased"
-    assert [event.client for event in ledger.events().events] == ["10.0.0.8"]
+    assert [event.client for event in ledger.events.page().events] == ["10.0.0.8"]
 
 
 def test_an_imported_rule_ends_when_the_exported_one_does(client, ledger):
@@ -382,7 +382,7 @@ def test_an_imported_rule_ends_when_the_exported_one_does(client, ledger):
     post(
         client, "/rules/import", text=json.dumps([exported, {**exported, "expires": "2020-01-01T00:00:00Z"}])
     )
-    (rule,) = ledger.list_rules()
+    (rule,) = ledger.rules.all()
     assert rule.expires == pytest.approx(datetime.fromisoformat(exported["expires"]).timestamp(), abs=1)
     broken = [{"action": "allow", "subject": "a.example", "client": {"a": 1}}]
     assert post(client, "/rules/import", text=json.dumps(broken)).status_code == 400
@@ -446,6 +446,6 @@ def test_a_refused_password_is_an_event(client, ledger):
     for _ in range(7):
         assert client.post("/sign-in", data={"password": "wrong"}).status_code in {403, 429}
     keep(ledger)
-    (event,) = ledger.events().events
+    (event,) = ledger.events.page().events
     assert (event.kind, event.stage, event.client) == ("error", "sign_in", "testclient")
     assert event.detail == "a password was refused at the review page"

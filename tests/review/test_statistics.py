@@ -32,7 +32,7 @@ def filled(ledger):
     ("name", "blocked", "bars"), [("1h", 1, 12), ("24h", 2, 24), ("7d", 3, 27), ("30d", 4, 30)]
 )
 def test_each_range_counts_what_is_in_it(filled, name, blocked, bars):
-    found = gather(filled, name, None, NOW, {})
+    found = gather(filled.statistics, name, None, NOW, {})
     assert (found["checked"], found["blocked"], len(found["bars"])) == (blocked + 1, blocked, bars)
     for key in ("hosts", "lists", "threats"):
         assert sum(each["count"] for each in found[key]) == blocked
@@ -41,7 +41,7 @@ def test_each_range_counts_what_is_in_it(filled, name, blocked, bars):
 
 @pytest.mark.parametrize("name", RANGES)
 def test_of_one_client_alone(filled, name):
-    found = gather(filled, name, "10.0.0.1", NOW, {})
+    found = gather(filled.statistics, name, "10.0.0.1", NOW, {})
     wanted = 1 if name == "1h" else 2
     assert (found["checked"], found["blocked"]) == (wanted, wanted)
     assert found["hosts"] == [{"name": "a.example", "title": "a.example", "count": wanted}]
@@ -49,17 +49,17 @@ def test_of_one_client_alone(filled, name):
 
 
 def test_lists_have_the_words_of_people(filled):
-    (each,) = gather(filled, "24h", None, NOW, {"mw-8b": "URLhaus (malware)"})["lists"]
+    (each,) = gather(filled.statistics, "24h", None, NOW, {"mw-8b": "URLhaus (malware)"})["lists"]
     assert each == {"name": "mw-8b", "title": "URLhaus (malware)", "count": 2}
 
 
 def test_how_long_servers_took_is_told_by_classes(ledger):
     for elapsed_ms in [3.0] * 18 + [80.0] * 2:
-        ledger.tally(EventKind.CHECK, "allow", "query", server="near", elapsed_ms=elapsed_ms, at=NOW)
-    ledger.tally(EventKind.CHECK, "allow", "query", server="slow", elapsed_ms=9_000.0, at=NOW)
-    ledger.flush_counts()
-    ledger.commit_now(lambda _: None)
-    assert gather(ledger, "1h", None, NOW, {})["servers"] == [
+        ledger.counts.tally(EventKind.CHECK, "allow", "query", server="near", elapsed_ms=elapsed_ms, at=NOW)
+    ledger.counts.tally(EventKind.CHECK, "allow", "query", server="slow", elapsed_ms=9_000.0, at=NOW)
+    ledger.counts.flush()
+    ledger.store.commit_now(lambda _: None)
+    assert gather(ledger.statistics, "1h", None, NOW, {})["servers"] == [
         {"name": "near", "answers": 20, "median_ms": 5, "p95_ms": 100},
         {"name": "slow", "answers": 1, "median_ms": None, "p95_ms": None},
     ]

@@ -17,13 +17,13 @@ def details():
     ledger = FakeLedger(clock)
 
     async def scene(jumps):
-        watching = asyncio.create_task(watch_clock(ledger, clock))
+        watching = asyncio.create_task(watch_clock(ledger.recorder, clock))
         for jump_s in jumps:
             await asyncio.sleep(20.0)
             clock.jump(jump_s)
         await asyncio.sleep(20.0)
         watching.cancel()
-        return [event.detail for event in ledger.events]
+        return [event.detail for event in ledger.recorded]
 
     yield lambda *jumps: loop.run_until_complete(scene(jumps))
     loop.close()

@@ -37,7 +37,7 @@ def test_a_line_makes_the_events_and_flags_that_traffic_makes(tmp_path):
             lines, say = await asyncio.open_unix_connection(str(tmp_path / "s"))
             say.write(b"1 192.0.2.7 anna GET http://new.example/x - document\n")
             told = await asyncio.wait_for(lines.readline(), 60)
-            waiting, _, _ = ledger.queue_count()  # on disk before it is answered
+            waiting, _, _ = ledger.queue.count()  # on disk before it is answered
             os.kill(os.getpid(), 15)
             assert await asyncio.wait_for(lines.read(), 60) == b""
             say.close()
@@ -47,7 +47,7 @@ def test_a_line_makes_the_events_and_flags_that_traffic_makes(tmp_path):
         told, waiting = asyncio.run(main())
         assert told.startswith(b"1 OK log=")
         assert waiting == 1
-        (event,) = ledger.events(EventFilter(kind=EventKind.FLAGGED.value)).events
+        (event,) = ledger.events.page(EventFilter(kind=EventKind.FLAGGED.value)).events
         assert (event.id, event.client, event.user) == (
             told.split(b"=")[1].strip().decode(),
             "192.0.2.7",

@@ -17,8 +17,8 @@ from secondlook.run.assembly.opening import ledger_of, ledger_to_read, open_ledg
 def test_the_first_look_is_due_when_the_settings_say(tmp_path, settings, due_s):
     """At latest after two hours: what lies further ahead counts as written before the clock was set back."""
     with closing(open_ledger(Settings.model_validate({"state": tmp_path, "recheck": settings}))) as ledger:
-        asyncio.run(ledger.flag(*make_flag("a")))
-        (entry,) = ledger.queue_entries()
+        asyncio.run(ledger.flags.flag(*make_flag("a")))
+        (entry,) = ledger.queue.page()
     assert entry.next_attempt == START + due_s
 
 
@@ -44,12 +44,12 @@ def sealed(folder):
 def test_a_state_that_may_not_be_written_is_read_all_the_same(tmp_path):
     settings = Settings.model_validate({"state": tmp_path})
     with closing(open_ledger(settings)) as ledger:
-        asyncio.run(ledger.flag(*make_flag("a")))
+        asyncio.run(ledger.flags.flag(*make_flag("a")))
     before = sorted((each.name, each.read_bytes()) for each in tmp_path.iterdir())
     with sealed(tmp_path):
         with pytest.raises(LedgerError), ledger_of(settings):
             pass
         for _ in range(2):
             with ledger_to_read(settings) as ledger:
-                assert len(ledger.queue_entries()) == 1
+                assert len(ledger.queue.page()) == 1
     assert sorted((each.name, each.read_bytes()) for each in tmp_path.iterdir()) == before

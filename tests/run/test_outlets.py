@@ -25,7 +25,7 @@ def ledger(tmp_path):
 
 def tell(ledger, number):
     url = f"http://bad.example/{number}?secret=1"
-    ledger.record(
+    ledger.recorder.record(
         Event(
             id=make_id(),
             kind=EventKind.BLOCKED,
@@ -40,7 +40,7 @@ def tell(ledger, number):
 
 @asynccontextmanager
 async def delivering(ledger, state, **settings):
-    task = asyncio.create_task(make_outlets(LogSettings(**settings), None, ledger, state).run())
+    task = asyncio.create_task(make_outlets(LogSettings(**settings), None, ledger.events, state).run())
     async with asyncio.timeout(
         DEADLINE_S
     ):  # the first look at the end of the log: what came before is not told
@@ -118,7 +118,7 @@ def test_a_webhook_gets_everything_once_it_answers_also_after_a_restart(ledger, 
             tell(ledger, 1)
             tell(ledger, 2)
             await until(["1", "2"])
-            end = ledger.tail(after=ledger.log_end())[1]
+            end = ledger.events.tail(after=ledger.events.end())[1]
             async with asyncio.timeout(DEADLINE_S):
                 while json.loads((tmp_path / "outlets.json").read_text())["webhook"] != end:
                     await asyncio.sleep(0.02)
@@ -134,4 +134,4 @@ def test_a_webhook_gets_everything_once_it_answers_also_after_a_restart(ledger, 
 
 
 def test_no_outlet_no_task(ledger, tmp_path):
-    assert make_outlets(LogSettings(), None, ledger, tmp_path) is None
+    assert make_outlets(LogSettings(), None, ledger.events, tmp_path) is None

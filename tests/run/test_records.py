@@ -48,7 +48,7 @@ def blocked(user=None):
 
 async def written(ledger, records, user=None):
     event = blocked(user)
-    ledger.record(event)
+    ledger.recorder.record(event)
     found = await records.event(event.id)  # it may still be on its way
     assert found is not None
     return found
@@ -60,7 +60,7 @@ async def test_an_exception_is_for_the_whole_url(open_ledger):
     event = await written(ledger, records)
     assert records.whole(event)
     await records.make_exception(event, 600)
-    (rule,) = ledger.list_rules()
+    (rule,) = ledger.rules.all()
     assert (rule.subject, rule.client, rule.source) == (URL, "10.0.0.7", "override")
 
 
@@ -68,7 +68,7 @@ async def test_an_exception_is_for_the_user_and_the_address_that_were_blocked(op
     ledger = open_ledger(0)
     records = LedgerRecords(ledger, load_suffixes(), SystemClock())
     await records.make_exception(await written(ledger, records, "anna"), 600)
-    book, subject = RuleBook(ledger.list_rules()), url_subject(URL, load_suffixes())
+    book, subject = RuleBook(ledger.rules.all()), url_subject(URL, load_suffixes())
     assert book.match(subject, "10.0.0.7", "anna", SystemClock.now()) is not None
     for client, user in (("10.0.0.7", "bob"), ("10.0.0.7", None), ("10.0.0.8", "anna")):
         assert book.match(subject, client, user, SystemClock.now()) is None
@@ -82,7 +82,7 @@ async def test_an_exception_is_in_force_in_other_workers_when_it_is_made(open_le
     slept = asyncio.sleep
 
     async def sleep(seconds):
-        rules_then.append((seconds, len(ledger.list_rules())))
+        rules_then.append((seconds, len(ledger.rules.all())))
         await slept(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
@@ -96,11 +96,11 @@ async def test_an_exception_that_holds_is_not_made_again(open_ledger):
     event = await written(ledger, records)
     for _ in range(3):
         await records.make_exception(event, 600)
-    (rule,) = ledger.list_rules()
-    assert len(ledger.events(EventFilter(kind=("overridden",)), limit=9).events) == 1
-    ledger.add_rule(replace(rule, expires=rule.created))  # it has ended: now another may be made
+    (rule,) = ledger.rules.all()
+    assert len(ledger.events.page(EventFilter(kind=("overridden",)), limit=9).events) == 1
+    ledger.rules.add(replace(rule, expires=rule.created))  # it has ended: now another may be made
     await records.make_exception(event, 600)
-    (again,) = ledger.list_rules()
+    (again,) = ledger.rules.all()
     assert again.expires > rule.created + 1
 
 
@@ -112,7 +112,7 @@ async def test_none_is_made_of_what_privacy_left_of_a_url(open_ledger, privacy):
     assert not records.whole(event)
     with pytest.raises(ValueError, match="privacy"):
         await records.make_exception(event, 600)
-    assert not ledger.list_rules()
+    assert not ledger.rules.all()
 
 
 async def test_an_event_that_comes_a_moment_later_is_found(open_ledger):
@@ -121,7 +121,7 @@ async def test_an_event_that_comes_a_moment_later_is_found(open_ledger):
     event = blocked()
     asking = asyncio.ensure_future(records.event(event.id))
     await asyncio.sleep(0)
-    ledger.record(event)
+    ledger.recorder.record(event)
     assert (await asking).id == event.id
 
 
@@ -133,7 +133,7 @@ async def test_a_passage_is_in_the_log_when_it_is_made_and_in_force(open_ledger,
         id="E1", kind=EventKind.ERROR, time=1.0, client="10.0.0.7", user="anna", host="nas.test", stage="tls"
     )
     await records.pass_through(failed, 600)
-    (passage,) = ledger.passages(Lasting(excepted_s=600))
+    (passage,) = ledger.events.passages(Lasting(excepted_s=600))
     assert (passage.client, passage.user, passage.host) == ("10.0.0.7", "anna", "nas.test")
-    (told,) = ledger.events(EventFilter(kind=("overridden",)), limit=9).events
+    (told,) = ledger.events.page(EventFilter(kind=("overridden",)), limit=9).events
     assert "TLS of anna at 10.0.0.7 to nas.test is passed through unopened until" in (told.detail or "")

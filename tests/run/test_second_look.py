@@ -17,7 +17,7 @@ PATIENCE_S = 30
 async def all_looked_at(ledger) -> None:
     """Wait until everything flagged was asked about at least once (there is no server to answer)."""
     async with asyncio.timeout(PATIENCE_S):
-        while not all(entry.attempts for entry in await ledger.run(ledger.queue_entries)):
+        while not all(entry.attempts for entry in await ledger.run(ledger.queue.page)):
             await asyncio.sleep(0.01)
 
 
@@ -41,14 +41,16 @@ def test_a_server_that_answers_the_traffic_again_brings_the_second_look_forward(
             look = make_second_look(settings, parts, None, make_quarantine(settings, parts))
             follower = hear_recoveries(parts, look.rechecker)
             await follower.look()
-            await worker.flag(*make_flag("before", time.time()))
+            await worker.flags.flag(*make_flag("before", time.time()))
             rechecker = asyncio.create_task(look.rechecker.run())
             await all_looked_at(ledger)  # at the start all is looked at
-            await worker.flag(*make_flag("while-away", time.time()))
+            await worker.flags.flag(*make_flag("while-away", time.time()))
             follower.start()
             now = time.time()
             for detail in ("opened: refused", "closed: answers again"):
-                worker.record(make_event(EventKind.SERVER, now, server="sps", detail=detail, decision=None))
+                worker.recorder.record(
+                    make_event(EventKind.SERVER, now, server="sps", detail=detail, decision=None)
+                )
             await all_looked_at(ledger)
             rechecker.cancel()
             await asyncio.gather(rechecker, return_exceptions=True)

@@ -93,12 +93,12 @@ class Instants:
 def test_one_event_a_minute_that_counts_the_others():
     clock = Instants()
     ledger = FakeLedger(clock)
-    report = StallReporter(ledger, clock, "worker 1")
+    report = StallReporter(ledger.recorder, clock, "worker 1")
     for _ in range(3):
         report(Stall(1.5, "h2.connection.receive_data (line 1)"))
     clock.at += stall.QUIET_S
     report(Stall(2.5, "elsewhere"))
-    first, second = ledger.events
+    first, second = ledger.recorded
     assert first.detail == "the event loop stood still for 1.5 s in h2.connection.receive_data (line 1)"
     assert first.extra == {"process": "worker 1"}
     assert second.detail == "the event loop stood still for 2.5 s in elsewhere; 2 more since the last report"

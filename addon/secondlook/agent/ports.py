@@ -11,6 +11,7 @@ from secondlook.core.answer import Tier, TierAnswer
 from secondlook.core.event import (
     ConfirmedEntry,
     Event,
+    EventKind,
     FlagEntry,
     QuarantineRecord,
     QueueEntry,
@@ -82,7 +83,29 @@ class EventSink(Protocol):
         ...
 
 
-class FlagStore(EventSink, Protocol):
+class Counts(Protocol):
+    """Where checks and hits of rules go that leave no event."""
+
+    def tally(
+        self,
+        kind: EventKind,
+        decision: str | None,
+        stage: str | None,
+        *,
+        client: str | None = None,
+        host: str | None = None,
+        server: str | None = None,
+        elapsed_ms: float | None = None,
+    ) -> None:
+        """Count a check of which no event is kept; never blocks."""
+        ...
+
+    def count_hit(self, rule_id: str) -> None:
+        """Count a hit of a rule whose check leaves no event; never blocks."""
+        ...
+
+
+class FlagStore(Protocol):
     """The queue as traffic sees it."""
 
     async def flag(self, event: Event, entry: FlagEntry) -> None:
@@ -93,8 +116,8 @@ class FlagStore(EventSink, Protocol):
         ...
 
 
-class Queue(EventSink, Protocol):
-    """The queue, the confirmed set and the history as the second look sees them."""
+class Queue(Protocol):
+    """The queue as the second look sees it."""
 
     async def take_due(
         self, now: float, *, limit: int, lease_s: float, everything: bool = False
@@ -102,7 +125,7 @@ class Queue(EventSink, Protocol):
         """Lease due entries, oldest first (`everything`: due or not); other recheckers skip leased ones."""
         ...
 
-    async def close_entries(self, closings: Sequence[tuple[QueueEntry, Event]]) -> None:
+    async def close(self, closings: Sequence[tuple[QueueEntry, Event]]) -> None:
         """End entries (cleared, expired), each with its event, in one transaction."""
         ...
 
@@ -112,45 +135,52 @@ class Queue(EventSink, Protocol):
         """Count an attempt that decided nothing, and end the lease."""
         ...
 
-    async def confirm(
-        self, entry: ConfirmedEntry, event: Event | None, *, queue_id: str | None = None
-    ) -> None:
-        """Put a subject into the confirmed set (or renew it) and close that queue entry, at once."""
+    async def overdue(self, *, older_than: float, limit: int) -> list[QueueEntry]:
+        """Entries first seen before `older_than` (Unix seconds): they expire."""
         ...
 
-    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
-        """As `confirm`, for many subjects (entry, event, queue id) in one transaction."""
+
+class ConfirmedSet(Protocol):
+    """Subjects that were found to be bad, and are blocked everywhere."""
+
+    async def add_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
+        """Put subjects into the set (or renew them) and close their queue entries, in one transaction.
+
+        Each is (entry, event, queue id). Without an event no other queue entry than the named one ends.
+        """
         ...
 
     async def withdraw(self, identity: bytes, event: Event) -> None:
-        """Take a subject out of the confirmed set."""
+        """Take a subject out of the set."""
         ...
 
     async def extend(self, identities: Sequence[bytes], expires_at: float) -> None:
-        """Keep confirmed subjects until they are asked again at `expires_at`."""
+        """Keep subjects until they are asked again at `expires_at`."""
         ...
 
-    async def confirmed_due(
-        self, now: float, *, limit: int, everything: bool = False
-    ) -> list[ConfirmedEntry]:
-        """Confirmed subjects whose expiry has come (`everything`: all, for a new generation)."""
+    async def due(self, now: float, *, limit: int, everything: bool = False) -> list[ConfirmedEntry]:
+        """Subjects whose expiry has come (`everything`: all, for a new generation)."""
         ...
 
-    async def overdue(self, now: float, *, older_than: float, limit: int) -> list[QueueEntry]:
-        """Entries first seen before `older_than` (Unix seconds): they expire."""
-        ...
+
+class Visits(Protocol):
+    """Who met a subject."""
 
     async def visits(self, identity: bytes) -> list[Event]:
         """Every let-through of a subject that the log still holds: who, when, what."""
         ...
 
 
-class History(Protocol):
-    """Hashes of what was allowed, for late verdicts."""
+class Memory(Protocol):
+    """Where allowed subjects are remembered, for late verdicts."""
 
     def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
         """Note an allowed subject in memory; written in batches, at most 5 s late."""
         ...
+
+
+class History(Protocol):
+    """What was remembered, hashes first."""
 
     def remembered(self, *, since: float, batch: int = 5_000) -> AsyncIterator[list[Remembered]]:
         """Yield all subjects remembered since then, by identity, a batch in memory at a time."""
@@ -161,8 +191,8 @@ class History(Protocol):
         ...
 
 
-class Operator(Protocol):
-    """What every worker keeps in memory, as snapshots; called off the event loop."""
+class Snapshots(Protocol):
+    """What every worker keeps in memory; called off the event loop."""
 
     def version(self) -> int:
         """Return a number that differs whenever rules, pauses or the confirmed set changed; cheap."""
@@ -181,21 +211,25 @@ class Operator(Protocol):
         ...
 
 
+class RuleStore(Protocol):
+    """Where a restore puts its rule."""
+
+    async def add_async(self, rule: Rule) -> None:
+        """Commit a rule."""
+        ...
+
+
 class QuarantineIndex(Protocol):
     """Records of files in quarantine."""
 
-    async def keep_record(self, record: QuarantineRecord) -> None:
+    async def keep(self, record: QuarantineRecord) -> None:
         """Insert or replace a record, committed before returning."""
         ...
 
-    async def quarantined(self, record_id: str) -> QuarantineRecord | None:
+    async def find(self, record_id: str) -> QuarantineRecord | None:
         """One record by its id."""
         ...
 
-    async def quarantine_records(self, *, states: Sequence[str] | None = None) -> list[QuarantineRecord]:
+    async def find_all(self, *, states: Sequence[str] | None = None) -> list[QuarantineRecord]:
         """Records, oldest first; `states` keeps only those."""
-        ...
-
-    async def add_operator_rule(self, rule: Rule) -> None:
-        """Commit a rule made by a restore."""
         ...

@@ -25,7 +25,8 @@ from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.core.url.canonical import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
-from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.log.event_log import EventLog
+from secondlook.ledger.log.filter import EventFilter
 from secondlook.ledger.log.shape import csv_lines, event_json, rfc3339
 
 app = typer.Typer(add_completion=False)
@@ -135,12 +136,12 @@ def _show(
 ) -> None:
     with context.ledger_to_read() as ledger:
         printer = _csv_printer() if as_csv else None
-        cursor = ledger.log_end() if follow else None
+        cursor = ledger.events.end() if follow else None
         events: Iterable[Event]
         if limit is None:
-            events = ledger.export(wanted)
+            events = ledger.events.export(wanted)
         else:
-            events = reversed(list(islice(ledger.export(wanted, newest_first=True), limit)))
+            events = reversed(list(islice(ledger.events.export(wanted, newest_first=True), limit)))
         if as_json:
             for event in events:
                 print_json(event_json(event))
@@ -154,7 +155,7 @@ def _show(
             print_table(COLUMNS, map(_row, events), empty="no events" + _because(wanted), whole=WHOLE)
         if cursor is not None:
             sys.stdout.flush()
-            asyncio.run(_follow(ledger, wanted, cursor, as_json=as_json, printer=printer))
+            asyncio.run(_follow(ledger.events, wanted, cursor, as_json=as_json, printer=printer))
 
 
 def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: bool, as_json: bool) -> None:
@@ -171,7 +172,7 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
             fail(f"this deletes for good what was kept of {name}", hint="say --yes to do it", status=2)
         typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
     with context.ledger() as ledger:
-        gone = ledger.erase_client(name)
+        gone = ledger.upkeep.erase_client(name)
     if as_json:
         print_json({"client": name, "events": gone})
     else:
@@ -179,14 +180,14 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
 
 
 async def _follow(
-    ledger: Ledger,
+    log: EventLog,
     wanted: EventFilter,
     cursor: str,
     *,
     as_json: bool,
     printer: Callable[[Event], None] | None,
 ) -> None:
-    async for event in ledger.follow(wanted, after=cursor):
+    async for event in log.follow(wanted, after=cursor):
         if as_json:
             print_json(event_json(event))
         elif printer is not None:

@@ -30,7 +30,7 @@ def pause(
         fail(f"expected minutes, or a duration (10m), from 1s to a week (7d), got {duration!r}", status=2)
     context = open_context(config, state)
     with context.ledger() as ledger:
-        made = ledger.add_pause(lasts / 60, client=client)
+        made = ledger.pauses.add(lasts / 60, client=client)
     if as_json:
         print_json({"id": made.id, "client": made.client, "until": rfc3339(made.until)})
         return

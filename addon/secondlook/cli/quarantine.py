@@ -19,7 +19,7 @@ RecordArgument = Annotated[
     typer.Argument(
         metavar="ID",
         help="As `quarantine list` shows it.",
-        autocompletion=completed_id(lambda ledger: (record.id for record in ledger.quarantine_list())),
+        autocompletion=completed_id(lambda ledger: (record.id for record in ledger.quarantine.all())),
     ),
 ]
 
@@ -43,7 +43,7 @@ def list_files(config: ConfigOption = None, state: StateOption = None, as_json: 
     """List quarantined files, restored and deleted ones too."""
     context = known_context(config, state)
     with context.ledger_to_read() as ledger:
-        records = ledger.quarantine_list()
+        records = ledger.quarantine.all()
     if as_json:
         for record in records:
             print_json(quarantine_json(record))
@@ -100,6 +100,8 @@ def _on_file[Done](context: CommandContext, act: Callable[[Quarantine], Coroutin
     folder, folders = context.state / QUARANTINE_FOLDER, context.settings.downloads.folders
     with context.ledger() as ledger:
         try:
-            return asyncio.run(act(Quarantine(folder, ledger, SystemClock(), folders=folders)))
+            return asyncio.run(
+                act(Quarantine(folder, ledger.quarantine, ledger.rules, SystemClock(), folders=folders))
+            )
         except QuarantineError as error:
             fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")

@@ -35,7 +35,7 @@ def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: 
     now = time.time()
     with context.ledger_to_read() as ledger:
         if as_json:
-            for entry in ledger.queue_walk():
+            for entry in ledger.queue.walk():
                 print_json(queue_json(entry))
             return
         rows = (
@@ -50,7 +50,7 @@ def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: 
                 "now" if entry.next_attempt <= now else f"in {duration_told(entry.next_attempt - now)}",
                 entry.reason,
             )
-            for entry in ledger.queue_walk()
+            for entry in ledger.queue.walk()
         )
         print_table(COLUMNS, rows, empty="nothing waits for a second look")
 
@@ -62,7 +62,7 @@ def show(
         typer.Argument(
             metavar="ID",
             help="As `queue list` shows it.",
-            autocompletion=completed_id(lambda ledger: (entry.id for entry in ledger.queue_walk())),
+            autocompletion=completed_id(lambda ledger: (entry.id for entry in ledger.queue.walk())),
         ),
     ],
     config: ConfigOption = None,
@@ -72,7 +72,7 @@ def show(
     """Show one flagged subject with everything known about it."""
     context = known_context(config, state)
     with context.ledger_to_read() as ledger:
-        entry = ledger.queue_entry(entry_id)
+        entry = ledger.queue.find(entry_id)
     if entry is None:
         fail(
             f"nothing with the id {entry_id} waits",
@@ -113,5 +113,5 @@ async def _verify(context: CommandContext) -> tuple[dict[str, object], int]:
             report = asdict(await look.rechecker.look(everything=True))
             if notifier is not None:
                 await notifier.send_due()
-            left, _, _ = ledger.queue_count()
+            left, _, _ = ledger.queue.count()
         return report, left

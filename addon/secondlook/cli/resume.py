@@ -20,7 +20,7 @@ def resume(
     """Switch paused protection on again."""
     context = known_context(config, state)
     with context.ledger() as ledger:
-        ended = ledger.end_pauses(client=client, everybody=client is None)
+        ended = ledger.pauses.end(client=client, everybody=client is None)
     if as_json:
         print_json({"ended": ended})
         return

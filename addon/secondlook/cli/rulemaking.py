@@ -121,11 +121,11 @@ def make_rule(
         expires=None if lasts is None else now + lasts,
     )
     with context.ledger() as ledger:
-        removed = [old for old in ledger.list_rules() if replace and _contrary(old, rule)]
+        removed = [old for old in ledger.rules.all() if replace and _contrary(old, rule)]
         for old in removed:
-            ledger.remove_rule(old.id)
-        (rule,) = ledger.add_rules([rule])
-        overruling = _overruling(rule, ledger.list_rules(), now)
+            ledger.rules.remove(old.id)
+        (rule,) = ledger.rules.add_many([rule])
+        overruling = _overruling(rule, ledger.rules.all(), now)
     if report:
         _report(context.state, rule)
     if as_json:

@@ -50,7 +50,7 @@ def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: 
     """List all rules, expired ones included until they are swept."""
     context = known_context(config, state)
     with context.ledger_to_read() as ledger:
-        rules = ledger.list_rules()
+        rules = ledger.rules.all()
     if as_json:
         for rule in rules:
             print_json(rule_json(rule))
@@ -67,7 +67,7 @@ def remove(
         typer.Argument(
             metavar="ID",
             help="As `rules list` shows it.",
-            autocompletion=completed_id(lambda ledger: (rule.id for rule in ledger.list_rules())),
+            autocompletion=completed_id(lambda ledger: (rule.id for rule in ledger.rules.all())),
         ),
     ],
     config: ConfigOption = None,
@@ -77,7 +77,7 @@ def remove(
     """Remove a rule; in force within a second."""
     context = known_context(config, state)
     with context.ledger() as ledger:
-        if not ledger.remove_rule(rule_id):
+        if not ledger.rules.remove(rule_id):
             fail(f"there is no rule {rule_id}", hint="`secondlook rules list` shows them with their ids")
     if as_json:
         print_json({"removed": rule_id})
@@ -99,7 +99,7 @@ def try_rules(
     context = known_context(config, state)
     now = time.time()
     with context.ledger_to_read() as ledger:
-        known = {rule.id: rule for rule in ledger.list_rules()}
+        known = {rule.id: rule for rule in ledger.rules.all()}
     for rule in config_rules(context.settings, now):
         known.setdefault(rule.id, rule)
     book = RuleBook(known.values())
@@ -149,11 +149,11 @@ def backtest(
     with context.ledger_to_read() as ledger:
         try:
             if tried is None:
-                change = RuleChange(RuleBook(ledger.list_rules()))
+                change = RuleChange(RuleBook(ledger.rules.all()))
             else:
                 level = Level(context.settings.policy.level)
                 change = change_from(tried, load_pattern(context.settings.state), level, now, action=action)
-            report = run_backtest(ledger, change, load_suffixes(), since=started)
+            report = run_backtest(ledger.events, change, load_suffixes(), since=started)
         except ValueError as error:
             fail(str(error), status=2)
     if as_json:

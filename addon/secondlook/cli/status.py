@@ -128,19 +128,19 @@ def _review(context: CommandContext, address: str) -> str:
 
 
 def _of_ledger(ledger: Ledger, lasting: Lasting, now: float) -> dict[str, Any]:
-    waiting, oldest, _ = ledger.queue_count()
-    hours = ledger.hourly(now - DAY_S, now)
-    pauses = [pause for pause in ledger.pauses() if pause.created <= now < pause.until]
+    waiting, oldest, _ = ledger.queue.count()
+    hours = ledger.statistics.hourly(now - DAY_S, now)
+    pauses = [pause for pause in ledger.snapshots.pauses() if pause.created <= now < pause.until]
     everybody = [pause for pause in pauses if pause.client is None]
     paused = everybody or pauses  # the widest is told
     return {
-        "passed_through": [passage_json(each) for each in ledger.passages(lasting)],
+        "passed_through": [passage_json(each) for each in ledger.events.passages(lasting)],
         "waiting": waiting,
         "oldest_waiting": rfc3339(oldest),
         "checked": sum(hour.checked for hour in hours),
         "blocked": sum(hour.blocked for hour in hours),
         "flagged": sum(hour.flagged for hour in hours),
-        "rules": len(ledger.list_rules()),
+        "rules": len(ledger.rules.all()),
         "paused_until": rfc3339(max(pause.until for pause in paused)) if paused else None,
         "paused_for": None if everybody or not paused else sorted({str(pause.client) for pause in paused}),
     }

@@ -1,40 +1,63 @@
 """The ledger: everything that happened, everything that waits, everything the operator decided.
 
-`Ledger.open(path or URL, options)` gives one object for all rooms. It fulfils the ports of `agent`
-(`FlagStore`, `Queue`, `History`, `Operator`, `QuarantineIndex`); commands and the review page read through
-it as well. Blocking methods are plain; an event loop calls them by `await ledger.run(method, …)`.
+`Ledger.open(path or URL, options)` opens one store and puts its parts together. Whoever needs one part is
+given that part; the parts fulfil the ports of `agent`. Blocking methods are plain; an event loop calls them
+by `await ledger.run(method, …)`.
+
+```
+Ledger ─┬─ recorder · counts ──────── log ──┐
+        ├─ events · statistics ────── log   │
+        ├─ flags · queue ──────────── queue ├──► Store ──► SQLite │ PostgreSQL
+        ├─ confirmed · history ────── queue │
+        ├─ rules · pauses · quarantine  operator
+        ├─ snapshots                        │
+        └─ upkeep ────────────────────────── ┘
+```
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
 
-from secondlook.core.event import Event, EventKind, QueueEntry
-from secondlook.core.tls_exception import KINDS, PASSTHROUGH, Lasting, Passage, passages
-from secondlook.ground.clock import Clock
+import sqlalchemy as sa
+
+from secondlook.core.event import Event, EventKind
+from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import LedgerError
-from secondlook.ledger.engine.database import Place
+from secondlook.ground.ulid import make_id
+from secondlook.ledger.engine.database import Place, find_place
 from secondlook.ledger.engine.journal import Journal
-from secondlook.ledger.log import figures, overview, shape
-from secondlook.ledger.log.figures import ClientCount, Course
+from secondlook.ledger.engine.salvage import open_or_repair
+from secondlook.ledger.engine.store import Store
+from secondlook.ledger.last_known import LastKnown
+from secondlook.ledger.log import shape
+from secondlook.ledger.log.append import Appender
+from secondlook.ledger.log.counts import Counts
+from secondlook.ledger.log.event_log import EventLog
 from secondlook.ledger.log.filter import EventFilter
-from secondlook.ledger.log.overview import HourCount
-from secondlook.ledger.log.reading import LogReader, Page
-from secondlook.ledger.log.tail import LogTail
+from secondlook.ledger.log.privacy import Discretion
+from secondlook.ledger.log.reading import Page
+from secondlook.ledger.log.recorder import Recorder
+from secondlook.ledger.log.statistics import Statistics
 from secondlook.ledger.operator import rule_table
+from secondlook.ledger.operator.pauses import Pauses
+from secondlook.ledger.operator.quarantine_index import QuarantineIndex
+from secondlook.ledger.operator.rule_store import RuleStore
 from secondlook.ledger.options import LedgerOptions
-from secondlook.ledger.queue import flagged
-from secondlook.ledger.side.operating import OperatorLedger
-from secondlook.ledger.side.recheck import RecheckLedger
+from secondlook.ledger.queue.allowed_history import AllowedHistory
+from secondlook.ledger.queue.confirmed_set import ConfirmedSet
+from secondlook.ledger.queue.flag_store import FlagRows, FlagStore
+from secondlook.ledger.queue.recheck_queue import RecheckQueue
+from secondlook.ledger.snapshots import Snapshots
 from secondlook.ledger.upkeep.housekeeping import Upkeep
 
 __all__ = ["EventFilter", "Ledger", "LedgerOptions", "Page"]
 
-_FOLLOW_S = 0.25
-_PASSAGES = 1_000
-_ALL = EventFilter()
+_LOG = logging.getLogger(__name__)
 
 
-class Ledger(RecheckLedger, OperatorLedger):
+class Ledger:
     """An open ledger; see the module's text."""
 
     def __init__(
@@ -46,176 +69,137 @@ class Ledger(RecheckLedger, OperatorLedger):
         report: Callable[[str], None] | None,
         away: LedgerError | None = None,
     ) -> None:
-        super().__init__(place, journal, options, clock, report, away)
-        self._history = {}
-        self._log = LogReader(self.readers)
-        self._tail = LogTail(self.readers)
-        self._upkeep = Upkeep(self, self.flush_history)
+        discretion = Discretion(options.privacy, options.ignored_hosts)
+        appender = Appender(options.counted)
+        rows = FlagRows(appender, options.first_look_s)
+        self.store = Store(
+            place,
+            options,
+            clock,
+            report or _LOG.warning,
+            write_events=appender.write,
+            write_flags=rows.write,
+            ended=appender.ended,
+            recovered=self._recovered,
+            away=away,
+        )
+        self.counts = Counts(self.store, discretion, appender.admission)
+        self.recorder = Recorder(self.store, discretion, self.counts, appender)
+        self.events = EventLog(self.store)
+        self.statistics = Statistics(self.store)
+        self.flags = FlagStore(self.store, discretion, self.recorder, rows, journal)
+        self.queue = RecheckQueue(self.store, self.recorder)
+        self.confirmed = ConfirmedSet(self.store, discretion, self.recorder)
+        self.history = AllowedHistory(self.store, discretion)
+        self.rules = RuleStore(self.store, self.recorder, self.counts)
+        self.pauses = Pauses(self.store, self.recorder)
+        self.quarantine = QuarantineIndex(self.store)
+        known = None if options.known is None or place.sqlite else LastKnown(options.known, place)
+        self.snapshots = Snapshots(self.store, known)
+        self.upkeep = Upkeep(self.store, self.counts, self.flags, self.history)
 
-    def start(self) -> None:
-        """Listen for changes and begin housekeeping."""
-        if self.options.background:
-            self.watch.listen()
-            self._upkeep.start()
+    @classmethod
+    def open(
+        cls,
+        location: str | Path,
+        options: LedgerOptions | None = None,
+        *,
+        journal: Path | None = None,
+        clock: Clock | None = None,
+        report: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Open or create the ledger at a path or URL, bring its schema up to date and replay the journal.
+
+        `journal` is where flags go that the ledger cannot take (default: `flags.journal` beside a SQLite
+        file; None with PostgreSQL means no journal). `report` takes sentences about trouble. Raises
+        LedgerError (unreachable, damaged, newer than this program) and ConfigError (bad address). A database
+        that is away is opened all the same where `options.known` holds what it said last: until it answers,
+        flags go to the journal, events wait, and readings of anything else raise LedgerError.
+        """
+        options = options or LedgerOptions()
+        clock = clock or SystemClock()
+        place = find_place(location)
+        if journal is None and place.path is not None:
+            journal = place.path.with_name("flags.journal")
+        opened = None if journal is None else Journal(journal, size_bytes=options.journal_bytes)
+        try:
+            away, notice = None, None
+            try:
+                notice = open_or_repair(place, repair=options.repair or options.keeper, now=clock.now())
+            except LedgerError as error:
+                if not _may_begin_without(place, options, error):
+                    raise
+                away = error
+            ledger = cls(place, opened, options, clock, report, away)
+        except BaseException:
+            if opened is not None:
+                opened.close()
+            raise
+        if notice is not None:
+            ledger.store.report(notice)
+            ledger._record_trouble(notice)
+        if options.background:
+            ledger.store.changes.listen()
+            ledger.upkeep.start()
+        return ledger
 
     def close(self) -> None:
         """Write what waits (events, counts, history) and close."""
-        self._upkeep.stop()
-        self.flush_counts()
-        self.flush_history()
-        super().close()
+        self.upkeep.stop()
+        self.counts.flush()
+        self.history.flush()
+        self.store.close()
+        if self.flags.journal is not None:
+            self.flags.journal.close()
 
-    # -- the log --------------------------------------------------------------------------------
+    def _record_trouble(self, detail: str) -> None:
+        now = self.store.clock.now()
+        self.recorder.record(Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=detail))
 
-    def events(
-        self,
-        wanted: EventFilter = _ALL,
-        *,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> Page:
-        """One page of the log; `after` is the cursor of the page before, or an event's id."""
-        return self.guard(lambda: self._log.page(wanted, after=after, limit=limit, newest_first=newest_first))
+    def _recovered(self, reason: str, lasted_s: float) -> None:
+        """Write down that the ledger takes events again; one process of a family does."""
+        if self.store.options.keeper:
+            self._record_trouble(
+                f"the ledger could not be written for {lasted_s:.0f} s, and is written again: {reason}"
+            )
 
-    def passages(self, lasting: Lasting) -> list[Passage]:
-        """TLS that is passed through now, by what was learned and what clients let pass for themselves."""
-        now = self.clock.now()
-        wanted = EventFilter(kind=tuple(KINDS), stage=PASSTHROUGH, since=now - lasting.longest_s)
-        return passages(self.events(wanted, limit=_PASSAGES).events, lasting, now)
-
-    def event(self, event_id: str) -> Event | None:
-        """One event by its id."""
-        return self.guard(lambda: self._log.show(event_id))
-
-    def export(self, wanted: EventFilter = _ALL, *, newest_first: bool = False) -> Iterator[Event]:
-        """All matching events, oldest first, in bounded memory."""
-        walk = self._log.walk(wanted, newest_first=newest_first)
-        while (event := self.guard(lambda: next(walk, None))) is not None:
-            yield event
-
-    def export_everything(self) -> Iterator[dict[str, object]]:
-        """All that the ledger holds, as JSON values that name what they are, in bounded memory."""
-        for rule in self.list_rules():
-            yield {"record": "rule", **shape.rule_json(rule)}
-        for pause in self.read(rule_table.read_pauses):
-            yield {"record": "pause", **shape.pause_json(pause)}
-        for entry in self.queue_walk():
-            yield {"record": "queue", **shape.queue_json(entry)}
-        for subject in self.confirmed():
-            yield {"record": "confirmed", **shape.confirmed_json(subject)}
-        for record in self.quarantine_list():
-            yield {"record": "quarantine", **shape.quarantine_json(record)}
-        for remembered in self.history_walk():
-            yield {"record": "history", **shape.history_json(remembered)}
-        for event in self.export():
-            yield {"record": "event", **shape.event_json(event)}
-
-    def log_end(self) -> str:
-        """The cursor of a tail that begins now."""
-        return self.guard(self._tail.end)
-
-    def tail(self, wanted: EventFilter = _ALL, *, after: str, limit: int = 1_000) -> tuple[list[Event], str]:
-        """Events written after a cursor or an event id, in the order of writing, and the next cursor."""
-        return self.guard(lambda: self._tail.after(wanted, after, limit))
-
-    async def follow(self, wanted: EventFilter = _ALL, *, after: str | None = None) -> AsyncIterator[Event]:
-        """Yield events as they are written, from now or from a cursor or event id on, for ever."""
-        cursor = await self.run(self.log_end) if after is None else after
-        while True:
-            found, cursor = await self.run(self.tail, wanted, after=cursor)
-            for event in found:
-                yield event
-            if not found:
-                await asyncio.sleep(_FOLLOW_S)
-
-    # -- the queue, as people see it ------------------------------------------------------------
-
-    def queue_entries(self, *, after: QueueEntry | None = None, limit: int = 1_000) -> list[QueueEntry]:
-        """A page of the queue, oldest first; `after` is the last entry of the page before."""
-        place = None if after is None else (after.first_seen, after.id)
-        return self.read(lambda connection: flagged.listing(connection, after=place, limit=limit))
-
-    def queue_walk(self) -> Iterator[QueueEntry]:
-        """All entries of the queue, oldest first, in bounded memory."""
-        last: QueueEntry | None = None
-        while page := self.queue_entries(after=last):
-            yield from page
-            last = page[-1]
-
-    def queue_entry(self, entry_id: str) -> QueueEntry | None:
-        """One entry by its id."""
-        return self.read(lambda connection: flagged.show(connection, entry_id))
-
-    def queue_count(self) -> tuple[int, float | None, float | None]:
-        """Number of entries, the oldest `first_seen`, the earliest next attempt."""
-        return self.read(flagged.count)
-
-    # -- counts ---------------------------------------------------------------------------------
-
-    def hourly(self, since: float, until: float) -> list[HourCount]:
-        """What was checked, blocked and flagged in each hour from `since` to `until`, empty hours too."""
-        return self.read(lambda connection: overview.hourly(connection, since, until))
-
-    def totals(self, since: float, until: float) -> dict[tuple[EventKind, str | None, str | None], int]:
-        """Counts by kind, decision and stage over whole hours."""
-        return self.read(lambda connection: overview.totals(connection, since, until))
-
-    def course(self, step: int, since: float, client: str | None = None) -> list[Course]:
-        """Checks of everybody or of one client by stretches of `step` seconds (`counting.STEPS`)."""
-        return self.read(lambda connection: figures.course(connection, step, since, client))
-
-    def top(
-        self, of: str, step: int, since: float, *, client: str | None = None, limit: int = 10
-    ) -> list[tuple[str, int]]:
-        """Hosts, lists or threats with most refused checks, of everybody or of one client."""
-        return self.read(
-            lambda connection: figures.top(connection, of, step, since, client=client, limit=limit)
-        )
-
-    def latency(self, step: int, since: float) -> dict[str, dict[str, int]]:
-        """How many questions to each server ended within which bound (ms)."""
-        return self.read(lambda connection: figures.latency(connection, step, since))
-
-    def clients(
-        self, step: int, since: float, *, only: str | None = None, limit: int = 10
-    ) -> list[ClientCount]:
-        """Clients with most checks first, or one of them."""
-        return self.read(lambda connection: figures.clients(connection, step, since, only=only, limit=limit))
-
-    # -- care -----------------------------------------------------------------------------------
-
-    def erase_client(self, client: str) -> int:
-        """Delete everything that names a client, for good; return how many events went."""
-        return self._upkeep.erase_client(client)
-
-    def sweep(self) -> int:
-        """Delete what is past its retention now (the keeper does it by itself); return how many rows went."""
-        return self._upkeep.sweep()
-
-    def check(self) -> list[str]:
-        """Look for damage in the whole ledger; sentences, none when all is well."""
-        return self._upkeep.check()
-
-    def checkpoint(self) -> None:
-        """Bring SQLite's WAL into the file (the keeper does it by itself)."""
-        self._upkeep.checkpoint(whole=True)
-
-    @property
-    def dropped(self) -> int:
-        """Events lost because memory for waiting ones was full."""
-        return self.writer.dropped
+    async def run[T](self, function: Callable[..., T], *args: Any, **named: Any) -> T:
+        """Run a blocking method of a part off the event loop."""
+        return await self.store.run(function, *args, **named)
 
     @property
     def trouble(self) -> str | None:
         """Why nothing can be written just now, in words; None when all is well."""
-        if self.writer.last_error is None:
+        error = self.store.writer.last_error
+        if error is None:
             return None
-        if not self.takes_flags:
-            return f"{self.writer.last_error}; the flags journal takes no more either"
-        return f"{self.writer.last_error}; flags go to the journal, and the rules read last stay in force"
+        if not self.flags.takes_flags:
+            return f"{error}; the flags journal takes no more either"
+        return f"{error}; flags go to the journal, and the rules read last stay in force"
 
-    @property
-    def takes_flags(self) -> bool:
-        """Whether a flag could be stored now: in the ledger, or in the journal."""
-        return not self.writer.failing or (self.journal is not None and not self.journal_full)
+    def export_everything(self) -> Iterator[dict[str, object]]:
+        """All that the ledger holds, as JSON values that name what they are, in bounded memory."""
+        for rule in self.rules.all():
+            yield {"record": "rule", **shape.rule_json(rule)}
+        for pause in self.store.read(rule_table.read_pauses):
+            yield {"record": "pause", **shape.pause_json(pause)}
+        for entry in self.queue.walk():
+            yield {"record": "queue", **shape.queue_json(entry)}
+        for subject in self.snapshots.confirmed():
+            yield {"record": "confirmed", **shape.confirmed_json(subject)}
+        for record in self.quarantine.all():
+            yield {"record": "quarantine", **shape.quarantine_json(record)}
+        for remembered in self.history.walk():
+            yield {"record": "history", **shape.history_json(remembered)}
+        for event in self.events.export():
+            yield {"record": "event", **shape.event_json(event)}
+
+
+def _may_begin_without(place: Place, options: LedgerOptions, error: LedgerError) -> bool:
+    """Return whether a database gave no access, and what it said last is kept here."""
+    return (
+        not place.sqlite
+        and isinstance(error.__cause__, sa.exc.OperationalError)
+        and options.known is not None
+        and LastKnown(options.known, place).read() is not None
+    )

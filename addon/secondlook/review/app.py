@@ -74,7 +74,7 @@ def create_app(
     `not_ready` says in words what keeps the proxy from protecting.
     """
     frame = Frame(operations)
-    refused = RefusedPasswords(operations.ledger.record, clock, "the review page")
+    refused = RefusedPasswords(operations.ledger.recorder.record, clock, "the review page")
 
     async def alive(_request: Request) -> Response:
         why = not_ready()

@@ -8,6 +8,7 @@ from secondlook.core.rules.rule import Pause, Rule
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.counting import DAY_S
 from secondlook.ledger.log.shape import pause_json, rfc3339, rule_json
+from secondlook.ledger.log.statistics import Statistics
 from secondlook.review.program import Json
 from secondlook.review.statistics import RANGES, client_counts
 
@@ -15,10 +16,10 @@ MOST: Final = 250
 _EVENTS: Final = 200  # the latest of a client, in which its users are looked for
 
 
-def listing(ledger: Ledger, chosen: str, now: float) -> list[Json]:
+def listing(figures: Statistics, chosen: str, now: float) -> list[Json]:
     """Return the clients of a range of time, the one seen last first; blocks."""
     ranged = RANGES[chosen]
-    found = client_counts(ledger, ranged.step_s, ranged.begin(now), MOST)
+    found = client_counts(figures, ranged.step_s, ranged.begin(now), MOST)
     return sorted(found, key=lambda each: str(each["last_seen"]), reverse=True)
 
 
@@ -28,18 +29,18 @@ def facts(ledger: Ledger, client: str, now: float) -> Json:
     `rules` and `pauses` hold those that name it, its network or one of its users, while they are in force;
     `exceptions` are the rules that it made for itself.
     """
-    latest = ledger.events(EventFilter(client=client), limit=_EVENTS).events
+    latest = ledger.events.page(EventFilter(client=client), limit=_EVENTS).events
     users = sorted({event.user for event in latest if event.user})
     who = [client, *users]
-    ages = ledger.clients(DAY_S, 0.0, only=client, limit=1)
-    rules = [rule for rule in ledger.list_rules() if _names(rule.client, client, users) and _lasts(rule, now)]
+    ages = ledger.statistics.clients(DAY_S, 0.0, only=client, limit=1)
+    rules = [rule for rule in ledger.rules.all() if _names(rule.client, client, users) and _lasts(rule, now)]
     return {
         "client": client,
         "users": [user for user in users if user != client],
         "last_seen": rfc3339(ages[0].last_seen if ages else latest[0].time if latest else None),
         "rules": [rule_json(rule) for rule in rules if rule.source != "override"],
         "exceptions": [rule_json(rule) for rule in rules if rule.source == "override"],
-        "pauses": [pause_json(pause) for pause in _in_force(ledger.pauses(), who, now)],
+        "pauses": [pause_json(pause) for pause in _in_force(ledger.snapshots.pauses(), who, now)],
     }
 
 

@@ -29,7 +29,9 @@ class LateVerdicts:
     async def found(self) -> list[Json]:
         """Return them all, the newest first, with `let_through` (who, when), `visited_at` and `seen`."""
         since = self._clock.now() - FOR_S
-        page = await self._ledger.run(self._ledger.events, EventFilter(kind=_KINDS, since=since), limit=MOST)
+        page = await self._ledger.run(
+            self._ledger.events.page, EventFilter(kind=_KINDS, since=since), limit=MOST
+        )
         shown = [await self._told(event) for event in page.events if event.identity]
         return [each for each in shown if each["let_through"]]
 
@@ -59,7 +61,7 @@ class LateVerdicts:
             ]
             unchecked = event.kind is EventKind.CONFIRMED
         else:
-            visits = await self._ledger.visits(event.identity or b"")
+            visits = await self._ledger.history.visits(event.identity or b"")
             got = [{"client": each.client, "user": each.user, "time": rfc3339(each.time)} for each in visits]
             unchecked = bool(visits) and visits[0].kind == EventKind.FLAGGED
         return {

@@ -106,8 +106,8 @@ class Operations:
     async def overview(self, client: str | None = None) -> Json:
         """Return whether protection is on and what needs attention; `client`: whose latest blocks."""
         now = self._clock.now()
-        hours = await self.ledger.run(self.ledger.hourly, now - 23 * 3600, now)
-        waiting, oldest, _ = await self.ledger.run(self.ledger.queue_count)
+        hours = await self.ledger.run(self.ledger.statistics.hourly, now - 23 * 3600, now)
+        waiting, oldest, _ = await self.ledger.run(self.ledger.queue.count)
         latest = await self.log(
             EventFilter(
                 kind=REMARKABLE,
@@ -116,7 +116,7 @@ class Operations:
             limit=LATEST,
         )
         paused: dict[str | None, float] = {}
-        for pause in self.ledger.pauses():
+        for pause in self.ledger.snapshots.pauses():
             if pause.created <= now < pause.until:
                 paused[pause.client] = max(pause.until, paused.get(pause.client, 0.0))
         return overview.compose(
@@ -127,7 +127,7 @@ class Operations:
             latest=latest.events,
             paused=paused,
             trouble=self.ledger.trouble,
-            dropped=self.ledger.dropped,
+            dropped=self.ledger.recorder.dropped,
         )
 
     def titles(self) -> dict[str, str]:
@@ -140,14 +140,14 @@ class Operations:
             raise Refused(f"range: expected one of {', '.join(statistics.RANGES)}, got {chosen[:80]!r}")
         name = None if client is None else _named(client)
         now, titles = self._clock.now(), self.titles()
-        found = await self.ledger.run(statistics.gather, self.ledger, chosen, name, now, titles)
+        found = await self.ledger.run(statistics.gather, self.ledger.statistics, chosen, name, now, titles)
         return {**found, "assessing": self.program.assessing}
 
     async def clients(self, chosen: str) -> list[Json]:
         """Return the clients of a range of time, the one seen last first."""
         if chosen not in statistics.RANGES:
             raise Refused(f"range: expected one of {', '.join(statistics.RANGES)}, got {chosen[:80]!r}")
-        found = await self.ledger.run(clients.listing, self.ledger, chosen, self._clock.now())
+        found = await self.ledger.run(clients.listing, self.ledger.statistics, chosen, self._clock.now())
         return [{**each, "group": self.program.client(each["client"])["group"]} for each in found]
 
     async def client(self, name: str) -> Json:
@@ -165,13 +165,13 @@ class Operations:
                 f"pause: expected minutes, from a second to a week (10080), got {minutes:g}", "minutes"
             )
         await self.ledger.run(
-            self.ledger.add_pause, minutes, client=None if client is None else _named(client)
+            self.ledger.pauses.add, minutes, client=None if client is None else _named(client)
         )
 
     async def resume(self, client: str | None = None) -> None:
         """End every pause, or those of one client."""
         name = None if client is None else _named(client)
-        await self.ledger.run(self.ledger.end_pauses, client=name, everybody=name is None)
+        await self.ledger.run(self.ledger.pauses.end, client=name, everybody=name is None)
 
     # -- log ------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Operations:
         forward = oldest_first if before is None else not oldest_first
         place = after if before is None else before
         found = await self.ledger.run(
-            self.ledger.events, wanted, after=place, limit=limit, newest_first=not forward
+            self.ledger.events.page, wanted, after=place, limit=limit, newest_first=not forward
         )
         events = list(reversed(found.events)) if forward else list(found.events)
         beyond = found.cursor if found.more else None
@@ -207,12 +207,12 @@ class Operations:
 
     async def event(self, event_id: str) -> Json | None:
         """Return one event; its explanation is under `extra`."""
-        event = await self.ledger.run(self.ledger.event, event_id)
+        event = await self.ledger.run(self.ledger.events.find, event_id)
         return None if event is None else event_json(event)
 
     async def log_end(self) -> str:
         """Return the place in the log where what is written from now on begins."""
-        return await self.ledger.run(self.ledger.log_end)
+        return await self.ledger.run(self.ledger.events.end)
 
     async def follow(
         self, wanted: EventFilter, after: str | None = None
@@ -224,7 +224,9 @@ class Operations:
         cursor = after if after is not None else await self.log_end()
         quiet_since = time.monotonic()
         while True:
-            found, cursor = await self.ledger.run(self.ledger.tail, wanted, after=cursor, limit=FOLLOW_BATCH)
+            found, cursor = await self.ledger.run(
+                self.ledger.events.tail, wanted, after=cursor, limit=FOLLOW_BATCH
+            )
             if found or time.monotonic() - quiet_since > FOLLOW_QUIET_S:
                 quiet_since = time.monotonic()
                 yield [event_json(event) for event in found], cursor
@@ -235,29 +237,31 @@ class Operations:
         """Return events written after a cursor (None: now), and where to go on."""
         if after is None:
             return [], await self.log_end()
-        found, cursor = await self.ledger.run(self.ledger.tail, wanted, after=after, limit=FOLLOW_BATCH)
+        found, cursor = await self.ledger.run(
+            self.ledger.events.tail, wanted, after=after, limit=FOLLOW_BATCH
+        )
         return [event_json(event) for event in found], cursor
 
     def export(self, wanted: EventFilter) -> Iterator[Event]:
         """Yield all matching events, oldest first, in bounded memory; blocks."""
-        return self.ledger.export(wanted)
+        return self.ledger.events.export(wanted)
 
     # -- queue ----------------------------------------------------------------------------------
 
     async def waiting(self) -> int:
         """Count what waits for a second look."""
-        count, _, _ = await self.ledger.run(self.ledger.queue_count)
+        count, _, _ = await self.ledger.run(self.ledger.queue.count)
         return count
 
     async def queue(self, after: str | None, limit: int) -> tuple[list[Json], str | None]:
         """Return a page of the queue, oldest first, and the id to go on from."""
-        last = await self.ledger.run(self.ledger.queue_entry, after) if after else None
-        found = await self.ledger.run(self.ledger.queue_entries, after=last, limit=limit)
+        last = await self.ledger.run(self.ledger.queue.find, after) if after else None
+        found = await self.ledger.run(self.ledger.queue.page, after=last, limit=limit)
         return [queue_json(entry) for entry in found], found[-1].id if len(found) == limit else None
 
     async def waiting_entry(self, entry_id: str) -> Json:
         """Return one subject of the queue."""
-        entry = await self.ledger.run(self.ledger.queue_entry, entry_id)
+        entry = await self.ledger.run(self.ledger.queue.find, entry_id)
         if entry is None:
             raise Missing("nothing with this id waits: it may have been looked at meanwhile")
         return queue_json(entry)
@@ -271,7 +275,7 @@ class Operations:
 
     async def rules(self) -> list[Json]:
         """Return all rules."""
-        return [rule_json(rule) for rule in await self.ledger.run(self.ledger.list_rules)]
+        return [rule_json(rule) for rule in await self.ledger.run(self.ledger.rules.all)]
 
     async def add_rule(
         self, action: str, subject: str, *, for_s: float | None, client: str | None, reason: str | None
@@ -279,7 +283,7 @@ class Operations:
         """Make a rule."""
         self._lasting(for_s)
         rule = self._rule(action, subject, for_s=for_s, client=client, reason=reason)
-        return rule_json((await self.ledger.run(self.ledger.add_rules, [rule]))[0])
+        return rule_json((await self.ledger.run(self.ledger.rules.add_many, [rule]))[0])
 
     async def decide(
         self, event_ids: Sequence[str], action: str, *, hosts: bool, for_s: float | None
@@ -299,7 +303,7 @@ class Operations:
             chosen = choices[-1 if hosts else 0]["subject"]
             rule = self._rule(action, chosen, for_s=for_s, client=None, reason=None)
             rules[rule.scope, rule.subject] = rule
-        made = await self.ledger.run(self.ledger.add_rules, list(rules.values()))
+        made = await self.ledger.run(self.ledger.rules.add_many, list(rules.values()))
         return [rule_json(rule) for rule in made]
 
     def _lasting(self, for_s: float | None) -> None:
@@ -329,12 +333,12 @@ class Operations:
 
     async def remove_rule(self, rule_id: str) -> None:
         """Remove a rule."""
-        if not await self.ledger.run(self.ledger.remove_rule, rule_id):
+        if not await self.ledger.run(self.ledger.rules.remove, rule_id):
             raise Missing("no such rule: it may have been removed or have ended already")
 
     async def test_rules(self, url: str) -> list[Json]:
         """Return the rules that fire for a URL, the deciding one first."""
-        book = RuleBook(self.ledger.rules())
+        book = RuleBook(self.ledger.snapshots.rules())
         fired = book.explain(self.program.url_subject(url), client=None, user=None, now=self._clock.now())
         return [rule_json(rule) for rule in fired]
 
@@ -367,7 +371,7 @@ class Operations:
             for rule in rules
             if rule.source != CONFIG_SOURCE and (rule.expires is None or rule.expires > now)
         ]
-        await self.ledger.run(self.ledger.add_rules, lasting)
+        await self.ledger.run(self.ledger.rules.add_many, lasting)
 
     def _exported(self, record: Mapping[str, object]) -> Rule:
         """Read one rule of an export. Raises Refused and ValueError."""
@@ -393,7 +397,7 @@ class Operations:
 
     async def erase_client(self, client: str) -> int:
         """Delete for good what was kept of one client (address or user); return how many events went."""
-        return await self.ledger.run(self.ledger.erase_client, _named(client))
+        return await self.ledger.run(self.ledger.upkeep.erase_client, _named(client))
 
     # -- the rest -------------------------------------------------------------------------------
 
@@ -407,7 +411,7 @@ class Operations:
 
     async def quarantine(self) -> list[Json]:
         """Return the quarantined files."""
-        records = await self.ledger.quarantine_records(states=("moving", "held"))
+        records = await self.ledger.quarantine.find_all(states=("moving", "held"))
         return [quarantine_json(record) for record in records]
 
     async def restore(self, record_id: str) -> None:
@@ -419,7 +423,7 @@ class Operations:
         await self._on_quarantine(self.program.delete_quarantined, record_id)
 
     async def _on_quarantine(self, act: Callable[[str], Any], record_id: str) -> None:
-        if await self.ledger.quarantined(record_id) is None:
+        if await self.ledger.quarantine.find(record_id) is None:
             raise Missing("no such file in the quarantine")
         try:
             await act(record_id)
@@ -431,7 +435,7 @@ class Operations:
         lasting = self.program.passages
         if not lasting.longest_s:
             return None
-        return [passage_json(each) for each in await self.ledger.run(self.ledger.passages, lasting)]
+        return [passage_json(each) for each in await self.ledger.run(self.ledger.events.passages, lasting)]
 
     async def authority(self) -> str:
         """Return the certificate of the authority. Raises Refused where there is none to give."""

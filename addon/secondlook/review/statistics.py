@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, SLOT_S, THREAT, WITHIN_MS
 from secondlook.ledger.log.shape import rfc3339
+from secondlook.ledger.log.statistics import Statistics
 from secondlook.review.program import Json
 
 TOP: Final = 8
@@ -44,33 +44,33 @@ RANGES: Final[Mapping[str, Range]] = {
 USUAL: Final = "24h"
 
 
-def gather(ledger: Ledger, name: str, client: str | None, now: float, titles: Mapping[str, str]) -> Json:
+def gather(figures: Statistics, name: str, client: str | None, now: float, titles: Mapping[str, str]) -> Json:
     """Read the statistics; `titles` are people's words for lists. Blocks."""
     chosen = RANGES[name]
     since = chosen.begin(now)
-    bars = _bars(ledger, chosen, client, since, now)
+    bars = _bars(figures, chosen, client, since, now)
     counts = {key: sum(bar[key] for bar in bars) for key in ("checked", "blocked", "flagged")}
-    threats = ledger.top(THREAT, chosen.step_s, since, client=client, limit=TOP)
-    hosts = ledger.top(HOST, chosen.step_s, since, client=client, limit=TOP)
-    lists = ledger.top(LIST, chosen.step_s, since, client=client, limit=TOP)
+    threats = figures.top(THREAT, chosen.step_s, since, client=client, limit=TOP)
+    hosts = figures.top(HOST, chosen.step_s, since, client=client, limit=TOP)
+    lists = figures.top(LIST, chosen.step_s, since, client=client, limit=TOP)
     return {
         "range": name,
         "client": client,
         "since": rfc3339(since),
         **counts,
         "bars": bars,
-        "clients": [] if client is not None else client_counts(ledger, chosen.step_s, since, TOP),
+        "clients": [] if client is not None else client_counts(figures, chosen.step_s, since, TOP),
         "hosts": [_named(host, count) for host, count in hosts],
         "lists": [_named(each, count, titles.get(each, each)) for each, count in lists],
         "threats": [_named(threat, count) for threat, count in threats],
         "servers": []
         if client is not None
-        else [_speed(*each) for each in sorted(ledger.latency(chosen.step_s, since).items())],
+        else [_speed(*each) for each in sorted(figures.latency(chosen.step_s, since).items())],
     }
 
 
 def client_counts(
-    ledger: Ledger, step_s: int, since: float, limit: int, only: str | None = None
+    figures: Statistics, step_s: int, since: float, limit: int, only: str | None = None
 ) -> list[Json]:
     """Return clients with most checks first, or one of them; blocks."""
     return [
@@ -81,13 +81,13 @@ def client_counts(
             "flagged": each.flagged,
             "last_seen": rfc3339(each.last_seen),
         }
-        for each in ledger.clients(step_s, since, only=only, limit=limit)
+        for each in figures.clients(step_s, since, only=only, limit=limit)
     ]
 
 
-def _bars(ledger: Ledger, chosen: Range, client: str | None, since: float, now: float) -> list[Json]:
+def _bars(figures: Statistics, chosen: Range, client: str | None, since: float, now: float) -> list[Json]:
     tallied = client is None and chosen.bar_s != SLOT_S
-    found = ledger.hourly(since, now) if tallied else ledger.course(chosen.drawn_s, since, client)
+    found = figures.hourly(since, now) if tallied else figures.course(chosen.drawn_s, since, client)
     bars: list[Json] = [
         {
             "time": rfc3339(since + at * chosen.bar_s),

@@ -50,7 +50,7 @@ def make_gate(settings: Settings, parts: Parts, not_ready: Callable[[], str | No
     )
     records = LedgerRecords(parts.ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings))
     site = InternalSite(facts, records, pages)
-    return Gate(parts.gatekeeper, refusals, bodies, parts.ledger.record, site)
+    return Gate(parts.gatekeeper, refusals, bodies, parts.ledger.recorder.record, site)
 
 
 def make_icap(settings: Settings, gate: Gate, sock: socket.socket) -> IcapListener:

@@ -47,7 +47,7 @@ class Judging:
         """Report that traffic is served, and watch over the event loop from now on."""
         self.process.say_ready()
         parts = self.parts
-        watch = watch_stalls(parts.ledger, parts.clock, self.process.name)
+        watch = watch_stalls(parts.ledger.recorder, parts.clock, self.process.name)
         self.tasks.append(asyncio.create_task(watch, name="stall watch"))
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     event = Event(id=Identifiers().new(now), kind=EventKind.ERROR, time=now, detail=detail)
     try:
         with ledger_of(Settings.model_validate_json(told["settings"])) as ledger:
-            ledger.record(event)
+            ledger.recorder.record(event)
     except LedgerError as error:
         sys.stderr.write(f"secondlook: {error}\n")
         sys.exit(1)

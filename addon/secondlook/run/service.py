@@ -54,7 +54,7 @@ async def serve(process: Process) -> None:
         )
         tasks = Tasks()
         stack.push_async_callback(tasks.aclose)
-        outlets = make_outlets(settings.log, settings.upstream_proxy, ledger, settings.state)
+        outlets = make_outlets(settings.log, settings.upstream_proxy, ledger.events, settings.state)
         if outlets is not None:
             tasks.start("events out", outlets.run())
         if plan.sockets["review"]:
@@ -82,8 +82,8 @@ async def serve(process: Process) -> None:
                 answering(parts, background.watcher, plan.invocation.config, runs)
             )
         process.say_ready()
-        tasks.start("clock watch", watch_clock(ledger, parts.clock))
-        tasks.start("stall watch", watch_stalls(ledger, parts.clock, "service"))
+        tasks.start("clock watch", watch_clock(ledger.recorder, parts.clock))
+        tasks.start("stall watch", watch_stalls(ledger.recorder, parts.clock, "service"))
         await stop.wait()
 
 

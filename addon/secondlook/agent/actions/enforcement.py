@@ -19,7 +19,7 @@ from secondlook.agent.actions.notice import Notifier, confirmed_notice
 from secondlook.agent.check.reblock import reblock_entry
 from secondlook.agent.check.record import closing_event, confirmed_from_entry, let_through
 from secondlook.agent.check.view import LocalView
-from secondlook.agent.ports import Queue
+from secondlook.agent.ports import ConfirmedSet, EventSink, Visits
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
 from secondlook.core.subject import FileSubject, SubjectKind, UrlSubject
 from secondlook.core.url.address import is_loopback
@@ -59,7 +59,9 @@ class Enforcement:
     def __init__(
         self,
         view: LocalView,
-        queue: Queue,
+        confirmed: ConfirmedSet,
+        visits: Visits,
+        recorder: EventSink,
         clock: Clock,
         *,
         notifier: Notifier | None = None,
@@ -69,7 +71,9 @@ class Enforcement:
         is_here: Callable[[str], bool] | None = None,
     ) -> None:
         self._view = view
-        self._queue = queue
+        self._confirmed = confirmed
+        self._visits = visits
+        self._recorder = recorder
         self._clock = clock
         self._notifier = notifier
         self._files = files
@@ -91,7 +95,7 @@ class Enforcement:
         finished: list[tuple[ConfirmedEntry, Event | None, str | None]] = []
         acted_on: list[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[FileOutcome]]] = []
         for number, ((source, evidence), entry) in enumerate(zip(findings, entries, strict=True)):
-            visits = await self._queue.visits(entry.identity) if number < _MOST_VISITS else []
+            visits = await self._visits.visits(entry.identity) if number < _MOST_VISITS else []
             wanted = self._acts_on(source, evidence)
             outcomes: list[FileOutcome] = []
             if wanted and entry.kind is SubjectKind.FILE and not late:
@@ -100,7 +104,7 @@ class Enforcement:
             finished.append((entry, event, source.id if isinstance(source, QueueEntry) else None))
             if wanted:
                 acted_on.append((source, entry, visits, outcomes))
-        await self._queue.confirm_many(finished)
+        await self._confirmed.add_many(finished)
         for entry in entries:
             self._view.stored(entry.hit)
         if late:
@@ -132,7 +136,7 @@ class Enforcement:
                 origin = reblock_entry(entry, self._url_subject(entry.url), until=now + self._reblock_s)
                 first.append((origin, None, None))
         if first:
-            await self._queue.confirm_many(first)
+            await self._confirmed.add_many(first)
 
     def _acts_on(self, entry: QueueEntry | FlagEntry, evidence: Evidence) -> bool:
         """Return whether the policy blocks it and no rule of the operator allows it."""
@@ -164,7 +168,7 @@ class Enforcement:
         for outcome in outcomes:
             metrics.ACTIONS.labels(outcome.action, "done" if outcome.done else "failed").inc()
             now = self._clock.now()
-            self._queue.record(
+            self._recorder.record(
                 closing_event(
                     EventKind.ACTION,
                     entry,

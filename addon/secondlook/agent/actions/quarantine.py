@@ -28,7 +28,7 @@ from secondlook.agent.actions.file_move import (
     stored_path,
 )
 from secondlook.agent.actions.file_search import Candidate, search
-from secondlook.agent.ports import QuarantineIndex
+from secondlook.agent.ports import QuarantineIndex, RuleStore
 from secondlook.core.event import ConfirmedEntry, QuarantineRecord
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.ground.clock import Clock
@@ -57,6 +57,7 @@ class Quarantine:
         self,
         folder: Path,
         index: QuarantineIndex,
+        rules: RuleStore,
         clock: Clock,
         *,
         folders: Sequence[Path],
@@ -65,6 +66,7 @@ class Quarantine:
     ) -> None:
         self._folder = folder
         self._index = index
+        self._rules = rules
         self._clock = clock
         self._folders = tuple(folders)
         self._action = action
@@ -101,13 +103,13 @@ class Quarantine:
 
     async def settle(self) -> None:
         """Finish what a crash left half done before this began. Raise LedgerError."""
-        for record in await self._index.quarantine_records(states=(MOVING,)):
+        for record in await self._index.find_all(states=(MOVING,)):
             if record.moved_at > self._began:
                 continue
             there = await FILES.run(stored_path(self._folder, record).is_file)
             state = HELD if there else FAILED
             detail = None if there else "interrupted before the file was moved; it stays where it was"
-            await self._index.keep_record(replace(record, state=state, detail=detail))
+            await self._index.keep(replace(record, state=state, detail=detail))
 
     async def restore(self, record_id: str) -> Path:
         """Put a file back, byte for byte, and allow it from now on. Return where it lies.
@@ -116,7 +118,7 @@ class Quarantine:
         """
         record = await self._held(record_id)
         now = self._clock.now()
-        await self._index.add_operator_rule(
+        await self._rules.add_async(
             Rule(
                 id=self._identifiers.new(now),
                 action="allow",
@@ -134,7 +136,7 @@ class Quarantine:
             path = await FILES.run(restore_stored, self._folder, record, keep=keep)
         except (OSError, MoveError) as error:
             raise QuarantineError(f"cannot restore {record.path}: {error}") from error
-        await self._index.keep_record(replace(record, state=RESTORED, detail=f"restored to {path}"))
+        await self._index.keep(replace(record, state=RESTORED, detail=f"restored to {path}"))
         return path
 
     async def delete(self, record_id: str) -> None:
@@ -145,10 +147,10 @@ class Quarantine:
                 await FILES.run(delete_stored, self._folder, record)
             except OSError as error:
                 raise QuarantineError(f"cannot delete {record.stored_as}: {error}") from error
-        await self._index.keep_record(replace(record, state=DELETED))
+        await self._index.keep(replace(record, state=DELETED))
 
     async def _held(self, record_id: str) -> QuarantineRecord:
-        record = await self._index.quarantined(record_id)
+        record = await self._index.find(record_id)
         if record is None:
             raise QuarantineError(f"no quarantined file has the id {record_id}")
         if record.state != HELD:
@@ -157,7 +159,7 @@ class Quarantine:
 
     async def _shared(self, record: QuarantineRecord) -> bool:
         """Return whether another held record stands for the same stored bytes."""
-        held = await self._index.quarantine_records(states=(HELD, MOVING))
+        held = await self._index.find_all(states=(HELD, MOVING))
         return any(other.stored_as == record.stored_as and other.id != record.id for other in held)
 
     async def _deal_with(self, candidate: Candidate, entry: ConfirmedEntry, action: str) -> FileOutcome:
@@ -199,13 +201,13 @@ class Quarantine:
             url=entry.url,
             identity=entry.identity,
         )
-        await self._index.keep_record(record)
+        await self._index.keep(record)
         try:
             note = await FILES.run(put_away, candidate, self._folder, record)
         except (OSError, MoveError) as error:
-            await self._index.keep_record(replace(record, state=FAILED, detail=_reason(error)))
+            await self._index.keep(replace(record, state=FAILED, detail=_reason(error)))
             raise
-        await self._index.keep_record(replace(record, state=HELD, detail=note))
+        await self._index.keep(replace(record, state=HELD, detail=note))
         return FileOutcome(
             QUARANTINE, True, _with_note(f"{candidate.path}: put into quarantine", note), record.id
         )

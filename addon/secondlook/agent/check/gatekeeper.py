@@ -16,7 +16,7 @@ answer joins the confirmed set here at once and in the ledger as soon as it comm
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Protocol
 
@@ -28,7 +28,7 @@ from secondlook.agent.check.content import ContentCheck
 from secondlook.agent.check.evidence import describe, unverifiable
 from secondlook.agent.check.reblock import reblock_entry
 from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry, host_of
-from secondlook.agent.ports import FlagStore, Scan
+from secondlook.agent.ports import ConfirmedSet, Counts, EventSink, FlagStore, Memory, Scan
 from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
 from secondlook.core.event import ConfirmedEntry, Event, EventKind
@@ -48,30 +48,33 @@ _MOST_TASKS = 256  # questions about details at once; a hit beyond them goes wit
 _BAD = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
 
 
-class CheckStore(FlagStore, Protocol):
-    """The ledger as a worker needs it."""
+class CheckLedger(Protocol):
+    """The parts of the ledger that a worker writes to."""
 
-    def remember(self, identity: bytes, hashes: tuple[bytes, ...], kind: SubjectKind, event: Event) -> None:
-        """Note an allowed subject (`ports.History`)."""
+    @property
+    def recorder(self) -> EventSink:
+        """Where events go."""
+        ...
 
-    def tally(
-        self,
-        kind: EventKind,
-        decision: str | None,
-        stage: str | None,
-        *,
-        client: str | None = None,
-        host: str | None = None,
-        server: str | None = None,
-        elapsed_ms: float | None = None,
-    ) -> None:
-        """Count a check of which no event is kept; never blocks."""
+    @property
+    def counts(self) -> Counts:
+        """Where checks go that leave no event."""
+        ...
 
-    def count_hit(self, rule_id: str) -> None:
-        """Count a hit of a rule whose check leaves no event; never blocks."""
+    @property
+    def flags(self) -> FlagStore:
+        """Where flags are committed."""
+        ...
 
-    async def confirm_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
-        """Put subjects into the confirmed set (`ports.Queue`)."""
+    @property
+    def history(self) -> Memory:
+        """Where allowed subjects are remembered."""
+        ...
+
+    @property
+    def confirmed(self) -> ConfirmedSet:
+        """Where findings are put in force."""
+        ...
 
 
 class Gatekeeper:
@@ -84,7 +87,7 @@ class Gatekeeper:
     def __init__(
         self,
         checker: Checker,
-        store: CheckStore,
+        ledger: CheckLedger,
         clock: Clock,
         *,
         reblock_s: float = 600.0,
@@ -95,7 +98,11 @@ class Gatekeeper:
         self.checker = checker
         self.content = ContentCheck(checker, clock)
         self.subject: Callable[[str, str, str | bytes], UrlSubject] = checker.request_subject
-        self._store = store
+        self._recorder = ledger.recorder
+        self._counts = ledger.counts
+        self._flags = ledger.flags
+        self._memory = ledger.history
+        self._confirmed = ledger.confirmed
         self._clock = clock
         self._reblock_s = reblock_s
         self._log_all = log_all
@@ -233,7 +240,7 @@ class Gatekeeper:
             self._confirm(subject, context, decision)
         if not self._log_all:
             evidence = decision.evidence
-            self._store.tally(
+            self._counts.tally(
                 EventKind.CHECK,
                 decision.action,
                 evidence.stage,
@@ -243,11 +250,11 @@ class Gatekeeper:
                 elapsed_ms=decision.elapsed_ms,
             )
             if evidence.rule is not None and evidence.stage is Stage.RULES:
-                self._store.count_hit(evidence.rule)
+                self._counts.count_hit(evidence.rule)
             self._remember(subject, context, decision)
             return decision
         event = self._event(EventKind.CHECK, subject, context, decision)
-        self._store.record(event)
+        self._recorder.record(event)
         self._remember(subject, context, decision)
         return replace(decision, event_id=event.id)
 
@@ -261,7 +268,7 @@ class Gatekeeper:
                 _ = self._start(self._fill_in(event.id, subject.kind, context.cls, decision))
             else:
                 event = replace(event, detail=None)
-        self._store.record(event)
+        self._recorder.record(event)
         if decision.evidence.stage is Stage.QUERY:
             self._confirm(subject, context, decision)
         if decision.action is Action.BLOCK and isinstance(subject, FileSubject) and context.url:
@@ -273,7 +280,7 @@ class Gatekeeper:
         now = self._clock.now()
         event = self._event(EventKind.FLAGGED, subject, context, decision)
         try:
-            await self._store.flag(event, flag_entry(decision, subject, context, time=now))
+            await self._flags.flag(event, flag_entry(decision, subject, context, time=now))
         except LedgerError as error:
             metrics.FLAGS_REFUSED.inc()
             logger.warning("refusing a request: its flag could not be stored: %s", error)
@@ -286,7 +293,7 @@ class Gatekeeper:
 
     def _record_refusal(self, subject: Subject, context: RequestContext, refused: Decision) -> str:
         event = self._event(EventKind.BLOCKED, subject, context, refused)
-        self._store.record(event)
+        self._recorder.record(event)
         metrics.decisions(refused.evidence.stage, refused.action).inc()
         return event.id
 
@@ -305,7 +312,7 @@ class Gatekeeper:
             return
         self._remembered[key] = now
         event = self._event(EventKind.CHECK, subject, context, decision)
-        self._store.remember(subject.hashes[0], subject.hashes, subject.kind, event)
+        self._memory.remember(subject.hashes[0], subject.hashes, subject.kind, event)
 
     def _confirm(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
         """Put a positive answer in force: here at once, everywhere when the ledger has it."""
@@ -330,7 +337,7 @@ class Gatekeeper:
         while self._unstored:
             entries = list(self._unstored.values())
             try:
-                await self._store.confirm_many([(entry, None, None) for entry in entries])
+                await self._confirmed.add_many([(entry, None, None) for entry in entries])
             except LedgerError as error:
                 logger.warning("%d findings are in force in this process only: %s", len(entries), error)
                 await asyncio.sleep(_STORE_AGAIN_S)
@@ -355,7 +362,7 @@ class Gatekeeper:
                     "first_seen": listed.first_seen,
                 }
         finally:
-            self._store.amend(event_id, detail=detail, extra=extra)
+            self._recorder.amend(event_id, detail=detail, extra=extra)
 
     async def _behind(self, evidence: Evidence, kind: SubjectKind, cls: SubjectClass) -> ListedHash | None:
         """Find what the server of a local list knows about a hit, from the cache or by one query."""

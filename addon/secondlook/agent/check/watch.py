@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from secondlook.agent import metrics
 from secondlook.agent.check.checker import Checker
-from secondlook.agent.ports import Operator
+from secondlook.agent.ports import Snapshots
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rule import Pause, Rule
@@ -46,7 +46,7 @@ class Watcher:
     def __init__(
         self,
         checker: Checker,
-        operator: Operator,
+        snapshots: Snapshots,
         clock: Clock,
         *,
         stamp: Callable[[], object] | None = None,
@@ -57,7 +57,7 @@ class Watcher:
         poll_s: float = POLL_S,
     ) -> None:
         self._checker = checker
-        self._operator = operator
+        self._snapshots = snapshots
         self._clock = clock
         self._stamp = stamp
         self._load = load
@@ -101,7 +101,7 @@ class Watcher:
             self._complaints.pop(what, None)
 
     async def _refresh_said(self) -> None:
-        version = await VIEW.run(self._operator.version)
+        version = await VIEW.run(self._snapshots.version)
         if version == self._version:
             return
         mark = self._checker.view.reading()
@@ -118,7 +118,7 @@ class Watcher:
             self._on_confirmed()
 
     def _read(self) -> _Said:
-        return _Said(self._operator.rules(), self._operator.pauses(), self._operator.confirmed())
+        return _Said(self._snapshots.rules(), self._snapshots.pauses(), self._snapshots.confirmed())
 
     async def _refresh_pattern(self) -> None:
         if self._stamp is None or self._load is None:

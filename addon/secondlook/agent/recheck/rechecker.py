@@ -202,7 +202,7 @@ class Rechecker:
         if listed:
             await self._enforcement.confirm(listed)
         if closings:
-            await self._queue.close_entries(closings)
+            await self._queue.close(closings)
             if self._on_cleared is not None:
                 for entry, _ in closings:
                     self._on_cleared(entry)
@@ -225,7 +225,6 @@ class Rechecker:
         report = PassReport()
         while True:
             entries = await self._queue.overdue(
-                self._clock.now(),
                 older_than=self._settled.now() - self._expire_after_s,
                 limit=_BATCH_ENTRIES,
             )
@@ -233,7 +232,7 @@ class Rechecker:
                 return report
             done, unanswered = await self._batch(entries)
             now = self._clock.now()
-            await self._queue.close_entries(
+            await self._queue.close(
                 [
                     (
                         entry,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from secondlook.agent.check.record import closing_event
 from secondlook.agent.check.view import REBLOCK, in_force
-from secondlook.agent.ports import Queue
+from secondlook.agent.ports import ConfirmedSet
 from secondlook.agent.recheck.batch_check import BatchCheck, is_listed
 from secondlook.core.event import ConfirmedEntry, EventKind
 from secondlook.core.subject import SubjectKind
@@ -38,9 +38,9 @@ class _Hit:
 class Renewal:
     """Renews or withdraws confirmed entries."""
 
-    def __init__(self, batch_check: BatchCheck, queue: Queue, clock: Clock) -> None:
+    def __init__(self, batch_check: BatchCheck, confirmed: ConfirmedSet, clock: Clock) -> None:
         self._batch_check = batch_check
-        self._queue = queue
+        self._confirmed = confirmed
         self._clock = clock
         self._identifiers = Identifiers()
         self._quiet_until = 0.0
@@ -53,7 +53,7 @@ class Renewal:
         if not (everything or forced) and self._clock.monotonic() < self._quiet_until:
             return 0
         now = self._clock.now()
-        entries = await self._queue.confirmed_due(now, limit=_MOST, everything=everything)
+        entries = await self._confirmed.due(now, limit=_MOST, everything=everything)
         over = [entry for entry in entries if entry.source == REBLOCK and not in_force(entry, now)]
         await self._withdraw(
             over, "the time is over for which the URL of a bad file is refused; the file stays listed"
@@ -107,16 +107,16 @@ class Renewal:
                 step = expires_at // _EXPIRY_STEP_S * _EXPIRY_STEP_S
                 until.setdefault(max(step, now + 1.0), []).append(entry.identity)
         if changed:
-            await self._queue.confirm_many(changed)
+            await self._confirmed.add_many(changed)
         for expires_at, identities in until.items():
-            await self._queue.extend(identities, expires_at)
+            await self._confirmed.extend(identities, expires_at)
 
     async def _withdraw(self, entries: Sequence[ConfirmedEntry], why: str) -> None:
         now = self._clock.now()
         for at in range(0, len(entries), _AT_ONCE):
             await asyncio.gather(
                 *(
-                    self._queue.withdraw(
+                    self._confirmed.withdraw(
                         entry.identity,
                         closing_event(
                             EventKind.WITHDRAWN,

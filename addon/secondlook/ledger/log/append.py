@@ -1,8 +1,8 @@
-"""Writing events: rows, hour marks, hits of rules — in one transaction."""
+"""Writing events: rows, hour marks, counts, hits of rules — in one transaction."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -11,7 +11,8 @@ from secondlook.core.event import Event
 from secondlook.ledger.engine.codec import EVENT_COLUMNS, clean, event_row, event_values, json_text
 from secondlook.ledger.engine.statements import Insert, Prepared, raw, upsert
 from secondlook.ledger.engine.tables import events, marks, rules
-from secondlook.ledger.log.counting import HOUR_S
+from secondlook.ledger.engine.writer import Amendment
+from secondlook.ledger.log.counting import HOUR_S, Admission, add_counts, counted
 
 _SQLITE_INSERT: Final = (
     f"INSERT INTO events ({', '.join(f'"{name}"' for name in EVENT_COLUMNS)}) "  # noqa: S608  (names of ours)
@@ -94,3 +95,38 @@ def amend(
         before = {} if present.extra is None else json.loads(present.extra)
         values["extra"] = json_text(before | dict(extra))
     connection.execute(sa.update(events).where(events.c.id == event_id).values(values))
+
+
+class Appender:
+    """Writes events and what they count towards, for one writer thread.
+
+    `report_counted` hears how many events of a kind were written, once that is certain.
+    """
+
+    def __init__(self, report_counted: Callable[[str, int], None] | None) -> None:
+        self._report_counted = report_counted
+        self.admission = Admission()
+        self._written: Counter[str] = Counter()  # events by kind, in the present transaction
+
+    def write(self, connection: sa.Connection, batch: Sequence[Event | Amendment]) -> None:
+        """Write events and what is to be added to some, inside a transaction."""
+        self.insert(connection, list({one.id: one for one in batch if isinstance(one, Event)}.values()))
+        for one in batch:
+            if isinstance(one, Amendment):
+                amend(connection, one.event_id, one.detail, one.extra)
+
+    def insert(self, connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
+        """Insert events with distinct ids and count those that are new; return their ids."""
+        fresh = insert_events(connection, batch)
+        counts = Counter(counted(event) for event in batch if event.id in fresh)
+        add_counts(connection, counts, self.admission)
+        for one, count in counts.items():
+            self._written[one.kind] += count
+        return fresh
+
+    def ended(self, committed: bool) -> None:
+        """Report what a transaction wrote, once it is certain: one that failed is tried again in parts."""
+        written, self._written = self._written, Counter()
+        if committed and self._report_counted is not None:
+            for kind, count in written.items():
+                self._report_counted(kind, count)

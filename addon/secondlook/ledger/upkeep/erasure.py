@@ -25,8 +25,8 @@ import sqlalchemy as sa
 
 from secondlook.core.rules.client import network_of
 from secondlook.core.subject import SubjectKind
-from secondlook.ledger.base import OpenLedger
 from secondlook.ledger.engine.change import bump
+from secondlook.ledger.engine.store import Store
 from secondlook.ledger.engine.tables import (
     confirmed,
     events,
@@ -52,24 +52,24 @@ _WHERE: Final = ("url", "host", "filename")
 type DeleteEvents = Callable[[sa.ColumnElement[bool]], int]
 
 
-def erase(ledger: OpenLedger, client: str, delete_events: DeleteEvents) -> int:
+def erase(store: Store, client: str, delete_events: DeleteEvents) -> int:
     """Erase what is kept of an address or a user; return how many events of its own went."""
     named, is_user = events.c.client == client, network_of(client) is None
     if is_user:  # no index, and an address is nobody's
         named = sa.or_(named, events.c.user == client)
-    own = ledger.read(lambda connection: _own(connection, client, named))
-    used = ledger.read(lambda connection: _used(connection, named)) if is_user else set()
-    ledger.commit_now(lambda connection: counting.erase(connection, client, used))
+    own = store.read(lambda connection: _own(connection, client, named))
+    used = store.read(lambda connection: _used(connection, named)) if is_user else set()
+    store.commit_now(lambda connection: counting.erase(connection, client, used))
     gone = delete_events(named)
-    ledger.commit_now(lambda connection: _erase_name(connection, client, ledger.clock.now()))
-    endings = ledger.read(lambda connection: _ended(connection, own))
-    ended = ledger.read(lambda connection: _alone(connection, endings, is_user=is_user))
-    ledger.commit_now(lambda connection: _forget_places(connection, own, is_user=is_user))
+    store.commit_now(lambda connection: _erase_name(connection, client, store.clock.now()))
+    endings = store.read(lambda connection: _ended(connection, own))
+    ended = store.read(lambda connection: _alone(connection, endings, is_user=is_user))
+    store.commit_now(lambda connection: _forget_places(connection, own, is_user=is_user))
     for part in _chunks(ended):
         delete_events(sa.and_(_is_ending, events.c.client.is_(None), events.c.identity.in_(part)))
     for part in _chunks(endings - ended):
-        ledger.commit_now(partial(_forget_places_of_endings, part=part))
-    ledger.watch.stale()
+        store.commit_now(partial(_forget_places_of_endings, part=part))
+    store.changes.stale()
     return gone
 
 

@@ -11,8 +11,6 @@ is emptied.
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -22,13 +20,16 @@ import sqlalchemy as sa
 
 from secondlook.ground.clock import SettledTime
 from secondlook.ground.errors import LedgerError
-from secondlook.ledger.base import OpenLedger
 from secondlook.ledger.engine import salvage
+from secondlook.ledger.engine.store import Store
 from secondlook.ledger.engine.tables import changes, events, marks
 from secondlook.ledger.log import counting, overview, search
 from secondlook.ledger.log.counting import HOUR_S
+from secondlook.ledger.log.counts import Counts
 from secondlook.ledger.operator import rule_table
 from secondlook.ledger.queue import confirmed, flagged, history
+from secondlook.ledger.queue.allowed_history import AllowedHistory
+from secondlook.ledger.queue.flag_store import FlagStore
 from secondlook.ledger.upkeep.erasure import erase
 
 TICK_S: Final = 0.25
@@ -46,15 +47,14 @@ _INDEX_MOST_ROWS: Final = 256
 
 
 class Upkeep:
-    """The housekeeping thread, and the same work on demand.
+    """The housekeeping thread, and the same work on demand."""
 
-    `flush_history` hands what is remembered in memory to the writer (None: there is nothing).
-    """
-
-    def __init__(self, ledger: OpenLedger, flush_history: Callable[[], Future[None] | None]) -> None:
-        self._ledger = ledger
-        self._flush_history = flush_history
-        self._settled = SettledTime(ledger.clock)
+    def __init__(self, store: Store, counts: Counts, flags: FlagStore, history: AllowedHistory) -> None:
+        self._store = store
+        self._counts = counts
+        self._flags = flags
+        self._history = history
+        self._settled = SettledTime(store.clock)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._flushed_at = time.monotonic()
@@ -78,22 +78,22 @@ class Upkeep:
             try:
                 self._tick()
             except LedgerError as error:
-                self._ledger.report(f"housekeeping: {error}")
+                self._store.report(f"housekeeping: {error}")
                 self._stopping.wait(1.0)
 
     def _tick(self) -> None:
-        ledger, now = self._ledger, time.monotonic()
-        if ledger.writer.failing and not self._probe():
-            ledger.journal_full = ledger.journal is not None and not ledger.journal.has_room()
+        store, now = self._store, time.monotonic()
+        if store.writer.failing and not self._probe():
+            self._flags.look_for_room()
             return
-        ledger.replay_journal()
-        if ledger.place.sqlite:
+        self._flags.replay()
+        if store.place.sqlite:
             self._index()
         if now - self._flushed_at >= FLUSH_S:
             self._flushed_at = now
-            ledger.flush_counts()
-            self._flush_history()
-        if not ledger.options.keeper:
+            self._counts.flush()
+            self._history.flush()
+        if not store.options.keeper:
             return
         if now - self._swept_at >= SWEEP_S:
             self._swept_at = now
@@ -106,7 +106,7 @@ class Upkeep:
 
         In steps so small that traffic does not feel them, unless there is much to catch up with.
         """
-        submit = self._ledger.writer.submit
+        submit = self._store.writer.submit
         most = _INDEX_ROWS
         for _ in range(_STEPS):
             count = submit(partial(search.add_next, most=most), durable=False).result()
@@ -126,15 +126,15 @@ class Upkeep:
             )
 
         try:
-            self._ledger.commit_now(work)
+            self._store.commit_now(work)
         except LedgerError:
             self._stopping.wait(TICK_S)
             return False
         return True
 
-    def checkpoint(self, *, whole: bool) -> None:
+    def checkpoint(self, *, whole: bool = True) -> None:
         """Bring the WAL into the file: without waiting for anybody, or `whole` and cut to nothing."""
-        path = self._ledger.place.path
+        path = self._store.place.path
         if path is None:
             return
         wal = path.with_name(path.name + "-wal")
@@ -163,12 +163,12 @@ class Upkeep:
         `thorough` also rewrites the search index, which otherwise keeps (and passes over) the trigrams
         of deleted events.
         """
-        ledger = self._ledger
+        store = self._store
         now = self._settled.now()  # what a clock that jumps deletes would be gone
-        cutoff = now - ledger.options.retention_s
+        cutoff = now - store.options.retention_s
         gone = self._delete_events(events.c.time < cutoff, before=cutoff)
-        while count := ledger.commit_now(
-            lambda connection: history.sweep(connection, older_than=now - ledger.options.history_s)
+        while count := store.commit_now(
+            lambda connection: history.sweep(connection, older_than=now - store.options.history_s)
         ):
             gone += count
             if self._stopping.wait(_REST_S):
@@ -183,19 +183,19 @@ class Upkeep:
                 + counting.sweep(connection, now=now, older_than=cutoff)
             )
 
-        gone += ledger.commit_now(small)
+        gone += store.commit_now(small)
         if thorough:
             self._merged_at = time.monotonic()
             self._reclaim(everything=False)
-        elif gone and ledger.place.path is not None:
-            while self._vacuum(ledger.place.path):
+        elif gone and store.place.path is not None:
+            while self._vacuum(store.place.path):
                 if self._stopping.wait(_REST_S):
                     break
         return gone
 
     def _delete_events(self, chosen: sa.ColumnElement[bool], *, before: float | None = None) -> int:
         """Delete events in small transactions, each with its part of the search index."""
-        ledger = self._ledger
+        store = self._store
 
         def work(connection: sa.Connection) -> int:
             query = sa.select(events.c.seq, *search.TEXT_COLUMNS).where(chosen)
@@ -213,7 +213,7 @@ class Upkeep:
             return len(rows)
 
         total = 0
-        while count := ledger.commit_now(work):
+        while count := store.commit_now(work):
             total += count
             if self._stopping.wait(_REST_S):
                 break
@@ -221,9 +221,9 @@ class Upkeep:
 
     def _reclaim(self, *, everything: bool) -> None:
         """Give freed space back and make sure that nothing deleted can be read any more."""
-        ledger = self._ledger
-        if ledger.place.path is None:
-            engine = ledger.readers.execution_options(isolation_level="AUTOCOMMIT")
+        store = self._store
+        if store.place.path is None:
+            engine = store.readers.execution_options(isolation_level="AUTOCOMMIT")
             with engine.connect() as connection:
                 connection.exec_driver_sql("SET default_transaction_read_only = off")
                 for name in (
@@ -239,15 +239,15 @@ class Upkeep:
                     connection.exec_driver_sql(f"VACUUM {name}")
                 connection.exec_driver_sql("SET default_transaction_read_only = on")
             return
-        ledger.commit_now(search.begin_merge)
-        while ledger.commit_now(search.merge):
+        store.commit_now(search.begin_merge)
+        while store.commit_now(search.merge):
             if self._stopping.wait(_REST_S):
                 return
 
-        while self._vacuum(ledger.place.path):
+        while self._vacuum(store.place.path):
             if self._stopping.wait(_REST_S):
                 return
-        if everything or ledger.options.keeper:
+        if everything or store.options.keeper:
             self.checkpoint(whole=True)
 
     def _vacuum(self, path: Path) -> int:
@@ -264,24 +264,24 @@ class Upkeep:
 
     def erase_client(self, client: str) -> int:
         """Erase a client (`ledger.upkeep.erasure`) and the bytes that held it; return how many events."""
-        ledger = self._ledger
-        ledger.replay_journal()
-        ledger.flush_counts()
-        waiting = self._flush_history()
+        store = self._store
+        self._flags.replay()
+        self._counts.flush()
+        waiting = self._history.flush()
         if waiting is not None:
             waiting.result()
-        while ledger.writer.waiting:
-            ledger.commit_now(lambda _: None)
-        gone = erase(ledger, client, self._delete_events)
+        while store.writer.waiting:
+            store.commit_now(lambda _: None)
+        gone = erase(store, client, self._delete_events)
         self._reclaim(everything=True)
-        if ledger.journal is not None:
-            ledger.journal.scrub()
+        if self._flags.journal is not None:
+            self._flags.journal.scrub()
         return gone
 
     def check(self) -> list[str]:
         """Look for damage in the whole ledger."""
-        path = self._ledger.place.path
+        path = self._store.place.path
         if path is None:
-            self._ledger.read(flagged.count)
+            self._store.read(flagged.count)
             return []
         return salvage.check(path)

@@ -92,9 +92,9 @@ async def asking(settings: Settings, ledger: Ledger, *, offline: bool = False) -
         for saved in sorted((settings.state / "cache").glob("answers-*")):
             load_cache(parts.cache, saved, now=now, stale_for_s=settings.cache.stale_for)
         parts.view.replace(
-            rulebook=RuleBook((*ledger.rules(), *config_rules(settings, now))),
-            pauses=ledger.pauses(),
-            confirmed=ledger.confirmed(),
+            rulebook=RuleBook((*ledger.snapshots.rules(), *config_rules(settings, now))),
+            pauses=ledger.snapshots.pauses(),
+            confirmed=ledger.snapshots.confirmed(),
             pattern=pattern,
         )
         yield parts

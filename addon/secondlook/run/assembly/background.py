@@ -176,7 +176,7 @@ def _tell_feed(parts: Parts, notice: FeedNotice) -> None:
     if notice.outcome == "unchanged":
         return
     now = parts.clock.now()
-    parts.ledger.record(
+    parts.ledger.recorder.record(
         Event(
             id=_identifiers.new(now),
             kind=EventKind.UPDATE if notice.outcome == "taken" else EventKind.ERROR,

@@ -18,7 +18,8 @@ from secondlook.core.rules.rule import Rule
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import parse_subject
 from secondlook.core.url.canonical import Suffixes, url_subject
-from secondlook.ledger.ledger import EventFilter, Ledger
+from secondlook.ledger.log.event_log import EventLog
+from secondlook.ledger.log.filter import EventFilter
 from secondlook.suffix import load_suffixes
 
 DAY_S = 86_400.0
@@ -63,10 +64,10 @@ def change_from(
 
 
 def run_backtest(
-    ledger: Ledger, change: ProposedChange, suffixes: Suffixes, *, since: float
+    log: EventLog, change: ProposedChange, suffixes: Suffixes, *, since: float
 ) -> BacktestReport:
     """Judge the logged visits since then; blocks."""
-    visits = ledger.export(EventFilter(kind=VISITS, since=since))
+    visits = log.export(EventFilter(kind=VISITS, since=since))
     return backtest(visits, [change], lambda text: url_subject(text, suffixes))
 
 

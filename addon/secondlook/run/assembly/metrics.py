@@ -24,7 +24,7 @@ class ServiceCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield queue, pattern and ledger as they are now."""
         now = self._parts.clock.now()
-        waiting, oldest, _ = self._parts.ledger.queue_count()
+        waiting, oldest, _ = self._parts.ledger.queue.count()
         yield _gauge("queue_entries", "Flagged subjects that wait for their second look.", waiting)
         yield _gauge(
             "queue_oldest_seconds", "Age of the oldest of them.", 0 if oldest is None else now - oldest
@@ -42,13 +42,15 @@ class ServiceCollector(Collector):
         yield entries
         yield ages
         yield _gauge(
-            "confirmed_entries", "Subjects that a second look found bad.", len(self._parts.ledger.confirmed())
+            "confirmed_entries",
+            "Subjects that a second look found bad.",
+            len(self._parts.ledger.snapshots.confirmed()),
         )
-        yield _gauge("rules", "Rules of the operator.", len(self._parts.ledger.rules()))
+        yield _gauge("rules", "Rules of the operator.", len(self._parts.ledger.snapshots.rules()))
         dropped = CounterMetricFamily(
             "secondlook_events_dropped", "Events of the service that could not be kept."
         )
-        dropped.add_metric([], self._parts.ledger.dropped)
+        dropped.add_metric([], self._parts.ledger.recorder.dropped)
         yield dropped
 
 

@@ -21,7 +21,7 @@ from secondlook.core.event import Event
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import OUTSIDE, STATE
-from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.log.event_log import EventLog
 from secondlook.ledger.log.shape import json_lines
 from secondlook.server.feeds.fetch import make_client
 
@@ -112,9 +112,9 @@ class WebhookOutlet:
 class Outlets:
     """Feeds every outlet from the log; `run` is a task that goes on for ever."""
 
-    def __init__(self, outlets: Sequence[Outlet], ledger: Ledger, state: Path) -> None:
+    def __init__(self, outlets: Sequence[Outlet], log: EventLog, state: Path) -> None:
         self._outlets = outlets
-        self._ledger = ledger
+        self._log = log
         self._path = state / "outlets.json"
         self._positions: dict[str, str] = {}
         self._keeping = asyncio.Lock()
@@ -148,9 +148,9 @@ class Outlets:
         """Deliver what comes next; False when there is nothing. Raises what outlet and ledger raise."""
         cursor = self._positions.get(outlet.name)
         if cursor is None:
-            await self._keep(outlet.name, await self._ledger.run(self._ledger.log_end))
+            await self._keep(outlet.name, await self._log.run(self._log.end))
             return False
-        events, following = await self._ledger.run(self._ledger.tail, after=cursor, limit=BATCH)
+        events, following = await self._log.run(self._log.tail, after=cursor, limit=BATCH)
         if events:
             await outlet.deliver(events)
             await self._keep(outlet.name, following)
@@ -167,7 +167,7 @@ class Outlets:
 
 
 def make_outlets(
-    settings: LogSettings, proxy: UpstreamProxySettings | None, ledger: Ledger, state: Path
+    settings: LogSettings, proxy: UpstreamProxySettings | None, log: EventLog, state: Path
 ) -> Outlets | None:
     """Make the outlets that the settings name, or None where there is none."""
     outlets: list[Outlet] = []
@@ -175,4 +175,4 @@ def make_outlets(
         outlets.append(SyslogOutlet(settings.syslog))
     if settings.webhook is not None:
         outlets.append(WebhookOutlet(settings.webhook, proxy))
-    return Outlets(outlets, ledger, state) if outlets else None
+    return Outlets(outlets, log, state) if outlets else None

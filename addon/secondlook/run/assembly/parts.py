@@ -79,7 +79,7 @@ class Parts:
         lookup = TieredLookup(
             settings.servers,
             upstream_proxy=settings.upstream_proxy,
-            events=None if heartbeat_s is None and worker is None else ledger,
+            events=None if heartbeat_s is None and worker is None else ledger.recorder,
             worker=worker,
             new_id=make_id,
             clock=clock,
@@ -144,18 +144,18 @@ class LedgerTail:
 
     async def recent(self, since: float) -> tuple[list[Event], str]:
         """Return those since then, oldest first, and where the log goes on."""
-        end = await self._ledger.run(self._ledger.log_end)
+        end = await self._ledger.run(self._ledger.events.end)
         wanted = replace(self._wanted, since=since)
-        page = await self._ledger.run(self._ledger.events, wanted, limit=self._MOST)
+        page = await self._ledger.run(self._ledger.events.page, wanted, limit=self._MOST)
         return list(reversed(page.events)), end
 
     async def after(self, cursor: str) -> tuple[list[Event], str]:
         """Return those written after a cursor, and the next cursor."""
-        return await self._ledger.run(self._ledger.tail, self._wanted, after=cursor)
+        return await self._ledger.run(self._ledger.events.tail, self._wanted, after=cursor)
 
     def record(self, event: Event) -> None:
         """Write an event, some time soon."""
-        self._ledger.record(event)
+        self._ledger.recorder.record(event)
 
 
 class LedgerRecords:
@@ -173,7 +173,7 @@ class LedgerRecords:
     async def event(self, event_id: str) -> Event | None:
         """Find an event by its id; one that was told a moment ago may still be on its way to the ledger."""
         for _ in range(EVENT_TRIES):
-            event = await self._ledger.run(self._ledger.event, event_id)
+            event = await self._ledger.run(self._ledger.events.find, event_id)
             if event is not None:
                 return event
             await asyncio.sleep(EVENT_REST_S)
@@ -200,7 +200,7 @@ class LedgerRecords:
             raise ValueError("the log does not keep whole addresses here (log.privacy)")
         now, client = self._clock.now(), login_name(event.client, event.user)
         rule_id = "override-" + hashlib.sha256(f"{subject.canonical} {client}".encode()).hexdigest()[:20]
-        for known in await self._ledger.run(self._ledger.list_rules):
+        for known in await self._ledger.run(self._ledger.rules.all):
             if known.id == rule_id and known.expires is not None and now < known.expires:
                 return
         rule = Rule(
@@ -221,7 +221,7 @@ class LedgerRecords:
             time=now,
             detail=f"allowed for {duration_s / 60:g} min from the block page of event {event.id}",
         )
-        await self._ledger.run(self._ledger.add_rule, rule, told)
+        await self._ledger.run(self._ledger.rules.add, rule, told)
         await asyncio.sleep(self._elsewhere_s)
 
     async def pass_through(self, event: Event, duration_s: float) -> None:
@@ -246,7 +246,7 @@ class LedgerRecords:
                 f"({event.detail or 'its TLS failed'})"
             ),
         )
-        await self._ledger.run(self._ledger.note, told)
+        await self._ledger.run(self._ledger.recorder.note, told)
         await asyncio.sleep(LOOK_EVERY_S + ELSEWHERE_S)
 
 

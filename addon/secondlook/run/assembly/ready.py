@@ -11,7 +11,7 @@ def why_not_ready(parts: Parts, watcher: Watcher) -> str | None:
     A server or a database that is away is no reason while there are lists to judge by and a journal to write
     to: a balancer that turned all proxies away for it would leave nobody protected.
     """
-    if not parts.ledger.takes_flags:
+    if not parts.ledger.flags.takes_flags:
         return "what nobody can decide cannot be written down (a full disk?), and is refused"
     if not watcher.has_read:
         return "the operator's rules could not be read yet"

@@ -74,7 +74,7 @@ async def start_reporting(stack: contextlib.AsyncExitStack, parts: Parts) -> Non
     for client in clients:
         stack.push_async_callback(client.aclose)
     outbox = Outbox(settings.state)
-    reporter = Reporter(outbox, clients, parts.ledger, parts.clock, socket.gethostname())
+    reporter = Reporter(outbox, clients, parts.ledger.recorder, parts.clock, socket.gethostname())
     work = [reporter.run()]
     if settings.scan.report:
         findings = ScanFindings(outbox)

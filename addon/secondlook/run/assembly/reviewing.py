@@ -231,7 +231,7 @@ class Program:
         level = Level(self._parts.settings.policy.level)
         change = change_from(rule, self._parts.view.current.pattern, level, now, action=action)
         since = now - days * DAY_S
-        report = run_backtest(self._parts.ledger, change, self._parts.suffixes, since=since)
+        report = run_backtest(self._parts.ledger.events, change, self._parts.suffixes, since=since)
         hosts = [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)]
         return {"examined": report.visits, "matched": report.newly_blocked, "hosts": hosts}
 

@@ -23,6 +23,8 @@ def make_rule_keeper(parts: Parts) -> RuleKeeper:
             kind, detail = EventKind.ERROR, f"YARA rules refused, the last good ones stay: {change.error}"
         else:
             kind, detail = EventKind.UPDATE, f"{change.count} YARA rules in force"
-        parts.ledger.record(Event(id=identifiers.new(now), kind=kind, time=now, list="yara", detail=detail))
+        parts.ledger.recorder.record(
+            Event(id=identifiers.new(now), kind=kind, time=now, list="yara", detail=detail)
+        )
 
     return RuleKeeper(parts.settings.state, lambda: rule_sources(parts.settings), parts.clock.now, tell)

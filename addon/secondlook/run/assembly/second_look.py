@@ -39,7 +39,8 @@ def make_quarantine(settings: Settings, parts: Parts) -> Quarantine:
     """Make what deals with bad files in the download folders."""
     return Quarantine(
         settings.state / QUARANTINE_FOLDER,
-        parts.ledger,
+        parts.ledger.quarantine,
+        parts.ledger.rules,
         parts.clock,
         folders=settings.downloads.folders,
         action=settings.actions.file,
@@ -79,7 +80,9 @@ def make_second_look(
     )
     enforcement = Enforcement(
         parts.view,
-        parts.ledger,
+        parts.ledger.confirmed,
+        parts.ledger.history,
+        parts.ledger.recorder,
         parts.clock,
         notifier=notifier,
         files=quarantine,
@@ -88,9 +91,9 @@ def make_second_look(
     )
     rechecker = Rechecker(
         batch_check,
-        parts.ledger,
+        parts.ledger.queue,
         enforcement,
-        Renewal(batch_check, parts.ledger, parts.clock),
+        Renewal(batch_check, parts.ledger.confirmed, parts.clock),
         parts.clock,
         random=random.random,
         first_s=settings.recheck.first,
@@ -100,7 +103,9 @@ def make_second_look(
     )
     if settings.recheck.history <= 0:
         return SecondLook(rechecker, None)
-    late = RetroCheck(parts.view, parts.ledger, enforcement, parts.clock, history_s=settings.recheck.history)
+    late = RetroCheck(
+        parts.view, parts.ledger.history, enforcement, parts.clock, history_s=settings.recheck.history
+    )
     return SecondLook(rechecker, late)
 
 

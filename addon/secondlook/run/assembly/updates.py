@@ -20,7 +20,7 @@ def make_updater(parts: Parts, *, on_change: Callable[[], None] | None = None) -
     return PatternUpdater(
         list(sources_of(parts)),
         parts.settings.state,
-        parts.ledger,
+        parts.ledger.recorder,
         parts.clock,
         parts.settings.pattern,
         poll_s=parts.settings.servers.poll,

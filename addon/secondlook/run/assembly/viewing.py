@@ -31,7 +31,7 @@ def make_watcher(
 
     return Watcher(
         parts.checker,
-        parts.ledger,
+        parts.ledger.snapshots,
         parts.clock,
         stamp=lambda: (_mark(folder.folder / STAMP), _mark(folder.folder / CONFIRMED)),
         load=load,

@@ -6,7 +6,7 @@ import logging
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
 from secondlook.ground.ulid import make_id
-from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.log.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ EVERY_S = 5.0
 JUMP_S = 60.0  # smaller steps are a clock that is kept right
 
 
-async def watch_clock(ledger: Ledger, clock: Clock) -> None:
+async def watch_clock(recorder: Recorder, clock: Clock) -> None:
     """Compare the wall clock with the time that elapses, until cancelled."""
     before_s = clock.now() - clock.elapsed()
     while True:
@@ -27,7 +27,7 @@ async def watch_clock(ledger: Ledger, clock: Clock) -> None:
         detail = f"the clock was set {way} by {_span(abs(jump_s))}; nothing expires because of it"
         logger.warning("%s", detail)
         now = clock.now()
-        ledger.record(Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=detail))
+        recorder.record(Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=detail))
 
 
 def _span(seconds: float) -> str:

@@ -141,7 +141,7 @@ def _ledger(settings: Settings) -> Finding:
     try:
         ledger = open_ledger(settings, background=False)
         try:
-            faults = ledger.check()
+            faults = ledger.upkeep.check()
         finally:
             ledger.close()
     except LedgerError as error:

@@ -23,7 +23,7 @@ from secondlook.agent import metrics
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
 from secondlook.ground.ulid import make_id
-from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.log.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +115,8 @@ def _name(frame: FrameType) -> str:
 class StallReporter:
     """Writes stalls into the program's own log and into the ledger, at most one a minute."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, process: str) -> None:
-        self._ledger = ledger
+    def __init__(self, recorder: Recorder, clock: Clock, process: str) -> None:
+        self._recorder = recorder
         self._clock = clock
         self._process = process
         self._quiet_until = float("-inf")
@@ -134,7 +134,7 @@ class StallReporter:
             detail += f"; {before} more since the last report"
         logger.warning("%s", detail)
         now = self._clock.now()
-        self._ledger.record(
+        self._recorder.record(
             Event(
                 id=make_id(now),
                 kind=EventKind.ERROR,
@@ -145,6 +145,6 @@ class StallReporter:
         )
 
 
-async def watch_stalls(ledger: Ledger, clock: Clock, process: str) -> None:
+async def watch_stalls(recorder: Recorder, clock: Clock, process: str) -> None:
     """Watch the running loop until cancelled; `process` names it in the events."""
-    await StallWatch(StallReporter(ledger, clock, process)).run()
+    await StallWatch(StallReporter(recorder, clock, process)).run()

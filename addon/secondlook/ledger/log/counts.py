@@ -1,0 +1,76 @@
+"""Counts of what leaves no event, in memory until they are written every few seconds."""
+
+import threading
+from collections import Counter
+from concurrent.futures import Future
+
+import sqlalchemy as sa
+
+from secondlook.core.event import EventKind
+from secondlook.ledger.engine.store import Store
+from secondlook.ledger.log import append
+from secondlook.ledger.log.counting import SLOT_S, Admission, Counted, add_counts, asked
+from secondlook.ledger.log.privacy import Discretion, Privacy
+
+
+class Counts:
+    """Checks and hits of rules that are counted only; `admission` is shared with the events' own counts."""
+
+    def __init__(self, store: Store, discretion: Discretion, admission: Admission) -> None:
+        self._store = store
+        self._clock = store.clock
+        self._discretion = discretion
+        self._admission = admission
+        self._lock = threading.Lock()
+        self._checks: Counter[Counted] = Counter()
+        self._hits: Counter[str] = Counter()
+
+    def tally(
+        self,
+        kind: EventKind,
+        decision: str | None,
+        stage: str | None,
+        *,
+        client: str | None = None,
+        host: str | None = None,
+        server: str | None = None,
+        elapsed_ms: float | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Count a check of which no event is kept; microseconds, never blocks.
+
+        Whether its client counts depends on `host`: of an ignored one nobody is to know who asked.
+        """
+        slot = int((self._clock.now() if at is None else at) // SLOT_S)
+        known = client if client and self._discretion.level_of(host) < Privacy.COUNTS else ""
+        stage = stage or ""
+        one = Counted(slot, str(kind), decision or "", stage, known, *asked(stage, server, elapsed_ms))
+        with self._lock:
+            self._checks[one] += 1
+
+    def count_hit(self, rule_id: str) -> None:
+        """Count a hit of an operator rule whose check is not recorded; never blocks."""
+        with self._lock:
+            self._hits[rule_id] += 1
+
+    def flush(self) -> None:
+        """Hand the counts to the writer; they go back into memory when it fails."""
+        with self._lock:
+            checks, self._checks = self._checks, Counter()
+            hits, self._hits = self._hits, Counter()
+        if not checks and not hits:
+            return
+
+        def work(connection: sa.Connection) -> None:
+            add_counts(connection, checks, self._admission)
+            append.add_hits(connection, hits)
+
+        future = self._store.writer.submit(work, durable=False)
+
+        def give_back(done: Future[None]) -> None:
+            if done.exception() is not None:
+                with self._lock:
+                    self._checks.update(checks)
+                    self._hits.update(hits)
+
+        future.add_done_callback(give_back)

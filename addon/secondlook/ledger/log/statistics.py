@@ -1,0 +1,46 @@
+"""Counts as people see them: by hours (`log.overview`), by clients, hosts, lists, servers (`log.figures`)."""
+
+from secondlook.core.event import EventKind
+from secondlook.ledger.engine.store import Store
+from secondlook.ledger.log import figures, overview
+from secondlook.ledger.log.figures import ClientCount, Course
+from secondlook.ledger.log.overview import HourCount
+
+
+class Statistics:
+    """Reads counts; every method blocks its thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def hourly(self, since: float, until: float) -> list[HourCount]:
+        """What was checked, blocked and flagged in each hour from `since` to `until`, empty hours too."""
+        return self._store.read(lambda connection: overview.hourly(connection, since, until))
+
+    def totals(self, since: float, until: float) -> dict[tuple[EventKind, str | None, str | None], int]:
+        """Counts by kind, decision and stage over whole hours."""
+        return self._store.read(lambda connection: overview.totals(connection, since, until))
+
+    def course(self, step: int, since: float, client: str | None = None) -> list[Course]:
+        """Checks of everybody or of one client by stretches of `step` seconds (`counting.STEPS`)."""
+        return self._store.read(lambda connection: figures.course(connection, step, since, client))
+
+    def top(
+        self, of: str, step: int, since: float, *, client: str | None = None, limit: int = 10
+    ) -> list[tuple[str, int]]:
+        """Hosts, lists or threats with most refused checks, of everybody or of one client."""
+        return self._store.read(
+            lambda connection: figures.top(connection, of, step, since, client=client, limit=limit)
+        )
+
+    def latency(self, step: int, since: float) -> dict[str, dict[str, int]]:
+        """How many questions to each server ended within which bound (ms)."""
+        return self._store.read(lambda connection: figures.latency(connection, step, since))
+
+    def clients(
+        self, step: int, since: float, *, only: str | None = None, limit: int = 10
+    ) -> list[ClientCount]:
+        """Clients with most checks first, or one of them."""
+        return self._store.read(
+            lambda connection: figures.clients(connection, step, since, only=only, limit=limit)
+        )

@@ -1,0 +1,114 @@
+"""What was let through, for late verdicts: hashes of allowed subjects, and the visits that the log holds."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import sqlalchemy as sa
+
+from secondlook.core.event import Event, FlagEntry, Remembered
+from secondlook.core.subject import SubjectKind
+from secondlook.ledger.engine.codec import row_event
+from secondlook.ledger.engine.store import Store
+from secondlook.ledger.engine.tables import events
+from secondlook.ledger.log.privacy import Discretion, Privacy, without_query
+from secondlook.ledger.queue import history
+
+_VISITS: Final = 10_000
+
+
+class AllowedHistory:
+    """Remembers allowed subjects in memory until they are written in batches (port `History` of `agent`)."""
+
+    def __init__(self, store: Store, discretion: Discretion) -> None:
+        self._store = store
+        self._discretion = discretion
+        self._most = store.options.history_in_memory
+        self._unwritten: dict[bytes, tuple[Sequence[bytes], SubjectKind, Event]] = {}
+        self.forgotten = 0
+
+    def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
+        """Note an allowed subject in memory; written in batches."""
+        if identity not in self._unwritten and len(self._unwritten) >= self._most:
+            self.forgotten += 1
+            return
+        self._unwritten[identity] = (hashes, kind, event)
+
+    def flush(self) -> Future[None] | None:
+        """Hand what is remembered in memory to the writer; None when there is nothing."""
+        batch, self._unwritten = self._unwritten, {}
+        if not batch:
+            return None
+        rows = [
+            (identity, hashes, kind, self._kept(event)) for identity, (hashes, kind, event) in batch.items()
+        ]
+        future = self._store.writer.submit(lambda connection: history.put(connection, rows), durable=False)
+
+        def give_back(done: Future[None]) -> None:
+            if not done.cancelled() and done.exception() is not None:
+                for identity, value in batch.items():
+                    if len(self._unwritten) < self._most:
+                        self._unwritten.setdefault(identity, value)
+
+        future.add_done_callback(give_back)
+        return future
+
+    def _kept(self, event: Event) -> Event:
+        """Apply privacy to what is remembered: at level 3, and of ignored hosts, hashes alone."""
+        match self._discretion.level_of(event.host):
+            case Privacy.EVERYTHING:
+                return event
+            case Privacy.NO_QUERY:
+                return replace(event, url=without_query(event.url))
+            case Privacy.HOSTS:
+                return replace(event, url=None, filename=None)
+            case Privacy.COUNTS:
+                return replace(event, url=None, filename=None, host=None, client=None)
+
+    async def remembered(self, *, since: float, batch: int = 5_000) -> AsyncIterator[list[Remembered]]:
+        """Yield all subjects remembered since then, by identity, a batch in memory at a time."""
+        await self._store.run(self._write)
+        last = b""
+        while found := await self._store.run(
+            self._store.read, partial(history.outline, since=since, after=last, size=batch)
+        ):
+            yield found
+            last = found[-1].identity
+
+    async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
+        """Return what is remembered of these subjects; of some it may be nothing any more."""
+        return await self._store.run(self._store.read, partial(history.recall, identities=identities))
+
+    def walk(self) -> Iterator[FlagEntry]:
+        """All remembered subjects, oldest first, in bounded memory; blocks."""
+        self._write()
+        place: tuple[float, bytes] | None = None
+        while part := self._store.read(partial(history.page, after=place, size=1_000)):
+            yield from part
+            place = (part[-1].time, part[-1].identity)
+
+    def _write(self) -> None:
+        future = self.flush()
+        if future is not None:
+            future.result()
+
+    async def visits(self, identity: bytes) -> list[Event]:
+        """Every let-through of a subject that the log still holds, oldest first."""
+
+        def work(connection: sa.Connection) -> list[Event]:
+            query = (
+                sa.select(events)
+                .where(
+                    events.c.identity == identity,
+                    events.c.identity.is_not(None),
+                    sa.literal_column("events.decision != 'block'"),
+                    events.c.kind.in_(history.LET_THROUGH),
+                )
+                .order_by(events.c.seq)
+                .limit(_VISITS)
+            )
+            return [row_event(row) for row in connection.execute(query).mappings()]
+
+        return await self._store.run(self._store.read, work)

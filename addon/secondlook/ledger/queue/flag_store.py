@@ -1,0 +1,124 @@
+"""Flags in: event and queue entry are committed, or in the journal, before the traffic goes on.
+
+```
+                    ┌─ Writer ── one thread, group commit ──► SQLite │ PostgreSQL
+ flag ── deadline ──┤                                            ▲
+                    └─ Journal ── fsync ── replayed later ───────┘
+```
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from secondlook.core.event import Event, FlagEntry
+from secondlook.ground.errors import LedgerError
+from secondlook.ledger.engine.journal import Journal
+from secondlook.ledger.engine.store import Store
+from secondlook.ledger.log.append import Appender
+from secondlook.ledger.log.privacy import Discretion
+from secondlook.ledger.log.recorder import Recorder
+from secondlook.ledger.queue import flagged
+from secondlook.ledger.queue.journal_record import flag_record, read_flag
+
+_REPLAY_CHUNK: Final = 500
+JOURNAL_DEADLINE_S: Final = 2.0  # the last resort: past it the request is refused
+
+
+class FlagRows:
+    """How flags are written inside a transaction; due for the second look after `first_look_s`."""
+
+    def __init__(self, appender: Appender, first_look_s: float) -> None:
+        self._appender = appender
+        self._first_look_s = first_look_s
+
+    def write(self, connection: sa.Connection, batch: Sequence[tuple[Event, FlagEntry]]) -> None:
+        """Write flags; one whose event is there already was written before and does not count again."""
+        once = {event.id: (event, entry) for event, entry in batch}
+        fresh = self._appender.insert(connection, [event for event, _ in once.values()])
+        flags = [entry for event, entry in once.values() if event.id in fresh]
+        flagged.add_flags(connection, flags, first_look_s=self._first_look_s)
+
+
+class FlagStore:
+    """Takes flags (port `FlagStore` of `agent`); `journal` is None where there is no last resort."""
+
+    def __init__(
+        self,
+        store: Store,
+        discretion: Discretion,
+        recorder: Recorder,
+        rows: FlagRows,
+        journal: Journal | None,
+    ) -> None:
+        self._store = store
+        self._writer = store.writer
+        self._discretion = discretion
+        self._recorder = recorder
+        self._rows = rows
+        self.journal = journal
+        self.journaled = 0
+        self._journal_full = False  # as it was last looked at, while the ledger could not be written
+
+    async def flag(self, event: Event, entry: FlagEntry) -> None:
+        """Commit event and queue entry (ledger, else journal) before returning; else raise LedgerError."""
+        kept = self._recorder.kept(event)
+        assert kept is not None  # of a flag at least the hashes are kept
+        entry = self._discretion.flag(entry)
+        place, deadline_s = self._store.place, self._store.options.deadline_s
+        reason: Exception | None = self._writer.last_error
+        if not self._writer.failing:
+            slot = self._writer.flag(kept, entry)
+            try:
+                async with asyncio.timeout(deadline_s):
+                    await slot.answer
+            except TimeoutError:
+                self._writer.give_up(slot)
+                reason = LedgerError(f"ledger {place}: no commit within {deadline_s:g} s")
+            except LedgerError as error:
+                reason = error
+            else:
+                return
+        await self._flag_in_journal(kept, entry, reason or LedgerError(f"ledger {place}: too slow"))
+
+    async def _flag_in_journal(self, event: Event, entry: FlagEntry, reason: Exception) -> None:
+        if self.journal is None:
+            raise LedgerError(str(reason)) from reason
+        slot = self.journal.submit(lambda: flag_record(event, entry))
+        try:
+            async with asyncio.timeout(JOURNAL_DEADLINE_S):
+                await slot.answer
+        except TimeoutError as error:
+            slot.abandoned = True
+            raise LedgerError(f"{reason}; flags journal: the disk did not answer in time") from error
+        except LedgerError as error:
+            raise LedgerError(f"{reason}; {error}") from error
+        self.journaled += 1
+
+    @property
+    def takes_flags(self) -> bool:
+        """Whether a flag could be stored now: in the ledger, or in the journal."""
+        return not self._writer.failing or (self.journal is not None and not self._journal_full)
+
+    def look_for_room(self) -> None:
+        """Note whether the journal has room, while the ledger cannot be written."""
+        self._journal_full = self.journal is not None and not self.journal.has_room()
+
+    def replay(self) -> int:
+        """Bring the journal into the ledger; return the number of flags, 0 when another process does it."""
+        if self.journal is None or not self.journal.waiting():
+            return 0
+
+        def take(records: list[dict[str, Any]]) -> None:
+            flags = [read_flag(one) for one in records]
+            for at in range(0, len(flags), _REPLAY_CHUNK):
+                chunk = flags[at : at + _REPLAY_CHUNK]
+                self._writer.submit(partial(self._rows.write, batch=chunk)).result()
+
+        count = self.journal.replay(take)
+        if count:
+            self._store.report(f"{count} flags came back from the journal")
+        return count

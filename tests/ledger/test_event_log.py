@@ -1,0 +1,56 @@
+"""The event log as it is read: found, exported, followed; errors in words."""
+
+import pytest
+
+from ledgerkit.samples import START, make_event
+from secondlook.core.event import EventKind
+from secondlook.ground.errors import LedgerError
+from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
+
+pytestmark = pytest.mark.anyio
+
+
+def test_an_event_is_found_by_its_id_alone(ledger):
+    event = make_event(EventKind.BLOCKED)
+    ledger.recorder.note(event)
+    found = ledger.events.find(event.id)
+    assert found is not None
+    assert (found.id, found.url) == (event.id, event.url)
+    assert ledger.events.find("nobody") is None
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_an_export_gives_what_is_wanted_in_order(ledger, newest_first):
+    kinds = [EventKind.BLOCKED, EventKind.CHECK, EventKind.BLOCKED]
+    made = [make_event(kind, START + number) for number, kind in enumerate(kinds)]
+    for event in made:
+        ledger.recorder.note(event)
+    found = ledger.events.export(EventFilter(kind="blocked"), newest_first=newest_first)
+    assert [event.id for event in found] == [made[at].id for at in ((2, 0) if newest_first else (0, 2))]
+
+
+def test_an_error_of_the_engine_is_in_words(tmp_path):
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(background=False), report=lambda _: None)
+    ledger.store.commit_now(
+        lambda connection: connection.exec_driver_sql("ALTER TABLE events RENAME TO away")
+    )
+    for reading in (
+        ledger.events.page,
+        ledger.events.end,
+        lambda: ledger.events.find("any"),
+        lambda: ledger.events.tail(after="s0"),
+        lambda: list(ledger.events.export()),
+    ):
+        with pytest.raises(LedgerError, match="no such table"):
+            reading()
+    ledger.close()
+
+
+async def test_follow_yields_what_is_written_from_now_on(ledger):
+    before, *after = [make_event(EventKind.BLOCKED, START + number) for number in range(3)]
+    ledger.recorder.note(before)
+    stream = ledger.events.follow(EventFilter(), after=ledger.events.end())
+    for event in after:
+        ledger.recorder.note(event)
+    assert [(await anext(stream)).id for _ in after] == [event.id for event in after]
+    await stream.aclose()
