@@ -88,7 +88,6 @@ WITHOUT = set(
     proxy/mitm/patience.py
     proxy/mitm/proved.py
     proxy/mitm/recognizer.py
-    proxy/mitm/tls_layers.py
     proxy/mitm/tunnel.py
     proxy/mitm/websocket.py
     proxy/pieces.py

@@ -5,13 +5,16 @@ import pytest
 from hpack.exceptions import HPACKDecodingError, HPACKError
 from hpack.hpack import Decoder, Encoder
 from hpack.struct import NeverIndexedHeaderTuple
+from hpack.table import HeaderTable
 from hypothesis import given
 
 from secondlook.proxy.mitm.header_coding import PLAIN_BYTES, TABLE_MAX_BYTES, HeadDecoder, HeadEncoder
 
 LIMIT = 1 << 20
-names = st.one_of(st.sampled_from([b":path", b"cookie", b"x-a"]), st.binary(max_size=20))
-values = st.one_of(st.sampled_from([b"/", b"a" * 100, b"a" * PLAIN_BYTES]), st.binary(max_size=60))
+names = st.one_of(st.sampled_from([b":path", b"cookie", b"x-a", b"accept-encoding"]), st.binary(max_size=20))
+values = st.one_of(
+    st.sampled_from([b"/", b"", b"gzip, deflate", b"a" * 100, b"a" * PLAIN_BYTES]), st.binary(max_size=60)
+)
 heads = st.lists(st.lists(st.tuples(names, values, st.booleans()), max_size=8), max_size=4)
 
 
@@ -23,6 +26,25 @@ def test_both_read_what_the_other_writes(said, table):
         for head in said:
             found = decoder.decode(encoder.encode(head), raw=True)
             assert [tuple(field) for field in found] == [field[:2] for field in head]
+
+
+@given(heads, st.integers(0, 8192))
+def test_ours_writes_what_the_package_writes(said, table):
+    ours, theirs = HeadEncoder(), Encoder()
+    ours.header_table_size = theirs.header_table_size = min(table, 4096)
+    theirs.huffman_coder = ours.huffman_coder
+    for head in said:
+        short = [field for field in head if len(field[0]) + len(field[1]) < PLAIN_BYTES]
+        assert ours.encode(short) == theirs.encode(short)
+
+
+def test_every_field_that_a_table_holds_is_one_number():
+    ours, theirs = HeadEncoder(), Encoder()
+    theirs.huffman_coder = ours.huffman_coder
+    dynamic = [(b"x-%d" % number, b"") for number in range(100)]  # more than one byte can tell
+    for head in ([*HeaderTable.STATIC_TABLE], dynamic, dynamic):
+        assert ours.encode(head) == theirs.encode(head)
+    assert len(ours.encode(dynamic)) < 2 * len(dynamic)
 
 
 @pytest.mark.parametrize("over", [{"size": 300, "fields": 100}, {"size": LIMIT, "fields": 5}])

@@ -5,14 +5,20 @@ literal of it: a value of 256 KB takes 5 to 11 s to encode. It takes any dynamic
 wishes for, and searches it one entry after the other; and a head beyond the limit ends the connection.
 
 Here long values go plain and unindexed, the table stays small, and
-a head beyond the limit is read to its end without being kept, so that its connection lives on.
+a head beyond the limit is read to its end without being kept, so that its connection lives on. What was said
+before is looked up: fields in the tables, and how short strings are coded.
 """
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
 
 from hpack.exceptions import HPACKDecodingError, InvalidTableSizeError, OversizedHeaderListError
 from hpack.hpack import Decoder, Encoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
-from hpack.struct import NeverIndexedHeaderTuple
+from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
+from hpack.table import HeaderTable
 
 type Field = tuple[bytes, bytes]
 
@@ -22,12 +28,19 @@ BEYOND = (
     8  # times the most fields are read of a head that is refused: each may be one byte, and takes its time
 )
 ENTRY_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
+SHORT_BYTES = 64  # coded strings up to here are remembered
+_SHORT_KEPT = 4096
 _INTEGER_MAX_BYTES = 5
 _CODES = [
     format(code & ((1 << length) - 1), f"0{length}b")
     for code, length in zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
 ]
 _PLAIN, _NEVER = b"\x00", b"\x10"
+_INDEXED = [bytes((0x80 | index,)) for index in range(0x7F)]
+_DYNAMIC = len(HeaderTable.STATIC_TABLE) + 1  # index of the first entry of the dynamic table
+_STATIC = {
+    field: _INDEXED[index] for index, field in reversed(list(enumerate(HeaderTable.STATIC_TABLE, start=1)))
+}
 
 
 class _Huffman:
@@ -62,12 +75,35 @@ class HeadEncoder(Encoder):
         if self.header_table.resized:
             self.table_size_changes.append(size)
 
+    def encode(self, headers: Iterable[Field], huffman: bool = True) -> bytes:  # type: ignore[override]
+        """Code a head; a field that must not be indexed says so by its type, or by a third part."""
+        table = self.header_table
+        block = []
+        if table.resized:
+            block.append(self._encode_table_size_change())
+            table.resized = False
+        field: Any
+        for field in headers:
+            if type(field) is tuple and len(field) == 2:  # noqa: PLR2004
+                block.append(self.add(field, False, huffman))
+            else:
+                sensitive = not field.indexable if isinstance(field, HeaderTuple) else bool(field[2])
+                block.append(self.add((field[0], field[1]), sensitive, huffman))
+        return b"".join(block)
+
     def add(self, to_add: Field, sensitive: bool, huffman: bool = False) -> bytes:
         """Code one field."""
         name, value = to_add
-        if len(name) + len(value) < PLAIN_BYTES:
-            return super().add(to_add, sensitive, huffman)
-        return self._encode_literal(name, value, _NEVER if sensitive else _PLAIN)
+        if len(name) + len(value) >= PLAIN_BYTES:
+            return self._encode_literal(name, value, _NEVER if sensitive else _PLAIN)
+        known = _STATIC.get(to_add)
+        if known is not None:
+            return known
+        entries = self.header_table.dynamic_entries
+        if to_add in entries:
+            index = entries.index(to_add) + _DYNAMIC
+            return _INDEXED[index] if index < len(_INDEXED) else self._encode_indexed(index)
+        return super().add(to_add, sensitive, huffman)
 
 
 class HeadDecoder(Decoder):
@@ -157,7 +193,9 @@ def _string(data: bytes, at: int) -> tuple[bytes, int]:
     if end > len(data):
         raise HPACKDecodingError("the header block ends in a string")
     found = bytes(data[at:end])
-    return (_huffman(found) if coded else found), end
+    if not coded:
+        return found, end
+    return (_short(found) if length <= SHORT_BYTES else _huffman(found)), end
 
 
 type _Step = tuple[int, bytes, bool]
@@ -175,6 +213,9 @@ def _huffman(data: bytes) -> bytes:
     if not complete:
         raise HPACKDecodingError("a Huffman-coded string ends in the middle")
     return b"".join(pieces)
+
+
+_short = lru_cache(_SHORT_KEPT)(_huffman)  # dates, types, names of hosts and programs: the same for a while
 
 
 def _learn(state: int, byte: int) -> _Step:

@@ -79,6 +79,12 @@ class _Side(Http1Connection):
         self.limits = limits
         self.buf = HeadBuffer(limits.head, limits.head_lines)
 
+    def handle_event(self, event: events.Event) -> Commands:
+        """Handle an event at once: no command of ours is waited for."""
+        if self.debug is not None:
+            return super().handle_event(event)
+        return self._handle_event(event)
+
     def _handle_event(self, event: events.Event) -> Commands:
         if (
             type(event) is events.DataReceived

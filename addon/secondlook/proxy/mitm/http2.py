@@ -20,7 +20,6 @@ import h2.errors
 import h2.events
 from h2.exceptions import DenialOfServiceError, ProtocolError
 from mitmproxy import http
-from mitmproxy.net.http.url import parse_authority
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
@@ -38,6 +37,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Connection as MitmHttp2Conne
 
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.mitm.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
+from secondlook.proxy.mitm.http2_head import split_authority
 from secondlook.proxy.mitm.stream import (
     GOING_AWAY,
     InterimResponse,
@@ -78,6 +78,10 @@ class Acknowledge(HttpEvent):
     """A stream has room again: let the origin, or the client, send more of it."""
 
 
+class _SendApart(commands.SendData):
+    """Bytes in a TLS record of their own: curl forgets the answer that a reset comes with."""
+
+
 class _Late(commands.RequestWakeup):
     """The end of the time for a head."""
 
@@ -101,6 +105,12 @@ class _Side(MitmHttp2Connection):
         settings = self.h2_conn.local_settings
         settings.initial_window_size = WINDOW_BYTES
         settings.acknowledge()
+
+    def handle_event(self, event: events.Event) -> Commands:
+        """Handle an event at once: no command of ours is waited for."""
+        if self.debug is not None:
+            return super().handle_event(event)
+        return self._handle_event(event)
 
     def _receive(self, event: h2.events.DataReceived, stream_id: int, *, wait: bool) -> None:
         """Acknowledge a piece of a body, unless it has to wait for the other side."""
@@ -230,7 +240,11 @@ class Http2ClientSide(_Side, Http2Server):
         self._begin(streams, limits)
 
     def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, InterimResponse):
+        if type(event) is ResponseData:
+            if self.is_open_for_us(event.stream_id):
+                self.h2_conn.send_data(event.stream_id, event.data)
+                yield from self._send()
+        elif isinstance(event, InterimResponse):
             if self.is_open_for_us(event.stream_id):
                 fields = [(name.lower(), value) for name, value in event.response.data.headers.fields]
                 status = b"%d" % event.response.data.status_code
@@ -242,7 +256,7 @@ class Http2ClientSide(_Side, Http2Server):
         elif isinstance(event, StopUpload):
             if not self.is_closed(event.stream_id):
                 self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
-                yield from self._send()
+                yield _SendApart(self.conn, self.h2_conn.data_to_send())
         else:
             yield from self._network(event) or super()._handle_event(event)
         if isinstance(event, _LAST) and self.is_closed(event.stream_id):
@@ -480,7 +494,7 @@ def _request(fields: Any) -> http.Request:
     """Make a request of a head that `read_request` has read."""
     pseudo = dict(fields[:4])
     scheme, authority = pseudo[b":scheme"], pseudo[b":authority"]
-    host, port = parse_authority(authority, check=True)
+    host, port = split_authority(authority)
     return http.Request(
         host=host,
         port=_PORTS[scheme] if port is None else port,

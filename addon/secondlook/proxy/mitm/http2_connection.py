@@ -27,7 +27,13 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
-from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError, ProtocolError, StreamClosedError
+from h2.exceptions import (
+    DenialOfServiceError,
+    InvalidBodyLengthError,
+    ProtocolError,
+    StreamClosedError,
+    StreamIDTooLowError,
+)
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes
 from h2.stream import H2Stream, StreamClosedBy, StreamState
@@ -221,13 +227,34 @@ class Http2Connection(BufferedH2Connection):
             self._draw(self._resets if self._is_open(frame.stream_id) else self._idle, "resets")
         else:
             self._draw(self._idle, f"frames of {kind.__name__}")
-        events = super()._receive_frame(frame)
+        events = self._dispatch(frame)
         for event in events:
             if isinstance(event, StreamReset) and not event.remote_reset:
                 self._draw(self._resets, "faults")
             elif isinstance(event, InformationalResponseReceived):
                 for _ in range(IDLE_FRAMES_PER_FRAME + 1):
                     self._draw(self._idle, "interim responses")
+        return events
+
+    def _dispatch(self, frame: Frame) -> list[Event]:
+        """Handle a frame as `h2` does, which first draws a picture of each for a log that nobody keeps."""
+        answer: list[Frame]
+        events: list[Event]
+        try:
+            answer, events = self._frame_dispatch_table[type(frame)](frame)
+        except (StreamClosedError, StreamIDTooLowError) as error:
+            stream_id = error.stream_id
+            if not self._stream_is_closed_by_reset(stream_id):
+                if isinstance(error, StreamIDTooLowError) and self._stream_is_closed_by_end(stream_id):
+                    raise StreamClosedError(stream_id) from error
+                raise
+            reset = RstStreamFrame(stream_id)
+            if isinstance(error, StreamClosedError):
+                reset.error_code, events = error.error_code, error._events  # noqa: SLF001
+            else:
+                reset.error_code, events = ErrorCodes.STREAM_CLOSED, []
+            answer = [reset]
+        self._prepare_for_sending(answer)
         return events
 
     def _is_open(self, stream_id: int) -> bool:

@@ -8,6 +8,7 @@ HTTP/1 origin than the one that was checked.
 """
 
 import re
+from functools import lru_cache
 
 from hpack.struct import HeaderTuple
 from mitmproxy.net.http.url import parse_authority
@@ -81,12 +82,18 @@ def _authority(given: bytes | None, host: bytes | None, scheme: bytes) -> bytes:
     if authority is None or not _AUTHORITY(authority):
         raise _malformed(":authority", authority, "a host, with a port or without")
     try:
-        parse_authority(authority, check=True)
+        split_authority(authority)
     except ValueError as error:
         raise _malformed(":authority", authority, "a host, with a port or without") from error
     if host is not None and _bare(host, scheme) != _bare(authority, scheme):
         raise _malformed("header host", host, "the same as in :authority")
     return authority
+
+
+@lru_cache(maxsize=4096)
+def split_authority(authority: bytes) -> tuple[str, int | None]:
+    """Return host and port; ValueError where it names none."""
+    return parse_authority(authority, check=True)
 
 
 def read_answer(fields: list[Field]) -> list[Field]:

@@ -14,8 +14,18 @@ from mitmproxy.exceptions import AddonHalt
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HTTPMode, RegisterHttpConnection, is_h3_alpn
-from mitmproxy.proxy.layers.http._base import HttpConnection
+from mitmproxy.proxy.layers.http import (
+    DropStream,
+    GetHttpConnection,
+    HttpClient,
+    HttpLayer,
+    HTTPMode,
+    RegisterHttpConnection,
+    SendHttp,
+    is_h3_alpn,
+)
+from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import RequestHeaders
 from mitmproxy.proxy.layers.http._http3 import Http3Client
 from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
@@ -56,12 +66,15 @@ class GatedHttpLayer(HttpLayer):
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
             self.connections[self.context.client] = self._client_side()
-        elif isinstance(event, events.DataReceived) and self._is_early(event):
-            # an HTTP/2 origin sends its settings before the first request comes
-            side = self.origin_side(self.context.fork())
-            self.connections[self.context.server] = side
-            yield from self.event_to_child(side, events.Start())
-        yield from super()._handle_event(event)
+        if type(event) is events.DataReceived:
+            if self._is_early(event):
+                # an HTTP/2 origin sends its settings before the first request comes
+                side = self.origin_side(self.context.fork())
+                self.connections[self.context.server] = side
+                yield from self.event_to_child(side, events.Start())
+            yield from self.event_to_child(self.connections[event.connection], event)
+        else:
+            yield from super()._handle_event(event)
         if self._stalled:
             for stream in list(self._stalled.values()):
                 if stream.stream_id not in self.streams or self._unread(stream) < HELD_MAX_BYTES // 2:
@@ -73,7 +86,7 @@ class GatedHttpLayer(HttpLayer):
                     yield from self._empty(stream_id)
 
     def _client_side(self) -> HttpConnection:
-        context = self.context.fork()
+        context = _fork(self.context, self._options)
         if self.context.client.alpn == b"h2":
             return Http2ClientSide(context, self, self.edge.limits)
         return Http1ClientSide(context, self.edge.limits, self.edge.problem)
@@ -82,13 +95,13 @@ class GatedHttpLayer(HttpLayer):
         """Make what speaks to an origin that is connected to."""
         if is_h3_alpn(context.server.alpn):
             return Http3Client(context)
+        context.options = self._options
         if context.server.alpn == b"h2":
             return Http2OriginSide(context, self, self.edge.limits)
         return Http1OriginSide(context, self.edge.limits)
 
     def _is_early(self, event: events.DataReceived) -> bool:
-        server = self.context.server
-        return event.connection == server and server not in self.connections
+        return event.connection not in self.connections and event.connection == self.context.server
 
     def watch(self, stream: GatedStream) -> None:
         """Look how much a client has left unread of a stream, after more was sent."""
@@ -157,10 +170,39 @@ class GatedHttpLayer(HttpLayer):
         return sum(len(piece.data) for piece in waiting) if waiting else 0
 
     def event_to_child(self, child: layer.Layer, event: events.Event) -> Commands:
-        """Pass an event down, looking only at the first."""
+        """Pass an event down, and what comes of it where it belongs: mitmproxy's way, exact types first."""
         if type(event) is events.Start:
             _adopt(child, self)
-        return super().event_to_child(child, event)
+        command: Any
+        for command in child.handle_event(event):
+            kind = type(command)
+            if kind is ReceiveHttp:
+                said = command.event
+                if type(said) is RequestHeaders:
+                    yield from self.make_stream(said.stream_id)
+                stream = self.streams.get(said.stream_id)
+                if stream is not None:  # else it has been dropped already
+                    yield from self.event_to_child(stream, said)
+            elif kind is SendHttp:
+                yield from self.event_to_child(self.connections[command.connection], command.event)
+            elif kind is commands.SendData:
+                yield command
+            elif kind is DropStream:
+                self.streams.pop(command.stream_id, None)
+            else:
+                yield from self._obey(child, command)
+
+    def _obey(self, child: layer.Layer, command: commands.Command) -> Commands:
+        if command.blocking or isinstance(command, commands.RequestWakeup):
+            self.command_sources[command] = child  # who waits for it
+        if isinstance(command, GetHttpConnection):
+            yield from self.get_connection(command)
+        elif isinstance(command, RegisterHttpConnection):
+            yield from self.register_connection(command)
+        else:
+            if isinstance(command, commands.OpenConnection):
+                self.connections[command.connection] = child
+            yield command
 
     def make_stream(self, stream_id: int) -> Commands:
         """Make the stream of a new request: ours."""

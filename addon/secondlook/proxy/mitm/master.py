@@ -25,6 +25,7 @@ from mitmproxy.addons import (
 )
 from mitmproxy.certs import CertStore
 from mitmproxy.options import CONF_BASENAME
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from secondlook.proxy.mitm.certificates import Key, SiteCertificates
 from secondlook.proxy.mitm.hook_table import HookTable
@@ -40,6 +41,9 @@ SYSTEM_STORES = (
 
 STREAMED_MODES = frozenset({"regular", "upstream", "reverse", "socks5", "transparent"})
 """Modes whose connections come through a listening TCP socket: these can share it between workers."""
+
+
+_REVOKED = b".crl"
 
 
 def _trust_fields(_message: http.MessageData) -> None:
@@ -66,6 +70,20 @@ class OwnKeyTls(tlsconfig.TlsConfig):
             authority = Path(ctx.options.confdir).expanduser() / f"{CONF_BASENAME}-ca.pem"
             self.certstore = SiteCertificates(store, self._key, authority)
 
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Answer for the list of revoked certificates, the only file of ours that mitmproxy names in them."""
+        if flow.request.data.path.endswith(_REVOKED):
+            super().request(flow)
+
+
+class AltSvc(update_alt_svc.UpdateAltSvc):
+    """mitmproxy's, which leads clients of a reverse proxy back to it."""
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Change the field where there is one."""
+        if isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            super().responseheaders(flow)
+
 
 class LeanMaster(master.Master):
     """A master without the walk over default addons; `server` is off: the listener accepts.
@@ -90,7 +108,7 @@ class LeanMaster(master.Master):
             next_layer.NextLayer(),
             OwnKeyTls(key),
             upstream_auth.UpstreamAuth(),
-            update_alt_svc.UpdateAltSvc(),
+            AltSvc(),
             startup_check(),
         )
         opts.update(server=serve)

@@ -389,9 +389,9 @@ class AnsweringStream(HttpStream):
         if kind is StopUpload:
             return self._end_upload()
         if kind in _OF_REQUEST:
-            return cast("Commands", self.client_state(event))
+            return self.client_state(event)  # type: ignore[no-any-return]
         if kind in _OF_RESPONSE:
-            return cast("Commands", self.server_state(event))
+            return self.server_state(event)  # type: ignore[no-any-return]
         if kind is events.Wakeup:
             return self._wake(cast("events.Wakeup", event))
         if kind is InterimResponse:

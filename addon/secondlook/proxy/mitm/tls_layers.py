@@ -1,11 +1,15 @@
-"""TLS with both sides: bounded in time, and ended by an alert whenever it comes.
+"""TLS with both sides: bounded in time, ended by an alert whenever it comes, and one record for one step.
 
 mitmproxy waits for a handshake as long as the peer likes, and only logs an alert that comes after it: in TLS
 1.3 that is how an origin says that it wants a client certificate, and the request would wait for good. See
 docs/upstream.md.
+
+What a child sends in answer to one event is encrypted together: a head, its body and its end were three
+records, each with its own way through OpenSSL and all layers above.
 """
 
 import re
+from functools import cached_property
 
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
@@ -29,7 +33,17 @@ class _Bounded(TLSLayer):
 
     _timer: commands.RequestWakeup | None = None
 
+    @cached_property
+    def _unsent(self) -> list[bytes]:  # layers of mitmproxy's become ours by their class alone
+        return []
+
     def _handle_event(self, event: events.Event) -> Commands:
+        if type(event) is events.DataReceived and self.tunnel_state is TunnelState.OPEN:
+            if event.connection.id == self.tunnel_connection.id:
+                yield from self.receive_data(event.data)
+            else:
+                yield from self.event_to_child(event)
+            return
         if isinstance(event, events.Wakeup) and event.command is self._timer:
             self._timer = None
             if self.tunnel_state is TunnelState.ESTABLISHING:
@@ -37,6 +51,35 @@ class _Bounded(TLSLayer):
                 yield from self._handshake_finished(NO_HANDSHAKE)
             return
         yield from super()._handle_event(event)
+
+    def event_to_child(self, event: events.Event) -> Commands:
+        """Pass an event on; what is sent in answer to it goes in one go.
+
+        An event may lead to another one here before all that it leads to is done: they share what is unsent.
+        """
+        if self.tunnel_state is not TunnelState.OPEN:
+            yield from super().event_to_child(event)
+            return
+        conn, unsent = self.conn, self._unsent
+        for command in self.child_layer.handle_event(event):
+            if type(command) is commands.SendData:  # a kind of it is sent apart (`http2.py`)
+                if command.connection.id == conn.id:
+                    unsent.append(command.data)
+                else:
+                    yield command
+            elif isinstance(command, commands.ConnectionCommand):
+                yield from self._send_all()
+                yield from self._handle_command(command)
+            else:
+                yield command
+        yield from self._send_all()
+
+    def _send_all(self) -> Commands:
+        unsent = self._unsent
+        if unsent:
+            data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
+            unsent.clear()
+            yield from self.send_data(data)
 
     def start_handshake(self) -> Commands:
         """Begin, and note when it has to be over."""
