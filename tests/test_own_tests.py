@@ -46,7 +46,6 @@ WITHOUT = set(
     config/agent.py
     config/query.py
     config/record.py
-    config/service.py
     config/traffic.py
     download/archive_7z.py
     download/archive_ar.py

@@ -15,6 +15,7 @@ from secondlook.config.value import (
     HttpUrl,
     ListenAddresses,
     Network,
+    PasswordHash,
     Positive,
     Seconds,
     Secret,
@@ -159,6 +160,12 @@ class TokenSettings(Section):
     required: bool | None = None
 
 
+class AdminSettings(Section):
+    """The administrator's page of a server."""
+
+    password: PasswordHash  # Argon2 hash, as `secondlook password` makes it
+
+
 class ServerSettings(Section):
     """`server.yaml`, whole."""
 
@@ -175,6 +182,7 @@ class ServerSettings(Section):
     findings: Literal["auto", "ask", "off"] = (
         "ask"  # what agents report: listed, approved first, or not taken
     )
+    admin: AdminSettings | None = None  # the page under /admin
     access_log: FilePath | None = None  # one JSON object a line for each request; there is no URL in it
 
     @model_validator(mode="after")
@@ -186,6 +194,10 @@ class ServerSettings(Section):
                 "listen",
                 f"expected client tokens, as {outside[0]} is open to the network (or tokens: false)",
             )
+        if self.admin is not None and outside and self.tls is None:
+            raise problem("admin", f"expected tls, as {outside[0]} is open to the network")
+        if self.admin is not None and self.upstream is not None:
+            raise problem("admin", "expected none on a replica: its publisher has the page")
         if self.upstream is not None and self.feeds:
             raise problem("feeds", "expected no feeds on a replica: it serves what its upstream publishes")
         return self

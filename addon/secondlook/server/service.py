@@ -13,13 +13,18 @@ import socket
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from secondlook.config import ServerSettings
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
+from secondlook.server.admin.page import AdminPage
+from secondlook.server.admin.sign_in import SignIn
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
+from secondlook.server.http.access import Balancers
 from secondlook.server.http.app import AppSettings, create_app
 from secondlook.server.http.serving import JsonAccessLog, Serving
 from secondlook.server.meter import Meter
@@ -77,6 +82,7 @@ class ServerService:
                 hidden=frozenset(name for name, each in settings.lists.items() if not each.enabled),
                 incomplete=frozenset(name for name, each in settings.lists.items() if not each.complete),
                 findings=self._forwarded or self._findings,
+                admin=self._admin(settings),
             ),
             meter=meter,
             access_log=self._access_log,
@@ -97,6 +103,18 @@ class ServerService:
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._eviction: str | None = None
+
+    def _admin(self, settings: ServerSettings) -> ASGIApp | None:
+        if settings.admin is None:
+            return None
+        balancers = Balancers(settings.limits.balancers)
+        return AdminPage(
+            self.store,
+            self._findings,
+            SignIn(settings.admin.password, self._clock.monotonic),
+            lambda scope: balancers.client((scope["client"] or ("", 0))[0], scope["headers"]),
+            publishes=settings.publish.auto,
+        ).app
 
     async def start(self) -> None:
         """Begin to answer, to fetch and to replicate. Raises ConfigError for a damaged publisher's key."""

@@ -28,13 +28,13 @@ class FindingDesk:
         meter: Meter | None = None,
         gather_s: float = GATHER_S,
     ) -> None:
-        self._intake = intake
+        self.intake = intake
         self._mode: FindingsMode = mode
         self._clock = clock
         self._publish = publish
         self._meter = meter
         self._gather_s = gather_s
-        self._listed = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def is_open(self) -> bool:
@@ -44,19 +44,29 @@ class FindingDesk:
     async def take(self, report: Report, address: str) -> list[tuple[Outcome, str | None]]:
         """Decide about a report. Raises PatternError when the store cannot be read or written."""
         outcomes = await LISTS.run(
-            self._intake.take, report, mode=self._mode, address=address, now=self._clock.now()
+            self.intake.take, report, mode=self._mode, address=address, now=self._clock.now()
         )
         for outcome, _ in outcomes:
             if self._meter is not None:
                 self._meter.findings[outcome.value] += 1
             if outcome is Outcome.LISTED:
-                self._listed.set()
+                self._changed.set()
         return outcomes
 
+    async def approve(self, identity: str) -> None:
+        """List a finding and have it published. Raises as `Intake.approve`."""
+        await LISTS.run(self.intake.approve, identity, now=self._clock.now())
+        self._changed.set()
+
+    async def withdraw(self, identity: str) -> None:
+        """Take a finding back and have that published. Raises as `Intake.withdraw`."""
+        await LISTS.run(self.intake.withdraw, identity, now=self._clock.now())
+        self._changed.set()
+
     async def run(self) -> None:
-        """Publish after findings were listed, until cancelled."""
+        """Publish after findings were listed or withdrawn, until cancelled."""
         while True:
-            await self._listed.wait()
+            await self._changed.wait()
             await asyncio.sleep(self._gather_s)
-            self._listed.clear()
+            self._changed.clear()
             await self._publish()

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secondlook.config import LimitsSettings, PublishSettings
 from secondlook.ground.errors import SecondLookError
@@ -36,6 +36,7 @@ from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadRequest
 
 log = logging.getLogger(__name__)
+ADMIN = "/admin"  # has a password of its own, and no token
 JITTER = 0.2  # of the cache duration, so that clients do not come back all at once
 type AccessLog = Callable[[str, int, int, float, str], None]  # method, status, bytes, seconds, client
 
@@ -51,6 +52,7 @@ class AppSettings:
     hidden: frozenset[str] = frozenset()  # lists that are not served
     incomplete: frozenset[str] = frozenset()  # lists of which the server knows more than it publishes
     findings: FindingTaker | None = None  # of what agents report
+    admin: ASGIApp | None = None  # the administrator's page
 
 
 class ServerApp:
@@ -105,17 +107,21 @@ class ServerApp:
             await self._rest(scope, receive, send)
             return
         started = self._monotonic()
-        refused = self._gate(scope, started)
+        is_admin = self._settings.admin is not None and (path == ADMIN or path.startswith(f"{ADMIN}/"))
+        refused = self._gate(scope, started, asks_token=not is_admin)
         if refused is not None:
             await self._send(send, refused, _short(path), started, scope)
         elif path == "/v5/hashes:search":
             answer = await self._search(scope)
             await self._send(send, answer, "search", started, scope)
             self.meter.took(self._monotonic() - started)
+        elif is_admin:
+            assert self._settings.admin is not None
+            await self._settings.admin(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
 
-    def _gate(self, scope: Scope, now: float) -> Answer | None:
+    def _gate(self, scope: Scope, now: float, *, asks_token: bool) -> Answer | None:
         """Refuse a request without a token where one is asked for, or one too many of its address."""
         wait = self._rate.wait(self._client(scope), now)
         if wait:
@@ -123,8 +129,10 @@ class ServerApp:
             return Answer(
                 answer.status, answer.body, answer.media_type, ((b"retry-after", str(wait).encode()),)
             )
-        if self._tokens and not self._tokens.admits(
-            scope["headers"], parse_query(scope["query_string"]).get(b"key", ())
+        if (
+            asks_token
+            and self._tokens
+            and not self._tokens.admits(scope["headers"], parse_query(scope["query_string"]).get(b"key", ()))
         ):
             return error_answer(403, "a client token is asked for here", as_json=_is_json(scope))
         return None

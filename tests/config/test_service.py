@@ -1,0 +1,28 @@
+"""Settings of a server: the administrator's page, and what is done with findings."""
+
+import pytest
+
+from secondlook.config import InvalidConfigError, load_server_settings
+
+HASH = "$argon2id$v=19$m=8,t=1,p=1$YWJjZGVmZ2g$YWJjZGVmZ2hpamtsbW5vcA"
+
+
+def load(*overrides, **options):
+    return load_server_settings(None, overrides=list(overrides), **options)
+
+
+def test_findings_are_asked_about_unless_the_operator_says_otherwise():
+    assert load().findings == "ask"
+    assert [load(f"findings={mode}").findings for mode in ("auto", "off")] == ["auto", "off"]
+    with pytest.raises(InvalidConfigError, match=r"findings: expected .*auto.*ask.*off"):
+        load("findings=yes")
+
+
+def test_the_page_needs_a_hash_and_off_loopback_tls():
+    assert load(f"admin.password={HASH}").admin.password == HASH
+    with pytest.raises(InvalidConfigError, match=r"admin\.password: expected the hash of a password"):
+        load("admin.password=secret")
+    with pytest.raises(InvalidConfigError, match=r"admin: expected tls, as 0\.0\.0\.0:5274 is open"):
+        load(f"admin.password={HASH}", "tokens=[abc]", listen=["0.0.0.0:5274"])
+    with pytest.raises(InvalidConfigError, match="expected none on a replica"):
+        load(f"admin.password={HASH}", "upstream={url: https://sps.example}")

@@ -1,0 +1,147 @@
+"""The administrator's page over HTTP: who sees it, what it shows, and what its forms do."""
+
+import asyncio
+import re
+from contextlib import asynccontextmanager
+
+import pytest
+from argon2 import PasswordHasher
+
+from secondlook.config import PublishSettings
+from secondlook.ground.clock import SystemClock
+from secondlook.server.admin.page import MAX_FORM_BYTES, AdminPage
+from secondlook.server.admin.sign_in import TRIES, SignIn
+from secondlook.server.findings.desk import FindingDesk
+from secondlook.server.findings.intake import Intake
+from secondlook.server.http.app import AppSettings
+from secondlook.wire.finding import Finding, Report
+from serverkit import NOW, listening, make_store
+
+HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
+DIGEST = "ab" * 32
+
+
+@pytest.fixture
+def store(tmp_path):
+    return make_store(tmp_path, ["evil.example"])
+
+
+@pytest.fixture
+def intake(store):
+    intake = Intake(store, PublishSettings())
+    findings = tuple(
+        Finding(subject=subject, name=name, engine="clamav")
+        for subject, name in ((DIGEST, "<b>Eicar\u202e"), ("cd" * 32, "Other"))
+    )
+    intake.take(Report("desk-7", findings), mode="ask", address="10.0.0.7", now=NOW)
+    return intake
+
+
+@asynccontextmanager
+async def serving(store, intake, *, mode="ask", publishes=True):
+    async def publish():
+        return
+
+    desk = FindingDesk(intake, mode, SystemClock(), publish)
+    door = SignIn(HASH, SystemClock().monotonic)
+    admin = AdminPage(store, desk, door, lambda scope: scope["client"][0], publishes=publishes).app
+    async with listening(store, AppSettings(tokens=("secret",), findings=desk, admin=admin)) as (_, client):
+        yield client
+
+
+def run(store, intake, story, **options):
+    async def playing():
+        async with serving(store, intake, **options) as client:
+            client.auth = ("admin", "right")
+            return await story(client)
+
+    return asyncio.run(playing())
+
+
+def token_of(page):
+    return re.search(r'name="token" value="([0-9a-f]{64})"', page).group(1)
+
+
+def states(intake):
+    return {finding.text: finding.state for finding in intake.findings()}
+
+
+def test_it_shows_what_is_served_and_what_waits_as_text(store, intake):
+    page = run(store, intake, lambda client: client.get("/admin"))
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert page.headers["cache-control"] == "no-store"
+    assert "Findings that wait for approval (2)" in page.text
+    assert "&lt;b&gt;Eicar" in page.text
+    assert "\u202e" not in page.text
+    assert "<b>" not in page.text
+    assert re.search(r"<dt>mw-8b</dt><dd>2</dd>", page.text)
+
+
+@pytest.mark.parametrize("path", ["/admin", "/admin/findings"])
+def test_without_the_password_nothing_is_shown_or_changed(store, intake, path):
+    async def story(client):
+        client.auth = None
+        asked = await client.request("GET" if path == "/admin" else "POST", path)
+        client.auth = ("admin", "wrong")
+        wrong = [(await client.get("/admin")).status_code for _ in range(TRIES + 1)]
+        return asked, wrong
+
+    asked, wrong = run(store, intake, story)
+    assert (asked.status_code, asked.headers["www-authenticate"][:5]) == (401, "Basic")
+    assert DIGEST not in asked.text
+    assert wrong == [401] * (TRIES - 1) + [429] * 2
+    assert set(states(intake).values()) == {"waiting"}
+
+
+def test_approve_and_withdraw(store, intake):
+    async def story(client):
+        token = token_of((await client.get("/admin")).text)
+        for do, identity in (("approve", "found-1"), ("withdraw", "found-2")):
+            done = await client.post("/admin/findings", data={"token": token, "id": identity, "do": do})
+            assert (done.status_code, done.headers["location"]) == (303, "/admin")
+        return await client.post("/admin/findings", data={"token": token, "id": "found-1", "do": "approve"})
+
+    again = run(store, intake, story)
+    assert again.status_code == 409
+    assert "no finding is called found-1" in again.text
+    assert states(intake) == {DIGEST: "listed", "cd" * 32: "withdrawn"}
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({}, 403),
+        ({"token": "0" * 64, "id": "found-1", "do": "approve"}, 403),
+        ({"token": None, "id": "found-1", "do": "delete"}, 400),
+        ({"token": None, "id": "x" * MAX_FORM_BYTES, "do": "approve"}, 403),
+    ],
+)
+def test_a_form_that_is_not_ours_changes_nothing(store, intake, form, status):
+    async def story(client):
+        token = token_of((await client.get("/admin")).text)
+        sent = {name: token if value is None else value for name, value in form.items()}
+        assert (await client.get("/admin/findings")).status_code == 405
+        return await client.post("/admin/findings", data=sent)
+
+    assert run(store, intake, story).status_code == status
+    assert set(states(intake).values()) == {"waiting"}
+
+
+def test_it_says_when_nothing_is_published_or_taken(store, intake):
+    page = run(store, intake, lambda client: client.get("/admin"), publishes=False)
+    assert "secondlook server publish" in page.text
+    page = run(store, intake, lambda client: client.get("/admin"), mode="off")
+    assert "Findings are not taken" in page.text
+
+
+def test_a_damaged_folder_is_said(store, intake):
+    (store.root / "findings.json").write_text("{")
+    page = run(store, intake, lambda client: client.get("/admin"))
+    assert page.status_code == 503
+    assert "findings.json" in page.text
+
+
+def test_agents_still_need_their_token_elsewhere(store, intake):
+    answer = run(store, intake, lambda client: client.get("/administration"))
+    assert answer.status_code == 403
