@@ -8,6 +8,7 @@ TEST_ARGS := -n auto --dist loadgroup --durations 20
 FUZZ_S := 10
 RUN_STAMP := $(VENV)/.installed-run-$(firstword $(shell sed '/^\[tool\./,$$d' pyproject.toml | cat - requirements.txt | cksum))
 DEV_STAMP := $(VENV)/.installed-dev-$(firstword $(shell cksum requirements-dev.txt))
+EXTRA_STAMP := $(VENV)/.installed-extra-$(firstword $(shell cksum requirements-extra.txt))
 COMPILED := $(VENV)/.compiled
 SOURCES := $(shell find addon -name '*.py')
 # The lock names everything, so nothing is resolved. What we import is compiled once, at the end, by scripts/compile;
@@ -16,12 +17,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev run test quick coverage check bench fuzz mutants soak attack dist lock proto clean distclean
+.PHONY: help venv extras dev run test quick coverage check bench fuzz mutants soak attack dist lock proto clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 venv: $(COMPILED)  ## prepare .venv with what is needed to run
+extras: $(EXTRA_STAMP) $(COMPILED)  ## prepare .venv with what a ledger in PostgreSQL, a store in Valkey and notices by Apprise need
 dev: $(DEV_STAMP) $(COMPILED)  ## prepare .venv with what is needed to test and to build
 
 $(BIN)/python:
@@ -34,6 +36,12 @@ $(RUN_STAMP): | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes -r requirements.txt
 	@$(PIP_INSTALL) --no-build-isolation -e .
 	@rm -f $(VENV)/.installed-run*
+	@touch $@
+
+$(EXTRA_STAMP): $(RUN_STAMP)
+	@echo "installing what the extras need"
+	@$(PIP_INSTALL) --require-hashes -r requirements-extra.txt
+	@rm -f $(VENV)/.installed-extra*
 	@touch $@
 
 $(COMPILED): $(SOURCES) scripts/compile $(RUN_STAMP)  # what changed since, such as after a `git pull`

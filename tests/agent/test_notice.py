@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import os
+import sys
 import threading
 
 import pytest
@@ -196,3 +197,16 @@ def test_a_missing_desktop_is_said_in_one_line_of_ours(caplog, monkeypatch):
     if sent:
         pytest.skip("this desktop shows notices")
     assert lines == ["no notice can be shown here: notify.desktop found no desktop session"]
+
+
+def test_without_the_extra_the_desktop_s_own_command_shows_notices(monkeypatch, tmp_path):
+    monkeypatch.setattr("secondlook.agent.actions.notice.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "apprise", None)  # importing it fails
+    command = tmp_path / "notify-send"
+    command.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/told\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert AppriseSender((), desktop=True).send("title", "body")
+    assert (tmp_path / "told").read_text().splitlines()[-2:] == ["title", "body"]
+    command.unlink()
+    assert not AppriseSender((), desktop=True).send("title", "body")

@@ -1,16 +1,19 @@
 """The wheel, made from the source archive, in an environment of its own: all that runs is in it (15 s).
 
-What it depends on is lent by the environment of the tests; of the source nothing is reachable.
+The packages of requirements.txt are lent to it by the environment of the tests, and no others: none of an extra,
+none of the tests. Of the source nothing is reachable.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -18,16 +21,31 @@ import pytest
 from e2e.processes import START_S, curl, wait_for
 
 
+def lend(folder: Path, lock: Path) -> None:
+    """Link what the packages of a lock installed here into a folder."""
+    folder.mkdir()
+    for name in re.findall(r"^([a-z0-9.-]+)==", lock.read_text(), re.MULTILINE):
+        for top in {
+            file.parts[0]
+            for file in distribution(name).files or ()
+            if file.parts[0] not in ("..", "__pycache__")
+        }:
+            source, target = Path(sysconfig.get_path("purelib"), top), folder / top
+            if not target.exists():  # two packages may share a folder
+                target.symlink_to(source)
+
+
 class Installed:
     """An environment that has the wheel, and a home without any configuration."""
 
-    def __init__(self, folder: Path, wheel: Path) -> None:
+    def __init__(self, folder: Path, wheel: Path, repository: Path) -> None:
         self.home = folder / "home"
         self.home.mkdir()
         self.bin = folder / "venv" / "bin"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
         (packages,) = (folder / "venv").glob("lib/python3*/site-packages")
-        (packages / "lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+        lend(folder / "lent", repository / "requirements.txt")
+        (packages / "lent.pth").write_text(f"{folder / 'lent'}\n")
         subprocess.run(
             [
                 sys.executable, "-m", "pip", "--python", self.bin / "python", "install", "-q", "--no-deps", "--no-index",
@@ -37,8 +55,8 @@ class Installed:
         )  # fmt: skip
         self.environ = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
-    def run(self, *words: str) -> str:
-        done = subprocess.run(
+    def start(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [self.bin / words[0], *words[1:]],
             cwd=self.home,
             env=self.environ,
@@ -47,6 +65,9 @@ class Installed:
             timeout=START_S,
             check=False,
         )
+
+    def run(self, *words: str) -> str:
+        done = self.start(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -65,13 +86,19 @@ def built(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> tuple[P
 
 
 @pytest.fixture(scope="module")
-def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return Installed(tmp_path_factory.mktemp("installed"), built[1])
+def installed(
+    built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, repository: Path
+) -> Installed:
+    return Installed(tmp_path_factory.mktemp("installed"), built[1], repository)
 
 
 def test_the_wheel_has_every_file_of_the_package(built, repository):
     listed = subprocess.run(
-        ["git", "ls-files", "addon/secondlook"], cwd=repository, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "addon/secondlook"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     ours = {name.removeprefix("addon/") for name in listed.stdout.splitlines()}
     with zipfile.ZipFile(built[1]) as wheel:
@@ -121,6 +148,31 @@ def facts(installed: Installed) -> Iterator[dict[str, str]]:
     finally:
         process.terminate()
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "setting"),
+    [
+        ("postgresql", "ledger=postgresql://a@b/c"),
+        ("notices", "notify.urls=['json://localhost']"),
+    ],
+)
+def test_a_setting_that_wants_an_extra_names_it(installed, extra, setting):
+    done = installed.start("secondlook", "run", "--set", setting)
+    assert done.returncode == 2
+    assert (
+        f"this needs the extra `{extra}`, which is not installed: pip install 'secondlook[{extra}]'"
+        in done.stderr
+    )
+    assert setting.partition("=")[0] in done.stderr
+
+
+def test_a_server_runs_without_the_extra_of_its_other_store(installed):
+    done = installed.start("secondlook", "server", "run", "--set", "store=valkey://127.0.0.1/0")
+    assert done.returncode == 2
+    assert "store: this needs the extra `valkey`" in done.stderr
+    loads = "import secondlook.server.service, secondlook.run.service, secondlook.run.worker"
+    assert installed.run("python", "-c", loads) == ""
 
 
 def test_it_runs_without_a_configuration_and_blocks_with_a_page_in_ones_language(installed, facts):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from secondlook.config.extra import needs
 from secondlook.config.value import (
     Bytes,
     Count,
@@ -51,6 +52,14 @@ def _ledger_url(raw: object) -> str:
         raise expected(what)
     if raw != "default" and not raw.startswith(("postgresql://", "postgres://", "sqlite:///")):
         raise expected(what)
+    if raw.startswith("postgres"):
+        needs("postgresql")
+    return raw
+
+
+def _notify_urls(raw: object) -> object:
+    if raw:
+        needs("notices")
     return raw
 
 
@@ -84,7 +93,8 @@ class BlockPageSettings(Section):
 class NotifySettings(Section):
     """Notices to people, through Apprise."""
 
-    urls: tuple[Secret, ...] = ()  # Apprise URLs: desktop, mail, chat
+    # Apprise URLs: desktop, mail, chat
+    urls: Annotated[tuple[Secret, ...], BeforeValidator(_notify_urls)] = ()
     desktop: bool = True
     at_most_every: Seconds = 60.0  # of the same kind
     alerts: bool = True  # also about servers, updates and the ledger

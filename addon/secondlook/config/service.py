@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from secondlook.config.extra import needs
 from secondlook.config.query import RemoteServer
 from secondlook.config.traffic import TlsFiles
 from secondlook.config.value import (
@@ -139,6 +140,8 @@ def _store(raw: object) -> str:
     schemes = ("valkey://", "valkeys://", "redis://", "rediss://", "valkey+cluster://", "redis+cluster://")
     if not isinstance(raw, str) or not (raw == "files" or raw.startswith(schemes)):
         raise expected(what)
+    if raw != "files":
+        needs("valkey")
     return raw
 
 

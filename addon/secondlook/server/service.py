@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 
@@ -35,8 +35,9 @@ from secondlook.server.replica.forwarding import ForwardedFindings
 from secondlook.server.replica.replica import Replica
 from secondlook.server.staleness import age_of
 from secondlook.server.store.store import ServerStore
-from secondlook.server.valkey.publisher import ValkeyPublisher
-from secondlook.server.valkey.reader import ValkeyReader
+
+if TYPE_CHECKING:
+    from secondlook.server.valkey.publisher import ValkeyPublisher
 
 log = logging.getLogger(__name__)
 FILES = "files"
@@ -48,6 +49,8 @@ WHOLE_EVERY_S = 60.0  # between two looks through a whole Valkey store
 class ServerService:
     """One server; `sockets` listen already. Signals and words on the terminal are the caller's matter."""
 
+    _publisher: "ValkeyPublisher | None"
+
     def __init__(
         self, settings: ServerSettings, sockets: Sequence[socket.socket], *, clock: Clock | None = None
     ) -> None:
@@ -56,7 +59,15 @@ class ServerService:
         self._clock = clock
         self.store = ServerStore(settings.state)
         self._in_valkey = settings.store != FILES
-        self.reader: Reader = ValkeyReader(settings.store) if self._in_valkey else FileReader(self.store)
+        self.reader: Reader = FileReader(self.store)
+        self._publisher = None
+        if self._in_valkey:
+            # an extra brings what they stand on
+            from secondlook.server.valkey.publisher import ValkeyPublisher  # noqa: PLC0415
+            from secondlook.server.valkey.reader import ValkeyReader  # noqa: PLC0415
+
+            self.reader = ValkeyReader(settings.store)
+            self._publisher = ValkeyPublisher(settings.store, keep_generations=settings.publish.keep)
         self._access_log = JsonAccessLog(settings.access_log) if settings.access_log else None
         meter = Meter()
         self.feeds = FeedKeeper(
@@ -92,11 +103,6 @@ class ServerService:
             sockets,
             certificate=settings.tls.cert if settings.tls else None,
             key=settings.tls.key if settings.tls else None,
-        )
-        self._publisher = (
-            ValkeyPublisher(settings.store, keep_generations=settings.publish.keep)
-            if self._in_valkey
-            else None
         )
         self._replica = (
             Replica(self.store, settings.upstream, settings.publish, meter) if settings.upstream else None
@@ -152,7 +158,7 @@ class ServerService:
             was_told = is_stale
             await asyncio.sleep(min(AGE_EVERY_S, stale_after_s / 2))
 
-    async def _push(self, publisher: ValkeyPublisher) -> None:
+    async def _push(self, publisher: "ValkeyPublisher") -> None:
         """Carry each generation of our folder into the Valkey store; a folder without one only reads."""
         fault: str | None = None
         pushed: int | None = None
@@ -179,7 +185,7 @@ class ServerService:
                 fault = str(error)
             await asyncio.sleep(PUSH_EVERY_S)
 
-    async def _look_through(self, publisher: ValkeyPublisher, number: int) -> None:
+    async def _look_through(self, publisher: "ValkeyPublisher", number: int) -> None:
         """Put back what the store lost of our generation, and warn of one that throws entries away."""
         eviction = await publisher.eviction()
         if eviction != self._eviction and eviction is not None:

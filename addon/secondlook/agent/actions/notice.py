@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
@@ -190,6 +191,8 @@ class AppriseSender:
 
     def send(self, title: str, body: str) -> bool:
         """Send to everybody; False when any service refused or nobody could be reached."""
+        if not self._urls and find_spec("apprise") is None:  # an extra; settings with URLs want it
+            return notify_desktop(title, body) or self._nobody_sees()
         import apprise  # noqa: PLC0415 - takes a third of a second; only who sends pays for it
 
         asset = apprise.AppriseAsset(
@@ -207,11 +210,16 @@ class AppriseSender:
                 found = [carrier.add(url) for url in _DESKTOPS]
             reached = any(found) or notify_desktop(title, body)
             if not reached:
-                logger.warning("no notice can be shown here: notify.desktop found no desktop session")
+                self._nobody_sees()
         if not len(carrier):
             return reached
         with _through(self._proxy):
             return bool(carrier.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT))
+
+    @staticmethod
+    def _nobody_sees() -> bool:
+        logger.warning("no notice can be shown here: notify.desktop found no desktop session")
+        return False
 
 
 @contextlib.contextmanager
