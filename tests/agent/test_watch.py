@@ -4,6 +4,7 @@ import pytest
 
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
+from ledgerkit.contract import confirm
 from secondlook.agent.check.watch import Watcher
 from secondlook.core.answer import Tier
 from secondlook.core.event import ConfirmedEntry
@@ -127,13 +128,13 @@ def test_a_new_finding_is_told_and_a_renewed_one_is_not(house):
     house.run(watcher.refresh())
     assert told == []
     entry = make_confirmed(house.subject("http://late.test/").identity, house.clock.now())
-    house.run(house.ledger.confirmed.add(entry, None))
+    house.run(confirm(house.ledger, entry, None))
     house.run(watcher.refresh())
     assert told == [1]
-    house.run(house.ledger.confirmed.add(replace(entry, expires_at=house.clock.now() + 900), None))
+    house.run(confirm(house.ledger, replace(entry, expires_at=house.clock.now() + 900), None))
     house.run(watcher.refresh())
     assert told == [1]
-    house.run(house.ledger.confirmed.add(make_confirmed(b"o" * 32, house.clock.now()), None))
+    house.run(confirm(house.ledger, make_confirmed(b"o" * 32, house.clock.now()), None))
     house.run(watcher.refresh())
     assert told == [1, 1]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ledgerkit.contract import kinds_of, take
+from ledgerkit.contract import confirm, kinds_of, take
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
 
@@ -16,7 +16,7 @@ async def test_confirming_closes_the_entry_and_shows_in_the_set(any_ledger):
     (queued,) = await take(any_ledger)
     before = any_ledger.snapshots.version()
     event = make_event(EventKind.CONFIRMED, identity=queued.identity)
-    await any_ledger.confirmed.add(make_confirmed("one"), event, queue_id=queued.id)
+    await confirm(any_ledger, make_confirmed("one"), event, queue_id=queued.id)
     assert any_ledger.snapshots.version() != before
     assert list(any_ledger.snapshots.confirmed()) == [make_confirmed("one")]
     assert await take(any_ledger, everything=True) == []
@@ -25,35 +25,35 @@ async def test_confirming_closes_the_entry_and_shows_in_the_set(any_ledger):
 
 async def test_confirming_without_queue_id_closes_the_entry_too(any_ledger):
     await any_ledger.flags.flag(*make_flag("one"))
-    await any_ledger.confirmed.add(make_confirmed("one"), make_event(EventKind.CONFIRMED))
+    await confirm(any_ledger, make_confirmed("one"), make_event(EventKind.CONFIRMED))
     assert await take(any_ledger, everything=True) == []
 
 
 async def test_confirming_again_renews_without_another_event(any_ledger):
     event = make_event(EventKind.CONFIRMED, identity=identity_of("one"))
-    await any_ledger.confirmed.add(make_confirmed("one"), event)
+    await confirm(any_ledger, make_confirmed("one"), event)
     renewed = make_confirmed("one", START + 50, expires_at=START + 900, risk="suspicious")
-    await any_ledger.confirmed.add(renewed, replace(event, id=make_event().id))
+    await confirm(any_ledger, renewed, replace(event, id=make_event().id))
     (entry,) = any_ledger.snapshots.confirmed()
     assert (entry.risk, entry.expires_at, entry.confirmed_at) == ("suspicious", START + 900, START)
     assert await kinds_of(any_ledger, identity_of("one")) == ["confirmed"]
 
 
 async def test_renewing_without_event_leaves_the_queue_alone(any_ledger):
-    await any_ledger.confirmed.add(
-        make_confirmed("one"), make_event(EventKind.CONFIRMED, identity=identity_of("one"))
+    await confirm(
+        any_ledger, make_confirmed("one"), make_event(EventKind.CONFIRMED, identity=identity_of("one"))
     )
     await any_ledger.flags.flag(*make_flag("one"))
-    await any_ledger.confirmed.add(make_confirmed("one", expires_at=START + 900), None)
+    await confirm(any_ledger, make_confirmed("one", expires_at=START + 900), None)
     (queued,) = await take(any_ledger)
-    await any_ledger.confirmed.add(make_confirmed("one"), None, queue_id=queued.id)
+    await confirm(any_ledger, make_confirmed("one"), None, queue_id=queued.id)
     assert await take(any_ledger, everything=True) == []
     assert await kinds_of(any_ledger, identity_of("one")) == ["confirmed", "flagged"]
 
 
 async def test_withdrawn_subjects_leave_the_set_and_may_come_back(any_ledger):
-    await any_ledger.confirmed.add(
-        make_confirmed("one"), make_event(EventKind.CONFIRMED, identity=identity_of("one"))
+    await confirm(
+        any_ledger, make_confirmed("one"), make_event(EventKind.CONFIRMED, identity=identity_of("one"))
     )
     assert len(any_ledger.snapshots.confirmed()) == 1
     withdrawn = make_event(EventKind.WITHDRAWN, START + 5, identity=identity_of("one"))
@@ -61,7 +61,7 @@ async def test_withdrawn_subjects_leave_the_set_and_may_come_back(any_ledger):
     assert list(any_ledger.snapshots.confirmed()) == []
     await any_ledger.confirmed.withdraw(identity_of("one"), replace(withdrawn, id=make_event().id))
     again = make_event(EventKind.CONFIRMED, START + 9, identity=identity_of("one"))
-    await any_ledger.confirmed.add(make_confirmed("one", START + 9), again)
+    await confirm(any_ledger, make_confirmed("one", START + 9), again)
     (entry,) = any_ledger.snapshots.confirmed()
     assert entry.confirmed_at == START + 9
     assert await kinds_of(any_ledger, identity_of("one")) == ["confirmed", "withdrawn", "confirmed"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ledgerkit.contract import confirm
 from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
@@ -265,7 +266,7 @@ async def filled(path: Path) -> None:
     ledger = Ledger.open(path, OPTIONS, report=lambda _: None)
     for number in range(50):
         await ledger.flags.flag(*make_flag(number))
-    await ledger.confirmed.add(make_confirmed("bad"), make_event(EventKind.CONFIRMED))
+    await confirm(ledger, make_confirmed("bad"), make_event(EventKind.CONFIRMED))
     await ledger.run(
         ledger.rules.add,
         Rule(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledgerkit.contract import remembered
 from ledgerkit.samples import START, identity_of, make_event
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
@@ -21,28 +22,12 @@ def put(ledger, *visits):
     ledger.store.commit_now(lambda connection: history.put(connection, rows))
 
 
-def page(ledger, **named):
-    return ledger.store.read(lambda connection: history.page(connection, **named))
-
-
 def test_a_later_visit_takes_the_place_of_the_earlier(ledger):
     put(ledger, ("one", START))
     put(ledger, ("one", START + 5))
-    (entry,) = page(ledger, after=None, size=10)
+    (entry,) = remembered(ledger)
     assert (entry.identity, entry.time, entry.url) == (identity_of("one"), START + 5, "uone")
     assert entry.reason == "allowed earlier"
-
-
-@pytest.mark.parametrize("size", [1, 2, 5, 100])
-def test_pages_give_all_oldest_first_and_each_once(ledger, size):
-    put(ledger, *((number, START + number // 3) for number in range(10)))  # some at the same time
-    seen, place = [], None
-    while part := page(ledger, after=place, size=size):
-        seen.extend(part)
-        place = (part[-1].time, part[-1].identity)
-    assert [(entry.time, entry.identity) for entry in seen] == sorted(
-        (START + number // 3, identity_of(number)) for number in range(10)
-    )
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
@@ -72,4 +57,4 @@ def test_what_is_old_is_forgotten_the_oldest_first_and_at_most_so_many_at_once(l
         for _ in range(3)
     ]
     assert gone == [3, 2, 0]
-    assert [entry.identity for entry in page(ledger, after=None, size=10)] == [identity_of(5)]
+    assert [entry.identity for entry in remembered(ledger)] == [identity_of(5)]

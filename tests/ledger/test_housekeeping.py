@@ -5,6 +5,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
+from ledgerkit.contract import remembered
 from ledgerkit.samples import START, identity_of, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
@@ -58,7 +59,7 @@ async def test_counts_and_history_are_written_without_anybody_asking(place, open
     event = make_event(EventKind.CHECK)
     first.history.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, event)
     wait_until(lambda: second.statistics.hourly(START, START)[0].checked == 1)
-    wait_until(lambda: len(list(second.history.walk())) == 1)
+    wait_until(lambda: len(remembered(second)) == 1)
 
 
 async def test_closing_writes_what_waits(place, open_ledger, tmp_path):
@@ -73,7 +74,7 @@ async def test_closing_writes_what_waits(place, open_ledger, tmp_path):
     again = open_ledger(place)
     assert sum(1 for _ in again.events.export(EventFilter())) == 3000
     assert again.statistics.hourly(START, START + 3000)[0].checked > 0
-    assert len(list(again.history.walk())) == 1
+    assert len(remembered(again)) == 1
 
 
 async def test_a_closed_ledger_says_so(tmp_path):

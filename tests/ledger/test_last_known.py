@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ledgerkit.contract import confirm
 from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
@@ -77,7 +78,7 @@ async def test_what_starts_while_the_database_is_away_works_by_what_it_said_last
     keeper.rules.add(rule("first"))
     keeper.pauses.add(5, client="10.0.0.2")
     for number in range(3):
-        await keeper.confirmed.add(make_confirmed(number), make_event(EventKind.CONFIRMED))
+        await confirm(keeper, make_confirmed(number), make_event(EventKind.CONFIRMED))
     read_all(keeper)
     await keeper.confirmed.withdraw(identity_of(1), make_event(EventKind.WITHDRAWN))
     said = read_all(keeper)

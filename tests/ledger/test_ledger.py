@@ -1,10 +1,8 @@
 """Opening a ledger, by many at once, and all that is in it."""
 
-import json
 import multiprocessing
 import subprocess
 import sys
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
-from secondlook.core.event import EventKind
+from ledgerkit.samples import START
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import bare_engine, find_place
 from secondlook.ledger.ledger import Ledger, LedgerOptions
@@ -32,20 +28,6 @@ RULE = Rule(
     created=START,
     expires=None,
 )
-
-
-async def test_everything_can_be_exported(place, open_ledger):
-    ledger = open_ledger(place)
-    await ledger.flags.flag(*make_flag("one"))
-    await ledger.confirmed.add(make_confirmed("two"), make_event(EventKind.CONFIRMED))
-    ledger.rules.add(RULE)
-    ledger.pauses.add(5)
-    for number in range(5):
-        event = make_event(EventKind.CHECK, START + number % 2, client="c")
-        ledger.history.remember(identity_of(number), (identity_of(number),), SubjectKind.URL, event)
-    records = [json.loads(json.dumps(record)) for record in ledger.export_everything()]
-    counts = Counter(record["record"] for record in records)
-    assert counts == {"queue": 1, "confirmed": 1, "rule": 1, "pause": 1, "history": 5, "event": 3}
 
 
 def open_and_count(location: str, journal: str) -> int:

@@ -33,15 +33,6 @@ def test_an_event_counts_in_its_hour_and_empty_hours_are_there(ledger, at, index
     assert [hour.blocked for hour in hours] == [int(number == index) for number in range(4)]
 
 
-def test_totals_are_by_kind_decision_and_stage(ledger):
-    write(ledger, (EventKind.BLOCKED, HOUR), (EventKind.BLOCKED, HOUR + HOUR_S), (EventKind.CHECK, HOUR))
-    assert ledger.statistics.totals(HOUR, HOUR + HOUR_S) == {
-        (EventKind.BLOCKED, "block", None): 2,
-        (EventKind.CHECK, "allow", None): 1,
-    }
-    assert sum(ledger.statistics.totals(HOUR + HOUR_S, HOUR + HOUR_S).values()) == 1
-
-
 def test_old_counts_are_deleted_by_whole_hours(ledger):
     write(ledger, (EventKind.BLOCKED, HOUR), (EventKind.BLOCKED, HOUR + HOUR_S))
     older = HOUR + HOUR_S + 1.0

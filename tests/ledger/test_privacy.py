@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from ledgerkit.contract import confirm, remembered
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rules.client import login_name
@@ -52,7 +53,7 @@ async def live(ledger: Ledger) -> None:
         filename="private.exe",
         expression="hidden.example/path-of-it?q=tell-nobody",
     )
-    await ledger.confirmed.add(confirmed, make_event(EventKind.CONFIRMED, **fields))
+    await confirm(ledger, confirmed, make_event(EventKind.CONFIRMED, **fields))
     assert [part async for part in ledger.history.remembered(since=0)]
     while ledger.store.writer.waiting:
         ledger.store.commit_now(lambda _: None)
@@ -214,7 +215,7 @@ def trigrams(path: Path) -> set[str]:
 async def test_open_entries_outlive_the_retention(place, open_ledger, clock):
     ledger = open_ledger(place, retention_s=DAY_S)
     await ledger.flags.flag(*make_flag("one"))
-    await ledger.confirmed.add(make_confirmed("two"), make_event(EventKind.CONFIRMED))
+    await confirm(ledger, make_confirmed("two"), make_event(EventKind.CONFIRMED))
     clock.at = START + 40 * DAY_S
     ledger.upkeep.sweep()
     assert ledger.events.page().events == ()
@@ -287,8 +288,8 @@ async def leave_traces(ledger, name, *clients, user=None):
     closing = make_event(
         EventKind.CONFIRMED, url=page[1].url, identity=file, extra={"clients": list(clients)}
     )
-    await ledger.confirmed.add(bad, closing)
-    await ledger.confirmed.add(reblock, None)
+    await confirm(ledger, bad, closing)
+    await confirm(ledger, reblock, None)
     assert [part async for part in ledger.history.remembered(since=0)]
     subject = f"https://{name}.example/p?q={name}"
     rule = Rule(
@@ -328,7 +329,7 @@ async def test_where_only_an_erased_client_met_a_file_of_others_is_forgotten(pla
         bad = make_confirmed(
             "setup.exe", url=told["url"], host=told["host"], filename=name, kind=SubjectKind.FILE
         )
-        await ledger.confirmed.add(bad, None)
+        await confirm(ledger, bad, None)
     if ledger.store.place.sqlite:
         ledger.store.commit_now(lambda connection: search.add_next(connection, 100))
     assert len(ledger.events.page(EventFilter(search="onlyhers")).events) == 2
@@ -352,7 +353,7 @@ async def test_what_only_an_erased_client_met_is_known_by_hash_alone(place, open
     ledger.upkeep.erase_client("10.0.0.1")
     kept = [
         *ledger.events.page().events, *ledger.queue.page(), *ledger.snapshots.confirmed(), *ledger.snapshots.rules(),
-        *ledger.history.walk(),
+        *remembered(ledger),
     ]  # fmt: skip
     assert "onlyhers" not in repr(kept)
     assert "10.0.0.1'" not in repr(kept)
@@ -399,7 +400,7 @@ async def test_what_only_an_erased_user_met_is_known_by_hash_alone(place, open_l
     ledger.recorder.record(make_event(EventKind.CHECK, **root))  # with `log.all`
     await leave_traces(ledger, "onlyhers", "10.0.0.1", user="anna")
     ledger.upkeep.erase_client("anna")
-    left = [ledger.queue.page(), list(ledger.history.walk())]
+    left = [ledger.queue.page(), remembered(ledger)]
     assert "onlyhers" not in repr(
         [ledger.snapshots.confirmed(), ledger.snapshots.rules(), ledger.events.page(), left]
     )

@@ -1,4 +1,4 @@
-"""Rules of the operator: each change is seen, hits are counted, those of the configuration are a whole."""
+"""Rules of the operator: each change is seen, and hits are counted."""
 
 from dataclasses import replace
 
@@ -35,18 +35,6 @@ async def test_each_change_of_a_rule_changes_the_version(any_ledger):
     versions.append(any_ledger.snapshots.version())
     assert [one.id for one in any_ledger.snapshots.rules()] == ["r2"]
     assert len(set(versions)) == len(versions)
-
-
-async def test_rules_of_the_configuration_are_replaced_as_a_whole(place, open_ledger):
-    ledger = open_ledger(place)
-    ledger.rules.add(RULE)
-    ours = [replace(RULE, id=f"c{number}", source="config", subject=f"{number}.example") for number in (1, 2)]
-    assert ledger.rules.set_config(ours)
-    version = ledger.snapshots.version()
-    assert not ledger.rules.set_config(ours)
-    assert ledger.snapshots.version() == version
-    assert ledger.rules.set_config(ours[1:])
-    assert {rule.id for rule in ledger.snapshots.rules()} == {"r1", "c2"}
 
 
 async def test_hits_are_counted_in_events_and_beside_them(place, open_ledger):

@@ -57,18 +57,6 @@ def test_removing_wakes_others_only_where_there_was_something(ledger, at):
     assert at(rule_table.read_rules) == ()
 
 
-def test_rules_of_the_configuration_are_exactly_these_and_of_others_nothing_changes(ledger, at):
-    at(rule_table.put_rule, make_rule("operator"))
-    config = [make_rule(name, source="config") for name in ("a", "b")]
-    assert at(rule_table.put_config_rules, config)
-    before = changes(ledger, "rules")
-    assert not at(rule_table.put_config_rules, [replace(rule, created=START + 9, hits=4) for rule in config])
-    assert changes(ledger, "rules") == before
-    assert at(rule_table.put_config_rules, [replace(config[0], reason="now with a reason")])
-    found = {rule.id: rule.reason for rule in at(rule_table.read_rules)}
-    assert found == {"operator": None, "a": "now with a reason"}
-
-
 def pause(name, client, until):
     return Pause(id=name, client=client, created=START, until=until)
 

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from ledgerkit.contract import confirm
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import Rule, Scope
@@ -47,7 +48,7 @@ async def test_pauses_and_confirmed_subjects_travel_too(place, open_ledger):
     there.pauses.add(3, client="10.0.0.1")
     within_a_second(lambda: len(here.snapshots.pauses()) == 1)
     for number in range(5):
-        await there.confirmed.add(make_confirmed(number), make_event(EventKind.CONFIRMED))
+        await confirm(there, make_confirmed(number), make_event(EventKind.CONFIRMED))
     within_a_second(lambda: len(here.snapshots.confirmed()) == 5)
     await there.confirmed.withdraw(identity_of(3), make_event(EventKind.WITHDRAWN))
     await there.confirmed.extend([identity_of(4)], START + 9999)

@@ -227,9 +227,6 @@ class _Confirmed:
         self._ledger = ledger
         self.entries: dict[bytes, ConfirmedEntry] = {}
 
-    async def add(self, entry: ConfirmedEntry, event: Event | None, *, queue_id: str | None = None) -> None:
-        await self.add_many([(entry, event, queue_id)])
-
     async def add_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
         ledger = self._ledger
         ledger.writable()

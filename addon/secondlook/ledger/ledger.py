@@ -16,7 +16,7 @@ Ledger ─┬─ recorder · counts ──────── log ──┐
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,7 +31,6 @@ from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.engine.salvage import open_or_repair
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.last_known import LastKnown
-from secondlook.ledger.log import shape
 from secondlook.ledger.log.append import Appender
 from secondlook.ledger.log.counts import Counts
 from secondlook.ledger.log.event_log import EventLog
@@ -40,7 +39,6 @@ from secondlook.ledger.log.privacy import Discretion
 from secondlook.ledger.log.reading import Page
 from secondlook.ledger.log.recorder import Recorder
 from secondlook.ledger.log.statistics import Statistics
-from secondlook.ledger.operator import rule_table
 from secondlook.ledger.operator.pauses import Pauses
 from secondlook.ledger.operator.quarantine_index import QuarantineIndex
 from secondlook.ledger.operator.rule_store import RuleStore
@@ -176,23 +174,6 @@ class Ledger:
         if not self.flags.takes_flags:
             return f"{error}; the flags journal takes no more either"
         return f"{error}; flags go to the journal, and the rules read last stay in force"
-
-    def export_everything(self) -> Iterator[dict[str, object]]:
-        """All that the ledger holds, as JSON values that name what they are, in bounded memory."""
-        for rule in self.rules.all():
-            yield {"record": "rule", **shape.rule_json(rule)}
-        for pause in self.store.read(rule_table.read_pauses):
-            yield {"record": "pause", **shape.pause_json(pause)}
-        for entry in self.queue.walk():
-            yield {"record": "queue", **shape.queue_json(entry)}
-        for subject in self.snapshots.confirmed():
-            yield {"record": "confirmed", **shape.confirmed_json(subject)}
-        for record in self.quarantine.all():
-            yield {"record": "quarantine", **shape.quarantine_json(record)}
-        for remembered in self.history.walk():
-            yield {"record": "history", **shape.history_json(remembered)}
-        for event in self.events.export():
-            yield {"record": "event", **shape.event_json(event)}
 
 
 def _may_begin_without(place: Place, options: LedgerOptions, error: LedgerError) -> bool:

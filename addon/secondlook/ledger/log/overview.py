@@ -22,21 +22,6 @@ class HourCount:
     errors: int
 
 
-def totals(
-    connection: sa.Connection, since: float, until: float
-) -> dict[tuple[EventKind, str | None, str | None], int]:
-    """Counts by kind, decision and stage over the whole hours from `since` to `until`."""
-    query = (
-        sa.select(tallies.c.kind, tallies.c.decision, tallies.c.stage, sa.func.sum(tallies.c.count))
-        .where(tallies.c.hour >= int(since // HOUR_S), tallies.c.hour <= int(until // HOUR_S))
-        .group_by(tallies.c.kind, tallies.c.decision, tallies.c.stage)
-    )
-    return {
-        (EventKind(kind), decision or None, stage or None): int(count)
-        for kind, decision, stage, count in connection.execute(query)
-    }
-
-
 def hourly(connection: sa.Connection, since: float, until: float) -> list[HourCount]:
     """One count an hour, empty hours too, oldest first."""
     first, last = int(since // HOUR_S), int(until // HOUR_S)

@@ -14,10 +14,8 @@ from typing import Any, Final
 
 from secondlook.core.event import (
     EVENT_FIELDS,
-    ConfirmedEntry,
     Event,
     EventKind,
-    FlagEntry,
     QuarantineRecord,
     QueueEntry,
 )
@@ -159,44 +157,6 @@ def pause_json(pause: Pause) -> dict[str, Any]:
         "client": pause.client,
         "created": rfc3339(pause.created),
         "until": rfc3339(pause.until),
-    }
-
-
-def confirmed_json(entry: ConfirmedEntry) -> dict[str, Any]:
-    """A confirmed subject."""
-    return {
-        "identity": entry.identity.hex(),
-        "subject": str(entry.kind),
-        "url": entry.url,
-        "host": entry.host,
-        "sha256": entry.sha256,
-        "filename": entry.filename,
-        "size": entry.size,
-        "verdict": entry.verdict,
-        "risk": entry.risk,
-        "threat": entry.threat,
-        "list": entry.list,
-        "server": entry.server,
-        "source": entry.source,
-        "expression": entry.expression,
-        "confirmed": rfc3339(entry.confirmed_at),
-        "expires": rfc3339(entry.expires_at),
-    }
-
-
-def history_json(entry: FlagEntry) -> dict[str, Any]:
-    """A subject that was allowed and is remembered for late verdicts."""
-    return {
-        "identity": entry.identity.hex(),
-        "subject": str(entry.kind),
-        "class": str(entry.cls),
-        "url": entry.url,
-        "host": entry.host,
-        "client": entry.client,
-        "sha256": entry.sha256,
-        "filename": entry.filename,
-        "size": entry.size,
-        "time": rfc3339(entry.time),
     }
 
 

@@ -1,6 +1,5 @@
 """Counts as people see them: by hours (`log.overview`), by clients, hosts, lists, servers (`log.figures`)."""
 
-from secondlook.core.event import EventKind
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.log import figures, overview
 from secondlook.ledger.log.figures import ClientCount, Course
@@ -16,10 +15,6 @@ class Statistics:
     def hourly(self, since: float, until: float) -> list[HourCount]:
         """What was checked, blocked and flagged in each hour from `since` to `until`, empty hours too."""
         return self._store.read(lambda connection: overview.hourly(connection, since, until))
-
-    def totals(self, since: float, until: float) -> dict[tuple[EventKind, str | None, str | None], int]:
-        """Counts by kind, decision and stage over whole hours."""
-        return self._store.read(lambda connection: overview.totals(connection, since, until))
 
     def course(self, step: int, since: float, client: str | None = None) -> list[Course]:
         """Checks of everybody or of one client by stretches of `step` seconds (`counting.STEPS`)."""

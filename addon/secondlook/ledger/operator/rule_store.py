@@ -52,7 +52,3 @@ class RuleStore:
     def remove(self, rule_id: str) -> bool:
         """Remove a rule; False when there is none with this id."""
         return self._store.change_now(lambda connection: rule_table.remove_rule(connection, rule_id))
-
-    def set_config(self, rules: Sequence[Rule]) -> bool:
-        """Make the rules of source `config` exactly these; False when they already were."""
-        return self._store.change_now(lambda connection: rule_table.put_config_rules(connection, rules))

@@ -52,29 +52,6 @@ def remove_rule(connection: sa.Connection, rule_id: str) -> bool:
     return done.rowcount > 0
 
 
-def put_config_rules(connection: sa.Connection, wanted: Sequence[Rule]) -> bool:
-    """Make the rules of source `config` exactly these; False when they already were (nobody is woken)."""
-    present = {
-        row["id"]: row_rule(row)
-        for row in connection.execute(sa.select(rules).where(rules.c.source == "config")).mappings()
-    }
-    fresh = {rule.id: rule for rule in wanted}
-    gone = [rule_id for rule_id in present if rule_id not in fresh]
-    changed = [rule for rule_id, rule in fresh.items() if _meaning(present.get(rule_id)) != _meaning(rule)]
-    if gone:
-        connection.execute(sa.delete(rules).where(rules.c.id.in_(gone)))
-        bump(connection, "rules")
-    for rule in changed:
-        put_rule(connection, rule)
-    return bool(gone or changed)
-
-
-def _meaning(rule: Rule | None) -> tuple[object, ...] | None:
-    if rule is None:
-        return None
-    return (rule.action, rule.scope, rule.subject, rule.client, rule.reason, rule.expires)
-
-
 def read_rules(connection: sa.Connection) -> tuple[Rule, ...]:
     """All rules in the order in which they were made, expired ones included."""
     query = sa.select(rules).order_by(rules.c.created, rules.c.id)

@@ -1,6 +1,6 @@
 """What was let through, for late verdicts: hashes of allowed subjects, and the visits that the log holds."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -80,14 +80,6 @@ class AllowedHistory:
     async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
         """Return what is remembered of these subjects; of some it may be nothing any more."""
         return await self._store.run(self._store.read, partial(history.recall, identities=identities))
-
-    def walk(self) -> Iterator[FlagEntry]:
-        """All remembered subjects, oldest first, in bounded memory; blocks."""
-        self._write()
-        place: tuple[float, bytes] | None = None
-        while part := self._store.read(partial(history.page, after=place, size=1_000)):
-            yield from part
-            place = (part[-1].time, part[-1].identity)
 
     def _write(self) -> None:
         future = self.flush()

@@ -19,15 +19,12 @@ class ConfirmedSet:
         self._discretion = discretion
         self._recorder = recorder
 
-    async def add(self, entry: ConfirmedEntry, event: Event | None, *, queue_id: str | None = None) -> None:
-        """Put a subject into the confirmed set and close its queue entry, in one transaction."""
-        await self.add_many([(entry, event, queue_id)])
-
     async def add_many(self, findings: Sequence[tuple[ConfirmedEntry, Event | None, str | None]]) -> None:
-        """As `add`, for many.
+        """Put subjects into the set and close their queue entries, in one transaction.
 
-        The event is written when the subject was not confirmed yet or an open queue entry ended. Without an
-        event the subject is only put or renewed, and no other queue entry than the named one ends.
+        Each is (entry, event, queue id). The event is written when the subject was not confirmed yet or an
+        open queue entry ended. Without an event the subject is only put or renewed, and no other queue entry
+        than the named one ends.
         """
 
         def work(connection: sa.Connection) -> None:

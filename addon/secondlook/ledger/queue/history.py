@@ -36,17 +36,6 @@ def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], 
         connection.execute(statement, [history_row(*row) for row in part])
 
 
-def page(connection: sa.Connection, *, after: tuple[float, bytes] | None, size: int) -> list[FlagEntry]:
-    """Some of what is remembered, oldest first; `after`: the last (time, identity) seen."""
-    time, identity = history.c.time, history.c.identity
-    query = sa.select(history)
-    if after is not None:
-        query = query.where(sa.or_(time > after[0], sa.and_(time == after[0], identity > after[1])))
-        query = query.where(time >= after[0])
-    rows = connection.execute(query.order_by(time, identity).limit(size)).mappings()
-    return [row_history(row) for row in rows]
-
-
 def outline(connection: sa.Connection, *, since: float, after: bytes, size: int) -> list[Remembered]:
     """Some of what was remembered since then, as little as can be of each; `after`: the last identity seen.
 
