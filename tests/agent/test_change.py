@@ -6,6 +6,8 @@ import pytest
 
 from agentkit.stamps import put_list, server
 from secondlook.agent.pattern.change import (
+    forget_rollback,
+    held_told,
     put_stamp,
     rollback,
     set_damaged_stamp_aside,
@@ -109,6 +111,20 @@ def test_back_to_the_pattern_before_and_not_to_this_one_again(folder):
     assert restored.held == {"office/mw-8b": "02"}
     assert (restored.servers[0].whole, restored.servers[0].generation) == (False, "")
     assert read_stamp(folder) == restored
+
+
+def test_a_rollback_is_told_until_it_is_forgotten(folder):
+    for number in (1, 2):
+        put(folder, number)
+    assert status(folder.parent, now=3.0).alerts == ()
+    restored = rollback(folder.parent, now=9.0)
+    told = held_told(restored)
+    assert "(mw-8b of office)" in told
+    assert status(folder.parent, now=9.0).alerts == (told,)
+    assert forget_rollback(folder.parent, now=10.0, keep=14)
+    assert status(folder.parent, now=10.0).alerts == ()
+    assert read_stamp(folder).lists == restored.lists
+    assert not forget_rollback(folder.parent, now=11.0, keep=14)
 
 
 def test_back_past_what_is_damaged(folder):

@@ -1,6 +1,7 @@
 """The updater against servers that lie, break off and come back: protection never gets worse."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import serverkit
 from agentkit.updating import HOSTS, house, run
-from secondlook.agent.pattern.change import rollback, status, verify
+from secondlook.agent.pattern.change import forget_rollback, rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import build
 from secondlook.known_good import shipped_lines
+from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.server.publish.publishing import canary
 from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -172,10 +174,17 @@ def test_a_refused_list_and_a_rollback_leave_a_generation_to_tell(tmp_path):
             world.app.change = None
             await world.updater.update_now()
             assert load_pattern(world.state).generation == "2"
-            assert "generation 1 and 2 is in force again" in await asyncio.to_thread(
-                told, pattern_command.app, "rollback"
-            )
-            assert "generation 1 and 2" in await asyncio.to_thread(told, status_command.app)
+            shown = await asyncio.to_thread(told, pattern_command.app, "rollback")
+            assert "generation 1 and 2 is in force again" in shown
+            assert "secondlook pattern update --force" in shown
+            shown = await asyncio.to_thread(told, status_command.app)
+            assert "generation 1 and 2" in shown
+            assert "the pattern was rolled back" in shown
+            with contextlib.closing(
+                Ledger.open(world.state / "ledger.sqlite3", LedgerOptions(background=False))
+            ) as ledger:
+                (event,) = ledger.events.page(EventFilter(kind="update")).events
+            assert event.detail.startswith("rolled back to generation 1 and 2: ")
 
     run(scene)
 
@@ -350,11 +359,33 @@ def test_rollback_holds_until_another_version_comes(tmp_path):
             await world.updater.update_now()
             assert not world.blocks("new.example/")
             assert load_pattern(world.state).generation == "1 and 2"  # the other lists are the same in both
+            (alert,) = status(world.state, now=0.0).alerts
+            assert "was rolled back: older lists stay in force (mw-8b of" in alert
+            assert "`secondlook pattern update --force`" in alert
             await world.publish([*HOSTS, "new.example", "newer.example"])
             await world.updater.update_now()
             assert world.blocks("new.example/")
             assert world.blocks("newer.example/")
             assert load_pattern(world.state).generation == "3"
+            assert status(world.state, now=0.0).alerts == ()
+
+    run(scene)
+
+
+def test_what_a_rollback_gave_up_is_taken_after_all_on_request(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            assert not forget_rollback(world.state, now=1.0, keep=14)
+            await world.publish([*HOSTS, "new.example"])
+            await world.updater.update_now()
+            rollback(world.state)
+            await world.updater.update_now()
+            assert not world.blocks("new.example/")
+            assert forget_rollback(world.state, now=2.0, keep=14)
+            await world.updater.update_now()
+            assert world.blocks("new.example/")
+            assert status(world.state, now=0.0).alerts == ()
 
     run(scene)
 

@@ -27,6 +27,7 @@ class FakeProgram:
         self.asked = []
         self.server_rows = [{"name": "embedded", "tier": "local", "up": True, "detail": None}]
         self.alert_rows = []
+        self.rollback = None
 
     def metrics(self):
         return b"# HELP secondlook_events_total Events.\n"
@@ -46,8 +47,11 @@ class FakeProgram:
     async def verify(self):
         self.asked.append("verify")
 
-    async def update(self):
-        self.asked.append("update")
+    async def update(self, *, force=False):
+        self.asked.append("update by force" if force else "update")
+
+    def rolled_back(self):
+        return self.rollback
 
     def client(self, name):
         return {"group": "children" if name == "10.0.0.7" else None, "policy": {"Level": "high"}}

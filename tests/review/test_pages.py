@@ -314,6 +314,15 @@ def test_late_verdicts_are_one_strip_and_are_marked_as_seen_together(client, led
     assert "1 late verdict:" in client.get("/rules").text
 
 
+def test_a_rollback_stands_on_the_lists_until_it_is_over(client, program):
+    assert "Rolled back." not in client.get("/lists").text
+    program.rollback = "the pattern was rolled back: older lists stay in force"
+    assert "The pattern was rolled back: older lists stay in force." in client.get("/lists").text
+    assert post(client, "/lists/update", force="1").status_code == 303
+    assert post(client, "/lists/update").status_code == 303
+    assert program.asked == ["update by force", "update"]
+
+
 def test_learned_passthroughs_are_shown_with_their_end(client, ledger, program):
     now = time.time()
     assert "None now." in client.get("/lists").text

@@ -18,6 +18,8 @@ from secondlook.cli.options import (
     open_context,
 )
 from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
+from secondlook.core.event import Event, EventKind
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.shape import rfc3339
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
@@ -75,6 +77,9 @@ def update(
     accept_shrink: Annotated[
         bool, typer.Option("--accept-shrink", help="Also when a list shrinks far below its last size.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also the version that `pattern rollback` gave up.")
+    ] = False,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -82,6 +87,8 @@ def update(
     """Ask the servers for news now, and for what is damaged here, and report."""
     context = open_context(config, state)
     change.set_damaged_stamp_aside(context.state / FOLDER)
+    if force:
+        change.forget_rollback(context.state, now=time.time(), keep=context.settings.pattern.keep)
     outcomes = asyncio.run(_update(context, accept_shrink=accept_shrink))
     if as_json:
         for each in outcomes:
@@ -150,7 +157,14 @@ def rollback(config: ConfigOption = None, state: StateOption = None, as_json: Js
     stamp = change.rollback(context.state, keep=context.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")
+    kept_back = change.held_told(stamp) or "nothing is kept back"
+    text = f"rolled back to {generation_told(stamp.generation)}: {kept_back}"
+    with context.ledger() as ledger:
+        now = time.time()
+        ledger.recorder.record(Event(id=make_id(now), kind=EventKind.UPDATE, time=now, detail=text))
     if as_json:
         print_json({"generation": stamp.generation})
         return
     print_line(f"{generation_told(stamp.generation)} is in force again, until a server has another one")
+    if stamp.held:
+        print_line("  take the one that was given up after all with: secondlook pattern update --force")

@@ -359,9 +359,9 @@ def _data(api: APIRouter, operations: Operations) -> None:
         return [ListStatus.model_validate(item) for item in operations.program.lists()]
 
     @api.post("/lists/update", status_code=202)
-    async def update() -> None:
-        """Fetch the lists now."""
-        await operations.program.update()
+    async def update(force: bool = False) -> None:
+        """Fetch the lists now; `force`: also what a rollback gave up."""
+        await operations.program.update(force=force)
 
     @api.get("/servers")
     async def servers() -> list[ServerStatus]:

@@ -222,12 +222,13 @@ class Pages:
             servers=self.operations.program.servers(),
             location=self.operations.program.location(),
             feeds=self.operations.program.feeds(),
+            rolled_back=self.operations.program.rolled_back(),
             passages=await self.operations.passages(),
         )
 
-    async def update(self, _request: Request) -> Response:
-        """Fetch the lists now."""
-        await self.operations.program.update()
+    async def update(self, request: Request) -> Response:
+        """Fetch the lists now; by another button also what a rollback gave up."""
+        await self.operations.program.update(force="force" in await request.form())
         return back_to("/lists", "updating")
 
     async def setup(self, request: Request) -> Response:

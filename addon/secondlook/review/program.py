@@ -53,8 +53,12 @@ class RunningProgram(Protocol):
         """Have every flagged subject looked at now; returns at once."""
         ...
 
-    async def update(self) -> None:
-        """Have the lists and feeds fetched now; returns at once."""
+    async def update(self, *, force: bool = False) -> None:
+        """Have the lists and feeds fetched now; returns at once. `force`: also what a rollback gave up."""
+        ...
+
+    def rolled_back(self) -> str | None:
+        """Say which lists a rollback keeps as they were; None: none."""
         ...
 
     def client(self, name: str) -> Json:

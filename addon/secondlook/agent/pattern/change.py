@@ -132,7 +132,7 @@ def status(state_dir: Path, *, now: float) -> PatternStatus:
     folder = state_dir / FOLDER
     stamp = read_stamp(folder)
     confirmed = read_confirmed(folder)
-    alerts = tuple(read_alerts(folder).values())
+    alerts = alerts_of(folder, stamp)
     if stamp is None:
         return PatternStatus("", 0, None, (), alerts)
 
@@ -145,6 +145,40 @@ def status(state_dir: Path, *, now: float) -> PatternStatus:
     return PatternStatus(
         stamp.generation, stamp.serial, stamp.written_at, tuple(map(status_of, stamp.lists)), alerts
     )
+
+
+def alerts_of(folder: Path, stamp: Stamp | None) -> tuple[str, ...]:
+    """Return what is wrong with the pattern, and that it was rolled back, in sentences."""
+    rolled_back = held_told(stamp) if stamp is not None else None
+    return (*read_alerts(folder).values(), *([rolled_back] if rolled_back else []))
+
+
+def held_told(stamp: Stamp) -> str | None:
+    """Say which lists a rollback keeps as they were, and the way forward; None: it keeps none."""
+    if not stamp.held:
+        return None
+    servers: dict[str, list[str]] = {}
+    for key in sorted(stamp.held):
+        server, _, name = key.rpartition("/")
+        servers.setdefault(server, []).append(name)
+    kept = "; ".join(f"{', '.join(names)} of {server}" for server, names in servers.items())
+    return (
+        f"the pattern was rolled back: older lists stay in force ({kept}) until there is a newer version "
+        f"than the one that was given up; `secondlook pattern update --force` takes that one after all"
+    )
+
+
+def forget_rollback(state_dir: Path, *, now: float, keep: int) -> bool:
+    """Let the next update take what a rollback gave up; False where nothing was."""
+    folder = state_dir / FOLDER
+    with folder_lock(folder):
+        stamp = read_stamp(folder)
+        if stamp is None or not stamp.held:
+            return False
+        # With its generation unsaid a server is asked for all it has, also for what was passed over.
+        servers = tuple(replace(each, generation="", whole=False) for each in stamp.servers)
+        put_stamp(folder, replace(stamp, servers=servers, held={}), now=now, keep=keep)
+        return True
 
 
 def verify(state_dir: Path) -> dict[str, str]:

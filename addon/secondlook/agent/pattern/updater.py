@@ -382,7 +382,10 @@ class PatternUpdater:
         )
         others = tuple(each for each in stamp.servers if each.tier != source.tier.value)
         lists = [each for each in lists if each.tier != source.tier.value or each.server == source.name]
-        self._put(replace(stamp, lists=tuple(lists), servers=(*others, server)))
+        # What a rollback gave up is over with once another version is in force.
+        given_up = {f"{source.name}/{name}" for name in taken}
+        held = {key: version for key, version in stamp.held.items() if key not in given_up}
+        self._put(replace(stamp, lists=tuple(lists), servers=(*others, server), held=held))
 
     def _put(self, stamp: Stamp) -> None:
         """Make a stamp the one in force; the caller holds the lock."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from secondlook.agent.actions.quarantine import Quarantine
-from secondlook.agent.pattern.alerts import read_alerts
+from secondlook.agent.pattern import change
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.config import LimitsSettings, Settings
@@ -20,6 +20,7 @@ from secondlook.core.rules.policy import Level
 from secondlook.core.subject import UrlSubject
 from secondlook.ground import keyfile
 from secondlook.ground.errors import SecondLookError
+from secondlook.ground.lanes import LISTS
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app, host_names
@@ -89,11 +90,23 @@ class Program:
         """Have every flagged subject looked at now."""
         self._begin(self._rechecker.look())
 
-    async def update(self) -> None:
-        """Have the feeds and the lists fetched now."""
+    async def update(self, *, force: bool = False) -> None:
+        """Have the feeds and the lists fetched now; `force`: also what a rollback gave up."""
         if self._embedded is not None:
             self._begin(self._embedded.feeds.fetch_due(everything=True))
-        self._begin(self._updater.update_now())
+        self._begin(self._update(force=force))
+
+    async def _update(self, *, force: bool) -> None:
+        settings = self._parts.settings
+        if force:
+            now = self._parts.clock.now()
+            await LISTS.run(change.forget_rollback, settings.state, now=now, keep=settings.pattern.keep)
+        await self._updater.update_now()
+
+    def rolled_back(self) -> str | None:
+        """Say which lists a rollback keeps as they were; None: none."""
+        stamp = self._updater.read_stamp()
+        return None if stamp is None else change.held_told(stamp)
 
     def _begin(self, work: Coroutine[None, None, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -185,7 +198,7 @@ class Program:
                 "href": "/lists",
                 "link": "Lists",
             }
-            for text in read_alerts(self._updater.folder).values()
+            for text in change.alerts_of(self._updater.folder, self._updater.read_stamp())
         ]
         config = self._plan.invocation.config
         if differs(config, self._plan.settings_file):
@@ -229,9 +242,9 @@ class Program:
         """Return what a rule, list or level would have blocked; blocks. Raises ValueError."""
         now = self._parts.clock.now()
         level = Level(self._parts.settings.policy.level)
-        change = change_from(rule, self._parts.view.current.pattern, level, now, action=action)
+        asked = change_from(rule, self._parts.view.current.pattern, level, now, action=action)
         since = now - days * DAY_S
-        report = run_backtest(self._parts.ledger.events, change, self._parts.suffixes, since=since)
+        report = run_backtest(self._parts.ledger.events, asked, self._parts.suffixes, since=since)
         hosts = [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)]
         return {"examined": report.visits, "matched": report.newly_blocked, "hosts": hosts}
 
