@@ -30,9 +30,36 @@ def test_rules_lie_beside_the_configuration(tmp_path):
         ("scan: {yara: {rules: [1]}}", "scan.yara.rules"),
         ("scan: {remember: -1}", "scan.remember"),
         ("scan: {clamav: x}", "scan.clamav"),
+        ("scan: {clamd: 5}", "scan.clamd"),
+        ("scan: {clamd: {timeout: 1s}}", "scan.clamd.address"),
+        ("scan: {clamd: clamd.ctl}", "scan.clamd"),
+        ("scan: {clamd: 'localhost:0'}", "scan.clamd"),
+        ("scan: {clamd: {address: 'localhost:70000'}}", "scan.clamd.address"),
+        ("scan: {clamd: {address: '192.0.2.1:3310'}}", "scan.clamd.address"),
+        ("scan: {clamd: {address: /x, at_once: 0}}", "scan.clamd.at_once"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_key(tmp_path, text, key):
     with pytest.raises(InvalidConfigError) as caught:
         load(tmp_path, text + "\n")
     assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "network"),
+    [
+        ("/run/clamav/clamd.ctl", "/run/clamav/clamd.ctl", None),
+        ("unix:/run/clamav/clamd.ctl", "/run/clamav/clamd.ctl", None),
+        ("127.0.0.1:3310", "127.0.0.1:3310", ("127.0.0.1", 3310)),
+        ("'[::1]:3310'", "[::1]:3310", ("::1", 3310)),
+        ("{address: '192.0.2.1:3310', insecure: true}", "192.0.2.1:3310", ("192.0.2.1", 3310)),
+    ],
+)
+def test_where_clamd_listens(tmp_path, text, address, network):
+    clamd = load(tmp_path, f"scan: {{clamd: {text}}}\n").clamd
+    assert (clamd.address, clamd.network) == (address, network)
+
+
+@pytest.mark.parametrize("text", ["false", "", "null"])
+def test_without_clamd(tmp_path, text):
+    assert load(tmp_path, f"scan:\n  clamd: {text}\n").clamd is None

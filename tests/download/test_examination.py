@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 
 import psutil
@@ -10,12 +11,14 @@ import pytest
 
 from proxykit.gate import LIMITS
 from proxykit.samples import EICAR, ENCODERS, gzipped, program, seven, tarred, zipped
+from scankit.clamd import MARK, Lies, LyingClamd, RealClamd, real_clamd
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import YARA
 from secondlook.download.body_type import declared
 from secondlook.download.examination import Examiner
 from secondlook.download.gate import BodyGate
 from secondlook.download.spool import SpoolRoom
+from secondlook.scan.clamd import ClamdStream
 from secondlook.scan.compiling import RuleSource
 from secondlook.scan.rule_keeper import RuleKeeper
 
@@ -34,6 +37,18 @@ WRAPPED = {
 }
 
 
+@pytest.fixture(scope="module")
+def clamd() -> Iterator[RealClamd]:
+    with real_clamd() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def liar() -> Iterator[LyingClamd]:
+    with LyingClamd() as daemon:
+        yield daemon
+
+
 class Place:
     """An examiner and its disk; `examine` sends a body through a gate and has it examined."""
 
@@ -48,10 +63,14 @@ class Place:
             declared("application/octet-stream", "attachment; filename=x.exe", "/x"),
             len(body) if length else None,
             encoding,
-            replace(self.limits, copy_up_to=self.examiner.copy_up_to),
+            replace(
+                self.limits,
+                copy_up_to=self.examiner.copy_encoded_up_to if encoding else self.examiner.copy_up_to,
+            ),
             self.room,
             kinds=frozenset(),
             must_hold=False,
+            tap=self.examiner.tap,
         )
         for at in range(0, len(body), 700):
             gate.feed(body[at : at + 700])
@@ -139,7 +158,8 @@ def test_what_is_too_large_for_the_rules_is_unverifiable_where_there_are_any(tmp
     body = program(9100, 2)
     _, (report,), _ = Place(tmp_path, yara={"rules": [rules], "max_bytes": 9000}).run(body)
     assert report.fault == "larger than scan.yara.max_bytes"
-    _, (courtesy,), _ = Place(tmp_path / "other").run(body)
+    _, (courtesy,), known = Place(tmp_path / "other").run(body)
+    assert known[0].skipped == courtesy.skipped  # without waiting for anybody
     assert (courtesy.fault, courtesy.skipped) == (None, "larger than downloads.archives.max_bytes")
 
 
@@ -192,3 +212,85 @@ def test_an_archive_that_cannot_be_opened_was_not_shown_whole(tmp_path):
     examined, (report,), _ = Place(tmp_path, yara={"rules": [rules]}).run(broken)
     assert examined.problem == report.fault
     assert report.fault.startswith("archive cannot be read")
+
+
+@pytest.mark.parametrize("size", ["held", "streamed"])
+@pytest.mark.parametrize("encoding", [None, *ENCODERS])
+def test_clamd_sees_what_a_client_gets(tmp_path, clamd, encoding, size):
+    body = program(900 if size == "held" else 9000, 3) + MARK
+    sent = ENCODERS[encoding](body) if encoding else body
+    _, (_, report), known = Place(tmp_path, clamd=clamd.address).run(sent, encoding)
+    assert [one.signature for one in report.detections] == ["Own.Mark"]
+    assert known[1].detections == report.detections
+    _, (_, clean), _ = Place(tmp_path, clamd=clamd.address).run(program(9000, 4))
+    assert (clean.fault, clean.detections) == (None, ())
+
+
+def test_what_streams_goes_to_clamd_as_it_comes(tmp_path, liar):
+    body = program(9000, 3)
+
+    async def work():
+        place = Place(tmp_path, clamd=liar.address)
+        gate = place.gate(body)
+        assert gate.spool is None
+        assert isinstance(gate.tap, ClamdStream)
+        while not gate.tap.failed and gate.tap._waiting:
+            await asyncio.sleep(0.01)
+        examined = await place.examiner.examine(gate, None)
+        reports = [await look for look in examined.scan.looks()]
+        gate.close()
+        await place.examiner.aclose()
+        return reports
+
+    _, report = asyncio.run(work())
+    assert (report.fault, liar.files) == (None, [body])
+
+
+def test_a_held_file_that_is_known_is_not_sent_again(tmp_path, liar):
+    async def work():
+        place = Place(tmp_path, clamd=liar.address)
+        first = await place.examine(program(900, 3))
+        again = await place.examine(program(900, 3))
+        liar.lies = Lies(version=b"ClamAV 1.4.3/27501/Tue Jan  6 10:00:00 2026\0")
+        await place.examiner.clamd.ask_version()
+        newer = await place.examine(program(900, 3))
+        await place.examiner.aclose()
+        return [reports[1].remembered for _, reports, _ in (first, again, newer)]
+
+    assert asyncio.run(work()) == [False, True, False]
+    assert len(liar.files) == 2
+
+
+def test_a_stream_that_is_cut_is_sent_again_from_its_copy(tmp_path, liar):
+    rules = compiled(tmp_path)  # for which a copy is made
+    body = program(9000, 3)
+    liar.lies = Lies(close_after_bytes=2000)
+
+    async def work():
+        place = Place(tmp_path, clamd=liar.address, yara={"rules": [rules]})
+        gate = place.gate(body)
+        while not liar.cut:
+            await asyncio.sleep(0.01)
+        liar.lies = Lies()
+        examined = await place.examiner.examine(gate, None)
+        reports = [await look for look in examined.scan.looks()]
+        gate.close()
+        await place.examiner.aclose()
+        return reports
+
+    _, report = asyncio.run(work())
+    assert (report.fault, liar.files) == (None, [body])
+
+
+@pytest.mark.parametrize("size", [900, 9000])
+def test_a_daemon_that_is_away_has_not_looked(tmp_path, size):
+    _, (_, report), known = Place(tmp_path, clamd=str(tmp_path / "none.ctl")).run(program(size, 3))
+    assert report.fault == "no connection (No such file or directory)"
+    assert known is None
+
+
+def test_an_encoded_body_that_is_no_such_thing_was_not_seen(tmp_path, liar):
+    broken = gzipped(program(900, 3))[:-200]
+    examined, (_, report), _ = Place(tmp_path, clamd=liar.address).run(broken, "gzip")
+    assert examined.problem is not None
+    assert report.fault == "its content encoding is broken"

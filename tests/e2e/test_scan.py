@@ -1,7 +1,10 @@
 """Files that no list knows, found by looking into them, through a real proxy: held, streamed, in every wrapping. 15 s."""
 
+import signal
+
 from e2e.processes import Proxy, wait_for
 from proxykit.samples import EICAR, gzipped, program, tarred, zipped
+from scankit.clamd import MARK, real_clamd
 
 HIDDEN = b"#!/bin/sh\n" + EICAR + b"\nnobody lists this\n"
 OWN = 'rule Planted { meta: severity = "high" family = "Planted" strings: $a = "planted by the test" condition: $a }\n'
@@ -59,3 +62,47 @@ def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path):
         if event["filename"] == "small.exe" and event["subject"] == "file"
     ]
     assert ("scan", "miss") in [(step["stage"], step["outcome"]) for step in looked["extra"]["steps"]]
+
+
+def test_clamd_finds_is_missed_and_comes_back(start_proxy, plain_origin):
+    """Held and streamed files go to a real clamd; while it is away they are flagged, and nobody waits for it."""
+    large = program(3 << 20, 5) + MARK
+    for name, body in {
+        "small.exe": b"MZ" + MARK,
+        "large.exe": large,
+        "packed.zip": zipped({"in.zip": zipped({"a": MARK})}),
+        "clean.exe": program(3 << 20, 7),
+        "fresh.exe": program(3 << 20, 8),
+    }.items():
+        plain_origin.pages[f"/{name}"] = ("application/octet-stream", body)
+    with real_clamd() as clamd:
+        proxy: Proxy = start_proxy(
+            "workers: 1\nfeeds: []\ndownloads: {hold_up_to: 1 MiB}\n"
+            f"scan: {{clamd: {{address: {clamd.address}, timeout: 30s}}}}\n"
+        )
+        for name in ("small.exe", "packed.zip"):
+            answer = proxy.curl(plain_origin.url(f"/{name}"))
+            assert (answer.status, "stage=scan" in answer.headers["x-second-look"]) == (403, True), name
+        assert proxy.curl(plain_origin.url("/large.exe")).exit != 0
+        assert proxy.curl(plain_origin.url("/clean.exe")).status == 200
+        found = proxy.json("log", "--kind", "blocked")
+        assert {(event["list"], event["rule"]) for event in found} == {("clamd", "Own.Mark")}
+        assert {event["filename"] for event in found} == {"small.exe", "packed.zip", "large.exe"}
+        assert "engine clamd" in proxy.command("doctor", check=False).stdout
+        clamd.stop(signal.SIGTERM)
+        for number in range(4):
+            answer = proxy.curl(plain_origin.url(f"/fresh.exe?{number}"))
+            assert (answer.status, len(answer.body)) == (200, 3 << 20)
+        (waiting,) = proxy.json("queue", "list")
+        assert waiting["reason"].startswith("scan: clamd: ")
+        assert (waiting["filename"], waiting["count"]) == ("fresh.exe", 4)
+
+        def told(what: str) -> list[str] | None:
+            events = [event for event in proxy.json("log", "--kind", "server") if event["server"] == "clamd"]
+            return [str(event["detail"]) for event in events if event["detail"].startswith(what)] or None
+
+        wait_for(lambda: told("opened: no connection"), "the event that clamd is away")
+        clamd.start()
+        wait_for(lambda: told("closed: answers again"), "the event that clamd answers again")
+        plain_origin.pages["/again.exe"] = ("application/octet-stream", large)
+        assert proxy.curl(plain_origin.url("/again.exe")).exit != 0

@@ -26,7 +26,7 @@ from secondlook.config.record import (
     SyslogSettings,
     WebhookSettings,
 )
-from secondlook.config.scan import ScanSettings, YaraSettings
+from secondlook.config.scan import ClamdSettings, ScanSettings, YaraSettings
 from secondlook.config.service import (
     DEFAULT_SERVER_PORT,
     FeedSettings,
@@ -65,6 +65,7 @@ __all__ = [
     "BlockPageSettings",
     "CacheSettings",
     "CircuitSettings",
+    "ClamdSettings",
     "ClientsSettings",
     "DownloadsSettings",
     "EmbeddedSettings",

@@ -1,10 +1,72 @@
 """Settings of the engines that look into files."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from secondlook.config.value import Bytes, FilePath, Section, SomeSeconds, section
+from secondlook.config.value import (
+    MAX_PORT,
+    Bytes,
+    FilePath,
+    Positive,
+    Section,
+    SomeSeconds,
+    expected,
+    problem,
+    section,
+)
+from secondlook.core.url.address import is_loopback
+
+_NETWORK = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+)):([0-9]{1,5})")
+
+
+def _address(raw: object) -> str:
+    """Read where clamd listens: the path of its Unix socket, or host and port."""
+    what = "the path of clamd's socket, such as /run/clamav/clamd.ctl, or host:port"
+    if not isinstance(raw, str):
+        raise expected(what)
+    text = raw.strip().removeprefix("unix:")
+    found = _NETWORK.fullmatch(text)
+    if not text.startswith("/") and (found is None or not 0 < int(found[3]) <= MAX_PORT):
+        raise expected(what)
+    return text
+
+
+class ClamdSettings(Section):
+    """ClamAV's daemon."""
+
+    address: Annotated[str, BeforeValidator(_address)]
+    timeout: SomeSeconds = 10.0  # of one look, from the last byte on
+    max_bytes: Bytes = 100 << 20  # clamd's StreamMaxLength: larger files are unverifiable
+    at_once: Positive = 8  # looks of one worker
+    insecure: bool = False  # files go to another machine, over a network on which others may read them
+
+    @model_validator(mode="after")
+    def _stays_here(self) -> Self:
+        host = self.network[0] if self.network is not None else None
+        if host is not None and not is_loopback(host) and not self.insecure:
+            raise problem(
+                "address",
+                f"expected a Unix socket or a loopback address, got {self.address}: clamd's protocol has no "
+                "encryption; `insecure: true` sends files there all the same",
+            )
+        return self
+
+    @property
+    def network(self) -> tuple[str, int] | None:
+        """Host and port; None for a Unix socket."""
+        found = _NETWORK.fullmatch(self.address)
+        if found is None or self.address.startswith("/"):
+            return None
+        return found[1] or found[2], int(found[3])
+
+
+def _clamd(raw: object) -> object:
+    """Let an address stand for the section, and `false` for none."""
+    if isinstance(raw, str):
+        return {"address": raw}
+    return None if raw is False else raw
 
 
 class YaraSettings(Section):
@@ -18,6 +80,7 @@ class YaraSettings(Section):
 class ScanSettings(Section):
     """Engines that look into risky files. Without any only our own few YARA rules do."""
 
+    clamd: Annotated[ClamdSettings | None, BeforeValidator(_clamd)] = None
     yara: YaraSettings = section()
     report: bool = False  # what engines find, to our own servers (servers.intranet)
     remember: Annotated[int, Field(ge=0)] = 50_000  # files whose results are kept across restarts

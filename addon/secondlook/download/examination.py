@@ -1,8 +1,9 @@
 """What is asked about a risky file besides its digests: what lies in it, and what the engines say of it.
 
 ```
-archive ─► child: members, YARA ─┐                       ┌─► YARA (of what came with the archive, else now)
-                                 ├─► subject with them ──┼─► clamd
+as it streams ───────────────────────────────────────────┬─► clamd, its end with the verdict
+archive ─► child: members, YARA ─┐                       ├─► clamd, from the spool
+                                 ├─► subject with them ──┼─► YARA (of what came with the archive, else now)
 other ───────────────────────────┘                       └─► servers
 ```
 
@@ -10,22 +11,33 @@ Every front has its files examined here: it hands in a gate whose body is whole,
 the gatekeeper. Rules that are only our own are a courtesy: what they cannot look at they leave out.
 """
 
-from collections.abc import Coroutine, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from secondlook.agent.ports import Scan
 from secondlook.config import ArchiveSettings, ScanSettings
-from secondlook.core.scan import YARA, EngineReport
+from secondlook.core.scan import CLAMD, YARA, EngineReport
 from secondlook.core.subject import FileSubject
+from secondlook.download.decoding import Decoder, DecodeState
 from secondlook.download.gate import BodyGate
+from secondlook.download.gate_state import Tap
 from secondlook.download.inspector import GRACE_S, ArchiveInspector, Inside, RuleLook
+from secondlook.download.spool import Spool, SpoolFullError
+from secondlook.download.turns import Turns
+from secondlook.scan.clamd import Clamd, ClamdStream
+from secondlook.scan.clamd_wire import ClamdError
 from secondlook.scan.results import NAME, Results
 from secondlook.scan.rule_set import FOLDER, RulesInForce, own_rules
 
 _NO_COPY = "there is no copy of it"
 _WAIT_S = 30.0  # for a turn at an engine
+_DECODE_BYTES = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +51,52 @@ class Examined:
 
 
 class Examiner:
-    """Examines the files of one process."""
+    """Examines the files of one process; `tell` hears that clamd went away (why), or answers again (None)."""
 
-    def __init__(self, archives: ArchiveSettings, scan: ScanSettings, state: Path) -> None:
+    def __init__(
+        self,
+        archives: ArchiveSettings,
+        scan: ScanSettings,
+        state: Path,
+        *,
+        tell: Callable[[str | None], None] = lambda _: None,
+        decoded_ratio: int = 1000,
+    ) -> None:
         self.looks_into_archives = archives.enabled
         self.inspector = ArchiveInspector(archives)
         self.results = Results(state / FOLDER / NAME, scan.remember)
+        self.clamd = None if scan.clamd is None else Clamd(scan.clamd, tell=tell)
+        self.engines = (YARA,) if self.clamd is None else (YARA, CLAMD)
         self._settings = scan
         self._rules = RulesInForce(state)
         self._courtesy = not scan.yara.rules
+        self._turns = Turns(1 if scan.clamd is None else scan.clamd.at_once)
+        self._ratio = decoded_ratio
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decoding for clamd")
 
     async def aclose(self) -> None:
-        """End the processes that look into files."""
+        """End the processes that look into files, and what is asked of others."""
         await self.inspector.aclose()
+        if self.clamd is not None:
+            await self.clamd.aclose()
+        self._thread.shutdown(wait=False, cancel_futures=True)
         await self.results.aclose()
 
     @property
     def copy_up_to(self) -> int:
         """How large a file that streams may be to be copied for the rules."""
         return 0 if self._courtesy else self._settings.yara.max_bytes
+
+    @property
+    def copy_encoded_up_to(self) -> int:
+        """The same for one with a Content-Encoding: clamd is given what it decodes to, at its end."""
+        clamd = self._settings.clamd
+        return max(self.copy_up_to, 0 if clamd is None else clamd.max_bytes)
+
+    def tap(self) -> Tap | None:
+        """Begin to give a body to clamd as it comes; None where that would be of no use."""
+        stream = None if self.clamd is None else self.clamd.begin()
+        return stream if isinstance(stream, ClamdStream) else None
 
     def is_archive(self, gate: BodyGate) -> bool:
         """Whether a body must be looked into for its members, before anything is asked."""
@@ -85,28 +124,22 @@ class Examiner:
         """Prepare a file for the engines; `inside` is what was found already."""
         return _Scan(self, gate, client, inside)
 
-    def _look(self) -> RuleLook | str:
-        """Return the rules in force, or why there are none."""
-        yara = self._settings.yara
-        rules = self._rules.current
-        if rules is None:
-            if not self._courtesy:
-                return "its rules are not compiled"
-            rules = own_rules()
-        return RuleLook(rules, yara.timeout, yara.max_bytes)
-
-    def _as_courtesy(self, report: EngineReport) -> EngineReport:
-        """Leave nothing open that only our own rules did not see."""
-        if not self._courtesy or report.fault is None:
-            return report
-        return replace(report, fault=None, skipped=report.fault)
-
-    def yara_known(self, gate: BodyGate) -> EngineReport | None:
-        """Return what the rules in force said about the same file before, as far as it is in memory."""
+    def known(self, gate: BodyGate) -> list[EngineReport] | None:
+        """Return what all engines said about the same file before, as far as it is in memory."""
+        digest, form = gate.subject().identity, _form(gate)
         look = self._look()
         if isinstance(look, str):
             return None
-        return self.results.recall(gate.subject().identity, _form(gate), YARA, look.rules.version)
+        yara = self.results.recall(digest, form, YARA, look.rules.version)
+        if yara is None and self._courtesy and (gate.spool is None or gate.uncopied is not None):
+            yara = self._as_courtesy(look.failed(gate.uncopied or _NO_COPY))
+        if yara is None:
+            return None
+        if self.clamd is None:
+            return [yara]
+        version = self.clamd.version
+        clamd = None if version is None else self.results.recall(digest, form, CLAMD, version)
+        return None if clamd is None else [yara, clamd]
 
     async def yara(self, gate: BodyGate, client: str | None, inside: Inside | None) -> EngineReport:
         """Have the rules look at a whole file, if they have not yet."""
@@ -129,10 +162,92 @@ class Examiner:
         self.results.keep(digest, form, report)
         return self._as_courtesy(report)
 
+    async def ask_clamd(self, clamd: Clamd, gate: BodyGate, client: str | None) -> EngineReport:
+        """Have clamd look at a whole file, and at what it decodes to, if it has not yet."""
+        digest, form = gate.subject().identity, _form(gate)
+        if clamd.version is None and clamd.trouble is None:
+            try:
+                await clamd.ask_version()
+            except ClamdError as fault:
+                return EngineReport(CLAMD, fault=str(fault))
+        version = clamd.version
+        known = None if version is None else await self.results.find(digest, form, CLAMD, version)
+        if known is not None:
+            return known
+        report = await self._ask_clamd(clamd, gate, client)
+        self.results.keep(digest, form, report)
+        return report
+
+    async def _ask_clamd(self, clamd: Clamd, gate: BodyGate, client: str | None) -> EngineReport:
+        spool = None if gate.uncopied is not None else gate.spool
+        report = None
+        if isinstance(gate.tap, ClamdStream):
+            report = await gate.tap.end()
+        if report is None or (report.fault is not None and spool is not None):
+            report = await self._from_spool(clamd, gate, spool, client, ())
+        if gate.encodings and report.fault is None and not report.detections:
+            decoded = await self._from_spool(clamd, gate, spool, client, gate.encodings)
+            took_ms = (report.elapsed_ms or 0.0) + (decoded.elapsed_ms or 0.0)
+            report = replace(decoded, elapsed_ms=took_ms)
+        return report
+
+    async def _from_spool(
+        self,
+        clamd: Clamd,
+        gate: BodyGate,
+        spool: Spool | None,
+        client: str | None,
+        encodings: tuple[str, ...],
+    ) -> EngineReport:
+        if spool is None:
+            return EngineReport(CLAMD, fault=gate.uncopied or _NO_COPY)
+        pieces = self._decoded(spool, encodings) if encodings else spool.pieces()
+        try:
+            async with self._turns.turn(client, spool.size), aclosing(pieces):
+                return await clamd.scan(pieces)
+        except (OSError, SpoolFullError, EOFError) as error:
+            return EngineReport(CLAMD, fault=str(error))
+
+    async def _decoded(self, spool: Spool, encodings: tuple[str, ...]) -> AsyncGenerator[bytes]:
+        """Give what a body decodes to. Raises EOFError where that ends before the body does."""
+        decoder = Decoder(encodings, ratio=self._ratio)
+        run = partial(asyncio.get_running_loop().run_in_executor, self._thread)
+        async with aclosing(spool.pieces()) as pieces:
+            async for piece in pieces:
+                for at in range(0, len(piece), _DECODE_BYTES):
+                    yield await run(_joined, decoder.feed, piece[at : at + _DECODE_BYTES])
+                    while decoder.behind and decoder.state is DecodeState.WORKING:
+                        yield await run(_joined, decoder.work)
+        yield await run(_joined, decoder.finish)
+        if decoder.state is not DecodeState.DONE:
+            raise EOFError(f"its content encoding is {decoder.state.value}")
+
+    def _look(self) -> RuleLook | str:
+        """Return the rules in force, or why there are none."""
+        yara = self._settings.yara
+        rules = self._rules.current
+        if rules is None:
+            if not self._courtesy:
+                return "its rules are not compiled"
+            rules = own_rules()
+        return RuleLook(rules, yara.timeout, yara.max_bytes)
+
+    def _as_courtesy(self, report: EngineReport) -> EngineReport:
+        """Leave nothing open that only our own rules did not see."""
+        if not self._courtesy or report.fault is None:
+            return report
+        return replace(report, fault=None, skipped=report.fault)
+
     @property
     def within_s(self) -> float:
         """Seconds within which every engine has spoken."""
-        return self._settings.yara.timeout + self.inspector.time_s + GRACE_S + _WAIT_S
+        yara_s = self._settings.yara.timeout + self.inspector.time_s + GRACE_S
+        clamd = self._settings.clamd
+        return _WAIT_S + max(yara_s, 0.0 if clamd is None else 4 * clamd.timeout)
+
+
+def _joined[**P](decode: Callable[P, Iterator[bytes]], *given: P.args, **named: P.kwargs) -> bytes:
+    return b"".join(decode(*given, **named))
 
 
 def _form(gate: BodyGate) -> str:
@@ -142,21 +257,20 @@ def _form(gate: BodyGate) -> str:
 class _Scan:
     """One file on its way to the engines."""
 
-    engines: Sequence[str] = (YARA,)
-
     def __init__(self, examiner: Examiner, gate: BodyGate, client: str | None, inside: Inside | None) -> None:
+        self.engines: Sequence[str] = examiner.engines
+        self.within_s = examiner.within_s
         self._examiner = examiner
         self._gate = gate
         self._client = client
         self._inside = inside
 
-    @property
-    def within_s(self) -> float:
-        return self._examiner.within_s
-
     def known(self) -> Sequence[EngineReport] | None:
-        report = self._examiner.yara_known(self._gate)
-        return None if report is None else (report,)
+        return self._examiner.known(self._gate)
 
     def looks(self) -> Sequence[Coroutine[Any, Any, EngineReport]]:
-        return (self._examiner.yara(self._gate, self._client, self._inside),)
+        yara = self._examiner.yara(self._gate, self._client, self._inside)
+        clamd = self._examiner.clamd
+        if clamd is None:
+            return (yara,)
+        return yara, self._examiner.ask_clamd(clamd, self._gate, self._client)

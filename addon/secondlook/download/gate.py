@@ -49,6 +49,7 @@ keeps a copy, as far as there is room, to be looked into before its end goes.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import assert_never
 
 from secondlook.core.subject import FileSubject
@@ -65,6 +66,7 @@ from secondlook.download.gate_state import (
     Small,
     Sniff,
     Tail,
+    Tap,
 )
 from secondlook.download.inspection import BodyLook
 from secondlook.download.signatures import READ_ARCHIVES, UNREAD_ARCHIVES
@@ -82,6 +84,7 @@ class BodyGate:
     `length` is what the headers declare, None when they do not. `must_hold`: nothing risky goes on before it
     is whole; `hold_if_room`: that would be better. `window` is the first byte and the count of a range that
     is wanted of it. `partial`: it is a piece of a file, `from_start`: its first; `multipart`: it is several.
+    `tap` gives who is to have a risky body as it comes, where it may not all be here at its end.
     """
 
     __slots__ = (
@@ -91,9 +94,11 @@ class BodyGate:
         "_prefers_hold",
         "_room",
         "_state",
+        "_tapping",
         "_trickle",
         "length",
         "partial",
+        "tap",
         "whole",
     )  # fmt: skip
 
@@ -112,8 +117,11 @@ class BodyGate:
         from_start: bool = True,
         multipart: bool = False,
         window: tuple[int, int] | None = None,
+        tap: Callable[[], Tap | None] = lambda: None,
     ) -> None:
         self.length = length
+        self.tap: Tap | None = None
+        self._tapping = tap
         self.partial = partial
         self.whole = True
         self._limits = limits
@@ -226,7 +234,8 @@ class BodyGate:
     @property
     def congested(self) -> bool:
         """Whether the origin should pause: the disk is behind."""
-        return self.spool is not None and self.spool.backlog > BACKLOG_MAX_BYTES
+        behind = self.tap is not None and self.tap.congested
+        return behind or (self.spool is not None and self.spool.backlog > BACKLOG_MAX_BYTES)
 
     @property
     def behind(self) -> bool:
@@ -237,9 +246,18 @@ class BodyGate:
         """Decode more of it, in a thread; nothing may be fed meanwhile."""
         self._look.work()
 
+    async def settle(self) -> None:
+        """Wait for whoever is behind."""
+        if self.tap is not None:
+            await self.tap.settle()
+        if self.spool is not None:
+            await self.spool.settle()
+
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those that may go on now."""
         self._look.feed(data)
+        if self.tap is not None:
+            self.tap.feed(data)
         state = self._state
         match state:
             case Pass():
@@ -316,6 +334,8 @@ class BodyGate:
         """Free what is held."""
         if self.spool is not None:
             self.spool.close()
+        if self.tap is not None:
+            self.tap.close()
         self._forget()
 
     def _forget(self) -> None:
@@ -342,6 +362,8 @@ class BodyGate:
         """Choose for what is known to be risky and of which nothing is out."""
         if self.partial:
             return Ask()
+        if self.length is None or self.length > self._limits.hold_up_to:
+            self.tap = self._tapping()
         if self.length is None:
             return Hold(spool=Spool(self._room))
         if self.length > self._room.largest and self._must_hold:
@@ -372,6 +394,8 @@ class BodyGate:
             following.chunks = state.chunks
             return b""
         data = b"".join(state.chunks)
+        if self.tap is not None:
+            self.tap.feed(data)
         if isinstance(following, Hold):
             return self._hold(following, data)
         assert isinstance(following, Tail)

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from secondlook.download.inspection import BodyLook
 from secondlook.download.signatures import READ_ARCHIVES
@@ -43,6 +43,27 @@ class GateLimits:
     layers: int
     look_up_to: int  # archives beyond it are not kept to be looked into
     copy_up_to: int = 0  # nor other files beyond this
+
+
+class Tap(Protocol):
+    """Somebody who is given a risky body as it comes; waits for nobody, nor does anybody wait for it here."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether it is behind."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait until it is not far behind."""
+        ...
+
+    def close(self) -> None:
+        """Forget the body."""
+        ...
 
 
 class State:

@@ -10,7 +10,7 @@ from secondlook.download.body_type import declared
 from secondlook.download.examination import Examined, Examiner
 from secondlook.download.exchange import Asked, Body, Exchange, release_lead
 from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate, GateLimits
+from secondlook.download.gate_state import Fate, GateLimits, Tap
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
 from secondlook.download.ports import Gatekeeper
 from secondlook.download.ranges import (
@@ -91,6 +91,12 @@ class BodyJudge:
             look_up_to=settings.archives.max_bytes if looks else 0,
             copy_up_to=examiner.copy_up_to if examiner is not None else 0,
         )
+        self._encoded_limits = self._limits
+        if examiner is not None:
+            self._encoded_limits = replace(self._limits, copy_up_to=examiner.copy_encoded_up_to)
+
+    def _tap(self) -> Tap | None:
+        return None if self._examiner is None else self._examiner.tap()
 
     async def catch_up(self, gate: BodyGate) -> None:
         """Have decoded what came of a body; each takes its turn after some megabytes."""
@@ -228,7 +234,7 @@ class BodyJudge:
             said,
             length,
             facts.encoding if not partial or from_start else None,
-            self._limits,
+            self._encoded_limits if facts.encoding else self._limits,
             self.room,
             kinds=self.gatekeeper.digest_kinds(),
             # such a client takes a body that is cut for a whole one
@@ -238,6 +244,7 @@ class BodyJudge:
             from_start=from_start,
             multipart=multipart,
             window=window,
+            tap=self._tap,
         )
         use = replace(use, content_type=facts.content_type)
         body = Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)

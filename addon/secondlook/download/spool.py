@@ -8,7 +8,7 @@ origin that is faster than the disk is paused by it. All spools of a process sha
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -153,6 +153,21 @@ class Spool:
         if self._file is None:
             self._file = await self._run(self._room.open)
         return self._file
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """Give the whole body from its first byte on, whatever was read of it.
+
+        Raises OSError or SpoolFullError.
+        """
+        if not self._taken:
+            yield b"".join(self._pending)
+            return
+        file, at = await self.file(), 0
+        while piece := await self._run(partial(os.pread, file.fileno(), PIECE_BYTES, at)):
+            yield piece
+            at += len(piece)
+        if at != self.size:
+            raise OSError("the spool's file is shorter than what was written")
 
     async def settle(self) -> None:
         """Wait until nothing is on its way to the disk."""

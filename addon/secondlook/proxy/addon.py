@@ -381,7 +381,7 @@ class SecondLookAddon:
             logger.warning("a judged file is not forgotten: %r", error)
 
     async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
-        """Wait for the disk, and for what is decoded."""
+        """Wait for the disk, for who looks into it as it comes, and for what is decoded."""
         state = state_of(flow)
         body = state.body if state is not None else None
         if body is None:
@@ -392,8 +392,7 @@ class SecondLookAddon:
             logger.exception("a body could not be decoded")
             metrics.INTERNAL_ERRORS.inc()
             body.failed = f"internal error: {error!r}"
-        if body.gate.spool is not None:
-            await body.gate.spool.settle()
+        await body.gate.settle()
 
     @staticmethod
     async def _client_room(flow: http.HTTPFlow) -> None:

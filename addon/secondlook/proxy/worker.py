@@ -71,6 +71,7 @@ class Surroundings:
     unopened_s: Override
     late: Tail | None = None  # where verdicts are read that clients are told on their next page load
     passages: Tail | None = None  # where workers tell each other whose TLS is passed through
+    clamd_told: Callable[[str | None], None] = lambda _: None  # that it went away (why), or answers again
 
 
 def ca_folder(state: Path) -> Path:
@@ -101,7 +102,13 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     room = SpoolRoom(
         settings.state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
     )
-    examiner = Examiner(downloads.archives, settings.scan, settings.state)
+    examiner = Examiner(
+        downloads.archives,
+        settings.scan,
+        settings.state,
+        tell=around.clamd_told,
+        decoded_ratio=downloads.decoded_ratio,
+    )
     judged = JudgedFiles(settings.state / "judged", around.site_key, room.thread)
     bodies = Bodies(around.gatekeeper, downloads, room, examiner, judged)
     edge = SecondLookAddon(

@@ -19,6 +19,7 @@ from secondlook.run.assembly.background import start_background
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, site_key
 from secondlook.run.assembly.ready import why_not_ready
+from secondlook.run.assembly.scanning import clamd_teller
 from secondlook.run.supervisor.descriptors import MOST, raise_file_limit
 
 CONFIG_VARIABLE = "SECONDLOOK_CONFIG"
@@ -80,5 +81,6 @@ def make_addons() -> list[Any]:
         override_s=parts.override_s,
         unopened_s=parts.unopened_s,
         passages=LedgerTail(ledger, PASSAGES),
+        clamd_told=clamd_teller(parts, None),
     )
     return [starter, *build_addons(settings, around)]

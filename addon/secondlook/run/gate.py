@@ -20,6 +20,7 @@ from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
 from secondlook.refusal.refusal import INTERNAL_HOST, Refusals
 from secondlook.run.assembly.parts import LedgerRecords, Parts, cache_file, elsewhere_s, site_key
+from secondlook.run.assembly.scanning import clamd_teller
 from secondlook.run.judging import judging
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor.listening import inherited
@@ -29,13 +30,21 @@ from secondlook.site.internal_site import InternalSite, SiteFacts
 CERTIFICATE = "mitmproxy-ca-cert.pem"  # of the authority, where there is one
 
 
-def make_gate(settings: Settings, parts: Parts, not_ready: Callable[[], str | None]) -> Gate:
+def make_gate(
+    settings: Settings, parts: Parts, not_ready: Callable[[], str | None], process: str | None = None
+) -> Gate:
     """Put together what the listeners judge by."""
     downloads = settings.downloads
     room = SpoolRoom(
         settings.state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
     )
-    examiner = Examiner(downloads.archives, settings.scan, settings.state)
+    examiner = Examiner(
+        downloads.archives,
+        settings.scan,
+        settings.state,
+        tell=clamd_teller(parts, process),
+        decoded_ratio=downloads.decoded_ratio,
+    )
     judged = JudgedFiles(settings.state / "judged", site_key(settings.state), room.thread)
     bodies = BodyJudge(parts.gatekeeper, downloads, room, examiner, judged)
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
@@ -72,7 +81,7 @@ async def serve(process: Process) -> None:
     """Answer until told to stop, then drain."""
     settings, plan = process.settings, process.plan
     async with judging(process, cache_file(settings, f"gate-{process.index}")) as around:
-        gate = make_gate(settings, around.parts, around.not_ready)
+        gate = make_gate(settings, around.parts, around.not_ready, process.name)
         listeners: list[HelperListener | IcapListener] = [
             *(HelperListener(gate, inherited(each)) for each in plan.sockets["gateway"]),
             *(make_icap(settings, gate, inherited(each)) for each in plan.sockets["icap"]),

@@ -14,6 +14,7 @@ from secondlook.run.assembly.parts import (
     elsewhere_s,
     site_key,
 )
+from secondlook.run.assembly.scanning import clamd_teller
 from secondlook.run.judging import judging
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor.listening import inherited
@@ -36,6 +37,7 @@ async def work(process: Process) -> None:
             unopened_s=parts.unopened_s,
             late=LedgerTail(ledger, LATE) if settings.notify.next_page else None,
             passages=LedgerTail(ledger, PASSAGES),
+            clamd_told=clamd_teller(parts, process.name),
         )
         sockets = [inherited(descriptor) for descriptor in plan.sockets["proxy"]]
         worker = Worker(settings, sockets, surroundings)

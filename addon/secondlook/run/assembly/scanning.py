@@ -1,7 +1,10 @@
-"""What keeps the engines' rules up to date, put together from settings."""
+"""Engines put together from settings: what keeps their rules up to date, and what is told of them."""
+
+from collections.abc import Callable
 
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
+from secondlook.core.scan import CLAMD
 from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.parts import Parts
 from secondlook.scan.compiling import RuleSource
@@ -11,6 +14,26 @@ from secondlook.scan.rule_keeper import RuleChange, RuleKeeper
 def rule_sources(settings: Settings) -> list[RuleSource]:
     """List the files and folders of rules that the configuration names."""
     return [RuleSource(str(path), path) for path in settings.scan.yara.rules]
+
+
+def clamd_teller(parts: Parts, process: str | None) -> Callable[[str | None], None]:
+    """Return what records that clamd went away, or answers again, as of a server."""
+    identifiers = Identifiers()
+
+    def tell(trouble: str | None) -> None:
+        now = parts.clock.now()
+        parts.ledger.recorder.record(
+            Event(
+                id=identifiers.new(now),
+                kind=EventKind.SERVER,
+                time=now,
+                server=CLAMD,
+                detail="closed: answers again" if trouble is None else f"opened: {trouble}",
+                extra=None if process is None else {"process": process},
+            )
+        )
+
+    return tell
 
 
 def make_rule_keeper(parts: Parts) -> RuleKeeper:

@@ -23,6 +23,7 @@ from secondlook.ground.lanes import STATE
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.diagnosis import bypass
+from secondlook.run.diagnosis.engine_check import engines
 from secondlook.run.diagnosis.key_check import damaged_keys
 from secondlook.run.supervisor.authority_files import AUTHORITY, whole
 from secondlook.run.supervisor.listening import visited
@@ -66,13 +67,21 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     if running is not None:
         async for finding in _fronts(running, settings.servers.budget):
             yield finding
-    async for finding in _servers(
-        settings, str(running["server"]) if running and running["server"] else None
-    ):
+    async for finding in _asked(settings, running):
         yield finding
     yield await _clock(settings)
     for finding in await STATE.run(lambda: list(_bypasses(running))):
         yield finding
+
+
+async def _asked(settings: Settings, running: dict[str, Any] | None) -> AsyncIterator[Finding]:
+    """Look at whoever is asked about subjects: servers, and engines that look into files."""
+    local = str(running["server"]) if running and running["server"] else None
+    async for finding in _servers(settings, local):
+        yield finding
+    async for engine in engines(settings, time.time()):
+        result: Literal["ok", "problem"] = "ok" if engine.remedy is None else "problem"
+        yield Finding(f"engine {engine.engine}", result, engine.told, engine.remedy)
 
 
 def _state(settings: Settings) -> Finding:

@@ -1,0 +1,60 @@
+"""Whether the engines that look into files could do so now, and what to do where not."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from secondlook.config import Settings
+from secondlook.ground.lanes import STATE
+from secondlook.scan.clamd import Clamd
+from secondlook.scan.clamd_wire import ClamdError
+from secondlook.scan.rule_keeper import refused
+from secondlook.scan.rule_set import RulesInForce
+
+OLD_SIGNATURES_S = 7 * 86_400.0
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """How one engine is; `remedy` is what to do about its trouble, None where there is none."""
+
+    engine: str
+    told: str
+    remedy: str | None = None
+
+
+async def engines(settings: Settings, now: float) -> AsyncIterator[EngineState]:
+    """Ask each engine that the settings name."""
+    if settings.scan.yara.rules:
+        yield await STATE.run(_rules, settings)
+    if settings.scan.clamd is not None:
+        yield await _clamd(Clamd(settings.scan.clamd), now)
+
+
+def _rules(settings: Settings) -> EngineState:
+    error = refused(settings.state)
+    rules = RulesInForce(settings.state).current
+    if error is not None:
+        kept = "none are in force" if rules is None else f"the last good {rules.count} stay in force"
+        return EngineState("yara", f"rules refused ({kept}): {error}", "mend that file, or take it out")
+    if rules is None:
+        return EngineState("yara", "its rules are not compiled", "start the proxy: its service does that")
+    return EngineState("yara", f"{rules.count} rules in force")
+
+
+async def _clamd(clamd: Clamd, now: float) -> EngineState:
+    try:
+        version = await clamd.ask_version()
+    except ClamdError as error:
+        remedy = "start clamd, let this user open its socket, and see scan.clamd.address"
+        return EngineState("clamd", f"{clamd.settings.address}: {error}", remedy)
+    finally:
+        await clamd.aclose()
+    if version.made_at is not None and now - version.made_at > OLD_SIGNATURES_S:
+        days = (now - version.made_at) / _DAY_S
+        return EngineState(
+            "clamd",
+            f"{version.text}: its database is {days:.0f} days old",
+            "see to freshclam (its log says why)",
+        )
+    return EngineState("clamd", version.text)
