@@ -86,6 +86,16 @@ def test_how_long_an_exception_lasts_is_told(seconds, told):
     assert exception_time(Stage.ACCESS, seconds) is None
 
 
+def test_a_list_is_called_as_people_call_it_and_its_name_stands_in_the_details():
+    page = (
+        BlockPage(PAGES, "secondlook.internal", None, {EVIDENCE.list: "URLhaus <malware>"}.__getitem__)
+        .render(Decision(Action.BLOCK, EVIDENCE), PLAIN, None)
+        .decode()
+    )
+    assert "Found on the list: <bdi>URLhaus &lt;malware&gt;</bdi>" in page
+    assert f'<bdi lang="en">{EVIDENCE.stage}, {EVIDENCE.list}</bdi>' in page
+
+
 def test_a_rule_is_told_by_the_reason_that_was_given_for_it():
     evidence = Evidence(
         verdict=Verdict.MALICIOUS,

@@ -5,9 +5,10 @@ import pytest
 from secondlook.config.query import PolicySettings, UnverifiableSettings
 from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier
+from secondlook.core.lists.hashlist import HashList, build
 from secondlook.core.lists.name import parse_list_name
-from secondlook.core.lists.pattern import ListInfo
-from secondlook.run.assembly.naming import feeds_of, policy_words, title
+from secondlook.core.lists.pattern import ListInfo, Pattern
+from secondlook.run.assembly.naming import feeds_of, list_titles, policy_words, title
 
 
 def info(name, tier=Tier.LOCAL, source="embedded"):
@@ -46,6 +47,18 @@ def test_a_list_of_the_embedded_server_is_called_after_its_feeds(name, words):
 def test_a_list_of_another_server_is_called_after_whom_to_credit():
     google = info("mw-8b", Tier.NETWORK, "google")
     assert title(google, feeds_of(google, FEEDS)) == "Google Safe Browsing (malware)"
+
+
+def test_titles_by_name_and_one_of_several_servers_after_them_all():
+    google = info("mw-8b", Tier.NETWORK, "google")
+    hashes = HashList.open(build([], 8))
+    pattern = Pattern(
+        [(info("mw-8b"), hashes), (google, hashes), (info("gc-32b"), HashList.open(build([], 32)))]
+    )
+    assert list_titles(pattern, FEEDS) == {
+        "mw-8b": "URLhaus, own (malware), Google Safe Browsing (malware)",
+        "gc-32b": "embedded (known good)",
+    }
 
 
 def test_a_policy_is_told_by_what_it_does():

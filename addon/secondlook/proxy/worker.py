@@ -59,7 +59,8 @@ class Surroundings:
 
     `site_key` is the installation's secret for the forms of the internal site; `own_ports` gives the ports of
     our own review page and server (they may move); `not_ready` tells what keeps it from protecting;
-    `override_s` and `unopened_s` how long exceptions last that a client and user make for themselves.
+    `override_s` and `unopened_s` how long exceptions last that a client and user make for themselves;
+    `list_title` what people call a list.
     """
 
     gatekeeper: Gatekeeper
@@ -69,6 +70,7 @@ class Surroundings:
     not_ready: Callable[[], str | None]
     override_s: Override
     unopened_s: Override
+    list_title: Callable[[str], str] = str
     late: Tail | None = None  # where verdicts are read that clients are told on their next page load
     passages: Tail | None = None  # where workers tell each other whose TLS is passed through
     clamd_told: Callable[[str | None], None] = lambda _: None  # that it went away (why), or answers again
@@ -114,7 +116,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     edge = SecondLookAddon(
         around.gatekeeper,
         access,
-        Refusals(BlockPage(pages, INTERNAL_HOST, keeping), around.override_s),
+        Refusals(BlockPage(pages, INTERNAL_HOST, keeping, around.list_title), around.override_s),
         OwnSite(site),
         bodies,
         settings.limits,

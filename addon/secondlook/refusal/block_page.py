@@ -9,7 +9,7 @@ engine's escaping.
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import resources
 
 import jinja2
@@ -107,8 +107,10 @@ class BlockPage:
         pages: Pages,
         internal_host: str,
         keeping: Keeping | None = None,
+        list_title: Callable[[str], str] = str,
     ) -> None:
         self.pages = pages
+        self._list_title = list_title
         self.keeping = keeping or Keeping(Discretion())
         self._host = internal_host
         self.headers = pages.headers(sandbox=True)
@@ -137,7 +139,8 @@ class BlockPage:
             why=explanation(decision, language),
             subject=shown_host(url),
             url=shown,
-            listed=evidence.list,
+            listed=self._list_title(evidence.list) if evidence.list else None,
+            list=evidence.list,
             age=shown_age(evidence.list_age_s, language),
             stage=evidence.stage.value,
             threat=evidence.threat.value if evidence.threat else None,

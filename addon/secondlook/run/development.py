@@ -80,6 +80,7 @@ def make_addons() -> list[Any]:
         not_ready=starter.not_ready,
         override_s=parts.override_s,
         unopened_s=parts.unopened_s,
+        list_title=parts.list_title,
         passages=LedgerTail(ledger, PASSAGES),
         clamd_told=clamd_teller(parts, None),
     )

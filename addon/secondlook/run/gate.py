@@ -49,7 +49,7 @@ def make_gate(
     bodies = BodyJudge(parts.gatekeeper, downloads, room, examiner, judged)
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     pages = Pages(settings.block_page)
-    refusals = Refusals(BlockPage(pages, INTERNAL_HOST, keeping), parts.override_s)
+    refusals = Refusals(BlockPage(pages, INTERNAL_HOST, keeping, parts.list_title), parts.override_s)
     facts = SiteFacts(
         ca_pem=settings.state / "ca" / CERTIFICATE,
         key=site_key(settings.state),

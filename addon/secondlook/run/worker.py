@@ -35,6 +35,7 @@ async def work(process: Process) -> None:
             not_ready=around.not_ready,
             override_s=parts.override_s,
             unopened_s=parts.unopened_s,
+            list_title=parts.list_title,
             late=LedgerTail(ledger, LATE) if settings.notify.next_page else None,
             passages=LedgerTail(ledger, PASSAGES),
             clamd_told=clamd_teller(parts, process.name),

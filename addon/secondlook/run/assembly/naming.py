@@ -6,7 +6,7 @@ from typing import Final
 from secondlook.config.query import PolicySettings
 from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier
-from secondlook.core.lists.pattern import ListInfo
+from secondlook.core.lists.pattern import ListInfo, Pattern
 from secondlook.review.words import plain
 
 
@@ -50,3 +50,11 @@ def title(info: ListInfo, feeds: Sequence[str]) -> str:
     whose = ", ".join(FEED_TITLES.get(name, name) for name in feeds or [info.source or info.server])
     what = "known good" if info.threat is None else plain(info.threat)
     return f"{whose} ({what}{' files' if info.kind == 'file' else ''})"
+
+
+def list_titles(pattern: Pattern, feeds: Sequence[FeedSettings]) -> dict[str, str]:
+    """Return what people call the lists of a pattern, by name; one of several servers after them all."""
+    found: dict[str, list[str]] = {}
+    for info, _ in pattern.lists:
+        found.setdefault(info.name, []).append(title(info, feeds_of(info, feeds)))
+    return {name: ", ".join(dict.fromkeys(titles)) for name, titles in found.items()}

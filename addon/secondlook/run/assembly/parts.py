@@ -34,6 +34,7 @@ from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.lookup.tiered import TieredLookup
+from secondlook.run.assembly.naming import list_titles
 from secondlook.run.assembly.policies import policies_of
 from secondlook.run.supervisor.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
@@ -123,6 +124,10 @@ class Parts:
     def override_s(self, client: str | None, user: str | None) -> float | None:
         """Return how long an exception lasts that this client makes for itself; None: it may make none."""
         return self.view.current.policies.of(client, user).override_s
+
+    def list_title(self, name: str) -> str:
+        """Return what people call a list; its name where it stands in no pattern of ours."""
+        return list_titles(self.view.current.pattern, self.settings.feeds).get(name, name)
 
     def unopened_s(self, client: str | None, user: str | None) -> float | None:
         """Return how long TLS is passed through that this client lets pass; None: it may let none pass."""
