@@ -236,6 +236,32 @@ def test_who_waits_gets_a_few_bytes(tmp_path, gatekeeper):
     stand.close()
 
 
+@pytest.mark.parametrize("size", [200_000, 90_000])
+def test_a_gateway_that_reads_on_only_for_an_answer_gets_its_beginning(tmp_path, gatekeeper, size):
+    """Squid's bug 5352: its buffer was full, and it waits for what its client is to get."""
+    stand = Stand(tmp_path, gatekeeper, downloads=DownloadsSettings(patience=0, hold_up_to=100_000))
+    file = program(size)
+    gatekeeper.bad.add(sha256(file))
+
+    async def story():
+        gateway = await stand.connect()
+        head = respmod("/a.exe", kind=KIND, length=size)
+        await gateway.send(head + chunked(file[:1024]) + b"0\r\n\r\n")
+        assert (await gateway.head()).status == 100
+        await gateway.send(chunked(file[1024:65535]))
+        reply = await gateway.head()  # nothing more is sent before it comes
+        assert reply.head.startswith(b"HTTP/1.1 200")
+        await gateway.send(chunked(file[65535:]) + b"0\r\n\r\n")
+        await gateway.body(reply)
+        return reply
+
+    reply = stand.run(story())
+    assert not reply.whole
+    assert len(reply.body) <= size - (64 << 10) or size < 100_000
+    assert len(reply.body) <= size // 4 or size > 100_000
+    stand.close()
+
+
 def test_a_client_of_http_1_0_gets_a_body_without_a_length_only_whole(stand, gatekeeper):
     file = program(300_000)
     gatekeeper.bad.add(sha256(file))

@@ -124,6 +124,13 @@ class Outlet:
             await self.send(piece)
         self._sent_at, self._trickling = self._loop.time(), True
 
+    async def nudge(self, gate: BodyGate) -> None:
+        """Send the head, or the least that may go, to whoever reads on only then. Raise GoneError."""
+        if self.begun:
+            await self.trickle(gate)
+        else:
+            await self.send(b"")
+
 
 def declared_length(response: HttpResponse) -> int | None:
     """Return the length that a response declares; None where there is none that can be believed."""

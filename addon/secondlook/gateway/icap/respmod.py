@@ -17,6 +17,7 @@ recorded as unverifiable.
 
 import asyncio
 import logging
+from typing import Final
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
@@ -33,6 +34,9 @@ from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 
 logger = logging.getLogger(__name__)
+
+SQUID_BUFFER_BYTES: Final = (64 << 10) - 1
+STUCK_S: Final = 0.3  # without a byte, while a body is held
 
 
 class Passage:
@@ -126,7 +130,7 @@ class Passage:
                     if gate.fate is Fate.PASS and self._out.try_to_pass():
                         return
                     self._link.send(Continue())
-                    await self._out.end_preview(begin=gate.open)
+                    await self._out.end_preview(begin=gate.open and gate.fate is not Fate.TAIL)
                 case End():
                     await self._out.end_preview(begin=False)
                     await self._end()
@@ -136,14 +140,32 @@ class Passage:
 
     async def _next(self) -> object:
         """Wait for more; whoever waits at the other end gets a few bytes now and then meanwhile."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         while True:
             timeout_s = self._out.patience_left(self._body.gate)
             if timeout_s is not None and timeout_s <= 0:
                 await self._out.trickle(self._body.gate)
                 continue
+            if self._may_be_stuck():
+                left_s = since + STUCK_S - loop.time()
+                if left_s <= 0:
+                    since = loop.time()
+                    await self._out.nudge(self._body.gate)
+                    continue
+                timeout_s = left_s if timeout_s is None else min(left_s, timeout_s)
             event = await self._link.next(timeout_s)
             if event is not None:
                 return event
+
+    def _may_be_stuck(self) -> bool:
+        """Tell whether the gateway may wait for an answer before it reads more from the origin.
+
+        Where Squid's buffer of 64 KiB was full once, it stops until its client gets something (its bug 5352):
+        so such a client does, and a bad file is cut in place of a page.
+        """
+        held = self._received >= SQUID_BUFFER_BYTES and self._body.gate.fate is not Fate.PASS
+        return held and not self._out.preview
 
     async def _feed(self, data: bytes) -> bool:
         """Take the next bytes; return whether that was the end of it."""
