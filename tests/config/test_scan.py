@@ -28,7 +28,7 @@ def test_rules_lie_beside_the_configuration(tmp_path):
     [
         ("scan: {yara: {timeout: 0}}", "scan.yara.timeout"),
         ("scan: {yara: {rules: [1]}}", "scan.yara.rules"),
-        ("scan: {remember: -1}", "scan.remember"),
+        ("scan: {remember: 0}", "scan.remember"),
         ("scan: {clamav: x}", "scan.clamav"),
         ("scan: {clamd: 5}", "scan.clamd"),
         ("scan: {clamd: {timeout: 1s}}", "scan.clamd.address"),

@@ -86,6 +86,8 @@ class Place:
         examined = await self.examiner.examine(gate, "127.0.0.1")
         reports = [await look for look in examined.scan.looks()]
         known = self.examiner.scan(gate, "127.0.0.1").known()
+        if gate.spool is not None:
+            await gate.spool.settle()  # what is being written then is closed with the rest
         gate.close()
         return examined, reports, known
 

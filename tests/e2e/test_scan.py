@@ -9,6 +9,7 @@ from scankit.clamd import MARK, real_clamd
 HIDDEN = b"#!/bin/sh\n" + EICAR + b"\nnobody lists this\n"
 OWN = 'rule Planted { meta: severity = "high" family = "Planted" strings: $a = "planted by the test" condition: $a }\n'
 PLANTED = program(3 << 20, 5)[: 3 << 19] + b"planted by the test" + program(3 << 20, 6)[: 3 << 19]
+LATE = b"a mark of which nobody knows yet"
 FILES = {
     "plain.exe": HIDDEN,
     "packed.zip": zipped({"a/b.sh": HIDDEN}),
@@ -64,20 +65,23 @@ def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path):
     assert ("scan", "miss") in [(step["stage"], step["outcome"]) for step in looked["extra"]["steps"]]
 
 
-def test_clamd_finds_is_missed_and_comes_back(start_proxy, plain_origin):
+def test_clamd_finds_is_missed_and_comes_back(start_proxy, plain_origin, tmp_path):
     """Held and streamed files go to a real clamd; while it is away they are flagged, and nobody waits for it."""
     large = program(3 << 20, 5) + MARK
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
     for name, body in {
         "small.exe": b"MZ" + MARK,
         "large.exe": large,
         "packed.zip": zipped({"in.zip": zipped({"a": MARK})}),
         "clean.exe": program(3 << 20, 7),
-        "fresh.exe": program(3 << 20, 8),
+        "fresh.exe": program(3 << 20, 8) + LATE,
     }.items():
         plain_origin.pages[f"/{name}"] = ("application/octet-stream", body)
     with real_clamd() as clamd:
         proxy: Proxy = start_proxy(
-            "workers: 1\nfeeds: []\ndownloads: {hold_up_to: 1 MiB}\n"
+            f"workers: 1\nfeeds: []\ndownloads: {{hold_up_to: 1 MiB, folders: [{downloads}]}}\n"
+            f"actions: {{file: quarantine}}\n"
             f"scan: {{clamd: {{address: {clamd.address}, timeout: 30s}}}}\n"
         )
         for name in ("small.exe", "packed.zip"):
@@ -92,7 +96,7 @@ def test_clamd_finds_is_missed_and_comes_back(start_proxy, plain_origin):
         clamd.stop(signal.SIGTERM)
         for number in range(4):
             answer = proxy.curl(plain_origin.url(f"/fresh.exe?{number}"))
-            assert (answer.status, len(answer.body)) == (200, 3 << 20)
+            assert (answer.status, len(answer.body)) == (200, (3 << 20) + len(LATE))
         (waiting,) = proxy.json("queue", "list")
         assert waiting["reason"].startswith("scan: clamd: ")
         assert (waiting["filename"], waiting["count"]) == ("fresh.exe", 4)
@@ -102,7 +106,18 @@ def test_clamd_finds_is_missed_and_comes_back(start_proxy, plain_origin):
             return [str(event["detail"]) for event in events if event["detail"].startswith(what)] or None
 
         wait_for(lambda: told("opened: no connection"), "the event that clamd is away")
+        (downloads / "fresh.exe").write_bytes(plain_origin.pages["/fresh.exe"][1])
+        (downloads / "clean.exe").write_bytes(plain_origin.pages["/clean.exe"][1])
+        with (clamd.database / "own.ndb").open("a") as signatures:  # it comes back and knows more
+            signatures.write(f"Own.Late:0:*:{LATE.hex()}\n")
         clamd.start()
         wait_for(lambda: told("closed: answers again"), "the event that clamd answers again")
+        # what was flagged is looked into where it lies, found and taken away
+        (confirmed,) = wait_for(lambda: proxy.json("log", "--kind", "confirmed") or None, "the second look")
+        assert (confirmed["stage"], confirmed["list"], confirmed["rule"]) == ("scan", "clamd", "Own.Late")
+        wait_for(lambda: not (downloads / "fresh.exe").exists() or None, "the quarantine")
+        assert (downloads / "clean.exe").exists()
+        assert proxy.json("queue", "list") == []
+        assert proxy.curl(plain_origin.url("/fresh.exe?4")).exit != 0  # cut, as it streams
         plain_origin.pages["/again.exe"] = ("application/octet-stream", large)
         assert proxy.curl(plain_origin.url("/again.exe")).exit != 0

@@ -9,6 +9,7 @@ from secondlook.config import Settings
 from secondlook.core.event import EventKind
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.scanning import make_scanner
 from secondlook.run.assembly.second_look import hear_recoveries, make_quarantine, make_second_look
 
 PATIENCE_S = 30
@@ -38,7 +39,8 @@ def test_a_server_that_answers_the_traffic_again_brings_the_second_look_forward(
             contextlib.closing(open_ledger(settings)) as worker,
         ):
             parts = Parts.build(settings, ledger)
-            look = make_second_look(settings, parts, None, make_quarantine(settings, parts))
+            scanner = make_scanner(parts)
+            look = make_second_look(settings, parts, None, make_quarantine(settings, parts), scanner)
             follower = hear_recoveries(parts, look.rechecker)
             await follower.look()
             await worker.flags.flag(*make_flag("before", time.time()))
@@ -55,6 +57,7 @@ def test_a_server_that_answers_the_traffic_again_brings_the_second_look_forward(
             rechecker.cancel()
             await asyncio.gather(rechecker, return_exceptions=True)
             await follower.aclose()
+            await scanner.aclose()
             await parts.gatekeeper.aclose()
 
     asyncio.run(scene())

@@ -7,7 +7,7 @@ import pytest
 
 from secondlook.core.scan import Detection, EngineReport
 from secondlook.core.verdict import Risk
-from secondlook.scan.results import MOST_IN_MEMORY, NAME, Results
+from secondlook.scan.results import NAME, Results
 
 FILE = b"f" * 32
 FOUND = EngineReport(
@@ -75,22 +75,29 @@ def test_what_was_not_looked_at_is_not_known(path, report):
     async def ask(results):
         results.keep(FILE, "", report)
         await results.settle()
-        return await results.find(FILE, "", "clamd", "v1"), await results.looked_at([FILE], "clamd")
+        return await results.find(FILE, "", "clamd", "v1"), await results.last(FILE)
 
-    assert with_results(path, ask) == (None, set())
+    assert with_results(path, ask) == (None, {})
 
 
-def test_who_has_looked_at_what(path):
+def test_who_has_looked_at_a_file_in_any_form_and_version(path):
+    other = EngineReport("yara", "y", fault=None)
+
     async def ask(results):
         await keep(results)
-        return await results.looked_at([FILE, b"g" * 32], "clamd"), await results.looked_at([FILE], "yara")
+        results.keep(FILE, "gzip", other)
+        await results.settle()
+        return await results.last(FILE), await results.last(b"g" * 32)
 
-    assert with_results(path, ask) == ({FILE}, set())
+    known, unknown = with_results(path, ask)
+    assert (set(known), unknown) == ({"clamd", "yara"}, {})
+    assert known["clamd"].detections == FOUND.detections
 
     async def later(results):
-        return await results.looked_at([FILE], "clamd")
+        return await results.last(FILE)
 
-    assert with_results(path, later) == {FILE}
+    assert with_results(path, later) == known
+    assert with_results(None, ask)[0] == known
 
 
 def test_the_oldest_go_first(path, monkeypatch):
@@ -106,12 +113,6 @@ def test_the_oldest_go_first(path, monkeypatch):
         rows = {row[0][0] for row in database.execute("SELECT digest FROM results")}
     database.close()
     assert rows == {2, 3, 4}
-
-
-def test_nothing_is_written_where_nothing_is_to_be_remembered(path):
-    assert with_results(path, keep, most=0) is None
-    assert not path.exists()
-    assert MOST_IN_MEMORY
 
 
 def test_a_damaged_database_is_begun_anew(path):

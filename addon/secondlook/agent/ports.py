@@ -5,7 +5,7 @@
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from secondlook.core.answer import Tier, TierAnswer
 from secondlook.core.event import (
@@ -68,6 +68,27 @@ class Scan(Protocol):
 
     def looks(self) -> Sequence[Coroutine[Any, Any, EngineReport]]:
         """Return a look for each engine, to be run at the same time; a look that is cancelled stops."""
+        ...
+
+
+class FileScanner(Protocol):
+    """Engines for files that lie on this machine, and what they said about files before."""
+
+    @property
+    def wanted(self) -> Sequence[str]:
+        """Names of the engines of which an answer is wanted, as somebody has set them."""
+        ...
+
+    async def versions(self) -> Mapping[str, str]:
+        """Return what looks now, by engine; an engine that is away is missing."""
+        ...
+
+    async def recall(self, digest: bytes) -> Mapping[str, EngineReport]:
+        """Return what engines last said about a file, by engine, whatever their versions were."""
+        ...
+
+    async def scan(self, file: IO[bytes], digest: bytes) -> Sequence[EngineReport]:
+        """Have all engines look into an open file. Never raise for what it holds."""
         ...
 
 

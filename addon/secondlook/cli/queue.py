@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Annotated
 
@@ -102,14 +103,16 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 async def _verify(context: CommandContext) -> tuple[dict[str, object], int]:
     from secondlook.run.assembly.asking import asking  # noqa: PLC0415 - slow to import
+    from secondlook.run.assembly.scanning import make_scanner  # noqa: PLC0415
     from secondlook.run.assembly.second_look import make_notifier, make_quarantine, make_second_look  # noqa: PLC0415
 
     with context.ledger() as ledger:
-        async with asking(context.settings, ledger) as parts:
+        async with asking(context.settings, ledger) as parts, AsyncExitStack() as closing:
             notifier = make_notifier(context.settings, parts)
-            look = make_second_look(
-                context.settings, parts, notifier, make_quarantine(context.settings, parts)
-            )
+            quarantine = make_quarantine(context.settings, parts)
+            scanner = make_scanner(parts)
+            closing.push_async_callback(scanner.aclose)
+            look = make_second_look(context.settings, parts, notifier, quarantine, scanner)
             report = asdict(await look.rechecker.look(everything=True))
             if notifier is not None:
                 await notifier.send_due()

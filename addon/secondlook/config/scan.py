@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from secondlook.config.value import (
     MAX_PORT,
@@ -83,4 +83,4 @@ class ScanSettings(Section):
     clamd: Annotated[ClamdSettings | None, BeforeValidator(_clamd)] = None
     yara: YaraSettings = section()
     report: bool = False  # what engines find, to our own servers (servers.intranet)
-    remember: Annotated[int, Field(ge=0)] = 50_000  # files whose results are kept across restarts
+    remember: Positive = 50_000  # files whose results are kept across restarts

@@ -13,6 +13,7 @@ from secondlook.core.verdict import SEVERITY, Risk, Threat
 
 CLAMD: Final = "clamd"
 YARA: Final = "yara"
+ENGINES: Final = frozenset({CLAMD, YARA})
 SIGNATURE_CHARS: Final = 200
 MOST_DETECTIONS: Final = 50  # of one engine in one file
 

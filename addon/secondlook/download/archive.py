@@ -80,11 +80,12 @@ def look_inside(
     now: Callable[[], float] = time.monotonic,
     *,
     look: YaraLook | None = None,
-    archive: bool = True,
+    archive: bool | None = True,
 ) -> Report:
     """Hash the members of an archive that is in `encodings`; never raises for what an archive may hold.
 
-    `look` is shown the file, what it decodes to and each member; a file that is no `archive` is only decoded.
+    `look` is shown the file, what it decodes to and each member; a file that is no `archive` is only decoded
+    (None: it may be one).
     """
     most = max(RATIO_FROM_BYTES, file.seek(0, io.SEEK_END) * RATIO)
     walk = _Walk(replace(limits, max_bytes=min(limits.max_bytes, most)), now, look)
@@ -96,7 +97,7 @@ def look_inside(
                 walk.show(plain, None)
                 if archive:
                     walk.archive(plain, "", 1)
-        elif archive:
+        elif archive or (archive is None and set(_kinds(file)) - {"blank"}):
             walk.archive(file, "", 1)
     except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
         walk.note(error)

@@ -27,13 +27,13 @@ from secondlook.core.subject import FileSubject
 from secondlook.download.decoding import Decoder, DecodeState
 from secondlook.download.gate import BodyGate
 from secondlook.download.gate_state import Tap
-from secondlook.download.inspector import GRACE_S, ArchiveInspector, Inside, RuleLook
+from secondlook.download.inspector import GRACE_S, ArchiveInspector, Inside, RuleLook, rule_look
 from secondlook.download.spool import Spool, SpoolFullError
 from secondlook.download.turns import Turns
 from secondlook.scan.clamd import Clamd, ClamdStream
 from secondlook.scan.clamd_wire import ClamdError
 from secondlook.scan.results import NAME, Results
-from secondlook.scan.rule_set import FOLDER, RulesInForce, own_rules
+from secondlook.scan.rule_set import FOLDER, RulesInForce
 
 _NO_COPY = "there is no copy of it"
 _WAIT_S = 30.0  # for a turn at an engine
@@ -223,14 +223,7 @@ class Examiner:
             raise EOFError(f"its content encoding is {decoder.state.value}")
 
     def _look(self) -> RuleLook | str:
-        """Return the rules in force, or why there are none."""
-        yara = self._settings.yara
-        rules = self._rules.current
-        if rules is None:
-            if not self._courtesy:
-                return "its rules are not compiled"
-            rules = own_rules()
-        return RuleLook(rules, yara.timeout, yara.max_bytes)
+        return rule_look(self._settings, self._rules)
 
     def _as_courtesy(self, report: EngineReport) -> EngineReport:
         """Leave nothing open that only our own rules did not see."""

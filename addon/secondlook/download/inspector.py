@@ -12,17 +12,17 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import IO, Any, Protocol
 
 from lru import LRU
 
-from secondlook.config import ArchiveSettings
+from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import YARA, Detection, EngineReport
 from secondlook.core.verdict import Risk, Threat
 from secondlook.download.archive import ArchiveLimits
-from secondlook.download.spool import Spool, SpoolFullError
+from secondlook.download.spool import SpoolFullError
 from secondlook.download.turns import Turns
-from secondlook.scan.rule_set import RuleSet
+from secondlook.scan.rule_set import RuleSet, RulesInForce, own_rules
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _REMEMBERED = 512  # archives
 _REMEMBERED_MEMBERS = 1000  # an archive of more is looked into again
 _AGAIN_S = 60.0  # what took too long or broke its reader may go well when the machine is less busy
 
-type _Key = tuple[bytes, tuple[str, ...], bool, str | None]
+type _Key = tuple[bytes, tuple[str, ...], bool | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,29 @@ class RuleLook:
         return EngineReport(YARA, self.rules.version, fault=fault)
 
 
+def rule_look(settings: ScanSettings, rules: RulesInForce) -> RuleLook | str:
+    """Return the rules in force and their bounds, or why there are none."""
+    current = rules.current
+    if current is None:
+        if settings.yara.rules:
+            return "its rules are not compiled"
+        current = own_rules()
+    return RuleLook(current, settings.yara.timeout, settings.yara.max_bytes)
+
+
+class Source(Protocol):
+    """What is looked into: a spool, or a file that lies somewhere."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    async def file(self) -> IO[bytes]:
+        """Return it as a file. Raises SpoolFullError or OSError."""
+        ...
+
+
 class ArchiveInspector:
     """Asks child processes what lies inside files."""
 
@@ -94,17 +117,17 @@ class ArchiveInspector:
 
     async def inspect(
         self,
-        spool: Spool,
+        spool: Source,
         encodings: tuple[str, ...] = (),
         *,
         digest: bytes | None = None,
         client: str | None = None,
-        archive: bool = True,
+        archive: bool | None = True,
         look: RuleLook | None = None,
     ) -> Inside:
         """Look inside; never raises. `digest` is that of the file, None to look afresh.
 
-        A file that is no `archive` is only shown to the rules.
+        A file that is no `archive` is only shown to the rules; None: that is not known.
         """
         job = _Job(encodings, archive, look)
         if digest is None:
@@ -140,7 +163,7 @@ class ArchiveInspector:
             return None
         return inside
 
-    async def _look(self, spool: Spool, job: "_Job", client: str | None) -> tuple[Inside, bool]:
+    async def _look(self, spool: Source, job: "_Job", client: str | None) -> tuple[Inside, bool]:
         """Look inside; tell too whether it would always be so."""
         time_s = self._limits.time_s + (0.0 if job.look is None else job.look.time_s)
         slow = f": longer than {time_s:g} s"
@@ -167,7 +190,7 @@ class ArchiveInspector:
             finally:
                 self._idle.append(reader)
         members = tuple((f"member:{label}", bytes.fromhex(digest)) for label, digest in answer["members"])
-        problem = answer["problem"] if job.archive else None
+        problem = answer["problem"] if job.archive is not False else None
         lasting = problem != f"archive: longer than {self._limits.time_s:g} s"
         yara = None if job.look is None else job.look.report(answer)
         return Inside(members, problem, yara), lasting and (yara is None or yara.lasting)
@@ -178,7 +201,7 @@ class _Job:
     """How a file is looked into."""
 
     encodings: tuple[str, ...]
-    archive: bool
+    archive: bool | None
     look: RuleLook | None
 
     def failed(self, why: str) -> Inside:

@@ -77,7 +77,7 @@ class Spool:
         self._writing: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self._closed = False
-        self.size = 0
+        self.size: int = 0
 
     def put(self, data: bytes) -> None:
         """Add bytes; raise SpoolFullError when the budget has no room, OSError when the disk failed."""

@@ -11,7 +11,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -38,11 +38,11 @@ type _Key = tuple[bytes, str, str]
 
 
 class Results:
-    """The results of one process; `most` is how many the database keeps (0: there is none)."""
+    """The results of one process; `most` is how many the database keeps, if it has a `path`."""
 
     def __init__(self, path: Path | None, most: int, now: Callable[[], float] = time.time) -> None:
         self._memory: LRU[_Key, EngineReport] = LRU(MOST_IN_MEMORY)
-        self._path = path if most else None
+        self._path = path
         self._most = most
         self._now = now
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scan results")
@@ -75,14 +75,13 @@ class Results:
         if self._path is not None:
             self._thread.submit(self._guarded, self._write, digest, form, kept)
 
-    async def looked_at(self, digests: Iterable[bytes], engine: str) -> set[bytes]:
-        """Tell which of these files an engine has looked at, whatever its version was then."""
-        wanted = list(digests)
-        known = {digest for digest, _, name in self._memory.keys() if name == engine}  # noqa: SIM118 - an LRU
-        missing = [digest for digest in wanted if digest not in known]
-        if missing and self._path is not None:
-            known |= await self._run(self._seen, missing, engine) or set()
-        return known.intersection(wanted)
+    async def last(self, digest: bytes) -> dict[str, EngineReport]:
+        """Return what each engine last said about a file, whatever its version was then."""
+        if self._path is not None:
+            found = await self._run(self._all_of, digest)
+            if found:
+                return found
+        return {engine: report for (of, _, engine), report in list(self._memory.items()) if of == digest}
 
     async def settle(self) -> None:
         """Wait until all is written."""
@@ -161,12 +160,11 @@ class Results:
                 (self._most - 1,),
             )
 
-    def _seen(self, digests: list[bytes], engine: str) -> set[bytes]:
-        database = self._open()
-        query = "SELECT 1 FROM results WHERE digest = ? AND engine = ? LIMIT 1"
-        return {
-            digest for digest in digests if database.execute(query, (digest, engine)).fetchone() is not None
-        }
+    def _all_of(self, digest: bytes) -> dict[str, EngineReport]:
+        rows = self._open().execute(
+            "SELECT engine, report FROM results WHERE digest = ? ORDER BY kept_at", (digest,)
+        )
+        return {engine: _from_json(report) for engine, report in rows}
 
 
 def _from_json(text: str) -> EngineReport:

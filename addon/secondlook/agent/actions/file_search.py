@@ -67,6 +67,38 @@ def search(folders: Sequence[Path], digest: bytes, size: int | None, ending: str
     return found
 
 
+@dataclass(slots=True)
+class FileIndex:
+    """The files of the download folders by their sizes, so that many are found with one look."""
+
+    paths: dict[int, list[Path]] = field(default_factory=dict)
+
+    def find(self, digest: bytes, size: int | None) -> Candidate | None:
+        """Open a file with this SHA-256; None where there is none."""
+        for path in self.paths.get(-1 if size is None else size, ()):
+            candidate = _look_at(path, digest, size, [])
+            if candidate is not None:
+                return candidate
+        return None
+
+
+def index_files(folders: Sequence[Path]) -> FileIndex:
+    """Note every regular file in the folders, up to `MOST_FILES`."""
+    index = FileIndex()
+    visited: set[tuple[int, int]] = set()
+    seen = 0
+    for folder in folders:
+        for path in _walk(folder, 0, [], visited):
+            seen += 1
+            if seen > MOST_FILES:
+                return index
+            try:
+                index.paths.setdefault(path.lstat().st_size, []).append(path)
+            except OSError:
+                continue  # gone since it was listed
+    return index
+
+
 def _walk(folder: Path, depth: int, problems: list[str], visited: set[tuple[int, int]]) -> Iterator[Path]:
     try:
         status = folder.stat()

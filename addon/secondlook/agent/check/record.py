@@ -223,6 +223,7 @@ def closing_event(
         threat=evidence.threat if evidence else None,
         stage=evidence.stage if evidence else None,
         list=evidence.list if evidence else None,
+        rule=evidence.rule if evidence else None,
         server=evidence.server if evidence else None,
         stale=evidence.stale if evidence else None,
         attempts=entry.attempts if isinstance(entry, QueueEntry) else None,

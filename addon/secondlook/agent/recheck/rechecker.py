@@ -16,7 +16,7 @@ ever raises into its loop, and a ledger that fails stops a pass, not the recheck
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from secondlook.agent import metrics
@@ -63,11 +63,15 @@ class PassReport:
         )
 
 
+type Completing = Callable[[Sequence[QueueEntry], Sequence[Evidence]], Awaitable[list[Evidence]]]
+
+
 class Rechecker:
     """Takes the second look; one loop a process, several processes share the queue by leases.
 
     `random` gives fresh values in [0, 1). `trigger` may be called from any callback on the loop;
-    `on_cleared` hears of every entry that was cleared (`recheck.refetch`).
+    `on_cleared` hears of every entry that was cleared (`recheck.refetch`); `complete` puts what engines say
+    beside what servers say (`recheck.rescan`).
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Rechecker:
         lease_s: float = 120.0,
         expire_after_s: float = 30 * 86_400.0,
         on_cleared: Callable[[QueueEntry], None] | None = None,
+        complete: Completing | None = None,
     ) -> None:
         self._batch_check = batch_check
         self._queue = queue
@@ -97,6 +102,7 @@ class Rechecker:
         self._lease_s = lease_s
         self._expire_after_s = expire_after_s
         self._on_cleared = on_cleared
+        self._complete = complete
         self._identifiers = Identifiers()
         self._wake = asyncio.Event()
         self._everything = False
@@ -178,6 +184,8 @@ class Rechecker:
 
     async def _batch(self, entries: Sequence[QueueEntry]) -> tuple[PassReport, list[tuple[QueueEntry, str]]]:
         evidences = await self._batch_check.check(entries)
+        if self._complete is not None:
+            evidences = await self._complete(entries, evidences)
         listed: list[tuple[QueueEntry, Evidence]] = []
         closings: list[tuple[QueueEntry, Event]] = []
         later: list[tuple[QueueEntry, str]] = []

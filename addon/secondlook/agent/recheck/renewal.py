@@ -2,18 +2,21 @@
 
 An entry is withdrawn when every tier that may be asked has answered and none lists it, and no list of
 the local pattern holds it. While somebody who could answer is silent, the block stays; so it does while
-the tier that listed it cannot be asked from here but may be later. A re-block ends by its time alone.
+the tier that listed it cannot be asked from here but may be later. A re-block ends by its time alone. What
+an engine found in a file stays until that engine, with newer signatures, finds nothing in it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from secondlook.agent.check.evidence import from_entry
 from secondlook.agent.check.record import closing_event
 from secondlook.agent.check.view import REBLOCK, in_force
 from secondlook.agent.ports import ConfirmedSet
 from secondlook.agent.recheck.batch_check import BatchCheck, is_listed
 from secondlook.core.event import ConfirmedEntry, EventKind
+from secondlook.core.scan import ENGINES
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, SubjectClass
 from secondlook.ground.clock import Clock
@@ -38,8 +41,16 @@ class _Hit:
 class Renewal:
     """Renews or withdraws confirmed entries."""
 
-    def __init__(self, batch_check: BatchCheck, confirmed: ConfirmedSet, clock: Clock) -> None:
+    def __init__(
+        self,
+        batch_check: BatchCheck,
+        confirmed: ConfirmedSet,
+        clock: Clock,
+        *,
+        still_found: Callable[[ConfirmedEntry], Awaitable[bool | None]] | None = None,
+    ) -> None:
         self._batch_check = batch_check
+        self._still_found = still_found
         self._confirmed = confirmed
         self._clock = clock
         self._identifiers = Identifiers()
@@ -66,6 +77,8 @@ class Renewal:
         for entry, evidence in zip(asked, evidences, strict=True):
             if is_listed(evidence):
                 kept.append((entry, evidence))
+            elif await self._holds(entry):
+                kept.append((entry, replace(from_entry(entry, now), expires_at=None)))
             elif evidence.unverifiable is not None or self._may_speak_later(entry):
                 silent = True
             else:
@@ -75,6 +88,12 @@ class Renewal:
         await self._extend(kept)
         await self._withdraw(gone, "no longer listed")
         return len(gone)
+
+    async def _holds(self, entry: ConfirmedEntry) -> bool:
+        """Return whether an engine that found something in a file has not said otherwise since."""
+        if self._still_found is None or entry.source not in ENGINES:
+            return False
+        return await self._still_found(entry) is not False
 
     def _may_speak_later(self, entry: ConfirmedEntry) -> bool:
         """Return whether the tier that listed an entry cannot be asked from here, but may be another time."""

@@ -19,7 +19,7 @@ from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.assembly.reporting import start_reporting
-from secondlook.run.assembly.scanning import make_rule_keeper
+from secondlook.run.assembly.scanning import make_rule_keeper, make_scanner
 from secondlook.run.assembly.second_look import (
     SecondLook,
     hear_recoveries,
@@ -113,7 +113,9 @@ async def start_background(
     updaters.append(updater)
     notifier = make_notifier(settings, parts)
     quarantine = make_quarantine(settings, parts)
-    second_look = make_second_look(settings, parts, notifier, quarantine)
+    scanner = make_scanner(parts)
+    stack.push_async_callback(scanner.aclose)
+    second_look = make_second_look(settings, parts, notifier, quarantine, scanner)
 
     def taken_up(pattern: Pattern) -> None:
         if on_pattern is not None:
@@ -128,6 +130,7 @@ async def start_background(
     tasks.start("scan rules", make_rule_keeper(parts).run())
     tasks.start("updater", updater.run())
     tasks.start("second look", second_look.rechecker.run())
+    tasks.start("files again", second_look.rescan.run())
     recoveries = hear_recoveries(parts, second_look.rechecker)
     recoveries.start()
     stack.push_async_callback(recoveries.aclose)

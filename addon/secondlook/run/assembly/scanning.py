@@ -5,6 +5,7 @@ from collections.abc import Callable
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.scan import CLAMD
+from secondlook.download.file_scanner import FileScanner
 from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.parts import Parts
 from secondlook.scan.compiling import RuleSource
@@ -34,6 +35,14 @@ def clamd_teller(parts: Parts, process: str | None) -> Callable[[str | None], No
         )
 
     return tell
+
+
+def make_scanner(parts: Parts) -> FileScanner:
+    """Make what has files of this machine looked into; whoever has it closes it."""
+    settings = parts.settings
+    return FileScanner(
+        settings.downloads.archives, settings.scan, settings.state, tell=clamd_teller(parts, None)
+    )
 
 
 def make_rule_keeper(parts: Parts) -> RuleKeeper:

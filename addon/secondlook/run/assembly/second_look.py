@@ -9,15 +9,19 @@ from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
+from secondlook.agent.recheck.rescan import Rescan
 from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
+from secondlook.download.file_scanner import FileScanner
 from secondlook.ledger.ledger import EventFilter
 from secondlook.lookup.tiered import is_recovery
 from secondlook.proxy.event_follower import Follower
 from secondlook.run.assembly.parts import LedgerTail, Parts
+from secondlook.scan.rule_set import FOLDER
 
 QUARANTINE_FOLDER = "quarantine"
+SCANNED_WITH = "history.json"  # versions of the engines that have seen the history
 SERVER_EVENTS = EventFilter(kind=EventKind.SERVER.value)
 HEAR_EVERY_S = 1.0
 
@@ -53,6 +57,7 @@ class SecondLook:
     """The rechecker, and what holds the past against what is learnt later (None: nothing is remembered)."""
 
     rechecker: Rechecker
+    rescan: Rescan
     late: RetroCheck | None
 
     def new_lists(self) -> None:
@@ -67,7 +72,11 @@ class SecondLook:
 
 
 def make_second_look(
-    settings: Settings, parts: Parts, notifier: Notifier | None, quarantine: Quarantine
+    settings: Settings,
+    parts: Parts,
+    notifier: Notifier | None,
+    quarantine: Quarantine,
+    scanner: FileScanner,
 ) -> SecondLook:
     """Make the second look of the one process that runs it."""
     batch_check = BatchCheck(
@@ -89,24 +98,34 @@ def make_second_look(
         url_subject=parts.checker.subject,
         reblock_s=settings.downloads.reblock,
     )
+    rescan = Rescan(
+        scanner,
+        parts.ledger.history,
+        enforcement,
+        parts.clock,
+        folders=settings.downloads.folders,
+        mark=settings.state / FOLDER / SCANNED_WITH,
+        history_s=settings.recheck.history,
+    )
     rechecker = Rechecker(
         batch_check,
         parts.ledger.queue,
         enforcement,
-        Renewal(batch_check, parts.ledger.confirmed, parts.clock),
+        Renewal(batch_check, parts.ledger.confirmed, parts.clock, still_found=rescan.still_found),
         parts.clock,
         random=random.random,
         first_s=settings.recheck.first,
         longest_s=settings.recheck.longest,
         lease_s=settings.recheck.lease,
         expire_after_s=settings.recheck.expire_after,
+        complete=rescan.complete,
     )
     if settings.recheck.history <= 0:
-        return SecondLook(rechecker, None)
+        return SecondLook(rechecker, rescan, None)
     late = RetroCheck(
         parts.view, parts.ledger.history, enforcement, parts.clock, history_s=settings.recheck.history
     )
-    return SecondLook(rechecker, late)
+    return SecondLook(rechecker, rescan, late)
 
 
 def hear_recoveries(parts: Parts, rechecker: Rechecker) -> Follower:

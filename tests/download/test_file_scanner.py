@@ -1,0 +1,90 @@
+"""Files of this machine before the engines: archives and others, once for each version (10 s)."""
+
+import asyncio
+import hashlib
+
+import pytest
+
+from proxykit.samples import EICAR, program, zipped
+from scankit.clamd import Lies, LyingClamd
+from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.download.file_scanner import FileScanner
+
+
+@pytest.fixture
+def liar():
+    with LyingClamd() as daemon:
+        yield daemon
+
+
+def scanning(tmp_path, work, **scan):
+    async def run():
+        scanner = FileScanner(ArchiveSettings(time=60), ScanSettings.model_validate(scan), tmp_path)
+        try:
+            return await work(scanner)
+        finally:
+            await scanner.aclose()
+
+    return asyncio.run(run())
+
+
+async def look(scanner, tmp_path, body):
+    path = tmp_path / "file"
+    path.write_bytes(body)
+    with path.open("rb") as file:
+        return await scanner.look_into(file, hashlib.sha256(body).digest())
+
+
+def test_an_archive_is_looked_into_and_another_file_is_none(tmp_path):
+    async def work(scanner):
+        packed = await look(scanner, tmp_path, zipped({"a/b": EICAR + b"more"}))
+        plain = await look(scanner, tmp_path, b"text" * 100)
+        return packed, plain
+
+    ((yara,), inside), ((clean,), nothing) = scanning(tmp_path, work)
+    assert [(one.signature, one.member) for one in yara.detections] == [("EICAR_Test_File", "a/b")]
+    assert [label for label, _ in inside.members] == ["member:a/b"]
+    assert (clean.fault, clean.detections, nothing.problem, nothing.members) == (None, (), None, ())
+
+
+def test_what_was_found_is_known_to_the_second_look(tmp_path, liar):
+    liar.lies = Lies(answer=b"stream: Bad.Thing FOUND\0")
+    body = program(5000, 1)
+    digest = hashlib.sha256(body).digest()
+
+    async def work(scanner):
+        assert await scanner.recall(digest) == {}
+        reports, _ = await look(scanner, tmp_path, body)
+        again, _ = await look(scanner, tmp_path, body)
+        await scanner.results.settle()
+        return reports, again, await scanner.recall(digest), await scanner.versions(), scanner.wanted
+
+    reports, again, known, versions, wanted = scanning(tmp_path, work, clamd=liar.address)
+    assert [one.signature for one in reports[1].detections] == ["Bad.Thing"]
+    assert again[1].remembered
+    assert liar.files == [body]
+    assert known["clamd"].detections == reports[1].detections
+    assert set(versions) == {"yara", "clamd"}
+    assert versions["clamd"].startswith("ClamAV 1.4.3/27500")
+    assert wanted == ("clamd",)
+
+
+def test_an_engine_that_is_away_has_no_version_and_has_not_looked(tmp_path):
+    async def work(scanner):
+        reports, _ = await look(scanner, tmp_path, b"x")
+        return reports[1], await scanner.versions()
+
+    report, versions = scanning(tmp_path, work, clamd=str(tmp_path / "none"))
+    assert report.fault.startswith("no connection")
+    assert set(versions) == {"yara"}
+
+
+def test_rules_that_are_not_compiled(tmp_path):
+    async def work(scanner):
+        reports, inside = await look(scanner, tmp_path, zipped({"a": b"b"}))
+        return reports, inside, await scanner.versions(), scanner.wanted
+
+    (report,), inside, versions, wanted = scanning(tmp_path, work, yara={"rules": [str(tmp_path / "a.yar")]})
+    assert report.fault == "its rules are not compiled"
+    assert inside.members
+    assert (versions, wanted) == ({}, ("yara",))
