@@ -17,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv extras dev run test quick coverage check bench fuzz mutants soak attack dist lock proto clean distclean
+.PHONY: help venv extras dev run test quick coverage check bench fuzz mutants soak attack dist site licences lock proto clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -89,8 +89,15 @@ soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests: crashes under load, flapp
 attack: $(DEV_STAMP) $(COMPILED)  ## do what hostile sites and clients do, on loopback (5 minutes), and report how others fared
 	SECONDLOOK_ATTACK=1 $(BIN)/python -m pytest tests/attack -p no:randomly $(ARGS)
 
-dist: $(DEV_STAMP)  ## build the wheel and the source archive into dist/
+dist: $(DEV_STAMP)  ## build the wheel, the source archive and a bill of materials (CycloneDX) into dist/
 	$(BIN)/python -m build --no-isolation -o dist .
+	$(BIN)/python scripts/licences.py --sbom dist/secondlook.cdx.json
+
+site: $(DEV_STAMP)  ## build the documentation as a static site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
+licences: $(DEV_STAMP)  ## write docs/licences.md anew, after a change of the lock
+	$(BIN)/python scripts/licences.py --write
 
 lock: $(DEV_STAMP)  ## make the hash-locked requirement files anew
 	scripts/lock $(BIN) $(ARGS)
@@ -99,7 +106,7 @@ proto: $(DEV_STAMP)  ## generate the code of the wire messages from their .proto
 	$(BIN)/python -m grpc_tools.protoc -I addon --python_out=addon --pyi_out=addon addon/secondlook/wire/safebrowsing.proto
 
 clean:  ## remove caches and build results; .venv and state stay
-	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
+	rm -rf build dist site htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
 	find addon tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f $(COMPILED)
 

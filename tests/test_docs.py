@@ -1,5 +1,6 @@
 """The documentation tells everything there is: settings, commands, event kinds, and what README shows works."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from secondlook.cli import status
-from secondlook.cli.program import COMMANDS, app
+from secondlook.cli.program import COMMANDS
 from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
 from secondlook.config.source import _model_in
 from secondlook.core.event import EventKind
@@ -52,17 +53,16 @@ def test_configuration_page_holds_the_shipped_file(repository: Path, tmp_path: P
     load_settings(path)
 
 
+def command_of(name: str) -> Any:
+    return get_command(importlib.import_module(f"secondlook.cli.{COMMANDS[name][0]}").app)
+
+
 def all_commands() -> list[str]:
     names = []
     for name in COMMANDS:
-        command = get_command(app).get_command(_Context(), name)
-        inner = getattr(command, "commands", None)
+        inner = getattr(command_of(name), "commands", None)
         names += [f"{name} {each}" for each in inner] if inner else [name]
     return names
-
-
-class _Context:
-    resilient_parsing = True
 
 
 def test_every_command_is_told(repository: Path):
@@ -95,6 +95,45 @@ def test_commands_of_the_readme_exist(repository: Path):
         assert any(name.split() == words[: len(name.split())] for name in known), text
 
 
+@pytest.mark.parametrize(
+    "page", sorted((Path(__file__).parent.parent / "docs").glob("*.md")), ids=lambda each: each.name
+)
+def test_commands_of_every_page_are_understood(page: Path):
+    """Names, options and the number of arguments are those of the program; `$(…)` and the like are words."""
+    for language in ("sh", "console"):
+        for block in blocks(page.read_text(), language):
+            for line in block.splitlines():
+                shown = re.fullmatch(r"(?:\$ )?(?:sudo )?(?:\S*/)?secondlook (.*)", line.strip())
+                if shown:
+                    understand(shlex.split(re.sub(r"\$\([^)]*\)", "x", shown[1]), comments=True))
+
+
+def understand(words: list[str]) -> None:
+    name, *rest = words
+    assert name in COMMANDS, words
+    command = command_of(name)
+    while rest:
+        _, left, _ = command.make_parser(command.context_class(command)).parse_args(rest)
+        inner = getattr(command, "commands", {})
+        assert not left or left[0] in inner, (words, left)
+        command, rest = (inner[left[0]], left[1:]) if left else (command, [])
+
+
+def test_every_metric_is_told_and_no_other(repository: Path):
+    told = set(
+        re.findall(r"^\| `(secondlook_\w+)`", (repository / "docs/metrics.md").read_text(), re.MULTILINE)
+    )
+    assert {name.removesuffix("_total") for name in told} == metrics_made(repository)
+
+
+def metrics_made(repository: Path) -> set[str]:
+    kinds = r'(?:Counter|Gauge|Histogram)(?:MetricFamily)?\(\s*"(secondlook_\w+)"'
+    paths = (repository / "addon/secondlook").rglob("*.py")
+    made = {name for path in paths for name in re.findall(kinds, path.read_text())}
+    gauges = (repository / "addon/secondlook/run/assembly/metrics.py").read_text()
+    return made | {f"secondlook_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', gauges)}
+
+
 def test_links_of_the_readme_lead_somewhere(repository: Path):
     for target in re.findall(r"\]\(([^)#]+)\)", (repository / "README.md").read_text()):
         assert (repository / target).exists(), target
@@ -119,13 +158,7 @@ def test_every_mitmproxy_option_is_one(repository: Path):
 
 def test_the_dashboard_draws_metrics_that_there_are(repository: Path):
     drawn = set(re.findall(r"secondlook_\w+", (repository / "docs/grafana-dashboard.json").read_text()))
-    made = {
-        name
-        for path in (repository / "addon/secondlook").rglob("*.py")
-        for name in re.findall(r'"(secondlook_\w+)"', path.read_text())
-    }
-    gauges = (repository / "addon/secondlook/run/assembly/metrics.py").read_text()
-    made |= {f"secondlook_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', gauges)}
+    made = metrics_made(repository)
     kinds = ("", "_bucket", "_sum", "_count", "_total")
     missing = {
         name

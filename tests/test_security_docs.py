@@ -52,7 +52,7 @@ def test_every_row_names_a_file_and_a_test():
 
 def test_every_dependency_is_locked_with_its_hashes():
     makefile = (REPOSITORY / "Makefile").read_text()
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-extra.txt", "requirements-dev.txt"):
         assert f"--require-hashes -r {name}" in makefile
         entries = re.split(r"\n(?=[\w-])", (REPOSITORY / name).read_text().strip())
         assert len(entries) > 50
