@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,26 @@ def test_who_says_nothing_is_left_and_an_answer_that_is_late_is_no_other(tmp_pat
                 assert fields == "b"
                 agent.sendall(f"{first} OK\n{second} ERR\n".encode())
                 assert ends.hear() == ["1 ERR\n"]
+
+
+def test_while_the_agent_is_away_questions_wait_for_a_moment_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(helper, "AWAY_S", 0.01)
+    with Ends(tmp_path, budget_s=0.5) as ends:
+        ends.helper._now_away(time.monotonic())
+        ends.helper._budget_s = LONG_S  # what is asked now would wait for ever
+        ends.say("1 a\n2 b\n")
+        assert [told[:4] for told in ends.hear(2)] == ["1 BH", "2 BH"]
+        ends.listen()
+        agent, lines = ends.accept()
+        with agent, lines:
+            agent.sendall(b"0 OK\n")  # it is back
+            wait_for_it = threading.Event()
+            while ends.helper._away:
+                wait_for_it.wait(0.001)
+            ends.say("3 c\n")
+            ((number, _),) = asked(lines, 1)
+            agent.sendall(f"{number} OK\n".encode())
+            assert ends.hear() == ["3 OK\n"]
 
 
 def test_lines_without_a_channel_are_told_what_is_missing(tmp_path):

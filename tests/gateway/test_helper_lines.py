@@ -55,6 +55,6 @@ def test_answers():
     assert answer(b"7", replace(UNKNOWN, action=Action.FLAG, event_id="01M8")) == b"7 OK log=01M8\n"
     refused = answer(b"7", replace(listed(), event_id="01M8"))
     assert refused.startswith(b'7 ERR message="It is reported')
-    assert refused.endswith(b'" log=01M8 tag=secondlook\n')
+    assert refused.endswith(b'" log=01M8 tag=secondlook secondlook=01M8\n')
     assert cannot_tell(b"7", 'say "a\nb" \\ é') == b"7 BH message=\"say 'a b' / ?\"\n"
     assert cannot_tell(b"", "x") == b'BH message="x"\n'

@@ -8,7 +8,8 @@ Squid ── "CHANNEL fields" ──► helper ── "NUMBER fields" ──► 
 
 Numbers are the helper's own: Squid uses a channel again once it had its answer, and what comes too late must
 not be taken for the answer to another question. Where the agent hangs up, its open questions are asked again
-of whoever listens then; one that has said nothing since a question that is overdue is left.
+of whoever listens then; one that has said nothing since a question that is overdue is left, and until
+something is heard again each question waits for a moment only.
 
 Only the standard library, and little of it: Squid waits for its helpers when it starts.
 """
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 BUDGET_S = 4.0
+AWAY_S = 0.2  # a question's budget once the agent let a whole budget pass: Squid asks three times, one by one
 MOST_OPEN = 100_000  # questions; Squid's own bound (`concurrency`) is far below
 MOST_UNSENT_BYTES = 4 << 20  # above it Squid is not read
 _CHUNK_BYTES = 256 << 10
@@ -58,6 +60,7 @@ class Helper:
         self._unsent = b""
         self._heard = b""  # of a line of the agent
         self._heard_at = float("-inf")
+        self._away = False
         self._connect_at = 0.0
         self._pause_s = 0.0
         self._why = ""  # there is no connection
@@ -103,7 +106,7 @@ class Helper:
             self._squid_ended = True
             return
         *lines, self._begun = (self._begun + chunk).split(b"\n")
-        due = time.monotonic() + self._budget_s
+        due = time.monotonic() + (min(AWAY_S, self._budget_s) if self._away else self._budget_s)
         asked, refused = [], []
         for line in lines:
             channel, _, fields = line.partition(b" ")
@@ -135,10 +138,21 @@ class Helper:
             return
         for number, _ in overdue:
             del self._open[number]
-        if self._agent is not None and self._heard_at < overdue[-1][1].due - self._budget_s:
-            self._hang_up(f"Second Look gave no answer within {self._budget_s:g} s", now)
+        if self._heard_at < overdue[-1][1].due - self._budget_s:
+            if self._agent is not None:
+                self._hang_up(f"Second Look gave no answer within {self._budget_s:g} s", now)
+            self._now_away(now)
         why = self._why or f"Second Look gave no answer within {self._budget_s:g} s"
         self._answer([_broken(question.channel, why) for _, question in overdue])
+
+    def _now_away(self, now: float) -> None:
+        """Let nobody wait for long any more, until something is heard."""
+        if not self._away:
+            self._away = True
+            soon = now + min(AWAY_S, self._budget_s)
+            for number, question in self._open.items():
+                if question.due > soon:
+                    self._open[number] = question._replace(due=soon)
 
     # ---- the agent
 
@@ -170,6 +184,7 @@ class Helper:
             self._hang_up("Second Look has hung up", now)
             return
         self._heard_at = now
+        self._away = False
         self._pause_s = 0.0
         if self._told:
             self._tell("")

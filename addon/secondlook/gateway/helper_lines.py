@@ -3,12 +3,13 @@
 ```
 17 192.0.2.7 anna GET http://example.org/%2541 - document     asked: a number, then fields, URL-escaped
 17 OK                                                         let it go on (flagged: log=EVENT)
-17 ERR message="…" log=EVENT tag=secondlook                   refused
+17 ERR message="…" log=EVENT tag=secondlook secondlook=EVENT  refused
 17 BH message="…"                                             nobody can tell: squid.conf has the last word
 ```
 
-Fields are `%>a %un %>rm %>ru`, then as many as are given of `%ssl::>sni %>{Sec-Fetch-Dest} %>{Accept}
-%>{Referer}`; `-` is an absent one. The number is the helper's own (`helper.py`).
+Fields are `%>a %un %>rm %>ru`, then as many as are given of `%ssl::>sni %>ha{Sec-Fetch-Dest} %>ha{Accept}
+%>ha{Referer}`; `-` is an absent one. The number is the helper's own (`helper.py`). `secondlook=` is a note
+that no other helper of a Squid sets: ACLs and ICAP headers are made of it.
 """
 
 from typing import Final, NamedTuple
@@ -22,7 +23,6 @@ from secondlook.refusal.wording import explanation
 FIELDS: Final = ("client", "user", "method", "url", "sni", "dest", "accept", "referrer")
 _NEEDED = 4
 LONGEST_LINE_BYTES: Final = 256 << 10  # a URL of 64 KiB, escaped
-TAG: Final = "secondlook"
 _LONGEST_NUMBER = 20
 _LONGEST_MESSAGE = 300
 _QUOTED = str.maketrans({'"': "'", "\\": "/"})
@@ -77,13 +77,9 @@ def answer(number: bytes, decision: Decision) -> bytes:
         case Action.FLAG:
             return b"%b OK log=%b\n" % (number, _word(decision.event_id))
         case Action.BLOCK:
-            told = _quoted(explanation(decision, ENGLISH))
-            return b"%b ERR message=%b log=%b tag=%b\n" % (
-                number,
-                told,
-                _word(decision.event_id),
-                TAG.encode(),
-            )
+            told, event = _quoted(explanation(decision, ENGLISH)), _word(decision.event_id)
+            line = b"%b ERR message=%b log=%b tag=secondlook secondlook=%b\n"
+            return line % (number, told, event, event)
 
 
 def cannot_tell(number: bytes, why: str) -> bytes:
