@@ -19,6 +19,7 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail, print_facts, print_json, print_line
+from secondlook.cli.setup_squid import squid
 from secondlook.config.agent import NO_PROXY
 from secondlook.core.pac import pac_text
 from secondlook.run.authority import make_authority
@@ -40,6 +41,9 @@ TEST_PAGE = "http://malware.secondlook.test/"
 SWITCHES = ("on", "off")
 
 Switch = Annotated[str, typer.Argument(metavar="on|off", autocompletion=completed(SWITCHES))]
+
+
+app.command()(squid)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,160 @@
+"""`secondlook setup squid`: the lines of squid.conf for the Second Look here, and whether they work."""
+
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
+from secondlook.cli.output import fail, print_json, print_line
+from secondlook.config.value import Address, parse_address
+from secondlook.run.supervisor.authority_files import AUTHORITY
+from secondlook.run.supervisor.listening import visited
+from secondlook.run.supervisor.runfile import read_run_file
+
+SPARE_S = 0.5  # of a helper's budget, over what the agent takes at most
+DEFAULT_SQUID = "127.0.0.1:3128"
+
+
+def squid(
+    opens: Annotated[
+        bool,
+        typer.Option("--bump", help="Let Squid open TLS (ssl_bump), but for the hosts of `passthrough`."),
+    ] = False,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="[HOST:]PORT", help="Where Squid listens, with --bump.")
+    ] = "3128",
+    certgen: Annotated[
+        str | None,
+        typer.Option("--certgen", metavar="PATH", help="Squid's security_file_certgen, with --bump."),
+    ] = None,
+    certificates: Annotated[
+        str | None, typer.Option("--certificates", metavar="DIR", help="Its folder, with --bump.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask a running Squid for test pages and say what is wrong.")
+    ] = False,
+    proxy: Annotated[
+        str, typer.Option("--squid", metavar="HOST:PORT", help="The Squid that --check asks.")
+    ] = DEFAULT_SQUID,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the lines of squid.conf by which a Squid asks here; `--check` looks whether a Squid does.
+
+    With `--check` a refusal is met on purpose: its events are in the log.
+    """
+    context = known_context(config, state)
+    if not context.settings.gateway.enabled:
+        fail("no gateway is answered here", hint="set `gateway: true` in proxy.yaml, and `secondlook reload`")
+    icap = _icap(context)
+    if check:
+        _check(context, proxy, icap, opens=opens, as_json=as_json)
+        return
+    from secondlook.setup.squid import (  # noqa: PLC0415 - brings the templates of pages
+        CERTGEN,
+        CERTIFICATES,
+        SquidFacts,
+        UnfitForSquidError,
+        fragment,
+    )
+
+    settings = context.settings
+    facts = SquidFacts(
+        helper=_program(),
+        socket=settings.gateway_socket.absolute(),
+        icap=icap,
+        budget_s=settings.servers.budget + settings.ledger.deadline + SPARE_S,
+        workers=settings.gateway.workers,
+        unopened=settings.passthrough.hosts,
+        authority=(context.state / "ca" / AUTHORITY).absolute() if opens else None,
+        listen=listen,
+        certgen=certgen or CERTGEN,
+        certificates=certificates or CERTIFICATES,
+    )
+    try:
+        text = fragment(facts)
+    except UnfitForSquidError as error:
+        fail(str(error))
+    if as_json:
+        print_json({"squid.conf": text})
+    else:
+        for line in text.splitlines():
+            print_line(line)
+    for hint in hints(facts.socket, settings.gateway.group, Path(facts.helper[0])):
+        sys.stderr.write(f"secondlook: {hint}\n")
+
+
+def _program() -> tuple[str, ...]:
+    """Return how Squid starts this program: by its script, else as a module."""
+    script = Path(sys.executable).parent / "secondlook"
+    return (str(script),) if script.exists() else (sys.executable, "-m", "secondlook")
+
+
+def _running(context: CommandContext) -> dict[str, Any]:
+    return read_run_file(context.state) or {}
+
+
+def _icap(context: CommandContext) -> str:
+    """Return where ICAP is spoken, as this machine reaches it."""
+    told = _running(context).get("icap")
+    said = context.settings.gateway.icap.listen
+    if told is not None:
+        return visited(told)
+    if said is None:
+        fail(
+            "refusals reach Squid's clients by ICAP, which is off",
+            hint="set gateway.icap.listen (such as 127.0.0.1:1344) in proxy.yaml, and `secondlook reload`",
+        )
+    if not said.port:
+        fail(f"gateway.icap.listen is any free port ({said})", hint="set one, or start Second Look first")
+    return visited(str(said))
+
+
+def hints(socket: Path, group: str | None, helper: Path) -> Iterator[str]:
+    """Tell what keeps a Squid that runs as another user from the socket and from its helper."""
+    if group is None:
+        yield "only you may connect to the socket: set gateway.group to Squid's group (Debian: proxy)"
+    for what, path in (("socket", socket), ("helper", helper.resolve()), ("helper", helper)):
+        closed = next((each for each in reversed(path.parents) if not _enterable(each)), None)
+        if closed is not None:
+            yield f"other users cannot enter {closed}, where the {what} lies: Squid may not reach {path}"
+
+
+def _enterable(folder: Path) -> bool:
+    try:
+        return bool(folder.stat().st_mode & stat.S_IXOTH)
+    except OSError:
+        return True  # it is not there yet, or cannot be looked at: nothing is known of it
+
+
+def _check(context: CommandContext, proxy: str, icap: str, *, opens: bool, as_json: bool) -> None:
+    from secondlook.setup.squid_check import Target, check  # noqa: PLC0415 - see above
+
+    try:
+        address: Address = parse_address(proxy)
+    except ValueError as error:
+        fail(f"--squid: {error}, got {proxy!r}", status=2)
+    host, _, port = icap.rpartition(":")
+    target = Target(
+        (address.host, address.port),
+        context.settings.gateway_socket,
+        (host.strip("[]"), int(port)),
+        opens=opens,
+    )
+    wrong = False
+    for found in check(target):
+        wrong = wrong or found.result == "problem"
+        if as_json:
+            print_json(found._asdict())
+            continue
+        mark = {"ok": "ok      ", "problem": "PROBLEM ", "unknown": "?       "}[found.result]
+        print_line(f"{mark} {found.step:9} {found.told}")
+        if found.remedy:
+            print_line(f"                   -> {found.remedy}")
+    if wrong:
+        raise typer.Exit(1)

@@ -1,0 +1,104 @@
+"""A real Squid on loopback, set up by the lines that `secondlook setup squid` prints."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from e2e.processes import PATIENCE_S, Answer, Proxy, curl, needs, wait_for
+from serverkit.ports import free_port
+
+CERTGEN = "/usr/lib/squid/security_file_certgen"
+FAKE_LOGIN = "/usr/lib/squid/basic_fake_auth"
+NAMES = ("malware.secondlook.test", "bad.malware.secondlook.test", "spliced.test", "opened.test")
+CLOSED, OPEN = "acl secondlook_open any-of !all", "acl secondlook_open any-of all"
+CONF = """\
+pid_filename {folder}/squid.pid
+cache_log {folder}/cache.log
+coredump_dir {folder}
+hosts_file {folder}/hosts
+access_log none
+cache deny all
+shutdown_lifetime 1 seconds
+pinger_enable off
+tls_outgoing_options cafile={origins}
+http_port 127.0.0.1:{login}
+auth_param basic program {fake_login}
+acl here localport {login}
+acl authenticated proxy_auth REQUIRED
+http_access deny here !authenticated
+include {folder}/secondlook.conf
+http_access allow localhost
+http_access allow all
+"""
+
+
+class Squid:
+    """One Squid process; `port` opens TLS and asks nobody to log in, `login_port` takes any name."""
+
+    def __init__(self, folder: Path, agent: Proxy, origins: Path) -> None:
+        self.folder = folder
+        self.port, self.login_port = free_port(), free_port()
+        self.agent = agent
+        needs("squid")
+        certificates = folder / "certificates"
+        subprocess.run([CERTGEN, "-c", "-s", certificates, "-M", "4MB"], check=True, capture_output=True)
+        (folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in NAMES))
+        told = agent.command(
+            "setup", "squid", "--bump", "--listen", f"127.0.0.1:{self.port}", "--certificates", str(certificates)
+        )  # fmt: skip
+        self.lines = told.stdout
+        assert CLOSED in self.lines
+        self._write(self.lines)
+        (folder / "squid.conf").write_text(
+            CONF.format(folder=folder, login=self.login_port, origins=origins, fake_login=FAKE_LOGIN)
+        )
+        # as root it would become another user, who cannot read what the tests made
+        other = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
+        self._command = [
+            *other,
+            shutil.which("squid"),
+            "-n",
+            f"sl{self.port}",
+            "-f",
+            str(folder / "squid.conf"),
+        ]
+        with (folder / "out").open("wb") as out:
+            self._process = subprocess.Popen(
+                [*self._command, "-N"], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+        wait_for(lambda: self._listens(1), "Squid's start")
+
+    def _write(self, lines: str) -> None:
+        (self.folder / "secondlook.conf").write_text(lines)
+
+    @property
+    def log(self) -> str:
+        try:
+            return (self.folder / "cache.log").read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def _listens(self, times: int) -> bool:
+        assert self._process.poll() is None, (self.folder / "out").read_text() + self.log
+        return self.log.count("Accepting SSL bumped HTTP Socket connections") >= times
+
+    def while_nobody_can_tell(self, choice: str) -> None:
+        """Set the variable at the top of the lines, and have Squid read them again."""
+        times = self.log.count("Accepting SSL bumped HTTP Socket connections")
+        self._write(self.lines.replace(CLOSED, choice))
+        self._process.send_signal(signal.SIGHUP)
+        wait_for(lambda: self._listens(times + 1), "Squid's new settings")
+
+    def curl(self, url: str, *arguments: str, login: str | None = None) -> Answer:
+        """Fetch a URL through it, with a name to log in by or without, trusting the agent's authority."""
+        way = ["-x", f"http://127.0.0.1:{self.port}"]
+        if login is not None:
+            way = ["-x", f"http://{login}:x@127.0.0.1:{self.login_port}"]
+        return curl(url, *way, "--cacert", str(self.agent.ca), *arguments)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(PATIENCE_S)
