@@ -117,6 +117,23 @@ def test_a_refusal_that_a_helper_recorded_is_not_recorded_again(stand, gatekeepe
     assert reply.head.startswith(b"HTTP/1.1 403")
 
 
+def test_a_piece_of_what_may_be_risky_is_asked_for_whole(stand):
+    piece = "Range: bytes=10-19\r\nIf-Range: x\r\nAccept: */*\r\n"
+    reply = stand.run(stand.ask(reqmod("http://site.test/a.exe", headers=piece)))
+    assert (reply.status, reply.head) == (
+        200,
+        b"GET http://site.test/a.exe HTTP/1.1\r\nHost: site.test\r\nAccept: */*\r\n\r\n",
+    )
+    assert stand.run(stand.ask(reqmod("http://site.test/a.mp4", headers=piece))).status == 204
+    hidden = piece.replace("10-19", "10-19,0-5")
+    assert stand.run(stand.ask(reqmod("http://site.test/a.mp4", headers=hidden))).status == 200
+    subject = stand.gatekeeper.subject("http", "site.test", "/a.mp4")
+    stand.gate.bodies.memory.note_risky(subject.identity)
+    assert stand.run(stand.ask(reqmod("http://site.test/a.mp4", headers=piece))).status == 200
+    stand.gate.bodies.whole_files = False
+    assert stand.run(stand.ask(reqmod("http://site.test/a.exe", headers=piece))).status == 204
+
+
 def test_the_internal_site_answers_in_place_of_any_origin(stand, tmp_path):
     event = Event(
         id="01E",

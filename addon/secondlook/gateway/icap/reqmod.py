@@ -1,14 +1,18 @@
 """REQMOD: a request goes on as it is, or is answered here: the refusal, or a page of the internal site.
 
-Nothing is read of the body of a request that is refused: an upload to a listed host ends with its head.
+Nothing is read of the body of a request that is refused: an upload to a listed host ends with its head. A
+piece of what may be risky is asked for whole: its client gets a 200.
 What answers for `secondlook.internal` believes the gateway as to whose request it is, as everything here
 does; so an exception from the block page holds for the client and the user that met the block.
 """
 
 import logging
+from dataclasses import replace
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action
+from secondlook.download.body_type import declared
+from secondlook.download.ranges import may_hide_the_first
 from secondlook.gateway.icap.answers import answer_http, refuse, tag_fields
 from secondlook.gateway.icap.connection import IcapConnection
 from secondlook.gateway.icap.messages import (
@@ -30,6 +34,8 @@ from secondlook.site.internal_site import FORM_MAX_BYTES, InternalSite, SiteRequ
 
 logger = logging.getLogger(__name__)
 
+_RANGES = frozenset({b"range", b"if-range"})
+
 
 async def decide(
     link: IcapConnection, gate: Gate, asked: Request, request: GatewayRequest, told: str | None
@@ -43,8 +49,30 @@ async def decide(
         decision = await gate.decide(request, told=told)
     if decision.action is Action.BLOCK:
         await refuse(link, gate, request, decision)
+    elif _asks_for_a_piece(gate, asked, request):
+        _ask_for_the_whole(link, gate, asked)
     else:
         await go_on(link, gate, asked)
+
+
+def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bool:
+    """Tell whether a piece of what may be risky is asked for, which would prove nothing about the whole."""
+    header = request.asked.range
+    if header is None or not gate.bodies.whole_files or request.use.method != "GET":
+        return False
+    if asked.head.encapsulated.body:  # nobody sends one
+        return False
+    if may_hide_the_first(header) or declared(None, None, request.path).risky:
+        return True
+    subject = request.subjects(gate.gatekeeper.subject)[0]
+    return gate.bodies.memory.is_risky(subject.identity)
+
+
+def _ask_for_the_whole(link: IcapConnection, gate: Gate, asked: Request) -> None:
+    """Have the gateway ask its origin without the range: a 200 is an answer too (RFC 9110, 14.2)."""
+    assert asked.request is not None
+    kept = tuple(field for field in asked.request.fields if field[0].lower() not in _RANGES)
+    link.send(Answer(200, tag_fields(gate), replace(asked.request, fields=kept)))
 
 
 async def go_on(link: IcapConnection, gate: Gate, asked: Request) -> None:
