@@ -35,6 +35,15 @@ def test_the_choice_stands_first_and_closed():
     assert lines()[0] == "acl secondlook_open any-of !all"
 
 
+def test_a_piece_is_shown_to_reqmod_after_tunnels_and_before_what_the_helper_let_through():
+    found = [
+        line for line in lines(authority=Path("/s/ca.pem")) if "adaptation_access secondlook_request" in line
+    ]
+    piece = "adaptation_access secondlook_request allow secondlook_piece !secondlook_open"
+    denied = [line for line in found if " deny " in line]
+    assert found.index(denied[0]) < found.index(piece) < found.index(denied[1])
+
+
 def test_tls_is_opened_only_where_it_is_wanted():
     assert not [
         line for line in lines() if "ssl" in line.partition("%ssl")[0] or line.startswith("http_port")

@@ -3,6 +3,7 @@
 ```
 http_access ─ not opened TLS and requests ─► helper: OK │ ERR │ BH (closed: the request is denied here)
 adaptation_access, requests ─ refused, or for our own pages ─► ICAP REQMOD answers in place of the origin
+                            ─ for a piece of a file ─► REQMOD asks for the whole, where it may be risky
 adaptation_access, responses ─ all ─► ICAP RESPMOD
 ssl_bump ─ hosts of `passthrough` ─► asked by name and spliced; all others ─► opened before the origin is
 ```
@@ -119,7 +120,9 @@ icap_client_username_encode off
 adaptation_meta X-Second-Look-Event "%{{secondlook}}note"
 
 icap_service secondlook_request reqmod_precache bypass=off icap://{icap}/reqmod
+acl secondlook_piece req_header Range .
 {sparing}adaptation_access secondlook_request allow secondlook_pages
+adaptation_access secondlook_request allow secondlook_piece !secondlook_open
 adaptation_access secondlook_request deny secondlook_open secondlook_ok
 adaptation_access secondlook_request allow secondlook_open
 adaptation_access secondlook_request allow secondlook_refused
