@@ -44,6 +44,22 @@ def test_trust_and_off_leave_no_trace(home):
     assert "nothing was set up" in call("off").output
 
 
+def test_an_authority_from_elsewhere_is_taken_and_half_of_one_is_not(home):
+    made = home / "made" / "ca"
+    setup.make_authority(made, "ecdsa")
+    own = made / "mitmproxy-ca.pem"  # a key and a certificate in one file
+    call("ca")
+    taken = call("ca", "--import", str(own), "--key", str(own))
+    assert taken.exit_code == 0, taken.output
+    assert "certificates for sites are signed by" in taken.output
+    assert (home / "state/ca/mitmproxy-ca.pem").read_bytes() == own.read_bytes()
+    assert list((home / "anchors").iterdir()) == []  # nobody trusts the one that is gone
+    assert call("ca", "--import", str(own)).exit_code == 2
+    own.write_bytes(b"nothing")
+    refused = call("ca", "--import", str(own), "--key", str(own))
+    assert "holds no private key in PEM" in str(refused.exception)
+
+
 def told(*arguments):
     done = call(*arguments, "--json")
     return done.exit_code, [json.loads(line) for line in done.output.splitlines()]

@@ -71,7 +71,14 @@ def test_every_field_has_its_key_in_json_and_csv_after_those_of_the_contract():
     assert list(shape) == list(ALL_EVENT_KEYS)
     assert set(shape) == {field.name for field in EVENT_FIELDS}
     assert ALL_EVENT_KEYS[: len(EVENT_KEYS)] == EVENT_KEYS
-    assert ALL_EVENT_KEYS[len(EVENT_KEYS) :] == ("user", "referrer", "content_type", "identity", "extra")
+    assert ALL_EVENT_KEYS[len(EVENT_KEYS) :] == (
+        "user",
+        "referrer",
+        "content_type",
+        "identity",
+        "extra",
+        "proxy",
+    )
     assert None not in shape.values()
     heading, cells = csv_lines([full_event()])
     assert heading == ",".join(ALL_EVENT_KEYS) + "\r\n"
@@ -115,4 +122,4 @@ def test_what_came_from_outside_is_kept_at_every_level_for_these_alone():
     """A new field of text gives something away unless it is named here."""
     outside = {field.name for field in EVENT_FIELDS if field.form in (Form.TEXT, Form.URL, Form.JSON)}
     harmless = {field.name for field in EVENT_FIELDS if field.reveals is Reveals.NOTHING}
-    assert outside & harmless == {"list", "rule", "server"}  # names of ours and of the operator
+    assert outside & harmless == {"list", "rule", "server", "proxy"}  # names of ours and of the operator

@@ -72,7 +72,10 @@ def test_an_upgrade_keeps_every_row_and_ends_where_a_new_ledger_begins(place, re
     assert len(before) >= 10
     migrate(found)
     after = all_rows(found)
-    assert {name: after[name] for name in before} == before
+    for name, rows in before.items():  # of a column that was added nothing is known
+        width = len(rows[0])
+        assert [row[:width] for row in after[name]] == rows, name
+        assert {value for row in after[name] for value in row[width:]} <= {None}, name
     assert after.keys() == metadata.tables.keys()
     assert differences(found) == []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.run.assembly.parts import site_key
+from secondlook.run.assembly.parts import own_site_key
 from secondlook.run.assembly.reviewing import secret_key
 from secondlook.run.authority import make_authority
 from secondlook.run.diagnosis.key_check import damaged_keys
@@ -12,7 +12,7 @@ from secondlook.server.publish.signing import publisher_key
 
 @pytest.fixture
 def state(tmp_path):
-    site_key(tmp_path)
+    own_site_key(tmp_path)
     secret_key(tmp_path)
     (tmp_path / "server").mkdir()
     publisher_key(tmp_path / "server")

@@ -1,5 +1,6 @@
 """`secondlook setup`: make this computer use the proxy, and take it all back with `setup off`."""
 
+import datetime as dt
 import os
 import sys
 from collections.abc import Iterable
@@ -22,7 +23,9 @@ from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.cli.setup_squid import squid
 from secondlook.config.agent import NO_PROXY
 from secondlook.core.pac import pac_text
-from secondlook.run.authority import make_authority
+from secondlook.ledger.log.shape import rfc3339
+from secondlook.run.authority import make_authority, put_authority
+from secondlook.run.authority_import import read_authority
 from secondlook.run.supervisor.authority_files import whole
 from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import read_run_file
@@ -98,6 +101,18 @@ def ca(
         bool, typer.Option("--print", help="Only print the certificate and its fingerprint.")
     ] = False,
     renew: Annotated[bool, typer.Option("--renew", help="Make a new one and trust that instead.")] = False,
+    taken: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="CERT",
+            help="Take this authority in place of the present one, such as an intermediate of a company's: "
+            "PEM, with the certificates above it.",
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="KEY", help="Of --import: its private key, in PEM.")
+    ] = None,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -112,6 +127,13 @@ def ca(
             nothing="the authority is trusted nowhere",
             as_json=as_json,
         )
+        return
+    if (taken is None) != (key is None):
+        fail(
+            "--import and --key belong together: the certificates, and the authority's private key", status=2
+        )
+    if taken is not None and key is not None:
+        _import(context, taken, key, as_json=as_json)
         return
     if renew:
         if read_run_file(context.state) is not None:
@@ -284,6 +306,26 @@ def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOpt
         for folder in used
     ]
     _finish(undone, nothing="nothing was set up", as_json=as_json)
+
+
+def _import(context: CommandContext, certificates: Path, key: Path, *, as_json: bool) -> None:
+    """Put an authority from elsewhere in place; its clients trust it already, or get it as they get it."""
+    if read_run_file(context.state) is not None:
+        fail("the proxy is running with the present authority", hint="stop it, import, and start it again")
+    secret, chain = read_authority(certificates, key, dt.datetime.now(dt.UTC))
+    # what trusted the old one here need not any more
+    done = _tell(Journal(context.state).undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
+    put_authority(context.state / "ca", secret, chain)
+    names = [each.subject.rfc4514_string() for each in chain]
+    ends = min(each.not_valid_after_utc for each in chain)
+    if as_json:
+        print_json({"authority": names[0], "chain": names[1:], "until": rfc3339(ends.timestamp())})
+    else:
+        print_line(f"certificates for sites are signed by {names[0]} until {ends:%Y-%m-%d}")
+        for name in names[1:]:
+            print_line(f"  below {name}")
+    if not done:
+        raise typer.Exit(1)
 
 
 def _on(switch: str) -> bool:

@@ -38,6 +38,8 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     running = read_run_file(context.state)
     facts: dict[str, Any] = {
         "running": running is not None,
+        "name": context.settings.proxy_name,
+        "shared": context.settings.shares_ledger,
         "since": rfc3339(running["started_at"]) if running else None,
         "proxy": running["proxy"] if running else None,
         "gateway": running.get("gateway") if running else None,
@@ -171,6 +173,7 @@ def _print(facts: dict[str, Any]) -> None:
         )
     rows = [
         ("protection", protection),
+        ("name", facts["name"] if facts.get("shared") else None),
         ("proxy", facts["proxy"]),
         ("gateway", _gateway_told(facts)),
         ("review", facts["review"]),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -54,6 +55,7 @@ from secondlook.core.tls_exception import Lasting
 MULTI_WORKER_MODES = ("regular", "upstream", "reverse", "socks5", "transparent")
 SINGLE_WORKER_MODES = ("wireguard", "local", "tun", "dns")
 NO_PROXY = "none"  # the service and gate workers alone
+LONGEST_NAME = 64
 MOST_WORKERS = 64
 _MODE = re.compile(r"(?P<name>[a-z0-9]+)(?::(?P<data>.+))?")
 
@@ -74,6 +76,12 @@ def _mode(raw: object) -> str:
     return found[0]
 
 
+def _name(raw: object) -> str:
+    if not isinstance(raw, str) or not 0 < len(raw) <= LONGEST_NAME or not raw.isprintable():
+        raise expected(f"a name of 1 to {LONGEST_NAME} printable characters")
+    return str(raw)
+
+
 def _workers(raw: object) -> object:
     if raw is None or raw == "auto":
         return None
@@ -90,6 +98,7 @@ class Settings(Section):
     workers: Annotated[Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None, BeforeValidator(_workers)] = (
         None  # auto
     )
+    name: Annotated[str, BeforeValidator(_name)] | None = None  # the host's
     state: FilePath = Path("state")
     review: Annotated[ReviewSettings, BeforeValidator(review_from)] = section()
     servers: ServersSettings = section()
@@ -153,6 +162,16 @@ class Settings(Section):
             learned_s=learn.duration if learn.enabled else 0.0,
             excepted_s=override.duration if override.unopened else 0.0,
         )
+
+    @property
+    def proxy_name(self) -> str:
+        """What this proxy is called among others."""
+        return self.name or socket.gethostname()
+
+    @property
+    def shares_ledger(self) -> bool:
+        """Whether other proxies may write the same ledger."""
+        return self.ledger.url != "default"
 
     @property
     def mode_name(self) -> str:

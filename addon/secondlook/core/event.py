@@ -73,6 +73,8 @@ class Event:
     detail: Annotated[str | None, Field(Form.TEXT, "Detail", Reveals.PAGE)] = None
     # explanation steps, digests, archive member
     extra: Annotated[dict[str, object] | None, Field(Form.JSON, reveals=Reveals.PAGE)] = None
+    # given by the ledger that writes it
+    proxy: Annotated[str | None, Field(Form.TEXT, "Proxy")] = None
 
 
 EVENT_FIELDS: Final = tuple(fields_of(Event))

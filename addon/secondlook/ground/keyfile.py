@@ -39,6 +39,12 @@ def read_or_make(path: Path, *, meaning: str) -> bytes:
     return key
 
 
+def write(path: Path, key: bytes) -> None:
+    """Put a secret in the place of the one that is there. Raises OSError."""
+    with locked_folder(path.parent):
+        write_whole(path, key, private=True)
+
+
 def write_once(path: Path, content: bytes) -> None:
     """Put a secret in place, readable by its owner alone, where there is none yet. Raises OSError."""
     with locked_folder(path.parent):  # one process at a time: all others read the same

@@ -10,6 +10,7 @@ Ledger ─┬─ recorder · counts ──────── log ──┐
         ├─ flags · queue ──────────── queue ├──► Store ──► SQLite │ PostgreSQL
         ├─ confirmed · history ────── queue │
         ├─ rules · pauses · quarantine  operator
+        ├─ shared_keys ───────────── operator
         ├─ snapshots                        │
         └─ upkeep ────────────────────────── ┘
 ```
@@ -42,6 +43,7 @@ from secondlook.ledger.log.statistics import Statistics
 from secondlook.ledger.operator.pauses import Pauses
 from secondlook.ledger.operator.quarantine_index import QuarantineIndex
 from secondlook.ledger.operator.rule_store import RuleStore
+from secondlook.ledger.operator.shared_keys import SharedKeys
 from secondlook.ledger.options import LedgerOptions
 from secondlook.ledger.queue.allowed_history import AllowedHistory
 from secondlook.ledger.queue.confirmed_set import ConfirmedSet
@@ -68,7 +70,7 @@ class Ledger:
         away: LedgerError | None = None,
     ) -> None:
         discretion = Discretion(options.privacy, options.ignored_hosts)
-        appender = Appender(options.counted)
+        appender = Appender(options.counted, options.proxy)
         rows = FlagRows(appender, options.first_look_s)
         self.store = Store(
             place,
@@ -92,6 +94,7 @@ class Ledger:
         self.rules = RuleStore(self.store, self.recorder, self.counts)
         self.pauses = Pauses(self.store, self.recorder)
         self.quarantine = QuarantineIndex(self.store)
+        self.shared_keys = SharedKeys(self.store)
         known = None if options.known is None or place.sqlite else LastKnown(options.known, place)
         self.snapshots = Snapshots(self.store, known)
         self.upkeep = Upkeep(self.store, self.counts, self.flags, self.history)

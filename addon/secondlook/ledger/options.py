@@ -16,6 +16,7 @@ class LedgerOptions:
     what is past its retention, sets a damaged file aside, and keeps `known`. `repair` alone sets aside.
     """
 
+    proxy: str | None = None  # name of the proxy whose events these are
     deadline_s: float = 0.5  # a flag is in the ledger or the journal within it
     keeper: bool = False
     repair: bool = False

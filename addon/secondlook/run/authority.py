@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,8 @@ def make_authority(folder: Path, kind: str) -> None:
         if not own.exists():
             _make(folder, kind)
             return
-        certificate = read_certificate(own).public_bytes(Encoding.PEM)
+        read_certificate(own)
+        certificate = _anchor(own).public_bytes(Encoding.PEM)
         for name in CERTIFICATES:
             if not whole(folder, name):
                 write_whole(folder / name, certificate)
@@ -48,18 +50,38 @@ def make_authority(folder: Path, kind: str) -> None:
 
 
 def _make(folder: Path, kind: str) -> None:
-    """Make everything beside, then put it in place: its own file last, which says that all is there."""
     key = new_key(kind)
     certificate = _certificate(key, f"Second Look ({socket.gethostname()}"[: _LONGEST_NAME - 1] + ")")
+    _put(folder, key, (certificate,))
+
+
+def put_authority(folder: Path, key: Key, chain: Sequence[x509.Certificate]) -> None:
+    """Put an authority in the place of the one that is there: its certificate, and those above. OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before = os.umask(0o077)
+    try:
+        _put(folder, key, chain)
+    finally:
+        os.umask(before)
+
+
+def _anchor(own: Path) -> x509.Certificate:
+    """Return what clients are given to trust: the topmost certificate of the authority's file."""
+    return x509.load_pem_x509_certificates(own.read_bytes())[-1]
+
+
+def _put(folder: Path, key: Key, chain: Sequence[x509.Certificate]) -> None:
+    """Make everything beside, then put it in place: its own file last, which says that all is there."""
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    public = certificate.public_bytes(Encoding.PEM)
+    certificate, *above = chain
+    public = chain[-1].public_bytes(Encoding.PEM)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as made:
         for name, content in {
             **dict.fromkeys(CERTIFICATES, public),
-            "mitmproxy-ca-cert.p12": _pkcs12(None, certificate),
-            "mitmproxy-ca.p12": _pkcs12(key, certificate),
+            "mitmproxy-ca-cert.p12": _pkcs12(None, chain[-1], ()),
+            "mitmproxy-ca.p12": _pkcs12(key, certificate, above),
             PARAMETERS: DEFAULT_DHPARAM,
-            AUTHORITY: secret + public,
+            AUTHORITY: secret + b"".join(each.public_bytes(Encoding.PEM) for each in chain),
         }.items():
             with (Path(made) / name).open("wb") as file:
                 file.write(content)
@@ -69,9 +91,10 @@ def _make(folder: Path, kind: str) -> None:
             path.replace(folder / path.name)
 
 
-def _pkcs12(key: Key | None, certificate: x509.Certificate) -> bytes:
+def _pkcs12(key: Key | None, certificate: x509.Certificate, above: Sequence[x509.Certificate]) -> bytes:
     """Write what Windows imports by a double click."""
-    return pkcs12.serialize_key_and_certificates(b"Second Look", key, certificate, None, NoEncryption())
+    others = list(above) or None
+    return pkcs12.serialize_key_and_certificates(b"Second Look", key, certificate, others, NoEncryption())
 
 
 def _certificate(key: Key, name: str) -> x509.Certificate:

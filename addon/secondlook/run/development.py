@@ -17,7 +17,7 @@ from secondlook.config import Settings, load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
 from secondlook.run.assembly.background import start_background
 from secondlook.run.assembly.opening import open_ledger
-from secondlook.run.assembly.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, site_key
+from secondlook.run.assembly.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, own_site_key
 from secondlook.run.assembly.ready import why_not_ready
 from secondlook.run.assembly.scanning import clamd_teller
 from secondlook.run.supervisor.descriptors import MOST, raise_file_limit
@@ -75,7 +75,7 @@ def make_addons() -> list[Any]:
     around = Surroundings(
         gatekeeper=parts.gatekeeper,
         records=LedgerRecords(ledger, parts.suffixes, parts.clock),
-        site_key=site_key(settings.state),
+        site_key=own_site_key(settings.state),
         own_ports=starter.own_ports,
         not_ready=starter.not_ready,
         override_s=parts.override_s,

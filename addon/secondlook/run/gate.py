@@ -31,7 +31,11 @@ CERTIFICATE = "mitmproxy-ca-cert.pem"  # of the authority, where there is one
 
 
 def make_gate(
-    settings: Settings, parts: Parts, not_ready: Callable[[], str | None], process: str | None = None
+    settings: Settings,
+    parts: Parts,
+    key: bytes,
+    not_ready: Callable[[], str | None],
+    process: str | None = None,
 ) -> Gate:
     """Put together what the listeners judge by."""
     downloads = settings.downloads
@@ -45,14 +49,14 @@ def make_gate(
         tell=clamd_teller(parts, process),
         decoded_ratio=downloads.decoded_ratio,
     )
-    judged = JudgedFiles(settings.state / "judged", site_key(settings.state), room.thread)
+    judged = JudgedFiles(settings.state / "judged", key, room.thread)
     bodies = BodyJudge(parts.gatekeeper, downloads, room, examiner, judged)
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     pages = Pages(settings.block_page)
     refusals = Refusals(BlockPage(pages, INTERNAL_HOST, keeping, parts.list_title), parts.override_s)
     facts = SiteFacts(
         ca_pem=settings.state / "ca" / CERTIFICATE,
-        key=site_key(settings.state),
+        key=key,
         override_s=parts.override_s,
         unopened_s=parts.unopened_s,
         not_ready=not_ready,
@@ -81,7 +85,8 @@ async def serve(process: Process) -> None:
     """Answer until told to stop, then drain."""
     settings, plan = process.settings, process.plan
     async with judging(process, cache_file(settings, f"gate-{process.index}")) as around:
-        gate = make_gate(settings, around.parts, around.not_ready, process.name)
+        key = await site_key(settings.state, around.parts.ledger)
+        gate = make_gate(settings, around.parts, key, around.not_ready, process.name)
         listeners: list[HelperListener | IcapListener] = [
             *(HelperListener(gate, inherited(each)) for each in plan.sockets["gateway"]),
             *(make_icap(settings, gate, inherited(each)) for each in plan.sockets["icap"]),

@@ -30,7 +30,7 @@ async def work(process: Process) -> None:
         surroundings = Surroundings(
             gatekeeper=parts.gatekeeper,
             records=LedgerRecords(ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings)),
-            site_key=site_key(settings.state),
+            site_key=await site_key(settings.state, ledger),
             own_ports=lambda: own_ports,
             not_ready=around.not_ready,
             override_s=parts.override_s,

@@ -81,21 +81,27 @@ _LOADED: Final = tuple(
 )
 
 
-def event_values(event: Event) -> list[Any]:
+_PROXY: Final = EVENT_COLUMNS.index("proxy")
+
+
+def event_values(event: Event, proxy: str | None = None) -> list[Any]:
     """Turn an event into the values of a row of `events` (without `seq`), in the order of `EVENT_COLUMNS`.
 
-    Every event passes here: one call reads all attributes, and only what is there is converted.
+    `proxy` is the name of the one that writes it: an event that does not say otherwise is its own. Every
+    event passes here: one call reads all attributes, and only what is there is converted.
     """
     values = list(_attributes(event))
     for at, store in _STORED:
         if values[at] is not None:
             values[at] = store(values[at])
+    if values[_PROXY] is None:
+        values[_PROXY] = proxy
     return values
 
 
-def event_row(event: Event) -> dict[str, Any]:
+def event_row(event: Event, proxy: str | None = None) -> dict[str, Any]:
     """Turn an event into a row of `events` (without `seq`)."""
-    return dict(zip(EVENT_COLUMNS, event_values(event), strict=True))
+    return dict(zip(EVENT_COLUMNS, event_values(event, proxy), strict=True))
 
 
 def row_event(row: Row) -> Event:

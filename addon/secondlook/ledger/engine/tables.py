@@ -208,6 +208,14 @@ history = sa.Table(
 )
 sa.Index("history_time", history.c.time)
 
+shared_keys = sa.Table(
+    "shared_keys",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", _Blob, nullable=False),
+    sa.Column("made", _Instant, nullable=False),
+)
+
 changes = sa.Table(
     "changes",
     metadata,

@@ -20,20 +20,20 @@ _SQLITE_INSERT: Final = (
 )
 
 
-def insert_events(connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
-    """Insert events that are not there yet; return the ids of those that were inserted."""
+def insert_events(connection: sa.Connection, batch: Sequence[Event], proxy: str | None = None) -> set[str]:
+    """Insert events that are not there yet, of the proxy of this name; return the ids of those inserted."""
     if not batch:
         return set()
     if connection.dialect.name == "sqlite":
-        return _insert_sqlite(connection, batch)
-    return _insert_postgres(connection, [event_row(event) for event in batch])
+        return _insert_sqlite(connection, batch, proxy)
+    return _insert_postgres(connection, [event_row(event, proxy) for event in batch])
 
 
-def _insert_sqlite(connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
+def _insert_sqlite(connection: sa.Connection, batch: Sequence[Event], proxy: str | None) -> set[str]:
     database = raw(connection)
     top = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     last = 0 if top is None else top[0]
-    database.executemany(_SQLITE_INSERT, [event_values(event) for event in batch])
+    database.executemany(_SQLITE_INSERT, [event_values(event, proxy) for event in batch])
     seqs = {
         row_id: seq for seq, row_id in database.execute("SELECT seq, id FROM events WHERE seq > ?", (last,))
     }
@@ -100,11 +100,13 @@ def amend(
 class Appender:
     """Writes events and what they count towards, for one writer thread.
 
-    `report_counted` hears how many events of a kind were written, once that is certain.
+    `report_counted` hears how many events of a kind were written, once that is certain; `proxy` is the name
+    of the one whose events they are.
     """
 
-    def __init__(self, report_counted: Callable[[str, int], None] | None) -> None:
+    def __init__(self, report_counted: Callable[[str, int], None] | None, proxy: str | None = None) -> None:
         self._report_counted = report_counted
+        self._proxy = proxy
         self.admission = Admission()
         self._written: Counter[str] = Counter()  # events by kind, in the present transaction
 
@@ -117,7 +119,7 @@ class Appender:
 
     def insert(self, connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
         """Insert events with distinct ids and count those that are new; return their ids."""
-        fresh = insert_events(connection, batch)
+        fresh = insert_events(connection, batch, self._proxy)
         counts = Counter(counted(event) for event in batch if event.id in fresh)
         add_counts(connection, counts, self.admission)
         for one, count in counts.items():

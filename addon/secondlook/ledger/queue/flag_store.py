@@ -61,7 +61,7 @@ class FlagStore:
         self._rows = rows
         self.journal = journal
         self.journaled = 0
-        self._journal_full = False  # as it was last looked at, while the ledger could not be written
+        self._journal_full = False  # as far as is known; meant only while the ledger cannot be written
 
     async def flag(self, event: Event, entry: FlagEntry) -> None:
         """Commit event and queue entry (ledger, else journal) before returning; else raise LedgerError."""
@@ -95,6 +95,7 @@ class FlagStore:
             slot.abandoned = True
             raise LedgerError(f"{reason}; flags journal: the disk did not answer in time") from error
         except LedgerError as error:
+            self._journal_full = True
             raise LedgerError(f"{reason}; {error}") from error
         self.journaled += 1
 

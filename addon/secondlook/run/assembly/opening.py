@@ -37,6 +37,7 @@ def open_ledger(
     return Ledger.open(
         location,
         LedgerOptions(
+            proxy=settings.proxy_name,
             deadline_s=settings.ledger.deadline,
             keeper=keeper,
             privacy=settings.log.privacy,

@@ -29,7 +29,9 @@ from secondlook.core.tls_exception import KINDS, LOOK_EVERY_S, PASSTHROUGH
 from secondlook.core.url.canonical import url_subject
 from secondlook.ground import keyfile
 from secondlook.ground.clock import Clock, SystemClock
+from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole
+from secondlook.ground.lanes import STATE
 from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
@@ -43,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 EVENT_TRIES = 10
 EVENT_REST_S = 0.1
+SHARED_KEY_S = 10.0  # a database that stops to answer now is found away by everything else too
 
 
 @dataclass(slots=True)
@@ -256,15 +259,34 @@ class LedgerRecords:
 
 
 def elsewhere_s(settings: Settings) -> float:
-    """Return how long (s) it takes until all workers know what the ledger has; 0 where there is one only."""
-    return ELSEWHERE_S if settings.judging_count > 1 else 0.0
+    """Return how long (s) it takes until all know what the ledger has; 0 where one process alone judges."""
+    return ELSEWHERE_S if settings.shares_ledger or settings.judging_count > 1 else 0.0
 
 
-def site_key(state: Path) -> bytes:
+def own_site_key(state: Path) -> bytes:
     """Read the installation's secret for the internal site's forms, making it where there is none."""
     return keyfile.read_or_make(
         state / SITE_KEY_FILE, meaning="forms of block pages that are open now have to be loaded again"
     )
+
+
+async def site_key(state: Path, ledger: Ledger) -> bytes:
+    """Return the secret for the internal site's forms, the same at all proxies that share a ledger.
+
+    It is kept in the state folder too, for when the ledger is away.
+    """
+    own = own_site_key(state)
+    if ledger.store.place.sqlite:
+        return own
+    try:
+        async with asyncio.timeout(SHARED_KEY_S):
+            shared = await STATE.run(ledger.shared_keys.get, SITE_KEY_FILE, own)
+    except (LedgerError, TimeoutError) as error:
+        logger.warning("the key that the proxies share cannot be read, the last one is used: %s", error)
+        return own
+    if shared != own:
+        keyfile.write(state / SITE_KEY_FILE, shared)
+    return shared
 
 
 def cache_file(settings: Settings, worker: int | str) -> Path:

@@ -22,4 +22,5 @@ def why_not_ready(parts: Parts, watcher: Watcher) -> str | None:
 
 
 def _answers(state: str) -> bool:
-    return state in {CircuitState.CLOSED.value, CircuitState.HALF_OPEN.value, "slowed"}
+    # one that is tried again now and then has not answered yet: a balancer must not hear of each try
+    return state in {CircuitState.CLOSED.value, "slowed"}

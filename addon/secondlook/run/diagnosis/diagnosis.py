@@ -30,6 +30,7 @@ from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import LEDGER_FILE, SERVER_FOLDER, read_run_file
 from secondlook.run.supervisor.settings_file import changed_since_read
 
+ENDS_SOON_S = 30 * 86_400.0
 LOW_DISK_BYTES = 256 << 20
 CLOCK_WRONG_S = 120.0
 NETWORK_TIMEOUT_S = 5.0
@@ -252,6 +253,14 @@ def _own_authority(settings: Settings) -> Finding:
             f"{certificate} is damaged: nobody can be given the certificate",
             f"start the proxy again, which writes it anew from {AUTHORITY} beside it",
         )
+    ends_at = _authority_ends(certificate.parent / AUTHORITY)
+    if ends_at is not None and ends_at - time.time() < ENDS_SOON_S:
+        return Finding(
+            "ca",
+            "problem",
+            f"the authority's certificate ends on {time.strftime('%Y-%m-%d', time.gmtime(ends_at))}",
+            "make another before that with `secondlook setup ca --renew`, or import the company's next one",
+        )
     openssl = shutil.which("openssl")
     if openssl is None:
         return Finding(
@@ -266,6 +275,17 @@ def _own_authority(settings: Settings) -> Finding:
         "the system does not trust the CA: browsers will warn on every https page",
         "trust it with `secondlook setup ca`, or for one browser with `secondlook setup browser`",
     )
+
+
+def _authority_ends(own: Path) -> float | None:
+    """Return when the first of the authority's chain ends (Unix seconds); None: it cannot be read."""
+    from cryptography import x509  # noqa: PLC0415 - slow, and only needed here
+
+    try:
+        chain = x509.load_pem_x509_certificates(own.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return min(each.not_valid_after_utc.timestamp() for each in chain)
 
 
 def _system_trusts(openssl: str, certificate: Path) -> bool:
