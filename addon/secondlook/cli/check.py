@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
+from collections.abc import Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from secondlook.agent.check.checker import Checker
 from secondlook.cli.beside import PATH_STARTS
 from secondlook.cli.options import (
     AsClientOption,
@@ -18,10 +19,8 @@ from secondlook.cli.options import (
     open_context,
 )
 from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
-from secondlook.core.subject import Subject
-from secondlook.ground.lanes import FILES
 from secondlook.run.assembly.asking import asking
-from secondlook.run.assembly.explaining import Json, explained, subject_from, subject_of_file
+from secondlook.run.assembly.explaining import Json, explained, explanation, subject_from
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.supervisor.runfile import is_of_a_proxy
 
@@ -60,11 +59,18 @@ def check(
         else:
             if index:
                 print_line()
-            _print(one)
-    if any(one["decision"] == "block" for one in told):
-        sys.exit(BLOCKED_EXIT)
-    if any(one["unverifiable"] for one in told):
-        sys.exit(UNVERIFIABLE_EXIT)
+            print_check(one)
+    sys.exit(exit_of(told))
+
+
+def exit_of(told: Iterable[Json]) -> int:
+    """Return the exit status for explained decisions: blocked counts more than unverifiable."""
+    worst = 0
+    for one in told:
+        if one["decision"] == "block":
+            return BLOCKED_EXIT
+        worst = UNVERIFIABLE_EXIT if one["unverifiable"] else worst
+    return worst
 
 
 async def _check(
@@ -72,25 +78,21 @@ async def _check(
 ) -> list[Json]:
     with context.ledger_to_read() as ledger:
         async with asking(context.settings, ledger, offline=offline) as parts:
-            return [
-                await _check_one(parts, parts.checker, text, as_file=as_file, client=client)
-                for text in subjects
-            ]
+            return [await _check_one(parts, text, as_file=as_file, client=client) for text in subjects]
 
 
-async def _check_one(parts: Parts, checker: Checker, text: str, *, as_file: bool, client: str | None) -> Json:
-    subject = await FILES.run(_subject, parts, text, as_file=as_file)
-    return await explained(checker, text, subject, client)
-
-
-def _subject(parts: Parts, text: str, *, as_file: bool) -> Subject:
+async def _check_one(parts: Parts, text: str, *, as_file: bool, client: str | None) -> Json:
     path = Path(_said(text))
-    if as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path)):
+    if not (as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path))):
+        return await explained(parts.checker, text, subject_from(text, parts.suffixes), client)
+    from secondlook.run.assembly.file_check import FileCheck  # noqa: PLC0415 - slow to import
+
+    async with aclosing(FileCheck.of(parts)) as files:
         try:
-            return subject_of_file(path)
+            found = await files.check(path, client)
         except (OSError, ValueError) as error:
             fail(f"cannot read the file {text}: {getattr(error, 'strerror', None) or error}")
-    return subject_from(text, parts.suffixes)
+    return explanation(text, found.subject, found.use, found.decision)
 
 
 def _said(text: str) -> str:
@@ -106,7 +108,8 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _print(one: Json) -> None:
+def print_check(one: Json) -> None:
+    """Print an explained decision for people."""
     print_line(f"{one['decision'].upper()}  {one['subject']}")
     facts = [
         ("because", one["reason"]),

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show on one screen how protection is doing."),
     "doctor": ("doctor", "Look for problems and say how to mend them."),
     "check": ("check", "Check URLs, files or digests and explain the decision."),
+    "scan": ("scan", "Look through files and folders, and put away what is bad."),
     "log": ("log", "Show the event log, newest last."),
     "queue": ("queue", "Show what waits for its second look, or look now."),
     "allow": ("allow", "Allow a URL, host or file whatever the lists say."),

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -85,12 +86,18 @@ class FileScanner:
     async def look_into(self, file: IO[bytes], digest: bytes) -> tuple[list[EngineReport], Inside]:
         """As `scan`; tell too what lies inside an archive."""
         source = OpenFile(file)
-        looks = [self._yara(source, digest)]
+        yara = self._yara(source, digest)
         if self.clamd is None:
-            report, inside = await looks[0]
-            return [report], inside
-        (report, inside), of_clamd = await asyncio.gather(looks[0], self._ask_clamd(self.clamd, file, digest))
-        return [report, of_clamd], inside
+            report, inside = await yara
+            return [self._as_wanted(report)], inside
+        (report, inside), of_clamd = await asyncio.gather(yara, self._ask_clamd(self.clamd, file, digest))
+        return [self._as_wanted(report), of_clamd], inside
+
+    def _as_wanted(self, report: EngineReport) -> EngineReport:
+        """Leave nothing open that only an engine did not see of which no answer is wanted."""
+        if report.fault is None or report.engine in self.wanted:
+            return report
+        return replace(report, fault=None, skipped=report.fault)
 
     async def _yara(self, source: OpenFile, digest: bytes) -> tuple[EngineReport, Inside]:
         look = rule_look(self._settings, self._rules)

@@ -1,0 +1,163 @@
+"""`secondlook scan`: looks through files and folders with everything that a download is checked by."""
+
+import asyncio
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secondlook.agent.check.record import confirmed_entry
+from secondlook.cli.check import BLOCKED_EXIT, UNVERIFIABLE_EXIT, print_check
+from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, open_context
+from secondlook.cli.output import fail, print_json, print_line
+from secondlook.run.assembly.asking import asking
+from secondlook.run.assembly.explaining import Json, explanation
+from secondlook.run.assembly.parts import Parts
+
+if TYPE_CHECKING:
+    from secondlook.run.assembly.file_check import CheckedFile, FileCheck
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def scan(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, and folders with all below.")],
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Put what is blocked into quarantine.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no server.")] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file by its digests and by the engines that look into it.
+
+    Shows what is blocked or cannot be verified, with --json every file. Exit status: 10 if any is blocked,
+    else 11 if any cannot be verified or read, else 0.
+    """
+    for path in paths:
+        if not path.exists():
+            fail(f"cannot read {path}: No such file or directory")
+    paths = [path.absolute() for path in paths]
+    look = _Look(open_context(config, state), as_json=as_json, quarantine=quarantine)
+    sys.exit(asyncio.run(look.run(paths, offline=offline)))
+
+
+class _Look:
+    def __init__(self, context: CommandContext, *, as_json: bool, quarantine: bool) -> None:
+        self._context = context
+        self._as_json = as_json
+        self._quarantine = quarantine
+        self._counts = Counter({"files": 0, "blocked": 0, "unverifiable": 0, "unreadable": 0})
+
+    async def run(self, paths: list[Path], *, offline: bool) -> int:
+        """Look at every file; return the exit status."""
+        from secondlook.run.assembly.file_check import FileCheck  # noqa: PLC0415 - slow to import
+
+        files, context = list(_files(paths)), self._context
+        opened = context.ledger() if self._quarantine else context.ledger_to_read()
+        with opened as ledger, _progress(len(files)) as advance:
+            async with (
+                asking(context.settings, ledger, offline=offline) as parts,
+                aclosing(FileCheck.of(parts)) as checks,
+            ):
+                for path in files:
+                    await self._one(parts, checks, path)
+                    advance()
+        if not self._as_json:
+            print_line(", ".join(f"{count:,} {what}" for what, count in self._counts.items()))
+        if self._counts["blocked"]:
+            return BLOCKED_EXIT
+        return UNVERIFIABLE_EXIT if self._counts["unverifiable"] or self._counts["unreadable"] else 0
+
+    async def _one(self, parts: Parts, checks: "FileCheck", path: Path) -> None:
+        self._counts["files"] += 1
+        try:
+            found = await checks.check(path, None)
+        except OSError as error:
+            self._counts["unreadable"] += 1
+            reason = f"cannot be read: {error.strerror or error}"
+            if self._as_json:
+                print_json({"subject": str(path), "decision": None, "unverifiable": reason})
+            else:
+                print_line(f"{path}: {reason}")
+            return
+        told = explanation(str(path), found.subject, found.use, found.decision)
+        blocked, open_still = told["decision"] == "block", told["unverifiable"] is not None
+        if blocked:
+            self._counts["blocked"] += 1
+            if self._quarantine:
+                told["quarantine"] = await self._put_away(parts, path, found)
+        elif open_still:
+            self._counts["unverifiable"] += 1
+        if self._as_json:
+            print_json(told)
+        elif blocked or open_still:
+            self._print(told)
+
+    @staticmethod
+    def _print(told: Json) -> None:
+        print_check(told)
+        for outcome in told.get("quarantine", ()):
+            print_line(f"  quarantine  {outcome}")
+
+    async def _put_away(self, parts: Parts, path: Path, found: "CheckedFile") -> list[str]:
+        """Put a file into quarantine, with its copies beside it; tell what came of it."""
+        from secondlook.run.assembly.second_look import make_quarantine  # noqa: PLC0415 - slow to import
+
+        evidence = found.decision.evidence
+        evidence = replace(evidence, hit=found.subject.identity)  # the file itself, whatever lies in it
+        now = parts.clock.now()
+        entry = confirmed_entry(evidence, found.subject, found.use, now=now)
+        settings = parts.settings
+        downloads = settings.downloads.model_copy(update={"folders": (path.parent,)})
+        actions = settings.actions.model_copy(update={"file": "quarantine"})
+        settings = settings.model_copy(update={"downloads": downloads, "actions": actions})
+        return [outcome.detail for outcome in await make_quarantine(settings, parts).act(entry)]
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    """Give every regular file, each once; links inside folders are not followed."""
+    seen: set[tuple[int, int]] = set()
+    for given in paths:
+        for path in _below(given) if given.is_dir() else (given,):
+            try:
+                status = path.stat()
+            except OSError:
+                yield path  # what is wrong with it is told when it is read
+                continue
+            key = (status.st_dev, status.st_ino)
+            if stat.S_ISREG(status.st_mode) and key not in seen:
+                seen.add(key)
+                yield path
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(where, name)
+            if not path.is_symlink():
+                yield path
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar over files, on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs Rich
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("looking", total=total)
+        yield lambda: bar.advance(task)
