@@ -57,3 +57,12 @@ def test_the_bounds_themselves_can_be():
     found = settings(f"gateway.icap.preview={LARGEST_PREVIEW_BYTES}", f"gateway.workers={MOST_GATES}")
     assert found.gateway.workers == MOST_GATES
     assert str(settings("gateway.icap={listen: '0.0.0.0:1344', clients: [192.0.2.1]}").gateway.icap.listen)
+
+
+def test_a_gateway_names_users_of_its_own():
+    groups = "clients={groups: [{name: children, users: [ben]}]}"
+    with pytest.raises(
+        InvalidConfigError, match=r"clients.groups.0.users: expected a user named in clients.users, got ben"
+    ):
+        settings(groups)
+    assert settings(groups, "gateway=true").clients.groups[0].users == ("ben",)

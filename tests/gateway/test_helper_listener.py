@@ -7,6 +7,7 @@ import pytest
 
 from gatewaykit.gate import gate_of
 from proxykit.gatekeeper import FakeGatekeeper
+from secondlook.agent import metrics
 from secondlook.core.event import EventKind
 from secondlook.gateway.helper_lines import LONGEST_LINE_BYTES
 from secondlook.gateway.helper_listener import HelperListener
@@ -64,6 +65,26 @@ def test_lines_are_answered_by_their_numbers_what_waits_last(tmp_path):
         assert {(use.client, use.user) for use in uses} == {("192.0.2.7", "anna")}
 
     asyncio.run(main())
+
+
+def test_lines_are_counted_by_what_they_were_told(tmp_path):
+    def counted():
+        (family,) = metrics.GATEWAY_LINES.collect()
+        return {each.labels["answer"]: each.value for each in family.samples if each.name.endswith("_total")}
+
+    async def main():
+        keeper = FakeGatekeeper(bad={"bad.example/"}, flagged={"away.example/"})
+        async with Stand(tmp_path, keeper) as stand:
+            reader, writer = await stand.connect()
+            asked = ["bad.example", "good.example", "good.example", "away.example"]
+            writer.write("".join(GET.format(n, host) for n, host in enumerate(asked)).encode() + b"nothing\n")
+            await lines(reader, 5)
+            writer.close()
+
+    before = counted()
+    asyncio.run(main())
+    grown = {what: count - before[what] for what, count in counted().items()}
+    assert grown == {"block": 1, "allow": 2, "flag": 1, "cannot_tell": 1}
 
 
 def test_lines_in_pieces_and_thousands_at_once(tmp_path):

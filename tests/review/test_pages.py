@@ -369,6 +369,14 @@ def test_the_token_of_the_page_is_the_sessions(client):
     assert re.fullmatch(r"[0-9a-f]{64}", csrf(client))
 
 
+def test_where_a_gateway_asks_the_set_up_page_names_no_proxy(client, program):
+    assert "127.0.0.1</code>, port <code>8080" in client.get("/setup").text
+    program.proxy = ""
+    shown = client.get("/setup").text
+    assert "secondlook setup squid" in shown
+    assert "proxy.pac" not in shown
+
+
 def test_a_client_is_forgotten_by_the_set_up_page(client, ledger):
     keep(ledger, make_event(client="10.0.0.7"), make_event(client="10.0.0.8"))
     assert "Forget a client" in client.get("/setup").text

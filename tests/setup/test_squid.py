@@ -44,6 +44,13 @@ def test_a_piece_is_shown_to_reqmod_after_tunnels_and_before_what_the_helper_let
     assert found.index(denied[0]) < found.index(piece) < found.index(denied[1])
 
 
+def test_other_machines_reach_nothing_inside_but_our_pages_are_not_looked_up():
+    (inside,) = [line for line in lines() if line.endswith(" secondlook_inside")]
+    assert (
+        inside == "http_access deny !secondlook_here !secondlook_pages !secondlook_refused secondlook_inside"
+    )
+
+
 def test_tls_is_opened_only_where_it_is_wanted():
     assert not [
         line for line in lines() if "ssl" in line.partition("%ssl")[0] or line.startswith("http_port")

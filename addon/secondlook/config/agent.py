@@ -139,6 +139,8 @@ class Settings(Section):
             raise problem(
                 "mode", f"expected gateway.enabled: true with mode: {NO_PROXY}: nothing would be served"
             )
+        if self.clients is not None and not self.gateway.enabled:  # which names users of its own
+            self.clients.check_users()
         if self.feeds and not self.servers.embedded.enabled:
             raise problem("feeds", "expected servers.embedded: true: feeds are read by the embedded server")
         return self

@@ -150,17 +150,22 @@ class ClientsSettings(Section):
     groups: tuple[Group, ...] = ()
 
     @model_validator(mode="after")
-    def _groups_are_known(self) -> Self:
+    def _groups_differ(self) -> Self:
         names = [group.name for group in self.groups]
         for index, group in enumerate(self.groups):
             if names.index(group.name) != index:
                 raise problem(f"groups.{index}.name", f"expected another name than {group.name}: it is taken")
+        return self
+
+    def check_users(self) -> None:
+        """See that who is in a group can log in. Raise PydanticCustomError."""
+        for index, group in enumerate(self.groups):
             for user in group.users:
                 if user not in self.users:
                     raise problem(
-                        f"groups.{index}.users", f"expected a user named in clients.users, got {user}"
+                        f"clients.groups.{index}.users",
+                        f"expected a user named in clients.users, got {user}",
                     )
-        return self
 
     def group_of(self, client: str | None, user: str | None) -> Group | None:
         """Find the first group that holds this user, else this IP address."""

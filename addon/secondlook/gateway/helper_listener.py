@@ -15,6 +15,7 @@ import socket
 from collections import deque
 
 from secondlook.agent import metrics
+from secondlook.core.verdict import Action, Decision
 from secondlook.gateway.complaints import Complaints
 from secondlook.gateway.helper_lines import (
     LONGEST_LINE_BYTES,
@@ -35,6 +36,10 @@ MOST_HELPERS = 256
 _LATER_S = 0.005  # for each helper that a worker has, before it takes another
 _LATEST_S = 0.05
 _AGAIN_S = 0.2
+
+
+_TOLD = {action: metrics.GATEWAY_LINES.labels(action.value) for action in Action}  # binding takes longer
+_CANNOT_TELL = metrics.GATEWAY_LINES.labels("cannot_tell")
 
 
 class HelperConnection(asyncio.Protocol):
@@ -112,12 +117,14 @@ class HelperConnection(asyncio.Protocol):
             question = read_line(line)
         except UnreadableLineError as error:
             self._complain(str(error))
+            _CANNOT_TELL.inc()
             answers.append(cannot_tell(error.number, str(error)))
             return
         decision = self._gate.now(question.request)
         if decision is not None:
-            answers.append(answer(question.number, decision))
+            answers.append(_told(question, decision))
         elif len(self._under_way) >= MOST_UNDER_WAY:
+            _CANNOT_TELL.inc()
             answers.append(cannot_tell(question.number, "too many questions at once"))
         else:
             task = asyncio.get_running_loop().create_task(self._ask(question), name="helper line")
@@ -127,7 +134,7 @@ class HelperConnection(asyncio.Protocol):
     async def _ask(self, question: Question) -> None:
         decision = await self._gate.decide(question.request)
         if not self._transport.is_closing():
-            self._transport.write(answer(question.number, decision))
+            self._transport.write(_told(question, decision))
 
     async def drain(self, timeout_s: float) -> None:
         """Begin nothing more, answer what is under way, hang up."""
@@ -137,6 +144,11 @@ class HelperConnection(asyncio.Protocol):
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=timeout_s)
         self._transport.close()
+
+
+def _told(question: Question, decision: Decision) -> bytes:
+    _TOLD[decision.action].inc()
+    return answer(question.number, decision)
 
 
 class HelperListener:

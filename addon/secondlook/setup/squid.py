@@ -51,7 +51,7 @@ def fragment(facts: SquidFacts) -> str:
             raise UnfitForSquidError(f"{what} lies at a path that squid.conf cannot name: {value}")
     opens = facts.authority is not None
     parts = [_HEAD, _ASKING.format(**_words(facts)), _own_names(facts, opens=opens)]
-    parts.append(_OPENED_ACCESS if opens else _PLAIN_ACCESS)
+    parts.append((_OPENED_ACCESS if opens else _PLAIN_ACCESS) + _INSIDE)
     parts.append(_ICAP.format(icap=facts.icap, sparing=_SPARING if opens else ""))
     if opens:
         parts.append(_BUMP.format(**_words(facts)))
@@ -103,6 +103,12 @@ http_access deny !secondlook_open !secondlook_pages secondlook_ok !all
 _OPENED_ACCESS = """\
 http_access deny !secondlook_open !secondlook_pages !secondlook_tunnel secondlook_ok !all
 http_access deny !secondlook_open secondlook_tunnel secondlook_unopened secondlook_ok !all
+"""
+_INSIDE = """\
+# Clients of other machines reach nothing inside this one through Squid: no page or server, no metadata.
+acl secondlook_here src 127.0.0.0/8 ::1
+acl secondlook_inside dst 127.0.0.0/8 0.0.0.0/8 169.254.0.0/16 ::1 fe80::/10
+http_access deny !secondlook_here !secondlook_pages !secondlook_refused secondlook_inside
 """
 _SPARING = "adaptation_access secondlook_request deny secondlook_tunnel !secondlook_unopened\n"
 _ICAP = """\
