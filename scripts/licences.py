@@ -25,6 +25,7 @@ OURSELVES = "secondlook"
 BUILDING = {"editables", "hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
 
 SAID = {
+    "backports-zstd": "PSF-2.0",  # not installed where Python has it itself
     "blinker": "MIT",
     "google-re2": "BSD-3-Clause",
     "hyperframe": "MIT",

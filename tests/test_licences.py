@@ -66,3 +66,11 @@ def test_the_bill_of_materials_can_be_read_and_is_complete(licences, tmp_path):
 def test_a_package_without_a_licence_is_named(licences):
     with pytest.raises(SystemExit, match="no-such-package is not installed"):
         licences.Package("no-such-package", "1").licence  # noqa: B018
+
+
+def test_what_newer_pythons_bring_themselves_is_not_locked_for_them(repository):
+    """Without its marker nothing could be installed on Python 3.14: there is no such package for it."""
+    for name in ("requirements.txt", "requirements-extra.txt", "requirements-dev.txt"):
+        lines = (repository / name).read_text().splitlines()
+        (line,) = [line for line in lines if line.startswith("backports-zstd==")]
+        assert line.endswith('; python_version < "3.14" \\'), name
