@@ -26,7 +26,7 @@ from secondlook.config.record import (
     notify_from,
 )
 from secondlook.config.scan import ScanSettings
-from secondlook.config.service import FeedSettings, check_feed_names
+from secondlook.config.service import RULES, FeedSettings, check_feed_names
 from secondlook.config.traffic import (
     ClientsSettings,
     DownloadsSettings,
@@ -174,6 +174,24 @@ class Settings(Section):
     def shares_ledger(self) -> bool:
         """Whether other proxies may write the same ledger."""
         return self.ledger.url != "default"
+
+    @property
+    def rule_feeds(self) -> tuple[tuple[str, Path], ...]:
+        """Names of the feeds that bring YARA rules, and where their last good ones lie."""
+        folder = self.state / "server" / "feeds" / "rules"  # `server.feeds.rules`
+        return tuple(
+            (feed.name, folder / f"{feed.name}.yar")
+            for feed in self.feeds
+            if feed.enabled and feed.format == RULES
+        )
+
+    @property
+    def looking(self) -> ScanSettings:
+        """The engines, with the rules of feeds among those of YARA."""
+        if not self.rule_feeds:
+            return self.scan
+        rules = (*self.scan.yara.rules, *(path for _, path in self.rule_feeds))
+        return self.scan.model_copy(update={"yara": self.scan.yara.model_copy(update={"rules": rules})})
 
     @property
     def mode_name(self) -> str:

@@ -46,6 +46,9 @@ def _list_name(raw: object) -> str:
 type ListName = Annotated[str, BeforeValidator(_list_name)]
 
 
+RULES = "yara"  # the format of feeds that bring rules for the engine, and no entries
+
+
 class FeedSettings(Section):
     """One list of bad (or known-good) things: from the web, a file, or shipped with the program."""
 
@@ -79,6 +82,8 @@ class FeedSettings(Section):
             raise problem("", "expected exactly one of url, path and builtin")
         if self.guard and (self.list is not None or self.insist or self.format not in GUARD_FORMATS):
             raise problem("guard", f"expected no list, no insist, and a format of {', '.join(GUARD_FORMATS)}")
+        if self.format == RULES and (self.list is not None or self.insist):
+            raise problem("format", f"expected no list and no insist: {RULES} feeds bring rules, not entries")
         if self.rank is not None and not self.guard:
             raise problem("rank", "expected guard: true beside it")
         return self

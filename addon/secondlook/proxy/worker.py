@@ -106,7 +106,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     )
     examiner = Examiner(
         downloads.archives,
-        settings.scan,
+        settings.looking,
         settings.state,
         tell=around.clamd_told,
         decoded_ratio=downloads.decoded_ratio,

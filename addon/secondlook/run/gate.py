@@ -44,7 +44,7 @@ def make_gate(
     )
     examiner = Examiner(
         downloads.archives,
-        settings.scan,
+        settings.looking,
         settings.state,
         tell=clamd_teller(parts, process),
         decoded_ratio=downloads.decoded_ratio,

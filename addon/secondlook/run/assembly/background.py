@@ -91,6 +91,12 @@ async def start_background(
     tasks = Tasks()
     updaters: list[PatternUpdater] = []  # there is none yet when the server starts
 
+    rules = make_rule_keeper(parts)
+
+    def of_feed(notice: FeedNotice) -> None:
+        _tell_feed(parts, notice)
+        rules.trigger()
+
     def announce(_number: int) -> None:
         for updater in updaters:
             updater.announce()
@@ -103,7 +109,7 @@ async def start_background(
             feeds=settings.feeds,
             proxy=settings.upstream_proxy,
             on_generation=announce,
-            on_feed=lambda notice: _tell_feed(parts, notice),
+            on_feed=of_feed,
         )
         await embedded.start(sock)
         stack.push_async_callback(embedded.stop)
@@ -127,7 +133,7 @@ async def start_background(
     await watcher.refresh()
     tasks.start("half-moved files", _settle(quarantine))
     tasks.start("watcher", watcher.run())
-    tasks.start("scan rules", make_rule_keeper(parts).run())
+    tasks.start("scan rules", rules.run())
     tasks.start("updater", updater.run())
     tasks.start("second look", second_look.rechecker.run())
     tasks.start("files again", second_look.rescan.run())

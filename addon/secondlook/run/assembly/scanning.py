@@ -13,8 +13,11 @@ from secondlook.scan.rule_keeper import RuleChange, RuleKeeper
 
 
 def rule_sources(settings: Settings) -> list[RuleSource]:
-    """List the files and folders of rules that the configuration names."""
-    return [RuleSource(str(path), path) for path in settings.scan.yara.rules]
+    """List the files and folders of rules that the configuration names, and what feeds have brought."""
+    return [
+        *(RuleSource(str(path), path) for path in settings.scan.yara.rules),
+        *(RuleSource(f"feed {name}", path) for name, path in settings.rule_feeds if path.exists()),
+    ]
 
 
 def clamd_teller(parts: Parts, process: str | None) -> Callable[[str | None], None]:
@@ -41,7 +44,7 @@ def make_scanner(parts: Parts) -> FileScanner:
     """Make what has files of this machine looked into; whoever has it closes it."""
     settings = parts.settings
     return FileScanner(
-        settings.downloads.archives, settings.scan, settings.state, tell=clamd_teller(parts, None)
+        settings.downloads.archives, settings.looking, settings.state, tell=clamd_teller(parts, None)
     )
 
 

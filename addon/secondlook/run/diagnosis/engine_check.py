@@ -25,7 +25,7 @@ class EngineState:
 
 async def engines(settings: Settings, now: float) -> AsyncIterator[EngineState]:
     """Ask each engine that the settings name."""
-    if settings.scan.yara.rules:
+    if settings.looking.yara.rules:
         yield await STATE.run(_rules, settings)
     if settings.scan.clamd is not None:
         yield await _clamd(Clamd(settings.scan.clamd), now)

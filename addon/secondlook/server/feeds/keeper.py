@@ -15,6 +15,7 @@ from pathlib import Path
 from random import random
 
 from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
+from secondlook.config.service import RULES
 from secondlook.core.verdict import Risk, Threat
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
@@ -30,6 +31,7 @@ from secondlook.server.feeds.fetch import (
     write_state,
 )
 from secondlook.server.feeds.known_good import forget_guards
+from secondlook.server.feeds.rules import take_rules
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
 from secondlook.server.store.importing import Origin, choose_list
@@ -104,7 +106,9 @@ class FeedKeeper:
             set_back = state.checked_at > now  # then nobody knows how long ago that was
             if everything or set_back or state.due_at <= now:
                 notices.append(await self._one(feed, state))
-        if any(notice.outcome == "taken" for notice in notices) and self._settings.auto:
+        rules = {feed.name for feed in self._feeds if feed.format == RULES}
+        taken = [notice for notice in notices if notice.outcome == "taken" and notice.feed not in rules]
+        if taken and self._settings.auto:
             await self.publish()
         return notices
 
@@ -152,6 +156,11 @@ class FeedKeeper:
                 detail = f"{report.distinct} hosts that no feed may block"
                 notice = FeedNotice(feed.name, "taken", detail, report.distinct)
                 return notice, replace(fetched, entries=report.distinct)
+            if feed.format == RULES:
+                count = await take_rules(feed.name, feed.path or path, self._folder)
+                return FeedNotice(feed.name, "taken", f"{count} YARA rules", count), replace(
+                    fetched, entries=count
+                )
             origin = Origin(
                 name=feed.name,
                 kind="feed",
