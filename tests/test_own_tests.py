@@ -119,7 +119,6 @@ WITHOUT = set(
     run/service.py
     run/supervisor/authority_files.py
     run/supervisor/parent_death.py
-    run/supervisor/refused.py
     run/supervisor/settings_file.py
     run/worker.py
     server/feeds/child.py

@@ -18,7 +18,7 @@ from secondlook.run.assembly.scanning import clamd_teller
 from secondlook.run.judging import judging
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor.listening import inherited
-from secondlook.run.supervisor.main import DRAIN_S
+from secondlook.run.supervisor.supervisor import DRAIN_S
 
 
 async def work(process: Process) -> None:

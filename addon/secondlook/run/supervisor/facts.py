@@ -1,0 +1,79 @@
+"""What is known of the family: the content of `run.json`, and the lines that a ready proxy writes."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from secondlook.run.supervisor.child import Child
+from secondlook.run.supervisor.listening import Sockets, address_of, visited
+from secondlook.run.supervisor.plan import Plan
+from secondlook.run.supervisor.rereading import Rereading
+
+
+def service_of(children: Sequence[Child]) -> Child:
+    """Return the newest service."""
+    return next(child for child in reversed(children) if child.role == "service")
+
+
+def facts_of(plan: Plan, sockets: Sockets, children: Sequence[Child], rereading: Rereading) -> dict[str, Any]:
+    """Return the facts that others read in `run.json`."""
+    service = service_of(children)
+    proxies = [address_of(sock) for sock in sockets.of("proxy")]
+    reviews = [address_of(sock) for sock in sockets.of("review")]
+    servers = [address_of(sock) for sock in sockets.of("server")]
+    return {
+        "pid": os.getpid(),
+        "proxy": proxies[0] if proxies else None,
+        "listen": proxies,
+        "review": reviews[0] if reviews else None,
+        "token": service.facts.get("token"),
+        "server": f"http://{servers[0]}" if servers else None,
+        "gateway": plan.endpoints.gateway,
+        "icap": next(map(address_of, sockets.of("icap")), None),
+        "pattern": service.facts.get("pattern"),
+        "mode": json.loads(plan.settings)["mode"],
+        "invocation": asdict(plan.invocation),
+        "settings": {
+            "file": plan.settings_file,
+            "readings": rereading.readings,
+            "reading": rereading.under_way,
+            "refused": rereading.refused,
+            "in_force": not any(child.replaced and not child.stopping for child in children),
+        },
+        "started_at": plan.started_at,
+        "service": service.process.pid if service.process is not None else None,
+        "workers": _processes(children, "worker"),
+        "gates": _processes(children, "gate"),
+    }
+
+
+def _processes(children: Sequence[Child], role: str) -> list[int]:
+    return [
+        child.process.pid
+        for child in children
+        if child.role == role and child.process is not None and not child.replaced
+    ]
+
+
+def ready_lines(facts: dict[str, Any], settings: str, pattern: str | None, *, trusted: bool) -> Iterator[str]:
+    """Yield the lines of a proxy that is ready.
+
+    `settings` are JSON, `pattern` is the pattern in words, `trusted` whether browsers know the CA.
+    """
+    workers = f", workers {len(facts['workers'])}" if facts["listen"] else ""
+    yield f"proxy    {'  '.join(facts['listen']) or 'off'}  (mode {facts['mode']}{workers})"
+    if facts["gateway"]:
+        icap = f"  icap {facts['icap']}" if facts["icap"] else ""
+        yield f"gateway  {facts['gateway']}{icap}  (workers {len(facts['gates'])})"
+    if facts["review"]:
+        scheme = "https" if json.loads(settings)["review"].get("tls") else "http"
+        token = f"/?token={facts['token']}" if facts["token"] else "/"
+        yield f"review   {scheme}://{visited(facts['review'])}{token}"
+    else:
+        yield "review   off"
+    yield f"server   {facts['server'] or 'none embedded'}"
+    yield f"pattern  {pattern or 'none yet'}"
+    if facts["listen"] and not trusted:
+        yield "hint     browsers do not trust this proxy's certificates yet: secondlook setup ca"

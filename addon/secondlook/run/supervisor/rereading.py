@@ -1,0 +1,76 @@
+"""The configuration, read again while the family runs. Standard library only.
+
+A child reads it: what a fault in the file, or in what reads it, breaks is that child alone. Another child
+writes the event of a refusal.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+
+from secondlook.run.supervisor.child import how_it_ended
+from secondlook.run.supervisor.console import say
+from secondlook.run.supervisor.plan import Invocation, Plan, plan_from
+from secondlook.run.supervisor.readiness import tell_systemd
+
+
+class Rereading:
+    """At most one reading at a time, and what came of the last."""
+
+    def __init__(self) -> None:
+        self.readings = 0  # since the start
+        self.refused: str | None = None  # why the last of them came to nothing
+        self.asked_meanwhile = False  # for another, while the file was being read
+        self._child: subprocess.Popen[bytes] | None = None
+        self._reporter: subprocess.Popen[bytes] | None = None  # of the last refusal
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the file is being read."""
+        return self._child is not None
+
+    def ask(self, invocation: Invocation) -> None:
+        """Begin to read the configuration; where that is under way, note that it is to be read once more."""
+        self.asked_meanwhile = self.under_way
+        if self.under_way:
+            return
+        tell_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child ends; a pipe may be too short
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "secondlook.run.reload"],
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+        )
+        assert self._child.stdin is not None
+        with self._child.stdin as pipe:
+            pipe.write(json.dumps(asdict(invocation)).encode())
+
+    def outcome(self) -> Plan | str | None:
+        """Return the plan that was read, or why there is none; None while nothing new is known."""
+        if self._reporter is not None and self._reporter.poll() is not None:
+            self._reporter = None
+        if self._child is None or self._child.poll() is None:
+            return None
+        child, self._child = self._child, None
+        with self._output as output:
+            output.seek(0)
+            written = output.read()
+        self.readings += 1
+        self.refused = None
+        if child.returncode == 0:
+            return plan_from(json.loads(written))
+        return written.decode(errors="replace") or how_it_ended(child.returncode)
+
+    def refuse(self, why: str, settings: str) -> None:
+        """Report that what was read is not taken; `settings` (JSON) stay in force."""
+        self.refused = why
+        say(f"the new configuration is refused: {why}; the old one stays in force")
+        self._reporter = subprocess.Popen(
+            [sys.executable, "-P", "-m", "secondlook.run.refused"], stdin=subprocess.PIPE
+        )
+        assert self._reporter.stdin is not None
+        with self._reporter.stdin as pipe:
+            pipe.write(json.dumps({"settings": settings, "why": why}).encode())

@@ -1,0 +1,289 @@
+"""The head of the family: starts, watches, replaces and drains its children. Standard library only.
+
+```
+service + workers started together ─► all ready ─► run.json, ready lines
+      child ended unasked ─► started again, at once the first time, then with doubling delay
+      SIGHUP ─► configuration read in a child ─► bad: the old stays; good: new ones, then the old ones drain
+      SIGTERM, SIGINT ─► workers drain ─► service ends ─► run.json removed ─► exit 0
+```
+
+It holds the listening sockets, so no restart of a child ever closes a port.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from secondlook.run.supervisor.child import FATAL_EXIT, Child, how_it_ended
+from secondlook.run.supervisor.console import announce, say
+from secondlook.run.supervisor.facts import facts_of, ready_lines, service_of
+from secondlook.run.supervisor.listening import CannotListenError, Sockets, address_of
+from secondlook.run.supervisor.plan import Plan, write_plan
+from secondlook.run.supervisor.readiness import tell_systemd
+from secondlook.run.supervisor.rereading import Rereading
+from secondlook.run.supervisor.runfile import remove_run_file, write_run_file
+from secondlook.setup.journal import CERTIFICATE, Journal
+
+DRAIN_S = 10.0
+SERVICE_GRACE_S = 15.0
+PATTERN_WAIT_S = 20.0  # for workers to take up the first generation, before we go on without
+SOCKETS_OF = {"service": ("review", "server"), "worker": ("proxy",), "gate": ("gateway", "icap")}
+ROLES = tuple(role for roles in SOCKETS_OF.values() for role in roles)  # of sockets
+_TRIES_BEFORE_READY = 5
+_TICK_S = 0.5
+
+
+class Supervisor:
+    """Starts, watches, replaces and drains the children of one plan."""
+
+    def __init__(self, plan: Plan, sockets: Sockets) -> None:
+        self.state = Path(plan.state)
+        self._started_at = time.time()
+        self.children: list[Child] = []
+        self.announced = False
+        self.draining = False
+        self.exit_status = 0
+        self._waiting_since: float | None = None
+        self._rereading = Rereading()
+        self._signals: list[int] = []
+        self._selector = selectors.DefaultSelector()
+        self._listened: dict[int, Child] = {}
+        self._adopt(plan, sockets)
+
+    def _adopt(self, plan: Plan, sockets: Sockets) -> None:
+        self.sockets = sockets
+        servers = sockets.of("server")
+        self.plan = replace(
+            plan,
+            proxy=next(map(address_of, sockets.of("proxy")), None),
+            server=f"http://{address_of(servers[0])}" if servers else None,
+            own_ports=tuple(
+                sock.getsockname()[1] for role in ("review", "server") for sock in sockets.of(role)
+            ),
+            supervisor=os.getpid(),
+            started_at=self._started_at,
+            sockets={role: [sock.fileno() for sock in sockets.of(role)] for role in ROLES},
+        )
+        self._plan_descriptor = write_plan(self.plan)
+
+    def run(self) -> int:
+        """Run until told to stop; the exit status."""
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda received, _frame: self._signals.append(received))
+        self._selector.register(reader, selectors.EVENT_READ)
+        self.children = children_of(self.plan)
+        while self.children:
+            self._start_due()
+            for key, _ in self._selector.select(self._patience()):
+                if key.fileobj is reader:
+                    with contextlib.suppress(BlockingIOError):
+                        reader.recv(4096)
+                else:
+                    self._hear(self._listened[key.fd])
+            while self._signals:
+                self._obey(self._signals.pop(0))
+            self._reap()
+            self._finish_rereading()
+            self._advance()
+        remove_run_file(self.state)
+        self.sockets.unlink()
+        return self.exit_status
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        due = [child.start_after - now for child in self.children if not child.alive and not child.stopping]
+        return max(0.0, min([_TICK_S, *due]))
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        alone = {"service"} if self.plan.endpoints.accepts else {"service", "worker"}
+        serving = {child.role for child in self.children if child.alive} & alone
+        for child in self.children:
+            if child.role in serving:
+                continue  # two services never work on one state, and two workers never listen on one port
+            if not child.alive and not child.stopping and child.start_after <= now:
+                inherited = [
+                    descriptor for role in SOCKETS_OF[child.role] for descriptor in self.plan.sockets[role]
+                ]
+                child.start(self._plan_descriptor, inherited, now)
+                assert child.pipe is not None
+                self._listened[child.pipe] = child
+                self._selector.register(child.pipe, selectors.EVENT_READ)
+
+    def _hear(self, child: Child) -> None:
+        pipe = child.pipe
+        assert pipe is not None
+        news = child.hear()
+        if child.pipe is None:
+            self._forget_pipe(pipe)
+        if news and self.announced:
+            service = service_of(self.children)
+            if service.ready or "token" in service.facts:  # else the old facts are no worse
+                self._write_run_file()
+
+    def _forget_pipe(self, pipe: int) -> None:
+        self._selector.unregister(pipe)
+        del self._listened[pipe]
+
+    def _obey(self, number: int) -> None:
+        if number in {signal.SIGTERM, signal.SIGINT}:
+            if self.draining:
+                for child in self.children:  # asked twice: now
+                    if child.process is not None:
+                        child.process.kill()
+            else:
+                self._drain(0)
+        elif number == signal.SIGHUP and not self.draining:
+            self._rereading.ask(self.plan.invocation)
+
+    def _drain(self, exit_status: int) -> None:
+        self.draining = True
+        self.exit_status = exit_status
+        tell_systemd("STOPPING=1", "STATUS=draining")
+        now = time.monotonic()
+        for child in self.children:
+            if child.role != "service":
+                child.stop(now, DRAIN_S + 2.0)
+
+    def _reap(self) -> None:
+        now = time.monotonic()
+        for child in list(self.children):
+            if child.kill_if_overdue(now):
+                say(f"{child.name} did not end in time and was killed")
+            status = child.ended()
+            if status is None:
+                if child.stopping and not child.alive:
+                    self.children.remove(child)
+                continue
+            if child.pipe is not None:
+                pipe = child.pipe
+                child.hear()
+                child.close_pipe()
+                self._forget_pipe(pipe)
+            if child.stopping or child.replaced or self.draining:
+                self.children.remove(child)
+            elif status == FATAL_EXIT and not self.announced:
+                self._give_up(child, "cannot start")
+            else:
+                delay = child.schedule(now)
+                if not self.announced and child.failures >= _TRIES_BEFORE_READY:
+                    self._give_up(child, f"{how_it_ended(status)} {child.failures} times before it was ready")
+                else:
+                    again = "at once" if delay == 0 else f"in {delay:.1f} s"
+                    say(f"{child.name} {how_it_ended(status)}; starting it again {again}")
+
+    def _give_up(self, child: Child, why: str) -> None:
+        if not self.draining:
+            say(f"{child.name} {why}; stopping")
+            child.stopping = True
+            self.children.remove(child)
+            self._drain(1)
+
+    def _advance(self) -> None:
+        """Take the next step of starting, replacing and draining, where its condition has come."""
+        now = time.monotonic()
+        workers = [child for child in self.children if child.role != "service"]
+        if self.draining:
+            if not workers:
+                for child in self.children:
+                    child.stop(now, SERVICE_GRACE_S)
+            return
+        current = [child for child in workers if not child.stopping and not child.replaced]
+        service = next(
+            (child for child in self.children if child.role == "service" and not child.stopping), None
+        )
+        if service is None:
+            self.children.insert(0, Child("service", 0))
+            return
+        if not service.ready or not all(child.ready for child in current):
+            return
+        self._end_replaced(now)
+        if self._waiting_since is None:
+            self._waiting_since = now
+        generation = service.facts.get("pattern")
+        behind = [child for child in current if child.facts.get("pattern") != generation]
+        if behind and not self.announced and now - self._waiting_since < PATTERN_WAIT_S:
+            return
+        if not self.announced:
+            self.announced = True
+            self._write_run_file()
+            self._announce()
+
+    def _end_replaced(self, now: float) -> None:
+        ending = [child for child in self.children if child.replaced and not child.stopping]
+        for child in ending:
+            child.stop(now, DRAIN_S + 2.0)
+        if ending and self.announced:
+            self._write_run_file()
+
+    def _facts(self) -> dict[str, Any]:
+        return facts_of(self.plan, self.sockets, self.children, self._rereading)
+
+    def _write_run_file(self) -> None:
+        try:
+            write_run_file(self.state, self._facts())
+        except OSError as error:
+            say(f"cannot write {self.state / 'run.json'}: {error.strerror}")
+
+    def _announce(self) -> None:
+        facts = self._facts()
+        pattern = service_of(self.children).facts.get("pattern_told")
+        trusted = Journal(self.state).has(CERTIFICATE)
+        announce(ready_lines(facts, self.plan.settings, pattern, trusted=trusted))
+        tell_systemd("READY=1", f"STATUS=serving on {facts['proxy'] or facts['gateway']}")
+
+    def _finish_rereading(self) -> None:
+        match self._rereading.outcome():
+            case None:
+                return
+            case Plan() as plan:
+                self._apply(replace(plan, commands=self.plan.commands))
+            case why:
+                self._refuse(why)
+        if self._rereading.asked_meanwhile and not self.draining:
+            self._rereading.ask(self.plan.invocation)
+        else:
+            tell_systemd("READY=1")
+            if self.announced:
+                self._write_run_file()
+
+    def _refuse(self, why: str) -> None:
+        self._rereading.refuse(why, self.plan.settings)
+
+    def _apply(self, plan: Plan) -> None:
+        if plan.state != self.plan.state:
+            self._refuse("`state` cannot change while running")
+            return
+        try:
+            sockets = Sockets(plan, self.sockets)
+        except CannotListenError as error:
+            self._refuse(str(error))
+            return
+        before, old_plan = self.sockets, self._plan_descriptor
+        self._adopt(plan, sockets)
+        os.close(old_plan)
+        before.close_all_but(sockets)
+        for child in self.children:
+            child.replaced = True  # old workers end when the new ones are ready
+            if child.role == "service":
+                child.stop(time.monotonic(), SERVICE_GRACE_S)
+            elif not self.plan.endpoints.accepts:
+                child.stop(time.monotonic(), DRAIN_S + 2.0)
+        self.children += children_of(plan)
+        say("the configuration is read again")
+
+
+def children_of(plan: Plan) -> list[Child]:
+    """Return the children that a plan asks for."""
+    workers = [Child("worker", index) for index in range(plan.workers)]
+    return [Child("service", 0), *workers, *(Child("gate", index) for index in range(plan.gates))]

@@ -1,0 +1,152 @@
+"""A supervisor as a process of its own, with small children that do as they are ordered.
+
+A child is this file's `CHILD` instead of Python: it reads, from a file named after it, what to do at each start.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan, write_plan
+from secondlook.run.supervisor.runfile import read_run_file
+
+CHILD = """#!{python} -IS
+import json, os, signal, sys, time
+orders = "{orders}"
+module, arguments = sys.argv[3], sys.argv[4:]
+def say(text):
+    os.write(1, (text + "\\n").encode())
+def order(name, default):
+    path = os.path.join(orders, name)
+    if not os.path.exists(path):
+        return default
+    with open(path) as file:
+        first, *rest = file.read().split("\\n")
+    with open(path, "w") as file:
+        file.write("\\n".join(rest))
+    return first or default
+if module == "secondlook.run.reload":
+    json.load(sys.stdin)
+    with open(os.path.join(orders, "plan")) as file:
+        text = file.read()
+    sys.stdout.write(text)
+    sys.exit(0 if text.startswith("{{") else 2)
+if module == "secondlook.run.refused":
+    say("reported")
+    sys.exit(0)
+if module == "secondlook.run.authority":
+    say("authority " + arguments[1])
+    sys.exit(int(order("authority", "0")))
+plan, writer, index, role = int(arguments[0]), int(arguments[1]), arguments[2], arguments[3]
+facts = json.loads(os.pread(plan, os.fstat(plan).st_size, 0))
+name = role if role == "service" else role + index
+what = order(name, "ready")
+about = " ".join([name, what, str(os.getpid()), str(facts["commands"])])
+if what.isdigit():
+    say(about)
+    sys.exit(int(what))
+def end(*_):
+    say(name + " ends")
+    os._exit(0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if what == "deaf" else end)
+os.write(writer, json.dumps({{"pattern": "7", "token": "t" + index}}).encode() + b"\\n")
+if what != "slow":
+    os.write(writer, b'{{"ready": true}}\\n')
+say(about)
+while True:
+    signal.pause()
+"""
+
+
+DRIVER = """
+import sys
+from secondlook.run.supervisor import child, main, supervisor
+child._FIRST_DELAY_S = 0.0
+supervisor._TICK_S = 0.05
+sys.executable = sys.argv.pop(1)
+main.main()
+"""
+
+
+class Family:
+    """A supervisor that runs, and what it and its children wrote so far."""
+
+    def __init__(self, process, folder, state, plan):
+        self.process, self.orders, self.state, self.plan = process, folder, state, plan
+        self.lines = []
+
+    def hear(self, beginning):
+        """Give the next line that begins so; what comes before it is kept in `lines`."""
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith(beginning):
+                return line.rstrip("\n")
+        raise AssertionError(f"no line {beginning!r} after {self.lines}")
+
+    def start(self):
+        self.hear("pattern")
+        return self
+
+    def end(self, *signals):
+        for number in signals or (signal.SIGTERM,):
+            self.process.send_signal(number)
+        self.lines += self.process.stdout.read().splitlines()
+        return self.process.wait(20)
+
+    def facts(self):
+        return read_run_file(self.state)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    state = tmp_path / "state"
+    (state / "ca").mkdir(parents=True)
+    return Plan(
+        settings=json.dumps({"mode": "regular", "review": {}}),
+        state=str(state),
+        workers=2,
+        endpoints=Endpoints(proxy=(("127.0.0.1", 0),), review=None, embedded=False),
+        invocation=Invocation(config="proxy.yaml"),
+        commands="some.module",
+    )
+
+
+@pytest.fixture
+def family(tmp_path, plan):
+    orders = tmp_path / "orders"
+    orders.mkdir()
+    child = tmp_path / "child"
+    child.write_text(CHILD.format(python=os.path.realpath(sys.executable), orders=orders))
+    child.chmod(0o755)
+
+    @contextmanager
+    def run(plan=plan, **ordered):
+        for name, what in ordered.items():
+            (orders / name).write_text("\n".join(what))
+        descriptor = write_plan(plan)
+        command = [sys.executable, "-c", DRIVER, str(child), str(descriptor)]
+        environment = {"PYTHONPATH": ":".join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(
+            command,
+            pass_fds=(descriptor,),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            os.close(descriptor)
+            try:
+                yield Family(process, orders, Path(plan.state), plan)
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+                    process.send_signal(signal.SIGTERM)
+                    process.stdout.read()
+
+    return run

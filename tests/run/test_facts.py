@@ -1,0 +1,59 @@
+"""What a ready proxy writes for whoever started it."""
+
+import pytest
+
+from secondlook.run.supervisor.facts import ready_lines
+
+FACTS = {
+    "listen": ["127.0.0.1:8080", "[::1]:8080"],
+    "mode": "regular",
+    "workers": [1, 2],
+    "gateway": None,
+    "icap": None,
+    "gates": [],
+    "review": "127.0.0.1:8081",
+    "token": "secret",
+    "server": None,
+}
+
+
+def lines(*, settings='{"review": {}}', pattern="3 lists", trusted=True, **facts):
+    return list(ready_lines(FACTS | facts, settings, pattern, trusted=trusted))
+
+
+def test_it_names_each_address_and_what_is_not_there():
+    assert lines() == [
+        "proxy    127.0.0.1:8080  [::1]:8080  (mode regular, workers 2)",
+        "review   http://127.0.0.1:8081/?token=secret",
+        "server   none embedded",
+        "pattern  3 lists",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"listen": []}, "proxy    off  (mode regular)"),
+        ({"review": None}, "review   off"),
+        ({"token": None}, "review   http://127.0.0.1:8081/"),
+        ({"settings": '{"review": {"tls": {"key": "k"}}}'}, "review   https://127.0.0.1:8081/?token=secret"),
+        ({"review": "0.0.0.0:8081"}, "review   http://127.0.0.1:8081/?token=secret"),
+        ({"server": "http://127.0.0.1:9"}, "server   http://127.0.0.1:9"),
+        ({"pattern": None}, "pattern  none yet"),
+        ({"gateway": "/run/g", "gates": [7]}, "gateway  /run/g  (workers 1)"),
+        (
+            {"gateway": "/run/g", "gates": [7], "icap": "[::1]:1344"},
+            "gateway  /run/g  icap [::1]:1344  (workers 1)",
+        ),
+        (
+            {"trusted": False},
+            "hint     browsers do not trust this proxy's certificates yet: secondlook setup ca",
+        ),
+    ],
+)
+def test_each_line_says_what_is_there(given, line):
+    assert line in lines(**given)
+
+
+def test_without_a_proxy_nobody_needs_its_authority():
+    assert not [line for line in lines(listen=[], trusted=False) if line.startswith("hint")]
