@@ -27,13 +27,13 @@ def now(house, gate, request):
 
 
 def kinds(house):
-    return [event.kind for event in house.ledger.events.page]
+    return [event.kind for event in house.ledger.recorded]
 
 
 def test_what_is_listed_is_refused_at_once_and_recorded_for_whom_the_gateway_names(house, gate):
     decision = now(house, gate, get(BAD, user="anna"))
     assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.PATTERN)
-    (event,) = house.ledger.events.page
+    (event,) = house.ledger.recorded
     assert (event.kind, event.client, event.user, event.url) == (EventKind.BLOCKED, "192.0.2.7", "anna", BAD)
     assert event.id == decision.event_id
 
@@ -78,7 +78,7 @@ def test_our_own_pages_are_not_checked(house, gate):
     request = get("http://SecondLook.Internal./blocked/X")
     assert now(house, gate, request) is OWN
     assert house.run(gate.decide(request)) is OWN
-    assert not house.ledger.events.page
+    assert not house.ledger.recorded
 
 
 @pytest.mark.parametrize("broken", ["now", "check"])

@@ -15,7 +15,7 @@ def told(
     *, takes_flags: bool = True, has_read: bool = True, pattern: Pattern = LISTS, states: tuple[str, ...] = ()
 ) -> str | None:
     parts = SimpleNamespace(
-        ledger=SimpleNamespace(takes_flags=takes_flags),
+        ledger=SimpleNamespace(flags=SimpleNamespace(takes_flags=takes_flags)),
         lookup=SimpleNamespace(status=lambda: [SimpleNamespace(state=state) for state in states]),
         view=SimpleNamespace(current=SimpleNamespace(pattern=pattern)),
     )

@@ -14,7 +14,7 @@ from secondlook.setup import profile
 
 # The tender outlives the command that started it, and so the object by which it was started.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in.*Popen:pytest.PytestUnraisableExceptionWarning"
+    "ignore:Exception ignored (in|while calling).*Popen:pytest.PytestUnraisableExceptionWarning"
 )
 
 
