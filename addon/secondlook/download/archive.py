@@ -20,17 +20,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import IO, Protocol, cast
-
-import zstandard
+from typing import IO, cast
 
 from secondlook.download import archive_ar, archive_zip
+from secondlook.download.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream, ZstdFrames
 from secondlook.download.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.decoding import Decoder, DecodeState
 from secondlook.download.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
 from secondlook.scan.yara_look import YaraLook
 
-STEP_BYTES = 64 << 10
 RATIO = 1000  # of what is unpacked, beyond the first megabytes: a few bytes of bzip2 can stand for gigabytes
 RATIO_FROM_BYTES = 16 << 20
 MEMORY_BYTES = 4 << 20
@@ -40,7 +38,6 @@ _PROBLEM_CHARS = 300
 _LOOK_BYTES = 2048
 _ENCODED_STEP_BYTES = 16 << 10
 _TAR_SIZE_MOST = 8 << 30  # beyond it a header has no room for a size
-_WINDOW_BYTES = 1 << 27
 _VOLUME_AT, _VOLUME_BYTES = 0x8001, 5
 _VOLUMES = frozenset(
     {b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM"}
@@ -104,68 +101,6 @@ def look_inside(
     if look is not None and walk.report.problem is not None and look.fault is None:
         look.fault = walk.report.problem  # it was not shown all of it
     return walk.report
-
-
-class _Stream(Protocol):
-    def read(self, count: int, /) -> bytes: ...
-
-
-class _Clocked:
-    """A file of which every reading looks at the clock."""
-
-    def __init__(self, file: IO[bytes], look: Callable[[int], None]) -> None:
-        self._file, self._look = file, look
-
-    def read(self, count: int) -> bytes:
-        self._look(0)
-        return self._file.read(count)
-
-
-class _Zstd:
-    """The frames of a file of zstd, unpacked in small steps."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        context = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
-        self._stream = context.stream_reader(file, read_across_frames=True, closefd=False)
-
-    def read(self, count: int) -> bytes:
-        return self._stream.read(count)
-
-
-class _Streams:
-    """Packed streams one after the other, with zeros between or behind them (the xz format, 2.2).
-
-    Python's own files end, without a word, at what is no stream: xz goes on behind the zeros.
-    """
-
-    def __init__(
-        self, file: IO[bytes], begin: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
-    ) -> None:
-        self._file, self._begin = file, begin
-        self._stream = begin()
-
-    def read(self, count: int) -> bytes:
-        out = b""
-        while not out:
-            data = b""
-            if self._stream.eof:
-                data = self._next()
-                if not data:
-                    break
-                self._stream = self._begin()
-            elif self._stream.needs_input:
-                data = self._file.read(STEP_BYTES)
-                if not data:
-                    raise EOFError("it ends within a stream")
-            out = self._stream.decompress(data, count)
-        return out
-
-    def _next(self) -> bytes:
-        """Return how another stream begins, nothing at the end of the file."""
-        data = self._stream.unused_data.lstrip(b"\0")
-        while not data and (piece := self._file.read(STEP_BYTES)):
-            data = piece.lstrip(b"\0")
-        return data
 
 
 def _kinds(file: IO[bytes]) -> tuple[str, ...]:
@@ -236,13 +171,13 @@ class _Walk:
                 with gzip.GzipFile(fileobj=file, mode="rb") as stream:
                     self._packed(stream, label, level)
             case "bzip2":
-                self._packed(_Streams(file, bz2.BZ2Decompressor), label, level)
+                self._packed(PackedStreams(file, bz2.BZ2Decompressor), label, level)
             case "xz" | "lzma":
-                self._packed(_Streams(file, lzma.LZMADecompressor), label, level)
+                self._packed(PackedStreams(file, lzma.LZMADecompressor), label, level)
             case "blank":
                 return
             case "zstd":
-                self._packed(_Zstd(file), label, level)
+                self._packed(ZstdFrames(file), label, level)
             case _:
                 raise UnreadableError(f"{kind} is a kind that is not looked into")
 
@@ -296,7 +231,7 @@ class _Walk:
 
     def _tar(self, file: IO[bytes], label: str, level: int) -> None:
         """Look into a tar, past blocks that are no headers too: some readers stop there, others go on."""
-        clocked = cast("IO[bytes]", _Clocked(file, self.add_bytes))
+        clocked = cast("IO[bytes]", Clocked(file, self.add_bytes))
         with tarfile.open(fileobj=clocked, mode="r|", ignore_zeros=True) as archive:
             for info in archive:
                 self._one_more()
@@ -343,12 +278,12 @@ class _Walk:
                 if set(_kinds(member.content())) - {"blank"}:
                     self._nested(member.content(), f"{label}/{name}", level)
 
-    def _packed(self, stream: _Stream, label: str, level: int) -> None:
+    def _packed(self, stream: Stream, label: str, level: int) -> None:
         """Look into what one packed stream holds: one file, or a tar (which is no level of its own)."""
         self.member(stream, f"{label}/unpacked", level - 1)
 
     def member(
-        self, stream: _Stream, label: str, level: int, *, counted: bool = False, told: int | None = None
+        self, stream: Stream, label: str, level: int, *, counted: bool = False, told: int | None = None
     ) -> None:
         """Hash one member of an archive at a level, and look into it when it is an archive.
 

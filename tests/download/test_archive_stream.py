@@ -1,0 +1,56 @@
+"""Packed files are unpacked in small steps, stream after stream, and to their very end."""
+
+import bz2
+import io
+import lzma
+
+import pytest
+import zstandard
+
+from secondlook.download.archive_stream import Clocked, PackedStreams, ZstdFrames
+
+TEXT = b"".join(b"%d " % number for number in range(50_000))
+PACK = {"bz2": bz2.compress, "xz": lzma.compress}
+BEGIN = {"bz2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor}
+
+
+def pieces(stream, count):
+    return list(iter(lambda: stream.read(count), b""))
+
+
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize("zeros", [0, 4, 200_000])
+def test_streams_are_one_file_whatever_zeros_lie_between_and_behind(kind, zeros):
+    packed = PACK[kind](TEXT) + bytes(zeros) + PACK[kind](b"") + PACK[kind](b"the end") + bytes(zeros)
+    found = pieces(PackedStreams(io.BytesIO(packed), BEGIN[kind]), 1000)
+    assert b"".join(found) == TEXT + b"the end"
+    assert max(map(len, found)) <= 1000
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_a_file_that_ends_within_a_stream_is_no_whole_one(kind):
+    stream = PackedStreams(io.BytesIO(PACK[kind](TEXT)[:-9]), BEGIN[kind])
+    with pytest.raises(EOFError, match="ends within a stream"):
+        pieces(stream, 1 << 16)
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_what_stands_behind_and_is_no_stream_is_a_fault(kind):
+    stream = PackedStreams(io.BytesIO(PACK[kind](TEXT) + b"something else"), BEGIN[kind])
+    with pytest.raises((OSError, lzma.LZMAError)):
+        pieces(stream, 1 << 16)
+
+
+def test_frames_of_zstd_are_one_file():
+    packed = zstandard.compress(TEXT) + zstandard.compress(b"the end")
+    found = pieces(ZstdFrames(io.BytesIO(packed)), 1000)
+    assert b"".join(found) == TEXT + b"the end"
+    assert max(map(len, found)) <= 1000
+
+
+def test_each_reading_looks_at_the_clock():
+    looks = []
+    clocked = Clocked(io.BytesIO(TEXT), looks.append)
+    assert clocked.read(5) == TEXT[:5]
+    assert clocked.read(5) == TEXT[5:10]
+    assert looks == [0, 0]
