@@ -1,8 +1,8 @@
-"""What the ledger last said of rules, pauses and the confirmed set, kept in the state folder.
+"""The rules, pauses and confirmed set that were last read from the ledger, kept in the state folder.
 
 A ledger in PostgreSQL may be away when a process starts: it begins with this copy, and turns to the ledger
 itself as soon as that answers. One process of a family writes the copy (the keeper), as it reads; all may
-begin with it. It is a SQLite file with the same tables, in which each topic says of which database it is.
+begin with it. It is a SQLite file with the same tables; beside each topic stands of which database it is.
 """
 
 import logging

@@ -114,7 +114,7 @@ class Ledger:
         `journal` is where flags go that the ledger cannot take (default: `flags.journal` beside a SQLite
         file; None with PostgreSQL means no journal). `report` takes sentences about trouble. Raises
         LedgerError (unreachable, damaged, newer than this program) and ConfigError (bad address). A database
-        that is away is opened all the same where `options.known` holds what it said last: until it answers,
+        that is away is opened all the same where `options.known` holds what was read last: until it answers,
         flags go to the journal, events wait, and readings of anything else raise LedgerError.
         """
         options = options or LedgerOptions()
@@ -180,7 +180,7 @@ class Ledger:
 
 
 def _may_begin_without(place: Place, options: LedgerOptions, error: LedgerError) -> bool:
-    """Return whether a database gave no access, and what it said last is kept here."""
+    """Return whether a database gave no access, and what was read of it last is kept here."""
     return (
         not place.sqlite
         and isinstance(error.__cause__, sa.exc.OperationalError)

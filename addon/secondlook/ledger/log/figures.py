@@ -94,7 +94,7 @@ def clients(
 
 
 def _last_seen(connection: sa.Connection, names: Sequence[str]) -> dict[str, float]:
-    """When each client was last counted, as exactly as the shortest stretch or the log still says."""
+    """When each client was last counted, as exactly as the shortest stretch or the log still shows."""
     query = sa.select(shares.c.client, sa.func.max(shares.c.at)).where(
         shares.c.step.in_(STEPS), shares.c.of == CLIENT, shares.c.client.in_(names)
     )
