@@ -26,7 +26,7 @@ class IcapSettings(Section):
 
     listen: Listen | None = None
     clients: tuple[Network, ...] = ()  # gateways that may ask, besides those of this machine
-    preview: Annotated[Bytes, Field(le=LARGEST_PREVIEW_BYTES)] = 1024  # of a body, before all of it is sent
+    preview: Annotated[Bytes, Field(le=LARGEST_PREVIEW_BYTES)] = 4096  # of a body, before all of it is sent
     max_connections: Positive = 1000  # in each gate worker
     users: Literal["plain", "base64"] = "plain"  # how names come in X-Authenticated-User
 
