@@ -27,7 +27,7 @@ def test_its_socket_lies_in_the_state_folder_unless_it_is_said():
 
 def test_an_address_stands_for_icap():
     found = settings("gateway={enabled: true, icap: 127.0.0.1:1344}").gateway.icap
-    assert (str(found.listen), found.preview, found.max_connections) == ("127.0.0.1:1344", 1024, 1000)
+    assert (str(found.listen), found.preview, found.max_connections) == ("127.0.0.1:1344", 4096, 1000)
 
 
 def test_no_proxy_at_all():

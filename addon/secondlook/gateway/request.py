@@ -74,7 +74,7 @@ class GatewayRequest:
     def subjects(self, make: MakeSubject) -> tuple[UrlSubject, ...]:
         """Make the subjects that must all pass: the URL, and under each other name."""
         found: dict[bytes, UrlSubject] = {}
-        for host in (self.host, *self.names):
+        for host in dict.fromkeys((self.host, *self.names)):
             subject = make(self.scheme, host, self.path)
             found.setdefault(subject.identity, subject)
         return tuple(found.values())

@@ -20,6 +20,7 @@ import logging
 from typing import Final
 
 from secondlook.agent import metrics
+from secondlook.core.subject import UrlSubject
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.exchange import Body, Exchange
 from secondlook.download.gate_state import Fate
@@ -65,9 +66,9 @@ class Passage:
 
     async def run(self, *, comes: bool) -> None:
         """Answer; `comes`: a body does."""
-        subject = self._request.subjects(self._front.gatekeeper.subject)[0]
-        self._state = Exchange(subject, self._request.use, self._request.asked)
-        known = self._refused_since()
+        subjects = self._request.subjects(self._front.gatekeeper.subject)
+        self._state = Exchange(subjects[0], self._request.use, self._request.asked)
+        known = self._refused_since(subjects)
         if known is not None:
             await self._refuse(known)
             return
@@ -87,10 +88,10 @@ class Passage:
         finally:
             body.gate.close()
 
-    def _refused_since(self) -> Decision | None:
+    def _refused_since(self, subjects: tuple[UrlSubject, ...]) -> Decision | None:
         """Tell whether a URL is refused by now, which its gateway may have let through by what it keeps."""
         gatekeeper, use = self._front.gatekeeper, self._request.use
-        for subject in self._request.subjects(gatekeeper.subject):
+        for subject in subjects:
             seen = gatekeeper.checker.check_now(subject, use)
             if seen is not None and seen.action is Action.BLOCK:
                 return gatekeeper.now(subject, use)
