@@ -150,18 +150,17 @@ def test_a_daemon_that_hangs_is_not_waited_for_for_ever():
     with real_clamd() as daemon:
 
         async def work(client):
-            await client.scan(pieces(b"x"))
             daemon.send(signal.SIGSTOP)
-            hanging = await _often(client, MARK, 3)
+            hanging = await _often(client, MARK, 4)
             daemon.send(signal.SIGCONT)
             while client.trouble is not None:
                 await asyncio.sleep(0.02)
-            return hanging, await client.scan(pieces(MARK))
+            return hanging
 
-        (hanging, after), told = asking(daemon.address, work, timeout=0.3)
-    assert {report.fault for report in hanging} == {"no answer within 0.3 s"}
-    assert after.detections or after.fault  # it may still be busy with the others
-    assert told == ["no answer within 0.3 s", None]
+        hanging, told = asking(daemon.address, work, timeout=0.5)
+    silent = "no answer within 0.5 s"
+    assert [report.fault for report in hanging] == [silent, silent, silent, f"away: {silent}"]
+    assert told == [silent, None]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +183,7 @@ def test_a_daemon_that_hangs_is_not_waited_for_for_ever():
         ),
         (Lies(after_bytes=2 * PIECE, answer=b"garbage\0"), "no answer of clamd's: garbage"),
         (Lies(after_bytes=2 * PIECE, answer=b"INSTREAM size limit exceeded. ERROR\0"), "StreamMaxLength"),
-        (Lies(close_after_bytes=2 * PIECE), "StreamMaxLength"),
+        (Lies(close_after_bytes=2 * PIECE), "it closed"),
     ],
 )
 def test_a_daemon_that_lies_has_not_looked(liar, lies, told):
@@ -194,14 +193,13 @@ def test_a_daemon_that_lies_has_not_looked(liar, lies, told):
         async def slowly():  # so that what comes in the middle is there before the end
             for _ in range(3):
                 yield bytes(PIECE)
-            if lies.after_bytes or lies.close_after_bytes:
-                while client.known is None:
-                    await asyncio.sleep(0.01)
-                await asyncio.sleep(0.1)
+            while (lies.after_bytes or lies.close_after_bytes) and not (liar.early or liar.cut):
+                await asyncio.sleep(0.01)
 
         return await client.scan(slowly())
 
-    report, _ = asking(liar.address, work, timeout=0.3)
+    silent = lies.answer is None or lies.version is None or not lies.reads
+    report, _ = asking(liar.address, work, timeout=0.3 if silent else 60)
     assert told in report.fault
     assert report.detections == ()
 

@@ -130,6 +130,7 @@ class LyingClamd:
     lies: Lies = field(default_factory=Lies)
     files: list[bytes] = field(default_factory=list)
     connections: int = 0
+    early: int = 0  # answers that were given in the middle of a file
     cut: int = 0  # files whose connection was closed in the middle
 
     def __enter__(self) -> Self:
@@ -180,6 +181,7 @@ class LyingClamd:
                 return
             if lies.after_bytes is not None and len(body) >= lies.after_bytes:
                 await self._say(writer, lies.answer)
+                self.early += 1
                 await reader.read()
                 return
         self.files.append(body)

@@ -281,15 +281,15 @@ class ClamdStream:
 
     async def _run(self) -> tuple[tuple[Detection, ...], str | None]:
         clamd = self._clamd
+        if clamd.version is None:
+            await clamd.ask_version()
+        version = clamd.version
         try:
-            if clamd.version is None:
-                await clamd.ask_version()
-            version = clamd.version
             found = await self._sent()
-            clamd.heard(None)
         except ClamdError as fault:
             clamd.heard(fault)
             raise
+        clamd.heard(None)
         same = version == clamd.version  # else it is not known which database it was
         return found, version if same else None
 
