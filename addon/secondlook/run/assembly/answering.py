@@ -102,6 +102,6 @@ async def _converse(
         writer.close()
 
 
-async def _say(writer: asyncio.StreamWriter, told: Json) -> None:
-    writer.write(json.dumps(told).encode() + b"\n")
+async def _say(writer: asyncio.StreamWriter, answer: Json) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
     await writer.drain()

@@ -52,7 +52,7 @@ class Background:
 
 
 class Tasks:
-    """Background tasks; one that ends by an error is told loudly."""
+    """Background tasks; one that ends by an error is logged."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

@@ -1,8 +1,8 @@
 """Events out: to a syslog daemon and to a webhook, as JSON Lines, in the order of the log.
 
-Both follow the ledger, so they tell what it keeps (the privacy level holds) and miss nothing while they
+Both follow the ledger, so they send what it keeps (the privacy level holds) and miss nothing while they
 cannot deliver: how far each has come stands in `STATE/outlets.json`, and goes on from there after a
-restart. An event may be told twice around a crash, never not at all while the log keeps it.
+restart. An event may be sent twice around a crash, never not at all while the log keeps it.
 """
 
 import asyncio

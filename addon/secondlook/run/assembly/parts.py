@@ -75,7 +75,7 @@ class Parts:
         """Put the parts together, inside the event loop that will use them; nothing is started yet.
 
         `heartbeat_s` is for processes without traffic of their own: they notice servers come and go. It
-        and a `worker` with a name tell of that in the log; a command does not.
+        and a `worker` with a name log that; a command does not.
         """
         clock = clock or SystemClock()
         suffixes = load_suffixes()
@@ -179,7 +179,7 @@ class LedgerRecords:
         self._identifiers = Identifiers()
 
     async def event(self, event_id: str) -> Event | None:
-        """Find an event by its id; one that was told a moment ago may still be on its way to the ledger."""
+        """Find an event by its id; one recorded a moment ago may still be on its way to the ledger."""
         for _ in range(EVENT_TRIES):
             event = await self._ledger.run(self._ledger.events.find, event_id)
             if event is not None:
@@ -222,14 +222,14 @@ class LedgerRecords:
             expires=now + duration_s,
             source="override",
         )
-        told = replace(
+        made = replace(
             event,
             id=self._identifiers.new(now),
             kind=EventKind.OVERRIDDEN,
             time=now,
             detail=f"allowed for {duration_s / 60:g} min from the block page of event {event.id}",
         )
-        await self._ledger.run(self._ledger.rules.add, rule, told)
+        await self._ledger.run(self._ledger.rules.add, rule, made)
         await asyncio.sleep(self._elsewhere_s)
 
     async def pass_through(self, event: Event, duration_s: float) -> None:
@@ -239,7 +239,7 @@ class LedgerRecords:
         """
         now = self._clock.now()
         whom = event.client if event.user is None else f"{event.user} at {event.client}"
-        told = Event(
+        passed = Event(
             id=self._identifiers.new(now),
             kind=EventKind.OVERRIDDEN,
             time=now,
@@ -254,7 +254,7 @@ class LedgerRecords:
                 f"({event.detail or 'its TLS failed'})"
             ),
         )
-        await self._ledger.run(self._ledger.recorder.note, told)
+        await self._ledger.run(self._ledger.recorder.note, passed)
         await asyncio.sleep(LOOK_EVERY_S + ELSEWHERE_S)
 
 

@@ -54,9 +54,9 @@ def _rules_of(group: Group, index: int, now: float) -> Iterator[Rule]:
             except RuleSubjectError as error:
                 raise ConfigError(f"clients.groups.{index}.rules.{action}.{position}: {error}") from None
             for client in (*group.networks, *group.users):
-                told = f"{action} {scope.value} {subject} {client}".encode()
+                meant = f"{action} {scope.value} {subject} {client}".encode()
                 yield Rule(
-                    id="config-" + hashlib.sha256(told).hexdigest()[:20],
+                    id="config-" + hashlib.sha256(meant).hexdigest()[:20],
                     action="allow" if action == "allow" else "block",
                     scope=scope,
                     subject=subject,

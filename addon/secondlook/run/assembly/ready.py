@@ -1,4 +1,4 @@
-"""Whether this process can protect, as `/healthz` tells a balancer."""
+"""Whether this process can protect, as `/healthz` shows a balancer."""
 
 from secondlook.agent.check.watch import Watcher
 from secondlook.core.asking.circuit import CircuitState

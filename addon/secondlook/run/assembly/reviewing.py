@@ -67,7 +67,7 @@ class Program:
         self._begun: set[asyncio.Task[object]] = set()
         self._metrics = exporter(parts, parts.settings.state / "metrics")
         self._plan = plan
-        self.proxy = plan.proxy or ""  # none: a gateway asks, and nobody can be told an address
+        self.proxy = plan.proxy or ""  # none: a gateway asks, and there is no address to show
         self.started_at = plan.started_at
         self.assessing = parts.settings.policy.mode == "assess"
         self.passages = parts.settings.passages
@@ -171,12 +171,12 @@ class Program:
             return []
         folder = self._embedded.store.root / FEEDS_FOLDER
         held_back = {each.source: each for each in self._held_back()}
-        told = []
+        found = []
         for feed in self._parts.settings.feeds:
             if feed.builtin is not None or not feed.enabled:
                 continue
             state = read_state(folder, feed.name)
-            told.append(
+            found.append(
                 {
                     "name": feed.name,
                     "licence": feed.licence,
@@ -186,7 +186,7 @@ class Program:
                     "held_back": held_back[feed.name].count if feed.name in held_back else 0,
                 }
             )
-        return told
+        return found
 
     def alerts(self) -> Sequence[Json]:
         """Report what is wrong with the pattern, the settings and the feeds."""

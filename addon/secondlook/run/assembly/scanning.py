@@ -1,4 +1,4 @@
-"""Engines put together from settings: what keeps their rules up to date, and what is told of them."""
+"""Engines put together from settings: what keeps their rules up to date, and what is reported of them."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The second look, put together: who judges, what follows, who is told."""
+"""The second look, put together: who judges, what follows, who is notified."""
 
 import random
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ HEAR_EVERY_S = 1.0
 
 
 def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
-    """Make the notifier, or None where nobody wants to be told."""
+    """Make the notifier, or None where nobody wants notices."""
     notify = settings.notify
     if not settings.actions.notify or not (notify.urls or notify.desktop):
         return None

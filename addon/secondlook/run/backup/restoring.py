@@ -87,8 +87,8 @@ def restore_backup(path: Path, wanted: Wanted, ask: Callable[[], str]) -> Restor
         preface = unpack(path, ask, place)
         return opened[0].exchange(preface)
     except OSError as error:
-        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise BackupError(f"cannot restore: {told}") from error
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise BackupError(f"cannot restore: {reason}") from error
     finally:
         for target in opened:
             target.close()
@@ -148,9 +148,9 @@ class _Target:
             write_whole(beside, self._configuration, synced=False, private=True)
             return load_settings(beside, state=wanted.state)
         except ConfigError as error:
-            told = str(error).replace(str(beside), "proxy.yaml")
+            why = str(error).replace(str(beside), "proxy.yaml")
             raise BackupError(
-                f"the backup's configuration cannot be used here: {told}; --keep-settings restores all but it"
+                f"the backup's configuration cannot be used here: {why}; --keep-settings restores all but it"
             ) from None
         finally:
             beside.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Browsers that go round the proxy: by QUIC, or by asking an encrypted name service of their own.
 
-Linux tells the connections of all programs in `/proc/net` (proc(5)): a UDP socket that is connected to port
+Linux shows the connections of all programs in `/proc/net` (proc(5)): a UDP socket that is connected to port
 443 is QUIC, a TCP connection to a well-known public resolver on port 443 or 853 is DNS over HTTPS or TLS.
 Everywhere the browsers' settings can be read: Firefox keeps `network.trr.mode` in `prefs.js` (2: first, 3:
 only), Chromium `dns_over_https.mode` in `Local State` (`automatic`: the system's own resolver).
@@ -60,7 +60,7 @@ class Bypass:
 
 
 def can_look(proc: Path = PROC) -> bool:
-    """Whether this system tells its connections."""
+    """Whether this system shows its connections."""
     return (proc / "net/tcp").exists()
 
 
