@@ -30,6 +30,7 @@ DRIVERS = {
     "second_look": "The second look (P11)",
     "ledger": "The ledger (P11, P13)",
     "downloads": "Downloads (P6)",
+    "gateway": "A gateway that asks: Squid with helper and ICAP (G1, G2, G4, G6)",
     "review_page": "The review page over a large log",
     "commands": "Commands and starts (P18)",
     "longrun": "Memory over a million requests (P14)",
