@@ -536,7 +536,7 @@ def test_a_guard_keeps_other_feeds_from_blocking_its_hosts_and_says_who_tried(tm
             keeper.forget_guards()
             assert store.guard_files() == ()
             await keeper.fetch_due(everything=True)
-            await keeper._publish()
+            await keeper.publish()
             assert listed(store, "evil7.example/", "code.jquery.com/") == [True, False]
             ranked.write_text("")
             keeper = FeedKeeper(store, [guard], clock)
