@@ -297,10 +297,12 @@ def test_a_rejected_form_keeps_what_was_typed(page):
 def test_the_log_is_read_by_keys_alone(page, proxy):
     curl(proxy, "http://malware.secondlook.test/keys/one")
     curl(proxy, "http://malware.secondlook.test/keys/two")
+    written = ("log", "--decision", "block", "--search", "keys/")
+    wait_for(lambda: len(proxy.json(*written)) >= 2, "both in the log")  # workers write a moment later
     page.goto("/log?decision=block")
     press = page.keyboard.press
     press("?")
-    assert page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for()
     press("Escape")
     press("/")
     page.keyboard.type("keys/")
@@ -311,9 +313,9 @@ def test_the_log_is_read_by_keys_alone(page, proxy):
     press("j")
     press("x")
     press("j")
-    assert page.locator("tr.at .path").inner_text() == "/keys/one"
+    page.locator("tr.at .path", has_text="/keys/one").wait_for()
     press("k")
-    assert page.locator("tr.at .path").inner_text() == "/keys/two"
+    page.locator("tr.at .path", has_text="/keys/two").wait_for()
     assert page.locator("tr.at td.tick input").is_checked()
     press("Enter")
     page.wait_for_url(re.compile("/log/[0-9A-Z]{26}$"))
