@@ -9,6 +9,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,10 +176,16 @@ def test_an_exception_from_the_block_page_holds_for_its_client(site: Nginx, gate
 
 
 def test_the_log_knows_whose_it_was(site: Nginx, agent: Proxy, gateway: Squid) -> None:
-    url = f"http://127.0.0.1:{site.plain}/chunked/bad-{3 * MIB}.exe?log"
+    # of its own, as the address of a refused file is refused whatever its query
+    (site.root / "whose.exe").write_bytes(body_of(3 * MIB, "bad"))
+    url = f"http://127.0.0.1:{site.plain}/chunked/whose.exe"
     fetch(gateway, url)
-    events = json_lines("log", "--state", agent.state, "--decision", "block")
-    (event,) = [each for each in events if each["url"] == url and each["kind"] == "blocked"]
+
+    def blocked() -> list[dict[str, Any]] | None:
+        events = json_lines("log", "--state", agent.state, "--decision", "block")
+        return [each for each in events if each["url"] == url and each["kind"] == "blocked"] or None
+
+    (event,) = wait_for(blocked, "the event")
     assert (event["client"], event["class"], event["size"]) == ("127.0.0.1", "download", 3 * MIB)
 
 
