@@ -187,7 +187,7 @@ def test_a_reader_that_dies_or_hangs_has_not_looked_and_the_next_does(tmp_path, 
         ask = type(inspector._idle[-1]).ask
 
         async def struck(reader, *given):
-            (child,) = [one for one in psutil.Process().children() if "archive_child" in one.cmdline()[2]]
+            child = psutil.Process(reader._child.pid)  # other tests of this process may have readers too
             child.send_signal(signal.SIGKILL if blow == "killed" else signal.SIGSTOP)
             stopped.append(child)
             return await ask(reader, *given)

@@ -1,5 +1,7 @@
 """Counts of what leaves no event: in memory, then in the ledger, and back in memory when it takes none."""
 
+from contextlib import suppress
+
 import pytest
 
 from ledgerkit.samples import START, make_event
@@ -33,6 +35,9 @@ def test_counts_that_could_not_be_written_are_kept(tmp_path):
         lambda connection: connection.exec_driver_sql("ALTER TABLE tallies RENAME TO away")
     )
     ledger.counts.flush()
+    while not ledger.counts._checks:  # the writer gives them back when it has failed
+        with suppress(LedgerError):  # what is written in one step fails in one
+            ledger.store.commit_now(lambda _: None)
     with pytest.raises(LedgerError, match="no such table"):
         ledger.statistics.hourly(START, START)
     ledger.store.commit_now(
