@@ -65,4 +65,5 @@ def test_a_decision_fills_every_field_of_its_event():
     subject = file_subject(hashlib.sha256(BODY).digest(), size=6, filename="b.exe")
     decision = replace(LISTED, evidence=evidence, elapsed_ms=1.5)
     event = event_of(EventKind.BLOCKED, decision, subject, use, time=1.0, event_id="e")
-    assert [field.name for field in EVENT_FIELDS if getattr(event, field.attribute) is None] == []
+    left = [field.name for field in EVENT_FIELDS if getattr(event, field.attribute) is None]
+    assert left == ["proxy"]  # the ledger fills it in, which knows whose events it writes
