@@ -304,7 +304,9 @@ def test_the_log_is_read_by_keys_alone(page, proxy):
     press("?")
     page.get_by_role("dialog").wait_for()
     press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
     press("/")
+    page.locator("input[type=search]:focus").wait_for()
     page.keyboard.type("keys/")
     page.locator(".chip", has_text="search: keys/").wait_for()
     assert page.get_by_label("Search").input_value() == "keys/"  # a letter is no key while it is typed
