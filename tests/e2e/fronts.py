@@ -68,6 +68,7 @@ class Front:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await server.wait_closed()
+        await end_connections()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -134,6 +135,13 @@ class Front:
             now = time.monotonic()
             for prefix in request.hash_prefixes:
                 self.answered.setdefault(prefix, now)
+
+
+async def end_connections() -> None:
+    """End every connection of this loop, also one that was accepted at the last moment and served by nobody."""
+    for transport in list(asyncio.get_running_loop()._transports.values()):
+        transport.abort()
+    await asyncio.sleep(0)
 
 
 def _answer(writer: asyncio.StreamWriter, status: bytes, kind: bytes, body: bytes) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
+from e2e.fronts import end_connections
+
 PATIENCE_S = 60.0
 PULSE_S = 0.02
 BODY = b"<h1>origin</h1>"
@@ -103,6 +105,7 @@ class Traffic:
         for writer in self._served:
             writer.transport.abort()
         await server.wait_closed()
+        await end_connections()
 
     async def _pulse(self) -> None:
         while True:
