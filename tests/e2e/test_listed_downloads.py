@@ -214,6 +214,11 @@ def _judge(cell: Cell, got: Got) -> None:
     assert len(got.body) <= (LARGE_BYTES - TAIL_BYTES if cell.file.startswith("large") else 0), cell
 
 
+def _refusal(proxy: Proxy, url: str) -> str:
+    """Say by what an address is refused: engines know a file before any list does."""
+    return proxy.curl(url).headers.get("x-second-look", "")
+
+
 @pytest.mark.browser
 def test_listed_files_never_arrive_whole(start_proxy, site, shared_data, test_data, tmp_path):
     state = tmp_path / "state"
@@ -233,13 +238,10 @@ def test_listed_files_never_arrive_whole(start_proxy, site, shared_data, test_da
     assert proxy.curl(first).status == 403
     take_up("md5", "sha1")
     fresh = itertools.count()
-
-    def shown(url: str) -> str:
-        """By what it is refused: engines know this file before any list does."""
-        return proxy.curl(url).headers.get("x-second-look", "")
-
     wait_for(
-        lambda: "stage=pattern" in shown(f"http://localhost:{site.plain}/small-md5.com?{next(fresh)}"),
+        lambda: (
+            "stage=pattern" in _refusal(proxy, f"http://localhost:{site.plain}/small-md5.com?{next(fresh)}")
+        ),
         "the longer list",
     )
 
