@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 
 from proxykit.origin import Asked, send
 from secondlook.proxy.access.access import Access
-from secondlook.proxy.access.login import TRIES, Login, Tries
+from secondlook.proxy.access.login import TRIES, Login
 
 PASSWORD = "correct hörse"
 USERS = {"ann": PasswordHasher(time_cost=1, memory_cost=1024).hash(PASSWORD)}
@@ -120,17 +120,6 @@ def test_wrong_tries_are_bounded_and_success_is_remembered(login):
         other.done()
 
     asyncio.run(scene())
-
-
-def test_tries_come_back_with_time():
-    tries = Tries()
-    for n in range(TRIES):
-        assert tries.wait_s("192.0.2.1", n) == 0
-        tries.begin("192.0.2.1", float(n))
-    assert tries.wait_s("192.0.2.1", 10.0) == 50.0
-    assert tries.wait_s("192.0.2.1", 60.0) == 0
-    tries.was_right("192.0.2.1")
-    assert tries.wait_s("192.0.2.1", 10.0) == 0
 
 
 def test_who_tries_too_often_is_told_to_wait(make_proxy, stranger):

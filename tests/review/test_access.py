@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from secondlook.review import session as session_module
 from secondlook.review.access import COOKIE, MAX_API_BYTES, MAX_FORM_BYTES, Gate
 from secondlook.review.app import host_names
-from secondlook.review.session import Doorkeeper, TryLimit, session_of
+from secondlook.review.session import Doorkeeper, session_of
 
 ORIGIN = "http://127.0.0.1:9000"
 
@@ -218,26 +218,6 @@ def test_passwords():
     assert door.sign_in("wrong") is None
     assert door.session(door.sign_in("correct horse")) is not None
     assert Doorkeeper(b"k" * 32).sign_in("anything") is None
-
-
-def test_guessing_is_slowed_per_client_and_in_all():
-    limit = TryLimit()
-    for _ in range(5):
-        assert limit.wait_s("a", 100.0) == 0
-        limit.failed("a", 100.0)
-    assert limit.wait_s("a", 100.0) == 60
-    assert limit.wait_s("b", 100.0) == 0
-    assert limit.wait_s("a", 160.1) == 0
-    for number in range(50):
-        limit.failed(f"client {number}", 200.0)
-    assert limit.wait_s("fresh", 200.0) > 0
-
-
-def test_the_memory_for_guesses_is_bounded():
-    limit = TryLimit()
-    for number in range(5000):
-        limit.failed(str(number), 0.0)
-    assert len(limit.tries) <= session_module.MAX_CLIENTS_REMEMBERED + 1
 
 
 def test_metrics_want_the_token(client, door):

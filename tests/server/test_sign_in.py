@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from argon2 import PasswordHasher
 
-from secondlook.server.admin import sign_in
-from secondlook.server.admin.sign_in import TRIES, TRIES_OF_ALL, WINDOW_S, SignIn
+from secondlook.core.tries import WINDOW_S
+from secondlook.server.admin.sign_in import TRIES, TRIES_OF_ALL, SignIn
 
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
 
@@ -67,14 +67,6 @@ def test_wrong_passwords_are_bounded_for_all(door):
         assert not knows(door, "wrong", f"10.0.1.{at}")
     assert door.wait_s("10.0.0.2") > 0
     assert not knows(door, "right", "10.0.0.2")
-
-
-def test_addresses_are_forgotten_but_not_the_count_of_all(door, monkeypatch):
-    monkeypatch.setattr(sign_in, "MOST_ADDRESSES", 3)
-    for at in range(10):
-        knows(door, "wrong", f"10.0.1.{at}")
-    assert len(door._wrong) == 3
-    assert len(door._wrong[sign_in.EVERYBODY]) == 10
 
 
 def test_a_form_belongs_to_who_got_it_and_to_this_start(door, clock):

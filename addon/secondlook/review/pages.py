@@ -324,7 +324,7 @@ def sign_in_routes(
 
     async def sign_in(request: Request) -> Response:
         client = request.client.host if request.client else ""
-        wait_s = doorkeeper.limit.wait_s(client, now())
+        wait_s = doorkeeper.tries.wait_s(client, now())
         if wait_s > 0:
             refused(client)
             error = f"Too many tries. Wait {wait_s:.0f} seconds."
@@ -338,7 +338,7 @@ def sign_in_routes(
             )
         form = await request.form()
         # Counted before it is verified: tries that run at the same time count too.
-        doorkeeper.limit.failed(client, now())
+        doorkeeper.tries.begin(client, now())
         cookie = await run_in_threadpool(doorkeeper.sign_in, str(form.get("password", "")))
         if cookie is None:
             refused(client)

@@ -8,9 +8,8 @@ import hmac
 import json
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,12 +18,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 
+from secondlook.core.tries import Tries
 from secondlook.ground.files import write_whole
 
 SESSION_S = 30 * 24 * 3600
-LOGIN_TRIES = 5
-LOGIN_WINDOW_S = 60.0
-MAX_CLIENTS_REMEMBERED = 1024
+LOGIN_TRIES = 5  # wrong ones a minute of one client, and ten times that of all together
 MOST_ENDED = 10_000
 
 
@@ -34,32 +32,6 @@ class Session:
 
     id: str
     csrf: str
-
-
-@dataclass(slots=True)
-class TryLimit:
-    """At most `LOGIN_TRIES` failed tries a minute from one client, and ten times that from all together."""
-
-    tries: dict[str, deque[float]] = field(default_factory=dict)
-
-    def wait_s(self, client: str, now: float) -> float:
-        """Seconds until this client may try again; 0 when it may now."""
-        return max(self._wait(client, now, LOGIN_TRIES), self._wait("", now, 10 * LOGIN_TRIES))
-
-    def _wait(self, key: str, now: float, limit: int) -> float:
-        recent = self.tries.get(key)
-        if recent is None:
-            return 0.0
-        while recent and recent[0] <= now - LOGIN_WINDOW_S:
-            recent.popleft()
-        return recent[0] + LOGIN_WINDOW_S - now if len(recent) >= limit else 0.0
-
-    def failed(self, client: str, now: float) -> None:
-        """Count a failed try."""
-        for key in (client, ""):
-            if key not in self.tries and len(self.tries) >= MAX_CLIENTS_REMEMBERED:
-                self.tries.pop(next(k for k in self.tries if k))
-            self.tries.setdefault(key, deque(maxlen=10 * LOGIN_TRIES)).append(now)
 
 
 class Ended:
@@ -119,7 +91,7 @@ class Doorkeeper:
         self._password_hash = password_hash
         self._renewed = renewed
         self._ended = Ended(ended, time.time())
-        self.limit = TryLimit()
+        self.tries = Tries(LOGIN_TRIES, 10 * LOGIN_TRIES)
         self.token = secrets.token_urlsafe(24)
 
     @property

@@ -13,7 +13,6 @@ verification. What was remembered as right is let in all the same. Each refused 
 import asyncio
 import base64
 import binascii
-import collections
 import hashlib
 import hmac
 import logging
@@ -33,7 +32,7 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layers.modes import Socks5AuthData
 
 from secondlook.agent import metrics
-from secondlook.core.url.address import counted_address
+from secondlook.core.tries import Tries
 from secondlook.proxy.mitm.connection_limits import Complaint
 from secondlook.proxy.request import peer_text
 
@@ -44,36 +43,6 @@ _HEADER = "proxy-authorization"
 _NAME = _HEADER.encode()
 _REMEMBERED = 1024
 TRIES: Final = 10  # wrong ones of one address, in a minute
-_WINDOW_S: Final = 60.0
-_ADDRESSES: Final = 4096  # whose tries are remembered
-
-
-class Tries:
-    """Wrong tries by address (of IPv6 its /64); those longest quiet are forgotten first."""
-
-    def __init__(self) -> None:
-        self._of: LRU[str, collections.deque[float]] = LRU(_ADDRESSES)
-
-    def wait_s(self, address: str, now: float) -> float:
-        """Return the seconds until one more may be made; 0 for now."""
-        recent = self._of.get(counted_address(address))
-        if recent is None or len(recent) < TRIES:
-            return 0.0
-        return max(recent[0] + _WINDOW_S - now, 0.0)
-
-    def begin(self, address: str, now: float) -> None:
-        """Count a try as wrong before it is verified: those that run at the same time count too."""
-        key = counted_address(address)
-        recent = self._of.get(key)
-        if recent is None:
-            recent = self._of[key] = collections.deque(maxlen=TRIES)
-        recent.append(now)
-
-    def was_right(self, address: str) -> None:
-        """Take a try back."""
-        recent = self._of.get(counted_address(address))
-        if recent:
-            recent.pop()
 
 
 class Login:
@@ -92,7 +61,7 @@ class Login:
         self._is_own_site = is_own_site
         self.refused: Callable[[str], None] | None = None  # takes whose password was
         self._hasher = PasswordHasher()
-        self._tries = Tries()
+        self._tries = Tries(TRIES)
         self._nobody = next(iter(self._users.values()), None)  # as costly as a user's own
         self._complain = Complaint(logger.warning)
         self._key = os.urandom(32)

@@ -8,7 +8,6 @@ import base64
 import hmac
 import math
 import secrets
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
@@ -16,13 +15,11 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from secondlook.core.tries import Tries
 from secondlook.ground.lanes import OUTSIDE
 
 TRIES: Final = 5  # wrong passwords a minute from one address …
 TRIES_OF_ALL: Final = 50  # … and from all
-WINDOW_S: Final = 60.0
-MOST_ADDRESSES: Final = 1024
-EVERYBODY: Final = ""
 
 
 class SignIn:
@@ -34,7 +31,7 @@ class SignIn:
         self._hasher = PasswordHasher()
         self._secret = secrets.token_bytes(32)
         self._right: bytes | None = None  # mark of the password that was right
-        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
+        self._tries = Tries(TRIES, TRIES_OF_ALL)
 
     async def knows(self, authorization: str | None, address: str) -> bool:
         """Whether a header holds the password. Not tried for an address with too many wrong ones."""
@@ -46,26 +43,16 @@ class SignIn:
             return True
         if self.wait_s(address):
             return False
-        for key in (address, EVERYBODY):  # counted before it is known to be wrong: tries come side by side
-            self._wrong.setdefault(key, deque(maxlen=TRIES_OF_ALL)).append(self._monotonic())
-        if len(self._wrong) > MOST_ADDRESSES:
-            self._wrong.pop(next(key for key in self._wrong if key != EVERYBODY))
+        self._tries.begin(address, self._monotonic())
         if not await OUTSIDE.run(self._holds, password):
             return False
         self._right = mark
-        self._wrong.pop(address, None)
+        self._tries.was_right(address)
         return True
 
     def wait_s(self, address: str) -> int:
         """Return the seconds until this address may try again; 0: now."""
-        return max(self._wait_s(address, TRIES), self._wait_s(EVERYBODY, TRIES_OF_ALL))
-
-    def _wait_s(self, key: str, most: int) -> int:
-        now = self._monotonic()
-        tries = self._wrong.get(key, deque())
-        while tries and tries[0] <= now - WINDOW_S:
-            tries.popleft()
-        return math.ceil(tries[-most] + WINDOW_S - now) if len(tries) >= most else 0
+        return math.ceil(self._tries.wait_s(address, self._monotonic()))
 
     def form_token(self, authorization: str | None) -> str:
         """Make the token of the forms that somebody gets who is signed in."""
