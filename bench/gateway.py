@@ -30,7 +30,7 @@ from secondlook.server.publish.publishing import publish
 from secondlook.server.store.store import ServerStore
 from serverkit.ports import free_port
 from synthetic import add_source
-from traffic import CONNECTIONS, FRESH, PLAIN, Load, nginx, tell, wrk
+from traffic import CONNECTIONS, FRESH, PLAIN, Load, is_open, nginx, tell, wrk
 
 ICAP_SECONDS = 4.0
 BUDGETS = {"G1": 0.9, "G2": 0.5, "G4": 0.4, "G6": 6_000}
@@ -76,21 +76,13 @@ def squid(folder: Path, lines: str, others: list[int]) -> Iterator[Peer]:
     command = [*as_other, program, "-N", "-n", f"slb{port}", "-f", str(folder / "squid.conf")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: _open(port), "Squid")
+        wait_for(lambda: is_open(port), "Squid")
         own = psutil.Process(process.pid)
         family = (own, *own.children(recursive=True), *map(psutil.Process, others))
         yield Peer(f"127.0.0.1:{port}", family)
     finally:
         process.terminate()
         process.wait()
-
-
-def _open(port: int) -> bool | None:
-    try:
-        socket.create_connection(("127.0.0.1", port), 0.5).close()
-    except OSError:
-        return None
-    return True
 
 
 def compare(

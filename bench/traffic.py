@@ -129,13 +129,14 @@ def mitmdump(folder: Path, *arguments: str) -> Iterator[Peer]:
     program = str(BIN / "mitmdump")
     running = Running([program, "-q", "--ssl-insecure", *options, *arguments], folder / "mitmdump.log")
     try:
-        wait_for(lambda: _open(port), "mitmdump")
+        wait_for(lambda: is_open(port), "mitmdump")
         yield Peer(f"127.0.0.1:{port}", running.process.pid)
     finally:
         running.stop()
 
 
-def _open(port: int) -> bool | None:
+def is_open(port: int) -> bool | None:
+    """Say that something listens there; None: not yet."""
     try:
         socket.create_connection(("127.0.0.1", port), 0.5).close()
     except OSError:

@@ -10,24 +10,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ledgerkit.samples import START
-from secondlook.core.rules.rule import Rule, Scope
+from ledgerkit.samples import RULE
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import bare_engine, find_place
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 
 pytestmark = pytest.mark.anyio
-
-RULE = Rule(
-    id="r1",
-    action="block",
-    scope=Scope.DOMAIN,
-    subject="bad.example",
-    client=None,
-    reason=None,
-    created=START,
-    expires=None,
-)
 
 
 def open_and_count(location: str, journal: str) -> int:

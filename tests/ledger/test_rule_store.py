@@ -4,22 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from ledgerkit.samples import START, make_event
+from ledgerkit.samples import RULE, make_event
 from secondlook.core.event import EventKind
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Scope
 
 pytestmark = pytest.mark.anyio
-
-RULE = Rule(
-    id="r1",
-    action="block",
-    scope=Scope.DOMAIN,
-    subject="bad.example",
-    client=None,
-    reason=None,
-    created=START,
-    expires=None,
-)
 
 
 async def test_each_change_of_a_rule_changes_the_version(any_ledger):

@@ -5,22 +5,10 @@ import time
 import pytest
 
 from ledgerkit.contract import confirm
-from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
+from ledgerkit.samples import RULE, START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
-from secondlook.core.rules.rule import Rule, Scope
 
 pytestmark = pytest.mark.anyio
-
-RULE = Rule(
-    id="r1",
-    action="block",
-    scope=Scope.DOMAIN,
-    subject="bad.example",
-    client=None,
-    reason=None,
-    created=START,
-    expires=None,
-)
 
 
 def within_a_second(condition) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry
+from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.ulid import make_id
@@ -73,3 +74,16 @@ def make_confirmed(name: object, at: float = START, **fields) -> ConfirmedEntry:
         "expression": f"{name}.example/path?secret={name}",
     }
     return ConfirmedEntry(**(values | fields))
+
+
+RULE = Rule(
+    id="r1",
+    action="block",
+    scope=Scope.DOMAIN,
+    subject="bad.example",
+    client=None,
+    reason=None,
+    created=START,
+    expires=None,
+)
+"""A rule of an operator, to be varied with `replace`."""

@@ -89,7 +89,7 @@ class Reporter:
                 fault = f"{server.name}: {error}"
             else:
                 await STATE.run(self._outbox.drop, waiting)
-                self._record(EventKind.ACTION, _told(server.name, outcomes), server.name)
+                self._record(EventKind.ACTION, _summary(server.name, outcomes), server.name)
                 self._fault = None
                 return True
         if fault != self._fault:
@@ -102,7 +102,7 @@ class Reporter:
         self._events.record(Event(id=self._ids.new(now), kind=kind, time=now, server=server, detail=detail))
 
 
-def _told(server: str, outcomes: Sequence[tuple[Outcome, str | None]]) -> str:
+def _summary(server: str, outcomes: Sequence[tuple[Outcome, str | None]]) -> str:
     counts = Counter(outcome.value for outcome, _ in outcomes)
     words = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     reasons = sorted({reason for _, reason in outcomes if reason})

@@ -1,6 +1,7 @@
 """`secondlook server findings`: what agents reported, to be approved or withdrawn."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,15 +71,11 @@ def approve(
 ) -> None:
     """List findings that wait; `server publish` puts them in force."""
     intake = _intake(open_server(config, state))
-    for identity in identities:
-        try:
-            entry = intake.approve(identity, now=time.time())
-        except LookupError as error:
-            fail(str(error.args[0]), hint="`secondlook server findings` shows them")
+    for entry in _decided(identities, intake.approve):
         if as_json:
             print_json({"id": entry.id, "subject": entry.text, "list": entry.list})
-            continue
-        print_line(f"{entry.text} is in {entry.list} (id {entry.id}); {IN_FORCE}")
+        else:
+            print_line(f"{entry.text} is in {entry.list} (id {entry.id}); {IN_FORCE}")
 
 
 @app.command()
@@ -90,15 +87,20 @@ def withdraw(
 ) -> None:
     """Take findings back, waiting or listed; agents that report them again are refused."""
     intake = _intake(open_server(config, state))
-    for identity in identities:
-        try:
-            finding = intake.withdraw(identity, now=time.time())
-        except LookupError as error:
-            fail(str(error.args[0]), hint="`secondlook server findings` shows them")
+    for finding in _decided(identities, intake.withdraw):
         if as_json:
             print_json({"id": finding.id, "subject": finding.text, "state": finding.state})
-            continue
-        print_line(f"{finding.text} is withdrawn (id {finding.id}); {IN_FORCE}")
+        else:
+            print_line(f"{finding.text} is withdrawn (id {finding.id}); {IN_FORCE}")
+
+
+def _decided[T](identities: Sequence[str], decide: Callable[..., T]) -> Iterator[T]:
+    """Decide about one finding after the other; ends with an error at the first that is not there."""
+    for identity in identities:
+        try:
+            yield decide(identity, now=time.time())
+        except LookupError as error:
+            fail(str(error.args[0]), hint="`secondlook server findings` shows them")
 
 
 def _intake(context: ServerContext) -> "Intake":
