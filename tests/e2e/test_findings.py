@@ -22,6 +22,8 @@ def office(start_server, start_proxy, tmp_path):
         "  embedded: false\n"
         f"  intranet: [{{url: '{server.url}', name: office, token: '{TOKEN}'}}]\n"
         "  poll: 1s\n"
+        "  budget: 30s\n"  # on a busy machine too an answer comes: what none came for is no late verdict
+        "  attempt_timeout: 10s\n"
         "cache: {expiry_min: 1s, expiry_max: 2s}\n"
         "notify: {desktop: false}\n"
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 
 import pytest
 
@@ -10,6 +11,7 @@ from scankit.clamd import MARK, PUA_MARK, STREAM_MAX_BYTES, WHOLE, YARA_MARK, Li
 from secondlook.config import ClamdSettings
 from secondlook.core.verdict import Risk
 from secondlook.scan.clamd import BACKLOG_BYTES, Clamd, ClamdStream
+from secondlook.scan.clamd_wire import ClamdError
 
 MIB = 1 << 20
 PIECE = 64 << 10
@@ -202,6 +204,18 @@ def test_a_daemon_that_lies_has_not_looked(liar, lies, told):
     report, _ = asking(liar.address, work, timeout=0.3 if silent else 60)
     assert told in report.fault
     assert report.detections == ()
+
+
+def test_a_daemon_that_closes_with_bytes_unread_is_not_away():
+    """Its end is then a reset: it may have had enough of this file, and is asked about the next."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        ours.send(b"a piece of the file")
+        theirs.close()
+        with pytest.raises(ClamdError, match="StreamMaxLength") as closed:
+            ClamdStream._refuse_early_answer(ours)
+    assert not closed.value.away
 
 
 def test_an_answer_in_single_bytes_is_an_answer(liar):

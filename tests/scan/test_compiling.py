@@ -8,6 +8,7 @@ from secondlook.ground.errors import PatternError
 from secondlook.scan.compiling import RuleSource, compile_in_child, compile_rules
 from secondlook.scan.yara_look import Looker
 
+pytestmark = pytest.mark.usefixtures("ends_here")
 GOOD = 'rule good { meta: score = 80 strings: $a = "planted" condition: $a }'
 
 

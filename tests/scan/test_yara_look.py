@@ -10,6 +10,7 @@ from proxykit.samples import EICAR
 from secondlook.core.verdict import Risk
 from secondlook.scan.yara_look import OWN_RULES, Looker
 
+pytestmark = pytest.mark.usefixtures("ends_here")
 MIB = 1 << 20
 SLOW = "rule slow { strings: $a = /(a|aa)+b?c{1,3}(a|aa|aaa)+d/ condition: #a > 1000000000 or for all i in (0..2000000000) : (uint8(i % filesize) != 1) }"
 

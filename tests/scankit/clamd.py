@@ -177,7 +177,10 @@ class LyingClamd:
         while size := int.from_bytes(await reader.readexactly(4)):
             body += await reader.readexactly(size)
             if lies.close_after_bytes is not None and len(body) >= lies.close_after_bytes:
-                self.cut += 1
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+                self.cut += 1  # whoever looks at it finds the connection closed
                 return
             if lies.after_bytes is not None and len(body) >= lies.after_bytes:
                 await self._say(writer, lies.answer)

@@ -338,6 +338,8 @@ class ClamdStream:
             answer = sock.recv(MOST_ANSWER_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
             return
+        except ConnectionResetError:  # it closed with bytes unread
+            answer = b""
         if answer:
             read_answer(answer)
             raise ClamdError("it answered before it had the whole file")
