@@ -35,9 +35,9 @@ FEEDS = [
         ("mw-8b", "URLhaus, own (malware)"),
         ("se-8b", "Phishing.Database (phishing or deception)"),
         ("mw-s-8b", "named (malware)"),
-        ("uws-8b", "embedded (unwanted software)"),
+        ("uws-8b", "Second Look (unwanted software)"),
         ("x-file-mw-8b", "URLhaus, own (malware files)"),
-        ("gc-32b", "embedded (known good)"),
+        ("gc-32b", "Second Look (known good)"),
     ],
 )
 def test_a_list_of_the_embedded_server_is_called_after_its_feeds(name, words):
@@ -57,7 +57,7 @@ def test_titles_by_name_and_one_of_several_servers_after_them_all():
     )
     assert list_titles(pattern, FEEDS) == {
         "mw-8b": "URLhaus, own (malware), Google Safe Browsing (malware)",
-        "gc-32b": "embedded (known good)",
+        "gc-32b": "Second Look (known good)",
     }
 
 

@@ -41,6 +41,7 @@ FEED_TITLES: Final = {
     "urlhaus": "URLhaus",
     "phishing-database": "Phishing.Database",
     "google": "Google Safe Browsing",
+    "embedded": "Second Look",  # of the lists that are shipped with it alone
 }
 """What people call feeds and sources that the program knows."""
 
