@@ -68,6 +68,13 @@ def test_limits_at_and_past_them(data, changed, why):
     assert (problem is None) if why is None else (problem is not None and why in problem)
 
 
+def test_a_directory_too_long_to_be_read_hides_no_member():
+    report = _look(zipped({"eicar.com": EICAR} | {str(number): b"" for number in range(100)}))
+    assert report.problem == "archive cannot be read: its directory lists more than 100 members"
+    assert dict(report.members)["eicar.com"] == EICAR_SHA256
+    assert len(report.members) == LIMITS.members
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
 @pytest.mark.parametrize("encodings", [("br",), ("zstd",), ("deflate",), ("gzip",), ("br", "gzip")])
 def test_an_archive_in_a_content_encoding_is_looked_into(kind, encodings):

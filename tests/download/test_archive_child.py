@@ -26,13 +26,13 @@ from proxykit.samples import EICAR, EICAR_SHA256, gzipped, seven, tarred, zipped
 from secondlook.config import ArchiveSettings
 from secondlook.download.archive import ArchiveLimits, look_inside
 from secondlook.download.archive_child import MEMORY_BYTES, SPENT_BYTES
-from secondlook.download.inspector import GRACE_S, ArchiveInspector, Inside
+from secondlook.download.inspector import ArchiveInspector, Inside
 from secondlook.download.spool import Spool, SpoolRoom
 
 MIB = 1 << 20
 TIME_S = 2.0
 MEMORY = 150 * MIB  # the interpreter with every reader loaded takes about 60
-GREEDY = {"7z", "names without end"}  # their libraries keep it all in memory
+GREEDY = {"7z"}  # its library keeps it all in memory
 
 
 def _nested(make: Callable[[dict[str, bytes]], bytes], levels: int, width: int) -> bytes:
@@ -115,14 +115,13 @@ def reader() -> Iterator[Reader]:
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_a_bomb_costs_bounded_memory_and_time(reader, kind):
+def test_a_bomb_costs_bounded_memory_and_ends(reader, kind):
     answer = reader.ask(BOMBS[kind]())
     assert answer["problem"].startswith("archive")
     status = Path(f"/proc/{reader.process.pid}/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0]) << 10
     assert peak < (MEMORY if kind not in GREEDY else MEMORY_BYTES), peak // MIB
     assert answer["spent"] is (peak > SPENT_BYTES)
-    assert sum(psutil.Process(reader.process.pid).cpu_times()[:2]) < TIME_S + GRACE_S
     assert EICAR_SHA256 in dict(reader.ask(zipped({"eicar.com": EICAR}))["members"]).values()
 
 

@@ -208,7 +208,7 @@ class _Walk:
         """Look into a zip by its directory, and by the headers that it does not lead to."""
         ends: dict[int, int] = {}
         with self._going_on():
-            entries, why = archive_zip.listed(file)
+            entries, why = archive_zip.listed(file, self._limits.members)
             if why is not None:
                 self.note(UnreadableError(why))
             for entry in entries:

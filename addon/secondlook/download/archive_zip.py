@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 import zstandard
 
@@ -25,6 +25,7 @@ _INPUT_BYTES = 16 << 10
 _SCAN_BYTES = 1 << 20
 _HEADER = struct.Struct("<4s5H3I2H")
 _MARK = b"PK\x03\x04"
+_LISTED_MARK = b"PK\x01\x02"
 _STORED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _ZSTD, _XZ = 0, 8, 9, 12, 14, 93, 95
 _METHODS = frozenset({_STORED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _ZSTD, _XZ, 98, 99, *range(1, 7)})
 _VERSION_MOST = 63
@@ -197,11 +198,28 @@ class Unpacked:
         return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA1, **options}])
 
 
-def listed(file: IO[bytes]) -> tuple[list[Entry], str | None]:
-    """Read the directory at the end; tell too what about it is ambiguous. Raises what `zipfile` raises."""
+class _FileOfFew:
+    """The file as `zipfile` reads it: the directory in one piece, taken apart whatever that costs."""
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self._file, self._most = file, most
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        data = self._file.read(count)
+        if data.count(_LISTED_MARK) > self._most:
+            raise ZipError(f"its directory lists more than {self._most} members")
+        return data
+
+
+def listed(file: IO[bytes], most: int) -> tuple[list[Entry], str | None]:
+    """Return the members in the directory at the end, and what about it is ambiguous.
+
+    Raises ZipError for a directory of more than `most` members, and what `zipfile` raises.
+    """
     entries: list[Entry] = []
     why = "it has two directories" if _count_ends(file) > 1 else None
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast("IO[bytes]", _FileOfFew(file, most))) as archive:
         for info in archive.infolist():
             here = _read_header(file, info.header_offset)
             if here is None:
