@@ -113,10 +113,14 @@ def test_a_rule_for_one_client_overrules_the_one_for_all_for_that_client_alone(s
 
 def test_a_backtest_takes_a_mistyped_list_for_no_host_and_names_what_an_exception_frees(state):
     write_events(state, make_event("http://shop.example/", host="shop.example"))
-    assert (
-        "there is no list nope-8b; lists in force: none"
-        in on(state, "rules", "backtest", "nope-8b", check=False).stderr
+    for mistyped, meant in (("nope-8b", ""), ("mw-zz", ""), ("hihg", " (did you mean high?)")):
+        refused = on(state, "rules", "backtest", mistyped, check=False)
+        assert refused.returncode == 2
+        assert f"there is no list or level {mistyped}{meant}; lists in force: none" in refused.stderr
+    assert "only a rule can allow: high is a level" in (
+        on(state, "rules", "backtest", "high", "--action", "allow", check=False).stderr
     )
+    assert on(state, "rules", "backtest", "=printer").returncode == 0
     since = ["--since", "2020-01-01"]
     freed = on(state, "rules", "backtest", "shop.example", "--action", "allow", *since).stdout
     assert freed.splitlines() == [

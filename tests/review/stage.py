@@ -92,6 +92,8 @@ class FakeProgram:
             "examined": 100,
             "matched": 3,
             "hosts": [{"host": "example.org", "count": 2}, {"host": "example.net", "count": 1}],
+            "newly_allowed": 2 if action == "allow" else 0,
+            "allowed_hosts": [{"host": "freed.example", "count": 2}] if action == "allow" else [],
         }
 
     async def restore(self, record_id):

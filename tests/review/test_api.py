@@ -187,7 +187,8 @@ def test_the_api_does_what_the_commands_do(client, ledger):
     assert [pause.client for pause in ledger.snapshots.pauses() if pause.until > now] == ["10.0.0.7", None]
     assert client.get("/api/v1/check?subject=http://a.example/&client=anna").status_code == 200
     assert client.get("/api/v1/check?subject=http://a.example/&client=").status_code == 422
-    assert client.get("/api/v1/rules/backtest?rule=a.example&action=allow").status_code == 200
+    freed = client.get("/api/v1/rules/backtest?rule=a.example&action=allow").json()
+    assert (freed["newly_allowed"], freed["allowed_hosts"]) == (2, [{"host": "freed.example", "count": 2}])
     event = make_event()
     asyncio.run(ledger.flags.flag(event, make_flag(event)))
     (entry,) = client.get("/api/v1/queue").json()["entries"]

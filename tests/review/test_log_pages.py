@@ -231,6 +231,24 @@ def test_a_report_names_the_feeds_and_stands_only_where_a_list_decided(client, l
     assert "Is this a mistake?" not in client.get(f"/log/{flagged.id}").text
 
 
+def test_a_report_of_a_file_names_its_address_digest_and_size(client, ledger):
+    file = make_event(
+        subject=SubjectKind.FILE,
+        url="http://a.example/setup",
+        filename="setup.exe",
+        sha256="ab" * 32,
+        size=68,
+    )
+    keep(ledger, file)
+    text = client.get(f"/api/v1/events/{file.id}/report").json()["text"]
+    assert text.splitlines()[2:6] == [
+        "  http://a.example/setup",
+        "  file: setup.exe",
+        f"  SHA-256: {'ab' * 32}",
+        "  size in bytes: 68",
+    ]
+
+
 def test_a_rule_from_an_entry_can_be_undone(client, ledger):
     event = make_event()
     keep(ledger, event)

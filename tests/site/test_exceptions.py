@@ -5,6 +5,7 @@ import pytest
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.refusal.language import ENGLISH
 from secondlook.site.exceptions import BlockExceptions, PassageExceptions
 
 
@@ -42,3 +43,13 @@ def test_downloads_and_what_the_operator_closes_stay_closed(more, lasting_s):
 def test_who_may_make_none_is_offered_none():
     assert BlockExceptions(FakeGatekeeper(), lambda *_: None).lasting_s(event()) is None
     assert PassageExceptions(FakeGatekeeper(), lambda *_: None).lasting_s(event()) is None
+
+
+def test_the_report_of_a_file_names_its_address_and_digest():
+    file = event(
+        subject="file", cls=SubjectClass.DOWNLOAD, filename="setup.exe", sha256="ab" * 32, list="x-file-mw-8b"
+    )
+    text = BlockExceptions(FakeGatekeeper(), lambda *_: None).shown(file, None, ENGLISH)["report"]
+    assert "  http://bad.test/\n" in text
+    assert f"  File: setup.exe\n  SHA-256: {'ab' * 32}\n" in text
+    assert "  List: x-file-mw-8b\n" in text

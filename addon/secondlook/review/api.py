@@ -328,7 +328,7 @@ def _rules(api: APIRouter, operations: Operations) -> None:
         days: Annotated[int, Query(ge=1, le=90)] = 7,
         action: Literal["allow", "block"] = "block",
     ) -> BacktestRecord:
-        """Return what a rule, a list or a level would have blocked in the last days of the log."""
+        """Return what a rule, a list or a level would have changed in the last days of the log."""
         return BacktestRecord.model_validate(await operations.backtest(rule, days, action))
 
 

@@ -263,11 +263,13 @@ class HostCount(Record):
 
 
 class BacktestRecord(Record):
-    """What a rule, list or level would have blocked."""
+    """What a rule, list or level would have changed."""
 
     examined: int
-    matched: int
-    hosts: list[HostCount]
+    matched: int  # blocked in addition
+    hosts: list[HostCount]  # of these
+    newly_allowed: int  # no longer blocked
+    allowed_hosts: list[HostCount]  # of these
 
 
 class QuarantineItem(Record):

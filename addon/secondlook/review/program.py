@@ -89,9 +89,9 @@ class RunningProgram(Protocol):
         ...
 
     def backtest(self, rule: str, days: int, action: str = "block") -> Json:
-        """Return what a rule, list or level would have blocked: examined, matched, hosts (host, count).
+        """Return what a rule, list or level would have changed. Raises ValueError.
 
-        Raises ValueError.
+        examined; matched (blocked in addition), hosts (host, count); newly_allowed, allowed_hosts.
         """
         ...
 

@@ -48,7 +48,8 @@ class RulePages:
             faults["test"] = str(error)
         try:
             if backtest and not faults:
-                tested = await self.operations.backtest(backtest, int(days))
+                action = "allow" if params.get("action") == "allow" else "block"
+                tested = await self.operations.backtest(backtest, int(days), action)
         except Refused as error:
             faults["backtest"] = str(error)
         return await self._show(request, typed, faults, fired=fired, tested=tested)

@@ -199,13 +199,18 @@ def sentence(event: Json, *, asked: bool = False, titles: Mapping[str, str] = NO
     return as_sentence(template.format(**words))
 
 
+REPORTED = (("file", "filename"), ("SHA-256", "sha256"), ("size in bytes", "size"), ("signature", "rule"))
+"""What is said of a file that is taken for bad, beside its address."""
+
+
 def report(event: Json) -> str:
     """Write a text to send to a list's owner about a wrong entry."""
     feeds = (event.get("extra") or {}).get("feeds") or ()
     lines = [
         "I believe that this entry is a mistake:",
         "",
-        f"  {subject(event)}",
+        f"  {event.get('url') or subject(event)}",
+        *(f"  {name}: {event[key]}" for name, key in REPORTED if event.get(key)),
         f"  list: {event.get('list') or 'unknown'}",
         *([f"  feeds: {', '.join(feeds)}"] if feeds else []),
         f"  threat: {plain(event.get('threat') or 'unknown')}",

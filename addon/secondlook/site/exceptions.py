@@ -34,7 +34,7 @@ _LABELS = (
     phrase("Detail"),
     phrase("Event"),
 )
-_REPORTED = frozenset({"List", "Threat", "When", "Event"})
+_REPORTED = frozenset({"List", "Rule", "Threat", "File", "SHA-256", "When", "Event"})
 _OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
 
 

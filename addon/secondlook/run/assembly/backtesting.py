@@ -2,6 +2,8 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 from secondlook.agent.backtest import (
     BacktestReport,
@@ -23,7 +25,7 @@ from secondlook.ledger.log.filter import EventFilter
 from secondlook.suffix import load_suffixes
 
 DAY_S = 86_400.0
-_LIST_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-[0-9]+b")  # no host: a label of its own is none
+_WORD = re.compile(r"[A-Za-z0-9-]{1,63}")
 HOSTS_SHOWN = 20
 VISITS = tuple(
     str(kind)
@@ -40,15 +42,20 @@ VISITS = tuple(
 def change_from(
     text: str, pattern: Pattern, level: Level, now: float, *, action: str = "block"
 ) -> ProposedChange:
-    """Understand what shall be tried. Raises ValueError for what is neither level, list nor rule."""
+    """Understand what shall be tried. Raises ValueError for what is neither level, list nor rule.
+
+    A word without a dot is a level or a list, and no host: `mw-zz` is mistyped more often than it is visited.
+    """
+    lists = {info.name: (info, table) for info, table in pattern.lists}
+    if (text in tuple(Level) or text in lists) and action == "allow":
+        raise ValueError(f"only a rule can allow: {text} is a {'list' if text in lists else 'level'}")
     if text in tuple(Level):
         return LevelChange(Level(text))
-    for info, table in pattern.lists:
-        if info.name == text:
-            return ListChange(table, info.kind, info.risk, level)
-    if _LIST_NAME.fullmatch(text):
-        present = ", ".join(sorted(info.name for info, _ in pattern.lists)) or "none"
-        raise ValueError(f"there is no list {text}; lists in force: {present}")
+    if text in lists:
+        info, table = lists[text]
+        return ListChange(table, info.kind, info.risk, level)
+    if _WORD.fullmatch(text):
+        raise ValueError(_unknown(text, sorted(lists)))
     scope, subject = parse_subject(text, load_suffixes())
     rule = Rule(
         id="tried",
@@ -61,6 +68,15 @@ def change_from(
         expires=None,
     )
     return RuleChange(RuleBook([rule]))
+
+
+def _unknown(text: str, lists: Sequence[str]) -> str:
+    near = get_close_matches(text, (*lists, *Level), n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return (
+        f"there is no list or level {text}{meant}; lists in force: {', '.join(lists) or 'none'}; "
+        f"levels: {', '.join(Level)}; for the host write ={text}"
+    )
 
 
 def run_backtest(

@@ -28,7 +28,7 @@ from secondlook.review.operations import Operations
 from secondlook.review.program import Json
 from secondlook.review.session import Doorkeeper
 from secondlook.review.words import plain
-from secondlook.run.assembly.backtesting import DAY_S, HOSTS_SHOWN, change_from, run_backtest
+from secondlook.run.assembly.backtesting import DAY_S, change_from, report_json, run_backtest
 from secondlook.run.assembly.explaining import explained, subject_from
 from secondlook.run.assembly.metrics import exporter
 from secondlook.run.assembly.naming import feeds_of, policy_words, title
@@ -239,14 +239,13 @@ class Program:
         return () if self._embedded is None else read_held_back(self._embedded.store.root) or ()
 
     def backtest(self, rule: str, days: int, action: str = "block") -> Json:
-        """Return what a rule, list or level would have blocked; blocks. Raises ValueError."""
+        """Return what a rule, list or level would have changed; blocks. Raises ValueError."""
         now = self._parts.clock.now()
         level = Level(self._parts.settings.policy.level)
         asked = change_from(rule, self._parts.view.current.pattern, level, now, action=action)
         since = now - days * DAY_S
         report = run_backtest(self._parts.ledger.events, asked, self._parts.suffixes, since=since)
-        hosts = [{"host": host, "count": count} for host, count in report.hosts.most_common(HOSTS_SHOWN)]
-        return {"examined": report.visits, "matched": report.newly_blocked, "hosts": hosts}
+        return report_json(report) | {"matched": report.newly_blocked}
 
     async def restore(self, record_id: str) -> None:
         """Put a quarantined file back and allow it. Raises ValueError or OSError."""
