@@ -163,6 +163,21 @@ def test_a_form_leads_to_no_other_site(client, back):
     )
 
 
+def test_what_was_decided_is_shown_with_for_whom_until_when_and_what_is_stronger(client, ledger):
+    decided = post(client, "/rules", action="allow", subject="a.example", client="10.0.0.7", **{"for": "1h"})
+    shown = unescape(client.get(decided.headers["location"]).text)
+    assert 'Allowed for 10.0.0.7, <span class="nowrap" data-until="' in shown
+    assert '<span class="mono wrap">a.example</span> (host and its subdomains).' in shown
+    again = post(client, "/rules", action="block", subject="a.example", client="10.0.0.7")
+    shown = client.get(again.headers["location"]).text
+    assert "Blocked for 10.0.0.7, always: " in shown
+    assert 'But the rule allow <span class="mono wrap">a.example</span> is stronger, <span ' in shown
+    (older,) = (rule for rule in ledger.snapshots.rules() if rule.action == "allow")
+    assert f'action="/rules/{older.id}/remove"' in shown
+    post(client, f"/rules/{older.id}/remove")
+    assert "is stronger" not in client.get(again.headers["location"]).text
+
+
 @pytest.mark.parametrize(
     ("action", "subject"),
     [("allow", ""), ("allow", "not a subject at all"), ("deny", "a.example"), ("block", "/(/")],
@@ -176,7 +191,13 @@ def test_rules_are_tested_back_tested_exported_and_imported(client, ledger):
     post(client, "/rules", action="block", subject="bad.example")
     assert "<strong>decides</strong>" in client.get("/rules?test=http://www.bad.example/x").text
     assert "No rule fires" in client.get("/rules?test=http://good.example/").text
-    assert "<strong>3</strong> of 100" in client.get("/rules?backtest=mw-8b").text
+    blocking = client.get("/rules?backtest=mw-8b").text
+    assert "Of 100 logged requests <strong>3</strong> would have been blocked in addition" in blocking
+    assert "No longer blocked" not in blocking
+    allowing = client.get("/rules?backtest=a.example&action=allow").text
+    assert "<strong>2</strong> would not have been blocked" in allowing
+    assert '<a href="/log?host=freed.example">freed.example</a>: 2' in allowing
+    assert '<option value="allow" selected>' in allowing
     assert client.get("/rules?backtest=nonsense+rule").status_code == 400
     exported = client.get("/rules.json").json()
     post(client, f"/rules/{exported[0]['id']}/remove")

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,11 +19,9 @@ from secondlook.cli.options import (
 )
 from secondlook.cli.output import fail, print_json, print_line
 from secondlook.config import Settings
+from secondlook.core.rules.overruling import contrary, overruling
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule, Scope
-from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import RuleSubjectError, parse_subject
-from secondlook.core.subject import FileSubject, Subject
-from secondlook.core.url.canonical import url_subject
 from secondlook.ledger.log.shape import rfc3339, rule_json, rule_subject
 from secondlook.suffix import load_suffixes
 
@@ -121,21 +118,21 @@ def make_rule(
         expires=None if lasts is None else now + lasts,
     )
     with context.ledger() as ledger:
-        removed = [old for old in ledger.rules.all() if replace and _contrary(old, rule)]
+        removed = [old for old in ledger.rules.all() if replace and contrary(old, rule)]
         for old in removed:
             ledger.rules.remove(old.id)
         (rule,) = ledger.rules.add_many([rule])
-        overruling = _overruling(rule, ledger.rules.all(), now)
+        stronger = overruling(rule, ledger.rules.all(), now, load_suffixes())
     if report:
         _report(context.state, rule)
     if as_json:
-        print_json(rule_json(rule) | {"overruled_by": overruling.id if overruling else None})
+        print_json(rule_json(rule) | {"overruled_by": stronger.id if stronger else None})
         return
     for old in removed:
         print_line(f"removed {old.action} {rule_subject(old)} ({old.id})")
     print_line(f"{_in_words(rule, subject)}; undo with: secondlook rules remove {rule.id}")
-    if overruling is not None:
-        _warn(overruling, rule, subject)
+    if stronger is not None:
+        _warn(stronger, rule, subject)
     if report:
         print_line("it is reported to our own servers; the log has what they do with it")
 
@@ -170,10 +167,10 @@ def _lasting(duration: str | None) -> float | None:
     return lasts
 
 
-def _warn(overruling: Rule, rule: Rule, written: str) -> None:
-    until = "always" if overruling.expires is None else f"until {rfc3339(overruling.expires)}"
-    print_line(f"but {overruling.action} {rule_subject(overruling)} wins {until} ({overruling.id})")
-    if _contrary(overruling, rule):
+def _warn(stronger: Rule, rule: Rule, written: str) -> None:
+    until = "always" if stronger.expires is None else f"until {rfc3339(stronger.expires)}"
+    print_line(f"but {stronger.action} {rule_subject(stronger)} wins {until} ({stronger.id})")
+    if contrary(stronger, rule):
         print_line(f"  have it removed with: secondlook {rule.action} {written} --replace")
 
 
@@ -186,23 +183,3 @@ def _in_words(rule: Rule, written: str) -> str:
     if rule.expires is not None:
         words += f" until {rfc3339(rule.expires)}"
     return words
-
-
-def _contrary(old: Rule, rule: Rule) -> bool:
-    """Return whether an older rule says the contrary about the same subject and client."""
-    same = (old.scope, old.subject, old.client) == (rule.scope, rule.subject, rule.client)
-    return same and old.action != rule.action and old.source != "config"
-
-
-def _overruling(rule: Rule, rules: Sequence[Rule], now: float) -> Rule | None:
-    """Return the rule that decides in place of a new one about the very thing that it names, if one does."""
-    if rule.scope is Scope.REGEX:
-        return None
-    subject: Subject
-    if rule.scope is Scope.SHA256:
-        subject = FileSubject((bytes.fromhex(rule.subject),))
-    else:
-        url = rule.subject if "://" in rule.subject else f"http://{rule.subject}/"
-        subject = url_subject(url, load_suffixes())
-    decides = RuleBook(rules).match(subject, rule.client, rule.client, now)
-    return decides if decides is not None and decides.action != rule.action else None

@@ -4,13 +4,14 @@ They read and write the ledger; what needs the running program alone, pages and 
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from secondlook.core.event import Event, EventKind
 from secondlook.core.rules.client import ClientNameError, client_name
+from secondlook.core.rules.overruling import overruling
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, LONGEST_RULE_S, SHORTEST_S, Rule
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import parse_subject
@@ -331,6 +332,16 @@ class Operations:
             expires=None if for_s is None else now + for_s,
         )
 
+    async def made(self, rule_ids: Collection[str]) -> list[Json]:
+        """Return those of some rules that are there, each with the one that decides in its place."""
+        rules = await self.ledger.run(self.ledger.rules.all)
+        return [
+            {**rule_json(rule), "overruled_by": None if stronger is None else rule_json(stronger)}
+            for rule in rules
+            if rule.id in rule_ids
+            for stronger in [overruling(rule, rules, self._clock.now(), load_suffixes())]
+        ]
+
     async def remove_rule(self, rule_id: str) -> None:
         """Remove a rule."""
         if not await self.ledger.run(self.ledger.rules.remove, rule_id):
@@ -343,7 +354,7 @@ class Operations:
         return [rule_json(rule) for rule in fired]
 
     async def backtest(self, rule: str, days: int, action: str = "block") -> Json:
-        """Return what a rule, list or level would have blocked in the last days."""
+        """Return what a rule, list or level would have changed in the last days."""
         try:
             report: Json = await self.ledger.run(self.program.backtest, rule, days, action)
         except ValueError as error:
