@@ -47,16 +47,16 @@ WITHOUT = set(
     config/query.py
     config/record.py
     config/traffic.py
-    download/archive_7z.py
-    download/archive_ar.py
-    download/archive_zip.py
-    download/body_type.py
-    download/gate_state.py
-    download/inspection.py
-    download/inspector.py
+    download/archives/archive_7z.py
+    download/archives/archive_ar.py
+    download/archives/archive_zip.py
+    download/body/body_type.py
+    download/gate/gate_state.py
+    download/body/inspection.py
+    download/examination/inspector.py
     download/judged_files.py
-    download/ranges.py
-    download/spool.py
+    download/body/ranges.py
+    download/gate/spool.py
     feeds/detect.py
     feeds/entry.py
     feeds/objects.py

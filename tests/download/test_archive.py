@@ -11,8 +11,8 @@ import py7zr
 import pytest
 
 from proxykit.samples import EICAR, EICAR_SHA256, ENCODERS, gzipped, locked, seven, tarred, zipped
-from secondlook.download.archive import ArchiveLimits, look_inside
-from secondlook.download.body_type import ZIP_END_BYTES, ends_like_zip
+from secondlook.download.archives.archive import ArchiveLimits, look_inside
+from secondlook.download.body.body_type import ZIP_END_BYTES, ends_like_zip
 
 LIMITS = ArchiveLimits(depth=3, members=100, max_bytes=5 << 20, time_s=5.0)
 FILES = {"readme": b"hi", "folder/eicar.com": EICAR}

@@ -24,10 +24,10 @@ import pytest
 
 from proxykit.samples import EICAR, EICAR_SHA256, gzipped, seven, tarred, zipped
 from secondlook.config import ArchiveSettings
-from secondlook.download.archive import ArchiveLimits, look_inside
-from secondlook.download.archive_child import MEMORY_BYTES, SPENT_BYTES
-from secondlook.download.inspector import ArchiveInspector, Inside
-from secondlook.download.spool import Spool, SpoolRoom
+from secondlook.download.archives.archive import ArchiveLimits, look_inside
+from secondlook.download.archives.archive_child import MEMORY_BYTES, SPENT_BYTES
+from secondlook.download.examination.inspector import ArchiveInspector, Inside
+from secondlook.download.gate.spool import Spool, SpoolRoom
 
 MIB = 1 << 20
 TIME_S = 2.0
@@ -87,7 +87,12 @@ class Reader:
         self.channel, theirs = socket.socketpair()
         self.channel.settimeout(60)
         with theirs:
-            command = [sys.executable, "-m", "secondlook.download.archive_child", str(theirs.fileno())]
+            command = [
+                sys.executable,
+                "-m",
+                "secondlook.download.archives.archive_child",
+                str(theirs.fileno()),
+            ]
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         self.answers = self.channel.makefile("rb")
 

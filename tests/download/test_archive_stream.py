@@ -7,7 +7,7 @@ import lzma
 import pytest
 import zstandard
 
-from secondlook.download.archive_stream import Clocked, PackedStreams, ZstdFrames
+from secondlook.download.archives.archive_stream import Clocked, PackedStreams, ZstdFrames
 
 TEXT = b"".join(b"%d " % number for number in range(50_000))
 PACK = {"bz2": bz2.compress, "xz": lzma.compress}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.download.cutting import Cut
+from secondlook.download.body.cutting import Cut
 
 BODY = bytes(range(200))
 

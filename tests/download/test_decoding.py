@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxykit.samples import ENCODERS
-from secondlook.download.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
+from secondlook.download.body.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
 
 
 def _raw_deflate(data: bytes) -> bytes:

@@ -14,10 +14,10 @@ from proxykit.samples import EICAR, ENCODERS, gzipped, program, seven, tarred, z
 from scankit.clamd import MARK, Lies, LyingClamd, RealClamd, real_clamd
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import YARA
-from secondlook.download.body_type import declared
-from secondlook.download.examination import Examiner
-from secondlook.download.gate import BodyGate
-from secondlook.download.spool import SpoolRoom
+from secondlook.download.body.body_type import declared
+from secondlook.download.examination.examination import Examiner
+from secondlook.download.gate.gate import BodyGate
+from secondlook.download.gate.spool import SpoolRoom
 from secondlook.scan.clamd import ClamdStream
 from secondlook.scan.compiling import RuleSource
 from secondlook.scan.rule_keeper import RuleKeeper
@@ -194,7 +194,7 @@ def test_a_reader_that_dies_or_hangs_has_not_looked_and_the_next_does(tmp_path, 
 
         with monkeypatch.context() as patch:
             patch.setattr(type(inspector._idle[-1]), "ask", struck)
-            patch.setattr("secondlook.download.inspector.GRACE_S", 0.2)
+            patch.setattr("secondlook.download.examination.inspector.GRACE_S", 0.2)
             patch.setattr(inspector, "_limits", replace(inspector._limits, time_s=0.5))
             _, (broken,), known = await place.examine(program(900, 2))
         _, (after,), _ = await place.examine(program(900, 3) + b"planted")

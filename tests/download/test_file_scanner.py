@@ -8,7 +8,7 @@ import pytest
 from proxykit.samples import EICAR, program, zipped
 from scankit.clamd import Lies, LyingClamd
 from secondlook.config import ArchiveSettings, ScanSettings
-from secondlook.download.file_scanner import FileScanner
+from secondlook.download.examination.file_scanner import FileScanner
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from proxykit.gate import LIMITS
 from proxykit.samples import EICAR, program, prose
-from secondlook.download.body_type import declared, filename_of
-from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate
-from secondlook.download.signatures import may_begin, risky_signature
-from secondlook.download.spool import Spool, SpoolFullError, SpoolRoom
+from secondlook.download.body.body_type import declared, filename_of
+from secondlook.download.body.signatures import may_begin, risky_signature
+from secondlook.download.gate.gate import BodyGate
+from secondlook.download.gate.gate_state import Fate
+from secondlook.download.gate.spool import Spool, SpoolFullError, SpoolRoom
 
 
 @dataclass

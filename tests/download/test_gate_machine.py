@@ -22,12 +22,12 @@ from hypothesis.stateful import (
 
 from proxykit.gate import LIMITS
 from proxykit.samples import program, prose
-from secondlook.download import gate as gate_module
-from secondlook.download import gate_state
-from secondlook.download.body_type import declared
-from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate
-from secondlook.download.spool import SpoolRoom
+from secondlook.download.body.body_type import declared
+from secondlook.download.gate import gate as gate_module
+from secondlook.download.gate import gate_state
+from secondlook.download.gate.gate import BodyGate
+from secondlook.download.gate.gate_state import Fate
+from secondlook.download.gate.spool import SpoolRoom
 
 LAST_BYTES, TAIL_BYTES = 200, 600  # in place of megabytes
 BODIES = {

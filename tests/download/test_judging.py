@@ -11,12 +11,12 @@ from proxykit.samples import program
 from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, SubjectClass
+from secondlook.download.body.response_facts import ResponseFacts
 from secondlook.download.exchange import Exchange
-from secondlook.download.gate_state import Fate
+from secondlook.download.gate.gate_state import Fate
+from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import PARTIAL, BodyJudge, Message
-from secondlook.download.response_facts import ResponseFacts
-from secondlook.download.spool import SpoolRoom
 
 FILE = program(3000)
 PROGRAM = ResponseFacts(content_type="application/x-msdownload", etag='"1"')

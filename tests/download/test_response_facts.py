@@ -1,6 +1,6 @@
 """What is read of a response's headers, and which responses have a body."""
 
-from secondlook.download.response_facts import has_body, read_response
+from secondlook.download.body.response_facts import has_body, read_response
 
 
 def test_headers_in_any_case_and_several_encodings():

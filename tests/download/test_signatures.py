@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from proxykit.archives import v7
 from proxykit.samples import seven, tarred, zipped
-from secondlook.download.body_type import declared
-from secondlook.download.inspection import BodyLook
-from secondlook.download.signatures import (
+from secondlook.download.body.body_type import declared
+from secondlook.download.body.inspection import BodyLook
+from secondlook.download.body.signatures import (
     BEHIND_HEAD_BYTES,
     SIGNATURES,
     archive_behind,

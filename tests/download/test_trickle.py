@@ -5,9 +5,9 @@ from collections import deque
 
 import pytest
 
-from secondlook.download.gate_state import Ask, Hold, Pass, Small
-from secondlook.download.spool import Spool, SpoolRoom
-from secondlook.download.trickle import PART, STEP_BYTES, Trickle, spare
+from secondlook.download.gate.gate_state import Ask, Hold, Pass, Small
+from secondlook.download.gate.spool import Spool, SpoolRoom
+from secondlook.download.gate.trickle import PART, STEP_BYTES, Trickle, spare
 
 BODY = bytes(range(256)) * 40
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fuzzkit import fuzz, mutated
 from proxykit.archives import FILES, READ, deb, unpacked_by, v7
 from proxykit.samples import EICAR, gzipped, locked, seven, tarred, zipped
-from secondlook.download.archive import ArchiveLimits, Report, look_inside
+from secondlook.download.archives.archive import ArchiveLimits, Report, look_inside
 
 LIMITS = ArchiveLimits(depth=3, members=60, max_bytes=1 << 20, time_s=10.0)
 MOST_BYTES = 1 << 20

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
 from proxykit.samples import ENCODERS
-from secondlook.download.body_type import declared
-from secondlook.download.decoding import Decoder, DecodeState, encodings_of
-from secondlook.download.inspection import BodyLook
+from secondlook.download.body.body_type import declared
+from secondlook.download.body.decoding import Decoder, DecodeState, encodings_of
+from secondlook.download.body.inspection import BodyLook
 
 BODIES = [b"", b"MZ hello " * 40, bytes(range(256)) * 8]
 NAMES = sorted(ENCODERS)

@@ -6,9 +6,15 @@ from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
 from secondlook.core.subject import FileSubject
-from secondlook.download.cutting import Cut
+from secondlook.download.body.cutting import Cut
+from secondlook.download.body.ranges import (
+    is_answer,
+    is_whole,
+    read_content_range,
+    read_first_part,
+    read_ranges,
+)
 from secondlook.download.judged_files import Blocks, JudgedFile, Proof
-from secondlook.download.ranges import is_answer, is_whole, read_content_range, read_first_part, read_ranges
 
 HEADERS = [
     b"bytes=0-9",

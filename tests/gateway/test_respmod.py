@@ -281,7 +281,7 @@ def test_a_fault_is_unverifiable(stand, gatekeeper, fault, blocks):
 
 
 def test_a_gate_that_breaks_never_opens_the_door(stand, gatekeeper, monkeypatch):
-    monkeypatch.setattr("secondlook.download.gate.BodyGate.feed", lambda *_: 1 / 0)
+    monkeypatch.setattr("secondlook.download.gate.gate.BodyGate.feed", lambda *_: 1 / 0)
     assert get(stand, respmod("/a.exe", kind=KIND, length=900), program(900)).head.startswith(b"HTTP/1.1 403")
     gatekeeper.faults |= {"unverifiable", "check", "now"}
     assert get(stand, respmod("/a.exe", kind=KIND, length=900), program(900)).head.startswith(b"HTTP/1.1 403")

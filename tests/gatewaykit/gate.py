@@ -7,9 +7,9 @@ from typing import Any
 from agentkit.house import House
 from secondlook.config import DownloadsSettings
 from secondlook.core.event import Event
+from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge
-from secondlook.download.spool import SpoolRoom
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest, read_request
 from secondlook.ledger.log.privacy import Discretion, Privacy

@@ -10,7 +10,7 @@ from icapkit.wire import Reply, chunked, message
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.config import DownloadsSettings, ScanSettings
 from secondlook.core.event import Event
-from secondlook.download.examination import Examiner
+from secondlook.download.examination.examination import Examiner
 from secondlook.download.judging import BodyJudge
 from secondlook.gateway.icap.listener import IcapListener
 from secondlook.gateway.icap.service import IcapService

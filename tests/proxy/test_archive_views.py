@@ -17,8 +17,8 @@ import pytest
 from download.test_signatures import SAMPLES
 from proxykit.archives import FILES, READ, typed
 from proxykit.samples import EICAR, EICAR_SHA256, tarred, zipped
-from secondlook.download.archive import ArchiveLimits, Report, look_inside
-from secondlook.download.signatures import UNREAD_ARCHIVES
+from secondlook.download.archives.archive import ArchiveLimits, Report, look_inside
+from secondlook.download.body.signatures import UNREAD_ARCHIVES
 
 LIMITS = ArchiveLimits(depth=3, members=100, max_bytes=5 << 20, time_s=5.0)
 ISO = bytes(32768) + b"\x01CD001\x01\x00" + bytes(2000)

@@ -12,8 +12,8 @@ import zstandard
 from proxykit.origin import Asked, send
 from proxykit.samples import program
 from secondlook.core.verdict import SubjectClass
-from secondlook.download.body_type import declared
-from secondlook.download.inspection import BodyLook
+from secondlook.download.body.body_type import declared
+from secondlook.download.body.inspection import BodyLook
 
 BODY = program(200_000)
 MORE = b"something else " * 50

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from proxykit.gate import LIMITS as SMALL
 from proxykit.samples import EICAR, ENCODERS, gzipped, locked, program, seven, tarred, zipped
-from secondlook.download.archive import ArchiveLimits, look_inside
-from secondlook.download.body_type import declared
-from secondlook.download.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
-from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate
-from secondlook.download.spool import SpoolRoom
+from secondlook.download.archives.archive import ArchiveLimits, look_inside
+from secondlook.download.body.body_type import declared
+from secondlook.download.body.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
+from secondlook.download.gate.gate import BodyGate
+from secondlook.download.gate.gate_state import Fate
+from secondlook.download.gate.spool import SpoolRoom
 
 FILES = {"readme": b"hi " * 300, "folder/eicar.com": EICAR}
 PART = b"Content-Type: %s\r\nContent-Range: bytes %d-%d/9000\r\n\r\n"

@@ -318,7 +318,7 @@ def test_the_beginning_of_a_large_program_goes_on_before_the_rest_is_there(
 def test_fault_in_the_gate_of_a_risky_body_cuts_it_and_of_another_lets_it_on(
     proxy, gatekeeper, shelf, make_origin, curl, monkeypatch
 ):
-    from secondlook.download.gate import BodyGate
+    from secondlook.download.gate.gate import BodyGate
 
     origin = make_origin(shelf.reply)
     feed = BodyGate.feed

@@ -19,8 +19,8 @@ from proxykit.origin import Asked, Origin, send
 from proxykit.proxy import RunningProxy
 from proxykit.samples import program, prose
 from secondlook.core.subject import FileSubject
+from secondlook.download.body.ranges import read_ranges
 from secondlook.download.judged_files import BLOCK_BYTES, TAG_BYTES, Blocks, JudgedFile, Proof, tag_key
-from secondlook.download.ranges import read_ranges
 
 MB = 1_000_000
 BODY = program(20 * MB)

@@ -16,7 +16,7 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Asked, Origin, send
 from proxykit.proxy import RunningProxy
 from proxykit.samples import program, prose, zipped
-from secondlook.download.trickle import PART
+from secondlook.download.gate.trickle import PART
 
 BODY = program(900_000)
 PATIENCE = {"patience": 0.02}

@@ -8,7 +8,7 @@ import pytest
 
 from proxykit.origin import Asked, Origin, send
 from proxykit.samples import program, prose
-from secondlook.download.ranges import (
+from secondlook.download.body.ranges import (
     Piece,
     WantedRange,
     read_content_range,

@@ -107,7 +107,7 @@ def test_a_fault_in_the_gate_cuts_what_could_hurt_and_lets_anything_else_on(book
         raise RuntimeError("injected")
 
     risky = kind == "application/x-msdownload"
-    monkeypatch.setattr("secondlook.download.gate.BodyGate.feed", broken)
+    monkeypatch.setattr("secondlook.download.gate.gate.BodyGate.feed", broken)
     body = SMALL if risky else b"\0\0\0\x18ftypmp42" + bytes(70_000)
     book.from_client(GET)
     book.from_origin(head(body, kind) + body)

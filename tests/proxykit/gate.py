@@ -1,6 +1,6 @@
 """Limits of the body gate, in bytes in place of megabytes."""
 
-from secondlook.download.gate_state import GateLimits
+from secondlook.download.gate.gate_state import GateLimits
 
 LIMITS = GateLimits(
     hold_up_to=2000,

@@ -15,8 +15,8 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.sides import around
 from secondlook.config import DownloadsSettings, TrafficLimitsSettings
+from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
-from secondlook.download.spool import SpoolRoom
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.bodies import Bodies

@@ -12,7 +12,7 @@ from secondlook.core.answer import Tier
 from secondlook.core.scan import Detection, EngineReport
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Action, Risk, Stage
-from secondlook.download.inspector import Inside
+from secondlook.download.examination.inspector import Inside
 from secondlook.run.assembly.file_check import FileCheck
 
 MEMBER = hashlib.sha256(EICAR).digest()

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Decision
-from secondlook.download.cutting import Cut
-from secondlook.download.gate import BodyGate
+from secondlook.download.body.cutting import Cut
+from secondlook.download.body.ranges import Wanted, WantedRange
+from secondlook.download.gate.gate import BodyGate
 from secondlook.download.judged_files import Blocks, Lead
-from secondlook.download.ranges import Wanted, WantedRange
 
 
 class Asked(Protocol):

@@ -27,7 +27,7 @@ from typing import Self
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secondlook.core.subject import FileSubject
-from secondlook.download.cutting import Cut
+from secondlook.download.body.cutting import Cut
 from secondlook.ground.files import write_whole
 from secondlook.ground.lock import take_lock
 

@@ -6,14 +6,8 @@ from dataclasses import dataclass, replace
 
 from secondlook.config import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.download.body_type import declared
-from secondlook.download.examination import Examined, Examiner
-from secondlook.download.exchange import Asked, Body, Exchange, release_lead
-from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate, GateLimits, Tap
-from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
-from secondlook.download.ports import Gatekeeper
-from secondlook.download.ranges import (
+from secondlook.download.body.body_type import declared
+from secondlook.download.body.ranges import (
     EntityMemory,
     Piece,
     is_answer,
@@ -21,8 +15,14 @@ from secondlook.download.ranges import (
     read_content_range,
     read_range,
 )
-from secondlook.download.response_facts import PARTIAL_STATUS, WHOLE_STATUS, ResponseFacts
-from secondlook.download.spool import SpoolRoom
+from secondlook.download.body.response_facts import PARTIAL_STATUS, WHOLE_STATUS, ResponseFacts
+from secondlook.download.examination.examination import Examined, Examiner
+from secondlook.download.exchange import Asked, Body, Exchange, release_lead
+from secondlook.download.gate.gate import BodyGate
+from secondlook.download.gate.gate_state import Fate, GateLimits, Tap
+from secondlook.download.gate.spool import SpoolRoom
+from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
+from secondlook.download.ports import Gatekeeper
 
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _DECODERS = 2  # threads, for bodies of which much is to be decoded

@@ -20,9 +20,9 @@ from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.exchange import Body
+from secondlook.download.gate.trickle import EVERY_S
 from secondlook.download.judging import PASSED
 from secondlook.download.ports import Gatekeeper
-from secondlook.download.trickle import EVERY_S
 from secondlook.ground.ulid import Identifiers
 from secondlook.proxy.access.access import Access, closed_reason
 from secondlook.proxy.access.login import USER

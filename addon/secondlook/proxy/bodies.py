@@ -5,21 +5,21 @@ from collections.abc import Awaitable
 from mitmproxy import http
 
 from secondlook.config import DownloadsSettings
-from secondlook.download.cutting import Cut
-from secondlook.download.examination import Examiner
-from secondlook.download.exchange import Body
-from secondlook.download.judged_files import JudgedFiles
-from secondlook.download.judging import BodyJudge, Message
-from secondlook.download.ports import Gatekeeper
-from secondlook.download.ranges import Piece, WantedRange
-from secondlook.download.response_facts import (
+from secondlook.download.body.cutting import Cut
+from secondlook.download.body.ranges import Piece, WantedRange
+from secondlook.download.body.response_facts import (
     PARTIAL_STATUS,
     WHOLE_STATUS,
     ResponseFacts,
     has_body,
     read_response,
 )
-from secondlook.download.spool import SpoolRoom
+from secondlook.download.examination.examination import Examiner
+from secondlook.download.exchange import Body
+from secondlook.download.gate.spool import SpoolRoom
+from secondlook.download.judged_files import JudgedFiles
+from secondlook.download.judging import BodyJudge, Message
+from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.pieces import Pieces
 from secondlook.proxy.response import body_length, make_partial

@@ -17,11 +17,9 @@ from mitmproxy import http
 from secondlook.agent.check.record import host_of, url_of
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import Action, SubjectClass
-from secondlook.download.body_type import declared
-from secondlook.download.cutting import Cut
-from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
-from secondlook.download.ports import Gatekeeper
-from secondlook.download.ranges import (
+from secondlook.download.body.body_type import declared
+from secondlook.download.body.cutting import Cut
+from secondlook.download.body.ranges import (
     EntityMemory,
     Piece,
     may_hide_the_first,
@@ -29,7 +27,9 @@ from secondlook.download.ranges import (
     read_range,
     read_ranges,
 )
-from secondlook.download.response_facts import ResponseFacts
+from secondlook.download.body.response_facts import ResponseFacts
+from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
+from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.response import make_partial
 

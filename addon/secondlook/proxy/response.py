@@ -3,8 +3,8 @@
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
 
-from secondlook.download.cutting import Cut
-from secondlook.download.response_facts import PARTIAL_STATUS, ResponseFacts
+from secondlook.download.body.cutting import Cut
+from secondlook.download.body.response_facts import PARTIAL_STATUS, ResponseFacts
 
 _LONGEST_BYTES = (
     1 << 50

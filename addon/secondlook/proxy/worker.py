@@ -16,10 +16,10 @@ from mitmproxy.proxy import mode_servers, mode_specs
 
 from secondlook.agent.signin import RefusedPasswords
 from secondlook.config import ClientsSettings, Settings
-from secondlook.download.examination import Examiner
+from secondlook.download.examination.examination import Examiner
+from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.ports import Gatekeeper
-from secondlook.download.spool import SpoolRoom
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.ulid import Identifiers
 from secondlook.ledger.log.privacy import Discretion

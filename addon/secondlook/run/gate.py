@@ -5,10 +5,10 @@ import socket
 from collections.abc import Callable
 
 from secondlook.config import Settings
-from secondlook.download.examination import Examiner
+from secondlook.download.examination.examination import Examiner
+from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge
-from secondlook.download.spool import SpoolRoom
 from secondlook.gateway.complaints import Complaints
 from secondlook.gateway.helper_listener import HelperListener
 from secondlook.gateway.icap.listener import IcapListener

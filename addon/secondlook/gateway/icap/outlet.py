@@ -5,10 +5,10 @@ import logging
 import re
 from typing import Final
 
-from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Fate
-from secondlook.download.response_facts import PARTIAL_STATUS
-from secondlook.download.trickle import EVERY_S
+from secondlook.download.body.response_facts import PARTIAL_STATUS
+from secondlook.download.gate.gate import BodyGate
+from secondlook.download.gate.gate_state import Fate
+from secondlook.download.gate.trickle import EVERY_S
 from secondlook.gateway.icap.answers import tag_fields
 from secondlook.gateway.icap.connection import IcapConnection
 from secondlook.gateway.icap.heads import HttpResponse

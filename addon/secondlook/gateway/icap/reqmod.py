@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action
-from secondlook.download.body_type import declared
-from secondlook.download.ranges import may_hide_the_first
+from secondlook.download.body.body_type import declared
+from secondlook.download.body.ranges import may_hide_the_first
 from secondlook.gateway.icap.answers import answer_http, refuse, tag_fields
 from secondlook.gateway.icap.connection import IcapConnection
 from secondlook.gateway.icap.messages import (

@@ -1,4 +1,4 @@
-"""RESPMOD: what becomes of a response's body, by the gate that every front has (`download/gate.py`).
+"""RESPMOD: what becomes of a response's body, by the gate that every front has (`download/gate/gate.py`).
 
 ```
 head, preview ──► gate ─┬─ harmless, whatever comes ─► 204: the gateway goes on by itself
@@ -22,10 +22,10 @@ from typing import Final
 from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject
 from secondlook.core.verdict import Action, Decision
+from secondlook.download.body.response_facts import PARTIAL_STATUS, has_body, read_response
 from secondlook.download.exchange import Body, Exchange
-from secondlook.download.gate_state import Fate
+from secondlook.download.gate.gate_state import Fate
 from secondlook.download.judging import PASSED, Message
-from secondlook.download.response_facts import PARTIAL_STATUS, has_body, read_response
 from secondlook.gateway.icap.answers import refuse
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
 from secondlook.gateway.icap.heads import HttpRequest, HttpResponse

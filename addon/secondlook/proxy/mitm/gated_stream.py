@@ -36,11 +36,11 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.cutting import Cut
+from secondlook.download.body.cutting import Cut
+from secondlook.download.body.ranges import Wanted
 from secondlook.download.exchange import Body, release_lead
-from secondlook.download.gate_state import Fate
-from secondlook.download.ranges import Wanted
-from secondlook.download.spool import PIECE_BYTES
+from secondlook.download.gate.gate_state import Fate
+from secondlook.download.gate.spool import PIECE_BYTES
 from secondlook.proxy.flow_state import state_of
 from secondlook.proxy.mitm.body_hooks import (
     SecondlookCutHook,

@@ -4,7 +4,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
 from secondlook.download.exchange import Body
-from secondlook.download.trickle import EVERY_S
+from secondlook.download.gate.trickle import EVERY_S
 from secondlook.proxy.mitm.body_hooks import SecondlookBodyHook, SecondlookTrickleHook
 from secondlook.proxy.mitm.edge import StreamEdge
 from secondlook.proxy.mitm.stream import AnsweringStream, Commands

@@ -40,7 +40,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from secondlook.core.neutralize import inert
-from secondlook.download.response_facts import has_body
+from secondlook.download.body.response_facts import has_body
 from secondlook.proxy.mitm.edge import StreamEdge
 from secondlook.proxy.mitm.tunnel import RawTunnel, own_tunnel
 from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED

@@ -10,7 +10,7 @@ from secondlook.agent.check.evidence import unverifiable
 from secondlook.core.scan import EngineReport
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.file_scanner import FileScanner
+from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ground.lanes import FILES
 from secondlook.run.assembly.explaining import subject_of_file, use_of
 from secondlook.run.assembly.parts import Parts

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.scan import CLAMD
-from secondlook.download.file_scanner import FileScanner
+from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.parts import Parts
 from secondlook.scan.compiling import RuleSource

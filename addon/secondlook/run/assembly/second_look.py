@@ -13,7 +13,7 @@ from secondlook.agent.recheck.rescan import Rescan
 from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
-from secondlook.download.file_scanner import FileScanner
+from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ledger.ledger import EventFilter
 from secondlook.lookup.tiered import is_recovery
 from secondlook.proxy.event_follower import Follower

@@ -53,8 +53,10 @@ from collections.abc import Callable
 from typing import assert_never
 
 from secondlook.core.subject import FileSubject
-from secondlook.download.body_type import Declared
-from secondlook.download.gate_state import (
+from secondlook.download.body.body_type import Declared
+from secondlook.download.body.inspection import BodyLook
+from secondlook.download.body.signatures import READ_ARCHIVES, UNREAD_ARCHIVES
+from secondlook.download.gate.gate_state import (
     Ask,
     Collected,
     Fate,
@@ -68,10 +70,8 @@ from secondlook.download.gate_state import (
     Tail,
     Tap,
 )
-from secondlook.download.inspection import BodyLook
-from secondlook.download.signatures import READ_ARCHIVES, UNREAD_ARCHIVES
-from secondlook.download.spool import BACKLOG_MAX_BYTES, Spool, SpoolRoom
-from secondlook.download.trickle import Trickle
+from secondlook.download.gate.spool import BACKLOG_MAX_BYTES, Spool, SpoolRoom
+from secondlook.download.gate.trickle import Trickle
 
 _PASS = Pass()
 _NOT_KEPT = "there is no copy of it"

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import IO, cast
 
-from secondlook.download import archive_ar, archive_zip
-from secondlook.download.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream, ZstdFrames
-from secondlook.download.body_type import ZIP_END_BYTES, ends_like_zip
-from secondlook.download.decoding import Decoder, DecodeState
-from secondlook.download.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
+from secondlook.download.archives import archive_ar, archive_zip
+from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream, ZstdFrames
+from secondlook.download.body.body_type import ZIP_END_BYTES, ends_like_zip
+from secondlook.download.body.decoding import Decoder, DecodeState
+from secondlook.download.body.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
 from secondlook.scan.yara_look import YaraLook
 
 RATIO = 1000  # of what is unpacked, beyond the first megabytes: a few bytes of bzip2 can stand for gigabytes
@@ -259,7 +259,7 @@ class _Walk:
         import py7zr  # noqa: PLC0415 - takes long to load and is seldom needed
         from py7zr.exceptions import PasswordRequired  # noqa: PLC0415
 
-        from secondlook.download.archive_7z import MemberFactory  # noqa: PLC0415
+        from secondlook.download.archives.archive_7z import MemberFactory  # noqa: PLC0415
 
         try:
             opened = py7zr.SevenZipFile(file)

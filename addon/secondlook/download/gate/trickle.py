@@ -6,7 +6,7 @@ front of what is held: never more than a quarter of what came, never the end. Wh
 cut as a streamed one is. What must be held whole (`hold: full`, HTTP/1.0 without a length) gives nothing.
 """
 
-from secondlook.download.gate_state import GateState, Hold, Small, Tail
+from secondlook.download.gate.gate_state import GateState, Hold, Small, Tail
 
 EVERY_S = 1.0
 STEP_BYTES = 4 << 10  # enough for clients that give up below 1000 bytes a second (dnf, git)

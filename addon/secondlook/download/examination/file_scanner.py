@@ -10,7 +10,7 @@ from typing import IO
 
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import CLAMD, YARA, EngineReport
-from secondlook.download.inspector import ArchiveInspector, Inside, rule_look
+from secondlook.download.examination.inspector import ArchiveInspector, Inside, rule_look
 from secondlook.ground.lanes import FILES
 from secondlook.scan.clamd import Clamd
 from secondlook.scan.clamd_wire import ClamdError

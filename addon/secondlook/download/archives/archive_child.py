@@ -1,4 +1,4 @@
-"""The process that looks into files: `python -m secondlook.download.archive_child DESCRIPTOR`.
+"""The process that looks into files: `python -m secondlook.download.archives.archive_child DESCRIPTOR`.
 
 Reads requests from a Unix socket: a line of JSON with limits, encodings and YARA rules, the file's descriptor
 beside it; answers each with a line of JSON. Its memory is limited; it ends when the socket closes. Once it
@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from secondlook.download.archive import ArchiveLimits, look_inside
+from secondlook.download.archives.archive import ArchiveLimits, look_inside
 from secondlook.scan.yara_look import Looker
 
 MEMORY_BYTES = 512 << 20

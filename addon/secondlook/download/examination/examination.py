@@ -24,12 +24,12 @@ from secondlook.agent.ports import Scan
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import CLAMD, YARA, EngineReport
 from secondlook.core.subject import FileSubject
-from secondlook.download.decoding import Decoder, DecodeState
-from secondlook.download.gate import BodyGate
-from secondlook.download.gate_state import Tap
-from secondlook.download.inspector import GRACE_S, ArchiveInspector, Inside, RuleLook, rule_look
-from secondlook.download.spool import Spool, SpoolFullError
-from secondlook.download.turns import Turns
+from secondlook.download.body.decoding import Decoder, DecodeState
+from secondlook.download.examination.inspector import GRACE_S, ArchiveInspector, Inside, RuleLook, rule_look
+from secondlook.download.examination.turns import Turns
+from secondlook.download.gate.gate import BodyGate
+from secondlook.download.gate.gate_state import Tap
+from secondlook.download.gate.spool import Spool, SpoolFullError
 from secondlook.scan.clamd import Clamd, ClamdStream
 from secondlook.scan.clamd_wire import ClamdError
 from secondlook.scan.results import NAME, Results

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Final, Protocol
 
-from secondlook.download.inspection import BodyLook
-from secondlook.download.signatures import READ_ARCHIVES
-from secondlook.download.spool import PIECE_BYTES, Spool, SpoolRoom
+from secondlook.download.body.inspection import BodyLook
+from secondlook.download.body.signatures import READ_ARCHIVES
+from secondlook.download.gate.spool import PIECE_BYTES, Spool, SpoolRoom
 
 TAIL_MEMORY_BYTES: Final = 16 << 20  # of a tail that waits in memory: without a length, or without a disk
 LAST_MEMORY_BYTES: Final = (

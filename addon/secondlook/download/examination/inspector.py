@@ -19,9 +19,9 @@ from lru import LRU
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import YARA, Detection, EngineReport
 from secondlook.core.verdict import Risk, Threat
-from secondlook.download.archive import ArchiveLimits
-from secondlook.download.spool import SpoolFullError
-from secondlook.download.turns import Turns
+from secondlook.download.archives.archive import ArchiveLimits
+from secondlook.download.examination.turns import Turns
+from secondlook.download.gate.spool import SpoolFullError
 from secondlook.scan.rule_set import RuleSet, RulesInForce, own_rules
 
 logger = logging.getLogger(__name__)
@@ -257,7 +257,7 @@ class _Reader:
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "secondlook.download.archive_child",
+                "secondlook.download.archives.archive_child",
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,

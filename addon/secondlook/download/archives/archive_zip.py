@@ -19,7 +19,7 @@ from typing import IO, Protocol, cast
 
 import zstandard
 
-from secondlook.download.body_type import ZIP_END_BYTES
+from secondlook.download.body.body_type import ZIP_END_BYTES
 
 _INPUT_BYTES = 16 << 10
 _SCAN_BYTES = 1 << 20

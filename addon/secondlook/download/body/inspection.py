@@ -6,10 +6,10 @@ from typing import cast
 
 from secondlook.core.digest import DigestKind, file_hash, file_subject
 from secondlook.core.subject import FileSubject
-from secondlook.download.body_type import ZIP_END_BYTES, Declared, declared, ends_like_zip
-from secondlook.download.decoding import Decoder, DecodeState, encodings_of
-from secondlook.download.ranges import read_first_part
-from secondlook.download.signatures import (
+from secondlook.download.body.body_type import ZIP_END_BYTES, Declared, declared, ends_like_zip
+from secondlook.download.body.decoding import Decoder, DecodeState, encodings_of
+from secondlook.download.body.ranges import read_first_part
+from secondlook.download.body.signatures import (
     BEHIND_HEAD_BYTES,
     BEHIND_WITHIN_BYTES,
     MEDIA_ENOUGH_BYTES,
