@@ -495,6 +495,47 @@ def test_a_crash_in_the_middle_is_settled_at_the_next_start(place, monkeypatch, 
     assert bad.read_bytes() == BAD
 
 
+def test_what_another_proxy_holds_is_left_to_it(tmp_path, monkeypatch):
+    """Two machines, one ledger: the same file lies on both, and one of them crashed while it was taken away."""
+
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one, two = Place(tmp_path / "one"), Place(tmp_path / "two")
+    two.ledger = one.ledger
+    for place in (one, two):
+        place.put()
+        place.act(proxy=place.base.name, shared=True)
+    of_one, of_two = one.ledger.records.values()
+    assert (of_one.proxy, of_two.proxy) == ("one", "two")
+    here = one.quarantine(proxy="one", shared=True)
+    for act in (here.restore, here.delete):
+        with pytest.raises(QuarantineError, match="on the machine of the proxy two: do it there"):
+            asyncio.run(act(of_two.id))
+    assert not one.ledger.rule_list
+    asyncio.run(here.delete(of_one.id))  # though the other's has the same name
+    assert (one.stored(), two.stored()) == ([], [DIGEST.hex()])
+
+    monkeypatch.setattr(module, "put_away", crash)
+    two.put()
+    with pytest.raises(KeyboardInterrupt):
+        two.act(proxy="two", shared=True)
+    monkeypatch.undo()
+    (moving,) = (record for record in one.ledger.records.values() if record.state == "moving")
+    asyncio.run(one.quarantine(proxy="one", shared=True).settle())
+    assert one.ledger.records[moving.id] == moving
+    asyncio.run(two.quarantine(proxy="two", shared=True).settle())
+    assert two.ledger.records[moving.id].state == "held"  # the bytes of the first lie there already
+
+
+def test_a_proxy_with_a_ledger_of_its_own_may_be_renamed(place):
+    place.put()
+    (outcome,) = place.act(proxy="old")
+    assert asyncio.run(place.quarantine(proxy="new").restore(outcome.record_id)).read_bytes() == BAD
+
+
 def test_a_ledger_that_cannot_take_the_record_leaves_the_file(place):
     bad = place.put()
     place.ledger.full = True

@@ -22,6 +22,7 @@ async def test_quarantine_records_are_kept_and_replaced(any_ledger):
         modified_at=START,
         moved_at=START,
         identity=identity_of("x"),
+        proxy="one",
     )
     await any_ledger.quarantine.keep(record)
     await any_ledger.quarantine.keep(replace(record, id="q2", moved_at=START + 1))

@@ -52,6 +52,7 @@ def sample_events(count: int = 300) -> list[Event]:
                 identity=identity_of(number % 20),
                 sha256=draw.choice([None, "ab" * 32]),
                 filename=draw.choice([None, "setup.exe", "Rechnung\u202efdp.exe"]),
+                proxy=draw.choice(["one", "two"]),
             )
         )
     return found
@@ -104,6 +105,7 @@ def matches(event: Event, wanted: EventFilter) -> bool:
         and (wanted.rule is None or event.rule == wanted.rule)
         and (wanted.sha256 is None or event.sha256 == wanted.sha256)
         and (wanted.identity is None or event.identity == wanted.identity)
+        and (wanted.proxy is None or event.proxy == wanted.proxy)
         and (wanted.since is None or event.time >= wanted.since)
         and (wanted.until is None or event.time < wanted.until)
         and all(word.casefold() in folded(event) for word in (wanted.search or "").split())
@@ -140,6 +142,7 @@ filters = st.builds(
     rule=maybe("r1"),
     sha256=maybe("ab" * 32),
     identity=maybe(identity_of(3)),
+    proxy=maybe("one", "three"),
     since=instants,
     until=instants,
     search=maybe(

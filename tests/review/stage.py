@@ -20,6 +20,7 @@ class FakeProgram:
     started_at = 1_790_000_000.0
     proxy = "127.0.0.1:8080"
     assessing = False
+    shared_as: str | None = None
     passages = Lasting(learned_s=3600.0)
 
     def __init__(self, authority: Path) -> None:

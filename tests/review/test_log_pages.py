@@ -51,6 +51,21 @@ def test_the_log_filters_and_keeps_its_state_in_the_url(client, ledger):
     assert '<option value="block" selected' in shown
 
 
+def test_where_proxies_share_a_log_it_is_filtered_by_their_names(client, ledger, program):
+    keep(
+        ledger,
+        make_event(url="http://one.example/", host="one.example", proxy="one"),
+        make_event(url="http://two.example/", host="two.example", proxy="two"),
+    )
+    assert 'name="proxy"' not in client.get("/log").text
+    program.shared_as = "one"
+    assert 'name="proxy"' in client.get("/log").text
+    shown = client.get("/log?proxy=two").text
+    assert ("one.example" in shown, "two.example" in shown) == (False, True)
+    found = client.get("/api/v1/events?proxy=one").json()["events"]
+    assert [event["host"] for event in found] == ["one.example"]
+
+
 @pytest.mark.parametrize(
     "query", ["decision=nonsense", "since=yesterday", "kind=%3Cb%3E", "search=" + "x" * 600]
 )

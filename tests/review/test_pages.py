@@ -290,6 +290,19 @@ def test_quarantine_is_listed_restored_and_deleted(client, ledger, program):
     assert post(client, "/quarantine/none/delete").status_code == 400
 
 
+def test_a_file_that_another_proxy_holds_has_no_buttons_here(client, ledger, program):
+    record = QuarantineRecord(
+        id="q1", state="held", sha256="ab" * 32, size=68, path="/a.exe", stored_as="ab" * 32, mode=0o644,
+        modified_at=1.0, moved_at=2.0, proxy="other",
+    )  # fmt: skip
+    asyncio.run(ledger.quarantine.keep(record))
+    assert "/quarantine/q1/restore" in client.get("/quarantine").text  # a ledger of its own: renamed since
+    program.shared_as = "here"
+    shown = client.get("/quarantine").text
+    assert "On the machine of the proxy other" in shown
+    assert "/quarantine/q1/restore" not in shown
+
+
 @pytest.mark.parametrize(
     ("visited", "verdict", "then"),
     [

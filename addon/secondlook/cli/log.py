@@ -77,6 +77,10 @@ def log(
         typer.Option("--host", metavar="HOST", help="This host; *.example.org for subdomains too."),
     ] = None,
     client: Annotated[str | None, client_option("Of this client.")] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option("--proxy", metavar="NAME", help="Of this one of those that share the ledger."),
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="1d|TIME", help="Not before; how long ago, or when.")
     ] = None,
@@ -100,7 +104,7 @@ def log(
 ) -> None:
     """Show the event log, newest last. On a terminal only the newest 100, unless told otherwise."""
     if erase_client is not None or yes:
-        chosen = (decision, kind, stage, threat, host, client, since, until, search, limit)
+        chosen = (decision, kind, stage, threat, host, client, proxy, since, until, search, limit)
         filtered = follow or as_csv or any(value is not None for value in chosen)
         _erase(known_context(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
         return
@@ -115,6 +119,7 @@ def log(
         threat=_several("--threat", threat, Threat),
         host=host_filter(host) if host is not None else None,
         client=client,
+        proxy=proxy,
         since=instant_from(since, "--since"),
         until=instant_from(until, "--until"),
         search=search,

@@ -24,7 +24,7 @@ RecordArgument = Annotated[
 ]
 
 app = typer.Typer(add_completion=False, help="Files that were taken out of the download folders.")
-COLUMNS = ("id", "state", "file", "size", "threat", "list", "moved", "detail")
+COLUMNS = ("id", "state", "file", "size", "threat", "list", "moved", "proxy", "detail")
 
 
 @app.callback(invoke_without_command=True)
@@ -57,6 +57,7 @@ def list_files(config: ConfigOption = None, state: StateOption = None, as_json: 
             record.threat,
             record.list,
             rfc3339(record.moved_at),
+            record.proxy,
             record.detail,
         )
         for record in records
@@ -97,11 +98,18 @@ def delete(
 
 
 def _on_file[Done](context: CommandContext, act: Callable[[Quarantine], Coroutine[None, None, Done]]) -> Done:
-    folder, folders = context.state / QUARANTINE_FOLDER, context.settings.downloads.folders
+    settings = context.settings
     with context.ledger() as ledger:
+        quarantine = Quarantine(
+            context.state / QUARANTINE_FOLDER,
+            ledger.quarantine,
+            ledger.rules,
+            SystemClock(),
+            folders=settings.downloads.folders,
+            proxy=settings.proxy_name,
+            shared=settings.shares_ledger,
+        )
         try:
-            return asyncio.run(
-                act(Quarantine(folder, ledger.quarantine, ledger.rules, SystemClock(), folders=folders))
-            )
+            return asyncio.run(act(quarantine))
         except QuarantineError as error:
             fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")

@@ -175,3 +175,4 @@ class QuarantineRecord:
     client: str | None = None
     identity: bytes | None = None
     detail: str | None = None
+    proxy: str | None = None  # name of the one on whose machine it lies

@@ -212,6 +212,7 @@ def _log(api: APIRouter, operations: Operations) -> None:
         host: Filter = "",
         client: Filter = "",
         list_: Annotated[str, Query(alias="list", max_length=512)] = "",
+        proxy: Filter = "",
         since: Filter = "",
         until: Filter = "",
         not_: Annotated[
@@ -233,6 +234,7 @@ def _log(api: APIRouter, operations: Operations) -> None:
                 "host": host,
                 "client": client,
                 "list": list_,
+                "proxy": proxy,
                 "since": since,
                 "until": until,
             },

@@ -33,7 +33,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-EXCLUDABLE = ("search", *CHOICES, "host", "client", "list")
+EXCLUDABLE = ("search", *CHOICES, "host", "client", "list", "proxy")
 MOST_EXCLUDED = 20
 NOT = "not"
 
@@ -59,6 +59,7 @@ class LogFilter:
     host: str = ""
     client: str = ""
     list: str = ""
+    proxy: str = ""
     since: str = ""
     until: str = ""
     excluded: tuple[tuple[str, str], ...] = ()
@@ -118,6 +119,7 @@ class LogFilter:
             host=_host(self.host),
             client=self.client or None,
             list=self.list or None,
+            proxy=self.proxy or None,
             since=_moment("since", self.since, now),
             until=_moment("until", self.until, now),
             without=tuple(LogFilter().having(name, value).event_filter(now) for name, value in self.excluded),

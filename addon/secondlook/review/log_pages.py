@@ -102,6 +102,7 @@ class LogPages:
             kinds=CHOICES["kind"],
             stages=CHOICES["stage"],
             threats=CHOICES["threat"],
+            shared=self.operations.program.shared_as is not None,
         )
 
     async def decide(self, request: Request) -> Response:

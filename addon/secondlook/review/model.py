@@ -286,6 +286,7 @@ class QuarantineItem(Record):
     client: str | None
     moved_at: Moment | None
     detail: str | None
+    proxy: str | None
 
 
 class ListStatus(Record):

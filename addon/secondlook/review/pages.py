@@ -202,7 +202,12 @@ class Pages:
 
     async def quarantine(self, request: Request) -> Response:
         """List the quarantined files."""
-        return await self.frame.show(request, "quarantine.html", files=await self.operations.quarantine())
+        here = self.operations.program.shared_as
+        files = [
+            file | {"elsewhere": here is not None and file["proxy"] not in {None, here}}
+            for file in await self.operations.quarantine()
+        ]
+        return await self.frame.show(request, "quarantine.html", files=files)
 
     async def quarantine_act(self, request: Request) -> Response:
         """Restore or delete a quarantined file."""

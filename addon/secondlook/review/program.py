@@ -29,6 +29,11 @@ class RunningProgram(Protocol):
         ...
 
     @property
+    def shared_as(self) -> str | None:
+        """Name of this proxy among those that share its ledger; None where no other does."""
+        ...
+
+    @property
     def passages(self) -> Lasting:
         """How long TLS is passed through."""
         ...

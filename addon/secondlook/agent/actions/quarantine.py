@@ -8,6 +8,8 @@ move     plain   rename to a private name ─► device and inode compared ─�
 settle   mode 0600, name = SHA-256, record `held`; a crash in between is settled at the next start
 ```
 
+Proxies may share a ledger, never a folder: a file is dealt with only by the one that holds it.
+
 Nothing follows a symbolic link, nothing overwrites, and what cannot be done is reported, not hidden:
 docs/quarantine.md lists each case. Everything here blocks, except `Quarantine` itself.
 """
@@ -50,7 +52,8 @@ class Quarantine:
     """Carries out `actions.file` on files in the download folders, and restores them.
 
     `folder` is STATE/quarantine; `action` and `fallback` are quarantine, delete, rename or pass. Without a
-    `fallback` a file that cannot be taken stays where it is.
+    `fallback` a file that cannot be taken stays where it is. `proxy` is what this one is called;
+    `shared`: others keep records of their files in the same index.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Quarantine:
         folders: Sequence[Path],
         action: str = QUARANTINE,
         fallback: str | None = None,
+        proxy: str | None = None,
+        shared: bool = False,
     ) -> None:
         self._folder = folder
         self._index = index
@@ -71,6 +76,8 @@ class Quarantine:
         self._folders = tuple(folders)
         self._action = action
         self._fallback = fallback
+        self._proxy = proxy
+        self._shared_index = shared
         self._identifiers = Identifiers()
         self._began = clock.now()
 
@@ -104,7 +111,7 @@ class Quarantine:
     async def settle(self) -> None:
         """Finish what a crash left half done before this began. Raise LedgerError."""
         for record in await self._index.find_all(states=(MOVING,)):
-            if record.moved_at > self._began:
+            if record.moved_at > self._began or not self._holds(record):
                 continue
             there = await FILES.run(stored_path(self._folder, record).is_file)
             state = HELD if there else FAILED
@@ -131,7 +138,7 @@ class Quarantine:
                 source="quarantine",
             )
         )
-        keep = await self._shared(record)
+        keep = await self._wanted_by_another(record)
         try:
             path = await FILES.run(restore_stored, self._folder, record, keep=keep)
         except (OSError, MoveError) as error:
@@ -142,7 +149,7 @@ class Quarantine:
     async def delete(self, record_id: str) -> None:
         """Delete a quarantined file for good. Raise QuarantineError, LedgerError."""
         record = await self._held(record_id)
-        if not await self._shared(record):
+        if not await self._wanted_by_another(record):
             try:
                 await FILES.run(delete_stored, self._folder, record)
             except OSError as error:
@@ -153,14 +160,25 @@ class Quarantine:
         record = await self._index.find(record_id)
         if record is None:
             raise QuarantineError(f"no quarantined file has the id {record_id}")
+        if not self._holds(record):
+            raise QuarantineError(
+                f"the file {record_id} lies on the machine of the proxy {record.proxy}: do it there"
+            )
         if record.state != HELD:
             raise QuarantineError(f"the file {record_id} is not in quarantine: it was {record.state}")
         return record
 
-    async def _shared(self, record: QuarantineRecord) -> bool:
+    def _holds(self, record: QuarantineRecord) -> bool:
+        """Return whether a file lies here; with an index of its own a proxy may have been renamed since."""
+        return not self._shared_index or record.proxy in {None, self._proxy}
+
+    async def _wanted_by_another(self, record: QuarantineRecord) -> bool:
         """Return whether another held record stands for the same stored bytes."""
         held = await self._index.find_all(states=(HELD, MOVING))
-        return any(other.stored_as == record.stored_as and other.id != record.id for other in held)
+        return any(
+            other.stored_as == record.stored_as and other.id != record.id and self._holds(other)
+            for other in held
+        )
 
     async def _deal_with(self, candidate: Candidate, entry: ConfirmedEntry, action: str) -> FileOutcome:
         try:
@@ -200,6 +218,7 @@ class Quarantine:
             list=entry.list,
             url=entry.url,
             identity=entry.identity,
+            proxy=self._proxy,
         )
         await self._index.keep(record)
         try:

@@ -270,6 +270,7 @@ def quarantine_row(record: QuarantineRecord) -> dict[str, Any]:
         "client": clean(record.client),
         "identity": record.identity,
         "detail": clean(record.detail),
+        "proxy": clean(record.proxy),
     }
 
 
@@ -291,6 +292,7 @@ def row_quarantine(row: Row) -> QuarantineRecord:
         client=row["client"],
         identity=None if row["identity"] is None else bytes(row["identity"]),
         detail=row["detail"],
+        proxy=row["proxy"],
     )
 
 

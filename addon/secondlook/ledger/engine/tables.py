@@ -187,6 +187,7 @@ quarantine = sa.Table(
     sa.Column("client", sa.Text),
     sa.Column("identity", _Blob),
     sa.Column("detail", sa.Text),
+    sa.Column("proxy", sa.Text),
 )
 sa.Index("quarantine_sha256", quarantine.c.sha256)
 

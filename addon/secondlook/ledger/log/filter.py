@@ -38,6 +38,7 @@ class EventFilter:
     rule: str | None = None
     sha256: str | None = None
     identity: bytes | None = None
+    proxy: str | None = None
     since: float | None = None
     until: float | None = None
     search: str | None = None
@@ -105,14 +106,15 @@ def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.host is not None and wanted.host.startswith("*."):
         name = wanted.host[2:].lower()
         yield sa.or_(events.c.host == name, events.c.host.like("%." + _escape(name), escape="\\"))
-    if wanted.list is not None:
-        yield events.c.list == wanted.list
-    if wanted.rule is not None:
-        yield events.c.rule == wanted.rule
-    if wanted.sha256 is not None:
-        yield events.c.sha256 == wanted.sha256
-    if wanted.identity is not None:
-        yield events.c.identity == wanted.identity
+    for one, value in (
+        (events.c.list, wanted.list),
+        (events.c.rule, wanted.rule),
+        (events.c.sha256, wanted.sha256),
+        (events.c.identity, wanted.identity),
+        (events.c.proxy, wanted.proxy),
+    ):
+        if value is not None:
+            yield one == value
 
 
 def name_of(wanted: EventFilter) -> list[str]:

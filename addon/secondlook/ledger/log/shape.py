@@ -147,6 +147,7 @@ def quarantine_json(record: QuarantineRecord) -> dict[str, Any]:
         "client": record.client,
         "moved_at": rfc3339(record.moved_at),
         "detail": record.detail,
+        "proxy": record.proxy,
     }
 
 

@@ -70,6 +70,7 @@ class Program:
         self.proxy = plan.proxy or ""  # none: a gateway asks, and there is no address to show
         self.started_at = plan.started_at
         self.assessing = parts.settings.policy.mode == "assess"
+        self.shared_as = parts.settings.proxy_name if parts.settings.shares_ledger else None
         self.passages = parts.settings.passages
         self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
 

@@ -49,6 +49,8 @@ def make_quarantine(settings: Settings, parts: Parts) -> Quarantine:
         folders=settings.downloads.folders,
         action=settings.actions.file,
         fallback=settings.actions.fallback,
+        proxy=settings.proxy_name,
+        shared=settings.shares_ledger,
     )
 
 
