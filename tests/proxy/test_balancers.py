@@ -66,7 +66,7 @@ def test_a_client_that_the_networks_do_not_name_is_turned_away_behind_a_balancer
 
 
 @pytest.mark.parametrize(
-    "first", [REQUEST, b"PROXY TCP4 nonsense\r\n" + REQUEST, b"\x16\x03\x01\x02\x00\x01"]
+    "first", [b"PROXY TCP4 nonsense\r\n" + REQUEST, b"\x16\x03\x01\x02\x00\x01", b"\x05\x01\x00"]
 )
 def test_a_balancer_that_does_not_say_who_connects_is_closed(proxy, first):
     assert say(proxy, first) == b""
@@ -135,5 +135,5 @@ def test_a_balancer_that_sends_nothing_is_reported(proxy, caplog, monkeypatch):
     monkeypatch.setattr(listener, "_HEADER_S", 0.05)
     with caplog.at_level(logging.WARNING, listener.__name__):
         assert say(proxy) == b""
-    assert "sent no PROXY header" in caplog.text
+    assert "sent neither a PROXY header nor a request" in caplog.text
     assert "clients.balancers" in caplog.text

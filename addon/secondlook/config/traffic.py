@@ -145,7 +145,7 @@ class ClientsSettings(Section):
     """Who may use the proxy. Without networks: this machine alone."""
 
     networks: tuple[Network, ...] = ()
-    balancers: tuple[Network, ...] = ()  # TCP load balancers, which say by the PROXY protocol who connects
+    balancers: tuple[Network, ...] = ()  # load balancers, which say by PROXY protocol or header who asks
     users: dict[str, PasswordHash] = Field(default_factory=dict)  # name: Argon2 hash
     groups: tuple[Group, ...] = ()
 

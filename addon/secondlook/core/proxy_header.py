@@ -46,6 +46,11 @@ class ProxyHeader:
     destination: Place | None = None
 
 
+def begins_request(data: bytes) -> bool:
+    """Return whether a connection begins with a request of HTTP/1 instead; False while that is open."""
+    return data[:1].isalpha() and data[: len(_V1)] != _V1[: len(data)]
+
+
 def read_proxy_header(data: bytes) -> ProxyHeader | None:
     """Read the header that `data` begins with; None where more is needed. Raises ProxyHeaderError."""
     if data[: len(_SIGNATURE)] == _SIGNATURE[: len(data)]:

@@ -43,8 +43,11 @@ class Connections:
         try:
             handler = self._master.addons.get("proxyserver").connections[client.id]
             handler.open_connection = partial(self._dialer.open, handler)
-            admitted = isinstance(client.proxy_mode, mode_specs.LocalMode) or self.access.admits(
-                client.peername[0]
+            peer = client.peername[0]
+            admitted = (
+                isinstance(client.proxy_mode, mode_specs.LocalMode)
+                or self.access.admits(peer)
+                or self.access.is_balancer(peer)  # each of its requests is looked at (`access/forwarding.py`)
             )
         except Exception:
             logger.exception("cannot tell whether a client may use the proxy")

@@ -24,6 +24,7 @@ from secondlook.ground.clock import SystemClock
 from secondlook.ground.ulid import Identifiers
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.proxy.access.access import Access
+from secondlook.proxy.access.forwarding import Forwarding
 from secondlook.proxy.access.login import Login
 from secondlook.proxy.access.passthrough import Learner, Passthrough
 from secondlook.proxy.access.tls_exceptions import Passages
@@ -98,7 +99,11 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     )
     clients = settings.clients or ClientsSettings()
     access = Access(
-        clients.networks, around.own_ports, _set_destinations(settings.mode), users=bool(clients.users)
+        clients.networks,
+        around.own_ports,
+        _set_destinations(settings.mode),
+        users=bool(clients.users),
+        balancers=clients.balancers,
     )
     downloads = settings.downloads
     room = SpoolRoom(
@@ -148,7 +153,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     late: tuple[LateNotices, ...] = ()
     if around.late is not None:
         late = (LateNotices(around.late, pages, clock, Identifiers().new, edge.is_own_site),)
-    return (login, *late, connections, unopened, edge, passthrough, GatedLayers(edge))
+    forwarding = (Forwarding(access, edge.is_own_site, login.sign_out),) if clients.balancers else ()
+    return (*forwarding, login, *late, connections, unopened, edge, passthrough, GatedLayers(edge))
 
 
 class Worker:

@@ -5,7 +5,8 @@ Three rules, whatever list or rule says otherwise:
 1. Only this machine and the networks of `clients` may connect (users on top where there are any).
 2. The proxy's own review page and server are reached by nobody through the proxy; the proxy's own listening
    address is answered by the internal site, and by no name that merely resolves to it.
-3. A client on another machine reaches no loopback, link-local, unspecified or metadata address.
+3. A client on another machine reaches no loopback, link-local, unspecified or metadata address. A load
+   balancer on this machine is no client on it: who is behind it may be anywhere.
 
 An address is judged in whatever notation it is written (`127.1`, `0x7f000001`, `[::ffff:127.0.0.1]`), and a
 name by each address that it resolves to: only those that are open are connected to (`dialing.py`), and
@@ -61,9 +62,11 @@ class Access:
         trusted: Collection[tuple[str, int]] = (),
         *,
         users: bool = False,
+        balancers: Iterable[str] = (),
     ) -> None:
         self._users = users
-        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
+        self._networks = tuple(map(ipaddress.ip_network, networks))
+        self._balancers = tuple(map(ipaddress.ip_network, balancers))
         self._own_ports = own_ports
         self._trusted = frozenset(trusted)
 
@@ -74,7 +77,17 @@ class Access:
     def is_open(self, client: str) -> bool:
         """Return whether a client needs no password: this machine, and the networks that were named."""
         place = _place(client)
-        return place is not None and (_is_here(place) or any(place.address in net for net in self._networks))
+        return place is not None and (
+            self._is_client_here(place) or any(place.address in network for network in self._networks)
+        )
+
+    def is_balancer(self, address: str | IP) -> bool:
+        """Return whether a load balancer of ours connects from an address."""
+        if not self._balancers:
+            return False
+        place = _place(address) if isinstance(address, str) else None
+        found = place.address if place is not None else address
+        return any(found in network for network in self._balancers)
 
     def closed(self, client: str | None, host: str, port: int) -> str | None:
         """Return why a destination is closed, as far as its text tells; None for open or not known yet."""
@@ -130,7 +143,10 @@ class Access:
 
     def _client_is_here(self, client: str | None) -> bool:
         place = _place(client) if client is not None else None
-        return place is not None and _is_here(place)
+        return place is not None and self._is_client_here(place)
+
+    def _is_client_here(self, place: _Place) -> bool:
+        return _is_here(place) and not self.is_balancer(place.address)
 
 
 def _is_here(place: _Place) -> bool:

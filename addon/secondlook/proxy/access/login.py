@@ -80,6 +80,10 @@ class Login:
         """Name the user of a connection, once signed in."""
         return self._known.get(client)
 
+    def sign_out(self, client: Client) -> None:
+        """Forget who signed in on a connection: the next request may be another's."""
+        self._known.pop(client, None)
+
     def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Let a tunnel in; what comes through it needs no further password."""
         return self._enter(flow)

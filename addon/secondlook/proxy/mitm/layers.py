@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Server
 from mitmproxy.exceptions import AddonHalt
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
@@ -62,6 +62,7 @@ class GatedHttpLayer(HttpLayer):
         self._stalled: dict[int, GatedStream] = {}
         self._waiting: set[int] = set()
         self._full: dict[int, Http2OriginSide] = {}
+        self._connected_for: tuple[str, int] | None = None
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
@@ -196,6 +197,7 @@ class GatedHttpLayer(HttpLayer):
         if command.blocking or isinstance(command, commands.RequestWakeup):
             self.command_sources[command] = child  # who waits for it
         if isinstance(command, GetHttpConnection):
+            yield from self._leave_others()
             yield from self.get_connection(command)
         elif isinstance(command, RegisterHttpConnection):
             yield from self.register_connection(command)
@@ -203,6 +205,14 @@ class GatedHttpLayer(HttpLayer):
             if isinstance(command, commands.OpenConnection):
                 self.connections[command.connection] = child
             yield command
+
+    def _leave_others(self) -> Commands:
+        """Close what was connected for another client of the same load balancer (`access/forwarding.py`)."""
+        now = self.context.client.peername
+        if self._connected_for not in {None, now}:
+            for peer in [each for each in self.connections if isinstance(each, Server) and each.connected]:
+                yield commands.CloseConnection(peer)
+        self._connected_for = now
 
     def make_stream(self, stream_id: int) -> Commands:
         """Make the stream of a new request: ours."""

@@ -26,6 +26,7 @@ from secondlook.core.proxy_header import (
     Place,
     ProxyHeader,
     ProxyHeaderError,
+    begins_request,
     read_proxy_header,
 )
 from secondlook.core.url.address import parse_address
@@ -41,6 +42,7 @@ _AGAIN_S = 0.2
 _HEADER_S = 10.0  # a balancer that has to say whose connection it is, and has not
 _SILENT_S = 60.0  # a client that has to speak first, and has not
 _SILENT_MODES = mode_specs.TransparentMode | mode_specs.ReverseMode  # there the origin may speak first
+_HTTP_MODES = mode_specs.RegularMode | mode_specs.UpstreamMode | mode_specs.ReverseMode
 _READ_BYTES = 1 << 16
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 46\r\n"
@@ -133,12 +135,15 @@ class Listener:
             guest.timer = loop.call_later(_SILENT_S, guest.end)
 
     def _await_header(self, guest: "_Guest") -> None:
-        """Have a connection of a balancer wait until that has said whose it is."""
+        """Have a connection of a balancer wait until that has said whose it is, or speaks HTTP."""
         loop = asyncio.get_running_loop()
         guest.owes_header = True
         loop.add_reader(guest.socket, self._hear_header, guest)
         guest.timer = loop.call_later(
-            _HEADER_S, self._close_balancers, guest, f"it sent no PROXY header within {_HEADER_S:g} s"
+            _HEADER_S,
+            self._close_balancers,
+            guest,
+            f"it sent neither a PROXY header nor a request within {_HEADER_S:g} s",
         )
 
     def _close_balancers(self, guest: "_Guest", why: object) -> None:
@@ -155,6 +160,9 @@ class Listener:
             guest.end()
             return
         if header is None:
+            return
+        if not header.size and not isinstance(self._mode, _HTTP_MODES):
+            self._close_balancers(guest, "it does not begin with a PROXY header")
             return
         guest.owes_header = False
         guest.stop_listening()
@@ -231,6 +239,7 @@ class Listener:
     async def _serve(self, guest: "_Guest") -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(loop=loop)
+        reader.feed_data(guest.heard)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, guest.socket)
@@ -267,7 +276,7 @@ class _Guest:
 
     def __init__(self, sock: socket.socket, waiting: "set[_Guest]") -> None:
         self.socket = sock
-        self._header = b""  # as far as it has come
+        self.heard = b""  # of the first words of a balancer
         self._waiting = waiting
         waiting.add(self)
 
@@ -296,6 +305,7 @@ class _Guest:
     def read_header(self) -> ProxyHeader | None:
         """Take a PROXY header off the connection, and nothing behind it; None while it is not whole.
 
+        One of no size where a request begins instead: `heard` has what was taken of that.
         Raises ProxyHeaderError, OSError.
         """
         try:
@@ -303,12 +313,16 @@ class _Guest:
         except BlockingIOError:
             return None
         if not came:
-            if self._header:
+            if self.heard:
                 raise ProxyHeaderError("it ended within its PROXY header")
             raise ConnectionAbortedError
-        header = read_proxy_header(self._header + came)
-        size = len(came) if header is None else header.size - len(self._header)
-        self._header += self.socket.recv(size)
+        if begins_request(self.heard + came):
+            return ProxyHeader(0)
+        header = read_proxy_header(self.heard + came)
+        size = len(came) if header is None else header.size - len(self.heard)
+        self.heard += self.socket.recv(size)
+        if header is not None:
+            self.heard = b""
         return header
 
     def stop_waiting(self) -> None:
