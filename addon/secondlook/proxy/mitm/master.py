@@ -24,11 +24,14 @@ from mitmproxy.addons import (
     upstream_auth,
 )
 from mitmproxy.certs import CertStore
+from mitmproxy.connection import Server
 from mitmproxy.options import CONF_BASENAME
 from mitmproxy.proxy.mode_specs import ReverseMode
+from mitmproxy.tls import TlsData
 
 from secondlook.proxy.mitm.certificates import Key, SiteCertificates
 from secondlook.proxy.mitm.hook_table import HookTable
+from secondlook.proxy.mitm.tls_sessions import OriginSessions, TicketKeys, bind_tickets
 
 # What this machine trusts, for the proxy as for every other program on it; without one mitmproxy's own list.
 # The environment is not asked: SSL_CERT_FILE often names our own authority, for clients of the proxy.
@@ -56,11 +59,13 @@ http.MessageData.__post_init__ = _trust_fields  # type: ignore[method-assign, as
 
 
 class OwnKeyTls(tlsconfig.TlsConfig):
-    """mitmproxy's TLS, with certificates for sites on a key of their own."""
+    """mitmproxy's TLS, with certificates for sites on a key of their own, and sessions that last."""
 
     def __init__(self, key: Key) -> None:
         super().__init__()
         self._key = key
+        self._tickets = TicketKeys()
+        self._origins = OriginSessions()
 
     def configure(self, updated: set[str]) -> None:
         """Load the authority, and the certificates that the operator gave for some names."""
@@ -69,6 +74,24 @@ class OwnKeyTls(tlsconfig.TlsConfig):
         if store is not None and not isinstance(store, SiteCertificates):
             authority = Path(ctx.options.confdir).expanduser() / f"{CONF_BASENAME}-ca.pem"
             self.certstore = SiteCertificates(store, self._key, authority)
+
+    def tls_start_client(self, tls_start: TlsData) -> None:
+        """Begin TLS with a client."""
+        self._tickets.renew()
+        super().tls_start_client(tls_start)
+        tls = tls_start.ssl_conn
+        if tls is not None and ctx.options.request_client_cert:
+            bind_tickets(tls)
+
+    def tls_start_server(self, tls_start: TlsData) -> None:
+        """Begin TLS with an origin, with a session of an earlier connection where there is one."""
+        super().tls_start_server(tls_start)
+        server, tls = tls_start.conn, tls_start.ssl_conn
+        if tls is not None and isinstance(server, Server) and not tls_start.is_dtls:
+            client = tls_start.context.client.peername
+            protocols = tuple(server.alpn_offers)
+            key = (client and client[0], server.address, server.via, server.sni, protocols)
+            self._origins.offer(tls, key)
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Answer for the list of revoked certificates, the only file of ours that mitmproxy names in them."""

@@ -17,6 +17,7 @@ from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TlsFailed
 from mitmproxy.proxy.tunnel import TunnelState
 from mitmproxy.tls import TlsData
 
+from secondlook.proxy.mitm.tls_sessions import keep_session
 from secondlook.proxy.mitm.tunnel import Opening
 
 type Commands = layer.CommandGenerator[None]
@@ -91,6 +92,8 @@ class _Bounded(TLSLayer):
 class OriginTls(_Bounded, ServerTLSLayer):
     """TLS towards an origin."""
 
+    _session_kept = False
+
     def receive_data(self, data: bytes) -> Commands:
         """Take data; what breaks TLS, an alert above all, ends the connection."""
         broken: str | None = None
@@ -98,6 +101,9 @@ class OriginTls(_Bounded, ServerTLSLayer):
             if isinstance(command, commands.Log) and command.message.startswith(_BROKEN):
                 broken = command.message
             yield command
+        if not self._session_kept and data and broken is None:
+            self._session_kept = True
+            keep_session(self.tls)
         if broken is None or self.tunnel_state is not TunnelState.OPEN:
             return
         reason = _LAST_REASON.search(broken)
