@@ -172,6 +172,16 @@ def test_what_is_not_understood_is_told_once_and_ends_it(data, told):
     assert events(machine, respmod()) == []
 
 
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_an_empty_line_without_cr_is_refused_alike_in_any_pieces(size):
+    data = b"OPTIONS icap://a/b ICAP/3.0\r\n\nHost: a\r\n\r\n"  # 505, were its line looked at
+    machine = IcapMachine()
+    with pytest.raises(IcapError, match="CR LF") as error:
+        for at in range(0, len(data), size):
+            events(machine, data[at : at + size])
+    assert error.value.status == 400
+
+
 def test_bounds_hold_at_the_limit():
     machine = IcapMachine()
     filling = HEAD_MAX_BYTES - len(respmod("X: \r\n").partition(b"\r\n\r\n")[0]) - 4

@@ -423,11 +423,12 @@ class IcapMachine:
         """Take a head with its empty line; None until it is whole."""
         buffer = self._buffer
         found = buffer.find(b"\r\n\r\n", self._searched)
+        # However it comes: what would be refused before its end is here is refused with its end here, too.
+        if buffer.find(b"\n\n", self._searched, found if found >= 0 else len(buffer)) >= 0:
+            raise IcapError(f"{name}: its lines do not end with CR LF")
         if found < 0:
             if len(buffer) > HEAD_MAX_BYTES:
                 raise IcapError(f"{name} is larger than {HEAD_MAX_BYTES} bytes")
-            if buffer.find(b"\n\n", self._searched) >= 0:
-                raise IcapError(f"{name}: its lines do not end with CR LF")
             self._searched = max(0, len(buffer) - 3)
             return None
         self._searched = 0
