@@ -177,8 +177,7 @@ def test_an_empty_line_without_cr_is_refused_alike_in_any_pieces(size):
     data = b"OPTIONS icap://a/b ICAP/3.0\r\n\nHost: a\r\n\r\n"  # 505, were its line looked at
     machine = IcapMachine()
     with pytest.raises(IcapError, match="CR LF") as error:
-        for at in range(0, len(data), size):
-            events(machine, data[at : at + size])
+        [events(machine, data[at : at + size]) for at in range(0, len(data), size)]
     assert error.value.status == 400
 
 

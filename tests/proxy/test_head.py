@@ -84,11 +84,19 @@ def test_where_the_body_of_an_answer_ends(lines, written, framing):
 
 @pytest.mark.parametrize("status", [b"204", b"304", b"100", b"103"])
 @pytest.mark.parametrize(
-    "lines", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n" * 2, b""]
+    "lines",
+    [
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunk ed\r\n",
+        b"Content-Length: 5\r\n" * 2,
+        b"",
+    ],
 )
 def test_an_answer_without_content(status, lines):
     written, framing = answer(lines, status=b"HTTP/1.1 %s X\r\n" % status)
     assert framing.size == 0
+    assert b"chunk ed" not in written
     if status != b"304":
         assert written == b"\r\n"
         assert framing.lasting == (lines == b"")
@@ -123,6 +131,7 @@ def test_status_lines_that_browsers_take(line):
         b"<html>\n\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunk ed\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: deflate\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",

@@ -271,7 +271,7 @@ def _coded(
     fields: list[Field], codings: list[bytes], lengths: list[bytes], *, empty: bool
 ) -> tuple[list[Field], bool, bool]:
     """Leave what goes on of the codings of an answer: fields, whether all was plain, whether in chunks."""
-    said = [one for value in codings for one in value.lower().replace(b" ", b"").split(b",")]
+    said = [one.strip(b" \t") for value in codings for one in value.lower().split(b",")]
     if said == [b"chunked"] and not lengths:
         return fields, True, True
     left = [one for one in said if one not in {b"", b"identity"}]
