@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, cast
 
 from secondlook.download.archives import archive_ar, archive_zip
-from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream, ZstdFrames
+from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream, zstd_frame
 from secondlook.download.body.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.body.decoding import Decoder, DecodeState
 from secondlook.download.body.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
@@ -177,7 +177,7 @@ class _Walk:
             case "blank":
                 return
             case "zstd":
-                self._packed(ZstdFrames(file), label, level)
+                self._packed(PackedStreams(file, zstd_frame), label, level)
             case _:
                 raise UnreadableError(f"{kind} is a kind that is not looked into")
 

@@ -2,13 +2,19 @@
 
 import bz2
 import lzma
+import sys
 from collections.abc import Callable
 from typing import IO, Protocol
 
-import zstandard
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 STEP_BYTES = 64 << 10
-_WINDOW_BYTES = 1 << 27
+_WINDOW_LOG = 27
+
+type Decompressor = bz2.BZ2Decompressor | lzma.LZMADecompressor | zstd.ZstdDecompressor
 
 
 class Stream(Protocol):
@@ -31,16 +37,9 @@ class Clocked:
         return self._file.read(count)
 
 
-class ZstdFrames:
-    """The frames of a file of zstd, unpacked in small steps."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        context = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
-        self._stream = context.stream_reader(file, read_across_frames=True, closefd=False)
-
-    def read(self, count: int) -> bytes:
-        """Unpack the next bytes."""
-        return self._stream.read(count)
+def zstd_frame() -> zstd.ZstdDecompressor:
+    """Begin a frame of zstd."""
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
 
 
 class PackedStreams:
@@ -49,9 +48,7 @@ class PackedStreams:
     Python's own files end, without a word, at what is no stream: xz goes on behind the zeros.
     """
 
-    def __init__(
-        self, file: IO[bytes], begin: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
-    ) -> None:
+    def __init__(self, file: IO[bytes], begin: Callable[[], Decompressor]) -> None:
         self._file, self._begin = file, begin
         self._stream = begin()
 
