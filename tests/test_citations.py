@@ -9,7 +9,7 @@ docs/ledger.md, [text](servers.md#1-a-…)   a page, and a heading of it
 P13, G2, S1                                a row of docs/budgets.md
 core.asking.plan, secondlook.run.entry     a module, or a name in it; or a key of the settings
 `Gatekeeper.settle`                        what a class of ours has
-proxy/mitm/stream.py, tests/…, stream.py   a file
+proxy/mitm/streams/stream.py, tests/…, stream.py   a file
 wire/test_rice.py::TestMalformed           a test, or a class of tests
 `make quick`                               a target of the Makefile
 ```

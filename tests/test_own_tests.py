@@ -79,16 +79,16 @@ WITHOUT = set(
     proxy/connections.py
     proxy/event_follower.py
     proxy/fallback.py
-    proxy/mitm/connection.py
+    proxy/mitm/transport/connection.py
     proxy/mitm/hook_table.py
-    proxy/mitm/http2_connection.py
-    proxy/mitm/http2_head.py
-    proxy/mitm/listener.py
-    proxy/mitm/patience.py
-    proxy/mitm/proved.py
-    proxy/mitm/recognizer.py
-    proxy/mitm/tunnel.py
-    proxy/mitm/websocket.py
+    proxy/mitm/http/http2_connection.py
+    proxy/mitm/http/http2_head.py
+    proxy/mitm/transport/listener.py
+    proxy/mitm/streams/patience.py
+    proxy/mitm/streams/proved.py
+    proxy/mitm/tls/recognizer.py
+    proxy/mitm/tls/tunnel.py
+    proxy/mitm/streams/websocket.py
     proxy/pieces.py
     proxy/response.py
     proxy/late_notice.py

@@ -8,7 +8,7 @@ import pytest
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.proxy import RunningProxy
-from secondlook.proxy.mitm import listener
+from secondlook.proxy.mitm.transport import listener
 
 HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 8080\r\n"
 REQUEST = (

@@ -13,7 +13,7 @@ from mitmproxy.certs import CertStore
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.proxy import RunningProxy
-from secondlook.proxy.mitm.certificates import MADE_ANEW_S, MOST_NAMES, SiteCertificates, new_key
+from secondlook.proxy.mitm.tls.certificates import MADE_ANEW_S, MOST_NAMES, SiteCertificates, new_key
 from secondlook.run.authority import make_authority
 
 FILE = Path("authority.pem")  # read when TLS begins

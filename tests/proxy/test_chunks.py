@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.proxy.mitm.chunks import LINE_MAX_BYTES, ChunkReader
-from secondlook.proxy.mitm.head import HeadBuffer
+from secondlook.proxy.mitm.http.chunks import LINE_MAX_BYTES, ChunkReader
+from secondlook.proxy.mitm.http.head import HeadBuffer
 
 TRAILERS_MAX = 1000
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from proxykit.origin import send
-from secondlook.proxy.mitm.connection_limits import Complaint, Crowd, most_clients, most_origins
+from secondlook.proxy.mitm.transport.connection_limits import Complaint, Crowd, most_clients, most_origins
 
 
 class Line:
@@ -183,7 +183,7 @@ def test_silent_clients_are_no_more_than_a_socket_until_they_speak(make_proxy, m
 
 
 def test_silent_clients_are_not_waited_for_for_good(make_proxy, monkeypatch):
-    monkeypatch.setattr("secondlook.proxy.mitm.listener._SILENT_S", 0.05)
+    monkeypatch.setattr("secondlook.proxy.mitm.transport.listener._SILENT_S", 0.05)
     proxy = make_proxy()
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as line:
         assert line.recv(1) == b""

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from secondlook.proxy.mitm.dialing import connect
+from secondlook.proxy.mitm.transport.dialing import connect
 from secondlook.resolver import Place
 
 
@@ -36,7 +36,7 @@ def test_families_take_turns(monkeypatch):
         tried.append(place.text)
         raise OSError(errno.ECONNREFUSED, place.text)
 
-    monkeypatch.setattr("secondlook.proxy.mitm.dialing._attempt", attempt)
+    monkeypatch.setattr("secondlook.proxy.mitm.transport.dialing._attempt", attempt)
     six = [Place(socket.AF_INET6, f"2001:db8::{n}") for n in range(3)]
     with pytest.raises(OSError, match="2001:db8::0"):
         asyncio.run(connect([*six, four("192.0.2.1")], 80))

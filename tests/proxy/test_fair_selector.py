@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from secondlook.proxy.mitm.fair_selector import ALONE, LEAST, TOGETHER, FairSelector
+from secondlook.proxy.mitm.transport.fair_selector import ALONE, LEAST, TOGETHER, FairSelector
 
 DEAR_S = TOGETHER.part_s / LEAST
 CHEAP = 40  # sockets that a turn has time for

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mitmproxy.test.tflow import treq
 
 from proxykit.readers import framed, llhttp, same
-from secondlook.proxy.mitm.head import (
+from secondlook.proxy.mitm.http.head import (
     Framing,
     HeadBuffer,
     HeadError,

@@ -8,7 +8,7 @@ from hpack.struct import NeverIndexedHeaderTuple
 from hpack.table import HeaderTable
 from hypothesis import given
 
-from secondlook.proxy.mitm.header_coding import PLAIN_BYTES, TABLE_MAX_BYTES, HeadDecoder, HeadEncoder
+from secondlook.proxy.mitm.http.header_coding import PLAIN_BYTES, TABLE_MAX_BYTES, HeadDecoder, HeadEncoder
 
 LIMIT = 1 << 20
 names = st.one_of(st.sampled_from([b":path", b"cookie", b"x-a", b"accept-encoding"]), st.binary(max_size=20))

@@ -22,9 +22,9 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.test.tflow import tclient_conn, treq, tresp
 
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy.mitm.head import Field
-from secondlook.proxy.mitm.http1 import AHEAD_MAX_BYTES, BROKEN, Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.stream import LINGER_S, InterimResponse
+from secondlook.proxy.mitm.http.head import Field
+from secondlook.proxy.mitm.http.http1 import AHEAD_MAX_BYTES, BROKEN, Http1ClientSide, Http1OriginSide
+from secondlook.proxy.mitm.streams.stream import LINGER_S, InterimResponse
 
 CONNECTIONS = ((), (b"keep-alive",), (b"close",), (b"Close",), (b"keep-alive, close",), (b"x", b"close"))
 LIMITS = TrafficLimitsSettings(head=4096, head_lines=100)

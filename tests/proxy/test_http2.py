@@ -23,8 +23,8 @@ from mitmproxy.proxy.events import DataReceived, Start
 from proxykit.http2 import Client, Origin, Peer, answer, reply
 from proxykit.sides import NoStreams, around, run
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy.mitm.http2 import Http2ClientSide
-from secondlook.proxy.mitm.http2_head import read_answer, read_request
+from secondlook.proxy.mitm.http.http2 import Http2ClientSide
+from secondlook.proxy.mitm.http.http2_head import read_answer, read_request
 
 PROTOCOL_ERROR, CANCEL, REFUSED_STREAM, CALM = 1, 8, 7, 11
 NO_ERROR = 0

@@ -22,9 +22,9 @@ from mitmproxy.test.tflow import treq
 from proxykit.origin import Asked
 from proxykit.sides import NoStreams, around
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy.mitm import tls_layers, tunnel
-from secondlook.proxy.mitm.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.http2 import Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.http.http1 import Http1ClientSide, Http1OriginSide
+from secondlook.proxy.mitm.http.http2 import Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.tls import tls_layers, tunnel
 
 LIMITS = TrafficLimitsSettings(head_time=7.0)
 GET = b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -9,7 +9,7 @@ from mitmproxy.proxy.tunnel import TunnelState
 from OpenSSL import SSL
 
 from proxykit.sides import around
-from secondlook.proxy.mitm.tls_layers import BoundedClientTls, OriginTls
+from secondlook.proxy.mitm.tls.tls_layers import BoundedClientTls, OriginTls
 
 RECORD_HEAD_BYTES = 5
 PIECES = (b"head", b"body" * 1000, b"end")

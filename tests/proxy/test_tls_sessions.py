@@ -13,7 +13,14 @@ from OpenSSL import SSL
 
 from e2e.processes import make_certificate
 from proxykit.nginx import Nginx, nginx
-from secondlook.proxy.mitm.tls_sessions import EACH, KEYS_S, LASTS_S, OriginSessions, TicketKeys, keep_session
+from secondlook.proxy.mitm.tls.tls_sessions import (
+    EACH,
+    KEYS_S,
+    LASTS_S,
+    OriginSessions,
+    TicketKeys,
+    keep_session,
+)
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 REUSED = "r"  # nginx's $ssl_session_reused

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from secondlook.proxy.mitm.transport_reader import Inlet
+from secondlook.proxy.mitm.transport.transport_reader import Inlet
 
 LARGE = 8 << 20  # more than a socket's buffers take
 

@@ -10,7 +10,8 @@ import warnings
 import pytest
 
 from secondlook.core.event import EventKind
-from secondlook.proxy.mitm import tls_layers, unreachable
+from secondlook.proxy.mitm import unreachable
+from secondlook.proxy.mitm.tls import tls_layers
 
 BREAKS_OFF = "it closed the connection without an answer"
 PAGE = ("-H", "Accept: text/html")

@@ -15,7 +15,7 @@ from proxykit.loop import LoopThread
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.tls_exception import LOOK_EVERY_S, PASSTHROUGH
-from secondlook.proxy.mitm.fair_selector import FairLoop
+from secondlook.proxy.mitm.transport.fair_selector import FairLoop
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.assembly.policies import policies_of
 from secondlook.run.authority import make_authority

@@ -30,8 +30,8 @@ from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.fallback import Fallback
 from secondlook.proxy.flow_state import FLOW_STATE, FlowState, state_of
 from secondlook.proxy.mitm import unreachable
-from secondlook.proxy.mitm.head import add_via
-from secondlook.proxy.mitm.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
+from secondlook.proxy.mitm.http.head import add_via
+from secondlook.proxy.mitm.streams.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
 from secondlook.proxy.pieces import misfit
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
@@ -45,7 +45,7 @@ _STALL_POLL_S = 0.02
 
 
 class SecondLookAddon:
-    """Decides about requests; `mitm/gated_stream.py` about bodies, `connections.py` about connections."""
+    """Decides about requests; `gated_stream.py` about bodies, `connections.py` about connections."""
 
     name = "secondlook"
 

@@ -16,7 +16,7 @@ from secondlook.core.verdict import Decision, SubjectClass
 from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.access.login import USER
-from secondlook.proxy.mitm.dialing import Dialer
+from secondlook.proxy.mitm.transport.dialing import Dialer
 from secondlook.proxy.request import peer_text, tunnel_use
 from secondlook.refusal.refusal import FAULT, mark_headers, problem_document
 

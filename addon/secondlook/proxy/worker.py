@@ -34,12 +34,12 @@ from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.connections import Connections
 from secondlook.proxy.event_follower import Tail
 from secondlook.proxy.late_notice import LateNotices
-from secondlook.proxy.mitm.certificates import new_key
-from secondlook.proxy.mitm.connection_limits import Crowd, most_clients, most_origins
-from secondlook.proxy.mitm.dialing import Dialer
 from secondlook.proxy.mitm.layers import GatedLayers
-from secondlook.proxy.mitm.listener import Listener
 from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster, make_options
+from secondlook.proxy.mitm.tls.certificates import new_key
+from secondlook.proxy.mitm.transport.connection_limits import Crowd, most_clients, most_origins
+from secondlook.proxy.mitm.transport.dialing import Dialer
+from secondlook.proxy.mitm.transport.listener import Listener
 from secondlook.proxy.own_site import OwnSite
 from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping

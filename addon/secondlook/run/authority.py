@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mitmproxy.certs import DEFAULT_DHPARAM
 
 from secondlook.ground.files import write_whole
-from secondlook.proxy.mitm.certificates import Key, new_key
+from secondlook.proxy.mitm.tls.certificates import Key, new_key
 from secondlook.run.diagnosis.authority_check import DamagedAuthorityError, read_certificate
 from secondlook.run.supervisor.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole, whole_pem
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from secondlook.ground.errors import SecondLookError
-from secondlook.proxy.mitm.certificates import Key
+from secondlook.proxy.mitm.tls.certificates import Key
 
 MOST_BYTES: Final = 1 << 20  # of each file
 _RSA_BITS: Final = 2048

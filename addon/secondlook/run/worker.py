@@ -3,7 +3,7 @@
 import asyncio
 
 from secondlook.ground.errors import ConfigError, LedgerError
-from secondlook.proxy.mitm.fair_selector import FairLoop
+from secondlook.proxy.mitm.transport.fair_selector import FairLoop
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.assembly.parts import (
     LATE,

@@ -22,7 +22,7 @@ from mitmproxy.proxy import mode_specs
 
 from secondlook.core.forwarded import NAMES, ForwardedError, forwarded_client
 from secondlook.proxy.access.access import Access
-from secondlook.proxy.mitm.connection_limits import Complaint
+from secondlook.proxy.mitm.transport.connection_limits import Complaint
 
 logger = logging.getLogger(__name__)
 

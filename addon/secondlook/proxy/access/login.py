@@ -33,7 +33,7 @@ from mitmproxy.proxy.layers.modes import Socks5AuthData
 
 from secondlook.agent import metrics
 from secondlook.core.tries import Tries
-from secondlook.proxy.mitm.connection_limits import Complaint
+from secondlook.proxy.mitm.transport.connection_limits import Complaint
 from secondlook.proxy.request import peer_text
 
 logger = logging.getLogger(__name__)

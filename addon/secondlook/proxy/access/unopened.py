@@ -17,8 +17,8 @@ from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.access.access import closed_reason
-from secondlook.proxy.mitm.recognizer import is_virtual_resolver
-from secondlook.proxy.mitm.tunnel import REFUSED, TUNNEL, Opening, Silence
+from secondlook.proxy.mitm.tls.recognizer import is_virtual_resolver
+from secondlook.proxy.mitm.tls.tunnel import REFUSED, TUNNEL, Opening, Silence
 from secondlook.proxy.request import peer_text, tunnel_use
 from secondlook.refusal.refusal import FAULT
 from secondlook.resolver import Resolver

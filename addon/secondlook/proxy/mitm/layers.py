@@ -31,12 +31,12 @@ from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
 
 from secondlook.proxy.mitm.edge import Edge
-from secondlook.proxy.mitm.gated_stream import GatedStream
-from secondlook.proxy.mitm.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.http2 import UNSENT_MAX_BYTES, Acknowledge, Http2ClientSide, Http2OriginSide
-from secondlook.proxy.mitm.recognizer import Recognizer
-from secondlook.proxy.mitm.tls_layers import BoundedClientTls, OriginTls
-from secondlook.proxy.mitm.tunnel import RawTunnel, own_top
+from secondlook.proxy.mitm.http.http1 import Http1ClientSide, Http1OriginSide
+from secondlook.proxy.mitm.http.http2 import UNSENT_MAX_BYTES, Acknowledge, Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.streams.gated_stream import GatedStream
+from secondlook.proxy.mitm.tls.recognizer import Recognizer
+from secondlook.proxy.mitm.tls.tls_layers import BoundedClientTls, OriginTls
+from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_top
 
 type Commands = layer.CommandGenerator[None]
 

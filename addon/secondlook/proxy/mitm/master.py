@@ -29,9 +29,9 @@ from mitmproxy.options import CONF_BASENAME
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.tls import TlsData
 
-from secondlook.proxy.mitm.certificates import Key, SiteCertificates
 from secondlook.proxy.mitm.hook_table import HookTable
-from secondlook.proxy.mitm.tls_sessions import OriginSessions, TicketKeys, bind_tickets
+from secondlook.proxy.mitm.tls.certificates import Key, SiteCertificates
+from secondlook.proxy.mitm.tls.tls_sessions import OriginSessions, TicketKeys, bind_tickets
 
 # What this machine trusts, for the proxy as for every other program on it; without one mitmproxy's own list.
 # The environment is not asked: SSL_CERT_FILE often names our own authority, for clients of the proxy.

@@ -36,9 +36,9 @@ from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamS
 from mitmproxy.proxy.layers.http._http2 import Http2Connection as MitmHttp2Connection
 
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy.mitm.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
-from secondlook.proxy.mitm.http2_head import split_authority
-from secondlook.proxy.mitm.stream import (
+from secondlook.proxy.mitm.http.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
+from secondlook.proxy.mitm.http.http2_head import split_authority
+from secondlook.proxy.mitm.streams.stream import (
     GOING_AWAY,
     InterimResponse,
     StopUpload,

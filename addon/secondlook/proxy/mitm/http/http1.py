@@ -41,8 +41,8 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Htt
 from mitmproxy.utils import human
 
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy.mitm.chunks import ChunkReader
-from secondlook.proxy.mitm.head import (
+from secondlook.proxy.mitm.http.chunks import ChunkReader
+from secondlook.proxy.mitm.http.head import (
     REQUEST_TIMEOUT,
     SWITCHING_PROTOCOLS,
     HeadBuffer,
@@ -53,7 +53,7 @@ from secondlook.proxy.mitm.head import (
     write_request,
     write_response,
 )
-from secondlook.proxy.mitm.stream import LINGER_S, InterimResponse, StopUpload, Unanswered, Withdrawn
+from secondlook.proxy.mitm.streams.stream import LINGER_S, InterimResponse, StopUpload, Unanswered, Withdrawn
 from secondlook.proxy.mitm.unreachable import UNREADABLE
 
 type Commands = layer.CommandGenerator[None]

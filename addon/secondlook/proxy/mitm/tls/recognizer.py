@@ -16,8 +16,8 @@ from mitmproxy.proxy.layers.tls import HTTP_ALPNS
 from mitmproxy.proxy.mode_specs import ProxyMode, WireGuardMode
 
 from secondlook.core.protocol import Protocol, name_of, recognise
-from secondlook.proxy.mitm.tls_layers import ClientTls, OriginTls
-from secondlook.proxy.mitm.tunnel import Opening, RawTunnel
+from secondlook.proxy.mitm.tls.tls_layers import ClientTls, OriginTls
+from secondlook.proxy.mitm.tls.tunnel import Opening, RawTunnel
 
 _ENDPOINTS = modes.HttpProxy | modes.HttpUpstreamProxy | modes.ReverseProxy  # asked themselves
 _RESOLVER = ("10.0.0.53", 53)

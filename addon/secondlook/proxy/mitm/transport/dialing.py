@@ -23,7 +23,7 @@ from mitmproxy.proxy import commands, events, server_hooks
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.utils import human
 
-from secondlook.proxy.mitm import fair_selector
+from secondlook.proxy.mitm.transport import fair_selector
 from secondlook.proxy.request import listening, peer_text
 from secondlook.resolver import Place, Resolver
 

@@ -17,8 +17,8 @@ from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TlsFailed
 from mitmproxy.proxy.tunnel import TunnelState
 from mitmproxy.tls import TlsData
 
-from secondlook.proxy.mitm.tls_sessions import keep_session
-from secondlook.proxy.mitm.tunnel import Opening
+from secondlook.proxy.mitm.tls.tls_sessions import keep_session
+from secondlook.proxy.mitm.tls.tunnel import Opening
 
 type Commands = layer.CommandGenerator[None]
 

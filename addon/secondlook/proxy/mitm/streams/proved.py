@@ -6,9 +6,9 @@ from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http._events import ResponseData, ResponseEndOfMessage
 
 from secondlook.proxy.flow_state import FlowState
-from secondlook.proxy.mitm.body_hooks import SecondlookForgetHook
-from secondlook.proxy.mitm.patience import PatientStream
-from secondlook.proxy.mitm.stream import Commands
+from secondlook.proxy.mitm.streams.body_hooks import SecondlookForgetHook
+from secondlook.proxy.mitm.streams.patience import PatientStream
+from secondlook.proxy.mitm.streams.stream import Commands
 
 if TYPE_CHECKING:
     from secondlook.core.verdict import Decision

@@ -13,8 +13,8 @@ from functools import lru_cache
 from hpack.struct import HeaderTuple
 from mitmproxy.net.http.url import parse_authority
 
-from secondlook.proxy.mitm.head import SPACED, escape
-from secondlook.proxy.mitm.header_coding import Field
+from secondlook.proxy.mitm.http.head import SPACED, escape
+from secondlook.proxy.mitm.http.header_coding import Field
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch

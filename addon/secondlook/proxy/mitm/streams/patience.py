@@ -5,9 +5,9 @@ from mitmproxy.proxy.context import Context
 
 from secondlook.download.exchange import Body
 from secondlook.download.gate.trickle import EVERY_S
-from secondlook.proxy.mitm.body_hooks import SecondlookBodyHook, SecondlookTrickleHook
 from secondlook.proxy.mitm.edge import StreamEdge
-from secondlook.proxy.mitm.stream import AnsweringStream, Commands
+from secondlook.proxy.mitm.streams.body_hooks import SecondlookBodyHook, SecondlookTrickleHook
+from secondlook.proxy.mitm.streams.stream import AnsweringStream, Commands
 
 
 class PatientStream(AnsweringStream):

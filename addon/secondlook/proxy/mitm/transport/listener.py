@@ -31,10 +31,10 @@ from secondlook.core.proxy_header import (
 )
 from secondlook.core.url.address import parse_address
 from secondlook.ground.tcp import BACKLOG
-from secondlook.proxy.mitm import fair_selector
-from secondlook.proxy.mitm.connection import Connection
-from secondlook.proxy.mitm.connection_limits import Complaint, Crowd
 from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster
+from secondlook.proxy.mitm.transport import fair_selector
+from secondlook.proxy.mitm.transport.connection import Connection
+from secondlook.proxy.mitm.transport.connection_limits import Complaint, Crowd
 
 _CUT_S = 1.0  # a connection that is cut may tidy up for so long
 _AT_A_TIME = 64  # clients taken in before others are served

@@ -42,9 +42,9 @@ from mitmproxy.proxy.layers.http._hooks import (
 from secondlook.core.neutralize import inert
 from secondlook.download.body.response_facts import has_body
 from secondlook.proxy.mitm.edge import StreamEdge
-from secondlook.proxy.mitm.tunnel import RawTunnel, own_tunnel
+from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
+from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
 from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
-from secondlook.proxy.mitm.websocket import WebSocketRelay
 from secondlook.refusal.refusal import INTERNAL_HOST
 
 type Commands = layer.CommandGenerator[None]

@@ -49,8 +49,8 @@ from hyperframe.frame import (
 )
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
 
-from secondlook.proxy.mitm.header_coding import Field, HeadDecoder, HeadEncoder
-from secondlook.proxy.mitm.http2_head import MalformedHeadError, read_answer, read_request, read_trailers
+from secondlook.proxy.mitm.http.header_coding import Field, HeadDecoder, HeadEncoder
+from secondlook.proxy.mitm.http.http2_head import MalformedHeadError, read_answer, read_request, read_trailers
 
 RESETS, RESETS_PER_S = 400, 33  # a browser that closes a tab with 100 streams is far below it
 IDLE_FRAMES, IDLE_FRAMES_PER_S = 1000, 200

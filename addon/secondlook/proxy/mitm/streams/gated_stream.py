@@ -42,15 +42,15 @@ from secondlook.download.exchange import Body, release_lead
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import PIECE_BYTES
 from secondlook.proxy.flow_state import state_of
-from secondlook.proxy.mitm.body_hooks import (
+from secondlook.proxy.mitm.edge import Edge
+from secondlook.proxy.mitm.streams.body_hooks import (
     SecondlookCutHook,
     SecondlookPumpHook,
     SecondlookRangeHook,
     SecondlookSettleHook,
 )
-from secondlook.proxy.mitm.edge import Edge
-from secondlook.proxy.mitm.proved import ProvedStream
-from secondlook.proxy.mitm.stream import Commands, Withdrawn
+from secondlook.proxy.mitm.streams.proved import ProvedStream
+from secondlook.proxy.mitm.streams.stream import Commands, Withdrawn
 from secondlook.proxy.response import make_partial
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""One request and its response: answered at once, gated, kept waiting, or handed through."""

@@ -1,0 +1,1 @@
+"""Sockets: connections taken, read, bounded and given way to, and those to origins."""
