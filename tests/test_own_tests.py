@@ -58,12 +58,12 @@ WITHOUT = set(
     download/body/ranges.py
     download/gate/spool.py
     feeds/detect.py
-    feeds/entry.py
-    feeds/objects.py
-    feeds/phishtank.py
-    feeds/stream.py
-    feeds/tally.py
-    feeds/text.py
+    feeds/entries/entry.py
+    feeds/formats/objects.py
+    feeds/formats/phishtank.py
+    feeds/unpacking/stream.py
+    feeds/entries/tally.py
+    feeds/unpacking/text.py
     known_good.py
     ledger/engine/salvage.py
     ledger/engine/statements.py

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from secondlook.feeds.entry import Entry
+from secondlook.feeds.entries.entry import Entry
 from secondlook.feeds.reader import Reading, read
 from secondlook.suffix import load_suffixes
 

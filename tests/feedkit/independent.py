@@ -22,7 +22,7 @@ from urllib.parse import unquote_to_bytes
 
 import publicsuffixlist
 
-from secondlook.feeds.entry import RejectClass as R
+from secondlook.feeds.entries.entry import RejectClass as R
 
 type Claim = tuple[str, str]  # "entry", "like", "allow", "limit", "odd" or a class of reject; the text
 type Claims = Callable[[str], Iterable[Claim]]

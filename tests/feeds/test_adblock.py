@@ -1,7 +1,7 @@
 import pytest
 
 from feedkit import outcomes, read_all, texts
-from secondlook.feeds.entry import EntryKind
+from secondlook.feeds.entries.entry import EntryKind
 
 HEADER = "[Adblock Plus]\n||first.example^\n"
 

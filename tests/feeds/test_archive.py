@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedkit import read_all, texts
-from secondlook.feeds.entry import FeedRefused
-from secondlook.feeds.stream import unpacked
+from secondlook.feeds.entries.entry import FeedRefused
+from secondlook.feeds.unpacking.stream import unpacked
 
 FEED = "".join(f"evil{number}.example\n" for number in range(5_000)).encode()
 PACKERS = {

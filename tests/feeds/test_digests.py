@@ -2,7 +2,7 @@ import pytest
 
 from feedkit import outcomes, read_all, texts
 from secondlook.core.verdict import Threat
-from secondlook.feeds.entry import EntryKind, FeedRefused
+from secondlook.feeds.entries.entry import EntryKind, FeedRefused
 
 SHA, SHA1, MD5 = "ab" * 32, "bc" * 20, "cd" * 16
 

@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from feedkit import independent as by
-from secondlook.feeds.entry import RejectClass
+from secondlook.feeds.entries.entry import RejectClass
 from secondlook.server.store.importing import import_files
 from secondlook.server.store.records import KIND_FILE, NO_TEXT, open_run
 from secondlook.server.store.store import ServerStore

@@ -3,7 +3,7 @@
 import pytest
 
 from feedkit import read_all, texts
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries.entry import FeedRefused
 
 RULES = "evil-one.example\nevil-two.example\n"
 

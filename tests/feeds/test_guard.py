@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondlook.core.url.canonical import url_subject
-from secondlook.feeds.entry import Entry, EntryKind
-from secondlook.feeds.guard import Exceptions
-from secondlook.feeds.maker import Maker
+from secondlook.feeds.entries.entry import Entry, EntryKind
+from secondlook.feeds.entries.guard import Exceptions
+from secondlook.feeds.entries.maker import Maker
 from secondlook.suffix import load_suffixes
 
 SUFFIXES = load_suffixes()

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.guard_list import known_good_lines
 from secondlook.suffix import load_suffixes
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from secondlook.feeds.header import cells_of, header_of, unnamed_separator
-from secondlook.feeds.row import generic, typed
+from secondlook.feeds.formats.header import cells_of, header_of, unnamed_separator
+from secondlook.feeds.formats.row import generic, typed
 
 
 @pytest.mark.parametrize(

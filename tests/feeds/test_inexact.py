@@ -3,8 +3,8 @@
 import pytest
 
 from feedkit import read_all
-from secondlook.feeds import inexact
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries import inexact
+from secondlook.feeds.entries.entry import FeedRefused
 
 HEADER = "[Adblock Plus]\n||first.example^\n"
 

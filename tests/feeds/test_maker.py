@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondlook.core.url.canonical import url_subject
-from secondlook.feeds.entry import Entry, EntryKind, RejectClass
-from secondlook.feeds.maker import Maker, refang
+from secondlook.feeds.entries.entry import Entry, EntryKind, RejectClass
+from secondlook.feeds.entries.maker import Maker, refang
 from secondlook.suffix import load_suffixes
 
 SUFFIXES = load_suffixes()

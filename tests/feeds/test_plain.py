@@ -1,8 +1,8 @@
 import pytest
 
 from feedkit import outcomes, read_all, texts
-from secondlook.feeds.entry import FeedRefused, RejectClass
-from secondlook.feeds.text import MAX_LINE_CHARS
+from secondlook.feeds.entries.entry import FeedRefused, RejectClass
+from secondlook.feeds.unpacking.text import MAX_LINE_CHARS
 
 
 def test_one_thing_a_line():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from feedkit import outcomes
-from secondlook.feeds.entry import RejectClass
+from secondlook.feeds.entries.entry import RejectClass
 
 BAD_ROWS = [
     *(("action", value) for value in ("block", "Deny", "sinkhole")),

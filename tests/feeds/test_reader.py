@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from feedkit import read_all
 from secondlook.feeds.detect import Format
-from secondlook.feeds.entry import EntryKind, FeedRefused
+from secondlook.feeds.entries.entry import EntryKind, FeedRefused
 from secondlook.feeds.reader import PARSERS, read
 from secondlook.suffix import load_suffixes
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from feedkit import outcomes, read_all, texts
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries.entry import FeedRefused
 
 SHA, SHA1, MD5 = "ab" * 32, "bc" * 20, "cd" * 16
 

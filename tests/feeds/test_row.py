@@ -2,8 +2,8 @@ import pytest
 
 from feedkit import outcomes, read_all, texts
 from secondlook.core.verdict import Threat
-from secondlook.feeds.entry import EntryKind
-from secondlook.feeds.row import instant
+from secondlook.feeds.entries.entry import EntryKind
+from secondlook.feeds.formats.row import instant
 
 SHA = "ab" * 32
 MD5 = "cd" * 16

@@ -3,7 +3,7 @@
 import pytest
 
 from feedkit import outcomes, texts
-from secondlook.feeds.entry import RejectClass
+from secondlook.feeds.entries.entry import RejectClass
 
 PATTERN = RejectClass.PATTERN
 

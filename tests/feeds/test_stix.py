@@ -3,9 +3,9 @@ import json
 import pytest
 
 from feedkit import outcomes, read_all
-from secondlook.feeds.entry import RejectClass
+from secondlook.feeds.entries.entry import RejectClass
+from secondlook.feeds.formats.stix import comparisons
 from secondlook.feeds.reader import read
-from secondlook.feeds.stix import comparisons
 
 SHA, MD5 = "ab" * 32, "cd" * 16
 

@@ -10,7 +10,7 @@ from feedkit import read_all
 from fuzzkit import fuzz, mutated
 from secondlook.core.url.canonical import canonicalize
 from secondlook.feeds.detect import Format
-from secondlook.feeds.entry import EntryKind, FeedRefused
+from secondlook.feeds.entries.entry import EntryKind, FeedRefused
 
 DIGEST_BYTES = 32
 FOLDER = REPOSITORY / "tests/data/feeds"

@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
-from secondlook.feeds.digests import cells_with_digests
-from secondlook.feeds.entry import FeedRefused
-from secondlook.feeds.foreign import refuse_foreign_json, refuse_foreign_lines, refuse_foreign_xml
-from secondlook.feeds.header import Header, header_of, unnamed_separator
-from secondlook.feeds.maker import ANY_DIGEST
-from secondlook.feeds.plain import COMMENT
-from secondlook.feeds.records import begins_with_records, holds_records
-from secondlook.feeds.row import generic
+from secondlook.feeds.entries.entry import FeedRefused
+from secondlook.feeds.entries.maker import ANY_DIGEST
+from secondlook.feeds.formats.digests import cells_with_digests
+from secondlook.feeds.formats.foreign import refuse_foreign_json, refuse_foreign_lines, refuse_foreign_xml
+from secondlook.feeds.formats.header import Header, header_of, unnamed_separator
+from secondlook.feeds.formats.plain import COMMENT
+from secondlook.feeds.formats.records import begins_with_records, holds_records
+from secondlook.feeds.formats.row import generic
 
 SAMPLE_CHARS = 65_536
 SAMPLE_LINES = 1_000

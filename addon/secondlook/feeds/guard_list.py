@@ -10,10 +10,10 @@ from typing import Any
 
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.url.expression import Suffixes
-from secondlook.feeds.archive import members
 from secondlook.feeds.detect import SAMPLE_CHARS, refuse_what_is_no_feed
-from secondlook.feeds.entry import FeedRefused
-from secondlook.feeds.text import batches, text_chunks
+from secondlook.feeds.entries.entry import FeedRefused
+from secondlook.feeds.unpacking.archive import members
+from secondlook.feeds.unpacking.text import batches, text_chunks
 
 TOPLIST = "toplist"
 WARNINGLIST = "warninglist"

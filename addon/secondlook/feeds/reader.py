@@ -10,20 +10,25 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from secondlook.core.url.expression import Suffixes
-from secondlook.feeds.adblock import parse_adblock
-from secondlook.feeds.archive import members
 from secondlook.feeds.detect import SAMPLE_CHARS, Format, detect, refuse_what_is_no_feed
-from secondlook.feeds.digests import parse_clamav, parse_digests, parse_nsrl
-from secondlook.feeds.dns import parse_bind, parse_dnsmasq, parse_rpz, parse_tpl, parse_unbound
-from secondlook.feeds.entry import Entry, FeedRefused
-from secondlook.feeds.maker import Maker
-from secondlook.feeds.phishtank import parse_phishtank_xml
-from secondlook.feeds.plain import parse_hosts, parse_plain
-from secondlook.feeds.records import parse_hashlookup, parse_misp_event, parse_records, parse_warninglist
-from secondlook.feeds.stix import parse_stix
-from secondlook.feeds.table import parse_table
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import text_chunks
+from secondlook.feeds.entries.entry import Entry, FeedRefused
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.adblock import parse_adblock
+from secondlook.feeds.formats.digests import parse_clamav, parse_digests, parse_nsrl
+from secondlook.feeds.formats.dns import parse_bind, parse_dnsmasq, parse_rpz, parse_tpl, parse_unbound
+from secondlook.feeds.formats.phishtank import parse_phishtank_xml
+from secondlook.feeds.formats.plain import parse_hosts, parse_plain
+from secondlook.feeds.formats.records import (
+    parse_hashlookup,
+    parse_misp_event,
+    parse_records,
+    parse_warninglist,
+)
+from secondlook.feeds.formats.stix import parse_stix
+from secondlook.feeds.formats.table import parse_table
+from secondlook.feeds.unpacking.archive import members
+from secondlook.feeds.unpacking.text import text_chunks
 
 type Parser = Callable[[Iterable[bytes], Maker, Tally], Iterator[Entry]]
 

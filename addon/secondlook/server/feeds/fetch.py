@@ -18,8 +18,8 @@ import httpx
 
 from secondlook.config import FeedSettings, UpstreamProxySettings
 from secondlook.core.url.address import parse_address
-from secondlook.feeds.entry import FeedRefused
-from secondlook.feeds.stream import ENCODINGS, PIECE_BYTES, decoded
+from secondlook.feeds.entries.entry import FeedRefused
+from secondlook.feeds.unpacking.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.ground.errors import ServiceError
 from secondlook.ground.files import replacing, write_whole
 from secondlook.ground.lanes import LISTS

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.guard_list import DEFAULT_RANK, known_good_lines
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole

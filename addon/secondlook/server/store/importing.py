@@ -14,9 +14,9 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes
 from secondlook.core.verdict import Risk, Threat
-from secondlook.feeds.entry import Entry, EntryKind, FeedRefused, Reject, RejectClass
-from secondlook.feeds.guard import Exceptions
-from secondlook.feeds.inexact import InexactExceptions
+from secondlook.feeds.entries.entry import Entry, EntryKind, FeedRefused, Reject, RejectClass
+from secondlook.feeds.entries.guard import Exceptions
+from secondlook.feeds.entries.inexact import InexactExceptions
 from secondlook.feeds.reader import Reading, read
 from secondlook.ground.files import replacing
 from secondlook.server.publish.guard import hash_keys

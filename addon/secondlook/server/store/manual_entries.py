@@ -18,7 +18,7 @@ from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes, listing_expression
-from secondlook.feeds.maker import EMPTY_FILE
+from secondlook.feeds.entries.maker import EMPTY_FILE
 from secondlook.ground.files import write_whole
 from secondlook.server.store.names import list_of
 from secondlook.server.store.store import ServerStore, dump_json

@@ -8,8 +8,8 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 
-from secondlook.feeds.entry import FeedRefused
-from secondlook.feeds.stream import PIECE_BYTES, peek, unpacked
+from secondlook.feeds.entries.entry import FeedRefused
+from secondlook.feeds.unpacking.stream import PIECE_BYTES, peek, unpacked
 
 TAR_BLOCK_BYTES = 512
 CVD_HEADER_BYTES = 512

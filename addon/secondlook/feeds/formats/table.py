@@ -7,15 +7,15 @@ cell is one. A row is one line: a stray quote spoils one row, not the rest of th
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from secondlook.feeds.digests import cells_with_digests
-from secondlook.feeds.entry import Entry, RejectClass
-from secondlook.feeds.header import Header, cells_of, header_of, unnamed_separator
-from secondlook.feeds.maker import Maker
-from secondlook.feeds.plain import note_comment
-from secondlook.feeds.qualifier import told_against
-from secondlook.feeds.row import KNOWN_COLUMNS, URL_CELL, Row, by_count, generic, typed
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import TOO_LONG_MARK, Batch, batches
+from secondlook.feeds.entries.entry import Entry, RejectClass
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.digests import cells_with_digests
+from secondlook.feeds.formats.header import Header, cells_of, header_of, unnamed_separator
+from secondlook.feeds.formats.plain import note_comment
+from secondlook.feeds.formats.qualifier import told_against
+from secondlook.feeds.formats.row import KNOWN_COLUMNS, URL_CELL, Row, by_count, generic, typed
+from secondlook.feeds.unpacking.text import TOO_LONG_MARK, Batch, batches
 
 _MAX_DIGEST_CHARS = 64
 _LOOKED_AT = 1_000

@@ -8,9 +8,9 @@ be. A rejected exception still holds back what it could limit.
 
 import re
 
-from secondlook.feeds.entry import Entry, EntryKind, RejectClass
-from secondlook.feeds.maker import CLEAN_HOST, Maker
-from secondlook.feeds.tally import Tally
+from secondlook.feeds.entries.entry import Entry, EntryKind, RejectClass
+from secondlook.feeds.entries.maker import CLEAN_HOST, Maker
+from secondlook.feeds.entries.tally import Tally
 
 # a listed host is bad in every use; `document` is how browsers are told to stop the whole page
 WHOLE_MODIFIERS = frozenset(("all", "important", "document", "doc"))

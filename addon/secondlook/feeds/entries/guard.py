@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from secondlook.feeds.entry import Entry, EntryKind
+from secondlook.feeds.entries.entry import Entry, EntryKind
 
 
 class Exceptions:

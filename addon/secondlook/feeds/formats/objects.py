@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries.entry import FeedRefused
 
 MAX_RECORD_CHARS = 32 * 1024**2
 MAX_DEPTH = 32

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from secondlook.feeds.row import URL_CELL, RowReader, reader_of
+from secondlook.feeds.formats.row import URL_CELL, RowReader, reader_of
 
 _SEPARATORS = (",", "\t", ";", "|")
 _ZEEK_MARK = "#fields\t"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from secondlook.core.verdict import Threat
-from secondlook.feeds.entry import Entry, RejectClass
-from secondlook.feeds.maker import Maker
-from secondlook.feeds.plain import RANGE
-from secondlook.feeds.qualifier import disqualified
+from secondlook.feeds.entries.entry import Entry, RejectClass
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.formats.plain import RANGE
+from secondlook.feeds.formats.qualifier import disqualified
 
 MIN_CONFIDENCE = 50
 THREATFOX_LIFE_S = 180 * 86_400.0

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries.entry import FeedRefused
 
 MIN_SHARE: Final = 0.3  # of the lines, for what one line alone does not prove
 

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from secondlook.feeds.entry import Entry, RejectClass
-from secondlook.feeds.maker import Maker
-from secondlook.feeds.plain import is_sink, note_comment
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import TOO_LONG_MARK, batches
+from secondlook.feeds.entries.entry import Entry, RejectClass
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.plain import is_sink, note_comment
+from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 
 type Made = tuple[str, Entry | RejectClass]  # the text as written, and what became of it
 type LineReader = Callable[

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
-from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
-from secondlook.feeds.maker import Maker
-from secondlook.feeds.objects import Found, objects
-from secondlook.feeds.plain import one
-from secondlook.feeds.row import Row, reader_of
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import text_chunks
+from secondlook.feeds.entries.entry import Entry, FeedRefused, RejectClass
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.objects import Found, objects
+from secondlook.feeds.formats.plain import one
+from secondlook.feeds.formats.row import Row, reader_of
+from secondlook.feeds.unpacking.text import text_chunks
 
 MAX_WARNINGLIST_ITEMS = 5_000_000
 MIN_HASHLOOKUP_TRUST = 50

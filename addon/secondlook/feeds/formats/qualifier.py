@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
-from secondlook.feeds.entry import RejectClass
+from secondlook.feeds.entries.entry import RejectClass
 
 
 class _Said(Enum):

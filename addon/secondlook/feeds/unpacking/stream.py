@@ -13,7 +13,7 @@ from itertools import chain
 import brotli
 import zstandard
 
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries.entry import FeedRefused
 
 MAX_UNPACKED_BYTES = 64 * 1024**3
 MAX_LAYERS = 3

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
-from secondlook.feeds.maker import Maker
-from secondlook.feeds.objects import objects
-from secondlook.feeds.plain import RANGE, spell_out
-from secondlook.feeds.row import instant
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import text_chunks
+from secondlook.feeds.entries.entry import Entry, FeedRefused, RejectClass
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.objects import objects
+from secondlook.feeds.formats.plain import RANGE, spell_out
+from secondlook.feeds.formats.row import instant
+from secondlook.feeds.unpacking.text import text_chunks
 
 MAX_PATTERN_CHARS = 1_000_000
 MAX_INDICATORS = 2_000_000

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from secondlook.core.rules.regex import RegexError, any_of
-from secondlook.feeds.entry import FeedRefused
+from secondlook.feeds.entries.entry import FeedRefused
 
 MAX_INEXACT: Final = 5_000
 _AT_ONCE: Final = 50  # in one search, so that its memory is bounded

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
-from secondlook.feeds.entry import Entry, RejectClass
-from secondlook.feeds.foreign import refuse_foreign_line
-from secondlook.feeds.maker import ANY_DIGEST, CLEAN_HOST, WEB_URL, Maker
-from secondlook.feeds.rule import is_rule, read_rule
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import TOO_LONG_MARK, batches
+from secondlook.feeds.entries.entry import Entry, RejectClass
+from secondlook.feeds.entries.maker import ANY_DIGEST, CLEAN_HOST, WEB_URL, Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.foreign import refuse_foreign_line
+from secondlook.feeds.formats.rule import is_rule, read_rule
+from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 
 MAX_RANGE = 256  # a range is spelled out, address by address, up to this size
 

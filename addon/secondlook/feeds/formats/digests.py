@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from secondlook.core.verdict import Threat
-from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
-from secondlook.feeds.maker import Maker, refang
-from secondlook.feeds.plain import note_comment
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import TOO_LONG_MARK, batches
+from secondlook.feeds.entries.entry import Entry, FeedRefused, RejectClass
+from secondlook.feeds.entries.maker import Maker, refang
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.plain import note_comment
+from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 
 _WORD = re.compile(r"""[^\s,;|"'`<>()\[\]{}]+""")
 # a digest that belongs to another name (`session=…`, `/a/…`) means something else

@@ -61,8 +61,8 @@ class Entry(NamedTuple):
     """One accepted entry; a plain tuple, as feeds hold millions.
 
     `text` is the normal form (host, `host/path` expression, or hex digest). An exception takes away what
-    other entries would block, see `feeds.guard.Exceptions`. `first_seen`, `expires` and `valid_from` are Unix
-    seconds.
+    other entries would block, see `feeds.entries.guard.Exceptions`. `first_seen`, `expires` and
+    `valid_from` are Unix seconds.
     """
 
     hash: bytes

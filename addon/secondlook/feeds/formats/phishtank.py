@@ -4,11 +4,11 @@ import html
 import re
 from collections.abc import Iterable, Iterator
 
-from secondlook.feeds.entry import Entry, FeedRefused, RejectClass
-from secondlook.feeds.maker import Maker
-from secondlook.feeds.row import reader_of
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import text_chunks
+from secondlook.feeds.entries.entry import Entry, FeedRefused, RejectClass
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.row import reader_of
+from secondlook.feeds.unpacking.text import text_chunks
 
 MAX_ENTRY_CHARS = 1_000_000
 

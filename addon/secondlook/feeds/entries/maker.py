@@ -11,7 +11,7 @@ from secondlook.core.url.address import AddressClass, classify, parse_address
 from secondlook.core.url.canonical import canonical_host, canonicalize
 from secondlook.core.url.expression import Suffixes, listing_expression
 from secondlook.core.verdict import Threat
-from secondlook.feeds.entry import Entry, EntryKind, RejectClass
+from secondlook.feeds.entries.entry import Entry, EntryKind, RejectClass
 
 MAX_HOST_CHARS = 253
 

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from secondlook.feeds.entry import Entry, EntryKind, FeedRefused, Reject, RejectClass
-from secondlook.feeds.inexact import InexactExceptions
+from secondlook.feeds.entries.entry import Entry, EntryKind, FeedRefused, Reject, RejectClass
+from secondlook.feeds.entries.inexact import InexactExceptions
 
 MAX_KEPT_REJECTS = 1_000
 MAX_REJECT_CHARS = 200

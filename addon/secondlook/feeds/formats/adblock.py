@@ -6,12 +6,12 @@ Understood are the rules that `rule` reads, and lines of hosts files; the rest i
 import re
 from collections.abc import Iterable, Iterator
 
-from secondlook.feeds.entry import Entry, RejectClass
-from secondlook.feeds.maker import Maker
-from secondlook.feeds.plain import hosts_line, note_comment
-from secondlook.feeds.rule import read_rule
-from secondlook.feeds.tally import Tally
-from secondlook.feeds.text import TOO_LONG_MARK, batches
+from secondlook.feeds.entries.entry import Entry, RejectClass
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.plain import hosts_line, note_comment
+from secondlook.feeds.formats.rule import read_rule
+from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 
 _COMMENT = re.compile(r"!|\[(?:adblock|ublock|adguard)|#(?!#|@#|\?#|\$#|%#)", re.IGNORECASE)
 _HOST_RULE = re.compile(r"\|\|((?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62})\^", re.ASCII)

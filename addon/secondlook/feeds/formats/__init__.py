@@ -1,0 +1,1 @@
+"""The parsers, one a kind of format, and what several of them read by."""
