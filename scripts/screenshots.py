@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from secondlook.core.event import EventKind  # noqa: E402
 from secondlook.core.rules.rule import Rule, Scope  # noqa: E402
 from secondlook.ground.clock import SystemClock  # noqa: E402
 from secondlook.ledger.ledger import Ledger, LedgerOptions  # noqa: E402
+from secondlook.ledger.log.counting import SLOT_S, Admission, Look, add_counts  # noqa: E402
 from secondlook.review.acknowledged import Acknowledged  # noqa: E402
 from secondlook.review.app import create_app, host_names  # noqa: E402
 from secondlook.review.operations import Operations  # noqa: E402
@@ -40,6 +42,11 @@ HOSTS = (
     "free-codecs.example",
 )
 UNKNOWN = {"verdict": "unknown", "risk": "untested", "threat": None, "list": None}
+WAYS = (
+    lambda: {"stage": "pattern", "elapsed_ms": random.lognormvariate(-1.5, 1)},
+    lambda: {"stage": "cache", "elapsed_ms": random.lognormvariate(-0.5, 1)},
+    lambda: {"stage": "query", "server": "sps1", "elapsed_ms": random.lognormvariate(3, 1.2)},
+)
 STEPS = [
     {"stage": "rules", "outcome": "miss", "elapsed_ms": 0.004},
     {"stage": "confirmed", "outcome": "miss", "elapsed_ms": 0.001},
@@ -57,7 +64,7 @@ def invent(ledger: Ledger) -> str:
         kind = random.choices([EventKind.CHECK, EventKind.BLOCKED, EventKind.FLAGGED], [90, 6, 4])[0]
         host = random.choice(HOSTS[:4] if kind is EventKind.CHECK else HOSTS[4:])
         extra = {
-            EventKind.CHECK: {**UNKNOWN, "decision": "allow", "stage": "query", "server": "embedded"},
+            EventKind.CHECK: {**UNKNOWN, "decision": "allow", **random.choice(WAYS)()},
             EventKind.BLOCKED: {"threat": random.choice(["malware", "social_engineering"])},
             EventKind.FLAGGED: {
                 **UNKNOWN,
@@ -75,6 +82,7 @@ def invent(ledger: Ledger) -> str:
         make_event(EventKind.CONFIRMED, time=now - 60, threat="social_engineering", **late),
     ]
     keep(ledger, *sorted(events, key=lambda event: event.time))
+    watch_servers(ledger, now)
     for number in range(3):
         host = f"unknown{number}.example"
         event = make_event(
@@ -103,6 +111,17 @@ def invent(ledger: Ledger) -> str:
             )
         )
     return shown.id
+
+
+def watch_servers(ledger: Ledger, now: float) -> None:
+    """Look at three servers all day: one that always answers, one that was away for a while, one of late."""
+    looks: Counter[Look] = Counter()
+    for slot in range(int(now - 85_000) // SLOT_S, int(now) // SLOT_S):
+        looks[Look(slot, "embedded", True)] += 20
+        looks[Look(slot, "sps1", slot % 250 not in range(90, 109))] += 20
+        if slot > now // SLOT_S - 150:
+            looks[Look(slot, "sps2", slot % 40 > 0)] += 20
+    ledger.store.commit_now(lambda connection: add_counts(connection, Counter(), Admission(), looks))
 
 
 def review_shots(folder: Path) -> None:

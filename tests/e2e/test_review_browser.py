@@ -270,6 +270,9 @@ def test_late_verdicts_take_little_room_and_are_marked_as_seen(page, proxy):
         strip = page.get_by_role("region", name="Late verdicts")
         assert strip.bounding_box()["height"] <= 640 / 5
         assert strip.evaluate("strip => strip.scrollHeight <= strip.clientHeight"), "all of it is seen"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, (
+            "figures in the menu widen nothing"
+        )
     ledger.close()
     page.set_viewport_size({"width": 1440, "height": 900})
     assert strip.bounding_box()["height"] <= 900 / 5

@@ -9,7 +9,18 @@ from ledgerkit.samples import START, make_event
 from secondlook.core.event import EventKind
 from secondlook.ledger.engine.tables import shares
 from secondlook.ledger.log import counting
-from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, MOST_NAMES, SLOT_S, STEPS, THREAT
+from secondlook.ledger.log.counting import (
+    DAY_S,
+    HOST,
+    HOUR_S,
+    LIST,
+    MOST_NAMES,
+    SERVER,
+    SLOT_S,
+    STEPS,
+    THREAT,
+    WAY,
+)
 
 
 def keep(ledger, *events):
@@ -61,7 +72,28 @@ def test_answers_of_a_server_are_counted_by_how_long_they_took(ledger):
         ledger.counts.tally(EventKind.CHECK, "allow", "query", server="near", elapsed_ms=elapsed_ms, at=START)
     ledger.counts.tally(EventKind.CHECK, "allow", "cache", server="near", elapsed_ms=0.1, at=START)
     keep(ledger)
-    assert ledger.statistics.latency(HOUR_S, START - HOUR_S) == {"near": {"1": 1, "20": 2, "inf": 1}}
+    ledger.counts.tally(EventKind.CHECK, "allow", "known_good", elapsed_ms=1.5, at=START)
+    ledger.counts.tally(EventKind.CHECK, "flag", "unverifiable", elapsed_ms=1500.0, at=START)
+    ledger.counts.tally(EventKind.CHECK, "allow", "rules", at=START)  # how long is not known
+    keep(ledger, block(stage="pattern", elapsed_ms=0.04))
+    since = START - HOUR_S
+    assert ledger.statistics.latency(SERVER, HOUR_S, since) == {"near": {"1": 1, "20": 2, "inf": 1}}
+    assert ledger.statistics.latency(WAY, HOUR_S, since) == {
+        "asked": {"1": 1, "20": 2, "2000": 1, "inf": 1},
+        "cached": {"1": 1},
+        "local": {"1": 1, "2": 1},
+    }
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_looks_at_a_server_are_counted_in_every_step(ledger, step):
+    for answered in (True, True, False):
+        ledger.counts.look("near", answered=answered)
+    ledger.counts.look("far", answered=False)
+    keep(ledger)
+    found = ledger.statistics.availability(step, ledger.store.clock.now() - step)
+    assert [(each.server, each.looks, each.answered) for each in found] == [("far", 1, 0), ("near", 3, 2)]
+    assert all(each.at % step == 0 for each in found)
 
 
 def test_beyond_the_bound_names_count_together(ledger):

@@ -2,7 +2,7 @@
 
 from ledgerkit.samples import START, make_event
 from secondlook.core.event import EventKind
-from secondlook.ledger.log.counting import HOUR_S, SLOT_S
+from secondlook.ledger.log.counting import HOUR_S, SERVER, SLOT_S
 
 
 def test_each_figure_is_of_what_was_written(ledger):
@@ -18,6 +18,6 @@ def test_each_figure_is_of_what_was_written(ledger):
     assert [each.blocked for each in figures.course(SLOT_S, since, "10.0.0.1")] == [1]
     assert figures.top("host", SLOT_S, since) == [("bad.example", 1)]
     assert figures.top("host", SLOT_S, since, client="10.0.0.2") == []
-    assert figures.latency(HOUR_S, since) == {"near": {"5": 1}}
+    assert figures.latency(SERVER, HOUR_S, since) == {"near": {"5": 1}}
     assert {each.client for each in figures.clients(SLOT_S, since)} == {"10.0.0.1", "10.0.0.2"}
     assert [each.client for each in figures.clients(SLOT_S, since, only="10.0.0.2")] == ["10.0.0.2"]

@@ -107,3 +107,22 @@ def test_in_assessment_mode_names_link_to_what_would_be_blocked(client, ledger, 
     assert "Hosts that would be blocked" in page
     (link,) = {unescape(found) for found in re.findall(r'href="(/log\?[^"]+host=[^"]+)"', page)}
     assert "malware.example" in client.get(link).text.partition("<tbody")[2]
+
+
+def test_ways_and_servers_are_drawn_and_stand_in_tables(client, ledger):
+    ledger.counts.tally(EventKind.CHECK, "allow", "cache", elapsed_ms=0.2)
+    ledger.counts.look("sps<1>", answered=True)
+    ledger.counts.look("sps<1>", answered=False)
+    ledger.counts.flush()
+    keep(ledger, make_event(EventKind.CHECK, stage="query", server="near", elapsed_ms=30.0))
+    shown = client.get("/?range=1h").text
+    assert re.search(r"Cached answer</td><td[^>]*>1</td><td[^>]*>1 ms", shown)
+    assert re.search(r"near</td><td[^>]*>1</td><td[^>]*>50 ms", shown)
+    assert 'aria-label="100 ms 100 %"' in shown
+    assert 'sps&lt;1&gt;</span><strong class="nowrap">50 %' in shown
+    assert 'class="partly"' in shown
+    assert shown.count("not looked at") == 2 * (shown.count('class="unknown"') - 1)  # one is of the legend
+    assert "Servers that answered" not in client.get("/?range=1h&client=10.0.0.1").text
+    found = client.get("/api/v1/statistics?range=1h").json()
+    assert [each["name"] for each in found["ways"]] == ["cached", "asked"]
+    assert [(each["name"], each["share"]) for each in found["availability"]] == [("sps<1>", 0.5)]

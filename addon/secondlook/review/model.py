@@ -448,6 +448,31 @@ class ServerSpeed(Record):
     p95_ms: int | None
 
 
+class Stretch(Record):
+    """Which share of the looks at a server found it answering; null: nobody looked."""
+
+    time: Moment
+    until: Moment
+    share: float | None
+
+
+class Availability(Record):
+    """Which share of the time a server answered (0 to 1), as far as this proxy ran, and in each stretch."""
+
+    name: str
+    share: float
+    course: list[Stretch]
+
+
+class WaySpeed(ServerSpeed):
+    """Checks that were decided here (local), by a cached answer (cached) or by asking (asked).
+
+    `spread`: shares of those that took up to 1, 10, 100, 1000 ms, and longer.
+    """
+
+    spread: list[float]
+
+
 class Statistics(Record):
     """What happened in a range of time, to everybody or to one client."""
 
@@ -463,4 +488,6 @@ class Statistics(Record):
     lists: list[NamedCount]
     threats: list[NamedCount]
     servers: list[ServerSpeed]
+    ways: list[WaySpeed]
+    availability: list[Availability]
     assessing: bool  # what is named would have been blocked

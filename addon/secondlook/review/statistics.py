@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, SLOT_S, THREAT, WITHIN_MS
+from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, SERVER, SLOT_S, THREAT, WAY
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.ledger.log.statistics import Statistics
 from secondlook.review.program import Json
+from secondlook.review.servers import availability, speed, ways
 
 TOP: Final = 8
-MEDIAN, MOST = 0.5, 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "30d": Range("30 days", DAY_S, DAY_S, 30),
 }
 USUAL: Final = "24h"
+_NO_SERVERS: Final[Json] = {"servers": [], "ways": [], "availability": []}
 
 
 def gather(figures: Statistics, name: str, client: str | None, now: float, titles: Mapping[str, str]) -> Json:
@@ -63,9 +64,17 @@ def gather(figures: Statistics, name: str, client: str | None, now: float, title
         "hosts": [_named(host, count) for host, count in hosts],
         "lists": [_named(each, count, titles.get(each, each)) for each, count in lists],
         "threats": [_named(threat, count) for threat, count in threats],
-        "servers": []
-        if client is not None
-        else [_speed(*each) for each in sorted(figures.latency(chosen.step_s, since).items())],
+        **(_NO_SERVERS if client is not None else _servers(figures, chosen, since, len(bars))),
+    }
+
+
+def _servers(figures: Statistics, chosen: Range, since: float, bars: int) -> Json:
+    speeds = sorted(figures.latency(SERVER, chosen.step_s, since).items())
+    looks = figures.availability(chosen.drawn_s, since)
+    return {
+        "servers": [speed(*each) for each in speeds],
+        "ways": ways(figures.latency(WAY, chosen.step_s, since)),
+        "availability": availability(looks, since, chosen.bar_s, bars),
     }
 
 
@@ -110,23 +119,3 @@ def _bars(figures: Statistics, chosen: Range, client: str | None, since: float, 
 
 def _named(name: str, count: int, title: str | None = None) -> Json:
     return {"name": name, "title": title or name, "count": count}
-
-
-def _speed(server: str, classes: Mapping[str, int]) -> Json:
-    """Say within how many milliseconds half and nearly all answers came; None: longer than is counted."""
-    answers = sum(classes.values())
-    return {
-        "name": server,
-        "answers": answers,
-        "median_ms": _within(classes, MEDIAN * answers),
-        "p95_ms": _within(classes, MOST * answers),
-    }
-
-
-def _within(classes: Mapping[str, int], wanted: float) -> int | None:
-    reached = 0
-    for bound in WITHIN_MS:
-        reached += classes.get(str(bound), 0)
-        if reached >= wanted:
-            return bound
-    return None

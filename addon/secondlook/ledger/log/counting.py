@@ -41,6 +41,16 @@ HOST: Final = "host"
 LIST: Final = "list"
 THREAT: Final = "threat"
 SERVER: Final = "server"
+WAY: Final = "way"
+AVAILABLE: Final = "available"
+ANSWERED, AWAY = "answered", "away"
+LOCAL, CACHED, ASKED = "local", "cached", "asked"
+_WAYS: Final[dict[str, str]] = {
+    Stage.CACHE: CACHED,
+    Stage.QUERY: ASKED,
+    Stage.UNVERIFIABLE: ASKED,  # and nobody answered in time
+}
+"""By which way a stage decides; every other is local."""
 
 OUTCOMES: Final[dict[str, str]] = {
     EventKind.CHECK.value: "allow",
@@ -68,6 +78,14 @@ class Counted(NamedTuple):
     threat: str = ""
 
 
+class Look(NamedTuple):
+    """One look at a server."""
+
+    slot: int  # Unix seconds / 300
+    server: str
+    answered: bool
+
+
 type Tally = tuple[int, str, str, str]
 """Hour (Unix seconds / 3600), kind, decision, stage."""
 type Share = tuple[int, int, str, str, str, str]
@@ -87,10 +105,10 @@ def counted(event: Event) -> Counted:
 
 
 def asked(stage: str, server: str | None, elapsed_ms: float | None) -> tuple[str, str]:
-    """Return the server that was asked and the class of how long it took; empty where none was."""
-    if stage != Stage.QUERY or server is None or elapsed_ms is None:
+    """Return the server that was asked and the class of how long the check took; empty where unknown."""
+    if elapsed_ms is None:
         return "", ""
-    return server, _WITHIN[bisect_left(WITHIN_MS, elapsed_ms)]
+    return (server or "") if stage == Stage.QUERY else "", _WITHIN[bisect_left(WITHIN_MS, elapsed_ms)]
 
 
 def tallies_of(counts: Counter[Counted]) -> Counter[Tally]:
@@ -120,11 +138,23 @@ def shares_of(counts: Counter[Counted]) -> Counter[Share]:
     return found
 
 
+def availability_of(looks: Counter[Look]) -> Counter[Share]:
+    """Add looks at servers up, for every step."""
+    found: Counter[Share] = Counter()
+    for one, count in looks.items():
+        at, outcome = one.slot * SLOT_S, ANSWERED if one.answered else AWAY
+        for step in STEPS:
+            found[step, at - at % step, AVAILABLE, "", clean(one.server) or "", outcome] += count
+    return found
+
+
 def _parts(one: Counted, outcome: str) -> Iterator[tuple[str, str, str, str]]:
     if one.client:
         yield CLIENT, clean(one.client) or "", "", outcome
     if one.server:
         yield SERVER, "", clean(one.server) or "", one.within_ms
+    if one.within_ms:
+        yield WAY, "", _WAYS.get(one.stage, LOCAL), one.within_ms
     for of, name in ((HOST, one.host), (LIST, one.list), (THREAT, one.threat)):
         if name:
             yield of, clean(one.client) or "", clean(name) or "", outcome
@@ -180,11 +210,21 @@ _PUT_TALLIES: Final = Prepared(tallies, _TALLY, _add_up_tallies)
 _PUT_SHARES: Final = Prepared(shares, _SHARE, _add_up_shares)
 
 
-def add_counts(connection: sa.Connection, counts: Counter[Counted], admission: Admission) -> None:
+NO_LOOKS: Final[Counter[Look]] = Counter()
+
+
+def add_counts(
+    connection: sa.Connection,
+    counts: Counter[Counted],
+    admission: Admission,
+    looks: Counter[Look] = NO_LOOKS,
+) -> None:
     """Add to tallies and shares; rows in sorted order, so that two writers cannot deadlock."""
+    found_shares = shares_of(counts)
+    found_shares.update(availability_of(looks))
     for columns, put, found in (
         (_TALLY, _PUT_TALLIES, tallies_of(counts)),
-        (_SHARE, _PUT_SHARES, admission.admit(connection, shares_of(counts))),
+        (_SHARE, _PUT_SHARES, admission.admit(connection, found_shares)),
     ):
         rows = sorted(found.items())
         put.run(connection, [dict(zip(columns, (*key, count), strict=True)) for key, count in rows])

@@ -9,12 +9,15 @@ import sqlalchemy as sa
 from secondlook.core.event import EventKind
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.log import append
-from secondlook.ledger.log.counting import SLOT_S, Admission, Counted, add_counts, asked
+from secondlook.ledger.log.counting import SLOT_S, Admission, Counted, Look, add_counts, asked
 from secondlook.ledger.log.privacy import Discretion, Privacy
 
 
 class Counts:
-    """Checks and hits of rules that are counted only; `admission` is shared with the events' own counts."""
+    """Checks, looks at servers and hits of rules that are counted only.
+
+    `admission` is shared with the events' own counts.
+    """
 
     def __init__(self, store: Store, discretion: Discretion, admission: Admission) -> None:
         self._store = store
@@ -24,6 +27,7 @@ class Counts:
         self._lock = threading.Lock()
         self._checks: Counter[Counted] = Counter()
         self._hits: Counter[str] = Counter()
+        self._looks: Counter[Look] = Counter()
 
     def tally(
         self,
@@ -53,16 +57,22 @@ class Counts:
         with self._lock:
             self._hits[rule_id] += 1
 
+    def look(self, server: str, *, answered: bool) -> None:
+        """Count a look at a server, whether it answers or is away; never blocks."""
+        with self._lock:
+            self._looks[Look(int(self._clock.now() // SLOT_S), server, answered)] += 1
+
     def flush(self) -> None:
         """Hand the counts to the writer; they go back into memory when it fails."""
         with self._lock:
             checks, self._checks = self._checks, Counter()
             hits, self._hits = self._hits, Counter()
-        if not checks and not hits:
+            looks, self._looks = self._looks, Counter()
+        if not checks and not hits and not looks:
             return
 
         def work(connection: sa.Connection) -> None:
-            add_counts(connection, checks, self._admission)
+            add_counts(connection, checks, self._admission, looks)
             append.add_hits(connection, hits)
 
         future = self._store.writer.submit(work, durable=False)
@@ -72,5 +82,6 @@ class Counts:
                 with self._lock:
                     self._checks.update(checks)
                     self._hits.update(hits)
+                    self._looks.update(looks)
 
         future.add_done_callback(give_back)

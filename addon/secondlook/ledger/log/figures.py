@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from secondlook.ledger.engine.tables import events, shares
-from secondlook.ledger.log.counting import CLIENT, EVERYBODY, SERVER, STEPS
+from secondlook.ledger.log.counting import ANSWERED, AVAILABLE, CLIENT, EVERYBODY, STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,16 @@ class ClientCount:
     blocked: int
     flagged: int
     last_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Looks at one server in a stretch of time that begins at `at` (Unix seconds)."""
+
+    server: str
+    at: float
+    looks: int
+    answered: int
 
 
 def _sum(*outcomes: str) -> sa.ColumnElement[int]:
@@ -68,13 +78,21 @@ def top(
     return [(name, int(count)) for name, count in connection.execute(query)]
 
 
-def latency(connection: sa.Connection, step: int, since: float) -> dict[str, dict[str, int]]:
-    """Return for each server how many questions ended within which bound (`counting.WITHIN_MS`)."""
-    query = sa.select(shares.c.name, shares.c.outcome, _sum()).where(_within(SERVER, step, since))
+def latency(connection: sa.Connection, of: str, step: int, since: float) -> dict[str, dict[str, int]]:
+    """Return of each server, or each way, how many checks ended within which bound (`counting.WITHIN_MS`)."""
+    query = sa.select(shares.c.name, shares.c.outcome, _sum()).where(_within(of, step, since))
     found: dict[str, dict[str, int]] = {}
     for name, within, count in connection.execute(query.group_by(shares.c.name, shares.c.outcome)):
         found.setdefault(name, {})[within] = int(count)
     return found
+
+
+def availability(connection: sa.Connection, step: int, since: float) -> list[Looks]:
+    """Return how often each server was looked at and answered in each stretch; empty ones are left out."""
+    query = sa.select(shares.c.name, shares.c.at, _sum(), _sum(ANSWERED))
+    query = query.where(_within(AVAILABLE, step, since), shares.c.name != "")
+    rows = connection.execute(query.group_by(shares.c.name, shares.c.at).order_by(shares.c.name, shares.c.at))
+    return [Looks(name, float(at), int(looks), int(answered)) for name, at, looks, answered in rows]
 
 
 def clients(

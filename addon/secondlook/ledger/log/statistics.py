@@ -2,7 +2,7 @@
 
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.log import figures, overview
-from secondlook.ledger.log.figures import ClientCount, Course
+from secondlook.ledger.log.figures import ClientCount, Course, Looks
 from secondlook.ledger.log.overview import HourCount
 
 
@@ -28,9 +28,13 @@ class Statistics:
             lambda connection: figures.top(connection, of, step, since, client=client, limit=limit)
         )
 
-    def latency(self, step: int, since: float) -> dict[str, dict[str, int]]:
-        """How many questions to each server ended within which bound (ms)."""
-        return self._store.read(lambda connection: figures.latency(connection, step, since))
+    def latency(self, of: str, step: int, since: float) -> dict[str, dict[str, int]]:
+        """How many checks of each server, or each way (`counting.WAY`), ended within which bound (ms)."""
+        return self._store.read(lambda connection: figures.latency(connection, of, step, since))
+
+    def availability(self, step: int, since: float) -> list[Looks]:
+        """Looks at each server by stretches of `step` seconds, and how many found it answering."""
+        return self._store.read(lambda connection: figures.availability(connection, step, since))
 
     def clients(
         self, step: int, since: float, *, only: str | None = None, limit: int = 10

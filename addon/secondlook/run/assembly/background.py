@@ -17,6 +17,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.ulid import Identifiers
+from secondlook.run.assembly.looks import watch_servers
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.assembly.reporting import start_reporting
 from secondlook.run.assembly.scanning import make_rule_keeper, make_scanner
@@ -135,6 +136,7 @@ async def start_background(
     tasks.start("watcher", watcher.run())
     tasks.start("scan rules", rules.run())
     tasks.start("updater", updater.run())
+    tasks.start("servers over time", watch_servers(parts.lookup, parts.ledger.counts))
     tasks.start("second look", second_look.rechecker.run())
     tasks.start("files again", second_look.rescan.run())
     recoveries = hear_recoveries(parts, second_look.rechecker)
