@@ -9,8 +9,10 @@ ICAP's REQMOD head ──┘                      └─► asked: what a refusa
 The client and the user are what the gateway says: whoever may connect to us here is trusted for that.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from secondlook.agent.check.request_context import classify
@@ -23,6 +25,8 @@ LONGEST_URL_BYTES = 64 << 10
 LONGEST_USER_CHARS = 256
 CONNECT = "CONNECT"
 _LONGEST_SHOWN = 200
+_AUTHORITY_END = re.compile(r"[/?#]")
+_REMEMBERED = 8_192  # hosts, and clients, each read once
 _WEB_PORTS = {"http": 80, "https": 443}
 _READ = {
     b"accept": "accept",
@@ -119,10 +123,9 @@ def read_request(
         authority, path = asked.hosts[0], target
     else:
         scheme, authority, path = _parts(target)
-    host, port = _host_and_port(authority, _WEB_PORTS.get(scheme, 0), target)
-    names = tuple(
-        _host_and_port(name, port, name)[0] for name in (*asked.hosts, *((sni,) if sni else ())) if name
-    )
+    host, port = _host_and_port(authority, target)
+    port = _WEB_PORTS.get(scheme, 0) if port is None else port
+    names = tuple([_host_and_port(name, name)[0] for name in (*asked.hosts, sni) if name])
     shown = f"[{host}]" if ":" in host else host if host.isascii() else canonical_host(host)[0]
     at = "" if _WEB_PORTS.get(scheme) == port else f":{port}"
     cls = SubjectClass.PAGE if method == CONNECT else classify(asked.dest, asked.accept, method, path)
@@ -141,22 +144,30 @@ def _parts(url: str) -> tuple[str, str, str]:
     scheme, colon, rest = url.partition("://")
     if not colon or not scheme.isascii() or not scheme.isalpha():
         raise UnreadableRequestError("a URL such as http://example.org/", url)
-    end = min((at for at in (rest.find(mark) for mark in "/?#") if at >= 0), default=len(rest))
+    found = _AUTHORITY_END.search(rest)
+    end = len(rest) if found is None else found.start()
     authority, path = rest[:end], rest[end:]
     return scheme.lower(), authority.rpartition("@")[2], path if path.startswith("/") else f"/{path}"
 
 
-def _host_and_port(authority: str, port: int, whole: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{authority}")
-        host, said = parts.hostname, parts.port
-    except ValueError:
-        host, said = None, None
+def _host_and_port(authority: str, whole: str) -> tuple[str, int | None]:
+    host, port = _split(authority)
     if not host:
         raise UnreadableRequestError("a host", whole)
-    return host, port if said is None else said
+    return host, port
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _split(authority: str) -> tuple[str | None, int | None]:
+    try:
+        parts = urlsplit(f"//{authority}")
+        port = parts.port
+    except ValueError:
+        return None, None
+    return parts.hostname, port
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def _address(client: str | None) -> str | None:
     """Bring a client's address into its shortest form. Raises UnreadableRequestError for what is none."""
     if client is None:

@@ -133,15 +133,14 @@ class Checker:
         return _untested_passes(self._check_local(subject, context))
 
     def _check_local(self, subject: Subject, context: RequestContext) -> Decision:
-        decision = self.check_now(subject, context)
-        if decision is not None:
-            return decision
         try:
             snapshot, now, started = self.view.current, self._clock.now(), self._clock.monotonic()
+            tiers = self.lookup.tiers(subject.kind, context.cls)
             steps: list[Step] = []
             evidence = self._local(snapshot, subject, context, now, steps)
             if evidence is None:
-                tiers = self.lookup.tiers(subject.kind, context.cls)
+                evidence, _ = self._from_cache(snapshot, subject, context, tiers, now, steps, now)
+            if evidence is None:
                 fresh, _ = fresh_answers(self.cache, tiers, subject.kind, subject.hashes, now)
                 finding = worst_finding(subject.hashes, context.cls, fresh)
                 steps.append(Step(Stage.QUERY, "skipped", "looked up locally only"))

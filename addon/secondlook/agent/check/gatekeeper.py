@@ -27,7 +27,7 @@ from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.content import ContentCheck
 from secondlook.agent.check.evidence import describe, unverifiable
 from secondlook.agent.check.reblock import reblock_entry
-from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry, host_of
+from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry, host_of, visit_of
 from secondlook.agent.ports import ConfirmedSet, Counts, EventSink, FlagStore, Memory, Scan
 from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
@@ -311,7 +311,7 @@ class Gatekeeper:
         if last is not None and 0 <= now - last < _REMEMBER_AGAIN_S:
             return
         self._remembered[key] = now
-        event = self._event(EventKind.CHECK, subject, context, decision)
+        event = visit_of(decision, subject, context, time=now)
         self._memory.remember(subject.hashes[0], subject.hashes, subject.kind, event)
 
     def _confirm(self, subject: Subject, context: RequestContext, decision: Decision) -> None:

@@ -391,7 +391,9 @@ class _Zstd:
 
 def encodings_of(header: str | None, layers: int) -> tuple[str, ...] | None:
     """Read a Content-Encoding, outermost first; None where one is unknown or there are too many."""
-    names = [part.strip().lower() for part in (header or "").split(",")]
+    if not header:
+        return ()
+    names = [part.strip().lower() for part in header.split(",")]
     names = [name for name in names if _NO_ENCODING.fullmatch(name) is None]
     if len(names) > layers or any(name not in _NAMES for name in names):
         return None

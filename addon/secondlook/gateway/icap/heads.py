@@ -5,7 +5,7 @@ not something to be guessed at. `IcapError` has the status that whoever sent it 
 """
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 HEAD_MAX_BYTES: Final = 64 << 10  # of each head: the ICAP message's, the HTTP request's, the HTTP response's
@@ -31,6 +31,7 @@ _ORDER = {  # what may stand in a message, in this order, before its body (RFC 3
 }
 _ANY_ORDER = ((b"req-hdr", b"res-hdr"), (b"req-body", b"res-body", b"opt-body", b"null-body"))
 _ONCE = frozenset({b"encapsulated", b"preview", b"host"})
+_REMEMBERED = 4_096  # values of a header, each read once
 
 type Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -50,8 +51,7 @@ class Section(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Encapsulated:
+class Encapsulated(NamedTuple):
     """What an ICAP message carries: heads, and whether a body follows them."""
 
     request: Section | None = None
@@ -64,8 +64,7 @@ class Encapsulated:
         return max(part.end for part in (self.request or Section(0, 0), self.response or Section(0, 0)))
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """The head of a request that a gateway got from its client."""
 
     method: str
@@ -74,8 +73,7 @@ class HttpRequest:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(NamedTuple):
     """The head of a response that a gateway got from an origin."""
 
     version: str
@@ -84,8 +82,7 @@ class HttpResponse:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class IcapHead:
+class IcapHead(NamedTuple):
     """The head of an ICAP request."""
 
     method: str
@@ -179,6 +176,7 @@ def _write_fields(fields: Fields) -> bytes:
     return b"".join([b"%s: %s\r\n" % field for field in fields]) + b"\r\n"
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _read_encapsulated(method: bytes, value: bytes | None) -> Encapsulated:
     if value is None:
         if method in {b"REQMOD", b"RESPMOD"}:
@@ -204,6 +202,7 @@ def _read_encapsulated(method: bytes, value: bytes | None) -> Encapsulated:
     return Encapsulated(request, response, names[-1] != b"null-body")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _tokens(value: bytes | None) -> frozenset[bytes]:
     return frozenset() if value is None else frozenset(one.strip().lower() for one in value.split(b","))
 

@@ -1,12 +1,12 @@
 """What an ICAP connection tells (events) and is told to say (commands)."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from secondlook.gateway.icap.heads import Fields, HttpRequest, HttpResponse, IcapHead
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request has begun: its head, and those of the HTTP messages in it."""
 
     head: IcapHead
@@ -14,8 +14,7 @@ class Request:
     response: HttpResponse | None
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """The next bytes of the body."""
 
     data: bytes
@@ -48,8 +47,7 @@ class Pass:
     fields: Fields = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The head of any other answer; `http` takes the place of the message that was asked about."""
 
     status: int
@@ -58,8 +56,7 @@ class Answer:
     body: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class More:
+class More(NamedTuple):
     """The next bytes of the answer's body."""
 
     data: bytes

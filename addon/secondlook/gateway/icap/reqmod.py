@@ -7,7 +7,6 @@ does; so an exception from the block page holds for the client and the user that
 """
 
 import logging
-from dataclasses import replace
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action
@@ -72,7 +71,7 @@ def _ask_for_the_whole(link: IcapConnection, gate: Gate, asked: Request) -> None
     """Have the gateway ask its origin without the range: a 200 is an answer too (RFC 9110, 14.2)."""
     assert asked.request is not None
     kept = tuple(field for field in asked.request.fields if field[0].lower() not in _RANGES)
-    link.send(Answer(200, tag_fields(gate), replace(asked.request, fields=kept)))
+    link.send(Answer(200, tag_fields(gate), asked.request._replace(fields=kept)))
 
 
 async def go_on(link: IcapConnection, gate: Gate, asked: Request) -> None:
