@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
-from secondlook.cli import status
+from secondlook.cli.operation import status
 from secondlook.cli.program import COMMANDS
 from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
 from secondlook.config.source import _model_in

@@ -153,8 +153,8 @@ def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_path, lie
 def test_a_refused_list_and_a_rollback_leave_a_generation_to_tell(tmp_path):
     from typer.testing import CliRunner
 
-    from secondlook.cli import pattern as pattern_command
-    from secondlook.cli import status as status_command
+    from secondlook.cli.operation import pattern as pattern_command
+    from secondlook.cli.operation import status as status_command
 
     def told(app, *arguments):
         shown = CliRunner().invoke(app, [*arguments, "--state", str(tmp_path / "state")])

@@ -10,8 +10,8 @@ import threading
 import pytest
 from typer.main import get_command
 
-from secondlook.cli import status
 from secondlook.cli.beside import ANSWERED, PLACES, answerable, answered, harmless, parse
+from secondlook.cli.operation import status
 from secondlook.run.supervisor.command_socket import SOCKET_FILE, program_mark
 
 

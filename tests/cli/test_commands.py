@@ -11,9 +11,9 @@ import pytest
 from typer.main import get_command
 
 from e2e.processes import command, json_lines, server_publish
-from secondlook.cli.log import COLUMNS, WHOLE, _row
 from secondlook.cli.output import print_table
 from secondlook.cli.program import COMMANDS
+from secondlook.cli.records.log import COLUMNS, WHOLE, _row
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.ulid import make_id

@@ -2,7 +2,7 @@
 
 from typer.testing import CliRunner
 
-from secondlook.cli.helper import app
+from secondlook.cli.operation.helper import app
 from secondlook.gateway.helper import USAGE
 
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from secondlook.cli import passphrase
-from secondlook.cli.passphrase import read_passphrase
+from secondlook.cli.backup import passphrase
+from secondlook.cli.backup.passphrase import read_passphrase
 
 
 class Terminal(io.StringIO):

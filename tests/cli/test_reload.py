@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from secondlook.cli.reload import reload
+from secondlook.cli.operation.reload import reload
 from secondlook.ground.errors import ConfigError
 from secondlook.run.supervisor.runfile import write_run_file
 from secondlook.run.supervisor.settings_file import digest_of

@@ -9,7 +9,7 @@ import tempfile
 import pytest
 from typer.testing import CliRunner
 
-from secondlook.cli import setup
+from secondlook.cli.setup import setup
 from secondlook.setup import authority, profile
 from secondlook.setup.journal import CERTIFICATE, Change, Journal
 

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from e2e.processes import Proxy, make_certificate
 from e2e.test_full_disk import fill, small_disk
-from secondlook.cli import doctor
+from secondlook.cli.operation import doctor
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.authority import make_authority
 from secondlook.server.feeds.fetch import FeedState, write_state

@@ -13,29 +13,29 @@ from typer.main import get_command
 from secondlook.cli.output import fail
 from secondlook.ground.errors import ConfigError, SecondLookError
 
-# name: (module, one line of help); the order is the order of `secondlook --help`
+# name: (module below `cli`, one line of help); the order is the order of `secondlook --help`
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("run", "Start the proxy with all its parts."),
-    "reload": ("reload", "Read the configuration again and wait until it is in force."),
-    "status": ("status", "Show on one screen how protection is doing."),
-    "doctor": ("doctor", "Look for problems and say how to mend them."),
-    "check": ("check", "Check URLs, files or digests and explain the decision."),
-    "scan": ("scan", "Look through files and folders, and put away what is bad."),
-    "log": ("log", "Show the event log, newest last."),
-    "queue": ("queue", "Show what waits for its second look, or look now."),
-    "allow": ("allow", "Allow a URL, host or file whatever the lists say."),
-    "block": ("block", "Block a URL, host or file whatever the lists say."),
-    "rules": ("rules", "List, remove and try the operator's rules."),
-    "pause": ("pause", "Switch protection off for some minutes, visibly."),
-    "resume": ("resume", "Switch paused protection on again."),
-    "pattern": ("pattern", "Show, update, verify or roll back the local pattern."),
-    "quarantine": ("quarantine", "List, restore or delete quarantined files."),
-    "backup": ("backup", "Write a backup of everything into one file; the proxy may run."),
-    "restore": ("restore", "Put a backup in the place of the state, or check it."),
-    "setup": ("setup", "Trust the CA, set up browsers and the system proxy, undo it all."),
-    "helper": ("helper", "Answer Squid's questions about URLs (external_acl_type)."),
-    "password": ("password", "Make the hash of a password for the configuration."),
-    "notify": ("notify", "Try the notices."),
+    "run": ("operation.run", "Start the proxy with all its parts."),
+    "reload": ("operation.reload", "Read the configuration again and wait until it is in force."),
+    "status": ("operation.status", "Show on one screen how protection is doing."),
+    "doctor": ("operation.doctor", "Look for problems and say how to mend them."),
+    "check": ("checking.check", "Check URLs, files or digests and explain the decision."),
+    "scan": ("checking.scan", "Look through files and folders, and put away what is bad."),
+    "log": ("records.log", "Show the event log, newest last."),
+    "queue": ("records.queue", "Show what waits for its second look, or look now."),
+    "allow": ("rules.allow", "Allow a URL, host or file whatever the lists say."),
+    "block": ("rules.block", "Block a URL, host or file whatever the lists say."),
+    "rules": ("rules.rules", "List, remove and try the operator's rules."),
+    "pause": ("operation.pause", "Switch protection off for some minutes, visibly."),
+    "resume": ("operation.resume", "Switch paused protection on again."),
+    "pattern": ("operation.pattern", "Show, update, verify or roll back the local pattern."),
+    "quarantine": ("records.quarantine", "List, restore or delete quarantined files."),
+    "backup": ("backup.backup", "Write a backup of everything into one file; the proxy may run."),
+    "restore": ("backup.restore", "Put a backup in the place of the state, or check it."),
+    "setup": ("setup.setup", "Trust the CA, set up browsers and the system proxy, undo it all."),
+    "helper": ("operation.helper", "Answer Squid's questions about URLs (external_acl_type)."),
+    "password": ("operation.password", "Make the hash of a password for the configuration."),
+    "notify": ("operation.notify", "Try the notices."),
     "server": ("server", "Run and feed a Smart Protection Server."),
 }
 
@@ -55,12 +55,12 @@ class LazyGroup(TyperGroup):
         """Import one command; one that is only listed comes with its help line alone."""
         if cmd_name not in COMMANDS:
             return None
-        module, told = COMMANDS[cmd_name]
+        module, help_line = COMMANDS[cmd_name]
         if _wanted(_completed() if ctx.resilient_parsing else sys.argv[1:]) == cmd_name:
             command = get_command(importlib.import_module(f"secondlook.cli.{module}").app)
         else:
             listed = typer.Typer(add_completion=False)
-            listed.command(help=told)(_main)
+            listed.command(help=help_line)(_main)
             command = get_command(listed)
         command.name = cmd_name
         return command
@@ -121,7 +121,7 @@ def _main(
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run a command here; errors of ours are told in one line, with status 1 (2 for a configuration)."""
+    """Run a command here; errors of ours are printed in one line, with status 1 (2 for a configuration)."""
     _join_values()
     try:
         get_command(app)(prog_name="secondlook", args=list(arguments))

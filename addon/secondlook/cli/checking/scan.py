@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.agent.check.record import confirmed_entry
-from secondlook.cli.check import BLOCKED_EXIT, UNVERIFIABLE_EXIT, print_check
+from secondlook.cli.checking.check import BLOCKED_EXIT, UNVERIFIABLE_EXIT, print_check
 from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import fail, print_json, print_line
 from secondlook.run.assembly.asking import asking

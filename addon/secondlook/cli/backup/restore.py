@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import platformdirs
 import typer
 
+from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.finding import CONFIG_NAME, find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption
 from secondlook.cli.output import print_facts, print_json, print_line
-from secondlook.cli.passphrase import PassphraseOption, read_passphrase
 from secondlook.run.backup.restoring import Wanted, check_backup, restore_backup
 
 app = typer.Typer(add_completion=False)

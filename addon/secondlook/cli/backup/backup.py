@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.finding import find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import print_json, print_line, size_told
-from secondlook.cli.passphrase import PassphraseOption, read_passphrase
 from secondlook.run.backup.making import make_backup
 
 app = typer.Typer(add_completion=False)

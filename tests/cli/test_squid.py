@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from secondlook.cli import setup
-from secondlook.cli.setup_squid import hints
+from secondlook.cli.setup import setup
+from secondlook.cli.setup.squid import hints
 
 
 @pytest.fixture

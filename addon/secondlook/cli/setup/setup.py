@@ -20,7 +20,7 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail, print_facts, print_json, print_line
-from secondlook.cli.setup_squid import squid
+from secondlook.cli.setup.squid import squid
 from secondlook.config.agent import NO_PROXY
 from secondlook.core.pac import pac_text
 from secondlook.ledger.log.shape import rfc3339

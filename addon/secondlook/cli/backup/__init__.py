@@ -1,0 +1,1 @@
+"""Commands that write a backup and put one back."""

@@ -1,0 +1,1 @@
+"""Commands that check what they are given: URLs, digests, files and folders."""

@@ -1,0 +1,1 @@
+"""Commands about what was written down: the event log, the queue, the quarantine."""
