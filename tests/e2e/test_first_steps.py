@@ -58,6 +58,28 @@ def test_blocks_the_test_list_and_lets_the_rest_through(proxy, plain_origin):
     assert {each for each in logged() if each[0].endswith(".test")} == expected
 
 
+def test_the_first_steps_are_named_at_the_start_and_tick_themselves_off(start_proxy):
+    proxy: Proxy = start_proxy("workers: 1\nnotify: {desktop: false}\n")
+    review = f"http://{proxy.facts['review']}"
+    assert re.search(rf"hint +first steps, .*: {review}/setup\?token=\S+", proxy.output)
+
+    def taken() -> set[str]:
+        bearer = f"Authorization: Bearer {proxy.fresh_facts()['token']}"
+        steps = json.loads(curl(f"{review}/api/v1/setup", "-H", bearer).body)["steps"]
+        return {step["name"] for step in steps if step["taken"]}
+
+    assert taken() == set()
+    assert curl("https://malware.secondlook.test/", "-x", proxy.url).status == 0, (
+        "it trusts no certificate of ours"
+    )
+    assert "trust" not in taken()
+    assert proxy.curl("https://malware.secondlook.test/").status == 403
+    wait_for(lambda: taken() == {"request", "trust", "block"} or None, "the steps to be ticked off")
+    told = proxy.command("notify", "test", check=False)
+    assert (told.returncode, "notices go to nobody yet" in told.stderr) == (1, True)
+    assert "notice" not in taken(), "a notice that reached nobody is no step"
+
+
 def test_the_readme_shows_a_check_as_it_is_printed(proxy, repository):
     page = "http://phishing.secondlook.test/login"
     printed = proxy.command("check", page, check=False).stdout

@@ -139,7 +139,7 @@ def test_allow_from_an_entry_and_undo(page, proxy):
     page.get_by_label(re.compile("This host and everything on it")).check()
     page.get_by_label("For how long").select_option("1h")
     page.get_by_role("button", name="Allow").click()
-    assert page.get_by_text(re.compile("Allowed for everybody, (until|for|ends) ")).is_visible()
+    assert page.get_by_text("Allowed for everybody, ").is_visible()
     wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the rule to be in force")
     page.goto("/rules")
     assert page.locator("[data-until]").inner_text() == "60 min left"

@@ -8,6 +8,7 @@ from secondlook.core.tls_exception import Lasting
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import SystemClock
+from secondlook.ground.first_steps import FirstSteps
 from secondlook.ground.ulid import make_id
 from secondlook.suffix import load_suffixes
 
@@ -25,6 +26,7 @@ class FakeProgram:
 
     def __init__(self, authority: Path) -> None:
         self.authority = authority
+        self.first_steps = FirstSteps(authority.parent)
         self.asked = []
         self.server_rows = [{"name": "embedded", "tier": "local", "up": True, "detail": None}]
         self.alert_rows = []
@@ -85,6 +87,8 @@ class FakeProgram:
 
     def alerts(self):
         return self.alert_rows
+
+    address_of_others = None
 
     def backtest(self, rule, days, action="block"):
         if rule == "nonsense rule":

@@ -52,7 +52,11 @@ def test_no_page_loads_anything_from_elsewhere(client, path):
     for link in re.findall(r'(?:src|action|href)="([^"]+)"', client.get(path).text):
         assert link.startswith(("/", "#")) or link in {
             "http://malware.secondlook.test/",
-            "http://secondlook.internal/",
+            "http://secondlook.internal/filtered",
+            *(
+                f"http://127.0.0.1:8080/ca.{kind}"
+                for kind in ("pem", "crt", "mobileconfig", "mobileconfig?proxy=pac")
+            ),
         }, link
 
 
@@ -409,6 +413,19 @@ def test_where_a_gateway_asks_the_set_up_page_names_no_proxy(client, program):
     shown = client.get("/setup").text
     assert "secondlook setup squid" in shown
     assert "proxy.pac" not in shown
+
+
+def test_a_code_leads_phones_to_the_proxy_where_they_reach_it(client, program):
+    shown = client.get("/setup").text
+    assert "Only this computer reaches the proxy now" in shown
+    assert 'class="qr"' not in shown
+    assert 'href="http://127.0.0.1:8080/ca.mobileconfig"' in shown
+    program.address_of_others = "192.168.1.5:8080"
+    shown = client.get("/setup").text
+    assert '<a href="http://192.168.1.5:8080/">' in shown
+    assert '<svg viewBox="0 0 132 132" class="qr">' in shown
+    assert "192.168.1.5</code>, port <code>8080" in shown
+    assert "Trusted Root Certification Authorities" in shown
 
 
 def test_a_client_is_forgotten_by_the_set_up_page(client, ledger):

@@ -17,8 +17,8 @@ FACTS = {
 }
 
 
-def lines(*, settings='{"review": {}}', pattern="3 lists", trusted=True, **facts):
-    return list(ready_lines(FACTS | facts, settings, pattern, trusted=trusted))
+def lines(*, settings='{"review": {}}', pattern="3 lists", trusted=True, begun=True, **facts):
+    return list(ready_lines(FACTS | facts, settings, pattern, trusted=trusted, begun=begun))
 
 
 def test_it_names_each_address_and_what_is_not_there():
@@ -47,12 +47,20 @@ def test_it_names_each_address_and_what_is_not_there():
         ),
         (
             {"trusted": False},
-            "hint     browsers do not trust this proxy's certificates yet: secondlook setup ca",
+            "hint     browsers do not trust this proxy's certificates yet: secondlook setup ca on",
+        ),
+        (
+            {"begun": False},
+            "hint     first steps, each ticked off when it is done: http://127.0.0.1:8081/setup?token=secret",
         ),
     ],
 )
 def test_each_line_says_what_is_there(given, line):
     assert line in lines(**given)
+
+
+def test_without_a_review_page_no_first_steps_are_named():
+    assert not [line for line in lines(review=None, begun=False) if line.startswith("hint")]
 
 
 def test_without_a_proxy_nobody_needs_its_authority():

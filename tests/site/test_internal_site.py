@@ -75,3 +75,12 @@ def test_other_answers(site):
     assert ask(site, "/none").status == 404
     assert ask(site, "/", method="POST").status == 405
     assert ask(site, "/ca.pem").status == 503
+
+
+def test_a_visitor_from_the_network_gets_a_code_that_opens_the_page_on_a_phone(site):
+    shown = ask(site, "/", proxy="192.168.1.5:8080").body.decode()
+    assert '<svg viewBox="0 0 132 132" class="qr">' in shown
+    assert "Point the camera of a phone" in shown
+    assert 'href="/ca.mobileconfig"' in shown
+    alone = ask(site, "/", proxy="127.0.0.1:8080").body.decode()
+    assert "<svg" not in alone

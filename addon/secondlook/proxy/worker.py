@@ -28,6 +28,7 @@ from secondlook.proxy.access.forwarding import Forwarding
 from secondlook.proxy.access.login import Login
 from secondlook.proxy.access.passthrough import Learner, Passthrough
 from secondlook.proxy.access.tls_exceptions import Passages
+from secondlook.proxy.access.trust import TrustSeen
 from secondlook.proxy.access.unopened import Unopened
 from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.bodies import Bodies
@@ -154,7 +155,8 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     if around.late is not None:
         late = (LateNotices(around.late, pages, clock, Identifiers().new, edge.is_own_site),)
     forwarding = (Forwarding(access, edge.is_own_site, login.sign_out),) if clients.balancers else ()
-    return (*forwarding, login, *late, connections, unopened, edge, passthrough, GatedLayers(edge))
+    trust = TrustSeen(settings.state)
+    return (*forwarding, login, *late, connections, unopened, edge, passthrough, trust, GatedLayers(edge))
 
 
 class Worker:

@@ -92,6 +92,14 @@ class AuthorityFacts(Record):
     until: str
 
 
+class FirstStep(Record):
+    """One of the first steps of whoever sets the proxy up."""
+
+    name: str
+    title: str
+    taken: bool
+
+
 class SetupFacts(Record):
     """How to use the proxy."""
 
@@ -100,6 +108,7 @@ class SetupFacts(Record):
     proxy_port: str
     ca: AuthorityFacts | None
     ca_fault: str | None
+    steps: list[FirstStep]
 
 
 class QueueRecord(Record):

@@ -24,10 +24,11 @@ from secondlook.ledger.log.shape import (
     queue_json,
     rule_json,
 )
-from secondlook.review import clients, overview, statistics, words
+from secondlook.review import clients, first_steps, overview, statistics, words
 from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.late import LateVerdicts
 from secondlook.review.program import Json, RunningProgram
+from secondlook.site.qr import address_code
 from secondlook.suffix import load_suffixes
 
 FOLLOW_BATCH = 200
@@ -457,10 +458,23 @@ class Operations:
 
     async def setup(self) -> Json:
         """Return what the set-up page needs."""
-        host, _, port = self.program.proxy.rpartition(":")
+        others = self.program.address_of_others
+        proxy = others or self.program.proxy
+        host, _, port = proxy.rpartition(":")
         ca, fault = await self.ledger.run(overview.authority, self.program.authority)
+        steps = await self.ledger.run(
+            first_steps.look,
+            self.ledger,
+            self.program.first_steps,
+            self._clock.now(),
+            with_proxy=bool(self.program.proxy),
+        )
         return {
-            "proxy": self.program.proxy,
+            "steps": steps,
+            "finished": all(step["taken"] for step in steps),
+            "site": f"http://{proxy}",
+            "site_code": address_code(others),
+            "proxy": proxy,
             "proxy_host": host.strip("[]"),
             "proxy_port": port,
             "ca": ca,

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from secondlook.core.subject import UrlSubject
 from secondlook.core.tls_exception import Lasting
+from secondlook.ground.first_steps import FirstSteps
 
 type Json = dict[str, Any]
 
@@ -21,6 +22,16 @@ class RunningProgram(Protocol):
     @property
     def proxy(self) -> str:
         """`host:port` of the proxy."""
+        ...
+
+    @property
+    def first_steps(self) -> FirstSteps:
+        """What a newcomer has done."""
+        ...
+
+    @property
+    def address_of_others(self) -> str | None:
+        """`host:port` by which other devices reach the proxy; None where they do not."""
         ...
 
     @property

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from secondlook.core.neutralize import inert
+from secondlook.refusal.language import ENGLISH
 from secondlook.review import words
 from secondlook.review.session import session_of
 from secondlook.review.statistics import RANGES
@@ -42,7 +43,13 @@ def _harmless(value: object) -> object:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("secondlook.review"),
+        # what people meet in place of a page and here too, such as what to click on each system
+        loader=ChoiceLoader(
+            [
+                PackageLoader("secondlook.review"),
+                PrefixLoader({"refusal": PackageLoader("secondlook.refusal")}),
+            ]
+        ),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         finalize=_harmless,
@@ -51,6 +58,7 @@ def _environment() -> Environment:
     )
     for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten", "scope", "turn", "address"):
         environment.filters[name] = getattr(words, name)
+    environment.globals["_"] = ENGLISH.say
     environment.globals["version"] = VERSION
     environment.globals["all_ranges"] = RANGES
     return environment

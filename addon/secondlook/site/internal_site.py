@@ -25,6 +25,7 @@ from secondlook.resolver import is_own_name
 from secondlook.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_told
 from secondlook.site.files import File, certificate, mobile_profile, pac
 from secondlook.site.ports import Records
+from secondlook.site.qr import address_code
 
 TOKEN_LIFE_S = 1800
 ABOUT = phrase(
@@ -139,7 +140,10 @@ class InternalSite:
     ) -> SiteAnswer:
         match path:
             case "/":
-                return self._page(request, "setup.html", forms=False, about=ABOUT, proxy=proxy_address)
+                code = address_code(proxy_address)
+                return self._page(
+                    request, "setup.html", forms=False, about=ABOUT, proxy=proxy_address, site="", code=code
+                )
             case "/healthz":
                 why = self._facts.not_ready()
                 return self._plain(200, "ok\n") if why is None else self._plain(503, f"not ready: {why}\n")

@@ -5,6 +5,7 @@ import typer
 from secondlook.agent.actions.notice import AppriseSender
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import fail, print_json, print_line
+from secondlook.ground.first_steps import FirstSteps, Step
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Try the notices.")
 
@@ -24,13 +25,14 @@ def test(
     context = open_context(config, state)
     notify = context.settings.notify
     if not (notify.urls or notify.desktop):
-        fail("nobody is to be told", hint="set notify.urls or notify.desktop in the configuration")
+        fail("notices go to nobody yet", hint="set notify.urls or notify.desktop in the configuration")
     sender = AppriseSender(notify.urls, desktop=notify.desktop, proxy=context.settings.upstream_proxy)
     if not sender.send("Second Look: a test", "This is how a notice looks. Nothing has happened."):
         fail(
             "the test notice could not be delivered to everybody",
             hint="check notify.urls, and that this session has a desktop where notify.desktop is on",
         )
+    FirstSteps(context.state).mark(Step.NOTICE)
     if as_json:
         print_json({"sent": True, "urls": len(notify.urls), "desktop": notify.desktop})
         return

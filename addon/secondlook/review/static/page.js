@@ -209,7 +209,7 @@ document.addEventListener("mouseover", showValues);
 document.addEventListener("focusin", showValues);
 
 // What changes by itself is fetched again, unless somebody is busy with it.
-const refreshEvery = 30000;
+const refreshEvery = document.querySelector("[data-refresh-often]") ? 3000 : 30000;
 async function refresh() {
   const parts = [...document.querySelectorAll("[data-refresh]")];
   if (document.hidden || !parts.length) return;

@@ -18,8 +18,10 @@ from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.client import network_of
 from secondlook.core.rules.policy import Level
 from secondlook.core.subject import UrlSubject
+from secondlook.core.url.address import is_loopback
 from secondlook.ground import keyfile
 from secondlook.ground.errors import SecondLookError
+from secondlook.ground.first_steps import FirstSteps
 from secondlook.ground.lanes import LISTS
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.acknowledged import Acknowledged
@@ -33,6 +35,7 @@ from secondlook.run.assembly.explaining import explained, subject_from
 from secondlook.run.assembly.metrics import exporter
 from secondlook.run.assembly.naming import feeds_of, policy_words, title
 from secondlook.run.assembly.parts import Parts
+from secondlook.run.supervisor.listening import EVERYWHERE, own_address
 from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE
 from secondlook.run.supervisor.settings_file import differs
@@ -68,11 +71,21 @@ class Program:
         self._metrics = exporter(parts, parts.settings.state / "metrics")
         self._plan = plan
         self.proxy = plan.proxy or ""  # none: a gateway asks, and there is no address to show
+        self.first_steps = FirstSteps(parts.settings.state)
         self.started_at = plan.started_at
         self.assessing = parts.settings.policy.mode == "assess"
         self.shared_as = parts.settings.proxy_name if parts.settings.shares_ledger else None
         self.passages = parts.settings.passages
         self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
+
+    @property
+    def address_of_others(self) -> str | None:
+        """Return the address by which other devices reach the proxy; None where it listens on loopback."""
+        host, _, port = self.proxy.rpartition(":")
+        if host not in EVERYWHERE:
+            return self.proxy if host and not is_loopback(host.strip("[]")) else None
+        own = own_address()
+        return None if own is None else f"{own}:{port}"
 
     def metrics(self) -> bytes:
         """Render all metrics for Prometheus; blocks."""

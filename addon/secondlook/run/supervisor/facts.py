@@ -57,23 +57,26 @@ def _processes(children: Sequence[Child], role: str) -> list[int]:
     ]
 
 
-def ready_lines(facts: dict[str, Any], settings: str, pattern: str | None, *, trusted: bool) -> Iterator[str]:
+def ready_lines(
+    facts: dict[str, Any], settings: str, pattern: str | None, *, trusted: bool, begun: bool
+) -> Iterator[str]:
     """Yield the lines of a proxy that is ready.
 
-    `settings` are JSON, `pattern` is the pattern in words, `trusted` whether browsers know the CA.
+    `settings` are JSON, `pattern` is the pattern in words, `trusted` whether browsers know the CA, `begun`
+    whether the first steps were taken.
     """
     workers = f", workers {len(facts['workers'])}" if facts["listen"] else ""
     yield f"proxy    {'  '.join(facts['listen']) or 'off'}  (mode {facts['mode']}{workers})"
     if facts["gateway"]:
         icap = f"  icap {facts['icap']}" if facts["icap"] else ""
         yield f"gateway  {facts['gateway']}{icap}  (workers {len(facts['gates'])})"
-    if facts["review"]:
-        scheme = "https" if json.loads(settings)["review"].get("tls") else "http"
-        token = f"/?token={facts['token']}" if facts["token"] else "/"
-        yield f"review   {scheme}://{visited(facts['review'])}{token}"
-    else:
-        yield "review   off"
+    scheme = "https" if json.loads(settings)["review"].get("tls") else "http"
+    review = f"{scheme}://{visited(facts['review'])}" if facts["review"] else None
+    token = f"?token={facts['token']}" if facts["token"] else ""
+    yield f"review   {review}/{token}" if review else "review   off"
     yield f"server   {facts['server'] or 'none embedded'}"
     yield f"pattern  {pattern or 'none yet'}"
     if facts["listen"] and not trusted:
-        yield "hint     browsers do not trust this proxy's certificates yet: secondlook setup ca"
+        yield "hint     browsers do not trust this proxy's certificates yet: secondlook setup ca on"
+    if review and not begun:
+        yield f"hint     first steps, each ticked off when it is done: {review}/setup{token}"

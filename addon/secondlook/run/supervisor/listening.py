@@ -124,6 +124,16 @@ def visited(address: str) -> str:
     return f"{EVERYWHERE.get(host, host)}:{port}"
 
 
+def own_address() -> str | None:
+    """Return the address of this machine in its network, by its route outwards; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # of nobody (RFC 5737)
+        except OSError:
+            return None
+        return str(sock.getsockname()[0])
+
+
 def close_all(sockets: Sequence[socket.socket]) -> None:
     """Close sockets that are not needed after all."""
     for sock in sockets:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from secondlook.ground.first_steps import FirstSteps
 from secondlook.run.supervisor.child import FATAL_EXIT, Child, how_it_ended
 from secondlook.run.supervisor.console import announce, say
 from secondlook.run.supervisor.facts import facts_of, ready_lines, service_of
@@ -239,7 +240,8 @@ class Supervisor:
         facts = self._facts()
         pattern = service_of(self.children).facts.get("pattern_told")
         trusted = Journal(self.state).has(CERTIFICATE)
-        announce(ready_lines(facts, self.plan.settings, pattern, trusted=trusted))
+        begun = FirstSteps(self.state).all_taken()
+        announce(ready_lines(facts, self.plan.settings, pattern, trusted=trusted, begun=begun))
         tell_systemd("READY=1", f"STATUS=serving on {facts['proxy'] or facts['gateway']}")
 
     def _finish_rereading(self) -> None:
