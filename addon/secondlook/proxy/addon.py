@@ -369,6 +369,12 @@ class SecondLookAddon:
         assert state is not None
         await self._choose(flow, state, self.bodies.pieces.settle(flow, state))
 
+    async def secondlook_look(self, flow: http.HTTPFlow) -> None:
+        """Look whether a file was judged of which a piece waits."""
+        state = state_of(flow)
+        assert state is not None
+        await self._choose(flow, state, self.bodies.pieces.look(flow, state))
+
     async def secondlook_forget(self, flow: http.HTTPFlow) -> None:
         """Forget what was judged under a URL, and write down that a piece was not of it."""
         state = state_of(flow)

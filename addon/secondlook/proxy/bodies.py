@@ -21,7 +21,7 @@ from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge, Message
 from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.flow_state import FlowState
-from secondlook.proxy.pieces import Pieces
+from secondlook.proxy.pieces import Patience, Pieces
 from secondlook.proxy.response import body_length, make_partial
 
 
@@ -37,7 +37,14 @@ class Bodies(BodyJudge):
         judged: JudgedFiles,
     ) -> None:
         super().__init__(gatekeeper, settings, room, examiner, judged)
-        self.pieces = Pieces(gatekeeper, self.memory, judged, enabled=settings.ranges)
+        patience_s = settings.patience if settings.hold != "full" else 0.0
+        self.pieces = Pieces(
+            gatekeeper,
+            self.memory,
+            judged,
+            Patience(patience_s, settings.tail_min),
+            enabled=settings.ranges,
+        )
 
     def receive(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
         """Choose the gate of a response; the result is awaited where something must be settled first."""

@@ -6,6 +6,7 @@ from mitmproxy import http
 
 from secondlook.download.exchange import Exchange
 from secondlook.download.judged_files import Proof
+from secondlook.proxy.ahead import Ahead
 from secondlook.proxy.request import RequestFacts
 
 FLOW_STATE = "secondlook"  # key of a flow's metadata
@@ -17,6 +18,7 @@ class FlowState(Exchange):
 
     facts: RequestFacts
     proof: Proof | None = None  # the piece that was asked for is held to what was judged
+    ahead: Ahead | None = None  # the piece that was asked for before its file is judged
     misfit: bool = False  # the response is not the piece that was asked for
     unproved: bool = False  # what was judged under this URL is no proof of what it gives now
 

@@ -3,14 +3,15 @@
 ```
 Range of what may be risky ─┬─ judged before ──► judged again by its digests ──► the blocks around the piece
                             ├─ nobody asks ────► whole: judged, the piece is cut from it (the others wait)
-                            └─ somebody asks ──► wait for what comes of it, then as above
+                            └─ somebody asks ──► wait for what comes of it, then as above; a piece that
+                                      waits for long comes ahead (`ahead.py`)
 ```
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mitmproxy import http
 
@@ -22,6 +23,7 @@ from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import (
     EntityMemory,
     Piece,
+    WantedRange,
     may_hide_the_first,
     read_content_range,
     read_range,
@@ -30,6 +32,7 @@ from secondlook.download.body.ranges import (
 from secondlook.download.body.response_facts import ResponseFacts
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
 from secondlook.download.ports import Gatekeeper
+from secondlook.proxy.ahead import Ahead
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.response import make_partial
 
@@ -46,15 +49,30 @@ _LOOK_LATER_S = 0.5
 _WAIT_LONGEST_S = 600.0  # for somebody else's fetch
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client waits for somebody else's fetch before a little goes on (0: as long as it takes)."""
+
+    lasts_s: float
+    kept: int  # bytes of a piece that never go on before the verdict
+
+
 class Pieces:
     """Decides what a request with a Range asks its origin for."""
 
     def __init__(
-        self, gatekeeper: Gatekeeper, memory: EntityMemory, judged: JudgedFiles, *, enabled: bool
+        self,
+        gatekeeper: Gatekeeper,
+        memory: EntityMemory,
+        judged: JudgedFiles,
+        patience: Patience,
+        *,
+        enabled: bool,
     ) -> None:
         self.judged = judged
         self._gatekeeper = gatekeeper
         self._memory = memory
+        self._patience = patience
         self._enabled = enabled
 
     def ask(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
@@ -91,28 +109,60 @@ class Pieces:
         loop = asyncio.get_running_loop()
         since, pause_s = loop.time(), _LOOK_FIRST_S
         while loop.time() - since < _WAIT_LONGEST_S and flow.client_conn.connected:
-            try:
-                found = await self.judged.find(url)
-            except OSError as error:
-                logger.warning("what was judged cannot be shared, so the whole is asked for: %r", error)
-                break
-            if isinstance(found, JudgedFile):
-                await self._take_piece(flow, state, found)
+            if await self._is_settled(flow, state, waited=pause_s > _LOOK_FIRST_S):
                 return
-            if isinstance(found, Lead):
-                if pause_s > _LOOK_FIRST_S and not await self._may_ask(state):
-                    found.release()
-                    return
-                state.lead = found
-                break
+            if self._may_go_ahead(state) and loop.time() - since >= self._patience.lasts_s:
+                await self._go_ahead(flow, state, since)
+                return
             await asyncio.sleep(pause_s)
             pause_s = min(_LOOK_LATER_S, pause_s * 1.5)
         _drop_range(flow)
+
+    async def look(self, flow: http.HTTPFlow, state: FlowState) -> None:
+        """Look whether a file was judged of which a piece waits; what comes of it is in the state."""
+        ahead = state.ahead
+        assert ahead is not None
+        if await self._is_settled(flow, state, waited=True):
+            ahead.settled = True
+        elif asyncio.get_running_loop().time() - ahead.since >= _WAIT_LONGEST_S:
+            state.unproved = ahead.settled = True
+
+    async def _is_settled(self, flow: http.HTTPFlow, state: FlowState, *, waited: bool) -> bool:
+        """Choose, unless somebody else is fetching the whole still."""
+        try:
+            found = await self.judged.find(state.subject.identity)
+        except OSError as error:
+            logger.warning("what was judged cannot be shared, so the whole is asked for: %r", error)
+            _drop_range(flow)
+            return True
+        if isinstance(found, JudgedFile):
+            await self._take_piece(flow, state, found)
+        elif isinstance(found, Lead):
+            if waited and not await self._may_ask(state):
+                found.release()
+            else:
+                state.lead = found
+                _drop_range(flow)
+        return found is not None
+
+    def _may_go_ahead(self, state: FlowState) -> bool:
+        """Return whether a piece may be asked for ahead: once, where its place is known."""
+        wanted = state.wanted
+        known = isinstance(wanted, WantedRange) and wanted.first is not None
+        return known and state.ahead is None and self._patience.lasts_s > 0
+
+    async def _go_ahead(self, flow: http.HTTPFlow, state: FlowState, since: float) -> None:
+        if await self._may_ask(state):
+            assert isinstance(state.wanted, WantedRange)
+            state.ahead = Ahead(state.wanted, since, self._patience.kept)
+            flow.request.headers["range"] = state.ahead.header
 
     def receive(
         self, response: http.Response, state: FlowState, facts: ResponseFacts, length: int | None
     ) -> bool:
         """Take the piece of a judged file that was asked for; False where it is any other response."""
+        if state.ahead is not None and state.ahead.size is None:
+            return self._receive_ahead(response, state, facts, length)
         proof = state.proof
         if proof is None or response.status_code != _PARTIAL_STATUS:
             state.proof = None
@@ -124,6 +174,20 @@ class Pieces:
         proof.cut = Cut(proof.cut.windows, proof.file.size, facts.content_type)
         proof.cut.at = proof.first
         make_partial(response, proof.cut)
+        return True
+
+    def _receive_ahead(
+        self, response: http.Response, state: FlowState, facts: ResponseFacts, length: int | None
+    ) -> bool:
+        """Take the piece that was asked for ahead; what is another one is judged as any response."""
+        ahead, wanted = state.ahead, state.wanted
+        assert ahead is not None
+        assert wanted is not None
+        piece = read_content_range(facts.content_range)
+        windows = wanted.windows(piece.whole) if piece is not None and piece.whole is not None else []
+        if response.status_code != _PARTIAL_STATUS or not ahead.begin(piece, windows, length):
+            return False
+        make_partial(response, Cut(windows, ahead.size, facts.content_type))
         return True
 
     async def _may_ask(self, state: FlowState) -> bool:

@@ -35,6 +35,13 @@ class SecondlookRangeHook(commands.StartHook):
 
 
 @dataclass
+class SecondlookLookHook(commands.StartHook):
+    """A piece waits for what somebody else's fetch of its file comes to: look whether it is known."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
 class SecondlookForgetHook(commands.StartHook):
     """A URL does not give any more what was judged."""
 

@@ -43,13 +43,13 @@ from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import PIECE_BYTES
 from secondlook.proxy.flow_state import state_of
 from secondlook.proxy.mitm.edge import Edge
+from secondlook.proxy.mitm.streams.ahead_stream import AheadStream
 from secondlook.proxy.mitm.streams.body_hooks import (
     SecondlookCutHook,
     SecondlookPumpHook,
     SecondlookRangeHook,
     SecondlookSettleHook,
 )
-from secondlook.proxy.mitm.streams.proved import ProvedStream
 from secondlook.proxy.mitm.streams.stream import Commands, Withdrawn
 from secondlook.proxy.response import make_partial
 
@@ -78,7 +78,7 @@ class BackPressure(Protocol):
         ...
 
 
-class GatedStream(ProvedStream):
+class GatedStream(AheadStream):
     """A request that may be answered at its headers, and a response body that goes through a gate."""
 
     body: Body | None = None
@@ -105,6 +105,10 @@ class GatedStream(ProvedStream):
         self._flow_state = state
         if state.proof is not None:
             self.server_state = self._state_proved
+            return
+        if state.ahead is not None and state.ahead.begun:
+            state.ahead.begun = False
+            yield from self._begin_ahead()
             return
         if state.misfit:
             state.misfit = False
@@ -292,10 +296,11 @@ class GatedStream(ProvedStream):
             release_lead(state)
 
     def _stop_origin(self) -> Commands:
-        yield SendHttp(
-            RequestProtocolError(self.stream_id, "the rest is not wanted", ErrorCode.CANCEL),
-            self.context.server,
-        )
+        if not self._origin_over:
+            yield SendHttp(
+                RequestProtocolError(self.stream_id, "the rest is not wanted", ErrorCode.CANCEL),
+                self.context.server,
+            )
 
     def _ask(self) -> Commands:
         """Have a risky piece, or what cannot be held as it must be, settled before anything of it goes on."""
@@ -336,9 +341,11 @@ class GatedStream(ProvedStream):
         yield from self._wait(SecondlookSettleHook(self.flow))  # what the origin has sent at once is here now
         if (yield from self.check_killed(True)):
             return
-        yield SendHttp(
-            Withdrawn(self.stream_id, "the whole is wanted", ErrorCode.CANCEL), self.context.server
-        )
+        if not self._origin_over:
+            yield SendHttp(
+                Withdrawn(self.stream_id, "the whole is wanted", ErrorCode.CANCEL), self.context.server
+            )
+        self._origin_over = False
         gone = ResponseData | ResponseTrailers | ResponseEndOfMessage | ResponseProtocolError
         kept = [event for event in self._paused_event_queue if not isinstance(event, gone)]
         self._paused_event_queue.clear()
@@ -441,6 +448,12 @@ class GatedStream(ProvedStream):
             if not piece:
                 return True
             yield from self._send(piece)
+
+    def _hold_back(self) -> None:
+        self._pressure.press(self)
+
+    def _let_on(self) -> Commands:
+        yield from self._pressure.ease(self)
 
     def _wait(self, hook: commands.StartHook) -> Commands:
         """Wait for a hook in the middle of a body, with the origin paused meanwhile."""

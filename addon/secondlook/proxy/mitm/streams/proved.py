@@ -18,6 +18,7 @@ class ProvedStream(PatientStream):
     """A response that is a piece of a judged file; its headers go with the first block that fits."""
 
     _flow_state: FlowState
+    _ahead_bytes = 0  # so many of what is wanted went on before it was proved
 
     def _can_ask_again(self) -> bool:
         raise NotImplementedError
@@ -41,8 +42,10 @@ class ProvedStream(PatientStream):
             data = proof.feed(event.data)
             if data is None:
                 yield from self._not_as_judged()
-            elif data:
-                yield from self._send(data)
+            else:
+                went, self._ahead_bytes = self._ahead_bytes, max(0, self._ahead_bytes - len(data))
+                if went < len(data):
+                    yield from self._send(data[went:])
         elif isinstance(event, ResponseEndOfMessage):
             if proof.whole:
                 yield from self.send_response(already_streamed=True)

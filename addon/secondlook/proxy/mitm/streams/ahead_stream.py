@@ -1,0 +1,116 @@
+"""A stream whose piece comes before its file is judged: it trickles meanwhile (`proxy/ahead.py`)."""
+
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http._events import (
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseProtocolError,
+)
+
+from secondlook.download.exchange import release_lead
+from secondlook.download.gate.trickle import EVERY_S
+from secondlook.proxy.ahead import Ahead
+from secondlook.proxy.mitm.edge import StreamEdge
+from secondlook.proxy.mitm.streams.body_hooks import SecondlookLookHook
+from secondlook.proxy.mitm.streams.proved import ProvedStream
+from secondlook.proxy.mitm.streams.stream import Commands
+
+
+class AheadStream(ProvedStream):
+    """A response that is a piece of a file about which somebody else's fetch decides.
+
+    ```
+    begun ──► held, trickling ─┬─ judged, allowed ──► what is held is proved; on as any proved piece
+                               ├─ blocked ──────────► refused, or cut where some of it went on
+                               └─ never judged ─────► the whole is asked for, or cut where some of it went on
+    ```
+    """
+
+    def __init__(self, context: Context, stream_id: int, edge: StreamEdge) -> None:
+        super().__init__(context, stream_id, edge)
+        self._looking: commands.RequestWakeup | None = None
+        self._holding = False
+        self._origin_over = False  # its connection may serve another stream by now
+
+    def _hold_back(self) -> None:
+        """Pause the origin."""
+        raise NotImplementedError
+
+    def _let_on(self) -> Commands:
+        """Let the origin go on."""
+        raise NotImplementedError
+
+    def _begin_ahead(self) -> Commands:
+        self.server_state = self._state_ahead
+        yield from self._look_soon()
+
+    def _look_soon(self) -> Commands:
+        self._looking = commands.RequestWakeup(min(EVERY_S, self.edge.bodies.patience_s))
+        yield self._looking
+
+    def _state_ahead(self, event: events.Event) -> Commands:
+        ahead = self._flow_state.ahead
+        assert ahead is not None
+        if isinstance(event, ResponseData):
+            ahead.feed(event.data)
+            if ahead.full and not self._holding:
+                self._holding = True
+                self._hold_back()
+        elif isinstance(event, ResponseEndOfMessage):
+            self._origin_over = True
+        yield from ()
+
+    def _wake(self, event: events.Wakeup) -> Commands:
+        if event.command is not self._looking:
+            yield from super()._wake(event)
+            return
+        self._looking = None
+        if self.server_state != self._state_ahead or self.client_state == self.state_errored:
+            return
+        yield SecondlookLookHook(self.flow)
+        ahead = self._flow_state.ahead
+        assert ahead is not None
+        if ahead.settled:
+            yield from self._settle(ahead)
+            return
+        piece = ahead.trickle()
+        if piece:
+            yield from self._send(piece)
+        yield from self._look_soon()
+
+    def _settle(self, ahead: Ahead) -> Commands:
+        """Go on with what is known by now."""
+        yield from self._release()
+        state = self._flow_state
+        if state.refusal is not None:
+            yield from self._refuse_at_headers(state.refusal)
+        elif state.proof is not None and state.proof.file.size != ahead.size:
+            yield from self._not_as_judged()
+        elif state.proof is not None and ahead.fits(state.proof):
+            self.server_state = self._state_proved
+            self._ahead_bytes = ahead.given
+            yield from self._state_proved(ResponseData(self.stream_id, ahead.drop()))
+            if self._origin_over and self.server_state == self._state_proved:
+                yield from self._state_proved(ResponseEndOfMessage(self.stream_id))
+        elif self._headers_out:
+            release_lead(state)
+            yield from self._stop_origin()
+            yield from self._cut("nobody judged the file of which this is a piece")
+        elif self._can_ask_again():
+            state.proof = None
+            yield from self._ask_again()
+        else:
+            release_lead(state)
+            yield from self._refuse_at_headers(None)
+
+    def _release(self) -> Commands:
+        if self._holding:
+            self._holding = False
+            yield from self._let_on()
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """Hold nothing back of a stream that ends."""
+        yield from self._release()
+        yield from super().handle_protocol_error(event)

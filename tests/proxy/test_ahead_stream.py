@@ -1,0 +1,242 @@
+"""A piece that waits for somebody else's fetch of its file comes ahead, and trickles (about 6 s)."""
+
+import asyncio
+import contextlib
+import hashlib
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.origin import Asked, Origin, send
+from proxykit.proxy import RunningProxy
+from proxykit.samples import program
+from secondlook.download.gate.trickle import PART
+from secondlook.proxy.ahead import HELD_MAX_BYTES
+
+BODY = program(900_000)
+DIGEST = hashlib.sha256(BODY).hexdigest()
+BINARY = "Content-Type: application/octet-stream"
+NAMES = count()
+WANTED = (300_000, 500_000)  # first byte and count
+TOUCHED = "bytes=262144-851967"  # the blocks around them
+SMALL = (400_000, 1000)
+WAIT_S = 30
+
+
+@dataclass
+class Halting:
+    """An origin that gives the whole up to its half until it may go on, and pieces at once."""
+
+    piece: bytes | None = field(repr=False, default=None)  # what pieces are cut from, in place of the body
+    ranges: bool = True
+    begun: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+    asked: list[str | None] = field(default_factory=list)
+    waited: list[bool] = field(default_factory=list)
+    body: bytes = field(repr=False, default=BODY)
+
+    async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        wanted = asked.header("range")
+        self.asked.append(wanted)
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
+        if found is not None and self.ranges:
+            end = len(self.body) - 1
+            first, last = int(found[1]), min(int(found[2] or end), end)
+            told = f"Content-Range: bytes {first}-{last}/{len(self.body)}"
+            piece = (self.piece or self.body)[first : last + 1]
+            await send(writer, piece, BINARY, told, status="206 Partial Content")
+            return
+        half = len(self.body) // 2
+        await send(writer, self.body[:half], f"Content-Length: {len(self.body)}", BINARY, length=False)
+        await writer.drain()
+        self.begun.set()
+        self.waited.append(await asyncio.to_thread(self.go_on.wait, WAIT_S))
+        writer.write(self.body[half:])
+
+
+@pytest.fixture(scope="module")
+def judge() -> FakeGatekeeper:
+    return FakeGatekeeper()
+
+
+@pytest.fixture
+def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
+    judge.bad.clear()
+    judge.slow.clear()
+    judge.seen.clear()
+    return judge
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[list[RunningProxy]]:
+    """Two workers of one installation, whose clients have little patience."""
+    state: Path = tmp_path_factory.mktemp("ahead")
+    running = [RunningProxy(state, judge, downloads={"patience": 0.05}) for _ in range(2)]
+    yield running
+    for proxy in running:
+        proxy.close()
+
+
+@pytest.fixture
+def halting() -> Iterator[Halting]:
+    origin = Halting()
+    yield origin
+    origin.go_on.set()
+
+
+def _url(origin: Origin) -> str:
+    return f"http{'s' if origin.tls else ''}://127.0.0.1:{origin.port}/{next(NAMES)}/setup.exe"
+
+
+@contextlib.contextmanager
+def _client(proxy: RunningProxy, url: str, wanted: tuple[int, int], *more: str) -> Iterator[subprocess.Popen]:
+    piece = f"{wanted[0]}-{sum(wanted) - 1}"
+    command = ["curl", "-sSN", "-k", "-m", "60", "-x", proxy.url, "-r", piece, *more, url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+        assert running.stdout is not None
+        yield running
+        running.kill()
+
+
+def _part(wanted: tuple[int, int]) -> bytes:
+    return BODY[wanted[0] : sum(wanted)]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("worker", [0, 1])
+@pytest.mark.parametrize("more", [(), ("--http2",)])
+def test_who_waits_for_anothers_fetch_gets_a_little(
+    workers, gatekeeper, make_origin, halting, listed, worker, more
+):
+    if listed:
+        gatekeeper.bad.add(DIGEST)
+    url = _url(make_origin(halting.reply, tls=bool(more)))
+    with _client(workers[0], url, (0, 10)) as first:
+        assert halting.begun.wait(WAIT_S)
+        with _client(workers[worker], url, WANTED, *more) as second:
+            got = second.stdout.read(1)
+            assert len(got) == 1
+            halting.go_on.set()
+            got += second.stdout.read()
+            code = second.wait()
+        assert listed or first.stdout.read() == BODY[:10]
+    assert halting.waited == [True]
+    assert _part(WANTED).startswith(got)
+    assert len(got) <= WANTED[1] // PART if listed else got == _part(WANTED)
+    assert (code == 0) is not listed
+    assert halting.asked == [None, TOUCHED]  # nothing twice
+
+
+@pytest.mark.parametrize("more", [(), ("--http2",)])
+def test_a_large_piece_is_held_in_part_and_comes_whole(workers, gatekeeper, make_origin, halting, more):
+    halting.body = program(4 * HELD_MAX_BYTES)
+    url = _url(make_origin(halting.reply, tls=bool(more)))
+    wanted = (7, 4 * HELD_MAX_BYTES - 7)
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, wanted, *more))
+        got = second.stdout.read(1)
+        halting.go_on.set()
+        assert got + second.stdout.read() == halting.body[7:]
+    assert halting.waited == [True]
+
+
+def test_a_small_piece_of_a_listed_file_gets_the_page(workers, gatekeeper, make_origin, halting):
+    gatekeeper.bad.add(DIGEST)
+    url = _url(make_origin(halting.reply))
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, SMALL, "-i"))
+        _until(lambda: len(halting.asked) == 2)
+        halting.go_on.set()
+        assert second.stdout.read().startswith(b"HTTP/1.1 403")
+
+
+def test_a_piece_that_is_not_of_the_judged_file_is_cut(workers, gatekeeper, make_origin, halting):
+    halting.piece = BODY[:700_000] + bytes(200_000)
+    url = _url(make_origin(halting.reply))
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, WANTED))
+        got = second.stdout.read(1)
+        halting.go_on.set()
+        got += second.stdout.read()
+        assert second.wait() != 0
+    assert len(got) <= 700_000 - WANTED[0]
+    assert BODY[WANTED[0] :].startswith(got)
+
+
+def test_a_small_piece_that_is_not_of_the_judged_file_is_cut_from_the_whole(
+    workers, gatekeeper, make_origin, halting
+):
+    halting.piece = bytes(len(BODY))
+    url = _url(make_origin(halting.reply))
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, SMALL))
+        _until(lambda: len(halting.asked) == 2)
+        halting.go_on.set()
+        assert second.stdout.read() == _part(SMALL)
+    assert halting.asked[2:] == [None]
+
+
+@pytest.mark.parametrize("wanted", [WANTED, SMALL])
+def test_when_who_fetches_goes_away_the_piece_is_cut_or_asked_for_whole(
+    workers, gatekeeper, make_origin, halting, wanted
+):
+    url = _url(make_origin(halting.reply))
+    with contextlib.ExitStack() as stack:
+        with _client(workers[0], url, (0, 10)):
+            assert halting.begun.wait(WAIT_S)
+            second = stack.enter_context(_client(workers[1], url, wanted))
+            _until(lambda: len(halting.asked) == 2)
+            got = second.stdout.read(1) if wanted == WANTED else b""
+        if wanted == WANTED:
+            got += second.stdout.read()
+            assert second.wait() != 0
+            assert _part(WANTED).startswith(got)
+            assert len(got) <= WANTED[1] // PART
+        else:
+            _until(lambda: halting.asked[2:] == [None])
+            halting.go_on.set()
+            assert second.stdout.read() == _part(SMALL)
+
+
+def test_an_origin_without_ranges_gives_the_whole(workers, gatekeeper, make_origin, halting):
+    halting.ranges = False
+    url = _url(make_origin(halting.reply))
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, WANTED))
+        got = second.stdout.read(1)
+        halting.go_on.set()
+        assert got + second.stdout.read() == _part(WANTED)
+
+
+@pytest.mark.parametrize("settings", [{"hold": "full"}, {"patience": 0}])
+def test_without_patience_nothing_comes_ahead(make_proxy, gatekeeper, make_origin, halting, settings):
+    proxy = make_proxy(downloads={"patience": 0.02, **settings})
+    url = _url(make_origin(halting.reply))
+    with _client(proxy, url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(proxy, url, WANTED))
+        _until(lambda: proxy.worker.listener.open_connections == 2)
+        halting.go_on.set()
+        assert second.stdout.read() == _part(WANTED)
+    assert halting.asked == [None, TOUCHED]
+
+
+def _until(come) -> None:
+    waiting = threading.Event()
+    for _ in range(600):
+        if come():
+            return
+        waiting.wait(0.05)
+    raise AssertionError("it did not come")
