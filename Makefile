@@ -83,8 +83,9 @@ fuzz: $(DEV_STAMP) $(COMPILED)  ## give each fuzz target ten seconds; FUZZ_S=600
 mutants: $(DEV_STAMP) $(COMPILED)  ## take each defence away in a copy and see its test fail; ARGS='…' chooses by words
 	$(BIN)/python scripts/mutants $(ARGS)
 
-soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests: crashes under load, flapping servers
+soak: $(DEV_STAMP) $(COMPILED)  ## run the long tests, then a million requests of everything at once (an hour or more)
 	SECONDLOOK_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)
+	PYTHONPATH=tests $(BIN)/python bench/soak.py
 
 attack: $(DEV_STAMP) $(COMPILED)  ## do what hostile sites and clients do, on loopback (5 minutes), and report how others fared
 	SECONDLOOK_ATTACK=1 $(BIN)/python -m pytest tests/attack -p no:randomly $(ARGS)

@@ -55,7 +55,8 @@ def weighed(proxy: Proxy) -> dict[str, float]:
 
 def drive(address: str, script: Path, origin: str, seconds: float) -> int:
     """Send the mixture for so long; gives how many requests were answered."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(script), f"http://{address}/"]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script)]
+    command.append(f"http://{address}/")
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin", "ORIGIN": origin}
     )

@@ -4,6 +4,7 @@ import gzip
 import zlib
 from itertools import pairwise
 
+import brotli
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,6 +43,15 @@ def test_any_body_any_chain_any_pieces(body, chain, cuts):
     encodings = encodings_of(", ".join(chain), 4)
     assert encodings is not None
     assert _decode(encodings, _cut(raw, cuts)) == (body, DecodeState.DONE)
+
+
+@pytest.mark.parametrize("step", range(1, 30))
+def test_brotli_is_whole_though_its_end_comes_with_what_is_ignored(step):
+    data = brotli.compress(b"hello, hello", quality=0) + b"junk that clients ignore"
+    decoder = Decoder(("br",), ratio=1000)
+    out = b"".join(each for at in range(0, len(data), step) for each in decoder.feed(data[at : at + step]))
+    assert out + b"".join(decoder.finish()) == b"hello, hello"
+    assert decoder.state is DecodeState.DONE
 
 
 def test_deflate_without_its_wrapper():

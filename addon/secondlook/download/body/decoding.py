@@ -284,7 +284,7 @@ class _Brotli:
         if self.busy:
             return b""
         out, whole = self._again()
-        if not out:
+        if not (out or whole):  # the piece with the end may hold no more of the content
             raise BrokenEncodingError(str(error)) from error
         self._seen, self.waiting = None, b""
         if whole:

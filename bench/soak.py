@@ -1,0 +1,238 @@
+"""A million requests and more of everything at once: memory, files and threads have to stay flat.
+
+Run: `make soak`, or `PYTHONPATH=tests python bench/soak.py [--warm 300000] [--requests 1000000]`; prints one
+JSON object for each process. Two workers, real lists where they are there, an intranet server beside the
+embedded one, risky files held (the gate) and looked at by YARA and, where one runs, clamd. Meanwhile:
+
+* wrk sends the mixture of `longrun.py`: pages never seen, pages that come again, programs, listed pages;
+* a page with thirty parts is loaded over intercepted HTTPS (HTTP/2, side by side) every few seconds;
+* a program of 8 MB is downloaded whole, and a listed page is refused;
+* the server publishes a new generation every minute, of which the proxy takes what changed;
+* the server hangs, is slow, fails, answers garbage, drops its connections and comes back, in turn.
+
+It ends with 1 when a figure at the end lies beyond its bound or an answer was none that may be.
+"""
+
+import argparse
+import contextlib
+import itertools
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from e2e.fronts import FAULTS, Front
+from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
+from longrun import MIB, MIXED, drive
+from traffic import nginx, real_lists, tell
+
+PARTS = 30
+FILE_BYTES = 8 << 20
+CLAMD = Path("/run/clamav/clamd.ctl")
+GROWTH = {"mib": 1.05, "files": 1.1, "threads": 1.0}  # at the end, against what it was when caches were full
+SPARE = {
+    "mib": 4,
+    "files": 16,
+    "threads": 4,
+}  # what small figures may differ by: a connection, a pool that fills
+
+
+def weighed(proxy: Proxy) -> dict[str, dict[str, float]]:
+    """Own memory, open files and threads, by role."""
+    facts = proxy.fresh_facts()
+    roles = {proxy.process.pid: "supervisor", facts["service"]: "service"}
+    roles |= dict.fromkeys(facts["workers"], "workers")
+    root = psutil.Process(proxy.process.pid)
+    weights: dict[str, dict[str, float]] = {}
+    for process in (root, *root.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a look into an archive may just have ended
+            found = {
+                "mib": process.memory_full_info().uss / MIB,
+                "files": process.num_fds(),
+                "threads": process.num_threads(),
+            }
+            role = weights.setdefault(roles.get(process.pid, "others"), dict.fromkeys(GROWTH, 0.0))
+            for name, value in found.items():
+                role[name] += value
+    return {role: {name: round(value, 1) for name, value in each.items()} for role, each in weights.items()}
+
+
+class Beside:
+    """What goes on beside the mixture, each on a thread of its own, until the end."""
+
+    def __init__(self) -> None:
+        self._end = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.done: dict[str, int] = {}
+        self.faults: list[str] = []
+
+    def every(self, seconds: float, name: str, act: Callable[[int], str | None]) -> None:
+        """Do something again and again; what it returns is what was wrong."""
+        self.done[name] = 0
+
+        def run() -> None:
+            for number in itertools.count():
+                if self._end.wait(seconds):
+                    return
+                try:
+                    fault = act(number)
+                except Exception as error:  # noqa: BLE001 - the report names it
+                    fault = repr(error)
+                self.done[name] += 1
+                if fault:
+                    self.faults.append(f"{name} {number}: {fault}")
+
+        thread = threading.Thread(target=run, name=name)
+        thread.start()
+        self._threads.append(thread)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def page_load(proxy: Proxy, tls: int) -> Callable[[int], str | None]:
+    """Load a page with its parts as a browser does: one connection of HTTP/2 through a tunnel."""
+
+    def act(number: int) -> str | None:
+        urls = [f"https://localhost:{tls}/load/{number}/{part}.html" for part in range(PARTS)]
+        command = [
+            "curl",
+            "-sk",
+            "--max-time",
+            "60",
+            "--parallel",
+            "--http2",
+            "-x",
+            proxy.url,
+            "-w",
+            "%{http_code}\n",
+        ]
+        for url in urls:
+            command += ["-o", "/dev/null", url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        statuses = done.stdout.split()
+        return None if statuses == ["200"] * PARTS else f"curl ended with {done.returncode}: {statuses}"
+
+    return act
+
+
+def download(proxy: Proxy, origin: str) -> Callable[[int], str | None]:
+    """Fetch a program whole, and be refused a listed page."""
+
+    def act(number: int) -> str | None:
+        whole = proxy.curl(f"http://{origin}/large.exe?{number}")
+        listed = proxy.curl(f"http://malware.secondlook.test/{number}")
+        if (whole.status, len(whole.body), listed.status) != (200, FILE_BYTES, 403):
+            return f"program {whole.status} with {len(whole.body)} bytes, listed page {listed.status}"
+        return None
+
+    return act
+
+
+def update(state: Path, folder: Path) -> Callable[[int], str | None]:
+    """Publish a generation in which something changed."""
+
+    def act(number: int) -> str | None:
+        names = folder / "changing.txt"
+        names.write_text("".join(f"n{number}-{each}.soak.example\n" for each in range(200)))
+        server_import(state, "mw-8b", names)
+        server_publish(state)
+        return None
+
+    return act
+
+
+@contextlib.contextmanager
+def everything(folder: Path, workers: int) -> Iterator[tuple[Proxy, Beside, str]]:
+    """Run origin, server, proxy and what goes on beside the mixture."""
+    state = real_lists(folder)
+    (folder / "own.txt").write_text("own.soak.example\n")
+    server_import(folder / "server", "mw-8b", folder / "own.txt")
+    server_publish(folder / "server")
+    server = Server(folder / "server")
+    try:
+        with nginx(folder) as (plain, tls), Front(server.url.removeprefix("http://")) as front:
+            (folder / "program.exe").write_bytes(b"MZ" + bytes(40_000))
+            (folder / "large.exe").write_bytes(b"MZ" + bytes(FILE_BYTES - 2))
+            config = folder / "proxy.yaml"
+            config.write_text(
+                f"workers: {workers}\n"
+                "feeds: [{name: test, builtin: test}]\n"
+                "servers:\n"
+                f"  intranet: [{{url: '{front.url}', name: near}}]\n"
+                "  circuit: {backoff_min: 200ms, backoff_max: 2s}\n"
+                "mitmproxy: {ssl_insecure: true}\n"
+                + (f"scan: {{clamd: {CLAMD}}}\n" if CLAMD.exists() else "")
+            )
+            proxy = Proxy(state, config)
+            try:
+                wait_for(lambda: proxy.json("pattern", "status") or None, "the lists", 120)
+                with Beside() as beside:
+                    beside.every(5, "page loads", page_load(proxy, tls))
+                    beside.every(3, "downloads", download(proxy, f"127.0.0.1:{plain}"))
+                    beside.every(60, "updates", update(folder / "server", folder))
+                    manners = itertools.cycle(["relay", *FAULTS])
+                    beside.every(10, "turns of the server", lambda _: setattr(front, "manner", next(manners)))
+                    yield proxy, beside, f"127.0.0.1:{plain}"
+            finally:
+                proxy.stop()
+    finally:
+        server.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--warm", type=int, default=300_000)
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--slice", type=float, default=20.0, help="seconds between two weighings")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="secondlook-soak-") as name:
+        folder = Path(name)
+        script = folder / "mixed.lua"
+        script.write_text(MIXED)
+        with everything(folder, given.workers) as (proxy, beside, origin):
+            warm: dict[str, dict[str, float]] | None = None
+            now: dict[str, dict[str, float]] = {}
+            seen, first, began = 0, 0, time.monotonic()
+            while warm is None or seen < first + given.requests:
+                seen += drive(proxy.address, script, origin, given.slice)
+                now = weighed(proxy)
+                print(f"{seen:,} requests: {now}", file=sys.stderr)
+                if warm is None and seen >= given.warm:
+                    warm, first, began = now, seen, time.monotonic()
+            rate = round((seen - first) / (time.monotonic() - began))
+        faults = report(warm, now, requests=seen - first, per_s=rate)
+    tell("soak, beside the requests", **beside.done, faults=len(beside.faults))
+    faults += beside.faults
+    if faults:
+        raise SystemExit("\n".join(faults))
+
+
+def report(warm: dict[str, dict[str, float]], end: dict[str, dict[str, float]], **facts: object) -> list[str]:
+    """Print a row for each process; return what grew."""
+    grew = []
+    for role in (each for each in warm if each != "others"):
+        row: dict[str, object] = {}
+        for name, factor in GROWTH.items():
+            before, after = warm[role][name], end[role][name]
+            row |= {f"{name}_warm": before, f"{name}_end": after}
+            if after > max(before * factor, before + SPARE[name]):
+                grew.append(f"{role}: {name} grew from {before} to {after}")
+        tell(f"soak, {role}", **facts, **row)
+    return grew
+
+
+if __name__ == "__main__":
+    main()
