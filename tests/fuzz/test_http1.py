@@ -24,7 +24,8 @@ from fuzzkit import fuzz, mutated
 from proxykit.readers import llhttp, same
 from proxykit.sides import around, problem, run
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy.mitm.http.http1 import Http1ClientSide, Http1OriginSide
+from secondlook.proxy.mitm.http.http1 import Http1ClientSide
+from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 
 LIMITS = TrafficLimitsSettings(head=4096, head_lines=100)
 REQUESTS = [

@@ -19,8 +19,10 @@ from proxykit.readers import llhttp, same
 from proxykit.sides import NoStreams, around, as_http2, problem, run
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.header_coding import HeadDecoder
-from secondlook.proxy.mitm.http.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.http.http2 import Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.http.http1 import Http1ClientSide
+from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
+from secondlook.proxy.mitm.http.http2 import Http2ClientSide
+from secondlook.proxy.mitm.http.http2_origin import Http2OriginSide
 
 LIMITS = TrafficLimitsSettings()
 BLOCKS = [

@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h2.events
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from mitmproxy.certs import CertStore
 
+from proxykit import http2
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Origin, Reply
 from proxykit.proxy import RunningProxy
@@ -92,3 +94,30 @@ def curl() -> Callable[..., subprocess.CompletedProcess[bytes]]:
         return subprocess.run(command, capture_output=True, check=False)
 
     return run
+
+
+@pytest.fixture
+def make_http2_origin(origin_certificate) -> Iterator[Callable[..., http2.Origin]]:
+    running: list[http2.Origin] = []
+
+    def make(handle: Callable[[http2.Peer, h2.events.Event], None] = http2.answer) -> http2.Origin:
+        origin = http2.Origin(origin_certificate, handle)
+        running.append(origin.__enter__())
+        return origin
+
+    yield make
+    for origin in running:
+        origin.__exit__()
+
+
+@pytest.fixture
+def connect_http2(proxy) -> Iterator[Callable[[http2.Origin], http2.Client]]:
+    clients: list[http2.Client] = []
+
+    def make(origin: http2.Origin) -> http2.Client:
+        clients.append(http2.Client(proxy.port, origin.port, proxy.ca))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.sock.close()

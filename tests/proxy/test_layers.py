@@ -9,8 +9,10 @@ from mitmproxy.proxy.layers.modes import HttpProxy
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.playbook import Playbook
 from proxykit.sides import around
-from secondlook.proxy.mitm.http.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.http.http2 import Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.http.http1 import Http1ClientSide
+from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
+from secondlook.proxy.mitm.http.http2 import Http2ClientSide
+from secondlook.proxy.mitm.http.http2_origin import Http2OriginSide
 from secondlook.proxy.mitm.layers import HELD_MAX_BYTES, GatedHttpLayer, GatedLayers
 
 BODY = bytes(HELD_MAX_BYTES + 300_000)

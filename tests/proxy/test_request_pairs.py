@@ -16,8 +16,10 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.sides import NoStreams, around, as_http2, problem, run
 from secondlook.config import TrafficLimitsSettings
 from secondlook.core.url.canonical import url_subject_from_parts
-from secondlook.proxy.mitm.http.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.http.http2 import Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.http.http1 import Http1ClientSide
+from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
+from secondlook.proxy.mitm.http.http2 import Http2ClientSide
+from secondlook.proxy.mitm.http.http2_origin import Http2OriginSide
 from secondlook.proxy.request import read_facts, subjects
 from secondlook.suffix import load_suffixes
 

@@ -22,8 +22,10 @@ from mitmproxy.test.tflow import treq
 from proxykit.origin import Asked
 from proxykit.sides import NoStreams, around
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy.mitm.http.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.http.http2 import Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.http.http1 import Http1ClientSide
+from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
+from secondlook.proxy.mitm.http.http2 import Http2ClientSide
+from secondlook.proxy.mitm.http.http2_origin import Http2OriginSide
 from secondlook.proxy.mitm.tls import tls_layers, tunnel
 
 LIMITS = TrafficLimitsSettings(head_time=7.0)

@@ -12,7 +12,8 @@ from mitmproxy.test.tflow import treq
 from proxykit.http2 import Client, Origin, Peer, reply
 from proxykit.sides import NoStreams, around, run
 from secondlook.config import TrafficLimitsSettings
-from secondlook.proxy.mitm.http.http2 import UNSENT_MAX_BYTES, WINDOW_BYTES, Http2OriginSide
+from secondlook.proxy.mitm.http.http2 import WINDOW_BYTES
+from secondlook.proxy.mitm.http.http2_origin import UNSENT_MAX_BYTES, Http2OriginSide
 
 MANY_BYTES = 64 << 20
 PIECE = bytes(range(256)) * 64

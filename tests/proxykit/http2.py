@@ -211,3 +211,14 @@ def answer(peer: Peer, event: h2.events.Event) -> None:
     """Answer each request with "ok"."""
     if isinstance(event, h2.events.StreamEnded):
         reply(peer, event.stream_id)
+
+
+def holding(count: int) -> tuple[Callable[[Peer, h2.events.Event], None], dict[int, list[int]]]:
+    """Answer nothing before `count` requests are there on a connection, then say what a test wants."""
+    held: dict[int, list[int]] = {}
+
+    def handle(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            held.setdefault(peer.number, []).append(event.stream_id)
+
+    return handle, held

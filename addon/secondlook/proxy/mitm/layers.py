@@ -31,8 +31,10 @@ from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
 
 from secondlook.proxy.mitm.edge import Edge
-from secondlook.proxy.mitm.http.http1 import Http1ClientSide, Http1OriginSide
-from secondlook.proxy.mitm.http.http2 import UNSENT_MAX_BYTES, Acknowledge, Http2ClientSide, Http2OriginSide
+from secondlook.proxy.mitm.http.http1 import Http1ClientSide
+from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
+from secondlook.proxy.mitm.http.http2 import Acknowledge, Http2ClientSide, Upload
+from secondlook.proxy.mitm.http.http2_origin import UNSENT_MAX_BYTES, Http2OriginSide
 from secondlook.proxy.mitm.streams.gated_stream import GatedStream
 from secondlook.proxy.mitm.tls.recognizer import Recognizer
 from secondlook.proxy.mitm.tls.tls_layers import BoundedClientTls, OriginTls
@@ -61,7 +63,7 @@ class GatedHttpLayer(HttpLayer):
             self._options = cast("Options", _Settled(context.options))
         self._stalled: dict[int, GatedStream] = {}
         self._waiting: set[int] = set()
-        self._full: dict[int, Http2OriginSide] = {}
+        self._full: dict[int, Upload] = {}
         self._connected_for: tuple[str, int] | None = None
 
     def _handle_event(self, event: events.Event) -> Commands:
@@ -135,7 +137,7 @@ class GatedHttpLayer(HttpLayer):
         """Return whether a stream's client should not send more."""
         return stream_id in self._full
 
-    def fill(self, stream_id: int, origin: Http2OriginSide) -> None:
+    def fill(self, stream_id: int, origin: Upload) -> None:
         """Note that more of an upload waits for its origin than should."""
         self._full[stream_id] = origin
 

@@ -1,4 +1,4 @@
-"""HTTP/1 towards the client and the origin: mitmproxy's connections, with heads and bodies read by us.
+"""HTTP/1: what both sides share, and the client's; mitmproxy's connections, with heads and bodies read by us.
 
 Heads are read by `head.py`, chunks by `chunks.py`; here is what they mean for a connection.
 
@@ -8,10 +8,10 @@ Heads are read by `head.py`, chunks by `chunks.py`; here is what they mean for a
 - Each connection lasts as its own two ends say, not as those of the connection behind it do.
 - Trailers raise NotImplementedError in mitmproxy and truncate clean files; they are read and dropped
   (RFC 9110, 6.5.1 allows it).
-- An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
-- A body that ends with its connection is cut, not whole, when its origin broke the connection off.
 - A client of HTTP/1.0 gets no chunks: its connection ends the body, and a cut body resets it.
 - A piece in the middle of a body of known length goes on as it came, without three copies through a buffer.
+
+The origin's side is `http1_origin.py`.
 """
 
 from collections.abc import Callable
@@ -20,24 +20,18 @@ from h11._readers import ContentLengthReader, Http10Reader
 from mitmproxy.connection import ConnectionState
 from mitmproxy.http import Request, Response
 from mitmproxy.net.http import status_codes
-from mitmproxy.net.http import url as mitm_url
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
-    RequestData,
-    RequestEndOfMessage,
     RequestHeaders,
-    RequestProtocolError,
-    RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
     ResponseTrailers,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
+from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 from mitmproxy.utils import human
 
 from secondlook.config import TrafficLimitsSettings
@@ -49,23 +43,19 @@ from secondlook.proxy.mitm.http.head import (
     HeadError,
     glance,
     read_request,
-    read_response,
-    write_request,
     write_response,
 )
-from secondlook.proxy.mitm.streams.stream import LINGER_S, InterimResponse, StopUpload, Unanswered, Withdrawn
-from secondlook.proxy.mitm.unreachable import UNREADABLE
+from secondlook.proxy.mitm.streams.stream import LINGER_S, InterimResponse, StopUpload
 
 type Commands = layer.CommandGenerator[None]
 type Tell = Callable[[Request, int, str], Response]
 """Makes the answer that says why there is no other one: to a request, with a status, in a sentence."""
 
 AHEAD_MAX_BYTES = 1 << 20  # that a client may send of further requests while it waits for an answer
-BROKEN = "secondlook_broken"  # attribute of a server connection that did not end but broke
-_FINAL = 200
+FINAL = 200  # statuses from here on are answers, those below interim ones
 
 
-class _Side(Http1Connection):
+class Side(Http1Connection):
     """What both sides share."""
 
     buf: HeadBuffer
@@ -160,7 +150,7 @@ class _Side(Http1Connection):
         raise NotImplementedError
 
 
-class Http1ClientSide(_Side, Http1Server):
+class Http1ClientSide(Side, Http1Server):
     """HTTP/1 towards the client."""
 
     def __init__(self, context: Context, limits: TrafficLimitsSettings, tell: Tell) -> None:
@@ -243,7 +233,7 @@ class Http1ClientSide(_Side, Http1Server):
         assert event.stream_id == self.stream_id
         match event:
             case ResponseHeaders(response=response) if (
-                response.data.status_code >= _FINAL or response.data.status_code == SWITCHING_PROTOCOLS
+                response.data.status_code >= FINAL or response.data.status_code == SWITCHING_PROTOCOLS
             ):
                 yield from self._send_head(response)
             case ResponseHeaders(response=response) | InterimResponse(response=response):
@@ -312,156 +302,6 @@ class Http1ClientSide(_Side, Http1Server):
 
     def _next_stream(self) -> None:
         self.stream_id += 2
-
-
-class Http1OriginSide(_Side, Http1Client):
-    """HTTP/1 towards the origin."""
-
-    _reused = False
-
-    def _too_late(self, error: HeadError) -> Commands:
-        yield commands.CloseConnection(self.conn)
-        yield self._failure(f"{UNREADABLE}{error}")
-
-    def send(self, event: HttpEvent) -> Commands:
-        """Send a part of a request."""
-        match event:
-            case RequestProtocolError():
-                if isinstance(event, Withdrawn):
-                    self._handle_event = self._ignore  # type: ignore[assignment]
-                yield commands.CloseConnection(self.conn)
-            case RequestHeaders(request=request):
-                if self.stream_id is None:
-                    self.stream_id, self.request = event.stream_id, request
-                assert event.stream_id == self.stream_id
-                yield commands.SendData(self.conn, self._head_of(event))
-            case RequestData(data=data):
-                assert event.stream_id == self.stream_id
-                if data:
-                    yield commands.SendData(
-                        self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data
-                    )
-            case RequestEndOfMessage():
-                assert event.stream_id == self.stream_id
-                if self.chunked:
-                    yield commands.SendData(self.conn, b"0\r\n\r\n")
-                yield from self.mark_done(request=True)
-            case RequestTrailers():
-                return
-            case _:
-                raise AssertionError(f"Unexpected event: {event}")
-
-    def _head_of(self, event: RequestHeaders) -> bytes:
-        """Write the head of a request that may have come by another version of HTTP."""
-        request = event.request
-        fields = request.data.headers
-        self.chunked = "transfer-encoding" in fields
-        if request.is_http2 or request.is_http3:
-            request = request.copy()
-            request.authority = ""
-            fields = request.headers
-            fields.pop("te", None)
-            cookies = fields.get_all("cookie")
-            if len(cookies) > 1:  # RFC 9113, 8.2.3
-                fields["Cookie"] = "; ".join(cookies)
-            if not event.end_stream and "content-length" not in fields:
-                fields["transfer-encoding"] = "chunked"
-                self.chunked = True
-        if "host" not in fields:
-            request = request.copy()
-            request.headers.insert(0, "Host", event.request.authority or _authority(request))
-        return write_request(request)
-
-    def read_headers(self, event: events.ConnectionEvent) -> Commands:
-        """Read the head of a response, and of interim ones before it."""
-        if not isinstance(event, events.DataReceived):
-            yield from self._ended_before_answer()
-            return
-        request = self.request
-        if request is None:
-            yield commands.Log(f"{len(self.buf)} bytes came from an origin that nobody had asked")
-            yield commands.CloseConnection(self.conn)
-            return
-        assert self.stream_id is not None
-        try:
-            while (head := (yield from self._take_head())) is not None:
-                response, framing = read_response(head, request)
-                if response.data.status_code >= _FINAL or response.data.status_code == SWITCHING_PROTOCOLS:
-                    break
-                self.buf.count_interim(head)
-                yield ReceiveHttp(InterimResponse(self.stream_id, response))
-        except HeadError as error:
-            yield commands.CloseConnection(self.conn)
-            yield self._failure(f"{UNREADABLE}{error}")
-            return
-        if head is None:
-            return
-        self.response = response
-        self.lasting = framing.lasting and not (request.is_http2 or request.is_http3)
-        yield ReceiveHttp(ResponseHeaders(self.stream_id, response, framing.size == 0))
-        yield from self._begin_body(framing.size, event, strict=False)
-
-    def _ended_before_answer(self) -> Commands:
-        if self.conn.state & ConnectionState.CAN_WRITE:
-            yield commands.CloseConnection(self.conn)
-        if self.stream_id is None:
-            return
-        if self.buf:
-            yield self._failure("unexpected server response: the connection ended in its head")
-        elif self._reused:
-            yield ReceiveHttp(
-                Unanswered(self.stream_id, "server closed connection", ErrorCode.GENERIC_SERVER_ERROR)
-            )
-        else:
-            yield self._failure("server closed connection")
-
-    def _failure(self, message: str) -> ReceiveHttp:
-        assert self.stream_id is not None
-        return ReceiveHttp(ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
-
-    def read_body(self, event: events.Event) -> Commands:
-        """Read a piece of a response."""
-        if (
-            isinstance(event, events.ConnectionClosed)
-            and type(self.body_reader) is Http10Reader
-            and self._is_broken()
-        ):
-            yield commands.CloseConnection(self.conn)
-            yield self._failure("the server broke the connection off in the body")
-            return
-        upgraded = self.response is not None and self.response.status_code == SWITCHING_PROTOCOLS
-        end: commands.Command | None = None
-        for command in super().read_body(event):
-            if (
-                not upgraded
-                and isinstance(command, ReceiveHttp)
-                and isinstance(command.event, ResponseEndOfMessage)
-            ):
-                end = command  # it may bring the next request at once, for which we must be ready
-            else:
-                yield command
-        if end is not None:
-            yield end
-        if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
-            yield commands.CloseConnection(self.conn)  # a body that ended with its connection
-
-    def _ignore(self, _: events.Event) -> Commands:
-        yield from ()
-
-    def _is_broken(self) -> bool:
-        """Return whether the connection broke, or the one to the next proxy that it goes through."""
-        below = (getattr(layer, "tunnel_connection", None) for layer in self.context.layers)
-        return any(getattr(conn, BROKEN, False) for conn in (self.conn, *below))
-
-    def _next_stream(self) -> None:
-        self.stream_id = None
-        self._reused = True
-
-
-def _authority(request: Request) -> str:
-    """Name the host of a request that does not name it itself."""
-    host = f"[{request.host}]" if ":" in request.host else request.host.encode("idna").decode()
-    return mitm_url.hostport(request.scheme, host, request.port)
 
 
 def _is_pipe(request: Request, response: Response) -> bool:

@@ -33,7 +33,7 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
 from secondlook.proxy.mitm.hook_table import HookTable
-from secondlook.proxy.mitm.http.http1 import BROKEN
+from secondlook.proxy.mitm.http.http1_origin import BROKEN
 from secondlook.proxy.mitm.transport.transport_reader import Inlet
 
 EARLY_MAX_BYTES = 1 << 20  # that a client may send before its request can go on to an origin

@@ -1,0 +1,184 @@
+"""HTTP/1 towards the origin: requests of any version written as HTTP/1.1, answers read to their true end.
+
+- Interim answers (1xx but 101) go on before the answer; mitmproxy takes the first for the answer.
+- An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
+- A body that ends with its connection is cut, not whole, when its origin broke the connection off.
+"""
+
+from h11._readers import Http10Reader
+from mitmproxy.connection import ConnectionState
+from mitmproxy.http import Request
+from mitmproxy.net.http import url as mitm_url
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    RequestTrailers,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._http1 import Http1Client
+
+from secondlook.proxy.mitm.http.head import SWITCHING_PROTOCOLS, HeadError, read_response, write_request
+from secondlook.proxy.mitm.http.http1 import FINAL, Side
+from secondlook.proxy.mitm.streams.stream import InterimResponse, Unanswered, Withdrawn
+from secondlook.proxy.mitm.unreachable import UNREADABLE
+
+type Commands = layer.CommandGenerator[None]
+
+BROKEN = "secondlook_broken"  # attribute of a server connection that did not end but broke
+
+
+class Http1OriginSide(Side, Http1Client):
+    """HTTP/1 towards the origin."""
+
+    _reused = False
+
+    def _too_late(self, error: HeadError) -> Commands:
+        yield commands.CloseConnection(self.conn)
+        yield self._failure(f"{UNREADABLE}{error}")
+
+    def send(self, event: HttpEvent) -> Commands:
+        """Send a part of a request."""
+        match event:
+            case RequestProtocolError():
+                if isinstance(event, Withdrawn):
+                    self._handle_event = self._ignore  # type: ignore[assignment]
+                yield commands.CloseConnection(self.conn)
+            case RequestHeaders(request=request):
+                if self.stream_id is None:
+                    self.stream_id, self.request = event.stream_id, request
+                assert event.stream_id == self.stream_id
+                yield commands.SendData(self.conn, self._head_of(event))
+            case RequestData(data=data):
+                assert event.stream_id == self.stream_id
+                if data:
+                    yield commands.SendData(
+                        self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data
+                    )
+            case RequestEndOfMessage():
+                assert event.stream_id == self.stream_id
+                if self.chunked:
+                    yield commands.SendData(self.conn, b"0\r\n\r\n")
+                yield from self.mark_done(request=True)
+            case RequestTrailers():
+                return
+            case _:
+                raise AssertionError(f"Unexpected event: {event}")
+
+    def _head_of(self, event: RequestHeaders) -> bytes:
+        """Write the head of a request that may have come by another version of HTTP."""
+        request = event.request
+        fields = request.data.headers
+        self.chunked = "transfer-encoding" in fields
+        if request.is_http2 or request.is_http3:
+            request = request.copy()
+            request.authority = ""
+            fields = request.headers
+            fields.pop("te", None)
+            cookies = fields.get_all("cookie")
+            if len(cookies) > 1:  # RFC 9113, 8.2.3
+                fields["Cookie"] = "; ".join(cookies)
+            if not event.end_stream and "content-length" not in fields:
+                fields["transfer-encoding"] = "chunked"
+                self.chunked = True
+        if "host" not in fields:
+            request = request.copy()
+            request.headers.insert(0, "Host", event.request.authority or _authority(request))
+        return write_request(request)
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """Read the head of a response, and of interim ones before it."""
+        if not isinstance(event, events.DataReceived):
+            yield from self._ended_before_answer()
+            return
+        request = self.request
+        if request is None:
+            yield commands.Log(f"{len(self.buf)} bytes came from an origin that nobody had asked")
+            yield commands.CloseConnection(self.conn)
+            return
+        assert self.stream_id is not None
+        try:
+            while (head := (yield from self._take_head())) is not None:
+                response, framing = read_response(head, request)
+                if response.data.status_code >= FINAL or response.data.status_code == SWITCHING_PROTOCOLS:
+                    break
+                self.buf.count_interim(head)
+                yield ReceiveHttp(InterimResponse(self.stream_id, response))
+        except HeadError as error:
+            yield commands.CloseConnection(self.conn)
+            yield self._failure(f"{UNREADABLE}{error}")
+            return
+        if head is None:
+            return
+        self.response = response
+        self.lasting = framing.lasting and not (request.is_http2 or request.is_http3)
+        yield ReceiveHttp(ResponseHeaders(self.stream_id, response, framing.size == 0))
+        yield from self._begin_body(framing.size, event, strict=False)
+
+    def _ended_before_answer(self) -> Commands:
+        if self.conn.state & ConnectionState.CAN_WRITE:
+            yield commands.CloseConnection(self.conn)
+        if self.stream_id is None:
+            return
+        if self.buf:
+            yield self._failure("unexpected server response: the connection ended in its head")
+        elif self._reused:
+            yield ReceiveHttp(
+                Unanswered(self.stream_id, "server closed connection", ErrorCode.GENERIC_SERVER_ERROR)
+            )
+        else:
+            yield self._failure("server closed connection")
+
+    def _failure(self, message: str) -> ReceiveHttp:
+        assert self.stream_id is not None
+        return ReceiveHttp(ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
+
+    def read_body(self, event: events.Event) -> Commands:
+        """Read a piece of a response."""
+        if (
+            isinstance(event, events.ConnectionClosed)
+            and type(self.body_reader) is Http10Reader
+            and self._is_broken()
+        ):
+            yield commands.CloseConnection(self.conn)
+            yield self._failure("the server broke the connection off in the body")
+            return
+        upgraded = self.response is not None and self.response.status_code == SWITCHING_PROTOCOLS
+        end: commands.Command | None = None
+        for command in super().read_body(event):
+            if (
+                not upgraded
+                and isinstance(command, ReceiveHttp)
+                and isinstance(command.event, ResponseEndOfMessage)
+            ):
+                end = command  # it may bring the next request at once, for which we must be ready
+            else:
+                yield command
+        if end is not None:
+            yield end
+        if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
+            yield commands.CloseConnection(self.conn)  # a body that ended with its connection
+
+    def _ignore(self, _: events.Event) -> Commands:
+        yield from ()
+
+    def _is_broken(self) -> bool:
+        """Return whether the connection broke, or the one to the next proxy that it goes through."""
+        below = (getattr(layer, "tunnel_connection", None) for layer in self.context.layers)
+        return any(getattr(conn, BROKEN, False) for conn in (self.conn, *below))
+
+    def _next_stream(self) -> None:
+        self.stream_id = None
+        self._reused = True
+
+
+def _authority(request: Request) -> str:
+    """Name the host of a request that does not name it itself."""
+    host = f"[{request.host}]" if ":" in request.host else request.host.encode("idna").decode()
+    return mitm_url.hostport(request.scheme, host, request.port)
