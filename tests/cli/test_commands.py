@@ -133,6 +133,20 @@ def test_a_backtest_takes_a_mistyped_list_for_no_host_and_names_what_an_exceptio
 
 
 @pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("allow", "a.example", "--for", "10"), "expected a unit after the number: 10s, 10m, 10h or 10d"),
+        (("log", "--since", "7"), "expected a unit after the number: 7m, 7h or 7d"),
+        (("log", "--kind", "blokced"), "did you mean blocked?"),
+        (("rules", "backtest", "--action", "alow"), "did you mean allow?"),
+    ],
+)
+def test_a_value_that_cannot_be_comes_back_with_what_was_probably_meant(state, words, hint):
+    refused = on(state, *words, check=False)
+    assert (refused.returncode, hint in refused.stderr) == (2, True), refused.stderr
+
+
+@pytest.mark.parametrize(
     ("written", "lasts"), [("5", 300), ("0.5", 30), ("90s", 90), ("2h", 7200), ("7d", 604_800)]
 )
 def test_a_pause_takes_minutes_and_durations(state, written, lasts):

@@ -15,7 +15,7 @@ from secondlook.cli.caller import CALLER
 from secondlook.cli.finding import find_config
 from secondlook.cli.output import fail
 from secondlook.config import Settings, load_settings
-from secondlook.config.value import parse_duration
+from secondlook.config.value import parse_duration, parse_span
 from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.ground.errors import ConfigError
 from secondlook.ledger.ledger import Ledger
@@ -25,6 +25,8 @@ from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 
 if TYPE_CHECKING:
     from secondlook.run.assembly.answering import Running
+
+SHORTEST_DATE = len("20260131")
 
 ConfigOption = Annotated[
     Path | None,
@@ -135,7 +137,7 @@ def seconds_from(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     try:
-        return parse_duration(text)
+        return parse_span(text)
     except ValueError as error:
         raise ConfigError(f"{option}: {error}, got {text!r}") from None
 
@@ -149,6 +151,9 @@ def instant_from(text: str | None, option: str) -> float | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
+        if text.isdecimal() and len(text) < SHORTEST_DATE:
+            told = f"expected a unit after the number: {text}m, {text}h or {text}d"
+            raise ConfigError(f"{option}: {told}") from None
         raise ConfigError(
             f"{option}: expected how long ago (1d) or when (2026-01-31T12:00:00Z), got {text!r}"
         ) from None

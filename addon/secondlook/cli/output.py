@@ -29,6 +29,16 @@ def fail(message: str, *, hint: str | None = None, status: int = 1) -> NoReturn:
     sys.exit(status)
 
 
+def fail_as_none_of(option: str, known: Iterable[str], got: str) -> NoReturn:
+    """Show that a value is none of those that an option takes, with the one that was probably meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
+
+    words = tuple(known)
+    near = get_close_matches(got, words, n=1)
+    hint = f"did you mean {near[0]}?" if near else None
+    fail(f"{option}: expected one of {', '.join(words)}, got {got}", hint=hint, status=2)
+
+
 def plain_value(value: object) -> Any:
     """Turn a value of ours into what JSON knows: digests in hexadecimal, enums by their value."""
     match value:

@@ -58,6 +58,10 @@ class LazyGroup(TyperGroup):
         module, help_line = COMMANDS[cmd_name]
         if _wanted(_completed() if ctx.resilient_parsing else sys.argv[1:]) == cmd_name:
             command = get_command(importlib.import_module(f"secondlook.cli.{module}").app)
+            if not {"-h", "--help"}.isdisjoint(sys.argv):
+                from secondlook.cli.examples import with_examples  # noqa: PLC0415 - only help needs them
+
+                with_examples(command, cmd_name)
         else:
             listed = typer.Typer(add_completion=False)
             listed.command(help=help_line)(_main)

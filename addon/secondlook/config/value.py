@@ -28,6 +28,7 @@ from secondlook.core.url.address import is_loopback
 
 _DURATION_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*\d+(?:\.\d+)?\s*", re.ASCII)
 _SIZE_UNITS_BYTES = {
     "": 1,
     "b": 1,
@@ -133,6 +134,14 @@ def parse_duration(raw: object) -> float:
     if raw < 0 or not math.isfinite(raw):
         raise expected(what + ", not negative")
     return float(raw)
+
+
+def parse_span(text: str) -> float:
+    """Read a duration that somebody types, into seconds: a bare number could be minutes as well."""
+    if _NUMBER.fullmatch(text):
+        number = text.strip()
+        raise expected(f"a unit after the number: {number}s, {number}m, {number}h or {number}d")
+    return parse_duration(text)
 
 
 def parse_size(raw: object) -> int:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
-from secondlook.config.value import parse_duration
+from secondlook.config.value import parse_span
 from secondlook.core.event import EventKind
 from secondlook.core.url.canonical import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
@@ -156,7 +156,7 @@ def _moment(field: str, text: str, now: float) -> float | None:
 def parse_moment(text: str, now: float) -> float:
     """Read an age or a date into Unix seconds. Raises UnusableFilterError."""
     try:
-        return now - parse_duration(text)
+        return now - parse_span(text)
     except PydanticCustomError:
         pass
     try:

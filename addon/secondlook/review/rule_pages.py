@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from secondlook.config.value import parse_duration
+from secondlook.config.value import parse_span
 from secondlook.review.operations import Operations, Refused
 from secondlook.review.pages import BAD_REQUEST, Frame, back_to, local_path
 from secondlook.review.program import Json
@@ -19,7 +19,7 @@ MOST_DAYS = 90
 def lasting(text: str | None) -> float | None:
     """Read how long a rule holds; nothing is for ever. Raises Refused."""
     try:
-        return parse_duration(text) if text else None
+        return parse_span(text) if text else None
     except PydanticCustomError as error:
         raise Refused(error.message(), "for") from None
 

@@ -19,7 +19,7 @@ from secondlook.cli.options import (
     instant_from,
     known_context,
 )
-from secondlook.cli.output import fail, print_json, print_line, print_table
+from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ClientNameError, client_name
@@ -41,7 +41,7 @@ def _several(option: str, given: list[str] | None, known: Iterable[str]) -> tupl
     allowed = tuple(known)
     for word in words:
         if word not in allowed:
-            fail(f"{option}: expected one of {', '.join(allowed)}, got {word}", status=2)
+            fail_as_none_of(option, allowed, word)
     return words
 
 

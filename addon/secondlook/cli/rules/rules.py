@@ -16,7 +16,7 @@ from secondlook.cli.options import (
     instant_from,
     known_context,
 )
-from secondlook.cli.output import fail, print_json, print_line, print_table
+from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table
 from secondlook.core.rules.policy import Level
 from secondlook.core.rules.rule import Rule
 from secondlook.core.rules.rulebook import RuleBook
@@ -140,7 +140,7 @@ def backtest(
     The log holds what was blocked and flagged, and what was allowed where `log.all` is on.
     """
     if action not in {"allow", "block"}:
-        fail(f"--action: expected allow or block, got {action}", status=2)
+        fail_as_none_of("--action", ("allow", "block"), action)
     context = known_context(config, state)
     now = time.time()
     started = instant_from(since, "--since")
