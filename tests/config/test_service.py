@@ -26,3 +26,8 @@ def test_the_page_needs_a_hash_and_off_loopback_tls():
         load(f"admin.password={HASH}", "tokens=[abc]", listen=["0.0.0.0:5274"])
     with pytest.raises(InvalidConfigError, match="expected none on a replica"):
         load(f"admin.password={HASH}", "upstream={url: https://sps.example}")
+
+
+def test_rules_are_no_feed_of_a_server():
+    with pytest.raises(InvalidConfigError, match=r"rules belong into proxy\.yaml"):
+        load("feeds=[{name: r, format: yara, url: 'https://rules.example/all.yar'}]")

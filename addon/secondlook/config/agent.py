@@ -177,12 +177,10 @@ class Settings(Section):
 
     @property
     def rule_feeds(self) -> tuple[tuple[str, Path], ...]:
-        """Names of the feeds that bring YARA rules, and where their last good ones lie."""
+        """Names of the feeds that bring YARA rules, and the folders where those lie."""
         folder = self.state / "server" / "feeds" / "rules"  # `server.feeds.rules`
         return tuple(
-            (feed.name, folder / f"{feed.name}.yar")
-            for feed in self.feeds
-            if feed.enabled and feed.format == RULES
+            (feed.name, folder / feed.name) for feed in self.feeds if feed.enabled and feed.format == RULES
         )
 
     @property

@@ -196,6 +196,8 @@ class ServerSettings(Section):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         check_feed_names(self.feeds)
+        if any(feed.format == RULES for feed in self.feeds):
+            raise problem("feeds", f"expected no {RULES} feed here: rules belong into proxy.yaml")
         outside = [address for address in self.listen if not address.loopback]
         if outside and self.tokens.required is not False and not self.tokens.values:
             raise problem(

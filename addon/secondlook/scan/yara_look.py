@@ -26,12 +26,16 @@ class Looker:
 
     def begin(self, rules: str | None, *, time_s: float, max_bytes: int) -> "YaraLook":
         """Begin to look into a file with the compiled rules of that path, with our own where it is None."""
+        self.load(rules)
+        return YaraLook(self._scanner, time_s=time_s, max_bytes=max_bytes)
+
+    def load(self, rules: str | None) -> None:
+        """Load rules, if others are; thousands take seconds."""
         name = rules or str(OWN_RULES)
         if self._loaded != name:
             self._loaded = self._scanner = None
             self._scanner = _load(rules)
             self._loaded = name
-        return YaraLook(self._scanner, time_s=time_s, max_bytes=max_bytes)
 
 
 def _load(rules: str | None) -> Any:

@@ -19,8 +19,10 @@ from secondlook.cli.options import (
 )
 from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
 from secondlook.core.event import Event, EventKind
+from secondlook.ground.errors import PatternError
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.shape import rfc3339
+from secondlook.server.feeds import rule_versions
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
 COLUMNS = ("list", "entries", "generation", "tier", "server", "confirmed")
@@ -68,7 +70,8 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     )
     if found.lists:
         print_line(f"{found.entries:,} entries, {generation_told(found.generation)}")
-    for alert in found.alerts:
+    of_rules = (rule_versions.rollback_told(name, folder) for name, folder in context.settings.rule_feeds)
+    for alert in (*found.alerts, *(told for told in of_rules if told is not None)):
         print_line(f"attention: {alert}")
 
 
@@ -89,6 +92,8 @@ def update(
     change.set_damaged_stamp_aside(context.state / FOLDER)
     if force:
         change.forget_rollback(context.state, now=time.time(), keep=context.settings.pattern.keep)
+        for _, folder in context.settings.rule_feeds:
+            rule_versions.take_up_again(folder)
     outcomes = asyncio.run(_update(context, accept_shrink=accept_shrink))
     if as_json:
         for each in outcomes:
@@ -151,9 +156,20 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 
 @app.command()
-def rollback(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+def rollback(
+    of_rules: Annotated[
+        str | None,
+        typer.Option("--rules", metavar="FEED", help="The YARA rules of this feed, not the lists."),
+    ] = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Put the lists before these back in force, until a server has others."""
     context = known_context(config, state)
+    if of_rules is not None:
+        _roll_back_rules(context, of_rules, as_json=as_json)
+        return
     stamp = change.rollback(context.state, keep=context.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")
@@ -168,3 +184,25 @@ def rollback(config: ConfigOption = None, state: StateOption = None, as_json: Js
     print_line(f"{generation_told(stamp.generation)} is in force again, until a server has another one")
     if stamp.held:
         print_line("  take the one that was given up after all with: secondlook pattern update --force")
+
+
+def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> None:
+    folders = dict(context.settings.rule_feeds)
+    if feed not in folders:
+        known = f"expected one of {', '.join(folders)}" if folders else "there is no feed of `format: yara`"
+        fail(f"--rules: {known}, got {feed}", status=2)
+    try:
+        now_in_force = rule_versions.roll_back(feed, folders[feed])
+    except PatternError as error:
+        fail(str(error))
+    text = f"rolled back to {now_in_force.count} rules of {rfc3339(now_in_force.taken_at)}"
+    with context.ledger() as ledger:
+        now = time.time()
+        ledger.recorder.record(
+            Event(id=make_id(now), kind=EventKind.UPDATE, time=now, list=feed, detail=text)
+        )
+    if as_json:
+        print_json({"feed": feed, "rules": now_in_force.count, "taken_at": rfc3339(now_in_force.taken_at)})
+        return
+    print_line(f"{feed}: {text}; in force within half a minute, until the feed has others")
+    print_line("  take those that were given up after all with: secondlook pattern update --force")

@@ -1,11 +1,12 @@
 """The process that looks into files: `python -m secondlook.download.archives.archive_child DESCRIPTOR`.
 
-Reads requests from a Unix socket: a line of JSON with limits, encodings and YARA rules, the file's descriptor
-beside it; answers each with a line of JSON. Its memory is limited; it ends when the socket closes. Once it
-has taken much memory it says so (`spent`), to be replaced: an interpreter seldom gives any back. What the
-rules themselves take is not counted.
+Reads requests from a Unix socket: a line of JSON with limits, encodings and YARA rules, the file's
+descriptor beside it; answers each with a line of JSON. Rules alone (`load`) are loaded for the files that
+follow. Its memory is limited; it ends when the socket closes. Once it has taken much memory it says so
+(`spent`), to be replaced: an interpreter seldom gives any back. What the rules take is not counted.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -37,14 +38,19 @@ def serve(channel: socket.socket) -> None:
             if not more:
                 return
             data += more
+        asked = json.loads(data)
+        if "load" in asked:
+            before = _peak_bytes()
+            with contextlib.suppress(Exception):  # whatever it is, it is told with the next file
+                looker.load(asked["load"])
+            rules_bytes += _peak_bytes() - before
+            channel.sendall(b"{}\n")
+            continue
         with os.fdopen(descriptors[0], "rb") as file:
-            asked = json.loads(data)
             look, fault = None, None
             try:
                 if asked.get("rules") is not None:
-                    before = _peak_bytes()
                     look = looker.begin(**asked["rules"])
-                    rules_bytes += _peak_bytes() - before
             except Exception as error:  # noqa: BLE001 - the archive is looked into all the same
                 fault = f"the rules cannot be loaded: {type(error).__name__}: {error}"[:FAULT_CHARS]
             report = look_inside(

@@ -2,7 +2,8 @@
 
 A child that is silent for longer than a file may take, or dies, is replaced; the file that did it is
 reported as one that cannot be read. What was found is remembered by the digest of the file, and who asks
-for one that is being looked into waits for that.
+for one that is being looked into waits for that. Thousands of rules take a child seconds to load: that is no
+time of the file's, and goes on for the next one when whoever wanted it is gone.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from secondlook.scan.rule_set import RuleSet, RulesInForce, own_rules
 logger = logging.getLogger(__name__)
 
 GRACE_S = 2.0  # beyond the time an archive may take: starting the child, and its own clock's coarseness
+LOAD_S = 120.0  # that loading rules may take
 READERS = 2
 _ANSWER_BYTES = 64 << 10
 _REMEMBERED = 512  # archives
@@ -56,10 +58,14 @@ class RuleLook:
     time_s: float
     max_bytes: int
 
+    @property
+    def path(self) -> str | None:
+        """Where the compiled rules are; None: our own."""
+        return None if self.rules.path is None else str(self.rules.path)
+
     def to_json(self) -> dict[str, object]:
         """Return what the child is told."""
-        path = None if self.rules.path is None else str(self.rules.path)
-        return {"rules": path, "time_s": self.time_s, "max_bytes": self.max_bytes}
+        return {"rules": self.path, "time_s": self.time_s, "max_bytes": self.max_bytes}
 
     def report(self, answer: Mapping[str, Any]) -> EngineReport:
         """Return what the child found."""
@@ -166,10 +172,14 @@ class ArchiveInspector:
     async def _look(self, spool: Source, job: "_Job", client: str | None) -> tuple[Inside, bool]:
         """Look inside; tell too whether it would always be so."""
         time_s = self._limits.time_s + (0.0 if job.look is None else job.look.time_s)
-        slow = f": longer than {time_s:g} s"
+        slow = ""
         async with self._turns.turn(client, spool.size):
             reader = self._idle.pop()
             try:
+                if job.look is not None:
+                    slow = f": loading the rules takes longer than {LOAD_S:g} s"
+                    await reader.prepare(job.look.path)
+                slow = f": longer than {time_s:g} s"
                 file = await spool.file()
                 async with asyncio.timeout(time_s + GRACE_S):
                     answer = await reader.ask(file.fileno(), self._limits, job)
@@ -185,7 +195,8 @@ class ArchiveInspector:
                 await reader.end()
                 return job.failed(f" cannot be read: {type(error).__name__}"), False
             except asyncio.CancelledError:
-                await reader.end()  # it would answer the next with this one's members
+                if reader.busy:
+                    await reader.end()  # it would answer the next with this one's members
                 raise
             finally:
                 self._idle.append(reader)
@@ -211,15 +222,37 @@ class _Job:
 
 
 class _Reader:
-    """One child process, started when it is needed."""
+    """One child process, started when it is needed; `busy`: it has a file and has not answered yet."""
 
     def __init__(self) -> None:
+        self.busy = False
         self._child: asyncio.subprocess.Process | None = None
         self._channel: socket.socket | None = None
+        self._prepared: tuple[str | None] | None = None  # the rules that it has loaded
+        self._preparing: asyncio.Task[None] | None = None
+
+    async def prepare(self, rules: str | None) -> None:
+        """Have rules loaded, if it has others. Raises TimeoutError, or whatever breaks the child."""
+        while not self._alive or self._prepared != (rules,):
+            if self._preparing is None or self._preparing.done():
+                self._preparing = asyncio.ensure_future(self._load(rules))
+            await asyncio.shield(self._preparing)
+
+    async def _load(self, rules: str | None) -> None:
+        if not self._alive:
+            await self._begin()
+        assert self._channel is not None
+        self._prepared = None
+        async with asyncio.timeout(LOAD_S):
+            await asyncio.get_running_loop().sock_sendall(
+                self._channel, json.dumps({"load": rules}).encode() + b"\n"
+            )
+            await self._answer(self._channel)  # what is wrong with them is told with the file
+        self._prepared = (rules,)
 
     async def ask(self, descriptor: int, limits: ArchiveLimits, job: "_Job") -> Any:
         """Have a file looked into."""
-        if self._child is None or self._child.returncode is not None:
+        if not self._alive:
             await self._begin()
         assert self._channel is not None
         asked = {
@@ -229,18 +262,35 @@ class _Reader:
             "rules": None if job.look is None else job.look.to_json(),
         }
         request = json.dumps(asked).encode() + b"\n"
+        self.busy = True
         socket.send_fds(self._channel, [request], [descriptor])
+        answer = await self._answer(self._channel)
+        self.busy = False
+        return answer
+
+    @staticmethod
+    async def _answer(channel: socket.socket) -> Any:
         loop = asyncio.get_running_loop()
         answer = bytearray()
         while not answer.endswith(b"\n"):
-            piece = await loop.sock_recv(self._channel, _ANSWER_BYTES)
+            piece = await loop.sock_recv(channel, _ANSWER_BYTES)
             if not piece:
                 raise ConnectionError("the reader ended")
             answer += piece
         return json.loads(answer)
 
+    @property
+    def _alive(self) -> bool:
+        return self._child is not None and self._child.returncode is None
+
     async def end(self) -> None:
         """End the child."""
+        self.busy = False
+        self._prepared = None
+        if self._preparing is not None and self._preparing is not asyncio.current_task():
+            self._preparing.cancel()
+            await asyncio.wait((self._preparing,))
+            self._preparing = None
         channel, self._channel = self._channel, None
         child, self._child = self._child, None
         if channel is not None:

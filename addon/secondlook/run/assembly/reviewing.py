@@ -13,6 +13,7 @@ from secondlook.agent.pattern import change
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.config import LimitsSettings, Settings
+from secondlook.config.service import RULES
 from secondlook.core.display import as_sentence
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.client import network_of
@@ -41,6 +42,7 @@ from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE
 from secondlook.run.supervisor.settings_file import differs
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.fetch import read_state
+from secondlook.server.feeds.rule_versions import current_rules, rollback_told, rules_folder, take_up_again
 from secondlook.server.http.connection import Connections, bounded
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.setup.journal import CERTIFICATE, Journal
@@ -114,13 +116,17 @@ class Program:
         settings = self._parts.settings
         if force:
             now = self._parts.clock.now()
+            for _, folder in settings.rule_feeds:
+                await LISTS.run(take_up_again, folder)
             await LISTS.run(change.forget_rollback, settings.state, now=now, keep=settings.pattern.keep)
         await self._updater.update_now()
 
     def rolled_back(self) -> str | None:
         """Say which lists a rollback keeps as they were; None: none."""
         stamp = self._updater.read_stamp()
-        return None if stamp is None else change.held_told(stamp)
+        of_lists = None if stamp is None else change.held_told(stamp)
+        of_rules = (rollback_told(name, folder) for name, folder in self._parts.settings.rule_feeds)
+        return ". ".join(told for told in (of_lists, *of_rules) if told) or None
 
     def _begin(self, work: Coroutine[None, None, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -190,13 +196,15 @@ class Program:
             if feed.builtin is not None or not feed.enabled:
                 continue
             state = read_state(folder, feed.name)
+            rules = current_rules(rules_folder(folder, feed.name)) if feed.format == RULES else None
+            good = "rolled back" if rules is not None and rules.given_up else "fresh"
             found.append(
                 {
                     "name": feed.name,
                     "licence": feed.licence,
-                    "count": state.entries,
+                    "count": state.entries if rules is None else rules.count,
                     "fetched_at": rfc3339(state.good_at or None),
-                    "state": state.error or ("fresh" if state.good_at else "not fetched yet"),
+                    "state": state.error or (good if state.good_at else "not fetched yet"),
                     "held_back": held_back[feed.name].count if feed.name in held_back else 0,
                 }
             )
@@ -229,7 +237,11 @@ class Program:
                     "link": "Set-up",
                 }
             )
-        failing = [feed["name"] for feed in self.feeds() if feed["state"] not in ("fresh", "not fetched yet")]
+        failing = [
+            feed["name"]
+            for feed in self.feeds()
+            if feed["state"] not in ("fresh", "rolled back", "not fetched yet")
+        ]
         if failing:
             text = f"{', '.join(failing)}: the last good entries stay in force."
             notes.append(

@@ -10,13 +10,18 @@ from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.parts import Parts
 from secondlook.scan.compiling import RuleSource
 from secondlook.scan.rule_keeper import RuleChange, RuleKeeper
+from secondlook.server.feeds.rule_versions import files_in_force
 
 
 def rule_sources(settings: Settings) -> list[RuleSource]:
     """List the files and folders of rules that the configuration names, and what feeds have brought."""
     return [
         *(RuleSource(str(path), path) for path in settings.scan.yara.rules),
-        *(RuleSource(f"feed {name}", path) for name, path in settings.rule_feeds if path.exists()),
+        *(
+            RuleSource(f"feed {name}", files)
+            for name, folder in settings.rule_feeds
+            if (files := files_in_force(folder)) is not None
+        ),
     ]
 
 

@@ -15,6 +15,7 @@ from secondlook.config import FeedSettings, PublishSettings
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.server.feeds.known_good import take_guard
 from secondlook.server.feeds.refresh import take_feed
+from secondlook.server.feeds.rule_files import unpack_rules
 from secondlook.server.publish.publishing import PublishReport, publish
 from secondlook.server.store.importing import FileReport, Origin, file_chunks
 from secondlook.server.store.names import import_list
@@ -67,6 +68,12 @@ async def take_guard_in_child(store: ServerStore, path: Path, feed: FeedSettings
     return FileReport(**await _order({**order, "name": feed.name, "form": feed.format, "rank": feed.rank}))
 
 
+async def unpack_rules_in_child(path: Path, folder: Path, name: str) -> list[tuple[str, str]]:
+    """Unpack a fetched feed of rules; results and errors of `unpack_rules`."""
+    order = {"do": "rules", "path": str(path), "folder": str(folder), "name": name}
+    return [(told, file) for told, file in (await _order(order))["files"]]
+
+
 async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -93,6 +100,8 @@ async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
 
 def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
     """Do what an order says, in this process."""
+    if order["do"] == "rules":
+        return {"files": unpack_rules(Path(order["path"]), Path(order["folder"]), order["name"])}
     store = ServerStore(Path(order["root"]))
     if order["do"] == "guard":
         chunks = file_chunks(Path(order["path"]))

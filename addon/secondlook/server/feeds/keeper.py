@@ -31,6 +31,7 @@ from secondlook.server.feeds.fetch import (
     write_state,
 )
 from secondlook.server.feeds.known_good import forget_guards
+from secondlook.server.feeds.rule_versions import current_rules, rules_folder
 from secondlook.server.feeds.rules import take_rules
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
@@ -144,6 +145,8 @@ class FeedKeeper:
         self._folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".fetch-") as folder:
             path = Path(folder) / "feed"
+            if feed.format == RULES and current_rules(rules_folder(self._folder, feed.name)) is None:
+                state = replace(state, etag=None, last_modified=None)  # whatever came is not there
             fetched = await fetch(self._client, feed, state, path)
             if fetched is None:
                 return FeedNotice(
@@ -157,10 +160,7 @@ class FeedKeeper:
                 notice = FeedNotice(feed.name, "taken", detail, report.distinct)
                 return notice, replace(fetched, entries=report.distinct)
             if feed.format == RULES:
-                count = await take_rules(feed.name, feed.path or path, self._folder)
-                return FeedNotice(feed.name, "taken", f"{count} YARA rules", count), replace(
-                    fetched, entries=count
-                )
+                return await self._take_rules(feed, path, now, fetched)
             origin = Origin(
                 name=feed.name,
                 kind="feed",
@@ -183,6 +183,19 @@ class FeedKeeper:
         detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format}){left_out}"
         notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
         return notice, replace(fetched, entries=report.distinct)
+
+    async def _take_rules(
+        self, feed: FeedSettings, path: Path, now: float, state: FeedState
+    ) -> tuple[FeedNotice, FeedState]:
+        before = current_rules(rules_folder(self._folder, feed.name))
+        rules = await take_rules(feed.name, feed.path or path, self._folder, now)
+        if rules is None:
+            return FeedNotice(
+                feed.name, "unchanged", "it still has the rules that were given up", state.entries
+            ), state
+        outcome = "unchanged" if rules == before else "taken"
+        notice = FeedNotice(feed.name, outcome, f"{rules.count} YARA rules", rules.count)
+        return notice, replace(state, entries=rules.count)
 
     async def publish(self) -> None:
         """Publish everything in the store, unless the operator rolled back; a refusal is reported."""

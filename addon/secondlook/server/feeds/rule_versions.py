@@ -1,0 +1,121 @@
+"""Versions of the YARA rules that feeds brought: which are kept, in force, or given up by a rollback.
+
+```
+rules/NAME/000003/0000-all.yar   what came, in the order of its coming; the last few stay
+rules/NAME/current.json          which of them is in force, and what a rollback gave up
+```
+
+Whoever looks into files puts it in force (`scan/rule_keeper.py`). What was given up stays away until
+something else comes, or it is taken up again.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from secondlook.ground.errors import PatternError
+from secondlook.ground.files import write_whole
+
+FOLDER = "rules"
+KEEP = 5  # versions of a feed
+_CURRENT = "current.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RulesOfFeed:
+    """The rules of a feed that are in force; `version` names their content."""
+
+    number: int
+    version: str
+    count: int
+    taken_at: float
+    given_up: tuple[str, ...] = ()  # versions that a rollback took out of force
+
+
+def rules_folder(feeds: Path, name: str) -> Path:
+    """Name the folder of a feed's rules, in the folder of the feeds."""
+    return feeds / FOLDER / name
+
+
+def current_rules(folder: Path) -> RulesOfFeed | None:
+    """Return which rules of a feed are in force; None where none ever came."""
+    return _read(folder / _CURRENT)
+
+
+def files_in_force(folder: Path) -> Path | None:
+    """Return the folder with the rules of a feed that are in force."""
+    current = current_rules(folder)
+    return None if current is None else folder / _numbered(current.number)
+
+
+def rollback_told(name: str, folder: Path) -> str | None:
+    """Say that a feed was rolled back, and the way forward; None where it was not."""
+    current = current_rules(folder)
+    if current is None or not current.given_up:
+        return None
+    return (
+        f"the rules of {name} were rolled back: {current.count} older ones stay in force until the feed has "
+        f"others than those that were given up; `secondlook pattern update --force` takes them after all"
+    )
+
+
+def roll_back(name: str, folder: Path) -> RulesOfFeed:
+    """Put the rules of a feed before these in force. Raises PatternError where there are none."""
+    current = current_rules(folder)
+    earlier = [] if current is None else [each for each in _kept(folder) if each.number < current.number]
+    if current is None or not earlier:
+        raise PatternError(f"there are no earlier rules of {name}")
+    given_up = tuple(dict.fromkeys((*current.given_up, current.version)))
+    return _put_in_force(folder, replace(earlier[-1], given_up=given_up))
+
+
+def take_up_again(folder: Path) -> RulesOfFeed | None:
+    """Put in force what rollbacks gave up; None where nothing was."""
+    current = current_rules(folder)
+    if current is None or not current.given_up:
+        return None
+    return _put_in_force(folder, _kept(folder)[-1])
+
+
+def keep_rules(unpacked: Path, folder: Path, rules: RulesOfFeed) -> RulesOfFeed:
+    """Move a folder of good rules among the versions of a feed, with the next number, and put it in force."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    rules = replace(rules, number=max((each.number for each in _kept(folder)), default=0) + 1)
+    target = folder / _numbered(rules.number)
+    shutil.rmtree(target, ignore_errors=True)  # of a crash between the two renamings
+    unpacked.rename(target)
+    write_whole(_told_in(folder, rules.number), json.dumps(asdict(rules)).encode())
+    _put_in_force(folder, rules)
+    for old in _kept(folder)[:-KEEP]:
+        _told_in(folder, old.number).unlink()
+        shutil.rmtree(folder / _numbered(old.number), ignore_errors=True)
+    return rules
+
+
+def _put_in_force(folder: Path, rules: RulesOfFeed) -> RulesOfFeed:
+    write_whole(folder / _CURRENT, json.dumps(asdict(rules)).encode())
+    return rules
+
+
+def _kept(folder: Path) -> Sequence[RulesOfFeed]:
+    """Return the versions that are kept, oldest first."""
+    found = (_read(path) for path in folder.glob("[0-9]*.json"))
+    return sorted((each for each in found if each is not None), key=lambda each: each.number)
+
+
+def _told_in(folder: Path, number: int) -> Path:
+    return folder / f"{_numbered(number)}.json"
+
+
+def _read(path: Path) -> RulesOfFeed | None:
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        told = json.loads(path.read_bytes())
+        return RulesOfFeed(**{**told, "given_up": tuple(told["given_up"])})
+    return None
+
+
+def _numbered(number: int) -> str:
+    return f"{number:06d}"
