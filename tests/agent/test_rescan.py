@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -155,6 +156,19 @@ def test_the_same_file_that_came_again_and_was_looked_into_clears_it(place):
     assert place.scanner.asked == []
 
 
+@pytest.mark.parametrize(("later_s", "cleared"), [(-1.0, 0), (1.0, 1)])
+def test_what_older_signatures_did_not_find_before_it_was_flagged_is_no_look(place, later_s, cleared):
+    place.flag()
+    flagged_at = waiting(place).last_seen
+    place.scanner.before[DIGEST] = {"clamd": replace(NOTHING, version="1", kept_at=flagged_at + later_s)}
+    assert place.look().cleared == cleared
+    place.save()
+    place.house.sleep(7200)
+    place.look()
+    assert place.scanner.asked == [BODY] * (1 - cleared)
+    assert waiting(place) is None
+
+
 def test_a_server_that_is_silent_keeps_it_flagged_but_no_finding_back(place):
     place.flag()
     place.save()
@@ -213,6 +227,31 @@ def test_the_history_is_looked_at_once_for_each_version(place):
     place.scanner.known_versions = {"clamd": "3"}
     place.house.run(run(100.0))
     assert len(place.scanner.asked) == 2
+
+
+@pytest.mark.parametrize(("back_after", "asked"), [(1, 2), (9, 3)])
+def test_what_an_engine_could_not_look_into_is_looked_at_again(place, back_after, asked):
+    """It went away in the middle; what it never can look into is not tried for ever."""
+    place.allow()
+    place.save()
+    answers = [EngineReport("clamd", fault="the connection broke")] * back_after + [FOUND]
+
+    async def scan(_, __):
+        place.scanner.asked.append(None)
+        return [answers.pop(0)]
+
+    place.scanner.scan = scan
+
+    async def run():
+        task = asyncio.ensure_future(place.rescan.run())
+        await asyncio.sleep(300.0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    place.house.run(run())
+    assert len(place.scanner.asked) == asked
+    assert json.loads(place.mark.read_text()) == {"clamd": "2"}
+    assert (EventKind.LATE_VERDICT in place.kinds()) == (back_after == 1)
 
 
 def test_what_is_no_longer_found_by_newer_signatures_is_withdrawn(place):

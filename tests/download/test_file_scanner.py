@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from proxykit.samples import EICAR, program, zipped
-from scankit.clamd import Lies, LyingClamd
+from scankit.clamd import Lies, LyingClamd, real_clamd
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.download.examination.file_scanner import FileScanner
 
@@ -88,3 +88,36 @@ def test_rules_that_are_not_compiled(tmp_path):
     assert report.fault == "its rules are not compiled"
     assert inside.members
     assert (versions, wanted) == ({}, ("yara",))
+
+
+def test_own_signatures_that_changed_are_noticed_within_an_hour(tmp_path):
+    """A daemon without a database number: what it said holds no longer, and the second look hears of it."""
+    body = program(5000, 2) + b"a mark that comes later"
+    now = [7200.0]
+
+    with real_clamd() as daemon:
+
+        async def work(scanner):
+            scanner.clamd._now = lambda: now[0]
+            (_, before), _ = await look(scanner, tmp_path, body)
+            version = await scanner.versions()
+            with (daemon.database / "own.ndb").open("a") as signatures:
+                signatures.write(f"Own.Later:0:*:{b'a mark that comes later'.hex()}\n")
+            assert daemon.command(b"zRELOAD\0") == b"RELOADING\0"
+            while not (await scanner.clamd.scan(pieces(body))).detections:
+                await asyncio.sleep(0.05)
+            (_, kept), _ = await look(scanner, tmp_path, body)
+            assert await scanner.versions() == version
+            now[0] += 3600.0
+            (_, after), _ = await look(scanner, tmp_path, body)
+            return before, kept, after, version, await scanner.versions()
+
+        before, kept, after, version, other = scanning(tmp_path, work, clamd=daemon.address)
+    assert (before.detections, kept.detections, kept.remembered) == ((), (), True)
+    assert [one.signature for one in after.detections] == ["Own.Later"]
+    assert version["clamd"] != other["clamd"]
+    assert version["clamd"].startswith("ClamAV ")
+
+
+async def pieces(data):
+    yield data

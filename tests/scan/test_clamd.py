@@ -270,6 +270,27 @@ def test_without_a_database_number_results_hold_for_an_hour(liar):
     assert first == same != later
 
 
+def test_after_it_was_away_a_daemon_without_a_number_may_have_other_signatures(liar):
+    liar.lies = Lies(version=b"ClamAV 1.4.3\0")
+    now = [7200.0]
+
+    async def work():
+        client = Clamd(ClamdSettings(address=liar.address), now=lambda: now[0], draw=lambda: 0.0)
+        await client.ask_version()
+        before = client.version
+        while client.trouble is None:
+            client.heard(ClamdError("planted"))
+        now[0] += 5
+        while client.trouble is not None:
+            await asyncio.sleep(0.01)
+        after = client.version
+        await client.aclose()
+        return before, after
+
+    before, after = asyncio.run(work())
+    assert before != after
+
+
 def test_files_beyond_the_number_that_may_be_on_their_way(liar, monkeypatch):
     monkeypatch.setattr("secondlook.scan.clamd.MOST_STREAMS", 2)
 

@@ -55,7 +55,8 @@ class EngineReport:
     """What one engine says about one file.
 
     `version` names the engine with its signatures: the same file gives the same under the same version.
-    `signatures_at` is when they were made (Unix seconds); `remembered`: it was looked at before.
+    `signatures_at` is when they were made (Unix seconds); `remembered`: it was looked at before, and that was
+    kept at `kept_at`.
     """
 
     engine: str
@@ -66,6 +67,7 @@ class EngineReport:
     elapsed_ms: float | None = None
     signatures_at: float | None = None
     remembered: bool = False
+    kept_at: float | None = None
 
     @property
     def lasting(self) -> bool:

@@ -3,7 +3,8 @@
 Each look has a connection of its own (`INSTREAM`). One that fails, hangs or lies is a fault, told and counted
 by a circuit (`core/asking/circuit.py`): while that is open nobody waits for the daemon, and a probe looks
 every now and then whether it is back. Its version is asked for again now and then, as a new database asks for
-a new look. Where the daemon does not say which database it has, results hold for an hour.
+a new look. A daemon with signatures of somebody's own alone names no database, whatever it is asked (VERSION,
+STATS): what it said holds for an hour, and no longer than until it was away.
 """
 
 import asyncio
@@ -67,6 +68,7 @@ class Clamd:
         self._draw = draw
         self._circuit = Circuit(backoff_max_s=_MOST_BACKOFF_S)
         self._asked_at = float("-inf")
+        self._back_at = 0  # since when it has answered, after it was away (Unix seconds)
         self._asking: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
         self._streams = 0
@@ -80,7 +82,8 @@ class Clamd:
             self._ask_soon()
         if self.known.database is not None:
             return self.known.text
-        return f"{self.known.text} {int(self._now() // _HOUR_S)}"
+        hour_began = int(self._now() // _HOUR_S * _HOUR_S)
+        return f"{self.known.text} {max(hour_began, self._back_at)}"
 
     async def scan(self, pieces: AsyncIterator[bytes]) -> EngineReport:
         """Have a file looked into. Never raises (but for cancellation, and what `pieces` raises)."""
@@ -123,6 +126,7 @@ class Clamd:
         if fault is None:
             if self._circuit.succeeded():
                 self.trouble = None
+                self._back_at = int(self._now())
                 self._tell(None)
             return
         if fault.away and self._circuit.failed(self._monotonic(), self._draw()):

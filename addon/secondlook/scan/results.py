@@ -70,7 +70,7 @@ class Results:
         """Keep what an engine said, if it would say so again."""
         if not report.lasting or self._closed:
             return
-        kept = replace(report, remembered=True, elapsed_ms=None)
+        kept = replace(report, remembered=True, elapsed_ms=None, kept_at=self._now())
         self._memory[digest, form, report.engine] = kept
         if self._path is not None:
             self._thread.submit(self._guarded, self._write, digest, form, kept)

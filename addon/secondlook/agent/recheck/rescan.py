@@ -4,6 +4,7 @@
 flagged, and servers have nothing against it ─► engines said what? ─┬─ bad ───────────► confirmed
                                                                     ├─ all: nothing ──► cleared
                                                                     └─ not all have looked
+     (before it was flagged, by other signatures: is no look)           │
      found in a download folder ─► they look now ─► as above ◄──────────┤
      not found, or an engine is away ─► flagged still ◄─────────────────┘
 
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 30.0  # whether an engine has another version
 MOST_AT_ONCE = 200  # files of one pass over the queue; the others wait for the next
 _RECALLED_AT_ONCE = 500
+_TRIES = 3  # of one pass over the history in which engines could not look into all that was found
 _REST = 1.0  # after a file of the history, in times that it took
 
 
@@ -66,6 +68,7 @@ class Rescan:
         self._folders = folders
         self._mark = mark
         self._history_s = history_s
+        self._not_looked = 0  # files of the last pass over the history
 
     async def complete(self, entries: Sequence[QueueEntry], evidences: Sequence[Evidence]) -> list[Evidence]:
         """Put what engines say beside what servers say about flagged files."""
@@ -73,11 +76,14 @@ class Rescan:
         if not self._scanner.wanted:
             return completed
         index: FileIndex | None = None
+        versions: Mapping[str, str] | None = None
         looked = 0
         for number, (entry, evidence) in enumerate(zip(entries, evidences, strict=True)):
             if entry.kind is not SubjectKind.FILE or is_listed(evidence):
                 continue
-            known = await self._scanner.recall(entry.identity)
+            if versions is None:
+                versions = await self._scanner.versions()
+            known = _counting(await self._scanner.recall(entry.identity), versions, entry)
             reports: Sequence[EngineReport] = list(known.values())
             missing = [engine for engine in self._scanner.wanted if engine not in known]
             if missing and worst(reports) is None:
@@ -107,12 +113,16 @@ class Rescan:
         """Look into the history again with each new version, until cancelled."""
         if not self._scanner.wanted or self._history_s <= 0:
             return
+        tries: dict[str, int] = {}
         while True:
             try:
                 versions = await self._wanted_versions()
                 if versions and versions != await STATE.run(self._scanned_with):
                     await self.look_back()
-                    await STATE.run(self._note, versions)
+                    tried = json.dumps(dict(versions))
+                    tries = {tried: tries.get(tried, 0) + 1}
+                    if not self._not_looked or tries[tried] >= _TRIES:
+                        await STATE.run(self._note, versions)
             except Exception:
                 metrics.INTERNAL_ERRORS.inc()
                 logger.exception("looking into files again failed; tried again later")
@@ -121,7 +131,7 @@ class Rescan:
     async def look_back(self) -> int:
         """Look into every file of the history that is found. Return how many late verdicts that gave."""
         index = await FILES.run(index_files, self._folders)
-        count = 0
+        count = self._not_looked = 0
         if not index.paths:
             return 0
         async for batch in self._history.remembered(since=self._clock.now() - self._history_s):
@@ -137,8 +147,11 @@ class Rescan:
         started = self._clock.monotonic()
         reports = await self._scan_found(index, entry.identity, entry.size)
         await asyncio.sleep((self._clock.monotonic() - started) * _REST)
-        evidence = None if reports is None else self._found(entry.identity, reports)
+        if reports is None:
+            return False
+        evidence = self._found(entry.identity, reports)
         if evidence is None:
+            self._not_looked += self._fault(reports) is not None
             return False
         await self._enforcement.confirm([(entry, evidence)], late=True)
         return True
@@ -160,9 +173,12 @@ class Rescan:
         found = self._found(digest, reports)
         if found is not None:
             return found
-        wanted = [report for report in reports if report.engine in self._scanner.wanted]
-        fault = fault_of(wanted)
+        fault = self._fault(reports)
         return evidence if fault is None else _open(evidence, fault)
+
+    def _fault(self, reports: Sequence[EngineReport]) -> str | None:
+        """Say which engines that are set gave no answer, and why."""
+        return fault_of(report for report in reports if report.engine in self._scanner.wanted)
 
     def _found(self, digest: bytes, reports: Sequence[EngineReport]) -> Evidence | None:
         found = worst(reports)
@@ -186,6 +202,23 @@ class Rescan:
     def _note(self, versions: Mapping[str, str]) -> None:
         self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(self._mark, json.dumps(dict(versions)).encode())
+
+
+def _counting(
+    known: Mapping[str, EngineReport], versions: Mapping[str, str], entry: QueueEntry
+) -> Mapping[str, EngineReport]:
+    """Keep of what engines said before what counts for a flagged file.
+
+    That they found something counts for ever; that they found nothing only if their signatures are those of
+    today, or it was said since the file was flagged: then somebody had no answer.
+    """
+    return {
+        engine: report
+        for engine, report in known.items()
+        if report.detections
+        or report.version == versions.get(engine)
+        or (report.kept_at is not None and report.kept_at > entry.last_seen)
+    }
 
 
 def _open(evidence: Evidence, why: str) -> Evidence:

@@ -71,7 +71,8 @@ class FileScanner:
             found[YARA] = look.rules.version
         if self.clamd is not None and self.clamd.trouble is None:
             with suppress(ClamdError):
-                found[CLAMD] = (await self.clamd.ask_version()).text
+                await self.clamd.ask_version()
+                found[CLAMD] = self.clamd.version or ""
         return found
 
     async def recall(self, digest: bytes) -> Mapping[str, EngineReport]:
