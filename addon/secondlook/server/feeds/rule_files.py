@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from secondlook.feeds.archive import members
+from secondlook.feeds.unpacking.archive import members
 from secondlook.ground.errors import PatternError
 from secondlook.scan.rule_keeper import ENDINGS, MOST_FILES
 from secondlook.server.store.importing import file_chunks
