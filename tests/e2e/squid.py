@@ -1,12 +1,25 @@
 """A real Squid on loopback, set up by the lines that `secondlook setup squid` prints."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from e2e.processes import PATIENCE_S, Answer, Proxy, curl, needs, wait_for
+from e2e.processes import (
+    PATIENCE_S,
+    Answer,
+    Origin,
+    Proxy,
+    curl,
+    make_certificate,
+    needs,
+    origin,
+    wait_for,
+)
 from serverkit.ports import free_port
 
 CERTGEN = "/usr/lib/squid/security_file_certgen"
@@ -31,6 +44,16 @@ http_access deny here !authenticated
 include {folder}/secondlook.conf
 http_access allow localhost
 http_access allow all
+"""
+AGENT = """\
+mode: none
+gateway:
+  enabled: true
+  socket: {folder}/gateway.sock
+  workers: {workers}
+  icap: 127.0.0.1:{icap}
+passthrough: [spliced.test, bad.malware.secondlook.test]
+servers: {{intranet: [{{url: "http://127.0.0.1:9", insecure: true}}]}}  # away: what is unknown is flagged
 """
 
 
@@ -64,11 +87,16 @@ class Squid:
             "-f",
             str(folder / "squid.conf"),
         ]
-        with (folder / "out").open("wb") as out:
+        self.start()
+
+    def start(self) -> None:
+        """Start it, once more where it was stopped."""
+        times = self.log.count("Accepting SSL bumped HTTP Socket connections")
+        with (self.folder / "out").open("ab") as out:
             self._process = subprocess.Popen(
                 [*self._command, "-N"], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
-        wait_for(lambda: self._listens(1), "Squid's start")
+        wait_for(lambda: self._listens(times + 1), "Squid's start")
 
     def _write(self, lines: str) -> None:
         (self.folder / "secondlook.conf").write_text(lines)
@@ -102,3 +130,38 @@ class Squid:
         """End it."""
         self._process.terminate()
         self._process.wait(PATIENCE_S)
+
+
+class Site:
+    """An agent without a proxy, the Squid that asks it, and two origins."""
+
+    def __init__(self, folder: Path, plain: Origin, tls: Origin, workers: int) -> None:
+        self.folder, self.plain, self.tls = folder, plain, tls
+        self.config = folder / "proxy.yaml"
+        self.config.write_text(AGENT.format(folder=folder, icap=free_port(), workers=workers))
+        self.agent = Proxy(folder / "state", self.config)
+        self.squid = Squid(folder, self.agent, folder / "origin.pem")
+
+    def start_agent(self) -> None:
+        """Start the agent once more."""
+        self.agent = self.squid.agent = Proxy(self.agent.state, self.config)
+
+    def paths(self, there: Origin) -> list[str]:
+        """Return what an origin was asked for."""
+        return [path for _, _, path in there.requests]
+
+
+@contextlib.contextmanager
+def gateway_site(workers: int) -> Iterator[Site]:
+    """Run an agent with so many gate workers, its Squid, and the origins."""
+    with TemporaryDirectory(prefix="slg", dir="/tmp") as name:  # a socket's path has to be short
+        folder = Path(name)
+        certificate = make_certificate(folder, "opened.test", "spliced.test", "malware.secondlook.test")
+        with origin() as plain, origin(certificate=certificate) as tls:
+            site = Site(folder, plain, tls, workers)
+            try:
+                yield site
+            finally:
+                site.squid.stop()
+                if site.agent.process.poll() is None:
+                    site.agent.stop()

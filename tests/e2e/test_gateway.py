@@ -1,64 +1,19 @@
-"""A real Squid asks us, set up by the lines that are printed for it: blocks, exceptions, users, failures. 50 s."""
+"""A real Squid asks us, set up by the lines that are printed for it: blocks, exceptions, users, an agent that is away. 40 s."""
 
-import contextlib
 import http.client
 import json
-import os
 import re
-import signal
-import threading
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-from e2e.processes import Proxy, make_certificate, origin, wait_for
-from e2e.squid import CLOSED, OPEN, Squid
-from serverkit.ports import free_port
-
-CONFIG = """\
-mode: none
-gateway:
-  enabled: true
-  socket: {folder}/gateway.sock
-  workers: 2
-  icap: 127.0.0.1:{icap}
-passthrough: [spliced.test, bad.malware.secondlook.test]
-servers: {{intranet: [{{url: "http://127.0.0.1:9", insecure: true}}]}}  # away: what is unknown is flagged
-"""
-KILLS = 4
-
-
-class Site:
-    """The agent, the Squid that asks it, and two origins."""
-
-    def __init__(self, folder: Path, plain, tls) -> None:
-        self.folder, self.plain, self.tls = folder, plain, tls
-        self.config = folder / "proxy.yaml"
-        self.config.write_text(CONFIG.format(folder=folder, icap=free_port()))
-        self.agent = Proxy(folder / "state", self.config)
-        self.squid = Squid(folder, self.agent, folder / "origin.pem")
-
-    def start_agent(self) -> None:
-        self.agent = self.squid.agent = Proxy(self.agent.state, self.config)
-
-    def paths(self, origin):
-        return [path for _, _, path in origin.requests]
+from e2e.processes import wait_for
+from e2e.squid import CLOSED, OPEN, gateway_site
 
 
 @pytest.fixture(scope="module")
 def site():
-    with TemporaryDirectory(prefix="slg", dir="/tmp") as name:  # a socket's path has to be short
-        folder = Path(name)
-        certificate = make_certificate(folder, "opened.test", "spliced.test", "malware.secondlook.test")
-        with origin() as plain, origin(certificate=certificate) as tls:
-            site = Site(folder, plain, tls)
-            try:
-                yield site
-            finally:
-                site.squid.stop()
-                if site.agent.process.poll() is None:
-                    site.agent.stop()
+    with gateway_site(workers=2) as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
@@ -164,49 +119,11 @@ def test_a_killed_agent_is_closed_or_open_as_the_variable_says(site):
     assert wait_for(lambda: fetch("/after").status == 200 or None, "the closed form")
 
 
-def kill_one(agent):
-    """Kill a gate worker, where one of those that are known still runs."""
-    for gate in agent.fresh_facts()["gates"]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(gate, signal.SIGKILL)
-            return True
-    return None
-
-
-def test_nothing_is_lost_when_gate_workers_are_killed_under_load(site):
-    ended = threading.Event()
-    asked = []
-
-    def load(number):
-        for count in range(10_000):
-            if ended.is_set():
-                return
-            path = f"/load/{number}/{count}"
-            link = http.client.HTTPConnection("127.0.0.1", site.squid.port, timeout=60)
-            try:
-                link.request("GET", f"http://opened.test:{site.plain.port}{path}")
-                if link.getresponse().status == 200:
-                    asked.append(path)
-            except (OSError, http.client.HTTPException):
-                pass
-            finally:
-                link.close()
-
-    threads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(KILLS):
-            before = len(asked)
-            wait_for(lambda: len(asked) > before + 20 or None, "traffic", 120)  # noqa: B023
-            wait_for(lambda: kill_one(site.agent), "a gate worker")
-        before = len(asked)
-        wait_for(lambda: len(asked) > before + 20 or None, "traffic after the last", 120)
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join(120)
-    reached = {path for path in site.paths(site.plain) if path.startswith("/load/")}
-    assert len(reached) >= 20 * KILLS
-    queued = {each["url"].partition(f":{site.plain.port}")[2] for each in site.agent.json("queue", "list")}
-    assert reached <= queued
+def test_a_client_asks_on_over_its_connection_after_a_refusal(site):
+    link = http.client.HTTPConnection("127.0.0.1", site.squid.port, timeout=60)
+    for host, status in (("malware.secondlook.test", 403), ("opened.test", 200)) * 2:
+        link.request("GET", f"http://{host}:{site.plain.port}/connection")
+        answer = link.getresponse()
+        answer.read()
+        assert (answer.status, answer.isclosed()) == (status, True)
+    link.close()

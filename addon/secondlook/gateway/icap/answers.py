@@ -1,7 +1,9 @@
 """Answers that every service gives: the tag of what is answered from, and whole HTTP responses."""
 
+import asyncio
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Final
 
 from secondlook.core.verdict import Decision
 from secondlook.gateway.icap.connection import IcapConnection
@@ -10,6 +12,9 @@ from secondlook.gateway.icap.messages import Answer, Finish, More
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 from secondlook.refusal.refusal import FAULT, STATUS
+
+END_LATER_S: Final = 0.01
+"""Where Squid (5.7) reads the end of an answer together with its last bytes, it hangs up on its client."""
 
 
 def tag_fields(gate: Gate) -> Fields:
@@ -34,5 +39,12 @@ async def answer_http(link: IcapConnection, gate: Gate, status: int, fields: Fie
     """Answer with a whole HTTP response."""
     fields = (*fields, (b"Content-Length", b"%d" % len(body)))
     head = HttpResponse("1.1", status, HTTPStatus(status).phrase.encode(), fields)
-    link.send(Answer(200, tag_fields(gate), head, body=bool(body)), *((More(body), Finish()) if body else ()))
+    answer = Answer(200, tag_fields(gate), head, body=bool(body))
+    if not body:
+        link.send(answer)
+        return
+    link.send(answer, More(body))
+    await link.drain()
+    await asyncio.sleep(END_LATER_S)
+    link.send(Finish())
     await link.drain()
