@@ -26,9 +26,12 @@ VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3
 REUSED = "r"  # nginx's $ssl_session_reused
 
 
-@pytest.fixture(params=VERSIONS)
-def origin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Nginx, Path]]:
+@pytest.fixture(params=VERSIONS, scope="module")
+def origin(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Nginx, Path]]:
     """nginx that says whether a session was taken up, and its certificate."""
+    tmp_path = tmp_path_factory.mktemp("sessions")
     certificate, key = make_certificate(tmp_path, "127.0.0.1")
     more = f"ssl_protocols {request.param}; add_header X-Session $ssl_session_reused always;"
     with nginx(tmp_path / "nginx", certificate, key, more) as running:

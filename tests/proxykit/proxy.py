@@ -16,6 +16,7 @@ from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.tls_exception import LOOK_EVERY_S, PASSTHROUGH
 from secondlook.proxy.mitm.transport.fair_selector import FairLoop
+from secondlook.proxy.mitm.transport.spread import Spread
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.assembly.policies import policies_of
 from secondlook.run.authority import make_authority
@@ -64,9 +65,17 @@ class Records:
 
 
 class RunningProxy:
-    """A worker that serves on 127.0.0.1 until it is closed."""
+    """A worker that serves on 127.0.0.1 until it is closed, `beside` another one on its socket."""
 
-    def __init__(self, state: Path, gatekeeper: FakeGatekeeper, **settings: Any) -> None:
+    def __init__(
+        self,
+        state: Path,
+        gatekeeper: FakeGatekeeper,
+        *,
+        beside: "RunningProxy | None" = None,
+        spread: Spread | None = None,
+        **settings: Any,
+    ) -> None:
         settings.setdefault("mitmproxy", {"ssl_insecure": True})
         downloads: dict[str, Any] = {"archives": {}, **settings.get("downloads", {})}
         if isinstance(downloads["archives"], dict):  # a busy machine is no verdict
@@ -79,7 +88,8 @@ class RunningProxy:
         self.own_ports: set[int] = set()
         self.log = Log()
         self._thread = LoopThread(FairLoop)
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", 0)) if beside is None else beside._socket.dup()
+        self._spread = spread
         self.port = self._socket.getsockname()[1]
         self.worker = self._thread.call(self._start())
 
@@ -106,7 +116,7 @@ class RunningProxy:
             unopened_s=lambda client, user: policies.of(client, user).unopened_s,
             passages=self.log,
         )
-        worker = Worker(self.settings, [self._socket], around)
+        worker = Worker(self.settings, [self._socket], around, self._spread)
         await worker.start()
         await asyncio.sleep(0)
         return worker

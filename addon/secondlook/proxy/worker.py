@@ -41,6 +41,7 @@ from secondlook.proxy.mitm.tls.certificates import new_key
 from secondlook.proxy.mitm.transport.connection_limits import Crowd, most_clients, most_origins
 from secondlook.proxy.mitm.transport.dialing import Dialer
 from secondlook.proxy.mitm.transport.listener import Listener
+from secondlook.proxy.mitm.transport.spread import Spread
 from secondlook.proxy.own_site import OwnSite
 from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
@@ -162,7 +163,13 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
 class Worker:
     """Serves the proxy on sockets that listen already; with a mode that has none, mitmproxy opens its own."""
 
-    def __init__(self, settings: Settings, sockets: Sequence[socket.socket], around: Surroundings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        around: Surroundings,
+        spread: Spread | None = None,
+    ) -> None:
         self._settings = settings
         self._own_loop = settings.mode_name in STREAMED_MODES
         options = make_options(
@@ -175,10 +182,13 @@ class Worker:
             options, new_key(settings.ca), own=build_addons(settings, around), serve=not self._own_loop
         )
         self.master.configure()
-        crowd = Crowd(_clients(settings), settings.limits.connections_per_address)
+        told = spread.note if spread is not None else None
+        crowd = Crowd(_clients(settings), settings.limits.connections_per_address, told)
         balancers = settings.clients.balancers if settings.clients is not None else ()
         self.listener = (
-            Listener(self.master, settings.mode, sockets, crowd, balancers) if self._own_loop else None
+            Listener(self.master, settings.mode, sockets, crowd, balancers, spread)
+            if self._own_loop
+            else None
         )
         self._running: asyncio.Task[None] | None = None
 

@@ -1,9 +1,11 @@
 """A worker process, started by the supervisor through `run.entry`."""
 
 import asyncio
+import logging
 
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.proxy.mitm.transport.fair_selector import FairLoop
+from secondlook.proxy.mitm.transport.spread import Spread
 from secondlook.proxy.worker import Surroundings, Worker
 from secondlook.run.assembly.parts import (
     LATE,
@@ -19,6 +21,10 @@ from secondlook.run.judging import judging
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor.listening import inherited
 from secondlook.run.supervisor.supervisor import DRAIN_S
+
+SPREAD_FILE = "connections"
+
+logger = logging.getLogger(__name__)
 
 
 async def work(process: Process) -> None:
@@ -41,11 +47,22 @@ async def work(process: Process) -> None:
             clamd_told=clamd_teller(parts, process.name),
         )
         sockets = [inherited(descriptor) for descriptor in plan.sockets["proxy"]]
-        worker = Worker(settings, sockets, surroundings)
+        worker = Worker(settings, sockets, surroundings, _spread(process))
         await worker.start()
         around.ready()
         await around.stop.wait()
         await worker.drain(DRAIN_S)
+
+
+def _spread(process: Process) -> Spread | None:
+    """Share with the other workers how many connections each has, where that can be."""
+    if process.plan.workers < 2:  # noqa: PLR2004
+        return None
+    try:
+        return Spread(process.settings.state / SPREAD_FILE, process.index, process.plan.workers)
+    except OSError as error:
+        logger.warning("connections are not spread over the workers: %r", error)
+        return None
 
 
 def main() -> None:

@@ -48,9 +48,13 @@ def most_origins(clients: int) -> int:
 
 
 class Crowd:
-    """The connections of one worker; `most` in all and `most_of_one` of one address."""
+    """The connections of one worker; `most` in all and `most_of_one` of one address.
 
-    def __init__(self, most: int, most_of_one: int) -> None:
+    `told` hears of every change how many there are.
+    """
+
+    def __init__(self, most: int, most_of_one: int, told: Callable[[int], None] | None = None) -> None:
+        self._told = told
         self._most = most
         self._most_of_one = most_of_one
         self._of: dict[str, collections.OrderedDict[Counted, None]] = {}
@@ -74,15 +78,20 @@ class Crowd:
         address = counted_address(host)
         of_it = self._of.setdefault(address, collections.OrderedDict())
         of_it[connection] = None
-        self._all += 1
+        self._change(1)
 
         def leave() -> None:
             del of_it[connection]
-            self._all -= 1
+            self._change(-1)
             if not of_it:
                 self._of.pop(address, None)
 
         return leave
+
+    def _change(self, by: int) -> None:
+        self._all += by
+        if self._told is not None:
+            self._told(self._all)
 
 
 def _one_gives_way(among: "collections.OrderedDict[Counted, None]") -> bool:

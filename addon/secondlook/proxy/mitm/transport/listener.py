@@ -35,6 +35,7 @@ from secondlook.proxy.mitm.master import STREAMED_MODES, LeanMaster
 from secondlook.proxy.mitm.transport import fair_selector
 from secondlook.proxy.mitm.transport.connection import Connection
 from secondlook.proxy.mitm.transport.connection_limits import Complaint, Crowd
+from secondlook.proxy.mitm.transport.spread import AHEAD, Spread
 
 _CUT_S = 1.0  # a connection that is cut may tidy up for so long
 _AT_A_TIME = 64  # clients taken in before others are served
@@ -63,6 +64,7 @@ class Listener:
         sockets: Sequence[socket.socket],
         crowd: Crowd,
         balancers: Sequence[str] = (),
+        spread: Spread | None = None,
     ) -> None:
         self._master = master
         self._mode = mode_specs.ProxyMode.parse(mode)
@@ -71,6 +73,7 @@ class Listener:
         self._instance: ServerInstance[Any] = ServerInstance.make(self._mode, master.proxyserver)
         self._sockets = tuple(sockets)
         self._crowd = crowd
+        self._spread = spread
         self._balancers = tuple(map(ip_network, balancers))
         self._connections: set[asyncio.Task[None]] = set()
         self._guests: set[_Guest] = set()  # whose turn has not come
@@ -90,13 +93,29 @@ class Listener:
             asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     def _accept(self, sock: socket.socket) -> None:
+        """Take in who waits, or leave them to the other workers first."""
+        room = self._spread.room() if self._spread is not None else _AT_A_TIME
+        if room:
+            self._take(sock, min(room, _AT_A_TIME))
+        else:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(sock)
+            assert self._spread is not None
+            loop.call_later(self._spread.pause_s, self._take_after_all, sock)
+
+    def _take_after_all(self, sock: socket.socket) -> None:
+        if self._accepting:
+            self._listen(sock)
+            self._take(sock, AHEAD)
+
+    def _take(self, sock: socket.socket, most: int) -> None:
         """Take in who waits, a few at a time.
 
         Where descriptors are wanting, asyncio's own loop tries again as often as its backlog is long, with a
         traceback and a timer each time.
         """
         loop = asyncio.get_running_loop()
-        for _ in range(_AT_A_TIME):
+        for _ in range(most):
             try:
                 client, address = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
