@@ -50,12 +50,12 @@ class Body:
     by_memory: bool = False  # risky only for what its URL gave before
     noted: bool = False  # its URL is known to give something risky
     again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
-    claims: bool = False  # judged by what arrived, though it says it is a piece
+    claims: bool = False  # judged by what arrived, though it claims to be a piece
     blocks: Blocks | None = None  # of a body that may be wanted in pieces later
     members: tuple[tuple[str, bytes], ...] = ()  # labelled digests from inside an archive
     problem: str | None = None  # why it could not be looked through
     decision: Decision | None = None
-    failed: str | None = None  # the gate broke: what is said about it
+    failed: str | None = None  # the gate broke: what is recorded about it
     pumped: bytes = b""
     judging: asyncio.Task[None] | None = None  # the verdict, while it is waited for
     stalled: Callable[[], bool] = bool  # whether the client leaves too much of it unread; bool() is False

@@ -151,7 +151,7 @@ class Proof:
 
     @property
     def whole(self) -> bool:
-        """Whether all of the piece came and fits."""
+        """Return whether all of the piece came and fits."""
         return self._at == self.end
 
     def feed(self, data: bytes) -> bytes | None:

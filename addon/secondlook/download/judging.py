@@ -112,7 +112,7 @@ class BodyJudge:
         self.room.close()
 
     def piece(self, state: Exchange, facts: ResponseFacts, length: int | None, *, asked: bool) -> SaidPiece:
-        """Tell what a 206 is: a piece (its origin was `asked` for one), or what a client takes for all."""
+        """Return what a 206 is: a piece (its origin was `asked` for one), or what a client takes for all."""
         piece = read_content_range(facts.content_range)
         total = piece.whole if piece is not None else None
         bad = self.memory.bad(state.subject.host, facts.etag, total)
@@ -212,7 +212,7 @@ class BodyJudge:
         piece: Piece | None = None,
         partial: bool = False,
     ) -> Body:
-        """Give a body its gate; `piece`: what it says to be of a file, `partial`: it goes by that."""
+        """Give a body its gate; `piece`: what it claims to be of a file, `partial`: it goes by that."""
         use = state.use
         said = declared(
             facts.content_type, facts.disposition, message.path, cls=use.cls, part=_is_part(state.facts)

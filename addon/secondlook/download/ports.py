@@ -39,7 +39,7 @@ class Gatekeeper(Protocol):
     def unverifiable(
         self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
     ) -> Awaitable[Decision]:
-        """Settle something that could not be checked: by the policy of its class, or as `block` says."""
+        """Settle something that could not be checked: by the policy of its class, or as `block` demands."""
         ...
 
     def unsure(

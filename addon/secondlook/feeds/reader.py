@@ -104,7 +104,7 @@ class Reading:
                 continue
             head, sample = _sample(stream)
             try:
-                refuse_what_is_no_feed(sample)  # whatever format the operator says it has
+                refuse_what_is_no_feed(sample)  # whatever format the operator named
                 form = self._form or detect(sample, member or self._name)
                 tally.begin(member or self._name)
                 yield from PARSERS[form](chain(head, stream), self._maker, tally)
@@ -143,8 +143,8 @@ def read(
 ) -> Reading:
     """Begin to read a feed; `chunks` may be of any size, compressed, or an archive.
 
-    `format` is `auto` or a value of Format. `known_good` says that the feed goes into a list that allows.
-    `min_confidence` (0 to 100) is what a format that tells its confidence must reach; None: its usual one.
+    `format` is `auto` or a value of Format. `known_good`: the feed goes into a list that allows.
+    `min_confidence` (0 to 100) is what a format that has a confidence must reach; None: its usual one.
     Raises ValueError for an unknown format.
     """
     form = None if format == AUTO else Format(format)

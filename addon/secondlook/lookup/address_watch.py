@@ -118,7 +118,7 @@ class AddressWatch:
 
     @property
     def notified(self) -> bool:
-        """Whether the kernel reports changes (otherwise they are polled for)."""
+        """Return whether the kernel reports changes (otherwise they are polled for)."""
         return self._kernel is not None
 
     def start(self) -> None:

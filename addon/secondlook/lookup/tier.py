@@ -56,7 +56,7 @@ class ServerTier:
 
     @property
     def open(self) -> bool:
-        """Whether no member may be asked: every circuit is open."""
+        """Return whether no member may be asked: every circuit is open."""
         return not any(member.circuit.admits() for member in self.members)
 
     async def query(self, prefixes: Sequence[bytes], share: Share, deadline: float) -> QueryOutcome:

@@ -191,7 +191,7 @@ class TieredLookup:
 
     @property
     def on_intranet(self) -> bool:
-        """Whether the machine is (as far as known) on the intranet."""
+        """Return whether the machine is (as far as known) on the intranet."""
         return self._location.on_intranet
 
     def reachable(self, tier: Tier) -> bool:

@@ -1,4 +1,4 @@
-"""Counters of a server: plain integers, as the search path counts every request, told to Prometheus."""
+"""Counters of a server: plain integers, as the search path counts every request, reported to Prometheus."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -45,7 +45,7 @@ class Reader(Protocol):
 
     @property
     def readable(self) -> bool:
-        """Whether searches can be answered, as far as is known."""
+        """Return whether searches can be answered, as far as is known."""
         ...
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:

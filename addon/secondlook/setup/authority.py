@@ -146,7 +146,7 @@ class NssStore:
             tool.run("certutil", "-D", "-d", f"sql:{self.folder}", "-n", name)
 
     def made_by_us(self) -> bool:
-        """Whether adding will make the database."""
+        """Return whether adding will make the database."""
         return not (Path(self.folder) / "cert9.db").exists()
 
     def unmake(self) -> None:
@@ -162,7 +162,7 @@ class NssStore:
 
 
 def _nss_is_empty(folder: Path) -> bool:
-    """Whether a database holds no certificate, key or module; what cannot be read counts as full.
+    """Return whether a database holds no certificate, key or module; what cannot be read counts as full.
 
     Its tables are counted: `certutil -L` and `-K` list neither revocation lists nor secret keys.
     """
@@ -245,7 +245,7 @@ def firefox_profiles(home: Path) -> Iterable[Path]:
 
 
 def trust(certificate: Path, journal: Journal, places: Iterable[Store]) -> list[Outcome]:
-    """Trust the authority in every place that lets us, and say what is left to do by hand."""
+    """Trust the authority in every place that lets us, and return what is left to do by hand."""
     outcomes = []
     for store in places:
         known = {"nickname": nickname(certificate), "sha1": fingerprint(certificate, "sha1")}

@@ -54,7 +54,7 @@ def start(prepare: Callable[[Path], Sequence[str]]) -> Path:
 
 
 def lasts(profile: Path, seconds: float = 1.0) -> bool:
-    """Tell whether a profile is still there after so long: it goes with its browser."""
+    """Return whether a profile is still there after so long: it goes with its browser."""
     end = time.monotonic() + seconds
     while profile.exists():
         if time.monotonic() >= end:
@@ -121,7 +121,7 @@ def tend(profile: Path, lock: int, words: Sequence[str]) -> None:
 
     The first of these signals asks the browser to end, another one makes it.
     """
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # one that is ignored would not be told
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # one that is ignored would not be reported
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
         browser = subprocess.Popen(words, pass_fds=(lock,), preexec_fn=_hold_nothing)  # noqa: S603, PLW1509 (found on PATH; no threads here)

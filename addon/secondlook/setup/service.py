@@ -93,7 +93,7 @@ z {CONFIG} 0640 root {NAME} -
 
 
 def files(words: Sequence[str]) -> dict[Path, str]:
-    """Give the files of the service that runs this command, by their places."""
+    """Return the files of the service that runs this command, by their places."""
     return {
         Path("/etc/sysusers.d") / f"{NAME}.conf": _SYSUSERS,
         Path("/etc/tmpfiles.d") / f"{NAME}.conf": _TMPFILES,

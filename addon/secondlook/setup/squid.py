@@ -25,7 +25,7 @@ CERTIFICATES = "/var/spool/squid/secondlook-certificates"
 
 
 class UnfitForSquidError(ValueError):
-    """A value cannot stand in squid.conf; the message says which and why."""
+    """A value cannot stand in squid.conf; the message names it and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

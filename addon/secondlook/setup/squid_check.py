@@ -227,7 +227,7 @@ def _any_certificate() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = (
         ssl.CERT_NONE
-    )  # the authority may be the organisation's: whose it is says nothing here
+    )  # the authority may be the organisation's: whose it is proves nothing here
     return context
 
 

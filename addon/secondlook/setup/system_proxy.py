@@ -31,7 +31,7 @@ class Desktop(Protocol):
     name: str
 
     def available(self) -> bool:
-        """Whether this desktop is in use here."""
+        """Return whether this desktop is in use here."""
         ...
 
     def read(self) -> dict[str, str]:
@@ -55,7 +55,7 @@ class Gnome:
     _keys = ("mode", "ignore-hosts", "http.host", "http.port", "https.host", "https.port")
 
     def available(self) -> bool:
-        """Whether the settings' schema is installed."""
+        """Return whether the settings' schema is installed."""
         return tool.has("gsettings") and self._root in tool.run("gsettings", "list-schemas").splitlines()
 
     def _where(self, key: str) -> tuple[str, str]:
@@ -93,7 +93,7 @@ class Kde:
         return next((f"k{action}config{v}" for v in ("6", "5") if tool.has(f"k{action}config{v}")), "")
 
     def available(self) -> bool:
-        """Whether Plasma's settings tools are installed."""
+        """Return whether Plasma's settings tools are installed."""
         return bool(self._tool("read") and self._tool("write"))
 
     def read(self) -> dict[str, str]:
@@ -102,7 +102,7 @@ class Kde:
         return {key: tool.run(self._tool("read"), *where, "--key", key) for key in self._keys}
 
     def write(self, values: Mapping[str, str]) -> None:
-        """Set them and tell running programs."""
+        """Set them and notify running programs."""
         for key, value in values.items():
             where = ("--file", "kioslaverc", "--group", "Proxy Settings", "--key", key)
             tool.run(self._tool("write"), *where, *([value] if value else ["--delete", ""]))
@@ -124,7 +124,7 @@ class Mac:
     _off = '["No", "", "0"]'  # of a service that was not there before
 
     def available(self) -> bool:
-        """Whether this is macOS."""
+        """Return whether this is macOS."""
         return sys.platform == "darwin"
 
     @staticmethod
@@ -172,7 +172,7 @@ class Windows:
     }
 
     def available(self) -> bool:
-        """Whether this is WSL and reaches its Windows."""
+        """Return whether this is WSL and reaches its Windows."""
         return tool.windows() is not None
 
     def read(self) -> dict[str, str]:
@@ -187,7 +187,7 @@ class Windows:
         return found
 
     def write(self, values: Mapping[str, str]) -> None:
-        """Set the registry and tell running programs."""
+        """Set the registry and notify running programs."""
         before = self.read()
         for key, value in values.items():
             if value:

@@ -9,11 +9,11 @@ TIMEOUT_S = 60
 
 
 class ToolError(Exception):
-    """A platform's tool is missing or refused; the message is what it said."""
+    """A platform's tool is missing or refused; the message is what it printed."""
 
 
 def has(tool: str) -> bool:
-    """Whether a tool is installed."""
+    """Return whether a tool is installed."""
     return shutil.which(tool) is not None
 
 

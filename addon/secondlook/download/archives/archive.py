@@ -287,7 +287,7 @@ class _Walk:
     ) -> None:
         """Hash one member of an archive at a level, and look into it when it is an archive.
 
-        `told` is the size that is told of it: some readers go no further.
+        `told` is the size that its header gives: some readers go no further.
         """
         digest, size = hashlib.sha256(), 0
         with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as copy:

@@ -36,7 +36,7 @@ _WINDOW_BYTES = 1 << 27
 
 
 class ZipError(Exception):
-    """A member cannot be unpacked, or says two things of itself."""
+    """A member cannot be unpacked, or its headers contradict each other."""
 
 
 class _Machine(Protocol):
@@ -54,7 +54,7 @@ class _Machine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One member: where its header and its data stand, and what is said about them; None: not told."""
+    """One member: where its header and its data stand, and what is recorded about them (None: nothing)."""
 
     name: str
     method: int
@@ -67,7 +67,7 @@ class Entry:
 
     @property
     def is_dir(self) -> bool:
-        """Whether it is a folder, with nothing in it."""
+        """Return whether it is a folder, with nothing in it."""
         return self.name.endswith("/") and not self.packed
 
 
@@ -124,7 +124,7 @@ class _Zstd:
 
 
 class Unpacked:
-    """A member that reads like a file, forwards only; at its end it has compared what was told."""
+    """A member that reads like a file, forwards only; at its end it has compared what was recorded."""
 
     def __init__(self, file: IO[bytes], entry: Entry) -> None:
         if entry.encrypted:
@@ -257,7 +257,7 @@ def _disagrees(here: Entry, info: zipfile.ZipInfo) -> bool:
 
 
 def unlisted(file: IO[bytes], ends: dict[int, int]) -> Iterator[tuple[Entry, int]]:
-    """Find the headers that no directory leads to; `ends` tells by header where the data of known ones end.
+    """Find the headers that no directory leads to; `ends` maps headers to where the data of known ones end.
 
     It may be added to while this runs: where the data of an entry given here end.
     """

@@ -53,7 +53,7 @@ _LIVE = re.compile(
 )
 _NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([\w-]+)'[^']*')?([^;"]+)""", re.IGNORECASE)
 _NAME = re.compile(r"""filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]+))""", re.IGNORECASE)
-# In a URL they name what a server runs and tell nothing of the answer; as the name of a file they do.
+# In a URL they name what a server runs and are no sign of what the answer is; as the name of a file they do.
 _RUN_BY_SERVERS = frozenset({"asp", "aspx", "cgi", "jsp", "php", "pl", "ps", "py", "rb", "sh"})
 _RISKY_IN_URLS = DOWNLOAD_EXTENSIONS | {"mjs", "pyw"}
 _RISKY_IN_STREAMS = _RISKY_IN_URLS - _RUN_BY_SERVERS - {"com"}  # hosts end with .com
@@ -63,7 +63,7 @@ _LONGEST_NAME = 255
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the headers of a response say about its body."""
+    """What the headers of a response claim about its body."""
 
     content_type: str  # lower case, without parameters
     full_type: str
@@ -72,7 +72,7 @@ class Declared:
     live: bool  # its first bytes may be few, and nobody may wait for more
     saved: bool = False  # saved as a file, unless its first bytes are of something that browsers show
     untyped: bool = False  # there is no type: a browser goes by the bytes, and shows pages too
-    text: bool = False  # said to be a text, of no kind that browsers do more with than to show it
+    text: bool = False  # claimed to be a text, of no kind that browsers do more with than to show it
 
 
 def declared(

@@ -50,7 +50,7 @@ class DecodeState(StrEnum):
 
 
 class BrokenEncodingError(Exception):
-    """The bytes are not what their Content-Encoding says."""
+    """The bytes are not what their Content-Encoding claims."""
 
 
 class _Layer(Protocol):

@@ -1,4 +1,4 @@
-"""What the bytes of a body tell while they go by: digests (of the decoded form too), type, size."""
+"""What the bytes of a body show while they go by: digests (of the decoded form too), type, size."""
 
 import hashlib
 from collections import deque
@@ -23,7 +23,7 @@ from secondlook.download.body.signatures import (
     script_signature,
 )
 
-_FIRST_MAX_BYTES = 2048  # a part of a multipart body tells itself after its head
+_FIRST_MAX_BYTES = 2048  # a part of a multipart body begins after its own head
 _PART_ENOUGH_BYTES = 16
 _HIDDEN_BYTES = 4096  # of an encoded body that decode to nothing: an empty one takes fewer
 _MARKS: dict[str, bytes | tuple[bytes, ...]] = {  # the others begin with any byte
@@ -93,28 +93,28 @@ class BodyLook:
 
     @property
     def settled(self) -> bool:
-        """Whether no further byte will change the type."""
+        """Return whether no further byte will change the type."""
         return self.signature is not None or len(self._first) >= SIGNATURE_BYTES
 
     @property
     def blind(self) -> bool:
-        """Whether nothing of the decoded form is there yet."""
+        """Return whether nothing of the decoded form is there yet."""
         return self._decoder is not None and not self._first
 
     @property
     def ends_like_zip(self) -> bool:
-        """Whether a zip's directory stands at the end of what came (of the decoded form)."""
+        """Return whether a zip's directory stands at the end of what came (of the decoded form)."""
         size = self._decoder.out_bytes if self._decoder is not None else self.size
         return ends_like_zip(b"".join(self._last), size)
 
     @property
     def holds_archive(self) -> bool:
-        """Whether unpackers find an archive in what came, whatever stands before it."""
+        """Return whether unpackers find an archive in what came, whatever stands before it."""
         return self.behind_other is not None or self.ends_like_zip
 
     @property
     def behind(self) -> bool:
-        """Whether more can be decoded of what came."""
+        """Return whether more can be decoded of what came."""
         decoder = self._decoder
         return decoder is not None and decoder.behind and decoder.state is DecodeState.WORKING
 
@@ -166,7 +166,7 @@ class BodyLook:
     def conclude(self) -> None:
         """Judge by the first bytes where no more of them are waited for: what they do not show counts too.
 
-        A body whose encoding is not known or is not what it says is what it is as it came: a client that
+        A body whose encoding is not known or is not the one it claims is what it is as it came: a client that
         does not decode saves that.
         """
         self.judge()

@@ -84,7 +84,7 @@ type Wanted = WantedRange | SeveralRanges
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What a 206 says it is: first and last byte, and the length of the whole where it is told."""
+    """What a 206 claims to be: first and last byte, and the length of the whole where it is given."""
 
     first: int
     last: int
@@ -133,7 +133,7 @@ def read_content_range(header: str | None) -> Piece | None:
 
 
 def is_whole(piece: Piece | None, length: int | None) -> bool:
-    """Return whether a piece says that it is all there is, and is as long as it says."""
+    """Return whether a piece claims to be all there is, and is as long as it claims."""
     return (
         piece is not None
         and piece.first == 0

@@ -1,4 +1,4 @@
-"""What a response says about its body, read in one pass over its headers."""
+"""What a response claims about its body, read in one pass over its headers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -310,5 +310,5 @@ def is_media(first: bytes) -> bool:
 
 
 def is_page(first: bytes) -> bool:
-    """Return whether a browser that is told no type shows a body: markup, or an object of JSON."""
+    """Return whether a browser that is given no type shows a body: markup, or an object of JSON."""
     return _MARKUP.match(first) is not None or _OBJECT.match(first) is not None

@@ -1,1 +1,1 @@
-"""What is asked about a whole file besides its digests: its members, and what engines say."""
+"""What is asked about a whole file besides its digests: its members, and what engines find."""

@@ -1,4 +1,4 @@
-"""What is asked about a risky file besides its digests: what lies in it, and what the engines say of it.
+"""What is asked about a risky file besides its digests: what lies in it, and what the engines find in it.
 
 ```
 as it streams ───────────────────────────────────────────┬─► clamd, its end with the verdict
@@ -51,7 +51,10 @@ class Examined:
 
 
 class Examiner:
-    """Examines the files of one process; `tell` hears that clamd went away (why), or answers again (None)."""
+    """Examines the files of one process.
+
+    `tell` is called when clamd went away (with the reason), or answers again (None).
+    """
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Examiner:
         return stream if isinstance(stream, ClamdStream) else None
 
     def is_archive(self, gate: BodyGate) -> bool:
-        """Whether a body must be looked into for its members, before anything is asked."""
+        """Return whether a body must be looked into for its members, before anything is asked."""
         return self.looks_into_archives and gate.is_archive
 
     async def examine(self, gate: BodyGate, client: str | None) -> Examined:
@@ -125,7 +128,7 @@ class Examiner:
         return _Scan(self, gate, client, inside)
 
     def known(self, gate: BodyGate) -> list[EngineReport] | None:
-        """Return what all engines said about the same file before, as far as it is in memory."""
+        """Return what all engines found in the same file before, as far as it is in memory."""
         digest, form = gate.subject().identity, _form(gate)
         look = self._look()
         if isinstance(look, str):
@@ -209,7 +212,7 @@ class Examiner:
             return EngineReport(CLAMD, fault=str(error))
 
     async def _decoded(self, spool: Spool, encodings: tuple[str, ...]) -> AsyncGenerator[bytes]:
-        """Give what a body decodes to. Raises EOFError where that ends before the body does."""
+        """Return what a body decodes to. Raises EOFError where that ends before the body does."""
         decoder = Decoder(encodings, ratio=self._ratio)
         run = partial(asyncio.get_running_loop().run_in_executor, self._thread)
         async with aclosing(spool.pieces()) as pieces:

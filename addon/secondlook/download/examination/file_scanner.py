@@ -76,7 +76,7 @@ class FileScanner:
         return found
 
     async def recall(self, digest: bytes) -> Mapping[str, EngineReport]:
-        """Return what engines last said about a file, by engine."""
+        """Return what engines last found in a file, by engine."""
         return await self.results.last(digest)
 
     async def scan(self, file: IO[bytes], digest: bytes) -> Sequence[EngineReport]:
@@ -85,7 +85,7 @@ class FileScanner:
         return reports
 
     async def look_into(self, file: IO[bytes], digest: bytes) -> tuple[list[EngineReport], Inside]:
-        """As `scan`; tell too what lies inside an archive."""
+        """As `scan`; return too what lies inside an archive."""
         source = OpenFile(file)
         yara = self._yara(source, digest)
         if self.clamd is None:

@@ -42,7 +42,7 @@ type _Key = tuple[bytes, tuple[str, ...], bool | None, str | None]
 class Inside:
     """What was found inside a file: labelled digests of its members, and why it was not looked through.
 
-    `yara` is what the rules say of the file and of all that lies in it.
+    `yara` is what the rules found in the file and in all that lies in it.
     """
 
     members: tuple[tuple[str, bytes], ...] = ()
@@ -64,7 +64,7 @@ class RuleLook:
         return None if self.rules.path is None else str(self.rules.path)
 
     def to_json(self) -> dict[str, object]:
-        """Return what the child is told."""
+        """Return what is sent to the child."""
         return {"rules": self.path, "time_s": self.time_s, "max_bytes": self.max_bytes}
 
     def report(self, answer: Mapping[str, Any]) -> EngineReport:
@@ -170,7 +170,7 @@ class ArchiveInspector:
         return inside
 
     async def _look(self, spool: Source, job: "_Job", client: str | None) -> tuple[Inside, bool]:
-        """Look inside; tell too whether it would always be so."""
+        """Look inside; return too whether it would always be so."""
         time_s = self._limits.time_s + (0.0 if job.look is None else job.look.time_s)
         slow = ""
         async with self._turns.turn(client, spool.size):

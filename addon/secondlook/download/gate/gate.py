@@ -162,7 +162,7 @@ class BodyGate:
 
     @property
     def release(self) -> bool:
-        """Whether what is in the spool goes on now, before what `feed` returned; `released` follows it."""
+        """Return whether the spool goes on now, before what `feed` returned; `released` follows it."""
         return self._state.releasing
 
     @property
@@ -172,12 +172,12 @@ class BodyGate:
 
     @property
     def risky(self) -> bool:
-        """Whether it can hurt, by what is known so far."""
+        """Return whether it can hurt, by what is known so far."""
         return self._look.risky
 
     @property
     def unshown(self) -> bool:
-        """Whether it is risky only because no browser would show it; pieces of such a body are not risky."""
+        """Return whether it is risky only because no browser would show it; pieces of such are not."""
         return self._look.unshown
 
     @property
@@ -203,43 +203,43 @@ class BodyGate:
 
     @property
     def open(self) -> bool:
-        """Whether bytes of the body may go on before its end, so that its headers go at once."""
+        """Return whether bytes of the body may go on before its end, so that its headers go at once."""
         live = self._look.declared.live and not self.partial
         return self.fate in {Fate.PASS, Fate.TAIL} or (live and self.fate is Fate.SNIFF)
 
     @property
     def unsettled(self) -> bool:
-        """Whether it must be settled before anything goes on, whole or not."""
+        """Return whether it must be settled before anything goes on, whole or not."""
         return self.fate in {Fate.ASK, Fate.REFUSE}
 
     @property
     def unclear(self) -> bool:
-        """Whether all of a piece is too little to tell what the whole begins like."""
+        """Return whether all of a piece is too little to know how the whole begins."""
         return self.partial and self.fate is Fate.SNIFF and self._look.undecided()
 
     @property
     def is_archive(self) -> bool:
-        """Whether a body (known whole) is an archive of a kind that can be looked into."""
+        """Return whether a body (known whole) is an archive of a kind that can be looked into."""
         if not self.whole or self.fate not in {Fate.HOLD, Fate.TAIL}:
             return False
         return self.signature in READ_ARCHIVES or self._look.holds_archive
 
     @property
     def harmless(self) -> bool:
-        """Whether nothing in a body (known whole) can hurt, whatever its headers or its URL say."""
+        """Return whether nothing in a body (known whole) can hurt, whatever its headers or its URL claim."""
         known = self.whole and self.problem is None and not self._look.blind
         unknown = self.signature is not None or self._look.unshown or self._look.holds_archive
         return known and not unknown
 
     @property
     def congested(self) -> bool:
-        """Whether the origin should pause: the disk is behind."""
+        """Return whether the origin should pause: the disk is behind."""
         behind = self.tap is not None and self.tap.congested
         return behind or (self.spool is not None and self.spool.backlog > BACKLOG_MAX_BYTES)
 
     @property
     def behind(self) -> bool:
-        """Whether more can be decoded of what came, which `work` does."""
+        """Return whether more can be decoded of what came, which `work` does."""
         return self._look.behind
 
     def work(self) -> None:
@@ -347,7 +347,7 @@ class BodyGate:
         self._look.let_go()
 
     def _first_state(self, *, tells: bool) -> GateState:
-        """Choose by the headers; `tells`: the first bytes that come say what the file begins like."""
+        """Choose by the headers; `tells`: the first bytes that come are those of the file."""
         small = self.length is not None and self.length <= self._limits.local_up_to
         if self.risky:
             return self._risky_state()

@@ -50,7 +50,7 @@ class Tap(Protocol):
 
     @property
     def congested(self) -> bool:
-        """Whether it is behind."""
+        """Return whether it is behind."""
         ...
 
     def feed(self, data: bytes) -> None:

@@ -155,7 +155,7 @@ class Spool:
         return self._file
 
     async def pieces(self) -> AsyncGenerator[bytes]:
-        """Give the whole body from its first byte on, whatever was read of it.
+        """Return the whole body from its first byte on, whatever was read of it.
 
         Raises OSError or SpoolFullError.
         """

@@ -1,4 +1,4 @@
-"""What a feed yields: entries, and rejects that say where and why.
+"""What a feed yields: entries, and rejects with their place and reason.
 
 Every entry is a full hash of 32 bytes: the SHA-256 of an expression for hosts and URLs, the digest itself for
 SHA-256, and the SHA-256 of the text `md5:<hex>` or `sha1:<hex>` for the older digests.
@@ -11,7 +11,7 @@ from secondlook.core.verdict import Threat
 from secondlook.ground.errors import PatternError
 
 
-class FeedRefused(PatternError):  # noqa: N818 - it is a decision about the feed, told to the operator
+class FeedRefused(PatternError):  # noqa: N818 - it is a decision about the feed, shown to the operator
     """A feed is refused as a whole (empty, HTML, binary, truncated …); the last good one stays."""
 
 
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
     family: str | None = None
     first_seen: float | None = None
     expires: float | None = None
-    size: int | None = None  # of the file, where the feed tells
+    size: int | None = None  # of the file, where the feed has it
     valid_from: float | None = None  # not to be listed before
 
 

@@ -9,8 +9,8 @@ class Exceptions:
     """The exceptions of a feed (`@@` rules) for hosts and URLs, to be asked once the whole feed is read.
 
     An exception for a host takes away every entry on it, below it, and above it: an entry for the parent
-    would block the excepted host too, and nothing narrower can be said. An exception for a URL takes away the
-    entries that would block it and those below its path.
+    would block the excepted host too, and nothing narrower can be expressed. An exception for a URL takes
+    away the entries that would block it and those below its path.
     """
 
     def __init__(self) -> None:

@@ -60,9 +60,9 @@ _MIXED_OCTETS = frozenset((0, 10, 100, 127, 168, 169, 172, 192, 198, 203, *range
 
 
 class Maker:
-    """Makes entries; `known_good` says that the list allows and does not block.
+    """Makes entries; `known_good`: the list allows and does not block.
 
-    `min_confidence` (0 to 100) is the least that is taken where a format says how sure it is; None: the
+    `min_confidence` (0 to 100) is the least that is taken where a format has a confidence; None: the
     format's own.
     """
 
@@ -74,13 +74,13 @@ class Maker:
         self._min_confidence = min_confidence
 
     def is_unsure(self, confidence: int, usual: int) -> bool:
-        """Tell whether a confidence is below what is wanted; `usual` is what the format's maker advises."""
+        """Return whether a confidence is below what is wanted; `usual` is what the format's maker advises."""
         return confidence < (usual if self._min_confidence is None else self._min_confidence)
 
     def host(self, text: str, *, exception: bool = False, limited: bool = False) -> Entry | RejectClass:
         """Make the entry of a host (a name or an address) and its subdomains.
 
-        `limited` says that the feed meant only a part of it (a port, a fragment), which a shared platform
+        `limited`: the feed meant only a part of it (a port, a fragment), which a shared platform
         must not pay for. The site of one tenant is its own, also where a wildcard makes it a suffix: nothing
         is looked up below one, so that its entry is for exactly that host.
         """
@@ -223,7 +223,7 @@ def refang(text: str) -> str:
 
 
 def _is_limited(text: str) -> bool:
-    """Return whether the text of a site's root names less than the site: a port, or what a fragment says."""
+    """Return whether the text of a site's root names less than the site: a port, or what a fragment adds."""
     if _FRAGMENT.search(text):
         return True
     authority = _SCHEME.sub("", text, count=1).partition("/")[0]

@@ -12,7 +12,7 @@ from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 type Made = tuple[str, Entry | RejectClass]  # the text as written, and what became of it
 type LineReader = Callable[
     [str, Maker, Tally], Iterator[Made] | None
-]  # None: a line that says nothing about blocking
+]  # None: a line that has no part in blocking
 
 _DNSMASQ = re.compile(r"(address|local|server)=/(.*)/([^/]*)")
 _UNBOUND_ZONE = re.compile(r'local-zone:\s*"?([^"\s]+)"?\s+"?(\S+?)"?\s*(?:#.*)?')
@@ -195,7 +195,7 @@ class _Zone:
             yield text, RejectClass.NOT_A_BLOCK if kind else RejectClass.NOT_UNDERSTOOD
 
     def _absolute(self, name: str) -> str:
-        """Return a name in full, as far as the zone tells, without the dot behind it."""
+        """Return a name in full, as far as the zone gives it, without the dot behind it."""
         if name.endswith("."):
             return name[:-1]
         if name == "@":
@@ -219,7 +219,7 @@ class _Zone:
         if owner.endswith(".rpz-ip"):
             return _rpz_address(owner.removesuffix(".rpz-ip"), self._maker)
         if owner.startswith("*."):
-            # its subdomains alone: cannot be said, unless the host itself is blocked too
+            # its subdomains alone: cannot be expressed, unless the host itself is blocked too
             return self._maker.host(owner[2:]) if owner[2:] == self._listed else RejectClass.PATTERN
         made = self._maker.host(owner)
         if isinstance(made, Entry):

@@ -1,4 +1,4 @@
-"""Kinds of files that are no feeds we read, told by what only they hold: each is refused by its name.
+"""Kinds of files that are no feeds we read, recognized by what only they hold: each is refused by its name.
 
 Read as something else, such a file would give entries that it does not say: what a Privoxy file allows would
 be blocked, and a Git LFS pointer would list the digest of a list.

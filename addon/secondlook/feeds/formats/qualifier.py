@@ -1,4 +1,4 @@
-"""What the other columns of a row say about it: tables tell good from bad, and what is over.
+"""What the other columns of a row mean for it: whether it is good or bad, current or over.
 
 A row is rejected when a column says that it is good (in a list that blocks), bad (in one that allows) or
 over, and when what a column says must be understood (an action, a yes or no, a numbered class) and is not.
@@ -75,9 +75,9 @@ _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
 def disqualified(row: Mapping[str, str], *, known_good: bool) -> RejectClass | None:
-    """Tell why the other columns of a row speak against it; None when they do not.
+    """Return why the other columns of a row speak against it; None when they do not.
 
-    `row` has lower-case names. `known_good` says that the list allows.
+    `row` has lower-case names. `known_good`: the list allows.
     """
     for column, value in row.items():
         match _said(_normal(column), value):
@@ -95,7 +95,7 @@ def disqualified(row: Mapping[str, str], *, known_good: bool) -> RejectClass | N
 
 
 def told_against(cells: Iterable[str], *, known_good: bool) -> RejectClass | None:
-    """Tell why the cells of a row speak against it, where their columns have no names."""
+    """Return why the cells of a row speak against it, where their columns have no names."""
     said = set(map(_of_words, cells))
     if _Said.OVER in said:
         return RejectClass.INACTIVE
@@ -107,7 +107,7 @@ def _normal(text: str) -> str:
 
 
 def _said(column: str, value: str) -> _Said | None:
-    """Return what one cell says; None: nothing that matters."""
+    """Return the meaning of one cell; None: none that matters."""
     told = _normal(value)
     if not told:
         return None

@@ -12,7 +12,7 @@ from secondlook.feeds.entries.entry import Entry, EntryKind, RejectClass
 from secondlook.feeds.entries.maker import CLEAN_HOST, Maker
 from secondlook.feeds.entries.tally import Tally
 
-# a listed host is bad in every use; `document` is how browsers are told to stop the whole page
+# a listed host is bad in every use; `document` is how browsers are made to stop the whole page
 WHOLE_MODIFIERS = frozenset(("all", "important", "document", "doc"))
 # kinds of request, which add to `document` and to each other
 _KINDS = frozenset(
@@ -56,7 +56,7 @@ def _is_regex(text: str) -> bool:
 
 
 def is_rule(text: str) -> bool:
-    """Tell whether a line can only be a rule, in a list of whatever kind."""
+    """Return whether a line can only be a rule, in a list of whatever kind."""
     return _START.match(text) is not None
 
 
@@ -90,7 +90,7 @@ def _pattern(text: str, maker: Maker, *, exception: bool) -> Entry | RejectClass
     if text.startswith("|"):
         text = text[1:]
         if not re.match(r"https?://", text):
-            # this host without its subdomains cannot be said; an exception may take away more than it must
+            # this host without its subdomains is inexpressible; an exception may take away more than it must
             return maker.host(text, exception=True) if exception else RejectClass.NOT_UNDERSTOOD
         return maker.indicator(text, exception=exception)
     if (CLEAN_HOST.fullmatch(text) and text[0] != "-") or re.match(r"https?://[^/]+/", text):

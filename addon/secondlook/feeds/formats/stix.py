@@ -1,4 +1,4 @@
-"""STIX 2.0 and 2.1 bundles and TAXII envelopes: the indicators' patterns, as far as they can be said exactly.
+"""STIX 2.0 and 2.1 bundles and TAXII envelopes: the indicators' patterns, where they have an exact form here.
 
 A pattern is taken when it is one comparison, or several joined by OR, each `=` or IN a list. AND asks for
 more than we look at, so a pattern with it is rejected, unless every part is a digest of the same file.
@@ -127,7 +127,7 @@ def _entries(line: int, path: str, value: str, maker: Maker, tally: Tally) -> It
 
 
 def comparisons(pattern: str) -> list[Comparison] | RejectClass:
-    """Take a pattern apart; a reject class when it says more, or less, than equality."""
+    """Take a pattern apart; return a reject class when it demands more, or less, than equality."""
     tokens = _tokens(pattern)
     if tokens is None or not _is_whole(tokens):
         return RejectClass.NOT_UNDERSTOOD
@@ -163,7 +163,7 @@ def _tokens(pattern: str) -> list[tuple[str, str]] | None:
 
 
 def _is_whole(tokens: Sequence[tuple[str, str]]) -> bool:
-    """Return whether everything that is opened is closed: what was cut off might have said less."""
+    """Return whether everything that is opened is closed: what was cut off might have been narrower."""
     opened: list[str] = []
     for kind, text in tokens:
         if kind == "mark" and text in "[(":

@@ -105,7 +105,7 @@ class _Table:
         return True
 
     def begin(self, text: str) -> list[Entry | RejectClass]:
-        """Read the first row, by which the columns are known where no header told them."""
+        """Read the first row, by which the columns are known where no header named them."""
         self.has_begun = True
         if self._header is None and self._above is not None and self._above.names_cells_of(text):
             self._header = self._above

@@ -145,7 +145,7 @@ def _long_name(kind: bytes, data: bytes) -> str:
 
 
 def _cvd(source: _Source) -> Iterator[Member]:
-    """Read a ClamAV database: its header tells the MD5 of what follows."""
+    """Read a ClamAV database: its header has the MD5 of what follows."""
     fields = source.need(CVD_HEADER_BYTES).split(b":")
     declared = fields[5].strip().lower() if len(fields) > _CVD_FIELDS else b""
     digest = hashlib.md5(usedforsecurity=False)

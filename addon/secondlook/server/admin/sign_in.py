@@ -34,7 +34,7 @@ class SignIn:
         self._tries = Tries(TRIES, TRIES_OF_ALL)
 
     async def knows(self, authorization: str | None, address: str) -> bool:
-        """Whether a header holds the password. Not tried for an address with too many wrong ones."""
+        """Return whether a header holds the password. Not tried for an address with too many wrong ones."""
         password = _password_of(authorization)
         if password is None:
             return False

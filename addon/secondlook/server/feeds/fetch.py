@@ -37,7 +37,7 @@ OK: Final = 200
 TOO_MANY: Final = frozenset({429, 509})  # 509: PhishTank's "over limit"
 
 
-class FetchFailed(ServiceError):  # noqa: N818 - told to the operator as it is
+class FetchFailed(ServiceError):  # noqa: N818 - shown to the operator as it is
     """A feed could not be fetched; `wait_s` is what its server asked for."""
 
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
@@ -98,8 +98,8 @@ class FeedClient:
     """The client of feeds: through the upstream proxy, or to addresses that were judged.
 
     A feed leads no further inside than it lies itself (`Depth`): one in the internet redirects to no address
-    of this network or machine. A name that leads to this machine must say so (`localhost`, this machine's own
-    name, an address): whoever owns another one could turn it here any day.
+    of this network or machine. A name that leads to this machine must be one of its own (`localhost`, its
+    own name, an address): whoever owns another one could turn it here any day.
     """
 
     def __init__(self, proxy: UpstreamProxySettings | None = None, resolver: Resolver | None = None) -> None:
@@ -152,7 +152,7 @@ async def fetch(client: FeedClient, feed: FeedSettings, state: FeedState, target
             size = await _save(response, feed.max_bytes, target)
             if ".manifest." in urlsplit(feed.url).path:
                 await _follow_manifest(client, feed, target, feed.max_bytes - size)
-                return state  # its parts change while it stays the same: no validator tells of that
+                return state  # its parts change while it stays the same: no validator shows that
             return replace(
                 state, etag=response.headers.get("etag"), last_modified=response.headers.get("last-modified")
             )
@@ -235,7 +235,7 @@ async def _save(response: httpx.Response, limit: int, target: Path) -> int:
     """Write a body into a file, bounded as it is sent and as it unpacks; returns its size unpacked."""
     size = 0
     with target.open("wb") as file:
-        # As it was sent: a decoder that is fed as the bytes come would not tell of an end that is missing.
+        # As it was sent: a decoder that is fed as the bytes come would not notice an end that is missing.
         async for chunk in response.aiter_raw(PIECE_BYTES):
             size += len(chunk)
             if size > limit:

@@ -95,7 +95,7 @@ class FeedKeeper:
             await asyncio.sleep(min(max(wait_s, 1.0), IDLE_S))
 
     def forget_guards(self) -> None:
-        """Remove what earlier guards said that are no longer among the feeds."""
+        """Remove the hosts of earlier guards that are no longer among the feeds."""
         forget_guards(self._store, {feed.name for feed in self._feeds if feed.guard})
 
     async def fetch_due(self, *, everything: bool = False) -> list[FeedNotice]:
@@ -114,7 +114,7 @@ class FeedKeeper:
         return notices
 
     async def _one(self, feed: FeedSettings, state: FeedState) -> FeedNotice:
-        """Fetch one feed and tell what became of it."""
+        """Fetch one feed and return what became of it."""
         now = self._clock.now()
         if not state.checked_at:  # it was enabled since the last time
             log.warning("feed %s is enabled: %s; %s", feed.name, feed.url or feed.path, terms_of(feed))

@@ -38,7 +38,7 @@ class FindingDesk:
 
     @property
     def is_open(self) -> bool:
-        """Whether reports are taken at all."""
+        """Return whether reports are taken at all."""
         return self._mode != "off"
 
     async def take(self, report: Report, address: str) -> list[tuple[Outcome, str | None]]:

@@ -10,7 +10,7 @@ MAX_ADDRESSES = 100_000
 
 
 class Tokens:
-    """Client tokens, compared by their SHA-256 so that the time taken tells nothing about them."""
+    """Client tokens, compared by their SHA-256 so that the time taken reveals nothing about them."""
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self._known = frozenset(hashlib.sha256(token.encode()).digest() for token in tokens)
@@ -27,7 +27,7 @@ class Tokens:
 
 
 class Balancers:
-    """Load balancers of ours: what they say of the client is believed, and what anybody else says is not."""
+    """Load balancers of ours: their word on the client is believed, that of anybody else is not."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = tuple(map(ip_network, networks))

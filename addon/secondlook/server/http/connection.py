@@ -32,12 +32,12 @@ class Counted(Protocol):
 
     @property
     def is_receiving(self) -> bool:
-        """Whether something is awaited of the other side."""
+        """Return whether something is awaited of the other side."""
         ...
 
     @property
     def is_answering(self) -> bool:
-        """Whether the other side awaits something."""
+        """Return whether the other side awaits something."""
         ...
 
     def end(self) -> None:
@@ -46,7 +46,7 @@ class Counted(Protocol):
 
 
 class Connections:
-    """The open connections of one server, counted by address; `is_shared` tells load balancers."""
+    """The open connections of one server, counted by address; `is_shared` recognizes load balancers."""
 
     def __init__(self, limits: LimitsSettings, is_shared: Callable[[str], bool]) -> None:
         self.limits = limits
@@ -109,12 +109,12 @@ class BoundedConnection(HttpToolsProtocol):
 
     @property
     def is_receiving(self) -> bool:
-        """Whether a request is awaited that has not come as a whole."""
+        """Return whether a request is awaited that has not come as a whole."""
         return self._deadline is not None
 
     @property
     def is_answering(self) -> bool:
-        """Whether a request is being answered."""
+        """Return whether a request is being answered."""
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
         return cycle is not None and not cycle.response_complete
 
@@ -149,7 +149,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._await_request()
         in_head = self._in_head
         super().data_received(data)
-        if in_head and self._in_head:  # a line that does not end is told to nobody before it does
+        if in_head and self._in_head:  # a line that does not end is reported to nobody before it does
             self._read_bytes += len(data)
             if self._is_too_long and not self.transport.is_closing():
                 self.send_400_response("")

@@ -14,7 +14,7 @@ class FindingTaker(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether reports are taken at all."""
+        """Return whether reports are taken at all."""
         ...
 
     async def take(self, report: Report, address: str) -> list[tuple[Outcome, str | None]]:

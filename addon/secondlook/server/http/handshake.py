@@ -34,7 +34,7 @@ class Handshake(asyncio.Protocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         self._inner = self.protocol(*args, **options)
         self._open = options["server_state"].connections  # what is ended when the server stops
-        self._early: list[bytes] = []  # came after the handshake, before it was told
+        self._early: list[bytes] = []  # came after the handshake, before that was reported
         self._transport: asyncio.Transport | None = None
         self.address = ""
         self.since = self._inner.since

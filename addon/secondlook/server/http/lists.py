@@ -1,4 +1,4 @@
-"""The three methods about hash lists: get one, get several, tell which there are."""
+"""The three methods about hash lists: get one, get several, name those there are."""
 
 import base64
 import binascii

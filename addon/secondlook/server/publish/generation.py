@@ -35,7 +35,7 @@ class PublishedList:
 
     @property
     def facts(self) -> ListName:
-        """What the name says."""
+        """Return the parts of the name."""
         found = parse_list_name(self.name)
         if found is None:
             raise PatternError(f"a generation has a list of unknown meaning: {self.name!r}")

@@ -24,7 +24,7 @@ BLOCK_BYTES = 4 << 20  # of text looked at at once
 
 
 def hash_keys(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
-    """Give the first 8 bytes of each hash as a sorted array of integers."""
+    """Return the first 8 bytes of each hash as a sorted array of integers."""
     raw = b"".join(full_hash[:8] for full_hash in hashes)
     return np.unique(np.frombuffer(raw, dtype=">u8").astype(np.uint64))
 

@@ -39,7 +39,7 @@ class HeldBack:
 
 
 def read_held_back(folder: Path) -> tuple[HeldBack, ...] | None:
-    """Read what a server's folder says, most first; None before anything was published."""
+    """Read what a server's folder lists, the largest first; None before anything was published."""
     try:
         raw: Any = json.loads((folder / HELD_BACK).read_bytes())
         told = [

@@ -47,7 +47,7 @@ type Behind = npt.NDArray[Any]  # u64: source << 40 | family << 24 | day << 8 | 
 class Run:
     """One source's records, ready to be merged.
 
-    `lists` tells where entries of each kind go, None where a later import replaced that list.
+    `lists` maps each kind of entries to where they go, None where a later import replaced that list.
     `excepted` are offsets of text lines that exceptions take out, `held_back` of those that the guard does.
     """
 

@@ -127,7 +127,7 @@ class Replica:
     def _change_state(self, state: ReplicationState) -> None:
         if state != self.state:
             self.state = state
-            with suppress(OSError):  # a full disk is told where it matters
+            with suppress(OSError):  # a full disk is reported where it matters
                 write_replication_state(self._store, state)
         self._show()
 

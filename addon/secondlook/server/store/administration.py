@@ -218,7 +218,7 @@ def asked_of(subject: str, suffixes: Suffixes) -> dict[bytes, str]:
 
 
 def listed_of(found: pb.FullHash, expression: str) -> list[Listed]:
-    """Return what a full hash that was found says."""
+    """Return what is recorded about a full hash that was found."""
     return [
         Listed(expression, each.list, _ABOUT.get(each.risk, ""), tuple(each.feeds), each.family or None)
         for each in found.full_hash_details
@@ -286,7 +286,7 @@ class FeedStatus:
 class ServerStatus:
     """What `server status` shows; `held_back` is None before anything was published here.
 
-    `key` is the publisher's public key (hex), `upstream` what a replica has to say of its publisher.
+    `key` is the publisher's public key (hex), `upstream` what a replica reports about its publisher.
     """
 
     published: Generation | None

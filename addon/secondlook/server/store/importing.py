@@ -46,7 +46,7 @@ _FILE_DIGESTS = {EntryKind.SHA256: 0, EntryKind.SHA1: 1, EntryKind.MD5: 2}
 class FileReport:
     """What became of one file: counts by list, rejects by class, the first rejects with their lines.
 
-    `refused` says why nothing of it was taken.
+    `refused` is the reason why nothing of it was taken.
     """
 
     name: str
@@ -80,7 +80,7 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What is said of a source beside its entries."""
+    """What is recorded about a source beside its entries."""
 
     name: str
     kind: SourceKind

@@ -45,12 +45,12 @@ class ManualEntry:
 
     @property
     def by_agent(self) -> bool:
-        """Whether this was made of an agent's finding."""
+        """Return whether this was made of an agent's finding."""
         return self.action == "list" and self.who.startswith(BY_AGENT)
 
     @property
     def kind(self) -> SubjectKind:
-        """Whether this is about a URL or a file."""
+        """Return whether this is about a URL or a file."""
         return SubjectKind.FILE if self.scope == "file" else SubjectKind.URL
 
 

@@ -25,7 +25,7 @@ def _named(name: str) -> ListName:
 
 @cache
 def block_list(kind: SubjectKind, threat: Threat, risk: Risk) -> ListName:
-    """Give the list for entries of this kind, threat and risk.
+    """Return the list for entries of this kind, threat and risk.
 
     A bad file is malware whatever its feed is about. Raises ValueError for a threat or risk that nobody
     publishes.
@@ -37,7 +37,7 @@ def block_list(kind: SubjectKind, threat: Threat, risk: Risk) -> ListName:
 
 @cache
 def known_good_list(kind: SubjectKind) -> ListName:
-    """Give the known-good list of URLs or files."""
+    """Return the known-good list of URLs or files."""
     return _named("x-file-gc-32b" if kind is SubjectKind.FILE else "gc-32b")
 
 

@@ -35,7 +35,7 @@ type Keys = npt.NDArray[np.uint64]
 
 
 def keys(records: npt.NDArray[Any]) -> Keys:
-    """Give the first 8 bytes of each hash as an integer; ordered like the hashes, but for ties."""
+    """Return the first 8 bytes of each hash as an integer; ordered like the hashes, but for ties."""
     raw = records.view(np.uint8).reshape(len(records), records.dtype.itemsize)[:, :8]
     return np.ascontiguousarray(raw).view(">u8").ravel().astype(np.uint64)
 
@@ -79,7 +79,7 @@ def same_as_previous(records: Records) -> npt.NDArray[np.bool_]:
 
 
 def write_rows(file: BinaryIO, rows: npt.NDArray[Any]) -> None:
-    """Write an array's bytes; OSError tells of a full disk (`tofile` tells only how many rows it wrote)."""
+    """Write an array's bytes; raises OSError on a full disk (`tofile` only reports fewer rows)."""
     file.write(np.ascontiguousarray(rows).data)
 
 

@@ -24,7 +24,7 @@ PART_RECORDS = 500_000
 
 
 def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: str | None = None) -> str:
-    """Remove own entries (by id or text), a whole source (by id or name), or an imported entry; tells what.
+    """Remove own entries (by id or text), a whole source (by id or name), or an imported entry; returns what.
 
     With `list_name` only entries of that list go. Raises LookupError when there is nothing of that name,
     ValueError for an unknown list.
@@ -51,7 +51,7 @@ def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: 
 
 
 def _text_of(identity: str, suffixes: Suffixes) -> str | None:
-    """Give the text that an own entry for this would have; None when it names none."""
+    """Return the text that an own entry for this would have; None when it names none."""
     try:
         return parse_subject(identity, suffixes)[1]
     except ValueError:

@@ -4,7 +4,7 @@
 root/
   lock                      one writer at a time (import, publish, remove)
   sources/0007-urlhaus/     one import or feed, never changed: source.json, records, texts
-  guard/            what feeds say is known to be good, a file for each
+  guard/                    hosts that feeds give as known to be good, a file for each
   own.json                  the operator's own entries and exceptions, with who and when
   generations/000012/       a published generation, never changed: manifest.json, table, lists
   current                   the number of the generation that is served
@@ -32,10 +32,10 @@ from secondlook.ground.lock import take_lock
 logger = logging.getLogger(__name__)
 
 WRITER_WAIT_S = 300.0  # several times what the largest import and publication take
-WRITER_TOLD_S = 1.0  # from then on it is said whom is waited for
+WRITER_TOLD_S = 1.0  # from then on the one that is waited for is named
 _LOOK_AGAIN_S = 0.02
 
-GUARD_FOLDER = "guard"  # what feeds say is known to be good, a file for each
+GUARD_FOLDER = "guard"  # hosts that feeds give as known to be good, a file for each
 HELD = "held"  # there while the operator's rollback keeps feeds from publishing
 ROLLED_BACK = "rolled-back"  # numbers of generations that the operator went back from, one a line
 type SourceKind = Literal["import", "feed", "builtin"]
@@ -68,7 +68,7 @@ class Source:
     url: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the plain values that `from_json` reads."""
+        """Return the plain values that `from_json` reads."""
         return {name: getattr(self, name) for name in self.__slots__} | {
             "counts": dict(self.counts),
             "rejected": dict(self.rejected),
@@ -170,7 +170,7 @@ class ServerStore:
         shutil.rmtree(gone)
 
     def guard_files(self) -> tuple[Path, ...]:
-        """Return the files of hosts that feeds say are known to be good."""
+        """Return the files of hosts that feeds give as known to be good."""
         return tuple(sorted((self.root / GUARD_FOLDER).glob("*.txt")))
 
     # Generations

@@ -1,4 +1,4 @@
-"""Loading published generations into a Valkey store; how they lie there is told in `server.valkey.layout`."""
+"""Loading published generations into a Valkey store; `server.valkey.layout` describes how they lie there."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -94,7 +94,7 @@ class ValkeyPublisher:
     async def _push_buckets(
         self, generation: Generation, bits: int, wanted: Callable[[int], bool] | None = None
     ) -> None:
-        """Write the buckets of a table, the empty ones too; `wanted` tells which (default: all)."""
+        """Write the buckets of a table, the empty ones too; `wanted` chooses (default: all)."""
         number, pipe, waiting, following = generation.number, pipeline_of(self._client), 0, 0
         marked = {MARK: b""}
 

@@ -1,4 +1,4 @@
-"""Reading generations from a Valkey store; how they lie there is told in `server.valkey.layout`."""
+"""Reading generations from a Valkey store; `server.valkey.layout` describes how they lie there."""
 
 import asyncio
 import json
@@ -78,7 +78,7 @@ class ValkeyReader:
 
     @property
     def readable(self) -> bool:
-        """Whether the store gave an answer when it was looked at last."""
+        """Return whether the store gave an answer when it was looked at last."""
         return not self._is_away
 
     @property
