@@ -38,12 +38,14 @@ def test_the_check_of_the_command_finds_what_works(site):
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_listed_page_is_refused_with_our_page_and_its_origin_hears_nothing(site, scheme):
+@pytest.mark.parametrize(("scheme", "version"), [("http", "1.1"), ("https", "1.1"), ("https", "2")])
+def test_a_listed_page_is_refused_with_our_page_and_its_origin_hears_nothing(site, scheme, version):
+    """A client that would speak HTTP/2 is among them: Squid has it speak HTTP/1.1."""
     there = site.plain if scheme == "http" else site.tls
     before = there.connections
-    url = f"{scheme}://malware.secondlook.test:{there.port}/x"
-    answer = site.squid.curl(url, "-H", "Accept: text/html", "--interface", "127.0.0.2")
+    url = f"{scheme}://malware.secondlook.test:{there.port}/x{version}"
+    as_client = ("-H", "Accept: text/html", "--interface", "127.0.0.2", f"--http{version}")
+    answer = site.squid.curl(url, *as_client)
     event = event_of(answer)
     assert answer.headers["content-type"].startswith("text/html")
     assert event.encode() in answer.body

@@ -1,8 +1,14 @@
-"""Files that no list knows, found by looking into them, through a real proxy: held, streamed, in every wrapping. 15 s."""
+"""Files that no list knows, found by looking into them, through the proxy and through Squid: held, streamed, in every
+wrapping. 20 s.
+"""
 
 import signal
+from contextlib import ExitStack
 
-from e2e.processes import Proxy, wait_for
+import pytest
+
+from e2e.processes import Proxy, curl, wait_for
+from icapkit.squid import squid
 from proxykit.samples import EICAR, gzipped, program, tarred, zipped
 from scankit.clamd import MARK, real_clamd
 
@@ -21,7 +27,14 @@ FILES = {
 }
 
 
-def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path):
+WAYS = {
+    "proxy": "workers: 1\n",
+    "squid": 'mode: none\ngateway: {enabled: true, icap: {listen: "127.0.0.1:0"}}\n',
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path, way):
     rules = tmp_path / "rules"
     rules.mkdir()
     (rules / "own.yar").write_text(OWN)
@@ -30,7 +43,7 @@ def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path):
     encoded = ("Content-Encoding", "gzip")
     plain_origin.pages["/encoded.exe"] = ("application/octet-stream", gzipped(HIDDEN), encoded)
     proxy: Proxy = start_proxy(
-        "workers: 1\nlog: {all: true}\nfeeds: []\ndownloads: {hold_up_to: 1 MiB}\n"
+        f"{WAYS[way]}log: {{all: true}}\nfeeds: []\ndownloads: {{hold_up_to: 1 MiB}}\n"
         f"scan: {{yara: {{rules: [{rules}]}}}}\n"
     )
 
@@ -38,16 +51,18 @@ def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path):
         return [str(event["detail"]) for event in proxy.json("log", "--kind", "update")]
 
     wait_for(lambda: "2 YARA rules in force" in told(), "the rules in force")
-    for name in ("plain.exe", "encoded.exe", "packed.zip", "packed.tar.gz", "nested.zip"):
-        answer = proxy.curl(plain_origin.url(f"/{name}"))
-        assert answer.status == 403, name
-        assert "stage=scan; threat=malware" in answer.headers["x-second-look"], name
-    for name in ("clean.exe", "small.exe"):
-        answer = proxy.curl(plain_origin.url(f"/{name}"))
-        assert (answer.status, answer.body) == (200, FILES[name])
-    cut = proxy.curl(plain_origin.url("/streamed.exe"))
-    assert cut.exit != 0
-    assert len(cut.body) < len(PLANTED)
+    with ExitStack() as stack:
+        by = proxy.url if way == "proxy" else stack.enter_context(squid(proxy.facts["icap"])).url
+        for name in ("plain.exe", "encoded.exe", "packed.zip", "packed.tar.gz", "nested.zip"):
+            answer = curl(plain_origin.url(f"/{name}"), "-x", by)
+            assert answer.status == 403, name
+            assert "stage=scan; threat=malware" in answer.headers["x-second-look"], name
+        for name in ("clean.exe", "small.exe"):
+            answer = curl(plain_origin.url(f"/{name}"), "-x", by)
+            assert (answer.status, answer.body) == (200, FILES[name])
+        cut = curl(plain_origin.url("/streamed.exe"), "-x", by)
+        assert cut.exit != 0
+        assert len(cut.body) < len(PLANTED)
     events = {event["filename"]: event for event in proxy.json("log", "--kind", "blocked")}
     assert {(event["stage"], event["list"]) for event in events.values()} == {("scan", "yara")}
     streamed, nested = events["streamed.exe"], events["nested.zip"]
