@@ -24,6 +24,7 @@ from typing import IO, cast
 
 from secondlook.download.archives import archive_ar, archive_zip
 from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream, zstd_frame
+from secondlook.download.archives.archive_tar import TarHeader
 from secondlook.download.body.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.body.decoding import Decoder, DecodeState
 from secondlook.download.body.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
@@ -232,7 +233,7 @@ class _Walk:
     def _tar(self, file: IO[bytes], label: str, level: int) -> None:
         """Look into a tar, past blocks that are no headers too: some readers stop there, others go on."""
         clocked = cast("IO[bytes]", Clocked(file, self.add_bytes))
-        with tarfile.open(fileobj=clocked, mode="r|", ignore_zeros=True) as archive:
+        with tarfile.open(fileobj=clocked, mode="r|", ignore_zeros=True, tarinfo=TarHeader) as archive:
             for info in archive:
                 self._one_more()
                 if "size" in info.pax_headers and info.size < _TAR_SIZE_MOST:
