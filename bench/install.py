@@ -57,7 +57,12 @@ class Place:
 
     def run(self, *words: str, status: int = 0) -> str:
         done = subprocess.run(
-            [*self.prefix, *words], env=self.environ(), stdout=subprocess.PIPE, text=True, check=False
+            [*self.prefix, *words],
+            cwd=self.outside(self.home),  # no configuration lies there
+            env=self.environ(),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
         )
         if done.returncode != status:
             raise SystemExit(f"{' '.join(words)} ended with {done.returncode}")
@@ -141,9 +146,12 @@ def tried(place: Place, wheel: Path) -> dict[str, object]:
     version = place.run(f"{place.venv}/bin/python", "-c", "import platform; print(platform.python_version())")
     words = [program, "run", "--listen", "127.0.0.1:0", "--review", "127.0.0.1:0", "--set", "feeds=[]"]
     began = time.monotonic()
-    process = subprocess.Popen([*place.prefix, *words], env=place.environ(), stdout=subprocess.DEVNULL)
+    home = place.outside(place.home)
+    process = subprocess.Popen(
+        [*place.prefix, *words], cwd=home, env=place.environ(), stdout=subprocess.DEVNULL
+    )
     try:
-        path = place.outside(f"{place.home}/.local/state/secondlook/run.json")
+        path = home / ".local/state/secondlook/run.json"
         while not path.exists() and process.poll() is None and time.monotonic() - began < START_S:
             time.sleep(0.02)
         facts = json.loads(path.read_text())

@@ -364,3 +364,20 @@ def test_every_wrong_type_is_told_in_plain_words(tmp_path, load, model, value, s
         expected = fault.message.partition(", got ")[0]
         assert not JARGON.search(expected.replace("keys with values", "")), str(fault)
         assert re.match(r"(expected|unknown key|not one of|this mitmproxy option)", expected), str(fault)
+
+
+def paths_of(model: type[BaseModel], before: str = "", seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(f"{before}{name}")
+        inner = _model_in(field.annotation)
+        if inner is not None and inner not in seen:
+            found |= paths_of(inner, f"{before}{name}.", (*seen, inner))
+    return found
+
+
+@pytest.mark.parametrize("version", ["0.1.0"])
+def test_every_key_of_a_released_version_is_understood(repository, version):
+    released = (repository / f"tests/data/released/keys-{version}.txt").read_text().split()
+    assert len(released) > 200
+    assert set(released) - paths_of(Settings) - paths_of(ServerSettings, "server:") == set()
