@@ -55,7 +55,6 @@ WITHOUT = set(
     download/body/inspection.py
     download/examination/inspector.py
     download/judged_files.py
-    download/body/ranges.py
     download/gate/spool.py
     feeds/detect.py
     feeds/entries/entry.py

@@ -1,21 +1,13 @@
 """Content encodings, undone piece by piece: the same bytes as at once, in bounded memory, for any input."""
 
-import gzip
-import zlib
 from itertools import pairwise
 
-import brotli
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxykit.samples import ENCODERS
 from secondlook.download.body.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
-
-
-def _raw_deflate(data: bytes) -> bytes:
-    machine = zlib.compressobj(wbits=-15)
-    return machine.compress(data) + machine.flush()
 
 
 def _decode(encodings: tuple[str, ...], pieces: list[bytes]) -> tuple[bytes, DecodeState]:
@@ -43,23 +35,6 @@ def test_any_body_any_chain_any_pieces(body, chain, cuts):
     encodings = encodings_of(", ".join(chain), 4)
     assert encodings is not None
     assert _decode(encodings, _cut(raw, cuts)) == (body, DecodeState.DONE)
-
-
-@pytest.mark.parametrize("step", range(1, 30))
-def test_brotli_is_whole_though_its_end_comes_with_what_is_ignored(step):
-    data = brotli.compress(b"hello, hello", quality=0) + b"junk that clients ignore"
-    decoder = Decoder(("br",), ratio=1000)
-    out = b"".join(each for at in range(0, len(data), step) for each in decoder.feed(data[at : at + step]))
-    assert out + b"".join(decoder.finish()) == b"hello, hello"
-    assert decoder.state is DecodeState.DONE
-
-
-def test_deflate_without_its_wrapper():
-    assert _decode(("deflate",), [_raw_deflate(b"hello" * 100)]) == (b"hello" * 100, DecodeState.DONE)
-
-
-def test_several_gzip_members():
-    assert _decode(("gzip",), [gzip.compress(b"a") + gzip.compress(b"b")]) == (b"ab", DecodeState.DONE)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -15,7 +15,8 @@ import zstandard
 from proxykit.origin import Asked, send
 from proxykit.samples import EICAR, zipped
 from secondlook.download.body.body_type import declared
-from secondlook.download.body.decoding import FEED_BYTES, STEP_BYTES, Decoder
+from secondlook.download.body.decoders import STEP_BYTES
+from secondlook.download.body.decoding import FEED_BYTES, Decoder
 from secondlook.download.body.inspection import BodyLook
 
 MIB = 1 << 20
