@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
+from conftest import REPOSITORY
 from secondlook.cli.operation import status
 from secondlook.cli.program import COMMANDS
 from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
@@ -87,25 +89,43 @@ def test_every_format_of_a_feed_is_told(repository: Path):
     assert not [form for form in Format if f"`{form}`" not in text]
 
 
-def test_commands_of_the_readme_exist(repository: Path):
-    known = all_commands()
-    shown = re.findall(r"secondlook ((?:[a-z-]+ ?)+)", (repository / "README.md").read_text())
-    for text in shown:
-        words = shlex.split(text)
-        assert any(name.split() == words[: len(name.split())] for name in known), text
+NO_COMMANDS = (
+    "help",
+    "--install-completion",
+    "--version",
+    "list",
+)  # the program's own; a word of the protocol
+PAGES = [
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+]
 
 
-@pytest.mark.parametrize(
-    "page", sorted((Path(__file__).parent.parent / "docs").glob("*.md")), ids=lambda each: each.name
-)
-def test_commands_of_every_page_are_understood(page: Path):
-    """Names, options and the number of arguments are those of the program; `$(…)` and the like are words."""
+def shown_commands(text: str) -> Iterator[str]:
+    """What stands behind `secondlook` in blocks of a shell and within lines of prose."""
     for language in ("sh", "console"):
-        for block in blocks(page.read_text(), language):
+        for block in blocks(text, language):
             for line in block.splitlines():
                 shown = re.fullmatch(r"(?:\$ )?(?:sudo )?(?:\S*/)?secondlook (.*)", line.strip())
                 if shown:
-                    understand(shlex.split(re.sub(r"\$\([^)]*\)", "x", shown[1]), comments=True))
+                    yield shown[1]
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from re.findall(r"`(?:sudo )?(?:\.venv/bin/)?secondlook ([^`\n]+)`", prose)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+def test_commands_of_every_page_are_understood(page: Path):
+    """Names, options and the number of arguments are those of the program; `$(…)` and the like are words."""
+    for shown in shown_commands(page.read_text()):
+        words = shlex.split(re.sub(r"\$\([^)]*\)", "x", shown.partition(" > ")[0]), comments=True)
+        if words[0] not in NO_COMMANDS:
+            understand(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+def test_targets_of_make_on_every_page_are_there(page: Path):
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)) <= targets
 
 
 def understand(words: list[str]) -> None:
