@@ -1,12 +1,14 @@
-"""Squid that asks us against the same Squid alone, in one run (G1, G2, G4, G6).
+"""Squid that asks us against the same Squid alone, and beside c-icap's echo service, in one run (G1 to G6).
 
-Run: `PYTHONPATH=tests python bench/gateway.py [--rounds 5] [--seconds 4] [--entries 1000000]`; prints JSON
-objects, one a line. Origin: nginx, a 2.7 kB page; load: wrk, 32 keep-alive connections; nothing is cached.
-Peers alternate within each round. `cpu us` is the processor time for one request of all that takes part:
-Squid, its helper, the gate worker, and the service with the embedded server.
+Run: `PYTHONPATH=tests python bench/gateway.py [--rows G1 G4] [--rounds 3] [--seconds 3] [--entries 1000000]`;
+prints JSON objects, one a line. Origin: nginx, a 2.7 kB page; load: wrk, 32 keep-alive connections, and for
+G3 curl, which speaks CONNECT, as many at once; nothing is cached. Peers alternate within each round. `cpu
+us` is the processor time for one request of all that takes part: Squid, helper, gate worker, and the service
+with the embedded server; c-icap's is not in it.
 
-`helper`: the printed lines without those about responses; `helper and bodies`: all of them. G6 is told as
-requests for a second of the gate worker's processor time: the client that asks is in Python too.
+G1, G2, G3 are asked by the printed lines without those about responses, G4 and G5 by all of them; the echo
+service is asked about all responses and answers with what it is given. G6 is told as requests for a second of
+the gate worker's processor time: the client that asks is in Python too.
 """
 
 import argparse
@@ -21,11 +23,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 
-from e2e.processes import Proxy, wait_for
+from e2e.processes import Memory, Proxy, needs, wait_for
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.store import ServerStore
 from serverkit.ports import free_port
@@ -33,9 +36,13 @@ from synthetic import add_source
 from traffic import CONNECTIONS, FRESH, PLAIN, Load, is_open, nginx, tell, wrk
 
 ICAP_SECONDS = 4.0
-BUDGETS = {"G1": 0.9, "G2": 0.5, "G4": 0.4, "G6": 6_000}
+BUDGETS = {"G1": 0.9, "G2": 0.5, "G3": 0.9, "G4": 0.4, "G5": 0.7, "G6": 6_000}
+GROWTH_BUDGET_MIB = 32
+LARGE_BYTES = 300 << 20
+CERTGEN = "/usr/lib/squid/security_file_certgen"
+AUTHORITY = "mitmproxy-ca.pem"  # of the state folder: certificate and key
 SQUID = """\
-http_port 127.0.0.1:{port}
+{listen}
 pid_filename {folder}/squid.pid
 cache_log {folder}/cache.log
 coredump_dir {folder}
@@ -45,6 +52,36 @@ shutdown_lifetime 1 seconds
 pinger_enable off
 {lines}
 http_access allow all
+"""
+LISTEN = "http_port 127.0.0.1:{port}"
+BUMP = """\
+http_port 127.0.0.1:{port} ssl-bump tls-cert={authority} generate-host-certificates=on
+sslcrtd_program {certgen} -s {folder}/certificates -M 16MB
+ssl_bump bump all
+tls_outgoing_options flags=DONT_VERIFY_PEER"""
+ECHO = """\
+icap_enable on
+icap_preview_enable on
+icap_persistent_connections on
+icap_service echo respmod_precache bypass=off icap://127.0.0.1:{port}/echo
+adaptation_access echo allow all
+"""
+C_ICAP = """\
+PidFile {folder}/c-icap.pid
+CommandsSocket {folder}/c-icap.ctl
+MaxKeepAliveRequests -1
+KeepAliveTimeout 600
+StartServers 1
+MaxServers 1
+ThreadsPerChild 80
+MaxRequestsPerChild 0
+Port 127.0.0.1:{port}
+TmpDir {folder}
+DebugLevel 0
+ModulesDir {modules}
+ServicesDir {modules}
+ServerLog {folder}/c-icap.log
+Service echo srv_echo.so
 """
 AGENT = """\
 mode: none
@@ -66,11 +103,16 @@ class Peer:
 
 
 @contextlib.contextmanager
-def squid(folder: Path, lines: str, others: list[int]) -> Iterator[Peer]:
-    """Run a Squid with these lines in its configuration."""
+def squid(folder: Path, lines: str, others: list[int], *, authority: Path | None = None) -> Iterator[Peer]:
+    """Run a Squid with these lines in its configuration; with `authority` it opens TLS."""
     folder.mkdir()
     port = free_port()
-    (folder / "squid.conf").write_text(SQUID.format(port=port, folder=folder, lines=lines))
+    listen = LISTEN.format(port=port)
+    if authority is not None:
+        made = [CERTGEN, "-c", "-s", str(folder / "certificates"), "-M", "4MB"]
+        subprocess.run(made, check=True, capture_output=True)
+        listen = BUMP.format(port=port, authority=authority, certgen=CERTGEN, folder=folder)
+    (folder / "squid.conf").write_text(SQUID.format(listen=listen, folder=folder, lines=lines))
     as_other = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
     program = shutil.which("squid") or "/usr/sbin/squid"
     command = [*as_other, program, "-N", "-n", f"slb{port}", "-f", str(folder / "squid.conf")]
@@ -85,10 +127,24 @@ def squid(folder: Path, lines: str, others: list[int]) -> Iterator[Peer]:
         process.wait()
 
 
-def compare(
-    name: str, budget: float, rounds: int, peers: dict[str, Peer], measure: Callable[[str], Load]
-) -> None:
-    """Measure two peers in turn; the ratio is that of the second to the first."""
+@contextlib.contextmanager
+def c_icap(folder: Path) -> Iterator[int]:
+    """Run c-icap with its echo service; gives its port."""
+    folder.mkdir()
+    port = free_port()
+    (modules,) = Path("/usr/lib").glob("*/c_icap")
+    (folder / "c-icap.conf").write_text(C_ICAP.format(folder=folder, port=port, modules=modules))
+    process = subprocess.Popen([needs("c-icap"), "-N", "-f", str(folder / "c-icap.conf")])
+    try:
+        wait_for(lambda: is_open(port), "c-icap")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def compare(name: str, rounds: int, peers: dict[str, Peer], measure: Callable[[str], Load]) -> None:
+    """Measure peers in turn; the ratio is that of the last to the first."""
     rates: dict[str, list[float]] = {peer: [] for peer in peers}
     cpu: dict[str, list[float]] = {peer: [] for peer in peers}
     for peer in peers.values():
@@ -99,23 +155,82 @@ def compare(
             load = measure(peer.address)
             cpu[key].append((peer.cpu_s() - before) / load.requests * 1e6)
             rates[key].append(load.rate)
-    bare, ours = rates
+    bare, *_, ours = rates
     pairs = zip(cpu[bare], cpu[ours], strict=True)
     tell(
         name,
         unit="requests/s",
         ratio=round(statistics.median(rates[ours]) / statistics.median(rates[bare]), 2),
-        budget=budget,
+        budget=BUDGETS[name[:2]],
         cpu_ratio=round(statistics.median(theirs / our for theirs, our in pairs), 2),
         rounds=rounds,
         **{
-            label: {
+            key: {
                 "median": round(statistics.median(rates[key])),
                 "min": round(min(rates[key])),
                 "max": round(max(rates[key])),
                 "cpu us": round(statistics.median(cpu[key])),
             }
-            for label, key in (("squid", bare), ("asking", ours))
+            for key in rates
+        },
+    )
+
+
+def tunnelled(address: str, count: int, origin: str) -> Load:
+    """Fetch pages over intercepted TLS with curl, over as many connections as wrk has."""
+    own = ["--insecure", "--http1.1", "--proxy", f"http://{address}", "--no-progress-meter"]
+    at_once = ["--parallel", "--parallel-immediate", "--parallel-max", str(CONNECTIONS)]
+    shown = ["--write-out", "%{http_code}\n", "--output", os.devnull]
+    started = time.monotonic()
+    done = subprocess.run(
+        [needs("curl"), *own, *at_once, *shown, f"https://{origin}/#[1-{count}]"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    took_s = time.monotonic() - started
+    statuses = done.stdout.split()
+    assert statuses.count("200") == count, (len(statuses), done.stderr[:500])
+    return Load(count / took_s, count)
+
+
+def download_mib_s(address: str, url: str) -> float:
+    """Fetch the large file; its speed in MiB/s."""
+    asked = ["--no-progress-meter", "--proxy", f"http://{address}", "--output", os.devnull]
+    done = subprocess.run(
+        [needs("curl"), *asked, "--write-out", "%{size_download} %{speed_download}", url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    size, speed = map(float, done.stdout.split())
+    assert size == LARGE_BYTES, size
+    return speed / (1 << 20)
+
+
+def download(agent: Proxy, rounds: int, peers: dict[str, Peer], url: str) -> None:
+    """G5: a large program; what the gate worker grows by is the kernel's own peak."""
+    memory = Memory(agent.fresh_facts()["gates"][0])
+    speeds: dict[str, list[float]] = {peer: [] for peer in peers}
+    for _ in range(rounds):
+        for key, peer in peers.items():
+            speeds[key].append(download_mib_s(peer.address, url))
+    _, echo, ours = speeds
+    tell(
+        "G5 300 MB program through Squid with helper and bodies",
+        unit="MiB/s",
+        ratio=round(statistics.median(speeds[ours]) / statistics.median(speeds[echo]), 2),
+        budget=BUDGETS["G5"],
+        rounds=rounds,
+        growth_mib=round(memory.grown() / (1 << 20), 1),
+        growth_budget_mib=GROWTH_BUDGET_MIB,
+        **{
+            key: {
+                "median": round(statistics.median(each)),
+                "min": round(min(each)),
+                "max": round(max(each)),
+            }
+            for key, each in speeds.items()
         },
     )
 
@@ -170,47 +285,92 @@ def icap_rate(agent: Proxy, rounds: int) -> None:
     )
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--seconds", type=float, default=4.0)
-    arguments.add_argument("--entries", type=int, default=1_000_000)
-    given = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="slb", dir="/tmp") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        state = folder / "state"
-        (state / "server").mkdir(parents=True)
-        store = ServerStore(state / "server")
-        add_source(store, given.entries, seed=1)
+class Stand:
+    """An agent with a filled server, an origin, and what starts the Squids that ask."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack, entries: int, seconds: float) -> None:
+        self.folder, self.stack, self.seconds = folder, stack, seconds
+        self.state = folder / "state"
+        (self.state / "server").mkdir(parents=True)
+        store = ServerStore(self.state / "server")
+        add_source(store, entries, seed=1)
         publish(store, now=time.time())
         config = folder / "proxy.yaml"
         config.write_text(AGENT.format(folder=folder, icap=free_port()))
-        agent = Proxy(state, config)
-        stack.callback(agent.stop)
-        lines = agent.command("setup", "squid").stdout
-        about_urls = "\n".join(line for line in lines.splitlines() if "secondlook_response" not in line)
-        plain, _ = stack.enter_context(nginx(folder))
-        ours = [agent.facts["service"], *agent.fresh_facts()["gates"]]
-        bare = stack.enter_context(squid(folder / "bare", "", []))
-        urls = stack.enter_context(squid(folder / "urls", about_urls, ours))
-        bodies = stack.enter_context(squid(folder / "bodies", lines, ours))
-        scripts = {"same": PLAIN, "fresh": FRESH}
-        for script, text in scripts.items():
+        self.agent = Proxy(self.state, config)
+        stack.callback(self.agent.stop)
+        self.lines = self.agent.command("setup", "squid").stdout
+        self.about_urls = "\n".join(
+            line for line in self.lines.splitlines() if "secondlook_response" not in line
+        )
+        self.plain, self.tls = stack.enter_context(nginx(folder))
+        for script, text in {"same": PLAIN, "fresh": FRESH}.items():
             (folder / script).write_text(text)
+        self.bare = self.squid("bare", "")
 
-        def load(script: str) -> Callable[[str], Load]:
-            return lambda address: wrk(
-                f"http://{address}/", given.seconds, folder / script, ORIGIN=f"127.0.0.1:{plain}"
-            )
+    def squid(self, name: str, lines: str, *, opens: bool = False) -> Peer:
+        """Start a Squid; the agent's processes take part where it asks."""
+        asks = "secondlook_ok" in lines
+        ours = [self.agent.facts["service"], *self.agent.fresh_facts()["gates"]] if asks else []
+        authority = self.state / "ca" / AUTHORITY if opens else None
+        return self.stack.enter_context(squid(self.folder / name, lines, ours, authority=authority))
 
-        rounds = given.rounds
-        same, fresh = load("same"), load("fresh")
-        two = {"bare": bare, "urls": urls}
-        compare("G1 Squid with helper, the same page", BUDGETS["G1"], rounds, two, same)
-        compare("G2 Squid with helper, every URL new, embedded server", BUDGETS["G2"], rounds, two, fresh)
-        all_of_it = {"bare": bare, "bodies": bodies}
-        compare("G4 Squid with helper and bodies, the same page", BUDGETS["G4"], rounds, all_of_it, same)
-        icap_rate(agent, rounds)
+    def load(self, script: str) -> Callable[[str], Load]:
+        """Give what loads a Squid by a script of wrk."""
+        origin = f"127.0.0.1:{self.plain}"
+        path = self.folder / script
+        return lambda address: wrk(f"http://{address}/", self.seconds, path, ORIGIN=origin)
+
+
+def about_urls(stand: Stand, rows: set[str], rounds: int) -> None:
+    """G1, G2 and G3: the helper alone."""
+    peers = {"squid": stand.bare, "asking": stand.squid("urls", stand.about_urls)}
+    if "G1" in rows:
+        compare("G1 Squid with helper, the same page", rounds, peers, stand.load("same"))
+    if "G2" in rows:
+        compare("G2 Squid with helper, every URL new, embedded server", rounds, peers, stand.load("fresh"))
+    if "G3" in rows:
+        peers = {
+            "squid": stand.squid("opened", "", opens=True),
+            "asking": stand.squid("opened-urls", stand.about_urls, opens=True),
+        }
+        fetch = partial(tunnelled, count=round(2000 * stand.seconds), origin=f"127.0.0.1:{stand.tls}")
+        compare("G3 Squid that opens TLS, with helper, the same page", rounds, peers, fetch)
+
+
+def about_bodies(stand: Stand, rows: set[str], rounds: int) -> None:
+    """G4 and G5: every response is looked at."""
+    port = stand.stack.enter_context(c_icap(stand.folder / "c-icap"))
+    peers = {
+        "squid": stand.bare,
+        "with c-icap's echo": stand.squid("echo", ECHO.format(port=port)),
+        "asking": stand.squid("bodies", stand.lines),
+    }
+    if "G4" in rows:
+        compare("G4 Squid with helper and bodies, the same page", rounds, peers, stand.load("same"))
+    if "G5" in rows:
+        with (stand.folder / "large.exe").open("wb") as file:
+            file.write(b"MZ")
+            file.truncate(LARGE_BYTES)
+        download(stand.agent, rounds, peers, f"http://127.0.0.1:{stand.plain}/large.exe")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rows", nargs="*", choices=[*BUDGETS], default=[*BUDGETS])
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--seconds", type=float, default=3.0)
+    arguments.add_argument("--entries", type=int, default=1_000_000)
+    given = arguments.parse_args()
+    rows = set(given.rows)
+    with tempfile.TemporaryDirectory(prefix="slb", dir="/tmp") as name, contextlib.ExitStack() as stack:
+        stand = Stand(Path(name), stack, given.entries, given.seconds)
+        if rows & {"G1", "G2", "G3"}:
+            about_urls(stand, rows, given.rounds)
+        if rows & {"G4", "G5"}:
+            about_bodies(stand, rows, given.rounds)
+        if "G6" in rows:
+            icap_rate(stand.agent, given.rounds)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Runs the benchmarks and writes docs/benchmarks.md: `python bench/run.py [NAME …]` (`make bench`).
 
+A name is that of a driver, or a row of one that can measure its rows alone (`G1`): the rows of it that are
+not named leave the page.
+
 Each driver beside this file prints one JSON object a line (`bench` names what was measured); their lines are
 kept in bench/results/NAME.jsonl, so that a run of some drivers keeps the figures of the others, and
 written as one page.
@@ -30,7 +33,7 @@ DRIVERS = {
     "second_look": "The second look (P11)",
     "ledger": "The ledger (P11, P13)",
     "downloads": "Downloads (P6)",
-    "gateway": "A gateway that asks: Squid with helper and ICAP (G1, G2, G4, G6)",
+    "gateway": "A gateway that asks: Squid with helper and ICAP (G1 to G6)",
     "review_page": "The review page over a large log",
     "commands": "Commands and starts (P18)",
     "install": "Installed from the wheel: time, size, memory at rest (P20)",
@@ -38,6 +41,8 @@ DRIVERS = {
     "soak": "Everything at once over a million requests (P14)",
 }
 ON_REQUEST = {"install", "soak"}  # one fetches packages and wants root, the other takes an hour
+
+ROWS = {f"G{number}": "gateway" for number in range(1, 7)}  # and the driver that measures each
 
 
 def machine() -> str:
@@ -114,7 +119,7 @@ def page() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *DRIVERS], help="which drivers; default: all")
+    parser.add_argument("names", nargs="*", choices=[[], *DRIVERS, *ROWS], help="which; default: all")
     parser.add_argument("--page", action="store_true", help="only write the page anew from kept lines")
     parser.add_argument(
         "--with", dest="arguments", default="", help="arguments for the drivers, such as '--rounds 3'"
@@ -122,7 +127,10 @@ def main() -> None:
     given = parser.parse_args()
     if not given.page:
         for name in given.names or [name for name in DRIVERS if name not in ON_REQUEST]:
-            take(name, given.arguments.split())
+            if name in DRIVERS:
+                take(name, given.arguments.split())
+        for driver, rows in groupby(sorted(set(given.names) & ROWS.keys()), key=ROWS.__getitem__):
+            take(driver, [*given.arguments.split(), "--rows", *rows])
     PAGE.write_text(page())
 
 
