@@ -55,7 +55,6 @@ WITHOUT = set(
     download/body/inspection.py
     download/examination/inspector.py
     download/judged_files.py
-    download/gate/spool.py
     feeds/detect.py
     feeds/entries/entry.py
     feeds/formats/objects.py
@@ -92,7 +91,6 @@ WITHOUT = set(
     proxy/response.py
     proxy/late_notice.py
     proxy/worker.py
-    reach.py
     refusal/wording.py
     review/app.py
     review/operations.py
