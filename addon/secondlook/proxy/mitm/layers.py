@@ -131,6 +131,7 @@ class GatedHttpLayer(HttpLayer):
         if stream_id in self._stalled or stream_id in self._waiting:
             return True
         stream = self.streams.get(stream_id)
+        # a layer of mitmproxy is `_paused` while it waits for a command: what comes meanwhile piles up in it
         return stream is not None and stream._paused is not None  # noqa: SLF001
 
     def is_full(self, stream_id: int) -> bool:
@@ -160,6 +161,7 @@ class GatedHttpLayer(HttpLayer):
         if pressure is not None:
             pressure.ease(server, stream.stream_id)
         origin = self.connections.get(server)
+        # mitmproxy has the outermost layer of a connection: ours lies below those of TLS and a next proxy
         while origin is not None and not isinstance(origin, Http2OriginSide):
             origin = getattr(origin, "child_layer", None)
         if origin is not None:
@@ -299,6 +301,7 @@ def _adopt(child: layer.Layer, http: GatedHttpLayer) -> None:
         if not isinstance(below, layer.Layer):
             return
         child = below
+    # `HttpClient` makes mitmproxy's own connection at its start, and nobody can choose: the start is replaced
     child._handle_event = partial(_start_origin, child, http)  # noqa: SLF001
 
 

@@ -76,6 +76,7 @@ class Side(Http1Connection):
         return self._handle_event(event)
 
     def _handle_event(self, event: events.Event) -> Commands:
+        # h11's reader copies a piece into a buffer and out again; where all of it is body, its size is enough
         if (
             type(event) is events.DataReceived
             and not self.buf

@@ -170,6 +170,7 @@ class Http1OriginSide(Side, Http1Client):
 
     def _is_broken(self) -> bool:
         """Return whether the connection broke, or the one to the next proxy that it goes through."""
+        # mitmproxy gives each layer of a tunnel its own connection; the socket that broke is the lowest one's
         below = (getattr(layer, "tunnel_connection", None) for layer in self.context.layers)
         return any(getattr(conn, BROKEN, False) for conn in (self.conn, *below))
 

@@ -250,6 +250,7 @@ class Http2Connection(BufferedH2Connection):
                 raise
             reset = RstStreamFrame(stream_id)
             if isinstance(error, StreamClosedError):
+                # what h2 itself takes from it, in `_receive_frame`: the events are nowhere else
                 reset.error_code, events = error.error_code, error._events  # noqa: SLF001
             else:
                 reset.error_code, events = ErrorCodes.STREAM_CLOSED, []
@@ -313,6 +314,7 @@ class Http2Connection(BufferedH2Connection):
 
     def _check_length(self, stream: H2Stream, head: list[Field], *, ended: bool) -> None:
         """Hold a message to its length where no body follows; a 304 tells another's (RFC 9110, 8.6)."""
+        # h2 compares the body with the length, for a 304 too, whose length is of what it does not send
         if head[:1] in ([(b":status", b"304")], [(b":status", b"204")]):
             stream._expected_content_length = None  # noqa: SLF001
         elif ended and stream._expected_content_length:  # noqa: SLF001

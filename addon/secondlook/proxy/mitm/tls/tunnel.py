@@ -91,6 +91,7 @@ class Opening(layer.NextLayer):
         yield from super()._ask()
         if self.layer is not None and self._overdue is not None:
             self._timers.add(self._overdue)
+        # `NextLayer` puts the layer it found in all three places, which would then get our wake-ups
         if self.layer is not None and self._timers:
             self.handle_event = self._handle_event = self._handle = self._outlive  # type: ignore[method-assign]
 

@@ -289,6 +289,7 @@ def _is_busy(layer: Layer | None) -> bool:
         if isinstance(layer, NextLayer):
             layer = layer.layer
         else:
+            # a layer of mitmproxy's that has done its part puts another's handler in the place of its own
             below = getattr(layer, "child_layer", None) or getattr(layer._handle_event, "__self__", layer)  # noqa: SLF001
             if below is layer:
                 return True  # a tunnel, a WebSocket
