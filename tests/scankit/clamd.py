@@ -49,6 +49,7 @@ class RealClamd:
 
     folder: Path
     program: str
+    stream_max: int = STREAM_MAX_BYTES >> 20  # MiB
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,7 +67,7 @@ class RealClamd:
         configuration = self.folder / "clamd.conf"
         configuration.write_text(
             f"LocalSocket {self.address}\nDatabaseDirectory {self.database}\nForeground yes\n"
-            f"StreamMaxLength {STREAM_MAX_BYTES >> 20}M\nMaxThreads 4\nDetectPUA yes\nFixStaleSocket yes\n"
+            f"StreamMaxLength {self.stream_max}M\nMaxThreads 4\nDetectPUA yes\nFixStaleSocket yes\n"
             f"TemporaryDirectory {self.folder}\nConcurrentDatabaseReload no\n"
         )
         self.process = subprocess.Popen(
@@ -100,10 +101,10 @@ class RealClamd:
 
 
 @contextlib.contextmanager
-def real_clamd() -> Iterator[RealClamd]:
+def real_clamd(**how: int) -> Iterator[RealClamd]:
     """Run a daemon in a folder with a short name: a socket's path may have a hundred letters."""
     with tempfile.TemporaryDirectory(prefix="clamd-") as folder:
-        daemon = RealClamd(Path(folder), needs_clamd())
+        daemon = RealClamd(Path(folder), needs_clamd(), **how)
         daemon.start()
         try:
             yield daemon

@@ -160,17 +160,31 @@ def test_what_is_listed_is_known(store, taking):
     ]
 
 
+MANY = [f"{at:064x}" for at in range(1, 9)]
+
+
 def test_a_flood_waits_for_approval(store, taking, monkeypatch):
-    monkeypatch.setattr(intake, "AUTO_PER_HOUR", 3)
-    many = [f"{at:064x}" for at in range(1, 6)]
-    assert outcomes(take(taking, *many)) == [Outcome.LISTED] * 3 + [Outcome.WAITING] * 2
+    monkeypatch.setattr(intake, "AUTO_PER_HOUR", 6)
+    assert outcomes(take(taking, *MANY[:4])) == [Outcome.LISTED] * 3 + [Outcome.WAITING]
+    others = [taking.take(report(each), mode="auto", address="10.0.0.8", now=NOW) for each in MANY[4:]]
+    assert [outcome for each in others for outcome in outcomes(each)] == [Outcome.LISTED] * 3 + [
+        Outcome.WAITING
+    ]
     assert outcomes(take(taking, FILE, now=NOW + HOUR_S)) == [Outcome.LISTED]
 
 
-def test_what_waits_is_bounded(taking, monkeypatch):
-    monkeypatch.setattr(intake, "MOST_KEPT", 2)
-    many = [f"{at:064x}" for at in range(1, 4)]
-    assert outcomes(take(taking, *many, mode="ask")) == [Outcome.WAITING, Outcome.WAITING, Outcome.REFUSED]
+def test_what_agents_have_listed_is_bounded(store, taking, monkeypatch):
+    monkeypatch.setattr(intake, "MOST_LISTED", 2)
+    late = (take(taking, each, now=NOW + at * 2 * HOUR_S) for at, each in enumerate(MANY[:3]))
+    assert [outcomes(each) for each in late] == [[Outcome.LISTED], [Outcome.LISTED], [Outcome.WAITING]]
+
+
+def test_what_waits_is_bounded_and_one_address_leaves_room(taking, monkeypatch):
+    monkeypatch.setattr(intake, "MOST_KEPT", 4)
+    assert outcomes(take(taking, *MANY[:3], mode="ask")) == [Outcome.WAITING] * 2 + [Outcome.REFUSED]
+    for address, outcome in (("8", Outcome.WAITING), ("9", Outcome.WAITING), ("10", Outcome.REFUSED)):
+        taken = taking.take(report(f"h{address}.test"), mode="ask", address=f"10.0.0.{address}", now=NOW)
+        assert outcomes(taken) == [outcome]
 
 
 def test_a_host_that_became_known_good_since_is_held_back(store, taking, tmp_path):

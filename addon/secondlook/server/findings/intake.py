@@ -4,12 +4,13 @@
 finding ──► known good, excepted or withdrawn? ──yes──► refused
    │ no
    ├─► listed or waiting already ──► known
-   ├─► findings: auto, and fewer than `AUTO_PER_HOUR` lately ──► own entry ──► next generation
+   ├─► findings: auto, and few enough of them listed so far ──► own entry ──► next generation
    └─► waiting, until `secondlook server findings approve`
 ```
 
 Agents cannot list what the known-good guard protects, nor flood the lists: bounds are those of a report
-(`wire.finding`), of what is listed in an hour without approval, and of what waits (`MOST_KEPT`).
+(`wire.finding`), of what is listed without approval in an hour and in all, and of what waits. One address has
+at most half of an hour and of what waits: who floods leaves room for the others.
 """
 
 from bisect import bisect_left
@@ -49,6 +50,7 @@ from secondlook.suffix import load_suffixes
 from secondlook.wire.finding import Finding, Outcome, Report
 
 AUTO_PER_HOUR = 200  # listed without approval; more of them wait
+MOST_LISTED = 20_000  # by agents; more of them wait too
 HOUR_S = 3600.0
 HASH_BYTES = 32
 type FindingsMode = Literal["auto", "ask", "off"]
@@ -187,7 +189,7 @@ class _Books:
         if listed or (self.generation and self.generation.table.has(manual_hash(asked.as_entry()))):
             return Outcome.KNOWN, None
         waiting = next((each for each in self.kept if _same(each, asked)), None)
-        if mode == "auto" and _listed_lately(self.entries, now) < AUTO_PER_HOUR:
+        if mode == "auto" and self._may_list(made.address, now):
             self.entries = [*self.entries, _entry(made, next_id(self.entries), now)]
             if waiting is not None:
                 self.kept = [each for each in self.kept if each is not waiting]
@@ -198,8 +200,17 @@ class _Books:
             return Outcome.KNOWN, None
         if len(self.kept) >= MOST_KEPT:
             return Outcome.REFUSED, f"{MOST_KEPT} findings wait here already"
+        if 2 * sum(each.address == made.address for each in self.kept) >= MOST_KEPT:
+            return Outcome.REFUSED, f"{MOST_KEPT // 2} findings of {made.address} wait here already"
         self.kept = [*self.kept, made]
         return Outcome.WAITING, None
+
+    def _may_list(self, address: str, now: float) -> bool:
+        """Return whether an agent at this address may have something listed without approval."""
+        by_agents = [each for each in self.entries if each.by_agent]
+        lately = [each for each in by_agents if now - HOUR_S < each.at <= now]
+        of_address = sum(each.who.endswith(f" ({address})") for each in lately)
+        return len(by_agents) < MOST_LISTED and len(lately) < AUTO_PER_HOUR and 2 * of_address < AUTO_PER_HOUR
 
 
 def _holds(generation: Generation, name: str, full_hash: bytes) -> bool:
@@ -209,10 +220,6 @@ def _holds(generation: Generation, name: str, full_hash: bytes) -> bool:
     rows = range(len(raw) // HASH_BYTES)
     at = bisect_left(rows, full_hash, key=lambda row: bytes(raw[row * HASH_BYTES : (row + 1) * HASH_BYTES]))
     return at < len(rows) and bytes(raw[at * HASH_BYTES : (at + 1) * HASH_BYTES]) == full_hash
-
-
-def _listed_lately(entries: Sequence[ManualEntry], now: float) -> int:
-    return sum(each.by_agent and now - HOUR_S < each.at <= now for each in entries)
 
 
 def _same(known: KeptFinding | ManualEntry, asked: _Asked) -> bool:
