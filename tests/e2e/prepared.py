@@ -268,6 +268,9 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     _keeper = os.fork()  # while there is one thread
     if _keeper == 0:
         _channel.close()
+        for number in order["numbers"]:
+            if number > 2:  # a socket that the process closes is to be closed
+                os.close(number)
         keep(theirs)
     theirs.close()
     allow()

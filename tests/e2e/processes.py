@@ -109,14 +109,16 @@ class Memory:
 class Proxy(Running):
     """`secondlook run` on a state folder."""
 
-    def __init__(self, state: Path, config: Path, *arguments: str, **options: Any) -> None:
+    def __init__(
+        self, state: Path, config: Path, *arguments: str, listen: str = "127.0.0.1:0", **options: Any
+    ) -> None:
         self.state = state
         self.config = config
         run_file = state / "run.json"
         state.mkdir(parents=True, exist_ok=True)
         super().__init__(
             [
-                *SECONDLOOK, "run", "-c", str(config), "--state", str(state), "--listen", "127.0.0.1:0",
+                *SECONDLOOK, "run", "-c", str(config), "--state", str(state), "--listen", listen,
                 "--review", "127.0.0.1:0", *arguments,
             ],
             state.parent / f"{state.name}.log",

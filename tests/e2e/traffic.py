@@ -48,6 +48,7 @@ class Traffic:
     visits: list[Visit] = field(default_factory=list)
     latest_s: float = 0.0  # how late the loop was at worst
     name: str = "t"
+    keep: bool = True  # a client's connection for its next request
 
     def __enter__(self) -> Self:
         self._ready = threading.Event()
@@ -139,6 +140,9 @@ class Traffic:
                         host, _, port = self.proxy().rpartition(":")
                         link = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
                     status, mark = await self._get(*link, url)
+                    if not self.keep:
+                        link[1].close()
+                        link = None
             except (OSError, asyncio.IncompleteReadError, ValueError):
                 if link is not None:
                     link[1].close()

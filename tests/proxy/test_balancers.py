@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 import time
 
 import pytest
@@ -101,6 +102,21 @@ def test_connections_are_counted_by_client_not_by_balancer(proxy):
             sock.close()
 
 
+def test_a_header_that_is_on_its_way_at_a_drain_is_waited_for(proxy):
+    address = ("127.0.0.1", proxy.port)
+    with socket.create_connection(address, timeout=20) as owing:
+        owing.sendall(HEADER[:20])
+        taken_in(proxy, 1)
+        draining = threading.Thread(target=lambda: proxy.call(proxy.worker.listener.drain(20.0)))
+        draining.start()
+        until = time.monotonic() + 20
+        while proxy.worker.listener.addresses():
+            assert time.monotonic() < until
+        owing.sendall(HEADER[20:] + REQUEST)
+        assert owing.recv(100).startswith(b"HTTP/1.1 200")
+        draining.join(30)
+
+
 def test_a_connection_without_its_header_does_not_outlive_the_beginning_of_a_drain(proxy):
     address = ("127.0.0.1", proxy.port)
     with socket.create_connection(address, timeout=20) as owing, socket.create_connection(address) as late:
@@ -137,3 +153,21 @@ def test_a_balancer_that_sends_nothing_is_reported(proxy, caplog, monkeypatch):
         assert say(proxy) == b""
     assert "sent neither a PROXY header nor a request" in caplog.text
     assert "clients.balancers" in caplog.text
+
+
+@pytest.mark.parametrize("header", [HEADER, b""])
+def test_who_is_connected_and_not_taken_in_at_a_drain_is_served(proxy, header):
+    async def drain() -> None:
+        sock.sendall(header + REQUEST)  # nobody is taken in before the drain begins
+        await proxy.worker.listener.drain(20.0)
+
+    sock = socket.socket()
+    with sock:
+        sock.settimeout(20)
+
+        async def connect_and_drain() -> None:
+            sock.connect(("127.0.0.1", proxy.port))
+            await drain()
+
+        proxy.call(connect_and_drain())
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")

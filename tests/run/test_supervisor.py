@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import socket
 import stat
+import time
 from dataclasses import asdict, replace
 
 import pytest
@@ -96,6 +98,28 @@ def test_a_second_signal_ends_who_does_not_listen(family):
         running.process.send_signal(signal.SIGINT)
         running.hear("worker1 ends")
         assert running.end(signal.SIGINT) == 0
+
+
+def connects(host, port):
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_who_connects_after_the_workers_have_ended_is_refused(family):
+    with family(service=["deaf"]) as running:
+        running.start()
+        host, _, port = running.facts()["proxy"].rpartition(":")
+        socket.create_connection((host, int(port))).close()
+        running.process.send_signal(signal.SIGTERM)
+        while not {"worker0 ends", "worker1 ends"} <= set(running.lines):
+            running.hear("worker")
+        until = time.monotonic() + 20
+        while connects(host, int(port)):  # the last worker says so before it ends
+            assert time.monotonic() < until
+        assert running.end(signal.SIGTERM) == 0
 
 
 def test_a_new_configuration_gets_new_children_before_the_old_workers_end(family, plan):

@@ -12,6 +12,7 @@ from secondlook.ground.tcp import BACKLOG, listen_on
 from secondlook.run.supervisor.plan import Plan
 
 GATEWAY = "gateway"  # the role of the socket that lies in the file system
+_OF_TRAFFIC = {"proxy", "icap"}
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
 
 
@@ -193,6 +194,11 @@ class Sockets:
         gone = {key: sock for key, sock in self.by_address.items() if sock not in kept.by_address.values()}
         close_all(list(gone.values()))
         _unlink(gone)
+
+    def refuse(self) -> None:
+        """Close those of traffic in this process; once the workers have too, who connects is refused."""
+        for key in [key for key in self.by_address if key[0] in _OF_TRAFFIC]:
+            self.by_address.pop(key).close()
 
     def unlink(self) -> None:
         """Take the names of sockets away that lie in the file system."""

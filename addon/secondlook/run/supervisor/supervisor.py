@@ -7,7 +7,8 @@ service + workers started together ─► all ready ─► run.json, ready lines
       SIGTERM, SIGINT ─► workers drain ─► service ends ─► run.json removed ─► exit 0
 ```
 
-It holds the listening sockets, so no restart of a child ever closes a port.
+It holds the listening sockets, so no restart of a child ever closes a port. When all are to end it closes
+those of traffic first: a load balancer that is refused asks another proxy.
 """
 
 import contextlib
@@ -127,7 +128,7 @@ class Supervisor:
         news = child.hear()
         if child.pipe is None:
             self._forget_pipe(pipe)
-        if news and self.announced:
+        if news and self.announced and not self.draining:
             service = service_of(self.children)
             if service.ready or "token" in service.facts:  # else the old facts are no worse
                 self._write_run_file()
@@ -151,6 +152,7 @@ class Supervisor:
         self.draining = True
         self.exit_status = exit_status
         tell_systemd("STOPPING=1", "STATUS=draining")
+        self.sockets.refuse()
         now = time.monotonic()
         for child in self.children:
             if child.role != "service":
@@ -245,6 +247,8 @@ class Supervisor:
         tell_systemd("READY=1", f"STATUS=serving on {facts['proxy'] or facts['gateway']}")
 
     def _finish_rereading(self) -> None:
+        if self.draining:
+            return
         match self._rereading.outcome():
             case None:
                 return
@@ -252,7 +256,7 @@ class Supervisor:
                 self._apply(replace(plan, commands=self.plan.commands))
             case why:
                 self._refuse(why)
-        if self._rereading.asked_meanwhile and not self.draining:
+        if self._rereading.asked_meanwhile:
             self._rereading.ask(self.plan.invocation)
         else:
             tell_systemd("READY=1")

@@ -38,6 +38,8 @@ from secondlook.proxy.mitm.transport.connection_limits import Complaint, Crowd
 from secondlook.proxy.mitm.transport.spread import AHEAD, Spread
 
 _CUT_S = 1.0  # a connection that is cut may tidy up for so long
+_OWED_S = 1.0  # a balancer's header that is on its way when a drain begins
+_LOOK_S = 0.02
 _AT_A_TIME = 64  # clients taken in before others are served
 _AGAIN_S = 0.2
 _HEADER_S = 10.0  # a balancer that has to say whose connection it is, and has not
@@ -239,11 +241,14 @@ class Listener:
         self._accepting = False
         sockets, self._sockets = self._sockets, ()
         for sock in sockets:
+            self._accept(sock)  # who is connected already is served
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
+        now = asyncio.get_running_loop().time
+        end = now() + _OWED_S
+        while any(guest.owes_header for guest in self._guests) and now() < end:  # noqa: ASYNC110 - short
+            await asyncio.sleep(_LOOK_S)
         for guest in tuple(self._guests):
-            if guest.owes_header:
-                self._hear_header(guest)  # it may have come
             if guest.owes_header:
                 guest.end()  # whoever it is, nothing of it can be served
             elif guest in self._guests:
@@ -264,6 +269,9 @@ class Listener:
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, guest.socket)
         except OSError:
             guest.socket.close()
+            return
+        if transport.get_extra_info("peername") is None:  # it has gone
+            transport.abort()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         handler = Connection(self._master, reader, writer, self._master.options, self._mode)
