@@ -151,6 +151,11 @@ def review_shots(folder: Path) -> None:
             page = browser.new_context(viewport=size, color_scheme=scheme, storage_state=state).new_page()
             page.goto(base + path)
             page.screenshot(path=IMAGES / f"{name}.png")
+        page = browser.new_context(viewport={"width": 1280, "height": 560}, storage_state=state).new_page()
+        page.goto(f"{base}/settings")
+        page.get_by_role("combobox", name="Level", exact=True).first.select_option("high")
+        page.get_by_role("button", name="Show the difference").nth(1).click()
+        page.screenshot(path=IMAGES / "settings.png")
         server.should_exit = True
     ledger.close()
 

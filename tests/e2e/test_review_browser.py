@@ -28,6 +28,7 @@ PAGES = [
     "/check?subject=http://malware.secondlook.test/",
     "/quarantine",
     "/lists",
+    "/settings",
     "/setup",
 ]
 BLOCKED = "http://malware.secondlook.test/page"

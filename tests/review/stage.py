@@ -1,5 +1,7 @@
 """What tests of the review need: a program around it that answers as the real one does, and records."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from secondlook.core.event import Event, EventKind, FlagEntry
@@ -10,8 +12,33 @@ from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.first_steps import FirstSteps
 from secondlook.ground.ulid import make_id
+from secondlook.run.reload import plan_of, settings_of
+from secondlook.run.settings_editor import SettingsEditor
+from secondlook.run.supervisor.plan import Invocation
 from secondlook.suffix import load_suffixes
 
+SETTINGS = """\
+# of this household
+listen: 127.0.0.1:8080
+feeds:
+  - name: urlhaus
+    url: https://urlhaus.abuse.ch/downloads/text_online/ # malware
+    every: 30m
+  - name: warnings
+    url: https://lists.example.org/warninglist.json
+    guard: true
+    enabled: false
+
+# what is done
+policy:
+  level: medium # for everybody
+clients:
+  networks: [10.0.0.0/8]
+  groups:
+    - name: children
+      networks: [10.0.0.7/32] # the tablet
+      policy: {level: high}
+"""
 ORIGIN = "http://127.0.0.1:9000"
 
 
@@ -31,6 +58,16 @@ class FakeProgram:
         self.server_rows = [{"name": "embedded", "tier": "local", "up": True, "detail": None}]
         self.alert_rows = []
         self.rollback = None
+        self.recorded = []
+        config = authority.parent / "proxy.yaml"
+        config.write_text(SETTINGS)
+        invocation = Invocation(str(config), state=str(authority.parent / "state"))
+        settings = settings_of(invocation)
+        plan = replace(plan_of(invocation, settings), supervisor=os.getpid())
+        self.editor = SettingsEditor(plan, settings, self, SystemClock())
+
+    def record(self, event):
+        self.recorded.append(event)
 
     def metrics(self):
         return b"# HELP secondlook_events_total Events.\n"

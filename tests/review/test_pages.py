@@ -30,6 +30,7 @@ PAGES = [
     "/check",
     "/quarantine",
     "/lists",
+    "/settings",
     "/setup",
 ]
 HOSTILE = [

@@ -114,14 +114,15 @@ def load_settings(
     review: str | None = None,
     workers: int | None = None,
     serving: bool = False,
+    content: bytes | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Load `proxy.yaml` (None: the defaults) with command-line values over it.
 
-    `overrides` are `dotted.key=value`, the value in YAML; `serving` also tries the files of TLS.
-    Raises InvalidConfigError.
+    `overrides` are `dotted.key=value`, the value in YAML; `serving` also tries the files of TLS;
+    `content` is read in place of what stands in the file. Raises InvalidConfigError.
     """
-    document = _document(path, environ)
+    document = _document(path, environ, content)
     _override(document, overrides)
     if listen:
         _put(document, ("listen",), list(listen), "--listen")
@@ -155,7 +156,7 @@ def load_server_settings(
     return _validated(ServerSettings, document, base, serving=serving)
 
 
-def _document(path: Path | None, environ: Mapping[str, str]) -> Document:
+def _document(path: Path | None, environ: Mapping[str, str], content: bytes | None = None) -> Document:
     if path is None:
         return Document("defaults")
     # ruamel.yaml is slow to import and only a file needs it
@@ -165,8 +166,7 @@ def _document(path: Path | None, environ: Mapping[str, str]) -> Document:
     document = Document(str(path))
     raw = b""
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE_BYTES + 1)
+        raw = _read(path) if content is None else content
         text = raw.decode("utf-8-sig")
     except OSError as error:
         raise InvalidConfigError(
@@ -196,6 +196,11 @@ def _document(path: Path | None, environ: Mapping[str, str]) -> Document:
         )
     document.values = _plain(document, tree, (), environ)
     return document
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MAX_FILE_BYTES + 1)
 
 
 def _plain(document: Document, node: Any, key: Key, environ: Mapping[str, str]) -> Any:

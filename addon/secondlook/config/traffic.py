@@ -243,6 +243,7 @@ class ReviewSettings(Section):
     listen: Listen = parse_address("127.0.0.1:8081")
     password: PasswordHash | None = None  # Argon2 hash; needed off loopback
     tls: TlsFiles | None = None
+    settings: bool = True  # whoever is signed in may change lists and policy in the file
 
     @model_validator(mode="after")
     def _open_only_behind_password_and_tls(self) -> Self:

@@ -4,6 +4,7 @@ A reader sees the old content or the new, never half of one; so does whoever sta
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -39,6 +40,22 @@ def replacing(path: Path, *, synced: bool = True, private: bool = False) -> Iter
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Give somebody's file a new content as `write_whole` does, with the mode and owner that it has.
+
+    A link stays: what it leads to is written. Raises OSError, also where the owner cannot be kept.
+    """
+    path = path.resolve()
+    status = path.stat()
+    with replacing(path, private=True) as file:
+        file.write(content)
+        made = os.fstat(file.fileno())
+        if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
+            os.fchown(file.fileno(), status.st_uid, status.st_gid)
+        os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode))
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -58,6 +58,7 @@ from secondlook.review.model import (
 )
 from secondlook.review.operations import MOST_RULES_IMPORTED, Missing, Operations, Refused
 from secondlook.review.render import VERSION
+from secondlook.review.settings_api import settings_routes
 
 type Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 type Filter = Annotated[str, Query(max_length=512)]
@@ -102,7 +103,7 @@ def create_api(operations: Operations) -> FastAPI:
     )
     routes: list[BaseRoute] = []
     _errors(api, routes)
-    for part in (_log_text, _log, _late, _rules, _protection, _data):
+    for part in (_log_text, _log, _late, _rules, _protection, _data, settings_routes):
         router = APIRouter()
         part(router, operations)
         api.include_router(router)

@@ -26,6 +26,7 @@ from secondlook.review.pages import NOT_FOUND, Frame, Pages, sign_in_routes
 from secondlook.review.render import PAGES, page
 from secondlook.review.rule_pages import RulePages
 from secondlook.review.session import Doorkeeper, session_of
+from secondlook.review.settings_pages import SettingsPages
 
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (recognized, not bound)
@@ -118,6 +119,7 @@ def create_app(
             *LogPages(operations, frame).routes(),
             *ClientPages(operations, frame).routes(),
             *RulePages(operations, frame).routes(),
+            *SettingsPages(operations, frame).routes(),
             Mount("/api/v1", create_api(operations)),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

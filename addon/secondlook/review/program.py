@@ -1,6 +1,6 @@
 """What the review needs of the running program beside its ledger; `run` provides it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,30 @@ from secondlook.core.tls_exception import Lasting
 from secondlook.ground.first_steps import FirstSteps
 
 type Json = dict[str, Any]
+
+
+class SettingsEditor(Protocol):
+    """What can be done to the settings file; each raises `operations.Refused`, all but `try_feed` block."""
+
+    def facts(self) -> Json:
+        """What the file says of feeds, policy and groups; `off`, and why it is `not_written`."""
+        ...
+
+    def preview(self, what: str, values: Mapping[str, str]) -> Json:
+        """Describe a change: what is `told`, the `difference`, the `digest` of what it was made of."""
+        ...
+
+    def apply(self, what: str, values: Mapping[str, str], digest: str, who: str | None) -> Json:
+        """Write a change and have it read; returns what `outcome` is asked with: readings, file."""
+        ...
+
+    def outcome(self, readings: int, file: str) -> Json:
+        """Return what became of it: state (reading, in_force, refused), why, workers."""
+        ...
+
+    async def try_feed(self, values: Mapping[str, str]) -> Json:
+        """Fetch and read a feed without keeping anything: counts, rejects, refused."""
+        ...
 
 
 class RunningProgram(Protocol):
@@ -52,6 +76,11 @@ class RunningProgram(Protocol):
     @property
     def authority(self) -> Path:
         """The certificate of the authority (PEM)."""
+        ...
+
+    @property
+    def editor(self) -> SettingsEditor:
+        """Changes the settings file."""
         ...
 
     def url_subject(self, text: str) -> UrlSubject:

@@ -30,6 +30,7 @@ PAGES = (
     ("/check", "Check"),
     ("/quarantine", "Quarantine"),
     ("/lists", "Lists and servers"),
+    ("/settings", "Settings"),
     ("/setup", "Set-up"),
 )
 

@@ -12,8 +12,11 @@ from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
 from secondlook.run.supervisor.settings_file import digest_of
 
 
-def settings_of(invocation: Invocation) -> Settings:
-    """Load the settings that an invocation asks for. Raises ConfigError."""
+def settings_of(invocation: Invocation, content: bytes | None = None) -> Settings:
+    """Load the settings that an invocation asks for. Raises ConfigError.
+
+    `content` is read in place of the file's: what it would mean if it stood there.
+    """
     return load_settings(
         Path(invocation.config) if invocation.config is not None else None,
         overrides=invocation.overrides,
@@ -22,6 +25,7 @@ def settings_of(invocation: Invocation) -> Settings:
         review=invocation.review,
         workers=invocation.workers,
         serving=True,
+        content=content,
     )
 
 

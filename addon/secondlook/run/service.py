@@ -32,6 +32,7 @@ from secondlook.run.assembly.reviewing import Program, ReviewServer
 from secondlook.run.diagnosis.clock_watch import watch_clock
 from secondlook.run.diagnosis.stall import watch_stalls
 from secondlook.run.process import Process, begin, cannot_start
+from secondlook.run.settings_editor import SettingsEditor
 from secondlook.run.supervisor.listening import inherited
 
 HEARTBEAT_S = 5.0
@@ -65,6 +66,7 @@ async def serve(process: Process) -> None:
                 rechecker=background.second_look.rechecker,
                 quarantine=background.quarantine,
                 embedded=background.embedded,
+                editor=SettingsEditor(plan, settings, ledger.recorder, parts.clock),
             )
             review = ReviewServer(
                 settings,

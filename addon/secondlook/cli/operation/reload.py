@@ -15,7 +15,7 @@ from secondlook.config.source import InvalidConfigError
 from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import read_run_file
-from secondlook.run.supervisor.settings_file import digest_of
+from secondlook.run.supervisor.settings_file import digest_of, reading_ended
 
 app = typer.Typer(add_completion=False)
 LONGEST_S = 60.0
@@ -81,7 +81,7 @@ def _running(state: Path) -> dict[str, Any]:
 def _wait(state: Path, readings: int, wanted: str | None) -> dict[str, Any]:
     """Wait for a reading of the wanted file that has come to its end, and return the facts then."""
     until = time.monotonic() + LONGEST_S
-    while not _ended(running := _running(state), readings, wanted):
+    while not reading_ended(running := _running(state), readings, wanted):
         if time.monotonic() > until:
             fail(
                 f"the new settings are not in force after {LONGEST_S:g} s",
@@ -89,10 +89,3 @@ def _wait(state: Path, readings: int, wanted: str | None) -> dict[str, Any]:
             )
         time.sleep(LOOK_EVERY_S)
     return running
-
-
-def _ended(running: dict[str, Any], readings: int, wanted: str | None) -> bool:
-    settings = running["settings"]
-    if settings["readings"] <= readings or settings["reading"]:
-        return False
-    return bool(settings["refused"] or (settings["in_force"] and settings["file"] == wanted))

@@ -28,7 +28,7 @@ from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app, host_names
 from secondlook.review.operations import Operations
-from secondlook.review.program import Json
+from secondlook.review.program import Json, SettingsEditor
 from secondlook.review.session import Doorkeeper
 from secondlook.review.words import plain
 from secondlook.run.assembly.backtesting import DAY_S, change_from, report_json, run_backtest
@@ -63,6 +63,7 @@ class Program:
         rechecker: Rechecker,
         quarantine: Quarantine,
         embedded: EmbeddedServer | None,
+        editor: SettingsEditor,
     ) -> None:
         self._parts = parts
         self._updater = updater
@@ -78,6 +79,7 @@ class Program:
         self.assessing = parts.settings.policy.mode == "assess"
         self.shared_as = parts.settings.proxy_name if parts.settings.shares_ledger else None
         self.passages = parts.settings.passages
+        self.editor = editor
         self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
 
     @property

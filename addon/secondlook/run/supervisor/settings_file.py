@@ -20,6 +20,17 @@ def differs(config: str | None, read: str | None) -> bool:
     return digest_of(config) != read
 
 
+def reading_ended(running: dict[str, Any], readings: int, wanted: str | None) -> bool:
+    """Return whether a reading after the first `readings` has come to its end.
+
+    It was refused, or all that was running before has been replaced by what works with the `wanted` file.
+    """
+    settings = running["settings"]
+    if settings["readings"] <= readings or settings["reading"]:
+        return False
+    return bool(settings["refused"] or (settings["in_force"] and settings["file"] == wanted))
+
+
 def changed_since_read(running: dict[str, Any]) -> bool:
     """Return whether the file differs from what the proxy of these facts (`run.json`) works with."""
     read = running.get("settings")  # absent: the proxy is of an older version

@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from secondlook.server.feeds.known_good import take_guard
 from secondlook.server.feeds.refresh import take_feed
 from secondlook.server.feeds.rule_files import unpack_rules
 from secondlook.server.publish.publishing import PublishReport, publish
-from secondlook.server.store.importing import FileReport, Origin, file_chunks
+from secondlook.server.store.importing import FileReport, Origin, file_chunks, take_in
 from secondlook.server.store.names import import_list
 from secondlook.server.store.store import ServerStore
+
+REJECTS_SHOWN = 20
 
 
 async def publish_in_child(
@@ -60,6 +62,15 @@ async def take_feed_in_child(
         }
     )
     return FileReport(**answer)
+
+
+async def try_feed_in_child(root: Path, path: Path, origin: Origin) -> Mapping[str, Any]:
+    """Read a fetched feed as `take_feed` would, into an empty store at `root`, which is thrown away after it.
+
+    Returns the fields of a FileReport; `rejects` are the first few, each line, class and text.
+    """
+    asked = {**asdict(origin), "target": origin.target.name}
+    return await _order({"do": "try", "root": str(root), "path": str(path), "origin": asked})
 
 
 async def take_guard_in_child(store: ServerStore, path: Path, feed: FeedSettings) -> FileReport:
@@ -106,6 +117,11 @@ def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
     if order["do"] == "guard":
         chunks = file_chunks(Path(order["path"]))
         return asdict(take_guard(store, chunks, name=order["name"], form=order["form"], rank=order["rank"]))
+    if order["do"] == "try":
+        with store.writing():
+            tried = take_in(store, file_chunks(Path(order["path"])), _origin(order["origin"]))
+        rejects = [(each.line, each.cls.value, each.text) for each in tried.rejects[:REJECTS_SHOWN]]
+        return {**asdict(replace(tried, rejects=())), "rejects": rejects}
     settings = PublishSettings.model_validate(order["settings"])
     if order["do"] == "publish":
         report = publish(
@@ -116,10 +132,13 @@ def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
             servers=tuple(order["servers"]),
         )
         return asdict(report)
-    raw = order["origin"]
-    origin = Origin(**{**raw, "target": import_list(raw["target"])})
-    taken = take_feed(store, file_chunks(Path(order["path"])), origin, settings, expires_s=order["expires_s"])
+    origin, chunks = _origin(order["origin"]), file_chunks(Path(order["path"]))
+    taken = take_feed(store, chunks, origin, settings, expires_s=order["expires_s"])
     return {**asdict(taken), "rejects": []}
+
+
+def _origin(raw: Mapping[str, Any]) -> Origin:
+    return Origin(**{**raw, "target": import_list(raw["target"])})
 
 
 def main() -> None:

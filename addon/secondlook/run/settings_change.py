@@ -1,0 +1,178 @@
+"""What somebody typed into the forms of the settings page, as a change of the text of `proxy.yaml`."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from secondlook.config import Group, Settings
+from secondlook.config.edit import append_item, set_value, values_of
+from secondlook.config.source import Key
+from secondlook.review.operations import Refused
+
+UNVERIFIABLE: Final = ("page", "subresource", "download", "malformed")
+POLICY: Final = ("level", "block_untested", "mode")
+FEED: Final = ("name", "url", "threat", "risk", "format", "every", "licence")
+USUAL: Final = {"threat": "malware", "risk": "dangerous", "format": "auto", "every": "1h", "licence": ""}
+_SEPARATED: Final = re.compile(r"[\s,]+")
+_SWITCH: Final = {"true": True, "false": False}
+
+type Values = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A changed text, the place in it where faults are those of the form, and what it does in a sentence."""
+
+    text: str
+    place: Key
+    told: str
+
+
+def change_of(what: str, text: str, settings: Settings, values: Values) -> Change:
+    """Make a change; `settings` are what the text says. Raises Refused and CannotEditError."""
+    if what not in CHANGES:
+        raise Refused(f"change: expected one of {', '.join(CHANGES)}, got {what[:80]!r}")
+    change = CHANGES[what](text, settings, {name: value.strip() for name, value in values.items()})
+    if change.text == text:
+        raise Refused("nothing would change: all of it is so already")
+    return change
+
+
+def feed_of(values: Values) -> dict[str, object]:
+    """Return a feed as it is written into the file: what is usual is left out. Raises Refused."""
+    if not values.get("name"):
+        raise Refused("expected a name of the feed", "name")
+    if not values.get("url", "").lower().startswith(("http://", "https://")):
+        raise Refused("expected an address that begins with http:// or https://", "url")
+    given = ((name, values.get(name, "")) for name in FEED)
+    return {name: literal(value) for name, value in given if value and value != USUAL.get(name)}
+
+
+def literal(text: str) -> str:
+    """Return a text that is read from the file as it was typed: nothing of the environment comes into it."""
+    return text.replace("$", "$$")
+
+
+def _add_feed(text: str, settings: Settings, values: Values) -> Change:
+    feed = feed_of(values)
+    if any(each.name == values["name"] for each in settings.feeds):
+        raise Refused("a feed of this name is there already", "name")
+    changed = append_item(text, ("feeds",), feed)
+    return Change(changed, ("feeds", len(settings.feeds)), f"adds the feed {values['name']}")
+
+
+def _switch_feed(text: str, settings: Settings, values: Values) -> Change:
+    name = values.get("name", "")
+    at = next((at for at, feed in enumerate(settings.feeds) if feed.name == name), None)
+    if at is None:
+        raise Refused(f"there is no feed {name[:80]!r}", "name")
+    on = _one_of("enabled", values, _SWITCH)
+    if on == settings.feeds[at].enabled:
+        return Change(text, ("feeds", at), "")
+    changed = set_value(text, ("feeds", at, "enabled"), on)
+    return Change(changed, ("feeds", at), f"switches the feed {name} {'on' if on else 'off'}")
+
+
+def _policy(text: str, settings: Settings, values: Values) -> Change:
+    policy, told = settings.policy, []
+    wanted: dict[Key, tuple[object, object]] = {}
+    for name in POLICY:
+        if name in values:
+            said = _SWITCH.get(values[name], values[name]) if name == "block_untested" else values[name]
+            wanted["policy", name] = getattr(policy, name), said
+    for name in UNVERIFIABLE:
+        if name in values:
+            wanted["policy", "unverifiable", name] = getattr(policy.unverifiable, name), values[name]
+    for key, (now, then) in wanted.items():
+        if now != then:
+            text = set_value(text, key, then)
+            told.append(f"{'.'.join(map(str, key))} from {_written(now)} to {_written(then)}")
+    return Change(text, ("policy",), f"changes {', '.join(told)}")
+
+
+def _written(value: object) -> str:
+    return str(value).lower()[:80]
+
+
+def _add_group(text: str, settings: Settings, values: Values) -> Change:
+    groups = settings.clients.groups if settings.clients is not None else ()
+    name = values.get("name", "")
+    if not name:
+        raise Refused("expected a name of the group", "name")
+    if any(group.name == name for group in groups):
+        raise Refused("a group of this name is there already", "name")
+    group: dict[str, object] = {"name": literal(name)}
+    for member in ("networks", "users"):
+        if names := _names(values.get(member, "")):
+            group[member] = [literal(each) for each in names]
+    if len(group) == 1:
+        raise Refused("expected addresses, networks or users: a group of nobody does nothing", "networks")
+    if policy := _group_policy(values):
+        group["policy"] = policy
+    changed = append_item(text, ("clients", "groups"), group)
+    return Change(changed, ("clients", "groups", len(groups)), f"adds the group {name}")
+
+
+def _group_policy(values: Values) -> dict[str, object]:
+    policy: dict[str, object] = {"level": values["level"]} if values.get("level") else {}
+    if unverifiable := {name: values[name] for name in UNVERIFIABLE if values.get(name)}:
+        policy["unverifiable"] = unverifiable
+    return policy
+
+
+def _group(text: str, settings: Settings, values: Values) -> Change:
+    groups = settings.clients.groups if settings.clients is not None else ()
+    name = values.get("name", "")
+    at = next((at for at, group in enumerate(groups) if group.name == name), None)
+    if at is None:
+        raise Refused(f"there is no group {name[:80]!r}", "name")
+    place: Key = ("clients", "groups", at)
+    for key, value in _of_group(groups[at], values):
+        if value is not None or _is_said(text, (*place, *key)):
+            text = set_value(text, (*place, *key), value)
+    return Change(text, place, f"changes the group {name}")
+
+
+def _of_group(group: Group, values: Values) -> Iterator[tuple[Key, object]]:
+    """Yield what differs; None: nothing of its own, as for everybody."""
+    for member in ("networks", "users"):
+        if member in values:
+            names = _names(values[member])
+            if names != [str(each) for each in getattr(group, member)]:
+                yield (member,), [literal(each) for each in names]
+    if "level" in values and (values["level"] or None) != group.policy.level:
+        yield ("policy", "level"), values["level"] or None
+    for name in UNVERIFIABLE:
+        own: Mapping[str, str] = group.policy.unverifiable  # type: ignore[assignment]
+        if name in values and (values[name] or None) != own.get(name):
+            yield ("policy", "unverifiable", name), values[name] or None
+
+
+def _is_said(text: str, key: Key) -> bool:
+    node: Any = values_of(text)
+    try:
+        for part in key:
+            node = node[part]
+    except (LookupError, TypeError):
+        return False
+    return True
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in _SEPARATED.split(text) if name]
+
+
+def _one_of(field: str, values: Values, choices: Mapping[str, bool]) -> bool:
+    if (value := values.get(field, "")) not in choices:
+        raise Refused(f"expected {' or '.join(choices)}, got {value[:80]!r}", field)
+    return choices[value]
+
+
+CHANGES: Final[Mapping[str, Callable[[str, Settings, Values], Change]]] = {
+    "add-feed": _add_feed,
+    "switch-feed": _switch_feed,
+    "policy": _policy,
+    "add-group": _add_group,
+    "group": _group,
+}

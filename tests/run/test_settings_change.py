@@ -1,0 +1,48 @@
+"""What is typed into the forms, as text of the file: only what differs is written, a group may give up its own."""
+
+import pytest
+
+from secondlook.run.reload import settings_of
+from secondlook.run.settings_change import change_of, feed_of
+from secondlook.run.supervisor.plan import Invocation
+
+TEXT = """\
+clients:
+  groups:
+    - name: children
+      networks: [10.0.0.7/32]
+      policy: {level: high, unverifiable: {download: block}}
+"""
+
+
+def changed(what, **values):
+    settings = settings_of(Invocation("proxy.yaml"), TEXT.encode())
+    return change_of(what, TEXT, settings, values)
+
+
+def test_a_feed_is_written_without_what_is_usual():
+    usual = {"threat": "malware", "risk": "dangerous", "format": "auto", "every": "1h", "licence": ""}
+    assert feed_of({"name": "a", "url": "https://a.example/", **usual}) == {
+        "name": "a",
+        "url": "https://a.example/",
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "policy"),
+    [
+        ({"level": ""}, "{level: null, unverifiable: {download: block}}"),
+        ({"level": "high", "download": ""}, "{level: high, unverifiable: {download: null}}"),
+        ({"page": "block"}, "{level: high, unverifiable: {download: block, page: block}}"),
+    ],
+)
+def test_a_group_gives_up_or_gets_what_is_its_own(values, policy):
+    change = changed("group", name="children", **values)
+    assert f"      policy: {policy}\n" in change.text
+    settings_of(Invocation("proxy.yaml"), change.text.encode())
+
+
+def test_a_group_that_had_nothing_of_its_own_is_left_so():
+    change = changed("group", name="children", page="", users="", level="medium")
+    assert change.text == TEXT.replace("level: high", "level: medium")
+    assert change.told == "changes the group children"
