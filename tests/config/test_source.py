@@ -376,7 +376,7 @@ def paths_of(model: type[BaseModel], before: str = "", seen: tuple[type[BaseMode
     return found
 
 
-@pytest.mark.parametrize("version", ["0.1.0"])
+@pytest.mark.parametrize("version", ["0.1.0", "1.0.0"])
 def test_every_key_of_a_released_version_is_understood(repository, version):
     released = (repository / f"tests/data/released/keys-{version}.txt").read_text().split()
     assert len(released) > 200
