@@ -1,6 +1,5 @@
 """Looking for what is wrong: each check finds one kind of trouble and says how to mend it."""
 
-import asyncio
 import errno
 import os
 import shutil
@@ -8,45 +7,29 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
-
 from secondlook.agent.pattern import change
-from secondlook.config import SINGLE_WORKER_MODES, Settings
+from secondlook.config import Settings
 from secondlook.core.answer import Tier
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.lanes import STATE
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.diagnosis import bypass
+from secondlook.run.diagnosis.clock_check import clock
 from secondlook.run.diagnosis.engine_check import engines
+from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
+from secondlook.run.diagnosis.front_check import fronts
 from secondlook.run.diagnosis.key_check import damaged_keys
 from secondlook.run.supervisor.authority_files import AUTHORITY, whole
-from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import LEDGER_FILE, SERVER_FOLDER, read_run_file
 from secondlook.run.supervisor.settings_file import changed_since_read
 
 ENDS_SOON_S = 30 * 86_400.0
 LOW_DISK_BYTES = 256 << 20
-CLOCK_WRONG_S = 120.0
-NETWORK_TIMEOUT_S = 5.0
 CA_FILE = "mitmproxy-ca-cert.pem"
-_MODES_WITH_PAGES = frozenset({"regular", "upstream"})  # on the address where the proxy listens
-_SET_CLOCK = "set it right (timedatectl set-ntp true): certificates and expiries depend on it"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found: `ok`, `problem` (with what to do), or `unknown` when it could not look."""
-
-    check: str
-    result: Literal["ok", "problem", "unknown"]
-    told: str
-    remedy: str | None = None
 
 
 async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
@@ -66,11 +49,11 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     for finding in await STATE.run(lambda: [*_keys(settings), *_authority(settings)]):
         yield finding
     if running is not None:
-        async for finding in _fronts(running, settings.servers.budget):
+        async for finding in fronts(running, settings.servers.budget):
             yield finding
     async for finding in _asked(settings, running):
         yield finding
-    yield await _clock(settings)
+    yield await clock(settings)
     for finding in await STATE.run(lambda: list(_bypasses(running))):
         yield finding
 
@@ -312,67 +295,6 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
         )
 
 
-async def _fronts(running: dict[str, Any], budget_s: float) -> AsyncIterator[Finding]:
-    if running["proxy"] is not None:
-        yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
-    if running.get("gateway") is not None:
-        yield await _gateway_answers(Path(running["gateway"]), budget_s)
-
-
-async def _proxy_answers(address: str, mode: str) -> Finding:
-    if mode.partition(":")[0] in SINGLE_WORKER_MODES:  # WireGuard and its like: no door to knock at
-        return Finding("proxy", "ok", f"the proxy serves {address} (mode {mode})")
-    if mode.partition(":")[0] not in _MODES_WITH_PAGES:
-        return await _takes_connections(address, mode)
-    try:
-        async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S) as client:
-            answer = await client.get(f"http://{address}/healthz")
-    except httpx.HTTPError as error:
-        return Finding(
-            "proxy", "problem", f"the proxy on {address} does not answer: {error}", "start it again"
-        )
-    if answer.text.strip() != "ok":
-        return Finding(
-            "proxy",
-            "problem",
-            f"the proxy on {address} says: {answer.text.strip()}",
-            "see its messages and `log`",
-        )
-    return Finding("proxy", "ok", f"the proxy answers on {address}")
-
-
-async def _gateway_answers(path: Path, budget_s: float) -> Finding:
-    """Ask as a gateway's helper would, for a name of which nothing is written down."""
-    try:
-        async with asyncio.timeout(NETWORK_TIMEOUT_S + budget_s):
-            reader, writer = await asyncio.open_unix_connection(path)
-            try:
-                writer.write(b"1 127.0.0.1 - GET http://secondlook.internal/\n")
-                answer = await reader.readline()
-            finally:
-                writer.close()
-    except OSError as error:  # TimeoutError too
-        told = f"helpers of a gateway get no answer at {path}: {error.strerror or 'it took too long'}"
-        return Finding("gateway", "problem", told, "start Second Look again")
-    if not answer.startswith(b"1 OK"):
-        told = f"helpers of a gateway are told at {path}: {answer.decode('latin-1').strip() or 'nothing'}"
-        return Finding("gateway", "problem", told, "see its messages and `log`")
-    return Finding("gateway", "ok", f"helpers of a gateway get answers at {path}")
-
-
-async def _takes_connections(address: str, mode: str) -> Finding:
-    """Knock where nothing can be asked: the other modes do not speak HTTP about themselves."""
-    host, _, port = visited(address).rpartition(":")
-    try:
-        async with asyncio.timeout(NETWORK_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    except OSError as error:  # TimeoutError too
-        told = f"the proxy on {address} takes no connection: {error.strerror or 'no answer'}"
-        return Finding("proxy", "problem", told, "start it again")
-    writer.close()
-    return Finding("proxy", "ok", f"the proxy takes connections on {address} (mode {mode})")
-
-
 async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Finding]:
     lookup = TieredLookup(settings.servers, upstream_proxy=settings.upstream_proxy)
     try:
@@ -407,54 +329,3 @@ async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Fi
             yield Finding("location", "ok", f"this machine is {here} the intranet")
     finally:
         await lookup.aclose()
-
-
-async def _clock(settings: Settings) -> Finding:
-    """Compare the clock with our own files, then with the first remote that gives a Date header."""
-    ahead = _from_the_future(settings.state)
-    if ahead is not None:
-        told = f"the clock is at least {ahead:.0f} s behind: files of Second Look are younger than now"
-        return Finding("clock", "problem", told, _SET_CLOCK)
-    remotes = [server.url for server in settings.servers.intranet]
-    if settings.servers.network is not None:
-        remotes.append(settings.servers.network.url)
-    remotes += [feed.url for feed in settings.feeds if feed.url is not None]
-    proxy = settings.upstream_proxy.url if settings.upstream_proxy is not None else None
-    for url in remotes[:3]:
-        at = await _date_told(url, proxy)
-        if at is None:
-            continue
-        off = time.time() - at
-        if abs(off) > CLOCK_WRONG_S:
-            how = "ahead of" if off > 0 else "behind"
-            told = f"the clock is {abs(off):.0f} s {how} that of {httpx.URL(url).host}"
-            return Finding("clock", "problem", told, _SET_CLOCK)
-        return Finding("clock", "ok", f"the clock agrees with {httpx.URL(url).host}")
-    return Finding("clock", "unknown", "no remote server could be asked for the time")
-
-
-def _from_the_future(state: Path) -> float | None:
-    """Seconds by which the youngest of our own files lies ahead of the clock; None when none does."""
-    written = [path.stat().st_mtime for path in state.glob("*") if path.is_file()]
-    ahead = max(written, default=0.0) - time.time()
-    return ahead if ahead > CLOCK_WRONG_S else None
-
-
-async def _date_told(url: str, proxy: str | None) -> float | None:
-    """Ask a server for its Date header (Unix seconds); None when it gives none.
-
-    A wrong clock makes good certificates look expired or not yet valid: it is then asked again without
-    looking at the certificate. Nothing but the time is taken from the answer, and it decides nothing.
-    """
-    for verify in (True, False):
-        try:
-            async with httpx.AsyncClient(
-                trust_env=False, timeout=NETWORK_TIMEOUT_S, proxy=proxy, verify=verify
-            ) as client:
-                answer = await client.head(url)
-            return parsedate_to_datetime(answer.headers["date"]).timestamp()
-        except httpx.ConnectError:
-            continue
-        except (httpx.HTTPError, KeyError, ValueError):
-            return None
-    return None

@@ -1,0 +1,64 @@
+"""Whether the clock is right: certificates, expiries and the age of lists depend on it."""
+
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+
+from secondlook.config import Settings
+from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
+
+CLOCK_WRONG_S = 120.0
+_SET_CLOCK = "set it right (timedatectl set-ntp true): certificates and expiries depend on it"
+
+
+async def clock(settings: Settings) -> Finding:
+    """Compare the clock with our own files, then with the first remote that gives a Date header."""
+    ahead = from_the_future(settings.state)
+    if ahead is not None:
+        told = f"the clock is at least {ahead:.0f} s behind: files of Second Look are younger than now"
+        return Finding("clock", "problem", told, _SET_CLOCK)
+    remotes = [server.url for server in settings.servers.intranet]
+    if settings.servers.network is not None:
+        remotes.append(settings.servers.network.url)
+    remotes += [feed.url for feed in settings.feeds if feed.url is not None]
+    proxy = settings.upstream_proxy.url if settings.upstream_proxy is not None else None
+    for url in remotes[:3]:
+        at = await date_of(url, proxy)
+        if at is None:
+            continue
+        off = time.time() - at
+        if abs(off) > CLOCK_WRONG_S:
+            how = "ahead of" if off > 0 else "behind"
+            told = f"the clock is {abs(off):.0f} s {how} that of {httpx.URL(url).host}"
+            return Finding("clock", "problem", told, _SET_CLOCK)
+        return Finding("clock", "ok", f"the clock agrees with {httpx.URL(url).host}")
+    return Finding("clock", "unknown", "no remote server could be asked for the time")
+
+
+def from_the_future(state: Path) -> float | None:
+    """Return by how many seconds the youngest of our own files lies ahead of now; None when none does."""
+    written = [path.stat().st_mtime for path in state.glob("*") if path.is_file()]
+    ahead = max(written, default=0.0) - time.time()
+    return ahead if ahead > CLOCK_WRONG_S else None
+
+
+async def date_of(url: str, proxy: str | None) -> float | None:
+    """Ask a server for its Date header (Unix seconds); None when it gives none.
+
+    A wrong clock makes good certificates look expired or not yet valid: it is then asked again without
+    looking at the certificate. Nothing but the time is taken from the answer, and it decides nothing.
+    """
+    for verify in (True, False):
+        try:
+            async with httpx.AsyncClient(
+                trust_env=False, timeout=NETWORK_TIMEOUT_S, proxy=proxy, verify=verify
+            ) as client:
+                answer = await client.head(url)
+            return parsedate_to_datetime(answer.headers["date"]).timestamp()
+        except httpx.ConnectError:
+            continue
+        except (httpx.HTTPError, KeyError, ValueError):
+            return None
+    return None

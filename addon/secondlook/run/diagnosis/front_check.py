@@ -1,0 +1,76 @@
+"""Whether the fronts answer: the proxy where it listens, and a gateway's helpers at their socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from secondlook.config import SINGLE_WORKER_MODES
+from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
+from secondlook.run.supervisor.listening import visited
+
+_MODES_WITH_PAGES = frozenset({"regular", "upstream"})  # on the address where the proxy listens
+
+
+async def fronts(running: dict[str, Any], budget_s: float) -> AsyncIterator[Finding]:
+    """Ask each front that a run file names; a gateway's may take `budget_s` beside the network's time."""
+    if running["proxy"] is not None:
+        yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
+    if running.get("gateway") is not None:
+        yield await _gateway_answers(Path(running["gateway"]), budget_s)
+
+
+async def _proxy_answers(address: str, mode: str) -> Finding:
+    if mode.partition(":")[0] in SINGLE_WORKER_MODES:  # WireGuard and its like: no door to knock at
+        return Finding("proxy", "ok", f"the proxy serves {address} (mode {mode})")
+    if mode.partition(":")[0] not in _MODES_WITH_PAGES:
+        return await _takes_connections(address, mode)
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S) as client:
+            answer = await client.get(f"http://{address}/healthz")
+    except httpx.HTTPError as error:
+        return Finding(
+            "proxy", "problem", f"the proxy on {address} does not answer: {error}", "start it again"
+        )
+    if answer.text.strip() != "ok":
+        return Finding(
+            "proxy",
+            "problem",
+            f"the proxy on {address} says: {answer.text.strip()}",
+            "see its messages and `log`",
+        )
+    return Finding("proxy", "ok", f"the proxy answers on {address}")
+
+
+async def _gateway_answers(path: Path, budget_s: float) -> Finding:
+    """Ask as a gateway's helper would, for a name of which nothing is written down."""
+    try:
+        async with asyncio.timeout(NETWORK_TIMEOUT_S + budget_s):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                writer.write(b"1 127.0.0.1 - GET http://secondlook.internal/\n")
+                answer = await reader.readline()
+            finally:
+                writer.close()
+    except OSError as error:  # TimeoutError too
+        told = f"helpers of a gateway get no answer at {path}: {error.strerror or 'it took too long'}"
+        return Finding("gateway", "problem", told, "start Second Look again")
+    if not answer.startswith(b"1 OK"):
+        told = f"helpers of a gateway are told at {path}: {answer.decode('latin-1').strip() or 'nothing'}"
+        return Finding("gateway", "problem", told, "see its messages and `log`")
+    return Finding("gateway", "ok", f"helpers of a gateway get answers at {path}")
+
+
+async def _takes_connections(address: str, mode: str) -> Finding:
+    """Knock where nothing can be asked: the other modes do not speak HTTP about themselves."""
+    host, _, port = visited(address).rpartition(":")
+    try:
+        async with asyncio.timeout(NETWORK_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except OSError as error:  # TimeoutError too
+        told = f"the proxy on {address} takes no connection: {error.strerror or 'no answer'}"
+        return Finding("proxy", "problem", told, "start it again")
+    writer.close()
+    return Finding("proxy", "ok", f"the proxy takes connections on {address} (mode {mode})")

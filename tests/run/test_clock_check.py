@@ -1,0 +1,60 @@
+"""Whether the clock is right, by our own files and by what others answer."""
+
+import asyncio
+import os
+import time
+from email.utils import formatdate
+
+import pytest
+
+from secondlook.config import Settings
+from secondlook.run.diagnosis.clock_check import CLOCK_WRONG_S, clock, date_of, from_the_future
+
+
+async def asked(date: bytes, ask):
+    """Have something asked of a server that gives this Date."""
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + date + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        return await ask(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+
+@pytest.mark.parametrize(("ahead_s", "found"), [(CLOCK_WRONG_S - 20, False), (CLOCK_WRONG_S + 20, True)])
+def test_a_file_from_the_future(tmp_path, ahead_s, found):
+    assert from_the_future(tmp_path) is None
+    (tmp_path / "file").touch()
+    at = time.time() + ahead_s
+    os.utime(tmp_path / "file", (at, at))
+    assert (from_the_future(tmp_path) is not None) == found
+
+
+def test_the_date_of_a_server():
+    date = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+    assert asyncio.run(asked(date, lambda url: date_of(url, None))) == 784111777.0
+
+
+@pytest.mark.parametrize("date", [b"", b"Date: soon\r\n"])
+def test_a_server_that_gives_none(date):
+    assert asyncio.run(asked(date, lambda url: date_of(url, None))) is None
+
+
+def test_nobody_there():
+    assert asyncio.run(date_of("http://127.0.0.9:1/", None)) is None
+
+
+@pytest.mark.parametrize(("off_s", "result"), [(0.0, "ok"), (300.0, "problem"), (-300.0, "problem")])
+def test_the_clock_is_held_against_a_feed(tmp_path, off_s, result):
+    date = f"Date: {formatdate(time.time() - off_s, usegmt=True)}\r\n".encode()
+
+    async def ask(url):
+        feed = {"name": "one", "url": url, "list": "mw-8b"}
+        return await clock(Settings.model_validate({"state": tmp_path, "feeds": [feed]}))
+
+    found = asyncio.run(asked(date, ask))
+    assert (found.check, found.result) == ("clock", result)
+    assert ("ahead of" in found.told) == (off_s > 0)

@@ -1,0 +1,77 @@
+"""Whether the fronts of a running proxy answer, by its run file."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from secondlook.run.diagnosis.finding import Finding
+from secondlook.run.diagnosis.front_check import fronts
+
+
+async def found(running: dict[str, object]) -> list[Finding]:
+    return [each async for each in fronts(running, 0.1)]
+
+
+async def looked(say: bytes, mode: str) -> Finding:
+    """Look at a proxy that answers whatever it is asked with these bytes."""
+
+    async def answer(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError):  # one that only knocks
+            await reader.readuntil(b"\r\n\r\n")
+        writer.write(say)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        (finding,) = await found({"proxy": address, "mode": mode})
+    return finding
+
+
+def page(text: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(text), text)
+
+
+@pytest.mark.parametrize(
+    ("say", "mode", "result"),
+    [
+        (page(b"ok\n"), "regular", "ok"),
+        (page(b"no pattern"), "regular", "problem"),
+        (b"", "upstream:http://next.test", "problem"),
+        (b"", "socks5", "ok"),  # it speaks no HTTP about itself: that it takes a connection is all
+        (b"", "wireguard", "ok"),
+    ],
+)
+def test_a_proxy_where_it_listens(say, mode, result):
+    assert asyncio.run(looked(say, mode)).result == result
+
+
+@pytest.mark.parametrize("mode", ["regular", "socks5"])
+def test_a_proxy_that_is_not_there(mode):
+    (finding,) = asyncio.run(found({"proxy": "127.0.0.9:1", "mode": mode}))
+    assert (finding.check, finding.result) == ("proxy", "problem")
+
+
+@pytest.mark.parametrize(
+    ("say", "result"), [(b"1 OK\n", "ok"), (b"1 BH message=away\n", "problem"), (b"", "problem")]
+)
+def test_a_gateway_at_its_socket(tmp_path, say, result):
+    async def run() -> list[Finding]:
+        async def answer(reader, writer):
+            await reader.readline()
+            if say is not None:
+                writer.write(say)
+                writer.close()
+
+        path = tmp_path / "gate.sock"
+        async with await asyncio.start_unix_server(answer, path):
+            running = {"proxy": None, "gateway": str(path)}
+            return await found(running)
+
+    (finding,) = asyncio.run(run())
+    assert (finding.check, finding.result) == ("gateway", result)
+
+
+def test_a_gateway_without_a_socket(tmp_path):
+    (finding,) = asyncio.run(found({"proxy": None, "gateway": str(tmp_path / "none")}))
+    assert finding.result == "problem"
