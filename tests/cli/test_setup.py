@@ -60,6 +60,19 @@ def test_an_authority_from_elsewhere_is_taken_and_half_of_one_is_not(home):
     assert "holds no private key in PEM" in str(refused.exception)
 
 
+def test_what_root_imports_belongs_to_whom_the_state_belongs(home):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    setup.make_authority(home / "made", "ecdsa")
+    own = home / "made" / "mitmproxy-ca.pem"
+    (home / "state").mkdir()
+    os.chown(home / "state", 65534, 65534)
+    taken = call("ca", "--import", str(own), "--key", str(own))
+    assert taken.exit_code == 0, taken.output
+    folder = home / "state" / "ca"
+    assert {path.stat().st_uid for path in (folder, *folder.iterdir())} == {65534}
+
+
 def told(*arguments):
     done = call(*arguments, "--json")
     return done.exit_code, [json.loads(line) for line in done.output.splitlines()]

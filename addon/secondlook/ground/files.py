@@ -65,3 +65,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def give_to_owner(folder: Path, like: Path) -> None:
+    """Have what root put into a folder belong to whom `like` belongs to."""
+    owner = like.stat()
+    if os.geteuid() == owner.st_uid:
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)

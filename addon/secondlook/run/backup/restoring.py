@@ -10,7 +10,6 @@ While files are exchanged `restore.unfinished` says so: `secondlook run` starts 
 and the same restore begins anew. Nothing is deleted.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from typing import Any, Final
 from secondlook.agent.pattern.files import FOLDER
 from secondlook.config import Settings, load_settings
 from secondlook.ground.errors import ConfigError
-from secondlook.ground.files import replacing, sync_folder, write_whole
+from secondlook.ground.files import give_to_owner, replacing, sync_folder, write_whole
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD, known_revisions, migrate
 from secondlook.ledger.upkeep.copying import is_empty, put_in, single_file
@@ -160,7 +159,7 @@ class _Target:
         staged = self.staging / LEDGER
         migrate(find_place(staged))
         single_file(staged)
-        _give_to_owner(self.staging, self._state)
+        give_to_owner(self.staging, self._state)
         (self._state / UNFINISHED_FILE).touch(mode=0o600)
         if not self._ledger.sqlite:
             put_in(staged, self._ledger)
@@ -236,7 +235,7 @@ class _Aside:
     def _inside(self) -> Path:
         if not self._folder.exists():
             self._folder.mkdir(mode=0o700)
-            _give_to_owner(self._folder, self._folder.parent)
+            give_to_owner(self._folder, self._folder.parent)
             self.taken.append(self._folder)
         return self._folder
 
@@ -249,12 +248,3 @@ def _move(source: Path, target: Path) -> None:
         return
     with source.open("rb") as old, replacing(target, private=True) as new:
         shutil.copyfileobj(old, new)
-
-
-def _give_to_owner(folder: Path, like: Path) -> None:
-    """Have what root unpacked belong to whom the state belongs to."""
-    owner = like.stat()
-    if os.geteuid() == owner.st_uid:
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, owner.st_uid, owner.st_gid)
