@@ -193,7 +193,9 @@ def test_the_dashboard_draws_metrics_that_there_are(repository: Path):
 
 
 def test_the_status_of_the_readme_has_the_lines_that_are_printed(repository: Path, capsys):
-    facts: dict[str, Any] = dict.fromkeys(("paused_until", "mode", "review", "server", "oldest_waiting"), "x")
+    facts: dict[str, Any] = dict.fromkeys(("mode", "review", "server"), "x")
+    at = "2026-11-23T23:55:36.716Z"
+    facts |= dict.fromkeys(("paused_until", "oldest_waiting", "since"), at)
     counts = dict.fromkeys(
         ("waiting", "checked", "blocked", "flagged", "rules", "pattern_entries", "pattern_lists"), 0
     )
@@ -207,7 +209,7 @@ def test_the_status_of_the_readme_has_the_lines_that_are_printed(repository: Pat
         "alerts": [],
         "passed_through": [],
     }
-    status._print(facts)
+    status._print(facts, utc=True)
     printed = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
     (shown,) = re.findall(r"secondlook status\n(.*?)```", (repository / "README.md").read_text(), re.DOTALL)
     assert [line.split("  ")[0] for line in shown.splitlines()] == printed

@@ -5,15 +5,19 @@ import importlib
 import json
 import os
 import time
-from datetime import datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from typer.main import get_command
 
 from e2e.processes import command, json_lines, server_publish
-from secondlook.cli.output import print_table
+from secondlook.cli.caller import CALLER, Caller
+from secondlook.cli.output import print_table, time_told
 from secondlook.cli.program import COMMANDS
-from secondlook.cli.records.log import COLUMNS, WHOLE, _row
+from secondlook.cli.records.log import COLUMNS, SPARE, WHOLE, _row
+from secondlook.cli.rules.rules import COLUMNS as RULE_COLUMNS
+from secondlook.cli.rules.rules import SPARE as RULE_SPARE
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.ulid import make_id
@@ -242,7 +246,7 @@ def test_times_and_ids_are_whole_on_a_narrow_terminal(monkeypatch, capsys):
     print_table(COLUMNS, [_row(event)], empty="", whole=WHOLE)
     shown = capsys.readouterr().out
     assert event.id in shown
-    assert "2026-09-21T14:13:20.250Z" in shown
+    assert f"time {time_told(event.time)}" in shown
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
@@ -651,3 +655,62 @@ def test_what_the_disk_refuses_is_told_in_one_line(tmp_path, monkeypatch, capsys
     told = capsys.readouterr().err
     assert "No space left on device" in told
     assert told.count("\n") == 1
+
+
+NOON = datetime(2026, 3, 5, 12, 0, 7, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("now", "shown"),
+    [
+        (NOON + 3600, "14:00:07"),
+        (NOON + 86_400, "05 Mar 14:00"),
+        (NOON + 400 * 86_400, "2026-03-05 14:00"),
+    ],
+)
+def test_a_terminal_gets_short_times_of_its_own_clock(monkeypatch, now, shown):
+    monkeypatch.setattr(time, "time", lambda: now)
+    with called(80, {"TZ": "Etc/GMT-2"}):
+        assert time_told(NOON) == shown
+        assert time_told(NOON, utc=True) == "2026-03-05T12:00:07.000Z"
+        assert time_told(None) is None
+    with called(None, {}):  # piped
+        assert time_told(NOON) == "2026-03-05T12:00:07.000Z"
+
+
+@contextmanager
+def called(columns, environ):
+    printed: list[str] = []
+    token = CALLER.set(Caller(None, lambda _stream, text: printed.append(text), columns, environ))
+    try:
+        yield printed
+    finally:
+        CALLER.reset(token)
+
+
+def test_a_hundred_columns_hold_the_log_and_the_rules_as_tables():
+    event = make_event(
+        "http://a.example/" + "x" * 80, host="a.example", client="192.168.100.100", list="mw-8b"
+    )
+    titles = {"mw-8b": "URLhaus, Phishing.Database (malware)"}
+    with called(100, {"TERM": "dumb"}) as printed:
+        print_table(COLUMNS, [_row(event, titles)], empty="", whole=WHOLE, spare=SPARE)
+    head, *body = "".join(printed).splitlines()
+    assert head.split() == ["time", "kind", "what", "client", "stage", "list", "or", "rule"]
+    assert "URLhaus" in "".join(body)
+    assert max(map(len, [head, *body])) <= 100
+    rule = ("0" * 26, "block", "x" * 40, "domain", "192.168.100.0/24", "05 Mar 14:00", 12, "y" * 40)
+    with called(100, {"TERM": "dumb"}) as printed:
+        print_table(RULE_COLUMNS, [rule], empty="", spare=RULE_SPARE)
+    assert "".join(printed).split()[:5] == ["id", "action", "subject", "expires", "reason"]
+
+
+def test_people_read_the_names_of_lists_and_programs_the_short_ones(state):
+    write_events(state, make_event("http://shop.example/", host="shop.example", list="mw-8b"))
+    assert "mw-8b" in on(state, "log").stdout, "no list is in force here, so its name is not known"
+    (event,) = json_lines("log", "--state", state)
+    assert event["list"] == "mw-8b"
+    assert (
+        _row(make_event("http://a.example/", list="mw-8b"), {"mw-8b": "URLhaus (malware)"})[6]
+        == "URLhaus (malware)"
+    )

@@ -61,7 +61,8 @@ def test_blocks_the_test_list_and_lets_the_rest_through(proxy, plain_origin):
 def test_the_first_steps_are_named_at_the_start_and_tick_themselves_off(start_proxy):
     proxy: Proxy = start_proxy("workers: 1\nnotify: {desktop: false}\n")
     review = f"http://{proxy.facts['review']}"
-    assert re.search(rf"hint +first steps, .*: {review}/setup\?token=\S+", proxy.output)
+    hint = re.compile(rf"hint +first steps, .*: {review}/setup\?token=\S+")
+    wait_for(lambda: hint.search(proxy.output), "the line that names the page")
 
     def taken() -> set[str]:
         bearer = f"Authorization: Bearer {proxy.fresh_facts()['token']}"

@@ -31,8 +31,8 @@ ANSWERED: Mapping[str, frozenset[str]] = {
 }
 PATH_STARTS = ("/", "./", "../", "~/")  # no URL begins so
 PLACES = {"-c": "config", "--config": "config", "--state": "state"}
-FLAGS = ("--json", "--csv")  # options without a value
-TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR")  # what Rich looks at
+FLAGS = ("--json", "--csv", "--utc")  # options without a value
+TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "TZ")  # what Rich and times look at
 COMPLETING = "_SECONDLOOK_COMPLETE"
 _MARKED_UP = re.compile(r"(\t|\r?\n|\x1b\[[0-9;]*m)")
 

@@ -17,7 +17,7 @@ from secondlook.cli.output import fail
 from secondlook.config import Settings, load_settings
 from secondlook.config.value import parse_duration, parse_span
 from secondlook.core.rules.client import ClientNameError, client_name
-from secondlook.ground.errors import ConfigError
+from secondlook.ground.errors import ConfigError, PatternError
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.opening import ledger_of, ledger_to_read
 from secondlook.run.supervisor.plan import Invocation
@@ -36,6 +36,7 @@ StateOption = Annotated[
     Path | None,
     typer.Option("--state", metavar="DIR", help="The state folder, instead of the configuration's."),
 ]
+UtcOption = Annotated[bool, typer.Option("--utc", help="Exact times, in UTC; piped they always are.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -67,6 +68,17 @@ class CommandContext:
     def state(self) -> Path:
         """The state folder."""
         return self.settings.state
+
+    def list_titles(self) -> dict[str, str]:
+        """Return what people call the lists in force, by name."""
+        from secondlook.agent.pattern.files import load_pattern  # noqa: PLC0415 - only where people read
+        from secondlook.run.assembly.naming import list_titles  # noqa: PLC0415
+
+        try:
+            embedded = self.settings.servers.embedded.enabled
+            return list_titles(load_pattern(self.state), self.settings.feeds if embedded else ())
+        except PatternError:
+            return {}  # the short names are shown; `status` reports the damage
 
     def ledger(self) -> AbstractContextManager[Ledger]:
         """Return the ledger. Raises LedgerError and ConfigError."""

@@ -7,8 +7,11 @@ character of a hostile URL ever reaches the terminal.
 import dataclasses
 import io
 import json
+import os
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, tzinfo
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -77,11 +80,13 @@ def print_table(
     title: str | None = None,
     empty: str,
     whole: Sequence[str] = ("id",),
+    spare: Sequence[str] = (),
 ) -> None:
     """Print rows: a table on a terminal, tab-separated lines when piped; `empty` says why there are none.
 
     Cells of the columns `whole` are never broken over two lines, so that they can be copied. A terminal too
-    narrow for a legible table gets one paragraph a row, in which each value stands behind its column's name.
+    narrow for a legible table does without the columns `spare`, first the first; one that is too narrow for
+    this too gets one paragraph a row, in which each value stands behind its column's name.
     """
     told = [[_cell(value) for value in row] for row in rows]
     if not on_terminal():
@@ -96,7 +101,15 @@ def print_table(
         write(empty + "\n")
         return
     width = columns_of_terminal()
-    if _legible_width(columns, told, whole) > width:
+    shown = list(columns)
+    for column in ("", *spare):
+        shown = [each for each in shown if each != column]
+        places = [columns.index(each) for each in shown]
+        cells = [[row[place] for place in places] for row in told]
+        if _legible_width(shown, cells, whole) <= width:
+            columns, told = shown, cells
+            break
+    else:
         _print_paragraphs(columns, told, width)
         return
     # only a terminal needs Rich, which is slow to import
@@ -112,6 +125,26 @@ def print_table(
     drawn = io.StringIO()
     Console(file=drawn, force_terminal=True, width=width, highlight=False, _environ=environ()).print(table)
     write(drawn.getvalue())
+
+
+def time_told(at: float | None, *, utc: bool = False) -> str | None:
+    """Write an instant for people: short, by the clock of whoever reads; piped, or with `utc`, exactly."""
+    from secondlook.ledger.log.shape import rfc3339  # noqa: PLC0415 - the list of commands needs none of it
+
+    if at is None or utc or not on_terminal():
+        return rfc3339(at)
+    zone = environ().get("TZ")
+    own = zone == os.environ.get("TZ")  # a proxy that answers may have been started elsewhere
+    told, now = (datetime.fromtimestamp(each, None if own else _zone(zone)) for each in (at, time.time()))
+    if told.date() == now.date():
+        return f"{told:%H:%M:%S}"
+    return f"{told:%d %b %H:%M}" if told.year == now.year else f"{told:%Y-%m-%d %H:%M}"
+
+
+def _zone(name: str | None) -> tzinfo | None:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - rarely needed
+
+    return ZoneInfo(name) if name else None
 
 
 def _legible_width(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str]) -> int:

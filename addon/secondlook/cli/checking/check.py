@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +28,7 @@ app = typer.Typer(add_completion=False)
 
 BLOCKED_EXIT = 10
 UNVERIFIABLE_EXIT = 11
+NO_TITLES: Mapping[str, str] = {}
 
 
 @app.command()
@@ -53,13 +54,14 @@ def check(
         told = [context.running.explain(_said(text), client) for text in subjects]
     else:
         told = asyncio.run(_check(context, subjects, as_file=as_file, offline=offline, client=client))
+    titles = {} if as_json else context.list_titles()
     for index, one in enumerate(told):
         if as_json:
             print_json(one)
         else:
             if index:
                 print_line()
-            print_check(one)
+            print_check(one, titles)
     sys.exit(exit_of(told))
 
 
@@ -108,7 +110,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def print_check(one: Json) -> None:
+def _list_told(name: str | None, titles: Mapping[str, str]) -> str | None:
+    return f"{titles[name]}, {name}" if name is not None and name in titles else name
+
+
+def print_check(one: Json, titles: Mapping[str, str] = NO_TITLES) -> None:
     """Print an explained decision for people."""
     print_line(f"{one['decision'].upper()}  {one['subject']}")
     facts = [
@@ -116,7 +122,7 @@ def print_check(one: Json) -> None:
         ("verdict", f"{one['verdict']}, {str(one['risk']).replace('_', ' ')}"),
         ("threat", one["threat"]),
         ("stage", one["stage"]),
-        ("list", one["list"]),
+        ("list", _list_told(one["list"], titles)),
         ("rule", one["rule"]),
         ("matched", one["expression"]),
         ("list age", duration_told(one["list_age_s"]) if one["list_age_s"] is not None else None),

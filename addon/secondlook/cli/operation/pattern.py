@@ -25,7 +25,7 @@ from secondlook.ledger.log.shape import rfc3339
 from secondlook.server.feeds import rule_versions
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
-COLUMNS = ("list", "entries", "generation", "tier", "server", "confirmed")
+COLUMNS = ("what", "list", "entries", "generation", "tier", "server", "confirmed")
 
 
 @app.callback(invoke_without_command=True)
@@ -61,8 +61,17 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
                 }
             )
         return
+    titles = context.list_titles()
     rows = (
-        (each.name, each.entries, each.generation, each.tier, each.server, f"{duration_told(each.age_s)} ago")
+        (
+            titles.get(each.name),
+            each.name,
+            each.entries,
+            each.generation,
+            each.tier,
+            each.server,
+            f"{duration_told(each.age_s)} ago",
+        )
         for each in found.lists
     )
     print_table(

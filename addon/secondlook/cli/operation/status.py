@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import suppress
+from datetime import datetime
 from http.client import SERVICE_UNAVAILABLE, HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,22 @@ import typer
 
 from secondlook.agent.pattern import change
 from secondlook.cli.caller import on_terminal
-from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
-from secondlook.cli.output import duration_told, generation_told, print_facts, print_json, print_line
+from secondlook.cli.options import (
+    CommandContext,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    UtcOption,
+    known_context,
+)
+from secondlook.cli.output import (
+    duration_told,
+    generation_told,
+    print_facts,
+    print_json,
+    print_line,
+    time_told,
+)
 from secondlook.core.neutralize import inert
 from secondlook.core.tls_exception import Lasting
 from secondlook.ground.errors import LedgerError, PatternError
@@ -31,7 +46,12 @@ MOST_BYTES = 1_000
 
 
 @app.command()
-def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+def status(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    utc: UtcOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show on one screen how protection is doing."""
     context = known_context(config, state)
     now = time.time()
@@ -95,7 +115,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     if facts["review"] and running and on_terminal():
         # Only where a person reads it: it opens the page once, and must not end up in a file.
         facts["review"] += f"?token={running['token']}"
-    _print(facts)
+    _print(facts, utc=utc)
 
 
 def _trouble(address: str) -> str | None:
@@ -155,16 +175,19 @@ def _gateway_told(facts: dict[str, Any]) -> str | None:
     return f"{facts['gateway']}{icap} (workers {facts['gate_workers']})"
 
 
-def _print(facts: dict[str, Any]) -> None:
+def _print(facts: dict[str, Any], *, utc: bool) -> None:
+    def at(text: str) -> str | None:
+        return time_told(datetime.fromisoformat(text).timestamp(), utc=utc)
+
     if not facts["running"]:
         protection = "off: no proxy runs on this state; start it with `secondlook run`"
     elif facts["paused_until"]:
         whose = f" for {inert(', '.join(facts['paused_for']))}" if facts["paused_for"] else ""
-        protection = f"PAUSED{whose} until {facts['paused_until']}; on again with `secondlook resume`"
+        protection = f"PAUSED{whose} until {at(facts['paused_until'])}; on again with `secondlook resume`"
     elif facts["mode"] == "assess":
         protection = "assessing: nothing is enforced"
     else:
-        protection = f"on since {facts['since']}, level {facts['level']}"
+        protection = f"on since {at(facts['since'])}, level {facts['level']}"
     pattern = "no lists yet"
     if facts["pattern_lists"]:
         pattern = (
@@ -182,14 +205,14 @@ def _print(facts: dict[str, Any]) -> None:
     ]
     if facts["waiting"] is not None:
         waiting = f"{facts['waiting']:,} flagged" + (
-            f", the oldest since {facts['oldest_waiting']}" if facts["waiting"] else ""
+            f", the oldest since {at(facts['oldest_waiting'])}" if facts["waiting"] else ""
         )
         day = f"{facts['checked']:,} checked, {facts['blocked']:,} blocked, {facts['flagged']:,} flagged"
         rows += [("second look", waiting), ("last day", day), ("rules", facts["rules"])]
     rows += [
         (
             "passed through",
-            f"{inert(each['host'])} for {inert(each['user'] or each['client'])}, until {each['until']}",
+            f"{inert(each['host'])} for {inert(each['user'] or each['client'])}, until {at(each['until'])}",
         )
         for each in facts["passed_through"] or ()
     ]

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import islice
 from typing import Annotated
 
@@ -15,11 +16,12 @@ from secondlook.cli.options import (
     ConfigOption,
     JsonOption,
     StateOption,
+    UtcOption,
     client_option,
     instant_from,
     known_context,
 )
-from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table
+from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table, time_told
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ClientNameError, client_name
@@ -27,11 +29,13 @@ from secondlook.core.url.canonical import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
 from secondlook.ledger.log.event_log import EventLog
 from secondlook.ledger.log.filter import EventFilter
-from secondlook.ledger.log.shape import csv_lines, event_json, rfc3339
+from secondlook.ledger.log.shape import csv_lines, event_json
 
 app = typer.Typer(add_completion=False)
 COLUMNS = ("time", "kind", "class", "what", "client", "stage", "list or rule", "threat", "id")
 WHOLE = ("time", "id")
+SPARE = ("id", "class", "threat", "stage")  # what a narrow terminal does without
+NO_TITLES: Mapping[str, str] = {}
 
 
 def _several(option: str, given: list[str] | None, known: Iterable[str]) -> tuple[str, ...] | None:
@@ -100,6 +104,7 @@ def log(
         typer.Option("--erase-client", metavar="CLIENT", help="Delete for good what was kept of a client."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
+    utc: UtcOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the event log, newest last. On a terminal only the newest 100, unless told otherwise."""
@@ -127,7 +132,7 @@ def log(
     context = known_context(config, state)
     if limit is None and on_terminal() and not (as_csv or as_json):
         limit = 100
-    _show(context, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json)
+    _show(context, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json, utc=utc)
 
 
 def _show(
@@ -138,7 +143,13 @@ def _show(
     follow: bool,
     as_csv: bool,
     as_json: bool,
+    utc: bool,
 ) -> None:
+    titles = cache(context.list_titles)  # not looked for before a row names a list
+
+    def row(event: Event) -> tuple[object, ...]:
+        return _row(event, titles() if event.list else NO_TITLES, utc=utc)
+
     with context.ledger_to_read() as ledger:
         printer = _csv_printer() if as_csv else None
         cursor = ledger.events.end() if follow else None
@@ -155,12 +166,13 @@ def _show(
                 printer(event)
         elif follow:
             for event in events:
-                _print_plain(event)
+                _print_plain(row(event))
         else:
-            print_table(COLUMNS, map(_row, events), empty="no events" + _because(wanted), whole=WHOLE)
+            empty = "no events" + _because(wanted)
+            print_table(COLUMNS, map(row, events), empty=empty, whole=WHOLE, spare=SPARE)
         if cursor is not None:
             sys.stdout.flush()
-            asyncio.run(_follow(ledger.events, wanted, cursor, as_json=as_json, printer=printer))
+            asyncio.run(_follow(ledger.events, wanted, cursor, row, as_json=as_json, printer=printer))
 
 
 def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: bool, as_json: bool) -> None:
@@ -188,6 +200,7 @@ async def _follow(
     log: EventLog,
     wanted: EventFilter,
     cursor: str,
+    row: Callable[[Event], tuple[object, ...]],
     *,
     as_json: bool,
     printer: Callable[[Event], None] | None,
@@ -198,7 +211,7 @@ async def _follow(
         elif printer is not None:
             printer(event)
         else:
-            _print_plain(event)
+            _print_plain(row(event))
         sys.stdout.flush()
 
 
@@ -206,23 +219,23 @@ def _because(wanted: EventFilter) -> str:
     return " yet" if wanted == EventFilter() else " that fit"
 
 
-def _row(event: Event) -> tuple[object, ...]:
+def _row(event: Event, titles: Mapping[str, str] = NO_TITLES, *, utc: bool = False) -> tuple[object, ...]:
     what = event.url or event.filename or event.host or event.sha256 or event.detail
     return (
-        rfc3339(event.time),
+        time_told(event.time, utc=utc),
         event.kind,
         event.cls,
         what,
         event.client,
         event.stage,
-        event.list or event.rule,
+        titles.get(event.list, event.list) if event.list else event.rule,
         event.threat,
         event.id,
     )
 
 
-def _print_plain(event: Event) -> None:
-    cells = ("-" if value is None else inert(str(getattr(value, "value", value))) for value in _row(event))
+def _print_plain(row: tuple[object, ...]) -> None:
+    cells = ("-" if value is None else inert(str(getattr(value, "value", value))) for value in row)
     write("\t".join(cells) + "\n")
 
 

@@ -8,10 +8,17 @@ import typer
 
 from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
 from secondlook.cli.completion import completed_id
-from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
-from secondlook.cli.output import fail, print_json, print_line, print_table, size_told
+from secondlook.cli.options import (
+    CommandContext,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    UtcOption,
+    known_context,
+)
+from secondlook.cli.output import fail, print_json, print_line, print_table, size_told, time_told
 from secondlook.ground.clock import SystemClock
-from secondlook.ledger.log.shape import quarantine_json, rfc3339
+from secondlook.ledger.log.shape import quarantine_json
 from secondlook.run.assembly.second_look import QUARANTINE_FOLDER
 
 RecordArgument = Annotated[
@@ -39,7 +46,12 @@ def _default(
 
 
 @app.command("list")
-def list_files(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+def list_files(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    utc: UtcOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """List quarantined files, restored and deleted ones too."""
     context = known_context(config, state)
     with context.ledger_to_read() as ledger:
@@ -56,7 +68,7 @@ def list_files(config: ConfigOption = None, state: StateOption = None, as_json: 
             size_told(record.size),
             record.threat,
             record.list,
-            rfc3339(record.moved_at),
+            time_told(record.moved_at, utc=utc),
             record.proxy,
             record.detail,
         )

@@ -10,9 +10,24 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.completion import completed_id
-from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
-from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line, print_table
-from secondlook.ledger.log.shape import queue_json, rfc3339
+from secondlook.cli.options import (
+    CommandContext,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    UtcOption,
+    known_context,
+)
+from secondlook.cli.output import (
+    duration_told,
+    fail,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    time_told,
+)
+from secondlook.ledger.log.shape import queue_json
 
 app = typer.Typer(add_completion=False, help="What was let through unverified and waits for its second look.")
 COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", "next look", "because")
@@ -30,7 +45,12 @@ def _default(
 
 
 @app.command("list")
-def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+def list_queue(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    utc: UtcOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the flagged subjects, oldest first."""
     context = known_context(config, state)
     now = time.time()
@@ -46,7 +66,7 @@ def list_queue(config: ConfigOption = None, state: StateOption = None, as_json: 
                 entry.url or entry.filename or entry.host or entry.sha256 or entry.identity.hex(),
                 entry.clients,
                 entry.count,
-                rfc3339(entry.first_seen),
+                time_told(entry.first_seen, utc=utc),
                 entry.attempts,
                 "now" if entry.next_attempt <= now else f"in {duration_told(entry.next_attempt - now)}",
                 entry.reason,

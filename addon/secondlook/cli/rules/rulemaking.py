@@ -17,12 +17,12 @@ from secondlook.cli.options import (
     seconds_from,
     writable_state,
 )
-from secondlook.cli.output import fail, print_json, print_line
+from secondlook.cli.output import fail, print_json, print_line, time_told
 from secondlook.config import Settings
 from secondlook.core.rules.overruling import contrary, overruling
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule, Scope
 from secondlook.core.rules.subject import RuleSubjectError, parse_subject
-from secondlook.ledger.log.shape import rfc3339, rule_json, rule_subject
+from secondlook.ledger.log.shape import rule_json, rule_subject
 from secondlook.suffix import load_suffixes
 
 
@@ -44,7 +44,8 @@ def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
         ] = None,
         client: ForClientOption = None,
         reason: Annotated[
-            str | None, typer.Option("--reason", metavar="TEXT", help="Shown wherever it is.")
+            str | None,
+            typer.Option("--reason", metavar="TEXT", help="Why, for later readers."),
         ] = None,
         replace: Annotated[
             bool, typer.Option("--replace", help="Remove rules that say the contrary about the same subject.")
@@ -168,7 +169,7 @@ def _lasting(duration: str | None) -> float | None:
 
 
 def _warn(stronger: Rule, rule: Rule, written: str) -> None:
-    until = "always" if stronger.expires is None else f"until {rfc3339(stronger.expires)}"
+    until = "always" if stronger.expires is None else f"until {time_told(stronger.expires)}"
     print_line(f"but {stronger.action} {rule_subject(stronger)} wins {until} ({stronger.id})")
     if contrary(stronger, rule):
         print_line(f"  have it removed with: secondlook {rule.action} {written} --replace")
@@ -181,5 +182,5 @@ def _in_words(rule: Rule, written: str) -> str:
     if rule.client:
         words += f" for {rule.client}"
     if rule.expires is not None:
-        words += f" until {rfc3339(rule.expires)}"
+        words += f" until {time_told(rule.expires)}"
     return words

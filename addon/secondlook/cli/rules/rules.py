@@ -13,17 +13,18 @@ from secondlook.cli.options import (
     ConfigOption,
     JsonOption,
     StateOption,
+    UtcOption,
     instant_from,
     known_context,
 )
-from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table
+from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table, time_told
 from secondlook.core.rules.policy import Level
 from secondlook.core.rules.rule import Rule
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import FileSubject, Subject
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import Action
-from secondlook.ledger.log.shape import rfc3339, rule_json, rule_subject
+from secondlook.ledger.log.shape import rule_json, rule_subject
 from secondlook.run.assembly.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
 from secondlook.run.assembly.policies import config_rules
 from secondlook.server.store.names import BASE_LISTS
@@ -31,6 +32,7 @@ from secondlook.suffix import load_suffixes
 
 app = typer.Typer(add_completion=False, help="List, remove and try the operator's rules.")
 COLUMNS = ("id", "action", "subject", "scope", "client", "expires", "hits", "reason")
+SPARE = ("scope", "hits", "client")  # what a narrow terminal does without
 _SHA256_HEX = 64
 
 
@@ -46,7 +48,12 @@ def _default(
 
 
 @app.command("list")
-def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+def list_rules(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    utc: UtcOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """List all rules, expired ones included until they are swept."""
     context = known_context(config, state)
     with context.ledger_to_read() as ledger:
@@ -56,7 +63,10 @@ def list_rules(config: ConfigOption = None, state: StateOption = None, as_json: 
             print_json(rule_json(rule))
         return
     print_table(
-        COLUMNS, map(_row, rules), empty="no rules; make one with `secondlook allow` or `secondlook block`"
+        COLUMNS,
+        (_row(rule, utc=utc) for rule in rules),
+        spare=SPARE,
+        empty="no rules; make one with `secondlook allow` or `secondlook block`",
     )
 
 
@@ -108,7 +118,7 @@ def try_rules(
         for rule in fired:
             print_json(rule_json(rule))
         return
-    print_table(COLUMNS, map(_row, fired), empty="no rule fires: lists and servers decide")
+    print_table(COLUMNS, map(_row, fired), spare=SPARE, empty="no rule fires: lists and servers decide")
 
 
 @app.command()
@@ -178,14 +188,14 @@ def _subject(text: str) -> Subject:
     return url_subject(text, load_suffixes())
 
 
-def _row(rule: Rule) -> tuple[object, ...]:
+def _row(rule: Rule, *, utc: bool = False) -> tuple[object, ...]:
     return (
         rule.id,
         rule.action,
         rule_subject(rule),
         rule.scope,
         rule.client,
-        rfc3339(rule.expires) or "never",
+        time_told(rule.expires, utc=utc) or "never",
         rule.hits,
         rule.reason,
     )
