@@ -162,7 +162,7 @@ def measure(engine: str, place: str, folder: Path, count: int) -> None:
         pid = server.pid or 0
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         with httpx.Client(base_url=url, timeout=120) as client:
-            client.cookies.set("second_look_session", _cookie())
+            client.cookies.set("second_look_session", cookie())
             client.get("/healthz")  # the socket listens already: this waits for the server
             for what, path in pages(count).items():
                 tell(f"{engine}: {what}", **timed(client, pid, path))
@@ -213,7 +213,7 @@ def main() -> None:
     tell("memory", peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
-def _cookie() -> str:
+def cookie() -> str:
     door = Doorkeeper(b"k" * 32)
     return door.redeem(door.token) or ""
 

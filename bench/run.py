@@ -36,6 +36,7 @@ DRIVERS = {
     "scan": "Engines that look into files (S1 to S5)",
     "gateway": "A gateway that asks: Squid with helper and ICAP (G1 to G6)",
     "review_page": "The review page over a large log",
+    "overview": "The overview over counts of ten million events",
     "commands": "Commands and starts (P18)",
     "install": "Installed from the wheel: time, size, memory at rest (P20)",
     "longrun": "Memory over a million requests (P14)",

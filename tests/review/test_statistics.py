@@ -5,6 +5,7 @@ import time
 from html import unescape
 
 import pytest
+import sqlalchemy as sa
 
 from review.stage import keep, make_event
 from secondlook.core.event import EventKind
@@ -126,3 +127,23 @@ def test_ways_and_servers_are_drawn_and_stand_in_tables(client, ledger):
     found = client.get("/api/v1/statistics?range=1h").json()
     assert [each["name"] for each in found["ways"]] == ["cached", "asked"]
     assert [(each["name"], each["share"]) for each in found["availability"]] == [("sps<1>", 0.5)]
+
+
+@pytest.mark.parametrize("client_name", [None, "10.0.0.1"])
+def test_the_overview_reads_counts_and_no_more_events_than_it_shows(filled, client, client_name):
+    """However many events there are: of them only the newest few are looked at, by an index."""
+    read = []
+
+    def note(connection, _cursor, statement, parameters, *_):
+        read.append((statement, parameters))
+
+    engine = filled.store.readers
+    sa.event.listen(engine, "before_cursor_execute", note)
+    for name in RANGES:
+        assert client.get("/", params={"range": name, "client": client_name or ""}).status_code == 200
+    sa.event.remove(engine, "before_cursor_execute", note)
+    about = [statement for statement, _ in read if re.search(r"\bevents\b", statement)]
+    assert any("FROM shares" in statement for statement, _ in read)
+    assert about
+    ends = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"  # of the primary key
+    assert [each for each in about if "LIMIT" not in each and each != ends] == []
