@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from e2e.processes import command, json_lines, server_publish
 from secondlook.cli.caller import CALLER, Caller
-from secondlook.cli.output import print_table, time_told
+from secondlook.cli.output import print_table, time_told, working
 from secondlook.cli.program import COMMANDS
 from secondlook.cli.records.log import COLUMNS, SPARE, WHOLE, _row
 from secondlook.cli.rules.rules import COLUMNS as RULE_COLUMNS
@@ -714,3 +714,14 @@ def test_people_read_the_names_of_lists_and_programs_the_short_ones(state):
         _row(make_event("http://a.example/", list="mw-8b"), {"mw-8b": "URLhaus (malware)"})[6]
         == "URLhaus (malware)"
     )
+
+
+def test_a_terminal_shows_what_takes_its_time_and_nothing_of_it_stays(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    with working("making it"):
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with working("making it"):
+        assert capsys.readouterr().err == "making it …\r"
+    assert capsys.readouterr().err == "\x1b[K"

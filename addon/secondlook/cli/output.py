@@ -10,14 +10,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
+from secondlook.cli.caller import CALLER, environ, on_terminal, write
 from secondlook.cli.caller import columns as columns_of_terminal
-from secondlook.cli.caller import environ, on_terminal, write
 from secondlook.core.neutralize import inert
 
 _LEGIBLE = 24  # characters that a column of a table needs at least, where its cells are longer
@@ -40,6 +41,21 @@ def fail_as_none_of(option: str, known: Iterable[str], got: str) -> NoReturn:
     near = get_close_matches(got, words, n=1)
     hint = f"did you mean {near[0]}?" if near else None
     fail(f"{option}: expected one of {', '.join(words)}, got {got}", hint=hint, status=2)
+
+
+@contextmanager
+def working(on: str) -> Iterator[None]:
+    """Show on a terminal what takes its time, until it is done."""
+    shown = CALLER.get() is None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if shown:
+        sys.stderr.write(f"{on} …\r")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write("\x1b[K")
+            sys.stderr.flush()
 
 
 def plain_value(value: object) -> Any:

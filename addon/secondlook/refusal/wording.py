@@ -73,8 +73,8 @@ def explanation(decision: Decision, language: Language = ENGLISH) -> str:
     evidence = decision.evidence
     if evidence.stage is Stage.UNVERIFIABLE and not evidence.steps:  # nobody was asked: the cause lies here
         return language.joined(
-            language.say("It could not be looked at as it must be: %(cause)s.", cause=evidence.unverifiable),
-            language.say("It may be harmless; whoever runs this proxy can tell more."),
+            language.say("The proxy itself could not check it: %(cause)s.", cause=evidence.unverifiable),
+            language.say("It may be harmless; ask whoever runs this proxy."),
         )
     if (found := _OF_STAGES.get(evidence.stage)) is not None:
         return language.joined(*map(language.say, found[1:]))

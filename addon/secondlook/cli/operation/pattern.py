@@ -17,7 +17,15 @@ from secondlook.cli.options import (
     known_context,
     open_context,
 )
-from secondlook.cli.output import duration_told, fail, generation_told, print_json, print_line, print_table
+from secondlook.cli.output import (
+    duration_told,
+    fail,
+    generation_told,
+    print_json,
+    print_line,
+    print_table,
+    working,
+)
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.errors import PatternError
 from secondlook.ground.ulid import make_id
@@ -103,7 +111,8 @@ def update(
         change.forget_rollback(context.state, now=time.time(), keep=context.settings.pattern.keep)
         for _, folder in context.settings.rule_feeds:
             rule_versions.take_up_again(folder)
-    outcomes = asyncio.run(_update(context, accept_shrink=accept_shrink))
+    with working("asking the servers for their lists"):
+        outcomes = asyncio.run(_update(context, accept_shrink=accept_shrink))
     if as_json:
         for each in outcomes:
             print_json(each)

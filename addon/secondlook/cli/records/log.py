@@ -107,7 +107,7 @@ def log(
     utc: UtcOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the event log, newest last. On a terminal only the newest 100, unless told otherwise."""
+    """Show the event log, newest last. On a terminal only the newest 100, unless `--limit` asks for more."""
     if erase_client is not None or yes:
         chosen = (decision, kind, stage, threat, host, client, proxy, since, until, search, limit)
         filtered = follow or as_csv or any(value is not None for value in chosen)
@@ -186,7 +186,7 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
         fail(f"--erase-client: {error}", status=2)
     if not yes:
         if not sys.stdin.isatty():
-            fail(f"this deletes for good what was kept of {name}", hint="say --yes to do it", status=2)
+            fail(f"this deletes for good what was kept of {name}", hint="add --yes to do it", status=2)
         typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
     with context.ledger() as ledger:
         gone = ledger.upkeep.erase_client(name)

@@ -12,7 +12,7 @@ import typer
 
 from secondlook.cli.completion import completed
 from secondlook.cli.options import JsonOption, StateOption
-from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table
+from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table, working
 from secondlook.cli.server.context import LISTS, ServerConfigOption, open_server
 from secondlook.core.lists.name import RISKS
 from secondlook.core.neutralize import inert
@@ -62,7 +62,7 @@ def import_(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="auto: told by the content",
+            help="auto: recognized by the content",
             autocompletion=_formats,
         ),
     ] = "auto",
@@ -166,9 +166,10 @@ def publish(
     from secondlook.server.publish.publishing import publish as make_generation  # noqa: PLC0415 - imports numpy
 
     context = open_server(config, state)
-    report = make_generation(
-        context.store, now=time.time(), settings=context.settings.publish, accept_shrink=accept_shrink
-    )
+    with working("making the next generation"):
+        report = make_generation(
+            context.store, now=time.time(), settings=context.settings.publish, accept_shrink=accept_shrink
+        )
     if as_json:
         print_json(
             {
