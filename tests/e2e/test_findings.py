@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 
 import pytest
 
@@ -33,7 +34,7 @@ def office(start_server, start_proxy, tmp_path):
     return server, start_proxy(config + scans, name="one"), start_proxy(config, name="two")
 
 
-def test_what_one_finds_in_a_file_is_refused_at_the_other(office, plain_origin):
+def test_what_one_finds_in_a_file_is_refused_at_the_other(office, plain_origin, record_property):
     server, one, two = office
     body = b"#!/bin/sh\n# planted by the test\n"
     plain_origin.pages["/setup.sh"] = ("application/octet-stream", body)
@@ -43,7 +44,9 @@ def test_what_one_finds_in_a_file_is_refused_at_the_other(office, plain_origin):
         lambda: found if (found := one.curl(url)).status == 403 else None, "the rules in force at one"
     )
     assert "stage=scan" in refused.headers["x-second-look"]
+    found_at = time.monotonic()
     refused = wait_for(lambda: found if (found := two.curl(url)).status == 403 else None, "the other's block")
+    record_property("seconds from found at one to refused at the other", time.monotonic() - found_at)
     assert "stage=scan" not in refused.headers["x-second-look"]
     digest = hashlib.sha256(body).hexdigest()
     late = wait_for(lambda: two.json("log", "--kind", "late_verdict") or None, "the late verdict")
