@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ USE = RequestContext(
     SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/setup.exe", method="GET"
 )
 # as an engine is met: away, too large or a broken answer, silent, its own fault, too late, in time
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "away": {"mode": "fault"},
     "silent": {"mode": "hang"},
     "broken": {"mode": "broken"},

@@ -21,7 +21,7 @@ def unpacked_by(program: str, data: bytes, folder: Path) -> Iterator[bytes]:
     packed, out = folder / "packed", folder / "out"
     packed.write_bytes(data)
     out.mkdir()
-    command = [*PROGRAMS[program], packed, "-C", out]
+    command = [*PROGRAMS[program], str(packed), "-C", str(out)]
     subprocess.run(command, capture_output=True, check=False, timeout=30)
     for base, _, names in os.walk(out):
         for name in names:

@@ -68,7 +68,11 @@ class Origin:
                 head = await reader.readuntil(b"\r\n\r\n")
                 lines = head.decode("latin-1").split("\r\n")
                 method, target, _ = lines[0].split(" ", 2)
-                headers = [tuple(line.split(": ", 1)) for line in lines[1:] if ": " in line]
+                headers = [
+                    (name, value)
+                    for name, found, value in (line.partition(": ") for line in lines[1:])
+                    if found
+                ]
                 asked = Asked(method, target, headers)
                 await self._read_body(asked, reader)
                 self.requests.append(asked)

@@ -39,7 +39,8 @@ def around() -> Context:
 
 def run(side, *happened: events.Event) -> tuple[bytes, list[object]]:
     """Give what a side sends, and the events that it makes of what happened."""
-    sent, made = b"", []
+    sent = b""
+    made: list[object] = []
     waiting = list(happened)
     while waiting:
         for command in side.handle_event(waiting.pop(0)):

@@ -101,10 +101,10 @@ class RealClamd:
 
 
 @contextlib.contextmanager
-def real_clamd(**how: int) -> Iterator[RealClamd]:
+def real_clamd(*, stream_max: int = STREAM_MAX_BYTES >> 20) -> Iterator[RealClamd]:
     """Run a daemon in a folder with a short name: a socket's path may have a hundred letters."""
     with tempfile.TemporaryDirectory(prefix="clamd-") as folder:
-        daemon = RealClamd(Path(folder), needs_clamd(), **how)
+        daemon = RealClamd(Path(folder), needs_clamd(), stream_max=stream_max)
         daemon.start()
         try:
             yield daemon

@@ -90,7 +90,7 @@ class OwnKeyTls(tlsconfig.TlsConfig):
         if tls is not None and isinstance(server, Server) and not tls_start.is_dtls:
             client = tls_start.context.client.peername
             protocols = tuple(server.alpn_offers)
-            key = (client and client[0], server.address, server.via, server.sni, protocols)
+            key = (client and client[0], server.address, server.via, server.sni, protocols)  # type: ignore[redundant-expr]
             self._origins.offer(tls, key)
 
     def request(self, flow: http.HTTPFlow) -> None:

@@ -355,11 +355,12 @@ def _absolute(target: bytes) -> tuple[bytes, bytes, str, int, bytes]:
 
 @lru_cache(maxsize=4096)
 def _destination(scheme: bytes, authority: bytes) -> tuple[str, int]:
+    host, port = "", None
     try:
         host, port = mitm_url.parse_authority(authority, check=True)
         port = port or mitm_url.default_port(scheme)
     except ValueError:
-        port = None
+        pass
     if not port:
         raise HeadError(f"its target names no host, or no port: {_shown(authority)}")
     return host, port

@@ -104,7 +104,10 @@ class Http1OriginSide(Side, Http1Client):
             return
         assert self.stream_id is not None
         try:
-            while (head := (yield from self._take_head())) is not None:
+            while True:
+                head = yield from self._take_head()
+                if head is None:
+                    return
                 response, framing = read_response(head, request)
                 if response.data.status_code >= FINAL or response.data.status_code == SWITCHING_PROTOCOLS:
                     break
@@ -113,8 +116,6 @@ class Http1OriginSide(Side, Http1Client):
         except HeadError as error:
             yield commands.CloseConnection(self.conn)
             yield self._failure(f"{UNREADABLE}{error}")
-            return
-        if head is None:
             return
         self.response = response
         self.lasting = framing.lasting and not (request.is_http2 or request.is_http3)

@@ -57,7 +57,7 @@ class Http2OriginSide(Side, Http2Client):
         settings.acknowledge()
 
     def _handle_event(self, event: events.Event) -> Commands:
-        ours: int | None = None
+        asked, ours = 0, None
         if isinstance(event, HttpEvent):
             asked = event.stream_id
             ours = self._ours(event)
