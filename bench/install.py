@@ -4,7 +4,8 @@ Run: `python bench/install.py [WHERE …]` after `make dist`; prints one JSON ob
 release of Debian (`bookworm`, `trixie`, `forky`), of which a bare root is made by mmdebstrap (as root), or
 the path of a Python, which gets an environment of its own. A root whose own Python is too old is lent the
 one that runs this. Packages come from where pip and apt take them. CI runs it too: what does not block is a
-failure.
+failure. A root that cannot be made here, or reaches no packages, is reported and no failure: it says nothing
+of the program.
 """
 
 import argparse
@@ -33,8 +34,7 @@ ROOTS = {
     "trixie": ("python3-venv", "python3"),
     "forky": ("python3.14-venv", "python3.14"),
 }
-# Debian's next release is a moving target: where its mirror has none, this is said and no failure
-MOVING = {"forky"}
+MOVING = {"forky"}  # Debian's next release
 TESTING = """Acquire::Check-Valid-Until "false";"""  # an archive that a mirror keeps may be weeks old
 
 
@@ -51,6 +51,12 @@ class Place:
     def environ(self) -> dict[str, str]:
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return {"HOME": self.home, "PATH": path, "LC_ALL": "C.UTF-8", "PIP_CERT": f"{self.home}/ca.pem"}
+
+    def reaches_packages(self) -> bool:
+        """Return whether pip can fetch a small package."""
+        words = ("-m", "pip", "download", "--quiet", "--no-deps", "-d", "/tmp", "h11")
+        command = [*self.prefix, f"{self.venv}/bin/python", *words]
+        return subprocess.run(command, env=self.environ(), check=False).returncode == 0
 
     def outside(self, path: str) -> Path:
         return self.root / path.lstrip("/")
@@ -69,24 +75,31 @@ class Place:
         return done.stdout
 
 
+class NoRootError(Exception):
+    """A root cannot be made here, or nothing can be fetched in it; the message says which step failed."""
+
+
+def prepare(*command: str | Path) -> None:
+    """Run a step that only this machine and its mirrors can fail."""
+    if subprocess.run(command, check=False).returncode:
+        raise NoRootError(f"{command[0]} failed")
+
+
 @contextmanager
 def debian(suite: str, folder: Path) -> Iterator[Place]:
     """Make a bare root, with `/proc` while it is used."""
     packages, python = ROOTS[suite]
     root = folder / "root"
-    subprocess.run(
-        [
-            "mmdebstrap", "--quiet", "--variant=minbase", f"--include=ca-certificates,{packages}",
-            *([f"--aptopt={TESTING}"] if suite in MOVING else []), suite, root,
-        ],
-        check=True,
+    prepare(
+        "mmdebstrap", "--quiet", "--variant=minbase", f"--include=ca-certificates,{packages}",
+        *([f"--aptopt={TESTING}"] if suite in MOVING else []), suite, root,
     )  # fmt: skip
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     if python is None:
         lent = root / sys.base_prefix.lstrip("/")
         shutil.copytree(sys.base_prefix, lent, symlinks=True, ignore=shutil.ignore_patterns("site-packages"))
         python = f"{sys.base_prefix}/bin/python3"
-    subprocess.run(["mount", "--bind", "/proc", root / "proc"], check=True)
+    prepare("mount", "--bind", "/proc", root / "proc")
     try:
         yield Place(("chroot", str(root)), root, "/root", python, "/opt/secondlook")
     finally:
@@ -140,6 +153,8 @@ def tried(place: Place, wheel: Path) -> dict[str, object]:
     shutil.copy(trusted(), place.outside(place.home) / "ca.pem")
     place.run(place.python, "-m", "venv", place.venv)
     pip = ("-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check")
+    if place.prefix and not place.reaches_packages():
+        raise NoRootError("pip reaches no packages")
     place.run(f"{place.venv}/bin/python", *pip, f"{place.home}/{wheel.name}")
     installed_s = time.monotonic() - began
     program = f"{place.venv}/bin/secondlook"
@@ -195,10 +210,8 @@ def main() -> None:
                         **tried(each, wheels[-1]),
                     }
                     print(json.dumps(row), flush=True)
-            except subprocess.CalledProcessError as error:
-                if where not in MOVING or error.cmd[0] != "mmdebstrap":
-                    raise
-                print(f"NOT TRIED: no root of {where} could be made here", file=sys.stderr)
+            except NoRootError as error:
+                print(f"NOT TRIED in a root of {where}: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":
