@@ -51,6 +51,26 @@ def test_a_finding_about_a_host_reaches_every_page_of_it_that_was_visited(house)
     assert house.run(house.late.look()) == 2
 
 
+def test_what_is_written_down_late_is_not_missed(house):
+    """Another worker still lets it through as the pattern changes, and its history is written 5 s later."""
+    memory, written = house.ledger.history.recent, {}
+    visit(house, "http://later-bad.test/x")
+    written.update(memory)
+    memory.clear()
+    house.publish(make_pattern([house.subject("http://later-bad.test/x").hashes[0]], now=house.clock.now()))
+
+    async def work():
+        house.late.trigger()
+        running = asyncio.ensure_future(house.late.run())
+        await asyncio.sleep(5)
+        memory.update(written)
+        await asyncio.sleep(5)
+        running.cancel()
+
+    house.run(work())
+    assert house.ledger.recorded[-1].kind is EventKind.LATE_VERDICT
+
+
 def test_too_long_ago_is_forgotten(house):
     visit(house, "http://later-bad.test/x")
     house.sleep(8 * 86_400)

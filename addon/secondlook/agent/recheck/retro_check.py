@@ -48,7 +48,7 @@ class RetroCheck:
         *,
         history_s: float = 7 * 86_400.0,
         at_most_every_s: float = 10.0,
-        settle_s: float = 2.0,
+        settle_s: float = 6.0,
     ) -> None:
         self._view = view
         self._history = history
@@ -67,7 +67,8 @@ class RetroCheck:
         """Look whenever triggered, until cancelled."""
         while True:
             await self._wake.wait()
-            # the second look goes first: what is flagged as well is confirmed there, with its queue entry
+            # What was let through last is written down up to 5 s late (`Memory.remember`); and the second
+            # look goes first: what is flagged as well is confirmed there, with its queue entry.
             await asyncio.sleep(self._settle_s)
             self._wake.clear()
             began = self._clock.monotonic()
