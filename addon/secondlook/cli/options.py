@@ -18,12 +18,11 @@ from secondlook.config import Settings, load_settings
 from secondlook.config.value import parse_duration, parse_span
 from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.ground.errors import ConfigError, PatternError
-from secondlook.ledger.ledger import Ledger
-from secondlook.run.assembly.opening import ledger_of, ledger_to_read
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 
 if TYPE_CHECKING:
+    from secondlook.ledger.ledger import Ledger
     from secondlook.run.assembly.answering import Running
 
 SHORTEST_DATE = len("20260131")
@@ -80,12 +79,16 @@ class CommandContext:
         except PatternError:
             return {}  # the short names are shown; `status` reports the damage
 
-    def ledger(self) -> AbstractContextManager[Ledger]:
+    def ledger(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger. Raises LedgerError and ConfigError."""
+        from secondlook.run.assembly.opening import ledger_of  # noqa: PLC0415 - slow, and no help needs it
+
         return ledger_of(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
-    def ledger_to_read(self) -> AbstractContextManager[Ledger]:
+    def ledger_to_read(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger, to write nothing. Raises LedgerError and ConfigError."""
+        from secondlook.run.assembly.opening import ledger_to_read  # noqa: PLC0415
+
         return ledger_to_read(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
 
