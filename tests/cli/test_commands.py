@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import io
 import json
 import os
 import time
@@ -13,16 +14,22 @@ from typer.main import get_command
 
 from e2e.processes import command, json_lines, server_publish
 from secondlook.cli.caller import CALLER, Caller
-from secondlook.cli.output import print_table, time_told, working
+from secondlook.cli.operation import doctor
+from secondlook.cli.options import CommandContext
+from secondlook.cli.output import print_marked, print_table, time_told
 from secondlook.cli.program import COMMANDS
+from secondlook.cli.records import log
 from secondlook.cli.records.log import COLUMNS, SPARE, WHOLE, _row
 from secondlook.cli.rules.rules import COLUMNS as RULE_COLUMNS
 from secondlook.cli.rules.rules import SPARE as RULE_SPARE
+from secondlook.config import load_settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import Ledger
+from secondlook.ledger.log.filter import EventFilter
 from secondlook.ledger.log.shape import EVENT_KEYS
+from secondlook.run.diagnosis.finding import Finding
 from secondlook.run.supervisor.runfile import StateLock
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
@@ -705,23 +712,63 @@ def test_a_hundred_columns_hold_the_log_and_the_rules_as_tables():
     assert "".join(printed).split()[:5] == ["id", "action", "subject", "expires", "reason"]
 
 
-def test_people_read_the_names_of_lists_and_programs_the_short_ones(state):
+def test_people_read_the_names_of_lists_and_programs_the_short_ones(state, monkeypatch):
     write_events(state, make_event("http://shop.example/", host="shop.example", list="mw-8b"))
-    assert "mw-8b" in on(state, "log").stdout, "no list is in force here, so its name is not known"
+    monkeypatch.setattr(CommandContext, "list_titles", lambda _self: {"mw-8b": "URLhaus (malware)"})
+    context = CommandContext(load_settings(None, state=state), None)
+
+    def printed(columns):
+        with called(columns, {"TERM": "dumb"}) as lines:
+            log._show(context, EventFilter(), 10, follow=False, as_csv=False, as_json=False, utc=False)
+        return "".join(lines)
+
+    assert "URLhaus (malware)" in printed(200)
+    piped = printed(None).splitlines()[1].split("\t")
+    assert piped[COLUMNS.index("list or rule")] == "mw-8b", "the title changes with the feeds that come"
     (event,) = json_lines("log", "--state", state)
     assert event["list"] == "mw-8b"
-    assert (
-        _row(make_event("http://a.example/", list="mw-8b"), {"mw-8b": "URLhaus (malware)"})[6]
-        == "URLhaus (malware)"
-    )
 
 
-def test_a_terminal_shows_what_takes_its_time_and_nothing_of_it_stays(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("columns", "environ", "styled"),
+    [
+        (80, {"TERM": "xterm"}, True),
+        (80, {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (80, {"TERM": "dumb"}, False),
+        (80, {}, False),
+        (None, {"TERM": "xterm"}, False),
+    ],
+)
+def test_escape_codes_go_to_a_terminal_that_wants_them_and_nowhere_else(columns, environ, styled):
+    with called(columns, environ) as printed:
+        print_table(("a", "b"), [("1", "2")], empty="")
+        print_marked("PROBLEM", "  \x1b[31mhostile", "bad")
+    table, marked = "".join(printed[:-1]), printed[-1]
+    assert ("\x1b[" in table) == ("\x1b[1;31mPROBLEM\x1b[0m" in marked) == styled
+    assert "\x1b[31m" not in marked
+
+
+def test_listings_without_their_list_take_its_options(state):
+    write_events(state, make_event("http://shop.example/"))
+    for group in ("rules", "queue", "quarantine"):
+        assert on(state, group, "--utc").returncode == 0
+
+
+def test_doctor_shows_on_a_terminal_that_it_is_at_work(state, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    async def slowly(_settings):
+        yield Finding("disk", "problem", "full", "delete something")
+
+    monkeypatch.setattr("secondlook.run.diagnosis.diagnosis.diagnose", slowly)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
     monkeypatch.setenv("TERM", "xterm")
-    with working("making it"):
-        pass
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with working("making it"):
-        assert capsys.readouterr().err == "making it …\r"
-    assert capsys.readouterr().err == "\x1b[K"
+    context = CommandContext(load_settings(None, state=state), None)
+    assert asyncio.run(doctor._examine(context, as_json=False)) == 1
+    assert capsys.readouterr().out.startswith("PROBLEM  disk      full")
+    shown = terminal.getvalue()
+    assert shown.startswith("looking …\r")
+    assert not shown.splitlines()[-1].strip(), "and wipes it away again"
+    assert "\x1b" not in shown

@@ -1,14 +1,17 @@
 """Lists and policies in people's words."""
 
+import json
+
 import pytest
 
+from secondlook.config import load_settings
 from secondlook.config.query import PolicySettings, UnverifiableSettings
 from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import HashList, build
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Pattern
-from secondlook.run.assembly.naming import feeds_of, list_titles, policy_words, title
+from secondlook.run.assembly.naming import feeds_of, feeds_that_came, list_titles, policy_words, title
 
 
 def info(name, tier=Tier.LOCAL, source="embedded"):
@@ -42,6 +45,19 @@ FEEDS = [
 )
 def test_a_list_of_the_embedded_server_is_called_after_its_feeds(name, words):
     assert title(info(name), feeds_of(info(name), FEEDS)) == words
+
+
+def test_no_list_is_called_after_a_feed_that_never_came(tmp_path):
+    folder = tmp_path / "server" / "feeds"
+    folder.mkdir(parents=True)
+    for name, good_at in (("urlhaus", 0.0), ("own", 1.7e9)):
+        (folder / f"{name}.json").write_text(json.dumps({"good_at": good_at}))
+    (folder / "phishing-database.json").write_text("{")
+    settings = load_settings(None, state=tmp_path).model_copy(update={"feeds": FEEDS})
+    came = feeds_that_came(settings)
+    assert [feed.name for feed in came] == ["own"]
+    assert title(info("mw-8b"), feeds_of(info("mw-8b"), came)) == "own (malware)"
+    assert title(info("se-8b"), feeds_of(info("se-8b"), came)) == "Second Look (phishing or deception)"
 
 
 def test_a_list_of_another_server_is_called_after_whom_to_credit():

@@ -147,7 +147,7 @@ def _columns() -> int | None:
 
 
 def harmless(text: str) -> str:
-    """Leave out of an answer what no command prints, whoever gave it: all but tabs, lines and bold type."""
+    """Leave out of an answer what no command prints, whoever gave it: all but tabs, lines and type."""
     parts = _MARKED_UP.split(text)
     parts[::2] = map(inert, parts[::2])
     return "".join(parts)

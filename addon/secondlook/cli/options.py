@@ -71,11 +71,10 @@ class CommandContext:
     def list_titles(self) -> dict[str, str]:
         """Return what people call the lists in force, by name."""
         from secondlook.agent.pattern.files import load_pattern  # noqa: PLC0415 - only where people read
-        from secondlook.run.assembly.naming import list_titles  # noqa: PLC0415
+        from secondlook.run.assembly.naming import feeds_that_came, list_titles  # noqa: PLC0415
 
         try:
-            embedded = self.settings.servers.embedded.enabled
-            return list_titles(load_pattern(self.state), self.settings.feeds if embedded else ())
+            return list_titles(load_pattern(self.state), feeds_that_came(self.settings))
         except PatternError:
             return {}  # the short names are shown; `status` reports the damage
 

@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from secondlook.cli.caller import CALLER, environ, on_terminal, write
 from secondlook.cli.caller import columns as columns_of_terminal
 from secondlook.core.neutralize import inert
 
+type Tone = Literal["good", "bad", "doubtful"]
+_COLOURS: dict[Tone, str] = {"good": "32", "bad": "1;31", "doubtful": "33"}  # readable on dark and on light
 _LEGIBLE = 24  # characters that a column of a table needs at least, where its cells are longer
 
 
@@ -47,14 +49,15 @@ def fail_as_none_of(option: str, known: Iterable[str], got: str) -> NoReturn:
 def working(on: str) -> Iterator[None]:
     """Show on a terminal what takes its time, until it is done."""
     shown = CALLER.get() is None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    line = f"{on} …"
     if shown:
-        sys.stderr.write(f"{on} …\r")
+        sys.stderr.write(f"{line}\r")
         sys.stderr.flush()
     try:
         yield
     finally:
         if shown:
-            sys.stderr.write("\x1b[K")
+            sys.stderr.write(f"{' ' * len(line)}\r")
             sys.stderr.flush()
 
 
@@ -87,6 +90,18 @@ def print_json(record: Mapping[str, object]) -> None:
 def print_line(text: str = "") -> None:
     """Print one line of plain text, inert."""
     write(inert(text) + "\n")
+
+
+def print_marked(mark: str, text: str, tone: Tone) -> None:
+    """Print one line of plain text that begins with a word in a colour, where a terminal takes colours."""
+    told = inert(mark)
+    write((f"\x1b[{_COLOURS[tone]}m{told}\x1b[0m" if _styled() else told) + inert(text) + "\n")
+
+
+def _styled() -> bool:
+    """Whether bold type and colours are wanted: on a terminal that has them, and https://no-color.org."""
+    around = environ()
+    return on_terminal() and not around.get("NO_COLOR") and around.get("TERM", "dumb") != "dumb"
 
 
 def print_table(
@@ -133,13 +148,14 @@ def print_table(
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(title=title, box=None, header_style="bold", pad_edge=False)
+    styled = _styled()
+    table = Table(title=title, box=None, header_style="bold" if styled else "", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in told:
         table.add_row(*(Text(cell) for cell in row))
     drawn = io.StringIO()
-    Console(file=drawn, force_terminal=True, width=width, highlight=False, _environ=environ()).print(table)
+    Console(file=drawn, force_terminal=styled, width=width, highlight=False, _environ=environ()).print(table)
     write(drawn.getvalue())
 
 

@@ -18,7 +18,7 @@ from secondlook.cli.options import (
     StateOption,
     open_context,
 )
-from secondlook.cli.output import duration_told, fail, print_facts, print_json, print_line
+from secondlook.cli.output import Tone, duration_told, fail, print_facts, print_json, print_line, print_marked
 from secondlook.run.assembly.asking import asking
 from secondlook.run.assembly.explaining import Json, explained, explanation, subject_from
 from secondlook.run.assembly.parts import Parts
@@ -29,6 +29,7 @@ app = typer.Typer(add_completion=False)
 BLOCKED_EXIT = 10
 UNVERIFIABLE_EXIT = 11
 NO_TITLES: Mapping[str, str] = {}
+TONES: Mapping[str, Tone] = {"allow": "good", "block": "bad", "flag": "doubtful"}
 
 
 @app.command()
@@ -116,7 +117,7 @@ def _list_told(name: str | None, titles: Mapping[str, str]) -> str | None:
 
 def print_check(one: Json, titles: Mapping[str, str] = NO_TITLES) -> None:
     """Print an explained decision for people."""
-    print_line(f"{one['decision'].upper()}  {one['subject']}")
+    print_marked(one["decision"].upper(), f"  {one['subject']}", TONES[one["decision"]])
     facts = [
         ("because", one["reason"]),
         ("verdict", f"{one['verdict']}, {str(one['risk']).replace('_', ' ')}"),
@@ -137,4 +138,4 @@ def print_check(one: Json, titles: Mapping[str, str] = NO_TITLES) -> None:
     for step in one["stages"]:
         took = "" if step["elapsed_ms"] is None else f"  {step['elapsed_ms']:.2f} ms"
         detail = "" if step["detail"] is None else f"  {step['detail']}"
-        print_line(f"    {step['stage']:<12}  {step['outcome']:<12}{detail}{took}")
+        print_line(f"    {step['stage']:<12}  {step['outcome']:<12}{detail}{took}".rstrip())

@@ -6,10 +6,14 @@ import sys
 import typer
 
 from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import print_json, print_line
+from secondlook.cli.output import Tone, print_json, print_line, print_marked, working
 
 app = typer.Typer(add_completion=False)
-SIGNS = {"ok": "ok     ", "problem": "PROBLEM", "unknown": "?      "}
+SIGNS: dict[str, tuple[str, Tone]] = {
+    "ok": ("ok     ", "good"),
+    "problem": ("PROBLEM", "bad"),
+    "unknown": ("?      ", "doubtful"),
+}
 
 
 @app.command()
@@ -20,10 +24,16 @@ def doctor(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 
 async def _examine(context: CommandContext, *, as_json: bool) -> int:
-    from secondlook.run.diagnosis.diagnosis import diagnose  # noqa: PLC0415 - slow to import
+    with working("looking"):
+        from secondlook.run.diagnosis.diagnosis import diagnose  # noqa: PLC0415 - slow to import
 
     problems = 0
-    async for finding in diagnose(context.settings):
+    findings = diagnose(context.settings)
+    while True:
+        with working("looking"):
+            finding = await anext(findings, None)
+        if finding is None:
+            return problems
         problems += finding.result == "problem"
         if as_json:
             print_json(
@@ -35,8 +45,8 @@ async def _examine(context: CommandContext, *, as_json: bool) -> int:
                 }
             )
             continue
-        print_line(f"{SIGNS[finding.result]}  {finding.check:<8}  {finding.told}")
+        sign, tone = SIGNS[finding.result]
+        print_marked(sign, f"  {finding.check:<8}  {finding.told}", tone)
         if finding.remedy:
             print_line(f"                   -> {finding.remedy}")
         sys.stdout.flush()
-    return problems

@@ -23,6 +23,7 @@ from secondlook.cli.output import (
     generation_told,
     print_json,
     print_line,
+    print_marked,
     print_table,
     working,
 )
@@ -89,7 +90,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         print_line(f"{found.entries:,} entries, {generation_told(found.generation)}")
     of_rules = (rule_versions.rollback_told(name, folder) for name, folder in context.settings.rule_feeds)
     for alert in (*found.alerts, *(told for told in of_rules if told is not None)):
-        print_line(f"attention: {alert}")
+        print_marked("attention:", f" {alert}", "doubtful")
 
 
 @app.command()

@@ -25,7 +25,7 @@ from secondlook.cli.output import (
     generation_told,
     print_facts,
     print_json,
-    print_line,
+    print_marked,
     time_told,
 )
 from secondlook.core.neutralize import inert
@@ -219,4 +219,4 @@ def _print(facts: dict[str, Any], *, utc: bool) -> None:
     rows.append(("state", facts["state"]))
     print_facts((name, value) for name, value in rows if value is not None)
     for alert in facts["alerts"]:
-        print_line(f"attention: {alert}")
+        print_marked("attention:", f" {alert}", "doubtful")

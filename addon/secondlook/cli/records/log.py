@@ -148,7 +148,7 @@ def _show(
     titles = cache(context.list_titles)  # not looked for before a row names a list
 
     def row(event: Event) -> tuple[object, ...]:
-        return _row(event, titles() if event.list else NO_TITLES, utc=utc)
+        return _row(event, titles() if event.list and on_terminal() else NO_TITLES, utc=utc)
 
     with context.ledger_to_read() as ledger:
         printer = _csv_printer() if as_csv else None

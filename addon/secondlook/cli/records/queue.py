@@ -38,10 +38,11 @@ def _default(
     ctx: typer.Context,
     config: ConfigOption = None,
     state: StateOption = None,
+    utc: UtcOption = False,
     as_json: JsonOption = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
-        list_queue(config, state, as_json=as_json)
+        list_queue(config, state, utc=utc, as_json=as_json)
 
 
 @app.command("list")

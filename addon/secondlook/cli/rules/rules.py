@@ -41,10 +41,11 @@ def _default(
     ctx: typer.Context,
     config: ConfigOption = None,
     state: StateOption = None,
+    utc: UtcOption = False,
     as_json: JsonOption = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
-        list_rules(config, state, as_json=as_json)
+        list_rules(config, state, utc=utc, as_json=as_json)
 
 
 @app.command("list")

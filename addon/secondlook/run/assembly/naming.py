@@ -1,13 +1,32 @@
 """What people call what has a short name here: lists by whose they are, a policy by what it does."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from secondlook.config import Settings
 from secondlook.config.query import PolicySettings
 from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.pattern import ListInfo, Pattern
 from secondlook.review.words import plain
+from secondlook.run.supervisor.runfile import SERVER_FOLDER
+
+
+def feeds_that_came(settings: Settings) -> list[FeedSettings]:
+    """Return the feeds of which the embedded server has something; one that never came fills no list."""
+    if not settings.servers.embedded.enabled:
+        return []
+    folder = settings.state / SERVER_FOLDER / "feeds"
+    found = []
+    for feed in settings.feeds:
+        try:
+            came = json.loads((folder / f"{feed.name}.json").read_bytes())["good_at"] > 0
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if came:
+            found.append(feed)
+    return found
 
 
 def feeds_of(info: ListInfo, feeds: Iterable[FeedSettings]) -> list[str]:

@@ -22,6 +22,7 @@ from secondlook.agent.check.watch import ELSEWHERE_S
 from secondlook.config import Settings
 from secondlook.core.asking.cache import AnswerCache, SavedCacheError
 from secondlook.core.event import Event, EventKind
+from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.client import login_name
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import UrlSubject
@@ -36,7 +37,7 @@ from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.lookup.tiered import TieredLookup
-from secondlook.run.assembly.naming import list_titles
+from secondlook.run.assembly.naming import feeds_that_came, list_titles
 from secondlook.run.assembly.policies import policies_of
 from secondlook.run.supervisor.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
@@ -61,6 +62,7 @@ class Parts:
     cache: AnswerCache
     checker: Checker
     gatekeeper: Gatekeeper
+    _titles: tuple[Pattern, Settings, dict[str, str]] | None = None
 
     @classmethod
     def build(
@@ -130,7 +132,10 @@ class Parts:
 
     def list_title(self, name: str) -> str:
         """Return what people call a list; its name where it stands in no pattern of ours."""
-        return list_titles(self.view.current.pattern, self.settings.feeds).get(name, name)
+        pattern, settings = self.view.current.pattern, self.settings
+        if self._titles is None or self._titles[0] is not pattern or self._titles[1] is not settings:
+            self._titles = pattern, settings, list_titles(pattern, feeds_that_came(settings))
+        return self._titles[2].get(name, name)
 
     def unopened_s(self, client: str | None, user: str | None) -> float | None:
         """Return how long TLS is passed through that this client lets pass; None: it may let none pass."""

@@ -34,7 +34,7 @@ from secondlook.review.words import plain
 from secondlook.run.assembly.backtesting import DAY_S, change_from, report_json, run_backtest
 from secondlook.run.assembly.explaining import explained, subject_from
 from secondlook.run.assembly.metrics import exporter
-from secondlook.run.assembly.naming import feeds_of, policy_words, title
+from secondlook.run.assembly.naming import feeds_of, feeds_that_came, policy_words, title
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.supervisor.listening import EVERYWHERE, own_address
 from secondlook.run.supervisor.plan import Plan
@@ -147,7 +147,7 @@ class Program:
 
     def lists(self) -> Sequence[Json]:
         """Describe the lists of the pattern."""
-        feeds = () if self._embedded is None else self._parts.settings.feeds
+        feeds = feeds_that_came(self._parts.settings)
         return [
             {
                 "name": info.name,

@@ -256,7 +256,7 @@ def _own_authority(settings: Settings) -> Finding:
         "ca",
         "problem",
         "the system does not trust the CA: browsers will warn on every https page",
-        "trust it with `secondlook setup ca`, or for one browser with `secondlook setup browser`",
+        "trust it with `secondlook setup ca on`, or for one browser with `secondlook setup browser`",
     )
 
 
@@ -291,7 +291,7 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
             "bypass",
             "ok" if bypass.can_look() else "unknown",
             "nothing here goes round the proxy by QUIC or DNS over HTTPS right now; "
-            "http://secondlook.internal/filtered tells it of one browser",
+            "whether one browser does is shown by http://secondlook.internal/filtered in it",
         )
 
 
