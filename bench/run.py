@@ -1,7 +1,7 @@
 """Runs the benchmarks and writes docs/benchmarks.md: `python bench/run.py [NAME …]` (`make bench`).
 
-A name is that of a driver, or a row of one that can measure its rows alone (`G1`): the rows of it that are
-not named leave the page.
+A name is that of a driver, or a row of one that can measure its rows alone (`G1`, `S1`): the rows of it that
+are not named stay, with the day on which they were measured.
 
 Each driver beside this file prints one JSON object a line (`bench` names what was measured); their lines are
 kept in bench/results/NAME.jsonl, so that a run of some drivers keeps the figures of the others, and
@@ -44,7 +44,10 @@ DRIVERS = {
 }
 ON_REQUEST = {"install", "soak"}  # one fetches packages and wants root, the other takes an hour
 
-ROWS = {f"G{number}": "gateway" for number in range(1, 7)}  # and the driver that measures each
+ROWS = {  # and the driver that measures each
+    **{f"G{number}": "gateway" for number in range(1, 7)},
+    **{f"S{number}": "scan" for number in range(1, 6)},
+}
 
 
 def machine() -> str:
@@ -57,7 +60,7 @@ def machine() -> str:
 
 
 def take(name: str, arguments: list[str]) -> None:
-    """Run one driver and keep its lines."""
+    """Run one driver and keep its lines; where it measured some rows alone, those of the others too."""
     print(f"== {name}", file=sys.stderr)
     done = subprocess.run(
         [sys.executable, str(HERE / f"{name}.py"), *arguments],
@@ -66,10 +69,27 @@ def take(name: str, arguments: list[str]) -> None:
         text=True,
         check=True,
     )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    path = RESULTS / f"{name}.jsonl"
+    if "--rows" in arguments and path.exists():
+        rows = beside(rows, *map(json.loads, path.read_text().splitlines()))
     facts = {"machine": machine(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "load": os.getloadavg()[0]}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.jsonl").write_text("\n".join([json.dumps(facts), *lines]) + "\n")
+    path.write_text("".join(json.dumps(each) + "\n" for each in (facts, *rows)))
+
+
+def beside(
+    rows: list[dict[str, object]], facts: dict[str, object], *kept: dict[str, object]
+) -> list[dict[str, object]]:
+    """Put rows among those of an earlier run, which say when that was, in the order of their names."""
+    anew = {row_of(row) for row in rows}
+    earlier = [{**row, "measured": row.get("measured", facts["date"])} for row in kept]
+    return sorted([*rows, *(row for row in earlier if row_of(row) not in anew)], key=row_of)
+
+
+def row_of(row: dict[str, object]) -> str:
+    """Name the row (`G1`) that a line belongs to."""
+    return str(row["bench"]).split()[0]
 
 
 def told(value: object) -> str:

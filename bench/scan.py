@@ -1,7 +1,7 @@
 """Engines that look into files: what they add to downloads, and what they take (S1 to S5), in one run.
 
-Run: `PYTHONPATH=tests python bench/scan.py [--only S1,S2] [--rounds 5] [--files 30] [--mib 300]`, or
-`make bench ARGS="scan --with '--only S1'"`; prints one JSON object a line.
+Run: `PYTHONPATH=tests python bench/scan.py [--rows S1 S2] [--rounds 5] [--files 30] [--mib 300]`, or
+`make bench ARGS='S1 S2'`; prints one JSON object a line.
 
 Origin: nginx; clamd is Debian's with a small database of our own; rules are of the style of public ones.
 Peers are our own proxies, one worker each, that differ in their engines alone, and take turns. A file of S1
@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -36,6 +36,7 @@ from secondlook.download.gate.spool import SpoolRoom
 from traffic import PLAIN, Peer, tell, wrk
 
 MIB = 1 << 20
+ROWS = [f"S{number}" for number in range(1, 6)]
 FEW, MANY = 500, 5000
 COMPILED_S = 300.0
 READER = "archive_child"
@@ -221,20 +222,15 @@ def memory(proxies: dict[str, Proxy], site: Nginx) -> None:
     )
 
 
-def wanted(text: str) -> Sequence[str]:
-    """Read which rows are wanted."""
-    return tuple(f"S{number}" for number in range(1, 6)) if not text else tuple(text.upper().split(","))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=wanted, default=wanted(""))
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=ROWS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--files", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--mib", type=int, default=300)
     given = parser.parse_args()
-    only = given.only
+    rows = set(given.rows)
     with tempfile.TemporaryDirectory(prefix="secondlook-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
@@ -243,23 +239,23 @@ def main() -> None:
         clamd = f"clamd: {{address: {daemon.address}, timeout: 60s, max_bytes: {given.mib + 1} MiB}}"
         few = rules_of(folder, FEW)
         without = stack.enter_context(secondlook(folder, "without", ""))
-        if "S1" in only:
+        if "S1" in rows:
             with (
                 secondlook(folder, "yara", few, FEW) as yara,
                 secondlook(folder, "clamd", clamd) as with_clamd,
             ):
                 held({"without": without, "YARA": yara, "clamd": with_clamd}, site, given.files)
-        if {"S2", "S4"} & set(only):
+        if {"S2", "S4"} & rows:
             large = few.replace("}", f", max_bytes: {given.mib + 1} MiB}}")
             with secondlook(folder, "both", f"{large}, {clamd}", FEW) as both:
                 proxies = {"without": without, "both": both}
-                if "S2" in only:
+                if "S2" in rows:
                     streamed(proxies, site, given.rounds, given.mib * MIB)
-                if "S4" in only:
+                if "S4" in rows:
                     pages(proxies, site, given.rounds, given.seconds, folder)
-        if "S3" in only:
+        if "S3" in rows:
             seen_before(folder, daemon.address)
-        if "S5" in only:
+        if "S5" in rows:
             with secondlook(folder, "many", rules_of(folder, MANY), MANY) as many:
                 memory({"without": without, "many": many}, site)
 

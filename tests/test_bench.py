@@ -1,0 +1,45 @@
+"""Rows of a benchmark that are measured alone leave the others where they were."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[1] / "bench" / "run.py"
+OLD = {"machine": "old", "date": "2026-01-01", "load": 0.1}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("bench_run", RUN)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    return module
+
+
+def measured(run, rows, *arguments):
+    """Have a driver print these rows; return what is kept after that."""
+    out = "".join(json.dumps({"bench": name, "value": value}) + "\n" for name, value in rows)
+    (run.HERE / "scan.py").write_text(f"print({out!r})")
+    run.take("scan", list(arguments))
+    _, *kept = map(json.loads, (run.RESULTS / "scan.jsonl").read_text().splitlines())
+    return [(row["bench"], row["value"], row.get("measured")) for row in kept]
+
+
+def test_rows_that_are_not_measured_stay_with_their_day(run):
+    old = [OLD, *({"bench": name, "value": 1} for name in ("S1 a", "S1 b", "S2 c", "S3 d"))]
+    (run.RESULTS / "scan.jsonl").write_text("\n".join(map(json.dumps, old)))
+    kept = measured(run, [("S2 c", 2)], "--rows", "S2")
+    day = OLD["date"]
+    assert kept == [("S1 a", 1, day), ("S1 b", 1, day), ("S2 c", 2, None), ("S3 d", 1, day)]
+    kept = measured(run, [("S1 a", 3)], "--rounds", "3", "--rows", "S1")
+    assert [row[:2] for row in kept] == [("S1 a", 3), ("S2 c", 2), ("S3 d", 1)]
+    assert kept[2][2] == day  # not that of the run between
+    assert measured(run, [("S1 a", 4)]) == [("S1 a", 4, None)]
+
+
+def test_every_row_belongs_to_a_driver(run):
+    assert set(run.ROWS.values()) <= set(run.DRIVERS)
