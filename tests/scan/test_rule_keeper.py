@@ -7,7 +7,7 @@ import pytest
 
 from secondlook.scan import rule_keeper
 from secondlook.scan.compiling import RuleSource
-from secondlook.scan.rule_keeper import RuleChange, RuleKeeper, refused
+from secondlook.scan.rule_keeper import RuleChange, RuleKeeper, ask_for_look, refused
 from secondlook.scan.rule_set import RulesInForce, own_rules
 
 GOOD = 'rule good { strings: $a = "planted" condition: $a }'
@@ -99,6 +99,32 @@ def test_wrong_rules_are_refused_whole_and_the_last_good_ones_stay(place, compil
     place.look()
     assert refused(place.state) is None
     assert place.in_force.current.count == 3
+
+
+def test_who_changed_the_files_in_another_process_has_them_looked_at_at_once(place, monkeypatch):
+    monkeypatch.setattr(rule_keeper, "LOOK_EVERY_S", 3600.0)
+    ask_for_look(place.state)  # nobody has looked yet: nothing to do, and nothing made
+    assert not place.state.exists()
+
+    async def told(count):
+        async with asyncio.timeout(60):
+            while len(place.told) < count:
+                await asyncio.sleep(0.02)
+
+    async def change():
+        running = asyncio.ensure_future(place.keeper.run())
+        try:
+            await told(1)
+            for count, name in enumerate(("b.yar", "c.yar"), 2):
+                place.write(name, GOOD.replace("good", name[0]))
+                ask_for_look(place.state)
+                await told(count)
+        finally:
+            running.cancel()
+
+    place.write("a.yar", GOOD)
+    asyncio.run(change())
+    assert [change.count for change in place.told] == [2, 3, 4]
 
 
 def test_a_file_that_is_missing_is_told(place):

@@ -7,7 +7,8 @@ no files ──────► rules.json goes: our own are in force
 ```
 
 Nothing is compiled twice: a file that was refused is tried again when it changes. The last few compiled sets
-stay, for who goes back to the files of one of them.
+stay, for who goes back to the files of one of them. Files are looked at now and then, and within a second
+where another process has changed them and asks for it (`ask_for_look`).
 """
 
 import asyncio
@@ -31,7 +32,9 @@ logger = logging.getLogger(__name__)
 ENDINGS = frozenset({".yar", ".yara"})
 MOST_FILES = 10_000
 LOOK_EVERY_S = 30.0
+ASKED_EVERY_S = 1.0
 REFUSED = "refused.json"
+ASKED = "look"  # a file that is written anew by whoever wants a look
 _KEPT = 3  # compiled sets
 
 
@@ -61,6 +64,7 @@ class RuleKeeper:
         self._wake = asyncio.Event()
         self._seen: object = None
         self._version: str | None = None
+        self._looked_for: int | None = None  # when another process asked last
 
     def trigger(self) -> None:
         """Look at the files soon."""
@@ -74,8 +78,25 @@ class RuleKeeper:
             except Exception:
                 logger.exception("the rules could not be looked after")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._asked()
             self._wake.clear()
+
+    async def _asked(self) -> None:
+        """Wait until somebody wants a look, here or in another process."""
+        while not self._wake.is_set():
+            asked = await LISTS.run(self._asked_at)
+            if asked != self._looked_for:
+                self._looked_for = asked
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), ASKED_EVERY_S)
+
+    def _asked_at(self) -> int | None:
+        try:
+            return (self._folder / ASKED).stat().st_mtime_ns
+        except OSError:
+            return None
 
     async def look(self) -> RuleChange | None:
         """Bring the rules up to date; None where nothing changed."""
@@ -165,6 +186,12 @@ class RuleKeeper:
         change = RuleChange(error=error)
         self._on_change(change)
         return change
+
+
+def ask_for_look(state: Path) -> None:
+    """Have the keeper of an installation look at the files soon, if one runs. Raises OSError."""
+    if (state / FOLDER).is_dir():  # else nobody has ever looked after rules there
+        write_whole(state / FOLDER / ASKED, b"")
 
 
 def refused(state: Path) -> str | None:

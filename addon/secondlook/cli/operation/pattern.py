@@ -31,6 +31,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.ground.errors import PatternError
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.shape import rfc3339
+from secondlook.scan import rule_keeper
 from secondlook.server.feeds import rule_versions
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
@@ -112,6 +113,7 @@ def update(
         change.forget_rollback(context.state, now=time.time(), keep=context.settings.pattern.keep)
         for _, folder in context.settings.rule_feeds:
             rule_versions.take_up_again(folder)
+        rule_keeper.ask_for_look(context.state)
     with working("asking the servers for their lists"):
         outcomes = asyncio.run(_update(context, accept_shrink=accept_shrink))
     if as_json:
@@ -214,6 +216,7 @@ def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> No
         now_in_force = rule_versions.roll_back(feed, folders[feed])
     except PatternError as error:
         fail(str(error))
+    rule_keeper.ask_for_look(context.state)
     text = f"rolled back to {now_in_force.count} rules of {rfc3339(now_in_force.taken_at)}"
     with context.ledger() as ledger:
         now = time.time()
@@ -223,5 +226,5 @@ def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> No
     if as_json:
         print_json({"feed": feed, "rules": now_in_force.count, "taken_at": rfc3339(now_in_force.taken_at)})
         return
-    print_line(f"{feed}: {text}; in force within half a minute, until the feed has others")
+    print_line(f"{feed}: {text}; in force as soon as they are compiled, until the feed has others")
     print_line("  take those that were given up after all with: secondlook pattern update --force")
