@@ -43,6 +43,7 @@ SAID = {
     "pycryptodomex": "BSD-2-Clause AND LicenseRef-public-domain",
     "pyopenssl": "Apache-2.0",
     "pyperclip": "BSD-3-Clause",
+    "sansldap": "MIT",
     "segno": "BSD-3-Clause",
     "shellingham": "ISC",
     "sortedcontainers": "Apache-2.0",

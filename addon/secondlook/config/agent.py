@@ -133,7 +133,7 @@ class Settings(Section):
                 "expected `clients` to say who may use the proxy from other machines, as "
                 f"{outside[0]} is open to the network (such as clients: {{networks: [192.168.0.0/16]}})",
             )
-        if outside and self.clients is not None and not (self.clients.networks or self.clients.users):
+        if outside and self.clients is not None and not (self.clients.networks or self.clients.can_sign_in):
             raise problem("clients", "expected networks or users that may use the proxy from other machines")
         if not (self.proxies or self.gateway.enabled):
             raise problem(
@@ -153,7 +153,7 @@ class Settings(Section):
         group = self.clients.group_of(client, user) if self.clients is not None else None
         said = group.unknown.of(port) if group is not None else None
         said = said or self.passthrough.unknown.of(port)
-        shared = self.clients is not None and bool(self.clients.networks or self.clients.users)
+        shared = self.clients is not None and bool(self.clients.networks or self.clients.can_sign_in)
         return said == "allow" if said is not None else not shared
 
     @property

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
+from secondlook.config.ldap import LdapSettings
 from secondlook.config.query import Level, Mode, PolicySettings, UnverifiableSettings
 from secondlook.config.value import (
     MAX_PORT,
@@ -28,6 +29,7 @@ from secondlook.config.value import (
     problem,
     section,
 )
+from secondlook.core.ldap_text import user_name
 
 FEWEST_HEAD_LINES = 100  # browsers send 30
 SMALLEST_HEAD_BYTES = 4096  # one cookie may be as long
@@ -147,6 +149,7 @@ class ClientsSettings(Section):
     networks: tuple[Network, ...] = ()
     balancers: tuple[Network, ...] = ()  # load balancers, which say by PROXY protocol or header who asks
     users: dict[str, PasswordHash] = Field(default_factory=dict)  # name: Argon2 hash
+    ldap: LdapSettings | None = None  # further ones; those above win
     groups: tuple[Group, ...] = ()
 
     @model_validator(mode="after")
@@ -157,15 +160,22 @@ class ClientsSettings(Section):
                 raise problem(f"groups.{index}.name", f"expected another name than {group.name}: it is taken")
         return self
 
+    @property
+    def can_sign_in(self) -> bool:
+        """Whether there are users."""
+        return bool(self.users) or self.ldap is not None
+
     def check_users(self) -> None:
         """See that who is in a group can log in. Raise PydanticCustomError."""
         for index, group in enumerate(self.groups):
             for user in group.users:
-                if user not in self.users:
-                    raise problem(
-                        f"clients.groups.{index}.users",
-                        f"expected a user named in clients.users, got {user}",
-                    )
+                if user in self.users or (self.ldap is not None and user == user_name(user)):
+                    continue
+                more = "" if self.ldap is None else ", or one of the directory in lower case"
+                raise problem(
+                    f"clients.groups.{index}.users",
+                    f"expected a user named in clients.users{more}, got {user}",
+                )
 
     def group_of(self, client: str | None, user: str | None) -> Group | None:
         """Find the first group that holds this user, else this IP address."""

@@ -104,7 +104,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         clients.networks,
         around.own_ports,
         _set_destinations(settings.mode),
-        users=bool(clients.users),
+        users=clients.can_sign_in,
         balancers=clients.balancers,
     )
     downloads = settings.downloads
@@ -135,7 +135,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     resolver = Resolver()
     dialer = Dialer(access, resolver, most_origins(_clients(settings)))
     connections = Connections(around.gatekeeper, access, dialer)
-    login = Login(clients.users, access.is_open, edge.is_own_site)
+    login = Login(clients.users, access.is_open, edge.is_own_site, clients.ldap)
     if around.passages is not None:
         login.refused = RefusedPasswords(around.passages.record, clock, "the proxy").note
     unopened = Unopened(around.gatekeeper, settings.may_pass_unknown, resolver, login.user_of)

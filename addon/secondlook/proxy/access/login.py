@@ -8,6 +8,8 @@ Nothing tells whether a user exists: an unknown name is verified against a hash 
 takes as long. Wrong tries are bounded, ten a minute from one address (of IPv6: one /64) and not by name, so
 that nobody locks a user out from elsewhere; who has used them up is asked to wait (429), without a
 verification. What was remembered as right is let in all the same. Each refused one is reported (`refused`).
+
+A directory (`directory`) is asked about names that the settings do not have, in any case of their letters.
 """
 
 import asyncio
@@ -32,7 +34,9 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layers.modes import Socks5AuthData
 
 from secondlook.agent import metrics
+from secondlook.config.ldap import LdapSettings
 from secondlook.core.tries import Tries
+from secondlook.proxy.access.directory import Directory
 from secondlook.proxy.mitm.transport.connection_limits import Complaint
 from secondlook.proxy.request import peer_text
 
@@ -55,13 +59,17 @@ class Login:
         users: Mapping[str, str],
         is_open: Callable[[str], bool],
         is_own_site: Callable[[http.HTTPFlow], bool],
+        ldap: LdapSettings | None = None,
     ) -> None:
         self._users = dict(users)
+        self._own = {name.lower() for name in users}
         self._is_open = is_open
         self._is_own_site = is_own_site
         self.refused: Callable[[str], None] | None = None  # takes whose password was
         self._hasher = PasswordHasher()
         self._tries = Tries(TRIES)
+        self._directory = None if ldap is None else Directory(ldap, self._tries, self._has_to_wait)
+        self._asks = bool(users) or ldap is not None
         self._nobody = next(iter(self._users.values()), None)  # as costly as a user's own
         self._complain = Complaint(logger.warning)
         self._key = os.urandom(32)
@@ -73,7 +81,7 @@ class Login:
         """Declare the option by which mitmproxy's SOCKS layer asks for a password."""
         if "proxyauth" not in loader.master.options:
             loader.add_option(
-                "proxyauth", str | None, "users" if self._users else None, "set through `clients.users`"
+                "proxyauth", str | None, "users" if self._asks else None, "set through `clients.users`"
             )
 
     def user_of(self, client: Client) -> str | None:
@@ -95,9 +103,10 @@ class Login:
     async def socks5_auth(self, data: Socks5AuthData) -> None:
         """Let a SOCKS client in."""
         address = peer_text(data.client_conn.peername) or ""
-        if await self._verify(data.username, data.password, address):
+        user = await self._verify(data.username, data.password, address)
+        if user is not None:
             data.valid = True
-            self._known[data.client_conn] = data.username
+            self._known[data.client_conn] = user
 
     def done(self) -> None:
         """End the thread."""
@@ -109,7 +118,7 @@ class Login:
         if user is not None:
             flow.metadata[USER] = user
         header = _take_header(flow.request)
-        if user is not None or not self._users:
+        if user is not None or not self._asks:
             return None
         if header is not None:
             return self._check(flow, header)
@@ -121,41 +130,46 @@ class Login:
         address = peer_text(flow.client_conn.peername) or ""
         try:
             name, password = _read(header)
-            right = await self._verify(name, password, address)
+            user = await self._verify(name, password, address)
         except Exception:
             logger.exception("a login could not be checked")
-            name, right = "", False
-        if right:
-            self._known[flow.client_conn] = flow.metadata[USER] = name
+            user = None
+        if user is not None:
+            self._known[flow.client_conn] = flow.metadata[USER] = user
         elif not self._is_open(address):
             wait_s = self._tries.wait_s(address, time.monotonic())
             flow.response = _ask() if wait_s <= 0 else _wait(wait_s)
 
-    async def _verify(self, name: str, password: str, address: str) -> bool:
-        right = await self._is_right(name, password, address)
-        if not right and self.refused is not None:
+    async def _verify(self, name: str, password: str, address: str) -> str | None:
+        if self._directory is not None and name.lower() not in self._own:
+            user = await self._directory.user_of(name, password, address)
+        else:
+            user = name if await self._is_right(name, password, address) else None
+        if user is None and self.refused is not None:
             self.refused(address)
-        return right
+        return user
 
     async def _is_right(self, name: str, password: str, address: str) -> bool:
         expected = self._users.get(name)
         mark = hmac.new(self._key, f"{name}\0{password}".encode("utf-8", "surrogateescape"), hashlib.sha256)
         if expected is not None and mark.digest() in self._right:
             return True
-        now = time.monotonic()
-        if self._nobody is None:
+        if self._nobody is None or self._has_to_wait(address):
             return False
-        if self._tries.wait_s(address, now) > 0:
-            metrics.LOGINS_REFUSED.inc()
-            self._complain(f"too many wrong passwords from {address}: none is tried for a minute")
-            return False
-        self._tries.begin(address, now)
+        self._tries.begin(address, time.monotonic())
         loop = asyncio.get_running_loop()
         holds = await loop.run_in_executor(self._thread, self._holds, expected or self._nobody, password)
         if expected is None or not holds:
             return False
         self._tries.was_right(address)
         self._right[mark.digest()] = True
+        return True
+
+    def _has_to_wait(self, address: str) -> bool:
+        if self._tries.wait_s(address, time.monotonic()) <= 0:
+            return False
+        metrics.LOGINS_REFUSED.inc()
+        self._complain(f"too many wrong passwords from {address}: none is tried for a minute")
         return True
 
     def _holds(self, expected: str, password: str) -> bool:

@@ -19,6 +19,7 @@ from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.diagnosis import bypass
 from secondlook.run.diagnosis.clock_check import clock
+from secondlook.run.diagnosis.directory_check import directory
 from secondlook.run.diagnosis.engine_check import engines
 from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
 from secondlook.run.diagnosis.front_check import fronts
@@ -59,13 +60,15 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _asked(settings: Settings, running: dict[str, Any] | None) -> AsyncIterator[Finding]:
-    """Look at whoever is asked about subjects: servers, and engines that look into files."""
+    """Look at whoever is asked: servers, engines that look into files, the directory of users."""
     local = str(running["server"]) if running and running["server"] else None
     async for finding in _servers(settings, local):
         yield finding
     async for engine in engines(settings, time.time()):
         result: Literal["ok", "problem"] = "ok" if engine.remedy is None else "problem"
         yield Finding(f"engine {engine.engine}", result, engine.told, engine.remedy)
+    if settings.clients is not None and settings.clients.ldap is not None:
+        yield await directory(settings.clients.ldap)
 
 
 def _state(settings: Settings) -> Finding:
