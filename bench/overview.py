@@ -40,7 +40,7 @@ def fill(ledger: Ledger, events: int) -> None:
         for number in range(MOST_NAMES):
             client = f"10.0.0.{number % CLIENTS}"
             bad = ("bad" + str(number) + ".example", "mw-8b", ("malware", "social_engineering")[number % 2])
-            counts[Counted(slot, "blocked", "block", "pattern", client, "", "1", *bad)] += each or 1
+            counts[Counted(slot, "blocked", "block", "pattern", client, "", "1", "", *bad)] += each or 1
             for stage, server, within in (("pattern", "", "1"), ("cache", "", "1"), ("query", "near", "20")):
                 counts[Counted(slot, "check", "allow", stage, client, server, within)] += 19 * each // 3 or 1
         looks = Counter({Look(slot, name, True): 240 for name in ("embedded", "near", "far")})

@@ -61,6 +61,7 @@ def test_a_decision_fills_every_field_of_its_event():
         url="https://a.example/b.exe",
         referrer="https://a.example/",
         content_type="application/zip",
+        gateway="squid",
     )
     subject = file_subject(hashlib.sha256(BODY).digest(), size=6, filename="b.exe")
     decision = replace(LISTED, evidence=evidence, elapsed_ms=1.5)

@@ -290,7 +290,7 @@ def test_hostile_text_is_shown_harmless(state):
 def test_log_has_every_key_and_filters(state):
     write_events(
         state,
-        make_event("http://a.example/1", host="a.example", client="10.0.0.1"),
+        make_event("http://a.example/1", host="a.example", client="10.0.0.1", gateway="squid"),
         make_event("http://b.example/2", host="b.example", client="10.0.0.2", proxy="other"),
     )
     events = json_lines("log", "--state", state)
@@ -305,6 +305,9 @@ def test_log_has_every_key_and_filters(state):
     ]
     assert [event["host"] for event in json_lines("log", "--proxy", "other", "--state", state)] == [
         "b.example"
+    ]
+    assert [event["host"] for event in json_lines("log", "--gateway", "squid", "--state", state)] == [
+        "a.example"
     ]
     assert json_lines("log", "--kind", "flagged", "--state", state) == []
     assert json_lines("log", "--stage", "malformed", "--threat", "malware", "--state", state) == []

@@ -44,6 +44,7 @@ def test_no_proxy_at_all():
         (f"gateway.workers={MOST_GATES + 1}", "gateway.workers: expected"),
         ("gateway.workers=0", "gateway.workers: expected 1 or more"),
         ("gateway.sokket=x", "gateway.sokket: unknown key; did you mean socket?"),
+        ("gateway={enabled: true, name: ' '}", "gateway.name: expected"),
         ("gateway.icap.clients=[anna]", "gateway.icap.clients.0: expected a network"),
     ],
 )

@@ -78,6 +78,7 @@ def test_every_field_has_its_key_in_json_and_csv_after_those_of_the_contract():
         "identity",
         "extra",
         "proxy",
+        "gateway",
     )
     assert None not in shape.values()
     heading, cells = csv_lines([full_event()])
@@ -108,7 +109,7 @@ def test_the_page_of_an_entry_names_every_field_but_these():
     [
         (2, {"url", "referrer", "filename", "detail", "extra"}),
         (3, {"url", "referrer", "filename", "detail", "extra", "host", "client", "user", "method",
-             "content_type"}),
+             "content_type", "gateway"}),
     ],
 )  # fmt: skip
 def test_what_each_level_of_privacy_leaves_out(level, lost):

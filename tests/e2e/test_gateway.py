@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from e2e.processes import wait_for
+from e2e.processes import curl, wait_for
 from e2e.squid import CLOSED, OPEN, gateway_site
 
 
@@ -52,6 +52,25 @@ def test_a_listed_page_is_refused_with_our_page_and_its_origin_hears_nothing(sit
     assert there.connections == before
     found = [each for each in site.agent.json("log", "--kind", "blocked") if each["url"] == url]
     assert [(each["id"], each["client"], each["class"]) for each in found] == [(event, "127.0.0.2", "page")]
+    assert found[0]["gateway"] == "squid"
+
+
+def test_log_and_statistics_know_by_which_gateway_it_came(site):
+    """What its helper asks about and what comes by ICAP is of one gateway."""
+    url = f"http://malware.secondlook.test:{site.plain.port}/statistics"
+    event = event_of(site.squid.curl(url))
+    assert event in {each["id"] for each in site.agent.json("log", "--gateway", "squid")}
+    assert site.agent.json("log", "--gateway", "another") == []
+
+    def counted():
+        facts = site.agent.fresh_facts()
+        bearer = f"Authorization: Bearer {facts['token']}"
+        shown = curl(f"http://{facts['review']}/api/v1/statistics?range=1h", "-H", bearer)
+        return [each for each in json.loads(shown.body)["gateways"] if each["blocked"]] or None
+
+    (squid,) = wait_for(counted, "what the gateway asked for in the statistics")
+    assert squid["gateway"] == "squid"
+    assert squid["checked"] >= squid["blocked"] > 0
 
 
 def test_an_upload_to_a_listed_host_is_refused_before_it_is_sent(site):

@@ -189,6 +189,7 @@ def test_the_log_knows_whose_it_was(site: Nginx, agent: Proxy, gateway: Squid) -
 
     (event,) = wait_for(blocked, "the event")
     assert (event["client"], event["class"], event["size"]) == ("127.0.0.1", "download", 3 * MIB)
+    assert event["gateway"] == "squid"
 
 
 def test_a_large_download_leaves_memory_flat(site: Nginx, agent: Proxy, gateway: Squid) -> None:

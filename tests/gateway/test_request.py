@@ -9,6 +9,7 @@ from secondlook.gateway.request import (
     LONGEST_USER_CHARS,
     AskedHeaders,
     UnreadableRequestError,
+    gateway_name,
     read_headers,
     read_request,
 )
@@ -68,6 +69,14 @@ def test_another_name_of_the_origin_is_checked_too():
 )  # fmt: skip
 def test_a_client_is_its_address_in_the_shortest_form(said, client):
     assert read_request("GET", "http://a.example/", client=said).use.client == client
+
+
+@pytest.mark.parametrize(
+    ("peer", "name"),
+    [("127.0.0.1", "squid"), ("::1", "squid"), ("::ffff:127.0.0.1", "squid"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:DB8:0::1", "2001:db8::1")],
+)  # fmt: skip
+def test_a_gateway_is_its_address_unless_it_is_on_this_machine(peer, name):
+    assert gateway_name(peer, "squid") == name
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from icapkit.stand import Stand, reqmod, respmod
-from icapkit.wire import message
+from icapkit.wire import chunked, message
 from proxykit.gatekeeper import FakeGatekeeper
 
 
@@ -84,3 +84,11 @@ def test_users_by_any_other_name(tmp_path, gatekeeper):
     plain = Stand(tmp_path, gatekeeper, encoded_users=True)
     assert plain.run(plain.ask(reqmod(icap="X-Authenticated-User: anna!\r\n"))).status == 400
     plain.close()
+
+
+def test_requests_and_responses_are_of_the_gateway_that_asks(stand, gatekeeper):
+    stand.run(stand.ask(reqmod()))
+    sent = respmod("/setup.exe", kind="application/octet-stream", icap="Allow: 204\r\n")
+    stand.run(stand.ask(sent + chunked(b"MZ" + bytes(100)) + b"0\r\n\r\n"))
+    assert {use.gateway for _, _, use, _ in gatekeeper.seen} == {"our squid"}
+    assert {subject.kind for _, subject, _, _ in gatekeeper.seen} == {"url", "file"}

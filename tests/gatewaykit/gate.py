@@ -31,7 +31,7 @@ def gate_of(gatekeeper: Any, folder: Path, record: Callable[[Event], None]) -> G
     bodies = BodyJudge(gatekeeper, settings, room, None, judged)
     keeping = Keeping(Discretion(Privacy.EVERYTHING, ()))
     refusals = Refusals(BlockPage(Pages(), INTERNAL_HOST, keeping), lambda *_: 600.0)
-    return Gate(gatekeeper, refusals, bodies, record)
+    return Gate(gatekeeper, refusals, bodies, record, name="our squid")
 
 
 def get(url: str, *, client: str = "192.0.2.7", user: str | None = None, **more: object) -> GatewayRequest:

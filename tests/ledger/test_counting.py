@@ -67,6 +67,19 @@ def test_a_check_that_leaves_no_event_counts_for_its_client_and_names_no_host(le
     assert "private.example" not in str(everything(ledger))
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_what_a_gateway_asks_counts_for_it_in_every_step(ledger, step):
+    for gateway in ("squid", "squid", None):
+        ledger.counts.tally(EventKind.CHECK, "allow", "pattern", gateway=gateway, at=START)
+    keep(ledger, block(gateway="squid"), block(gateway="192.0.2.1"), block())
+    found = ledger.statistics.gateways(step, START - DAY_S)
+    assert [(each.gateway, each.checked, each.blocked, each.flagged) for each in found] == [
+        ("squid", 3, 1, 0),
+        ("192.0.2.1", 1, 1, 0),
+    ]
+    assert [each.gateway for each in ledger.statistics.gateways(step, START - DAY_S, limit=1)] == ["squid"]
+
+
 def test_answers_of_a_server_are_counted_by_how_long_they_took(ledger):
     for elapsed_ms in (0.5, 19.0, 20.0, 6_000.0):
         ledger.counts.tally(EventKind.CHECK, "allow", "query", server="near", elapsed_ms=elapsed_ms, at=START)
@@ -125,11 +138,13 @@ def test_the_bound_holds_across_a_restart(place, open_ledger):
 )
 def test_counts_obey_the_privacy_level(place, open_ledger, options, client, host):
     ledger = open_ledger(place, **options)
-    keep(ledger, block())
-    ledger.counts.tally(EventKind.CHECK, "allow", "pattern", client="10.0.0.1", host="bad.example", at=START)
+    keep(ledger, block(gateway="squid"))
+    ledger.counts.tally(
+        EventKind.CHECK, "allow", "pattern", client="10.0.0.1", gateway="squid", host="bad.example", at=START
+    )
     keep(ledger)
     text = str(everything(ledger))
-    assert ("10.0.0.1" in text, "bad.example" in text) == (client, host)
+    assert ("10.0.0.1" in text, "squid" in text, "bad.example" in text) == (client, client, host)
     assert sum(each.checked for each in ledger.statistics.course(SLOT_S, START - HOUR_S)) == 2
 
 

@@ -53,6 +53,7 @@ def sample_events(count: int = 300) -> list[Event]:
                 sha256=draw.choice([None, "ab" * 32]),
                 filename=draw.choice([None, "setup.exe", "Rechnung\u202efdp.exe"]),
                 proxy=draw.choice(["one", "two"]),
+                gateway=draw.choice([None, "squid", "192.0.2.1"]),
             )
         )
     return found
@@ -106,6 +107,7 @@ def matches(event: Event, wanted: EventFilter) -> bool:
         and (wanted.sha256 is None or event.sha256 == wanted.sha256)
         and (wanted.identity is None or event.identity == wanted.identity)
         and (wanted.proxy is None or event.proxy == wanted.proxy)
+        and (wanted.gateway is None or event.gateway == wanted.gateway)
         and (wanted.since is None or event.time >= wanted.since)
         and (wanted.until is None or event.time < wanted.until)
         and all(word.casefold() in folded(event) for word in (wanted.search or "").split())
@@ -143,6 +145,7 @@ filters = st.builds(
     sha256=maybe("ab" * 32),
     identity=maybe(identity_of(3)),
     proxy=maybe("one", "three"),
+    gateway=maybe("squid", "192.0.2.9"),
     since=instants,
     until=instants,
     search=maybe(

@@ -49,6 +49,7 @@ class FakeProgram:
     proxy = "127.0.0.1:8080"
     assessing = False
     shared_as: str | None = None
+    gateways = False
     passages = Lasting(learned_s=3600.0)
 
     def __init__(self, authority: Path) -> None:

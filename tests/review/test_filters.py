@@ -73,6 +73,7 @@ def test_a_filter_becomes_the_ledgers():
     wanted = LogFilter(host="Example.ORG.", since="1d", until="2026-01-31", client="ann").event_filter(NOW)
     assert (wanted.host, wanted.client) == ("example.org", "ann")
     assert LogFilter.parse({"proxy": "one"}).event_filter(NOW) == EventFilter(proxy="one")
+    assert LogFilter.parse({"gateway": "squid"}).event_filter(NOW) == EventFilter(gateway="squid")
     assert wanted.since == NOW - 86_400
     assert wanted.until == 1_769_817_600.0
 

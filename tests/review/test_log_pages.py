@@ -66,6 +66,23 @@ def test_where_proxies_share_a_log_it_is_filtered_by_their_names(client, ledger,
     assert [event["host"] for event in found] == ["one.example"]
 
 
+def test_where_gateways_ask_the_log_is_filtered_by_them(client, ledger, program):
+    keep(
+        ledger,
+        make_event(url="http://one.example/", host="one.example", gateway="squid"),
+        make_event(url="http://two.example/", host="two.example", gateway="192.0.2.1"),
+        make_event(url="http://three.example/", host="three.example"),
+    )
+    assert 'name="gateway"' not in client.get("/log").text
+    program.gateways = True
+    assert 'name="gateway"' in client.get("/log").text
+    shown = client.get("/log?gateway=squid").text
+    assert [f"{host}.example" in shown for host in ("one", "two", "three")] == [True, False, False]
+    (found,) = client.get("/api/v1/events?gateway=192.0.2.1").json()["events"]
+    assert found["host"] == "two.example"
+    assert re.search(r"<dt>Gateway</dt>\s*<dd[^>]*>192\.0\.2\.1<", client.get(f"/log/{found['id']}").text)
+
+
 @pytest.mark.parametrize(
     "query", ["decision=nonsense", "since=yesterday", "kind=%3Cb%3E", "search=" + "x" * 600]
 )

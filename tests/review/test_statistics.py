@@ -67,6 +67,31 @@ def test_how_long_servers_took_is_told_by_classes(ledger):
 
 
 @pytest.mark.parametrize("name", RANGES)
+def test_gateways_that_asked_stand_in_the_overview_of_everybody(client, ledger, name):
+    now = time.time()
+    keep(ledger, make_event(time=now - 1, client="10.0.0.1"))  # through the proxy
+    page = f"/?range={name}"
+    assert 'id="top-gateways"' not in client.get(page).text
+    keep(
+        ledger,
+        make_event(time=now - 1, client="10.0.0.1", gateway="<squid>", url="http://t.example/"),
+        make_event(EventKind.CHECK, time=now - 1, decision="allow", threat=None, gateway="<squid>"),
+        make_event(EventKind.FLAGGED, time=now - 1, decision="flag", threat=None, gateway="192.0.2.1"),
+    )
+    found = client.get(f"/api/v1/statistics?range={name}").json()["gateways"]
+    assert found == [
+        {"gateway": "<squid>", "checked": 2, "blocked": 1, "flagged": 0},
+        {"gateway": "192.0.2.1", "checked": 1, "blocked": 0, "flagged": 1},
+    ]
+    links = {unescape(link) for link in re.findall(r'href="(/log\?[^"]+)"', client.get(page).text)}
+    (blocked,) = [link for link in links if "gateway=%3Csquid%3E" in link and "decision=block" in link]
+    shown = client.get(blocked).text
+    assert ("http://t.example/" in shown, "http://malware.example/" in shown) == (True, False)
+    assert any("gateway=192.0.2.1" in link for link in links)
+    assert 'id="top-gateways"' not in client.get(f"{page}&client=10.0.0.1").text
+
+
+@pytest.mark.parametrize("name", RANGES)
 def test_the_overview_links_every_name_to_the_log_that_holds_it(client, ledger, name):
     keep(
         ledger,

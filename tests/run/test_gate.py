@@ -17,7 +17,7 @@ from secondlook.run.supervisor.plan import Invocation
 def test_a_line_makes_the_events_and_flags_that_traffic_makes(tmp_path):
     raw = {
         "state": tmp_path,
-        "gateway": {"enabled": True},
+        "gateway": {"enabled": True, "name": "the school's"},
         "servers": {
             "embedded": {"enabled": False},
             "intranet": [{"url": "http://127.0.0.1:9", "insecure": True}],
@@ -48,10 +48,7 @@ def test_a_line_makes_the_events_and_flags_that_traffic_makes(tmp_path):
         assert told.startswith(b"1 OK log=")
         assert waiting == 1
         (event,) = ledger.events.page(EventFilter(kind=EventKind.FLAGGED.value)).events
-        assert (event.id, event.client, event.user) == (
-            told.split(b"=")[1].strip().decode(),
-            "192.0.2.7",
-            "anna",
-        )
+        assert event.id == told.split(b"=")[1].strip().decode()
+        assert (event.client, event.user, event.gateway) == ("192.0.2.7", "anna", "the school's")
     os.close(reader)
     os.close(writer)

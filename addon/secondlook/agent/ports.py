@@ -117,6 +117,7 @@ class Counts(Protocol):
         host: str | None = None,
         server: str | None = None,
         elapsed_ms: float | None = None,
+        gateway: str | None = None,
     ) -> None:
         """Count a check of which no event is kept; never blocks."""
         ...

@@ -52,6 +52,7 @@ class GatewaySettings(Section):
     enabled: bool = False
     socket: FilePath | None = None  # STATE/gateway.sock
     group: Text | None = None  # whose members may connect to it besides its owner: the gateway's
+    name: Text = "squid"  # of the one on this machine, in log and statistics
     workers: Annotated[Positive, Field(le=MOST_GATES)] = 1  # processes
     icap: Annotated[IcapSettings, BeforeValidator(icap_from)] = section()
 

@@ -75,6 +75,8 @@ class Event:
     extra: Annotated[dict[str, object] | None, Field(Form.JSON, reveals=Reveals.PAGE)] = None
     # given by the ledger that writes it
     proxy: Annotated[str | None, Field(Form.TEXT, "Proxy")] = None
+    # through which its request came, where another proxy carries the traffic and asks
+    gateway: Annotated[str | None, Field(Form.TEXT, "Gateway", Reveals.VISIT)] = None
 
 
 EVENT_FIELDS: Final = tuple(fields_of(Event))

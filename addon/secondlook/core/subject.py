@@ -78,3 +78,4 @@ class RequestContext:
     referrer: str | None = None
     content_type: str | None = None
     tunnel: str | None = None  # what runs through it, where its requests are not seen
+    gateway: str | None = None  # name of the one that asks, where the traffic is not ours

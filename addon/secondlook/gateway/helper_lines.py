@@ -43,8 +43,11 @@ class Question(NamedTuple):
     request: GatewayRequest
 
 
-def read_line(line: bytes) -> Question:
-    """Read a line without its end. Raises UnreadableLineError, whose text holds nothing of the line."""
+def read_line(line: bytes, gateway: str | None = None) -> Question:
+    """Read a line without its end, of a gateway of this name.
+
+    Raises UnreadableLineError, whose text holds nothing of the line.
+    """
     number, *fields = line.split() or (b"",)
     if not number.isdigit() or len(number) > _LONGEST_NUMBER:
         raise UnreadableLineError(b"", "expected a number at the beginning of a line")
@@ -59,7 +62,7 @@ def read_line(line: bytes) -> Question:
         raise UnreadableLineError(number, "expected a method and a URL, got none")
     asked = AskedHeaders(dest=dest, accept=accept, referrer=referrer)
     try:
-        request = read_request(method, url, client=client, user=user, sni=sni, asked=asked)
+        request = read_request(method, url, client=client, user=user, sni=sni, asked=asked, gateway=gateway)
     except UnreadableRequestError as error:
         raise UnreadableLineError(number, error.expected) from error
     return Question(number, request)

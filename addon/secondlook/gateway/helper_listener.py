@@ -114,7 +114,7 @@ class HelperConnection(asyncio.Protocol):
 
     def _take(self, line: bytes, answers: list[bytes]) -> None:
         try:
-            question = read_line(line)
+            question = read_line(line, self._gate.name)
         except UnreadableLineError as error:
             self._complain(str(error))
             _CANNOT_TELL.inc()

@@ -27,7 +27,10 @@ OWN = Decision(
 
 
 class Gate:
-    """Decides about requests and refuses them; every decision is settled (recorded) when it is returned."""
+    """Decides about requests and refuses them; every decision is settled (recorded) when it is returned.
+
+    `name` is that of the gateway on this machine, in log and statistics.
+    """
 
     def __init__(
         self,
@@ -36,11 +39,14 @@ class Gate:
         bodies: BodyJudge,
         record: Callable[[Event], None],
         site: InternalSite | None = None,
+        *,
+        name: str,
     ) -> None:
         self.gatekeeper = gatekeeper
         self.refusals = refusals
         self.bodies = bodies
         self.site = site
+        self.name = name
         self.record = record  # writes an event, some time soon
         self._tag: tuple[int, str] = (0, "")
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from secondlook.agent.check.request_context import classify
 from secondlook.core.rules.client import network_of
 from secondlook.core.subject import RequestContext, UrlSubject
+from secondlook.core.url.address import is_loopback
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
 
@@ -107,10 +108,11 @@ def read_request(
     sni: str | None = None,
     asked: AskedHeaders | None = None,
     scheme: str = "http",
+    gateway: str | None = None,
 ) -> GatewayRequest:
     """Read a request; `target` is a URL, `host:port` of a tunnel, or a path whose host `Host` names.
 
-    `scheme` is that of such a path. Raises UnreadableRequestError.
+    `scheme` is that of such a path; `gateway` names who reports it. Raises UnreadableRequestError.
     """
     asked = asked or AskedHeaders()
     if len(target) > LONGEST_URL_BYTES:
@@ -136,6 +138,7 @@ def read_request(
         method=method,
         url=f"{scheme}://{shown}{at}{path}",
         referrer=asked.referrer,
+        gateway=gateway,
     )
     return GatewayRequest(scheme, host, port, path, asked, use, names)
 
@@ -179,6 +182,13 @@ def _address(client: str | None) -> str | None:
     if network is None:
         raise UnreadableRequestError("a client's IP address", client)
     return str(network.network_address)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def gateway_name(peer: str, here: str) -> str:
+    """Return what the gateway at an address is called: `here` for one on this machine, else its address."""
+    address = _address(peer)
+    return here if address is None or is_loopback(address) else address
 
 
 def _user(user: str | None) -> str | None:

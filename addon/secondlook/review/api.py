@@ -214,6 +214,7 @@ def _log(api: APIRouter, operations: Operations) -> None:
         client: Filter = "",
         list_: Annotated[str, Query(alias="list", max_length=512)] = "",
         proxy: Filter = "",
+        gateway: Filter = "",
         since: Filter = "",
         until: Filter = "",
         not_: Annotated[
@@ -236,6 +237,7 @@ def _log(api: APIRouter, operations: Operations) -> None:
                 "client": client,
                 "list": list_,
                 "proxy": proxy,
+                "gateway": gateway,
                 "since": since,
                 "until": until,
             },

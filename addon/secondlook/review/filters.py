@@ -33,7 +33,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-EXCLUDABLE = ("search", *CHOICES, "host", "client", "list", "proxy")
+EXCLUDABLE = ("search", *CHOICES, "host", "client", "list", "proxy", "gateway")
 MOST_EXCLUDED = 20
 NOT = "not"
 
@@ -60,6 +60,7 @@ class LogFilter:
     client: str = ""
     list: str = ""
     proxy: str = ""
+    gateway: str = ""
     since: str = ""
     until: str = ""
     excluded: tuple[tuple[str, str], ...] = ()
@@ -120,6 +121,7 @@ class LogFilter:
             client=self.client or None,
             list=self.list or None,
             proxy=self.proxy or None,
+            gateway=self.gateway or None,
             since=_moment("since", self.since, now),
             until=_moment("until", self.until, now),
             without=tuple(LogFilter().having(name, value).event_filter(now) for name, value in self.excluded),

@@ -103,6 +103,7 @@ class LogPages:
             stages=CHOICES["stage"],
             threats=CHOICES["threat"],
             shared=self.operations.program.shared_as is not None,
+            gateways=self.operations.program.gateways,
         )
 
     async def decide(self, request: Request) -> Response:

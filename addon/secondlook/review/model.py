@@ -482,6 +482,15 @@ class WaySpeed(ServerSpeed):
     spread: list[float]
 
 
+class GatewayCounts(Record):
+    """Checks that one gateway asked for."""
+
+    gateway: str
+    checked: int
+    blocked: int
+    flagged: int
+
+
 class Statistics(Record):
     """What happened in a range of time, to everybody or to one client."""
 
@@ -496,6 +505,7 @@ class Statistics(Record):
     hosts: list[NamedCount]
     lists: list[NamedCount]
     threats: list[NamedCount]
+    gateways: list[GatewayCounts]
     servers: list[ServerSpeed]
     ways: list[WaySpeed]
     availability: list[Availability]

@@ -69,6 +69,11 @@ class RunningProgram(Protocol):
         ...
 
     @property
+    def gateways(self) -> bool:
+        """Whether gateways may ask."""
+        ...
+
+    @property
     def passages(self) -> Lasting:
         """How long TLS is passed through."""
         ...

@@ -1,7 +1,7 @@
 """Statistics of a range of time, of everybody or of one client: what pages draw and the API returns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, SERVER, SLOT_S, THREAT, WAY
@@ -42,7 +42,8 @@ RANGES: Final[Mapping[str, Range]] = {
     "30d": Range("30 days", DAY_S, DAY_S, 30),
 }
 USUAL: Final = "24h"
-_NO_SERVERS: Final[Json] = {"servers": [], "ways": [], "availability": []}
+_OF_EVERYBODY: Final[Json] = {"gateways": [], "servers": [], "ways": [], "availability": []}
+"""What is not counted for one client."""
 
 
 def gather(figures: Statistics, name: str, client: str | None, now: float, titles: Mapping[str, str]) -> Json:
@@ -64,14 +65,16 @@ def gather(figures: Statistics, name: str, client: str | None, now: float, title
         "hosts": [_named(host, count) for host, count in hosts],
         "lists": [_named(each, count, titles.get(each, each)) for each, count in lists],
         "threats": [_named(threat, count) for threat, count in threats],
-        **(_NO_SERVERS if client is not None else _servers(figures, chosen, since, len(bars))),
+        **(_OF_EVERYBODY if client is not None else _of_everybody(figures, chosen, since, len(bars))),
     }
 
 
-def _servers(figures: Statistics, chosen: Range, since: float, bars: int) -> Json:
+def _of_everybody(figures: Statistics, chosen: Range, since: float, bars: int) -> Json:
     speeds = sorted(figures.latency(SERVER, chosen.step_s, since).items())
     looks = figures.availability(chosen.drawn_s, since)
+    gateways = figures.gateways(chosen.step_s, since, limit=TOP)
     return {
+        "gateways": [asdict(each) for each in gateways],
         "servers": [speed(*each) for each in speeds],
         "ways": ways(figures.latency(WAY, chosen.step_s, since)),
         "availability": availability(looks, since, chosen.bar_s, bars),

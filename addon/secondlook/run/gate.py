@@ -63,7 +63,8 @@ def make_gate(
     )
     records = LedgerRecords(parts.ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings))
     site = InternalSite(facts, records, pages)
-    return Gate(parts.gatekeeper, refusals, bodies, parts.ledger.recorder.record, site)
+    record = parts.ledger.recorder.record
+    return Gate(parts.gatekeeper, refusals, bodies, record, site, name=settings.gateway.name)
 
 
 def make_icap(settings: Settings, gate: Gate, sock: socket.socket) -> IcapListener:

@@ -248,6 +248,7 @@ class Gatekeeper:
                 host=host_of(subject, context),
                 server=evidence.server,
                 elapsed_ms=decision.elapsed_ms,
+                gateway=context.gateway,
             )
             if evidence.rule is not None and evidence.stage is Stage.RULES:
                 self._counts.count_hit(evidence.rule)

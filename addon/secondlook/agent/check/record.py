@@ -55,6 +55,7 @@ def event_of(
         identity=subject.hashes[0],
         detail=evidence.detail or context.tunnel,
         extra=explanation(decision, subject),
+        gateway=context.gateway,
     )
 
 

@@ -85,6 +85,10 @@ def log(
         str | None,
         typer.Option("--proxy", metavar="NAME", help="Of this one of those that share the ledger."),
     ] = None,
+    gateway: Annotated[
+        str | None,
+        typer.Option("--gateway", metavar="NAME", help="Asked by this gateway: its name or address."),
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="1d|TIME", help="Not before; how long ago, or when.")
     ] = None,
@@ -109,7 +113,7 @@ def log(
 ) -> None:
     """Show the event log, newest last. On a terminal only the newest 100, unless `--limit` asks for more."""
     if erase_client is not None or yes:
-        chosen = (decision, kind, stage, threat, host, client, proxy, since, until, search, limit)
+        chosen = (decision, kind, stage, threat, host, client, proxy, gateway, since, until, search, limit)
         filtered = follow or as_csv or any(value is not None for value in chosen)
         _erase(known_context(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
         return
@@ -125,6 +129,7 @@ def log(
         host=host_filter(host) if host is not None else None,
         client=client,
         proxy=proxy,
+        gateway=gateway,
         since=instant_from(since, "--since"),
         until=instant_from(until, "--until"),
         search=search,

@@ -58,6 +58,7 @@ class IcapConnection(asyncio.Protocol):
 
     def __init__(self, front: Front) -> None:
         self.machine = IcapMachine()
+        self.peer = ""  # the gateway's address
         self._front = front
         self._refusal: int | None = None
         self._exchange: asyncio.Task[None] | None = None
@@ -75,7 +76,8 @@ class IcapConnection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(_WRITE_MAX_BYTES)
         peer = transport.get_extra_info("peername")
-        self._refusal = self._front.admit(self, str(peer[0]) if peer else "")
+        self.peer = str(peer[0]) if peer else ""
+        self._refusal = self._front.admit(self, self.peer)
         if self._refusal is not None:
             self._set_timer(HEAD_TIME_S)
 

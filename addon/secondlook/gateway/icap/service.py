@@ -17,7 +17,13 @@ from secondlook.gateway.icap.machine import Answering
 from secondlook.gateway.icap.messages import Answer, Request
 from secondlook.gateway.icap.respmod import Passage
 from secondlook.gateway.parts import Gate
-from secondlook.gateway.request import GatewayRequest, UnreadableRequestError, read_headers, read_request
+from secondlook.gateway.request import (
+    GatewayRequest,
+    UnreadableRequestError,
+    gateway_name,
+    read_headers,
+    read_request,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +76,7 @@ class IcapService:
 
     async def _modify(self, link: IcapConnection, asked: Request) -> None:
         try:
-            request = self._read(asked)
+            request = self._read(asked, link.peer)
         except UnreadableRequestError as error:
             link.refuse(IcapError(str(error)))
             return
@@ -103,7 +109,7 @@ class IcapService:
         else:
             link.send(Answer(500, tag_fields(self.gate)))
 
-    def _read(self, asked: Request) -> GatewayRequest:
+    def _read(self, asked: Request, peer: str) -> GatewayRequest:
         http, fields = asked.request, asked.head.fields
         if http is None:
             raise UnreadableRequestError("req-hdr, to know what it is about", "none")
@@ -116,6 +122,7 @@ class IcapService:
             client=client.decode("latin-1") if client else None,
             user=self._user(fields.get(b"x-authenticated-user")),
             asked=read_headers(http.fields),
+            gateway=gateway_name(peer, self.gate.name),
         )
 
     def _user(self, value: bytes | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What an event counts towards: the tallies of hours, and the shares of clients, hosts and lists in them.
+"""What an event counts towards: the tallies of hours, and the shares of clients, gateways, hosts … in them.
 
 ```
  events ─► Counted (a few distinct ones) ─┬─► tallies: hour, kind, decision, stage
@@ -40,6 +40,7 @@ CLIENT: Final = "client"
 HOST: Final = "host"
 LIST: Final = "list"
 THREAT: Final = "threat"
+GATEWAY: Final = "gateway"
 SERVER: Final = "server"
 WAY: Final = "way"
 AVAILABLE: Final = "available"
@@ -73,6 +74,7 @@ class Counted(NamedTuple):
     client: str = ""
     server: str = ""
     within_ms: str = ""
+    gateway: str = ""
     host: str = ""  # this and what follows: of what was refused, or would have been
     list: str = ""
     threat: str = ""
@@ -97,11 +99,11 @@ def counted(event: Event) -> Counted:
     kind = str(event.kind)
     stage = event.stage or ""
     server, within = asked(stage, event.server, event.elapsed_ms)
-    slot, client = int(event.time // SLOT_S), event.client or ""
+    slot, client, gateway = int(event.time // SLOT_S), event.client or "", event.gateway or ""
     if OUTCOMES.get(kind) not in _REFUSED:
-        return Counted(slot, kind, event.decision or "", stage, client, server, within)
+        return Counted(slot, kind, event.decision or "", stage, client, server, within, gateway)
     refused = (event.host or "", event.list or "", event.threat or "")
-    return Counted(slot, kind, event.decision or "", stage, client, server, within, *refused)
+    return Counted(slot, kind, event.decision or "", stage, client, server, within, gateway, *refused)
 
 
 def asked(stage: str, server: str | None, elapsed_ms: float | None) -> tuple[str, str]:
@@ -151,6 +153,8 @@ def availability_of(looks: Counter[Look]) -> Counter[Share]:
 def _parts(one: Counted, outcome: str) -> Iterator[tuple[str, str, str, str]]:
     if one.client:
         yield CLIENT, clean(one.client) or "", "", outcome
+    if one.gateway:
+        yield GATEWAY, "", clean(one.gateway) or "", outcome
     if one.server:
         yield SERVER, "", clean(one.server) or "", one.within_ms
     if one.within_ms:

@@ -39,16 +39,26 @@ class Counts:
         host: str | None = None,
         server: str | None = None,
         elapsed_ms: float | None = None,
+        gateway: str | None = None,
         at: float | None = None,
     ) -> None:
         """Count a check of which no event is kept; microseconds, never blocks.
 
-        Whether its client counts depends on `host`: of an ignored one nobody is to know who asked.
+        Whether its client and gateway count depends on `host`: of an ignored one nobody is to know who asked.
         """
         slot = int((self._clock.now() if at is None else at) // SLOT_S)
-        known = client if client and self._discretion.level_of(host) < Privacy.COUNTS else ""
+        if self._discretion.level_of(host) >= Privacy.COUNTS:
+            client = gateway = None
         stage = stage or ""
-        one = Counted(slot, str(kind), decision or "", stage, known, *asked(stage, server, elapsed_ms))
+        one = Counted(
+            slot,
+            str(kind),
+            decision or "",
+            stage,
+            client or "",
+            *asked(stage, server, elapsed_ms),
+            gateway=gateway or "",
+        )
         with self._lock:
             self._checks[one] += 1
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from secondlook.ledger.engine.tables import events, shares
-from secondlook.ledger.log.counting import ANSWERED, AVAILABLE, CLIENT, EVERYBODY, STEPS
+from secondlook.ledger.log.counting import ANSWERED, AVAILABLE, CLIENT, EVERYBODY, GATEWAY, STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,16 @@ class ClientCount:
     blocked: int
     flagged: int
     last_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayCount:
+    """Checks that one gateway asked for."""
+
+    gateway: str
+    checked: int
+    blocked: int
+    flagged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,13 @@ def availability(connection: sa.Connection, step: int, since: float) -> list[Loo
     query = query.where(_within(AVAILABLE, step, since), shares.c.name != "")
     rows = connection.execute(query.group_by(shares.c.name, shares.c.at).order_by(shares.c.name, shares.c.at))
     return [Looks(name, float(at), int(looks), int(answered)) for name, at, looks, answered in rows]
+
+
+def gateways(connection: sa.Connection, step: int, since: float, *, limit: int) -> list[GatewayCount]:
+    """Return gateways, those with most checks first."""
+    query = sa.select(shares.c.name, *_COUNTS).where(_within(GATEWAY, step, since), shares.c.name != "")
+    query = query.group_by(shares.c.name).order_by(_COUNTS[0].desc(), shares.c.name).limit(limit)
+    return [GatewayCount(name, *map(int, counts)) for name, *counts in connection.execute(query)]
 
 
 def clients(

@@ -39,6 +39,7 @@ class EventFilter:
     sha256: str | None = None
     identity: bytes | None = None
     proxy: str | None = None
+    gateway: str | None = None
     since: float | None = None
     until: float | None = None
     search: str | None = None
@@ -112,6 +113,7 @@ def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
         (events.c.sha256, wanted.sha256),
         (events.c.identity, wanted.identity),
         (events.c.proxy, wanted.proxy),
+        (events.c.gateway, wanted.gateway),
     ):
         if value is not None:
             yield one == value

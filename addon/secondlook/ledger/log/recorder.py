@@ -46,6 +46,7 @@ class Recorder:
                 host=event.host,
                 server=event.server,
                 elapsed_ms=event.elapsed_ms,
+                gateway=event.gateway,
                 at=event.time,
             )
         else:

@@ -1,8 +1,8 @@
-"""Counts as people see them: by hours (`log.overview`), by clients, hosts, lists, servers (`log.figures`)."""
+"""Counts as people see them: by hours (`log.overview`), by clients, hosts, servers … (`log.figures`)."""
 
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.log import figures, overview
-from secondlook.ledger.log.figures import ClientCount, Course, Looks
+from secondlook.ledger.log.figures import ClientCount, Course, GatewayCount, Looks
 from secondlook.ledger.log.overview import HourCount
 
 
@@ -35,6 +35,10 @@ class Statistics:
     def availability(self, step: int, since: float) -> list[Looks]:
         """Looks at each server by stretches of `step` seconds, and how many found it answering."""
         return self._store.read(lambda connection: figures.availability(connection, step, since))
+
+    def gateways(self, step: int, since: float, *, limit: int = 10) -> list[GatewayCount]:
+        """Gateways with most checks first."""
+        return self._store.read(lambda connection: figures.gateways(connection, step, since, limit=limit))
 
     def clients(
         self, step: int, since: float, *, only: str | None = None, limit: int = 10

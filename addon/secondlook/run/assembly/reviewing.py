@@ -78,6 +78,7 @@ class Program:
         self.started_at = plan.started_at
         self.assessing = parts.settings.policy.mode == "assess"
         self.shared_as = parts.settings.proxy_name if parts.settings.shares_ledger else None
+        self.gateways = parts.settings.gateway.enabled
         self.passages = parts.settings.passages
         self.editor = editor
         self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
