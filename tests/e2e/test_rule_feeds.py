@@ -58,6 +58,11 @@ class Forge:
         self.origin.pages[name] = ("application/octet-stream", body)
         return self.proxy.curl(self.origin.url(name)).status
 
+    def wait_for_status(self, name: str, status: int) -> None:
+        """Fetch until the worker has loaded the rules in force: each time another URL, as refusals stay."""
+        urls = (f"/{name}-{number}.exe" for number in itertools.count())
+        wait_for(lambda: self.fetch(next(urls)) == status, f"{name}: {status}")
+
     @contextlib.contextmanager
     def traffic(self) -> Iterator[None]:
         """Fetch one program after the other."""
@@ -103,7 +108,7 @@ def test_thousands_of_rules_are_swapped_under_traffic_and_rolled_back(steps, sta
         begun = time.monotonic()
         forge.api("POST", "/lists/update")
         forge.wait_for_rules(MANY + 3)
-        assert forge.fetch("/after.exe") == 403
+        forge.wait_for_status("after", 403)
         assert watch.served(60)
         ended = time.monotonic()
         assert watch.between(begun, ended).lost == 0
@@ -113,7 +118,7 @@ def test_thousands_of_rules_are_swapped_under_traffic_and_rolled_back(steps, sta
     assert "rolled back to 1 rules" in forge.proxy.command("pattern", "rollback", "--rules", "forge").stdout
     asked = forge.asked_at()  # else its files would be looked at half a minute later
     forge.wait_for_rules(2)
-    assert forge.fetch("/back.exe") == 200
+    forge.wait_for_status("back", 200)
     (feed,) = forge.api("GET", "/feeds")
     assert (feed["count"], feed["state"]) == (1, "rolled back")
     assert "were rolled back: 1 older ones" in forge.proxy.command("pattern", "status").stdout
@@ -122,4 +127,4 @@ def test_thousands_of_rules_are_swapped_under_traffic_and_rolled_back(steps, sta
     forge.proxy.command("pattern", "update", "--force")
     assert forge.asked_at() > asked
     forge.wait_for_rules(MANY + 3)
-    assert forge.fetch("/again.exe") == 403
+    forge.wait_for_status("again", 403)

@@ -25,7 +25,8 @@ from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import CLAMD, YARA, EngineReport
 from secondlook.core.subject import FileSubject
 from secondlook.download.body.decoding import Decoder, DecodeState
-from secondlook.download.examination.inspector import GRACE_S, ArchiveInspector, Inside, RuleLook, rule_look
+from secondlook.download.examination.inspector import GRACE_S, ArchiveInspector, Inside
+from secondlook.download.examination.ready_rules import ReadyRules
 from secondlook.download.examination.turns import Turns
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.gate.gate_state import Tap
@@ -33,7 +34,7 @@ from secondlook.download.gate.spool import Spool, SpoolFullError
 from secondlook.scan.clamd import Clamd, ClamdStream
 from secondlook.scan.clamd_wire import ClamdError
 from secondlook.scan.results import NAME, Results
-from secondlook.scan.rule_set import FOLDER, RulesInForce
+from secondlook.scan.rule_set import FOLDER
 
 _NO_COPY = "there is no copy of it"
 _WAIT_S = 30.0  # for a turn at an engine
@@ -71,7 +72,7 @@ class Examiner:
         self.clamd = None if scan.clamd is None else Clamd(scan.clamd, tell=tell)
         self.engines = (YARA,) if self.clamd is None else (YARA, CLAMD)
         self._settings = scan
-        self._rules = RulesInForce(state)
+        self._rules = ReadyRules(scan, state, self.inspector)
         self._courtesy = not scan.yara.rules
         self._turns = Turns(1 if scan.clamd is None else scan.clamd.at_once)
         self._ratio = decoded_ratio
@@ -79,6 +80,7 @@ class Examiner:
 
     async def aclose(self) -> None:
         """End the processes that look into files, and what is asked of others."""
+        await self._rules.aclose()
         await self.inspector.aclose()
         if self.clamd is not None:
             await self.clamd.aclose()
@@ -109,7 +111,7 @@ class Examiner:
         """Look into an archive, and prepare what the engines are to see of any file."""
         if not self.is_archive(gate):
             return Examined(gate.subject(), self.scan(gate, client), gate.problem)
-        look = self._look()
+        look = self._rules.look()
         if gate.uncopied is not None or gate.spool is None:
             inside = Inside(problem=f"archive: {gate.uncopied or _NO_COPY}")
         else:
@@ -130,7 +132,7 @@ class Examiner:
     def known(self, gate: BodyGate) -> list[EngineReport] | None:
         """Return what all engines found in the same file before, as far as it is in memory."""
         digest, form = gate.subject().identity, _form(gate)
-        look = self._look()
+        look = self._rules.look()
         if isinstance(look, str):
             return None
         yara = self.results.recall(digest, form, YARA, look.rules.version)
@@ -146,7 +148,7 @@ class Examiner:
 
     async def yara(self, gate: BodyGate, client: str | None, inside: Inside | None) -> EngineReport:
         """Have the rules look at a whole file, if they have not yet."""
-        look = self._look()
+        look = self._rules.look()
         if isinstance(look, str):
             return EngineReport(YARA, fault=look)
         digest, form = gate.subject().identity, _form(gate)
@@ -224,9 +226,6 @@ class Examiner:
         yield await run(_joined, decoder.finish)
         if decoder.state is not DecodeState.DONE:
             raise EOFError(f"its content encoding is {decoder.state.value}")
-
-    def _look(self) -> RuleLook | str:
-        return rule_look(self._settings, self._rules)
 
     def _as_courtesy(self, report: EngineReport) -> EngineReport:
         """Leave nothing open that only our own rules did not see."""

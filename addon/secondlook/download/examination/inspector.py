@@ -7,12 +7,9 @@ time of the file's, and goes on for the next one when whoever wanted it is gone.
 """
 
 import asyncio
-import json
 import logging
-import socket
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import IO, Any, Protocol
 
 from lru import LRU
@@ -21,6 +18,8 @@ from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import YARA, Detection, EngineReport
 from secondlook.core.verdict import Risk, Threat
 from secondlook.download.archives.archive import ArchiveLimits
+from secondlook.download.examination import reader as reading
+from secondlook.download.examination.reader import Reader
 from secondlook.download.examination.turns import Turns
 from secondlook.download.gate.spool import SpoolFullError
 from secondlook.scan.rule_set import RuleSet, RulesInForce, own_rules
@@ -28,9 +27,8 @@ from secondlook.scan.rule_set import RuleSet, RulesInForce, own_rules
 logger = logging.getLogger(__name__)
 
 GRACE_S = 2.0  # beyond the time an archive may take: starting the child, and its own clock's coarseness
-LOAD_S = 120.0  # that loading rules may take
 READERS = 2
-_ANSWER_BYTES = 64 << 10
+_OURSELVES = ""  # as nobody's address
 _REMEMBERED = 512  # archives
 _REMEMBERED_MEMBERS = 1000  # an archive of more is looked into again
 _AGAIN_S = 60.0  # what took too long or broke its reader may go well when the machine is less busy
@@ -116,7 +114,10 @@ class ArchiveInspector:
     def __init__(self, settings: ArchiveSettings) -> None:
         self._limits = ArchiveLimits(settings.depth, settings.members, settings.max_bytes, settings.time)
         self.time_s = settings.time
-        self._idle = [_Reader() for _ in range(READERS)]
+        self._readers = [Reader() for _ in range(READERS)]
+        self._idle = [*self._readers]
+        self._given_back = asyncio.Event()
+        self._replaced: tuple[str, RuleLook] | None = None  # a version of rules, and what is in its place
         self._turns = Turns(READERS)
         self._known: LRU[_Key, tuple[Inside, float | None]] = LRU(_REMEMBERED)
         self._under_way: dict[_Key, asyncio.Future[None]] = {}
@@ -163,6 +164,55 @@ class ArchiveInspector:
         for reader in self._idle:
             await reader.end()
 
+    @property
+    def started(self) -> bool:
+        """Return whether there is a child that has something loaded."""
+        return any(reader.alive for reader in self._readers)
+
+    async def renew(self, old: RuleLook, new: RuleLook, ready: Callable[[], None]) -> None:
+        """Have the children load other rules, one after the other: others look into files meanwhile.
+
+        `ready` is called once the first has them; files that waited with the old rules are shown to the new
+        ones then. There are as many children after it as before.
+        """
+        async with self._turns.turn(_OURSELVES, 0):
+            first = min(self._idle, key=lambda reader: reader.has(old.path))
+            more = not first.alive
+            await self._have_loaded(first, new.path)
+            self._replaced = (old.rules.version, new)
+            ready()
+            for reader in self._readers:
+                if reader is first or not reader.alive:
+                    continue
+                while reader not in self._idle:
+                    self._given_back.clear()
+                    await self._given_back.wait()
+                if more:
+                    await reader.end()
+                else:
+                    await self._have_loaded(reader, new.path)
+
+    async def _have_loaded(self, reader: Reader, rules: str | None) -> None:
+        self._idle.remove(reader)
+        try:
+            await reader.prepare(rules)
+        except Exception as error:  # noqa: BLE001 - it is tried again with the next file, and told with that
+            logger.warning("rules could not be loaded: %r", error)
+            await reader.end()
+        finally:
+            self._give_back(reader)
+
+    def _take(self, look: RuleLook | None) -> Reader:
+        """Take a child that is idle, one that has the rules of a file where there is one."""
+        loaded = [reader for reader in self._idle if look is not None and reader.has(look.path)]
+        reader = loaded[-1] if loaded else self._idle[-1]
+        self._idle.remove(reader)
+        return reader
+
+    def _give_back(self, reader: Reader) -> None:
+        self._idle.append(reader)
+        self._given_back.set()
+
     def _recall(self, key: _Key) -> Inside | None:
         inside, until = self._known.get(key) or (None, None)
         if until is not None and asyncio.get_running_loop().time() > until:
@@ -174,15 +224,19 @@ class ArchiveInspector:
         time_s = self._limits.time_s + (0.0 if job.look is None else job.look.time_s)
         slow = ""
         async with self._turns.turn(client, spool.size):
-            reader = self._idle.pop()
+            if self._replaced is not None and job.look is not None:
+                version, look = self._replaced
+                if job.look.rules.version == version and any(each.has(look.path) for each in self._idle):
+                    job = replace(job, look=look)  # they were replaced while it waited
+            reader = self._take(job.look)
             try:
                 if job.look is not None:
-                    slow = f": loading the rules takes longer than {LOAD_S:g} s"
+                    slow = f": loading the rules takes longer than {reading.LOAD_S:g} s"
                     await reader.prepare(job.look.path)
                 slow = f": longer than {time_s:g} s"
                 file = await spool.file()
                 async with asyncio.timeout(time_s + GRACE_S):
-                    answer = await reader.ask(file.fileno(), self._limits, job)
+                    answer = await reader.ask(file.fileno(), job.to_json(self._limits))
                 if answer["spent"]:
                     await reader.end()
             except TimeoutError:
@@ -199,7 +253,7 @@ class ArchiveInspector:
                     await reader.end()  # it would answer the next with this one's members
                 raise
             finally:
-                self._idle.append(reader)
+                self._give_back(reader)
         members = tuple((f"member:{label}", bytes.fromhex(digest)) for label, digest in answer["members"])
         problem = answer["problem"] if job.archive is not False else None
         lasting = problem != f"archive: longer than {self._limits.time_s:g} s"
@@ -215,106 +269,16 @@ class _Job:
     archive: bool | None
     look: RuleLook | None
 
+    def to_json(self, limits: ArchiveLimits) -> dict[str, object]:
+        """Return what is sent to the child."""
+        return {
+            "limits": asdict(limits),
+            "encodings": self.encodings,
+            "archive": self.archive,
+            "rules": None if self.look is None else self.look.to_json(),
+        }
+
     def failed(self, why: str) -> Inside:
         """Return that nobody has looked; `why` goes on after the word archive."""
         problem = f"archive{why}" if self.archive else None
         return Inside((), problem, None if self.look is None else self.look.failed(why.lstrip(": ")))
-
-
-class _Reader:
-    """One child process, started when it is needed; `busy`: it has a file and has not answered yet."""
-
-    def __init__(self) -> None:
-        self.busy = False
-        self._child: asyncio.subprocess.Process | None = None
-        self._channel: socket.socket | None = None
-        self._prepared: tuple[str | None] | None = None  # the rules that it has loaded
-        self._preparing: asyncio.Task[None] | None = None
-
-    async def prepare(self, rules: str | None) -> None:
-        """Have rules loaded, if it has others. Raises TimeoutError, or whatever breaks the child."""
-        while not self._alive or self._prepared != (rules,):
-            if self._preparing is None or self._preparing.done():
-                self._preparing = asyncio.ensure_future(self._load(rules))
-            await asyncio.shield(self._preparing)
-
-    async def _load(self, rules: str | None) -> None:
-        if not self._alive:
-            await self._begin()
-        assert self._channel is not None
-        self._prepared = None
-        async with asyncio.timeout(LOAD_S):
-            await asyncio.get_running_loop().sock_sendall(
-                self._channel, json.dumps({"load": rules}).encode() + b"\n"
-            )
-            await self._answer(self._channel)  # what is wrong with them is told with the file
-        self._prepared = (rules,)
-
-    async def ask(self, descriptor: int, limits: ArchiveLimits, job: "_Job") -> Any:
-        """Have a file looked into."""
-        if not self._alive:
-            await self._begin()
-        assert self._channel is not None
-        asked = {
-            "limits": asdict(limits),
-            "encodings": job.encodings,
-            "archive": job.archive,
-            "rules": None if job.look is None else job.look.to_json(),
-        }
-        request = json.dumps(asked).encode() + b"\n"
-        self.busy = True
-        socket.send_fds(self._channel, [request], [descriptor])
-        answer = await self._answer(self._channel)
-        self.busy = False
-        return answer
-
-    @staticmethod
-    async def _answer(channel: socket.socket) -> Any:
-        loop = asyncio.get_running_loop()
-        answer = bytearray()
-        while not answer.endswith(b"\n"):
-            piece = await loop.sock_recv(channel, _ANSWER_BYTES)
-            if not piece:
-                raise ConnectionError("the reader ended")
-            answer += piece
-        return json.loads(answer)
-
-    @property
-    def _alive(self) -> bool:
-        return self._child is not None and self._child.returncode is None
-
-    async def end(self) -> None:
-        """End the child."""
-        self.busy = False
-        self._prepared = None
-        if self._preparing is not None and self._preparing is not asyncio.current_task():
-            self._preparing.cancel()
-            await asyncio.wait((self._preparing,))
-            self._preparing = None
-        channel, self._channel = self._channel, None
-        child, self._child = self._child, None
-        if channel is not None:
-            channel.close()
-        if child is not None and child.returncode is None:
-            child.kill()
-            await child.wait()
-
-    async def _begin(self) -> None:
-        await self.end()
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        try:
-            self._child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "secondlook.download.archives.archive_child",
-                str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._channel = ours
