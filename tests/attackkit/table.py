@@ -12,12 +12,12 @@ PAGE = """# Attacks
 
 `make attack` starts the proxy (one worker, in the last part two) and does to it what hostile sites and clients do, all
 on loopback, in a few minutes. What must hold is asserted: a listed thing never arrives whole, its origin is not asked, others
-are served meanwhile, memory comes back. Times are told, not asserted.
+are served meanwhile, memory comes back. Times are shown, not asserted.
 
 Beside each attack a process of its own asks for a small harmless page through the attacked proxy every 20 ms (one of
 ten over a new connection), as another client: from another address than the attacker. What it waits bounds how late
 the worker's event loop is from above, as a page over a new connection takes about ten turns of it. The same is
-measured at the same moment through a second proxy that nobody attacks: what a page waits there is the machine's share,
+measured at the same moment through a second proxy that is not attacked: what a page waits there is the machine's share,
 which also runs the site and the attacker. A page that would have been asked for while another was waited for counts.
 
 {machine}. "Before" is the program as it was on 27 November 2026 (commit fd779ac), under the same attacks.

@@ -77,7 +77,7 @@ def test_the_first_steps_are_named_at_the_start_and_tick_themselves_off(start_pr
     assert proxy.curl("https://malware.secondlook.test/").status == 403
     wait_for(lambda: taken() == {"request", "trust", "block"} or None, "the steps to be ticked off")
     told = proxy.command("notify", "test", check=False)
-    assert (told.returncode, "notices go to nobody yet" in told.stderr) == (1, True)
+    assert (told.returncode, "no notices are set up yet" in told.stderr) == (1, True)
     assert "notice" not in taken(), "a notice that reached nobody is no step"
 
 

@@ -79,12 +79,12 @@ def test_titles_by_name_and_one_of_several_servers_after_them_all():
 
 def test_a_policy_is_told_by_what_it_does():
     usual = policy_words(PolicySettings())
-    assert (usual["Level"], usual["What nobody knows"]) == ("medium", "allowed")
+    assert (usual["Level"], usual["What no list knows"]) == ("medium", "allowed")
     strict = PolicySettings(
         mode="assess", block_untested=True, unverifiable=UnverifiableSettings(page="block", download="block")
     )
     told = policy_words(strict)
     assert told["Mode"].startswith("assessment")
-    assert told["What nobody knows"] == "blocked"
-    assert "page" in told["What nobody could check"]
-    assert "download" in told["What nobody could check"]
+    assert told["What no list knows"] == "blocked"
+    assert "page" in told["What could not be checked"]
+    assert "download" in told["What could not be checked"]

@@ -186,7 +186,7 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(editor, config, no
         ("policy", {"page": "allow"}, "page", "'flag' or 'block'"),
         ("group", {"name": "nobody"}, "name", "no group"),
         ("group", {"name": "children", "networks": "10.0.0.7/33"}, "networks", "expected"),
-        ("add-group", {"name": "g", "networks": "", "users": ""}, "networks", "nobody"),
+        ("add-group", {"name": "g", "networks": "", "users": ""}, "networks", "an empty group"),
         ("add-group", {"name": "g", "users": "anna"}, "users", "clients.users"),
         ("rules", {}, None, "expected one of"),
     ],

@@ -228,7 +228,7 @@ def choices(event: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the subjects of rules that can be made from an event, the narrowest first."""
     found = []
     if event.get("subject") == "file" and event.get("sha256"):
-        found.append({"subject": str(event["sha256"]), "text": "This file, wherever it comes from"})
+        found.append({"subject": str(event["sha256"]), "text": "This file, from any address"})
     if event.get("url"):
         below = str(event["url"]).endswith("/")  # that is how a rule for a whole folder is written
         text = "This address and everything below it" if below else "This exact address"

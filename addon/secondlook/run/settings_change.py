@@ -107,7 +107,7 @@ def _add_group(text: str, settings: Settings, values: Values) -> Change:
         if names := _names(values.get(member, "")):
             group[member] = [literal(each) for each in names]
     if len(group) == 1:
-        raise Refused("expected addresses, networks or users: a group of nobody does nothing", "networks")
+        raise Refused("expected addresses, networks or users: an empty group does nothing", "networks")
     if policy := _group_policy(values):
         group["policy"] = policy
     changed = append_item(text, ("clients", "groups"), group)

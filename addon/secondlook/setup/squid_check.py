@@ -179,7 +179,7 @@ def _response(target: Target, port: int) -> Checked:
     if answer.body == HARMLESS:
         return Checked("response", "ok", "what is harmless goes through Squid as it is")
     if answer.status == http.client.FORBIDDEN and not answer.ours:
-        told = f"Squid lets nobody to {target.own_address}:{port} ({answer.told}): downloads are not checked"
+        told = f"Squid refuses {target.own_address}:{port} ({answer.told}): downloads are not checked"
         return Checked("response", "unknown", told)
     told = f"a harmless file comes through Squid as {answer.told}"
     return Checked("response", "problem", told, _SEE_LOG)

@@ -247,7 +247,7 @@ def switch_off(change: Change) -> Outcome:
         if _same(now, before):  # a switching on that failed, or put back by hand
             return Outcome(done=True, text=f"{desktop.name}: is as it was before")
         if not _same(now, after):
-            return Outcome(done=True, text=f"{desktop.name}: was changed by somebody else since, left alone")
+            return Outcome(done=True, text=f"{desktop.name}: was changed by something else since, left alone")
         desktop.write({key: before.get(key, "") for key in after})
     except tool.ToolError as error:
         return Outcome(done=False, text=f"{desktop.name}: {error}")

@@ -297,7 +297,7 @@ class Checker:
         finding = worst_finding(subject.hashes, context.cls, stale)
         if finding is not None:
             return from_finding(finding, Stage.CACHE, subject, steps, inquiry.attempts, now)
-        steps.append(Step(Stage.CACHE, "not_listed", "expired, and nobody answered"))
+        steps.append(Step(Stage.CACHE, "not_listed", "expired, and no server answered"))
         return self._not_listed(
             subject, Stage.CACHE, steps, server=stale[0][1].server, stale=True, attempts=inquiry.attempts
         )

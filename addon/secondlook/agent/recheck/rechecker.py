@@ -249,7 +249,7 @@ class Rechecker:
                             entry,
                             time=now,
                             event_id=self._identifiers.new(now),
-                            detail=f"nobody could answer: {reason}",
+                            detail=f"no server could answer: {reason}",
                             extra={"clients": list(entry.clients), "count": entry.count},
                         ),
                     )

@@ -25,7 +25,7 @@ def test(
     context = open_context(config, state)
     notify = context.settings.notify
     if not (notify.urls or notify.desktop):
-        fail("notices go to nobody yet", hint="set notify.urls or notify.desktop in the configuration")
+        fail("no notices are set up yet", hint="set notify.urls or notify.desktop in the configuration")
     sender = AppriseSender(notify.urls, desktop=notify.desktop, proxy=context.settings.upstream_proxy)
     if not sender.send("Second Look: a test", "This is how a notice looks. Nothing has happened."):
         fail(

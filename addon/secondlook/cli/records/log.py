@@ -198,7 +198,7 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
     if as_json:
         print_json({"client": name, "events": gone})
     else:
-        print_line(f"erased {name}: {gone:,} events; nothing that is kept names it any more, but for rules")
+        print_line(f"erased {name}: {gone:,} events; nothing that is kept names it any more, except rules")
 
 
 async def _follow(

@@ -31,7 +31,7 @@ def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
     app = typer.Typer(add_completion=False)
 
     @app.command(
-        help=f"{action.capitalize()} a URL, host or file whatever the lists say; in force within a second."
+        help=f"{action.capitalize()} a URL, host or file, against the lists too; in force within a second."
         "\n\n"
         "SUBJECT is a host (with its subdomains), =host (it alone), a URL ending in / (that and all below), "
         "another URL (exactly that), /a regular expression/ on the canonical form, or the SHA-256 of a file."

@@ -172,7 +172,7 @@ def except_(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take something out of the lists whatever the feeds say; `server publish` puts it in force."""
+    """Take something out of the lists, even if feeds list it; `server publish` puts it in force."""
     from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 

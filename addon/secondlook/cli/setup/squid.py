@@ -22,7 +22,7 @@ DEFAULT_SQUID = "127.0.0.1:3128"
 def squid(
     opens: Annotated[
         bool,
-        typer.Option("--bump", help="Let Squid open TLS (ssl_bump), but for the hosts of `passthrough`."),
+        typer.Option("--bump", help="Let Squid open TLS (ssl_bump), except for the hosts of `passthrough`."),
     ] = False,
     listen: Annotated[
         str, typer.Option("--listen", metavar="[HOST:]PORT", help="Where Squid listens, with --bump.")

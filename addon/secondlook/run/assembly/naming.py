@@ -50,8 +50,10 @@ def policy_words(policy: PolicySettings) -> dict[str, str]:
     return {
         "Level": str(policy.level),
         "Mode": "assessment: nothing is blocked" if policy.mode == "assess" else "enforced",
-        "What nobody could check": f"blocked: {', '.join(blocked)}" if blocked else "let through and flagged",
-        "What nobody knows": "blocked" if policy.block_untested else "allowed",
+        "What could not be checked": f"blocked: {', '.join(blocked)}"
+        if blocked
+        else "let through and flagged",
+        "What no list knows": "blocked" if policy.block_untested else "allowed",
         "Exceptions of its own": "may be made" if policy.override.enabled else "may not be made",
     }
 

@@ -12,7 +12,7 @@ def why_not_ready(parts: Parts, watcher: Watcher) -> str | None:
     to: a balancer that turned all proxies away for it would leave nobody protected.
     """
     if not parts.ledger.flags.takes_flags:
-        return "what nobody can decide cannot be written down (a full disk?), and is refused"
+        return "what no server can decide cannot be written down (a full disk?), and is refused"
     if not watcher.has_read:
         return "the operator's rules could not be read yet"
     servers = parts.lookup.status()

@@ -185,7 +185,9 @@ class Program:
             return f"Beside the embedded server, {asked}."
         if self._parts.lookup.on_intranet:
             return "On the intranet: the intranet's servers are asked."
-        asked = "the network server is asked" if servers.network else "nobody can be asked until it is back"
+        asked = (
+            "the network server is asked" if servers.network else "no server can be asked until it is back"
+        )
         return f"Away from the intranet: {asked}."
 
     def feeds(self) -> Sequence[Json]:

@@ -236,7 +236,7 @@ def _own_authority(settings: Settings) -> Finding:
         return Finding(
             "ca",
             "problem",
-            f"{certificate} is damaged: nobody can be given the certificate",
+            f"{certificate} is damaged: no browser can be given the certificate",
             f"start the proxy again, which writes it anew from {AUTHORITY} beside it",
         )
     ends_at = _authority_ends(certificate.parent / AUTHORITY)
@@ -250,7 +250,7 @@ def _own_authority(settings: Settings) -> Finding:
     openssl = shutil.which("openssl")
     if openssl is None:
         return Finding(
-            "ca", "unknown", "cannot tell whether the system trusts the CA: openssl is not installed"
+            "ca", "unknown", "whether the system trusts the CA is not known: openssl is not installed"
         )
     trusted = _system_trusts(openssl, certificate)
     if trusted:
