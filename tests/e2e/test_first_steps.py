@@ -212,6 +212,9 @@ def test_reload_waits_until_the_file_is_in_force_and_reports_what_differs(start_
     assert edited["settings_changed"] is True
     assert f"{proxy.config} has changed" in proxy.command("status").stdout
     assert "secondlook reload" in proxy.command("doctor", check=False).stdout
+    for options in ((), ("--offline",)):  # answered by the proxy, and by the command itself
+        looked_up = proxy.command("check", *options, "http://a.example/", check=False)
+        assert f"{proxy.config} has changed" in looked_up.stderr
     assert proxy.command("reload").stdout == f"{proxy.config} is in force in 2 workers\n"
     assert all(proxy.curl(plain_origin.url()).status == 403 for _ in range(6))
     (after,) = proxy.json("status")

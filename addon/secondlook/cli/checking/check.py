@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.beside import PATH_STARTS
+from secondlook.cli.caller import write
 from secondlook.cli.options import (
     AsClientOption,
     CommandContext,
@@ -19,10 +20,12 @@ from secondlook.cli.options import (
     open_context,
 )
 from secondlook.cli.output import Tone, duration_told, fail, print_facts, print_json, print_line, print_marked
+from secondlook.core.neutralize import inert
 from secondlook.run.assembly.asking import asking
 from secondlook.run.assembly.explaining import Json, explained, explanation, subject_from
 from secondlook.run.assembly.parts import Parts
-from secondlook.run.supervisor.runfile import is_of_a_proxy
+from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
+from secondlook.run.supervisor.settings_file import CHANGED, changed_since_read
 
 app = typer.Typer(add_completion=False)
 
@@ -51,6 +54,8 @@ def check(
     context = open_context(config, state)
     if not (is_of_a_proxy(context.state) or (context.state / "server").is_dir()):
         typer.echo(f"nothing of Second Look is in {context.state}: without its lists", err=True)
+    if (running := read_run_file(context.state)) and changed_since_read(running):
+        write(f"{inert(CHANGED.format(running['invocation']['config']))}\n", "err")
     if context.running is not None:
         told = [context.running.explain(_said(text), client) for text in subjects]
     else:

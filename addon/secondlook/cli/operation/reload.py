@@ -10,7 +10,7 @@ import typer
 
 from secondlook.cli.finding import find_config, plainly_said_state
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_context
-from secondlook.cli.output import fail, print_json, print_line
+from secondlook.cli.output import fail, print_json, print_line, working
 from secondlook.config.source import InvalidConfigError
 from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import Invocation
@@ -34,7 +34,8 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
     wanted = _try(invocation)
     unchanged = wanted == running["settings"]["file"]
     os.kill(running["pid"], signal.SIGHUP)
-    now = _wait(folder, running["settings"]["readings"], wanted)
+    with working("waiting until it is in force"):
+        now = _wait(folder, running["settings"]["readings"], wanted)
     if now["settings"]["refused"]:
         fail(f"refused: {now['settings']['refused']}; the settings from before stay in force", status=2)
     if as_json:

@@ -35,13 +35,12 @@ from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.shape import passage_json, rfc3339
 from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, read_run_file
-from secondlook.run.supervisor.settings_file import changed_since_read
+from secondlook.run.supervisor.settings_file import CHANGED, changed_since_read
 from secondlook.server.publish.held_back import read_held_back
 
 app = typer.Typer(add_completion=False)
 DAY_S = 86_400.0
 ANSWER_S = 2.0
-CHANGED = "{} has changed since the proxy read it; `secondlook reload` puts it in force"
 MOST_BYTES = 1_000
 
 

@@ -39,7 +39,7 @@ from secondlook.run.assembly.parts import Parts
 from secondlook.run.supervisor.listening import EVERYWHERE, own_address
 from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE
-from secondlook.run.supervisor.settings_file import differs
+from secondlook.run.supervisor.settings_file import CHANGED, differs
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.feeds.rule_versions import current_rules, rollback_told, rules_folder, take_up_again
@@ -229,7 +229,7 @@ class Program:
         ]
         config = self._plan.invocation.config
         if differs(config, self._plan.settings_file):
-            text = f"{config} has changed since it was read; `secondlook reload` puts it in force."
+            text = as_sentence(CHANGED.format(config))
             notes.append({"kind": "warn", "title": "Settings.", "text": text, "href": None, "link": None})
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
             text = "HTTPS pages warn until it is trusted. Run secondlook setup ca on, or see the set-up page."

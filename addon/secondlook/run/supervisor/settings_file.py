@@ -2,7 +2,9 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+CHANGED: Final = "{} has changed since the proxy read it; `secondlook reload` puts it in force"
 
 
 def digest_of(config: str | None) -> str | None:
