@@ -181,7 +181,7 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(editor, config, no
         ("add-feed", {"name": "a", "url": "https://a.example/", "threat": "x"}, "threat", "expected"),
         ("switch-feed", {"name": "none", "enabled": "true"}, "name", "no feed"),
         ("switch-feed", {"name": "urlhaus", "enabled": "perhaps"}, "enabled", "true or false"),
-        ("switch-feed", {"name": "urlhaus", "enabled": "true"}, None, "nothing would change"),
+        ("switch-feed", {"name": "urlhaus", "enabled": "true"}, None, "nothing to change"),
         ("policy", {"level": "highest"}, "level", "'high', 'medium' or 'low'"),
         ("policy", {"page": "allow"}, "page", "'flag' or 'block'"),
         ("group", {"name": "nobody"}, "name", "no group"),

@@ -35,7 +35,7 @@ def change_of(what: str, text: str, settings: Settings, values: Values) -> Chang
         raise Refused(f"change: expected one of {', '.join(CHANGES)}, got {what[:80]!r}")
     change = CHANGES[what](text, settings, {name: value.strip() for name, value in values.items()})
     if change.text == text:
-        raise Refused("nothing would change: all of it is so already")
+        raise Refused("nothing to change: the file has these values already")
     return change
 
 
