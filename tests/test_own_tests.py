@@ -52,7 +52,6 @@ WITHOUT = set(
     download/archives/archive_zip.py
     download/body/body_type.py
     download/gate/gate_state.py
-    download/body/inspection.py
     download/examination/inspector.py
     download/judged_files.py
     feeds/detect.py

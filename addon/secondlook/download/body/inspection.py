@@ -36,8 +36,8 @@ _MOST_ENDS = 8  # of an encoded body of several members, where a client may stop
 class BodyLook:
     """Hashes and recognizes one body.
 
-    `kinds` are digests wanted besides SHA-256; `piece`: it is one of a larger body. `problem` tells why its
-    content could not be seen.
+    `kinds` are the digests that are wanted, SHA-256 in any case; `piece`: it is one of a larger body.
+    `problem` tells why its content could not be seen.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class BodyLook:
         self._last: deque[bytes] = deque()
         self._last_bytes = 0
         self._sha256 = hashlib.sha256()
-        self._others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
+        self._kinds = sorted(kinds - {"sha256"})
+        self._others = self._machines()
         self._decoded: hashlib._Hash | None = None
         self._decoded_any = False
         self._decoder: Decoder | None = None
@@ -89,7 +90,10 @@ class BodyLook:
                 on_restart=self._begin_anew,
             )
             self._decoded = hashlib.sha256()
-            self._decoded_others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)}
+            self._decoded_others = self._machines()
+
+    def _machines(self) -> dict[str, "hashlib._Hash"]:
+        return {kind: hashlib.new(kind, usedforsecurity=False) for kind in self._kinds}
 
     @property
     def settled(self) -> bool:
@@ -248,7 +252,7 @@ class BodyLook:
         """Keep the digest of what was decoded in one way, and begin with what comes in another."""
         self._note_end()
         self._decoded, self._decoded_any = hashlib.sha256(), False
-        self._decoded_others = {kind: hashlib.new(kind, usedforsecurity=False) for kind in self._others}
+        self._decoded_others = self._machines()
         self._first.clear()
         self._last.clear()
         self._last_bytes, self._seam = 0, b""
