@@ -102,6 +102,10 @@ def test_connections_are_counted_by_client_not_by_balancer(proxy):
             sock.close()
 
 
+async def _addresses(proxy):
+    return proxy.worker.listener.addresses()
+
+
 def test_a_header_that_is_on_its_way_at_a_drain_is_waited_for(proxy):
     address = ("127.0.0.1", proxy.port)
     with socket.create_connection(address, timeout=20) as owing:
@@ -110,7 +114,7 @@ def test_a_header_that_is_on_its_way_at_a_drain_is_waited_for(proxy):
         draining = threading.Thread(target=lambda: proxy.call(proxy.worker.listener.drain(20.0)))
         draining.start()
         until = time.monotonic() + 20
-        while proxy.worker.listener.addresses():
+        while proxy.call(_addresses(proxy)):
             assert time.monotonic() < until
         owing.sendall(HEADER[20:] + REQUEST)
         assert owing.recv(100).startswith(b"HTTP/1.1 200")

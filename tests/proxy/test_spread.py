@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import mmap
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -34,6 +36,17 @@ def test_who_is_ahead_leaves_the_next_to_the_others(shared):
     assert other.room() == 124
     other.note(125)
     assert other.room() == 0
+
+
+def test_the_page_is_on_the_disk_before_it_is_mapped(shared, monkeypatch):
+    """Where the disk is full that raises OSError; to write to a hole would end the worker (SIGBUS)."""
+
+    def mapped(descriptor: int, length: int) -> bytearray:
+        assert os.fstat(descriptor).st_blocks * 512 >= length
+        return bytearray(length)
+
+    monkeypatch.setattr(mmap, "mmap", mapped)
+    Spread(shared, 0, 2)
 
 
 def test_a_worker_that_begins_anew_has_none_and_the_others_keep_theirs(shared):

@@ -105,6 +105,8 @@ def connects(host, port):
         socket.create_connection((host, port)).close()
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:
+        pass  # it waited as the socket was closed
     return True
 
 

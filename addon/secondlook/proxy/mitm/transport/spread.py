@@ -25,7 +25,7 @@ class Spread:
         self.pause_s = pause_s
         with path.open("ab") as file:
             path.chmod(0o600)
-            file.truncate(PAGE_BYTES)
+            file.write(bytes(max(0, PAGE_BYTES - file.tell())))  # a hole ends who writes to it on a full disk
         with path.open("r+b") as file:
             page = mmap.mmap(file.fileno(), PAGE_BYTES)
         self._open: memoryview[int] = memoryview(page).cast("I")  # written at once: nobody reads half of one
