@@ -385,10 +385,10 @@ def test_lists_their_pages_and_health(run, serve, client):
         server.lists["mw-8b"] = pb.HashList(name="other")
         assert (
             await failure_of(own.batch_get(["mw-8b"]))
-        ).outcome == "bad answer: a list that nobody asked for"
+        ).outcome == "bad answer: a list that was not asked for"
         assert (
             await failure_of(own.hash_list("mw-8b"))
-        ).outcome == "bad answer: a list that nobody asked for"
+        ).outcome == "bad answer: a list that was not asked for"
         server.behave = 503
         assert await own.health() == Health(serving=False, generation=None)
         server.behave = 500
@@ -425,7 +425,7 @@ def test_pages_without_end_and_lists_without_bounds_are_refused(run, serve, clie
         ("no_duration", "bad answer: no cache duration", Remedy.ELSEWHERE),
         ("huge", "bad answer: longer than 4194304 bytes", Remedy.ELSEWHERE),
         ("endless", "bad answer: longer than 4194304 bytes", Remedy.ELSEWHERE),
-        ("gzip", "bad answer: compressed though nobody asked for it", Remedy.ELSEWHERE),
+        ("gzip", "bad answer: compressed without being asked for", Remedy.ELSEWHERE),
         (302, "status 302: redirects are not followed", Remedy.CONFIGURATION),
         (401, "status 401", Remedy.CONFIGURATION),
         (429, "status 429", Remedy.BACK_OFF),

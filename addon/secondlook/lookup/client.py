@@ -135,7 +135,7 @@ class ServerClient:
         body = await self._get_lists(target, timeout_s)
         lists = list((await _parse(pb.BatchGetHashListsResponse, body)).hash_lists)
         if not {entry.name for entry in lists} <= set(names):
-            raise bad_answer("a list that nobody asked for")
+            raise bad_answer("a list that was not asked for")
         return lists
 
     async def hash_list(
@@ -150,7 +150,7 @@ class ServerClient:
         target = f"/v5/hashList/{quote(name, safe='')}?{urlencode(fields)}".encode().rstrip(b"?")
         found = await _parse(pb.HashList, await self._get_lists(target, timeout_s))
         if found.name != name:
-            raise bad_answer("a list that nobody asked for")
+            raise bad_answer("a list that was not asked for")
         return found
 
     async def hash_lists(self, *, timeout_s: float = 30.0) -> list[pb.HashList]:
@@ -262,7 +262,7 @@ def _check_headers(response: httpx.Response, limit_bytes: int, *, plain: bool) -
                 if not plain and kind not in _PROTOBUF_TYPES:
                     raise bad_answer(f"content type {kind[:60].decode('latin-1')}")
             case b"content-encoding" if value.strip().lower() not in {b"", b"identity"}:
-                raise bad_answer("compressed though nobody asked for it")
+                raise bad_answer("compressed without being asked for")
             case b"content-length" if value.isdigit() and int(value[:18]) > limit_bytes:
                 raise bad_answer(f"longer than {limit_bytes} bytes")
             case _:

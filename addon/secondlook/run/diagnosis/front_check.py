@@ -58,7 +58,7 @@ async def _gateway_answers(path: Path, budget_s: float) -> Finding:
         told = f"helpers of a gateway get no answer at {path}: {error.strerror or 'it took too long'}"
         return Finding("gateway", "problem", told, "start Second Look again")
     if not answer.startswith(b"1 OK"):
-        told = f"helpers of a gateway are told at {path}: {answer.decode('latin-1').strip() or 'nothing'}"
+        told = f"helpers of a gateway get at {path}: {answer.decode('latin-1').strip() or 'nothing'}"
         return Finding("gateway", "problem", told, "see its messages and `log`")
     return Finding("gateway", "ok", f"helpers of a gateway get answers at {path}")
 

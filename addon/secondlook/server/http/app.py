@@ -263,7 +263,7 @@ class ServerApp:
         return self._balancers.client(peer[0], scope["headers"]) if peer else ""
 
 
-_WRONG_METHOD = "every method is a GET, but for /findings"
+_WRONG_METHOD = "every method is a GET, except for /findings"
 _HEADERS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 _RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in _HEADERS)
 

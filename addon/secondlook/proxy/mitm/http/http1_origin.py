@@ -99,7 +99,7 @@ class Http1OriginSide(Side, Http1Client):
             return
         request = self.request
         if request is None:
-            yield commands.Log(f"{len(self.buf)} bytes came from an origin that nobody had asked")
+            yield commands.Log(f"{len(self.buf)} bytes came from an origin without a request")
             yield commands.CloseConnection(self.conn)
             return
         assert self.stream_id is not None

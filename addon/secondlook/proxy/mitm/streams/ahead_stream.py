@@ -97,7 +97,7 @@ class AheadStream(ProvedStream):
         elif self._headers_out:
             release_lead(state)
             yield from self._stop_origin()
-            yield from self._cut("nobody judged the file of which this is a piece")
+            yield from self._cut("the file of which this is a piece was not judged")
         elif self._can_ask_again():
             state.proof = None
             yield from self._ask_again()
