@@ -107,6 +107,18 @@ def test_a_read_only_file_is_shown_to_be_changed_by_hand(client, config):
     assert "+  level: high # for everybody" in shown
 
 
+def test_where_changing_is_switched_off_no_form_and_no_promise_of_one_is_shown(client, program):
+    shown = client.get("/settings").text
+    assert "shown as a difference first" in shown
+    settings = program.editor._settings
+    closed = settings.review.model_copy(update={"settings": False})
+    program.editor._settings = settings.model_copy(update={"review": closed})
+    shown = client.get("/settings").text
+    assert "switched off" in shown
+    assert "shown as a difference first" not in shown
+    assert "Show the difference" not in shown
+
+
 @pytest.mark.parametrize("broken", ["nonsense: 1\n", "policy: [\n"])
 def test_a_file_with_a_fault_says_where(client, config, broken):
     config.write_text(broken)
