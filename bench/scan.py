@@ -173,7 +173,7 @@ def pages(proxies: dict[str, Proxy], site: Nginx, rounds: int, seconds: float, f
     rates: dict[str, list[float]] = {name: [] for name in peers}
     cpu: dict[str, list[float]] = {name: [] for name in peers}
     for number in range(rounds + 1):
-        for name, peer in peers.items():
+        for name, peer in list(peers.items())[:: 1 if number % 2 else -1]:  # none is always the first
             before = peer.cpu_s()
             load = wrk(f"http://{peer.address}/", seconds, script, ORIGIN=f"127.0.0.1:{site.plain}")
             if number:
