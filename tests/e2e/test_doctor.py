@@ -30,6 +30,7 @@ from secondlook.server.feeds.fetch import FeedState, write_state
 from serverkit.ports import free_port
 
 HOUR_S = 3600
+QUIC_ORIGIN = "192.0.2.9"  # of this module's own browser
 
 
 def findings(*arguments, **env) -> tuple[int, dict[str, list[dict[str, str]]]]:
@@ -59,6 +60,10 @@ def well(tmp_path_factory) -> Iterator[Callable[..., list[dict[str, str]]]]:
         status, found = findings("-c", other, "--state", proxy.state, **surroundings)
         problems = [each for checks in found.values() for each in checks if each["result"] == "problem"]
         assert status == (1 if problems else 0)
+        # Tests beside this one share the machine's table of connections.
+        problems = [
+            each for each in problems if QUIC_ORIGIN in each["told"] or "past the proxy" not in each["told"]
+        ]
         assert all(each["remedy"] for each in problems)
         return problems
 
@@ -84,11 +89,11 @@ def test_an_authority_that_is_not_trusted(well, tmp_path):
     assert "secondlook setup ca" in found["remedy"]
 
 
-BROWSER = """
+BROWSER = f"""
 import socket, sys
 quic = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 try:
-    quic.connect(("192.0.2.9", 443))  # sends nothing
+    quic.connect(("{QUIC_ORIGIN}", 443))  # sends nothing
 except OSError:
     print("no route to anywhere", flush=True)
 print("open", flush=True)
@@ -105,7 +110,7 @@ def test_a_browser_that_talks_quic(well):
             pytest.skip("no route to anywhere")
         found = only(well(), "bypass")
         browser.stdin.close()
-    assert "talks QUIC to 192.0.2.9 past the proxy" in found["told"]
+    assert f"talks QUIC to {QUIC_ORIGIN} past the proxy" in found["told"]
     assert "UDP port 443" in found["remedy"]
 
 

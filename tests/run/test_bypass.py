@@ -37,7 +37,7 @@ def tables(proc, **texts):
 
 
 def told(proc, ours=frozenset()):
-    return [each.told for each in bypass.connections(ours=set(ours), proc=proc)]
+    return [each.told for each in bypass.connections(ours=set(ours), proc=proc, lasting_s=0)]
 
 
 def test_quic_is_found_with_its_program(proc):
@@ -56,6 +56,13 @@ def test_encrypted_dns_is_found(proc):
 def test_ours_and_what_is_over_is_no_bypass(proc):
     tables(proc, udp=QUIC, tcp=OVER)
     assert told(proc, {77}) == []
+
+
+def test_a_socket_that_is_gone_a_moment_later_is_no_bypass(proc, monkeypatch):
+    """So look the sockets with which a resolver sorts addresses."""
+    tables(proc, udp=QUIC, tcp=DOH)
+    monkeypatch.setattr(bypass.time, "sleep", lambda _: tables(proc, udp="", tcp=DOH))
+    assert told(proc) == ["a program asks 1.1.1.1 for names past the proxy (encrypted DNS)"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="proc(5)")

@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ PROC: Final = Path("/proc")
 _HTTPS: Final = 443
 _DNS_OVER_TLS: Final = 853
 _ESTABLISHED: Final = "01"
+_LASTING_S: Final = 0.3
 _INODE: Final = 9  # column of /proc/net/udp and tcp
 # Public resolvers that browsers offer in their settings.
 _RESOLVERS: Final = frozenset(
@@ -64,8 +66,24 @@ def can_look(proc: Path = PROC) -> bool:
     return (proc / "net/tcp").exists()
 
 
-def connections(*, ours: set[int], proc: Path = PROC) -> Iterator[Bypass]:
-    """Find connections of now that go round the proxy; `ours` are the processes that may have such."""
+def connections(*, ours: set[int], proc: Path = PROC, lasting_s: float = _LASTING_S) -> Iterator[Bypass]:
+    """Find connections of now that go round the proxy; `ours` are the processes that may have such.
+
+    Only a socket that is still there after `lasting_s` seconds counts: to sort the addresses of a name,
+    resolvers connect a UDP socket to each, with the port that was asked for, and close it at once
+    (getaddrinfo(3), RFC 6724).
+    """
+    found = dict(_suspects(proc, ours))
+    if not found:
+        return
+    time.sleep(lasting_s)
+    for inode, _ in _suspects(proc, ours):
+        if inode in found:
+            yield found[inode]
+
+
+def _suspects(proc: Path, ours: set[int]) -> Iterator[tuple[str, Bypass]]:
+    """Yield the inode of each socket that goes round the proxy, and what it is."""
     own = _sockets(proc, ours)
     for name in ("udp", "udp6", "tcp", "tcp6"):
         for state, address, port, inode in _table(proc / "net" / name):
@@ -73,13 +91,19 @@ def connections(*, ours: set[int], proc: Path = PROC) -> Iterator[Bypass]:
                 continue
             if name.startswith("udp"):
                 if port == _HTTPS:
-                    yield Bypass(
-                        f"{_program(proc, inode)} talks QUIC to {address} past the proxy", _QUIC_REMEDY
+                    yield (
+                        inode,
+                        Bypass(
+                            f"{_program(proc, inode)} talks QUIC to {address} past the proxy", _QUIC_REMEDY
+                        ),
                     )
             elif state == _ESTABLISHED and port in (_HTTPS, _DNS_OVER_TLS) and address in _RESOLVERS:
-                yield Bypass(
-                    f"{_program(proc, inode)} asks {address} for names past the proxy (encrypted DNS)",
-                    _DOH_REMEDY,
+                yield (
+                    inode,
+                    Bypass(
+                        f"{_program(proc, inode)} asks {address} for names past the proxy (encrypted DNS)",
+                        _DOH_REMEDY,
+                    ),
                 )
 
 
