@@ -2,11 +2,13 @@
 
 Run: `make soak`, or `PYTHONPATH=tests python bench/soak.py [--warm 300000] [--requests 1000000]`; prints one
 JSON object for each process. Two workers, real lists where they are there, an intranet server beside the
-embedded one, risky files held (the gate) and looked at by YARA and, where one runs, clamd. Meanwhile:
+embedded one, risky files held and looked at by YARA and by a clamd of its own, and a Squid that asks a gate
+worker about URLs and bodies. Meanwhile:
 
 * wrk sends the mixture of `longrun.py`: pages never seen, pages that come again, programs, listed pages;
 * a page with thirty parts is loaded over intercepted HTTPS (HTTP/2, side by side) every few seconds;
-* a program of 8 MB is downloaded whole, and a listed page is refused;
+* a program of 8 MB is downloaded whole, and a listed page is refused, by the proxy and through Squid;
+* wrk sends the same mixture through Squid for a third of the time;
 * the server publishes a new generation every minute, of which the proxy takes what changed;
 * the server hangs, is slow, fails, answers garbage, drops its connections and comes back, in turn.
 
@@ -29,12 +31,26 @@ import psutil
 
 from e2e.fronts import FAULTS, Front
 from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
+from gateway import squid
 from longrun import MIB, MIXED, drive
+from scankit.clamd import real_clamd
+from serverkit.ports import free_port
 from traffic import nginx, real_lists, tell
 
 PARTS = 30
 FILE_BYTES = 8 << 20
-CLAMD = Path("/run/clamav/clamd.ctl")
+CLAMD_MIB = 64  # what it takes of a file: more than the largest here
+SQUID_S, SQUID_PAUSE_S = 5.0, 10.0
+CONFIG = """\
+workers: {workers}
+feeds: [{{name: test, builtin: test}}]
+servers:
+  intranet: [{{url: '{front}', name: near}}]
+  circuit: {{backoff_min: 200ms, backoff_max: 2s}}
+mitmproxy: {{ssl_insecure: true}}
+scan: {{clamd: {clamd}}}
+gateway: {{enabled: true, socket: {folder}/gateway.sock, icap: "127.0.0.1:{icap}"}}
+"""
 GROWTH = {"mib": 1.05, "files": 1.1, "threads": 1.0}  # at the end, against what it was when caches were full
 SPARE = {
     "mib": 4,
@@ -48,6 +64,7 @@ def weighed(proxy: Proxy) -> dict[str, dict[str, float]]:
     facts = proxy.fresh_facts()
     roles = {proxy.process.pid: "supervisor", facts["service"]: "service"}
     roles |= dict.fromkeys(facts["workers"], "workers")
+    roles |= dict.fromkeys(facts["gates"], "gate workers")
     root = psutil.Process(proxy.process.pid)
     weights: dict[str, dict[str, float]] = {}
     for process in (root, *root.children(recursive=True)):
@@ -71,6 +88,7 @@ class Beside:
         self._threads: list[threading.Thread] = []
         self.done: dict[str, int] = {}
         self.faults: list[str] = []
+        self.requests = 0  # of mixtures, beside those of the main one
 
     def every(self, seconds: float, name: str, act: Callable[[int], str | None]) -> None:
         """Do something again and again; what it returns is what was wrong."""
@@ -127,14 +145,34 @@ def page_load(proxy: Proxy, tls: int) -> Callable[[int], str | None]:
     return act
 
 
-def download(proxy: Proxy, origin: str) -> Callable[[int], str | None]:
+def download(address: str, origin: str) -> Callable[[int], str | None]:
     """Fetch a program whole, and be refused a listed page."""
 
     def act(number: int) -> str | None:
-        whole = proxy.curl(f"http://{origin}/large.exe?{number}")
-        listed = proxy.curl(f"http://malware.secondlook.test/{number}")
-        if (whole.status, len(whole.body), listed.status) != (200, FILE_BYTES, 403):
-            return f"program {whole.status} with {len(whole.body)} bytes, listed page {listed.status}"
+        whole = fetched(address, f"http://{origin}/large.exe?{address}{number}")
+        listed = fetched(address, f"http://malware.secondlook.test/{number}")
+        if whole != f"200 {FILE_BYTES}" or not listed.startswith("403 "):
+            return f"program {whole}, listed page {listed} (status and bytes)"
+        return None
+
+    return act
+
+
+def fetched(address: str, url: str) -> str:
+    """Status and bytes of one answer."""
+    command = ["curl", "-s", "-x", f"http://{address}", "--max-time", "60", "-o", "/dev/null", url]
+    command += ["-w", "%{http_code} %{size_download}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def mixture(beside: Beside, address: str, script: Path, origin: str) -> Callable[[int], str | None]:
+    """Send the mixture for a while."""
+
+    def act(_: int) -> str | None:
+        try:
+            beside.requests += drive(address, script, origin, SQUID_S)
+        except SystemExit as errors:
+            return str(errors)
         return None
 
     return act
@@ -155,40 +193,43 @@ def update(state: Path, folder: Path) -> Callable[[int], str | None]:
 
 @contextlib.contextmanager
 def everything(folder: Path, workers: int) -> Iterator[tuple[Proxy, Beside, str]]:
-    """Run origin, server, proxy and what goes on beside the mixture."""
-    state = real_lists(folder)
-    (folder / "own.txt").write_text("own.soak.example\n")
-    server_import(folder / "server", "mw-8b", folder / "own.txt")
-    server_publish(folder / "server")
-    server = Server(folder / "server")
-    try:
-        with nginx(folder) as (plain, tls), Front(server.url.removeprefix("http://")) as front:
-            (folder / "program.exe").write_bytes(b"MZ" + bytes(40_000))
-            (folder / "large.exe").write_bytes(b"MZ" + bytes(FILE_BYTES - 2))
-            config = folder / "proxy.yaml"
-            config.write_text(
-                f"workers: {workers}\n"
-                "feeds: [{name: test, builtin: test}]\n"
-                "servers:\n"
-                f"  intranet: [{{url: '{front.url}', name: near}}]\n"
-                "  circuit: {backoff_min: 200ms, backoff_max: 2s}\n"
-                "mitmproxy: {ssl_insecure: true}\n"
-                + (f"scan: {{clamd: {CLAMD}}}\n" if CLAMD.exists() else "")
+    """Run origin, servers, engines, Squid, the proxy and what goes on beside the mixture."""
+    with contextlib.ExitStack() as stack:
+        state = real_lists(folder)
+        (folder / "own.txt").write_text("own.soak.example\n")
+        server_import(folder / "server", "mw-8b", folder / "own.txt")
+        server_publish(folder / "server")
+        server = Server(folder / "server")
+        stack.callback(server.stop)
+        plain, tls = stack.enter_context(nginx(folder))
+        origin = f"127.0.0.1:{plain}"
+        (folder / "program.exe").write_bytes(b"MZ" + bytes(40_000))
+        (folder / "large.exe").write_bytes(b"MZ" + bytes(FILE_BYTES - 2))
+        front = stack.enter_context(Front(server.url.removeprefix("http://")))
+        clamd = stack.enter_context(real_clamd(stream_max=CLAMD_MIB))
+        config = folder / "proxy.yaml"
+        config.write_text(
+            CONFIG.format(
+                workers=workers, front=front.url, clamd=clamd.address, folder=folder, icap=free_port()
             )
-            proxy = Proxy(state, config)
-            try:
-                wait_for(lambda: proxy.json("pattern", "status") or None, "the lists", 120)
-                with Beside() as beside:
-                    beside.every(5, "page loads", page_load(proxy, tls))
-                    beside.every(3, "downloads", download(proxy, f"127.0.0.1:{plain}"))
-                    beside.every(60, "updates", update(folder / "server", folder))
-                    manners = itertools.cycle(["relay", *FAULTS])
-                    beside.every(10, "turns of the server", lambda _: setattr(front, "manner", next(manners)))
-                    yield proxy, beside, f"127.0.0.1:{plain}"
-            finally:
-                proxy.stop()
-    finally:
-        server.stop()
+        )
+        proxy = Proxy(state, config)
+        stack.callback(proxy.stop)
+        wait_for(lambda: proxy.json("pattern", "status") or None, "the lists", 120)
+        gateway = stack.enter_context(squid(folder / "squid", proxy.command("setup", "squid").stdout, []))
+        script = folder / "mixed.lua"
+        script.write_text(MIXED)
+        beside = stack.enter_context(Beside())
+        beside.every(5, "page loads", page_load(proxy, tls))
+        beside.every(3, "downloads", download(proxy.address, origin))
+        beside.every(3, "downloads through Squid", download(gateway.address, origin))
+        beside.every(
+            SQUID_PAUSE_S, "mixtures through Squid", mixture(beside, gateway.address, script, origin)
+        )
+        beside.every(60, "updates", update(folder / "server", folder))
+        manners = itertools.cycle(["relay", *FAULTS])
+        beside.every(10, "turns of the server", lambda _: setattr(front, "manner", next(manners)))
+        yield proxy, beside, origin
 
 
 def main() -> None:
@@ -200,14 +241,13 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="secondlook-soak-") as name:
         folder = Path(name)
-        script = folder / "mixed.lua"
-        script.write_text(MIXED)
         with everything(folder, given.workers) as (proxy, beside, origin):
             warm: dict[str, dict[str, float]] | None = None
             now: dict[str, dict[str, float]] = {}
-            seen, first, began = 0, 0, time.monotonic()
+            direct, seen, first, began = 0, 0, 0, time.monotonic()
             while warm is None or seen < first + given.requests:
-                seen += drive(proxy.address, script, origin, given.slice)
+                direct += drive(proxy.address, folder / "mixed.lua", origin, given.slice)
+                seen = direct + beside.requests
                 now = weighed(proxy)
                 print(f"{seen:,} requests: {now}", file=sys.stderr)
                 if warm is None and seen >= given.warm:
