@@ -27,9 +27,9 @@ from ledgerkit.postgres import PostgresServer, find_binaries
 from review.stage import FakeProgram, make_event
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app, host_names
-from secondlook.review.operations import Operations
+from secondlook.review.operations.acknowledged import Acknowledged
+from secondlook.review.operations.operations import Operations
 from secondlook.review.session import Doorkeeper
 
 ROUNDS = 7

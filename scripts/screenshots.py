@@ -27,9 +27,9 @@ from secondlook.core.rules.rule import Rule, Scope  # noqa: E402
 from secondlook.ground.clock import SystemClock  # noqa: E402
 from secondlook.ledger.ledger import Ledger, LedgerOptions  # noqa: E402
 from secondlook.ledger.log.counting import SLOT_S, Admission, Look, add_counts  # noqa: E402
-from secondlook.review.acknowledged import Acknowledged  # noqa: E402
 from secondlook.review.app import create_app, host_names  # noqa: E402
-from secondlook.review.operations import Operations  # noqa: E402
+from secondlook.review.operations.acknowledged import Acknowledged  # noqa: E402
+from secondlook.review.operations.operations import Operations  # noqa: E402
 from secondlook.review.session import Doorkeeper  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"

@@ -92,9 +92,8 @@ WITHOUT = set(
     proxy/worker.py
     refusal/wording.py
     review/app.py
-    review/operations.py
-    review/render.py
-    review/rule_pages.py
+    review/operations/operations.py
+    review/pages/render.py
     review/session.py
     run/assembly/asking.py
     run/assembly/background.py

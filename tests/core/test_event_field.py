@@ -13,8 +13,8 @@ from secondlook.ledger.engine.tables import events
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.ledger.log.shape import ALL_EVENT_KEYS, EVENT_KEYS, csv_lines, event_json
-from secondlook.review.log_pages import facts
-from secondlook.review.model import EventRecord
+from secondlook.review.api.model import EventRecord
+from secondlook.review.pages.log_pages import facts
 
 SAMPLES = {
     Form.CODE: "ab{0:02}",

@@ -6,9 +6,9 @@ from starlette.testclient import TestClient
 from review.stage import ORIGIN, FakeProgram
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app
-from secondlook.review.operations import Operations
+from secondlook.review.operations.acknowledged import Acknowledged
+from secondlook.review.operations.operations import Operations
 from secondlook.review.session import Doorkeeper
 
 

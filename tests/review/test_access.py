@@ -12,9 +12,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from secondlook.review import session as session_module
-from secondlook.review.access import COOKIE, MAX_API_BYTES, MAX_FORM_BYTES, Gate
+from secondlook.review.access import MAX_API_BYTES, MAX_FORM_BYTES, Gate
 from secondlook.review.app import host_names
-from secondlook.review.session import Doorkeeper, session_of
+from secondlook.review.session import COOKIE, Doorkeeper, session_of
 
 ORIGIN = "http://127.0.0.1:9000"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.review.acknowledged import MOST, Acknowledged
+from secondlook.review.operations.acknowledged import MOST, Acknowledged
 
 
 def test_what_was_acknowledged_is_known_after_a_restart(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.review.chart import BAR_STEP, HEIGHT, LEAST, chart
+from secondlook.review.pages.chart import BAR_STEP, HEIGHT, LEAST, chart
 
 
 def bar(checked, blocked=0, flagged=0):

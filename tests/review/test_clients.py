@@ -4,7 +4,7 @@ import pytest
 
 from review.stage import keep, make_event
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.review.clients import facts, listing
+from secondlook.review.operations.clients import facts, listing
 
 NOW = 1_790_000_000.0
 ONE = "10.0.0.7"

@@ -9,7 +9,7 @@ from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.log.shape import event_json
 from secondlook.review.filters import LogFilter, UnusableFilterError
-from secondlook.review.log_view import FOLD_S, LogView, Row, fold, group
+from secondlook.review.pages.log_view import FOLD_S, LogView, Row, fold, group
 
 START = 1_790_000_000
 URL = "https://h.example/a"

@@ -7,7 +7,7 @@ from secondlook.core.event import EVENT_FIELDS, Event, EventKind
 from secondlook.core.event_field import Form
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S
 from secondlook.ledger.log.shape import event_json
-from secondlook.review.model import EventRecord, LateVerdict, NewPause, NewRule
+from secondlook.review.api.model import EventRecord, LateVerdict, NewPause, NewRule
 
 BARE = Event(id="0", time=0.0, kind=EventKind.ERROR)
 

@@ -4,8 +4,8 @@ import pytest
 
 from review.stage import FakeProgram
 from secondlook.ledger.log.overview import HourCount
-from secondlook.review.model import Overview
-from secondlook.review.overview import attention, compose
+from secondlook.review.api.model import Overview
+from secondlook.review.operations.overview import attention, compose
 
 
 @pytest.fixture

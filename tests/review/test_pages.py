@@ -1,13 +1,8 @@
 """Every page and action over a real ledger."""
 
 import asyncio
-import errno
-import json
 import re
 import time
-from datetime import datetime
-from html import unescape
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -17,8 +12,6 @@ from secondlook.core.event import Event, EventKind, QuarantineRecord
 from secondlook.core.tls_exception import Lasting
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.shape import rfc3339
-from secondlook.review.access import COOKIE
-from secondlook.review.session import Ended
 
 PAGES = [
     "/",
@@ -157,110 +150,6 @@ def test_a_page_that_fails_says_so_in_the_sites_own_dress(app, door, program, mo
     assert "Content-Security-Policy" in answer.headers
 
 
-@pytest.mark.parametrize(
-    "back", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"]
-)
-def test_a_form_leads_to_no_other_site(client, back):
-    assert (
-        post(client, "/rules", action="block", subject="a.example", back=back)
-        .headers["location"]
-        .startswith("/rules?")
-    )
-
-
-def test_what_was_decided_is_shown_with_for_whom_until_when_and_what_is_stronger(client, ledger):
-    decided = post(client, "/rules", action="allow", subject="a.example", client="10.0.0.7", **{"for": "1h"})
-    shown = unescape(client.get(decided.headers["location"]).text)
-    assert 'Allowed for 10.0.0.7, <span class="nowrap" data-until="' in shown
-    assert '<span class="mono wrap">a.example</span> (host and its subdomains).' in shown
-    again = post(client, "/rules", action="block", subject="a.example", client="10.0.0.7")
-    shown = client.get(again.headers["location"]).text
-    assert "Blocked for 10.0.0.7, always: " in shown
-    assert 'But the rule allow <span class="mono wrap">a.example</span> is stronger, <span ' in shown
-    (older,) = (rule for rule in ledger.snapshots.rules() if rule.action == "allow")
-    assert f'action="/rules/{older.id}/remove"' in shown
-    post(client, f"/rules/{older.id}/remove")
-    assert "is stronger" not in client.get(again.headers["location"]).text
-
-
-@pytest.mark.parametrize(
-    ("action", "subject"),
-    [("allow", ""), ("allow", "not a subject at all"), ("deny", "a.example"), ("block", "/(/")],
-)
-def test_an_impossible_rule_is_refused(client, ledger, action, subject):
-    assert post(client, "/rules", action=action, subject=subject).status_code == 400
-    assert not ledger.snapshots.rules()
-
-
-def test_rules_are_tested_back_tested_exported_and_imported(client, ledger):
-    post(client, "/rules", action="block", subject="bad.example")
-    assert "<strong>decides</strong>" in client.get("/rules?test=http://www.bad.example/x").text
-    assert "No rule fires" in client.get("/rules?test=http://good.example/").text
-    blocking = client.get("/rules?backtest=mw-8b").text
-    assert "Of 100 logged requests <strong>3</strong> would have been blocked in addition" in blocking
-    assert "No longer blocked" not in blocking
-    allowing = client.get("/rules?backtest=a.example&action=allow").text
-    assert "<strong>2</strong> would not have been blocked" in allowing
-    assert '<a href="/log?host=freed.example">freed.example</a>: 2' in allowing
-    assert '<option value="allow" selected>' in allowing
-    assert client.get("/rules?backtest=nonsense+rule").status_code == 400
-    exported = client.get("/rules.json").json()
-    post(client, f"/rules/{exported[0]['id']}/remove")
-    assert (
-        post(client, "/rules/import", text=json.dumps(exported)).headers["location"] == "/rules?done=imported"
-    )
-    assert [rule.subject for rule in ledger.snapshots.rules()] == ["bad.example"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{}",
-        "[1]",
-        '[{"action": "allow", "subject": "a.example"}, {"action": "x", "subject": "b.example"}]',
-    ],
-)
-def test_a_broken_import_changes_nothing(client, ledger, text):
-    assert post(client, "/rules/import", text=text).status_code == 400
-    assert not ledger.snapshots.rules()
-
-
-@pytest.mark.parametrize(
-    ("path", "form", "field", "message"),
-    [
-        ("/rules", {"action": "block", "subject": "http://", "reason": "kept"}, "subject", "cannot make a rule"),
-        ("/rules", {"action": "block", "subject": "h.example", "for": "soon", "reason": "kept"}, "for", "expected"),
-        ("/rules", {"action": "block", "subject": "h.example", "client": "10.0.0.0/99", "reason": "kept"}, "client", "client"),
-        ("/rules/import", {"text": "[kept"}, "text", "this is no export of rules"),
-        ("/rules/import", {"text": '[{"kept": 1}]'}, "text", "import: rule 1"),
-        ("/pause", {"minutes": "kept"}, "minutes", "expected a number of minutes"),
-        ("/pause", {"minutes": "999999"}, "minutes", "pause: expected minutes"),
-        ("/clients/erase", {"client": " "}, "client", "client"),
-    ],
-)  # fmt: skip
-def test_a_rejected_form_keeps_what_was_typed_with_the_message_beside_the_field(
-    client, ledger, path, form, field, message
-):
-    answer = post(client, path, **form)
-    assert answer.status_code == 400
-    shown = unescape(answer.text)
-    assert f'aria-describedby="fault-{field}"' in shown
-    assert re.search(f'id="fault-{field}" role="alert">{message}', shown), shown
-    assert all(value in shown for name, value in form.items() if name != "action")
-    assert not ledger.snapshots.rules()
-
-
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [("backtest=nonsense+rule", "backtest"), ("backtest=h.example&days=91", "days")],
-)
-def test_a_rejected_question_about_rules_keeps_what_was_typed(client, query, field):
-    answer = client.get(f"/rules?{query}")
-    assert answer.status_code == 400
-    assert f'id="fault-{field}" role="alert">' in answer.text
-
-
 def test_flagged_shows_what_waits_and_asks_again(client, ledger, program):
     event = make_event(
         EventKind.FLAGGED, url="http://unknown.example/", host="unknown.example", stage="unverifiable"
@@ -308,51 +197,6 @@ def test_a_file_that_another_proxy_holds_has_no_buttons_here(client, ledger, pro
     assert "/quarantine/q1/restore" not in shown
 
 
-@pytest.mark.parametrize(
-    ("visited", "verdict", "then"),
-    [
-        (EventKind.FLAGGED, EventKind.CONFIRMED, "before any server could answer"),
-        (EventKind.CHECK, EventKind.LATE_VERDICT, "when nothing bad was known about it"),
-    ],
-)
-def test_a_late_verdict_stands_on_top_until_it_was_seen(client, ledger, visited, verdict, then):
-    identity = bytes([9]) * 32
-    visit = make_event(
-        visited, url="http://late.example/", decision="allow", identity=identity, time=1_790_000_000.0
-    )
-    told = make_event(verdict, url="http://late.example/", identity=identity)
-    keep(ledger, visit, told)
-    shown = client.get("/lists").text
-    assert re.search(r"1 late verdict:</strong> this computer was let through to what turned out bad", shown)
-    assert then in client.get("/late").text
-    post(client, f"/late/{told.id}/seen")
-    assert "late verdict:" not in client.get("/lists").text
-    assert "Nothing new" in client.get("/late").text
-
-
-def test_late_verdicts_are_one_strip_and_are_marked_as_seen_together(client, ledger):
-    def late(number, clients):
-        host = f"h{number}.example"
-        visits = [{"client": name, "user": None, "time": 1_790_000_000.0 + number} for name in clients]
-        return make_event(
-            EventKind.CONFIRMED, url=f"https://{host}/", host=host, identity=bytes([number]) * 32, decision=None,
-            extra={"let_through": visits},
-        )  # fmt: skip
-
-    keep(ledger, *[late(number, ["10.0.0.7", f"10.0.0.{number + 20}"]) for number in range(3)])
-    shown = client.get("/rules").text
-    assert "3 late verdicts:</strong> 10.0.0.7, 10.0.0.22 and 2 more were let through" in shown
-    assert shown.count('class="banner bad') == 1
-    newest = shown.partition('name="newest" value="')[2].partition('"')[0]
-    keep(ledger, late(3, ["10.0.0.9"]))  # after the page was made: it is not marked with the others
-    answer = post(client, "/late/seen", newest=newest, back="/rules")
-    assert answer.headers["location"] == "/rules?done=seen"
-    assert "1 late verdict:</strong> 10.0.0.9 was let through" in client.get("/rules").text
-    assert client.get("/late").text.count("h1.example") > 0  # still there, among those that were seen
-    assert post(client, "/late/seen", newest="nonsense").headers["location"] == "/late"
-    assert "1 late verdict:" in client.get("/rules").text
-
-
 def test_a_rollback_stands_on_the_lists_until_it_is_over(client, program):
     assert "Rolled back." not in client.get("/lists").text
     program.rollback = "the pattern was rolled back: older lists stay in force"
@@ -388,24 +232,6 @@ def test_lists_servers_and_feeds_are_shown_and_updated(client, program):
     assert "On the intranet" in shown
     post(client, "/lists/update")
     assert program.asked == ["update"]
-
-
-def test_what_is_not_there_is_said_in_the_frame(client):
-    answer = client.get("/nothing-here")
-    assert answer.status_code == 404
-    assert "Second Look" in answer.text
-
-
-def test_signing_out_ends_the_session(client):
-    copied = dict(client.cookies)
-    post(client, "/sign-out")
-    assert client.get("/").headers["location"] == "/sign-in"
-    client.cookies.update(copied)
-    assert client.get("/").headers["location"] == "/sign-in"
-
-
-def test_the_token_of_the_page_is_the_sessions(client):
-    assert re.fullmatch(r"[0-9a-f]{64}", csrf(client))
 
 
 def test_where_a_gateway_asks_the_set_up_page_names_no_proxy(client, program):
@@ -444,19 +270,6 @@ def test_a_client_is_forgotten_by_the_set_up_page(client, ledger):
     assert [event.client for event in ledger.events.page().events] == ["10.0.0.8"]
 
 
-def test_an_imported_rule_ends_when_the_exported_one_does(client, ledger):
-    post(client, "/rules", action="allow", subject="soon.example", **{"for": "10m"})
-    (exported,) = client.get("/rules.json").json()
-    post(client, f"/rules/{exported['id']}/remove")
-    post(
-        client, "/rules/import", text=json.dumps([exported, {**exported, "expires": "2020-01-01T00:00:00Z"}])
-    )
-    (rule,) = ledger.rules.all()
-    assert rule.expires == pytest.approx(datetime.fromisoformat(exported["expires"]).timestamp(), abs=1)
-    broken = [{"action": "allow", "subject": "a.example", "client": {"a": 1}}]
-    assert post(client, "/rules/import", text=json.dumps(broken)).status_code == 400
-
-
 def test_a_damaged_certificate_is_named_with_what_to_do(client, program):
     program.authority.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n")
     for answer in (client.get("/setup"), client.get("/ca.pem")):
@@ -468,20 +281,6 @@ def test_a_damaged_certificate_is_named_with_what_to_do(client, program):
     assert "is damaged" in facts["ca_fault"]
 
 
-def test_signing_out_needs_no_disk(client, door, monkeypatch):
-    """On a full disk it is over here and now; only a restart would not know of it."""
-    cookie = client.cookies[COOKIE]
-
-    def full(*_, **_more):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(door, "_ended", Ended(Path("/nowhere/ended.json"), 0.0))
-    monkeypatch.setattr(Path, "write_text", full)
-    assert post(client, "/sign-out").headers["location"] == "/sign-in"
-    assert COOKIE not in client.cookies
-    assert door.session(cookie) is None
-
-
 def test_a_check_says_what_would_be_done(client, program):
     async def check(text, client=None):
         return {"subject": text, "decision": "flag", "stage": "unverifiable", "stages": [], "expressions": []}
@@ -491,30 +290,8 @@ def test_a_check_says_what_would_be_done(client, program):
     assert "it would be let through and queued" in shown
 
 
-@pytest.mark.parametrize(
-    ("path", "title", "back"),
-    [
-        ("/nothing", "There is no such page", "/"),
-        ("/log/01NONE", "That did not work", "/log"),
-    ],
-)
-def test_what_cannot_be_shown_says_so_and_leads_back(client, path, title, back):
-    shown = client.get(path).text
-    assert f"<h1>{title}</h1>" in shown
-    assert f'<a class="button" href="{back}">' in shown
-
-
 def test_a_form_that_is_refused_at_the_gate_gets_a_page(client):
     answer = client.post("/pause", data={"minutes": "5"}, headers={"origin": ORIGIN})
     assert answer.status_code == 403
     assert "<h1>That did not work</h1>" in answer.text
     assert "Reload the page and try again; nothing was changed." in answer.text
-
-
-def test_a_refused_password_is_an_event(client, ledger):
-    answers = [client.post("/sign-in", data={"password": "wrong"}).status_code for _ in range(7)]
-    assert answers == [403] * 5 + [429] * 2
-    keep(ledger)
-    (event,) = ledger.events.page().events
-    assert (event.kind, event.stage, event.client) == ("error", "sign_in", "testclient")
-    assert event.detail == "a password was refused at the review page"

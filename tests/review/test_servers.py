@@ -4,7 +4,7 @@ import pytest
 
 from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.figures import Looks
-from secondlook.review.servers import availability, speed, ways
+from secondlook.review.operations.servers import availability, speed, ways
 
 SINCE = 1_790_000_000.0 // HOUR_S * HOUR_S
 

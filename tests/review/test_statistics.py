@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from review.stage import keep, make_event
 from secondlook.core.event import EventKind
 from secondlook.ledger.log.counting import DAY_S, HOUR_S
-from secondlook.review.statistics import RANGES, gather
+from secondlook.review.operations.statistics import RANGES, gather
 
 NOW = 1_790_000_000.0 // DAY_S * DAY_S + 13.5 * HOUR_S
 

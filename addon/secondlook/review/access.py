@@ -18,15 +18,15 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secondlook.core.display import as_sentence
-from secondlook.review.render import page
-from secondlook.review.session import Doorkeeper, csrf_ok
+from secondlook.review.api.problem import problem
+from secondlook.review.pages.render import page
+from secondlook.review.session import COOKIE, Doorkeeper, csrf_ok, set_session
 
 ANY_ADDRESS = "(any address)"  # among the host names: every literal IP address
-COOKIE = "second_look_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEALTH_PATH = "/healthz"
 OPEN_PATHS = ("/static/", "/sign-in")
@@ -45,15 +45,6 @@ SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-
-
-def problem(status: int, title: str, detail: str) -> JSONResponse:
-    """Make the one error shape of the API (RFC 9457)."""
-    return JSONResponse(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail},
-        status_code=status,
-        media_type="application/problem+json",
-    )
 
 
 class Gate:
@@ -203,8 +194,3 @@ def _bounded(receive: Receive, headers: Headers, limit: int) -> Receive:
         return message
 
     return receive_bounded
-
-
-def set_session(response: Response, cookie: str, *, secure: bool) -> None:
-    """Give the browser its session cookie."""
-    response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")

@@ -18,15 +18,17 @@ from secondlook.agent.signin import RefusedPasswords
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, HEALTH_PATH, Gate
-from secondlook.review.api import create_api
-from secondlook.review.client_pages import ClientPages
-from secondlook.review.log_pages import LogPages
-from secondlook.review.operations import Operations
-from secondlook.review.pages import NOT_FOUND, Frame, Pages, sign_in_routes
-from secondlook.review.render import PAGES, page
-from secondlook.review.rule_pages import RulePages
+from secondlook.review.api.api import create_api
+from secondlook.review.operations.operations import Operations
+from secondlook.review.pages.client_pages import ClientPages
+from secondlook.review.pages.frame import NOT_FOUND, Frame
+from secondlook.review.pages.log_pages import LogPages
+from secondlook.review.pages.pages import Pages
+from secondlook.review.pages.render import PAGES, page
+from secondlook.review.pages.rule_pages import RulePages
+from secondlook.review.pages.settings_pages import SettingsPages
+from secondlook.review.pages.sign_in import sign_in_routes
 from secondlook.review.session import Doorkeeper, session_of
-from secondlook.review.settings_pages import SettingsPages
 
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (recognized, not bound)

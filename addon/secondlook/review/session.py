@@ -17,10 +17,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
+from starlette.responses import Response
 
 from secondlook.core.tries import Tries
 from secondlook.ground.files import write_whole
 
+COOKIE = "second_look_session"
 SESSION_S = 30 * 24 * 3600
 LOGIN_TRIES = 5  # wrong ones a minute of one client, and ten times that of all together
 MOST_ENDED = 10_000
@@ -152,3 +154,8 @@ def session_of(request: Request) -> Session | None:
     """Return the session that the gate found; None for bearer-token requests and open pages."""
     session: Session | None = request.scope.get("session")
     return session
+
+
+def set_session(response: Response, cookie: str, *, secure: bool) -> None:
+    """Give the browser its session cookie."""
+    response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")

@@ -25,9 +25,9 @@ from secondlook.ground.errors import SecondLookError
 from secondlook.ground.first_steps import FirstSteps
 from secondlook.ground.lanes import LISTS
 from secondlook.ledger.log.shape import rfc3339
-from secondlook.review.acknowledged import Acknowledged
 from secondlook.review.app import create_app, host_names
-from secondlook.review.operations import Operations
+from secondlook.review.operations.acknowledged import Acknowledged
+from secondlook.review.operations.operations import Operations
 from secondlook.review.program import Json, SettingsEditor
 from secondlook.review.session import Doorkeeper
 from secondlook.review.words import plain

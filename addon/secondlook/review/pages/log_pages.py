@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from itertools import batched
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -11,12 +10,13 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from secondlook.core.display import shown_host
-from secondlook.core.event import EVENT_FIELDS, Event
+from secondlook.core.event import EVENT_FIELDS
 from secondlook.core.event_field import Form
 from secondlook.core.verdict import Action
 from secondlook.ledger.log.filter import EventFilter
-from secondlook.ledger.log.shape import csv_lines, json_lines, rfc3339
+from secondlook.ledger.log.shape import rfc3339
 from secondlook.review import words
+from secondlook.review.export import export
 from secondlook.review.filters import (
     CHOICES,
     LIVE_CURSOR,
@@ -27,14 +27,13 @@ from secondlook.review.filters import (
     parse_cursor,
     wanted_of,
 )
-from secondlook.review.log_view import OLDEST, LogView, Row
-from secondlook.review.operations import LogPage, Operations, Refused
-from secondlook.review.pages import BAD_REQUEST, Frame, back_to, local_path
-from secondlook.review.render import NO_FAULTS, fragment
-from secondlook.review.rule_pages import lasting
+from secondlook.review.operations.operations import LogPage, Operations, Refused
+from secondlook.review.pages.frame import BAD_REQUEST, Frame, back_to, local_path
+from secondlook.review.pages.log_view import OLDEST, LogView, Row
+from secondlook.review.pages.render import NO_FAULTS, fragment
+from secondlook.review.pages.rule_pages import lasting
 
 PAGE = 100
-EXPORT_BATCH = 1000
 
 FACTS = tuple((field.label, field.name) for field in EVENT_FIELDS if field.label is not None)
 EXTRA_NAMES = {"age_s": "List age (s)"}
@@ -199,20 +198,6 @@ class LogPages:
             Route("/log.jsonl", self.export_json),
             Route("/log/{id}", self.entry),
         ]
-
-
-WRITERS: dict[str, tuple[Callable[[Iterable[Event]], Iterator[str]], str]] = {
-    "csv": (csv_lines, "text/csv; charset=utf-8"),
-    "jsonl": (json_lines, "application/jsonl"),
-}
-
-
-def export(events: Iterable[Event], form: str) -> Response:
-    """Stream events as a file to keep; the plain iterator is read in a thread, one batch at a time."""
-    write, media_type = WRITERS[form]
-    batches = ("".join(lines) for lines in batched(write(events), EXPORT_BATCH))
-    headers = {"content-disposition": f'attachment; filename="second-look-log.{form}"'}
-    return StreamingResponse(batches, media_type=media_type, headers=headers)
 
 
 def facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

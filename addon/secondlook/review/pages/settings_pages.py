@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from secondlook.review.operations import Operations, Refused
-from secondlook.review.pages import BAD_REQUEST, NOTHING_TYPED, Frame
-from secondlook.review.render import NO_FAULTS, query_string
+from secondlook.review.operations.operations import Operations, Refused
+from secondlook.review.pages.frame import BAD_REQUEST, NOTHING_TYPED, Frame
+from secondlook.review.pages.render import NO_FAULTS, query_string
 
 CONFLICT = 409
 NOT_VALUES = frozenset({"csrf", "what", "digest"})

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secondlook.config.value import parse_span
-from secondlook.review.operations import Operations, Refused
-from secondlook.review.pages import BAD_REQUEST, Frame, back_to, local_path
+from secondlook.review.operations.operations import Operations, Refused
+from secondlook.review.pages.frame import BAD_REQUEST, Frame, back_to, local_path
 from secondlook.review.program import Json
 
 MOST_DAYS = 90

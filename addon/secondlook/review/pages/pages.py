@@ -1,115 +1,21 @@
 """The pages of the review, apart from log and rules: each shows what the operations return."""
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import quote
+from collections.abc import Mapping
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from secondlook.core.display import as_sentence
 from secondlook.review import words
-from secondlook.review.access import COOKIE, set_session
-from secondlook.review.chart import chart
-from secondlook.review.late import named, strip
-from secondlook.review.operations import Operations, Refused
-from secondlook.review.render import NO_FAULTS, PAGES, page, query_string
-from secondlook.review.session import Doorkeeper, session_of
-from secondlook.review.statistics import USUAL
-
-logger = logging.getLogger(__name__)
+from secondlook.review.operations.late import named
+from secondlook.review.operations.operations import Operations, Refused
+from secondlook.review.operations.statistics import USUAL
+from secondlook.review.pages.chart import chart
+from secondlook.review.pages.frame import BAD_REQUEST, NOTHING_TYPED, Frame, back_to, local_path
+from secondlook.review.pages.render import NO_FAULTS, query_string
 
 QUEUE_PAGE = 100
 CLOSINGS = 50
-BAD_REQUEST = 400
-NOT_FOUND = 404
-NOTHING_TYPED: Mapping[str, str] = {}
-
-type Handler = Callable[[Request], Awaitable[Response]]
-
-
-def back_to(path: str, done: str | None = None, undo: str | None = None) -> RedirectResponse:
-    """Answer a form: go to `path`, which shows what was done and offers to undo it."""
-    query = query_string({"done": done, "undo": undo})
-    joint = "&" if "?" in path else "?"
-    return RedirectResponse(path + (joint + query if query else ""), status_code=303)
-
-
-def local_path(text: str | None, otherwise: str) -> str:
-    """Return a path of this site that a form named, or another where it names anything else."""
-    if text and text.startswith("/") and not text.startswith(("//", "/\\")):
-        return quote(text, safe="/?&=%:+,.-_~")
-    return otherwise
-
-
-class Frame:
-    """Puts around every page what all of them show: counts, late verdicts, and what was just done."""
-
-    def __init__(self, operations: Operations) -> None:
-        self.operations = operations
-
-    async def show(
-        self,
-        request: Request,
-        template: str,
-        *,
-        status: int = 200,
-        faults: Mapping[str, str] = NO_FAULTS,
-        **values: object,
-    ) -> HTMLResponse:
-        """Render a page for a signed-in reader."""
-        waiting = await self.operations.waiting()
-        fresh = await self.operations.late.fresh()
-        undo = request.query_params.get("undo")
-        done = request.query_params.get("done")
-        flash = None
-        if done:
-            # Only our own forms' undo is offered: removing a rule that was just made.
-            undoable = undo.split(".") if undo and undo.replace(".", "").isalnum() else []
-            flash = {
-                "kind": "good",
-                "text": DONE.get(done, ""),
-                "undo": undoable,
-                "rules": await self.operations.made(undoable) if undoable else [],
-                "back": str(request.url.remove_query_params(["done", "undo"]).replace(scheme="", netloc="")),
-            }
-        return page(
-            request,
-            template,
-            status=status,
-            counts={"/flagged": waiting, "/late": len(fresh)},
-            late=strip(fresh) if request.url.path != "/late" else None,
-            titles=self.operations.titles(),
-            faults=faults,
-            flash=flash if flash and flash["text"] else None,
-            **values,
-        )
-
-    async def refuse(self, request: Request, error: Exception, status: int = 400) -> Response:
-        """Show why something could not be done, and the way back to the page where it was tried."""
-        section = "/" + request.url.path.split("/")[1]
-        back = next((page for page in PAGES if page[0] == section), PAGES[0])
-        detail = as_sentence(str(error))
-        title = "There is no such page" if status == NOT_FOUND and back == PAGES[0] else "That did not work"
-        return await self.show(request, "error.html", status=status, title=title, detail=detail, back=back)
-
-
-DONE = {
-    "allowed": "Allowed. The rule is in force within a second.",
-    "blocked": "Blocked. The rule is in force within a second.",
-    "removed": "The rule is gone.",
-    "imported": "The rules are imported.",
-    "paused": "Protection is paused. It comes back by itself.",
-    "resumed": "Protection is on again.",
-    "verifying": "Every flagged subject is being looked at now.",
-    "updating": "The lists are being updated now.",
-    "restored": "The file is back where it was, and allowed from now on.",
-    "deleted": "The file is deleted.",
-    "seen": "Noted.",
-    "erased": "Erased: nothing that was kept names this client any more.",
-}
 
 
 class Pages:
@@ -317,63 +223,3 @@ class Pages:
             Route("/late/seen", self.note_late, methods=["POST"]),
             Route("/late/{id}/seen", self.note_late, methods=["POST"]),
         ]
-
-
-def sign_in_routes(
-    doorkeeper: Doorkeeper, refused: Callable[[str], None], now: Callable[[], float]
-) -> list[Route]:
-    """Return the pages that need no session: signing in, and out again; `refused` takes who failed to."""
-
-    async def show(request: Request) -> Response:
-        used = "used" in request.query_params
-        return page(request, "sign_in.html", error=None, used=used, has_password=doorkeeper.has_password)
-
-    async def sign_in(request: Request) -> Response:
-        client = request.client.host if request.client else ""
-        wait_s = doorkeeper.tries.wait_s(client, now())
-        if wait_s > 0:
-            refused(client)
-            error = f"Too many tries. Wait {wait_s:.0f} seconds."
-            return page(
-                request,
-                "sign_in.html",
-                status=429,
-                error=error,
-                used=False,
-                has_password=doorkeeper.has_password,
-            )
-        form = await request.form()
-        # Counted before it is verified: tries that run at the same time count too.
-        doorkeeper.tries.begin(client, now())
-        cookie = await run_in_threadpool(doorkeeper.sign_in, str(form.get("password", "")))
-        if cookie is None:
-            refused(client)
-            error = "That is not the password."
-            return page(
-                request,
-                "sign_in.html",
-                status=403,
-                error=error,
-                used=False,
-                has_password=doorkeeper.has_password,
-            )
-        answer = RedirectResponse("/", status_code=303)
-        set_session(answer, cookie, secure=request.url.scheme == "https")
-        return answer
-
-    async def sign_out(request: Request) -> Response:
-        session = session_of(request)
-        if session is not None:
-            try:
-                await run_in_threadpool(doorkeeper.sign_out, session)
-            except OSError as error:  # a full disk: it is over here and now all the same
-                logger.warning("a signing out is not on disk, and holds until the next start: %s", error)
-        answer = RedirectResponse("/sign-in", status_code=303)
-        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
-        return answer
-
-    return [
-        Route("/sign-in", show),
-        Route("/sign-in", sign_in, methods=["POST"]),
-        Route("/sign-out", sign_out, methods=["POST"]),
-    ]

@@ -8,7 +8,7 @@ from secondlook.core.url.address import is_loopback
 from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import event_json, rfc3339
-from secondlook.review.acknowledged import Acknowledged
+from secondlook.review.operations.acknowledged import Acknowledged
 from secondlook.review.program import Json
 
 FOR_S: Final = 7 * 86_400

@@ -12,8 +12,8 @@ from starlette.responses import HTMLResponse
 from secondlook.core.neutralize import inert
 from secondlook.refusal.language import ENGLISH
 from secondlook.review import words
+from secondlook.review.operations.statistics import RANGES
 from secondlook.review.session import session_of
-from secondlook.review.statistics import RANGES
 
 VERSION = version("secondlook")
 

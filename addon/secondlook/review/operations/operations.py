@@ -24,9 +24,10 @@ from secondlook.ledger.log.shape import (
     queue_json,
     rule_json,
 )
-from secondlook.review import clients, first_steps, overview, statistics, words
-from secondlook.review.acknowledged import Acknowledged
-from secondlook.review.late import LateVerdicts
+from secondlook.review import words
+from secondlook.review.operations import clients, first_steps, overview, statistics
+from secondlook.review.operations.acknowledged import Acknowledged
+from secondlook.review.operations.late import LateVerdicts
 from secondlook.review.program import Json, RunningProgram
 from secondlook.site.qr import address_code
 from secondlook.suffix import load_suffixes

@@ -9,8 +9,8 @@ from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.counting import DAY_S
 from secondlook.ledger.log.shape import pause_json, rfc3339, rule_json
 from secondlook.ledger.log.statistics import Statistics
+from secondlook.review.operations.statistics import RANGES, client_counts
 from secondlook.review.program import Json
-from secondlook.review.statistics import RANGES, client_counts
 
 MOST: Final = 250
 _EVENTS: Final = 200  # the latest of a client, in which its users are looked for

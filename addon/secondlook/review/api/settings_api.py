@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
-from secondlook.review.model import Record
-from secondlook.review.operations import Operations
+from secondlook.review.api.model import Record
+from secondlook.review.operations.operations import Operations
 
 type Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 type Values = Annotated[dict[str, Annotated[str, StringConstraints(max_length=2000)]], Field(max_length=32)]

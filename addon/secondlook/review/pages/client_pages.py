@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from secondlook.review.chart import chart
-from secondlook.review.operations import Operations, Refused
-from secondlook.review.pages import Frame
-from secondlook.review.statistics import USUAL
+from secondlook.review.operations.operations import Operations, Refused
+from secondlook.review.operations.statistics import USUAL
+from secondlook.review.pages.chart import chart
+from secondlook.review.pages.frame import Frame
 
 USUAL_LIST = "7d"
 

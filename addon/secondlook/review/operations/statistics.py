@@ -7,8 +7,8 @@ from typing import Final
 from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, SERVER, SLOT_S, THREAT, WAY
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.ledger.log.statistics import Statistics
+from secondlook.review.operations.servers import availability, speed, ways
 from secondlook.review.program import Json
-from secondlook.review.servers import availability, speed, ways
 
 TOP: Final = 8
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from secondlook.core.subject import SubjectKind
 from secondlook.review import words
 from secondlook.review.filters import NAMES, NOT, LogFilter, Query, UnusableFilterError
-from secondlook.review.render import query_string
+from secondlook.review.pages.render import query_string
 
 type Json = Mapping[str, Any]
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, FastAPI, Path, Query, Request
@@ -15,18 +16,7 @@ from starlette.types import Scope
 
 from secondlook.ground.errors import LedgerError
 from secondlook.review import words
-from secondlook.review.access import COOKIE, problem
-from secondlook.review.filters import (
-    CURSOR,
-    MOST_EXCLUDED,
-    NAMES,
-    NOT,
-    LogFilter,
-    UnusableFilterError,
-    wanted_of,
-)
-from secondlook.review.log_pages import export as exported
-from secondlook.review.model import (
+from secondlook.review.api.model import (
     BacktestRecord,
     CheckRecord,
     ClientName,
@@ -56,9 +46,20 @@ from secondlook.review.model import (
     SetupFacts,
     Statistics,
 )
-from secondlook.review.operations import MOST_RULES_IMPORTED, Missing, Operations, Refused
-from secondlook.review.render import VERSION
-from secondlook.review.settings_api import settings_routes
+from secondlook.review.api.problem import problem
+from secondlook.review.api.settings_api import settings_routes
+from secondlook.review.export import export as exported
+from secondlook.review.filters import (
+    CURSOR,
+    MOST_EXCLUDED,
+    NAMES,
+    NOT,
+    LogFilter,
+    UnusableFilterError,
+    wanted_of,
+)
+from secondlook.review.operations.operations import MOST_RULES_IMPORTED, Missing, Operations, Refused
+from secondlook.review.session import COOKIE
 
 type Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 type Filter = Annotated[str, Query(max_length=512)]
@@ -95,7 +96,7 @@ def create_api(operations: Operations) -> FastAPI:
     """Make the API over the operations."""
     api = FastAPI(
         title="Second Look",
-        version=VERSION,
+        version=version("secondlook"),
         docs_url=None,
         redoc_url=None,
         responses=ERRORS,

@@ -1,0 +1,1 @@
+"""The API under `/api/v1`: its routes, and its records as types."""

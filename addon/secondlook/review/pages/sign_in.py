@@ -1,0 +1,74 @@
+"""The pages that need no session: signing in, and out again."""
+
+import logging
+from collections.abc import Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from secondlook.review.pages.render import page
+from secondlook.review.session import COOKIE, Doorkeeper, session_of, set_session
+
+logger = logging.getLogger(__name__)
+
+
+def sign_in_routes(
+    doorkeeper: Doorkeeper, refused: Callable[[str], None], now: Callable[[], float]
+) -> list[Route]:
+    """Return the pages that need no session: signing in, and out again; `refused` takes who failed to."""
+
+    async def show(request: Request) -> Response:
+        used = "used" in request.query_params
+        return page(request, "sign_in.html", error=None, used=used, has_password=doorkeeper.has_password)
+
+    async def sign_in(request: Request) -> Response:
+        client = request.client.host if request.client else ""
+        wait_s = doorkeeper.tries.wait_s(client, now())
+        if wait_s > 0:
+            refused(client)
+            error = f"Too many tries. Wait {wait_s:.0f} seconds."
+            return page(
+                request,
+                "sign_in.html",
+                status=429,
+                error=error,
+                used=False,
+                has_password=doorkeeper.has_password,
+            )
+        form = await request.form()
+        # Counted before it is verified: tries that run at the same time count too.
+        doorkeeper.tries.begin(client, now())
+        cookie = await run_in_threadpool(doorkeeper.sign_in, str(form.get("password", "")))
+        if cookie is None:
+            refused(client)
+            error = "That is not the password."
+            return page(
+                request,
+                "sign_in.html",
+                status=403,
+                error=error,
+                used=False,
+                has_password=doorkeeper.has_password,
+            )
+        answer = RedirectResponse("/", status_code=303)
+        set_session(answer, cookie, secure=request.url.scheme == "https")
+        return answer
+
+    async def sign_out(request: Request) -> Response:
+        session = session_of(request)
+        if session is not None:
+            try:
+                await run_in_threadpool(doorkeeper.sign_out, session)
+            except OSError as error:  # a full disk: it is over here and now all the same
+                logger.warning("a signing out is not on disk, and holds until the next start: %s", error)
+        answer = RedirectResponse("/sign-in", status_code=303)
+        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        return answer
+
+    return [
+        Route("/sign-in", show),
+        Route("/sign-in", sign_in, methods=["POST"]),
+        Route("/sign-out", sign_out, methods=["POST"]),
+    ]
