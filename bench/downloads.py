@@ -11,7 +11,6 @@ how long the first byte of the body takes.
 import argparse
 import contextlib
 import hashlib
-import json
 import socket
 import ssl
 import statistics
@@ -22,30 +21,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from e2e.processes import Memory, Proxy, make_certificate, server_import, server_publish
+from load import MIB, download
+from peers import Peer, mitmdump
 from proxykit.nginx import Nginx, nginx
-from traffic import Peer, mitmdump, tell
+from traffic import tell
 
-MIB = 1 << 20
 GROWTH_BUDGET_MIB = 32
 FIRST_BYTE_BUDGET_MS = 20
 FIRST_BYTE_ROUNDS = 4  # for each round of whole downloads
 STALL_S = 8
 STOCK = "mitmdump"
-BUDGETS = {"SHA-256 only": 0.6, "three digests": 0.35}
+BUDGETS = {"SHA-256 only": 0.75, "three digests": 0.35}
 ROADS = {
     "plain HTTP/1.1": ("http", "plain", "--http1.1"),
     "intercepted HTTP/2": ("https", "http2", "--http2"),
 }
-
-
-def curl(proxy: str, url: str, version: str, size: int) -> float:
-    """Download a URL; gives MiB a second."""
-    command = ["curl", "-sSk", "-m", "900", version, "-x", proxy, "-o", "/dev/null"]
-    written = '{"speed": %{speed_download}, "size": %{size_download}}'
-    done = subprocess.run([*command, "-w", written, url], capture_output=True, text=True, check=True)
-    figures: dict[str, float] = json.loads(done.stdout)
-    assert figures["size"] == size, figures
-    return figures["speed"] / MIB
 
 
 def first_byte(proxy: str, port: int, path: str, *, tls: bool) -> float:
@@ -99,7 +89,7 @@ def whole(peers: dict[str, Peer], ours: dict[str, Proxy], site: Nginx, rounds: i
             for _ in range(rounds):
                 for name, peer in peers.items():
                     before = peer.cpu_s()
-                    speeds[name].append(curl(f"http://{peer.address}", url, version, size))
+                    speeds[name].append(download(peer.address, url, size, version).rate)
                     cpu_ms[name].append((peer.cpu_s() - before) * 1000 / (size / MIB))
             medians = {name: statistics.median(values) for name, values in speeds.items()}
             cpu = {name: statistics.median(values) for name, values in cpu_ms.items()}
@@ -187,7 +177,7 @@ def main() -> None:
         }
         peers = {
             STOCK: stock,
-            **{name: Peer(proxy.address, proxy.facts["workers"][0]) for name, proxy in ours.items()},
+            **{name: Peer(proxy.address, (proxy.facts["workers"][0],)) for name, proxy in ours.items()},
         }
         stalled(ours["SHA-256 only"], site)  # first, while nothing that was used before hides growth
         beginnings(peers, site, given.rounds * FIRST_BYTE_ROUNDS)

@@ -14,7 +14,6 @@ the gate worker's processor time: the client that asks is in Python too.
 import argparse
 import contextlib
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -22,43 +21,25 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import psutil
 
 from e2e.processes import Memory, Proxy, needs, wait_for
+from load import CONNECTIONS, FRESH, PLAIN, Load, wrk
+from peers import Peer, is_open, nginx, squid
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.store import ServerStore
 from serverkit.ports import free_port
 from synthetic import add_source
-from traffic import CONNECTIONS, FRESH, PLAIN, Load, is_open, nginx, tell, wrk
+from traffic import tell
 
 ICAP_SECONDS = 4.0
 BUDGETS = {"G1": 0.9, "G2": 0.5, "G3": 0.9, "G4": 0.4, "G5": 0.7, "G6": 6_000}
 GROWTH_BUDGET_MIB = 32
 LARGE_BYTES = 300 << 20
-CERTGEN = "/usr/lib/squid/security_file_certgen"
 AUTHORITY = "mitmproxy-ca.pem"  # of the state folder: certificate and key
-SQUID = """\
-{listen}
-pid_filename {folder}/squid.pid
-cache_log {folder}/cache.log
-coredump_dir {folder}
-access_log none
-cache deny all
-shutdown_lifetime 1 seconds
-pinger_enable off
-{lines}
-http_access allow all
-"""
-LISTEN = "http_port 127.0.0.1:{port}"
-BUMP = """\
-http_port 127.0.0.1:{port} ssl-bump tls-cert={authority} generate-host-certificates=on
-sslcrtd_program {certgen} -s {folder}/certificates -M 16MB
-ssl_bump bump all
-tls_outgoing_options flags=DONT_VERIFY_PEER"""
 ECHO = """\
 icap_enable on
 icap_preview_enable on
@@ -89,44 +70,6 @@ gateway: {{enabled: true, socket: {folder}/gateway.sock, icap: "127.0.0.1:{icap}
 """
 
 
-@dataclass(frozen=True)
-class Peer:
-    """A Squid, and the processes that take part in its answers."""
-
-    address: str
-    processes: tuple[psutil.Process, ...]
-
-    def cpu_s(self) -> float:
-        """Processor time taken so far."""
-        times = [each.cpu_times() for each in self.processes]
-        return float(sum(each.user + each.system for each in times))
-
-
-@contextlib.contextmanager
-def squid(folder: Path, lines: str, others: list[int], *, authority: Path | None = None) -> Iterator[Peer]:
-    """Run a Squid with these lines in its configuration; with `authority` it opens TLS."""
-    folder.mkdir()
-    port = free_port()
-    listen = LISTEN.format(port=port)
-    if authority is not None:
-        made = [CERTGEN, "-c", "-s", str(folder / "certificates"), "-M", "4MB"]
-        subprocess.run(made, check=True, capture_output=True)
-        listen = BUMP.format(port=port, authority=authority, certgen=CERTGEN, folder=folder)
-    (folder / "squid.conf").write_text(SQUID.format(listen=listen, folder=folder, lines=lines))
-    as_other = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
-    program = shutil.which("squid") or "/usr/sbin/squid"
-    command = [*as_other, program, "-N", "-n", f"slb{port}", "-f", str(folder / "squid.conf")]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: is_open(port), "Squid")
-        own = psutil.Process(process.pid)
-        family = (own, *own.children(recursive=True), *map(psutil.Process, others))
-        yield Peer(f"127.0.0.1:{port}", family)
-    finally:
-        process.terminate()
-        process.wait()
-
-
 @contextlib.contextmanager
 def c_icap(folder: Path) -> Iterator[int]:
     """Run c-icap with its echo service; gives its port."""
@@ -153,7 +96,7 @@ def compare(name: str, rounds: int, peers: dict[str, Peer], measure: Callable[[s
         for key, peer in peers.items():
             before = peer.cpu_s()
             load = measure(peer.address)
-            cpu[key].append((peer.cpu_s() - before) / load.requests * 1e6)
+            cpu[key].append((peer.cpu_s() - before) / load.count * 1e6)
             rates[key].append(load.rate)
     bare, *_, ours = rates
     pairs = zip(cpu[bare], cpu[ours], strict=True)
@@ -311,7 +254,7 @@ class Stand:
     def squid(self, name: str, lines: str, *, opens: bool = False) -> Peer:
         """Start a Squid; the agent's processes take part where it asks."""
         asks = "secondlook_ok" in lines
-        ours = [self.agent.facts["service"], *self.agent.fresh_facts()["gates"]] if asks else []
+        ours = (self.agent.facts["service"], *self.agent.fresh_facts()["gates"]) if asks else ()
         authority = self.state / "ca" / AUTHORITY if opens else None
         return self.stack.enter_context(squid(self.folder / name, lines, ours, authority=authority))
 

@@ -19,7 +19,9 @@ from pathlib import Path
 import psutil
 
 from e2e.processes import Proxy, wait_for
-from traffic import CONNECTIONS, nginx, real_lists, tell
+from load import CONNECTIONS
+from peers import nginx
+from traffic import real_lists, tell
 
 MIB = 1 << 20
 MIXED = """

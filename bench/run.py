@@ -1,7 +1,9 @@
 """Runs the benchmarks and writes docs/benchmarks.md: `python bench/run.py [NAME …]` (`make bench`).
 
-A name is that of a driver, or a row of one that can measure its rows alone (`G1`, `S1`): the rows of it that
+A name is that of a driver, or a row of one that can measure its rows alone (`G1`, `P3`): the rows of it that
 are not named stay, with the day on which they were measured.
+
+`--against CHECKOUT` compares traffic with that through another checkout (old against new) and only prints.
 
 Each driver beside this file prints one JSON object a line (`bench` names what was measured); their lines are
 kept in bench/results/NAME.jsonl, so that a run of some drivers keeps the figures of the others, and
@@ -23,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 DRIVERS = {
-    "traffic": "Traffic through the proxy, against stock mitmdump (P1, P2, P3, P12, P15)",
+    "traffic": "Traffic through the proxy, beside stock mitmdump and Squid (P1, P2, P3, P6, P12, P15)",
     "core": "Local data: lists, checks, rules (P5, P7, P8)",
     "feeds": "Importing feeds (P9)",
     "publish": "The server's cost per million entries (P8, P9)",
@@ -47,6 +49,7 @@ ON_REQUEST = {"install", "soak"}  # one fetches packages and wants root, the oth
 ROWS = {  # and the driver that measures each
     **{f"G{number}": "gateway" for number in range(1, 7)},
     **{f"S{number}": "scan" for number in range(1, 6)},
+    **{f"P{number}": "traffic" for number in (1, 2, 3, 6, 12, 15)},
 }
 
 
@@ -59,8 +62,8 @@ def machine() -> str:
     )
 
 
-def take(name: str, arguments: list[str]) -> None:
-    """Run one driver and keep its lines; where it measured some rows alone, those of the others too."""
+def drive(name: str, arguments: list[str]) -> list[dict[str, object]]:
+    """Run one driver; return its lines."""
     print(f"== {name}", file=sys.stderr)
     done = subprocess.run(
         [sys.executable, str(HERE / f"{name}.py"), *arguments],
@@ -69,7 +72,12 @@ def take(name: str, arguments: list[str]) -> None:
         text=True,
         check=True,
     )
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def take(name: str, arguments: list[str]) -> None:
+    """Run one driver and keep its lines; where it measured some rows alone, those of the others too."""
+    rows = drive(name, arguments)
     path = RESULTS / f"{name}.jsonl"
     if "--rows" in arguments and path.exists():
         rows = beside(rows, *map(json.loads, path.read_text().splitlines()))
@@ -146,7 +154,19 @@ def main() -> None:
     parser.add_argument(
         "--with", dest="arguments", default="", help="arguments for the drivers, such as '--rounds 3'"
     )
+    parser.add_argument(
+        "--against", metavar="CHECKOUT", help="compare traffic (P1 …) with another checkout, keep nothing"
+    )
     given = parser.parse_args()
+    if given.against is not None:
+        named = [name for name in given.names if ROWS.get(name) == "traffic"]
+        chosen = ["--rows", *named] if named else []
+        print(
+            "\n".join(
+                table(drive("traffic", ["--against", given.against, *given.arguments.split(), *chosen]))
+            )
+        )
+        return
     if not given.page:
         for name in given.names or [name for name in DRIVERS if name not in ON_REQUEST]:
             if name in DRIVERS:

@@ -23,6 +23,8 @@ import psutil
 
 from downloads import curl
 from e2e.processes import Proxy, make_certificate, wait_for
+from load import PLAIN, wrk
+from peers import Peer
 from proxykit.gate import LIMITS
 from proxykit.nginx import Nginx, nginx
 from proxykit.samples import program
@@ -33,7 +35,7 @@ from secondlook.download.body.body_type import declared
 from secondlook.download.examination.examination import Examiner
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.gate.spool import SpoolRoom
-from traffic import PLAIN, Peer, tell, wrk
+from traffic import tell
 
 MIB = 1 << 20
 ROWS = [f"S{number}" for number in range(1, 6)]
@@ -169,7 +171,7 @@ def pages(proxies: dict[str, Proxy], site: Nginx, rounds: int, seconds: float, f
     script = folder / "plain.lua"
     script.write_text(PLAIN)
     (site.root / "index.html").write_text("<html><body>" + "x" * 2680 + "</body></html>")
-    peers = {name: Peer(proxy.address, proxy.facts["workers"][0]) for name, proxy in proxies.items()}
+    peers = {name: Peer(proxy.address, (proxy.facts["workers"][0],)) for name, proxy in proxies.items()}
     rates: dict[str, list[float]] = {name: [] for name in peers}
     cpu: dict[str, list[float]] = {name: [] for name in peers}
     for number in range(rounds + 1):
@@ -178,7 +180,7 @@ def pages(proxies: dict[str, Proxy], site: Nginx, rounds: int, seconds: float, f
             load = wrk(f"http://{peer.address}/", seconds, script, ORIGIN=f"127.0.0.1:{site.plain}")
             if number:
                 rates[name].append(load.rate)
-                cpu[name].append((peer.cpu_s() - before) / load.requests * 1e6)
+                cpu[name].append((peer.cpu_s() - before) / load.count * 1e6)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     pairs = zip(cpu["without"], cpu["both"], strict=True)
     tell(

@@ -31,11 +31,11 @@ import psutil
 
 from e2e.fronts import FAULTS, Front
 from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
-from gateway import squid
 from longrun import MIB, MIXED, drive
+from peers import nginx, squid
 from scankit.clamd import real_clamd
 from serverkit.ports import free_port
-from traffic import nginx, real_lists, tell
+from traffic import real_lists, tell
 
 PARTS = 30
 FILE_BYTES = 8 << 20
@@ -216,7 +216,7 @@ def everything(folder: Path, workers: int) -> Iterator[tuple[Proxy, Beside, str]
         proxy = Proxy(state, config)
         stack.callback(proxy.stop)
         wait_for(lambda: proxy.json("pattern", "status") or None, "the lists", 120)
-        gateway = stack.enter_context(squid(folder / "squid", proxy.command("setup", "squid").stdout, []))
+        gateway = stack.enter_context(squid(folder / "squid", proxy.command("setup", "squid").stdout))
         script = folder / "mixed.lua"
         script.write_text(MIXED)
         beside = stack.enter_context(Beside())

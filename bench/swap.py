@@ -17,9 +17,9 @@ from pathlib import Path
 
 from e2e.processes import Proxy, Server, server_publish, wait_for
 from pacing import paced, percentile
+from peers import nginx
 from secondlook.server.store.store import ServerStore
 from synthetic import add_source
-from traffic import nginx
 
 
 def paths_of(folder: Path, seed: int, count: int) -> Path:

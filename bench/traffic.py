@@ -1,226 +1,92 @@
-"""Traffic through the proxy against stock mitmdump of the same version, in one run (P1, P2, P3, P12, P15).
+"""Traffic through the proxy beside stock mitmdump and Squid, in one run (P1, P2, P3, P6, P12, P15).
 
-Run: `PYTHONPATH=tests python bench/traffic.py [--rounds 5] [--seconds 5] [--entries 10000000] [--part NAME]`;
-prints one JSON object a line. Origin: nginx, one worker, a 2.7 kB page. Load: wrk (plain and TLS, keep-alive)
-and h2load (HTTP/2), 32 connections. Peers alternate within each round. Intercepted HTTPS is measured in
-reverse mode, as neither wrk nor h2load speaks CONNECT: TLS to the client with a certificate made on the fly,
-TLS to the origin, the same layers between. P3 asks the client to close after each answer.
+Run: `PYTHONPATH=tests python bench/traffic.py [--rows P1 P3] [--rounds 5] [--seconds 4] [--entries 10000000]
+[--against CHECKOUT]`; prints one JSON object a line. Origin: nginx, one worker, a 2.7 kB page, and for P6 a
+sparse file. Load: wrk for plain HTTP, hey for what is intercepted (it speaks CONNECT), both with 32
+connections; h2load for HTTP/2, in reverse mode, as it does not, and Squid does not speak HTTP/2; curl for P6.
+The ratio is ours to mitmdump.
 
-Beside the rate stands the processor time of the proxy process for one request (`cpu us`), and its ratio, the
-median over rounds: it tells the cost of a request where other work shares the machine.
+Squid, Debian's, with one process, checks nothing, keeps nothing and opens TLS by `ssl_bump`: what a proxy
+in C++ that only passes on gets through here. Its rate is bounded by the load generator.
+
+Peers alternate within each round. Beside the rate stands the processor time of the proxy process for one
+request (`cpu us`; for P6 for a MiB), and its ratio, the median over rounds: it tells the cost of a request
+where other work shares the machine.
+
+With `--against` the peer is the proxy of another checkout, such as a git worktree of an earlier commit: the
+ratio is now to before, and no budget holds. See `CONTRIBUTING.md`.
 """
 
 import argparse
 import contextlib
 import json
-import os
-import re
 import shutil
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from e2e.processes import (
-    Proxy,
-    Running,
-    Server,
-    make_certificate,
-    server_import,
-    server_publish,
-    wait_for,
-)
+from e2e.processes import Proxy, Server, server_import, server_publish
+from load import FRESH, MIB, PLAIN, Load, download, h2load, hey, wrk
+from peers import Peer, make_authority, mitmdump, nginx, secondlook, squid
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.store import ServerStore
-from serverkit.ports import free_port
 from synthetic import add_source
 
 HERE = Path(__file__).resolve().parent
-
 DATA = HERE.parents[1] / "shared" / "data" / "malicious"
 REAL = ("phishdb_urls.txt.xz", "phishdb_domains.txt.xz", "urlhaus_hist_ipv4.txt.xz")
-CONNECTIONS = 32
-BIN = Path(sys.executable).parent
-PLAIN = """
-local address = os.getenv("ORIGIN")
-request = function() return wrk.format("GET", "http://" .. address .. "/", {["Host"] = address}) end
-"""
-FRESH = """
-local address = os.getenv("ORIGIN")
-local counter, thread = 0, 0
-setup = function(t) thread = thread + 1; t:set("salt", os.time() .. "-" .. thread) end
-request = function()
-  counter = counter + 1
-  local url = "http://" .. address .. "/p/" .. salt .. "/" .. counter .. ".html"
-  return wrk.format("GET", url, {["Host"] = address})
-end
-"""
+ROWS = ("P1", "P2", "P3", "P6", "P12", "P15")
+WARM_S = 1.0
+LARGE_MIB = 512
+UNSERVED = "speaks no HTTP/2"
+FIELD = ("mitmdump", "squid", "secondlook")
 
-
-@dataclass(frozen=True)
-class Peer:
-    """A proxy that is measured."""
-
-    address: str
-    pid: int  # of the process that serves
-
-    def cpu_s(self) -> float:
-        """Processor time taken so far."""
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a load generator got through."""
-
-    rate: float  # requests/s
-    requests: int
+type Measure = Callable[[Peer, float], Load]
 
 
 def tell(name: str, **figures: object) -> None:
     print(json.dumps({"bench": name, **figures}), flush=True)
 
 
-@contextlib.contextmanager
-def nginx(folder: Path) -> Iterator[tuple[int, int]]:
-    """Run an origin; gives its plain and its TLS port."""
-    certificate, key = make_certificate(folder, "localhost", "127.0.0.1")
-    plain, tls = free_port(), free_port()
-    (folder / "page.html").write_text("<html><body>" + "x" * 2680 + "</body></html>")
-    (folder / "nginx.conf").write_text(f"""
-daemon off; {"user root;" if os.geteuid() == 0 else ""} pid {folder}/nginx.pid;
-error_log {folder}/error.log; worker_processes 1;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 1000000; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
-  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  default_type text/html;
-  server {{ listen 127.0.0.1:{plain}; location / {{ root {folder}; try_files $uri /page.html =404; }} }}
-  server {{ listen 127.0.0.1:{tls} ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key};
-           location / {{ root {folder}; try_files $uri /page.html =404; }} }}
-}}
-""")
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    server = subprocess.Popen(
-        [program, "-c", str(folder / "nginx.conf"), "-p", str(folder)], stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for(lambda: (folder / "nginx.pid").exists() or None, "nginx")
-        time.sleep(0.3)
-        yield plain, tls
-    finally:
-        server.terminate()
-        server.wait()
-
-
-@contextlib.contextmanager
-def mitmdump(folder: Path, *arguments: str) -> Iterator[Peer]:
-    """Run stock mitmdump."""
-    port = free_port()
-    options = ["--listen-host", "127.0.0.1", "-p", str(port), "--set", f"confdir={folder}/stock"]
-    program = str(BIN / "mitmdump")
-    running = Running([program, "-q", "--ssl-insecure", *options, *arguments], folder / "mitmdump.log")
-    try:
-        wait_for(lambda: is_open(port), "mitmdump")
-        yield Peer(f"127.0.0.1:{port}", running.process.pid)
-    finally:
-        running.stop()
-
-
-def is_open(port: int) -> bool | None:
-    """Say that something listens there; None: not yet."""
-    try:
-        socket.create_connection(("127.0.0.1", port), 0.5).close()
-    except OSError:
-        return None
-    return True
-
-
-@contextlib.contextmanager
-def secondlook(folder: Path, state: Path, config: str, *arguments: str) -> Iterator[Peer]:
-    """Run our proxy with one worker."""
-    path = folder / f"{state.name}.yaml"
-    path.write_text(f"workers: 1\nmitmproxy: {{ssl_insecure: true}}\n{config}")
-    proxy = Proxy(state, path, *arguments)
-    try:
-        yield Peer(proxy.address, proxy.facts["workers"][0])
-    finally:
-        proxy.stop()
-
-
-def wrk(
-    url: str, seconds: float, script: Path | None = None, *, close: bool = False, **environment: str
-) -> Load:
-    """Load an address with wrk; with `close` every request has a connection of its own."""
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{CONNECTIONS}",
-        f"-d{seconds:g}s",
-        *(["-s", str(script)] if script else []),
-        *(["-H", "Connection: close"] if close else []),
-        url,
-    ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin", **environment}
-    )
-    failed = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", done.stdout)
-    assert failed is None, f"{url}: {failed and failed[0]}"
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
-    return Load(rate, int(re.search(r"(\d+) requests in", done.stdout)[1]))
-
-
-def h2load(url: str, seconds: float) -> Load:
-    """Load an address with h2load over HTTP/2."""
-    command = ["h2load", "-t1", "-c8", "-m4", f"-D{max(1, round(seconds))}", url]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "application protocol: h2" in done.stdout.lower(), done.stdout
-    assert re.search(r" 0 failed, 0 errored, 0 timeout", done.stdout), done.stdout
-    rate = float(re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)[1])
-    return Load(rate, int(re.search(r"(\d+) succeeded", done.stdout)[1]))
-
-
-type Measure = Callable[[str], Load]
-
-
-def compare(name: str, budget: float, rounds: int, peers: dict[str, Peer], measure: Measure) -> None:
-    """Measure peers in turn, round by round; the ratio is of medians, the spread of all rounds."""
+def compare(
+    name: str, budget: float | None, rounds: int, seconds: float, peers: dict[str, Peer], measure: Measure
+) -> None:
+    """Measure peers in turn, round by round; the ratio is the last's median to the first's."""
     rates: dict[str, list[float]] = {peer: [] for peer in peers}
     cpu: dict[str, list[float]] = {peer: [] for peer in peers}
     for peer in peers.values():
-        measure(peer.address)  # warm-up
-    for _ in range(rounds):
-        for key, peer in peers.items():
+        measure(peer, WARM_S)
+    for number in range(rounds):
+        for key, peer in list(peers.items())[:: -1 if number % 2 else 1]:  # none is always the first
             before = peer.cpu_s()
-            load = measure(peer.address)
-            assert load.requests, f"{name}: nothing came through {key}; take more seconds"
-            cpu[key].append((peer.cpu_s() - before) / load.requests * 1e6)
+            load = measure(peer, seconds)
+            assert load.count, f"{name}: nothing came through {key}; take more seconds"
+            cpu[key].append((peer.cpu_s() - before) / load.count * 1e6)
             rates[key].append(load.rate)
+    first, *_, last = peers
     medians = {key: statistics.median(values) for key, values in rates.items()}
-    pairs = zip(cpu["mitmdump"], cpu["secondlook"], strict=True)
+    pairs = zip(cpu[first], cpu[last], strict=True)
     tell(
         name,
-        unit="requests/s",
-        ratio=round(medians["secondlook"] / medians["mitmdump"], 2),
-        budget=budget,
-        cpu_ratio=round(statistics.median(theirs / ours for theirs, ours in pairs), 2),
+        unit="MiB/s" if name.startswith("P6") else "requests/s",
+        ratio=round(medians[last] / medians[first], 2 if budget else 3),
+        **({"budget": budget} if budget else {}),
+        cpu_ratio=round(statistics.median(theirs / ours for theirs, ours in pairs), 2 if budget else 3),
         rounds=rounds,
         **{
             key: {
                 "median": round(medians[key]),
-                "min": round(min(values)),
-                "max": round(max(values)),
+                "min": round(min(rates[key])),
+                "max": round(max(rates[key])),
                 "cpu us": round(statistics.median(cpu[key])),
             }
-            for key, values in rates.items()
+            if key in peers
+            else UNSERVED
+            for key in (FIELD if first == FIELD[0] else peers)
         },
     )
 
@@ -245,42 +111,120 @@ def real_lists(folder: Path) -> Path:
     return state
 
 
-def throughput(folder: Path, rounds: int, seconds: float) -> None:
-    """P1, P2, P3 and P15."""
-    state = real_lists(folder)
-    plain_script, fresh_script = folder / "plain.lua", folder / "fresh.lua"
-    plain_script.write_text(PLAIN)
-    fresh_script.write_text(FRESH)
+@dataclass(frozen=True)
+class Stand:
+    """An origin, and what starts the peers in front of it."""
+
+    folder: Path
+    plain: int
+    tls: int
+    against: Path | None
+    rounds: int
+    seconds: float
+
+    def url(self, scheme: str, path: str = "") -> str:
+        """A URL on the origin."""
+        return f"{scheme}://127.0.0.1:{self.tls if scheme == 'https' else self.plain}/{path}"
+
+    @contextlib.contextmanager
+    def peers(self, name: str, config: str = "", *, mode: str = "") -> Iterator[dict[str, Peer]]:
+        """Run the peers; all but the first and the last are left out where they cannot do it (`mode`)."""
+        folder = self.folder / name
+        folder.mkdir()
+        states = [folder / "before", folder / "now"]
+        for state in states:
+            shutil.copytree(self.folder / "listed", state)
+        config += f"mode: {mode}\n" if mode else ""
+        with contextlib.ExitStack() as stack:
+            peers = {}
+            if self.against is not None:
+                peers["before"] = stack.enter_context(
+                    secondlook(folder, states[0], config, checkout=self.against)
+                )
+            else:
+                given = ["--mode", mode] if mode else []
+                streamed = ["--set", "stream_large_bodies=1m"]
+                peers[FIELD[0]] = stack.enter_context(mitmdump(folder, *streamed, *given))
+                if not mode:
+                    authority = make_authority(folder)
+                    peers[FIELD[1]] = stack.enter_context(squid(folder / "squid", authority=authority))
+            ours = stack.enter_context(secondlook(folder, states[1], config))
+            yield peers | {FIELD[2] if self.against is None else "now": ours}
+
+    def compare(self, name: str, budget: float, peers: dict[str, Peer], measure: Measure) -> None:
+        """Measure one row."""
+        held = budget if self.against is None else None
+        compare(name, held, self.rounds, self.seconds, peers, measure)
+
+    def script(self, text: str) -> Measure:
+        """Give what loads a peer by a script of wrk."""
+        path = self.folder / f"{len(text)}.lua"
+        path.write_text(text)
+        origin = f"127.0.0.1:{self.plain}"
+        return lambda peer, seconds: wrk(f"http://{peer.address}/", seconds, path, ORIGIN=origin)
+
+
+def forward(stand: Stand, rows: set[str]) -> None:
+    """P1, P2 with HTTP/1.1, P3, P6, and P15 with the embedded server."""
+    url = stand.url("https")
+    large = stand.folder / "film.mp4"
+    with large.open("wb") as out:
+        out.truncate(LARGE_MIB * MIB)
+
+    def kept(peer: Peer, seconds: float) -> Load:
+        return hey(peer.address, url, seconds)
+
+    def new(peer: Peer, seconds: float) -> Load:
+        return hey(peer.address, url, seconds, close=True)
+
+    def film(peer: Peer, _: float) -> Load:
+        return download(peer.address, stand.url("http", large.name), LARGE_MIB * MIB)
+
+    with stand.peers("forward") as peers:
+        if "P1" in rows:
+            stand.compare("P1 plain HTTP keep-alive", 3.0, peers, stand.script(PLAIN))
+        if "P2" in rows:
+            stand.compare("P2 intercepted HTTPS keep-alive, HTTP/1.1", 2.8, peers, kept)
+        if "P3" in rows:
+            stand.compare("P3 intercepted HTTPS, new connection each", 2.0, peers, new)
+        if "P6" in rows:
+            stand.compare("P6 harmless download, plain HTTP, SHA-256", 0.75, peers, film)
+        if "P15" in rows:
+            stand.compare("P15 every URL new, embedded server", 2.2, peers, stand.script(FRESH))
+
+
+def http2(stand: Stand) -> None:
+    """P2 with HTTP/2."""
+    with stand.peers("http2", mode=f"reverse:https://127.0.0.1:{stand.tls}") as peers:
+        name = "P2 intercepted HTTPS keep-alive, HTTP/2"
+        stand.compare(name, 2.5, peers, lambda peer, seconds: h2load(f"https://{peer.address}/", seconds))
+
+
+def remote(stand: Stand) -> None:
+    """P15 with a remote server."""
+    limits = [f"limits.{name}=1000000" for name in ("requests", "burst")]
+    server = Server(
+        stand.folder / "listed" / "server", *(word for each in limits for word in ("--set", each))
+    )
+    try:
+        config = f"servers:\n  embedded: false\n  intranet: [{{url: '{server.url}'}}]\n"
+        with stand.peers("remote", config) as peers:
+            name = "P15 every URL new, remote server on loopback"
+            stand.compare(name, 1.6, peers, stand.script(FRESH))
+    finally:
+        server.stop()
+
+
+def throughput(folder: Path, rows: set[str], rounds: int, seconds: float, against: Path | None) -> None:
+    """P1, P2, P3, P6 and P15."""
+    real_lists(folder)
     with nginx(folder) as (plain, tls):
-        origin = f"127.0.0.1:{plain}"
-
-        def same(address: str) -> Load:
-            return wrk(f"http://{address}/", seconds, plain_script, ORIGIN=origin)
-
-        def fresh(address: str) -> Load:
-            return wrk(f"http://{address}/", seconds, fresh_script, ORIGIN=origin)
-
-        with mitmdump(folder) as stock, secondlook(folder, state, "") as ours:
-            peers = {"mitmdump": stock, "secondlook": ours}
-            compare("P1 plain HTTP keep-alive", 2.0, rounds, peers, same)
-            compare("P15 every URL new, embedded server", 1.7, rounds, peers, fresh)
-        mode = f"reverse:https://127.0.0.1:{tls}"
-        with mitmdump(folder, "--mode", mode) as stock, secondlook(folder, state, f"mode: {mode}\n") as ours:
-            peers = {"mitmdump": stock, "secondlook": ours}
-            name = "P2 intercepted HTTPS keep-alive, HTTP/1.1"
-            compare(name, 2.0, rounds, peers, lambda address: wrk(f"https://{address}/", seconds))
-            name = "P2 intercepted HTTPS keep-alive, HTTP/2"
-            compare(name, 2.0, rounds, peers, lambda address: h2load(f"https://{address}/", seconds))
-            name = "P3 intercepted HTTPS, new connection each"
-            compare(name, 1.2, rounds, peers, lambda address: wrk(f"https://{address}/", seconds, close=True))
-        server = Server(state / "server", "--set", "limits.requests=1000000", "--set", "limits.burst=1000000")
-        try:
-            config = f"servers:\n  embedded: false\n  intranet: [{{url: '{server.url}'}}]\n"
-            with mitmdump(folder) as stock, secondlook(folder, folder / "remote", config) as ours:
-                peers = {"mitmdump": stock, "secondlook": ours}
-                compare("P15 every URL new, remote server on loopback", 1.0, rounds, peers, fresh)
-        finally:
-            server.stop()
+        stand = Stand(folder, plain, tls, against, rounds, seconds)
+        forward(stand, rows)
+        if "P2" in rows:
+            http2(stand)
+        if "P15" in rows:
+            remote(stand)
 
 
 def start_up(folder: Path, rounds: int, entries: int) -> None:
@@ -313,18 +257,21 @@ def start_up(folder: Path, rounds: int, entries: int) -> None:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--seconds", type=float, default=5.0)
-    arguments.add_argument("--entries", type=int, default=10_000_000)
-    arguments.add_argument("--part", choices=("throughput", "start_up"))
+    arguments.add_argument("--seconds", type=float, default=4.0)
+    arguments.add_argument("--entries", type=int, default=10_000_000, help="of P12")
+    arguments.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with another checkout")
     given = arguments.parse_args()
-    for part in ("throughput", "start_up"):
-        if given.part in {None, part}:
-            with tempfile.TemporaryDirectory(prefix="secondlook-bench-") as name:
-                if part == "throughput":
-                    throughput(Path(name), given.rounds, given.seconds)
-                else:
-                    start_up(Path(name), given.rounds, given.entries)
+    rows = set(given.rows)
+    against = given.against.resolve() if given.against is not None else None
+    if rows - {"P12"}:
+        with tempfile.TemporaryDirectory(prefix="slb", dir="/tmp") as name:
+            Path(name).chmod(0o755)  # Squid reads it as another user
+            throughput(Path(name), rows, given.rounds, given.seconds, against)
+    if "P12" in rows and against is None:
+        with tempfile.TemporaryDirectory(prefix="slb", dir="/tmp") as name:
+            start_up(Path(name), given.rounds, given.entries)
 
 
 if __name__ == "__main__":

@@ -43,3 +43,16 @@ def test_rows_that_are_not_measured_stay_with_their_day(run):
 
 def test_every_row_belongs_to_a_driver(run):
     assert set(run.ROWS.values()) <= set(run.DRIVERS)
+
+
+def test_what_is_compared_with_another_checkout_is_only_printed(run, monkeypatch, capsys):
+    (run.HERE / "traffic.py").write_text(
+        "import json, sys\nprint(json.dumps({'bench': 'P1 pages', 'given': ' '.join(sys.argv[1:])}))"
+    )
+    page = run.HERE / "page.md"
+    monkeypatch.setattr(run, "PAGE", page)
+    monkeypatch.setattr("sys.argv", ["run.py", "P1", "--against", "../before", "--with", "--rounds 7"])
+    run.main()
+    assert "| P1 pages | --against ../before --rounds 7 --rows P1 |" in capsys.readouterr().out
+    assert not page.exists()
+    assert not list(run.RESULTS.glob("*.jsonl"))

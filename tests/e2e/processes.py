@@ -109,6 +109,8 @@ class Memory:
 class Proxy(Running):
     """`secondlook run` on a state folder."""
 
+    program = SECONDLOOK
+
     def __init__(
         self, state: Path, config: Path, *arguments: str, listen: str = "127.0.0.1:0", **options: Any
     ) -> None:
@@ -118,7 +120,7 @@ class Proxy(Running):
         state.mkdir(parents=True, exist_ok=True)
         super().__init__(
             [
-                *SECONDLOOK, "run", "-c", str(config), "--state", str(state), "--listen", listen,
+                *self.program, "run", "-c", str(config), "--state", str(state), "--listen", listen,
                 "--review", "127.0.0.1:0", *arguments,
             ],
             state.parent / f"{state.name}.log",
