@@ -107,8 +107,6 @@ WITHOUT = set(
     run/development.py
     run/diagnosis/authority_check.py
     run/diagnosis/diagnosis.py
-    run/process.py
-    run/refused.py
     run/reload.py
     run/server_process.py
     run/service.py

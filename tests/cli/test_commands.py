@@ -15,6 +15,7 @@ from typer.main import get_command
 from e2e.processes import command, json_lines, server_publish
 from secondlook.cli.caller import CALLER, Caller
 from secondlook.cli.operation import doctor
+from secondlook.cli.operation.status import DAY_S, _hung
 from secondlook.cli.options import CommandContext
 from secondlook.cli.output import print_marked, print_table, time_told
 from secondlook.cli.program import COMMANDS
@@ -464,6 +465,19 @@ def test_status_names_feeds_that_fail_and_what_they_name_of_known_good_sites(tmp
         "feed failing: shrunk: 3 entries, the last good one had 2000",
         "failing lists 1 known-good sites or pages, which are held back: google.com/",
     ]
+
+
+def test_status_names_the_process_that_hung_last_for_a_day():
+    def told(*, ago_s, **count):
+        last = {"process": "gate worker 1", "at": 1_700_000_000.0}
+        return _hung({"hung": {"count": count, "last": last}}, last["at"] + ago_s, utc=True)
+
+    once = "gate worker 1 hung, was killed and started again at 2023-11-14T22:13:20.000Z"
+    assert told(ago_s=60, gate=1) == once
+    assert told(ago_s=DAY_S, gate=1, worker=2) == f"{once}; 3 did since the start"
+    assert told(ago_s=DAY_S + 1, gate=1) is None
+    assert _hung({"hung": {"count": {}, "last": None}}, 0.0, utc=True) is None
+    assert _hung({}, 0.0, utc=True) is None  # of an older version
 
 
 def test_what_does_not_fit_the_named_list_is_told(tmp_path):

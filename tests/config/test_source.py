@@ -107,6 +107,8 @@ def test_settings_survive_json(write):
         ),
         ("downloads:\n  hold_up_to: huge\n", "2: downloads.hold_up_to: expected a size such as"),
         ("log:\n  privacy: 9\n", "2: log.privacy: expected 3 or less, got 9"),
+        ("hung_after: 4.9\n", "1: hung_after: expected 5 or more, got 4.9"),
+        ("hung_after: 601s\n", "1: hung_after: expected 600 or less, got "),
         ("workers: 0\n", "1: workers: expected 1 or more, got 0"),
         ("mode: sideways\n", "1: mode: expected a mitmproxy mode"),
         ("mode: upstream\n", "1: mode: expected upstream: with a target"),

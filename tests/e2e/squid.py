@@ -47,6 +47,7 @@ http_access allow all
 """
 AGENT = """\
 mode: none
+hung_after: 10m  # what Squid does meanwhile is looked at
 gateway:
   enabled: true
   socket: {folder}/gateway.sock

@@ -43,7 +43,7 @@ def test_it_is_a_child_with_the_descriptors_it_was_given(tmp_path):
     """A pipe of ours ends when the process does, and nothing else holds it."""
     reader, writer = os.pipe()
     with prepared.Prepared(
-        [sys.executable, "-P", "-m", "secondlook.run.refused"],
+        [sys.executable, "-P", "-m", "secondlook.run.supervisor_event"],
         stdin=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[writer], env={**os.environ, "NOTIFY_SOCKET": ""},
     ) as process:  # fmt: skip
         os.close(writer)

@@ -37,8 +37,8 @@ if module == "secondlook.run.reload":
         text = file.read()
     sys.stdout.write(text)
     sys.exit(0 if text.startswith("{{") else 2)
-if module == "secondlook.run.refused":
-    say("reported")
+if module == "secondlook.run.supervisor_event":
+    say("reported " + json.load(sys.stdin)["detail"])
     sys.exit(0)
 if module == "secondlook.run.authority":
     say("authority " + arguments[1])
@@ -59,6 +59,9 @@ os.write(writer, json.dumps({{"pattern": "7", "token": "t" + index}}).encode() +
 if what != "slow":
     os.write(writer, b'{{"ready": true}}\\n')
 say(about)
+while what == "beats":
+    os.write(writer, b"\\n")
+    time.sleep(0.05)
 while True:
     signal.pause()
 """

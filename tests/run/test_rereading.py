@@ -6,6 +6,7 @@ import signal
 import sys
 from dataclasses import asdict, replace
 
+from secondlook.run.supervisor.event_writer import EventWriter
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.rereading import Rereading
 from secondlook.run.supervisor.runfile import last_run
@@ -56,7 +57,7 @@ def test_what_is_asked_for_meanwhile_is_to_be_read_once_more(tmp_path, monkeypat
     reader.write_text(f"#!/bin/sh\ncat > /dev/null\ncat {written}\nexit 2\n")
     reader.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(reader))
-    rereading = Rereading()
+    rereading = Rereading(EventWriter())
     for readings, faults in enumerate(("first", "second"), 1):
         rereading.ask(Invocation(config="proxy.yaml"))
         assert rereading.under_way

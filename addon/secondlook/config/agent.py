@@ -43,6 +43,7 @@ from secondlook.config.value import (
     FilePath,
     ListenAddresses,
     Quoted,
+    Seconds,
     Section,
     Token,
     expected,
@@ -98,6 +99,7 @@ class Settings(Section):
     workers: Annotated[Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None, BeforeValidator(_workers)] = (
         None  # auto
     )
+    hung_after: Annotated[Seconds, Field(ge=5, le=600)] = 25.0  # of silence of a process that was ready
     name: Annotated[str, BeforeValidator(_name)] | None = None  # the host's
     state: FilePath = Path("state")
     review: Annotated[ReviewSettings, BeforeValidator(review_from)] = section()

@@ -1,10 +1,12 @@
 """What every child of the supervisor does first and last: plan, tether, log lines, signals, status lines."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import os
+import select
 import signal
 import sys
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import NoReturn
 from secondlook.config import Settings
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.run.supervisor.child import FATAL_EXIT, name_of
+from secondlook.run.supervisor.heartbeat import BEAT_S
 from secondlook.run.supervisor.parent_death import tether
 from secondlook.run.supervisor.plan import Plan, read_plan
 
@@ -35,15 +38,26 @@ class Process:
             logging.getLogger(__name__).debug("the supervisor does not listen")
 
     def say_ready(self) -> None:
-        """Report to the supervisor that all is in place, which from now on the garbage collector passes over.
+        """Report to the supervisor that all is in place, and from now on that the event loop comes round.
 
-        Modules, layers and settings stay for good: looking through them all stopped every request for a
-        tenth of a second, every ten seconds under traffic.
+        What is there now the garbage collector passes over. Modules, layers and settings stay for good:
+        looking through them all stopped every request for a tenth of a second, every ten seconds under
+        traffic.
         """
         gc.collect()
         gc.freeze()
         gc.enable()
         self.say(ready=True)
+        self._beat(asyncio.get_running_loop())
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write a heartbeat each BEAT_S; none to a supervisor that stands still, as that would wait."""
+        room = select.poll()
+        room.register(self._pipe, select.POLLOUT)
+        if room.poll(0):
+            with contextlib.suppress(OSError):  # it may be gone
+                os.write(self._pipe, b"\n")
+        loop.call_later(BEAT_S, self._beat, loop)
 
     def stop_event(self) -> asyncio.Event:
         """Return an event that SIGTERM sets."""

@@ -56,6 +56,7 @@ def plan_of(invocation: Invocation, settings: Settings) -> Plan:
             icap=(icap.host, icap.port) if gateway.enabled and icap is not None else None,
         ),
         gates=gateway.workers if gateway.enabled else 0,
+        hung_after_s=settings.hung_after,
         invocation=invocation,
         authority=settings.ca,
     )

@@ -84,6 +84,7 @@ def status(
         "rules": None,
         "passed_through": None,
         "settings_changed": False,
+        "hung": running.get("hung", {}).get("last") if running else None,
     }
     try:
         lists = change.status(context.state, now=now)
@@ -95,6 +96,8 @@ def status(
     except PatternError as error:
         facts["alerts"].append(str(error))
     facts["alerts"] += _of_feeds(context.state / SERVER_FOLDER, now)
+    if running and (hung := _hung(running, now, utc=utc)):
+        facts["alerts"].append(hung)
     if running and changed_since_read(running):
         facts["settings_changed"] = True
         facts["alerts"].append(CHANGED.format(running["invocation"]["config"]))
@@ -131,6 +134,17 @@ def _trouble(address: str) -> str | None:
         return None
     finally:
         asked.close()
+
+
+def _hung(running: dict[str, Any], now: float, *, utc: bool) -> str | None:
+    """Return which process hung last, where that was within a day, and how many did since the start."""
+    hung = running.get("hung", {})  # absent: the proxy is of an older version
+    last = hung.get("last")
+    if last is None or now - last["at"] > DAY_S:
+        return None
+    count = sum(hung["count"].values())
+    others = f"; {count} did since the start" if count > 1 else ""
+    return f"{last['process']} hung, was killed and started again at {time_told(last['at'], utc=utc)}{others}"
 
 
 def _of_feeds(folder: Path, now: float) -> list[str]:

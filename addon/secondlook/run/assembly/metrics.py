@@ -13,6 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from secondlook.run.assembly.parts import Parts
+from secondlook.run.supervisor.runfile import read_run_file
 
 
 class ServiceCollector(Collector):
@@ -52,6 +53,13 @@ class ServiceCollector(Collector):
         )
         dropped.add_metric([], self._parts.ledger.recorder.dropped)
         yield dropped
+        hung = CounterMetricFamily(
+            "secondlook_hung_processes", "Processes that hung and were killed.", labels=["process"]
+        )
+        running = read_run_file(self._parts.settings.state) or {}
+        for role, count in running.get("hung", {}).get("count", {}).items():
+            hung.add_metric([role], count)
+        yield hung
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

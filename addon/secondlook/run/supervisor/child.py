@@ -2,7 +2,7 @@
 
 A child says what happened on a pipe, one JSON object a line: `ready`, `pattern`, `token` … . It is one-way
 and tells the supervisor only what `run.json` and the ready lines show; the rooms themselves share files
-and HTTP. Standard library only.
+and HTTP. An empty line is a heartbeat (`run.supervisor.heartbeat`). Standard library only.
 """
 
 import contextlib
@@ -37,6 +37,8 @@ class Child:
     stopping: bool = False
     replaced: bool = False  # a new plan has its own
     kill_at: float | None = None
+    silent_s: float = 0.0  # since something was heard of it, while that is counted
+    hung: bool = False  # and was killed for it
     facts: dict[str, Any] = field(default_factory=dict)
     _heard: bytearray = field(default_factory=bytearray)
 
@@ -66,6 +68,8 @@ class Child:
         self.started_at = now
         self.ready = False
         self.kill_at = None
+        self.silent_s = 0.0
+        self.hung = False
         self.facts.clear()
         self._heard.clear()
 
@@ -79,6 +83,7 @@ class Child:
         if not chunk:
             self.close_pipe()
             return []
+        self.silent_s = 0.0
         self._heard += chunk
         *lines, rest = bytes(self._heard).split(b"\n")
         self._heard = bytearray(rest[:_MOST_LINE_BYTES])
@@ -113,6 +118,12 @@ class Child:
         self.process.kill()
         self.kill_at = None
         return True
+
+    def kill_hung(self) -> None:
+        """Kill it because it hangs."""
+        assert self.process is not None
+        self.hung = True
+        self.process.kill()
 
     def ended(self) -> int | None:
         """Return its exit status when it has ended since the last look, else None."""

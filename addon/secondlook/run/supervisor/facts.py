@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from secondlook.run.supervisor.child import Child
+from secondlook.run.supervisor.heartbeat import Heartbeats
 from secondlook.run.supervisor.listening import Sockets, address_of, visited
 from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.rereading import Rereading
@@ -17,7 +18,9 @@ def service_of(children: Sequence[Child]) -> Child:
     return next(child for child in reversed(children) if child.role == "service")
 
 
-def facts_of(plan: Plan, sockets: Sockets, children: Sequence[Child], rereading: Rereading) -> dict[str, Any]:
+def facts_of(
+    plan: Plan, sockets: Sockets, children: Sequence[Child], rereading: Rereading, heartbeats: Heartbeats
+) -> dict[str, Any]:
     """Return the facts that others read in `run.json`."""
     service = service_of(children)
     proxies = [address_of(sock) for sock in sockets.of("proxy")]
@@ -46,6 +49,7 @@ def facts_of(plan: Plan, sockets: Sockets, children: Sequence[Child], rereading:
         "service": service.process.pid if service.process is not None else None,
         "workers": _processes(children, "worker"),
         "gates": _processes(children, "gate"),
+        "hung": heartbeats.told(),
     }
 
 

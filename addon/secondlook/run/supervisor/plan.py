@@ -51,6 +51,7 @@ class Plan:
     endpoints: Endpoints
     invocation: Invocation
     gates: int = 0  # gate workers
+    hung_after_s: float = 25.0  # of silence
     sockets: dict[str, list[int]] = field(default_factory=dict)  # descriptors by role
     proxy: str | None = None  # host:port of the first listening address; None: no proxy at all
     server: str | None = None  # URL of the embedded server

@@ -1,7 +1,6 @@
 """The configuration, read again while the family runs. Standard library only.
 
-A child reads it: what a fault in the file, or in what reads it, breaks is that child alone. Another child
-writes the event of a refusal.
+A child reads it: what a fault in the file, or in what reads it, breaks is that child alone.
 """
 
 import json
@@ -13,6 +12,7 @@ from dataclasses import asdict
 
 from secondlook.run.supervisor.child import how_it_ended
 from secondlook.run.supervisor.console import say
+from secondlook.run.supervisor.event_writer import EventWriter
 from secondlook.run.supervisor.plan import Invocation, Plan, plan_from
 from secondlook.run.supervisor.readiness import tell_systemd
 
@@ -20,12 +20,12 @@ from secondlook.run.supervisor.readiness import tell_systemd
 class Rereading:
     """At most one reading at a time, and what came of the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: EventWriter) -> None:
+        self._events = events
         self.readings = 0  # since the start
         self.refused: str | None = None  # why the last of them came to nothing
         self.asked_meanwhile = False  # for another, while the file was being read
         self._child: subprocess.Popen[bytes] | None = None
-        self._reporter: subprocess.Popen[bytes] | None = None  # of the last refusal
 
     @property
     def under_way(self) -> bool:
@@ -50,8 +50,6 @@ class Rereading:
 
     def outcome(self) -> Plan | str | None:
         """Return the plan that was read, or why there is none; None while nothing new is known."""
-        if self._reporter is not None and self._reporter.poll() is not None:
-            self._reporter = None
         if self._child is None or self._child.poll() is None:
             return None
         child, self._child = self._child, None
@@ -68,9 +66,4 @@ class Rereading:
         """Report that what was read is not taken; `settings` (JSON) stay in force."""
         self.refused = why
         say(f"the new configuration is refused: {why}; the old one stays in force")
-        self._reporter = subprocess.Popen(
-            [sys.executable, "-P", "-m", "secondlook.run.refused"], stdin=subprocess.PIPE
-        )
-        assert self._reporter.stdin is not None
-        with self._reporter.stdin as pipe:
-            pipe.write(json.dumps({"settings": settings, "why": why}).encode())
+        self._events.write(f"the new configuration is refused, the old one stays in force: {why}", settings)

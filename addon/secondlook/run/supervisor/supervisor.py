@@ -3,6 +3,7 @@
 ```
 service + workers started together ─► all ready ─► run.json, ready lines
       child ended unasked ─► started again, at once the first time, then with doubling delay
+      child hangs ─► killed (`heartbeat`), so that it ended
       SIGHUP ─► configuration read in a child ─► bad: the old stays; good: new ones, then the old ones drain
       SIGTERM, SIGINT ─► workers drain ─► service ends ─► run.json removed ─► exit 0
 ```
@@ -24,7 +25,9 @@ from typing import Any
 from secondlook.ground.first_steps import FirstSteps
 from secondlook.run.supervisor.child import FATAL_EXIT, Child, how_it_ended
 from secondlook.run.supervisor.console import announce, say
+from secondlook.run.supervisor.event_writer import EventWriter
 from secondlook.run.supervisor.facts import facts_of, ready_lines, service_of
+from secondlook.run.supervisor.heartbeat import Heartbeats
 from secondlook.run.supervisor.listening import CannotListenError, Sockets, address_of
 from secondlook.run.supervisor.plan import Plan, write_plan
 from secondlook.run.supervisor.readiness import tell_systemd
@@ -52,7 +55,9 @@ class Supervisor:
         self.draining = False
         self.exit_status = 0
         self._waiting_since: float | None = None
-        self._rereading = Rereading()
+        self._heartbeats = Heartbeats(time.monotonic())
+        self._events = EventWriter()
+        self._rereading = Rereading(self._events)
         self._signals: list[int] = []
         self._selector = selectors.DefaultSelector()
         self._listened: dict[int, Child] = {}
@@ -94,7 +99,9 @@ class Supervisor:
                     self._hear(self._listened[key.fd])
             while self._signals:
                 self._obey(self._signals.pop(0))
+            self._kill_hung()
             self._reap()
+            self._events.reap()
             self._finish_rereading()
             self._advance()
         remove_run_file(self.state)
@@ -192,6 +199,15 @@ class Supervisor:
             self.children.remove(child)
             self._drain(1)
 
+    def _kill_hung(self) -> None:
+        limit_s = self.plan.hung_after_s
+        for child in self._heartbeats.silent(self.children, time.monotonic(), limit_s):
+            child.kill_hung()
+            self._heartbeats.note(child)
+            what = f"{child.name} hung: its event loop stood still for {limit_s:g} s"
+            say(f"{what}; it is killed")
+            self._events.write(f"{what}; it was killed and is started again", self.plan.settings, child.name)
+
     def _advance(self) -> None:
         """Take the next step of starting, replacing and draining, where its condition has come."""
         now = time.monotonic()
@@ -230,7 +246,7 @@ class Supervisor:
             self._write_run_file()
 
     def _facts(self) -> dict[str, Any]:
-        return facts_of(self.plan, self.sockets, self.children, self._rereading)
+        return facts_of(self.plan, self.sockets, self.children, self._rereading, self._heartbeats)
 
     def _write_run_file(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A process of its own that logs that a configuration was refused: the supervisor opens no ledger."""
+"""A process of its own that writes an event of the supervisor, which opens no ledger."""
 
 import json
 import sys
@@ -12,13 +12,15 @@ from secondlook.run.assembly.opening import ledger_of
 
 
 def main() -> None:
-    """Read settings and reason from standard input and write the event."""
-    told = json.load(sys.stdin)
+    """Read the event's words and the settings from standard input, and write it."""
+    asked = json.load(sys.stdin)
     now = time.time()
-    detail = f"the new configuration is refused, the old one stays in force: {told['why']}"
-    event = Event(id=Identifiers().new(now), kind=EventKind.ERROR, time=now, detail=detail)
+    extra = {"process": asked["process"]} if asked["process"] else {}
+    event = Event(
+        id=Identifiers().new(now), kind=EventKind.ERROR, time=now, detail=asked["detail"], extra=extra
+    )
     try:
-        with ledger_of(Settings.model_validate_json(told["settings"])) as ledger:
+        with ledger_of(Settings.model_validate_json(asked["settings"])) as ledger:
             ledger.recorder.record(event)
     except LedgerError as error:
         sys.stderr.write(f"secondlook: {error}\n")
