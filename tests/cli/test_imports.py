@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from secondlook.config import Settings
+from secondlook.config.extra import EXTRAS
 from secondlook.run.assembly.opening import ledger_of
 
 # each in the order given, in one process: what one imports, those before it do without
@@ -111,3 +112,58 @@ def test_before_a_proxy_was_asked_hardly_anything_is_imported():
         NEVER | BUT_FOR_CHECK | BUT_FOR_RULES | BUT_FOR_HELP | {"typer", "http", "email", "ssl"}
     ).isdisjoint(told)
     assert len(told) <= MOST_BESIDE
+
+
+OF_A_SERVER = [
+    ["import", "list.txt", "--threat", "malware"],
+    ["status"],  # before anything is published
+    ["publish"],
+    ["add", "bad.example"],
+    ["except", "good.example"],
+    ["publish"],
+    ["list"],
+    ["findings"],
+    ["check", "bad.example"],
+    ["status"],
+    ["rollback"],
+]
+OF_A_PROXY = [
+    ["pattern", "status"],
+    ["quarantine", "list"],
+    ["rules", "backtest", "bad.example"],
+    ["backup", "backup"],
+    ["restore", "--check", "backup"],
+    ["notify", "test"],
+]
+RUN_BARE = """
+import contextlib, json, sys
+sys.modules.update(dict.fromkeys(json.loads(sys.argv[1])))  # as if they were not installed
+from secondlook.cli.main import main
+for words in json.loads(sys.argv[2]):
+    sys.argv = ["secondlook", *words]
+    with contextlib.suppress(SystemExit):
+        main()
+"""
+
+
+def test_no_command_wants_an_extra_that_no_setting_does(tmp_path):
+    """An import of an optional package that stands before the look at the setting ends in a traceback."""
+    (tmp_path / "list.txt").write_text("worse.example\n")
+    (tmp_path / "proxy.yaml").write_text("servers: {embedded: false}\nnotify: {desktop: false}\n")
+    with ledger_of(Settings(state=tmp_path / "state")):
+        pass
+    commands = [
+        *(["server", *words, "--state", "server"] for words in OF_A_SERVER),
+        *([*words, "-c", "proxy.yaml", "--state", "state"] for words in OF_A_PROXY),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", RUN_BARE, json.dumps(list(EXTRAS.values())), json.dumps(commands)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(Path(__file__).parents[2] / "addon"), "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    for shown in ("generation 000002 of", "bad.example: listed", "generation 000001 is served", "whole"):
+        assert shown in done.stdout, done.stdout + done.stderr

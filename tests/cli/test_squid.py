@@ -1,5 +1,6 @@
 """`secondlook setup squid`: what it prints, what it wants first, and what keeps a Squid from the agent."""
 
+import grp
 import json
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from typer.testing import CliRunner
 
 from secondlook.cli.setup import setup
 from secondlook.cli.setup.squid import hints
+
+TRUE = Path("/bin/true")
+
+TRUE = Path("/bin/true")
 
 
 @pytest.fixture
@@ -75,8 +80,32 @@ def test_folders_that_another_user_cannot_enter_are_named(tmp_path):
     closed = tmp_path / "closed"
     (closed / "deep").mkdir(parents=True)
     closed.chmod(0o700)
-    told = list(hints(closed / "deep" / "s", "proxy", Path("/bin/true")))
+    told = list(hints(closed / "deep" / "s", "proxy", TRUE, TRUE))
     assert [hint for hint in told if "the socket lies" in hint]
     assert not [hint for hint in told if "the helper lies" in hint]
-    assert list(hints(Path("/run/s"), "proxy", Path("/bin/true"))) == []
-    assert "gateway.group" in next(iter(hints(Path("/run/s"), None, Path("/bin/true"))))
+    assert list(hints(Path("/run/s"), "proxy", TRUE, TRUE)) == []
+
+
+def test_a_python_that_another_user_cannot_start_is_named(tmp_path):
+    """A helper that may be read is started by a Python that may lie in somebody's home, behind a link."""
+    home = tmp_path / "home"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python3").touch()
+    home.chmod(0o700)
+    link = Path("/dev/shm") / f"{tmp_path.name}-python3"
+    link.symlink_to(home / "bin" / "python3")
+    try:
+        told = list(hints(Path("/run/s"), "proxy", TRUE, link))
+    finally:
+        link.unlink()
+    assert [hint for hint in told if "where the Python lies" in hint and str(home / "bin") in hint]
+
+
+def test_a_socket_of_a_group_with_members_needs_no_other(tmp_path, monkeypatch):
+    """As where Squid's user was put into the group of the service."""
+    socket = tmp_path / "s"
+    socket.touch()
+    assert "gateway.group" in next(iter(hints(socket, None, TRUE, TRUE)))
+    group = grp.struct_group(("secondlook", "x", socket.stat().st_gid, ["proxy"]))
+    monkeypatch.setattr(grp, "getgrgid", {socket.stat().st_gid: group}.__getitem__)
+    assert not [hint for hint in hints(socket, None, TRUE, TRUE) if "gateway.group" in hint]

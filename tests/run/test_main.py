@@ -14,7 +14,7 @@ def test_a_socket_that_cannot_be_is_told_before_anything_starts(family, plan, tm
     with family(replace(plan, gates=1, endpoints=endpoints)) as running:
         out = running.process.stdout.read()
         assert running.process.wait(20) == 1
-    assert f"cannot listen at {endpoints.gateway}: No such file or directory; choose another place" in out
+    assert f"cannot listen at {endpoints.gateway}: there is no folder {tmp_path / 'none'}; choose" in out
 
 
 def test_two_never_run_on_one_state(family, plan):

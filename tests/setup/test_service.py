@@ -65,6 +65,12 @@ def test_what_tls_needs_is_not_taken_from_it(installed):
     assert "MemoryDenyWriteExecute" not in (installed / "etc/systemd/system/secondlook.service").read_text()
 
 
+def test_a_gateway_that_is_another_user_reaches_its_socket(installed):
+    """`/run/secondlook/gateway.sock`, as docs/gateway.md shows it: systemd makes the folder, open to others."""
+    unit = (installed / "etc/systemd/system/secondlook.service").read_text()
+    assert "\nRuntimeDirectory=secondlook\nRuntimeDirectoryMode=0755\n" in unit
+
+
 def test_its_user_and_its_folders_are_made_as_the_files_say(installed):
     run(systemd("systemd-sysusers"), f"--root={installed}")
     (user,) = [

@@ -6,6 +6,7 @@
 /etc/tmpfiles.d/secondlook.conf          who may read the configuration
 /etc/secondlook/proxy.yaml               the configuration; the shipped one where there is none
 /var/lib/secondlook                      the state, which systemd makes
+/run/secondlook                          for the socket of a gateway; systemd makes it, others may enter
 ```
 
 No record of changes is kept: it would lie in a folder of the service's user, and root would believe it. What
@@ -51,6 +52,8 @@ User=secondlook
 Group=secondlook
 StateDirectory=secondlook
 StateDirectoryMode=0700
+RuntimeDirectory=secondlook
+RuntimeDirectoryMode=0755
 UMask=0077
 
 CapabilityBoundingSet=

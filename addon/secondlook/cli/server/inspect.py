@@ -79,21 +79,25 @@ def rollback(
 def _valkey(store: str, own: "Generation | None") -> "InValkey | None":
     """Look at what a Valkey store serves; None where there is none."""
     from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
-    from secondlook.server.valkey.look import look  # noqa: PLC0415
 
-    return None if store == FILES else asyncio.run(look(store, own))
+    if store == FILES:
+        return None
+    from secondlook.server.valkey.look import look  # noqa: PLC0415 - of an extra
+
+    return asyncio.run(look(store, own))
 
 
 def _checked(context: ServerContext, subject: str) -> "list[Listed]":
     """Check in what is served: a server with a Valkey store serves what that holds, not its own folder."""
     from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
     from secondlook.server.store import administration  # noqa: PLC0415
-    from secondlook.server.valkey import look  # noqa: PLC0415
     from secondlook.suffix import load_suffixes  # noqa: PLC0415
 
     store = context.settings.store
     if store == FILES:
         return administration.check(context.store, subject, suffixes=load_suffixes())
+    from secondlook.server.valkey import look  # noqa: PLC0415 - of an extra
+
     return asyncio.run(look.check(store, subject, suffixes=load_suffixes()))
 
 

@@ -1,5 +1,6 @@
 """`secondlook setup squid`: the lines of squid.conf for the Second Look here, and whether they work."""
 
+import grp
 import stat
 import sys
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def squid(
     else:
         for line in text.splitlines():
             print_line(line)
-    for hint in hints(facts.socket, settings.gateway.group, Path(facts.helper[0])):
+    for hint in hints(facts.socket, settings.gateway.group, Path(facts.helper[0]), Path(sys.executable)):
         sys.stderr.write(f"secondlook: {hint}\n")
 
 
@@ -115,14 +116,24 @@ def _icap(context: CommandContext) -> str:
     return visited(str(said))
 
 
-def hints(socket: Path, group: str | None, helper: Path) -> Iterator[str]:
-    """Tell what keeps a Squid that runs as another user from the socket and from its helper."""
-    if group is None:
+def hints(socket: Path, group: str | None, helper: Path, python: Path) -> Iterator[str]:
+    """Name what keeps a Squid that runs as another user from the socket, the helper and its Python."""
+    if group is None and not _shared(socket):
         yield "only you may connect to the socket: set gateway.group to Squid's group (Debian: proxy)"
-    for what, path in (("socket", socket), ("helper", helper.resolve()), ("helper", helper)):
+    places = {"socket": socket, "helper": helper, "Python": python}
+    ways = {(what, way): None for what, place in places.items() for way in (place, place.resolve())}
+    for what, path in ways:
         closed = next((each for each in reversed(path.parents) if not _enterable(each)), None)
         if closed is not None:
             yield f"other users cannot enter {closed}, where the {what} lies: Squid may not reach {path}"
+
+
+def _shared(socket: Path) -> bool:
+    """Say whether the group of a socket, of which its owner always is, has other members."""
+    try:
+        return bool(grp.getgrgid(socket.stat().st_gid).gr_mem)
+    except (OSError, KeyError):
+        return False
 
 
 def _enterable(folder: Path) -> bool:

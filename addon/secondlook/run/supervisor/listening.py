@@ -70,6 +70,8 @@ def listen_at(path: str) -> socket.socket:
         told = error.strerror or str(error)
         if "too long" in told:
             told = f"the path has {len(os.fsencode(path))} bytes, and a socket's may have about 100"
+        elif isinstance(error, FileNotFoundError):
+            told = f"there is no folder {os.path.dirname(path)}"  # noqa: PTH120 - pathlib is 4 ms of the start
         raise CannotListenError(
             f"cannot listen at {path}: {told}; choose another place with `gateway.socket` in the "
             "configuration"
