@@ -43,3 +43,11 @@ def test_several_ranges_are_parts_of_one_answer_as_long_as_it_is_said(step):
     assert one == b"\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-2/200\r\n\r\n" + BODY[:3] + b"\r\n"
     assert two.endswith(b"Content-Range: bytes 100-101/200\r\n\r\n" + BODY[100:102] + b"\r\n")
     assert end == b"--\r\n"
+
+
+@given(at=st.integers(0, 100), fed=st.integers(0, 200))
+def test_one_that_begins_again_gives_the_same(at, fed):
+    cut = Cut([(100, 3), (150, 2)], 200)
+    whole = cut.again(0).feed(BODY)
+    cut.feed(BODY[:fed])
+    assert cut.again(at).feed(BODY[at:]) == whole

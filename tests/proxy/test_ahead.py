@@ -1,12 +1,14 @@
 """A piece that is asked for before its file is judged, without a proxy."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxykit.samples import program
-from secondlook.download.body.ranges import Piece, WantedRange
+from secondlook.download.body.ranges import Piece, WantedRange, read_ranges
 from secondlook.download.gate.trickle import PART, STEP_BYTES
 from secondlook.download.judged_files import BLOCK_BYTES
-from secondlook.proxy.ahead import HELD_MAX_BYTES, Ahead
+from secondlook.proxy.ahead import HELD_MAX_BYTES, Ahead, has_a_place
 
 BODY = program(2 * BLOCK_BYTES)
 
@@ -15,10 +17,70 @@ def _ahead(first: int, last: int | None, kept: int = 0) -> Ahead:
     return Ahead(WantedRange(first, last, None), 0.0, kept)
 
 
-def test_a_piece_is_asked_for_on_the_bounds_of_blocks():
-    assert _ahead(0, 0).header == f"bytes=0-{BLOCK_BYTES - 1}"
-    assert _ahead(BLOCK_BYTES, BLOCK_BYTES).header == f"bytes={BLOCK_BYTES}-{2 * BLOCK_BYTES - 1}"
-    assert _ahead(BLOCK_BYTES - 1, None).header == "bytes=0-"
+@pytest.mark.parametrize(
+    ("wanted", "header"),
+    [
+        ("-500", f"bytes=-{500 + BLOCK_BYTES - 1}"),
+        ("-5,-500", f"bytes=-{500 + BLOCK_BYTES - 1}"),
+        ("70000-70009,5-9", "bytes=0-131071"),
+        ("70000-70009,140000-", "bytes=65536-"),
+    ],
+)
+def test_one_piece_covers_all_that_is_wanted(wanted, header):
+    assert Ahead(read_ranges(f"bytes={wanted}", None), 0.0, 0).header == header
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known"),
+    [("5-9", True), ("-5", True), ("5-9,20-", True), ("-5,-9", True), ("5-9,-5", False), ("9-5", False)],
+)
+def test_what_is_counted_from_both_ends_has_no_place(wanted, known):
+    assert has_a_place(read_ranges(f"bytes={wanted}", None)) is known
+
+
+@pytest.mark.parametrize("size", [1, 600, BLOCK_BYTES, 100_000, 2 * BLOCK_BYTES])
+@pytest.mark.parametrize("step", [999, 70_000])
+def test_what_comes_before_the_first_block_is_dropped(size, step):
+    body = BODY[:size]
+    ahead = Ahead(wanted := read_ranges("bytes=-500", None), 0.0, 0)
+    first = max(0, size - 500 - BLOCK_BYTES + 1)
+    assert ahead.begin(Piece(first, size - 1, size), wanted, size - first, None)
+    for start in range(first, size, step):
+        ahead.feed(body[start : start + step])
+    block = max(0, size - 500) // BLOCK_BYTES * BLOCK_BYTES
+    assert ahead.first == block
+    assert ahead.drop() == body[block:]
+
+
+@st.composite
+def _spots(draw: st.DrawFn) -> str:
+    """Give ranges of a file of two blocks, from one of its ends."""
+    if draw(st.booleans()):
+        return f"-{draw(st.integers(1, len(BODY)))}"
+    bounds = sorted(draw(st.lists(st.integers(0, len(BODY) - 1), min_size=2, max_size=8, unique=True)))
+    pairs = zip(bounds[::2], bounds[1::2], strict=False)
+    return ",".join(f"{first}-{last}" for first, last in pairs)
+
+
+@given(spots=_spots(), kept=st.integers(0, BLOCK_BYTES), step=st.integers(1000, 50_000))
+def test_what_trickles_is_the_beginning_of_the_answer_and_never_the_end(spots, kept, step):
+    wanted, size = read_ranges(f"bytes={spots}", None), len(BODY)
+    ahead = Ahead(wanted, 0.0, kept)
+    first, _, last = ahead.header.removeprefix("bytes=").partition("-")
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    assert ahead.begin(Piece(start, end - 1, size), wanted, end - start, None)
+    answer = ahead.cut.again(0).feed(BODY)
+    gone = b""
+    for at in range(start, end, step):
+        ahead.feed(BODY[at : min(end, at + step)])
+        while piece := ahead.trickle():
+            gone += piece
+    assert answer.startswith(gone)
+    assert len(gone) == ahead.given
+    places = [at for first, count in wanted.windows(size) for at in range(first, first + count)]
+    most = max(0, min(len(places) // PART, len(places) - kept))
+    assert ahead.cut.again(0).feed(BODY[: places[most]]).startswith(gone)
 
 
 @pytest.mark.parametrize(
@@ -35,12 +97,14 @@ def test_a_piece_is_asked_for_on_the_bounds_of_blocks():
     ],
 )
 def test_only_the_piece_that_was_asked_for_is_taken(piece, length, fits):
-    assert _ahead(10, 20).begin(piece, [(10, 11)], length) is fits
+    wanted = WantedRange(10, 20, None)
+    assert Ahead(wanted, 0.0, 0).begin(piece, wanted, length, None) is fits
 
 
 def test_no_more_than_a_part_trickles_and_never_the_end():
     ahead = _ahead(10, 100_009, kept=70_000)
-    assert ahead.begin(Piece(0, 2 * BLOCK_BYTES - 1, 200_000), [(10, 100_000)], None)
+    wanted = WantedRange(10, 100_009, None)
+    assert ahead.begin(Piece(0, 2 * BLOCK_BYTES - 1, 200_000), wanted, None, None)
     ahead.feed(BODY[: 10 + PART * 100])
     assert ahead.trickle() == b""  # what is kept has not come
     ahead.feed(BODY[10 + PART * 100 : 2 * BLOCK_BYTES])

@@ -1,13 +1,15 @@
-"""A piece that waits for somebody else's fetch of its file comes ahead, and trickles (about 6 s)."""
+"""A piece that waits for somebody else's fetch of its file comes ahead, and trickles (about 8 s)."""
 
 import asyncio
 import contextlib
+import email
 import hashlib
 import re
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.policy import HTTP
 from itertools import count
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Asked, Origin, send
 from proxykit.proxy import RunningProxy
 from proxykit.samples import program
+from secondlook.download.body.ranges import read_ranges
 from secondlook.download.gate.trickle import PART
+from secondlook.download.judged_files import BLOCK_BYTES
 from secondlook.proxy.ahead import HELD_MAX_BYTES
 
 BODY = program(900_000)
@@ -27,6 +31,8 @@ NAMES = count()
 WANTED = (300_000, 500_000)  # first byte and count
 TOUCHED = "bytes=262144-851967"  # the blocks around them
 SMALL = (400_000, 1000)
+END = f"-{WANTED[1]}"
+SEVERAL = "300000-399999,420000-420099,500000-799999"
 WAIT_S = 30
 
 
@@ -45,10 +51,12 @@ class Halting:
     async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         wanted = asked.header("range")
         self.asked.append(wanted)
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
+        found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "")
         if found is not None and self.ranges:
             end = len(self.body) - 1
-            first, last = int(found[1]), min(int(found[2] or end), end)
+            first, last = int(found[1] or 0), min(int(found[2] or end), end)
+            if not found[1]:
+                first, last = max(0, len(self.body) - int(found[2])), end
             told = f"Content-Range: bytes {first}-{last}/{len(self.body)}"
             piece = (self.piece or self.body)[first : last + 1]
             await send(writer, piece, BINARY, told, status="206 Partial Content")
@@ -96,8 +104,10 @@ def _url(origin: Origin) -> str:
 
 
 @contextlib.contextmanager
-def _client(proxy: RunningProxy, url: str, wanted: tuple[int, int], *more: str) -> Iterator[subprocess.Popen]:
-    piece = f"{wanted[0]}-{sum(wanted) - 1}"
+def _client(
+    proxy: RunningProxy, url: str, wanted: tuple[int, int] | str, *more: str
+) -> Iterator[subprocess.Popen]:
+    piece = wanted if isinstance(wanted, str) else f"{wanted[0]}-{sum(wanted) - 1}"
     command = ["curl", "-sSN", "-k", "-m", "60", "-x", proxy.url, "-r", piece, *more, url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
         assert running.stdout is not None
@@ -132,6 +142,113 @@ def test_who_waits_for_anothers_fetch_gets_a_little(
     assert len(got) <= WANTED[1] // PART if listed else got == _part(WANTED)
     assert (code == 0) is not listed
     assert halting.asked == [None, TOUCHED]  # nothing twice
+
+
+def _parts(answer: bytes) -> list[tuple[int, bytes]]:
+    """Return the first bytes' places and the bytes of a multipart/byteranges answer, with its head."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 206" in head[:13]
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    message = email.message_from_bytes(head.partition(b"\r\n")[2] + b"\r\n\r\n" + body, policy=HTTP)
+    return [
+        (int(part["content-range"].split()[1].partition("-")[0]), part.get_payload(decode=True))
+        for part in message.iter_parts()
+    ]
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+@pytest.mark.parametrize("more", [(), ("--http2",)])
+def test_who_waits_for_the_end_of_a_file_gets_a_little(
+    workers, gatekeeper, make_origin, halting, worker, more
+):
+    url = _url(make_origin(halting.reply, tls=bool(more)))
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[worker], url, END, *more))
+        got = second.stdout.read(1)
+        halting.go_on.set()
+        assert got + second.stdout.read() == BODY[-WANTED[1] :]
+    assert halting.waited == [True]
+    assert halting.asked == [None, f"bytes=-{WANTED[1] + BLOCK_BYTES - 1}"]
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+@pytest.mark.parametrize("more", [(), ("--http2",)])
+def test_who_waits_for_several_ranges_gets_a_little(workers, gatekeeper, make_origin, halting, worker, more):
+    url = _url(make_origin(halting.reply, tls=bool(more)))
+    inside = ("-i", "--suppress-connect-headers", *more)
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[worker], url, SEVERAL, *inside))
+        got = second.stdout.read(2000)
+        assert BODY[300_000:301_000] in got
+        halting.go_on.set()
+        parts = _parts(got + second.stdout.read())
+    wanted = read_ranges(f"bytes={SEVERAL}", None).windows(len(BODY))
+    assert parts == [(first, BODY[first : first + count]) for first, count in wanted]
+    assert halting.waited == [True]
+    assert halting.asked == [None, "bytes=262144-851967"]
+
+
+@pytest.mark.parametrize("asked", [END, SEVERAL])
+def test_neither_the_end_nor_several_ranges_of_a_listed_file_come(
+    workers, gatekeeper, make_origin, halting, asked
+):
+    gatekeeper.bad.add(DIGEST)
+    url = _url(make_origin(halting.reply))
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, asked))
+        got = second.stdout.read(1)
+        halting.go_on.set()
+        got += second.stdout.read()
+        assert second.wait() != 0
+    assert halting.waited == [True]
+    assert len(got) <= WANTED[1] // PART + 1000  # and the heads of parts
+
+
+@pytest.mark.parametrize("asked", [f"-{SMALL[1]}", "400000-400099,400200-400299"])
+def test_little_of_a_listed_file_gets_the_page_whatever_was_asked_for(
+    workers, gatekeeper, make_origin, halting, asked
+):
+    gatekeeper.bad.add(DIGEST)
+    url = _url(make_origin(halting.reply))
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, asked, "-i"))
+        _until(lambda: len(halting.asked) == 2)
+        halting.go_on.set()
+        assert second.stdout.read().startswith(b"HTTP/1.1 403")
+
+
+def test_the_end_and_a_piece_wait_and_are_answered_as_asked(workers, gatekeeper, make_origin, halting):
+    """Nobody knows where they lie to each other before the size is known: so nothing comes ahead."""
+    url = _url(make_origin(halting.reply))
+    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, "800000-800009,-5", "-i"))
+        _until(lambda: workers[1].worker.listener.open_connections == 1)
+        halting.go_on.set()
+        assert _parts(second.stdout.read()) == [(800_000, BODY[800_000:800_010]), (899_995, BODY[-5:])]
+    assert halting.asked == [None, "bytes=786432-899999"]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_who_fetches_and_wants_several_ranges_gets_a_little_too(
+    workers, gatekeeper, make_origin, halting, listed
+):
+    if listed:
+        gatekeeper.bad.add(DIGEST)
+    url = _url(make_origin(halting.reply))
+    with _client(workers[0], url, "100000-399999,420000-420099", "-i") as client:
+        got = client.stdout.read(2000)
+        assert BODY[100_000:101_000] in got
+        halting.go_on.set()
+        got += client.stdout.read()
+        assert (client.wait() == 0) is not listed
+    assert halting.waited == [True]
+    if not listed:
+        assert _parts(got) == [(100_000, BODY[100_000:400_000]), (420_000, BODY[420_000:420_100])]
 
 
 @pytest.mark.parametrize("more", [(), ("--http2",)])

@@ -229,7 +229,7 @@ class BodyJudge:
         window: tuple[int, int] | None = None
         if cut_to is not None and length is not None and message.status == WHOLE_STATUS:
             windows = cut_to.windows(length)
-            window = windows[0] if len(windows) == 1 else (0, 0)
+            window = windows[0] if windows else (0, 0)
         gate = BodyGate(
             said,
             length,

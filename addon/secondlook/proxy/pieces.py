@@ -23,7 +23,6 @@ from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import (
     EntityMemory,
     Piece,
-    WantedRange,
     may_hide_the_first,
     read_content_range,
     read_range,
@@ -32,7 +31,7 @@ from secondlook.download.body.ranges import (
 from secondlook.download.body.response_facts import ResponseFacts
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
 from secondlook.download.ports import Gatekeeper
-from secondlook.proxy.ahead import Ahead
+from secondlook.proxy.ahead import Ahead, has_a_place
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.response import make_partial
 
@@ -147,13 +146,11 @@ class Pieces:
 
     def _may_go_ahead(self, state: FlowState) -> bool:
         """Return whether a piece may be asked for ahead: once, where its place is known."""
-        wanted = state.wanted
-        known = isinstance(wanted, WantedRange) and wanted.first is not None
-        return known and state.ahead is None and self._patience.lasts_s > 0
+        return has_a_place(state.wanted) and state.ahead is None and self._patience.lasts_s > 0
 
     async def _go_ahead(self, flow: http.HTTPFlow, state: FlowState, since: float) -> None:
         if await self._may_ask(state):
-            assert isinstance(state.wanted, WantedRange)
+            assert state.wanted is not None
             state.ahead = Ahead(state.wanted, since, self._patience.kept)
             flow.request.headers["range"] = state.ahead.header
 
@@ -184,10 +181,12 @@ class Pieces:
         assert ahead is not None
         assert wanted is not None
         piece = read_content_range(facts.content_range)
-        windows = wanted.windows(piece.whole) if piece is not None and piece.whole is not None else []
-        if response.status_code != _PARTIAL_STATUS or not ahead.begin(piece, windows, length):
+        if response.status_code != _PARTIAL_STATUS:
             return False
-        make_partial(response, Cut(windows, ahead.size, facts.content_type))
+        if not ahead.begin(piece, wanted, length, facts.content_type):
+            return False
+        assert ahead.cut is not None
+        make_partial(response, ahead.cut)
         return True
 
     async def _may_ask(self, state: FlowState) -> bool:

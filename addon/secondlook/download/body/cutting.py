@@ -1,7 +1,9 @@
 """Cuts out of a body, as it goes by, what a client wanted of it: one range, or several (RFC 9110, 14.6)."""
 
+import copy
 import secrets
 from collections.abc import MutableMapping, Sequence
+from typing import Self
 
 
 class Cut:
@@ -21,6 +23,16 @@ class Cut:
         self._size = "*" if size is None else str(size)
         self._boundary = secrets.token_hex(16) if len(self.windows) > 1 else ""
         self._type = content_type or "application/octet-stream"
+
+    def again(self, at: int) -> Self:
+        """Return one that gives the same answer, fed from `at` on."""
+        other = copy.copy(self)
+        other.begin(at)
+        return other
+
+    def begin(self, at: int) -> None:
+        """Begin anew, at a place in the entity."""
+        self.at, self._next = at, 0
 
     def feed(self, data: bytes | memoryview) -> bytes:
         """Take the next bytes of the entity; return what goes on."""

@@ -33,6 +33,7 @@ class AheadStream(ProvedStream):
         self._looking: commands.RequestWakeup | None = None
         self._holding = False
         self._origin_over = False  # its connection may serve another stream by now
+        self._proving: Ahead | None = None  # the piece that came ahead, once its file is judged
 
     def _hold_back(self) -> None:
         """Pause the origin."""
@@ -90,8 +91,10 @@ class AheadStream(ProvedStream):
             yield from self._not_as_judged()
         elif state.proof is not None and ahead.fits(state.proof):
             self.server_state = self._state_proved
-            self._ahead_bytes = ahead.given
-            yield from self._state_proved(ResponseData(self.stream_id, ahead.drop()))
+            self._proving, self._ahead_bytes = ahead, ahead.given
+            assert ahead.cut is not None
+            state.proof.cut = ahead.cut.again(state.proof.first)
+            yield from super()._state_proved(ResponseData(self.stream_id, ahead.drop()))
             if self._origin_over and self.server_state == self._state_proved:
                 yield from self._state_proved(ResponseEndOfMessage(self.stream_id))
         elif self._headers_out:
@@ -104,6 +107,11 @@ class AheadStream(ProvedStream):
         else:
             release_lead(state)
             yield from self._refuse_at_headers(None)
+
+    def _state_proved(self, event: events.Event) -> Commands:
+        if self._proving is not None and isinstance(event, ResponseData):
+            event = ResponseData(self.stream_id, self._proving.past(event.data))
+        yield from super()._state_proved(event)
 
     def _release(self) -> Commands:
         if self._holding:
