@@ -105,10 +105,11 @@ def _url(origin: Origin) -> str:
 
 @contextlib.contextmanager
 def _client(
-    proxy: RunningProxy, url: str, wanted: tuple[int, int] | str, *more: str
+    proxy: RunningProxy, url: str, wanted: tuple[int, int] | str | None, *more: str
 ) -> Iterator[subprocess.Popen]:
-    piece = wanted if isinstance(wanted, str) else f"{wanted[0]}-{sum(wanted) - 1}"
-    command = ["curl", "-sSN", "-k", "-m", "60", "-x", proxy.url, "-r", piece, *more, url]
+    piece = wanted if isinstance(wanted, str | None) else f"{wanted[0]}-{sum(wanted) - 1}"
+    asked = [] if piece is None else ["-r", piece]
+    command = ["curl", "-sSN", "-k", "-m", "60", "-x", proxy.url, *asked, *more, url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
         assert running.stdout is not None
         yield running
@@ -154,6 +155,20 @@ def _parts(answer: bytes) -> list[tuple[int, bytes]]:
         (int(part["content-range"].split()[1].partition("-")[0]), part.get_payload(decode=True))
         for part in message.iter_parts()
     ]
+
+
+@pytest.mark.parametrize("more", [(), ("--http2",)])
+def test_who_wants_a_piece_waits_for_who_wants_the_whole(workers, gatekeeper, make_origin, halting, more):
+    url = _url(make_origin(halting.reply, tls=bool(more)))
+    with _client(workers[0], url, None, *more) as first, contextlib.ExitStack() as stack:
+        assert halting.begun.wait(WAIT_S)
+        second = stack.enter_context(_client(workers[1], url, WANTED, *more))
+        got = second.stdout.read(1)
+        halting.go_on.set()
+        assert got + second.stdout.read() == _part(WANTED)
+        assert first.stdout.read() == BODY
+    assert halting.waited == [True]
+    assert halting.asked == [None, TOUCHED]
 
 
 @pytest.mark.parametrize("worker", [0, 1])

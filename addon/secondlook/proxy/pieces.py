@@ -1,6 +1,7 @@
 """What a risky file that is wanted in pieces is asked for: whole, once; from then on the pieces.
 
 ```
+all of what may be risky ───► whole, at once: who wants pieces waits for what comes of it
 Range of what may be risky ─┬─ judged before ──► judged again by its digests ──► the blocks around the piece
                             ├─ nobody asks ────► whole: judged, the piece is cut from it (the others wait)
                             └─ somebody asks ──► wait for what comes of it, then as above; a piece that
@@ -11,6 +12,7 @@ Range of what may be risky ─┬─ judged before ──► judged again by its
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mitmproxy import http
@@ -77,8 +79,10 @@ class Pieces:
     def ask(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
         """Choose for a request that was let through; the result is awaited where its file may be risky."""
         header = state.facts.range
-        if header is None or not self._enabled or flow.request.method != "GET":
+        if not self._enabled or flow.request.method != "GET":
             return None
+        if header is None:
+            return self._lead(state) if state.use.cls is SubjectClass.DOWNLOAD else None
         path = flow.request.data.path.decode("latin-1")
         if declared(None, None, path).risky or self._memory.is_risky(state.subject.identity):
             return self.settle(flow, state)
@@ -96,6 +100,12 @@ class Pieces:
         state.wider = replace(wanted, last=_TELLING_BYTES - 1)
         flow.request.headers["range"] = f"bytes=0-{_TELLING_BYTES - 1}"
         return True
+
+    async def _lead(self, state: FlowState) -> None:
+        """Let those who want pieces wait for what comes of a fetch of the whole, unless they wait already."""
+        with suppress(OSError):
+            found = await self.judged.find(state.subject.identity)
+            state.lead = found if isinstance(found, Lead) else None
 
     async def settle(self, flow: http.HTTPFlow, state: FlowState) -> None:
         """Choose for a risky file, once nobody else is fetching it whole."""
