@@ -13,7 +13,7 @@ from secondlook.ledger.engine.tables import events
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.ledger.log.shape import ALL_EVENT_KEYS, EVENT_KEYS, csv_lines, event_json
-from secondlook.review.api.model import EventRecord
+from secondlook.review.api.log_records import EventRecord
 from secondlook.review.pages.log_pages import facts
 
 SAMPLES = {

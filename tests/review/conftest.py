@@ -30,10 +30,13 @@ def door():
 
 
 @pytest.fixture
-def app(ledger, program, door, tmp_path):
-    clock = SystemClock()
-    operations = Operations(ledger, program, Acknowledged(tmp_path / "review.json"), clock)
-    return create_app(operations, door, hosts=["127.0.0.1:9000"], clock=clock)
+def operations(ledger, program, tmp_path):
+    return Operations(ledger, program, Acknowledged(tmp_path / "review.json"), SystemClock())
+
+
+@pytest.fixture
+def app(operations, door):
+    return create_app(operations, door, hosts=["127.0.0.1:9000"], clock=SystemClock())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from secondlook.core.subject import SubjectKind
 from secondlook.ledger.log import reading
 from secondlook.ledger.log.reading import LogReader
 from secondlook.review import words
-from secondlook.review.operations.operations import MOST_CHOSEN
+from secondlook.review.operations.rule_operations import MOST_CHOSEN
 
 
 def test_an_empty_log_says_why(client, ledger, monkeypatch):

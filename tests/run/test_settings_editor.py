@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from secondlook.ground.clock import SystemClock
-from secondlook.review.operations.operations import Refused
+from secondlook.review.operations.refused import Refused
 from secondlook.run.reload import plan_of, settings_of
 from secondlook.run.settings_editor import SettingsEditor, why_not_written
 from secondlook.run.supervisor.plan import Invocation

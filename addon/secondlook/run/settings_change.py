@@ -8,7 +8,7 @@ from typing import Any, Final
 from secondlook.config import Group, Settings
 from secondlook.config.edit import append_item, set_value, values_of
 from secondlook.config.source import Key
-from secondlook.review.operations.operations import Refused
+from secondlook.review.operations.refused import Refused
 
 UNVERIFIABLE: Final = ("page", "subresource", "download", "malformed")
 POLICY: Final = ("level", "block_untested", "mode")

@@ -32,7 +32,7 @@ from secondlook.ground.files import rewrite
 from secondlook.ground.lanes import COMMANDS
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.recorder import Recorder
-from secondlook.review.operations.operations import Refused
+from secondlook.review.operations.refused import Refused
 from secondlook.review.program import Json
 from secondlook.run.reload import plan_of, settings_of
 from secondlook.run.settings_change import UNVERIFIABLE, Change, Values, change_of, feed_of

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
-from secondlook.review.api.model import Record
+from secondlook.review.api.record import Record
 from secondlook.review.operations.operations import Operations
 
 type Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

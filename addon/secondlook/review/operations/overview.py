@@ -1,6 +1,5 @@
 """The overview: counts of the last hours, and what needs attention, in words."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,13 +9,6 @@ from cryptography.x509 import load_pem_x509_certificate
 from secondlook.ledger.log.overview import HourCount
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.program import Json, RunningProgram
-
-FOLLOW_S = 0.25
-
-
-async def breathe() -> None:
-    """Wait between two looks at the tail of the log."""
-    await asyncio.sleep(FOLLOW_S)
 
 
 def counts(hour: HourCount) -> Json:

@@ -4,7 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from secondlook.review.operations.operations import Operations, Refused
+from secondlook.review.operations.operations import Operations
+from secondlook.review.operations.refused import Refused
 from secondlook.review.operations.statistics import USUAL
 from secondlook.review.pages.chart import chart
 from secondlook.review.pages.frame import Frame

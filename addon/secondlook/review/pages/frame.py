@@ -58,7 +58,7 @@ class Frame:
                 "kind": "good",
                 "text": DONE.get(done, ""),
                 "undo": undoable,
-                "rules": await self.operations.made(undoable) if undoable else [],
+                "rules": await self.operations.rules.made(undoable) if undoable else [],
                 "back": str(request.url.remove_query_params(["done", "undo"]).replace(scheme="", netloc="")),
             }
         return page(

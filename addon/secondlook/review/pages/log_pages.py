@@ -27,7 +27,9 @@ from secondlook.review.filters import (
     parse_cursor,
     wanted_of,
 )
-from secondlook.review.operations.operations import LogPage, Operations, Refused
+from secondlook.review.operations.log_operations import LogPage
+from secondlook.review.operations.operations import Operations
+from secondlook.review.operations.refused import Refused
 from secondlook.review.pages.frame import BAD_REQUEST, Frame, back_to, local_path
 from secondlook.review.pages.log_view import OLDEST, LogView, Row
 from secondlook.review.pages.render import NO_FAULTS, fragment
@@ -66,7 +68,7 @@ class LogPages:
         return await self._show(request, view, await self._page(view, wanted, places), places)
 
     async def _page(self, view: LogView, wanted: EventFilter, places: Mapping[str, str | None]) -> LogPage:
-        return await self.operations.log(
+        return await self.operations.log.page(
             wanted,
             after=places["after"],
             before=places["before"],
@@ -96,7 +98,7 @@ class LogPages:
             back="/log?" + view.query(**places),
             older=found.older and view.query(**{older: found.older}),
             newer=found.newer and view.query(**{newer: found.newer}),
-            live_from=await self.operations.log_end() if not faults else "",
+            live_from=await self.operations.log.end() if not faults else "",
             live_possible=not (any(places.values()) or view.sort or faults),
             kinds=CHOICES["kind"],
             stages=CHOICES["stage"],
@@ -110,7 +112,7 @@ class LogPages:
         form = await request.form()
         back = local_path(str(form.get("back") or ""), "/log")
         try:
-            rules = await self.operations.decide(
+            rules = await self.operations.rules.decide(
                 [str(each) for each in form.getlist("id")],
                 str(form.get("action") or ""),
                 hosts=form.get("reach") == "host",
@@ -123,7 +125,7 @@ class LogPages:
 
     async def entry(self, request: Request) -> Response:
         """Show everything about one event, and what can be done about it."""
-        event = await self.operations.event(request.path_params["id"])
+        event = await self.operations.log.find(request.path_params["id"])
         if event is None:
             return await self.frame.refuse(
                 request, LookupError("no such event: it may have been deleted"), 404
@@ -162,7 +164,7 @@ class LogPages:
 
         async def stream() -> AsyncIterator[str]:
             yield "retry: 2000\n\n"
-            async for events, place in self.operations.follow(wanted, after):
+            async for events, place in self.operations.log.follow(wanted, after):
                 titles = self.operations.titles()
                 rows = [
                     fragment("log_rows.html", rows=[Row(event)], view=view, titles=titles) for event in events
@@ -186,7 +188,7 @@ class LogPages:
             wanted = wanted_of(request).event_filter(time.time())
         except UnusableFilterError as error:
             return PlainTextResponse(str(error), status_code=400)
-        return export(self.operations.export(wanted), form)
+        return export(self.operations.log.export(wanted), form)
 
     def routes(self) -> list[Route]:
         """Return the routes of the log."""

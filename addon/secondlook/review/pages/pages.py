@@ -8,7 +8,8 @@ from starlette.routing import Route
 
 from secondlook.review import words
 from secondlook.review.operations.late import named
-from secondlook.review.operations.operations import Operations, Refused
+from secondlook.review.operations.operations import Operations
+from secondlook.review.operations.refused import Refused
 from secondlook.review.operations.statistics import USUAL
 from secondlook.review.pages.chart import chart
 from secondlook.review.pages.frame import BAD_REQUEST, NOTHING_TYPED, Frame, back_to, local_path

@@ -9,7 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secondlook.config.value import parse_span
-from secondlook.review.operations.operations import Operations, Refused
+from secondlook.review.operations.operations import Operations
+from secondlook.review.operations.refused import Refused
 from secondlook.review.pages.frame import BAD_REQUEST, Frame, back_to, local_path
 from secondlook.review.program import Json
 
@@ -43,13 +44,13 @@ class RulePages:
         if not (days.isdecimal() and 1 <= int(days) <= MOST_DAYS):
             faults["days"] = f"expected days, from 1 to {MOST_DAYS}"
         try:
-            fired = await self.operations.test_rules(test) if test else []
+            fired = await self.operations.rules.firing(test) if test else []
         except (Refused, ValueError) as error:
             faults["test"] = str(error)
         try:
             if backtest and not faults:
                 action = "allow" if params.get("action") == "allow" else "block"
-                tested = await self.operations.backtest(backtest, int(days), action)
+                tested = await self.operations.rules.backtest(backtest, int(days), action)
         except Refused as error:
             faults["backtest"] = str(error)
         return await self._show(request, typed, faults, fired=fired, tested=tested)
@@ -68,7 +69,7 @@ class RulePages:
             request,
             "rules.html",
             status=BAD_REQUEST if faults else 200,
-            rules=await self.operations.rules(),
+            rules=await self.operations.rules.all(),
             typed=typed,
             faults=faults,
             fired=fired,
@@ -82,7 +83,7 @@ class RulePages:
             if action in form:
                 form |= {"action": action, "subject": form[action]}
         try:
-            rule = await self.operations.add_rule(
+            rule = await self.operations.rules.add(
                 form.get("action", ""),
                 form.get("subject", ""),
                 for_s=lasting(form.get("for")),
@@ -100,7 +101,7 @@ class RulePages:
         named = [request.path_params["id"]] if "id" in request.path_params else form.getlist("id")
         try:
             for rule_id in named:
-                await self.operations.remove_rule(str(rule_id))
+                await self.operations.rules.remove(str(rule_id))
         except Refused as error:
             return await self.frame.refuse(request, error, 404)
         return back_to(local_path(str(form.get("back") or ""), "/rules"), "removed")
@@ -108,13 +109,13 @@ class RulePages:
     async def export(self, _request: Request) -> Response:
         """Hand out all rules as JSON."""
         headers = {"content-disposition": 'attachment; filename="second-look-rules.json"'}
-        return JSONResponse(await self.operations.rules(), headers=headers)
+        return JSONResponse(await self.operations.rules.all(), headers=headers)
 
     async def import_(self, request: Request) -> Response:
         """Take in an export; all of it, or nothing."""
         text = str((await request.form()).get("text", ""))
         try:
-            await self.operations.import_rules(json.loads(text))
+            await self.operations.rules.import_all(json.loads(text))
         except json.JSONDecodeError as error:
             detail = f"this is no export of rules, which is JSON (line {error.lineno}: {error.msg})"
             return await self._show(request, {"text": text}, {"text": detail})

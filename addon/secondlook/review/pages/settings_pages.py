@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from secondlook.review.operations.operations import Operations, Refused
+from secondlook.review.operations.operations import Operations
+from secondlook.review.operations.refused import Refused
 from secondlook.review.pages.frame import BAD_REQUEST, NOTHING_TYPED, Frame
 from secondlook.review.pages.render import NO_FAULTS, query_string
 

@@ -1,0 +1,37 @@
+"""The log, the queue and late verdicts by the API."""
+
+from review.stage import csrf, keep, make_event
+from secondlook.core.event import EventKind
+
+
+def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):
+    headers = {"x-csrf-token": csrf(client)}
+    visit = make_event(EventKind.FLAGGED, identity=bytes([9]) * 32, time=1_790_000_000.0)
+    event = make_event(EventKind.CONFIRMED, identity=bytes([9]) * 32, decision=None)
+    keep(ledger, visit, event)
+    assert [found["id"] for found in client.get("/api/v1/queue/closed").json()] == [event.id]
+    (late,) = client.get("/api/v1/late-verdicts").json()
+    assert (late["id"], late["unchecked"]) == (event.id, True)
+    assert [got["client"] for got in late["let_through"]] == ["127.0.0.1"]
+    path = "/api/v1/late-verdicts/seen"
+    assert client.post(path, json={"newest": "none"}, headers=headers).status_code == 404
+    assert client.post(path, json={"newest": event.id}, headers=headers).status_code == 204
+    assert client.get("/api/v1/late-verdicts").json() == []
+    assert client.post(f"/api/v1/late-verdicts/{event.id}/seen", headers=headers).status_code == 204
+    assert client.get("/api/v1/late-verdicts").json() == []
+
+
+def test_the_log_is_followed_reported_and_set_up_from_a_program(client, ledger):
+    start = client.get("/api/v1/events/tail").json()
+    assert start["events"] == []
+    event = make_event()
+    keep(ledger, event, make_event(EventKind.CHECK, decision="allow"))
+    tail = client.get(f"/api/v1/events/tail?after={start['after']}&decision=block").json()
+    assert [each["id"] for each in tail["events"]] == [event.id]
+    assert client.get(f"/api/v1/events/tail?after={tail['after']}").json()["events"] == []
+    assert (
+        "I believe that this entry is a mistake"
+        in client.get(f"/api/v1/events/{event.id}/report").json()["text"]
+    )
+    assert client.get("/api/v1/events/none/report").status_code == 404
+    assert client.get("/api/v1/setup").json()["proxy_port"] == "8080"
