@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,9 @@ from e2e.processes import needs
 from secondlook.setup import authority
 from secondlook.setup.authority import LinuxStore, NssStore
 from secondlook.setup.journal import Journal
+from secondlook.setup.tool import ToolError
+
+ROUNDS = 5
 
 
 @pytest.fixture
@@ -170,3 +175,65 @@ def test_two_authorities_never_share_a_name(certificate, tmp_path):
         capture_output=True,
     )  # fmt: skip
     assert authority.nickname(certificate) != authority.nickname(other)
+
+
+@pytest.fixture
+def debian_store(tmp_path, monkeypatch):
+    """Debian's own tool on folders of this test."""
+    tool = needs("update-ca-certificates")
+    if "localcertsdir" not in Path(tool).read_text(errors="replace"):
+        pytest.skip("not Debian's tool")
+    places = {name: tmp_path / name for name in ("localcertsdir", "etccertsdir", "hooksdir", "certsdir")}
+    for folder in places.values():
+        folder.mkdir()
+    places["certsconf"] = tmp_path / "ca-certificates.conf"
+    places["certsconf"].touch()
+    words = " ".join(f"--{name} {place}" for name, place in places.items())
+    there = tmp_path / "bin" / "update-ca-certificates"
+    there.parent.mkdir()
+    there.write_text(f'#!/bin/sh\nexec {tool} {words} "$@"\n')
+    there.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{there.parent}:{os.environ['PATH']}")
+    return LinuxStore(str(places["localcertsdir"]), ("update-ca-certificates",)), places["etccertsdir"]
+
+
+def test_who_changes_the_store_at_the_same_time_waits_for_its_turn(debian_store, certificate, tmp_path):
+    """The tool itself has one file for all that run at once."""
+    store, taken_up = debian_store
+    other = tmp_path / "other.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other"]
+    subprocess.run([*made, "-keyout", tmp_path / "o.key", "-out", other], check=True, capture_output=True)
+    names = {path: authority.nickname(path) for path in (certificate, other)}
+
+    def change(path):
+        for _ in range(ROUNDS):
+            store.add(path)
+            store.remove(names[path], "")
+        store.add(path)
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(change, names))
+    bundle = (taken_up / "ca-certificates.crt").read_text()
+    assert bundle.count("BEGIN CERTIFICATE") == len(names)
+    assert {path.read_text().strip() for path in names} <= {
+        f"{each}-----END CERTIFICATE-----".strip() for each in bundle.split("-----END CERTIFICATE-----")
+    }
+
+
+def test_one_that_fails_as_another_program_runs_it_is_run_again(
+    debian_store, certificate, tmp_path, monkeypatch
+):
+    store, taken_up = debian_store
+    store.add(certificate)
+    monkeypatch.setattr(authority, "PAUSES_S", (0.0, 0.0))
+    tool, failed = tmp_path / "bin" / "update-ca-certificates", tmp_path / "failed"
+    real = tool.read_text().partition("\n")[2]
+    tool.write_text(f"#!/bin/sh\n[ $(wc -l < {failed}) -lt 2 ] && echo once >> {failed} && exit 1\n{real}")
+    failed.touch()
+    store.remove(authority.nickname(certificate), "")
+    assert failed.read_text() == "once\nonce\n"
+    assert not list(taken_up.glob("*.pem"))
+    failed.write_text("")
+    tool.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
+    with pytest.raises(ToolError, match="no space left"):
+        store.add(certificate)

@@ -10,11 +10,13 @@ import os
 import sqlite3
 import ssl
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from secondlook.ground.lock import locked_folder
 from secondlook.setup import tool
 from secondlook.setup.journal import CERTIFICATE, Change, Journal, Outcome
 
@@ -27,6 +29,7 @@ LINUX_STORES = (
     ("/etc/ca-certificates/trust-source/anchors", ("update-ca-trust", "extract")),  # Arch
     ("/usr/share/pki/trust/anchors", ("update-ca-certificates",)),  # openSUSE
 )
+PAUSES_S = (0.5, 2.0)  # before a store's command that failed is run again
 NSS_HOMES = (".pki/nssdb", ".local/share/pki/nssdb")  # Chromium reads the first that is there
 NSS_FILES = {"cert9.db", "key4.db", "pkcs11.txt"}  # all that a new database consists of
 NSS_TABLES = (("cert9.db", "nssPublic"), ("key4.db", "nssPrivate"))
@@ -88,23 +91,33 @@ class LinuxStore:
 
     def add(self, certificate: Path) -> None:
         """Copy the certificate there and have it taken up."""
-        self._file(nickname(certificate)).write_bytes(certificate.read_bytes())
-        try:
-            tool.run(*self.command)
-        except tool.ToolError:
-            # It fails also at what is not ours: another certificate that went, perhaps at this moment.
-            self._take_up_afresh()
+        with locked_folder(Path(self.folder)):
+            self._file(nickname(certificate)).write_bytes(certificate.read_bytes())
+            try:
+                tool.run(*self.command)
+            except tool.ToolError:
+                # It fails also at what is not ours: another certificate that went, perhaps at this moment.
+                self._take_up_afresh()
 
     def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (the nickname finds it here)
         """Delete the copy and have that taken up."""
         copied = self._file(name)
-        if copied.exists():
-            copied.unlink()
+        if not copied.exists():
+            return
+        with locked_folder(Path(self.folder)):
+            copied.unlink(missing_ok=True)
             self._take_up_afresh()
 
     def _take_up_afresh(self) -> None:
         # Debian's tool leaves links to what is gone, and then fails at them, unless it starts afresh.
         afresh = ("--fresh",) if self.command[0] == "update-ca-certificates" else ()
+        for pause_s in PAUSES_S:
+            try:
+                tool.run(*self.command, *afresh)
+            except tool.ToolError:
+                time.sleep(pause_s)  # another program may be running it: all of them write one file
+            else:
+                return
         tool.run(*self.command, *afresh)
 
 
