@@ -26,13 +26,21 @@ class Authority:
 
     def server(self, host="127.0.0.1", *, alpn=("http/1.1",)):
         """TLS settings of a server for `host`, and its certificate."""
+        path, certificate = self.issue(host)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        context.set_alpn_protocols(list(alpn))
+        return context, certificate
+
+    def issue(self, host, *, until=DAY):
+        """A file with certificate and key for `host`, `until` so far from now, and the certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             alternative = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError:
             alternative = x509.DNSName(host)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        certificate = self._sign(subject, key, alternative=alternative)
+        certificate = self._sign(subject, key, alternative=alternative, until=until)
         self._count += 1
         path = self._folder / f"{self.path.stem}-{self._count}.server.pem"
         path.write_bytes(
@@ -43,12 +51,9 @@ class Authority:
                 serialization.NoEncryption(),
             )
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        context.set_alpn_protocols(list(alpn))
-        return context, certificate
+        return path, certificate
 
-    def _sign(self, subject, key, *, authority=False, alternative=None):
+    def _sign(self, subject, key, *, authority=False, alternative=None, until=DAY):
         now = dt.datetime.now(dt.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -56,8 +61,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - DAY)
-            .not_valid_after(now + DAY)
+            .not_valid_before(now - 2 * DAY)
+            .not_valid_after(now + until)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False

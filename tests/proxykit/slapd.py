@@ -25,7 +25,9 @@ _MODULES = Path("/usr/lib/ldap")
 class Slapd:
     """One server process; everything of it lies in `folder`."""
 
-    def __init__(self, folder: Path, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self, folder: Path, certificate: tuple[Path, Path] | None = None, scheme: str = "ldap"
+    ) -> None:
         program = shutil.which("slapd", path="/usr/sbin:/usr/bin:/usr/local/sbin")
         if program is None:
             assert not os.environ.get("CI"), "slapd is missing"
@@ -33,7 +35,7 @@ class Slapd:
         self._program = program
         self._folder = folder
         self.port = free_port()
-        self.uri = f"ldap://127.0.0.1:{self.port}"
+        self.uri = f"{scheme}://127.0.0.1:{self.port}"
         (folder / "data").mkdir(parents=True)
         (folder / "slapd.conf").write_text(_configuration(folder, certificate))
         (folder / "people.ldif").write_text(_people())
@@ -74,9 +76,11 @@ class Slapd:
 
 
 @contextmanager
-def slapd(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[Slapd]:
-    """Run one."""
-    server = Slapd(folder, certificate)
+def slapd(
+    folder: Path, certificate: tuple[Path, Path] | None = None, scheme: str = "ldap"
+) -> Iterator[Slapd]:
+    """Run one, with `ldaps` in TLS from the first byte on."""
+    server = Slapd(folder, certificate, scheme)
     try:
         yield server
     finally:

@@ -201,8 +201,11 @@ class _Connection:
 
 def _reason(error: OSError) -> str:
     """Return the system's words for it: asyncio's own name no reason."""
-    own = isinstance(error, socket.gaierror | ssl.SSLError) or error.errno is None
-    return str(error.strerror or error) if own else os.strerror(error.errno or 0)
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with it: {(error.reason or str(error)).replace('_', ' ').lower()}"
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return str(error.strerror or error) or "it hung up in place of TLS"
+    return os.strerror(error.errno)
 
 
 def _told(result: LDAPResult) -> str:
