@@ -19,8 +19,16 @@ import time
 from pathlib import Path
 
 SECONDLOOK = [sys.executable, "-m", "secondlook"]
-COMMANDS = {
+NO_WORK = {  # over before anything is opened: a proxy is not asked
     "--help": ["--help"],
+    "log --help": ["log", "--help"],
+    "setup ca --help": ["setup", "ca", "--help"],
+    "no such command": ["stauts"],
+    "no such option": ["status", "--nope"],
+    "no such value": ["log", "--kind", "nope"],
+    "completion": ["log", "--ki"],
+}
+COMMANDS = {
     "status": ["status"],
     "log": ["log"],
     "rules list": ["rules", "list"],
@@ -45,10 +53,10 @@ CONFIG = "servers: {embedded: true}\nworkers: 2\n"
 PATIENCE_S = 120.0
 
 
-def spent(arguments: list[str]) -> float:
+def spent(arguments: list[str], environ: dict[str, str]) -> float:
     """Run a program; gives its processor time in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, env=environ)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -61,15 +69,20 @@ def spread(values: list[float]) -> dict[str, float]:
     }
 
 
-def measured(name: str, words: list[str], place: list[str], rounds: int) -> dict[str, object]:
+def measured(name: str, words: list[str], rounds: int) -> dict[str, object]:
     """Take one command's row."""
-    words = words if words == ["--help"] else [*words, *place]
+    environ = dict(os.environ)
+    if name == "completion":  # as bash asks for it
+        typed = ["secondlook", *words]
+        asked = {"COMP_WORDS": " ".join(typed), "COMP_CWORD": str(len(typed) - 1)}
+        environ |= {"_SECONDLOOK_COMPLETE": "complete_bash", **asked}
+        words = []
     times, loops = [], []
     for _ in range(rounds):
-        times.append(spent([*SECONDLOOK, *words]))
+        times.append(spent([*SECONDLOOK, *words], environ))
         loops.append(float(subprocess.check_output([sys.executable, "-c", LOOP])))
     told = subprocess.run(
-        [sys.executable, "-c", MODULES, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-c", MODULES, *words], capture_output=True, text=True, check=False, env=environ
     )
     return {
         "bench": name,
@@ -132,11 +145,14 @@ def main() -> None:
         for _ in range(rounds):
             with Family(place, state) as pid:
                 starts.append([(processor_seconds(each), memory_mib(each)) for each in family(pid)])
+        for name, words in NO_WORK.items():
+            print(json.dumps(measured(name, words, rounds)), flush=True)
         for name, words in COMMANDS.items():
-            print(json.dumps(measured(name, words, place, rounds)), flush=True)
+            print(json.dumps(measured(name, [*words, *place], rounds)), flush=True)
         with Family(place, state):
             for name, words in COMMANDS.items():
-                print(json.dumps(measured(f"{name}, beside a proxy", words, place, rounds)), flush=True)
+                row = measured(f"{name}, beside a proxy", [*words, *place], rounds)
+                print(json.dumps(row), flush=True)
     sums = [[sum(times) for times in zip(*start, strict=True)] for start in starts]
     print(
         json.dumps(

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from secondlook.cli.setup import setup
+from secondlook.run.authority import make_authority
 from secondlook.setup import authority, profile
 from secondlook.setup.journal import CERTIFICATE, Change, Journal
 
@@ -46,7 +47,7 @@ def test_trust_and_off_leave_no_trace(home):
 
 def test_an_authority_from_elsewhere_is_taken_and_half_of_one_is_not(home):
     made = home / "made" / "ca"
-    setup.make_authority(made, "ecdsa")
+    make_authority(made, "ecdsa")
     own = made / "mitmproxy-ca.pem"  # a key and a certificate in one file
     call("ca")
     taken = call("ca", "--import", str(own), "--key", str(own))
@@ -63,7 +64,7 @@ def test_an_authority_from_elsewhere_is_taken_and_half_of_one_is_not(home):
 def test_what_root_imports_belongs_to_whom_the_state_belongs(home):
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
-    setup.make_authority(home / "made", "ecdsa")
+    make_authority(home / "made", "ecdsa")
     own = home / "made" / "mitmproxy-ca.pem"
     (home / "state").mkdir()
     os.chown(home / "state", 65534, 65534)

@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from secondlook.cli.beside import answerable
 from secondlook.cli.caller import CALLER, Caller
+from secondlook.cli.parameters import with_plain_parameters
 from secondlook.cli.program import COMMANDS
 from secondlook.run.assembly.answering import Running
 from secondlook.run.supervisor.command_socket import MOST_ASKED_BYTES
@@ -48,7 +49,8 @@ def answer(asked: object, running: Running) -> Json:
     calling = CALLER.set(Caller(running, printed.write, columns, environ))
     try:
         module, _ = COMMANDS[words[0]]
-        command = get_command(importlib.import_module(f"secondlook.cli.{module}").app)
+        app = importlib.import_module(f"secondlook.cli.{module}").app
+        command = with_plain_parameters(get_command(app))
         returned = command.main(words[1:], prog_name=f"secondlook {words[0]}", standalone_mode=False)
         status = returned if isinstance(returned, int) else 0
     except SystemExit as ended:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from secondlook.cli.options import open_context
 from secondlook.ground.errors import SecondLookError
-from secondlook.ledger.ledger import Ledger
 from secondlook.run.supervisor.runfile import is_of_a_proxy
+
+if TYPE_CHECKING:
+    from secondlook.ledger.ledger import Ledger
 
 MOST_IDS = 100
 
@@ -24,7 +27,7 @@ def completed(words: Iterable[str]) -> Callable[[str], list[str]]:
     return complete
 
 
-def completed_id(ids: Callable[[Ledger], Iterable[str]]) -> Callable[[typer.Context, str], list[str]]:
+def completed_id(ids: "Callable[[Ledger], Iterable[str]]") -> Callable[[typer.Context, str], list[str]]:
     """Complete an id that is in the ledger; where nothing is kept, it makes nothing and knows none."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:

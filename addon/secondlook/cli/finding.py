@@ -22,7 +22,7 @@ def find_config(config: Path | None) -> tuple[Path | None, Path | None]:
     here = Path(CONFIG_NAME)
     if here.is_file():
         return here, None
-    import platformdirs  # noqa: PLC0415 - only needed here
+    import platformdirs
 
     own = Path(platformdirs.user_config_path("secondlook")) / CONFIG_NAME
     if own.is_file():

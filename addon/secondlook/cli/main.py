@@ -12,10 +12,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; what the system refuses is told in one line, with status 1."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["helper"]:  # Squid waits for it, and starts many
-        from secondlook.gateway import helper  # noqa: PLC0415
+        from secondlook.gateway import helper
 
         sys.exit(helper.main(words[1:]))
-    from secondlook.cli import beside  # noqa: PLC0415 - not for the helper
+    from secondlook.cli import beside
 
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = beside.answered(words)
         if status is not None:
             sys.exit(status)
-        from secondlook.cli.program import run  # noqa: PLC0415 - slow to import, and often not needed
+        from secondlook.cli.program import run
 
         run(words)
     except BrokenPipeError:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:  # a full or read-only disk, a folder of somebody else
-        from secondlook.cli.output import fail  # noqa: PLC0415 - see above
+        from secondlook.cli.output import fail
 
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")

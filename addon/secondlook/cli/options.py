@@ -14,14 +14,13 @@ import typer
 from secondlook.cli.caller import CALLER
 from secondlook.cli.finding import find_config
 from secondlook.cli.output import fail
-from secondlook.config import Settings, load_settings
-from secondlook.config.value import parse_duration, parse_span
 from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.ground.errors import ConfigError, PatternError
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 
 if TYPE_CHECKING:
+    from secondlook.config import Settings
     from secondlook.ledger.ledger import Ledger
     from secondlook.run.assembly.answering import Running
 
@@ -59,7 +58,7 @@ AsClientOption = Annotated[str | None, client_option("As this client sees it.")]
 class CommandContext:
     """What a command works on."""
 
-    settings: Settings
+    settings: "Settings"
     config: Path | None
     running: "Running | None" = None  # whatever is open already, in a proxy that answers the command
 
@@ -70,8 +69,8 @@ class CommandContext:
 
     def list_titles(self) -> dict[str, str]:
         """Return what people call the lists in force, by name."""
-        from secondlook.agent.pattern.files import load_pattern  # noqa: PLC0415 - only where people read
-        from secondlook.run.assembly.naming import feeds_that_came, list_titles  # noqa: PLC0415
+        from secondlook.agent.pattern.files import load_pattern
+        from secondlook.run.assembly.naming import feeds_that_came, list_titles
 
         try:
             return list_titles(load_pattern(self.state), feeds_that_came(self.settings))
@@ -80,13 +79,13 @@ class CommandContext:
 
     def ledger(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger. Raises LedgerError and ConfigError."""
-        from secondlook.run.assembly.opening import ledger_of  # noqa: PLC0415 - slow, and no help needs it
+        from secondlook.run.assembly.opening import ledger_of
 
         return ledger_of(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
     def ledger_to_read(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger, to write nothing. Raises LedgerError and ConfigError."""
-        from secondlook.run.assembly.opening import ledger_to_read  # noqa: PLC0415
+        from secondlook.run.assembly.opening import ledger_to_read
 
         return ledger_to_read(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
@@ -119,6 +118,8 @@ def open_context(config: Path | None, state: Path | None) -> CommandContext:
     With `--state` alone they are those of the proxy that runs there or was the last to: another configuration
     would know other servers, and answer wrongly.
     """
+    from secondlook.config import load_settings
+
     caller = CALLER.get()
     if caller is not None:
         return CommandContext(caller.running.settings, caller.running.config, caller.running)
@@ -150,6 +151,8 @@ def seconds_from(text: str | None, option: str) -> float | None:
     """Read a duration given on the command line. Raises ConfigError."""
     if text is None:
         return None
+    from secondlook.config.value import parse_span
+
     try:
         return parse_span(text)
     except ValueError as error:
@@ -161,6 +164,8 @@ def instant_from(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     if re.fullmatch(r"\d+(\.\d+)?\s*(ms|s|m|h|d|w)", text):
+        from secondlook.config.value import parse_duration
+
         return time.time() - parse_duration(text)
     try:
         at = datetime.fromisoformat(text)

@@ -37,7 +37,7 @@ def fail(message: str, *, hint: str | None = None, status: int = 1) -> NoReturn:
 
 def fail_as_none_of(option: str, known: Iterable[str], got: str) -> NoReturn:
     """Show that a value is none of those that an option takes, with the one that was probably meant."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
+    from difflib import get_close_matches
 
     words = tuple(known)
     near = get_close_matches(got, words, n=1)
@@ -144,9 +144,9 @@ def print_table(
         _print_paragraphs(columns, told, width)
         return
     # only a terminal needs Rich, which is slow to import
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     styled = _styled()
     table = Table(title=title, box=None, header_style="bold" if styled else "", pad_edge=False)
@@ -161,7 +161,7 @@ def print_table(
 
 def time_told(at: float | None, *, utc: bool = False) -> str | None:
     """Write an instant for people: short, by the clock of whoever reads; piped, or with `utc`, exactly."""
-    from secondlook.ledger.log.shape import rfc3339  # noqa: PLC0415 - the list of commands needs none of it
+    from secondlook.ledger.log.shape import rfc3339
 
     if at is None or utc or not on_terminal():
         return rfc3339(at)
@@ -174,7 +174,7 @@ def time_told(at: float | None, *, utc: bool = False) -> str | None:
 
 
 def _zone(name: str | None) -> tzinfo | None:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - rarely needed
+    from zoneinfo import ZoneInfo
 
     return ZoneInfo(name) if name else None
 

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from secondlook.cli.output import fail
+from secondlook.cli.parameters import with_plain_parameters
 from secondlook.ground.errors import ConfigError, SecondLookError
 
 # name: (module below `cli`, one line of help); the order is the order of `secondlook --help`
@@ -57,9 +58,11 @@ class LazyGroup(TyperGroup):
             return None
         module, help_line = COMMANDS[cmd_name]
         if _wanted(_completed() if ctx.resilient_parsing else sys.argv[1:]) == cmd_name:
-            command = get_command(importlib.import_module(f"secondlook.cli.{module}").app)
+            command = with_plain_parameters(
+                get_command(importlib.import_module(f"secondlook.cli.{module}").app)
+            )
             if not {"-h", "--help"}.isdisjoint(sys.argv):
-                from secondlook.cli.examples import with_examples  # noqa: PLC0415 - only help needs them
+                from secondlook.cli.examples import with_examples
 
                 with_examples(command, cmd_name)
         else:
@@ -109,7 +112,7 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:  # a Typer callback
     if value:
-        from importlib.metadata import version  # noqa: PLC0415 - slow to import, rarely asked
+        from importlib.metadata import version
 
         typer.echo(f"secondlook {version('secondlook')}")
         raise typer.Exit
@@ -128,7 +131,7 @@ def run(arguments: Sequence[str]) -> None:
     """Run a command here; errors of ours are printed in one line, with status 1 (2 for a configuration)."""
     _join_values()
     try:
-        get_command(app)(prog_name="secondlook", args=list(arguments))
+        with_plain_parameters(get_command(app))(prog_name="secondlook", args=list(arguments))
     except ConfigError as error:
         fail(str(error), status=2)
     except SecondLookError as error:

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import ssl
 import sys
 import time
 from collections.abc import Iterable
@@ -47,9 +46,10 @@ FIREFOX_HOMES = (
 
 def fingerprint(certificate: Path, algorithm: str = "sha256") -> str:
     """Return the digest of a PEM certificate's DER form, in hexadecimal."""
-    return hashlib.new(
-        algorithm, ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
-    ).hexdigest()
+    from ssl import PEM_cert_to_DER_cert  # noqa: PLC0415 - slow to import, and no help needs it
+
+    der = PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
+    return hashlib.new(algorithm, der).hexdigest()
 
 
 def nickname(certificate: Path) -> str:

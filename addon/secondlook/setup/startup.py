@@ -1,10 +1,10 @@
 """Starting at log-in: a systemd user unit, and words for launchd and a task of Windows."""
 
+import html
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from secondlook.setup import tool
 from secondlook.setup.journal import Change, Journal, Outcome
@@ -76,7 +76,9 @@ def _quoted(word: str) -> str:
 def instructions(words: list[str]) -> str | None:
     """Return how to start at log-in on macOS and on Windows (from WSL); None where a systemd unit does."""
     if sys.platform == "darwin":
-        return LAUNCHD.format(words="".join(f"<string>{escape(word)}</string>" for word in words))
+        return LAUNCHD.format(
+            words="".join(f"<string>{html.escape(word, quote=False)}</string>" for word in words)
+        )
     if distribution := tool.windows():
         command = tool.shown(["wsl.exe", "-d", distribution, "-e", *words])
         return WINDOWS.format(command=command.replace('"', '\\"'))

@@ -9,7 +9,6 @@ from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.finding import find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import print_json, print_line, size_told
-from secondlook.run.backup.making import make_backup
 
 app = typer.Typer(add_completion=False)
 
@@ -26,6 +25,8 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Write a backup: log, queue, rules, authority, keys, lists, configuration; the proxy may run."""
+    from secondlook.run.backup.making import make_backup
+
     context = open_context(config, state)
     passphrase = None
     if encrypt or passphrase_file is not None:

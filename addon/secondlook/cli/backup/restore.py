@@ -2,16 +2,17 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import platformdirs
 import typer
 
 from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.finding import CONFIG_NAME, find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption
 from secondlook.cli.output import print_facts, print_json, print_line
-from secondlook.run.backup.restoring import Wanted, check_backup, restore_backup
+
+if TYPE_CHECKING:
+    from secondlook.run.backup.restoring import Wanted
 
 app = typer.Typer(add_completion=False)
 
@@ -29,6 +30,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Put a backup in the place of the state; the proxy must not run. What was there is set aside."""
+    from secondlook.run.backup.restoring import check_backup, restore_backup
 
     @cache
     def ask() -> str:
@@ -52,8 +54,12 @@ def restore(
         print_line(f"what was there is kept in {path}")
 
 
-def _wanted(config: Path | None, state: Path | None, *, keep_settings: bool) -> Wanted:
+def _wanted(config: Path | None, state: Path | None, *, keep_settings: bool) -> "Wanted":
     """Say where a backup goes: to the configuration named or found here, else to this user's own place."""
+    import platformdirs
+
+    from secondlook.run.backup.restoring import Wanted
+
     found, own_state = find_config(config)
     if own_state is None:
         return Wanted(found, state, keep_settings)

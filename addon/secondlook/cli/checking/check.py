@@ -1,11 +1,10 @@
 """`secondlook check`: the whole check of URLs, files and digests, explained; nothing is recorded."""
 
-import asyncio
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,11 +20,12 @@ from secondlook.cli.options import (
 )
 from secondlook.cli.output import Tone, duration_told, fail, print_facts, print_json, print_line, print_marked
 from secondlook.core.neutralize import inert
-from secondlook.run.assembly.asking import asking
-from secondlook.run.assembly.explaining import Json, explained, explanation, subject_from
-from secondlook.run.assembly.parts import Parts
 from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
 from secondlook.run.supervisor.settings_file import CHANGED, changed_since_read
+
+if TYPE_CHECKING:
+    from secondlook.run.assembly.explaining import Json
+    from secondlook.run.assembly.parts import Parts
 
 app = typer.Typer(add_completion=False)
 
@@ -51,6 +51,8 @@ def check(
 
     Exit status: 10 if any is blocked, else 11 if any cannot be verified, else 0.
     """
+    import asyncio
+
     context = open_context(config, state)
     if not (is_of_a_proxy(context.state) or (context.state / "server").is_dir()):
         typer.echo(f"nothing of Second Look is in {context.state}: without its lists", err=True)
@@ -71,7 +73,7 @@ def check(
     sys.exit(exit_of(told))
 
 
-def exit_of(told: Iterable[Json]) -> int:
+def exit_of(told: "Iterable[Json]") -> int:
     """Return the exit status for explained decisions: blocked counts more than unverifiable."""
     worst = 0
     for one in told:
@@ -83,17 +85,21 @@ def exit_of(told: Iterable[Json]) -> int:
 
 async def _check(
     context: CommandContext, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
-) -> list[Json]:
+) -> "list[Json]":
+    from secondlook.run.assembly.asking import asking
+
     with context.ledger_to_read() as ledger:
         async with asking(context.settings, ledger, offline=offline) as parts:
             return [await _check_one(parts, text, as_file=as_file, client=client) for text in subjects]
 
 
-async def _check_one(parts: Parts, text: str, *, as_file: bool, client: str | None) -> Json:
+async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | None) -> "Json":
+    from secondlook.run.assembly.explaining import explained, explanation, subject_from
+
     path = Path(_said(text))
     if not (as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path))):
         return await explained(parts.checker, text, subject_from(text, parts.suffixes), client)
-    from secondlook.run.assembly.file_check import FileCheck  # noqa: PLC0415 - slow to import
+    from secondlook.run.assembly.file_check import FileCheck
 
     async with aclosing(FileCheck.of(parts)) as files:
         try:
@@ -120,7 +126,7 @@ def _list_told(name: str | None, titles: Mapping[str, str]) -> str | None:
     return f"{titles[name]}, {name}" if name is not None and name in titles else name
 
 
-def print_check(one: Json, titles: Mapping[str, str] = NO_TITLES) -> None:
+def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
     """Print an explained decision for people."""
     print_marked(one["decision"].upper(), f"  {one['subject']}", TONES[one["decision"]])
     facts = [

@@ -1,6 +1,5 @@
 """`secondlook scan`: looks through files and folders with everything that a download is checked by."""
 
-import asyncio
 import os
 import stat
 import sys
@@ -13,16 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secondlook.agent.check.record import confirmed_entry
 from secondlook.cli.checking.check import BLOCKED_EXIT, UNVERIFIABLE_EXIT, print_check
 from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import fail, print_json, print_line
-from secondlook.run.assembly.asking import asking
-from secondlook.run.assembly.explaining import Json, explanation
-from secondlook.run.assembly.parts import Parts
 
 if TYPE_CHECKING:
+    from secondlook.run.assembly.explaining import Json
     from secondlook.run.assembly.file_check import CheckedFile, FileCheck
+    from secondlook.run.assembly.parts import Parts
 
 app = typer.Typer(add_completion=False)
 
@@ -43,6 +40,8 @@ def scan(
     Shows what is blocked or cannot be verified, with --json every file. Exit status: 10 if any is blocked,
     else 11 if any cannot be verified or read, else 0.
     """
+    import asyncio
+
     for path in paths:
         if not path.exists():
             fail(f"cannot read {path}: No such file or directory")
@@ -60,7 +59,8 @@ class _Look:
 
     async def run(self, paths: list[Path], *, offline: bool) -> int:
         """Look at every file; return the exit status."""
-        from secondlook.run.assembly.file_check import FileCheck  # noqa: PLC0415 - slow to import
+        from secondlook.run.assembly.asking import asking
+        from secondlook.run.assembly.file_check import FileCheck
 
         files, context = list(_files(paths)), self._context
         opened = context.ledger() if self._quarantine else context.ledger_to_read()
@@ -78,7 +78,9 @@ class _Look:
             return BLOCKED_EXIT
         return UNVERIFIABLE_EXIT if self._counts["unverifiable"] or self._counts["unreadable"] else 0
 
-    async def _one(self, parts: Parts, checks: "FileCheck", path: Path) -> None:
+    async def _one(self, parts: "Parts", checks: "FileCheck", path: Path) -> None:
+        from secondlook.run.assembly.explaining import explanation
+
         self._counts["files"] += 1
         try:
             found = await checks.check(path, None)
@@ -104,14 +106,15 @@ class _Look:
             self._print(told)
 
     @staticmethod
-    def _print(told: Json) -> None:
+    def _print(told: "Json") -> None:
         print_check(told)
         for outcome in told.get("quarantine", ()):
             print_line(f"  quarantine  {outcome}")
 
-    async def _put_away(self, parts: Parts, path: Path, found: "CheckedFile") -> list[str]:
+    async def _put_away(self, parts: "Parts", path: Path, found: "CheckedFile") -> list[str]:
         """Put a file into quarantine, with its copies beside it; tell what came of it."""
-        from secondlook.run.assembly.second_look import make_quarantine  # noqa: PLC0415 - slow to import
+        from secondlook.agent.check.record import confirmed_entry
+        from secondlook.run.assembly.second_look import make_quarantine
 
         evidence = found.decision.evidence
         evidence = replace(evidence, hit=found.subject.identity)  # the file itself, whatever lies in it
@@ -155,8 +158,8 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
     if not sys.stderr.isatty():
         yield lambda: None
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs Rich
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("looking", total=total)

@@ -1,6 +1,5 @@
 """`secondlook doctor`: look for problems and say how to mend them."""
 
-import asyncio
 import sys
 
 import typer
@@ -19,13 +18,15 @@ SIGNS: dict[str, tuple[str, Tone]] = {
 @app.command()
 def doctor(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Check ports, CA trust, servers, location, pattern, ledger, clock, disk; exit status 1 on a problem."""
+    import asyncio
+
     context = open_context(config, state)
     sys.exit(1 if asyncio.run(_examine(context, as_json=as_json)) else 0)
 
 
 async def _examine(context: CommandContext, *, as_json: bool) -> int:
     with working("looking"):
-        from secondlook.run.diagnosis.diagnosis import diagnose  # noqa: PLC0415 - slow to import
+        from secondlook.run.diagnosis.diagnosis import diagnose
 
     problems = 0
     findings = diagnose(context.settings)

@@ -2,7 +2,6 @@
 
 import typer
 
-from secondlook.agent.actions.notice import AppriseSender
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import fail, print_json, print_line
 from secondlook.ground.first_steps import FirstSteps, Step
@@ -22,6 +21,8 @@ def test(
     as_json: JsonOption = False,  # noqa: PT028
 ) -> None:
     """Send a test notice to everybody that `notify` names, and say whether it went out."""
+    from secondlook.agent.actions.notice import AppriseSender
+
     context = open_context(config, state)
     notify = context.settings.notify
     if not (notify.urls or notify.desktop):

@@ -4,7 +4,6 @@ import getpass
 import sys
 
 import typer
-from argon2 import PasswordHasher
 
 from secondlook.cli.options import JsonOption
 from secondlook.cli.output import fail, print_json
@@ -15,6 +14,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def password(as_json: JsonOption = False) -> None:
     """Read a password (twice on a terminal) and print its Argon2 hash, as the configuration wants it."""
+    from argon2 import PasswordHasher
+
     if sys.stdin.isatty():
         given = getpass.getpass("password: ")
         if getpass.getpass("once more: ") != given:

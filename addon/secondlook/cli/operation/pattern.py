@@ -1,14 +1,11 @@
 """`secondlook pattern`: the local lists: what is in force, how old, from where."""
 
-import asyncio
 import sys
 import time
 from typing import Annotated, Any
 
 import typer
 
-from secondlook.agent.pattern import change
-from secondlook.agent.pattern.files import FOLDER
 from secondlook.cli.options import (
     CommandContext,
     ConfigOption,
@@ -27,12 +24,8 @@ from secondlook.cli.output import (
     print_table,
     working,
 )
-from secondlook.core.event import Event, EventKind
 from secondlook.ground.errors import PatternError
 from secondlook.ground.ulid import make_id
-from secondlook.ledger.log.shape import rfc3339
-from secondlook.scan import rule_keeper
-from secondlook.server.feeds import rule_versions
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
 COLUMNS = ("what", "list", "entries", "generation", "tier", "server", "confirmed")
@@ -52,6 +45,10 @@ def _default(
 @app.command()
 def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show the lists in force: entries, generation, server, age, and what is wrong."""
+    from secondlook.agent.pattern import change
+    from secondlook.ledger.log.shape import rfc3339
+    from secondlook.server.feeds import rule_versions
+
     context = known_context(config, state)
     now = time.time()
     found = change.status(context.state, now=now)
@@ -107,6 +104,13 @@ def update(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the servers for news now, and for what is damaged here, and report."""
+    import asyncio
+
+    from secondlook.agent.pattern import change
+    from secondlook.agent.pattern.files import FOLDER
+    from secondlook.scan import rule_keeper
+    from secondlook.server.feeds import rule_versions
+
     context = open_context(config, state)
     change.set_damaged_stamp_aside(context.state / FOLDER)
     if force:
@@ -138,8 +142,8 @@ def update(
 
 
 async def _update(context: CommandContext, *, accept_shrink: bool) -> list[dict[str, Any]]:
-    from secondlook.run.assembly.asking import asking  # noqa: PLC0415 - slow to import
-    from secondlook.run.assembly.updates import make_updater  # noqa: PLC0415
+    from secondlook.run.assembly.asking import asking
+    from secondlook.run.assembly.updates import make_updater
 
     with context.ledger() as ledger:
         async with asking(context.settings, ledger) as parts:
@@ -160,6 +164,8 @@ async def _update(context: CommandContext, *, accept_shrink: bool) -> list[dict[
 @app.command()
 def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Read every list whole and compare it with its checksum; exit status 1 when one is damaged."""
+    from secondlook.agent.pattern import change
+
     context = known_context(config, state)
     started = time.monotonic()
     found = change.status(context.state, now=time.time())
@@ -187,6 +193,9 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Put the lists before these back in force, until a server has others."""
+    from secondlook.agent.pattern import change
+    from secondlook.core.event import Event, EventKind
+
     context = known_context(config, state)
     if of_rules is not None:
         _roll_back_rules(context, of_rules, as_json=as_json)
@@ -208,6 +217,11 @@ def rollback(
 
 
 def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> None:
+    from secondlook.core.event import Event, EventKind
+    from secondlook.ledger.log.shape import rfc3339
+    from secondlook.scan import rule_keeper
+    from secondlook.server.feeds import rule_versions
+
     folders = dict(context.settings.rule_feeds)
     if feed not in folders:
         known = f"expected one of {', '.join(folders)}" if folders else "there is no feed of `format: yara`"

@@ -6,9 +6,7 @@ import typer
 
 from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import fail, print_json, print_line, time_told
-from secondlook.config.value import parse_duration
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
-from secondlook.ledger.log.shape import rfc3339
 
 app = typer.Typer(add_completion=False)
 
@@ -25,6 +23,8 @@ def pause(
     as_json: JsonOption = False,
 ) -> None:
     """Switch protection off for some minutes; checks go on and are logged, nothing is blocked."""
+    from secondlook.ledger.log.shape import rfc3339
+
     lasts = _seconds(duration)
     if lasts is None or not SHORTEST_S <= lasts <= LONGEST_PAUSE_S:
         fail(f"expected minutes, or a duration (10m), from 1s to a week (7d), got {duration!r}", status=2)
@@ -40,6 +40,8 @@ def pause(
 
 def _seconds(text: str) -> float | None:
     """Return seconds; a bare number is minutes. None where the text is neither."""
+    from secondlook.config.value import parse_duration
+
     try:
         return float(text) * 60
     except ValueError:

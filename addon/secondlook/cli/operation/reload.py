@@ -11,8 +11,6 @@ import typer
 from secondlook.cli.finding import find_config, plainly_said_state
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import fail, print_json, print_line, working
-from secondlook.config.source import InvalidConfigError
-from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import read_run_file
 from secondlook.run.supervisor.settings_file import digest_of, reading_ended
@@ -59,6 +57,9 @@ def _said_state(config: Path | None) -> Path | None:
 
 def _try(invocation: Invocation) -> str | None:
     """Read what the proxy will read, and return the file's digest. Raises ConfigError."""
+    from secondlook.config.source import InvalidConfigError
+    from secondlook.run.reload import read_plan_of
+
     try:
         return read_plan_of(invocation).settings_file
     except InvalidConfigError as error:

@@ -16,7 +16,6 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail
-from secondlook.run.reload import read_plan_of
 from secondlook.run.supervisor.plan import write_plan
 from secondlook.run.supervisor.runfile import UNFINISHED_FILE
 
@@ -51,6 +50,8 @@ def run(
 
     SIGTERM or Ctrl-C drains and ends it, SIGHUP reads the configuration again.
     """
+    from secondlook.run.reload import read_plan_of
+
     invocation = invocation_of(
         config,
         state,

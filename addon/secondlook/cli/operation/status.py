@@ -4,13 +4,11 @@ import json
 import time
 from contextlib import suppress
 from datetime import datetime
-from http.client import SERVICE_UNAVAILABLE, HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from secondlook.agent.pattern import change
 from secondlook.cli.caller import on_terminal
 from secondlook.cli.options import (
     CommandContext,
@@ -29,14 +27,14 @@ from secondlook.cli.output import (
     time_told,
 )
 from secondlook.core.neutralize import inert
-from secondlook.core.tls_exception import Lasting
 from secondlook.ground.errors import LedgerError, PatternError
-from secondlook.ledger.ledger import Ledger
-from secondlook.ledger.log.shape import passage_json, rfc3339
-from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, read_run_file
 from secondlook.run.supervisor.settings_file import CHANGED, changed_since_read
 from secondlook.server.publish.held_back import read_held_back
+
+if TYPE_CHECKING:
+    from secondlook.core.tls_exception import Lasting
+    from secondlook.ledger.ledger import Ledger
 
 app = typer.Typer(add_completion=False)
 DAY_S = 86_400.0
@@ -52,6 +50,9 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show on one screen how protection is doing."""
+    from secondlook.agent.pattern import change
+    from secondlook.ledger.log.shape import rfc3339
+
     context = known_context(config, state)
     now = time.time()
     running = read_run_file(context.state)
@@ -122,6 +123,10 @@ def status(
 
 def _trouble(address: str) -> str | None:
     """Ask the proxy whether it can protect, and say what is wrong; one that hangs makes us wait."""
+    from http.client import SERVICE_UNAVAILABLE, HTTPConnection, HTTPException
+
+    from secondlook.run.supervisor.listening import visited
+
     host, _, port = visited(address).rpartition(":")
     asked = HTTPConnection(host.strip("[]"), int(port), timeout=ANSWER_S)
     try:
@@ -158,11 +163,15 @@ def _of_feeds(folder: Path, now: float) -> list[str]:
 
 
 def _review(context: CommandContext, address: str) -> str:
+    from secondlook.run.supervisor.listening import visited
+
     scheme = "https" if context.settings.review.tls else "http"
     return f"{scheme}://{visited(address)}/"
 
 
-def _of_ledger(ledger: Ledger, lasting: Lasting, now: float) -> dict[str, Any]:
+def _of_ledger(ledger: "Ledger", lasting: "Lasting", now: float) -> dict[str, Any]:
+    from secondlook.ledger.log.shape import passage_json, rfc3339
+
     waiting, oldest, _ = ledger.queue.count()
     hours = ledger.statistics.hourly(now - DAY_S, now)
     pauses = [pause for pause in ledger.snapshots.pauses() if pause.created <= now < pause.until]

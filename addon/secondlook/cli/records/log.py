@@ -1,11 +1,10 @@
 """`secondlook log`: the event log, newest last; filtered, followed, as JSON Lines or CSV."""
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,11 +24,11 @@ from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line,
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ClientNameError, client_name
-from secondlook.core.url.canonical import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
-from secondlook.ledger.log.event_log import EventLog
-from secondlook.ledger.log.filter import EventFilter
-from secondlook.ledger.log.shape import csv_lines, event_json
+
+if TYPE_CHECKING:
+    from secondlook.ledger.log.event_log import EventLog
+    from secondlook.ledger.log.filter import EventFilter
 
 app = typer.Typer(add_completion=False)
 COLUMNS = ("time", "kind", "class", "what", "client", "stage", "list or rule", "threat", "id")
@@ -121,17 +120,24 @@ def log(
         fail("expected --csv or --json, got both", status=2)
     if host is not None and not host.strip():
         fail("expected a host after --host, got nothing", status=2)
+    decisions, kinds = _several("--decision", decision, Action), _several("--kind", kind, EventKind)
+    stages, threats = _several("--stage", stage, Stage), _several("--threat", threat, Threat)
+    begun, ended = instant_from(since, "--since"), instant_from(until, "--until")
+    # all mistakes are answered by now, without the ledger's modules
+    from secondlook.core.url.canonical import host_filter
+    from secondlook.ledger.log.filter import EventFilter
+
     wanted = EventFilter(
-        decision=_several("--decision", decision, Action),
-        kind=_several("--kind", kind, EventKind),
-        stage=_several("--stage", stage, Stage),
-        threat=_several("--threat", threat, Threat),
+        decision=decisions,
+        kind=kinds,
+        stage=stages,
+        threat=threats,
         host=host_filter(host) if host is not None else None,
         client=client,
         proxy=proxy,
         gateway=gateway,
-        since=instant_from(since, "--since"),
-        until=instant_from(until, "--until"),
+        since=begun,
+        until=ended,
         search=search,
     )
     context = known_context(config, state)
@@ -142,7 +148,7 @@ def log(
 
 def _show(
     context: CommandContext,
-    wanted: EventFilter,
+    wanted: "EventFilter",
     limit: int | None,
     *,
     follow: bool,
@@ -150,6 +156,10 @@ def _show(
     as_json: bool,
     utc: bool,
 ) -> None:
+    import asyncio
+
+    from secondlook.ledger.log.shape import event_json
+
     titles = cache(context.list_titles)  # not looked for before a row names a list
 
     def row(event: Event) -> tuple[object, ...]:
@@ -202,14 +212,16 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
 
 
 async def _follow(
-    log: EventLog,
-    wanted: EventFilter,
+    log: "EventLog",
+    wanted: "EventFilter",
     cursor: str,
     row: Callable[[Event], tuple[object, ...]],
     *,
     as_json: bool,
     printer: Callable[[Event], None] | None,
 ) -> None:
+    from secondlook.ledger.log.shape import event_json
+
     async for event in log.follow(wanted, after=cursor):
         if as_json:
             print_json(event_json(event))
@@ -220,7 +232,9 @@ async def _follow(
         sys.stdout.flush()
 
 
-def _because(wanted: EventFilter) -> str:
+def _because(wanted: "EventFilter") -> str:
+    from secondlook.ledger.log.filter import EventFilter
+
     return " yet" if wanted == EventFilter() else " that fit"
 
 
@@ -245,6 +259,8 @@ def _print_plain(row: tuple[object, ...]) -> None:
 
 
 def _csv_printer() -> Callable[[Event], None]:
+    from secondlook.ledger.log.shape import csv_lines
+
     lines = csv_lines(())
     write(next(lines))
 

@@ -1,12 +1,10 @@
 """`secondlook quarantine`: files that were taken out of the download folders."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
 from secondlook.cli.completion import completed_id
 from secondlook.cli.options import (
     CommandContext,
@@ -18,8 +16,9 @@ from secondlook.cli.options import (
 )
 from secondlook.cli.output import fail, print_json, print_line, print_table, size_told, time_told
 from secondlook.ground.clock import SystemClock
-from secondlook.ledger.log.shape import quarantine_json
-from secondlook.run.assembly.second_look import QUARANTINE_FOLDER
+
+if TYPE_CHECKING:
+    from secondlook.agent.actions.quarantine import Quarantine
 
 RecordArgument = Annotated[
     str,
@@ -54,6 +53,8 @@ def list_files(
     as_json: JsonOption = False,
 ) -> None:
     """List quarantined files, restored and deleted ones too."""
+    from secondlook.ledger.log.shape import quarantine_json
+
     context = known_context(config, state)
     with context.ledger_to_read() as ledger:
         records = ledger.quarantine.all()
@@ -110,7 +111,14 @@ def delete(
         print_line(f"deleted {record_id}")
 
 
-def _on_file[Done](context: CommandContext, act: Callable[[Quarantine], Coroutine[None, None, Done]]) -> Done:
+def _on_file[Done](
+    context: CommandContext, act: "Callable[[Quarantine], Coroutine[None, None, Done]]"
+) -> Done:
+    import asyncio
+
+    from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
+    from secondlook.run.assembly.second_look import QUARANTINE_FOLDER
+
     settings = context.settings
     with context.ledger() as ledger:
         quarantine = Quarantine(

@@ -1,6 +1,5 @@
 """`secondlook queue`: what was let through unverified and waits for its second look."""
 
-import asyncio
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -27,7 +26,6 @@ from secondlook.cli.output import (
     print_table,
     time_told,
 )
-from secondlook.ledger.log.shape import queue_json
 
 app = typer.Typer(add_completion=False, help="What was let through unverified and waits for its second look.")
 COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", "next look", "because")
@@ -53,6 +51,8 @@ def list_queue(
     as_json: JsonOption = False,
 ) -> None:
     """List the flagged subjects, oldest first."""
+    from secondlook.ledger.log.shape import queue_json
+
     context = known_context(config, state)
     now = time.time()
     with context.ledger_to_read() as ledger:
@@ -92,6 +92,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one flagged subject with everything known about it."""
+    from secondlook.ledger.log.shape import queue_json
+
     context = known_context(config, state)
     with context.ledger_to_read() as ledger:
         entry = ledger.queue.find(entry_id)
@@ -112,6 +114,8 @@ def show(
 @app.command()
 def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Take the second look at everything that waits, now, and report."""
+    import asyncio
+
     context = known_context(config, state)
     report, left = asyncio.run(_verify(context))
     if as_json:
@@ -123,9 +127,9 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 
 async def _verify(context: CommandContext) -> tuple[dict[str, object], int]:
-    from secondlook.run.assembly.asking import asking  # noqa: PLC0415 - slow to import
-    from secondlook.run.assembly.scanning import make_scanner  # noqa: PLC0415
-    from secondlook.run.assembly.second_look import make_notifier, make_quarantine, make_second_look  # noqa: PLC0415
+    from secondlook.run.assembly.asking import asking
+    from secondlook.run.assembly.scanning import make_scanner
+    from secondlook.run.assembly.second_look import make_notifier, make_quarantine, make_second_look
 
     with context.ledger() as ledger:
         async with asking(context.settings, ledger) as parts, AsyncExitStack() as closing:

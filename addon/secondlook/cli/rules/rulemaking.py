@@ -3,7 +3,7 @@
 import re
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,12 +18,10 @@ from secondlook.cli.options import (
     writable_state,
 )
 from secondlook.cli.output import fail, print_json, print_line, time_told
-from secondlook.config import Settings
-from secondlook.core.rules.overruling import contrary, overruling
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule, Scope
-from secondlook.core.rules.subject import RuleSubjectError, parse_subject
-from secondlook.ledger.log.shape import rule_json, rule_subject
-from secondlook.suffix import load_suffixes
+
+if TYPE_CHECKING:
+    from secondlook.config import Settings
 
 
 def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
@@ -94,6 +92,11 @@ def make_rule(
     as_json: bool,
 ) -> None:
     """Write a rule into the ledger and tell it; workers take it up within a second."""
+    from secondlook.core.rules.overruling import contrary, overruling
+    from secondlook.core.rules.subject import RuleSubjectError, parse_subject
+    from secondlook.ledger.log.shape import rule_json, rule_subject
+    from secondlook.suffix import load_suffixes
+
     try:
         scope, normal = parse_subject(subject, load_suffixes())
     except RuleSubjectError as error:
@@ -138,7 +141,7 @@ def make_rule(
         print_line("it is reported to our own servers; the log has what they do with it")
 
 
-def _check_reportable(settings: Settings, *, narrow: bool) -> None:
+def _check_reportable(settings: "Settings", *, narrow: bool) -> None:
     if narrow:
         fail(
             "--report: expected a host, a URL or a file, for everybody and for good: lists hold nothing else",
@@ -149,7 +152,7 @@ def _check_reportable(settings: Settings, *, narrow: bool) -> None:
 
 
 def _report(state: Path, rule: Rule) -> None:
-    from secondlook.agent.actions.outbox import Outbox, finding_of  # noqa: PLC0415 - few need it
+    from secondlook.agent.actions.outbox import Outbox, finding_of
 
     finding = finding_of(rule.subject, name=rule.reason or "blocked by hand", engine="operator")
     try:
@@ -169,6 +172,9 @@ def _lasting(duration: str | None) -> float | None:
 
 
 def _warn(stronger: Rule, rule: Rule, written: str) -> None:
+    from secondlook.core.rules.overruling import contrary
+    from secondlook.ledger.log.shape import rule_subject
+
     until = "always" if stronger.expires is None else f"until {time_told(stronger.expires)}"
     print_line(f"but {stronger.action} {rule_subject(stronger)} wins {until} ({stronger.id})")
     if contrary(stronger, rule):
@@ -176,6 +182,8 @@ def _warn(stronger: Rule, rule: Rule, written: str) -> None:
 
 
 def _in_words(rule: Rule, written: str) -> str:
+    from secondlook.ledger.log.shape import rule_subject
+
     words = f"{rule.action} {rule_subject(rule)} ({rule.scope.value})"
     if re.fullmatch(r"=?[^/:\[\]]+:\d+", written):
         words += " on every port"

@@ -1,12 +1,10 @@
 """`secondlook rules`: list, remove, test and back-test the operator's rules."""
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secondlook.agent.backtest import ProposedChange, RuleChange
-from secondlook.agent.pattern.files import load_pattern
 from secondlook.cli.completion import completed, completed_id
 from secondlook.cli.options import (
     AsClientOption,
@@ -20,15 +18,12 @@ from secondlook.cli.options import (
 from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table, time_told
 from secondlook.core.rules.policy import Level
 from secondlook.core.rules.rule import Rule
-from secondlook.core.rules.rulebook import RuleBook
-from secondlook.core.subject import FileSubject, Subject
-from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import Action
-from secondlook.ledger.log.shape import rule_json, rule_subject
-from secondlook.run.assembly.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
-from secondlook.run.assembly.policies import config_rules
 from secondlook.server.store.names import BASE_LISTS
-from secondlook.suffix import load_suffixes
+
+if TYPE_CHECKING:
+    from secondlook.agent.backtest import ProposedChange
+    from secondlook.core.subject import Subject
 
 app = typer.Typer(add_completion=False, help="List, remove and try the operator's rules.")
 COLUMNS = ("id", "action", "subject", "scope", "client", "expires", "hits", "reason")
@@ -56,6 +51,8 @@ def list_rules(
     as_json: JsonOption = False,
 ) -> None:
     """List all rules, expired ones included until they are swept."""
+    from secondlook.ledger.log.shape import rule_json
+
     context = known_context(config, state)
     with context.ledger_to_read() as ledger:
         rules = ledger.rules.all()
@@ -105,6 +102,10 @@ def try_rules(
     as_json: JsonOption = False,
 ) -> None:
     """Show which rules fire for a URL or file, the one that decides first."""
+    from secondlook.core.rules.rulebook import RuleBook
+    from secondlook.ledger.log.shape import rule_json
+    from secondlook.run.assembly.policies import config_rules
+
     if not text.strip():
         fail("expected a URL or the SHA-256 of a file, got nothing", status=2)
     context = known_context(config, state)
@@ -150,6 +151,12 @@ def backtest(
 
     The log holds what was blocked and flagged, and what was allowed where `log.all` is on.
     """
+    from secondlook.agent.backtest import RuleChange
+    from secondlook.agent.pattern.files import load_pattern
+    from secondlook.core.rules.rulebook import RuleBook
+    from secondlook.run.assembly.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
+    from secondlook.suffix import load_suffixes
+
     if action not in {"allow", "block"}:
         fail_as_none_of("--action", ("allow", "block"), action)
     context = known_context(config, state)
@@ -183,13 +190,19 @@ def backtest(
         print_line(f"{report.unreadable:,} could not be judged: the log keeps too little of them")
 
 
-def _subject(text: str) -> Subject:
+def _subject(text: str) -> "Subject":
+    from secondlook.core.subject import FileSubject
+    from secondlook.core.url.canonical import url_subject
+    from secondlook.suffix import load_suffixes
+
     if len(text) == _SHA256_HEX and all(digit in "0123456789abcdefABCDEF" for digit in text):
         return FileSubject((bytes.fromhex(text),))
     return url_subject(text, load_suffixes())
 
 
 def _row(rule: Rule, *, utc: bool = False) -> tuple[object, ...]:
+    from secondlook.ledger.log.shape import rule_subject
+
     return (
         rule.id,
         rule.action,

@@ -2,20 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secondlook.cli.finding import CONFIG_NAME
 from secondlook.cli.options import open_context
 from secondlook.cli.output import fail
-from secondlook.config import ServerSettings, load_server_settings
 from secondlook.core.lists.name import RISKS, list_name
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Threat
 from secondlook.run.supervisor.runfile import is_of_a_proxy
 from secondlook.server.store.names import BASE_LISTS, THREATS
 from secondlook.server.store.store import ServerStore
+
+if TYPE_CHECKING:
+    from secondlook.config import ServerSettings
 
 SERVER_CONFIG_NAME = "server.yaml"
 LISTS = (
@@ -35,7 +37,7 @@ ServerConfigOption = Annotated[
 class ServerContext:
     """What a server command works on."""
 
-    settings: ServerSettings
+    settings: "ServerSettings"
     store: ServerStore
     config: Path | None
 
@@ -46,6 +48,8 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
     Without a configuration and without `--state` it is the embedded server of the proxy here; a proxy's
     state folder given by `--state` means its embedded server too.
     """
+    from secondlook.config import load_server_settings
+
     found = config
     if found is None and Path(SERVER_CONFIG_NAME).is_file():
         found = Path(SERVER_CONFIG_NAME)

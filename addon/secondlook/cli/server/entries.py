@@ -12,7 +12,6 @@ from secondlook.cli.options import JsonOption, StateOption, seconds_from
 from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.cli.server.context import LISTS, ServerConfigOption, ServerContext, open_server
 from secondlook.core.neutralize import inert
-from secondlook.ledger.log.shape import rfc3339
 
 if TYPE_CHECKING:
     from secondlook.server.store.administration import EntryRow
@@ -48,7 +47,8 @@ def list_entries(
     as_json: JsonOption = False,
 ) -> None:
     """List entries and exceptions, with their source, who added them and when."""
-    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.ledger.log.shape import rfc3339
+    from secondlook.server.store import administration
 
     context = open_server(config, state)
     if sources:
@@ -71,6 +71,8 @@ def list_entries(
 
 
 def _entry_record(row: "EntryRow") -> dict[str, object]:
+    from secondlook.ledger.log.shape import rfc3339
+
     return {
         "entry": row.text,
         "list": row.list,
@@ -87,6 +89,8 @@ def _entry_record(row: "EntryRow") -> dict[str, object]:
 
 def list_sources(context: ServerContext, *, as_json: bool) -> None:
     """Show the sources of a store, with what was taken from each."""
+    from secondlook.ledger.log.shape import rfc3339
+
     found = context.store.sources()
     if as_json:
         for each in found:
@@ -139,9 +143,9 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Add one own entry; it beats the feeds. The same one again is replaced."""
-    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
-    from secondlook.server.store.names import import_list  # noqa: PLC0415
-    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+    from secondlook.server.store import administration
+    from secondlook.server.store.names import import_list
+    from secondlook.suffix import load_suffixes
 
     lasts, now = seconds_from(duration, "--for"), time.time()
     context = open_server(config, state)
@@ -173,8 +177,8 @@ def except_(
     as_json: JsonOption = False,
 ) -> None:
     """Take something out of the lists, even if feeds list it; `server publish` puts it in force."""
-    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
-    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+    from secondlook.server.store import administration
+    from secondlook.suffix import load_suffixes
 
     lasts, now = seconds_from(duration, "--for"), time.time()
     context = open_server(config, state)
@@ -202,6 +206,8 @@ def except_(
 
 
 def _own_record(entry: "ManualEntry") -> dict[str, object]:
+    from secondlook.ledger.log.shape import rfc3339
+
     return {
         "id": entry.id,
         "action": entry.action,
@@ -216,6 +222,8 @@ def _own_record(entry: "ManualEntry") -> dict[str, object]:
 
 
 def _until(entry: "ManualEntry") -> str:
+    from secondlook.ledger.log.shape import rfc3339
+
     return "" if entry.expires_at is None else f" until {rfc3339(entry.expires_at)}"
 
 
@@ -235,8 +243,8 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Remove entries (by id or text) or everything of a source; `server publish` puts it in force."""
-    from secondlook.server.store.removal import remove as take_out  # noqa: PLC0415 - imports numpy
-    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+    from secondlook.server.store.removal import remove as take_out
+    from secondlook.suffix import load_suffixes
 
     context = open_server(config, state)
     missing = False

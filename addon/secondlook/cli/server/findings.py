@@ -10,7 +10,6 @@ from secondlook.cli.options import JsonOption, StateOption
 from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
 from secondlook.cli.server.entries import IN_FORCE
-from secondlook.ledger.log.shape import rfc3339
 
 if TYPE_CHECKING:
     from secondlook.server.findings.intake import Intake
@@ -40,6 +39,8 @@ def list_findings(
     config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False
 ) -> None:
     """List what agents reported: waiting for approval, withdrawn, and listed."""
+    from secondlook.ledger.log.shape import rfc3339
+
     found = [
         {
             "id": each.id,
@@ -104,6 +105,6 @@ def _decided[T](identities: Sequence[str], decide: Callable[..., T]) -> Iterator
 
 
 def _intake(context: ServerContext) -> "Intake":
-    from secondlook.server.findings.intake import Intake  # noqa: PLC0415 - imports numpy
+    from secondlook.server.findings.intake import Intake
 
     return Intake(context.store, context.settings.publish)

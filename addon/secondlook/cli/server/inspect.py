@@ -1,6 +1,5 @@
 """`secondlook server check`, `rollback` and `status`: look into what is published, and go back."""
 
-import asyncio
 import sys
 import time
 from dataclasses import replace
@@ -13,7 +12,6 @@ from secondlook.cli.output import plain_value, print_json, print_line, print_tab
 from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
 from secondlook.cli.server.entries import list_sources
 from secondlook.core.neutralize import inert
-from secondlook.ledger.log.shape import rfc3339
 
 if TYPE_CHECKING:
     from secondlook.server.publish.generation import Generation
@@ -66,7 +64,7 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Serve an earlier generation again, until somebody publishes."""
-    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.server.store import administration
 
     context = open_server(config, state)
     served = administration.rollback(context.store, number)
@@ -78,33 +76,38 @@ def rollback(
 
 def _valkey(store: str, own: "Generation | None") -> "InValkey | None":
     """Look at what a Valkey store serves; None where there is none."""
-    from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
+    import asyncio
+
+    from secondlook.server.service import FILES
 
     if store == FILES:
         return None
-    from secondlook.server.valkey.look import look  # noqa: PLC0415 - of an extra
+    from secondlook.server.valkey.look import look  # of an extra
 
     return asyncio.run(look(store, own))
 
 
 def _checked(context: ServerContext, subject: str) -> "list[Listed]":
     """Check in what is served: a server with a Valkey store serves what that holds, not its own folder."""
-    from secondlook.server.service import FILES  # noqa: PLC0415 - imports numpy
-    from secondlook.server.store import administration  # noqa: PLC0415
-    from secondlook.suffix import load_suffixes  # noqa: PLC0415
+    import asyncio
+
+    from secondlook.server.service import FILES
+    from secondlook.server.store import administration
+    from secondlook.suffix import load_suffixes
 
     store = context.settings.store
     if store == FILES:
         return administration.check(context.store, subject, suffixes=load_suffixes())
-    from secondlook.server.valkey import look  # noqa: PLC0415 - of an extra
+    from secondlook.server.valkey import look  # of an extra
 
     return asyncio.run(look.check(store, subject, suffixes=load_suffixes()))
 
 
 def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show what is published, from which sources, and how the feeds are doing."""
-    from secondlook.server.staleness import age_of  # noqa: PLC0415
-    from secondlook.server.store import administration  # noqa: PLC0415 - imports numpy
+    from secondlook.ledger.log.shape import rfc3339
+    from secondlook.server.staleness import age_of
+    from secondlook.server.store import administration
 
     context = open_server(config, state)
     found = administration.status(context.store, context.settings.publish.key)

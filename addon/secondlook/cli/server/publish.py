@@ -26,7 +26,7 @@ MOST_REJECTS_TOLD = 5
 
 
 def _formats(incomplete: str) -> list[str]:
-    from secondlook.feeds.detect import Format  # noqa: PLC0415 - slow to import
+    from secondlook.feeds.detect import Format
 
     return completed(("auto", *Format))(incomplete)
 
@@ -78,7 +78,7 @@ def import_(
 
     Understands hosts files, domain lists, URL lists, digests, and the formats of the public feeds.
     """
-    from secondlook.server.store.importing import import_files  # noqa: PLC0415 - imports numpy
+    from secondlook.server.store.importing import import_files
 
     missing = [path for path in files if not path.is_file()]
     if missing:
@@ -163,7 +163,7 @@ def publish(
     as_json: JsonOption = False,
 ) -> None:
     """Make the next generation of everything imported; a running server takes it up by itself."""
-    from secondlook.server.publish.publishing import publish as make_generation  # noqa: PLC0415 - imports numpy
+    from secondlook.server.publish.publishing import publish as make_generation
 
     context = open_server(config, state)
     with working("making the next generation"):
@@ -204,8 +204,8 @@ class _progress:  # noqa: N801 - a context manager used like a function
     def __enter__(self) -> Callable[[Path, int], None] | None:
         if not sys.stderr.isatty():
             return None
-        from rich.console import Console  # noqa: PLC0415 - only a terminal needs Rich
-        from rich.progress import Progress  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import Progress
 
         bar = Progress(console=Console(stderr=True), transient=True)
         bar.start()

@@ -25,6 +25,6 @@ def run(
         config, state, listen=tuple(listen or ()), overrides=tuple(overrides or ()), serving=True
     )
     # the server's own parts are slow to import and only this command needs them
-    from secondlook.run.server_process import serve  # noqa: PLC0415
+    from secondlook.run.server_process import serve
 
     sys.exit(serve(context.settings))

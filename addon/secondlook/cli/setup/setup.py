@@ -21,14 +21,9 @@ from secondlook.cli.options import (
 )
 from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.cli.setup.squid import squid
-from secondlook.config.agent import NO_PROXY
 from secondlook.core.pac import pac_text
 from secondlook.ground.files import give_to_owner
-from secondlook.ledger.log.shape import rfc3339
-from secondlook.run.authority import make_authority, put_authority
-from secondlook.run.authority_import import read_authority
 from secondlook.run.supervisor.authority_files import whole
-from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import read_run_file
 from secondlook.setup import authority, browser, profile, service, startup, system_proxy, tool
 from secondlook.setup.journal import Journal, Outcome
@@ -311,6 +306,10 @@ def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOpt
 
 def _import(context: CommandContext, certificates: Path, key: Path, *, as_json: bool) -> None:
     """Put an authority from elsewhere in place; its clients trust it already, or get it as they get it."""
+    from secondlook.ledger.log.shape import rfc3339
+    from secondlook.run.authority import put_authority
+    from secondlook.run.authority_import import read_authority
+
     if read_run_file(context.state) is not None:
         fail("the proxy is running with the present authority", hint="stop it, import, and start it again")
     secret, chain = read_authority(certificates, key, dt.datetime.now(dt.UTC))
@@ -342,6 +341,9 @@ def _bracketed(host: str) -> str:
 
 def _proxy(context: CommandContext) -> tuple[str, int]:
     """Return where the proxy is, or will be; one bound to every address is reached on loopback."""
+    from secondlook.config.agent import NO_PROXY
+    from secondlook.run.supervisor.listening import visited
+
     facts = read_run_file(context.state)
     if not context.settings.proxies or (facts is not None and facts["proxy"] is None):
         fail(
@@ -359,6 +361,8 @@ def _certificate_file(context: CommandContext) -> Path:
 
 def _certificate(context: CommandContext) -> Path:
     """Return the authority's certificate, made first where there is none yet or only a damaged copy."""
+    from secondlook.run.authority import make_authority
+
     if not whole(context.state / "ca"):
         make_authority(context.state / "ca", context.settings.ca)
     return _certificate_file(context)

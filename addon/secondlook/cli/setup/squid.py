@@ -5,16 +5,17 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import fail, print_json, print_line
-from secondlook.config.value import Address, parse_address
 from secondlook.run.supervisor.authority_files import AUTHORITY
-from secondlook.run.supervisor.listening import visited
 from secondlook.run.supervisor.runfile import read_run_file
+
+if TYPE_CHECKING:
+    from secondlook.config.value import Address
 
 SPARE_S = 0.5  # of a helper's budget, over what the agent takes at most
 DEFAULT_SQUID = "127.0.0.1:3128"
@@ -56,7 +57,7 @@ def squid(
     if check:
         _check(context, proxy, icap, opens=opens, as_json=as_json)
         return
-    from secondlook.setup.squid import (  # noqa: PLC0415 - brings the templates of pages
+    from secondlook.setup.squid import (
         CERTGEN,
         CERTIFICATES,
         SquidFacts,
@@ -102,6 +103,8 @@ def _running(context: CommandContext) -> dict[str, Any]:
 
 def _icap(context: CommandContext) -> str:
     """Return where ICAP is spoken, as this machine reaches it."""
+    from secondlook.run.supervisor.listening import visited
+
     told = _running(context).get("icap")
     said = context.settings.gateway.icap.listen
     if told is not None:
@@ -144,7 +147,8 @@ def _enterable(folder: Path) -> bool:
 
 
 def _check(context: CommandContext, proxy: str, icap: str, *, opens: bool, as_json: bool) -> None:
-    from secondlook.setup.squid_check import Target, check  # noqa: PLC0415 - see above
+    from secondlook.config.value import parse_address
+    from secondlook.setup.squid_check import Target, check
 
     try:
         address: Address = parse_address(proxy)

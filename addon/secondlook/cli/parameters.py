@@ -1,0 +1,42 @@
+"""Options and arguments whose values are taken as they are typed come without pydantic.
+
+Typer makes a validator of pydantic for each parameter of a command, also for one that was not given or whose
+text is wanted as it is. To import pydantic takes as long as all else that an error or a completion needs.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+
+class _Reading:
+    """What turns a typed value into the wanted one; Typer's own is made where there is anything to turn."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        several = param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        wanted, texts = (list[str], value) if several else (str, [value])
+        if param.type_descriptor.annotation == wanted and all(type(text) is str for text in texts):
+            return value
+        return self._make().coerce(value, param=param, ctx=ctx)
+
+
+def _plain(listed: Callable[[Any], list[Any]], ctx: Any) -> list[Any]:
+    parameters = listed(ctx)
+    for parameter in parameters:
+        if not isinstance(parameter.get_runtime_param, partial):
+            parameter.get_runtime_param = partial(_Reading, parameter.get_runtime_param)
+    return parameters
+
+
+def with_plain_parameters(command: Any) -> Any:
+    """Have the parameters of a command, and of those below it, read so; returns the command."""
+    command.get_params = partial(_plain, command.get_params)  # `--help` is among them
+    for below in getattr(command, "commands", {}).values():
+        if below is not command:  # a group that imports its commands later names itself in their place
+            with_plain_parameters(below)
+    return command

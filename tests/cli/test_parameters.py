@@ -1,0 +1,59 @@
+"""Parameters that are read without pydantic get the values that Typer's own reading gives them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from typer.main import get_command
+
+from secondlook.cli.parameters import with_plain_parameters
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def tried(
+    subject: str,
+    others: Annotated[list[str] | None, typer.Argument()] = None,
+    reason: str | None = None,
+    kind: Annotated[list[str] | None, typer.Option()] = None,
+    loud: Annotated[str | None, typer.Option(callback=lambda text: text and text.upper())] = None,
+    place: Annotated[Path | None, typer.Option()] = None,
+    limit: Annotated[int | None, typer.Option(min=1)] = None,
+    ratio: float = 0.5,
+    quick: bool = False,
+) -> tuple[object, ...]:
+    return subject, others, reason, kind, loud, place, limit, ratio, quick
+
+
+def outcome(command, words):
+    try:
+        return command.main(words, standalone_mode=False)
+    except Exception as error:  # noqa: BLE001 - whatever Typer's own reading raises
+        return type(error), error.format_message()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "a",
+        "a b c",
+        "a --reason why",
+        "a --reason=",
+        "a --kind x",
+        "a --kind x --kind y",
+        "a --loud quiet",
+        "a --place here",
+        "a --limit 3 --ratio 2 --quick",
+        "",
+        "a --limit 0",
+        "a --limit many",
+        "a --ratio half",
+        "a --reason",
+        "a --nope",
+    ],
+)
+def test_a_value_or_an_error_is_the_same(words):
+    plain, own = with_plain_parameters(get_command(app)), get_command(app)
+    assert outcome(plain, words.split()) == outcome(own, words.split())
