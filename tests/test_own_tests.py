@@ -20,29 +20,22 @@ WITHOUT = set(
     """
     cli/answering.py
     cli/caller.py
-    cli/checking/check.py
-    cli/operation/doctor.py
-    cli/records/log.py
     cli/main.py
     cli/operation/notify.py
     cli/options.py
-    cli/output.py
     cli/operation/password.py
     cli/operation/pattern.py
-    cli/operation/pause.py
     cli/program.py
     cli/records/quarantine.py
     cli/records/queue.py
     cli/operation/resume.py
     cli/rules/rulemaking.py
-    cli/rules/rules.py
     cli/operation/run.py
     cli/server/context.py
     cli/server/entries.py
     cli/server/inspect.py
     cli/server/publish.py
     cli/server/run.py
-    cli/operation/status.py
     config/agent.py
     config/query.py
     config/record.py

@@ -1,8 +1,10 @@
 """Options that every command takes, and where they lead: the settings and the state folder."""
 
+import inspect
 import os
 import re
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +54,27 @@ def client_option(told: str) -> Any:
 
 ForClientOption = Annotated[str | None, client_option("For this address, network or user only.")]
 AsClientOption = Annotated[str | None, client_option("As this client sees it.")]
+
+
+def when_bare[**Options](group: typer.Typer) -> Callable[[Callable[Options, None]], Callable[Options, None]]:
+    """Make a command also what its group does when called without a command, with the same options."""
+
+    def register(command: Callable[Options, None]) -> Callable[Options, None]:
+        def bare(ctx: typer.Context, *args: Options.args, **options: Options.kwargs) -> None:
+            if ctx.invoked_subcommand is None:
+                command(*args, **options)
+
+        # Typer reads a command's options from its signature.
+        signature = inspect.signature(command)
+        context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        bare.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[context, *signature.parameters.values()]
+        )
+        bare.__annotations__ = {"ctx": typer.Context, **command.__annotations__}
+        group.callback(invoke_without_command=True)(bare)
+        return command
+
+    return register
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from secondlook.cli.options import (
     StateOption,
     known_context,
     open_context,
+    when_bare,
 )
 from secondlook.cli.output import (
     duration_told,
@@ -31,18 +32,8 @@ app = typer.Typer(add_completion=False, help="The local lists: what is in force,
 COLUMNS = ("what", "list", "entries", "generation", "tier", "server", "confirmed")
 
 
-@app.callback(invoke_without_command=True)
-def _default(
-    ctx: typer.Context,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    if ctx.invoked_subcommand is None:
-        status(config, state, as_json=as_json)
-
-
 @app.command()
+@when_bare(app)
 def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show the lists in force: entries, generation, server, age, and what is wrong."""
     from secondlook.agent.pattern import change

@@ -13,6 +13,7 @@ from secondlook.cli.options import (
     StateOption,
     UtcOption,
     known_context,
+    when_bare,
 )
 from secondlook.cli.output import fail, print_json, print_line, print_table, size_told, time_told
 from secondlook.ground.clock import SystemClock
@@ -33,19 +34,8 @@ app = typer.Typer(add_completion=False, help="Files that were taken out of the d
 COLUMNS = ("id", "state", "file", "size", "threat", "list", "moved", "proxy", "detail")
 
 
-@app.callback(invoke_without_command=True)
-def _default(
-    ctx: typer.Context,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    utc: UtcOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    if ctx.invoked_subcommand is None:
-        list_files(config, state, utc=utc, as_json=as_json)
-
-
 @app.command("list")
+@when_bare(app)
 def list_files(
     config: ConfigOption = None,
     state: StateOption = None,

@@ -16,6 +16,7 @@ from secondlook.cli.options import (
     StateOption,
     UtcOption,
     known_context,
+    when_bare,
 )
 from secondlook.cli.output import (
     duration_told,
@@ -31,19 +32,8 @@ app = typer.Typer(add_completion=False, help="What was let through unverified an
 COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", "next look", "because")
 
 
-@app.callback(invoke_without_command=True)
-def _default(
-    ctx: typer.Context,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    utc: UtcOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    if ctx.invoked_subcommand is None:
-        list_queue(config, state, utc=utc, as_json=as_json)
-
-
 @app.command("list")
+@when_bare(app)
 def list_queue(
     config: ConfigOption = None,
     state: StateOption = None,

@@ -14,6 +14,7 @@ from secondlook.cli.options import (
     UtcOption,
     instant_from,
     known_context,
+    when_bare,
 )
 from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table, time_told
 from secondlook.core.rules.policy import Level
@@ -31,19 +32,8 @@ SPARE = ("scope", "hits", "client")  # what a narrow terminal does without
 _SHA256_HEX = 64
 
 
-@app.callback(invoke_without_command=True)
-def _default(
-    ctx: typer.Context,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    utc: UtcOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    if ctx.invoked_subcommand is None:
-        list_rules(config, state, utc=utc, as_json=as_json)
-
-
 @app.command("list")
+@when_bare(app)
 def list_rules(
     config: ConfigOption = None,
     state: StateOption = None,

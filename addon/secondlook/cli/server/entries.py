@@ -3,7 +3,7 @@
 import getpass
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -125,6 +125,20 @@ def list_sources(context: ServerContext, *, as_json: bool) -> None:
     print_table(("id", "kind", "list", "format", "entries", "who", "added"), rows, empty="no sources")
 
 
+class _Made(TypedDict):
+    who: str
+    now: float
+    reason: str | None
+    expires_at: float | None
+
+
+def _made_now(duration: str | None, reason: str | None) -> _Made:
+    """Return by whom an entry is made, when, and until when. Raises ConfigError."""
+    lasts, now = seconds_from(duration, "--for"), time.time()
+    expires_at = None if lasts is None else now + lasts
+    return {"who": getpass.getuser(), "now": now, "reason": reason, "expires_at": expires_at}
+
+
 def add(
     subject: SubjectArgument,
     list_name: Annotated[
@@ -147,18 +161,11 @@ def add(
     from secondlook.server.store.names import import_list
     from secondlook.suffix import load_suffixes
 
-    lasts, now = seconds_from(duration, "--for"), time.time()
+    made = _made_now(duration, reason)
     context = open_server(config, state)
     try:
         entry = administration.add_entry(
-            context.store,
-            subject,
-            target=import_list(list_name),
-            suffixes=load_suffixes(),
-            who=getpass.getuser(),
-            now=now,
-            reason=reason,
-            expires_at=None if lasts is None else now + lasts,
+            context.store, subject, target=import_list(list_name), suffixes=load_suffixes(), **made
         )
     except ValueError as error:
         fail(str(error), status=2)
@@ -180,19 +187,11 @@ def except_(
     from secondlook.server.store import administration
     from secondlook.suffix import load_suffixes
 
-    lasts, now = seconds_from(duration, "--for"), time.time()
+    made = _made_now(duration, reason)
     context = open_server(config, state)
     suffixes = load_suffixes()
     try:
-        entry = administration.add_exception(
-            context.store,
-            subject,
-            suffixes=suffixes,
-            who=getpass.getuser(),
-            now=now,
-            reason=reason,
-            expires_at=None if lasts is None else now + lasts,
-        )
+        entry = administration.add_exception(context.store, subject, suffixes=suffixes, **made)
     except ValueError as error:
         fail(str(error), status=2)
     published = context.store.current() is not None

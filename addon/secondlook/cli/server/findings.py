@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secondlook.cli.options import JsonOption, StateOption
+from secondlook.cli.options import JsonOption, StateOption, when_bare
 from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
 from secondlook.cli.server.entries import IN_FORCE
@@ -23,18 +23,8 @@ IdentitiesArgument = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
-def _default(
-    ctx: typer.Context,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    if ctx.invoked_subcommand is None:
-        list_findings(config, state, as_json=as_json)
-
-
 @app.command("list")
+@when_bare(app)
 def list_findings(
     config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False
 ) -> None:

@@ -1,0 +1,70 @@
+"""A URL, digest or file checked without a running proxy."""
+
+import json
+
+import pytest
+
+from cli.calling import on
+from e2e.processes import command, json_lines, server_publish
+
+
+@pytest.mark.parametrize("path", ["/nonexistent/file.exe", "./nonexistent.exe"])
+def test_a_file_that_is_not_there_is_no_url(state, path):
+    done = on(state, "check", path, "--offline", check=False)
+    assert done.returncode == 1
+    assert f"cannot read the file {path}: No such file" in done.stderr
+
+
+def test_check_without_a_running_proxy(state, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("bad.example\nhttp://half.example/bad/file.exe\n")
+    bad_file = tmp_path / "sample.bin"
+    bad_file.write_bytes(b"a bad file")
+    digests = tmp_path / "digests.txt"
+    import hashlib
+
+    digest = hashlib.sha256(b"a bad file").hexdigest()
+    digests.write_text(f"{digest}\n")
+    server = state / "server"
+    json_lines("server", "import", listed, "--state", server, "--list", "mw-8b")
+    json_lines("server", "import", digests, "--state", server, "--list", "x-file-mw-8b")
+    server_publish(server)
+    done = command(
+        "check", "http://www.bad.example/page?x=1", "half.example/bad/file.exe", "http://half.example/good",
+        digest, str(bad_file), "--json", "--state", state, check=False,
+    )  # fmt: skip
+    assert done.returncode == 10
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["decision"] for each in told] == ["block", "block", "allow", "block", "block"]
+    for each in told:
+        assert set(each) >= {
+            "subject", "decision", "verdict", "risk", "stage", "list", "rule", "threat", "canonical", "expressions",
+            "stages",
+        }  # fmt: skip
+    assert told[0]["subject"] == "http://www.bad.example/page?x=1"
+    assert told[0]["expressions"][0] == "www.bad.example/page?x=1"
+    assert told[0]["list"] == "mw-8b"
+    assert told[2]["verdict"] == "unknown"
+    assert (told[3]["canonical"], told[3]["expressions"]) == (None, [])
+    again = command("check", "http://half.example/good", "--state", state)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert [path.name for path in state.iterdir()] == ["server"]  # no ledger was made for it
+
+
+def test_check_of_what_nobody_can_answer(state, tmp_path):
+    config = tmp_path / "proxy.yaml"
+    config.write_text("servers: {embedded: false, intranet: [{url: 'http://127.0.0.1:9'}]}\n")
+    for options in ((), ("--offline",)):
+        done = command(
+            "check", "http://x.example/", "--json", "-c", config, "--state", state, *options, check=False
+        )
+        assert done.returncode == 11, done.stderr
+        (told,) = [json.loads(line) for line in done.stdout.splitlines()]
+        assert told["decision"] == "flag"
+        assert told["unverifiable"]
+
+
+def test_unusual_input_of_check(state):
+    done = command("check", "http://", "", "http://[", "\x01", "--state", state, "--json", check=False)
+    assert done.returncode in {2, 10, 11}
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,95 @@
+"""The log: its keys, filters and names, and a client erased from it."""
+
+import os
+
+from cli.calling import called, make_event, on, write_events
+from e2e.processes import json_lines
+from secondlook.cli.options import CommandContext
+from secondlook.cli.records import log
+from secondlook.cli.records.log import COLUMNS
+from secondlook.config import load_settings
+from secondlook.ledger.log.filter import EventFilter
+from secondlook.ledger.log.shape import EVENT_KEYS
+
+
+def test_log_has_every_key_and_filters(state):
+    write_events(
+        state,
+        make_event("http://a.example/1", host="a.example", client="10.0.0.1", gateway="squid"),
+        make_event("http://b.example/2", host="b.example", client="10.0.0.2", proxy="other"),
+    )
+    events = json_lines("log", "--state", state)
+    assert [event["host"] for event in events] == ["a.example", "b.example"]
+    assert set(EVENT_KEYS) <= set(events[0])
+    assert events[0]["time"] == "2026-09-21T14:13:20.250Z"
+    assert [event["host"] for event in json_lines("log", "--host", "b.example", "--state", state)] == [
+        "b.example"
+    ]
+    assert [event["host"] for event in json_lines("log", "--client", "10.0.0.1", "--state", state)] == [
+        "a.example"
+    ]
+    assert [event["host"] for event in json_lines("log", "--proxy", "other", "--state", state)] == [
+        "b.example"
+    ]
+    assert [event["host"] for event in json_lines("log", "--gateway", "squid", "--state", state)] == [
+        "a.example"
+    ]
+    assert json_lines("log", "--kind", "flagged", "--state", state) == []
+    assert json_lines("log", "--stage", "malformed", "--threat", "malware", "--state", state) == []
+    done = on(state, "log", "--kind", "nonsense", check=False)
+    assert done.returncode == 2
+    assert "expected one of check, blocked" in done.stderr
+
+
+def test_log_into_a_closed_pipe(state):
+    write_events(state, *(make_event(f"http://a.example/{number}") for number in range(500)))
+    reader, writer = os.pipe()
+    os.close(reader)
+    import subprocess
+
+    from e2e.processes import SECONDLOOK
+
+    done = subprocess.run(
+        [*SECONDLOOK, "log", "--json", "--state", str(state)],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_client_is_erased(state):
+    write_events(
+        state,
+        make_event("http://one.example/", client="10.0.0.7"),
+        make_event("http://two.example/", client="10.0.0.8"),
+    )
+    for arguments, status in (
+        (["--erase-client", "10.0.0.7"], 2),  # nobody there to be asked
+        (["--erase-client", "10.0.0.7", "--host", "one.example", "--yes"], 2),
+        (["--erase-client", " ", "--yes"], 2),
+        (["--yes"], 2),
+    ):
+        assert on(state, "log", *arguments, check=False).returncode == status
+    assert len(json_lines("log", "--state", state)) == 2
+    (erased,) = json_lines("log", "--erase-client", "10.0.0.7", "--yes", "--state", state)
+    assert erased == {"client": "10.0.0.7", "events": 1}
+    assert [event["client"] for event in json_lines("log", "--state", state)] == ["10.0.0.8"]
+
+
+def test_people_read_the_names_of_lists_and_programs_the_short_ones(state, monkeypatch):
+    write_events(state, make_event("http://shop.example/", host="shop.example", list="mw-8b"))
+    monkeypatch.setattr(CommandContext, "list_titles", lambda _self: {"mw-8b": "URLhaus (malware)"})
+    context = CommandContext(load_settings(None, state=state), None)
+
+    def printed(columns):
+        with called(columns, {"TERM": "dumb"}) as lines:
+            log._show(context, EventFilter(), 10, follow=False, as_csv=False, as_json=False, utc=False)
+        return "".join(lines)
+
+    assert "URLhaus (malware)" in printed(200)
+    piped = printed(None).splitlines()[1].split("\t")
+    assert piped[COLUMNS.index("list or rule")] == "mw-8b", "the title changes with the feeds that come"
+    (event,) = json_lines("log", "--state", state)
+    assert event["list"] == "mw-8b"

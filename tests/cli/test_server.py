@@ -1,0 +1,144 @@
+"""Commands of a Smart Protection Server."""
+
+import asyncio
+
+from cli.calling import on
+from e2e.processes import command, json_lines, server_publish
+from secondlook.run.supervisor.runfile import StateLock
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.publishing import publish
+from secondlook.server.publish.signing import publisher_key
+from secondlook.server.store.store import ServerStore
+from secondlook.server.valkey.publisher import ValkeyPublisher
+from secondlook.wire.signature import public_text
+from serverkit.valkey import single
+
+
+def test_a_server_shows_its_key_before_it_has_published_anything(state):
+    assert "key: made with the first publication" in on(state, "server", "status").stdout
+    key = public_text(publisher_key(state).public_key())
+    assert f"key {key}: agents and replicas" in on(state, "server", "status").stdout
+    (status,) = json_lines("server", "status", "--state", state)
+    assert (status["generation"], status["key"]) == (None, key)
+
+
+def test_server_commands(tmp_path):
+    state, listed = tmp_path / "server", tmp_path / "list.txt"
+    listed.write_text("one.example\ntwo.example\nnot a line\n")
+    (report,) = json_lines("server", "import", listed, "--state", state, "--list", "mw-8b")
+    assert (report["accepted"], sum(report["rejected"].values())) == (2, 1)
+    assert server_publish(state)["generation"] == 1
+    assert command("server", "check", "http://one.example/x", "--state", state, check=False).returncode == 10
+    assert command("server", "check", "http://three.example/", "--state", state).returncode == 0
+    command("server", "add", "three.example", "--state", state)
+    command("server", "except", "two.example", "--state", state)
+    server_publish(state)
+    assert command("server", "check", "three.example", "--state", state, check=False).returncode == 10
+    assert command("server", "check", "two.example", "--state", state).returncode == 0
+    entries = {each["entry"] for each in json_lines("server", "list", "--state", state)}
+    assert {"one.example/", "three.example/"} <= entries
+    command("server", "rollback", "--state", state)
+    assert command("server", "check", "three.example", "--state", state).returncode == 0
+    command("server", "remove", "list.txt", "--state", state)
+    assert command("server", "remove", "list.txt", "--state", state, check=False).returncode == 1
+    (status,) = json_lines("server", "status", "--state", state)
+    assert (status["generation"], status["held_back"], status["valkey"]) == (1, 0, None)
+
+
+def test_what_does_not_fit_the_named_list_is_told(tmp_path):
+    state, listed = tmp_path / "server", tmp_path / "hosts.txt"
+    listed.write_text("".join(f"{name}.example\n" for name in "abcd") + "ab" * 32 + "\n")
+    (report,) = json_lines("server", "import", listed, "--state", state, "--list", "x-file-mw-8b")
+    assert (report["lists"], report["elsewhere"]) == ({"mw-8b": 4, "x-file-mw-8b": 1}, {"mw-8b": 4})
+    said = command("server", "import", listed, "--state", state, "--list", "x-file-mw-8b").stdout
+    assert "4 in mw-8b, not in x-file-mw-8b: hosts or URLs" in said
+    (report,) = json_lines("server", "import", listed, "--state", state)
+    assert report["elsewhere"] == {}
+
+
+def test_a_valkey_store_that_lost_its_data_is_told(tmp_path):
+    with single(tmp_path / "valkey") as (url, [node]):
+        config = tmp_path / "server.yaml"
+        config.write_text(f"state: {tmp_path / 'server'}\nstore: {url}\n")
+
+        def told():
+            (status,) = json_lines("server", "status", "--config", config)
+            return status["valkey"]
+
+        assert told() == {
+            "holds": False,
+            "trouble": "the Valkey store holds no generation; a running publisher loads what it has",
+        }
+        store = ServerStore(tmp_path / "server")
+        publish(store, now=0.0)
+
+        async def push():
+            publisher = ValkeyPublisher(url)
+            await publisher.push(Generation(store.generation_folder(1)), now=0.0)
+            await publisher.aclose()
+
+        asyncio.run(push())
+        assert told() == {"holds": True, "trouble": None}
+        node.cli("flushall")
+        assert "does not hold generation 000001" in command("server", "status", "--config", config).stdout
+        node.kill()
+        gone = told()
+        assert not gone["holds"]
+        assert gone["trouble"].startswith("cannot read from the Valkey store: ")
+
+
+def test_own_entries_beat_what_was_imported(tmp_path):
+    state, listed = tmp_path / "server", tmp_path / "list.txt"
+    listed.write_text("one.example\nhttp://two.example/bad/a.exe\nhttp://two.example/good/\n")
+    json_lines("server", "import", listed, "--state", state, "--list", "mw-8b")
+    digest = "ab" * 32
+    (added,) = json_lines("server", "add", digest, "--list", "x-file-mw-8b", "--for", "1d", "--state", state)
+    (path,) = json_lines("server", "except", "http://two.example/bad/", "--reason", "ours", "--state", state)
+    assert (added["list"], path["scope"], path["reason"]) == ("x-file-mw-8b", "prefix", "ours")
+    rows = {each["id"]: each for each in json_lines("server", "list", "--own", "--state", state)}
+    assert set(rows) == {added["id"], path["id"]}
+    assert rows[added["id"]]["expires"] > rows[added["id"]]["added"]
+    assert all(each["who"] for each in rows.values())
+    command("server", "remove", "one.example", "--state", state)
+    server_publish(state)
+    for subject, status in (
+        (digest, 10), ("http://two.example/bad/a.exe", 0), ("http://two.example/good/", 10), ("one.example", 0)
+    ):  # fmt: skip
+        done = command("server", "check", subject, "--state", state, check=False)
+        assert done.returncode == status, done.stdout
+    command("server", "remove", path["id"], added["id"], "--state", state)
+    server_publish(state)
+    assert (
+        command("server", "check", "http://two.example/bad/a.exe", "--state", state, check=False).returncode
+        == 10
+    )
+    assert command("server", "check", digest, "--state", state).returncode == 0
+    done = command("server", "remove", path["id"], "--state", state, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+def test_import_of_what_is_not_there(tmp_path):
+    done = command("server", "import", tmp_path / "none.txt", "--state", tmp_path / "s", check=False)
+    assert done.returncode == 1
+    assert "not a file" in done.stderr
+
+
+def test_a_server_takes_back_and_goes_back_as_json(tmp_path):
+    state = tmp_path / "server"
+    for host in ("one.example", "two.example"):
+        command("server", "add", host, "--state", state)
+        server_publish(state)
+    assert json_lines("server", "rollback", "--state", state) == [{"generation": 1, "held": True}]
+    (removed,) = json_lines("server", "remove", "two.example", "--state", state)
+    assert removed == {"subject": "two.example", "removed": "one own entry"}
+
+
+def test_an_import_while_a_proxy_makes_its_folder_goes_to_its_embedded_server(state, tmp_path):
+    hosts = tmp_path / "hosts.txt"
+    hosts.write_text("0.0.0.0 bad.example\n")
+    state.mkdir()
+    lock = StateLock(state)  # the first that a starting proxy leaves
+    on(state, "server", "import", hosts)
+    lock.release()
+    assert sorted(each.name for each in state.iterdir()) == ["lock", "server"]
+    assert [each.name for each in (state / "server" / "sources").iterdir()] == ["0001-hosts.txt"]

@@ -1,0 +1,37 @@
+"""The status: failing feeds, and a process that hung."""
+
+import json
+import time
+
+from e2e.processes import json_lines
+from secondlook.cli.operation.status import DAY_S, _hung
+
+
+def test_status_names_feeds_that_fail_and_what_they_name_of_known_good_sites(tmp_path):
+    feeds = tmp_path / "server" / "feeds"
+    feeds.mkdir(parents=True)
+    (tmp_path / "ca").mkdir()
+    (feeds / "good.json").write_text('{"error": null}')
+    (feeds / "failing.json").write_text('{"error": "shrunk: 3 entries, the last good one had 2000"}')
+    (feeds / "damaged.json").write_text('{"err')
+    held = {"source": "failing", "count": 1, "texts": ["google.com/"], "new": ["google.com/"]}
+    held_back = [held | {"new_at": time.time()}, held | {"source": "long ago", "new_at": 1.0}]
+    (tmp_path / "server" / "held-back").write_text(json.dumps(held_back))
+    (status,) = json_lines("status", "--state", tmp_path)
+    assert status["alerts"] == [
+        "feed failing: shrunk: 3 entries, the last good one had 2000",
+        "failing lists 1 known-good sites or pages, which are held back: google.com/",
+    ]
+
+
+def test_status_names_the_process_that_hung_last_for_a_day():
+    def told(*, ago_s, **count):
+        last = {"process": "gate worker 1", "at": 1_700_000_000.0}
+        return _hung({"hung": {"count": count, "last": last}}, last["at"] + ago_s, utc=True)
+
+    once = "gate worker 1 hung, was killed and started again at 2023-11-14T22:13:20.000Z"
+    assert told(ago_s=60, gate=1) == once
+    assert told(ago_s=DAY_S, gate=1, worker=2) == f"{once}; 3 did since the start"
+    assert told(ago_s=DAY_S + 1, gate=1) is None
+    assert _hung({"hung": {"count": {}, "last": None}}, 0.0, utc=True) is None
+    assert _hung({}, 0.0, utc=True) is None  # of an older version
