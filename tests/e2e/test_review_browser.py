@@ -285,6 +285,70 @@ def test_late_verdicts_take_little_room_and_are_marked_as_seen(page, proxy):
     assert strip.count() == 0
 
 
+def test_a_phone_shows_as_many_rows_as_others_do_and_a_row_opens_to_all_it_has(page, proxy):
+    """A row of AdGuard Home's query log takes 68 px there, without client and reason, and its buttons are away."""
+    long = "of-a-long-host-name-" * 3
+    for number in range(4):
+        curl(proxy, f"http://malware.secondlook.test/phone/{long}/{number}")
+    ledger = Ledger.open(proxy.state / "ledger.sqlite3", LedgerOptions(background=False))
+    host = f"{long}end.{long}end.example"
+    keep(
+        ledger,
+        make_event(url=f"https://{host}/phone/", host=host, client="fd00:1234:5678:9abc:def0:1234:5678:9"),
+    )
+    ledger.close()
+    written = ("log", "--decision", "block", "--search", "/phone/")
+    wait_for(lambda: len(proxy.json(*written)) >= 5, "all in the log")
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto("/log?search=/phone/")
+    rows = page.locator("table.log tbody tr")
+    boxes = [rows.nth(number).bounding_box() for number in range(rows.count())]
+    assert len(boxes) == 5
+    assert max(box["height"] for box in boxes) <= 68
+    row = rows.filter(has_text="end.example")
+    for shown in ("blocked", "fd00:", "malware", "end.example"):
+        assert row.get_by_text(shown).first.is_visible()
+    assert not row.get_by_role("button").is_visible()
+    row.get_by_label("More about this row").click()
+    for action in (
+        row.get_by_role("button", name="Allow"),
+        row.locator("summary"),
+        row.locator("td.tick label"),
+    ):
+        box = action.bounding_box()
+        assert min(box["width"], box["height"]) >= 44
+    box = rows.last.bounding_box()
+    page.mouse.click(box["x"] + 150, box["y"] + box["height"] - 8)  # beside every letter of the address
+    page.wait_for_url(re.compile("/log/[0-9A-Z]{26}$"))
+
+
+def test_on_a_phone_a_finger_meets_every_button(page, proxy):
+    page.set_viewport_size({"width": 360, "height": 740})
+    for path in [*PAGES, f"/log/{first_event(page)}"]:
+        page.goto(path)
+        small = page.evaluate(
+            """() => [...document.querySelectorAll("button, .button, select, nav a, td.tick label, .menu summary")]
+                .filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 44)
+                .map((each) => each.outerHTML.slice(0, 100))"""
+        )
+        assert small == [], path
+
+
+def test_the_reason_of_a_row_keeps_its_room_beside_a_long_client(page, proxy):
+    ledger = Ledger.open(proxy.state / "ledger.sqlite3", LedgerOptions(background=False))
+    keep(
+        ledger,
+        make_event(
+            host="wide.example", url="https://wide.example/", client="fd00:1234:5678:9abc:def0:1234:5678:0001"
+        ),
+    )
+    ledger.close()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto("/log?host=wide.example")
+    assert page.locator("td[data-label=Why]").first.bounding_box()["width"] >= 160
+    assert page.locator("table.log tbody tr").first.bounding_box()["height"] < 90
+
+
 def test_a_rejected_form_keeps_what_was_typed(page):
     page.goto("/rules")
     page.get_by_label("Host, URL, digest").fill("10.0.0.0/8")

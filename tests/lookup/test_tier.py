@@ -44,10 +44,10 @@ def loop():
     loop.close()
 
 
-def make_tier(loop, *clients, **manner):
+def make_tier(loop, *clients, failures=1, **manner):
     members = [
         TierMember(
-            client, Tier.INTRANET, CircuitSettings(failures=1), monotonic=loop.time, draw=lambda: 0.5,
+            client, Tier.INTRANET, CircuitSettings(failures=failures), monotonic=loop.time, draw=lambda: 0.5,
             on_change=lambda change: None,
         )
         for client in clients
@@ -82,6 +82,11 @@ def test_what_every_attempt_came_to_is_the_reason(loop):
     outcome = ask(loop, make_tier(loop, Client("a", failure="refused"), Client("b", failure="status 500")))
     assert outcome.answers == {}
     assert outcome.error == "a: refused; b: status 500"
+
+
+def test_what_a_server_came_to_again_and_again_is_said_once(loop):
+    tier = make_tier(loop, Client("a", failure="refused"), failures=3)
+    assert ask(loop, tier).error == "a: refused (3 times)"
 
 
 def test_with_every_circuit_open_nobody_is_asked(loop):

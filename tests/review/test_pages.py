@@ -156,7 +156,7 @@ def test_flagged_shows_what_waits_and_asks_again(client, ledger, program):
     )
     asyncio.run(ledger.flags.flag(event, make_flag(event)))
     shown = client.get("/flagged").text
-    assert '<span class="host">unknown.example</span><span class="path">/</span>' in shown
+    assert '<span class="host"><bdi>unknown.example</bdi></span><span class="path">/</span>' in shown
     assert "no server answered" in shown
     assert '<span class="count"><span class="visually-hidden">, </span>1</span>' in shown
     assert post(client, "/flagged/verify").status_code == 303

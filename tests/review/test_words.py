@@ -34,6 +34,22 @@ def test_of_an_address_the_host_stands_first(record, shown):
     assert (found.host, found.path, found.note) == shown
 
 
+@pytest.mark.parametrize(
+    ("detail", "shown"),
+    [
+        ("opened: refused", "stopped answering: refused"),
+        ("closed: answers again", "answers again"),
+        ("slowed: status 429", "asked to be asked less often: status 429"),
+        ("the location changed: at home", "the location changed: at home"),
+    ],
+)
+def test_what_became_of_a_server_is_said_in_plain_words(detail, shown):
+    event = {"kind": "server", "server": "office", "detail": detail}
+    assert words.why(event) == shown
+    assert words.sentence(event) == f"{shown[0].upper()}{shown[1:]}."
+    assert words.detail_of({"kind": "error", "detail": detail}) == detail
+
+
 @pytest.mark.parametrize("limit", [4, 10, 60])
 @pytest.mark.parametrize("extra", [0, 1, 500])
 def test_a_text_is_cut_in_the_middle_to_its_limit_and_not_before(limit, extra):

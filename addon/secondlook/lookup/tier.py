@@ -1,6 +1,7 @@
 """The servers of one tier, asked by plan (`core.asking.plan`): failover, attempts, hedges, one budget."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -193,4 +194,5 @@ class _Run:
             return "every server is away (circuit open)"
         if not self._attempts:
             return reason
-        return "; ".join(f"{attempt.server}: {attempt.outcome}" for attempt in self._attempts)
+        counts = Counter(f"{attempt.server}: {attempt.outcome}" for attempt in self._attempts)
+        return "; ".join(text if count == 1 else f"{text} ({count} times)" for text, count in counts.items())

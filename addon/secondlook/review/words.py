@@ -49,6 +49,15 @@ SCOPES = {
 OF_OURS = frozenset({EventKind.UPDATE, EventKind.SERVER})
 """Events about our own lists and servers, not about what somebody asked for."""
 
+SERVER_CHANGES = {
+    "opened": "stopped answering",
+    "closed": "answers again",
+    "slowed": "asked to be asked less often",
+    "resumed": "answers as often as before",
+    "misconfigured": "its settings here do not fit",
+}
+"""What became of a server, in the words of its events (`opened: refused`) and in plain ones."""
+
 SENTENCES = {
     "rules": "One of your own rules decided{rule}.",
     "confirmed": "A second look found it to be {threat}; it has been blocked since.",
@@ -57,7 +66,7 @@ SENTENCES = {
     "cache": "A server answered about it a short while ago: {outcome}.",
     "scan": "A look into the file ({list}) found {signature}.",
     "query": "{server} was asked: {outcome}.",
-    "unverifiable": "Nobody could answer in time, so it {done} and queued for a second look.",
+    "unverifiable": "No server answered in time, so it {done} and queued for a second look.",
     "malformed": "The address is malformed ({detail}); no honest page needs that.",
     "access": "This address is closed to clients of the proxy.",
     "paused": "Protection was paused.",
@@ -152,7 +161,7 @@ def why(event: Json, titles: Mapping[str, str] = NO_TITLES) -> str:
     if event.get("kind") in OF_OURS:
         sources = sources[1:]  # the first is the subject
     where = shorten(sources[0], 60) if sources else ""
-    detail = event.get("detail") or ""
+    detail = detail_of(event)
     parts = [
         plain(threat) if threat else "",
         plain(stage) if stage else shorten(detail if detail != subject(event) else "", 120),
@@ -161,6 +170,16 @@ def why(event: Json, titles: Mapping[str, str] = NO_TITLES) -> str:
     if not text or not where:
         return text or where
     return f"{text}: {where}" if where.endswith(")") else f"{text} ({where})"
+
+
+def detail_of(event: Json) -> str:
+    """Return the detail of an event; of one about a server, what became of it in plain words."""
+    detail = str(event.get("detail") or "")
+    what, _, reason = detail.partition(": ")
+    if event.get("kind") != EventKind.SERVER or what not in SERVER_CHANGES:
+        return detail
+    words = SERVER_CHANGES[what]
+    return words if reason in ("", "answers again") else f"{words}: {reason}"
 
 
 def headline(event: Json) -> str:
@@ -193,7 +212,7 @@ def sentence(event: Json, *, asked: bool = False, titles: Mapping[str, str] = NO
         if listed
         else "nothing is known against it",
         "done": done,
-        "detail": shorten(event.get("detail") or "no reason given", 200),
+        "detail": shorten(detail_of(event) or "no reason given", 200),
     }
     template = SENTENCES.get(str(event.get("stage")), "{detail}")
     return as_sentence(template.format(**words))

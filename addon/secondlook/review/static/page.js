@@ -5,13 +5,15 @@
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const shortTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const narrow = matchMedia("(max-width: 30rem)");
 
 function showTimes(root) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const instant = new Date(element.dateTime);
     if (Number.isNaN(instant.getTime())) continue;
     const today = instant.toDateString() === new Date().toDateString();
-    const form = element.hasAttribute("data-short") ? shortTime : today ? timeOnly : dateTime;
+    const short = element.hasAttribute("data-short") || (narrow.matches && element.closest("table.log"));
+    const form = today && !element.hasAttribute("data-short") ? timeOnly : short ? shortTime : dateTime;
     element.textContent = form.format(instant);
     element.title = instant.toISOString();
   }
