@@ -173,7 +173,7 @@ def test_a_client_that_never_ends_its_handshake_is_let_go(proxy, monkeypatch):
         (f"[Errno {socket.EAI_NONAME}] Name or service not known", "there is no site of that name"),
         ("server closed connection", BREAKS_OFF),
         ("Certificate verify failed: \x1b[31mno", r"who it is (\u{001b}[31mno)"),
-        ("Certificate verify failed: self-signed certificate", "(it made it itself)"),
+        ("Certificate verify failed: self-signed certificate", "(the site issued it itself)"),
         ("Certificate verify failed: certificate has expired", "(it has expired)"),
         ("Certificate verify failed: hostname mismatch", "(it is for another name)"),
         ("[Errno 9999] <b>", "it gave no proper answer"),

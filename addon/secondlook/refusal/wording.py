@@ -11,7 +11,7 @@ _OF_STAGES = {
     ),
     Stage.RULES: (
         phrase("Blocked by a rule of this network"),
-        phrase("Whoever runs this proxy has written a rule that blocks this address."),
+        phrase("The administrator of this proxy has made a rule that blocks this address."),
         phrase("No list of harmful addresses was asked."),
     ),
     Stage.UNVERIFIABLE: (
@@ -27,7 +27,7 @@ _OF_STAGES = {
     Stage.LEDGER: (
         phrase("This could not be recorded, so it was not let through"),
         phrase("No reputation server answered, and the note for a second look could not be written."),
-        phrase("Tell whoever runs this proxy that its disk or database needs care."),
+        phrase("Please inform the administrator of this proxy: its disk or database needs attention."),
     ),
 }
 _REPORTS = phrase("Reports can be wrong, but most are not.")
@@ -38,7 +38,7 @@ _OF_THREATS = {
     ),
     Threat.SOCIAL_ENGINEERING: (
         phrase("This may be a deception"),
-        phrase("It is reported to pass itself off as something else to get passwords, money or consent."),
+        phrase("It is reported to pretend to be something else, to get passwords, money or consent."),
     ),
     Threat.UNWANTED_SOFTWARE: (
         phrase("This may be unwanted software"),
@@ -74,7 +74,7 @@ def explanation(decision: Decision, language: Language = ENGLISH) -> str:
     if evidence.stage is Stage.UNVERIFIABLE and not evidence.steps:  # nobody was asked: the cause lies here
         return language.joined(
             language.say("The proxy itself could not check it: %(cause)s.", cause=evidence.unverifiable),
-            language.say("It may be harmless; ask whoever runs this proxy."),
+            language.say("It may be harmless; ask the administrator of this proxy."),
         )
     if (found := _OF_STAGES.get(evidence.stage)) is not None:
         return language.joined(*map(language.say, found[1:]))

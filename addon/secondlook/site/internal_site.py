@@ -230,9 +230,7 @@ class InternalSite:
         except OSError:
             return self.problem(request, 503, phrase("the certificate is not there yet"))
         except ValueError:
-            told = phrase(
-                "the certificate's file is damaged: whoever runs this proxy mends it by starting it again"
-            )
+            told = phrase("the file of the certificate is damaged: a restart of the proxy repairs it")
             return self.problem(request, 503, told)
         saved = [(b"Content-Disposition", f'attachment; filename="{name}"'.encode())] if name else None
         return _response(200, content, content_type, saved)

@@ -29,7 +29,7 @@ _OF_SYSTEM = {
 _CERTIFICATE = "certificate verify failed: "
 _OF_CERTIFICATE = (
     ("self-signed certificate in", phrase("an authority made it that is not known here")),
-    ("self-signed", phrase("it made it itself")),
+    ("self-signed", phrase("the site issued it itself")),
     ("local issuer", phrase("an authority made it that is not known here, or one between is not sent")),
     ("expired", phrase("it has expired")),
     ("not yet valid", phrase("it is not valid yet, or the clock of this machine is wrong")),
@@ -38,7 +38,7 @@ _OF_CERTIFICATE = (
     ("too weak", phrase("it is too weak")),
 )
 WAY = phrase(
-    "Where it is meant to be so, whoever runs this proxy can pass it through unopened (passthrough.hosts); "
+    "If this is intended, the administrator of this proxy can pass it through unopened (passthrough.hosts); "
     "then the browser itself judges what it meets."
 )
 _PASSING_HELPS = (
@@ -59,7 +59,7 @@ _OF_MITMPROXY = (
     ("no tls handshake", phrase("it takes connections but does not begin TLS")),
     ("timed out", phrase("it does not answer")),
     ("http connect", phrase("the proxy on the way to it refused")),
-    ("protocol that nobody asked for", phrase("it changes to a protocol that nobody asked for")),
+    ("protocol that was not asked for", phrase("it changes to a protocol that was not asked for")),
     ("clos", phrase("it closed the connection without an answer")),
 )
 

@@ -278,7 +278,7 @@ def _coded(
     if left == [b"chunked"]:
         return [*_without_framing(fields), (b"Transfer-Encoding", b"chunked")], False, True
     if left and not empty:
-        raise HeadError("it has a transfer coding that nobody asked for")
+        raise HeadError("it has a transfer coding that was not asked for")
     return _without_framing(fields, lengths=False), False, False
 
 
