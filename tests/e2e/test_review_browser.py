@@ -317,6 +317,7 @@ def test_a_phone_shows_as_many_rows_as_others_do_and_a_row_opens_to_all_it_has(p
     ):
         box = action.bounding_box()
         assert min(box["width"], box["height"]) >= 44
+    rows.last.scroll_into_view_if_needed()
     box = rows.last.bounding_box()
     page.mouse.click(box["x"] + 150, box["y"] + box["height"] - 8)  # beside every letter of the address
     page.wait_for_url(re.compile("/log/[0-9A-Z]{26}$"))

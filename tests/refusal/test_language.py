@@ -123,6 +123,12 @@ def test_every_translation_has_what_is_put_in_and_no_other(code):
     assert wrong == []
 
 
+def test_in_french_no_line_begins_with_a_mark_that_follows_a_space():
+    texts = [text for message in catalog("fr")[1:] for text in message.translations]
+    assert [text for text in texts if re.search(r" [:;?!»]|« ", text)] == []
+    assert any("\u00a0:" in text for text in texts)
+
+
 @pytest.mark.parametrize("code", CODES)
 def test_every_number_of_minutes_has_its_words(code):
     said = [shown_minutes(count * 60, language(code)) for count in range(1, 120)]
