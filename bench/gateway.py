@@ -1,14 +1,14 @@
-"""Squid that asks us against the same Squid alone, and beside c-icap's echo service, in one run (G1 to G6).
+"""Squid that asks us against the same Squid alone, and beside what others ask, in one run (G1 to G6).
 
 Run: `PYTHONPATH=tests python bench/gateway.py [--rows G1 G4] [--rounds 3] [--seconds 3] [--entries 1000000]`;
 prints JSON objects, one a line. Origin: nginx, a 2.7 kB page; load: wrk, 32 keep-alive connections, and for
 G3 curl, which speaks CONNECT, as many at once; nothing is cached. Peers alternate within each round. `cpu
 us` is the processor time for one request of all that takes part: Squid, helper, gate worker, and the service
-with the embedded server; c-icap's is not in it.
+with the embedded server; c-icap, e2guardian and clamd beside them.
 
-G1, G2, G3 are asked by the printed lines without those about responses, G4 and G5 by all of them; the echo
-service is asked about all responses and answers with what it is given. G6 is told as requests for a second of
-the gate worker's processor time: the client that asks is in Python too.
+G1, G2, G3 are asked by the printed lines without those about responses, G4 and G5 by all of them, with other
+peers beside (`bench/filters.py`), whose clamd has the five signatures of the tests. G6 is given as the
+requests for a second of the gate worker's processor time: the client that asks is in Python too.
 """
 
 import argparse
@@ -20,15 +20,17 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import psutil
 
-from e2e.processes import Memory, Proxy, needs, wait_for
+import filters
+from e2e.processes import Memory, Proxy, needs
 from load import CONNECTIONS, FRESH, PLAIN, Load, wrk
-from peers import Peer, is_open, nginx, squid
+from peers import Peer, nginx, squid
+from scankit.clamd import MARK, real_clamd
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.store import ServerStore
 from serverkit.ports import free_port
@@ -40,50 +42,10 @@ BUDGETS = {"G1": 0.9, "G2": 0.5, "G3": 0.9, "G4": 0.4, "G5": 0.7, "G6": 6_000}
 GROWTH_BUDGET_MIB = 32
 LARGE_BYTES = 300 << 20
 AUTHORITY = "mitmproxy-ca.pem"  # of the state folder: certificate and key
-ECHO = """\
-icap_enable on
-icap_preview_enable on
-icap_persistent_connections on
-icap_service echo respmod_precache bypass=off icap://127.0.0.1:{port}/echo
-adaptation_access echo allow all
-"""
-C_ICAP = """\
-PidFile {folder}/c-icap.pid
-CommandsSocket {folder}/c-icap.ctl
-MaxKeepAliveRequests -1
-KeepAliveTimeout 600
-StartServers 1
-MaxServers 1
-ThreadsPerChild 80
-MaxRequestsPerChild 0
-Port 127.0.0.1:{port}
-TmpDir {folder}
-DebugLevel 0
-ModulesDir {modules}
-ServicesDir {modules}
-ServerLog {folder}/c-icap.log
-Service echo srv_echo.so
-"""
 AGENT = """\
 mode: none
 gateway: {{enabled: true, socket: {folder}/gateway.sock, icap: "127.0.0.1:{icap}"}}
 """
-
-
-@contextlib.contextmanager
-def c_icap(folder: Path) -> Iterator[int]:
-    """Run c-icap with its echo service; gives its port."""
-    folder.mkdir()
-    port = free_port()
-    (modules,) = Path("/usr/lib").glob("*/c_icap")
-    (folder / "c-icap.conf").write_text(C_ICAP.format(folder=folder, port=port, modules=modules))
-    process = subprocess.Popen([needs("c-icap"), "-N", "-f", str(folder / "c-icap.conf")])
-    try:
-        wait_for(lambda: is_open(port), "c-icap")
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def compare(name: str, rounds: int, peers: dict[str, Peer], measure: Callable[[str], Load]) -> None:
@@ -258,6 +220,22 @@ class Stand:
         authority = self.state / "ca" / AUTHORITY if opens else None
         return self.stack.enter_context(squid(self.folder / name, lines, ours, authority=authority))
 
+    def asking_c_icap(self, service: str, services: str, *others: int) -> Peer:
+        """Start a Squid that asks a c-icap about each response."""
+        port, serving = self.stack.enter_context(filters.c_icap(self.folder / f"c-icap-{service}", services))
+        asking = self.squid(service, filters.ASKING.format(port=port, service=service))
+        return Peer(asking.address, (*asking.pids, *serving, *others))
+
+    def see_it_refused(self, mark: bytes, addresses: Iterable[str]) -> None:
+        """Fetch a page that clamd knows through each peer: only those that really look are measured."""
+        (self.folder / "marked.html").write_bytes(mark * 40)
+        for address in addresses:
+            asked = [needs("curl"), "-s", "--proxy", f"http://{address}"]
+            url = f"http://127.0.0.1:{self.plain}/marked.html"
+            answer = subprocess.run([*asked, url], capture_output=True, check=True).stdout
+            assert answer, address
+            assert mark not in answer, address
+
     def load(self, script: str) -> Callable[[str], Load]:
         """Give what loads a Squid by a script of wrk."""
         origin = f"127.0.0.1:{self.plain}"
@@ -281,16 +259,34 @@ def about_urls(stand: Stand, rows: set[str], rounds: int) -> None:
         compare("G3 Squid that opens TLS, with helper, the same page", rounds, peers, fetch)
 
 
+def antiviruses(stand: Stand) -> dict[str, Peer]:
+    """Start those that have clamd look into each page, and see that they do."""
+    clamd = stand.stack.enter_context(real_clamd())
+    assert clamd.process is not None
+    daemon = clamd.process.pid
+    scanning = stand.asking_c_icap("avscan", filters.VIRUS_SCAN.format(clamd=clamd.address), daemon)
+    guardian = stand.stack.enter_context(filters.e2guardian(stand.folder / "guardian", clamd.address))
+    stand.see_it_refused(MARK, (scanning.address, guardian.address))
+    return {
+        "e2guardian with clamd": Peer(guardian.address, (*guardian.pids, daemon)),
+        "with c-icap's virus_scan and clamd": scanning,
+    }
+
+
 def about_bodies(stand: Stand, rows: set[str], rounds: int) -> None:
     """G4 and G5: every response is looked at."""
-    port = stand.stack.enter_context(c_icap(stand.folder / "c-icap"))
     peers = {
         "squid": stand.bare,
-        "with c-icap's echo": stand.squid("echo", ECHO.format(port=port)),
+        "with c-icap's echo": stand.asking_c_icap("echo", filters.ECHO),
         "asking": stand.squid("bodies", stand.lines),
     }
     if "G4" in rows:
-        compare("G4 Squid with helper and bodies, the same page", rounds, peers, stand.load("same"))
+        compare(
+            "G4 Squid with helper and bodies, the same page",
+            rounds,
+            {"squid": peers["squid"], **antiviruses(stand), **peers},
+            stand.load("same"),
+        )
     if "G5" in rows:
         with (stand.folder / "large.exe").open("wb") as file:
             file.write(b"MZ")
