@@ -17,16 +17,14 @@ import pytest
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Asked, Origin, send
 from proxykit.proxy import RunningProxy
-from proxykit.samples import program, prose
-from secondlook.core.subject import FileSubject
+from proxykit.samples import program
 from secondlook.download.body.ranges import read_ranges
-from secondlook.download.judged_files import BLOCK_BYTES, TAG_BYTES, Blocks, JudgedFile, Proof, tag_key
+from secondlook.download.judged_files import BLOCK_BYTES
 
 MB = 1_000_000
 BODY = program(20 * MB)
 BINARY = "Content-Type: application/octet-stream"
 NAMES = count()
-KEY = tag_key(b"k" * 32)
 
 
 @dataclass
@@ -245,56 +243,3 @@ def test_when_who_asked_goes_away_the_next_one_asks(workers, gatekeeper, make_or
         assert begun.wait(20)
         assert curl(workers[1], "-r", "10-19", url).stdout == BODY[10:20]
         assert gone.result().returncode != 0
-
-
-def _judged(body: bytes, block: int) -> JudgedFile:
-    blocks = Blocks(KEY, len(body), block)
-    for start in range(0, len(body), 777):
-        blocks.feed(body[start : start + 777])
-    tags = blocks.end()
-    assert tags is not None
-    return JudgedFile(len(body), block, tags, FileSubject((hashlib.sha256(body).digest(),), size=len(body)))
-
-
-@pytest.mark.parametrize("size", [1, 999, 1000, 1001, 5000])
-@pytest.mark.parametrize("step", [1, 333, 1000, 4096])
-def test_a_proof_gives_what_is_wanted_of_what_was_judged(size, step):
-    body = prose(size)
-    file = JudgedFile.from_bytes(_judged(body, 1000).to_bytes())
-    for first, wanted in [(0, size), (size // 2, 1), (size - 1, 1), (size // 3, size // 2 or 1)]:
-        proof = Proof(file, [(first, wanted)], KEY)
-        assert proof.first % 1000 == 0
-        piece = body[proof.first : proof.end]
-        out = [proof.feed(piece[start : start + step]) for start in range(0, len(piece), step)]
-        assert b"".join(part or b"" for part in out) == body[first : first + wanted]
-        assert proof.whole
-        assert proof.feed(b"x") is None  # more than was asked for
-
-
-def test_a_changed_byte_anywhere_is_seen_before_its_block_goes_on():
-    body = prose(5000)
-    file = _judged(body, 1000)
-    for at in (0, 999, 1000, 4999):
-        bad = bytearray(body)
-        bad[at] ^= 1
-        proof = Proof(file, [(0, 5000)], KEY)
-        out = [proof.feed(bytes(bad[start : start + 1000])) for start in range(0, 5000, 1000)]
-        assert b"".join(out[: at // 1000]) == body[: at // 1000 * 1000]
-        assert out[at // 1000] is None
-        assert not proof.whole
-
-
-def test_blocks_grow_with_the_file_and_the_tags_need_the_key():
-    assert Blocks(KEY, 256 << 20).block == BLOCK_BYTES
-    assert Blocks(KEY, 4 << 30).block == 16 * BLOCK_BYTES
-    assert len(_judged(prose(5000), 1000).tags) == 5 * TAG_BYTES
-    other = Proof(_judged(prose(5000), 1000), [(0, 10)], tag_key(b"another"))
-    assert other.feed(prose(5000)[:1000]) is None
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"{}\n", b"[]\n", b'{"version": 9}\n', b"\xff", b'{"version": 1, "size": 9, "block": 0}\n']
-)
-def test_what_is_no_judged_file_is_not_taken_for_one(data):
-    with pytest.raises((ValueError, KeyError, TypeError)):
-        JudgedFile.from_bytes(data)

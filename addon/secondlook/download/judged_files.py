@@ -183,10 +183,9 @@ class Proof:
 class Lead:
     """The right to fetch a file whole while others wait for what comes of it; ends with `release`."""
 
-    def __init__(self, path: Path, descriptor: int, released: Callable[[], None]) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
         self._descriptor: int | None = descriptor
-        self._released = released
 
     def release(self) -> None:
         """Let the next one have it."""
@@ -196,7 +195,6 @@ class Lead:
         with suppress(OSError):
             self._path.unlink()
         os.close(descriptor)
-        self._released()
 
     def __del__(self) -> None:
         self.release()
@@ -209,21 +207,11 @@ class JudgedFiles:
         self.key = tag_key(secret)
         self._folder = folder
         self._thread = thread
-        self._leading: set[bytes] = set()
         self._writes = count(1)
 
     async def find(self, url: bytes) -> JudgedFile | Lead | None:
         """Find what was judged under a URL, or get the right to fetch it; None while somebody else does."""
-        if url in self._leading:
-            return None
-        found = await self._run(lambda: self._read(url) or self._lock(url))
-        if isinstance(found, int):
-            if url in self._leading:
-                os.close(found)
-                return None
-            self._leading.add(url)
-            return Lead(self._path(url, ".lock"), found, lambda: self._leading.discard(url))
-        return found
+        return await self._run(lambda: self._read(url) or self._lock(url))
 
     def keep(self, url: bytes, file: JudgedFile, lead: Lead | None) -> None:
         """Let all workers know a file that was judged whole; whoever waits for it goes on after that."""
@@ -246,12 +234,18 @@ class JudgedFiles:
             logger.warning("what is known of a judged file cannot be read: %r", error)
             return None
 
-    def _lock(self, url: bytes) -> int | None:
+    def _lock(self, url: bytes) -> Lead | None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(url, ".lock")
         try:
-            return take_lock(self._path(url, ".lock"), wait=False)
+            descriptor = take_lock(path, wait=False)
         except BlockingIOError:
             return None
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return Lead(path, descriptor)
+        os.close(descriptor)  # who had it took it away after it was opened here: it keeps nobody else out
+        return None
 
     def _write(self, url: bytes, file: JudgedFile) -> None:
         try:
