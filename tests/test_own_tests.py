@@ -40,13 +40,8 @@ WITHOUT = set(
     config/query.py
     config/record.py
     config/traffic.py
-    download/archives/archive_7z.py
-    download/archives/archive_ar.py
-    download/archives/archive_zip.py
-    download/body/body_type.py
     download/gate/gate_state.py
     download/examination/inspector.py
-    download/judged_files.py
     feeds/detect.py
     feeds/entries/entry.py
     feeds/formats/objects.py
@@ -61,26 +56,15 @@ WITHOUT = set(
     ledger/log/search.py
     ledger/log/tail.py
     ledger/upkeep/erasure.py
-    proxy/access/access.py
-    proxy/access/passthrough.py
-    proxy/access/tls_exceptions.py
     proxy/bodies.py
     proxy/flow_state.py
-    proxy/connections.py
-    proxy/event_follower.py
-    proxy/fallback.py
     proxy/mitm/transport/connection.py
-    proxy/mitm/hook_table.py
     proxy/mitm/http/http2_connection.py
     proxy/mitm/http/http2_head.py
     proxy/mitm/transport/listener.py
     proxy/mitm/streams/patience.py
     proxy/mitm/streams/proved.py
-    proxy/mitm/tls/recognizer.py
-    proxy/mitm/tls/tunnel.py
-    proxy/mitm/streams/websocket.py
     proxy/pieces.py
-    proxy/response.py
     proxy/late_notice.py
     proxy/worker.py
     refusal/wording.py

@@ -1,0 +1,139 @@
+"""What the headers of a response say of its body: what may hurt, what streams, and what it is called."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secondlook.core.verdict import SubjectClass
+from secondlook.download.body.body_type import declared, filename_of
+
+
+@pytest.mark.parametrize(
+    ("content_type", "disposition", "path", "risky"),
+    [
+        ("application/x-msdownload", None, "/a", True),
+        ("application/vnd.microsoft.portable-executable", None, "/a", True),
+        ("application/zip", None, "/a", True),
+        ("application/octet-stream", None, "/a.exe", True),
+        ("application/octet-stream", None, "/a.bin", False),
+        (None, None, "/setup.msi", True),
+        ("application/octet-stream", "attachment", "/a", True),
+        ("text/html", None, "/download.exe", False),
+        ("image/png", "attachment; filename=x.png", "/a", False),
+        ("text/javascript", None, "/a.js", False),
+        ("text/javascript", 'attachment; filename="x.js"', "/a", True),
+        ("application/vnd.ms-word.document.macroEnabled.12", None, "/a", True),
+        ("text/event-stream", "attachment; filename=x.exe", "/a.exe", True),
+        ("text/event-stream", 'attachment; filename="x.txt"', "/a", True),  # saved, as all that is attached
+        ("application/json", "attachment", "/a", True),
+        ("application/pdf", "attachment; filename=a.pdf", "/a", True),
+        ("text/html", "form-data", "/a", True),
+        ("text/html", "inline", "/a", False),
+        ("text/html", "filename=x.html", "/a", False),
+        ("application/grpc", "attachment", "/a", True),
+        ("application/x-ndjson", None, "/setup.exe", True),
+        ("application/x-ndjson", None, "/about/example.com", False),
+        ("text/event-stream", None, "/events", False),
+        ("application/grpc", None, "/package.Service/Method", False),
+        ("application/octet-stream", None, "/a.xll", True),
+        ("application/octet-stream", None, "/a.one", True),
+        ("application/octet-stream", None, "/a.desktop", True),
+        ("application/octet-stream", None, "/a.command", True),
+        ("application/octet-stream", None, "/a.inf", True),
+        ("application/octet-stream", 'attachment; filename="a.py"', "/a", True),
+        ("application/octet-stream", "inline; filename=a.py", "/a", True),
+        ("application/octet-stream", None, "/a.py?x=1", False),
+        ("text/plain", None, "/install.sh", True),
+        ("text/html", "attachment; filename=a.php", "/a", True),
+        ("text/html", "attachment", "/a.php", True),
+        ("application/octet-stream", None, "/a.exe.", True),
+        ("application/octet-stream", None, "/a.exe%20", True),
+        ("application/octet-stream", None, "/a.exe;x", True),
+        ("application/octet-stream", None, "/a.txt;x.exe", True),
+        ("application/octet-stream", None, "/a.exe%00.txt", True),
+        ("application/octet-stream", None, "/a.SettingContent-MS", True),
+        ("text/html", None, "/a.py", False),
+        ("application/json", None, "/a.json", False),
+        ("application/pdf", None, "/a.pdf", False),
+    ],
+)
+def test_headers(content_type, disposition, path, risky):
+    assert declared(content_type, disposition, path).risky is risky
+
+
+@pytest.mark.parametrize("ending", ["php", "pl", "py", "rb", "ps", "cgi", "asp", "aspx", "jsp"])
+@pytest.mark.parametrize(
+    "kind",
+    [None, "text/plain", "text/csv", "application/octet-stream", "application/x-protobuf", "video/mp4"],
+)
+def test_what_a_server_runs_says_nothing_about_its_answer(kind, ending):
+    assert not declared(kind, None, f"/api.{ending}?id=7").risky
+
+
+@pytest.mark.parametrize(
+    "path", ["/sse.php", "/ev.py", "/ev.pl", "/ev.rb", "/a.ps", "/tool.sh", "/example.com"]
+)
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson", "application/grpc+proto"])
+def test_what_a_server_runs_may_stream(kind, path):
+    said = declared(kind, None, path)
+    assert said.live
+    assert not said.risky
+    assert declared(kind, f'attachment; filename="{path[1:]}"', "/").risky is True
+
+
+@pytest.mark.parametrize(
+    ("disposition", "path", "name"),
+    [
+        (None, "/a/b.exe?x=/c", "b.exe"),
+        (None, "/a/%66ile.exe", "file.exe"),
+        ('attachment; filename="a b.exe"', "/", "a b.exe"),
+        ("attachment; filename=plain.exe; x=y", "/", "plain.exe"),
+        ("attachment; filename=\"x\"; filename*=UTF-8''na%C3%AFve.exe", "/", "naïve.exe"),
+        ('attachment; filename="../../etc/passwd"', "/", "passwd"),
+        ('attachment; filename="C:\\\\dir\\\\x.exe"', "/", "x.exe"),
+        ("attachment; filename*=nonsense''%41.exe", "/y.zip", "y.zip"),
+        (None, "/", None),
+        ('attachment; filename=".."', "/", None),
+    ],
+)
+def test_names(disposition, path, name):
+    assert filename_of(disposition, path) == name
+
+
+def test_a_hostile_name_is_harmless_to_look_at():
+    name = declared(None, None, "/a%1b[2J%0d%0ab%e2%80%aetxt.exe").filename
+    assert name == "a\\u{001b}[2J\\u{000d}\\u{000a}b\\u{202e}txt.exe"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=200))
+def test_hostile_headers_never_raise(content_type, disposition, path):
+    declared(content_type, disposition, path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "disposition", "saved"),
+    [
+        (None, None, True),
+        ("application/octet-stream", None, True),
+        ("application/x-new", None, True),
+        ("text/plain", None, False),
+        ("text/html", None, False),
+        ("image/png", None, False),
+        ("image/png", "attachment", True),
+    ],
+)
+def test_what_a_browser_would_save_as_a_file(kind, disposition, saved):
+    assert declared(kind, disposition, "/thing").saved is saved
+    assert not declared(kind, disposition, "/thing", part=True).saved, "a part of a page is saved nowhere"
+
+
+def test_a_part_of_a_page_of_an_unknown_type_is_no_download():
+    assert not declared("application/x-new", None, "/thing", cls=SubjectClass.SUBRESOURCE).saved
+
+
+@pytest.mark.parametrize(
+    ("kind", "untyped"), [(None, True), ("*/*", True), ("application/octet-stream", False)]
+)
+def test_a_body_without_a_type_is_known_by_its_bytes(kind, untyped):
+    assert declared(kind, None, "/thing").untyped is untyped
