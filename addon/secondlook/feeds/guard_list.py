@@ -15,7 +15,6 @@ from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.unpacking.archive import members
 from secondlook.feeds.unpacking.text import batches, text_chunks
 
-TOPLIST = "toplist"
 WARNINGLIST = "warninglist"
 DEFAULT_RANK = 10_000
 MAX_WARNINGLIST_CHARS = 64 << 20

@@ -172,11 +172,6 @@ def _shown(host: str) -> str:
     return host if host.isascii() else canonical_host(host)[0]
 
 
-def host_class(cls: SubjectClass) -> SubjectClass:
-    """Class of a check that knows only the host (CONNECT, SNI): never a download."""
-    return SubjectClass.PAGE if cls is SubjectClass.DOWNLOAD else cls
-
-
 @lru_cache(maxsize=4096)
 def _is_address(host: str) -> bool:
     return parse_address(host) is not None

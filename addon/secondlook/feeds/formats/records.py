@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -17,8 +17,6 @@ from secondlook.feeds.unpacking.text import text_chunks
 MAX_WARNINGLIST_ITEMS = 5_000_000
 MIN_HASHLOOKUP_TRUST = 50
 MAX_HEAD_CHARS = 65_536
-
-type RecordReader = Callable[[Mapping[str, Any], Maker], Iterator[Entry | RejectClass]]
 
 _DECODER = json.JSONDecoder(strict=False)
 MAX_ARRAYS = 20

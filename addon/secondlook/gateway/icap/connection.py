@@ -126,11 +126,6 @@ class IcapConnection(asyncio.Protocol):
 
     # ---- the exchange's side
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether nobody hears any more."""
-        return self._gone
-
     async def next(self, timeout_s: float | None = None) -> Event | None:
         """Return what comes next of the body; None where that takes longer. Raise GoneError."""
         loop = asyncio.get_running_loop()

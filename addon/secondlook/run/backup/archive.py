@@ -119,12 +119,6 @@ def writing(
         raise BackupError(f"cannot write the backup: {place}: {error.strerror or error}") from error
 
 
-def is_sealed(path: Path) -> bool:
-    """Return whether a backup is encrypted. Raises BackupError."""
-    with _opened(path) as file:
-        return file.read(len(MAGIC)) == MAGIC
-
-
 def unpack(path: Path, ask: Callable[[], str], place: Callable[[Preface], Path | None]) -> Preface:
     """Read a backup to its end and check every byte; give what stands at its beginning.
 
