@@ -26,7 +26,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from secondlook.config import ServerSettings, Settings
-from secondlook.config.source import _model_in
+from secondlook.config.fault_words import model_in
 
 REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "addon" / "secondlook"
@@ -266,7 +266,7 @@ def settings() -> frozenset[str]:
     def keys(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> Iterator[tuple[str, ...]]:
         for name, field in model.model_fields.items():
             yield (name,)
-            inner = _model_in(field.annotation)
+            inner = model_in(field.annotation)
             if inner is not None and inner not in seen:
                 yield from ((name, *rest) for rest in keys(inner, (*seen, inner)))
 

@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 from secondlook.cli.operation import status
 from secondlook.cli.program import COMMANDS
 from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
-from secondlook.config.source import _model_in
+from secondlook.config.fault_words import model_in
 from secondlook.core.event import EventKind
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
 from secondlook.feeds.detect import Format
@@ -30,7 +30,7 @@ def keys_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> s
     found: set[str] = set()
     for name, field in model.model_fields.items():
         found.add(name)
-        inner = _model_in(field.annotation)
+        inner = model_in(field.annotation)
         if inner is not None and inner not in seen:
             found |= keys_of(inner, (*seen, inner))
     return found
@@ -173,9 +173,7 @@ def test_every_mitmproxy_option_is_one(repository: Path):
 
     known = asyncio.run(names())
     assert not [
-        name
-        for name in keys_of(_model_in(Settings.model_fields["mitmproxy"].annotation))
-        if name not in known
+        name for name in keys_of(model_in(Settings.model_fields["mitmproxy"].annotation)) if name not in known
     ]
 
 

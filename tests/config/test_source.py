@@ -1,37 +1,19 @@
 """Configuration files: what they mean, and how their faults are told."""
 
-import json
-import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
+from config.written import faults
 from secondlook.config import InvalidConfigError, Settings, load_server_settings, load_settings
+from secondlook.config.fault_words import model_in
 from secondlook.config.service import ServerSettings
-from secondlook.config.source import _model_in
 
 MINIMAL = (
     "{listen: 127.0.0.1:8080, state: ./state, servers: {embedded: false, intranet: "
     '[{url: "http://127.0.0.1:5274"}, {url: "http://127.0.0.1:5275"}]}}'
 )
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write_file(text: str) -> Path:
-        path = tmp_path / "proxy.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write_file
-
-
-def faults(path: Path, **options: object) -> list[str]:
-    with pytest.raises(InvalidConfigError) as caught:
-        load_settings(path, **options)
-    return [str(fault).removeprefix(f"{path}:") for fault in caught.value.faults]
 
 
 def test_minimal_agent_of_the_contract(write):
@@ -55,7 +37,7 @@ def keys_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> s
     found: set[str] = set()
     for name, field in model.model_fields.items():
         found.add(name)
-        inner = _model_in(field.annotation)
+        inner = model_in(field.annotation)
         if inner is not None and inner not in seen:
             found |= keys_of(inner, (*seen, inner))
     return found
@@ -164,39 +146,6 @@ def test_all_faults_are_told_at_once(write):
     assert [fault.split(":")[0] for fault in faults(write(text))] == ["1", "2", "4", "6"]
 
 
-def test_text_that_is_not_utf8(tmp_path):
-    path = tmp_path / "proxy.yaml"
-    path.write_bytes(b"listen: 127.0.0.1:1\nstate: \xff\xfe\n")
-    assert faults(path) == ["2: expected UTF-8 text"]
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(InvalidConfigError, match="cannot read the configuration: No such file"):
-        load_settings(tmp_path / "none.yaml")
-
-
-def test_environment(write):
-    text = (
-        "servers:\n  network: {url: https://sps.example, token: '${TOKEN}'}\nledger: postgresql://u:$$x@h/d\n"
-    )
-    settings = load_settings(write(text), environ={"TOKEN": "secret"})
-    assert settings.servers.network is not None
-    assert settings.servers.network.token == "secret"
-    assert settings.ledger.url == "postgresql://u:$x@h/d"
-    assert "secret" not in repr(settings)
-
-
-def test_numbers_and_switches_from_the_environment_and_in_the_words_of_old_yaml(write):
-    text = 'log: {privacy: "${PRIVACY}", all: "${ALL}"}\npolicy: {block_untested: yes}\nworkers: ${WORKERS}\n'
-    settings = load_settings(write(text), environ={"PRIVACY": "2", "ALL": "true", "WORKERS": "3"})
-    assert (settings.log.privacy, settings.log.all, settings.worker_count) == (2, True, 3)
-    assert settings.policy.block_untested
-
-
-def test_a_secret_is_not_told(write):
-    assert "hunter2" not in faults(write("review: {password: [hunter2]}\n"))[0]
-
-
 @pytest.fixture(scope="module")
 def certified(tmp_path_factory):
     """Two certificates with their keys, and one key locked by a passphrase."""
@@ -236,38 +185,6 @@ def test_files_of_tls_that_fit(write, certified):
     server.write_text(f"tls: {{cert: {certified / 'one.pem'}, key: {certified / 'other.key'}}}\n")
     with pytest.raises(InvalidConfigError, match="is not the key of the certificate"):
         load_server_settings(server, serving=True)
-
-
-def test_set_lays_values_over_the_file(write):
-    path = write("servers: {embedded: true}\nfeeds: [{name: t, builtin: test}]\n")
-    settings = load_settings(
-        path,
-        overrides=[
-            "servers.budget=2s",
-            "servers.embedded.trusted_allow=false",
-            "feeds.0.enabled=false",
-            "review=127.0.0.1:0",
-        ],
-    )
-    assert settings.servers.budget == 2.0
-    assert settings.servers.embedded.enabled
-    assert not settings.servers.embedded.trusted_allow
-    assert not settings.feeds[0].enabled
-    assert settings.review.listen.port == 0
-
-
-@pytest.mark.parametrize(
-    ("override", "told"),
-    [
-        ("servers.budgt=1", "--set: servers.budgt: unknown key; did you mean budget?"),
-        ("servers.budget", "--set: expected dotted.key=value"),
-        ("feeds.3.name=x", "--set: feeds.3.name: no such key or item"),
-        ("policy.level=extreme", "--set: policy.level: expected 'high'"),
-    ],
-)
-def test_fault_in_an_override(write, override, told):
-    (found,) = faults(write("feeds: []\n"), overrides=[override])
-    assert found.startswith(told)
 
 
 def test_options_of_the_command_line(write, tmp_path):
@@ -314,65 +231,11 @@ def test_replica_has_no_feeds():
         )
 
 
-def tree_of(model: type[BaseModel], value: object) -> dict[str, object]:
-    """A document in which every key that is not a section has this value."""
-    tree: dict[str, object] = {}
-    for name, field in model.model_fields.items():
-        inner = _model_in(field.annotation)
-        if inner is None:
-            tree[name] = value
-            continue
-        below: object = tree_of(inner, value)
-        annotation = str(field.annotation)
-        if "tuple" in annotation:
-            below = [below]
-        elif "ict[" in annotation or "Mapping" in annotation:
-            below = {"mw-8b": below}
-        tree[name] = below
-    return tree
-
-
-JARGON = re.compile(
-    r"\b(valid|tuple|boolean|integer|string|dict\w*|parse|input|pattern|instance|validation|item|greater|character\(s\))\b",
-    re.IGNORECASE,
-)
-
-
-@pytest.mark.parametrize("sections", [False, True], ids=["values", "sections"])
-@pytest.mark.parametrize(
-    "value", [{"a": {"b": 1}}, [[1]], True, -7, 3.5, "no such thing", 10**30, ""], ids=str
-)
-@pytest.mark.parametrize(
-    ("load", "model"),
-    [(load_settings, Settings), (load_server_settings, ServerSettings)],
-    ids=["proxy", "server"],
-)
-def test_every_wrong_type_is_told_in_plain_words(tmp_path, load, model, value, sections):
-    """Every key of a configuration has a wrong value at once: each is told with its line and what was expected."""
-    tree = dict.fromkeys(model.model_fields, value) if sections else tree_of(model, value)
-    path = tmp_path / "wrong.yaml"
-    path.write_text(json.dumps(tree, indent=1))
-    lines = path.read_text().splitlines()
-    with pytest.raises(InvalidConfigError) as caught:
-        load(path)
-    assert len(caught.value.faults) >= (5 if value else 3)
-    for fault in caught.value.faults:
-        assert fault.origin == str(path)
-        assert fault.line is not None
-        name = next(part for part in reversed(fault.key.split(".")) if not part.isdigit())
-        at = lines[fault.line - 1]
-        missing = fault.message == "expected a value, found none"
-        assert name in at or missing or fault.key.split(".")[-1].isdigit()
-        expected = fault.message.partition(", got ")[0]
-        assert not JARGON.search(expected.replace("keys with values", "")), str(fault)
-        assert re.match(r"(expected|unknown key|not one of|this mitmproxy option)", expected), str(fault)
-
-
 def paths_of(model: type[BaseModel], before: str = "", seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
     found: set[str] = set()
     for name, field in model.model_fields.items():
         found.add(f"{before}{name}")
-        inner = _model_in(field.annotation)
+        inner = model_in(field.annotation)
         if inner is not None and inner not in seen:
             found |= paths_of(inner, f"{before}{name}.", (*seen, inner))
     return found

@@ -1,6 +1,7 @@
 """Settings, parsed once into frozen values: `proxy.yaml` (Settings) and `server.yaml` (ServerSettings)."""
 
 from secondlook.config.agent import MULTI_WORKER_MODES, SINGLE_WORKER_MODES, Settings
+from secondlook.config.document import Fault, InvalidConfigError
 from secondlook.config.gateway import GatewaySettings, IcapSettings
 from secondlook.config.query import (
     ActionsSettings,
@@ -37,7 +38,7 @@ from secondlook.config.service import (
     TokenSettings,
     UpstreamSettings,
 )
-from secondlook.config.source import Fault, InvalidConfigError, load_server_settings, load_settings
+from secondlook.config.source import load_server_settings, load_settings
 from secondlook.config.traffic import (
     ArchiveSettings,
     ClientsSettings,

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from secondlook.config.source import Key
+from secondlook.config.document import Key
 from secondlook.ground.errors import ConfigError
 
 INDENT = 2

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from secondlook.config import Group, Settings
+from secondlook.config.document import Key
 from secondlook.config.edit import append_item, set_value, values_of
-from secondlook.config.source import Key
 from secondlook.review.operations.refused import Refused
 
 UNVERIFIABLE: Final = ("page", "subresource", "download", "malformed")

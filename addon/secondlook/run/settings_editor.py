@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from secondlook.config import FeedSettings, InvalidConfigError, Settings
+from secondlook.config.document import Fault
 from secondlook.config.edit import CannotEditError
-from secondlook.config.source import Fault
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import Risk, Threat
 from secondlook.feeds.detect import Format

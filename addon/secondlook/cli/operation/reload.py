@@ -57,7 +57,7 @@ def _said_state(config: Path | None) -> Path | None:
 
 def _try(invocation: Invocation) -> str | None:
     """Read what the proxy will read, and return the file's digest. Raises ConfigError."""
-    from secondlook.config.source import InvalidConfigError
+    from secondlook.config.document import InvalidConfigError
     from secondlook.run.reload import read_plan_of
 
     try:

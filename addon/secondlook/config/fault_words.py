@@ -1,0 +1,131 @@
+"""What pydantic reports, in the operator's words at the operator's line."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from secondlook.config.document import Document, Fault, Key
+from secondlook.config.traffic import INSTEAD_OF_MITMPROXY_OPTION
+
+_PLAIN_WORDS = {
+    "model_type": "keys with values",
+    "dict_type": "keys with values",
+    "model_attributes_type": "keys with values",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a number",
+    "string_type": "a text",
+    "string_too_short": "at least {min_length} characters",
+    "string_pattern_mismatch": "letters, digits, dots, dashes and underscores, a letter or digit first",
+    "tuple_type": "a list, such as [one, two]",
+    "list_type": "a list, such as [one, two]",
+    "too_short": "at least {min_length} of them",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+}
+"""What was expected, by the type of pydantic's error (its own words speak of tuples and parsing)."""
+
+INSTEAD_OF_KEY: dict[tuple[str | int, ...], str] = {("actions", "tell_on_next_page"): "notify.next_page"}
+
+
+def fault_from(model: type[BaseModel], document: Document, details: ErrorDetails) -> Fault:
+    """Return one pydantic error in our words."""
+    key = tuple(_real_parts(document, details["loc"]))
+    context = details.get("ctx", {})
+    pointed = context.get("key")
+    if pointed:
+        key = (*key, *(int(part) if part.isdigit() else part for part in str(pointed).split(".")))
+    match details["type"]:
+        case "extra_forbidden":
+            return document.fault(key, _unknown_key(model, key))
+        case "missing":
+            return document.fault(key, "expected a value, found none")
+        case "problem":
+            return document.fault(key, str(context["what"]))
+        case kind if kind in _PLAIN_WORDS:
+            message = "expected " + _PLAIN_WORDS[kind].format(**context)
+        case _:
+            message = details["msg"].replace("Input should be ", "expected ").replace("Input", "the value")
+    given = details["input"]
+    if isinstance(given, str | int | float | bool) and "key" not in context and not _is_secret(key):
+        message += f", got {_short(given)}"
+    elif isinstance(given, dict | list):
+        message += f", got {'keys' if isinstance(given, dict) else 'a list'}"
+    return document.fault(key, message)
+
+
+def _real_parts(document: Document, loc: Sequence[str | int]) -> Iterator[str | int]:
+    """Leave out the parts that pydantic adds for unions and dictionary keys."""
+    node: Any = document.values
+    for position, part in enumerate(loc):
+        if isinstance(node, dict) and str(part) in node:
+            node = node[str(part)]
+            yield str(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+            yield part
+        elif position == len(loc) - 1 and isinstance(node, dict) and part != "[key]":
+            yield str(part)  # a missing key
+
+
+def _unknown_key(model: type[BaseModel], key: Key) -> str:
+    owner: type[BaseModel] | None = model
+    for part in key[:-1]:
+        if isinstance(part, str) and owner is not None and part in owner.model_fields:
+            owner = model_in(owner.model_fields[part].annotation)
+    names = sorted(owner.model_fields) if owner is not None else []
+    name = str(key[-1])
+    if key[:1] == ("mitmproxy",):
+        instead = INSTEAD_OF_MITMPROXY_OPTION.get(name)
+        if instead is not None:
+            return f"this mitmproxy option would switch a check off or is set elsewhere; use {instead}"
+        message = "not one of the mitmproxy options that may be set here"
+    else:
+        message = "unknown key"
+    if key in INSTEAD_OF_KEY:
+        return f"this key did nothing; use {INSTEAD_OF_KEY[key]}"
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"{message}; did you mean {close[0]}?"
+    return f"{message}; expected one of {', '.join(names)}"
+
+
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """Find the model inside an annotation such as `tuple[Model, ...] | None`."""
+    annotation = getattr(annotation, "__value__", annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = model_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _is_secret(key: Key) -> bool:
+    return bool(key) and str(key[-1]) in {
+        "key",
+        "token",
+        "password",
+        "url",
+        "urls",
+        "values",
+        "tokens",
+        "users",
+    }
+
+
+def _short(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else str(value).lower()
+    return text if len(text) <= 80 else text[:77] + "…"  # noqa: PLR2004
