@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.verification import PolicyBuilder, Store
 from mitmproxy.certs import CertStore
+from OpenSSL.crypto import X509, PKey
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.proxy import RunningProxy
@@ -57,6 +58,17 @@ def test_a_certificate_is_made_once_and_again_before_it_is_over(store):
     assert certificates.get_cert("shop.example", NAMES, "Shop") is not first
     now = MADE_ANEW_S
     assert certificates.get_cert("shop.example", NAMES).cert.serial != first.cert.serial
+
+
+def test_openssl_s_form_of_a_certificate_and_of_a_key_is_made_once(store):
+    entry, other = (store.get_cert(name, [x509.DNSName(name)]) for name in ("a.test", "b.test"))
+    certificate = entry.cert.to_cryptography()
+    made = X509.from_cryptography(certificate)
+    assert X509.from_cryptography(certificate) is made
+    assert made.to_cryptography() == certificate
+    assert X509.from_cryptography(other.cert.to_cryptography()) is not made
+    assert PKey.from_cryptography_key(entry.privatekey) is PKey.from_cryptography_key(other.privatekey)
+    assert PKey.from_cryptography_key(new_key("ecdsa")) is not PKey.from_cryptography_key(entry.privatekey)
 
 
 def test_one_of_very_many_names_is_not_kept(store):

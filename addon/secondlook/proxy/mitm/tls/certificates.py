@@ -8,6 +8,7 @@ authority's key signs certificates and nothing else. Either kind of authority si
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -16,12 +17,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from lru import LRU
 from mitmproxy.certs import CERT_EXPIRY, CERT_VALIDITY_OFFSET, Cert, CertStore, CertStoreEntry
+from OpenSSL.crypto import X509, PKey
 
 KEPT = 2000  # certificates, of some kilobytes each
 MOST_NAMES = 200  # of one that is kept: thousands take memory, and are quickly signed again
 MADE_ANEW_S = 30 * 86_400.0  # well before one is over
+_CONVERTED = 100  # they may have thousands of names
 _LONGEST_NAME = 64  # of a common name (X.520, ub-common-name)
 _RSA_BITS = 2048
+
+# pyOpenSSL makes OpenSSL's form of a certificate and of a key anew for every connection that uses them: a
+# twentieth of the processor time of a new connection.
+X509.from_cryptography = lru_cache(_CONVERTED)(X509.from_cryptography)  # type: ignore[method-assign]
+PKey.from_cryptography_key = lru_cache(_CONVERTED)(PKey.from_cryptography_key)  # type: ignore[method-assign]
 
 type Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
