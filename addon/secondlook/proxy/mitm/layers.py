@@ -29,6 +29,7 @@ from mitmproxy.proxy.layers.http._events import RequestHeaders
 from mitmproxy.proxy.layers.http._http3 import Http3Client
 from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
+from mitmproxy.proxy.mode_specs import UpstreamMode
 
 from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
@@ -68,7 +69,8 @@ class GatedHttpLayer(HttpLayer):
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
-            self.connections[self.context.client] = self._client_side()
+            yield from self._start(event)
+            return
         if type(event) is events.DataReceived:
             if self._is_early(event):
                 # an HTTP/2 origin sends its settings before the first request comes
@@ -87,6 +89,16 @@ class GatedHttpLayer(HttpLayer):
             for stream_id, origin in list(self._full.items()):
                 if stream_id not in self.streams or origin.unsent(stream_id) < UNSENT_MAX_BYTES // 2:
                     yield from self._empty(stream_id)
+
+    def _start(self, event: events.Start) -> Commands:
+        """Begin as mitmproxy does, which first makes a connection of its own."""
+        client = self.context.client
+        side = self.connections[client] = self._client_side()
+        yield from self.event_to_child(side, event)
+        if self.mode is HTTPMode.upstream:
+            mode = client.proxy_mode
+            assert isinstance(mode, UpstreamMode)
+            self.context.server.via = (mode.scheme, mode.address)
 
     def _client_side(self) -> HttpConnection:
         context = _fork(self.context, self._options)

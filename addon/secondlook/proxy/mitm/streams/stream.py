@@ -42,6 +42,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 from secondlook.core.neutralize import inert
 from secondlook.download.body.response_facts import has_body
 from secondlook.proxy.mitm.edge import StreamEdge
+from secondlook.proxy.mitm.parting import part_with
 from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
 from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
@@ -112,6 +113,8 @@ class AnsweringStream(HttpStream):
         self.edge = edge
         # of our `Connection`; there is none in `mitmdump -s`
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
+        self._depth = 0  # of events within events
+        self._dropped = False
         self.whole_request = False  # no body follows the headers
         self.repeated = 0  # how often the origin did not take it up, and was asked once more
         self._kept: list[bytes] | None = []  # the body as far as it was sent; None where it is too long
@@ -129,15 +132,22 @@ class AnsweringStream(HttpStream):
             yield from super().handle_event(event)
             return
         generator = self._handle_event(event)
+        self._depth += 1
         for command in generator:
             if command.blocking is True:
                 if isinstance(command, _HOOKS) and begin(command):
                     continue
                 command.blocking = self
                 self._paused = layer.Paused(command, generator)
+                self._depth -= 1
                 yield command
                 return
+            if type(command) is DropStream:
+                self._dropped = True
             yield command
+        self._depth -= 1
+        if self._dropped and not self._depth and self._paused is None:
+            part_with(self)
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
         """Take the request's headers; the hook decides."""

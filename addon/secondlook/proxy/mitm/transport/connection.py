@@ -16,6 +16,7 @@ What a round sends is written at its end, before anything is closed.
 
 import asyncio
 import collections
+import contextlib
 import logging
 import socket
 import struct
@@ -34,6 +35,7 @@ from mitmproxy.proxy.server import ConnectionIO
 
 from secondlook.proxy.mitm.hook_table import HookTable
 from secondlook.proxy.mitm.http.http1_origin import BROKEN
+from secondlook.proxy.mitm.parting import dissolve
 from secondlook.proxy.mitm.transport.transport_reader import Inlet
 
 EARLY_MAX_BYTES = 1 << 20  # that a client may send before its request can go on to an origin
@@ -81,6 +83,7 @@ class Connection(ProxyConnectionHandler):
         self._waiting: collections.deque[events.Event] = collections.deque()
         self._outgoing: dict[Peer, list[bytes]] = {}
         self._busy = False
+        self._over = False  # both sides are closed
         self._behind: set[Inlet] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.pressure = Pressure()
@@ -101,6 +104,23 @@ class Connection(ProxyConnectionHandler):
         io = self.transports.get(self.client)
         if io is not None and io.handler is not None:
             io.handler.cancel("it gives way to another")
+
+    async def handle_client(self) -> None:
+        """Serve the client until it has gone, and leave nothing for the search for garbage."""
+        await super().handle_client()
+        self._over = True
+        self._part()
+
+    def _part(self) -> None:
+        """Take everything apart once nothing goes on that was begun here."""
+        if self._tasks or self.layer is None:
+            return
+        while self.wakeup_timer:
+            self.wakeup_timer.pop().cancel()
+        del self.client.begin, self.client.reset, self.timeout_watchdog.callback  # type: ignore[attr-defined]
+        vars(self).pop("open_connection", None)  # `connections.py` has put its own there
+        top, self.layer = self.layer, None  # type: ignore[assignment]
+        dissolve(top)
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook that was not started by a layer (connect, disconnect)."""
@@ -126,8 +146,16 @@ class Connection(ProxyConnectionHandler):
         io.reader = inlet  # type: ignore[assignment]
         try:
             await super().handle_connection(connection)
+        except asyncio.CancelledError as ended:
+            ended.__traceback__ = None  # its frames hold it, and it them
+            raise
         finally:
             inlet.close()
+
+    async def _serve_origin(self, command: commands.OpenConnection) -> None:
+        """Connect to an origin and serve it to its end; being cancelled is one, and no error of its task."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.open_connection(command)
 
     def _arrived(self, peer: Peer, inlet: Inlet, data: bytes) -> None:
         self._take(events.DataReceived(peer, data))
@@ -211,7 +239,7 @@ class Connection(ProxyConnectionHandler):
         elif isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports
             self._unanswered.add(command)
-            task = self._spawn(self.open_connection(command), f"origin {command.connection.address}")
+            task = self._spawn(self._serve_origin(command), f"origin {command.connection.address}")
             self.transports[command.connection] = ConnectionIO(handler=task)
         elif isinstance(command, commands.RequestWakeup):
             self._set_timer(command)
@@ -232,11 +260,12 @@ class Connection(ProxyConnectionHandler):
         """Wake a layer later; no task, as nearly every tunnel has a timer or two."""
 
         def wake() -> None:
-            self.wakeup_timer.discard(timer)
+            self.wakeup_timer.discard(timers.pop())
             self._take(events.Wakeup(command))
 
-        timer = asyncio.get_running_loop().call_later(command.delay, wake)
-        self.wakeup_timer.add(timer)  # type: ignore[arg-type]  # to be cancelled when the client goes
+        # a list, emptied when it is over: the timer holds the function, which has to know it
+        timers = [asyncio.get_running_loop().call_later(command.delay, wake)]
+        self.wakeup_timer.update(timers)  # type: ignore[arg-type]  # to be cancelled when the client goes
 
     async def drain_writers(self) -> None:
         """Wait until both sides keep up: before an origin is read again, its streams must have room."""
@@ -267,8 +296,13 @@ class Connection(ProxyConnectionHandler):
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         if not task.done():
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._end_task)
         return task
+
+    def _end_task(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._over:
+            self._part()
 
     def _close_all(self) -> None:
         for peer, io in list(self.transports.items()):

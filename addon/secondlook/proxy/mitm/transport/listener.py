@@ -366,8 +366,9 @@ class _Guest:
             self.timer.cancel()
 
     def left(self, _: object = None) -> None:
-        """Count it out."""
-        for leave in self.leaves:
+        """Count it out, and let go of what served it."""
+        leaves, self.leaves, self.handler = self.leaves, (), None
+        for leave in leaves:
             leave()
 
 
