@@ -21,6 +21,7 @@ from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ground.lanes import STATE
+from secondlook.ground.memory import give_back_large
 from secondlook.run.assembly.answering import Running, answering
 from secondlook.run.assembly.background import Tasks, start_background
 from secondlook.run.assembly.explaining import Json
@@ -103,6 +104,7 @@ def _tell_pattern(process: Process, pattern: Pattern) -> None:
 
 def main() -> None:
     """Run as a child of the supervisor."""
+    give_back_large()
     process = begin("service")
     try:
         asyncio.run(serve(process))

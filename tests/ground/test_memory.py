@@ -1,0 +1,38 @@
+"""`ground.memory`: what the system gets back."""
+
+import subprocess
+import sys
+
+import pytest
+
+TRIED = """
+import sys
+from pathlib import Path
+from secondlook.ground.memory import give_back_large
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+if sys.argv[1] == "given back":
+    give_back_large()
+for _ in range(3):  # glibc learns from what is freed
+    bytearray(8 << 20)
+before = resident()
+large, small = [], []
+for _ in range(20):
+    large.append(bytearray(4 << 20))
+    small.append(bytearray(100_000))
+del large
+print((resident() - before) >> 20)
+"""
+
+
+def grown_mib(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", TRIED, how], stdout=subprocess.PIPE, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_large_pieces_go_back_though_small_ones_lie_between_them():
+    assert grown_mib("left alone") > 60
+    assert grown_mib("given back") < 10
