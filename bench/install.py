@@ -85,15 +85,18 @@ def prepare(*command: str | Path) -> None:
         raise NoRootError(f"{command[0]} failed")
 
 
+def bare(suite: str, into: Path, *options: str) -> None:
+    """Make the least of Debian, as a folder or an archive."""
+    moving = [f"--aptopt={TESTING}"] if suite in MOVING else []
+    prepare("mmdebstrap", "--quiet", "--variant=minbase", *moving, *options, suite, into)
+
+
 @contextmanager
 def debian(suite: str, folder: Path) -> Iterator[Place]:
     """Make a bare root, with `/proc` while it is used."""
     packages, python = ROOTS[suite]
     root = folder / "root"
-    prepare(
-        "mmdebstrap", "--quiet", "--variant=minbase", f"--include=ca-certificates,{packages}",
-        *([f"--aptopt={TESTING}"] if suite in MOVING else []), suite, root,
-    )  # fmt: skip
+    bare(suite, root, f"--include=ca-certificates,{packages}")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     if python is None:
         lent = root / sys.base_prefix.lstrip("/")
@@ -118,16 +121,24 @@ def trusted() -> Path:
     return Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
 
 
+def newest_wheel() -> Path:
+    """Return the wheel that `make dist` built."""
+    wheels = sorted((HERE.parent / "dist").glob("secondlook-*.whl"), key=lambda each: each.stat().st_mtime)
+    if not wheels:
+        raise SystemExit("there is no wheel in dist/: `make dist` builds it")
+    return wheels[-1]
+
+
 def mebibytes(folder: Path) -> int:
     done = subprocess.run(["du", "-sm", folder], stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout.split()[0])
 
 
-def ask(address: str) -> int:
-    """Ask a proxy for a page on its shipped list; return the status."""
+def ask(address: str, url: str = "http://malware.secondlook.test/") -> int:
+    """Ask a proxy for a page, by default one on its shipped list; return the status."""
     connection = http.client.HTTPConnection(address, timeout=10)
     try:
-        connection.request("GET", "http://malware.secondlook.test/")
+        connection.request("GET", url)
         return connection.getresponse().status
     finally:
         connection.close()
@@ -196,9 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("where", nargs="*", default=["bookworm", "trixie", "forky"])
     given = parser.parse_args()
-    wheels = sorted((HERE.parent / "dist").glob("secondlook-*.whl"), key=lambda each: each.stat().st_mtime)
-    if not wheels:
-        raise SystemExit("there is no wheel in dist/: `make dist` builds it")
+    wheel = newest_wheel()
     for where in given.where:
         with tempfile.TemporaryDirectory(prefix="secondlook-install-") as name:
             try:
@@ -207,7 +216,7 @@ def main() -> None:
                     row = {
                         "bench": "install",
                         "where": where if where in ROOTS else "-",
-                        **tried(each, wheels[-1]),
+                        **tried(each, wheel),
                     }
                     print(json.dumps(row), flush=True)
             except NoRootError as error:

@@ -41,10 +41,11 @@ DRIVERS = {
     "overview": "The overview over counts of ten million events",
     "commands": "Commands and starts (P18)",
     "install": "Installed from the wheel: time, size, memory at rest (P20)",
+    "containers": "In containers: time and size",
     "longrun": "Memory over a million requests (P14)",
     "soak": "Everything at once over a million requests (P14)",
 }
-ON_REQUEST = {"install", "soak"}  # one fetches packages and wants root, the other takes an hour
+ON_REQUEST = {"install", "containers", "soak"}  # two fetch packages and want root, one takes an hour
 
 ROWS = {  # and the driver that measures each
     **{f"G{number}": "gateway" for number in range(1, 7)},
