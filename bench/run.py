@@ -26,6 +26,7 @@ RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 DRIVERS = {
     "traffic": "Traffic through the proxy, beside stock mitmdump and Squid (P1, P2, P3, P6, P12, P15)",
+    "workers": "Two workers against one (P4)",
     "core": "Local data: lists, checks, rules (P5, P7, P8)",
     "feeds": "Importing feeds (P9)",
     "publish": "The server's cost per million entries (P8, P9)",
