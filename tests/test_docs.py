@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel
 from typer.main import get_command
 
@@ -20,6 +21,7 @@ from secondlook.core.event import EventKind
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
 from secondlook.feeds.detect import Format
 from secondlook.ledger.log.shape import EVENT_KEYS
+from secondlook.setup import service
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -53,6 +55,50 @@ def test_configuration_page_holds_the_shipped_file(repository: Path, tmp_path: P
     assert told == load_server_settings(None, state=tmp_path / "server-state")
     path.write_text(proxy)
     load_settings(path)
+
+
+PAGES = [
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+]
+SETTINGS_SHOWN = [
+    pytest.param(page.name, block, id=f"{page.stem}-{number}")
+    for page in PAGES
+    if page.name not in ("configuration.md", "metrics.md")  # tested above; the other's are of Prometheus
+    for number, block in enumerate(blocks(page.read_text(), "yaml"))
+]
+
+
+@pytest.mark.parametrize(("page", "block"), SETTINGS_SHOWN)
+def test_settings_of_every_page_are_read(page, block, tmp_path, monkeypatch):
+    """As they stand: only a key that is cut short is made whole, and variables have a value."""
+    for name in re.findall(r"\$\{(\w+)\}", block):
+        monkeypatch.setenv(name, "x" * 48)
+    path = tmp_path / "settings.yaml"
+    path.write_text(re.sub(r"\b[0-9a-f]{4}…", "8f3c" * 16, block))
+    is_of_a_server = page == "servers.md" and "servers:" not in block
+    (load_server_settings if is_of_a_server else load_settings)(path)
+
+
+def test_a_proxy_of_the_fleet_keeps_its_state_where_a_service_may_write(repository: Path, tmp_path: Path):
+    (block,) = [
+        each for each in blocks((repository / "docs/fleet.md").read_text(), "yaml") if "ledger" in each
+    ]
+    path = tmp_path / "proxy.yaml"
+    path.write_text(block)
+    settings = load_settings(path)
+    assert settings.state == service.STATE
+    given = conninfo_to_dict(settings.ledger.url)
+    assert given["sslmode"] == "verify-full"
+    assert Path(str(given["sslrootcert"])).parent == service.CONFIG.parent  # without it libpq looks in a home
+
+
+def test_the_socket_of_a_gateway_lies_where_the_service_has_a_folder(repository: Path, tmp_path: Path):
+    path = tmp_path / "proxy.yaml"
+    path.write_text(next(iter(blocks((repository / "docs/gateway.md").read_text(), "yaml"))))
+    folder = load_settings(path).gateway_socket.parent
+    unit = service.files(["secondlook"])[Path("/etc/systemd/system") / service.UNIT]
+    assert f"\nRuntimeDirectory={folder.relative_to('/run')}\n" in unit
 
 
 def command_of(name: str) -> Any:
@@ -95,10 +141,6 @@ NO_COMMANDS = (
     "--version",
     "list",
 )  # the program's own; a word of the protocol
-PAGES = [
-    *sorted((REPOSITORY / "docs").glob("*.md")),
-    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-]
 
 
 def shown_commands(text: str) -> Iterator[str]:
