@@ -361,7 +361,7 @@ def test_rollback_holds_until_another_version_comes(tmp_path):
             assert load_pattern(world.state).generation == "1 and 2"  # the other lists are the same in both
             (alert,) = status(world.state, now=0.0).alerts
             assert "was rolled back: older lists stay in force (mw-8b of" in alert
-            assert "`secondlook pattern update --force`" in alert
+            assert "secondlook pattern update --force`" in alert
             await world.publish([*HOSTS, "new.example", "newer.example"])
             await world.updater.update_now()
             assert world.blocks("new.example/")

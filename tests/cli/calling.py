@@ -32,7 +32,7 @@ def make_event(url: str, **fields: object) -> Event:
 @contextmanager
 def called(columns, environ):
     printed: list[str] = []
-    token = CALLER.set(Caller(None, lambda _stream, text: printed.append(text), columns, environ))
+    token = CALLER.set(Caller(None, lambda _stream, text: printed.append(text), columns, environ, "sl"))
     try:
         yield printed
     finally:

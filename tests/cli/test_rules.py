@@ -2,6 +2,7 @@
 
 from cli.calling import make_event, on, write_events
 from e2e.processes import json_lines
+from secondlook.ground.called import typed
 
 
 def test_rules_are_made_listed_tried_and_removed(state):
@@ -37,7 +38,7 @@ def test_a_rule_that_another_one_overrules_says_which_and_can_replace_it(state):
     (allowed,) = json_lines("allow", "shop.example", "--for", "1h", "--state", state)
     shown = on(state, "block", "shop.example").stdout.splitlines()
     assert shown[1] == f"but allow shop.example wins until {allowed['expires']} ({allowed['id']})"
-    assert shown[2] == "  have it removed with: secondlook block shop.example --replace"
+    assert shown[2] == f"  have it removed with: {typed('block shop.example --replace')}"
     (part,) = json_lines("block", "http://shop.example/bad", "--state", state)
     assert part["overruled_by"] is None, "what is said about a part goes before the whole"
     (again,) = json_lines("block", "shop.example", "--replace", "--state", state)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from secondlook.cli.setup import setup
 from secondlook.cli.setup.squid import hints
+from secondlook.ground.called import typed
 
 TRUE = Path("/bin/true")
 
@@ -71,7 +72,7 @@ def test_a_check_with_a_problem_ends_with_one(call, tmp_path):
     done = call(config, "--check")
     assert done.exit_code == 1
     assert "PROBLEM  socket" in done.stdout
-    assert "-> start `secondlook run`" in done.stdout
+    assert f"-> start `{typed('run')}`" in done.stdout
     (found,) = map(json.loads, call(config, "--check", "--json").stdout.splitlines())
     assert (found["step"], found["result"]) == ("socket", "problem")
 

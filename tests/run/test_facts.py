@@ -2,6 +2,7 @@
 
 import pytest
 
+from secondlook.ground.called import typed
 from secondlook.run.supervisor.facts import ready_lines
 
 FACTS = {
@@ -47,7 +48,7 @@ def test_it_names_each_address_and_what_is_not_there():
         ),
         (
             {"trusted": False},
-            "hint     browsers do not trust this proxy's certificates yet: secondlook setup ca on",
+            f"hint     browsers do not trust this proxy's certificates yet: {typed('setup ca on')}",
         ),
         (
             {"begun": False},

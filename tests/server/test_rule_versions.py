@@ -53,7 +53,7 @@ def test_a_rollback_stays_until_something_else_comes(feed):
     assert rollback_told("r", feed.folder) is None
     roll_back("r", feed.folder)
     assert feed.texts() == [version(2)]
-    assert "`secondlook pattern update --force`" in rollback_told("r", feed.folder)
+    assert "secondlook pattern update --force`" in rollback_told("r", feed.folder)
     roll_back("r", feed.folder)
     assert feed.texts() == [version(1)]
     with pytest.raises(PatternError, match="no earlier rules of r"):

@@ -42,11 +42,11 @@ class _Printed:
 def answer(asked: object, running: Running) -> Json:
     """Run the command of a request; blocks. Whatever is wrong, the command is told to go the ordinary way."""
     try:
-        words, columns, environ = _read(asked)
+        words, columns, environ, called = _read(asked)
     except (ValueError, LookupError, TypeError) as error:
         return {"elsewhere": f"unusable request: {error}"}
     printed = _Printed()
-    calling = CALLER.set(Caller(running, printed.write, columns, environ))
+    calling = CALLER.set(Caller(running, printed.write, columns, environ, called))
     try:
         module, _ = COMMANDS[words[0]]
         app = importlib.import_module(f"secondlook.cli.{module}").app
@@ -63,7 +63,7 @@ def answer(asked: object, running: Running) -> Json:
     return {"printed": [(stream, "".join(texts)) for stream, texts in printed.parts], "status": status}
 
 
-def _read(asked: object) -> tuple[list[str], int | None, dict[str, str]]:
+def _read(asked: object) -> tuple[list[str], int | None, dict[str, str], str]:
     if not isinstance(asked, dict):
         raise TypeError("expected an object")
     words = [str(word) for word in asked["words"]]
@@ -72,4 +72,5 @@ def _read(asked: object) -> tuple[list[str], int | None, dict[str, str]]:
     columns = asked["columns"]
     if columns is not None and not 0 < int(columns) <= MOST_ASKED_BYTES:
         raise ValueError("unusable width")
-    return words, columns, {str(name): str(value) for name, value in asked["environ"].items()}
+    environ = {str(name): str(value) for name, value in asked["environ"].items()}
+    return words, columns, environ, str(asked["called"])

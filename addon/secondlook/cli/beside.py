@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from secondlook.cli.finding import find_config, plainly_said_state
 from secondlook.core.neutralize import inert
+from secondlook.ground.called import called
 from secondlook.run.supervisor.command_socket import Conversation, program_mark
 
 # commands that a proxy answers, and of each what it does not: what goes on for long, asks back or reads files
@@ -126,6 +127,7 @@ def _ask(asked: Asked) -> dict[str, Any] | None:
             {
                 "words": asked.words,
                 "columns": _columns(),
+                "called": called(),
                 "environ": {name: os.environ[name] for name in TERMINAL if name in os.environ},
             }
         )

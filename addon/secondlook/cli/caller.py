@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from secondlook.ground.called import called
+
 if TYPE_CHECKING:
     from secondlook.run.assembly.answering import Running  # most commands have no use for it
 
@@ -22,6 +24,7 @@ class Caller:
     write: Callable[[str, str], None]  # stream, text
     columns: int | None  # of its terminal; None where its output is piped
     environ: Mapping[str, str]  # what it says of its terminal
+    called: str  # how it calls this program
 
 
 CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)  # None: this process
@@ -34,6 +37,12 @@ def write(text: str, stream: Stream = "out") -> None:
         caller.write(stream, text)
     else:
         (sys.stderr if stream == "err" else sys.stdout).write(text)
+
+
+def typed(words: str) -> str:
+    """Return a command of this program as the caller can type it."""
+    caller = CALLER.get()
+    return f"{called() if caller is None else caller.called} {words}"
 
 
 def on_terminal() -> bool:

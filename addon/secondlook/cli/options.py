@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from secondlook.cli.caller import CALLER
+from secondlook.cli.caller import CALLER, typed
 from secondlook.cli.finding import find_config
 from secondlook.cli.output import fail
 from secondlook.core.rules.client import ClientNameError, client_name
@@ -165,7 +165,7 @@ def known_context(config: Path | None, state: Path | None) -> CommandContext:
     if kept_there and not is_of_a_proxy(context.state):
         fail(
             f"nothing of Second Look is in {context.state}",
-            hint="start the proxy with `secondlook run`, or name its state folder with --state",
+            hint=f"start the proxy with `{typed('run')}`, or name its state folder with --state",
         )
     return context
 

@@ -26,6 +26,7 @@ from secondlook.config.edit import CannotEditError
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import Risk, Threat
 from secondlook.feeds.detect import Format
+from secondlook.ground.called import typed
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.files import rewrite
@@ -44,7 +45,10 @@ from secondlook.server.feeds.fetch import FeedClient, FeedState, FetchFailed, fe
 from secondlook.server.store.importing import Origin, choose_list
 
 TRIED_WITHIN_S: Final = 30.0
-BY_HAND: Final = "Apply the difference by hand, then run `secondlook reload`."
+
+
+def _by_hand() -> str:
+    return f"Apply the difference by hand, then run `{typed('reload')}`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +131,14 @@ class SettingsEditor:
                     "digest",
                 )
             if (why := self.why_not()) is not None:
-                raise Refused(f"{why} {BY_HAND}", "digest")
+                raise Refused(f"{why} {_by_hand()}", "digest")
             try:
                 rewrite(self._path(), made.content)
             except OSError as error:
                 reason = (
                     f"{self._path()} could not be written ({error.strerror or error}): nothing was changed."
                 )
-                raise Refused(f"{reason} {BY_HAND}", "digest") from error
+                raise Refused(f"{reason} {_by_hand()}", "digest") from error
         running = read_run_file(self._settings.state)
         readings = running["settings"]["readings"] if running is not None else 0
         self._note(f"the settings were changed on the review page: {made.told}", who)
@@ -204,7 +208,7 @@ class SettingsEditor:
     def _path(self) -> Path:
         if self._invocation.config is None:
             raise Refused(
-                "the proxy was started without a settings file: start it with `secondlook run -c proxy.yaml`"
+                f"the proxy was started without a settings file: start it with `{typed('run -c proxy.yaml')}`"
             )
         return Path(self._invocation.config)
 

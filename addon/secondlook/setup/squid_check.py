@@ -25,6 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from secondlook.ground.called import typed
 from secondlook.refusal.refusal import INTERNAL_HOST, MARK
 
 LISTED = "malware.secondlook.test"
@@ -105,10 +106,10 @@ def _agent(target: Target) -> Checked:
             answer = sock.recv(4096).decode("latin-1").strip()
     except OSError as error:
         told = f"no gate worker answers at {target.gateway}: {error.strerror or error}"
-        return Checked("socket", "problem", told, "start `secondlook run` with gateway.enabled: true")
+        return Checked("socket", "problem", told, f"start `{typed('run')}` with gateway.enabled: true")
     if answer != "1 OK":
         return Checked(
-            "socket", "problem", f"the gate worker says {answer or 'nothing'}", "see `secondlook log`"
+            "socket", "problem", f"the gate worker says {answer or 'nothing'}", f"see `{typed('log')}`"
         )
     return Checked("socket", "ok", f"a gate worker answers at {target.gateway}")
 

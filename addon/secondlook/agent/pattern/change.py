@@ -19,6 +19,7 @@ from secondlook.agent.pattern.files import (
     read_stamp,
 )
 from secondlook.core.lists.format import Corrupt
+from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lock import locked
@@ -164,7 +165,7 @@ def held_told(stamp: Stamp) -> str | None:
     kept = "; ".join(f"{', '.join(names)} of {server}" for server, names in servers.items())
     return (
         f"the pattern was rolled back: older lists stay in force ({kept}) until there is a newer version "
-        f"than the one that was given up; `secondlook pattern update --force` takes that one after all"
+        f"than the one that was given up; `{typed('pattern update --force')}` takes that one after all"
     )
 
 

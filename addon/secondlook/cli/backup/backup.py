@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
+from secondlook.cli.caller import typed
 from secondlook.cli.finding import find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import print_json, print_line, size_told
@@ -55,7 +56,7 @@ def backup(
     print_line(f"wrote {made.path}: {size_told(made.bytes)}, {made.files} files")
     if not made.encrypted:
         print_line("  not encrypted: whoever reads it can pose as any site to those who trust this proxy")
-    print_line(f"  try it: secondlook restore --check {file}")
+    print_line(f"  try it: {typed(f'restore --check {file}')}")
 
 
 def _is_shipped(config: Path) -> bool:

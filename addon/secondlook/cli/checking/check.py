@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.beside import PATH_STARTS
-from secondlook.cli.caller import write
+from secondlook.cli.caller import typed, write
 from secondlook.cli.options import (
     AsClientOption,
     CommandContext,
@@ -21,7 +21,7 @@ from secondlook.cli.options import (
 from secondlook.cli.output import Tone, duration_told, fail, print_facts, print_json, print_line, print_marked
 from secondlook.core.neutralize import inert
 from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
-from secondlook.run.supervisor.settings_file import CHANGED, changed_since_read
+from secondlook.run.supervisor.settings_file import changed, changed_since_read
 
 if TYPE_CHECKING:
     from secondlook.run.assembly.explaining import Json
@@ -57,7 +57,7 @@ def check(
     if not (is_of_a_proxy(context.state) or (context.state / "server").is_dir()):
         typer.echo(f"nothing of Second Look is in {context.state}: without its lists", err=True)
     if (running := read_run_file(context.state)) and changed_since_read(running):
-        write(f"{inert(CHANGED.format(running['invocation']['config']))}\n", "err")
+        write(f"{inert(changed(running['invocation']['config'], typed('reload')))}\n", "err")
     if context.running is not None:
         told = [context.running.explain(_said(text), client) for text in subjects]
     else:

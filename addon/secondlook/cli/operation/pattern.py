@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.options import (
     CommandContext,
     ConfigOption,
@@ -73,7 +74,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         for each in found.lists
     )
     print_table(
-        COLUMNS, rows, empty="no lists yet; they come when a server is reached (`secondlook pattern update`)"
+        COLUMNS, rows, empty=f"no lists yet; they come when a server is reached (`{typed('pattern update')}`)"
     )
     if found.lists:
         print_line(f"{found.entries:,} entries, {generation_told(found.generation)}")
@@ -204,7 +205,7 @@ def rollback(
         return
     print_line(f"{generation_told(stamp.generation)} is in force again, until a server has another one")
     if stamp.held:
-        print_line("  take the one that was given up after all with: secondlook pattern update --force")
+        print_line(f"  take the one that was given up after all with: {typed('pattern update --force')}")
 
 
 def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> None:
@@ -232,4 +233,4 @@ def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> No
         print_json({"feed": feed, "rules": now_in_force.count, "taken_at": rfc3339(now_in_force.taken_at)})
         return
     print_line(f"{feed}: {text}; in force as soon as they are compiled, until the feed has others")
-    print_line("  take those that were given up after all with: secondlook pattern update --force")
+    print_line(f"  take those that were given up after all with: {typed('pattern update --force')}")

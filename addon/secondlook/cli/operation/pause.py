@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_context
 from secondlook.cli.output import fail, print_json, print_line, time_told
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
@@ -35,7 +36,7 @@ def pause(
         print_json({"id": made.id, "client": made.client, "until": rfc3339(made.until)})
         return
     whose = f"for {made.client}" if made.client else "for everybody"
-    print_line(f"protection is off {whose} until {time_told(made.until)}; on again with: secondlook resume")
+    print_line(f"protection is off {whose} until {time_told(made.until)}; on again with: {typed('resume')}")
 
 
 def _seconds(text: str) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.finding import find_config, plainly_said_state
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import fail, print_json, print_line, working
@@ -73,7 +74,7 @@ def _running(state: Path) -> dict[str, Any]:
     if running is None:
         fail(
             f"no proxy runs on {state}",
-            hint="start it with `secondlook run`, or name the folder that it runs on with --state",
+            hint=f"start it with `{typed('run')}`, or name the folder that it runs on with --state",
         )
     if "settings" not in running:
         fail("the proxy that runs is of an older version", hint="stop it, and start it again")
@@ -87,7 +88,7 @@ def _wait(state: Path, readings: int, wanted: str | None) -> dict[str, Any]:
         if time.monotonic() > until:
             fail(
                 f"the new settings are not in force after {LONGEST_S:g} s",
-                hint="`secondlook doctor` looks for the reason, and the proxy's own output says more",
+                hint=f"`{typed('doctor')}` looks for the reason, and the proxy's own output says more",
             )
         time.sleep(LOOK_EVERY_S)
     return running

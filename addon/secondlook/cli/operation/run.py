@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.options import (
     ConfigOption,
     StateOption,
@@ -70,7 +71,7 @@ def run(
     if (folder / UNFINISHED_FILE).exists():
         fail(
             f"a restore into {folder} was broken off, and half of it is in place",
-            hint=f"run `secondlook restore` again; what was there is kept in {folder}/before-restore-*",
+            hint=f"run `{typed('restore')}` again; what was there is kept in {folder}/before-restore-*",
         )
     plan = write_plan(planned)
     sys.stdout.flush()

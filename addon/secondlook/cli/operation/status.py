@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from secondlook.cli.caller import on_terminal
+from secondlook.cli.caller import on_terminal, typed
 from secondlook.cli.options import (
     CommandContext,
     ConfigOption,
@@ -29,7 +29,7 @@ from secondlook.cli.output import (
 from secondlook.core.neutralize import inert
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, read_run_file
-from secondlook.run.supervisor.settings_file import CHANGED, changed_since_read
+from secondlook.run.supervisor.settings_file import changed, changed_since_read
 from secondlook.server.publish.held_back import read_held_back
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def status(
         facts["alerts"].append(hung)
     if running and changed_since_read(running):
         facts["settings_changed"] = True
-        facts["alerts"].append(CHANGED.format(running["invocation"]["config"]))
+        facts["alerts"].append(changed(running["invocation"]["config"], typed("reload")))
     if running and running["proxy"] and (trouble := _trouble(running["proxy"])):
         facts["alerts"].append(trouble)
     try:
@@ -202,10 +202,10 @@ def _print(facts: dict[str, Any], *, utc: bool) -> None:
         return time_told(datetime.fromisoformat(text).timestamp(), utc=utc)
 
     if not facts["running"]:
-        protection = "off: no proxy runs on this state; start it with `secondlook run`"
+        protection = f"off: no proxy runs on this state; start it with `{typed('run')}`"
     elif facts["paused_until"]:
         whose = f" for {inert(', '.join(facts['paused_for']))}" if facts["paused_for"] else ""
-        protection = f"PAUSED{whose} until {at(facts['paused_until'])}; on again with `secondlook resume`"
+        protection = f"PAUSED{whose} until {at(facts['paused_until'])}; on again with `{typed('resume')}`"
     elif facts["mode"] == "assess":
         protection = "assessing: nothing is enforced"
     else:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed_id
 from secondlook.cli.options import (
     CommandContext,
@@ -82,7 +83,7 @@ def restore(
     if as_json:
         print_json({"restored": record_id, "path": str(path)})
         return
-    print_line(f"restored {path}; it is allowed from now on (see `secondlook rules list`)")
+    print_line(f"restored {path}; it is allowed from now on (see `{typed('rules list')}`)")
 
 
 @app.command()
@@ -123,4 +124,4 @@ def _on_file[Done](
         try:
             return asyncio.run(act(quarantine))
         except QuarantineError as error:
-            fail(str(error), hint="`secondlook quarantine list` shows the files with their ids")
+            fail(str(error), hint=f"`{typed('quarantine list')}` shows the files with their ids")

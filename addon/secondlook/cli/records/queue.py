@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed_id
 from secondlook.cli.options import (
     CommandContext,
@@ -90,7 +91,7 @@ def show(
     if entry is None:
         fail(
             f"nothing with the id {entry_id} waits",
-            hint="`secondlook queue list` shows what waits with its id",
+            hint=f"`{typed('queue list')}` shows what waits with its id",
         )
     if as_json:
         print_json(queue_json(entry))

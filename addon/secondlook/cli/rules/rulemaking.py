@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.options import (
     ConfigOption,
     ForClientOption,
@@ -100,7 +101,7 @@ def make_rule(
     try:
         scope, normal = parse_subject(subject, load_suffixes())
     except RuleSubjectError as error:
-        fail(str(error), hint="see `secondlook allow --help` for what a subject may be", status=2)
+        fail(str(error), hint=f"see `{typed('allow --help')}` for what a subject may be", status=2)
     lasts = _lasting(duration)
     narrow = scope in {Scope.REGEX, Scope.HOST} or client or lasts
     context = open_context(config, state)
@@ -134,7 +135,7 @@ def make_rule(
         return
     for old in removed:
         print_line(f"removed {old.action} {rule_subject(old)} ({old.id})")
-    print_line(f"{_in_words(rule, subject)}; undo with: secondlook rules remove {rule.id}")
+    print_line(f"{_in_words(rule, subject)}; undo with: {typed(f'rules remove {rule.id}')}")
     if stronger is not None:
         _warn(stronger, rule, subject)
     if report:
@@ -178,7 +179,7 @@ def _warn(stronger: Rule, rule: Rule, written: str) -> None:
     until = "always" if stronger.expires is None else f"until {time_told(stronger.expires)}"
     print_line(f"but {stronger.action} {rule_subject(stronger)} wins {until} ({stronger.id})")
     if contrary(stronger, rule):
-        print_line(f"  have it removed with: secondlook {rule.action} {written} --replace")
+        print_line(f"  have it removed with: {typed(f'{rule.action} {written} --replace')}")
 
 
 def _in_words(rule: Rule, written: str) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed, completed_id
 from secondlook.cli.options import (
     AsClientOption,
@@ -54,7 +55,7 @@ def list_rules(
         COLUMNS,
         (_row(rule, utc=utc) for rule in rules),
         spare=SPARE,
-        empty="no rules; make one with `secondlook allow` or `secondlook block`",
+        empty=f"no rules; make one with `{typed('allow')}` or `{typed('block')}`",
     )
 
 
@@ -76,7 +77,7 @@ def remove(
     context = known_context(config, state)
     with context.ledger() as ledger:
         if not ledger.rules.remove(rule_id):
-            fail(f"there is no rule {rule_id}", hint="`secondlook rules list` shows them with their ids")
+            fail(f"there is no rule {rule_id}", hint=f"`{typed('rules list')}` shows them with their ids")
     if as_json:
         print_json({"removed": rule_id})
     else:

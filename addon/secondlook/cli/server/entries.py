@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
 from secondlook.cli.options import JsonOption, StateOption, seconds_from
 from secondlook.cli.output import fail, print_json, print_line, print_table
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from secondlook.server.store.administration import EntryRow
     from secondlook.server.store.manual_entries import ManualEntry
 
-IN_FORCE = "in force after: secondlook server publish"
+
+def in_force() -> str:
+    """Say what puts a change in force."""
+    return f"in force after: {typed('server publish')}"
+
 
 SubjectArgument = Annotated[
     str,
@@ -65,7 +70,7 @@ def list_entries(
             for each in found
         )
         columns = ("entry", "list", "source", "who", "added", "id", "reason")
-        print_table(columns, rows, empty="no entries; add some with `secondlook server import`")
+        print_table(columns, rows, empty=f"no entries; add some with `{typed('server import')}`")
     except ValueError as error:
         fail(str(error), status=2)
 
@@ -172,7 +177,7 @@ def add(
     if as_json:
         print_json(_own_record(entry))
         return
-    print_line(f"{entry.text} is in {entry.list} (id {entry.id}){_until(entry)}; {IN_FORCE}")
+    print_line(f"{entry.text} is in {entry.list} (id {entry.id}){_until(entry)}; {in_force()}")
 
 
 def except_(
@@ -199,7 +204,7 @@ def except_(
     if as_json:
         print_json({**_own_record(entry), "still_listed_by": [each.expression for each in wider]})
         return
-    print_line(f"{entry.text} is excepted (id {entry.id}){_until(entry)}; {IN_FORCE}")
+    print_line(f"{entry.text} is excepted (id {entry.id}){_until(entry)}; {in_force()}")
     for each in wider:
         print_line(f"  a wider entry goes on listing it: {each.expression} in {each.list}")
 
@@ -259,10 +264,10 @@ def remove(
         if as_json:
             print_json({"subject": identity, "removed": removed})
             continue
-        print_line(f"removed {removed}; {IN_FORCE}")
+        print_line(f"removed {removed}; {in_force()}")
     if missing:
         fail(
             "not everything was removed",
-            hint="`secondlook server list --sources` shows the sources; to take one entry of a feed out, "
-            "use `secondlook server except`",
+            hint=f"`{typed('server list --sources')}` shows the sources; to take one entry of a feed out, "
+            f"use `{typed('server except')}`",
         )

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.options import JsonOption, StateOption, when_bare
 from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
-from secondlook.cli.server.entries import IN_FORCE
+from secondlook.cli.server.entries import in_force
 
 if TYPE_CHECKING:
     from secondlook.server.findings.intake import Intake
@@ -66,7 +67,7 @@ def approve(
         if as_json:
             print_json({"id": entry.id, "subject": entry.text, "list": entry.list})
         else:
-            print_line(f"{entry.text} is in {entry.list} (id {entry.id}); {IN_FORCE}")
+            print_line(f"{entry.text} is in {entry.list} (id {entry.id}); {in_force()}")
 
 
 @app.command()
@@ -82,7 +83,7 @@ def withdraw(
         if as_json:
             print_json({"id": finding.id, "subject": finding.text, "state": finding.state})
         else:
-            print_line(f"{finding.text} is withdrawn (id {finding.id}); {IN_FORCE}")
+            print_line(f"{finding.text} is withdrawn (id {finding.id}); {in_force()}")
 
 
 def _decided[T](identities: Sequence[str], decide: Callable[..., T]) -> Iterator[T]:
@@ -91,7 +92,7 @@ def _decided[T](identities: Sequence[str], decide: Callable[..., T]) -> Iterator
         try:
             yield decide(identity, now=time.time())
         except LookupError as error:
-            fail(str(error.args[0]), hint="`secondlook server findings` shows them")
+            fail(str(error.args[0]), hint=f"`{typed('server findings')}` shows them")
 
 
 def _intake(context: ServerContext) -> "Intake":

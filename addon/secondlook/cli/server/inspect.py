@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.options import JsonOption, StateOption
 from secondlook.cli.output import plain_value, print_json, print_line, print_table
 from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
@@ -165,7 +166,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
             f"key {found.key}: agents and replicas that are given it take only what this publisher signed"
         )
     elif not found.upstream:
-        print_line("key: made with the first publication (`secondlook server publish`)")
+        print_line(f"key: made with the first publication (`{typed('server publish')}`)")
     if stored is not None and stored.trouble:
         print_line(f"store: {stored.trouble}")
     if stale:

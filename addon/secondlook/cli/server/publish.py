@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
 from secondlook.cli.options import JsonOption, StateOption
 from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table, working
@@ -111,7 +112,7 @@ def import_(
     if any(file.refused for file in report.files):
         sys.exit(1)
     if not as_json:
-        print_line("in force after: secondlook server publish")
+        print_line(f"in force after: {typed('server publish')}")
 
 
 def _elsewhere(file: "FileReport", list_name: str | None) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
 from secondlook.cli.finding import CONFIG_NAME, PACKAGE
 from secondlook.cli.options import (
@@ -80,7 +81,7 @@ def setup(
     for change in changes:
         print_line(f"set up: {change.kind}  {change.target}")
     if not changes:
-        print_line("nothing is set up on this computer yet; the quickest look: secondlook setup browser")
+        print_line(f"nothing is set up on this computer yet; the quickest look: {typed('setup browser')}")
 
 
 @app.command()
@@ -173,7 +174,7 @@ def start_browser(
     """Start a browser in a fresh profile of its own behind the proxy; nothing else is changed."""
     context = open_context(config, state)
     if read_run_file(context.state) is None:
-        fail("the proxy is not running", hint="start it in another terminal: secondlook run")
+        fail("the proxy is not running", hint=f"start it in another terminal: {typed('run')}")
     program = browser.find(name)
     if program is None:
         known = ", ".join(browser.CHROMIUMS[:3] + browser.FIREFOXES[:1])
@@ -274,7 +275,7 @@ def set_service(
     if here and os.geteuid() != 0:
         fail(
             "a service of the system is set up by root",
-            hint="for this user alone: secondlook setup startup on",
+            hint=f"for this user alone: {typed('setup startup on')}",
         )
     if not _on(switch):
         _finish(service.switch_off(root=root), nothing="the service was not set up", as_json=as_json)
@@ -348,7 +349,7 @@ def _proxy(context: CommandContext) -> tuple[str, int]:
     if not context.settings.proxies or (facts is not None and facts["proxy"] is None):
         fail(
             f"there is no proxy here (mode: {NO_PROXY}): a gateway carries the traffic",
-            hint="`secondlook setup squid` prints the settings of Squid",
+            hint=f"`{typed('setup squid')}` prints the settings of Squid",
         )
     listening = str(facts["proxy"]) if facts is not None else str(context.settings.listen[0])
     host, _, port = visited(listening).rpartition(":")

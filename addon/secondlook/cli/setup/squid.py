@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from secondlook.cli.caller import typed
 from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import fail, print_json, print_line
 from secondlook.run.supervisor.authority_files import AUTHORITY
@@ -52,7 +53,9 @@ def squid(
     """
     context = known_context(config, state)
     if not context.settings.gateway.enabled:
-        fail("no gateway is answered here", hint="set `gateway: true` in proxy.yaml, and `secondlook reload`")
+        fail(
+            "no gateway is answered here", hint=f"set `gateway: true` in proxy.yaml, and `{typed('reload')}`"
+        )
     icap = _icap(context)
     if check:
         _check(context, proxy, icap, opens=opens, as_json=as_json)
@@ -112,7 +115,7 @@ def _icap(context: CommandContext) -> str:
     if said is None:
         fail(
             "refusals reach Squid's clients by ICAP, which is off",
-            hint="set gateway.icap.listen (such as 127.0.0.1:1344) in proxy.yaml, and `secondlook reload`",
+            hint=f"set gateway.icap.listen (such as 127.0.0.1:1344) in proxy.yaml, and `{typed('reload')}`",
         )
     if not said.port:
         fail(f"gateway.icap.listen is any free port ({said})", hint="set one, or start Second Look first")

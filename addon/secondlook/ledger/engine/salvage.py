@@ -14,6 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, is_damage
 from secondlook.ledger.engine.migration import file_lock, migrate
@@ -44,7 +45,7 @@ def open_or_repair(place: Place, *, repair: bool, now: float) -> str | None:
         reason = str(getattr(error.__cause__, "orig", error.__cause__))
     if not repair:
         raise LedgerError(
-            f"ledger {place}: the file is damaged ({reason}); `secondlook run` sets it aside and starts a "
+            f"ledger {place}: the file is damaged ({reason}); `{typed('run')}` sets it aside and starts a "
             "new one with what can still be read; nothing flagged is lost that flags.journal holds"
         )
     return _replace(place, place.path, now)

@@ -12,6 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import BUSY_S, Place, bare_engine, explain, find_place
 from secondlook.ledger.engine.migration import migrate
@@ -117,4 +118,4 @@ def single_file(path: Path) -> None:
         raw.execute("PRAGMA wal_checkpoint(truncate)")
         found = [str(row[0]) for row in raw.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
-        raise LedgerError(f"the ledger is damaged ({found[0]}); `secondlook run` sets it aside and mends it")
+        raise LedgerError(f"the ledger is damaged ({found[0]}); `{typed('run')}` sets it aside and mends it")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from secondlook.ground.called import typed
 from secondlook.ground.first_steps import FirstSteps, Step
 from secondlook.ledger.ledger import Ledger
 from secondlook.review.program import Json
@@ -12,7 +13,7 @@ WORDS = {
     Step.REQUEST: ("A browser uses the proxy", "waiting for the first request"),
     Step.TRUST: ("Programs trust the certificate", "waiting for the first encrypted page"),
     Step.BLOCK: ("Something was blocked", "open the test address of step 3"),
-    Step.NOTICE: ("Notices arrive (where you want any)", "run secondlook notify test"),
+    Step.NOTICE: ("Notices arrive (where you want any)", f"run {typed('notify test')}"),
 }
 
 

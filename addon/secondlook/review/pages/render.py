@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from secondlook.core.neutralize import inert
+from secondlook.ground.called import typed
 from secondlook.refusal.language import ENGLISH
 from secondlook.review import words
 from secondlook.review.operations.statistics import RANGES
@@ -61,6 +62,7 @@ def _environment() -> Environment:
         environment.filters[name] = getattr(words, name)
     environment.globals["_"] = ENGLISH.say
     environment.globals["version"] = VERSION
+    environment.globals["typed"] = typed
     environment.globals["all_ranges"] = RANGES
     return environment
 

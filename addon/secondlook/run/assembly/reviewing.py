@@ -21,6 +21,7 @@ from secondlook.core.rules.policy import Level
 from secondlook.core.subject import UrlSubject
 from secondlook.core.url.address import is_loopback
 from secondlook.ground import keyfile
+from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.first_steps import FirstSteps
 from secondlook.ground.lanes import LISTS
@@ -39,7 +40,7 @@ from secondlook.run.assembly.parts import Parts
 from secondlook.run.supervisor.listening import EVERYWHERE, own_address
 from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE
-from secondlook.run.supervisor.settings_file import CHANGED, differs
+from secondlook.run.supervisor.settings_file import changed, differs
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.feeds.rule_versions import current_rules, rollback_told, rules_folder, take_up_again
@@ -229,10 +230,11 @@ class Program:
         ]
         config = self._plan.invocation.config
         if differs(config, self._plan.settings_file):
-            text = as_sentence(CHANGED.format(config))
+            text = as_sentence(changed(config, typed("reload")))
             notes.append({"kind": "warn", "title": "Settings.", "text": text, "href": None, "link": None})
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
-            text = "HTTPS pages warn until it is trusted. Run secondlook setup ca on, or see the set-up page."
+            trust = typed("setup ca on")
+            text = f"HTTPS pages warn until it is trusted. Run {trust}, or see the set-up page."
             notes.append(
                 {
                     "kind": "warn",

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
+from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
 
 
@@ -27,7 +28,7 @@ def read_certificate(own: Path) -> Certificate:
     if not isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey):
         raise DamagedAuthorityError(
             f"{own} has a key that is neither RSA nor on an elliptic curve, and browsers take no other: "
-            "put one of these kinds there, or make a new authority with `secondlook setup ca --renew`"
+            f"put one of these kinds there, or make a new authority with `{typed('setup ca --renew')}`"
         )
     return certificate
 
@@ -35,5 +36,5 @@ def read_certificate(own: Path) -> Certificate:
 def _damaged(own: Path) -> DamagedAuthorityError:
     return DamagedAuthorityError(
         f"{own} is damaged; put back a good copy, or make a new authority with "
-        "`secondlook setup ca --renew` (browsers have to trust the new one)"
+        f"`{typed('setup ca --renew')}` (browsers have to trust the new one)"
     )

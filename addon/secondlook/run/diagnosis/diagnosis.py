@@ -13,6 +13,7 @@ from typing import Any, Literal
 from secondlook.agent.pattern import change
 from secondlook.config import Settings
 from secondlook.core.answer import Tier
+from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.lanes import STATE
 from secondlook.lookup.tiered import TieredLookup
@@ -79,14 +80,14 @@ def _state(settings: Settings) -> Finding:
         "running",
         "problem",
         f"no proxy runs on {settings.state}",
-        "start it with `secondlook run` (or `make run`)",
+        f"start it with `{typed('run')}`",
     )
 
 
 def _settings(running: dict[str, Any]) -> Finding:
     file = running["invocation"]["config"]
     if changed_since_read(running):
-        remedy = "`secondlook reload` reads it again, and refuses it with the reason where it has a fault"
+        remedy = f"`{typed('reload')}` reads it again, and refuses it with the reason where it has a fault"
         return Finding("settings", "problem", f"{file} has changed since the proxy read it", remedy)
     return Finding("settings", "ok", f"the proxy works by {file or 'the defaults'}")
 
@@ -154,18 +155,18 @@ def _pattern(settings: Settings) -> Finding:
         found = change.status(settings.state, now=now)
         faults = change.verify(settings.state)
     except PatternError as error:
-        return Finding("pattern", "problem", str(error), "fetch it anew with `secondlook pattern update`")
+        return Finding("pattern", "problem", str(error), f"fetch it anew with `{typed('pattern update')}`")
     if faults:
         name, why = next(iter(faults.items()))
         return Finding(
-            "pattern", "problem", f"{name}: {why}", "fetch it anew with `secondlook pattern update`"
+            "pattern", "problem", f"{name}: {why}", f"fetch it anew with `{typed('pattern update')}`"
         )
     if not found.lists:
         return Finding(
             "pattern",
             "problem",
             "there are no lists yet",
-            "start the proxy, or run `secondlook pattern update`",
+            f"start the proxy, or run `{typed('pattern update')}`",
         )
     age = max(each.age_s for each in found.lists)
     if age > settings.pattern.stale_after:
@@ -173,13 +174,13 @@ def _pattern(settings: Settings) -> Finding:
             "pattern",
             "problem",
             f"the lists were last confirmed {age / 3600:.1f} h ago",
-            "see whether their servers are reachable (below), then `secondlook pattern update`",
+            f"see whether their servers are reachable (below), then `{typed('pattern update')}`",
         )
     told = (
         f"{found.entries:,} entries, generation {found.generation or 'unnumbered'}, confirmed {age:.0f} s ago"
     )
     if found.alerts:
-        return Finding("pattern", "problem", f"{told}; {found.alerts[0]}", "see `secondlook pattern status`")
+        return Finding("pattern", "problem", f"{told}; {found.alerts[0]}", f"see `{typed('pattern status')}`")
     return Finding("pattern", "ok", told)
 
 
@@ -195,7 +196,7 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
                 "problem",
                 held.told(),
                 "see whether its publisher was taken over; what is meant is taken with `insist: true` of the "
-                "feed, or by `secondlook server add`",
+                f"feed, or by `{typed('server add')}`",
             )
     for feed in settings.feeds:
         if feed.builtin is not None or not feed.enabled:
@@ -245,7 +246,7 @@ def _own_authority(settings: Settings) -> Finding:
             "ca",
             "problem",
             f"the authority's certificate ends on {time.strftime('%Y-%m-%d', time.gmtime(ends_at))}",
-            "make another before that with `secondlook setup ca --renew`, or import the company's next one",
+            f"make another before that with `{typed('setup ca --renew')}`, or import the company's next one",
         )
     openssl = shutil.which("openssl")
     if openssl is None:
@@ -259,7 +260,7 @@ def _own_authority(settings: Settings) -> Finding:
         "ca",
         "problem",
         "the system does not trust the CA: browsers will warn on every https page",
-        "trust it with `secondlook setup ca on`, or for one browser with `secondlook setup browser`",
+        f"trust it with `{typed('setup ca on')}`, or for one browser with `{typed('setup browser')}`",
     )
 
 

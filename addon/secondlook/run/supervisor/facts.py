@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from secondlook.ground.called import typed
 from secondlook.run.supervisor.child import Child
 from secondlook.run.supervisor.heartbeat import Heartbeats
 from secondlook.run.supervisor.listening import Sockets, address_of, visited
@@ -81,6 +82,6 @@ def ready_lines(
     yield f"server   {facts['server'] or 'none embedded'}"
     yield f"pattern  {pattern or 'none yet'}"
     if facts["listen"] and not trusted:
-        yield "hint     browsers do not trust this proxy's certificates yet: secondlook setup ca on"
+        yield f"hint     browsers do not trust this proxy's certificates yet: {typed('setup ca on')}"
     if review and not begun:
         yield f"hint     first steps, each ticked off when it is done: {review}/setup{token}"

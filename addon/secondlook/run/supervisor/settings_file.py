@@ -2,9 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-CHANGED: Final = "{} has changed since the proxy read it; `secondlook reload` puts it in force"
+
+def changed(config: str | None, reload: str) -> str:
+    """Say that a configuration is not in force, and which command puts it there."""
+    return f"{config} has changed since the proxy read it; `{reload}` puts it in force"
 
 
 def digest_of(config: str | None) -> str | None:

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from secondlook.core.neutralize import inert
+from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
 from secondlook.server.admin.sign_in import SignIn
@@ -73,6 +74,7 @@ class AdminPage:
             lstrip_blocks=True,
         )
         environment.filters["utc"] = _utc
+        environment.globals["typed"] = typed
         self._template = environment.get_template("page.html")
         self.app = Starlette(
             routes=[

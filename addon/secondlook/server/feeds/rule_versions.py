@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 
@@ -58,7 +59,7 @@ def rollback_told(name: str, folder: Path) -> str | None:
         return None
     return (
         f"the rules of {name} were rolled back: {current.count} older ones stay in force until the feed has "
-        f"others than those that were given up; `secondlook pattern update --force` takes them after all"
+        f"others than those that were given up; `{typed('pattern update --force')}` takes them after all"
     )
 
 

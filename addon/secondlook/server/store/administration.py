@@ -14,6 +14,7 @@ import numpy as np
 from secondlook.core.lists.name import ListName
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes
+from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.server.feeds.fetch import read_state
@@ -260,7 +261,7 @@ def rollback(store: ServerStore, number: int | None = None) -> int:
             raise PatternError(f"there is no generation {number}")
         if number in bad:
             raise PatternError(
-                f"generation {number} was rolled back from; `secondlook server publish` makes a new one of "
+                f"generation {number} was rolled back from; `{typed('server publish')}` makes a new one of "
                 "what the sources hold now"
             )
         Generation(store.generation_folder(number)).verify()
