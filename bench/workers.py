@@ -3,9 +3,9 @@
 Run: `PYTHONPATH=tests python bench/workers.py [--rounds 5] [--seconds 5]`; prints one JSON object a line.
 Plain HTTP on kept connections, a 2.7 kB page, nginx as origin, wrk as load. Each worker has a core of its
 own. With four cores or more, origin and load share the others, and both rates are those of workers alone.
-With fewer they share the workers' cores, which then serve less: what two workers would do with nothing beside
-them (`saturated ratio`) is computed of their processor time, as one worker's time for a request, over that
-of two, times how evenly the two share the work (1 to 2).
+With fewer they share the workers' cores, which then serve less: what two workers serve whose cores do nothing
+else (`saturated ratio`) is computed of processor time, as twice one worker's for a request over that of two.
+`evenness` is how they shared the work: 1 where one did all, 2 where each did half.
 """
 
 import argparse
@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from e2e.processes import Proxy
-from traffic import PLAIN, Load, Peer, nginx, tell, wrk
+from load import PLAIN, wrk
+from peers import Peer, nginx
+from traffic import tell
 
 BUDGET = 1.7
 
@@ -34,21 +36,21 @@ class Fleet:
 
     def __init__(self, proxy: Proxy, cores: Sequence[int]) -> None:
         self.address = proxy.address
-        self._workers = [Peer(proxy.address, pid) for pid in proxy.facts["workers"]]
-        for worker, core in zip(self._workers, cores, strict=True):
-            pin(worker.pid, [core])
+        self._workers = [Peer(proxy.address, (pid,)) for pid in proxy.facts["workers"]]
+        for pid, core in zip(proxy.facts["workers"], cores, strict=True):
+            pin(pid, [core])
         self.rates: list[float] = []
         self.costs_us: list[float] = []  # of a request
-        self.evenness: list[float] = []  # 1: one did all, 2: each did half
+        self.evenness: list[float] = []
         self.busy: list[float] = []  # a worker's share of its core's time, at most 1
 
     def measure(self, script: Path, origin: str, seconds: float) -> None:
         """Load it once."""
         before = [worker.cpu_s() for worker in self._workers]
-        load: Load = wrk(f"http://{self.address}/", seconds, script, ORIGIN=origin)
+        load = wrk(f"http://{self.address}/", seconds, script, ORIGIN=origin)
         taken = [worker.cpu_s() - was for worker, was in zip(self._workers, before, strict=True)]
         self.rates.append(load.rate)
-        self.costs_us.append(sum(taken) / load.requests * 1e6)
+        self.costs_us.append(sum(taken) / load.count * 1e6)
         self.evenness.append(sum(taken) / max(taken))
         self.busy.append(sum(taken) / len(taken) / seconds)
 
@@ -97,12 +99,12 @@ def main() -> None:
         for each in (one, two):
             for kept in (each.rates, each.costs_us, each.evenness, each.busy):
                 del kept[0]
-        pairs = zip(one.costs_us, two.costs_us, two.evenness, strict=True)
+        pairs = zip(one.costs_us, two.costs_us, strict=True)
         tell(
             "P4 two workers against one, plain HTTP keep-alive",
             unit="requests/s",
             ratio=round(statistics.median(two.rates) / statistics.median(one.rates), 2),
-            saturated_ratio=round(statistics.median(alone / both * even for alone, both, even in pairs), 2),
+            saturated_ratio=round(statistics.median(2 * alone / both for alone, both in pairs), 2),
             evenness=round(statistics.median(two.evenness), 2),
             budget=BUDGET,
             rounds=given.rounds,
