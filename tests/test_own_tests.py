@@ -60,11 +60,9 @@ WITHOUT = set(
     proxy/flow_state.py
     proxy/mitm/transport/connection.py
     proxy/mitm/http/http2_connection.py
-    proxy/mitm/http/http2_head.py
     proxy/mitm/transport/listener.py
     proxy/mitm/streams/patience.py
     proxy/mitm/streams/proved.py
-    proxy/pieces.py
     proxy/late_notice.py
     proxy/worker.py
     refusal/wording.py
