@@ -108,7 +108,6 @@ WITHOUT = set(
     server/publish/held_back.py
     server/publish/merge.py
     server/publish/table.py
-    server/replica/replica.py
     server/replica/state.py
     server/service.py
     server/store/administration.py

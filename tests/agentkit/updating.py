@@ -17,6 +17,7 @@ from secondlook.server.http.serving import Serving
 from secondlook.server.publish.signing import publisher_key
 from secondlook.server.reader import FileReader
 from secondlook.server.store.store import ServerStore
+from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash, make_store, out, put
 
 HOSTS = [f"evil{number}.example" for number in range(3000)]
@@ -107,3 +108,24 @@ async def house(tmp_path, *, pinned=False, lines=HOSTS):
 
 def run(test):
     return asyncio.run(test())
+
+
+def changed_list(body, name, change):
+    """Change one list of a batch answer."""
+    answer = pb.BatchGetHashListsResponse.FromString(body)
+    for at, entry in enumerate(answer.hash_lists):
+        if entry.name == name:
+            replaced = change(entry) or entry
+            answer.hash_lists[at].CopyFrom(replaced)
+    return 200, b"application/x-protobuf", answer.SerializeToString()
+
+
+def flip(entry):
+    data = bytearray(
+        entry.additions_eight_bytes.encoded_data or entry.compressed_removals.encoded_data or b"\0"
+    )
+    data[len(data) // 2] ^= 4
+    target = (
+        entry.additions_eight_bytes if entry.additions_eight_bytes.encoded_data else entry.compressed_removals
+    )
+    target.encoded_data = bytes(data)

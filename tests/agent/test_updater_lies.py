@@ -1,0 +1,243 @@
+"""The updater against servers that lie: protection never gets worse."""
+
+import asyncio
+import contextlib
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agentkit.updating import HOSTS, changed_list, flip, house, run
+from secondlook.agent.pattern.change import status, verify
+from secondlook.agent.pattern.files import load_pattern, read_stamp
+from secondlook.core.answer import Tier
+from secondlook.known_good import shipped_lines
+from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
+from secondlook.server.publish.publishing import canary
+from secondlook.wire import rice
+from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.version import ListVersion
+from serverkit import full_hash, out, put
+
+
+def full_list(entries, name="mw-8b", generation=9):
+    """A consistent full list, as a lying server could make it."""
+    raw = b"".join(sorted(entries))
+    from hashlib import sha256
+
+    checksum = sha256(raw).digest()
+    message = pb.HashList(name=name, sha256_checksum=checksum)
+    message.version = ListVersion(name, generation, checksum[:8]).encode()
+    if entries:
+        message.additions_eight_bytes.CopyFrom(rice.encode(raw, 8))  # type: ignore[arg-type]
+    return message
+
+
+def own_canary():
+    from secondlook.server.store.names import import_list
+
+    return canary(import_list("mw-8b"))[:8]
+
+
+def of_another_list(entry):
+    other = full_list({full_hash(f"other{at}")[:8] for at in range(3000)}, "se-8b")
+    other.name = entry.name
+    return other
+
+
+def guarded_hashes():
+    return {full_hash(f"{host}/")[:8] for host in shipped_lines()[:4000]} | {own_canary()}
+
+
+LIES = {
+    "cut off": lambda path, body: (200, b"application/x-protobuf", body[: len(body) // 2]),
+    "emptied": lambda path, body: (200, b"application/x-protobuf", b""),
+    "HTML": lambda path, body: (200, b"text/html", b"<html><body>Sign in to the hotel</body></html>"),
+    "HTML named protobuf": lambda path, body: (200, b"application/x-protobuf", b"<html>hotel</html>"),
+    "status 500": lambda path, body: (500, b"text/plain", b"oops"),
+    "truncated list": lambda path, body: changed_list(
+        body,
+        "mw-8b",
+        lambda e: (
+            e.ClearField("compressed_additions") if e.WhichOneof("compressed_additions") is None else flip(e)
+        ),
+    ),
+    "bit flipped": lambda path, body: changed_list(body, "mw-8b", flip),
+    "empty list": lambda path, body: changed_list(body, "mw-8b", lambda e: full_list(set())),
+    "shrunk to a tenth": lambda path, body: changed_list(
+        body,
+        "mw-8b",
+        lambda e: full_list({full_hash(f"{host}/")[:8] for host in HOSTS[:300]} | {own_canary()}),
+    ),
+    "without its canary": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: full_list({full_hash(f"x{at}")[:8] for at in range(3000)})
+    ),
+    "blocks known-good sites": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: full_list(guarded_hashes())
+    ),
+    "of another list": lambda path, body: changed_list(body, "mw-8b", of_another_list),
+    "under another name": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: setattr(e, "name", "se-8b")
+    ),
+    "wrong checksum": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: setattr(e, "sha256_checksum", bytes(32))
+    ),
+    "no checksum": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: setattr(e, "sha256_checksum", b"")
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_path, lie):
+    async def scene():
+        async with house(tmp_path) as world:
+            [first] = await world.updater.update_now()
+            assert first.changed
+            before = read_stamp(world.updater.folder)
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = lambda path, body: LIES[lie](path, body) if "batchGet" in path else None
+            [outcome] = await world.updater.update_now()
+            assert outcome.error or outcome.refused
+            stamp = read_stamp(world.updater.folder)
+            assert {e.name: e.sha256 for e in stamp.lists if e.name == "mw-8b"} == {
+                e.name: e.sha256 for e in before.lists if e.name == "mw-8b"
+            }
+            assert world.blocks("canary.mw-8b.secondlook.test/")
+            assert world.blocks("evil1.example/")
+            assert not world.blocks("new.example/")
+            assert not world.blocks("google.com/")
+            assert verify(world.state) == {}
+            assert status(world.state, now=0).alerts
+            assert any(event.kind == "error" for event in world.events.kept)
+            world.app.change = None
+            [again] = await world.updater.update_now()
+            assert not again.refused
+            assert again.changed
+            assert world.blocks("new.example/")
+            assert status(world.state, now=0).alerts == ()
+            assert any("no longer" in (event.detail or "") for event in world.events.kept)
+
+    run(scene)
+
+
+def test_a_refused_list_and_a_rollback_leave_a_generation_to_tell(tmp_path):
+    from typer.testing import CliRunner
+
+    from secondlook.cli.operation import pattern as pattern_command
+    from secondlook.cli.operation import status as status_command
+
+    def told(app, *arguments):
+        shown = CliRunner().invoke(app, [*arguments, "--state", str(tmp_path / "state")])
+        return shown.output
+
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = lambda path, body: (
+                changed_list(body, "mw-8b", flip) if "batchGet" in path else None
+            )
+            await world.updater.update_now()
+            assert load_pattern(world.state).generation == "1 and 2"
+            for app in (status_command.app, pattern_command.app):
+                assert "generation 1 and 2" in await asyncio.to_thread(told, app)
+            world.app.change = None
+            await world.updater.update_now()
+            assert load_pattern(world.state).generation == "2"
+            shown = await asyncio.to_thread(told, pattern_command.app, "rollback")
+            assert "generation 1 and 2 is in force again" in shown
+            assert "secondlook pattern update --force" in shown
+            shown = await asyncio.to_thread(told, status_command.app)
+            assert "generation 1 and 2" in shown
+            assert "the pattern was rolled back" in shown
+            with contextlib.closing(
+                Ledger.open(world.state / "ledger.sqlite3", LedgerOptions(background=False))
+            ) as ledger:
+                (event,) = ledger.events.page(EventFilter(kind="update")).events
+            assert event.detail.startswith("rolled back to generation 1 and 2: ")
+
+    run(scene)
+
+
+@pytest.mark.parametrize("forgery", ["unsigned", "another key", "of another version"])
+def test_where_a_key_is_pinned_only_its_lists_come_in(tmp_path, forgery):
+    from secondlook.wire.signature import sign_list
+
+    def forge(entry):
+        if forgery == "unsigned":
+            entry.ClearField("signature")
+        elif forgery == "another key":
+            entry.signature = sign_list(
+                Ed25519PrivateKey.generate(), entry.name, entry.version, entry.sha256_checksum
+            )
+        else:
+            entry.version = ListVersion("mw-8b", 77, entry.sha256_checksum[:8]).encode()
+
+    async def scene():
+        async with house(tmp_path, pinned=True) as world:
+            assert (await world.updater.update_now())[0].refused == {}
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = lambda path, body: (
+                changed_list(body, "mw-8b", forge) if "batchGet" in path else None
+            )
+            [outcome] = await world.updater.update_now()
+            assert "not signed" in outcome.refused["mw-8b"]
+            assert world.blocks("evil1.example/")
+            assert not world.blocks("new.example/")
+            world.app.change = None
+            assert (await world.updater.update_now())[0].refused == {}
+            assert world.blocks("new.example/")
+
+    run(scene)
+
+
+POPULAR = ("google.com", "wikipedia.org")
+
+
+def blocking(*hosts):
+    """Let the server say that it blocks hosts, beside what it really blocks."""
+    entries = {full_hash(f"{host}/")[:8] for host in (*HOSTS, *hosts)} | {own_canary()}
+    return lambda path, body: (
+        changed_list(body, "mw-8b", lambda _: full_list(entries)) if "batchGet" in path else None
+    )
+
+
+def test_not_one_popular_site_is_blocked_by_who_might_be_anybody(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = blocking(*POPULAR)
+            [outcome] = await world.updater.update_now()
+            assert outcome.refused["mw-8b"].startswith("it would block google.com, wikipedia.org, known")
+            assert "wikipedia.org" in status(world.state, now=0).alerts[0]
+            assert not world.blocks("google.com/")
+            assert world.blocks("evil1.example/")
+            meant = world.make_updater(may_block=POPULAR[:1])
+            assert "block wikipedia.org," in (await meant.update_now())[0].refused["mw-8b"]
+            meant = world.make_updater(may_block=POPULAR)
+            assert (await meant.update_now())[0].refused == {}
+            assert world.blocks("google.com/")
+            # what is blocked already is not new
+            world.app.change = blocking(*POPULAR, "newer.example")
+            assert (await world.updater.update_now(accept_shrink=True))[0].refused == {}
+
+    run(scene)
+
+
+@pytest.mark.parametrize("whose", ["pinned", "own"])
+def test_a_publisher_who_is_known_may_mean_it(tmp_path, whose):
+    async def scene():
+        async with house(tmp_path, pinned=whose == "pinned") as world:
+            if whose == "own":
+                world.source = replace(world.source, tier=Tier.LOCAL)
+                world.updater = world.make_updater()
+            await world.updater.update_now()
+            put(world.store, POPULAR, name="meant.txt", insist=True)
+            out(world.store)
+            await world.app.reader.refresh()
+            assert (await world.updater.update_now())[0].refused == {}
+            assert world.blocks("google.com/")
+
+    run(scene)

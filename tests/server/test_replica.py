@@ -1,0 +1,177 @@
+"""A replica: whole or not at all, and back to what is whole."""
+
+import asyncio
+import hashlib
+import json
+import shutil
+from contextlib import asynccontextmanager
+
+import pytest
+
+from secondlook.config import UpstreamSettings
+from secondlook.ground.errors import PatternError, SecondLookError
+from secondlook.server.http.app import AppSettings
+from secondlook.server.meter import Meter
+from secondlook.server.publish.generation import Generation
+from secondlook.server.replica.replica import Replica
+from secondlook.server.store.administration import rollback, status
+from secondlook.server.store.store import ServerStore
+from serverkit import listening, make_store, out, put
+from serverkit.stores import HOSTS
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "other manifest", "HTML", "unsigned"])
+def test_a_replica_takes_nothing_that_is_not_whole(tmp_path, harm):
+    store = make_store(tmp_path, HOSTS)
+    key = Generation(store.generation_folder(1)).manifest["key"]
+    mirror = ServerStore(tmp_path / "mirror")
+    shutil.copytree(store.generation_folder(1), mirror.generation_folder(1))
+    mirror.set_current(1)
+    path = mirror.generation_folder(1) / "rest.b28"
+    match harm:
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-28])
+        case "changed":
+            path.write_bytes(bytes(28) + path.read_bytes()[28:])
+        case "other manifest":
+            manifest = path.with_name("manifest.json")
+            manifest.write_bytes(manifest.read_bytes().replace(b'"number": 1', b'"number": 2'))
+        case "HTML":
+            path.with_name("manifest.json").write_text("<html>")
+        case _:
+            path.with_name("manifest.sig").write_bytes(bytes(64))
+
+    async def scene():
+        async with listening(mirror, AppSettings(store=mirror)) as (serving, _):
+            copy = ServerStore(tmp_path / "copy")
+            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}", key=key))
+            with pytest.raises(SecondLookError):
+                await replica.pull()
+            await replica.aclose()
+            assert copy.generations() == []
+            assert copy.current() is None
+            assert [each.name for each in copy.generations_folder.iterdir()] == []
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "below/escaped", ".manifest.json", "..", "sized"])
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path, name):
+    store = make_store(tmp_path, HOSTS)
+    path = store.generation_folder(1) / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["files"][name] = {
+        "size": -1 if name == "sized" else 4,
+        "sha256": hashlib.sha256(b"evil").hexdigest(),
+    }
+    path.write_text(json.dumps(manifest))
+
+    async def scene():
+        async with listening(store, AppSettings(store=store)) as (serving, _):
+            copy = ServerStore(tmp_path / "copy")
+            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
+            with pytest.raises(PatternError, match="names an impossible file"):
+                await replica.pull()
+            await replica.aclose()
+            assert copy.generations() == []
+
+    asyncio.run(scene())
+
+
+def test_a_publisher_that_goes_back_is_followed_and_told_of(tmp_path, caplog):
+    store = make_store(tmp_path, HOSTS)
+    put(store, [*HOSTS, "new.example"], replace=True)
+    out(store)
+    meter = Meter()
+
+    async def scene():
+        async with listening(store, AppSettings(store=store)) as (serving, _):
+            copy = ServerStore(tmp_path / "copy")
+            upstream = UpstreamSettings(url=f"http://127.0.0.1:{serving.port}")
+            replica = Replica(copy, upstream, meter=meter)
+            assert await replica.pull() == 2
+            assert meter.gauges["upstream_went_back"] == 0
+            rollback(store)
+            assert await replica.pull() == 1
+            assert copy.current() == 1
+            assert meter.gauges["upstream_went_back"] == 1
+            assert "went back from generation 2 to 1" in caplog.text
+            await replica.aclose()
+            meter.gauges.clear()
+            replica = Replica(copy, upstream, meter=meter)  # a restart forgets nothing
+            assert await replica.pull() is None
+            assert meter.gauges["upstream_went_back"] == 1
+            assert status(copy).upstream == ("the publisher went back to generation 1 from 2",)
+            put(store, [*HOSTS, "newer.example"], replace=True)
+            out(store)
+            assert await replica.pull() == 3
+            assert meter.gauges["upstream_went_back"] == 0
+            assert status(copy).upstream == ()
+            await replica.aclose()
+
+    asyncio.run(scene())
+
+
+@asynccontextmanager
+async def replica_of_two_generations(tmp_path):
+    """A publisher that serves, and a replica that has pulled both of its generations."""
+    store = make_store(tmp_path, HOSTS)
+    put(store, [*HOSTS, "new.example"], replace=True)
+    async with listening(store, AppSettings(store=store)) as (serving, _):
+        copy = ServerStore(tmp_path / "copy")
+        replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
+        assert await replica.pull() == 1
+        out(store)
+        assert await replica.pull() == 2
+        yield copy, replica
+        await replica.aclose()
+
+
+def damage(path):
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+
+
+def test_a_replica_whose_files_changed_under_it_fetches_them_again(tmp_path):
+    async def scene():
+        async with replica_of_two_generations(tmp_path) as (copy, replica):
+            replica.verify()
+            assert copy.current() == 2
+            # one of both generations (a link), one of the last alone
+            for name in ("mw-8b.raw", "gc-32b.raw"):
+                damage(copy.generation_folder(2) / name)
+            replica.verify()
+            assert copy.generations() == []
+            assert await replica.pull() == 2
+            Generation(copy.generation_folder(2)).verify()
+
+    asyncio.run(scene())
+
+
+def test_a_replica_goes_back_to_what_is_whole_until_it_has_the_rest_again(tmp_path):
+    async def scene():
+        async with replica_of_two_generations(tmp_path) as (copy, replica):
+            damage(copy.generation_folder(2) / "mw-8b.raw")
+            replica.verify()
+            assert copy.current() == 1
+            assert await replica.pull() == 2
+            assert replica.state.behind is None
+
+    asyncio.run(scene())
+
+
+def test_only_published_files_are_handed_out(tmp_path):
+    store = make_store(tmp_path, HOSTS)
+
+    async def scene():
+        async with listening(store, AppSettings(store=store)) as (_, client):
+            for path in (
+                "publisher.key",
+                "own.json",
+                "generations/../publisher.key",
+                "generations/000001/../../lock",
+                "sources",
+            ):
+                assert (await client.get(f"/published/{path}")).status_code == 404
+            assert (await client.get("/published/current")).text == "1\n"
+
+    asyncio.run(scene())
