@@ -295,11 +295,19 @@ def test_a_phone_shows_as_many_rows_as_others_do_and_a_row_opens_to_all_it_has(p
     keep(
         ledger,
         make_event(url=f"https://{host}/phone/", host=host, client="fd00:1234:5678:9abc:def0:1234:5678:9"),
+        make_event(
+            EventKind.ERROR,
+            detail="a part of ours did not get the processor",
+            **dict.fromkeys(("url", "host", "client", "list", "stage", "threat")),
+        ),
     )
     ledger.close()
     written = ("log", "--decision", "block", "--search", "/phone/")
     wait_for(lambda: len(proxy.json(*written)) >= 5, "all in the log")
     page.set_viewport_size({"width": 360, "height": 740})
+    page.goto("/log?kind=error")
+    directions = "each => [...each.querySelectorAll('.host')].map((host) => getComputedStyle(host).direction)"
+    assert page.locator("table.log").evaluate(directions) == ["ltr"]  # of a sentence the end is cut
     page.goto("/log?search=/phone/")
     rows = page.locator("table.log tbody tr")
     boxes = [rows.nth(number).bounding_box() for number in range(rows.count())]
