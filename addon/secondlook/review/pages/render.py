@@ -39,6 +39,8 @@ PAGES = (
 def _harmless(value: object) -> object:
     """Spell out what hides or reorders in every text that a template shows; lines stay lines."""
     if isinstance(value, str) and not isinstance(value, Markup):
+        if value.isascii() and value.isprintable():
+            return value  # nearly all of a page: there is nothing to spell out
         return "\n".join(inert(line) for line in value.split("\n"))
     return value
 
