@@ -135,10 +135,8 @@ class Supervisor:
         news = child.hear()
         if child.pipe is None:
             self._forget_pipe(pipe)
-        if news and self.announced and not self.draining:
-            service = service_of(self.children)
-            if service.ready or "token" in service.facts:  # else the old facts are no worse
-                self._write_run_file()
+        if news:
+            self._write_news()
 
     def _forget_pipe(self, pipe: int) -> None:
         self._selector.unregister(pipe)
@@ -204,6 +202,7 @@ class Supervisor:
         for child in self._heartbeats.silent(self.children, time.monotonic(), limit_s):
             child.kill_hung()
             self._heartbeats.note(child)
+            self._write_news()
             what = f"{child.name} hung: its event loop stood still for {limit_s:g} s"
             say(f"{what}; it is killed")
             self._events.write(f"{what}; it was killed and is started again", self.plan.settings, child.name)
@@ -247,6 +246,12 @@ class Supervisor:
 
     def _facts(self) -> dict[str, Any]:
         return facts_of(self.plan, self.sockets, self.children, self._rereading, self._heartbeats)
+
+    def _write_news(self) -> None:
+        service = service_of(self.children)
+        known = service.ready or "token" in service.facts  # else the old facts are no worse
+        if self.announced and not self.draining and known:
+            self._write_run_file()
 
     def _write_run_file(self) -> None:
         try:
