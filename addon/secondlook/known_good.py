@@ -22,13 +22,13 @@ def host_lines(text: str) -> list[str]:
 
 @cache
 def shipped_lines() -> tuple[str, ...]:
-    """Give the lines of the lists that are shipped with the program."""
+    """Return the lines of the lists that are shipped with the program."""
     folder = resources.files("secondlook")
     return tuple(line for name in _SHIPPED for line in host_lines(folder.joinpath(name).read_text("utf-8")))
 
 
 def root_hashes(lines: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
-    """Give the hash of every expression that blocks one of these hosts as a whole, with its text."""
+    """Return the hash of every expression that blocks one of these hosts as a whole, with its text."""
     guarded: dict[bytes, str] = {}
     for line in lines:
         name, problem = canonical_host(line.strip("./"))
@@ -41,5 +41,5 @@ def root_hashes(lines: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
 
 @cache
 def shipped_roots(suffixes: Suffixes) -> Mapping[bytes, str]:
-    """Give `root_hashes` of the shipped lists; made once a process, to be read only."""
+    """Return `root_hashes` of the shipped lists; made once a process, to be read only."""
     return root_hashes(shipped_lines(), suffixes)

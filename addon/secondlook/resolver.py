@@ -44,7 +44,7 @@ class Place(NamedTuple):
     scope: int = 0
 
     def socket_address(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
-        """Give what `connect` takes."""
+        """Return what `connect` takes."""
         if self.family == socket.AF_INET6:
             return self.text.partition("%")[0], port, 0, self.scope
         return self.text, port
@@ -85,7 +85,7 @@ class Resolver:
         self._known: LRU[str, tuple[float, Found]] = LRU(_REMEMBERED)
 
     async def places(self, host: str, *, asker: str = "") -> tuple[Place, ...]:
-        """Give every address of a host, best first; raises OSError (gaierror) where there is none."""
+        """Return every address of a host, best first; raises OSError (gaierror) where there is none."""
         literal = _literal(host)
         if literal is not None:
             return (literal,)
@@ -146,13 +146,13 @@ class Resolver:
 
 
 def is_localhost(host: str) -> bool:
-    """Tell whether a name means this machine everywhere (RFC 6761)."""
+    """Return whether a name means this machine everywhere (RFC 6761)."""
     name = host.rstrip(".").lower()
     return name in _LOCAL_NAMES or name.endswith(".localhost")
 
 
 def is_own_name(host: str) -> bool:
-    """Tell whether a host names this machine for certain: an address, or a name that no stranger can own."""
+    """Return whether a host names this machine for certain: an address, or a name no stranger can own."""
     own = socket.gethostname().lower()
     return (
         is_localhost(host)

@@ -68,32 +68,32 @@ class PublicSuffixes:
         return host[start + 1 :]
 
     def is_suffix(self, host: str) -> bool:
-        """Tell whether a host is a public suffix; a name of one label always is, an address never."""
+        """Return whether a host is a public suffix; a name of one label always is, an address never."""
         return host[:1] != "[" and self._suffix(host) == host
 
     def is_tenant(self, host: str) -> bool:
-        """Tell whether a host is the site of one tenant of a platform, maybe a suffix by a wildcard."""
+        """Return whether a host is the site of one tenant of a platform, maybe a suffix by a wildcard."""
         if host in self._exact or any(name in self._platforms for name in _upwards(host)):
             return False
         parent = host.partition(".")[2]
         return parent in self._private and (parent in self._wild or self._suffix(host) == parent)
 
     def is_registry(self, host: str) -> bool:
-        """Tell whether a host is a suffix that the list names and whose names a registry gives."""
+        """Return whether a host is a suffix that the list names and whose names a registry gives."""
         rule = host if host in self._exact else host.partition(".")[2]
         return (rule is host or rule in self._wild) and rule not in self._private and self.is_suffix(host)
 
     def is_platform(self, host: str) -> bool:
-        """Tell whether a host itself is a platform with the sites of many, not one site below it."""
+        """Return whether a host itself is a platform with the sites of many, not one site below it."""
         return host in self._platforms or host in self._private
 
     def is_shared_platform(self, host: str) -> bool:
-        """Tell whether a host lies in the list's private section or on a known shared platform."""
+        """Return whether a host lies in the list's private section or on a known shared platform."""
         return any(name in self._private or name in self._platforms for name in _upwards(host))
 
 
 def _upwards(host: str) -> Iterator[str]:
-    """Give a host and the names above it."""
+    """Yield a host and the names above it."""
     while host:
         yield host
         host = host.partition(".")[2]

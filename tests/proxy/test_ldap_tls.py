@@ -45,7 +45,7 @@ def why_not(settings):
     with pytest.raises(DirectoryError) as told:
         asyncio.run(Ldap(settings).holds("ann", PASSWORD))
     found = asyncio.run(directory(settings))
-    assert (found.result, found.told) == ("problem", f"the directory gives no answer: {told.value}")
+    assert (found.result, found.text) == ("problem", f"the directory gives no answer: {told.value}")
     assert "`ca`" in found.remedy
     return str(told.value)
 
@@ -115,7 +115,7 @@ def test_one_that_hangs_in_the_handshake_is_waited_for_no_longer_than_said(schem
             with pytest.raises(DirectoryError) as told:
                 await Ldap(settings).holds("ann", PASSWORD)
             found = await directory(settings)
-        return str(told.value), found.told
+        return str(told.value), found.text
 
     told, found = asyncio.run(scene())
     assert found == f"the directory gives no answer: {told}"

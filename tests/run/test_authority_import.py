@@ -174,7 +174,7 @@ def test_doctor_tells_before_the_authority_or_one_above_it_ends(tmp_path):
     found = diagnosis._own_authority(Settings(state=tmp_path))
     assert found.result == "problem"
     assert (
-        found.told == f"the authority's certificate ends on {soon.certificate.not_valid_after_utc:%Y-%m-%d}"
+        found.text == f"the authority's certificate ends on {soon.certificate.not_valid_after_utc:%Y-%m-%d}"
     )
     make_authority(tmp_path / "other" / "ca", "ecdsa")
-    assert "ends on" not in diagnosis._own_authority(Settings(state=tmp_path / "other")).told
+    assert "ends on" not in diagnosis._own_authority(Settings(state=tmp_path / "other")).text

@@ -37,7 +37,7 @@ def tables(proc, **texts):
 
 
 def told(proc, ours=frozenset()):
-    return [each.told for each in bypass.connections(ours=set(ours), proc=proc, lasting_s=0)]
+    return [each.text for each in bypass.connections(ours=set(ours), proc=proc, lasting_s=0)]
 
 
 def test_quic_is_found_with_its_program(proc):
@@ -73,9 +73,9 @@ def test_the_real_tables_are_understood():
             quic.connect(("192.0.2.7", 443))
         except OSError:
             pytest.skip("no route to anywhere")
-        found = [each.told for each in bypass.connections(ours=set())]
+        found = [each.text for each in bypass.connections(ours=set())]
         assert any("talks QUIC to 192.0.2.7" in each for each in found)
-        found = [each.told for each in bypass.connections(ours={os.getpid()})]
+        found = [each.text for each in bypass.connections(ours={os.getpid()})]
         assert not any("192.0.2.7" in each for each in found)
 
 

@@ -57,4 +57,4 @@ def test_the_clock_is_held_against_a_feed(tmp_path, off_s, result):
 
     found = asyncio.run(asked(date, ask))
     assert (found.check, found.result) == ("clock", result)
-    assert ("ahead of" in found.told) == (off_s > 0)
+    assert ("ahead of" in found.text) == (off_s > 0)

@@ -27,7 +27,7 @@ def look(**given):
 @pytest.mark.parametrize("how", [{"bind": TEMPLATE}, {"search": SEARCH}])
 def test_one_that_answers(server, how):
     found = look(uri=server.uri, **how)
-    assert (found.result, found.told) == ("ok", f"{server.uri} answers about users")
+    assert (found.result, found.text) == ("ok", f"{server.uri} answers about users")
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_one_that_answers(server, how):
 def test_one_that_does_not(server, given, told):
     found = look(**({"uri": server.uri} | given))
     assert found.result == "problem"
-    assert told in found.told
+    assert told in found.text
 
 
 def test_one_that_lets_everybody_in(server, monkeypatch):
     holds = Ldap.holds
     monkeypatch.setattr(Ldap, "holds", lambda self, name, password: holds(self, "ann", PASSWORD))
-    assert "that nobody has" in look(uri=server.uri, bind=TEMPLATE).told
+    assert "that nobody has" in look(uri=server.uri, bind=TEMPLATE).text

@@ -15,7 +15,7 @@ MADE_AT = 1767607200.0  # of the database that the daemon names
 
 def look(settings, now=MADE_AT):
     async def all_of_them():
-        return [(state.engine, state.told, state.remedy is None) async for state in engines(settings, now)]
+        return [(state.engine, state.text, state.remedy is None) async for state in engines(settings, now)]
 
     return asyncio.run(all_of_them())
 

@@ -90,7 +90,7 @@ def steps(tmp_path):
 def problem(found: Checked) -> str:
     assert found.result == "problem", found
     assert found.remedy
-    return found.told
+    return found.text
 
 
 def test_no_agent_ends_the_check(steps):

@@ -60,7 +60,7 @@ def forwarded_client(fields: Iterable[tuple[bytes, bytes]], is_balancer: Callabl
 
 
 def _standard(lines: list[str]) -> Iterator[IP]:
-    """Give the nodes of `Forwarded`, nearest first; raise ForwardedError at one without an address."""
+    """Yield the nodes of `Forwarded`, nearest first; raise ForwardedError at one without an address."""
     for line in reversed(lines):
         for element in reversed(_elements(line)):
             given = _pairs(element).get("for")
@@ -101,7 +101,7 @@ def _pairs(element: str) -> dict[str, str]:
 
 
 def _customary(lines: list[str]) -> Iterator[IP]:
-    """Give the addresses of `X-Forwarded-For`, nearest first; raise ForwardedError at what is none."""
+    """Yield the addresses of `X-Forwarded-For`, nearest first; raise ForwardedError at what is none."""
     for line in reversed(lines):
         for entry in reversed(line.split(",")):
             if text := entry.strip(" \t"):

@@ -82,7 +82,7 @@ def worst(reports: Iterable[EngineReport]) -> tuple[Detection, EngineReport] | N
 
 
 def fault_of(reports: Iterable[EngineReport]) -> str | None:
-    """Say which engines gave no answer, and why; None where all did."""
+    """Return which engines gave no answer, and why; None where all did."""
     return (
         "; ".join(f"{report.engine}: {report.fault}" for report in reports if report.fault is not None)
         or None

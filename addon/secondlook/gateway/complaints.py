@@ -25,7 +25,7 @@ class Complaints:
         self._unreported = 0
 
     def __call__(self, why: str) -> None:
-        """Tell of one."""
+        """Log one, unless the last was a moment ago."""
         now = self._now()
         # a minute that began in the future was noted before the clock was set back
         if now < self._quiet_until <= now + QUIET_S:

@@ -16,7 +16,7 @@ KEY_BYTES = 32
 
 
 def fault_of(path: Path) -> str | None:
-    """Say what is wrong with a secret, None where it is whole or not there yet. Raises OSError."""
+    """Return what is wrong with a secret, None where it is whole or not there yet. Raises OSError."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:

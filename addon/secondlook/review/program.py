@@ -108,7 +108,7 @@ class RunningProgram(Protocol):
         ...
 
     def rolled_back(self) -> str | None:
-        """Say which lists a rollback keeps as they were; None: none."""
+        """Return which lists a rollback keeps as they were; None: none."""
         ...
 
     def client(self, name: str) -> Json:

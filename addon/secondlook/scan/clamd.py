@@ -350,7 +350,7 @@ class ClamdStream:
         raise ClamdError(_CLOSED, away=False)
 
     async def _pieces(self) -> AsyncIterator[bytes]:
-        """Give what came in pieces that may be sent, until all is there."""
+        """Yield what came in pieces that may be sent, until all is there."""
         while True:
             while self._waiting:
                 data = self._waiting.popleft()

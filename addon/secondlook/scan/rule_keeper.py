@@ -215,7 +215,7 @@ def version_of(sources: Sequence[RuleSource]) -> str:
 
 
 def _files_of(given: RuleSource) -> Iterator[RuleSource]:
-    """Give a file itself, or the rules below a folder, in the order of their names."""
+    """Yield a file itself, or the rules below a folder, in the order of their names."""
     if not given.path.is_dir():
         yield given
         return

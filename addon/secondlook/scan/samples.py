@@ -22,7 +22,7 @@ _PDF = b"%PDF-1.4\n1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\ntrailer\n<</R
 
 
 def known_good() -> Iterator[tuple[str, bytes]]:
-    """Give each sample with its name."""
+    """Yield each sample with its name."""
     yield "an empty file", b""
     yield "a text", _PROSE * 100
     yield "a page", _PAGE

@@ -171,7 +171,7 @@ def switch_off(*, root: Path = Path("/")) -> list[Outcome]:
 
 
 def _foreign(path: Path) -> Outcome | None:
-    """Say that a file is not ours, None where it is, or is not there."""
+    """Return that a file is not ours, in words; None where it is, or is not there."""
     if not path.exists() or path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         return None
     hint = "its changes belong into secondlook.service.d/*.conf; move it away, then say this again"

@@ -47,7 +47,7 @@ class Checked(NamedTuple):
 
     step: str
     result: Literal["ok", "problem", "unknown"]
-    told: str
+    text: str
     remedy: str | None = None
 
 
@@ -72,7 +72,7 @@ class _Answer(NamedTuple):
         return self.headers.get(MARK, "").startswith("blocked;")
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """Return the answer in words, with Squid's own reason where it wrote the page."""
         squids = self.headers.get("X-Squid-Error", "").partition(" ")[0]
         return f"{self.status}" + (f" and Squid's own page {squids}" if squids else "")
@@ -105,8 +105,8 @@ def _agent(target: Target) -> Checked:
             sock.sendall(f"1 127.0.0.1 - GET http://{INTERNAL_HOST}/\n".encode())
             answer = sock.recv(4096).decode("latin-1").strip()
     except OSError as error:
-        told = f"no gate worker answers at {target.gateway}: {error.strerror or error}"
-        return Checked("socket", "problem", told, f"start `{typed('run')}` with gateway.enabled: true")
+        text = f"no gate worker answers at {target.gateway}: {error.strerror or error}"
+        return Checked("socket", "problem", text, f"start `{typed('run')}` with gateway.enabled: true")
     if answer != "1 OK":
         return Checked(
             "socket", "problem", f"the gate worker says {answer or 'nothing'}", f"see `{typed('log')}`"
@@ -124,8 +124,8 @@ def _icap(target: Target) -> Checked:
                 sock.sendall(f"OPTIONS icap://{place}/{service} ICAP/1.0\r\nHost: {place}\r\n\r\n".encode())
                 answer = sock.recv(4096).partition(b"\r\n")[0].decode("latin-1")
         except OSError as error:
-            told = f"ICAP does not answer on {place}: {error.strerror or error}"
-            return Checked("icap", "problem", told, "see `gateway.icap` in proxy.yaml")
+            text = f"ICAP does not answer on {place}: {error.strerror or error}"
+            return Checked("icap", "problem", text, "see `gateway.icap` in proxy.yaml")
         if not answer.startswith("ICAP/1.0 200 "):
             return Checked(
                 "icap", "problem", f"ICAP answers {answer!r} about {service} on {place}", "see `log`"
@@ -139,8 +139,8 @@ def _pages(target: Target) -> Checked:
         return Checked("pages", "problem", answer, "is Squid running, and may this machine use it?")
     if answer.status == http.client.OK and answer.body.strip() == b"ok":
         return Checked("pages", "ok", f"Squid brings http://{INTERNAL_HOST}/ from here")
-    told = f"Squid answers http://{INTERNAL_HOST}/ with {answer.told}, not with Second Look's page"
-    return Checked("pages", "problem", told, _NOT_IN_FORCE)
+    text = f"Squid answers http://{INTERNAL_HOST}/ with {answer.text}, not with Second Look's page"
+    return Checked("pages", "problem", text, _NOT_IN_FORCE)
 
 
 def _refused(target: Target) -> Checked:
@@ -149,10 +149,10 @@ def _refused(target: Target) -> Checked:
         return Checked("refused", "problem", answer, _SEE_LOG)
     if answer.status == http.client.FORBIDDEN and answer.ours:
         return Checked("refused", "ok", f"http://{LISTED}/ is refused with Second Look's answer")
-    told = f"Squid answers http://{LISTED}/ with {answer.told}, not with Second Look's refusal"
+    text = f"Squid answers http://{LISTED}/ with {answer.text}, not with Second Look's refusal"
     if answer.status == http.client.FORBIDDEN:
-        return Checked("refused", "problem", told, f"the helper gives no answer to Squid: {_SEE_LOG}")
-    return Checked("refused", "problem", told, _NOT_IN_FORCE)
+        return Checked("refused", "problem", text, f"the helper gives no answer to Squid: {_SEE_LOG}")
+    return Checked("refused", "problem", text, _NOT_IN_FORCE)
 
 
 def _opened(target: Target) -> Checked:
@@ -163,14 +163,14 @@ def _opened(target: Target) -> Checked:
         response = tunnel.getresponse()
         answer = _Answer(response.status, response.headers, response.read())
     except (OSError, http.client.HTTPException) as error:
-        told = f"Squid opens no TLS to {LISTED}: {error}"
-        return Checked("opened", "problem", told, f"see the ssl_bump lines, and {_SEE_LOG}")
+        text = f"Squid opens no TLS to {LISTED}: {error}"
+        return Checked("opened", "problem", text, f"see the ssl_bump lines, and {_SEE_LOG}")
     finally:
         tunnel.close()
     if answer.ours:
         return Checked("opened", "ok", f"https://{LISTED}/ is refused with Second Look's answer, inside TLS")
-    told = f"Squid answers https://{LISTED}/ with {answer.told}"
-    return Checked("opened", "problem", told, _NOT_IN_FORCE)
+    text = f"Squid answers https://{LISTED}/ with {answer.text}"
+    return Checked("opened", "problem", text, _NOT_IN_FORCE)
 
 
 def _response(target: Target, port: int) -> Checked:
@@ -180,19 +180,19 @@ def _response(target: Target, port: int) -> Checked:
     if answer.body == HARMLESS:
         return Checked("response", "ok", "what is harmless goes through Squid as it is")
     if answer.status == http.client.FORBIDDEN and not answer.ours:
-        told = f"Squid refuses {target.own_address}:{port} ({answer.told}): downloads are not checked"
-        return Checked("response", "unknown", told)
-    told = f"a harmless file comes through Squid as {answer.told}"
-    return Checked("response", "problem", told, _SEE_LOG)
+        text = f"Squid refuses {target.own_address}:{port} ({answer.text}): downloads are not checked"
+        return Checked("response", "unknown", text)
+    text = f"a harmless file comes through Squid as {answer.text}"
+    return Checked("response", "problem", text, _SEE_LOG)
 
 
 def _large(target: Target, port: int) -> Checked:
     answer = _ask(target, f"http://{target.own_address}:{port}/large.bin")
     if not isinstance(answer, str) and answer.body == _large_file():
         return Checked("large", "ok", f"{LARGE_BYTES >> 20} MiB at once come through Squid")
-    told = answer if isinstance(answer, str) else f"a large file comes through Squid as {answer.told}"
+    text = answer if isinstance(answer, str) else f"a large file comes through Squid as {answer.text}"
     remedy = f"Squid may stop reading an origin that is faster than ICAP (its bug 5352); {_SEE_LOG}"
-    return Checked("large", "problem", told, remedy)
+    return Checked("large", "problem", text, remedy)
 
 
 def _download(target: Target, port: int) -> Checked:
@@ -202,9 +202,9 @@ def _download(target: Target, port: int) -> Checked:
     if answer.ours:
         return Checked("download", "ok", "the EICAR test file does not come through Squid")
     if answer.body == _EICAR:
-        told = "the EICAR test file comes through Squid: bodies are not asked about"
-        return Checked("download", "problem", told, "see the lines of icap_service and adaptation_access")
-    return Checked("download", "unknown", f"the EICAR test file comes through Squid as {answer.told}")
+        text = "the EICAR test file comes through Squid: bodies are not asked about"
+        return Checked("download", "problem", text, "see the lines of icap_service and adaptation_access")
+    return Checked("download", "unknown", f"the EICAR test file comes through Squid as {answer.text}")
 
 
 def _ask(target: Target, url: str) -> _Answer | str:

@@ -155,7 +155,7 @@ def alerts_of(folder: Path, stamp: Stamp | None) -> tuple[str, ...]:
 
 
 def held_told(stamp: Stamp) -> str | None:
-    """Say which lists a rollback keeps as they were, and the way forward; None: it keeps none."""
+    """Return which lists a rollback keeps as they were, and the way forward; None: it keeps none."""
     if not stamp.held:
         return None
     servers: dict[str, list[str]] = {}

@@ -105,7 +105,7 @@ class Rescan:
         return completed
 
     async def still_found(self, entry: ConfirmedEntry) -> bool | None:
-        """Tell whether the engine that confirmed a file still finds something; None: it did not say."""
+        """Return whether the engine that confirmed a file still finds something; None: it did not say."""
         known = (await self._scanner.recall(entry.identity)).get(entry.source or "")
         return None if known is None else bool(known.detections)
 
@@ -177,7 +177,7 @@ class Rescan:
         return evidence if fault is None else _open(evidence, fault)
 
     def _fault(self, reports: Sequence[EngineReport]) -> str | None:
-        """Say which engines that are set gave no answer, and why."""
+        """Return which engines that are set gave no answer, and why."""
         return fault_of(report for report in reports if report.engine in self._scanner.wanted)
 
     def _found(self, digest: bytes, reports: Sequence[EngineReport]) -> Evidence | None:

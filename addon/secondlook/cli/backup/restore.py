@@ -55,7 +55,7 @@ def restore(
 
 
 def _wanted(config: Path | None, state: Path | None, *, keep_settings: bool) -> "Wanted":
-    """Say where a backup goes: to the configuration named or found here, else to this user's own place."""
+    """Return where a backup goes: to the configuration named or found here, else to this user's own place."""
     import platformdirs
 
     from secondlook.run.backup.restoring import Wanted

@@ -128,7 +128,7 @@ class _Look:
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
-    """Give every regular file, each once; links inside folders are not followed."""
+    """Yield every regular file, each once; links inside folders are not followed."""
     seen: set[tuple[int, int]] = set()
     for given in paths:
         for path in _below(given) if given.is_dir() else (given,):

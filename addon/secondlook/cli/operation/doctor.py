@@ -41,13 +41,13 @@ async def _examine(context: CommandContext, *, as_json: bool) -> int:
                 {
                     "check": finding.check,
                     "result": finding.result,
-                    "told": finding.told,
+                    "told": finding.text,
                     "remedy": finding.remedy,
                 }
             )
             continue
         sign, tone = SIGNS[finding.result]
-        print_marked(sign, f"  {finding.check:<8}  {finding.told}", tone)
+        print_marked(sign, f"  {finding.check:<8}  {finding.text}", tone)
         if finding.remedy:
             print_line(f"                   -> {finding.remedy}")
         sys.stdout.flush()

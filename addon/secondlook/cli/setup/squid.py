@@ -135,7 +135,7 @@ def hints(socket: Path, group: str | None, helper: Path, python: Path) -> Iterat
 
 
 def _shared(socket: Path) -> bool:
-    """Say whether the group of a socket, of which its owner always is, has other members."""
+    """Return whether the group of a socket, of which its owner always is, has other members."""
     try:
         return bool(grp.getgrgid(socket.stat().st_gid).gr_mem)
     except (OSError, KeyError):
@@ -171,7 +171,7 @@ def _check(context: CommandContext, proxy: str, icap: str, *, opens: bool, as_js
             print_json(found._asdict())
             continue
         mark = {"ok": "ok      ", "problem": "PROBLEM ", "unknown": "?       "}[found.result]
-        print_line(f"{mark} {found.step:9} {found.told}")
+        print_line(f"{mark} {found.step:9} {found.text}")
         if found.remedy:
             print_line(f"                   -> {found.remedy}")
     if wrong:

@@ -146,7 +146,7 @@ class IcapConnection(asyncio.Protocol):
                 timer.cancel()
 
     def send(self, *commands: Command) -> None:
-        """Say something."""
+        """Carry out commands of the machine."""
         data = b"".join([self.machine.send(command) for command in commands])
         if data and not self._gone:
             self._transport.write(data)
@@ -161,7 +161,7 @@ class IcapConnection(asyncio.Protocol):
             raise GoneError("the gateway has gone")
 
     def refuse(self, error: IcapError) -> None:
-        """Tell what cannot be understood, and hang up."""
+        """Answer what cannot be understood with an error, and hang up."""
         self._front.unread(error)
         said = self.machine.refuse(error)
         if not self._gone:

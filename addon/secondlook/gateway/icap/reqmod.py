@@ -55,7 +55,7 @@ async def decide(
 
 
 def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bool:
-    """Tell whether a piece of what may be risky is asked for, which would prove nothing about the whole."""
+    """Return whether a piece of what may be risky is asked for, which would prove nothing about the whole."""
     header = request.asked.range
     if header is None or not gate.bodies.whole_files or request.use.method != "GET":
         return False

@@ -89,7 +89,7 @@ class Passage:
             body.gate.close()
 
     def _refused_since(self, subjects: tuple[UrlSubject, ...]) -> Decision | None:
-        """Tell whether a URL is refused by now, which its gateway may have let through by what it keeps."""
+        """Return whether a URL is refused by now, which its gateway may have let through by what it keeps."""
         gatekeeper, use = self._front.gatekeeper, self._request.use
         for subject in subjects:
             seen = gatekeeper.checker.check_now(subject, use)
@@ -160,7 +160,7 @@ class Passage:
                 return event
 
     def _may_be_stuck(self) -> bool:
-        """Tell whether the gateway may wait for an answer before it reads more from the origin.
+        """Return whether the gateway may wait for an answer before it reads more from the origin.
 
         Where Squid's buffer of 64 KiB was full once, it stops until its client gets something (its bug 5352):
         so such a client does, and a bad file is cut in place of a page.

@@ -126,7 +126,7 @@ class Program:
         await self._updater.update_now()
 
     def rolled_back(self) -> str | None:
-        """Say which lists a rollback keeps as they were; None: none."""
+        """Return which lists a rollback keeps as they were; None: none."""
         stamp = self._updater.read_stamp()
         of_lists = None if stamp is None else change.held_told(stamp)
         of_rules = (rollback_told(name, folder) for name, folder in self._parts.settings.rule_feeds)

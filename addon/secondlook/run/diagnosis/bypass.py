@@ -57,7 +57,7 @@ _FIREFOXES: Final = (
 class Bypass:
     """One way round the proxy, and what to do about it."""
 
-    told: str
+    text: str
     remedy: str
 
 

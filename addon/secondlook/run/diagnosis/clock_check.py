@@ -17,8 +17,8 @@ async def clock(settings: Settings) -> Finding:
     """Compare the clock with our own files, then with the first remote that gives a Date header."""
     ahead = from_the_future(settings.state)
     if ahead is not None:
-        told = f"the clock is at least {ahead:.0f} s behind: files of Second Look are younger than now"
-        return Finding("clock", "problem", told, _SET_CLOCK)
+        text = f"the clock is at least {ahead:.0f} s behind: files of Second Look are younger than now"
+        return Finding("clock", "problem", text, _SET_CLOCK)
     remotes = [server.url for server in settings.servers.intranet]
     if settings.servers.network is not None:
         remotes.append(settings.servers.network.url)
@@ -31,8 +31,8 @@ async def clock(settings: Settings) -> Finding:
         off = time.time() - at
         if abs(off) > CLOCK_WRONG_S:
             how = "ahead of" if off > 0 else "behind"
-            told = f"the clock is {abs(off):.0f} s {how} that of {httpx.URL(url).host}"
-            return Finding("clock", "problem", told, _SET_CLOCK)
+            text = f"the clock is {abs(off):.0f} s {how} that of {httpx.URL(url).host}"
+            return Finding("clock", "problem", text, _SET_CLOCK)
         return Finding("clock", "ok", f"the clock agrees with {httpx.URL(url).host}")
     return Finding("clock", "unknown", "no remote server could be asked for the time")
 

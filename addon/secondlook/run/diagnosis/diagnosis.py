@@ -67,7 +67,7 @@ async def _asked(settings: Settings, running: dict[str, Any] | None) -> AsyncIte
         yield finding
     async for engine in engines(settings, time.time()):
         result: Literal["ok", "problem"] = "ok" if engine.remedy is None else "problem"
-        yield Finding(f"engine {engine.engine}", result, engine.told, engine.remedy)
+        yield Finding(f"engine {engine.engine}", result, engine.text, engine.remedy)
     if settings.clients is not None and settings.clients.ldap is not None:
         yield await directory(settings.clients.ldap)
 
@@ -289,7 +289,7 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
         ours = {running["pid"], running["service"], *running["workers"], *running.get("gates", ())}
     found = [*bypass.connections(ours=ours), *bypass.settings_of_browsers(Path.home())]
     for each in found:
-        yield Finding("bypass", "problem", each.told, each.remedy)
+        yield Finding("bypass", "problem", each.text, each.remedy)
     if not found:
         yield Finding(
             "bypass",

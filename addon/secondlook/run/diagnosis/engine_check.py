@@ -19,7 +19,7 @@ class EngineState:
     """How one engine is; `remedy` is what to do about its trouble, None where there is none."""
 
     engine: str
-    told: str
+    text: str
     remedy: str | None = None
 
 

@@ -12,5 +12,5 @@ class Finding:
 
     check: str
     result: Literal["ok", "problem", "unknown"]
-    told: str
+    text: str
     remedy: str | None = None

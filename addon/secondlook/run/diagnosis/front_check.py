@@ -55,11 +55,11 @@ async def _gateway_answers(path: Path, budget_s: float) -> Finding:
             finally:
                 writer.close()
     except OSError as error:  # TimeoutError too
-        told = f"helpers of a gateway get no answer at {path}: {error.strerror or 'it took too long'}"
-        return Finding("gateway", "problem", told, "start Second Look again")
+        text = f"helpers of a gateway get no answer at {path}: {error.strerror or 'it took too long'}"
+        return Finding("gateway", "problem", text, "start Second Look again")
     if not answer.startswith(b"1 OK"):
-        told = f"helpers of a gateway get at {path}: {answer.decode('latin-1').strip() or 'nothing'}"
-        return Finding("gateway", "problem", told, "see its messages and `log`")
+        text = f"helpers of a gateway get at {path}: {answer.decode('latin-1').strip() or 'nothing'}"
+        return Finding("gateway", "problem", text, "see its messages and `log`")
     return Finding("gateway", "ok", f"helpers of a gateway get answers at {path}")
 
 
@@ -70,7 +70,7 @@ async def _takes_connections(address: str, mode: str) -> Finding:
         async with asyncio.timeout(NETWORK_TIMEOUT_S):
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     except OSError as error:  # TimeoutError too
-        told = f"the proxy on {address} takes no connection: {error.strerror or 'no answer'}"
-        return Finding("proxy", "problem", told, "start it again")
+        text = f"the proxy on {address} takes no connection: {error.strerror or 'no answer'}"
+        return Finding("proxy", "problem", text, "start it again")
     writer.close()
     return Finding("proxy", "ok", f"the proxy takes connections on {address} (mode {mode})")

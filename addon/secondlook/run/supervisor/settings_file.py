@@ -6,7 +6,7 @@ from typing import Any
 
 
 def changed(config: str | None, reload: str) -> str:
-    """Say that a configuration is not in force, and which command puts it there."""
+    """Return that a configuration is not in force, and which command puts it there."""
     return f"{config} has changed since the proxy read it; `{reload}` puts it in force"
 
 

@@ -53,7 +53,7 @@ def files_in_force(folder: Path) -> Path | None:
 
 
 def rollback_told(name: str, folder: Path) -> str | None:
-    """Say that a feed was rolled back, and the way forward; None where it was not."""
+    """Return that a feed was rolled back, and the way forward; None where it was not."""
     current = current_rules(folder)
     if current is None or not current.given_up:
         return None
