@@ -120,5 +120,5 @@ def e2guardian(folder: Path, clamd: str) -> Iterator[Peer]:
         wait_for(lambda: is_open(port), "e2guardian")
         yield Peer(f"127.0.0.1:{port}", (process.pid,))
     finally:
-        process.terminate()
+        process.kill()  # it does not end when it is asked to
         process.wait()
