@@ -41,7 +41,6 @@ WITHOUT = set(
     config/record.py
     config/traffic.py
     download/gate/gate_state.py
-    download/examination/inspector.py
     feeds/detect.py
     feeds/entries/entry.py
     feeds/formats/objects.py

@@ -32,6 +32,7 @@ class Tail:
     async def _read(self, start: int) -> list[Event]:
         if self.faults:
             raise self.faults.pop(0)
+        await asyncio.sleep(0)
         return self.events[start:]
 
     def record(self, event: Event) -> None:
