@@ -64,7 +64,7 @@ events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  default_type text/html; types {{ text/html html; video/mp4 mp4; }}
+  default_type text/html; types {{ text/html html; video/mp4 mp4; text/javascript js; image/svg+xml svg; }}
   server {{ listen 127.0.0.1:{plain}; location / {{ root {folder}; try_files $uri /page.html =404; }} }}
   server {{ listen 127.0.0.1:{tls} ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key};
            location / {{ root {folder}; try_files $uri /page.html =404; }} }}
@@ -158,10 +158,12 @@ class CheckoutProxy(Proxy):
 
 
 @contextlib.contextmanager
-def secondlook(folder: Path, state: Path, config: str, checkout: Path | None = None) -> Iterator[Peer]:
-    """Run our proxy with one worker, or that of another checkout."""
+def secondlook(
+    folder: Path, state: Path, config: str, checkout: Path | None = None, *, workers: int = 1
+) -> Iterator[Peer]:
+    """Run our proxy, or that of another checkout."""
     path = folder / f"{state.name}.yaml"
-    path.write_text(f"workers: 1\nmitmproxy: {{ssl_insecure: true}}\n{config}")
+    path.write_text(f"workers: {workers}\nmitmproxy: {{ssl_insecure: true}}\n{config}")
     proxy = Proxy(state, path) if checkout is None else CheckoutProxy(checkout, state, path)
     try:
         time.sleep(1)  # the start is over when the lists are in

@@ -36,6 +36,7 @@ DRIVERS = {
     "second_look": "The second look (P11)",
     "ledger": "The ledger (P11, P13)",
     "downloads": "Downloads (P6)",
+    "pages": "Loading a page in Chromium (P16)",
     "scan": "Engines that look into files (S1 to S5)",
     "gateway": "A gateway that asks: Squid with helper and ICAP (G1 to G6)",
     "review_page": "The review page over a large log",
