@@ -210,7 +210,7 @@ def engine(folder: Path) -> Iterator[Stack]:
     """Have podman keep everything in a folder, with a Debian in it; take it all away in the end."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
-        raise NoRootError(f"{', '.join(missing)} is not installed")
+        raise NoRootError(f"not installed: {', '.join(missing)}")
     for name, text in (("containers.conf", ENGINE), ("storage.conf", STORAGE)):
         (folder / name).write_text(text.format(folder=folder))
     environ = {
