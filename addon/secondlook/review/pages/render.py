@@ -64,7 +64,7 @@ def _environment() -> Environment:
         environment.filters[name] = getattr(words, name)
     environment.globals["_"] = ENGLISH.say
     environment.globals["version"] = VERSION
-    environment.globals["typed"] = typed
+    environment.globals["command_line"] = typed
     environment.globals["all_ranges"] = RANGES
     return environment
 
