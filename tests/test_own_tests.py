@@ -39,7 +39,6 @@ WITHOUT = set(
     config/agent.py
     config/query.py
     config/record.py
-    config/traffic.py
     download/gate/gate_state.py
     feeds/detect.py
     feeds/entries/entry.py

@@ -54,6 +54,7 @@ class FakeProgram:
 
     def __init__(self, authority: Path) -> None:
         self.authority = authority
+        self.names_given = {}
         self.first_steps = FirstSteps(authority.parent)
         self.asked = []
         self.server_rows = [{"name": "embedded", "tier": "local", "up": True, "detail": None}]
@@ -96,6 +97,9 @@ class FakeProgram:
 
     def client(self, name):
         return {"group": "children" if name == "10.0.0.7" else None, "policy": {"Level": "high"}}
+
+    def names(self):
+        return self.names_given
 
     def lists(self):
         return [

@@ -98,3 +98,14 @@ def test_clients_and_hosts_are_links_in_log_and_entry(client, used):
     assert f'href="/clients/{ONE}"' in entry
     assert 'href="/log?host=bad.example"' in entry
     assert "URLhaus (malware)" in entry
+
+
+def test_a_client_is_called_by_the_name_that_it_was_given(client, program, used):
+    program.names_given = {ONE: "<tablet> of Ada"}
+    shown = f'<a href="/clients/{ONE}" title="{ONE}">&lt;tablet&gt; of Ada</a>'
+    for path in ("/", "/clients", "/log"):
+        assert shown in client.get(path).text, path
+    page = client.get(f"/clients/{ONE}").text
+    assert '<h1 class="wrap">&lt;tablet&gt; of Ada</h1>' in page
+    assert f'<dd class="mono">{ONE}</dd>' in page
+    assert "clients.names" in client.get("/clients/10.0.0.8").text

@@ -143,6 +143,13 @@ class Group(Section):
     rules: GroupRules = section()
 
 
+def _as_kept(client: str) -> str:
+    try:
+        return str(ipaddress.ip_address(client))
+    except ValueError:
+        return client  # a user
+
+
 class ClientsSettings(Section):
     """Who may use the proxy. Without networks: this machine alone."""
 
@@ -151,6 +158,7 @@ class ClientsSettings(Section):
     users: dict[str, PasswordHash] = Field(default_factory=dict)  # name: Argon2 hash
     ldap: LdapSettings | None = None  # further ones; those above win
     groups: tuple[Group, ...] = ()
+    names: dict[str, Text] = Field(default_factory=dict)  # of an address or a user, for the review page
 
     @model_validator(mode="after")
     def _groups_differ(self) -> Self:
@@ -159,6 +167,20 @@ class ClientsSettings(Section):
             if names.index(group.name) != index:
                 raise problem(f"groups.{index}.name", f"expected another name than {group.name}: it is taken")
         return self
+
+    @model_validator(mode="after")
+    def _names_are_of_one(self) -> Self:
+        for client in self.names:
+            if "/" in client:
+                raise problem(
+                    f"names.{client}", f"expected the address of one client or a user, got {client}"
+                )
+        return self
+
+    @property
+    def called(self) -> dict[str, str]:
+        """Names by user, or by address as the ledger writes it."""
+        return {_as_kept(client): name for client, name in self.names.items()}
 
     @property
     def can_sign_in(self) -> bool:

@@ -115,6 +115,10 @@ class RunningProgram(Protocol):
         """Describe an address or a user: group (None: in none) and policy, by words of ours."""
         ...
 
+    def names(self) -> Mapping[str, str]:
+        """What people call clients, by address or user."""
+        ...
+
     def lists(self) -> Sequence[Json]:
         """Lists of the pattern: name, title, meaning, count, size_bytes, server, generation, confirmed_at.
 

@@ -16,6 +16,7 @@ from secondlook.core.verdict import Action, Stage
 type Json = Mapping[str, Any]
 
 NO_TITLES: Mapping[str, str] = {}
+NO_NAMES: Mapping[str, str] = {}
 
 PLAIN = {
     "block": "blocked",

@@ -3,7 +3,7 @@
 They read and write the ledger; what needs the running program alone, pages and API ask of `program` itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from secondlook.core.event import EventKind
@@ -66,6 +66,10 @@ class Operations:
     def titles(self) -> dict[str, str]:
         """Return people's words for the lists of the pattern, by name."""
         return {each["name"]: each["title"] for each in self.program.lists()}
+
+    def names(self) -> Mapping[str, str]:
+        """Return what people call clients, by address or user."""
+        return self.program.names()
 
     async def statistics(self, chosen: str, client: str | None = None) -> Json:
         """Return the statistics of a range of time (`statistics.RANGES`), of everybody or of one client."""

@@ -68,6 +68,7 @@ class Frame:
             counts={"/flagged": waiting, "/late": len(fresh)},
             late=strip(fresh) if request.url.path != "/late" else None,
             titles=self.operations.titles(),
+            names=self.operations.names(),
             faults=faults,
             flash=flash if flash and flash["text"] else None,
             **values,

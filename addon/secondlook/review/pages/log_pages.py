@@ -165,10 +165,8 @@ class LogPages:
         async def stream() -> AsyncIterator[str]:
             yield "retry: 2000\n\n"
             async for events, place in self.operations.log.follow(wanted, after):
-                titles = self.operations.titles()
-                rows = [
-                    fragment("log_rows.html", rows=[Row(event)], view=view, titles=titles) for event in events
-                ]
+                shared = {"view": view, "titles": self.operations.titles(), "names": self.operations.names()}
+                rows = [fragment("log_rows.html", rows=[Row(event)], **shared) for event in events]
                 yield f"id: {place}\n" + (f"data: {json.dumps(rows)}\n\n" if rows else ": still here\n\n")
 
         return StreamingResponse(

@@ -86,6 +86,7 @@ def page(
     flash: object = None,
     late: object = None,
     titles: Mapping[str, str] = words.NO_TITLES,
+    names: Mapping[str, str] = words.NO_NAMES,
     faults: Mapping[str, str] = NO_FAULTS,
     **values: object,
 ) -> HTMLResponse:
@@ -104,6 +105,7 @@ def page(
         flash=flash,
         late=late,
         titles=titles,
+        names=names,
         faults=faults,
         **values,
     )

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -146,6 +146,11 @@ class Program:
         group = None if settings.clients is None else settings.clients.group_of(address, user)
         policy = settings.policy if group is None else group.policy.over(settings.policy)
         return {"group": None if group is None else group.name, "policy": policy_words(policy)}
+
+    def names(self) -> Mapping[str, str]:
+        """Return what people call clients: by user, or by address as the ledger writes it."""
+        clients = self._parts.settings.clients
+        return {} if clients is None else clients.called
 
     def lists(self) -> Sequence[Json]:
         """Describe the lists of the pattern."""
