@@ -22,6 +22,16 @@ def test_the_first_look_is_due_when_the_settings_say(tmp_path, settings, due_s):
     assert entry.next_attempt == START + due_s
 
 
+@pytest.mark.parametrize(("setting", "level"), [("full", 2), ("normal", 1)])
+def test_a_flag_is_synced_as_the_settings_say(tmp_path, setting, level):
+    settings = Settings.model_validate({"state": tmp_path, "ledger": {"synchronous": setting}})
+    with closing(open_ledger(settings)) as ledger:
+        durable = ledger.store.writer.submit(
+            lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+        )
+        assert durable.result(10.0) == level
+
+
 @contextmanager
 def sealed(folder):
     """Keep everybody from writing in a folder: modes do not bind root, a mount does."""

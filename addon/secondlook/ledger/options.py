@@ -18,6 +18,7 @@ class LedgerOptions:
 
     proxy: str | None = None  # name of the proxy whose events these are
     deadline_s: float = 0.5  # a flag is in the ledger or the journal within it
+    synced: bool = True  # False: what is committed to SQLite may be lost with the power
     keeper: bool = False
     repair: bool = False
     privacy: int = 0

@@ -63,6 +63,7 @@ class Store:
             self._replaced,
             ended,
             limit=options.events_in_memory,
+            synced=options.synced,
             report=report,
             recovered=recovered,
             prepare=partial(migrate, place),

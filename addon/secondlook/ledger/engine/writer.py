@@ -70,7 +70,8 @@ class Writer:
 
     `store` and `store_flags` write inside a transaction; `replaced` is asked after a commit whether it went
     into a file which was set aside meanwhile; `ended` hears of each transaction whether it was committed;
-    `report` takes sentences about trouble, `recovered` hears what it was and how long (s) it lasted.
+    `report` takes sentences about trouble, `recovered` hears what it was and how long (s) it lasted. With
+    `synced` what is waited for is on the disk when SQLite answers; without, the system writes it in its time.
 
     `away` is why the engine could not be reached when the ledger was opened: then everything begins as after
     a failure, and the first transaction is preceded by `prepare`, which raises LedgerError while it is away.
@@ -87,6 +88,7 @@ class Writer:
         *,
         limit: int,
         report: Callable[[str], None],
+        synced: bool = True,
         recovered: Callable[[str, float], None] = lambda _why, _lasted_s: None,
         prepare: Callable[[], None] | None = None,
         away: LedgerError | None = None,
@@ -98,6 +100,7 @@ class Writer:
         self._replaced = replaced
         self._ended = ended
         self._limit = limit
+        self._synced = synced
         self._report = report
         self._recovered = recovered
         self._prepare = prepare if away is not None else None
@@ -246,9 +249,9 @@ class Writer:
         durable = bool(flags) or any(job.durable for job in jobs)
         with self._engine.connect() as connection:
             if self._place.sqlite:
-                # An event may be lost with the power; whatever somebody waits for may not.
+                # An event may be lost with the power; what is waited for may be where the settings say so.
                 raw: Any = connection.connection.dbapi_connection
-                raw.execute(f"PRAGMA synchronous={'full' if durable else 'normal'}")
+                raw.execute(f"PRAGMA synchronous={'full' if durable and self._synced else 'normal'}")
             with connection.begin():
                 if not durable and not self._place.sqlite:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")

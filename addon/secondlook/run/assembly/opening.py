@@ -39,6 +39,7 @@ def open_ledger(
         LedgerOptions(
             proxy=settings.proxy_name,
             deadline_s=settings.ledger.deadline,
+            synced=settings.ledger.synchronous == "full",
             keeper=keeper,
             privacy=settings.log.privacy,
             ignored_hosts=settings.log.ignore,
