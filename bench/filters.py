@@ -6,9 +6,9 @@
 | virus_scan | c-icap's antivirus service (Debian's `libc-icap-mod-virus-scan`): clamd looks into each body |
 | e2guardian | a proxy of its own (Debian's): lists of addresses and phrases, and clamd looks into each body |
 
-SquidClamav is in no Debian release; virus_scan does the same work with the same clamd. Both take part in
-G4 alone. virus_scan holds a large file back whole, Squid 5.7 then stops reading it (its bug 5352), and
-300 MB never come through. e2guardian looks into nothing over 20 MB.
+SquidClamav is not among the packages of Debian 12; virus_scan does the same work with the same clamd. Both
+take part in G4 alone: through virus_scan, of 300 MB nothing had come after 15 s (Squid 5.7, which may stop
+reading an origin whose body is held back whole: its bug 5352), and e2guardian looks into nothing over 20 MB.
 """
 
 import contextlib
