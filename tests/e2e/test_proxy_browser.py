@@ -178,7 +178,7 @@ def test_a_certificate_that_does_not_hold_is_let_pass_and_the_browser_warns(
             ).new_page()
             page.goto(url)
             _screenshot(page, f"certificate-{theme}")
-            assert "made it itself" in page.locator("p").first.inner_text()
+            assert "issued it itself" in page.locator("p").first.inner_text()
             page.keyboard.press("Tab")
             page.keyboard.press("Enter")
             page.wait_for_url("https://secondlook.internal/unopened/*")

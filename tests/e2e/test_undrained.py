@@ -80,6 +80,10 @@ def test_a_worker_killed_in_a_page_load_and_a_held_download(start_proxy, behind)
     origin, port = behind
     proxy: Proxy = start_proxy(f"workers: 1\nmitmproxy: {{ssl_insecure: true}}\n{AWAY}")
     proxy.command("block", f"https://127.0.0.1:{port}/listed/")
+    origin.halves = False
+    at_once = f"https://127.0.0.1:{port}/listed/at-once"
+    wait_for(lambda: proxy.curl(at_once).status == 403 or None, "the rule in force")
+    origin.halves, origin.asked = True, []
     at = int(proxy.address.rpartition(":")[2])
     pages = [f"/page/{number}" for number in range(PAGES)]
     wanted = [*pages, "/file/eicar.com"]

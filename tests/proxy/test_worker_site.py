@@ -195,7 +195,7 @@ def test_a_damaged_certificate_is_not_handed_out(proxy, curl):
     proxy.ca.write_bytes(proxy.ca.read_bytes()[:200])
     answer = curl(proxy, "-i", f"{INTERNAL}/ca.pem").stdout
     assert b" 503" in answer
-    assert b"mends it by starting it again" in answer
+    assert b"a restart of the proxy repairs it" in answer
 
 
 def test_unknown_pages_and_methods(proxy, curl):

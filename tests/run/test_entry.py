@@ -43,12 +43,15 @@ def test_a_child_imports_nothing_that_it_never_uses():
 
 def test_the_collector_rests_only_until_a_child_is_ready(tmp_path):
     code = """
-import gc, os, sys
+import asyncio, gc, os, sys
 from secondlook.run import entry
 from secondlook.run.process import Process
 def start(name):
     seen = [gc.isenabled()]
-    Process(None, None, 0, "worker 0", os.open(os.devnull, os.O_WRONLY)).say_ready()
+    process = Process(None, None, 0, "worker 0", os.open(os.devnull, os.O_WRONLY))
+    async def ready():
+        process.say_ready()
+    asyncio.run(ready())
     print([*seen, gc.isenabled(), gc.get_freeze_count() > 10_000])
     class Role:
         main = staticmethod(lambda: None)
