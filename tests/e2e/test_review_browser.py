@@ -402,6 +402,53 @@ def test_the_log_is_read_by_keys_alone(page, proxy):
     assert page.complaints == []
 
 
+def test_a_key_is_heard_as_soon_as_the_list_of_keys_is_closed(page):
+    """The focus leaves a closed dialog only when the page is drawn, and a key may come before that."""
+    page.goto("/log")
+    focus = """keys => {
+        const dialog = document.querySelector("dialog");
+        const press = key => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+        const focus = [];
+        for (const key of keys) {
+            if (key === "Escape") dialog.close(); else press(key);
+            focus.push([dialog.open, document.activeElement.name]);
+        }
+        return focus;
+    }"""
+    assert page.evaluate(focus, ["?", "/", "Escape", "/"]) == [
+        [True, ""],
+        [True, ""],
+        [False, ""],
+        [False, "search"],
+    ]
+
+
+def test_following_is_stopped_without_losing_what_has_come(page, proxy):
+    """Rows are painted a moment after they came; here that moment is longer than the test."""
+    page.add_init_script(
+        "const later = setTimeout; window.setTimeout = (act, ms) => later(act, ms === 100 ? 1e6 : ms)"
+    )
+    page.goto("/log")
+    before = page.locator("tbody[data-live]").get_attribute("data-after")
+    page.get_by_role("button", name="Follow live").click()
+    curl(proxy, "http://phishing.secondlook.test/login?stopped")
+    page.locator(f'tbody[data-live]:not([data-after="{before}"])').wait_for()
+    page.get_by_role("button", name="Stop following").click()
+    page.get_by_role("link", name=re.compile(r"login\?stopped")).first.wait_for()
+    assert page.complaints == []
+
+
+def test_typing_on_gives_up_an_answer_that_has_begun(page, half_an_answer):
+    page.goto("/log")
+    page.route("**/log?search=a", lambda route: route.continue_(url=half_an_answer))
+    search = page.get_by_label("Search")
+    with page.expect_response(half_an_answer):
+        search.fill("a")
+    search.fill("ab")
+    page.locator(".chip", has_text="search: ab").wait_for()
+    assert page.complaints == []
+
+
 def test_it_reads_without_javascript(browser, proxy, signed_in):
     context = browser.new_context(storage_state=signed_in, base_url=review(proxy), java_script_enabled=False)
     page = context.new_page()
@@ -434,6 +481,31 @@ def test_a_link_that_was_used_opens_nothing(browser, proxy):
     assert page.get_by_text("This link has been used already").is_visible()
     thief.close()
     wait_for(lambda: proxy.fresh_facts()["token"] != token or None, "run.json to hold a fresh one")
+
+
+@pytest.fixture
+def half_an_answer():
+    """Serve a page that begins and does not end before the test does."""
+    over = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.send_header("content-length", "1000")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html>")
+            over.wait()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    over.set()
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

@@ -85,10 +85,25 @@ function liveLog() {
     button.textContent = source ? "Stop following" : "Follow live";
     button.setAttribute("aria-pressed", source ? "true" : "false");
   }
-  button.addEventListener("click", () => (source ? stop() : start()));
+  button.addEventListener("click", () => {
+    if (!source) return start();
+    paint(); // what has come is not asked for again
+    stop();
+  });
   show();
   // The rows were fetched anew: what is followed is followed on.
   return () => { const followed = source; stop(); if (followed) start(); };
+}
+
+// A page of ours as a document; null when it did not come whole, was given up or is another than was asked for.
+async function fetched(address, signal) {
+  try {
+    const answer = await fetch(address, { headers: { accept: "text/html" }, signal });
+    if (!answer.ok || answer.redirected) return null;
+    return new DOMParser().parseFromString(await answer.text(), "text/html");
+  } catch {
+    return null;
+  }
 }
 
 // Searching while typing: the results are fetched and put in the place of those shown.
@@ -101,10 +116,9 @@ function searchWhileTyping(form, renewed) {
     asking = new AbortController();
     const given = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
     const address = `${form.action}?${given}`;
-    const answer = await fetch(address, { headers: { accept: "text/html" }, signal: asking.signal }).catch(() => null);
-    if (!answer?.ok || answer.redirected) return; // half a date, say: it is explained when it is sent
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(form.dataset.typing);
-    if (!fresh) return;
+    const answer = await fetched(address, asking.signal);
+    const fresh = answer?.getElementById(form.dataset.typing);
+    if (!fresh) return; // half a date, say: it is explained when it is sent
     showTimes(fresh);
     document.getElementById(form.dataset.typing).replaceWith(fresh);
     history.replaceState(null, "", address);
@@ -159,7 +173,8 @@ function keys(dialog) {
     "?": () => dialog.showModal(),
   };
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("input:not([type=checkbox]), textarea, select, dialog");
+    // A dialog that was just closed keeps the focus until the page is drawn anew: what counts is whether it is open.
+    const typing = dialog.open || event.target.closest?.("input:not([type=checkbox]), textarea, select");
     if (typing || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(act, event.key)) return;
     event.preventDefault();
     act[event.key]();
@@ -215,9 +230,8 @@ const refreshEvery = document.querySelector("[data-refresh-often]") ? 3000 : 300
 async function refresh() {
   const parts = [...document.querySelectorAll("[data-refresh]")];
   if (document.hidden || !parts.length) return;
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
-  if (!answer?.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = await fetched(location.href);
+  if (!fresh) return;
   for (const part of parts) {
     const next = fresh.querySelector(`[data-refresh="${part.dataset.refresh}"]`);
     const busy = part.matches(":hover") || part.contains(document.activeElement) || part.querySelector("details[open]");
