@@ -128,10 +128,10 @@ def test_every_page_is_accessible_and_fits(page, scheme, width):
 def test_pause_lets_through_and_resume_blocks_again(page, proxy):
     page.goto("/")
     page.get_by_role("button", name="Pause").click()
-    assert page.get_by_role("heading", name="Protection is paused").is_visible()
+    page.get_by_role("heading", name="Protection is paused").wait_for()
     wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the pause to be in force")
     page.get_by_role("button", name="Resume now").click()
-    assert page.get_by_role("heading", name="Protection is on").is_visible()
+    page.get_by_role("heading", name="Protection is on").wait_for()
     wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "protection to be back")
 
 
@@ -140,7 +140,7 @@ def test_allow_from_an_entry_and_undo(page, proxy):
     page.get_by_label(re.compile("This host and everything on it")).check()
     page.get_by_label("For how long").select_option("1h")
     page.get_by_role("button", name="Allow").click()
-    assert page.get_by_text("Allowed for everybody, ").is_visible()
+    page.get_by_text("Allowed for everybody, ").wait_for()
     wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the rule to be in force")
     page.goto("/rules")
     assert page.locator("[data-until]").inner_text() == "60 min left"
@@ -210,7 +210,7 @@ def test_a_bar_of_the_chart_leads_to_the_log_of_its_time_and_on_to_an_entry(page
     bar.press("Enter")
     page.wait_for_url("**/log?since=*until=*")
     page.locator("tr:has(.tag.bad) td.subject a").first.click()
-    assert page.get_by_role("heading", name="Why").is_visible()
+    page.get_by_role("heading", name="Why").wait_for()
     assert "malware.secondlook.test" in page.locator("h1").inner_text()
     page.goto("/?range=1h")
     page.get_by_role("link", name="malware.secondlook.test", exact=True).first.click()
@@ -242,15 +242,15 @@ def test_a_client_leads_from_its_chart_to_a_row_and_to_a_rule(page, proxy):
     for path in ("one", "two"):
         rows.filter(has_text=f"/story/{path}").locator("td.tick input").check()
     page.get_by_role("button", name="Allow ticked").click()
-    assert page.get_by_text("Allowed for everybody, ").count() == 2
-    assert page.locator(".chip", has_text="search: story/").count() == 1  # back where it was done
+    page.get_by_text("Allowed for everybody, ").nth(1).wait_for()
+    page.locator(".chip", has_text="search: story/").wait_for()  # back where it was done
     wait_for(
         lambda: "blocked" not in curl(proxy, "http://malware.secondlook.test/story/one") or None, "the rules"
     )
     assert "blocked" in curl(proxy, "http://malware.secondlook.test/story/other")
     page.get_by_role("button", name="Undo").click()
     page.goto("/rules")
-    assert page.get_by_role("heading", name="No rules").is_visible()
+    page.get_by_role("heading", name="No rules").wait_for()
     assert page.complaints == []
 
 
@@ -307,7 +307,8 @@ def test_a_phone_shows_as_many_rows_as_others_do_and_a_row_opens_to_all_it_has(p
     page.set_viewport_size({"width": 360, "height": 740})
     page.goto("/log?kind=error")
     directions = "each => [...each.querySelectorAll('.host')].map((host) => getComputedStyle(host).direction)"
-    assert page.locator("table.log").evaluate(directions) == ["ltr"]  # of a sentence the end is cut
+    sentence = page.locator("table.log tr", has_text="did not get the processor")
+    assert sentence.evaluate(directions) == ["ltr"]  # of a sentence the end is cut
     page.goto("/log?search=/phone/")
     rows = page.locator("table.log tbody tr")
     boxes = [rows.nth(number).bounding_box() for number in range(rows.count())]
@@ -325,8 +326,9 @@ def test_a_phone_shows_as_many_rows_as_others_do_and_a_row_opens_to_all_it_has(p
     ):
         box = action.bounding_box()
         assert min(box["width"], box["height"]) >= 44
-    rows.last.scroll_into_view_if_needed()
-    box = rows.last.bounding_box()
+    closed = rows.filter(has_not_text="end.example").last  # workers write a moment later: any may be the last
+    closed.scroll_into_view_if_needed()
+    box = closed.bounding_box()
     page.mouse.click(box["x"] + 150, box["y"] + box["height"] - 8)  # beside every letter of the address
     page.wait_for_url(re.compile("/log/[0-9A-Z]{26}$"))
 
@@ -463,7 +465,7 @@ def test_it_reads_without_javascript(browser, proxy, signed_in):
     row = page.locator("tr:has(td.act button)").first.locator("time").first.bounding_box()
     assert row["y"] + row["height"] <= lower  # the longest form of a time is not covered
     first_event(page)
-    assert page.get_by_role("heading", name="Is this a mistake?").is_visible()
+    page.get_by_role("heading", name="Is this a mistake?").wait_for()
     assert page.get_by_role("button", name="Copy the text").count() == 0
     context.close()
 
@@ -478,7 +480,7 @@ def test_a_link_that_was_used_opens_nothing(browser, proxy):
     thief = browser.new_context()
     page = thief.new_page()
     page.goto(f"{review(proxy)}/?token={token}")
-    assert page.get_by_text("This link has been used already").is_visible()
+    page.get_by_text("This link has been used already").wait_for()
     thief.close()
     wait_for(lambda: proxy.fresh_facts()["token"] != token or None, "run.json to hold a fresh one")
 
@@ -547,7 +549,7 @@ def test_another_site_can_neither_frame_nor_read_nor_change(page, proxy, evil_si
     page.wait_for_url("**/pause")
     assert "comes from another site" in page.content()
     page.goto(f"{review(proxy)}/")
-    assert page.get_by_role("heading", name="Protection is on").is_visible()
+    page.get_by_role("heading", name="Protection is on").wait_for()
 
 
 def test_a_rebound_name_gets_nothing(browser, proxy):
@@ -601,13 +603,13 @@ def test_a_password_opens_the_page_and_guessing_it_is_slowed(start_proxy, browse
     page = context.new_page()
     for guess in range(4):  # one of the five a minute was the right one
         try_password(page, f"guess {guess}")
-        assert page.get_by_text("That is not the password.").is_visible()
+        page.get_by_text("That is not the password.").wait_for()
     try_password(page, "right one")
-    assert page.get_by_text(re.compile(r"Too many tries\. Wait \d+ seconds\.")).is_visible()
+    page.get_by_text(re.compile(r"Too many tries\. Wait \d+ seconds\.")).wait_for()
     assert context.cookies() == []
     answer = page.request.post(f"{base}/sign-in", form={"password": "right one"}, max_redirects=0)
     assert answer.status == 429
     # The link of whoever may read the state folder is no password, and still opens the page.
     page.goto(f"{base}/?token={proxy.fresh_facts()['token']}")
-    assert page.get_by_role("heading", name="Overview").is_visible()
+    page.get_by_role("heading", name="Overview").wait_for()
     context.close()
