@@ -5,7 +5,7 @@ import contextlib
 import ssl
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sansldap import BindResponse, ExtendedResponse, LDAPResult, LDAPResultCode, LDAPServer
@@ -240,6 +240,7 @@ def test_a_directory_that_refuses_tls_gets_no_password(certificate):
         ),
     )
 )
+@example(bytes.fromhex("30020200"))  # a number without a byte
 def test_damaged_answers_are_no_and_no_crash(raw):
     async def converse(reader, writer):
         await reader.read(4096)

@@ -193,10 +193,16 @@ class _Connection:
             self._left_bytes -= len(data)
             if self._left_bytes < 0:
                 raise LDAPError(f"more than {MOST_BYTES} bytes of answers")
-            for message in self._session.receive(data):
+            for message in self._read(data):
                 if not isinstance(message, SearchResultEntry | SearchResultReference):
                     return message, before
                 before.append(message)
+
+    def _read(self, data: bytes) -> list[LDAPMessage]:
+        try:
+            return self._session.receive(data)
+        except Exception as error:  # of a damaged message sansldap lets out whatever meets it, IndexError too
+            raise LDAPError(str(error)) from error
 
 
 def _reason(error: OSError) -> str:
