@@ -100,6 +100,7 @@ def test_a_feed_is_added_tried_switched_on_and_blocks(page, proxy, feed):
 
     page.get_by_role("link", name="Settings", exact=True).last.press("Enter")
     page.get_by_role("button", name="Switch off mine").press("Enter")
+    page.locator(".difference .added").first.wait_for()
     assert page.locator(".difference .added").all_inner_texts() == ["+    enabled: false"]
     put_in_force(page)
     assert proxy.config.read_text() == wanted.replace("every: 1d\n", "every: 1d\n    enabled: false\n")
