@@ -88,6 +88,7 @@ def test_a_feed_is_added_tried_switched_on_and_blocks(page, proxy, feed):
     assert page.get_by_label("Fetched every").input_value() == "1d"
 
     page.get_by_role("button", name="Show the difference").first.press("Enter")
+    page.locator(".difference .added").first.wait_for()
     added = page.locator(".difference .added").all_inner_texts()
     assert added == ["+feeds:      # none yet", "+  - name: mine", f"+    url: {feed}", "+    every: 1d"]
     put_in_force(page)
