@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from e2e.processes import Proxy, command, wait_for
+from serverkit.ports import free_port
 
 BROKEN = {
     "unknown key": ("polcy: {level: high}\n", 1, "polcy: unknown key; did you mean policy?"),
@@ -69,8 +70,9 @@ def test_port_in_use(tmp_path):
 def test_a_mode_that_cannot_be_served(tmp_path):
     """In WireGuard's mode mitmproxy listens itself, by UDP: nothing says that it is ready before it does."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        port = free_port()  # for TCP, of which UDP's ports know nothing
+        taken.bind(("127.0.0.1", port))
+        address = f"127.0.0.1:{port}"
         state = tmp_path / "state"
         config = tmp_path / "proxy.yaml"
         config.write_text("mode: wireguard\nreview: false\nservers: {embedded: false}\n")
