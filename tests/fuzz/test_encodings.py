@@ -17,6 +17,7 @@ from secondlook.download.body.inspection import BodyLook
 BODIES = [b"", b"MZ hello " * 40, bytes(range(256)) * 8]
 NAMES = sorted(ENCODERS)
 FRAME = zstandard.ZstdCompressor(write_checksum=True, write_content_size=False)
+SKIPPABLE = b"\x50\x2a\x4d\x18\3\0\0\0abc"
 
 
 def raw_deflate(body: bytes) -> bytes:
@@ -30,7 +31,8 @@ SEEDS = {
     "br": [*map(brotli.compress, BODIES), brotli.compress(b"a", quality=1) + b"junk"],
     "zstd": [
         *map(FRAME.compress, BODIES),
-        FRAME.compress(b"a") + b"\x50\x2a\x4d\x18\3\0\0\0abc" + FRAME.compress(b"b"),
+        FRAME.compress(b"a") + SKIPPABLE + FRAME.compress(b"b"),
+        SKIPPABLE + FRAME.compress(b"b"),
     ],
 }
 
@@ -80,7 +82,7 @@ class Client:
     step=st.integers(1, 400),
 )
 def test_what_a_client_decodes(data, name, step):
-    """What a client takes for the whole body was hashed, and what it decodes before was seen, or the body is told broken."""
+    """What a client takes for the whole body was hashed, and what it decodes before was seen, or the body counts as broken."""
     data = data[:MOST]
     client = Client(name)
     client.read(data)
@@ -93,7 +95,7 @@ def test_what_a_client_decodes(data, name, step):
         assert decoder.state in {DecodeState.BROKEN, DecodeState.OVER}
     look = _look(data, name, step)
     hashes = {each.hex() for each in look.subject().hashes}
-    for whole in client.wholes:
+    for whole in filter(None, client.wholes):  # one that stops before any content keeps nothing
         digest = sha256(whole).hexdigest()
         assert digest in hashes or look.problem is not None
 
