@@ -204,6 +204,11 @@ class Settings(Section):
         return self.mode != NO_PROXY
 
     @property
+    def authority(self) -> Path:
+        """The certificate of the authority, as clients get it; the file is there once the proxy ran."""
+        return self.state / "ca" / "mitmproxy-ca-cert.pem"
+
+    @property
     def gateway_socket(self) -> Path:
         """Where helpers of a gateway connect to."""
         return self.gateway.socket or self.state / "gateway.sock"

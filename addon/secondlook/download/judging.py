@@ -1,10 +1,12 @@
 """Response bodies, whichever front they come by: which gate each one gets, and what is decided at its end."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Self
 
-from secondlook.config import DownloadsSettings
+from secondlook.config import DownloadsSettings, Settings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import (
@@ -94,6 +96,25 @@ class BodyJudge:
         self._encoded_limits = self._limits
         if examiner is not None:
             self._encoded_limits = replace(self._limits, copy_up_to=examiner.copy_encoded_up_to)
+
+    @classmethod
+    def of_process(
+        cls, settings: Settings, gatekeeper: Gatekeeper, key: bytes, on_clamd: Callable[[str | None], None]
+    ) -> Self:
+        """Make that of a process, with its spool and what looks into files, from all settings.
+
+        `key` is the installation's, for what is known of judged files; `on_clamd` is called when clamd went
+        away (why), or answers again (None).
+        """
+        downloads, state = settings.downloads, settings.state
+        room = SpoolRoom(
+            state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
+        )
+        examiner = Examiner(
+            downloads.archives, settings.looking, state, tell=on_clamd, decoded_ratio=downloads.decoded_ratio
+        )
+        judged = JudgedFiles(state / "judged", key, room.thread)
+        return cls(gatekeeper, downloads, room, examiner, judged)
 
     def _tap(self) -> Tap | None:
         return None if self._examiner is None else self._examiner.tap()

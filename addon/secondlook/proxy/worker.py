@@ -9,16 +9,12 @@ import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mitmproxy.proxy import mode_servers, mode_specs
 
 from secondlook.agent.signin import RefusedPasswords
 from secondlook.config import ClientsSettings, Settings
-from secondlook.download.examination.examination import Examiner
-from secondlook.download.gate.spool import SpoolRoom
-from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.ports import Gatekeeper
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.ulid import Identifiers
@@ -52,7 +48,6 @@ from secondlook.site.ports import Records
 
 logger = logging.getLogger(__name__)
 
-CA_NAME = "mitmproxy-ca-cert.pem"
 WIREGUARD_CLIENT_NAME = "wireguard-client.conf"
 
 
@@ -79,18 +74,13 @@ class Surroundings:
     clamd_told: Callable[[str | None], None] = lambda _: None  # that it went away (why), or answers again
 
 
-def ca_folder(state: Path) -> Path:
-    """Name the folder of the certificate authority (mitmproxy's `confdir`)."""
-    return state / "ca"
-
-
 def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     """Build our addons, in the order in which they must stand."""
     pages = Pages(settings.block_page)
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     site = InternalSite(
         SiteFacts(
-            ca_pem=ca_folder(settings.state) / CA_NAME,
+            ca_pem=settings.authority,
             key=around.site_key,
             override_s=around.override_s,
             unopened_s=around.unopened_s,
@@ -107,25 +97,12 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         users=clients.can_sign_in,
         balancers=clients.balancers,
     )
-    downloads = settings.downloads
-    room = SpoolRoom(
-        settings.state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
-    )
-    examiner = Examiner(
-        downloads.archives,
-        settings.looking,
-        settings.state,
-        tell=around.clamd_told,
-        decoded_ratio=downloads.decoded_ratio,
-    )
-    judged = JudgedFiles(settings.state / "judged", around.site_key, room.thread)
-    bodies = Bodies(around.gatekeeper, downloads, room, examiner, judged)
     edge = SecondLookAddon(
         around.gatekeeper,
         access,
         Refusals(BlockPage(pages, INTERNAL_HOST, keeping, around.list_title), around.override_s),
         OwnSite(site),
-        bodies,
+        Bodies.of_process(settings, around.gatekeeper, around.site_key, around.clamd_told),
         settings.limits,
         settings.via,
     )
@@ -170,10 +147,10 @@ class Worker:
         around: Surroundings,
         spread: Spread | None = None,
     ) -> None:
-        self._settings = settings
+        self._folder = settings.authority.parent  # mitmproxy's `confdir`
         self._own_loop = settings.mode_name in STREAMED_MODES
         options = make_options(
-            str(ca_folder(settings.state)),
+            str(self._folder),
             settings.mode,
             settings.mitmproxy.given(),
             None if self._own_loop else sockets[0].getsockname()[:2],
@@ -207,7 +184,7 @@ class Worker:
         """Write what a WireGuard client needs beside the keys, for its owner alone."""
         for server in self.master.proxyserver.servers:
             if isinstance(server, mode_servers.WireGuardServerInstance):
-                path = ca_folder(self._settings.state) / WIREGUARD_CLIENT_NAME
+                path = self._folder / WIREGUARD_CLIENT_NAME
                 path.unlink(missing_ok=True)
                 path.touch(mode=0o600)
                 path.write_text(f"{server.client_conf()}\n")

@@ -5,16 +5,12 @@ import socket
 from collections.abc import Callable
 
 from secondlook.config import Settings
-from secondlook.download.examination.examination import Examiner
-from secondlook.download.gate.spool import SpoolRoom
-from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge
 from secondlook.gateway.complaints import Complaints
 from secondlook.gateway.helper_listener import HelperListener
 from secondlook.gateway.icap.listener import IcapListener
 from secondlook.gateway.icap.service import IcapService
 from secondlook.gateway.parts import Gate
-from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
@@ -22,12 +18,10 @@ from secondlook.refusal.refusal import INTERNAL_HOST, Refusals
 from secondlook.run.assembly.parts import LedgerRecords, Parts, cache_file, elsewhere_s, site_key
 from secondlook.run.assembly.scanning import clamd_teller
 from secondlook.run.judging import judging
-from secondlook.run.process import Process, begin, cannot_start
+from secondlook.run.process import Process, run
 from secondlook.run.supervisor.listening import inherited
 from secondlook.run.supervisor.supervisor import DRAIN_S
 from secondlook.site.internal_site import InternalSite, SiteFacts
-
-CERTIFICATE = "mitmproxy-ca-cert.pem"  # of the authority, where there is one
 
 
 def make_gate(
@@ -38,24 +32,12 @@ def make_gate(
     process: str | None = None,
 ) -> Gate:
     """Put together what the listeners judge by."""
-    downloads = settings.downloads
-    room = SpoolRoom(
-        settings.state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
-    )
-    examiner = Examiner(
-        downloads.archives,
-        settings.looking,
-        settings.state,
-        tell=clamd_teller(parts, process),
-        decoded_ratio=downloads.decoded_ratio,
-    )
-    judged = JudgedFiles(settings.state / "judged", key, room.thread)
-    bodies = BodyJudge(parts.gatekeeper, downloads, room, examiner, judged)
+    bodies = BodyJudge.of_process(settings, parts.gatekeeper, key, clamd_teller(parts, process))
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     pages = Pages(settings.block_page)
     refusals = Refusals(BlockPage(pages, INTERNAL_HOST, keeping, parts.list_title), parts.override_s)
     facts = SiteFacts(
-        ca_pem=settings.state / "ca" / CERTIFICATE,
+        ca_pem=settings.authority,
         key=key,
         override_s=parts.override_s,
         unopened_s=parts.unopened_s,
@@ -102,11 +84,7 @@ async def serve(process: Process) -> None:
 
 def main() -> None:
     """Run as a child of the supervisor."""
-    process = begin("gate")
-    try:
-        asyncio.run(serve(process))
-    except (ConfigError, LedgerError) as error:
-        cannot_start(error)
+    run("gate", serve)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from secondlook.config import Settings
 from secondlook.ground.errors import ConfigError, LedgerError
@@ -77,6 +78,15 @@ def begin(role: str) -> Process:
     name = name_of(role, index)
     logging.basicConfig(level=logging.WARNING, format=f"secondlook {name}: %(message)s")
     return Process(plan, Settings.model_validate_json(plan.settings), index, name, pipe)
+
+
+def run(role: str, serve: Callable[[Process], Coroutine[Any, Any, None]]) -> None:
+    """Be a child of the supervisor that serves until it is told to stop."""
+    process = begin(role)
+    try:
+        asyncio.run(serve(process))
+    except (ConfigError, LedgerError) as error:
+        cannot_start(error)
 
 
 def cannot_start(error: Exception) -> NoReturn:

@@ -11,7 +11,6 @@ embedded server ◄── feeds            ledger: keeper of WAL, journal and re
 Traffic never waits for it: workers share its files and ask its server over loopback.
 """
 
-import asyncio
 import contextlib
 import importlib
 from functools import partial
@@ -19,7 +18,6 @@ from typing import Any
 
 from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
-from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ground.lanes import STATE
 from secondlook.ground.memory import give_back_large
 from secondlook.run.assembly.answering import Running, answering
@@ -32,7 +30,7 @@ from secondlook.run.assembly.ready import why_not_ready
 from secondlook.run.assembly.reviewing import Program, ReviewServer
 from secondlook.run.diagnosis.clock_watch import watch_clock
 from secondlook.run.diagnosis.stall import watch_stalls
-from secondlook.run.process import Process, begin, cannot_start
+from secondlook.run.process import Process, run
 from secondlook.run.settings_editor import SettingsEditor
 from secondlook.run.supervisor.listening import inherited
 
@@ -105,11 +103,7 @@ def _tell_pattern(process: Process, pattern: Pattern) -> None:
 def main() -> None:
     """Run as a child of the supervisor."""
     give_back_large()
-    process = begin("service")
-    try:
-        asyncio.run(serve(process))
-    except (ConfigError, LedgerError) as error:
-        cannot_start(error)
+    run("service", serve)
 
 
 if __name__ == "__main__":

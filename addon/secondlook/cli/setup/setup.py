@@ -65,7 +65,7 @@ def setup(
             {
                 "proxy": proxy,
                 "pac": f"{proxy}/proxy.pac",
-                "authority": _certificate_file(context),
+                "authority": context.settings.authority,
                 "changes": [{"kind": change.kind, "target": change.target} for change in changes],
             }
         )
@@ -74,7 +74,7 @@ def setup(
         [
             ("proxy", f"{proxy} for HTTP and HTTPS"),
             ("PAC file", f"{proxy}/proxy.pac"),
-            ("authority", _certificate_file(context)),
+            ("authority", context.settings.authority),
         ]
     )
     print_line()
@@ -115,15 +115,9 @@ def ca(
     as_json: JsonOption = False,
 ) -> None:
     """Trust the certificate authority: in the system's store, Chromium's and Firefox's."""
-    context = open_context(config, state)
-    writable_state(context.state)
-    journal = Journal(context.state)
+    context, journal = _changing(config, state)
     if not _on(switch):
-        _finish(
-            journal.undo(UNDOERS, frozenset({authority.KIND})),
-            nothing="the authority is trusted nowhere",
-            as_json=as_json,
-        )
+        _undo(journal, authority.KIND, nothing="the authority is trusted nowhere", as_json=as_json)
         return
     if (taken is None) != (key is None):
         fail(
@@ -202,15 +196,9 @@ def set_system_proxy(
     switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
 ) -> None:
     """Send all programs that follow the system's settings through the proxy, or put those back."""
-    context = open_context(config, state)
-    writable_state(context.state)
-    journal = Journal(context.state)
+    context, journal = _changing(config, state)
     if not _on(switch):
-        _finish(
-            journal.undo(UNDOERS, frozenset({system_proxy.KIND})),
-            nothing="the system proxy was not set by us",
-            as_json=as_json,
-        )
+        _undo(journal, system_proxy.KIND, nothing="the system proxy was not set by us", as_json=as_json)
         return
     host, port = _proxy(context)
     outcomes = system_proxy.switch_on(host, port, journal)
@@ -242,12 +230,9 @@ def set_startup(
     switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
 ) -> None:
     """Start the proxy at log-in by a systemd user unit, or tell how where there is none."""
-    context = open_context(config, state)
-    writable_state(context.state)
-    journal = Journal(context.state)
+    context, journal = _changing(config, state)
     if not _on(switch):
-        undone = journal.undo(UNDOERS, frozenset({startup.KIND}))
-        _finish(undone, nothing="it does not start at log-in", as_json=as_json)
+        _undo(journal, startup.KIND, nothing="it does not start at log-in", as_json=as_json)
         return
     words = [sys.executable, "-m", "secondlook", "run", "--state", str(context.state)]
     if context.config is not None:
@@ -330,6 +315,18 @@ def _import(context: CommandContext, certificates: Path, key: Path, *, as_json: 
         raise typer.Exit(1)
 
 
+def _changing(config: Path | None, state: Path | None) -> tuple[CommandContext, Journal]:
+    """Open what a command needs that changes this computer, and notes in the state folder what it was."""
+    context = open_context(config, state)
+    writable_state(context.state)
+    return context, Journal(context.state)
+
+
+def _undo(journal: Journal, kind: str, *, nothing: str, as_json: bool) -> None:
+    """Take back the changes of one kind; `nothing` is shown where there are none."""
+    _finish(journal.undo(UNDOERS, frozenset({kind})), nothing=nothing, as_json=as_json)
+
+
 def _on(switch: str) -> bool:
     if switch not in SWITCHES:
         fail(f"expected on or off, got {switch!r}", status=2)
@@ -356,17 +353,13 @@ def _proxy(context: CommandContext) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _certificate_file(context: CommandContext) -> Path:
-    return context.state / "ca" / "mitmproxy-ca-cert.pem"
-
-
 def _certificate(context: CommandContext) -> Path:
     """Return the authority's certificate, made first where there is none yet or only a damaged copy."""
     from secondlook.run.authority import make_authority
 
     if not whole(context.state / "ca"):
         make_authority(context.state / "ca", context.settings.ca)
-    return _certificate_file(context)
+    return context.settings.authority
 
 
 def _tell(outcomes: Iterable[Outcome], *, as_json: bool) -> bool:

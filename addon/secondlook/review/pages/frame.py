@@ -41,11 +41,11 @@ class Frame:
         request: Request,
         template: str,
         *,
-        status: int = 200,
+        status: int | None = None,
         faults: Mapping[str, str] = NO_FAULTS,
         **values: object,
     ) -> HTMLResponse:
-        """Render a page for a signed-in reader."""
+        """Render a page for a signed-in reader; with faults its status is that of a bad request."""
         waiting = await self.operations.waiting()
         fresh = await self.operations.late.fresh()
         undo = request.query_params.get("undo")
@@ -64,7 +64,7 @@ class Frame:
         return page(
             request,
             template,
-            status=status,
+            status=status or (BAD_REQUEST if faults else 200),
             counts={"/flagged": waiting, "/late": len(fresh)},
             late=strip(fresh) if request.url.path != "/late" else None,
             titles=self.operations.titles(),

@@ -30,7 +30,7 @@ from secondlook.review.filters import (
 from secondlook.review.operations.log_operations import LogPage
 from secondlook.review.operations.operations import Operations
 from secondlook.review.operations.refused import Refused
-from secondlook.review.pages.frame import BAD_REQUEST, Frame, back_to, local_path
+from secondlook.review.pages.frame import Frame, back_to, local_path
 from secondlook.review.pages.log_view import OLDEST, LogView, Row
 from secondlook.review.pages.render import NO_FAULTS, fragment
 from secondlook.review.pages.rule_pages import lasting
@@ -88,7 +88,6 @@ class LogPages:
         return await self.frame.show(
             request,
             "log.html",
-            status=BAD_REQUEST if faults else 200,
             view=view,
             f=view.asked,
             faults=faults,

@@ -12,7 +12,7 @@ from secondlook.review.operations.operations import Operations
 from secondlook.review.operations.refused import Refused
 from secondlook.review.operations.statistics import USUAL
 from secondlook.review.pages.chart import chart
-from secondlook.review.pages.frame import BAD_REQUEST, NOTHING_TYPED, Frame, back_to, local_path
+from secondlook.review.pages.frame import NOTHING_TYPED, Frame, back_to, local_path
 from secondlook.review.pages.render import NO_FAULTS, query_string
 
 QUEUE_PAGE = 100
@@ -41,7 +41,6 @@ class Pages:
         return await self.frame.show(
             request,
             "overview.html",
-            status=BAD_REQUEST if faults else 200,
             typed=typed,
             faults=faults,
             o=await self.operations.overview(client),
@@ -100,7 +99,6 @@ class Pages:
         return await self.frame.show(
             request,
             "check.html",
-            status=BAD_REQUEST if faults else 200,
             faults=faults,
             subject=subject,
             c=checked,
@@ -157,7 +155,6 @@ class Pages:
         return await self.frame.show(
             request,
             "setup.html",
-            status=BAD_REQUEST if faults else 200,
             typed=typed,
             faults=faults,
             **await self.operations.setup(),

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from secondlook.config.value import parse_span
 from secondlook.review.operations.operations import Operations
 from secondlook.review.operations.refused import Refused
-from secondlook.review.pages.frame import BAD_REQUEST, Frame, back_to, local_path
+from secondlook.review.pages.frame import Frame, back_to, local_path
 from secondlook.review.program import Json
 
 MOST_DAYS = 90
@@ -68,7 +68,6 @@ class RulePages:
         return await self.frame.show(
             request,
             "rules.html",
-            status=BAD_REQUEST if faults else 200,
             rules=await self.operations.rules.all(),
             typed=typed,
             faults=faults,

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from secondlook.review.operations.operations import Operations
 from secondlook.review.operations.refused import Refused
-from secondlook.review.pages.frame import BAD_REQUEST, NOTHING_TYPED, Frame
+from secondlook.review.pages.frame import NOTHING_TYPED, Frame
 from secondlook.review.pages.render import NO_FAULTS, query_string
 
 CONFLICT = 409
@@ -43,7 +43,6 @@ class SettingsPages:
         return await self.frame.show(
             request,
             "settings.html",
-            status=BAD_REQUEST if faults else 200,
             facts=facts,
             what=what,
             typed=typed,

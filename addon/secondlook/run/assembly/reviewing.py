@@ -82,7 +82,7 @@ class Program:
         self.gateways = parts.settings.gateway.enabled
         self.passages = parts.settings.passages
         self.editor = editor
-        self.authority = parts.settings.state / "ca" / "mitmproxy-ca-cert.pem"
+        self.authority = parts.settings.authority
 
     @property
     def address_of_others(self) -> str | None:

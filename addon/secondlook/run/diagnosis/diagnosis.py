@@ -31,7 +31,6 @@ from secondlook.run.supervisor.settings_file import changed_since_read
 
 ENDS_SOON_S = 30 * 86_400.0
 LOW_DISK_BYTES = 256 << 20
-CA_FILE = "mitmproxy-ca-cert.pem"
 
 
 async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
@@ -228,7 +227,7 @@ def _authority(settings: Settings) -> Iterator[Finding]:
 
 
 def _own_authority(settings: Settings) -> Finding:
-    certificate = settings.state / "ca" / CA_FILE
+    certificate = settings.authority
     if not certificate.exists():
         return Finding(
             "ca", "unknown", "there is no certificate authority yet; it is made at the first start"
