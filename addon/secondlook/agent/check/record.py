@@ -143,50 +143,37 @@ def step_of(step: Step) -> dict[str, object]:
 
 def flag_entry(decision: Decision, subject: Subject, context: RequestContext, *, time: float) -> FlagEntry:
     """Make the queue entry of a subject that goes through unverified."""
-    file = subject if isinstance(subject, FileSubject) else None
     evidence = decision.evidence
-    return FlagEntry(
-        identity=subject.hashes[0],
-        kind=subject.kind,
-        cls=class_of(evidence, context),
-        hashes=subject.hashes,
-        url=url_of(subject, context),
-        host=host_of(subject, context),
-        client=context.client,
-        time=time,
-        reason=evidence.unverifiable or "unverified",
-        sha256=file.hashes[0].hex() if file is not None else None,
-        filename=file.filename if file is not None else None,
-        size=file.size if file is not None else None,
-        labels=file.labels if file is not None else (),
-    )
+    reason = evidence.unverifiable or "unverified"
+    return _entry(subject, context, class_of(evidence, context), time=time, reason=reason)
 
 
 def confirmed_entry(
     evidence: Evidence, subject: Subject, context: RequestContext, *, now: float
 ) -> ConfirmedEntry:
     """Make the entry by which a positive answer is in force everywhere."""
+    return confirmed_from_entry(_entry(subject, context, context.cls, time=now), evidence, now=now)
+
+
+def _entry(
+    subject: Subject, context: RequestContext, cls: SubjectClass, *, time: float, reason: str = ""
+) -> FlagEntry:
+    """Make what is kept of a subject until servers have answered."""
     file = subject if isinstance(subject, FileSubject) else None
-    return ConfirmedEntry(
+    return FlagEntry(
         identity=subject.hashes[0],
-        hit=evidence.hit or subject.hashes[0],
         kind=subject.kind,
-        verdict=evidence.verdict,
-        risk=evidence.risk,
-        threat=evidence.threat,
-        list=evidence.list,
-        server=evidence.server,
-        source=evidence.source,
-        confirmed_at=now,
-        expires_at=evidence.expires_at,
+        cls=cls,
+        hashes=subject.hashes,
         url=url_of(subject, context),
         host=host_of(subject, context),
+        client=context.client,
+        time=time,
+        reason=reason,
         sha256=file.hashes[0].hex() if file is not None else None,
         filename=file.filename if file is not None else None,
         size=file.size if file is not None else None,
-        expression=evidence.expression,
-        tier=evidence.tier,
-        cls=context.cls,
+        labels=file.labels if file is not None else (),
     )
 
 
