@@ -10,13 +10,16 @@ import pytest
 
 from secondlook.run.supervisor.listening import (
     CannotListenError,
+    Sockets,
     address_of,
+    close_all,
     inherited,
     listen,
     listen_at,
     open_to,
     visited,
 )
+from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
 
 
 def test_listens_and_tells_its_address():
@@ -68,6 +71,43 @@ def test_a_port_can_be_kept_for_who_listens_there():
             socket.create_connection((host, port), 5)
         with listen(host, port, setting="listen"):
             socket.create_connection((host, port), 5).close()
+
+
+@pytest.mark.parametrize("way", [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")])
+def test_a_reload_moves_from_this_machine_to_every_address_and_back(way):
+    with listen("127.0.0.1", 0, setting="listen") as free:
+        port = free.getsockname()[1]
+    before = Sockets(_plan(way[0], port))
+    after = Sockets(_plan(way[1], port), before)
+    before.close_all_but(after)
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        after.of("proxy")[0].settimeout(5)
+        after.of("proxy")[0].accept()[0].close()
+        with pytest.raises(CannotListenError, match="another program"):
+            listen(way[0], port, setting="listen")
+    finally:
+        close_all(after.of("proxy"))
+
+
+def test_what_is_refused_leaves_the_sockets_of_before_as_they_were():
+    with listen("127.0.0.1", 0, setting="listen") as free, listen("127.0.0.1", 0, setting="listen") as taken:
+        port = free.getsockname()[1]
+        free.close()
+        before = Sockets(_plan("127.0.0.1", port))
+        wanted = _plan("0.0.0.0", port, review=taken.getsockname())
+        with pytest.raises(CannotListenError, match="another program"):
+            Sockets(wanted, before)
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        before.of("proxy")[0].accept()[0].close()
+        with pytest.raises(CannotListenError, match="another program"):
+            listen("127.0.0.1", port, setting="listen")
+        close_all(before.of("proxy"))
+
+
+def _plan(host, port, review=None):
+    endpoints = Endpoints(proxy=((host, port),), review=review, embedded=False)
+    return Plan(settings="{}", state="", workers=1, endpoints=endpoints, invocation=Invocation(None))
 
 
 def test_a_socket_in_the_file_system_is_its_owners_until_it_is_opened_to_a_group(tmp_path):

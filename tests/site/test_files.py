@@ -21,6 +21,11 @@ def test_the_certificate_is_handed_out_as_it_is(ca_pem):
     assert (file.content_type, file.name) == ("application/x-x509-ca-cert", "second-look-ca.pem")
 
 
+@pytest.mark.parametrize("ending", ["crt", "cer"])
+def test_the_certificate_is_saved_under_a_name_that_windows_opens(ca_pem, ending):
+    assert certificate(ca_pem, ending).name == f"second-look-ca.{ending}"
+
+
 @pytest.mark.parametrize(("address", "payloads"), [(None, 1), ("192.0.2.1:8080", 2)])
 def test_the_profile_has_the_proxy_where_it_was_asked_for(ca_pem, address, payloads):
     file = mobile_profile(ca_pem, "for a test", address)

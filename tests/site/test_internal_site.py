@@ -10,6 +10,7 @@ from icapkit.stand import make_site
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.run.authority import make_authority
 from secondlook.site.internal_site import SiteRequest, Visitor
 
 PAGE = SimpleNamespace(dest="document", accept="text/html", language=None, referrer=None)
@@ -75,6 +76,18 @@ def test_other_answers(site):
     assert ask(site, "/none").status == 404
     assert ask(site, "/", method="POST").status == 405
     assert ask(site, "/ca.pem").status == 503
+
+
+@pytest.mark.parametrize("ending", ["pem", "crt", "cer"])
+def test_the_certificate_is_saved_with_the_ending_of_its_address(site, tmp_path, ending):
+    """Windows opens `crt` and `cer` by a double click, not `pem`."""
+    make_authority(tmp_path, "ecdsa")
+    (tmp_path / "mitmproxy-ca-cert.pem").rename(tmp_path / "none.pem")
+    answer = ask(site, f"/ca.{ending}")
+    assert (
+        b"Content-Disposition",
+        f'attachment; filename="second-look-ca.{ending}"'.encode(),
+    ) in answer.headers
 
 
 def test_a_visitor_from_the_network_gets_a_code_that_opens_the_page_on_a_phone(site):

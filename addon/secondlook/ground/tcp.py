@@ -1,12 +1,15 @@
 """Listening sockets."""
 
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 BACKLOG: Final = 1024
 
 
-def listen_on(host: str, port: int, *, accepts: bool = True) -> socket.socket:
+def listen_on(
+    host: str, port: int, *, accepts: bool = True, beside: Sequence[socket.socket] = ()
+) -> socket.socket:
     """Open a TCP socket that listens on an address (port 0: any free one). Raises OSError.
 
     `host` is an address or a name, of which the first address counts. With `accepts` off the socket only
@@ -20,10 +23,17 @@ def listen_on(host: str, port: int, *, accepts: bool = True) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for each in (*beside, sock) if beside else ():
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
         if accepts:
             sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
+    finally:
+        for each in beside:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+    if beside:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
     return sock

@@ -17,11 +17,14 @@ class File(NamedTuple):
     name: str | None = None
 
 
-def certificate(ca_pem: Path) -> File:
-    """Return the certificate. Raise OSError where there is none, ValueError where it is damaged."""
+def certificate(ca_pem: Path, ending: str = "pem") -> File:
+    """Return the certificate. Raise OSError where there is none, ValueError where it is damaged.
+
+    `ending` is that of the name under which it is saved: Windows opens `crt` and `cer`, not `pem`.
+    """
     content = ca_pem.read_bytes()  # a few kB that stay in the page cache
     load_pem_x509_certificate(content)
-    return File(content, "application/x-x509-ca-cert", "second-look-ca.pem")
+    return File(content, "application/x-x509-ca-cert", f"second-look-ca.{ending}")
 
 
 def mobile_profile(ca_pem: Path, description: str, proxy_address: str | None) -> File:

@@ -148,7 +148,8 @@ class InternalSite:
                 why = self._facts.not_ready()
                 return self._plain(200, "ok\n") if why is None else self._plain(503, f"not ready: {why}\n")
             case "/ca.pem" | "/ca.crt" | "/ca.cer":
-                return self._file(request, lambda: certificate(self._facts.ca_pem))
+                ending = path.rpartition(".")[2]
+                return self._file(request, lambda: certificate(self._facts.ca_pem, ending))
             case "/ca.mobileconfig":
                 about = self.language(request.asked).say(ABOUT)
                 address = proxy_address if query == PROFILE_WITH_PROXY else None

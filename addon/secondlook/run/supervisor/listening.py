@@ -6,7 +6,7 @@ import grp
 import os
 import socket
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from secondlook.ground.tcp import BACKLOG, listen_on
 from secondlook.run.supervisor.plan import Plan
@@ -21,16 +21,23 @@ class CannotListenError(Exception):
 
 
 def listen(
-    host: str, port: int, *, setting: str, option: str | None = None, accepts: bool = True
+    host: str,
+    port: int,
+    *,
+    setting: str,
+    option: str | None = None,
+    accepts: bool = True,
+    beside: Sequence[socket.socket] = (),
 ) -> socket.socket:
     """Open a TCP socket that listens on an address (port 0: any free one).
 
     `setting` names the key in proxy.yaml and `option` the command-line option that change the address.
-    With `accepts` off it only keeps the port for whoever listens there. Raises CannotListenError.
+    With `accepts` off it only keeps the port for whoever listens there. `beside` are sockets of before that
+    may have the port too, until they are closed. Raises CannotListenError.
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        return listen_on(host, port, accepts=accepts)
+        return listen_on(host, port, accepts=accepts, beside=beside)
     except socket.gaierror as error:
         raise CannotListenError(f"cannot listen on {address}: {error.strerror or error}") from error
     except OSError as error:
@@ -172,7 +179,14 @@ class Sockets:
                     accepts = role != "proxy" or plan.endpoints.accepts
                     if sock is None or accepts != sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                         setting, option = settings[role]
-                        sock = listen(host, port, setting=setting, option=option, accepts=accepts)
+                        sock = listen(
+                            host,
+                            port,
+                            setting=setting,
+                            option=option,
+                            accepts=accepts,
+                            beside=_other_addresses(known, key),
+                        )
                         opened.append(sock)
                     self.by_address[key] = sock
             if plan.endpoints.gateway is not None:
@@ -205,6 +219,14 @@ class Sockets:
     def unlink(self) -> None:
         """Take the names of sockets away that lie in the file system."""
         _unlink(self.by_address)
+
+
+def _other_addresses(
+    known: Mapping[tuple[str, str, int], socket.socket], wanted: tuple[str, str, int]
+) -> list[socket.socket]:
+    """Find sockets of the same role and port at other addresses: from 127.0.0.1 to 0.0.0.0, or back."""
+    role, host, port = wanted
+    return [sock for (owner, at, on), sock in known.items() if (owner, on) == (role, port) and at != host]
 
 
 def _unlink(keys: Iterable[tuple[str, str, int]]) -> None:
