@@ -56,7 +56,7 @@ def test_a_certificate_that_does_not_fit(make_proxy, curl, make_origin):
     proxy = make_proxy(mitmproxy={})
     done = curl(proxy, f"https://127.0.0.1:{origin.port}/")
     assert (
-        b"its certificate does not prove who it is (an authority made it that is not known here"
+        b"its certificate does not prove who it is (it was issued by an authority that is not known here"
         in done.stdout
     )
     assert b"passthrough.hosts" in done.stdout

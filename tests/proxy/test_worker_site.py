@@ -186,7 +186,7 @@ def test_a_failure_of_the_site_itself_is_told_like_any_refusal(proxy, curl, monk
     monkeypatch.setattr(InternalSite, "answer", fail)
     page = curl(proxy, "-i", "-H", "Accept: text/html", f"{INTERNAL}/").stdout
     assert b" 500" in page
-    assert b"its own output says why" in page
+    assert b"the reason is in its own output" in page
     assert b"Content-Security-Policy" in page
     assert b"application/problem+json" in curl(proxy, "-i", f"{INTERNAL}/").stdout
 

@@ -162,6 +162,8 @@ def test_numbers_in_the_languages_that_count_in_their_own_way():
         ("en-GB,de", "en"),
         ("zh-CN", "zh-Hans"),
         ("zh-Hans-SG", "zh-Hans"),
+        ("zh-Hans-HK", "zh-Hans"),  # what an iPhone set to simplified characters sends in Hong Kong
+        ("en;q=0.1, pl;Q=0.9", "pl"),
         ("zh", "zh-Hans"),
         ("zh-TW,zh;q=0.9", "zh-Hans"),
         ("zh-Hant-HK,ja;q=0.5", "ja"),

@@ -82,7 +82,7 @@ def wanted(header: str | None) -> str:
 
 def _quality(parameter: str) -> float:
     name, _, value = parameter.partition("=")
-    if name.strip() != "q":
+    if name.strip().lower() != "q":
         return 0.0 if name.strip() else 1.0
     try:
         quality = float(value)
@@ -95,5 +95,7 @@ def _code_of(tag: str) -> str | None:
     """Find the language of a tag in small letters (`pt-br`, `zh-hans-cn`); None where it is none of ours."""
     name, *rest = tag.split("-")
     if name == "zh":
+        if "hans" in rest:  # what is written counts, not where: zh-Hans-HK of an iPhone
+            return "zh-Hans"
         return None if _TRADITIONAL.intersection(rest) else "zh-Hans"
     return name if name in CODES else None

@@ -5,14 +5,14 @@ from secondlook.refusal.language import ENGLISH, Language, phrase
 
 _OF_STAGES = {
     Stage.ACCESS: (
-        phrase("This address is closed to you here"),
+        phrase("You cannot open this address here"),
         phrase("Addresses inside this machine or network are not open through the proxy from where you are."),
         phrase("This has nothing to do with what is found there."),
     ),
     Stage.RULES: (
         phrase("Blocked by a rule of this network"),
         phrase("The administrator of this proxy has made a rule that blocks this address."),
-        phrase("No list of harmful addresses was asked."),
+        phrase("No list of harmful addresses was consulted."),
     ),
     Stage.UNVERIFIABLE: (
         phrase("This could not be checked just now"),
@@ -50,7 +50,7 @@ _OF_THREATS = {
     ),
     None: (
         phrase("This is listed as harmful"),
-        phrase("It stands on a list of harmful addresses or files."),
+        phrase("It is on a list of harmful addresses or files."),
     ),
 }
 THREATS: dict[str | None, str] = {

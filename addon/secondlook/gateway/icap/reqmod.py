@@ -118,7 +118,9 @@ async def _answer_own(
     except Exception:
         logger.exception("the internal site failed")
         metrics.INTERNAL_ERRORS.inc()
-        answer = site.problem(page, 500, phrase("the proxy failed at this page; its own output says why"))
+        answer = site.problem(
+            page, 500, phrase("the proxy failed at this page; the reason is in its own output")
+        )
     await answer_http(link, gate, answer.status, tuple(answer.headers), answer.body)
 
 

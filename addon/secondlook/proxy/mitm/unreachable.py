@@ -19,8 +19,8 @@ _OF_SYSTEM = {
     errno.ECONNREFUSED: phrase("it refuses connections"),
     errno.ECONNRESET: phrase("it broke off the connection"),
     errno.ETIMEDOUT: phrase("it does not answer"),
-    errno.EHOSTUNREACH: phrase("there is no way to it from here"),
-    errno.ENETUNREACH: phrase("there is no way to it from here"),
+    errno.EHOSTUNREACH: phrase("it cannot be reached from here"),
+    errno.ENETUNREACH: phrase("it cannot be reached from here"),
     errno.EMFILE: phrase("this proxy has too many connections open just now"),
     socket.EAI_NONAME: phrase("there is no site of that name"),
     socket.EAI_NODATA: phrase("there is no site of that name"),
@@ -28,9 +28,14 @@ _OF_SYSTEM = {
 }
 _CERTIFICATE = "certificate verify failed: "
 _OF_CERTIFICATE = (
-    ("self-signed certificate in", phrase("an authority made it that is not known here")),
+    ("self-signed certificate in", phrase("it was issued by an authority that is not known here")),
     ("self-signed", phrase("the site issued it itself")),
-    ("local issuer", phrase("an authority made it that is not known here, or one between is not sent")),
+    (
+        "local issuer",
+        phrase(
+            "it was issued by an authority that is not known here, or an intermediate certificate is missing"
+        ),
+    ),
     ("expired", phrase("it has expired")),
     ("not yet valid", phrase("it is not valid yet, or the clock of this machine is wrong")),
     ("mismatch", phrase("it is for another name")),
@@ -52,14 +57,14 @@ _OF_MITMPROXY = (
     ("certificate required", phrase("it wants a certificate of its client")),
     (
         "alert handshake failure",
-        phrase("it speaks no TLS that this proxy does, or wants a client's certificate"),
+        phrase("it supports no TLS version that this proxy does, or wants a client's certificate"),
     ),
     ("agree on a tls version", phrase("it speaks only an old TLS (mitmproxy.tls_version_server_min)")),
     ("unsupported protocol", phrase("it speaks only an old TLS (mitmproxy.tls_version_server_min)")),
     ("no tls handshake", phrase("it takes connections but does not begin TLS")),
     ("timed out", phrase("it does not answer")),
     ("http connect", phrase("the proxy on the way to it refused")),
-    ("protocol that was not asked for", phrase("it changes to a protocol that was not asked for")),
+    ("protocol that was not asked for", phrase("it switches to a protocol that nobody asked for")),
     ("clos", phrase("it closed the connection without an answer")),
 )
 

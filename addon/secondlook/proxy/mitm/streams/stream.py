@@ -363,7 +363,7 @@ class AnsweringStream(HttpStream):
         if event.response.status_code == _SWITCHING_PROTOCOLS and (
             request.is_http2 or "upgrade" not in request.headers
         ):
-            yield from self._refuse_answer("it changes to a protocol that was not asked for")
+            yield from self._refuse_answer("it switches to a protocol that nobody asked for")
             return
         yield from super().state_wait_for_response_headers(event)
 
