@@ -184,6 +184,19 @@ def test_a_language_is_chosen_as_the_browser_asks(header, code):
     assert wanted(header) == code
 
 
+@pytest.mark.parametrize(
+    ("settings", "header", "code"),
+    [
+        (BlockPageSettings(default="de"), "sv, tr;q=0.5", "de"),
+        (BlockPageSettings(default="de"), None, "de"),
+        (BlockPageSettings(default="de"), "sv, en;q=0.1", "en"),
+        (BlockPageSettings(language="fr", default="de"), "en", "fr"),
+    ],
+)
+def test_who_asks_for_no_language_of_ours_gets_the_one_of_the_settings(settings, header, code):
+    assert Pages(settings).language(header).code == code
+
+
 def test_a_language_that_is_set_is_always_used():
     pages = Pages(BlockPageSettings(language="pl"))
     assert pages.language("de").code == "pl"

@@ -78,13 +78,14 @@ def ledger_from(raw: object) -> object:
     return {"url": raw} if isinstance(raw, str) else raw
 
 
-type PageLanguage = Literal["auto", "en", "de", "fr", "es", "it", "pt", "pl", "ja", "zh-Hans", "ar"]
+type PageLanguage = Literal["en", "de", "fr", "es", "it", "pt", "pl", "ja", "zh-Hans", "ar"]
 
 
 class BlockPageSettings(Section):
     """How the pages look that people meet in place of what they asked for."""
 
-    language: PageLanguage = "auto"  # as the browser asks, else English
+    language: Literal["auto"] | PageLanguage = "auto"  # as the browser asks, else `default`
+    default: PageLanguage = "en"
     organisation: Text | None = None  # shown with contact and sentence on each of these pages
     contact: Text | None = None  # a mail address and an https:// address become links
     sentence: Text | None = None

@@ -51,7 +51,7 @@ class Pages:
     def language(self, accepted: str | None) -> Language:
         """Choose the language of an answer: the one that is set, else by `Accept-Language`."""
         fixed = self._settings.language
-        return language(wanted(accepted) if fixed == "auto" else fixed)
+        return language(wanted(accepted, self._settings.default) if fixed == "auto" else fixed)
 
     def language_headers(self, chosen: Language) -> list[tuple[bytes, bytes]]:
         """List the headers that say in which language an answer is, and what that depends on."""

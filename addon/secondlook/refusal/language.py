@@ -14,7 +14,7 @@ from secondlook.config.record import PageLanguage
 from secondlook.refusal.catalog import translations
 
 SOURCE = "en"
-CODES: tuple[str, ...] = tuple(code for code in get_args(PageLanguage.__value__) if code != "auto")
+CODES: tuple[str, ...] = get_args(PageLanguage.__value__)
 _RIGHT_TO_LEFT = frozenset({"ar"})
 _UNSPACED = frozenset({"ja", "zh-Hans"})  # sentences end with 。 and no blank follows
 _TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})  # Chinese in other characters
@@ -69,9 +69,9 @@ def language(code: str) -> Language:
     return Language(code, translations(file.read_text("utf-8")))
 
 
-def wanted(header: str | None) -> str:
-    """Choose a language by `Accept-Language` (RFC 9110, 12.5.4); English where none of ours is wanted."""
-    best, weight = SOURCE, 0.0
+def wanted(header: str | None, default: str = SOURCE) -> str:
+    """Choose a language by `Accept-Language` (RFC 9110, 12.5.4), the default where none of ours is wanted."""
+    best, weight = default, 0.0
     for item in (header or "").split(",")[:_MOST_WANTED]:
         tag, _, parameter = item.partition(";")
         code = _code_of(tag.strip().lower())
