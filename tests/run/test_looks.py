@@ -23,6 +23,8 @@ class FakeCounts:
         ("open", True, "refused", [("near", False)]),
         ("open", False, "refused", [("near", False)]),
         ("half_open", True, "refused", [("near", False)]),
+        ("open", False, None, [("near", False)]),  # it never answered, and is what somebody looks for
+        ("half_open", False, None, [("near", False)]),
         ("closed", False, None, []),  # nobody asked it yet
         ("away", True, None, []),  # not asked from here
     ],

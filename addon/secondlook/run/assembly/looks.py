@@ -20,5 +20,6 @@ async def watch_servers(lookup: TieredLookup, counts: Counts) -> None:
 def count_looks(servers: Sequence[MemberStatus], counts: Counts) -> None:
     """Count one look at each server; one that is not asked from here, or was not asked yet, is left out."""
     for server in servers:
-        if server.state != "away" and (server.answered or server.problem is not None):
+        asked = server.answered or server.problem is not None or server.state != "closed"
+        if asked and server.state != "away":
             counts.look(server.name, answered=server.state in ANSWERING)
