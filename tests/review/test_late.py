@@ -20,11 +20,13 @@ def test_nothing_new_is_no_strip():
         ({"client": "10.0.0.7", "user": None}, "10.0.0.7"),
         ({"client": "127.0.0.1", "user": None}, "this computer"),
         ({"client": "::1", "user": None}, "this computer"),
+        ({"client": "127.0.0.2", "user": None}, "tablet of Ada"),
+        ({"client": "10.0.0.9", "user": "bob"}, "Bob Miller"),
         ({"client": None, "user": None}, "somebody"),
     ],
 )
 def test_who_was_let_through(got, words):
-    assert named(got) == words
+    assert named(got, {"127.0.0.2": "tablet of Ada", "bob": "Bob Miller", "10.0.0.9": "a desk"}) == words
 
 
 def test_a_strip_counts_names_and_dates():
@@ -40,3 +42,8 @@ def test_a_strip_counts_names_and_dates():
     assert told["newest"] == found[0]["id"]
     assert told["only"] is None
     assert strip([late("::1")] * MOST)["more"]
+
+
+def test_a_strip_calls_clients_of_this_computer_by_their_names():
+    told = strip([late("127.0.0.2", "127.0.0.3", "127.0.0.4")], {"127.0.0.2": "tablet of Ada"})
+    assert (told["people"], told["further"]) == (["tablet of Ada", "this computer"], 0)

@@ -1,6 +1,6 @@
 """Late verdicts: what was let through and turned out bad, who got it, and whether the reader knows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from secondlook.core.event import Event, EventKind
@@ -15,6 +15,7 @@ FOR_S: Final = 7 * 86_400
 MOST: Final = 500
 NAMED: Final = 2  # clients that the strip on top of every page names
 HERE: Final = "this computer"
+NO_NAMES: Final[Mapping[str, str]] = {}
 _KINDS: Final = (EventKind.CONFIRMED.value, EventKind.LATE_VERDICT.value)
 
 
@@ -73,11 +74,11 @@ class LateVerdicts:
         }
 
 
-def strip(fresh: Sequence[Json]) -> Json | None:
+def strip(fresh: Sequence[Json], names: Mapping[str, str] = NO_NAMES) -> Json | None:
     """Put in one line what the reader has not noted: how many, who got it, since when; None: nothing."""
     if not fresh:
         return None
-    people = list(dict.fromkeys(named(got) for each in fresh for got in each["let_through"]))
+    people = list(dict.fromkeys(named(got, names) for each in fresh for got in each["let_through"]))
     return {
         "count": len(fresh),
         "more": len(fresh) == MOST,
@@ -89,9 +90,7 @@ def strip(fresh: Sequence[Json]) -> Json | None:
     }
 
 
-def named(got: Json) -> str:
-    """Name who was let through, as an operator knows them."""
-    user, client = got.get("user"), got.get("client")
-    if user:
-        return str(user)
-    return HERE if client and is_loopback(str(client)) else str(client or "somebody")
+def named(got: Json, names: Mapping[str, str] = NO_NAMES) -> str:
+    """Name who was let through, as an operator knows them; `names` is what they call clients and users."""
+    who = str(got.get("user") or got.get("client") or "somebody")
+    return names.get(who) or (HERE if is_loopback(who) else who)

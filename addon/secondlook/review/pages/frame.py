@@ -61,14 +61,15 @@ class Frame:
                 "rules": await self.operations.rules.made(undoable) if undoable else [],
                 "back": str(request.url.remove_query_params(["done", "undo"]).replace(scheme="", netloc="")),
             }
+        names = self.operations.names()
         return page(
             request,
             template,
             status=status or (BAD_REQUEST if faults else 200),
             counts={"/flagged": waiting, "/late": len(fresh)},
-            late=strip(fresh) if request.url.path != "/late" else None,
+            late=strip(fresh, names) if request.url.path != "/late" else None,
             titles=self.operations.titles(),
-            names=self.operations.names(),
+            names=names,
             faults=faults,
             flash=flash if flash and flash["text"] else None,
             **values,
