@@ -65,7 +65,6 @@ WITHOUT = set(
     proxy/worker.py
     refusal/wording.py
     review/app.py
-    review/operations/operations.py
     review/pages/render.py
     review/session.py
     run/assembly/asking.py

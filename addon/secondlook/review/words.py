@@ -151,7 +151,12 @@ def rule_text(record: Json) -> str:
 def list_title(event: Json, titles: Mapping[str, str]) -> str:
     """Return what people call the list of an event; empty where there is none."""
     name = str(event.get("list") or "")
-    return titles.get(name, name)
+    return titles.get(list_of(name, event.get("server"))) or titles.get(name, name)
+
+
+def list_of(name: str, server: object) -> str:
+    """Name a list of one server: others may have one of that name."""
+    return f"{name} of {server}"
 
 
 def why(event: Json, titles: Mapping[str, str] = NO_TITLES) -> str:

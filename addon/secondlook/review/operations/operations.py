@@ -11,6 +11,7 @@ from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
 from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import passage_json, quarantine_json, queue_json
+from secondlook.review import words
 from secondlook.review.operations import clients, first_steps, overview, statistics
 from secondlook.review.operations.acknowledged import Acknowledged
 from secondlook.review.operations.late import LateVerdicts
@@ -64,8 +65,12 @@ class Operations:
         )
 
     def titles(self) -> dict[str, str]:
-        """Return people's words for the lists of the pattern, by name."""
-        return {each["name"]: each["title"] for each in self.program.lists()}
+        """Return people's words for the lists of the pattern: by name, and by name and server."""
+        found: dict[str, list[str]] = {}
+        for each in self.program.lists():
+            for name in (each["name"], words.list_of(each["name"], each["server"])):
+                found.setdefault(name, []).append(each["title"])
+        return {name: ", ".join(dict.fromkeys(titles)) for name, titles in found.items()}
 
     def names(self) -> Mapping[str, str]:
         """Return what people call clients, by address or user."""

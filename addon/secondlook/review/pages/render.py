@@ -60,7 +60,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("plain", "utc", "size", "subject", "why", "headline", "shorten", "scope", "turn", "address"):
+    for name in (
+        "plain", "utc", "size", "subject", "why", "headline",
+        "list_title", "shorten", "scope", "turn", "address",
+    ):  # fmt: skip
         environment.filters[name] = getattr(words, name)
     environment.globals["_"] = ENGLISH.say
     environment.globals["version"] = VERSION
