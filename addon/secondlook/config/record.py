@@ -78,13 +78,13 @@ def ledger_from(raw: object) -> object:
     return {"url": raw} if isinstance(raw, str) else raw
 
 
-type PageLanguage = Literal["en", "de", "fr", "es", "it", "pt", "pl", "ja", "zh-Hans", "ar"]
+PageLanguage = Literal["en", "de", "fr", "es", "it", "pt", "pl", "ja", "zh-Hans", "ar"]
 
 
 class BlockPageSettings(Section):
     """How the pages look that people meet in place of what they asked for."""
 
-    language: Literal["auto"] | PageLanguage = "auto"  # as the browser asks, else `default`
+    language: Literal["auto", PageLanguage] = "auto"  # as the browser asks, else `default`
     default: PageLanguage = "en"
     organisation: Text | None = None  # shown with contact and sentence on each of these pages
     contact: Text | None = None  # a mail address and an https:// address become links

@@ -14,7 +14,7 @@ from secondlook.config.record import PageLanguage
 from secondlook.refusal.catalog import translations
 
 SOURCE = "en"
-CODES: tuple[str, ...] = get_args(PageLanguage.__value__)
+CODES: tuple[str, ...] = get_args(PageLanguage)
 _RIGHT_TO_LEFT = frozenset({"ar"})
 _UNSPACED = frozenset({"ja", "zh-Hans"})  # sentences end with 。 and no blank follows
 _TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})  # Chinese in other characters
