@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
+
 from e2e.processes import (
     PATIENCE_S,
     Answer,
@@ -47,7 +49,7 @@ http_access allow all
 """
 AGENT = """\
 mode: none
-hung_after: 10m  # what Squid does meanwhile is looked at
+hung_after: {hung_after}
 gateway:
   enabled: true
   socket: {folder}/gateway.sock
@@ -127,6 +129,11 @@ class Squid:
             way = ["-x", f"http://{login}:x@127.0.0.1:{self.login_port}"]
         return curl(url, *way, "--cacert", str(self.agent.ca), *arguments)
 
+    def helpers(self) -> list[int]:
+        """Return the helpers that it runs."""
+        running = psutil.Process(self._process.pid).children(recursive=True)
+        return [each.pid for each in running if "helper" in each.cmdline()]
+
     def stop(self) -> None:
         """End it."""
         self._process.terminate()
@@ -136,10 +143,12 @@ class Squid:
 class Site:
     """An agent without a proxy, the Squid that asks it, and two origins."""
 
-    def __init__(self, folder: Path, plain: Origin, tls: Origin, workers: int) -> None:
+    def __init__(self, folder: Path, plain: Origin, tls: Origin, workers: int, hung_after: str) -> None:
         self.folder, self.plain, self.tls = folder, plain, tls
         self.config = folder / "proxy.yaml"
-        self.config.write_text(AGENT.format(folder=folder, icap=free_port(), workers=workers))
+        self.config.write_text(
+            AGENT.format(folder=folder, icap=free_port(), workers=workers, hung_after=hung_after)
+        )
         self.agent = Proxy(folder / "state", self.config)
         self.squid = Squid(folder, self.agent, folder / "origin.pem")
 
@@ -153,13 +162,13 @@ class Site:
 
 
 @contextlib.contextmanager
-def gateway_site(workers: int) -> Iterator[Site]:
-    """Run an agent with so many gate workers, its Squid, and the origins."""
+def gateway_site(workers: int, hung_after: str = "10m") -> Iterator[Site]:
+    """Run an agent with so many gate workers, its Squid, and the origins; who hangs long is not killed."""
     with TemporaryDirectory(prefix="slg", dir="/tmp") as name:  # a socket's path has to be short
         folder = Path(name)
         certificate = make_certificate(folder, "opened.test", "spliced.test", "malware.secondlook.test")
         with origin() as plain, origin(certificate=certificate) as tls:
-            site = Site(folder, plain, tls, workers)
+            site = Site(folder, plain, tls, workers, hung_after)
             try:
                 yield site
             finally:

@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import os
 import re
+import signal
 
 import pytest
 
 from e2e.processes import curl, wait_for
 from e2e.squid import CLOSED, OPEN, gateway_site
+from proxykit.samples import EICAR
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,27 @@ def test_a_killed_agent_is_closed_or_open_as_the_variable_says(site):
     finally:
         site.squid.while_nobody_can_tell(CLOSED)
     assert wait_for(lambda: fetch("/after").status == 200 or None, "the closed form")
+
+
+def test_the_open_form_goes_on_while_all_gate_workers_hang(site):
+    """Bodies too, and at once: Squid would wait for ICAP until who hangs is killed, here for ten minutes."""
+    site.plain.pages["/eicar.com"] = ("application/octet-stream", EICAR)
+    download = f"http://opened.test:{site.plain.port}/eicar.com"
+    assert site.squid.curl(f"{download}?closed").status == 403
+    gates = site.agent.fresh_facts()["gates"]
+    try:
+        site.squid.while_nobody_can_tell(OPEN)
+        assert site.squid.curl(f"{download}?open").status == 403  # there is a decision
+        for pid in gates:
+            os.kill(pid, signal.SIGSTOP)
+        assert site.squid.curl(f"{download}?hung").body == EICAR
+        for pid in gates:
+            os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: site.squid.curl(f"{download}?again").status == 403 or None, "a decision again")
+    finally:
+        for pid in gates:
+            os.kill(pid, signal.SIGCONT)
+        site.squid.while_nobody_can_tell(CLOSED)
 
 
 def test_a_client_asks_on_over_its_connection_after_a_refusal(site):

@@ -5,9 +5,8 @@ import os
 import signal
 import socket
 import subprocess
-import threading
-from collections.abc import Iterator
 
+from e2e.halves import HEAD, halves
 from e2e.processes import Proxy, wait_for
 from icapkit.wire import PAGE_REQUEST, chunked, message
 from proxykit.samples import program
@@ -15,28 +14,6 @@ from serverkit.ports import free_port
 
 PATIENCE_S = 60.0
 SIZE = 1 << 20
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-msdownload\r\nContent-Length: %d\r\n\r\n" % SIZE
-
-
-@contextlib.contextmanager
-def half_origin() -> Iterator[tuple[int, threading.Event]]:
-    """Run an origin that sends half of a program and no more; its port, and what is set once it did so."""
-    sent, over = threading.Event(), threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            link, _ = listening.accept()
-            with link:
-                link.recv(65536)
-                link.sendall(HEAD + program(SIZE)[: SIZE // 2])
-                sent.set()
-                over.wait(PATIENCE_S)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listening.getsockname()[1], sent
-        over.set()
-        thread.join(PATIENCE_S)
 
 
 def test_whoever_hangs_is_started_again_and_nobody_waits_for_it_any_longer(start_proxy):
@@ -46,16 +23,16 @@ def test_whoever_hangs_is_started_again_and_nobody_waits_for_it_any_longer(start
     )
     before = proxy.fresh_facts()
     hanging = [before["service"], *before["workers"], *before["gates"]]
-    with half_origin() as (port, sent), socket.create_connection(("127.0.0.1", icap)) as gateway:
+    with halves(program(SIZE)) as half, socket.create_connection(("127.0.0.1", icap)) as gateway:
         client = subprocess.Popen(
-            ["curl", "-sS", "-o", os.devnull, "-x", proxy.url, f"http://127.0.0.1:{port}/half.exe"]
+            ["curl", "-sS", "-o", os.devnull, "-x", proxy.url, f"http://127.0.0.1:{half.port}/half.exe"]
         )
         gateway.settimeout(PATIENCE_S)
         gateway.sendall(message("OPTIONS", "respmod"))
         assert gateway.recv(4096).startswith(b"ICAP/1.0 200")
-        respmod = message("RESPMOD", "respmod", request=PAGE_REQUEST, response=HEAD, body="res-body")
+        respmod = message("RESPMOD", "respmod", request=PAGE_REQUEST, response=HEAD % SIZE, body="res-body")
         gateway.sendall(respmod + chunked(program(SIZE)[: SIZE // 2]))
-        assert sent.wait(PATIENCE_S)
+        assert half.begun.wait(PATIENCE_S)
         for pid in hanging:
             os.kill(pid, signal.SIGSTOP)
         assert client.wait(PATIENCE_S) in {18, 52, 56}  # cut, empty, reset

@@ -35,6 +35,13 @@ def test_the_choice_stands_first_and_closed():
     assert lines()[0] == "acl secondlook_open any-of !all"
 
 
+def test_bodies_are_asked_about_always_in_the_closed_form_and_after_an_ok_in_the_open_one():
+    found = [line.removeprefix("adaptation_access ") for line in lines()]
+    assert "secondlook_response allow !secondlook_open" in found
+    assert "secondlook_response_open allow secondlook_open secondlook_said" in found
+    assert "secondlook_request deny secondlook_open secondlook_ok secondlook_noted" in found
+
+
 def test_a_piece_is_shown_to_reqmod_after_tunnels_and_before_what_the_helper_let_through():
     found = [
         line for line in lines(authority=Path("/s/ca.pem")) if "adaptation_access secondlook_request" in line

@@ -4,13 +4,15 @@
 http_access ─ not opened TLS and requests ─► helper: OK │ ERR │ BH (closed: the request is denied here)
 adaptation_access, requests ─ refused, or for our own pages ─► ICAP REQMOD answers in place of the origin
                             ─ for a piece of a file ─► REQMOD asks for the whole, where it may be risky
-adaptation_access, responses ─ all ─► ICAP RESPMOD
+adaptation_access, responses ─ all; in the open form those that the helper gave an OK for ─► ICAP RESPMOD
 ssl_bump ─ hosts of `passthrough` ─► asked by name and spliced; all others ─► opened before the origin is
 ```
 
 What Squid makes of the helper's answers (5.7, `external_acl.cc`): OK matches, ERR does not, and BH ends the
 list of rules undecided, which denies in `http_access` and adapts nothing in `adaptation_access`. So the one
 list or the other asks, as the variable at the top says. A rule that ends in `!all` only asks.
+Squid connects to an ICAP that hangs and waits for it (`icap_io_timeout` is one for all, and for slow origins
+too), so in the open form it is not asked about a body where the helper could not tell.
 """
 
 from dataclasses import dataclass
@@ -96,6 +98,9 @@ external_acl_type secondlook ttl={kept} negative_ttl=0 children-max={workers} ch
 concurrency={at_once} queue-size={queue} %>a %un %>rm %>ru %ssl::>sni %>ha{{Sec-Fetch-Dest}} {command}
 acl secondlook_ok external secondlook
 acl secondlook_refused note secondlook
+# Nobody waits for ICAP in the open form where the helper could not tell.
+acl secondlook_noted annotate_transaction secondlook_said=ok
+acl secondlook_said note secondlook_said
 """
 _PLAIN_ACCESS = """\
 http_access deny !secondlook_open !secondlook_pages secondlook_ok !all
@@ -129,14 +134,14 @@ icap_service secondlook_request reqmod_precache bypass=off icap://{icap}/reqmod
 acl secondlook_piece req_header Range .
 {sparing}adaptation_access secondlook_request allow secondlook_pages
 adaptation_access secondlook_request allow secondlook_piece !secondlook_open
-adaptation_access secondlook_request deny secondlook_open secondlook_ok
+adaptation_access secondlook_request deny secondlook_open secondlook_ok secondlook_noted
 adaptation_access secondlook_request allow secondlook_open
 adaptation_access secondlook_request allow secondlook_refused
 
 icap_service secondlook_response respmod_precache bypass=off icap://{icap}/respmod
 icap_service secondlook_response_open respmod_precache bypass=on icap://{icap}/respmod
 adaptation_access secondlook_response allow !secondlook_open
-adaptation_access secondlook_response_open allow secondlook_open
+adaptation_access secondlook_response_open allow secondlook_open secondlook_said
 """
 _BUMP = """\
 # TLS is opened with the client before anything is asked of the origin, by certificates of Second Look's
