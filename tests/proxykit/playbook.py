@@ -22,6 +22,7 @@ from secondlook.proxy.addon import SecondLookAddon
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.mitm.layers import GatedHttpLayer
 from secondlook.refusal.block_page import BlockPage, Pages
+from secondlook.refusal.language import ENGLISH, Language
 from secondlook.refusal.refusal import INTERNAL_HOST, Refusals
 
 BUDGET = 1 << 24
@@ -44,6 +45,9 @@ class Site:
 
     def problem(self, _request: http.Request, status: int, told: str, **_: object) -> http.Response:
         return http.Response.make(status, told)
+
+    def language(self, _facts: object) -> Language:
+        return ENGLISH
 
 
 @dataclass

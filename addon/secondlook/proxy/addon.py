@@ -5,12 +5,11 @@ doors. So every hook that decides catches everything and treats its subject as u
 policy of its class turns into a flag or a block; where even that fails, the answer is a block.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from mitmproxy import ctx, http
+from mitmproxy import http
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
@@ -19,9 +18,6 @@ from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Action, Decision, SubjectClass
-from secondlook.download.exchange import Body
-from secondlook.download.gate.trickle import EVERY_S
-from secondlook.download.judging import PASSED
 from secondlook.download.ports import Gatekeeper
 from secondlook.ground.ulid import Identifiers
 from secondlook.proxy.access.access import Access, closed_reason
@@ -29,6 +25,7 @@ from secondlook.proxy.access.login import USER
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.fallback import Fallback
 from secondlook.proxy.flow_state import FLOW_STATE, FlowState, state_of
+from secondlook.proxy.held_bodies import HeldBodies
 from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.http.head import add_via
 from secondlook.proxy.mitm.streams.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
@@ -41,11 +38,9 @@ from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
 
 logger = logging.getLogger(__name__)
 
-_STALL_POLL_S = 0.02
 
-
-class SecondLookAddon:
-    """Decides about requests; `gated_stream.py` about bodies, `connections.py` about connections."""
+class SecondLookAddon(HeldBodies):
+    """Decides about requests, chooses the gates of bodies; `connections.py` decides about connections."""
 
     name = "secondlook"
 
@@ -59,10 +54,9 @@ class SecondLookAddon:
         limits: TrafficLimitsSettings,
         via: str | None = None,
     ) -> None:
-        self.gatekeeper = gatekeeper
+        super().__init__(gatekeeper, bodies)
         self.limits = limits
         self._via = via
-        self.bodies = bodies
         self.access = access
         self.refusals = refusals
         self.site = site
@@ -71,10 +65,6 @@ class SecondLookAddon:
         self.failure_of: Callable[[http.HTTPFlow, str], str | None] = lambda *_: None  # set by who knows
         self.record: Callable[[Event], None] = lambda _: None  # set by who writes the log
         self._new_id = Identifiers().new
-
-    def done(self) -> Awaitable[None]:
-        """End what was started for bodies."""
-        return self.bodies.aclose()
 
     # ---- requests
 
@@ -290,79 +280,6 @@ class SecondLookAddon:
             return self._refusal(flow, RequestFacts(), RequestContext(SubjectClass.PAGE), decision or FAULT)
         return self._refusal(flow, state.facts, state.use, decision or FAULT)
 
-    async def secondlook_body(self, flow: http.HTTPFlow) -> None:
-        """Judge a whole body with waiting, returning now and then before that is done (`body.judging`)."""
-        state = state_of(flow)
-        assert state is not None
-        body = state.body
-        assert body is not None
-        patience_s = self.bodies.patience_s
-        if body.judging is None:
-            if not patience_s:
-                await self._judge(body, state)
-                return
-            body.judging = asyncio.create_task(self._judge(body, state))
-        else:
-            patience_s = min(EVERY_S, patience_s)
-        if (await asyncio.wait({body.judging}, timeout=patience_s))[0]:
-            body.judging = None
-
-    async def _judge(self, body: Body, state: FlowState) -> None:
-        """Judge a whole body; whatever fails, a risky one stays blocked (no decision)."""
-        try:
-            await self.bodies.judge(body, state)
-        except Exception as error:
-            logger.exception("a body could not be judged")
-            metrics.INTERNAL_ERRORS.inc()
-            await self._body_fault(body, f"internal error: {error!r}")
-
-    async def secondlook_cut(self, _flow: http.HTTPFlow) -> None:
-        """Let the refusal of a bad download be in force in every worker before its client can ask again."""
-        try:
-            await self.gatekeeper.in_force()
-        except Exception:
-            logger.exception("cannot tell whether a refusal is in force everywhere")
-            metrics.INTERNAL_ERRORS.inc()
-
-    async def _body_fault(self, body: Body, reason: str) -> None:
-        try:
-            body.decision = await self.gatekeeper.unverifiable(body.gate.subject(), body.use, reason)
-        except Exception:
-            logger.exception("the policy for unverifiable bodies failed too")
-            body.decision = None if body.gate.risky else PASSED
-
-    async def secondlook_pump(self, flow: http.HTTPFlow) -> None:
-        """Read the next piece of a held body, once the client has taken the last."""
-        state = state_of(flow)
-        assert state is not None
-        body = state.body
-        assert body is not None
-        try:
-            await asyncio.sleep(0)  # the last piece is written at the end of this round
-            await self._client_room(flow)
-            while body.stalled():  # noqa: ASYNC110 - rare, and the layers know no events
-                await asyncio.sleep(_STALL_POLL_S)
-            spool = body.gate.spool
-            body.pumped = await spool.read() if spool is not None else b""
-            if not body.pumped and body.decision is not None:
-                body.pumped = body.gate.rest_piece()
-        except ConnectionError as error:
-            body.failed = f"the client has gone: {error!r}"
-        except Exception as error:
-            logger.exception("a held body could not be read back")
-            body.failed = f"spool: {error!r}"
-
-    async def secondlook_trickle(self, flow: http.HTTPFlow) -> None:
-        """Read a few bytes of a held body; where that fails, the pump will say so."""
-        state = state_of(flow)
-        assert state is not None
-        body = state.body
-        assert body is not None
-        try:
-            body.pumped = await body.gate.trickle()
-        except Exception:
-            logger.exception("a held body could not be read back")
-
     async def secondlook_range(self, flow: http.HTTPFlow) -> None:
         """Choose what is asked for of a file that turned out to be risky, or refuse it."""
         state = state_of(flow)
@@ -385,27 +302,3 @@ class SecondLookAddon:
             await self.bodies.pieces.judged.forget(state.subject.identity)
         except OSError as error:
             logger.warning("a judged file is not forgotten: %r", error)
-
-    async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
-        """Wait for the disk, for who looks into it as it comes, and for what is decoded."""
-        state = state_of(flow)
-        body = state.body if state is not None else None
-        if body is None:
-            return
-        try:
-            await self.bodies.catch_up(body.gate)
-        except Exception as error:
-            logger.exception("a body could not be decoded")
-            metrics.INTERNAL_ERRORS.inc()
-            body.failed = f"internal error: {error!r}"
-        await body.gate.settle()
-
-    @staticmethod
-    async def _client_room(flow: http.HTTPFlow) -> None:
-        handlers = ctx.master.addons.get("proxyserver").connections
-        handler = handlers.get(flow.client_conn.id)
-        if handler is None:
-            return
-        io = handler.transports.get(flow.client_conn)
-        if io is not None and io.writer is not None:
-            await io.writer.drain()

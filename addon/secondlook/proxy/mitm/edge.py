@@ -9,8 +9,8 @@ from secondlook.core.verdict import Decision
 from secondlook.proxy.bodies import Bodies
 
 
-class StreamEdge(Protocol):
-    """The add-on as a stream sees it before there is a body."""
+class Edge(Protocol):
+    """The add-on as the layer of a connection and its streams see it."""
 
     def problem(self, request: http.Request, status: int, told: str) -> http.Response:
         """Build an answer of the proxy itself: there is no other, `told` is why."""
@@ -20,10 +20,6 @@ class StreamEdge(Protocol):
     def bodies(self) -> Bodies:
         """What chooses gates and judges bodies."""
         ...
-
-
-class Edge(StreamEdge, Protocol):
-    """The add-on as the layer of a connection and its gated streams see it."""
 
     @property
     def limits(self) -> TrafficLimitsSettings:

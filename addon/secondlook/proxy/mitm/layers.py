@@ -37,6 +37,7 @@ from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Http2ClientSide, Upload
 from secondlook.proxy.mitm.http.http2_origin import UNSENT_MAX_BYTES, Http2OriginSide
 from secondlook.proxy.mitm.streams.gated_stream import GatedStream
+from secondlook.proxy.mitm.streams.response_stream import ResponseStream
 from secondlook.proxy.mitm.tls.recognizer import Recognizer
 from secondlook.proxy.mitm.tls.tls_layers import BoundedClientTls, OriginTls
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_top
@@ -62,7 +63,7 @@ class GatedHttpLayer(HttpLayer):
         self._options = context.options
         if hasattr(context.client, "begin"):  # in `mitmdump -s` they may change
             self._options = cast("Options", _Settled(context.options))
-        self._stalled: dict[int, GatedStream] = {}
+        self._stalled: dict[int, ResponseStream] = {}
         self._waiting: set[int] = set()
         self._full: dict[int, Upload] = {}
         self._connected_for: tuple[str, int] | None = None
@@ -118,18 +119,18 @@ class GatedHttpLayer(HttpLayer):
     def _is_early(self, event: events.DataReceived) -> bool:
         return event.connection not in self.connections and event.connection == self.context.server
 
-    def watch(self, stream: GatedStream) -> None:
+    def watch(self, stream: ResponseStream) -> None:
         """Look how much a client has left unread of a stream, after more was sent."""
         if stream.flow.request.is_http2 and self._unread(stream) > HELD_MAX_BYTES:
             self._stalled[stream.stream_id] = stream
             self._pause(stream)
 
-    def press(self, stream: GatedStream) -> None:
+    def press(self, stream: ResponseStream) -> None:
         """Pause the origin of a stream that waits."""
         self._waiting.add(stream.stream_id)
         self._pause(stream)
 
-    def ease(self, stream: GatedStream) -> Commands:
+    def ease(self, stream: ResponseStream) -> Commands:
         """Let the origin of a stream go on."""
         self._waiting.discard(stream.stream_id)
         yield from self._let_on(stream)
@@ -160,12 +161,12 @@ class GatedHttpLayer(HttpLayer):
         if isinstance(side, Http2ClientSide):
             yield from self.event_to_child(side, Acknowledge(stream_id))
 
-    def _pause(self, stream: GatedStream) -> None:
+    def _pause(self, stream: ResponseStream) -> None:
         pressure = getattr(self.context.client, "pressure", None)
         if pressure is not None and stream.context.server.alpn != b"h2":
             pressure.press(stream.context.server, stream.stream_id)
 
-    def _let_on(self, stream: GatedStream) -> Commands:
+    def _let_on(self, stream: ResponseStream) -> Commands:
         if stream.stream_id in self._stalled or stream.stream_id in self._waiting:
             return
         server = stream.context.server
@@ -179,7 +180,7 @@ class GatedHttpLayer(HttpLayer):
         if origin is not None:
             yield from self.event_to_child(self.connections[server], Acknowledge(stream.stream_id))
 
-    def _unread(self, stream: GatedStream) -> int:
+    def _unread(self, stream: ResponseStream) -> int:
         side = self.connections.get(self.context.client)
         if not isinstance(side, Http2ClientSide):
             return 0

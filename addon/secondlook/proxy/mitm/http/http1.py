@@ -45,7 +45,8 @@ from secondlook.proxy.mitm.http.head import (
     read_request,
     write_response,
 )
-from secondlook.proxy.mitm.streams.stream import LINGER_S, InterimResponse, StopUpload
+from secondlook.proxy.mitm.streams.stream import LINGER_S
+from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 
 type Commands = layer.CommandGenerator[None]
 type Tell = Callable[[Request, int, str], Response]

@@ -26,7 +26,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from secondlook.proxy.mitm.http.head import SWITCHING_PROTOCOLS, HeadError, read_response, write_request
 from secondlook.proxy.mitm.http.http1 import FINAL, Side
-from secondlook.proxy.mitm.streams.stream import InterimResponse, Unanswered, Withdrawn
+from secondlook.proxy.mitm.streams.stream_events import InterimResponse, Unanswered, Withdrawn
 from secondlook.proxy.mitm.unreachable import UNREADABLE
 
 type Commands = layer.CommandGenerator[None]

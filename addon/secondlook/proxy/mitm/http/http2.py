@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Server, StreamState
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
 from secondlook.proxy.mitm.http.http2_head import split_authority
-from secondlook.proxy.mitm.streams.stream import (
+from secondlook.proxy.mitm.streams.stream_events import (
     InterimResponse,
     StopUpload,
 )

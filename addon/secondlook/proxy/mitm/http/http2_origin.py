@@ -26,7 +26,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Client, StreamState
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Side, Streams
 from secondlook.proxy.mitm.http.http2_connection import StreamFailed
-from secondlook.proxy.mitm.streams.stream import (
+from secondlook.proxy.mitm.streams.stream_events import (
     GOING_AWAY,
     InterimResponse,
     StopUpload,

@@ -1,7 +1,6 @@
 """A stream whose piece comes before its file is judged: it trickles meanwhile (`proxy/ahead.py`)."""
 
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._events import (
     RequestProtocolError,
     ResponseData,
@@ -12,10 +11,9 @@ from mitmproxy.proxy.layers.http._events import (
 from secondlook.download.exchange import release_lead
 from secondlook.download.gate.trickle import EVERY_S
 from secondlook.proxy.ahead import Ahead
-from secondlook.proxy.mitm.edge import StreamEdge
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookLookHook
 from secondlook.proxy.mitm.streams.proved import ProvedStream
-from secondlook.proxy.mitm.streams.stream import Commands
+from secondlook.proxy.mitm.streams.request_stream import Commands
 
 
 class AheadStream(ProvedStream):
@@ -28,20 +26,9 @@ class AheadStream(ProvedStream):
     ```
     """
 
-    def __init__(self, context: Context, stream_id: int, edge: StreamEdge) -> None:
-        super().__init__(context, stream_id, edge)
-        self._looking: commands.RequestWakeup | None = None
-        self._holding = False
-        self._origin_over = False  # its connection may serve another stream by now
-        self._proving: Ahead | None = None  # the piece that came ahead, once its file is judged
-
-    def _hold_back(self) -> None:
-        """Pause the origin."""
-        raise NotImplementedError
-
-    def _let_on(self) -> Commands:
-        """Let the origin go on."""
-        raise NotImplementedError
+    _looking: commands.RequestWakeup | None = None  # when it is looked again
+    _holding = False  # the origin pauses
+    _proving: Ahead | None = None  # the piece that came ahead, once its file is judged
 
     def _begin_ahead(self) -> Commands:
         self.server_state = self._state_ahead
@@ -58,7 +45,7 @@ class AheadStream(ProvedStream):
             ahead.feed(event.data)
             if ahead.full and not self._holding:
                 self._holding = True
-                self._hold_back()
+                self._pressure.press(self)
         elif isinstance(event, ResponseEndOfMessage):
             self._origin_over = True
         yield from ()
@@ -116,7 +103,7 @@ class AheadStream(ProvedStream):
     def _release(self) -> Commands:
         if self._holding:
             self._holding = False
-            yield from self._let_on()
+            yield from self._pressure.ease(self)
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
         """Hold nothing back of a stream that ends."""

@@ -1,4 +1,4 @@
-"""Hooks of ours that a body waits for; `addon.py` handles them by the names that mitmproxy makes of these."""
+"""Hooks of ours that a body waits for; `proxy/held_bodies.py` and `proxy/addon.py` answer them."""
 
 from dataclasses import dataclass
 

@@ -17,27 +17,19 @@ end ───► judged ─┬─ allowed ─► the rest, trailers, end
 
 import logging
 from functools import partial
-from typing import Protocol
 
-from mitmproxy import flow as mitm_flow
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
     RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
-    ResponseHeaders,
     ResponseProtocolError,
     ResponseTrailers,
 )
-from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.body.cutting import Cut
-from secondlook.download.body.ranges import Wanted
 from secondlook.download.exchange import Body, release_lead
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import PIECE_BYTES
@@ -47,49 +39,19 @@ from secondlook.proxy.mitm.streams.ahead_stream import AheadStream
 from secondlook.proxy.mitm.streams.body_hooks import (
     SecondlookCutHook,
     SecondlookPumpHook,
-    SecondlookRangeHook,
     SecondlookSettleHook,
 )
-from secondlook.proxy.mitm.streams.stream import Commands, Withdrawn
-from secondlook.proxy.response import make_partial
+from secondlook.proxy.mitm.streams.request_stream import Commands
+from secondlook.proxy.mitm.streams.response_stream import BackPressure
 
 logger = logging.getLogger(__name__)
-
-_WHOLE_STATUS = 200
-
-
-class BackPressure(Protocol):
-    """Whoever pauses the origin of a stream whose client does not keep up."""
-
-    def watch(self, stream: "GatedStream") -> None:
-        """Look how much a client has left unread of a stream, after more was sent."""
-        ...
-
-    def press(self, stream: "GatedStream") -> None:
-        """Pause the origin of a stream that waits."""
-        ...
-
-    def ease(self, stream: "GatedStream") -> Commands:
-        """Let the origin of a stream go on."""
-        ...
-
-    def is_stalled(self, stream_id: int) -> bool:
-        """Return whether the client leaves too much of a stream unread."""
-        ...
 
 
 class GatedStream(AheadStream):
     """A request that may be answered at its headers, and a response body that goes through a gate."""
 
-    body: Body | None = None
-
-    edge: Edge
-
     def __init__(self, context: Context, stream_id: int, edge: Edge, pressure: BackPressure) -> None:
-        super().__init__(context, stream_id, edge)
-        self._pressure = pressure
-        self._received = 0
-        self._cutter: Cut | None = None
+        super().__init__(context, stream_id, edge, pressure)
         self._whole = False  # the origin has said all
         self._over = False  # the body was judged, or will not be
 
@@ -180,25 +142,6 @@ class GatedStream(AheadStream):
         else:
             raise TypeError(f"unexpected event: {event!r}")
 
-    def _open(self) -> Commands:
-        assert self.flow.response is not None
-        self._headers_out = True
-        yield SendHttp(
-            ResponseHeaders(self.stream_id, self.flow.response, end_stream=False), self.context.client
-        )
-
-    def _send(self, data: bytes) -> Commands:
-        if not self._headers_out:
-            yield from self._open()
-        if data:
-            self._sent += len(data)
-            if self._cutter is not None:
-                data = self._cutter.feed(data)
-                if not data:
-                    return
-            yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
-            self._pressure.watch(self)
-
     def _data(self, data: bytes) -> Commands:
         assert self.body is not None
         gate = self.body.gate
@@ -275,33 +218,6 @@ class GatedStream(AheadStream):
         self.flow.response = self.edge.refusal_of(self.flow, self.body.decision)
         yield from self._refuse()
 
-    def _refuse_at_headers(self, decision: Decision | None) -> Commands:
-        """Refuse a response whose body has not begun, and let the origin stop."""
-        yield from self._stop_origin()
-        if self._headers_out:  # a stream of events that begins like a program
-            yield from self._cut("blocked")
-            return
-        self.flow.response = self.edge.refusal_of(self.flow, decision)
-        yield from self._refuse()
-
-    def _refuse(self) -> Commands:
-        assert self.flow.response is not None
-        self._free()
-        yield from self.answer(self.flow.response)
-        yield DropStream(self.stream_id)
-
-    def _free(self) -> None:
-        state = state_of(self.flow)
-        if state is not None:
-            release_lead(state)
-
-    def _stop_origin(self) -> Commands:
-        if not self._origin_over:
-            yield SendHttp(
-                RequestProtocolError(self.stream_id, "the rest is not wanted", ErrorCode.CANCEL),
-                self.context.server,
-            )
-
     def _ask(self) -> Commands:
         """Have a risky piece, or what cannot be held as it must be, settled before anything of it goes on."""
         body = self.body
@@ -328,70 +244,9 @@ class GatedStream(AheadStream):
     def _may_ask_again(self, body: Body) -> bool:
         return body.again and self._can_ask_again()
 
-    def _can_ask_again(self) -> bool:
-        return self.whole_request and self.client_state == self.state_done
-
-    def _ask_again(self) -> Commands:
-        """Make the request once more: it gave a risky piece, too little to tell, or not what was judged."""
-        pieces, state = self.edge.bodies.pieces, self._flow_state
-        further = self.body is not None and self.body.gate.unclear
-        if self.body is not None:
-            self.body.gate.close()
-        self.server_state = self._state_withdrawn
-        yield from self._wait(SecondlookSettleHook(self.flow))  # what the origin has sent at once is here now
-        if (yield from self.check_killed(True)):
-            return
-        if not self._origin_over:
-            yield SendHttp(
-                Withdrawn(self.stream_id, "the whole is wanted", ErrorCode.CANCEL), self.context.server
-            )
-        self._origin_over = False
-        gone = ResponseData | ResponseTrailers | ResponseEndOfMessage | ResponseProtocolError
-        kept = [event for event in self._paused_event_queue if not isinstance(event, gone)]
-        self._paused_event_queue.clear()
-        self._paused_event_queue.extend(kept)
-        self.body = state.body = self.flow.response = None
-        self._received, self._cutter = 0, None
-        if not (further and pieces.look_further(self.flow, state)):
-            yield SecondlookRangeHook(self.flow)
-        if state.refusal is not None:
-            yield from self._refuse()
-            return
-        self.server_state = self.state_wait_for_response_headers
-        yield from self.ask_origin()
-
-    def _state_withdrawn(self, _: events.Event) -> Commands:
-        """Forget what still comes of the answer to a request that is given up."""
-        yield from ()
-
-    def _cut_to(self, wanted: Wanted, size: int) -> None:
-        """Answer a range with a piece of the file that was judged whole."""
-        response = self.flow.response
-        windows = wanted.windows(size)
-        if response is None or response.status_code != _WHOLE_STATUS or not windows:
-            return
-        self._cutter = Cut(windows, size, response.headers.get("content-type"))
-        make_partial(response, self._cutter)
-
-    def _cut_early(self, body: Body) -> None:
-        assert body.cut_to is not None
-        assert body.gate.length is not None
-        self._cut_to(body.cut_to, body.gate.length)
-        if self._cutter is not None:
-            self._cutter.at = self._cutter.first  # it trickles from its own first byte on
-
     def _held(self) -> bool:
         gated = self.server_state == self._state_gated
         return gated and not self._over and self.client_state != self.state_errored
-
-    def _cut(self, reason: str) -> Commands:
-        """Let the client see that the body is not whole: close the connection or reset the stream."""
-        self.flow.error = mitm_flow.Error(reason)
-        yield HttpErrorHook(self.flow)
-        self.flow.live = False
-        yield SendHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.KILL), self.context.client)
-        self.client_state = self.server_state = self.state_errored
-        yield DropStream(self.stream_id)
 
     def _gate_failed(self, error: Exception, data: bytes) -> Commands:
         """Treat a body whose gate broke: cut it when it could hurt, else let it go on and say so."""
@@ -448,15 +303,3 @@ class GatedStream(AheadStream):
             if not piece:
                 return True
             yield from self._send(piece)
-
-    def _hold_back(self) -> None:
-        self._pressure.press(self)
-
-    def _let_on(self) -> Commands:
-        yield from self._pressure.ease(self)
-
-    def _wait(self, hook: commands.StartHook) -> Commands:
-        """Wait for a hook in the middle of a body, with the origin paused meanwhile."""
-        self._pressure.press(self)
-        yield hook
-        yield from self._pressure.ease(self)

@@ -1,33 +1,18 @@
 """A stream that keeps its client waiting while a body is held (`trickle.py` says how much of it may go)."""
 
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.context import Context
 
-from secondlook.download.exchange import Body
 from secondlook.download.gate.trickle import EVERY_S
-from secondlook.proxy.mitm.edge import StreamEdge
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookBodyHook, SecondlookTrickleHook
-from secondlook.proxy.mitm.streams.stream import AnsweringStream, Commands
+from secondlook.proxy.mitm.streams.request_stream import Commands
+from secondlook.proxy.mitm.streams.response_stream import ResponseStream
 
 
-class PatientStream(AnsweringStream):
+class PatientStream(ResponseStream):
     """A stream whose body is held: it keeps its client waiting with a few bytes."""
 
-    body: Body | None
-
-    def __init__(self, context: Context, stream_id: int, edge: StreamEdge) -> None:
-        super().__init__(context, stream_id, edge)
-        self._headers_out = False
-        self._sent = 0
-        self._sent_before = 0
-        self._tick: commands.RequestWakeup | None = None
-
-    def _send(self, data: bytes) -> Commands:
-        raise NotImplementedError
-
-    def _cut_early(self, body: Body) -> None:
-        """Make the response one to a range before the file it is cut from was judged."""
-        raise NotImplementedError
+    _tick: commands.RequestWakeup | None = None  # when it is looked again
+    _sent_before = 0  # as it was looked last
 
     def _held(self) -> bool:
         """Return whether a body is under way."""

@@ -1,39 +1,17 @@
 """A stream that hands on a piece of a judged file, as far as it is what was judged."""
 
-from typing import TYPE_CHECKING
-
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http._events import ResponseData, ResponseEndOfMessage
 
-from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookForgetHook
 from secondlook.proxy.mitm.streams.patience import PatientStream
-from secondlook.proxy.mitm.streams.stream import Commands
-
-if TYPE_CHECKING:
-    from secondlook.core.verdict import Decision
+from secondlook.proxy.mitm.streams.request_stream import Commands
 
 
 class ProvedStream(PatientStream):
     """A response that is a piece of a judged file; its headers go with the first block that fits."""
 
-    _flow_state: FlowState
     _ahead_bytes = 0  # so many of what is wanted went on before it was proved
-
-    def _can_ask_again(self) -> bool:
-        raise NotImplementedError
-
-    def _ask_again(self) -> Commands:
-        raise NotImplementedError
-
-    def _refuse_at_headers(self, decision: "Decision | None") -> Commands:
-        raise NotImplementedError
-
-    def _stop_origin(self) -> Commands:
-        raise NotImplementedError
-
-    def _cut(self, reason: str) -> Commands:
-        raise NotImplementedError
 
     def _state_proved(self, event: events.Event) -> Commands:
         proof = self._flow_state.proof

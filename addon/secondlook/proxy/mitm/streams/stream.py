@@ -8,17 +8,14 @@ request headers ─► hook ─► answered (blocked, own site) ─► response 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 from mitmproxy import http
-from mitmproxy.connection import Connection
 from mitmproxy.net.http import url as mitm_url
 from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import DropStream, GetHttpConnection, HTTPMode, HttpStream, SendHttp
-from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http import DropStream, HTTPMode, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
@@ -41,14 +38,16 @@ from mitmproxy.proxy.layers.http._hooks import (
 
 from secondlook.core.neutralize import inert
 from secondlook.download.body.response_facts import has_body
-from secondlook.proxy.mitm.edge import StreamEdge
+from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.parting import part_with
+from secondlook.proxy.mitm.streams.request_stream import Commands, RequestStream
+from secondlook.proxy.mitm.streams.stream_events import (
+    InterimResponse,
+    StopUpload,
+)
 from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
-from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
 from secondlook.refusal.refusal import INTERNAL_HOST
-
-type Commands = layer.CommandGenerator[None]
 
 NOT_FROM_ORIGINS = frozenset({b"x-second-look", b"alt-svc"})
 """Headers that no origin may send: the first is ours, the second leads around us."""
@@ -58,67 +57,21 @@ ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
 _HOOKS = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
 _OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestTrailers, RequestEndOfMessage})
 _OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage})
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 _BAD_REQUEST = 400
 _SWITCHING_PROTOCOLS = 101
-GOING_AWAY = "secondlook_going_away"  # attribute of a server connection that takes no new requests
-REPEATS_MAX = 5  # of a request that origins say they have not looked at
-KEPT_MAX_BYTES = 64 << 10  # of a request's body, for the case that it must be made again
 LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
 
 
-@dataclass
-class StopUpload(HttpEvent):
-    """The answer is out and the rest of the request is not wanted."""
-
-
-@dataclass
-class InterimResponse(HttpEvent):
-    """An answer before the answer (1xx but 101)."""
-
-    response: http.Response
-
-
-@dataclass
-class Withdrawn(RequestProtocolError):  # noqa: N818 - an event
-    """A request is given up, and will be made once more: nothing of its old answer is wanted."""
-
-
-@dataclass
-class Unanswered(ResponseProtocolError):  # noqa: N818 - an event
-    """A request that its origin did not take up, as far as anybody can tell: it may be made once more.
-
-    A connection that had served others ended before the first byte of the answer (RFC 9112, 9.3.1), or the
-    origin said so.
-    """
-
-
-@dataclass
-class Unprocessed(Unanswered):
-    """A request that its origin says it has not looked at: any may be made again (RFC 9113, 8.7)."""
-
-
-class _Connect(GetHttpConnection):
-    """Asks for a connection to an origin; one that goes away takes no new requests."""
-
-    def connection_spec_matches(self, connection: Connection) -> bool:
-        return not getattr(connection, GOING_AWAY, False) and super().connection_spec_matches(connection)
-
-
-class AnsweringStream(HttpStream):
+class AnsweringStream(RequestStream):
     """A request that may be answered at its headers."""
 
-    def __init__(self, context: Context, stream_id: int, edge: StreamEdge) -> None:
+    def __init__(self, context: Context, stream_id: int, edge: Edge) -> None:
         super().__init__(context, stream_id)
         self.edge = edge
         # of our `Connection`; there is none in `mitmdump -s`
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
         self._depth = 0  # of events within events
         self._dropped = False
-        self.whole_request = False  # no body follows the headers
-        self.repeated = 0  # how often the origin did not take it up, and was asked once more
-        self._kept: list[bytes] | None = []  # the body as far as it was sent; None where it is too long
-        self._kept_bytes = 0
         self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
 
     def handle_event(self, event: events.Event) -> Commands:
@@ -245,68 +198,6 @@ class AnsweringStream(HttpStream):
         if self.child_layer is not None:
             self.child_layer = own_tunnel(self.child_layer, self.context)
         yield from super().handle_connect_finish()
-
-    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
-        """Note for the `error` hook that it is the origin who failed: it may say so to the client."""
-        if isinstance(event, Unanswered) and self._may_repeat(event):
-            self.repeated += 1
-            yield from self.ask_origin()
-            return
-        if isinstance(event, ResponseProtocolError) and event.code in FAILURES:
-            self.flow.metadata[ORIGIN_FAILED] = True
-        yield from super().handle_protocol_error(event)
-
-    def _may_repeat(self, event: Unanswered) -> bool:
-        """Return whether a request does the same twice as once, and is all here to be made again."""
-        if self._kept is None or self.server_state != self.state_wait_for_response_headers:
-            return False
-        if isinstance(event, Unprocessed):
-            streams = (self.state_stream_request_body, self.state_done)
-            return self.repeated < REPEATS_MAX and self.client_state in streams
-        return (
-            not self.repeated
-            and self.whole_request
-            and self.client_state == self.state_done
-            and self.flow.request.method in _IDEMPOTENT
-        )
-
-    def ask_origin(self) -> Commands:
-        """Make a request, over any connection to its origin that there is or can be."""
-        if not (yield from self.make_server_connection()):
-            return
-        request, body = self.flow.request, self._kept or []
-        done = self.client_state == self.state_done
-        bare = done and not body and not request.trailers
-        yield SendHttp(RequestHeaders(self.stream_id, request, end_stream=bare), self.context.server)
-        for piece in body:
-            yield SendHttp(RequestData(self.stream_id, piece), self.context.server)
-        if done:
-            if request.trailers:
-                yield SendHttp(RequestTrailers(self.stream_id, request.trailers), self.context.server)
-            yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
-
-    def make_server_connection(self) -> layer.CommandGenerator[bool]:
-        """Get a connection that takes requests."""
-        request, known = self.flow.request, self.flow.server_conn
-        connection, error = yield _Connect(
-            (request.host, request.port), request.scheme == "https", known.via, known.transport_protocol
-        )
-        if error:
-            failed = ResponseProtocolError(self.stream_id, error, ErrorCode.CONNECT_FAILED)
-            yield from self.handle_protocol_error(failed)
-            return False
-        self.context.server = self.flow.server_conn = connection
-        return True
-
-    def state_stream_request_body(self, event: events.Event) -> Commands:
-        """Pass a piece of the body on, and keep a small one for the case that it must be sent again."""
-        if type(event) is RequestData and self._kept is not None:
-            self._kept_bytes += len(event.data)
-            if self._kept_bytes > KEPT_MAX_BYTES or self.server_state != self.state_wait_for_response_headers:
-                self._kept = None
-            else:
-                self._kept.append(event.data)
-        yield from super().state_stream_request_body(event)
 
     def start_request_stream(self) -> Commands:
         """Go on to the origin; where it was closed only now, the `error` hook has answered."""

@@ -1,0 +1,132 @@
+"""What a body waits for: its judgement, its next piece from the disk, room at its client.
+
+The hooks are those of `mitm/streams/body_hooks.py`; mitmproxy calls a method by the name that it makes of a
+hook's class. What fails in one of them is left in `body.failed`, or leaves the body without a decision: the
+stream (`gated_stream.py`) then cuts what could hurt.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+from mitmproxy import ctx, http
+
+from secondlook.agent import metrics
+from secondlook.download.exchange import Body
+from secondlook.download.gate.trickle import EVERY_S
+from secondlook.download.judging import PASSED
+from secondlook.download.ports import Gatekeeper
+from secondlook.proxy.bodies import Bodies
+from secondlook.proxy.flow_state import FlowState, state_of
+
+logger = logging.getLogger(__name__)
+
+_STALL_POLL_S = 0.02
+
+
+class HeldBodies:
+    """Answers the hooks of bodies that are held, judged or cut."""
+
+    def __init__(self, gatekeeper: Gatekeeper, bodies: Bodies) -> None:
+        self.gatekeeper = gatekeeper
+        self.bodies = bodies
+
+    def done(self) -> Awaitable[None]:
+        """End what was started for bodies."""
+        return self.bodies.aclose()
+
+    async def secondlook_body(self, flow: http.HTTPFlow) -> None:
+        """Judge a whole body with waiting, returning now and then before that is done (`body.judging`)."""
+        state, body = _held(flow)
+        patience_s = self.bodies.patience_s
+        if body.judging is None:
+            if not patience_s:
+                await self._judge(body, state)
+                return
+            body.judging = asyncio.create_task(self._judge(body, state))
+        else:
+            patience_s = min(EVERY_S, patience_s)
+        if (await asyncio.wait({body.judging}, timeout=patience_s))[0]:
+            body.judging = None
+
+    async def _judge(self, body: Body, state: FlowState) -> None:
+        """Judge a whole body; whatever fails, a risky one stays blocked (no decision)."""
+        try:
+            await self.bodies.judge(body, state)
+        except Exception as error:
+            logger.exception("a body could not be judged")
+            metrics.INTERNAL_ERRORS.inc()
+            await self._body_fault(body, f"internal error: {error!r}")
+
+    async def secondlook_cut(self, _flow: http.HTTPFlow) -> None:
+        """Let the refusal of a bad download be in force in every worker before its client can ask again."""
+        try:
+            await self.gatekeeper.in_force()
+        except Exception:
+            logger.exception("cannot tell whether a refusal is in force everywhere")
+            metrics.INTERNAL_ERRORS.inc()
+
+    async def _body_fault(self, body: Body, reason: str) -> None:
+        try:
+            body.decision = await self.gatekeeper.unverifiable(body.gate.subject(), body.use, reason)
+        except Exception:
+            logger.exception("the policy for unverifiable bodies failed too")
+            body.decision = None if body.gate.risky else PASSED
+
+    async def secondlook_pump(self, flow: http.HTTPFlow) -> None:
+        """Read the next piece of a held body, once the client has taken the last."""
+        _, body = _held(flow)
+        try:
+            await asyncio.sleep(0)  # the last piece is written at the end of this round
+            await self._client_room(flow)
+            while body.stalled():  # noqa: ASYNC110 - rare, and the layers know no events
+                await asyncio.sleep(_STALL_POLL_S)
+            spool = body.gate.spool
+            body.pumped = await spool.read() if spool is not None else b""
+            if not body.pumped and body.decision is not None:
+                body.pumped = body.gate.rest_piece()
+        except ConnectionError as error:
+            body.failed = f"the client has gone: {error!r}"
+        except Exception as error:
+            logger.exception("a held body could not be read back")
+            body.failed = f"spool: {error!r}"
+
+    async def secondlook_trickle(self, flow: http.HTTPFlow) -> None:
+        """Read a few bytes of a held body; where that fails, the pump will say so."""
+        _, body = _held(flow)
+        try:
+            body.pumped = await body.gate.trickle()
+        except Exception:
+            logger.exception("a held body could not be read back")
+
+    async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
+        """Wait for the disk, for who looks into it as it comes, and for what is decoded."""
+        state = state_of(flow)
+        body = state.body if state is not None else None
+        if body is None:
+            return
+        try:
+            await self.bodies.catch_up(body.gate)
+        except Exception as error:
+            logger.exception("a body could not be decoded")
+            metrics.INTERNAL_ERRORS.inc()
+            body.failed = f"internal error: {error!r}"
+        await body.gate.settle()
+
+    @staticmethod
+    async def _client_room(flow: http.HTTPFlow) -> None:
+        handlers = ctx.master.addons.get("proxyserver").connections
+        handler = handlers.get(flow.client_conn.id)
+        if handler is None:
+            return
+        io = handler.transports.get(flow.client_conn)
+        if io is not None and io.writer is not None:
+            await io.writer.drain()
+
+
+def _held(flow: http.HTTPFlow) -> tuple[FlowState, Body]:
+    """Return what a flow that waits for its body carries."""
+    state = state_of(flow)
+    assert state is not None
+    assert state.body is not None
+    return state, state.body
