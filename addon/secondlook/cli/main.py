@@ -1,11 +1,8 @@
 """`secondlook`: a command is answered by the proxy that runs, else by this process."""
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
-
-gc.set_threshold(50_000)  # what a command imports stays: looking for garbage in it took a sixth of its time
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,7 +13,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         sys.exit(helper.main(words[1:]))
     from secondlook.cli import beside
+    from secondlook.ground import collector
 
+    collector.rest()
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
         sys.argv[1:] = words

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from secondlook.ground import collector
+
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 KINDS: Final = ("counter", "gauge_livemax", "histogram")  # of files that prometheus_client makes for us
 RESERVED_BYTES: Final = 256 << 10  # of each; a process with ten servers and all lists uses about 50 KiB
@@ -53,7 +55,8 @@ def spare_imports() -> None:
 
 def main() -> None:
     """Begin as the child that the arguments name."""
-    gc.disable()  # nearly all that is made until it is ready stays (see Process.say_ready)
+    collector.rest()
+    gc.disable()  # altogether until it is ready (`collector.settle`)
     spare_imports()
     folder = os.environ.get(VARIABLE)
     if folder is not None and not reserve_counters(Path(folder), os.getpid()):

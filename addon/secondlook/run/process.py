@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from secondlook.config import Settings
+from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.run.supervisor.child import FATAL_EXIT, name_of
 from secondlook.run.supervisor.heartbeat import BEAT_S
@@ -39,15 +39,8 @@ class Process:
             logging.getLogger(__name__).debug("the supervisor does not listen")
 
     def say_ready(self) -> None:
-        """Report to the supervisor that all is in place, and from now on that the event loop comes round.
-
-        What is there now the garbage collector passes over. Modules, layers and settings stay for good:
-        looking through them all stopped every request for a tenth of a second, every ten seconds under
-        traffic.
-        """
-        gc.collect()
-        gc.freeze()
-        gc.enable()
+        """Report to the supervisor that all is in place, and from now on that the event loop comes round."""
+        collector.settle()
         self.say(ready=True)
         self._beat(asyncio.get_running_loop())
 

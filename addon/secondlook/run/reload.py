@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from secondlook.config import SINGLE_WORKER_MODES, Settings, load_settings
+from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.policies import config_rules
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
@@ -64,6 +65,7 @@ def plan_of(invocation: Invocation, settings: Settings) -> Plan:
 
 def main() -> None:
     """Read an invocation from standard input, write its plan (or its fault; exit 2) to standard output."""
+    collector.rest()
     raw = json.load(sys.stdin)
     invocation = Invocation.of(raw)
     try:

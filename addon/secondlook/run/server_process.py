@@ -6,6 +6,7 @@ import signal
 import sys
 
 from secondlook.config import ServerSettings
+from secondlook.ground import collector
 from secondlook.run.supervisor.descriptors import raise_file_limit
 from secondlook.run.supervisor.listening import CannotListenError, address_of, close_all, listen
 from secondlook.run.supervisor.readiness import tell_systemd
@@ -41,6 +42,7 @@ def serve(settings: ServerSettings) -> int:
             f"serving  {'nothing published yet' if number is None else f'generation {number}'}\n"
         )
         sys.stdout.flush()
+        collector.settle()
         tell_systemd("READY=1")
         await stop.wait()
         tell_systemd("STOPPING=1")

@@ -6,6 +6,7 @@ import time
 
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
+from secondlook.ground import collector
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.opening import ledger_of
@@ -13,6 +14,7 @@ from secondlook.run.assembly.opening import ledger_of
 
 def main() -> None:
     """Read the event's words and the settings from standard input, and write it."""
+    collector.rest()
     asked = json.load(sys.stdin)
     now = time.time()
     extra = {"process": asked["process"]} if asked["process"] else {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.config import FeedSettings, PublishSettings
+from secondlook.ground import collector
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.server.feeds.known_good import take_guard
 from secondlook.server.feeds.refresh import take_feed
@@ -143,6 +144,7 @@ def _origin(raw: Mapping[str, Any]) -> Origin:
 
 def main() -> None:
     """Read one order, carry it out, write the report."""
+    collector.rest()
     try:
         answer = carry_out(json.load(sys.stdin))
     except SecondLookError as error:
