@@ -57,7 +57,6 @@ OTHERS = (  # of others, what ours import when they first need it
         "anyio.streams.tls",
         "encodings.idna",
         "numpy.ma",
-        "pydantic.v1",
         "ruamel.yaml",
     ),
     *("uvicorn.lifespan.off", "wsgiref.simple_server"),

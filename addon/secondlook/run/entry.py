@@ -41,16 +41,18 @@ def reserve_counters(folder: Path, pid: int) -> bool:
 
 
 def spare_imports() -> None:
-    """Leave out what two packages import beside what we use of them, before anything imports them.
+    """Leave out what three packages import beside what we use of them, before anything imports them.
 
     `mitmproxy.addons` as a package imports all thirty addons, among them some with Flask and an LDAP client;
     ours are imported each by its own name, and need no more than to be found. httpx goes without its command
-    line where that cannot be imported. It is a quarter of the time in which a worker starts, and 15 MB.
+    line where that cannot be imported, and FastAPI without pydantic 1, for whose models it would look. It is
+    a quarter of the time in which a worker starts, and 15 MB.
     """
     found = importlib.util.find_spec("mitmproxy.addons")
     assert found is not None
     sys.modules["mitmproxy.addons"] = importlib.util.module_from_spec(found)
-    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # what Python documents for "not to be found"
+    for name in ("httpx._main", "pydantic.v1"):
+        sys.modules[name] = None  # type: ignore[assignment]  # what Python documents for "not to be found"
 
 
 def main() -> None:

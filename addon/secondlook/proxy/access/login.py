@@ -24,7 +24,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
@@ -36,9 +36,11 @@ from mitmproxy.proxy.layers.modes import Socks5AuthData
 from secondlook.agent import metrics
 from secondlook.config.ldap import LdapSettings
 from secondlook.core.tries import Tries
-from secondlook.proxy.access.directory import Directory
 from secondlook.proxy.mitm.transport.connection_limits import Complaint
 from secondlook.proxy.request import peer_text
+
+if TYPE_CHECKING:
+    from secondlook.proxy.access.directory import Directory
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class Login:
         self.refused: Callable[[str], None] | None = None  # takes whose password was
         self._hasher = PasswordHasher()
         self._tries = Tries(TRIES)
-        self._directory = None if ldap is None else Directory(ldap, self._tries, self._has_to_wait)
+        self._directory = None if ldap is None else self._open(ldap)
         self._asks = bool(users) or ldap is not None
         self._nobody = next(iter(self._users.values()), None)  # as costly as a user's own
         self._complain = Complaint(logger.warning)
@@ -76,6 +78,11 @@ class Login:
         self._right: LRU[bytes, bool] = LRU(_REMEMBERED)
         self._known: weakref.WeakKeyDictionary[Client, str] = weakref.WeakKeyDictionary()
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="login")
+
+    def _open(self, ldap: LdapSettings) -> "Directory":
+        from secondlook.proxy.access.directory import Directory  # noqa: PLC0415 - slow, and few have one
+
+        return Directory(ldap, self._tries, self._has_to_wait)
 
     def load(self, loader: Any) -> None:
         """Declare the option by which mitmproxy's SOCKS layer asks for a password."""
