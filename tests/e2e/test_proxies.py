@@ -16,30 +16,26 @@ import psycopg
 import pytest
 
 from e2e.processes import Answer, Proxy, command, curl, needs, wait_for
+from e2e.shown import DOCS, Page, replaced
 from e2e.traffic import Traffic
 from ledgerkit.postgres import PostgresServer, find_binaries
 from serverkit.ports import free_port
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "fleet.md").read_text()
+FLEET = Page("fleet.md")
+PAGE, shown = FLEET.text, FLEET.shown
 ADDRESSES = ("10.0.0.11:8080", "10.0.0.12:8080")
 BALANCER, ANNA, BEN = "127.0.0.9", "127.0.0.2", "127.0.0.3"
+STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")  # libnginx-mod-stream
 LISTED = "http://{}.malware.secondlook.test/"
 
 
-def shown(language: str, containing: str) -> str:
-    """Return the one block of the page in which something stands."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    (block,) = [text for kind, text in blocks if kind == language and containing in text]
-    return block
-
-
-def replaced(text: str, *pairs: tuple[str, str]) -> str:
-    """Put the places here for those of the page; each has to be there."""
-    for before, after in pairs:
-        assert before in text, before
-        text = text.replace(before, after)
-    return text
+def is_open(port: int) -> bool:
+    """Return whether somebody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
 
 
 class Balancer:
@@ -189,6 +185,47 @@ def test_an_exception_opens_for_its_client_alone_and_through_every_proxy(fleet, 
     mine = [event for event in events if event["url"] == url]
     assert {event["client"] for event in mine} == {ANNA, BEN}
     assert {event["proxy"] for event in mine} == {"one", "two"}
+
+
+@pytest.fixture
+def nginx(fleet, tmp_path) -> Iterator[int]:
+    """Run nginx with the lines of the page, one of its two proxies away; its port."""
+    port = free_port()
+    lines = replaced(
+        shown("", "stream {"),
+        ("listen 8080", f"listen 127.0.0.1:{port}"),
+        (f"server {ADDRESSES[0]}", f"server 127.0.0.1:{free_port()}"),
+        (f"server {ADDRESSES[1]}", f"server {fleet.proxies['two'].address}"),
+        ("proxy_protocol on;", f"proxy_protocol on; proxy_bind {BALANCER};"),
+    )
+    module = "" if not STREAM.exists() else f"load_module {STREAM};\n"
+    settings = tmp_path / "nginx.conf"
+    settings.write_text(
+        f"{module}daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log;\n"
+        f"worker_processes 1; events {{ worker_connections 256; }}\n{lines}"
+    )
+    process = subprocess.Popen([needs("nginx"), "-p", tmp_path, "-c", settings])
+    try:
+        wait_for(lambda: process.poll() is None and is_open(port), "nginx")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_nginx_says_whose_connections_are_and_goes_round_a_proxy_that_is_away(fleet, nginx):
+    url = LISTED.format("nginx")
+
+    def fetch(client: str) -> Answer:
+        return curl(url, "-x", f"http://127.0.0.1:{nginx}", "--interface", client)
+
+    clients = [ANNA, BEN, "127.0.0.1"]
+    assert [fetch(client).status for client in clients] == [403] * 3
+    fleet.proxies["two"].command("allow", url, "--client", ANNA)
+    wait_for(lambda: fetch(ANNA).status != 403, "her exception")
+    assert [fetch(client).status for client in clients[1:]] == [403] * 2
+    events = fleet.proxies["two"].json("log", "--kind", "blocked")
+    assert {event["client"] for event in events if event["url"] == url} == {*clients}
 
 
 def test_what_the_page_has_one_try(fleet):

@@ -1,4 +1,4 @@
-"""Two servers behind nginx or HAProxy, one restarted again and again under load: no check fails.
+"""Two servers behind nginx or HAProxy as `docs/servers.md` shows them, one restarted again and again under load: no check fails.
 
 Takes about 6 seconds for each balancer; the long form restarts sixty times.
 """
@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from e2e.processes import needs
+from e2e.shown import Page, replaced
 from secondlook.config import RemoteServer
 from secondlook.lookup.client import ServerClient
 from serverkit import full_hash, make_store
@@ -20,51 +21,58 @@ from serverkit.ports import free_port
 
 pytestmark = pytest.mark.e2e
 HOSTS = [f"evil{number}.example" for number in range(500)]
+PAGE = Page("servers.md")
 NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
 events {{ worker_connections 256; }}
 http {{
   access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  upstream servers {{ server 127.0.0.1:{first} max_fails=0; server 127.0.0.1:{second} max_fails=0; keepalive 8; }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://servers; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_next_upstream error timeout http_502 http_503 http_504; proxy_connect_timeout 1s;
-    }}
-  }}
+  include shown;
 }}
 """
-HAPROXY = """
-global
-  maxconn 256
-defaults
-  mode http
-  timeout connect 1s
-  timeout client 30s
-  timeout server 10s
-  option forwardfor
-  option redispatch 1
-  retries 3
-  retry-on all-retryable-errors
-frontend agents
-  bind 127.0.0.1:{port}
-  default_backend servers
-backend servers
-  balance roundrobin
-  option httpchk GET /healthz
-  server first 127.0.0.1:{first} check inter 200ms
-  server second 127.0.0.1:{second} check inter 200ms
-"""
-BALANCERS = {  # the settings, and the words that start it in the foreground
-    "nginx": (NGINX, lambda folder, settings: ["-p", str(folder), "-c", str(settings)]),
-    "haproxy": (HAPROXY, lambda folder, settings: ["-db", "-f", str(settings)]),
-}
 
 
-def start(state, port):
+def nginx(folder, port, first, second):
+    """Return the words that start nginx with the lines of the page."""
+    lines = replaced(
+        PAGE.shown("", "listen 443 ssl;"),
+        ("one.office.example:5274", f"127.0.0.1:{first}"),
+        ("two.office.example:5274", f"127.0.0.1:{second}"),
+        ("listen 443", f"listen 127.0.0.1:{port}"),
+    )
+    (folder / "shown").write_text(lines)
+    (folder / "settings").write_text(NGINX.format(folder=folder))
+    return ["-p", str(folder), "-c", str(folder / "settings")]
+
+
+def haproxy(folder, port, first, second):
+    """Return the words that start HAProxy with the lines of the page."""
+    lines = replaced(
+        PAGE.shown("", "frontend lists"),
+        ("server one one.office.example:5274", f"server one 127.0.0.1:{first}"),
+        ("server two two.office.example:5274", f"server two 127.0.0.1:{second}"),
+        ("bind :443", f"bind 127.0.0.1:{port}"),
+    )
+    (folder / "settings").write_text(f"global\n  maxconn 256\n{lines}")
+    return ["-db", "-C", str(folder), "-f", "settings"]
+
+
+BALANCERS = {"nginx": nginx, "haproxy": haproxy}
+
+
+def certify(folder):
+    """Make the page's certificate, for this machine too, and the file that HAProxy wants."""
+    words = replaced(
+        PAGE.shown("sh", "openssl req"), ("DNS:two.office.example", "DNS:two.office.example,IP:127.0.0.1")
+    )
+    subprocess.run(words, shell=True, cwd=folder, check=True, capture_output=True)
+    (folder / "lists-and-key.pem").write_text(
+        (folder / "lists.pem").read_text() + (folder / "lists.key").read_text()
+    )
+
+
+def start(state, port, certificates):
     """Start one server and wait until it answers."""
     process = subprocess.Popen(
         [
@@ -77,6 +85,7 @@ def start(state, port):
             str(state),
             "--listen",
             f"127.0.0.1:{port}",
+            *("--set", f"tls.cert={certificates}/lists.pem", "--set", f"tls.key={certificates}/lists.key"),
             *("--set", "limits.requests=100000", "--set", "limits.burst=100000"),  # one machine asks for all
         ],
         stdout=subprocess.PIPE,
@@ -90,17 +99,14 @@ def start(state, port):
 
 
 def balance(name, folder, **places):
-    """Start a load balancer."""
+    """Start a load balancer by the lines that the page shows for it."""
     program = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
     if program is None:
         needs(name)
     folder.mkdir()
-    template, words = BALANCERS[name]
-    settings = folder / "settings"
-    settings.write_text(template.format(folder=folder, **places))
-    return subprocess.Popen(
-        [program, *words(folder, settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    certify(folder)
+    words = BALANCERS[name](folder, **places)
+    return subprocess.Popen([program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(60, marks=pytest.mark.soak)])
@@ -108,13 +114,16 @@ def balance(name, folder, **places):
 def test_restarts_behind_a_load_balancer_fail_no_check(tmp_path, name, rounds):
     store = make_store(tmp_path, HOSTS)
     first, second, port = (free_port() for _ in range(3))
-    servers = [start(store.root, first), start(store.root, second)]
-    balancer = balance(name, tmp_path / name, first=first, second=second, port=port)
+    folder = tmp_path / name
+    balancer = balance(name, folder, first=first, second=second, port=port)
+    servers = [start(store.root, first, folder), start(store.root, second, folder)]
     asked = 0
 
     async def scene():
         nonlocal asked
-        client = ServerClient(RemoteServer(url=f"http://127.0.0.1:{port}", name="balanced"))
+        client = ServerClient(
+            RemoteServer(url=f"https://127.0.0.1:{port}", name="balanced", ca=folder / "lists.pem")
+        )
         ended = False
 
         async def ask(seed):
@@ -138,7 +147,7 @@ def test_restarts_behind_a_load_balancer_fail_no_check(tmp_path, name, rounds):
             servers[1].send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(servers[1].wait, 60) == 0
             servers[1].stdout.close()
-            servers[1] = await asyncio.to_thread(start, store.root, second)
+            servers[1] = await asyncio.to_thread(start, store.root, second, folder)
             before = asked
             while asked < before + 50 and not any(task.done() for task in load):
                 await asyncio.sleep(0.01)
