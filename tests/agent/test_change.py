@@ -120,6 +120,7 @@ def test_a_rollback_is_told_until_it_is_forgotten(folder):
     restored = rollback(folder.parent, now=9.0)
     told = held_told(restored)
     assert "(mw-8b of office)" in told
+    assert "(URLhaus (malware) of office)" in held_told(restored, {"mw-8b": "URLhaus (malware)"}.__getitem__)
     assert status(folder.parent, now=9.0).alerts == (told,)
     assert forget_rollback(folder.parent, now=10.0, keep=14)
     assert status(folder.parent, now=10.0).alerts == ()

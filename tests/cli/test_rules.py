@@ -34,6 +34,15 @@ def test_rules_are_made_listed_tried_and_removed(state):
     assert len(json_lines("rules", "list", "--state", state)) == 1
 
 
+def test_a_duration_that_cannot_be_is_answered_with_ones_that_can(state):
+    for wrong in ("10x", "-5m", "ten"):
+        refused = on(state, "block", "a.example", "--for", wrong, check=False)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "--for: expected a duration such as 90s, 10m, 1h or 7d, got" in refused.stderr
+    refused = on(state, "block", "com", check=False)
+    assert "block --help` for what a subject may be" in refused.stderr
+
+
 def test_a_rule_that_another_one_overrules_says_which_and_can_replace_it(state):
     (allowed,) = json_lines("allow", "shop.example", "--for", "1h", "--state", state)
     shown = on(state, "block", "shop.example").stdout.splitlines()

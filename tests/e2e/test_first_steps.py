@@ -179,6 +179,12 @@ def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(start_proxy, pl
     wait_for(lambda: "did you mean policy" in proxy.output or None, "the refusal")
     wait_for(lambda: "the old one stays in force" in proxy.output or None, "the refusal")
     assert proxy.curl(plain_origin.url()).status == 200
+    wait_for(lambda: proxy.fresh_facts()["settings"]["refused"], "the refusal in run.json")
+    (alert,) = [each for each in proxy.json("status")[0]["alerts"] if "has changed" in each]
+    assert alert.endswith(
+        f"(the last time it was refused: {proxy.config}:2: polcy: unknown key; did you mean policy?)"
+    )
+    assert any("the last time it was refused" in note["text"] for note in overview(proxy)["attention"])
 
     proxy.config.write_text("workers: 1\npolicy: {block_untested: true}\n")
     proxy.process.send_signal(signal.SIGHUP)

@@ -17,7 +17,7 @@ from secondlook.cli.caller import CALLER, typed
 from secondlook.cli.finding import find_config
 from secondlook.cli.output import fail
 from secondlook.core.rules.client import ClientNameError, client_name
-from secondlook.ground.errors import ConfigError, PatternError
+from secondlook.ground.errors import ConfigError
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 
@@ -92,13 +92,13 @@ class CommandContext:
 
     def list_titles(self) -> dict[str, str]:
         """Return what people call the lists in force, by name."""
-        from secondlook.agent.pattern.files import load_pattern
-        from secondlook.run.assembly.naming import feeds_that_came, list_titles
+        from secondlook.run.assembly.naming import titles_in_force
 
-        try:
-            return list_titles(load_pattern(self.state), feeds_that_came(self.settings))
-        except PatternError:
-            return {}  # the short names are shown; `status` reports the damage
+        return titles_in_force(self.settings)
+
+    def list_title(self, name: str) -> str:
+        """Return what people call a list in force; its name where that is not known."""
+        return self.list_titles().get(name, name)
 
     def ledger(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger. Raises LedgerError and ConfigError."""

@@ -141,7 +141,10 @@ def parse_span(text: str) -> float:
     if _NUMBER.fullmatch(text):
         number = text.strip()
         raise expected(f"a unit after the number: {number}s, {number}m, {number}h or {number}d")
-    return parse_duration(text)
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise expected("a duration such as 90s, 10m, 1h or 7d") from None
 
 
 def parse_size(raw: object) -> int:

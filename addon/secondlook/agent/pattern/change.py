@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,8 @@ from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lock import locked
 
+type Title = Callable[[str], str]
+"""Gives what people call a list, by its name."""
 _LIST_FILE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{16}\.slh")
 
 
@@ -128,12 +130,15 @@ class PatternStatus:
         return sum(each.entries for each in self.lists)
 
 
-def status(state_dir: Path, *, now: float) -> PatternStatus:
-    """Return what is in force in a state folder. Raise PatternError when the stamp is damaged."""
+def status(state_dir: Path, *, now: float, title: Title = str) -> PatternStatus:
+    """Return what is in force in a state folder. Raise PatternError when the stamp is damaged.
+
+    `title` gives what people call a list, for messages.
+    """
     folder = state_dir / FOLDER
     stamp = read_stamp(folder)
     confirmed = read_confirmed(folder)
-    alerts = alerts_of(folder, stamp)
+    alerts = alerts_of(folder, stamp, title)
     if stamp is None:
         return PatternStatus("", 0, None, (), alerts)
 
@@ -148,24 +153,30 @@ def status(state_dir: Path, *, now: float) -> PatternStatus:
     )
 
 
-def alerts_of(folder: Path, stamp: Stamp | None) -> tuple[str, ...]:
+def alerts_of(folder: Path, stamp: Stamp | None, title: Title = str) -> tuple[str, ...]:
     """Return what is wrong with the pattern, and that it was rolled back, in sentences."""
-    rolled_back = held_told(stamp) if stamp is not None else None
+    rolled_back = held_told(stamp, title) if stamp is not None else None
     return (*read_alerts(folder).values(), *([rolled_back] if rolled_back else []))
 
 
-def held_told(stamp: Stamp) -> str | None:
+def held_told(stamp: Stamp, title: Title = str) -> str | None:
+    """Return that there was a rollback, which lists it keeps, and the way forward; None: it keeps none."""
+    kept = kept_told(stamp, title)
+    return None if kept is None else f"the pattern was rolled back: {kept}"
+
+
+def kept_told(stamp: Stamp, title: Title = str) -> str | None:
     """Return which lists a rollback keeps as they were, and the way forward; None: it keeps none."""
     if not stamp.held:
         return None
     servers: dict[str, list[str]] = {}
     for key in sorted(stamp.held):
         server, _, name = key.rpartition("/")
-        servers.setdefault(server, []).append(name)
+        servers.setdefault(server, []).append(title(name))
     kept = "; ".join(f"{', '.join(names)} of {server}" for server, names in servers.items())
     return (
-        f"the pattern was rolled back: older lists stay in force ({kept}) until there is a newer version "
-        f"than the one that was given up; `{typed('pattern update --force')}` takes that one after all"
+        f"older lists stay in force ({kept}) until there is a newer version than the one that was given up; "
+        f"`{typed('pattern update --force')}` takes that one after all"
     )
 
 

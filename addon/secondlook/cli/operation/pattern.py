@@ -43,7 +43,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
     context = known_context(config, state)
     now = time.time()
-    found = change.status(context.state, now=now)
+    found = change.status(context.state, now=now, title=context.list_title)
     if as_json:
         for each in found.lists:
             print_json(
@@ -129,6 +129,7 @@ def update(
         print_table(
             ("server", "generation", "taken", "refused", "error"), rows, empty="there is no server to ask"
         )
+        _mention_rollback(context)
     if any(each["error"] or each["refused"] for each in outcomes):
         sys.exit(1)
 
@@ -151,6 +152,16 @@ async def _update(context: CommandContext, *, accept_shrink: bool) -> list[dict[
                 }
                 for each in await updater.update_now(accept_shrink=accept_shrink)
             ]
+
+
+def _mention_rollback(context: CommandContext) -> None:
+    """Point out what an update leaves out: what a rollback has given up."""
+    from secondlook.agent.pattern import change
+    from secondlook.agent.pattern.files import FOLDER, read_stamp
+
+    stamp = read_stamp(context.state / FOLDER)
+    if stamp is not None and (told := change.held_told(stamp, context.list_title)):
+        print_marked("attention:", f" {told}", "doubtful")
 
 
 @app.command()
@@ -195,7 +206,7 @@ def rollback(
     stamp = change.rollback(context.state, keep=context.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")
-    kept_back = change.held_told(stamp) or "nothing is kept back"
+    kept_back = change.kept_told(stamp, context.list_title) or "nothing is kept back"
     text = f"rolled back to {generation_told(stamp.generation)}: {kept_back}"
     with context.ledger() as ledger:
         now = time.time()

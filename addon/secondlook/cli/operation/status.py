@@ -88,7 +88,7 @@ def status(
         "hung": running.get("hung", {}).get("last") if running else None,
     }
     try:
-        lists = change.status(context.state, now=now)
+        lists = change.status(context.state, now=now, title=context.list_title)
         facts["pattern"] = lists.generation or None
         facts["pattern_lists"] = len(lists.lists)
         facts["pattern_entries"] = lists.entries
@@ -101,7 +101,8 @@ def status(
         facts["alerts"].append(hung)
     if running and changed_since_read(running):
         facts["settings_changed"] = True
-        facts["alerts"].append(changed(running["invocation"]["config"], typed("reload")))
+        file, refused = running["invocation"]["config"], running["settings"]["refused"]
+        facts["alerts"].append(changed(file, typed("reload"), refused))
     if running and running["proxy"] and (trouble := _trouble(running["proxy"])):
         facts["alerts"].append(trouble)
     try:

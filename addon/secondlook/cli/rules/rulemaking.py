@@ -101,7 +101,7 @@ def make_rule(
     try:
         scope, normal = parse_subject(subject, load_suffixes())
     except RuleSubjectError as error:
-        fail(str(error), hint=f"see `{typed('allow --help')}` for what a subject may be", status=2)
+        fail(str(error), hint=f"see `{typed(f'{action} --help')}` for what a subject may be", status=2)
     lasts = _lasting(duration)
     narrow = scope in {Scope.REGEX, Scope.HOST} or client or lasts
     context = open_context(config, state)

@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from secondlook.agent.pattern.files import load_pattern
 from secondlook.config import Settings
 from secondlook.config.query import PolicySettings
 from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.pattern import ListInfo, Pattern
+from secondlook.ground.errors import PatternError
 from secondlook.review.words import plain
 from secondlook.run.supervisor.runfile import SERVER_FOLDER
 
@@ -72,6 +74,14 @@ def title(info: ListInfo, feeds: Sequence[str]) -> str:
     whose = ", ".join(FEED_TITLES.get(name, name) for name in feeds or [info.source or info.server])
     what = "known good" if info.threat is None else plain(info.threat)
     return f"{whose} ({what}{' files' if info.kind == 'file' else ''})"
+
+
+def titles_in_force(settings: Settings) -> dict[str, str]:
+    """Return what people call the lists in force, by name; none where they are damaged."""
+    try:
+        return list_titles(load_pattern(settings.state), feeds_that_came(settings))
+    except PatternError:
+        return {}
 
 
 def list_titles(pattern: Pattern, feeds: Sequence[FeedSettings]) -> dict[str, str]:

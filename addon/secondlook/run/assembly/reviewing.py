@@ -39,7 +39,7 @@ from secondlook.run.assembly.naming import feeds_of, feeds_that_came, policy_wor
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.supervisor.listening import EVERYWHERE, own_address
 from secondlook.run.supervisor.plan import Plan
-from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE
+from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, read_run_file
 from secondlook.run.supervisor.settings_file import changed, differs
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.fetch import read_state
@@ -128,7 +128,7 @@ class Program:
     def rolled_back(self) -> str | None:
         """Return which lists a rollback keeps as they were; None: none."""
         stamp = self._updater.read_stamp()
-        of_lists = None if stamp is None else change.held_told(stamp)
+        of_lists = None if stamp is None else change.held_told(stamp, self._parts.list_title)
         of_rules = (rollback_told(name, folder) for name, folder in self._parts.settings.rule_feeds)
         return ". ".join(told for told in (of_lists, *of_rules) if told) or None
 
@@ -231,11 +231,15 @@ class Program:
                 "href": "/lists",
                 "link": "Lists",
             }
-            for text in change.alerts_of(self._updater.folder, self._updater.read_stamp())
+            for text in change.alerts_of(
+                self._updater.folder, self._updater.read_stamp(), self._parts.list_title
+            )
         ]
         config = self._plan.invocation.config
         if differs(config, self._plan.settings_file):
-            text = as_sentence(changed(config, typed("reload")))
+            running = read_run_file(self._parts.settings.state)
+            refused = running["settings"]["refused"] if running is not None else None
+            text = as_sentence(changed(config, typed("reload"), refused))
             notes.append({"kind": "warn", "title": "Settings.", "text": text, "href": None, "link": None})
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
             trust = typed("setup ca on")

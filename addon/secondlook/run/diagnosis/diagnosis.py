@@ -17,6 +17,7 @@ from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.lanes import STATE
 from secondlook.lookup.tiered import TieredLookup
+from secondlook.run.assembly.naming import titles_in_force
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.diagnosis import bypass
 from secondlook.run.diagnosis.clock_check import clock
@@ -87,7 +88,9 @@ def _settings(running: dict[str, Any]) -> Finding:
     file = running["invocation"]["config"]
     if changed_since_read(running):
         remedy = f"`{typed('reload')}` reads it again, and refuses it with the reason where it has a fault"
-        return Finding("settings", "problem", f"{file} has changed since the proxy read it", remedy)
+        why = running["settings"]["refused"]
+        refused = f"; the last time it was refused: {why}" if why else ""
+        return Finding("settings", "problem", f"{file} has changed since the proxy read it{refused}", remedy)
     return Finding("settings", "ok", f"the proxy works by {file or 'the defaults'}")
 
 
@@ -148,10 +151,14 @@ def _ledger(settings: Settings) -> Finding:
     return Finding("ledger", "problem", f"{where} is damaged: {faults[0]}", mend)
 
 
+def _title(settings: Settings, name: str) -> str:
+    return titles_in_force(settings).get(name, name)
+
+
 def _pattern(settings: Settings) -> Finding:
     now = time.time()
     try:
-        found = change.status(settings.state, now=now)
+        found = change.status(settings.state, now=now, title=lambda name: _title(settings, name))
         faults = change.verify(settings.state)
     except PatternError as error:
         return Finding("pattern", "problem", str(error), f"fetch it anew with `{typed('pattern update')}`")

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 
-def changed(config: str | None, reload: str) -> str:
-    """Return that a configuration is not in force, and which command puts it there."""
-    return f"{config} has changed since the proxy read it; `{reload}` puts it in force"
+def changed(config: str | None, reload: str, refused: str | None = None) -> str:
+    """Return that a configuration is not in force, and which command puts it there.
+
+    `refused` is why the last reading of it came to nothing, where it did.
+    """
+    why = f" (the last time it was refused: {refused})" if refused else ""
+    return f"{config} has changed since the proxy read it; `{reload}` puts it in force{why}"
 
 
 def digest_of(config: str | None) -> str | None:
