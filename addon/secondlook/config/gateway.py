@@ -11,6 +11,7 @@ from secondlook.config.value import (
     Network,
     Positive,
     Section,
+    Switch,
     Text,
     false_is_empty,
     problem,
@@ -49,7 +50,7 @@ def icap_from(raw: object) -> object:
 class GatewaySettings(Section):
     """What answers the helpers of a gateway such as Squid, and its ICAP client."""
 
-    enabled: bool = False
+    enabled: Switch = False
     socket: FilePath | None = None  # STATE/gateway.sock
     group: Text | None = None  # whose members may connect to it besides its owner: the gateway's
     name: Text = "squid"  # of the one on this machine, in log and statistics

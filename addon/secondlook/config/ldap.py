@@ -12,6 +12,7 @@ from secondlook.config.value import (
     Secret,
     Section,
     SomeSeconds,
+    Switch,
     Text,
     expected,
     problem,
@@ -75,7 +76,7 @@ class LdapSettings(Section):
     """A directory (LDAP)."""
 
     uri: Annotated[str, AfterValidator(_uri)]
-    starttls: bool = False
+    starttls: Switch = False
     ca: FilePath | None = None  # default: what this machine trusts
     bind: Text | None = None  # distinguished name with {user}; or:
     search: LdapSearch | None = None

@@ -19,6 +19,7 @@ from secondlook.config.value import (
     Section,
     Share,
     SomeSeconds,
+    Switch,
     Text,
     problem,
     section,
@@ -40,10 +41,10 @@ class RemoteServer(Section):
         None  # own server: Ed25519 public key (hex or base64) of its publisher; google: API key
     )
     token: Secret | None = None  # client token, where the server asks for one
-    insecure: bool = False  # http:// to another machine is refused without it
+    insecure: Switch = False  # http:// to another machine is refused without it
     ca: FilePath | None = None  # PEM file of the authority that signed the server's certificate
     fresh_for: Seconds = 0.0  # a mirrored list answers without a query for so long
-    trusted_allow: bool = False  # its known-good lists count
+    trusted_allow: Switch = False  # its known-good lists count
 
     @property
     def label(self) -> str:
@@ -100,8 +101,8 @@ class CircuitSettings(Section):
 class EmbeddedSettings(Section):
     """The Smart Protection Server inside this program."""
 
-    enabled: bool = True
-    trusted_allow: bool = True
+    enabled: Switch = True
+    trusted_allow: Switch = True
 
 
 def _embedded(raw: object) -> object:
@@ -119,7 +120,7 @@ class ServersSettings(Section):
     attempts: Positive = 3
     attempt_timeout: SomeSeconds = 0.5
     budget: SomeSeconds = 1.5
-    hedge: bool = True  # a second query when the first is slower than usual
+    hedge: Switch = True  # a second query when the first is slower than usual
     batch_window: Seconds = 0.002
     connections: Positive = 8  # to one server
     downloads_share: Share = 0.25  # of the connections kept free for downloads
@@ -152,7 +153,7 @@ class PatternSettings(Section):
     shrink: Share = 0.5  # an update smaller than this part of the last one is refused
     shrink_from: Count = 1000  # entries; smaller lists may shrink freely
     max_list: Bytes = 4 << 30
-    accept_shrink: bool = False
+    accept_shrink: Switch = False
     may_block: tuple[Host, ...] = ()  # known-good sites that lists may block all the same
 
 
@@ -180,9 +181,9 @@ class UnverifiableSettings(Section):
 class OverrideSettings(Section):
     """Whether a user may pass a blocked page on, or a host's TLS that cannot be opened, and for how long."""
 
-    enabled: bool = True
+    enabled: Switch = True
     duration: SomeSeconds = 600.0
-    unopened: bool = True
+    unopened: Switch = True
 
 
 type Level = Literal["high", "medium", "low"]
@@ -197,7 +198,7 @@ class PolicySettings(Section):
     """From what is known to what is done."""
 
     level: Level = "medium"
-    block_untested: bool = False
+    block_untested: Switch = False
     unverifiable: UnverifiableSettings = section()
     mode: Mode = "enforce"
     override: Annotated[OverrideSettings, BeforeValidator(_override)] = section()
@@ -206,7 +207,7 @@ class PolicySettings(Section):
 class RefetchSettings(Section):
     """Fetching a flagged URL again, without cookies, from public addresses only."""
 
-    enabled: bool = False
+    enabled: Switch = False
     max_bytes: Bytes = 64 << 20
     timeout: SomeSeconds = 30.0
     redirects: Count = 5
@@ -236,4 +237,4 @@ class ActionsSettings(Section):
 
     file: FileAction = "quarantine"
     fallback: FileAction | None = None  # when `file` fails; never delete unless written here
-    notify: bool = True
+    notify: Switch = True

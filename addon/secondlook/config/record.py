@@ -14,6 +14,7 @@ from secondlook.config.value import (
     Secret,
     Section,
     SomeSeconds,
+    Switch,
     Text,
     expected,
 )
@@ -38,7 +39,7 @@ class WebhookSettings(Section):
 class LogSettings(Section):
     """The event log."""
 
-    all: bool = False  # also what was allowed
+    all: Switch = False  # also what was allowed
     retention: Seconds = 30 * 86_400.0
     privacy: Annotated[Count, Field(le=3)] = 0
     ignore: tuple[Host, ...] = ()  # hosts of which nothing is kept
@@ -96,10 +97,10 @@ class NotifySettings(Section):
 
     # Apprise URLs: desktop, mail, chat
     urls: Annotated[tuple[Secret, ...], BeforeValidator(_notify_urls)] = ()
-    desktop: bool = True
+    desktop: Switch = True
     at_most_every: Seconds = 60.0  # of the same kind
-    alerts: bool = True  # also about servers, updates and the ledger
-    next_page: bool = False  # late verdicts also before the client's next page
+    alerts: Switch = True  # also about servers, updates and the ledger
+    next_page: Switch = False  # late verdicts also before the client's next page
 
 
 def notify_from(raw: object) -> object:

@@ -12,6 +12,7 @@ from secondlook.config.value import (
     Positive,
     Section,
     SomeSeconds,
+    Switch,
     expected,
     problem,
     section,
@@ -40,7 +41,7 @@ class ClamdSettings(Section):
     timeout: SomeSeconds = 10.0  # of one look, from the last byte on
     max_bytes: Bytes = 100 << 20  # clamd's StreamMaxLength: larger files are unverifiable
     at_once: Positive = 8  # looks of one worker
-    insecure: bool = False  # files go to another machine, over a network on which others may read them
+    insecure: Switch = False  # files go to another machine, over a network on which others may read them
 
     @model_validator(mode="after")
     def _stays_here(self) -> Self:
@@ -82,5 +83,5 @@ class ScanSettings(Section):
 
     clamd: Annotated[ClamdSettings | None, BeforeValidator(_clamd)] = None
     yara: YaraSettings = section()
-    report: bool = False  # what engines find, to our own servers (servers.intranet)
+    report: Switch = False  # what engines find, to our own servers (servers.intranet)
     remember: Positive = 50_000  # files whose results are kept across restarts

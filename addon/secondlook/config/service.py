@@ -23,6 +23,7 @@ from secondlook.config.value import (
     Section,
     Share,
     SomeSeconds,
+    Switch,
     Text,
     expected,
     parse_address,
@@ -56,7 +57,7 @@ class FeedSettings(Section):
     url: HttpUrl | None = None
     path: FilePath | None = None
     builtin: Literal["test"] | None = None
-    enabled: bool = True
+    enabled: Switch = True
     list: ListName | None = None  # default: from threat, risk and what the entries are
     threat: Literal["malware", "social_engineering", "unwanted_software"] = "malware"
     risk: Literal["dangerous", "highly_suspicious", "suspicious"] = "dangerous"
@@ -70,8 +71,8 @@ class FeedSettings(Section):
     min_confidence: Annotated[Count, Field(le=100)] | None = None
     licence: Text | None = None
     terms: Text | None = None
-    insist: bool = False  # take entries that the known-good guard holds back
-    guard: bool = (
+    insist: Switch = False  # take entries that the known-good guard holds back
+    guard: Switch = (
         False  # its hosts are known to be good: nothing is listed by it, and no other feed may block them
     )
     rank: Positive | None = None  # of a guard that is a list of popular hosts: the first so many
@@ -93,7 +94,7 @@ class PublishSettings(Section):
     """How entries become a generation."""
 
     keep: Positive = 14  # earlier generations: for partial updates and rollback
-    auto: bool = True  # after each change of a feed
+    auto: Switch = True  # after each change of a feed
     shrink: Share = 0.5
     shrink_from: Count = 1000
     key: FilePath | None = None  # Ed25519 private key; default: made in the state folder
@@ -107,8 +108,8 @@ class PublishSettings(Section):
 class ListSettings(Section):
     """One list of the server."""
 
-    enabled: bool = True
-    complete: bool = True  # agents that mirror it need not ask
+    enabled: Switch = True
+    complete: Switch = True  # agents that mirror it need not ask
 
 
 class LimitsSettings(Section):
@@ -131,7 +132,7 @@ class UpstreamSettings(Section):
     key: Secret | None = None
     token: Secret | None = None
     ca: FilePath | None = None
-    insecure: bool = False
+    insecure: Switch = False
     every: SomeSeconds = 30.0
 
     @model_validator(mode="after")
@@ -165,7 +166,7 @@ class TokenSettings(Section):
     """Client tokens; off loopback at least one is required unless `tokens: false` says otherwise."""
 
     values: tuple[Secret, ...] = ()
-    required: bool | None = None
+    required: Switch | None = None
 
 
 class AdminSettings(Section):

@@ -23,6 +23,7 @@ from secondlook.config.value import (
     Section,
     Share,
     SomeSeconds,
+    Switch,
     Text,
     false_is_empty,
     parse_address,
@@ -38,7 +39,7 @@ SMALLEST_HEAD_BYTES = 4096  # one cookie may be as long
 class ArchiveSettings(Section):
     """Looking inside archives, in bounded depth, number, size and time."""
 
-    enabled: bool = True
+    enabled: Switch = True
     depth: Count = 3
     members: Positive = 10_000
     max_bytes: Bytes = 256 << 20  # unpacked, of one archive
@@ -62,7 +63,7 @@ class DownloadsSettings(Section):
     decoded_layers: Positive = 4
     partial: Literal["flag", "block"] = "flag"  # a risky piece of a file nobody has seen whole
     reblock: Seconds = 600.0  # the URL of a bad file is refused so long
-    ranges: bool = True  # risky files are asked for whole
+    ranges: Switch = True  # risky files are asked for whole
     archives: Annotated[ArchiveSettings, BeforeValidator(false_is_empty)] = section()
 
 
@@ -80,12 +81,12 @@ class GroupPolicy(Section):
     """What a group of clients does differently; what is not named stays as in `policy`."""
 
     level: Level | None = None
-    block_untested: bool | None = None
+    block_untested: Switch | None = None
     unverifiable: dict[Literal["page", "subresource", "download", "malformed"], Literal["flag", "block"]] = (
         Field(default_factory=dict)
     )
     mode: Mode | None = None
-    override: bool | None = None
+    override: Switch | None = None
 
     def over(self, base: PolicySettings) -> PolicySettings:
         """Lay this group's differences over the common policy."""
@@ -215,7 +216,7 @@ class ClientsSettings(Section):
 class LearnSettings(Section):
     """Hosts whose programs refuse our certificate are passed through for a while, visibly."""
 
-    enabled: bool = False
+    enabled: Switch = False
     failures: Positive = 3
     within: SomeSeconds = 300.0
     duration: SomeSeconds = 86_400.0
@@ -271,11 +272,11 @@ class TlsFiles(Section):
 class ReviewSettings(Section):
     """The review page."""
 
-    enabled: bool = True
+    enabled: Switch = True
     listen: Listen = parse_address("127.0.0.1:8081")
     password: PasswordHash | None = None  # Argon2 hash; needed off loopback
     tls: TlsFiles | None = None
-    settings: bool = True  # whoever is signed in may change lists and policy in the file
+    settings: Switch = True  # whoever is signed in may change lists and policy in the file
 
     @model_validator(mode="after")
     def _open_only_behind_password_and_tls(self) -> Self:
@@ -313,13 +314,13 @@ type TlsVersion = Literal["UNBOUNDED", "SSL3", "TLS1", "TLS1_1", "TLS1_2", "TLS1
 class MitmproxySettings(Section):
     """mitmproxy's own options that switch no check off; every other one is refused."""
 
-    ssl_insecure: bool | None = None
+    ssl_insecure: Switch | None = None
     ssl_verify_upstream_trusted_ca: FilePath | None = None
     ssl_verify_upstream_trusted_confdir: FilePath | None = None
-    upstream_cert: bool | None = None
-    add_upstream_certs_to_client_chain: bool | None = None
+    upstream_cert: Switch | None = None
+    add_upstream_certs_to_client_chain: Switch | None = None
     client_certs: FilePath | None = None
-    request_client_cert: bool | None = None
+    request_client_cert: Switch | None = None
     certs: tuple[Text, ...] | None = None
     cert_passphrase: Secret | None = None
     ciphers_client: Text | None = None
@@ -330,15 +331,15 @@ class MitmproxySettings(Section):
     tls_version_server_max: TlsVersion | None = None
     tls_ecdh_curve_client: Text | None = None
     tls_ecdh_curve_server: Text | None = None
-    http2: bool | None = None
+    http2: Switch | None = None
     http2_ping_keepalive: Count | None = None
     upstream_auth: Secret | None = None
-    keep_host_header: bool | None = None
-    normalize_outbound_headers: bool | None = None
-    validate_inbound_headers: bool | None = None
+    keep_host_header: Switch | None = None
+    normalize_outbound_headers: Switch | None = None
+    validate_inbound_headers: Switch | None = None
     connect_addr: Text | None = None
     dns_name_servers: tuple[Text, ...] | None = None
-    dns_use_hosts_file: bool | None = None
+    dns_use_hosts_file: Switch | None = None
 
     def given(self) -> dict[str, object]:
         """Return the options that are set, as mitmproxy's option manager takes them."""

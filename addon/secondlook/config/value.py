@@ -20,7 +20,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationInfo,
-    field_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -75,15 +74,6 @@ class Section(BaseModel):
 
     # built when first used: of most only their part in a whole file is ever needed
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, defer_build=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _switches_without_quotes(cls, raw: object, info: ValidationInfo) -> object:
-        """Read yes, no, on, off for true and false, as YAML once did, but no text in quotes."""
-        kind = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(raw, Quoted) and kind in {bool, bool | None}:
-            raise expected("true or false, without quotes")
-        return raw
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Keep secrets out of logs and tracebacks."""
@@ -211,6 +201,13 @@ def _number(raw: object) -> object:
     return raw
 
 
+def _switch(raw: object) -> object:
+    """Read yes, no, on, off for true and false, as YAML once did, but no text in quotes."""
+    if isinstance(raw, Quoted):
+        raise expected("true or false, without quotes")
+    return raw
+
+
 def _some_time(seconds: float) -> float:
     if not seconds:
         raise expected("a duration such as 500ms, 10m or 1h, more than 0")
@@ -265,6 +262,7 @@ def _password_hash(raw: str) -> str:
     return raw
 
 
+type Switch = Annotated[bool, BeforeValidator(_switch)]
 type Seconds = Annotated[float, BeforeValidator(parse_duration)]
 type SomeSeconds = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_some_time)]
 type Bytes = Annotated[int, BeforeValidator(parse_size)]
