@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from icapkit.wire import PAGE_HEAD, PAGE_REQUEST, chunked, message, read_replies
 from secondlook.gateway.icap import machine as module
+from secondlook.gateway.icap.framing import CHUNK_LINE_MAX_BYTES
 from secondlook.gateway.icap.heads import CHUNK_MAX_BYTES, HEAD_MAX_BYTES, HttpResponse, IcapError
 from secondlook.gateway.icap.machine import (
-    CHUNK_LINE_MAX_BYTES,
     DRAIN_MAX_BYTES,
     Answering,
     IcapMachine,

@@ -1,7 +1,7 @@
 """Heads of ICAP messages, and of the HTTP messages inside them: read strictly, written plainly.
 
 A gateway writes heads by a program; what does not read as RFC 3507 and RFC 9112 say is an error with a place,
-not something to be guessed at. `IcapError` has the status that whoever sent it is told.
+not something to be guessed at. `IcapError` has the status with which it is answered.
 """
 
 import re
@@ -11,6 +11,20 @@ from typing import Final, NamedTuple
 HEAD_MAX_BYTES: Final = 64 << 10  # of each head: the ICAP message's, the HTTP request's, the HTTP response's
 HEAD_MAX_LINES: Final = 500
 CHUNK_MAX_BYTES: Final = 16 << 20
+REASONS: Final = {
+    100: b"Continue",
+    200: b"OK",
+    204: b"No Content",
+    206: b"Partial Content",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"ICAP Service Not Found",
+    405: b"Method Not Allowed For Service",
+    408: b"Request Timeout",
+    500: b"Server Error",
+    503: b"Service Overloaded",
+    505: b"ICAP Version Not Supported",
+}
 
 _REQUEST_LINE = re.compile(
     rb"([A-Z]{1,32}) (?:(?i:icaps?)://[^\s/?]+)?(?:/([^\s?]*))?(?:\?(\S*))? ICAP/([0-9]{1,3})\.[0-9]{1,3}\r\n"
@@ -37,7 +51,7 @@ type Fields = tuple[tuple[bytes, bytes], ...]
 
 
 class IcapError(Exception):
-    """What came cannot be understood; `status` is what its sender is told."""
+    """What came cannot be understood; `status` is that of the answer."""
 
     def __init__(self, why: str, status: int = 400) -> None:
         super().__init__(why)
@@ -170,6 +184,14 @@ def write_http_response(head: HttpResponse) -> bytes:
     """Write the head of an HTTP response."""
     line = b"HTTP/%s %d %s\r\n" % (head.version.encode(), head.status, head.reason)
     return line + _write_fields(head.fields)
+
+
+def write_icap(status: int, fields: Fields, encapsulated: bytes, *, closing: bool) -> bytes:
+    """Write the head of an ICAP answer; `encapsulated` is the value of that field."""
+    end = b"Connection: close\r\n" if closing else b""
+    line = b"ICAP/1.0 %d %b\r\n" % (status, REASONS.get(status, b"Unknown"))
+    own = b"%bEncapsulated: %b\r\n\r\n" % (end, encapsulated)
+    return line + b"".join([b"%b: %b\r\n" % field for field in fields]) + own
 
 
 def _write_fields(fields: Fields) -> bytes:

@@ -49,24 +49,22 @@ goes on with its own body from byte N on. What comes of a body after the answer 
 `DRAIN_MAX_BYTES`.
 """
 
-import re
 from enum import StrEnum
 from typing import Final, assert_never
 
+from secondlook.gateway.icap.framing import Frames, LastChunk
 from secondlook.gateway.icap.heads import (
-    CHUNK_MAX_BYTES,
-    HEAD_MAX_BYTES,
     Fields,
     HttpRequest,
     HttpResponse,
     IcapError,
     IcapHead,
-    read_fields,
     read_http_request,
     read_http_response,
     read_icap,
     write_http_request,
     write_http_response,
+    write_icap,
 )
 from secondlook.gateway.icap.messages import (
     Answer,
@@ -83,23 +81,6 @@ from secondlook.gateway.icap.messages import (
 )
 
 DRAIN_MAX_BYTES: Final = 1 << 20  # of a body that nobody wants, before the connection ends instead
-CHUNK_LINE_MAX_BYTES: Final = 1024
-REASONS: Final = {
-    100: b"Continue",
-    200: b"OK",
-    204: b"No Content",
-    206: b"Partial Content",
-    400: b"Bad Request",
-    403: b"Forbidden",
-    404: b"ICAP Service Not Found",
-    405: b"Method Not Allowed For Service",
-    408: b"Request Timeout",
-    500: b"Server Error",
-    503: b"Service Overloaded",
-    505: b"ICAP Version Not Supported",
-}
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(;[^\r\n\0]*)?\r\n")
-_IEOF = re.compile(rb";[ \t]*ieof[ \t]*(?:;.*)?")
 _PARTIAL = 206
 
 
@@ -130,14 +111,11 @@ class IcapMachine:
     """One connection (see the tables above)."""
 
     __slots__ = (
-        "_buffer",
         "_continued",
         "_dropped",
+        "_frames",
         "_head",
-        "_left",
-        "_preview_left",
         "_request",
-        "_searched",
         "_status",
         "answering",
         "closing",
@@ -148,15 +126,12 @@ class IcapMachine:
         self.reading = Reading.HEAD
         self.answering = Answering.NONE
         self.closing = False  # no exchange follows this one
-        self._buffer = bytearray()
-        self._searched = 0
+        self._frames = Frames()
         self._begin()
 
     def _begin(self) -> None:
         self._head: IcapHead | None = None  # whose encapsulated heads are still to come
         self._request: Request | None = None
-        self._left: int | None = None  # of the chunk that is being read; None: its line is next
-        self._preview_left = 0
         self._continued = False
         self._dropped = 0
         self._status = 0
@@ -174,12 +149,12 @@ class IcapMachine:
     def idle(self) -> bool:
         """Whether no exchange is under way, and nothing came of the next."""
         begun = self.reading is not Reading.HEAD or self._head is not None
-        return not (begun or self._buffer)
+        return not (begun or self._frames.buffer)
 
     @property
     def waiting_bytes(self) -> int:
         """How much came that is not looked at yet."""
-        return len(self._buffer)
+        return len(self._frames.buffer)
 
     @property
     def may_pass(self) -> bool:
@@ -199,7 +174,7 @@ class IcapMachine:
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes from the gateway."""
-        self._buffer += data
+        self._frames.buffer += data
 
     def next_event(self) -> Event | None:
         """Return what happened next; None until more comes, or until there is an answer. Raise IcapError."""
@@ -208,7 +183,15 @@ class IcapMachine:
         try:
             while True:
                 dropped = self.answering is Answering.DONE
-                event = self._next()
+                match self.reading:
+                    case Reading.HEAD:
+                        event: Event | None = self._read_head()
+                    case Reading.PREVIEW | Reading.BODY:
+                        event = self._read_body()
+                    case Reading.WAITING | Reading.DONE | Reading.BROKEN:
+                        event = None
+                    case other:
+                        assert_never(other)
                 if event is None or not dropped:
                     return event
                 self._dropped += len(event.data) if isinstance(event, Data) else 0
@@ -216,7 +199,7 @@ class IcapMachine:
                     return None
         except IcapError:
             self.reading = Reading.BROKEN
-            self._buffer.clear()
+            self._frames.buffer.clear()
             raise
 
     def send(self, command: Command) -> bytes:
@@ -224,11 +207,11 @@ class IcapMachine:
         match command:
             case Continue():
                 self._allow(command, self.answering is Answering.NONE and self.reading is Reading.WAITING)
-                self._continued, self.reading = True, Reading.BODY
+                self._continued, self.reading, self._frames.allowed = True, Reading.BODY, None
                 return b"ICAP/1.0 100 Continue\r\n\r\n"
             case Pass(fields):
                 self._allow(command, self.may_pass)
-                data = self._answer_head(204, fields, b"null-body=0")
+                data = write_icap(204, fields, b"null-body=0", closing=self.closing)
                 self._answered(Answering.DONE)
                 return data
             case Answer():
@@ -255,7 +238,7 @@ class IcapMachine:
         if self.answering is not Answering.NONE:
             return b""
         self.answering = Answering.DONE
-        return self._answer_head(error.status, fields, b"null-body=0")
+        return write_icap(error.status, fields, b"null-body=0", closing=True)
 
     @staticmethod
     def _allow(command: Command, allowed: bool) -> None:
@@ -289,151 +272,48 @@ class IcapMachine:
         if command.body:
             body = kind + b"-body"
         at = b"%s-hdr=0, %s=%d" % (kind, body, len(head)) if head else body + b"=0"
-        return self._answer_head(command.status, command.fields, at) + head
-
-    def _answer_head(self, status: int, fields: Fields, encapsulated: bytes) -> bytes:
-        lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-        end = b"Connection: close\r\n" if self.closing else b""
-        return b"ICAP/1.0 %d %b\r\n%b%bEncapsulated: %b\r\n\r\n" % (
-            status,
-            REASONS.get(status, b"Unknown"),
-            lines,
-            end,
-            encapsulated,
-        )
-
-    def _next(self) -> Event | None:
-        match self.reading:
-            case Reading.HEAD:
-                return self._read_head()
-            case Reading.PREVIEW | Reading.BODY:
-                return self._read_chunk()
-            case Reading.WAITING | Reading.DONE | Reading.BROKEN:
-                return None
-            case other:
-                assert_never(other)
+        return write_icap(command.status, command.fields, at, closing=self.closing) + head
 
     def _read_head(self) -> Request | None:
-        buffer = self._buffer
+        frames = self._frames
         if self._head is None:
-            while buffer[:2] == b"\r\n":  # of a client that says more at the end of a body than it should
-                del buffer[:2]
-            data = self._take_head("the head")
+            data = frames.head("the head")
             if data is None:
                 return None
             self._head = read_icap(data)
             self.closing = self.closing or self._head.closing
         head = self._head
-        heads_bytes = head.encapsulated.heads_bytes
-        if len(buffer) < heads_bytes:
+        heads = frames.take(head.encapsulated.heads_bytes)
+        if heads is None:
             return None
         request = response = None
         if (section := head.encapsulated.request) is not None:
-            request = read_http_request(bytes(buffer[section.start : section.end]))
+            request = read_http_request(heads[section.start : section.end])
         if (section := head.encapsulated.response) is not None:
-            response = read_http_response(bytes(buffer[section.start : section.end]))
-        del buffer[:heads_bytes]
+            response = read_http_response(heads[section.start : section.end])
         self._head, self._request = None, Request(head, request, response)
         if not head.encapsulated.body:
             self.reading = Reading.DONE
         elif head.preview is not None:
-            self.reading, self._preview_left = Reading.PREVIEW, head.preview
+            self.reading, frames.allowed = Reading.PREVIEW, head.preview
         else:
             self.reading = Reading.BODY
         return self._request
 
-    def _read_chunk(self) -> Data | PreviewEnd | End | None:
-        buffer = self._buffer
-        if self._left == 0 and not self._take_chunk_end():
+    def _read_body(self) -> Data | PreviewEnd | End | None:
+        found = self._frames.chunk()
+        if found is None:
             return None
-        if self._left is None:
-            found = self._take_chunk_line()
-            if not isinstance(found, int):
-                return found
-            self._left = found
-        if not buffer:
-            return None
-        data = bytes(buffer[: self._left])
-        del buffer[: self._left]
-        self._left -= len(data)
-        return Data(data)
-
-    def _take_chunk_line(self) -> int | PreviewEnd | End | None:
-        """Take the size of a chunk; where it is the last, what that ends. None until it is here."""
-        buffer = self._buffer
-        end = buffer.find(b"\n", 0, CHUNK_LINE_MAX_BYTES)
-        if end < 0:
-            if len(buffer) >= CHUNK_LINE_MAX_BYTES:
-                raise IcapError(f"a chunk's line is longer than {CHUNK_LINE_MAX_BYTES} bytes")
-            return None
-        line = _CHUNK_LINE.fullmatch(buffer, 0, end + 1)
-        if line is None:
-            raise IcapError(f"expected the size of a chunk, got {bytes(buffer[: min(end, 60)])!r}"[:120])
-        size = int(line[1], 16)
-        if size > CHUNK_MAX_BYTES:
-            raise IcapError(f"a chunk is larger than {CHUNK_MAX_BYTES} bytes")
-        if not size:
-            return self._read_end(end + 1, bytes(line[2] or b""))
-        if self.reading is Reading.PREVIEW:
-            self._preview_left -= size
-            if self._preview_left < 0:
-                raise IcapError("the preview is longer than it said")
-        del buffer[: end + 1]
-        return size
-
-    def _take_chunk_end(self) -> bool:
-        """Take the line end after the bytes of a chunk; False until it is here."""
-        end = self._buffer[:2]
-        if end != b"\r\n":
-            if not b"\r\n".startswith(end):
-                raise IcapError("a chunk is longer than it said")
-            return False
-        del self._buffer[:2]
-        self._left = None
-        return True
-
-    def _read_end(self, start: int, extension: bytes) -> PreviewEnd | End | None:
-        """Read what follows the last chunk's line: trailers, and an empty line."""
-        buffer = self._buffer
-        trailers: Fields = ()
-        if buffer[start : start + 2] == b"\r\n":
-            end = start + 2
-        else:
-            found = buffer.find(b"\r\n\r\n", start)
-            if found < 0 and len(buffer) - start <= HEAD_MAX_BYTES:
-                return None
-            if not 0 <= found - start <= HEAD_MAX_BYTES:
-                raise IcapError(f"trailers are larger than {HEAD_MAX_BYTES} bytes")
-            end = found + 4
-            trailers = read_fields(bytes(buffer[start:end]), 0, "trailers: ")
-        whole = _IEOF.fullmatch(extension) is not None
-        if whole and self.reading is not Reading.PREVIEW:
+        if not isinstance(found, LastChunk):
+            return Data(found)
+        in_preview = self.reading is Reading.PREVIEW
+        if found.ieof and not in_preview:
             raise IcapError("ieof after a body that is no preview")
-        del buffer[:end]
-        if self.reading is Reading.PREVIEW and not whole:
+        if in_preview and not found.ieof:
             begun = self.answering is not Answering.NONE
             self.reading = Reading.DONE if begun else Reading.WAITING
             self._turn()
             return PreviewEnd()
         self.reading = Reading.DONE
         self._turn()
-        return End(trailers)
-
-    def _take_head(self, name: str) -> bytes | None:
-        """Take a head with its empty line; None until it is whole."""
-        buffer = self._buffer
-        found = buffer.find(b"\r\n\r\n", self._searched)
-        # However it comes: what would be refused before its end is here is refused with its end here, too.
-        if buffer.find(b"\n\n", self._searched, found if found >= 0 else len(buffer)) >= 0:
-            raise IcapError(f"{name}: its lines do not end with CR LF")
-        if found < 0:
-            if len(buffer) > HEAD_MAX_BYTES:
-                raise IcapError(f"{name} is larger than {HEAD_MAX_BYTES} bytes")
-            self._searched = max(0, len(buffer) - 3)
-            return None
-        self._searched = 0
-        if found + 4 > HEAD_MAX_BYTES:
-            raise IcapError(f"{name} is larger than {HEAD_MAX_BYTES} bytes")
-        data = bytes(buffer[: found + 4])
-        del buffer[: found + 4]
-        return data
+        return End(found.trailers)
