@@ -2,19 +2,18 @@
 
 import pytest
 
-from agentkit.virtual import START
+from agentkit.virtual import START, StillClock
 from secondlook.agent.pattern.alerts import ALERTS, PatternAlerts, read_alerts
 from secondlook.agent.pattern.files import CONFIRMED, STAMP, Stamp, StampedList, StampedServer
 from secondlook.core.event import EventKind
 
 
-class Clock:
-    def now(self):
-        return START
-
-
 class Events(list):
-    record = list.append
+    def record(self, event):
+        self.append(event)
+
+    def amend(self, event_id, **fields):
+        raise AssertionError("nothing to amend")
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def events():
 
 @pytest.fixture
 def alerts(tmp_path, events):
-    return PatternAlerts(tmp_path, events, Clock())
+    return PatternAlerts(tmp_path, events, StillClock())
 
 
 def put_stamp(folder, *, age_s=0.0, lists=("mw-8b",)):
@@ -66,7 +65,7 @@ def test_the_same_with_another_reason_is_news(alerts, events):
 
 def test_what_is_in_force_outlives_the_process(tmp_path, alerts, events):
     alerts.alert("k", "it is broken")
-    again = PatternAlerts(tmp_path, events, Clock())
+    again = PatternAlerts(tmp_path, events, StillClock())
     again.alert("k", "it is broken")
     assert len(events) == 1
     again.clear("k")
@@ -113,6 +112,6 @@ def test_a_stamp_that_cannot_be_read_is_an_alert(tmp_path, alerts):
 
 
 def test_a_disk_that_takes_nothing_stops_no_alert(tmp_path, events):
-    alerts = PatternAlerts(tmp_path / "missing", events, Clock())
+    alerts = PatternAlerts(tmp_path / "missing", events, StillClock())
     alerts.alert("k", "it is broken")
     assert alerts.in_force == {"k": "it is broken"}

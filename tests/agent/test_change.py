@@ -70,7 +70,9 @@ def test_a_damaged_stamp_is_set_aside_and_a_good_one_stays(folder):
     put(folder, 1)
     assert set_damaged_stamp_aside(folder) is None
     (folder / STAMP).write_bytes(b"{")
-    assert "cannot be read" in set_damaged_stamp_aside(folder)
+    reason = set_damaged_stamp_aside(folder)
+    assert reason is not None
+    assert "cannot be read" in reason
     assert not (folder / STAMP).exists()
     assert (folder / f"{STAMP}.damaged").read_bytes() == b"{"
 
@@ -119,8 +121,11 @@ def test_a_rollback_is_told_until_it_is_forgotten(folder):
     assert status(folder.parent, now=3.0).alerts == ()
     restored = rollback(folder.parent, now=9.0)
     told = held_told(restored)
+    assert told is not None
     assert "(mw-8b of office)" in told
-    assert "(URLhaus (malware) of office)" in held_told(restored, {"mw-8b": "URLhaus (malware)"}.__getitem__)
+    named = held_told(restored, {"mw-8b": "URLhaus (malware)"}.__getitem__)
+    assert named is not None
+    assert "(URLhaus (malware) of office)" in named
     assert status(folder.parent, now=9.0).alerts == (told,)
     assert forget_rollback(folder.parent, now=10.0, keep=14)
     assert status(folder.parent, now=10.0).alerts == ()

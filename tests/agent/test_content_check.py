@@ -8,7 +8,6 @@ import pytest
 from agentkit.house import House
 from agentkit.servers import FakeServer
 from secondlook.agent.recheck import content_check
-from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.content_check import ContentCheck, remembered_file
 from secondlook.agent.recheck.refetch import RefetchError
 from secondlook.core.answer import Tier
@@ -39,11 +38,14 @@ def refetcher():
     return Refetcher()
 
 
+class Fetching(House):
+    content: ContentCheck
+
+
 @pytest.fixture
 def house(refetcher):
-    house = House(FakeServer(Tier.INTRANET))
-    batch_check = BatchCheck(house.view, house.lookup, house.cache, house.clock)
-    house.content = ContentCheck(refetcher, batch_check, house.enforcement, house.clock)
+    house = Fetching(FakeServer(Tier.INTRANET))
+    house.content = ContentCheck(refetcher, house.batch_check, house.enforcement, house.clock)
     yield house
     house.close()
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from agentkit.house import House
+from agentkit.ledger import FakeLedger
 from agentkit.servers import FakeServer
-from secondlook.agent.actions.enforcement import Enforcement, FileOutcome, clients_of, is_loopback
+from secondlook.agent.actions.enforcement import Enforcement, FileOutcome, clients_of
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import REBLOCK
 from secondlook.core.answer import Tier
@@ -14,6 +15,7 @@ from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.rules.policy import Level, Policy
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
+from secondlook.core.url.address import is_loopback
 from secondlook.core.verdict import Evidence, Risk, Stage, SubjectClass, Threat, Verdict
 from secondlook.ground.errors import LedgerError
 
@@ -24,10 +26,12 @@ FILE = b"f" * 32
 class Folder:
     """Stands for the download folders: notes what every worker would refuse at the moment of the action."""
 
+    ledger: FakeLedger
+
     def __init__(self) -> None:
-        self.refused_then = None
-        self.told_then = None
-        self.asked = []
+        self.refused_then: set[tuple[bytes, str | None]] | None = None
+        self.told_then: list[EventKind] | None = None
+        self.asked: list[bytes] = []
         self.breaks = False
 
     async def act(self, entry):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -47,11 +48,11 @@ def candidate(downloads):
 
 
 def record(path, **more):
-    values = {
-        "id": "r1", "state": "moving", "sha256": DIGEST.hexdigest(), "size": len(DATA), "path": str(path),
-        "stored_as": DIGEST.hexdigest(), "mode": 0o644, "modified_at": 1000.0, "moved_at": 2000.0,
-    }  # fmt: skip
-    return QuarantineRecord(**(values | more))
+    made = QuarantineRecord(
+        id="r1", state="moving", sha256=DIGEST.hexdigest(), size=len(DATA), path=str(path),
+        stored_as=DIGEST.hexdigest(), mode=0o644, modified_at=1000.0, moved_at=2000.0,
+    )  # fmt: skip
+    return replace(made, **more)
 
 
 def names(folder):
@@ -81,6 +82,7 @@ def test_a_file_with_other_names_is_copied_and_they_are_reported(candidate, down
     [again] = [each for each in search([downloads], DIGEST.digest(), None).candidates if each.name == "a.exe"]
     note = put_away(again, store, record(again.path))
     again.close()
+    assert note is not None
     assert "1 further name (hard link)" in note
     assert names(downloads) == ["again.exe"]
     assert (store / DIGEST.hexdigest()).stat().st_nlink == 1

@@ -9,6 +9,7 @@ from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.core.answer import Tier
+from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import EventKind
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Rule, Scope
@@ -19,17 +20,17 @@ URL = "http://let-through.test/x"
 PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
 
 
-class Broken:
+class Broken(AnswerCache):
     """A part that fails: what a check cannot know then is flagged at once, without a question."""
 
-    def __getattr__(self, name):
+    def __getattribute__(self, name):
         raise RuntimeError("planted")
 
 
 @pytest.fixture
 def house():
     house = House(FakeServer(Tier.INTRANET))
-    house.checker.cache = Broken()
+    house.checker.cache = object.__new__(Broken)
     yield house
     house.close()
 

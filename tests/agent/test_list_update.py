@@ -9,10 +9,10 @@ from secondlook.agent.pattern.list_update import MAX_KNOWN_GOOD, Offer, UpdateRe
 from secondlook.config import PatternSettings
 from secondlook.core.lists.hashlist import HashList, build
 from secondlook.core.lists.name import parse_list_name
-from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import sign_list
 from secondlook.wire.version import ListVersion
+from wirekit.coded import rice64
 
 KEY = Ed25519PrivateKey.generate()
 GOOD = {sha256(f"good{at}.example/".encode()).digest(): f"good{at}.example/" for at in range(30)}
@@ -29,11 +29,13 @@ def offer(entries, *, named="mw-8b", key=None):
     message = pb.HashList(name="mw-8b", sha256_checksum=checksum)
     message.version = ListVersion(named, 9, checksum[:8]).encode()
     if entries:
-        message.additions_eight_bytes.CopyFrom(rice.encode(raw, 8))
+        message.additions_eight_bytes.CopyFrom(rice64(raw))
     if key is not None:
         message.signature = sign_list(key, "mw-8b", message.version, checksum)
     public = key.public_key() if key is not None else None
-    return Offer(message=message, meaning=parse_list_name("mw-8b"), canary=None, key=public)
+    meaning = parse_list_name("mw-8b")
+    assert meaning is not None
+    return Offer(message=message, meaning=meaning, canary=None, key=public)
 
 
 def held(count):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agentkit.virtual import START
+from agentkit.virtual import StillClock
 from secondlook.agent.pattern.alerts import PatternAlerts
 from secondlook.agent.pattern.files import Stamp, StampedList
 from secondlook.agent.pattern.members import MOST_NAMED, Members
@@ -12,13 +12,12 @@ from secondlook.core.event import EventKind
 from secondlook.wire import safebrowsing_pb2 as pb
 
 
-class Clock:
-    def now(self):
-        return START
-
-
 class Events(list):
-    record = list.append
+    def record(self, event):
+        self.append(event)
+
+    def amend(self, event_id, **fields):
+        raise AssertionError("nothing to amend")
 
 
 class Server:
@@ -63,7 +62,7 @@ def events():
 
 @pytest.fixture
 def members(tmp_path, events):
-    return Members(PatternAlerts(tmp_path, events, Clock()))
+    return Members(PatternAlerts(tmp_path, events, StillClock()))
 
 
 def compare(members, server, ours=OURS, name="spare"):

@@ -113,11 +113,12 @@ def test_a_sender_that_fails_harms_nobody(house, caplog):
 
 
 def test_what_waits_is_bounded(house):
-    notifier = Notifier(Sender(), house.clock)
+    sender = Sender()
+    notifier = Notifier(sender, house.clock)
     for _ in range(3000):
         notifier.notify(notice())
     house.run(notifier.send_due())
-    assert "3000 of them" in notifier._sender.sent[0][0]
+    assert "3000 of them" in sender.sent[0][0]
 
 
 def test_the_notice_names_clients_and_what_was_done(house):

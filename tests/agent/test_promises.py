@@ -16,7 +16,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agentkit.world import MODES, URLS, World
+from agentkit.wire import MODES
+from agentkit.world import URLS, World
 
 WORKERS = st.sampled_from(["worker-1", "worker-2"])
 PROCESSES = st.sampled_from(["worker-1", "worker-2", "service"])

@@ -157,6 +157,7 @@ def test_across_file_systems(place):
         assert outcome.done
         assert not bad.exists()
         assert (Path(other) / "q" / DIGEST.hex()).read_bytes() == BAD
+        assert outcome.record_id is not None
         assert asyncio.run(quarantine.restore(outcome.record_id)).read_bytes() == BAD
 
 

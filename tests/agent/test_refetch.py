@@ -32,7 +32,9 @@ class Origin:
         self.serving: set[asyncio.Task] = set()
 
     async def serve(self, reader, writer):
-        self.serving.add(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
             await self.answer(reader, writer)
         finally:
@@ -172,8 +174,9 @@ def test_the_defaults_reach_nothing_on_this_machine():
     asyncio.run(main())
 
 
-class Fetched:
+class Fetched(Refetcher):
     def __init__(self, answer) -> None:
+        super().__init__()
         self.answer = answer
 
     async def fetch(self, url):

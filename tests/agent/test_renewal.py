@@ -7,8 +7,7 @@ import pytest
 from agentkit.house import House, confirmed_about, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.view import REBLOCK
-from secondlook.agent.recheck.batch_check import BatchCheck
-from secondlook.agent.recheck.renewal import PATTERN_RENEWAL_S, Renewal, expiry_of
+from secondlook.agent.recheck.renewal import PATTERN_RENEWAL_S, expiry_of
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
@@ -20,8 +19,6 @@ URL = "http://bad.test/x"
 @pytest.fixture
 def house():
     house = House(FakeServer(Tier.INTRANET))
-    batch_check = BatchCheck(house.view, house.lookup, house.cache, house.clock)
-    house.renewal = Renewal(batch_check, house.ledger.confirmed, house.clock)
     yield house
     house.close()
 
@@ -123,9 +120,6 @@ def test_silence_keeps_a_block_and_is_not_asked_into_all_the_time(house):
 @pytest.mark.parametrize(("tier", "kept"), [("intranet", True), ("local", False), (None, False)])
 def test_who_listed_it_and_cannot_be_asked_from_here_may_speak_later(tier, kept):
     house = House(FakeServer(Tier.LOCAL), FakeServer(Tier.INTRANET, mode="gone"))
-    house.renewal = Renewal(
-        BatchCheck(house.view, house.lookup, house.cache, house.clock), house.ledger.confirmed, house.clock
-    )
     put(house, tier=tier)
     house.sleep(61)
     assert renew(house) == (not kept)
@@ -164,9 +158,12 @@ def test_a_find_about_a_host_is_asked_about_by_the_hash_that_is_listed(house):
 )
 def test_it_is_asked_about_as_what_it_was_used_for(house, monkeypatch, kind, cls, asked_as):
     asked = []
-    monkeypatch.setattr(
-        house.lookup, "tiers", lambda kind, cls: asked.append((kind, cls)) or (Tier.INTRANET,)
-    )
+
+    def tiers(kind, cls):
+        asked.append((kind, cls))
+        return (Tier.INTRANET,)
+
+    monkeypatch.setattr(house.lookup, "tiers", tiers)
     put(house, kind=kind, cls=cls)
     house.sleep(61)
     renew(house)

@@ -162,6 +162,7 @@ def test_a_stamp_names_no_file_outside_its_folder(tmp_path):
             await world.updater.update_now()
             folder = PatternFolder(world.state)
             stamp = read_stamp(folder.folder)
+            assert stamp is not None
             [listed] = [each for each in stamp.lists if each.name == "mw-8b"]
             (folder.folder / listed.file).rename(world.state / listed.file)  # whole, and not where lists are
             moved = replace(listed, file=f"../{listed.file}")

@@ -13,8 +13,8 @@ from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.lookup.client import ServerClient
-from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
+from wirekit.coded import rice32
 
 
 class Clock:
@@ -45,7 +45,7 @@ def google_list(name, wait_s):
         name=name,
         version=name.encode(),
         sha256_checksum=hashlib.sha256(entries).digest(),
-        additions_four_bytes=rice.encode(entries, 4),
+        additions_four_bytes=rice32(entries),
     )
     made.minimum_wait_duration.seconds = wait_s
     return made

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -23,6 +23,14 @@ def house():
     house.close()
 
 
+@dataclass
+class Published:
+    """What lies in the pattern folder."""
+
+    stamp: int
+    pattern: Pattern
+
+
 def rule(subject):
     return Rule(
         id="r",
@@ -37,20 +45,19 @@ def rule(subject):
 
 
 def test_rules_and_pattern_are_taken_up(house):
-    place = {"stamp": 1, "pattern": make_pattern([], now=house.clock.now())}
+    place = Published(1, make_pattern([], now=house.clock.now()))
     seen = []
 
     watcher = Watcher(
-        house.checker, house.ledger.snapshots, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"], on_pattern=seen.append,
+        house.checker, house.ledger.snapshots, house.clock, stamp=lambda: place.stamp, load=lambda: place.pattern, on_pattern=seen.append,
         fixed_rules=[rule("fixed.test")],
     )  # fmt: skip
     house.run(watcher.refresh())
     assert house.checker.check_now(house.subject("http://fixed.test/"), PAGE).action is Action.BLOCK
     house.ledger.rules.add(rule("new.test"))
     house.ledger.changed()
-    place.update(
-        stamp=2, pattern=make_pattern([house.subject("http://bad.test/").hashes[0]], now=house.clock.now())
-    )
+    place.stamp = 2
+    place.pattern = make_pattern([house.subject("http://bad.test/").hashes[0]], now=house.clock.now())
     house.run(watcher.refresh())
     for host in ("fixed.test", "new.test", "bad.test"):
         assert house.checker.check_now(house.subject(f"http://{host}/"), PAGE).action is Action.BLOCK
@@ -74,17 +81,17 @@ def test_what_cannot_be_read_stays_and_is_tried_again(house, caplog):
 
 
 def test_lists_are_taken_up_while_the_ledger_cannot_be_read(house):
-    place = {"stamp": 1, "pattern": make_pattern([], now=house.clock.now())}
+    place = Published(1, make_pattern([], now=house.clock.now()))
     watcher = Watcher(
         house.checker,
         house.ledger.snapshots,
         house.clock,
-        stamp=lambda: place["stamp"],
-        load=lambda: place["pattern"],
+        stamp=lambda: place.stamp,
+        load=lambda: place.pattern,
     )
     house.ledger.snapshots.version = lambda: 1 / 0
     listed = house.subject("http://bad.test/")
-    place.update(stamp=2, pattern=make_pattern([listed.hashes[0]], now=house.clock.now()))
+    place.stamp, place.pattern = 2, make_pattern([listed.hashes[0]], now=house.clock.now())
     house.run(watcher.refresh())
     assert house.checker.check_now(listed, PAGE).action is Action.BLOCK
 
@@ -149,15 +156,15 @@ def make_confirmed(identity, now):
 def test_a_pattern_that_is_only_confirmed_anew_is_no_news(house):
     """Twice a minute a server says that nothing has changed: nothing is looked at again for that."""
     bad = make_pattern([house.subject("http://bad.test/").hashes[0]], now=house.clock.now())
-    place = {"stamp": 1, "pattern": bad}
+    place = Published(1, bad)
     seen = []
     watcher = Watcher(
-        house.checker, house.ledger.snapshots, house.clock, stamp=lambda: place["stamp"], load=lambda: place["pattern"], on_pattern=seen.append,
+        house.checker, house.ledger.snapshots, house.clock, stamp=lambda: place.stamp, load=lambda: place.pattern, on_pattern=seen.append,
     )  # fmt: skip
 
     def confirmed_at(at, fresh_for_s=60.0):
-        place["stamp"] += 1
-        place["pattern"] = Pattern(
+        place.stamp += 1
+        place.pattern = Pattern(
             [(replace(info, confirmed_at=at), table) for info, table in bad.lists],
             [Mirror(server="s", tier=Tier.INTRANET, whole=True, confirmed_at=at, fresh_for_s=fresh_for_s)],
             bad.generation,
@@ -169,7 +176,7 @@ def test_a_pattern_that_is_only_confirmed_anew_is_no_news(house):
     house.sleep(30)
     confirmed_at(house.clock.now())
     assert len(seen) == 1
-    assert house.view.current.pattern is place["pattern"]
+    assert house.view.current.pattern is place.pattern
     house.sleep(90)  # now it was too old to stand in for its server, and then it does again
     confirmed_at(house.clock.now())
     assert len(seen) == 2

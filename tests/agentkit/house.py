@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agentkit.ledger import FakeLedger
 from agentkit.servers import FakeLookup, FakeServer
 from agentkit.virtual import FakeClock, VirtualLoop
 from secondlook.agent.actions.enforcement import Enforcement
+from secondlook.agent.actions.notice import AppriseSender, Notice, Notifier
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.groups import Policies
@@ -62,6 +64,17 @@ def make_pattern(
     return Pattern([(info, table)], mirrors)
 
 
+class _Notices(Notifier):
+    """Keeps what it is to send."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(AppriseSender(()), clock)
+        self.taken: list[Notice] = []
+
+    def notify(self, notice: Notice) -> None:
+        self.taken.append(notice)
+
+
 class House:
     """Loop, clock, servers, ledger, and the query process of one worker."""
 
@@ -84,30 +97,29 @@ class House:
         self.cache = AnswerCache(10_000)
         self.checker = Checker(self.view, self.lookup, self.cache, load_suffixes(), self.clock)
         self.gatekeeper = Gatekeeper(self.checker, self.ledger, self.clock)
-        self.told = []
-        batch_check = BatchCheck(self.view, self.lookup, self.cache, self.clock)
+        self.notifier = _Notices(self.clock)
+        self.told = self.notifier.taken
+        self.batch_check = BatchCheck(self.view, self.lookup, self.cache, self.clock)
+        self.renewal = Renewal(self.batch_check, self.ledger.confirmed, self.clock)
         self.enforcement = Enforcement(
             self.view,
             self.ledger.confirmed,
             self.ledger.history,
             self.ledger.recorder,
             self.clock,
-            notifier=self,
+            notifier=self.notifier,
             files=self.files,
             url_subject=self.subject,
         )
         self.rechecker = Rechecker(
-            batch_check,
+            self.batch_check,
             self.ledger.queue,
             self.enforcement,
-            Renewal(batch_check, self.ledger.confirmed, self.clock),
+            self.renewal,
             self.clock,
             random=lambda: 0.5,
         )
         self.reload()
-
-    def notify(self, notice) -> None:
-        self.told.append(notice)
 
     def reload(self) -> None:
         """Do what the watcher does."""
@@ -141,17 +153,17 @@ class House:
 def confirmed_about(house: House, url: str, **more) -> ConfirmedEntry:
     """Make a confirmed entry about a URL."""
     subject = house.subject(url)
-    values = {
-        "identity": subject.hashes[0],
-        "hit": subject.hashes[0],
-        "kind": SubjectKind.URL,
-        "verdict": "malicious",
-        "risk": "dangerous",
-        "threat": "malware",
-        "list": "mw-8b",
-        "server": "fake",
-        "source": "fake",
-        "confirmed_at": house.clock.now(),
-        "expires_at": None,
-    }
-    return ConfirmedEntry(**(values | more))
+    entry = ConfirmedEntry(
+        identity=subject.hashes[0],
+        hit=subject.hashes[0],
+        kind=SubjectKind.URL,
+        verdict="malicious",
+        risk="dangerous",
+        threat="malware",
+        list="mw-8b",
+        server="fake",
+        source="fake",
+        confirmed_at=house.clock.now(),
+        expires_at=None,
+    )
+    return replace(entry, **more)

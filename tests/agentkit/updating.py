@@ -1,6 +1,7 @@
 """A server that can be made to lie, a state folder, and an updater between them."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 from secondlook.agent.pattern.files import load_pattern
@@ -15,7 +16,7 @@ from secondlook.lookup.client import ServerClient
 from secondlook.server.http.app import ServerApp
 from secondlook.server.http.serving import Serving
 from secondlook.server.publish.signing import publisher_key
-from secondlook.server.reader import FileReader
+from secondlook.server.reader import FileReader, Reader
 from secondlook.server.store.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash, make_store, out, put
@@ -36,13 +37,13 @@ class Events:
         raise AssertionError("nothing to amend")
 
 
-class Tampering:
+class Tampering(ServerApp):
     """A real server whose list answers pass through a function before they are sent."""
 
-    def __init__(self, app: ServerApp) -> None:
-        self.app, self.reader = app, app.reader
-        self.limits, self.is_balancer = app.limits, app.is_balancer
-        self.change = None  # (path, body) -> (status, content type, body) or None
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader)
+        # (path, body) -> (status, content type, body), or None to leave it as it is
+        self.change: Callable[[str, bytes], tuple[int, bytes, bytes] | None] | None = None
         self.seen: list[str] = []
 
     async def __call__(self, scope, receive, send):
@@ -54,7 +55,7 @@ class Tampering:
         async def catch(message):
             sent.append(message)
 
-        await self.app(scope, receive, catch)
+        await super().__call__(scope, receive, catch)
         body = b"".join(message.get("body", b"") for message in sent)
         start = sent[0]
         if self.change is not None and (changed := self.change(scope["path"], body)) is not None:
@@ -94,7 +95,7 @@ class House:
 async def house(tmp_path, *, pinned=False, lines=HOSTS):
     """With `lines` None the server has published nothing yet."""
     store = make_store(tmp_path, lines) if lines is not None else ServerStore(tmp_path / "server")
-    app = Tampering(ServerApp(FileReader(store)))
+    app = Tampering(FileReader(store))
     serving = Serving(app, [listen_on("127.0.0.1", 0)])
     await serving.start()
     key = publisher_key(store.root).public_key() if pinned else None

@@ -2,6 +2,8 @@
 
 import asyncio
 import selectors
+from collections.abc import Callable
+from concurrent.futures import Executor
 
 START = 1_900_000_000.0
 
@@ -37,14 +39,29 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual_selector.virtual
 
-    def run_in_executor(self, executor, func, *args):
+    def run_in_executor[*Ts, T](
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         """Threads take no time here: what would run in one runs at once."""
-        future = self.create_future()
+        future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
         except Exception as error:  # noqa: BLE001 - handed on to whoever awaits it
             future.set_exception(error)
         return future
+
+
+class StillClock:
+    """A clock at which it is always the same moment."""
+
+    def monotonic(self) -> float:
+        return START
+
+    def elapsed(self) -> float:
+        return START
+
+    def now(self) -> float:
+        return START
 
 
 class FakeClock:

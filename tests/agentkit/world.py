@@ -7,14 +7,12 @@ memory is gone, and nothing it still tries reaches ledger or servers.
 """
 
 import asyncio
-import base64
+import functools
 import random
-from urllib.parse import parse_qs, urlsplit
-
-import httpx
 
 from agentkit.house import make_pattern
 from agentkit.virtual import FakeClock, VirtualLoop
+from agentkit.wire import Server, Wire
 from ledgerkit.fake import FakeLedger
 from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.check.checker import Checker
@@ -35,74 +33,11 @@ from secondlook.core.url.canonical import url_subject
 from secondlook.core.verdict import SubjectClass
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.suffix import load_suffixes
-from secondlook.wire import safebrowsing_pb2 as pb
 
-MODES = (
-    "up", "down", "hang", "slow", "status_500", "too_many", "html", "bad_protobuf", "cut_off",
-    "no_duration", "wrong_prefix", "short_hash",
-)  # fmt: skip
 URLS = [f"http://host{host}.test/{path}" for host in range(4) for path in ("", "a", "a/b", "c?q=1")]
 PORTS = {"embedded": 1, "intranet-1": 2, "intranet-2": 3, "network": 4}
-DURATION_S = {False: 60, True: 300}
 
-
-class Server:
-    """A Smart Protection Server on the fake wire."""
-
-    def __init__(self, name: str, tier: Tier) -> None:
-        self.name = name
-        self.tier = tier
-        self.mode = "up"
-        self.listed: dict[bytes, float] = {}  # full hash: since when (monotonic)
-
-    async def answer(self, target: str) -> httpx.Response:
-        parts = urlsplit(target)
-        if self.mode == "down":
-            raise httpx.ConnectError("refused")
-        await asyncio.sleep({"hang": 3600.0, "slow": 0.7}.get(self.mode, 0.002))
-        match self.mode:
-            case "status_500":
-                return _response(500, b"")
-            case "too_many":
-                return _response(429, b"", [(b"retry-after", b"3")])
-            case "html":
-                return _response(200, b"<html>log in first</html>", [(b"content-type", b"text/html")])
-            case "bad_protobuf":
-                return _response(200, b"\xff" * 20)
-            case "cut_off":
-                raise httpx.RemoteProtocolError("cut off")
-        if parts.path == "/healthz":
-            return _response(200, b"ok generation=1", [(b"content-type", b"text/plain")])
-        packed = parse_qs(parts.query)["$req"][0]
-        asked = list(pb.SearchHashesRequest.FromString(base64.urlsafe_b64decode(packed)).hash_prefixes)
-        return _response(200, self._search(asked).SerializeToString())
-
-    def _search(self, asked: list[bytes]) -> pb.SearchHashesResponse:
-        message = pb.SearchHashesResponse()
-        found = [full for full in self.listed if full[:4] in asked]
-        lies = {"wrong_prefix": [b"\xee" * 32], "short_hash": [b"short"]}.get(self.mode, [])
-        for full in (*found, *lies):
-            message.full_hashes.add(full_hash=full).full_hash_details.add(threat_type=1)
-        if self.mode != "no_duration":
-            message.cache_duration.seconds = DURATION_S[bool(found)]
-        return message
-
-
-def _response(status: int, body: bytes, headers=None) -> httpx.Response:
-    headers = headers or [(b"content-type", b"application/x-protobuf")]
-    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
-
-
-class _Wire(httpx.AsyncBaseTransport):
-    def __init__(self, server: Server, process: "Process") -> None:
-        self._server = server
-        self._process = process
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self._process.must_live()
-        response = await self._server.answer(request.extensions.get("target", b"/").decode())
-        self._process.must_live()
-        return response
+type _Place = tuple[Tier, SubjectKind, bytes]  # where an answer is kept: by the last, a prefix
 
 
 class _Held:
@@ -140,8 +75,11 @@ class _Ledger:
     def __init__(self, ledger: FakeLedger, process: "Process") -> None:
         self.queue = _HeldQueue(ledger.queue, process)
         self.confirmed = _HeldConfirmed(ledger.confirmed, process)
-        for name in ("recorder", "counts", "flags", "history", "snapshots"):
-            setattr(self, name, _Held(getattr(ledger, name), process))
+        self.recorder = _Held(ledger.recorder, process)
+        self.counts = _Held(ledger.counts, process)
+        self.flags = _Held(ledger.flags, process)
+        self.history = _Held(ledger.history, process)
+        self.snapshots = _Held(ledger.snapshots, process)
 
 
 class Process:
@@ -151,7 +89,7 @@ class Process:
         self.world = world
         self.name = name
         self.alive = True
-        self.stored: dict[tuple, float] = {}  # what the cache holds: until when nobody may be asked
+        self.stored: dict[_Place, tuple[float, float]] = {}  # what the cache holds: when nobody may be asked
         self.told_bad: set[bytes] = set()  # hashes that an answer to this process listed
         self.tasks: list[asyncio.Task] = []
         self.ledger = _Ledger(world.ledger, self)
@@ -183,7 +121,7 @@ class Process:
         await self.lookup.set_local(f"http://127.0.0.1:{PORTS['embedded']}")
         for tier in Tier:
             for client in self.lookup.clients(tier):
-                client._open = lambda client=client: _Wire(world.servers[client.name], self)
+                client._open = functools.partial(Wire, world.servers[client.name], self.must_live)
         await self.lookup.start()
         self._watch_asking()
         self.view = LocalView(Policies(Policy()))
@@ -375,6 +313,7 @@ class World:
         if action == "flag":
             if not decision.event_id:
                 self.fault("a flag without an event")
+                return action
             self.flags[decision.event_id] = subject.hashes[0]
             if not self._queued(decision.event_id, subject.hashes[0]):
                 self.fault(f"{url} was let through before its flag was stored")

@@ -129,7 +129,12 @@ def main() -> None:
     threading.Thread(target=serve, args=(listening,), daemon=True).start()
     threading.Thread(target=watch_worker, args=(int(sys.argv[2]),), daemon=True).start()
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
     loop = Path(f"/proc/{sys.argv[2]}/task/{sys.argv[2]}/schedstat")
     asker = Asker((host, int(port)), listening.getsockname()[1], "".join(sys.argv[3:4]))
     count = 0

@@ -119,6 +119,7 @@ class AnyServer(RuleBasedStateMachine):
     def a_closed_server_has_a_time_to_be_tried(self):
         if not hasattr(self, "circuit") or self.circuit.admits():
             return
+        assert self.circuit.probe_at is not None
         assert self.circuit.probe_at <= self.now + 300.0 + 1e-6
 
 

@@ -5,7 +5,7 @@ from secondlook.core.lists.confirmed import ConfirmedSet
 from secondlook.core.subject import SubjectKind
 
 
-def entry(identity, hit, risk="dangerous", expires_at=None):
+def entry(identity, hit, risk="dangerous", expires_at=None) -> ConfirmedEntry:
     return ConfirmedEntry(
         identity=identity,
         hit=hit,

@@ -1,6 +1,7 @@
 """A field of an event is written down once: that it then stands in every place is checked here."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ ENUMS = {"kind": EventKind.LATE_VERDICT, "cls": SubjectClass.PAGE, "subject": Su
 
 def full_event() -> Event:
     """An event of which every field has a value of its own."""
-    values = {}
+    values: dict[str, Any] = {}
     for number, field in enumerate(EVENT_FIELDS):
         value = SAMPLES[field.form]
         values[field.attribute] = value.format(number) if isinstance(value, str) else value

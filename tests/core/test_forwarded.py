@@ -12,7 +12,10 @@ BALANCERS = [ip_network("10.0.0.0/24"), ip_network("2001:db8:ba::/48")]
 
 
 def client(*lines: str) -> str | None:
-    fields = [tuple(part.strip().encode("latin-1") for part in line.split(":", 1)) for line in lines]
+    fields = []
+    for line in lines:
+        name, _, value = line.encode("latin-1").partition(b":")
+        fields.append((name.strip(), value.strip()))
     return forwarded_client(fields, lambda place: any(place in network for network in BALANCERS))
 
 

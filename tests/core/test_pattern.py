@@ -1,5 +1,6 @@
 """The pattern: which list decides, and when nobody needs to be asked."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -125,14 +126,8 @@ def test_digest_kinds_are_those_of_filled_file_lists():
 
 
 def embedded(**facts):
-    facts = {
-        "server": "embedded",
-        "tier": LOCAL,
-        "whole": True,
-        "confirmed_at": 1000.0,
-        "announced": True,
-    } | facts
-    return Mirror(**facts)
+    mirror = Mirror(server="embedded", tier=LOCAL, whole=True, confirmed_at=1000.0, announced=True)
+    return replace(mirror, **facts)
 
 
 COMPLETE = [make_list("mw-8b", "a", complete=True), make_list("x-file-mw-8b", "b", complete=True)]

@@ -159,6 +159,7 @@ def test_bounds_hold_in_every_history(history, data):  # noqa: C901, PLR0912 - o
             assert not running
             assert plan.done
             break
+        assert plan.wake_at is not None
         assert now < plan.wake_at <= limits.deadline
         if data.draw(st.integers(0, 5)) == 0:  # a circuit opens or closes meanwhile
             ready[data.draw(st.integers(0, history["servers"] - 1))] = data.draw(st.sampled_from([None, 0.0]))

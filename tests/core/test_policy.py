@@ -58,10 +58,18 @@ def test_unverifiable_is_decided_by_class():
     assert policy.decide(UNVERIFIABLE, SubjectClass.DOWNLOAD).action is Action.FLAG
 
 
-def test_the_reason_is_told():
-    assert "every server is away" in Policy().decide(UNVERIFIABLE, PAGE).reason
-    assert "highly suspicious" in Policy().decide(listed(Risk.HIGHLY_SUSPICIOUS), PAGE).reason
-    assert "low" in Policy(level=Level.LOW).decide(listed(Risk.SUSPICIOUS), PAGE).reason
+@pytest.mark.parametrize(
+    ("policy", "evidence", "told"),
+    [
+        (Policy(), UNVERIFIABLE, "every server is away"),
+        (Policy(), listed(Risk.HIGHLY_SUSPICIOUS), "highly suspicious"),
+        (Policy(level=Level.LOW), listed(Risk.SUSPICIOUS), "low"),
+    ],
+)
+def test_the_reason_is_told(policy, evidence, told):
+    reason = policy.decide(evidence, PAGE).reason
+    assert reason is not None
+    assert told in reason
 
 
 @pytest.mark.parametrize("how", [{"paused": True}, {"mode": Mode.ASSESS}])

@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,10 +13,20 @@ from secondlook.core.rules.rule import SET_BACK_S, Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import parse_subject
 from secondlook.core.url.canonical import url_subject
+from secondlook.suffix import PublicSuffixes
 
 NOW = 1000.0
 numbers = itertools.count()
-NO_REGISTRY = SimpleNamespace(is_registry=lambda _: False)  # older rules may be about all of `com`
+
+
+class NoRegistry(PublicSuffixes):
+    """Older rules may be about all of `com`."""
+
+    def is_registry(self, host: str) -> bool:
+        return False
+
+
+NO_REGISTRY = NoRegistry("", "")
 
 
 def make_rule(action, text, *, client=None, expires=None):

@@ -100,13 +100,13 @@ class Prepared(Really):
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *rest,
     ) -> None:  # fmt: skip
         # rest: restore_signals, gid, gids, uid, umask, start_new_session, process_group
-        places = {"env": dict(os.environ if env is None else env), "cwd": str(Path(cwd or ".").absolute())}
+        place = dict(os.environ if env is None else env)
         special = (
             preexec_fn or shell or executable or any(rest[1:4]) or rest[4] != -1 or rest[5] or rest[6] != -1
         )
         words = _words_of(args)
-        if words is None or special or not usable() or not _alike(places["env"]):
-            super()._execute_child(
+        if words is None or special or not usable() or not _alike(place):
+            super()._execute_child(  # type: ignore[misc]  # private: no stub has it
                 args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
                 p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *rest,
             )  # fmt: skip
@@ -114,9 +114,13 @@ class Prepared(Really):
         given = {0: p2cread, 1: c2pwrite, 2: errwrite}
         numbers = {number: number if at == -1 else at for number, at in given.items()}
         numbers |= {number: number for number in pass_fds}
-        self.pid = _ask({"words": words, "numbers": list(numbers), **places}, list(numbers.values()))
+        folder = str(Path(cwd or ".").absolute())
+        order = {"words": words, "numbers": list(numbers), "env": place, "cwd": folder}
+        self.pid = _ask(order, list(numbers.values()))
         self._child_created = True
-        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+        self._close_pipe_fds(  # type: ignore[attr-defined]  # private too
+            p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite
+        )
 
 
 def _alike(env: dict[str, str]) -> bool:
@@ -200,7 +204,8 @@ def _import_all() -> None:
 
     spare_imports()
     late = ["prometheus_client"]
-    sys.modules.update(dict.fromkeys(late))
+    for name in late:
+        sys.modules[name] = None  # type: ignore[assignment]  # so that its import fails
     for found in pkgutil.walk_packages(secondlook.__path__, "secondlook."):
         if not found.name.endswith(("__main__", "_pb2", ".env")) and ".migrations" not in found.name:
             with contextlib.suppress(ImportError):
@@ -209,7 +214,9 @@ def _import_all() -> None:
         importlib.import_module(name)
     for name in late:
         del sys.modules[name]
-    secondlook.known_good.shipped_roots(secondlook.suffix.load_suffixes())
+    from secondlook import known_good, suffix
+
+    known_good.shipped_roots(suffix.load_suffixes())
 
 
 def keep(channel: socket.socket) -> None:
@@ -273,8 +280,8 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
         keep(theirs)
     theirs.close()
     allow()
-    subprocess.Popen = Prepared
-    os.execv = _execute
+    subprocess.Popen = Prepared  # type: ignore[misc]  # everybody is to get it
+    os.execv = _execute  # type: ignore[assignment]  # it returns nowhere either
     _run(order["words"])
 
 
@@ -306,7 +313,7 @@ def _run(words: list[str]) -> None:
         status = 1
     signal.set_wakeup_fd(-1)  # whoever set it is gone, and the keeper's end is a signal too
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    threading._shutdown()
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls at its end
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

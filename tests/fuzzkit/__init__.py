@@ -123,8 +123,9 @@ def _change(
             once(**drawn)
         except Exception as error:
             for name in changing:
-                drawn[name] = smaller(once, drawn, name, type(error))
-                corpus.keep(name, drawn[name])
+                least = smaller(once, drawn, name, type(error))
+                corpus.keep(name, least)
+                drawn[name] = least
             error.add_note(f"with {drawn!r}")
             raise
 

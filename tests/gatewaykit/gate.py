@@ -11,7 +11,7 @@ from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge
 from secondlook.gateway.parts import Gate
-from secondlook.gateway.request import GatewayRequest, read_request
+from secondlook.gateway.request import AskedHeaders, GatewayRequest, read_request
 from secondlook.ledger.log.privacy import Discretion, Privacy
 from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
@@ -34,6 +34,13 @@ def gate_of(gatekeeper: Any, folder: Path, record: Callable[[Event], None]) -> G
     return Gate(gatekeeper, refusals, bodies, record, name="our squid")
 
 
-def get(url: str, *, client: str = "192.0.2.7", user: str | None = None, **more: object) -> GatewayRequest:
+def get(
+    url: str,
+    *,
+    client: str = "192.0.2.7",
+    user: str | None = None,
+    sni: str | None = None,
+    asked: AskedHeaders | None = None,
+) -> GatewayRequest:
     """Read a GET as a gateway reports it."""
-    return read_request("GET", url, client=client, user=user, **more)
+    return read_request("GET", url, client=client, user=user, sni=sni, asked=asked)

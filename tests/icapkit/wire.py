@@ -18,10 +18,10 @@ def message(
     """Write the head of an ICAP request, and the HTTP heads in it."""
     sections = []
     at = 0
-    for name, head in (("req-hdr", request), ("res-hdr", response)):
-        if head:
+    for name, http in (("req-hdr", request), ("res-hdr", response)):
+        if http:
             sections.append(f"{name}={at}")
-            at += len(head)
+            at += len(http)
     sections.append(f"{body or 'null-body'}={at}")
     head = f"{method} icap://gate.test/{service} ICAP/1.0\r\nHost: gate.test\r\n{headers}"
     return f"{head}Encapsulated: {', '.join(sections)}\r\n\r\n".encode() + request + response
@@ -68,8 +68,8 @@ def read_replies(data: bytes) -> list[Reply]:
         reply.whole = kind == "null-body"
         while not reply.whole and data:
             line, _, data = data.partition(b"\r\n")
-            size, _, extension = line.partition(b";")
-            count = int(size, 16)
+            digits, _, extension = line.partition(b";")
+            count = int(digits, 16)
             if not count:
                 assert data.startswith(b"\r\n")
                 data, reply.whole = data[2:], True

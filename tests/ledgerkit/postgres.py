@@ -9,6 +9,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import TypedDict
 
 import psycopg
 
@@ -22,19 +23,27 @@ def find_binaries() -> Path | None:
     return folders[-1] if folders else None
 
 
+class _Account(TypedDict, total=False):
+    """Whom a process runs as; empty: as we do."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
 class PostgresServer:
     """Started by `start`, stopped by `stop`; `database()` makes a fresh one and gives its URL."""
 
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
         self.folder = Path(tempfile.mkdtemp(prefix="slpg"))
-        self._user: dict[str, str | int] = {}
+        self._account: _Account = {}
         name = pwd.getpwuid(os.getuid()).pw_name
         if os.getuid() == 0:  # the server refuses to run as root
             name = "postgres"
             entry = pwd.getpwnam(name)
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
-            self._user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+            self._account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
         subprocess.run(
@@ -43,7 +52,7 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
             cwd=self.folder,
-            **self._user,
+            **self._account,
         )
 
     def start(self) -> None:
@@ -62,7 +71,7 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=self.folder,
-            **self._user,
+            **self._account,
         )
         deadline = time.monotonic() + 60
         while True:

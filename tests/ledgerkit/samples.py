@@ -17,18 +17,20 @@ def identity_of(name: object) -> bytes:
 
 
 def make_event(kind: EventKind = EventKind.BLOCKED, at: float = START, **fields) -> Event:
-    values = {
-        "id": make_id(at),
-        "kind": kind,
-        "time": at,
-        "decision": {EventKind.BLOCKED: "block", EventKind.FLAGGED: "flag"}.get(kind, "allow"),
-        "cls": SubjectClass.PAGE,
-        "subject": SubjectKind.URL,
-    }
-    return Event(**(values | fields))
+    event = Event(
+        id=make_id(at),
+        kind=kind,
+        time=at,
+        decision={EventKind.BLOCKED: "block", EventKind.FLAGGED: "flag"}.get(kind, "allow"),
+        cls=SubjectClass.PAGE,
+        subject=SubjectKind.URL,
+    )
+    return replace(event, **fields)
 
 
-def make_flag(name: object, at: float = START, client: str | None = "10.0.0.1", **fields):
+def make_flag(
+    name: object, at: float = START, client: str | None = "10.0.0.1", **fields
+) -> tuple[Event, FlagEntry]:
     """A flag of the URL of this name: event and queue entry."""
     url = f"https://{name}.example/path?secret={name}"
     identity = identity_of(name)
@@ -57,23 +59,23 @@ def make_flag(name: object, at: float = START, client: str | None = "10.0.0.1", 
 
 
 def make_confirmed(name: object, at: float = START, **fields) -> ConfirmedEntry:
-    values = {
-        "identity": identity_of(name),
-        "hit": identity_of(name),
-        "kind": SubjectKind.URL,
-        "verdict": "malicious",
-        "risk": "dangerous",
-        "threat": "malware",
-        "list": "mw-8b",
-        "server": "s1",
-        "source": "s1",
-        "confirmed_at": at,
-        "expires_at": at + 300,
-        "url": f"https://{name}.example/path?secret={name}",
-        "host": f"{name}.example",
-        "expression": f"{name}.example/path?secret={name}",
-    }
-    return ConfirmedEntry(**(values | fields))
+    entry = ConfirmedEntry(
+        identity=identity_of(name),
+        hit=identity_of(name),
+        kind=SubjectKind.URL,
+        verdict="malicious",
+        risk="dangerous",
+        threat="malware",
+        list="mw-8b",
+        server="s1",
+        source="s1",
+        confirmed_at=at,
+        expires_at=at + 300,
+        url=f"https://{name}.example/path?secret={name}",
+        host=f"{name}.example",
+        expression=f"{name}.example/path?secret={name}",
+    )
+    return replace(entry, **fields)
 
 
 RULE = Rule(

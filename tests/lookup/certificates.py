@@ -36,7 +36,7 @@ class Authority:
         """A file with certificate and key for `host`, `until` so far from now, and the certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
-            alternative = x509.IPAddress(ipaddress.ip_address(host))
+            alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError:
             alternative = x509.DNSName(host)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])

@@ -186,9 +186,7 @@ class Http2Server:
 
     async def serve(self, reader, writer):
         self.connections += 1
-        connection = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
-        )
+        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         connection.initiate_connection()
         writer.write(connection.data_to_send())
         waiting = []
@@ -196,7 +194,7 @@ class Http2Server:
             while data := await reader.read(65536):
                 for event in connection.receive_data(data):
                     if isinstance(event, h2.events.RequestReceived):
-                        self.paths.append(dict(event.headers)[":path"])
+                        self.paths.append(dict(event.headers)[b":path"].decode())
                     elif isinstance(event, h2.events.StreamEnded):
                         waiting.append(event.stream_id)
                 if len(waiting) >= self.expected:

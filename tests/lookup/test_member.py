@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from secondlook.config import CircuitSettings
+from secondlook.config import CircuitSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.core.asking.circuit import CircuitState
+from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import LOST, Remedy, ServerFailure
 from secondlook.lookup.member import TierMember
 from secondlook.lookup.pace import Share
@@ -19,11 +20,12 @@ WRONG = ServerFailure("status 401", Remedy.CONFIGURATION)
 PAGES = Share.BROWSING
 
 
-class Client:
+class Client(ServerClient):
     """Answers with what it is given."""
 
     def __init__(self, *, google=False):
-        self.name, self.google = "office", google
+        super().__init__(RemoteServer(url="http://127.0.0.1:1", name="office"))
+        self.google = google
         self.outcome = SearchResult({})
 
     async def search(self, prefixes, *, timeout_s):
@@ -42,6 +44,9 @@ class Scene:
             self.client, Tier.INTRANET, CircuitSettings(failures=3, backoff_min=1.0, backoff_max=60.0),
             monotonic=lambda: self.now, draw=lambda: 0.5, on_change=lambda change: self.changes.append(change.what),
         )  # fmt: skip
+
+    def state(self):
+        return self.member.circuit.state
 
     def ask(self, outcome):
         self.client.outcome = outcome
@@ -65,9 +70,9 @@ def test_so_many_failures_in_a_row_open_the_circuit_and_an_answer_closes_it(scen
     scene.ask(SearchResult({}))
     scene.ask(REFUSED)
     scene.ask(REFUSED)
-    assert scene.member.circuit.state is CircuitState.CLOSED
+    assert scene.state() is CircuitState.CLOSED
     assert scene.ask(REFUSED) is REFUSED
-    assert (scene.member.circuit.state, scene.member.healthy) == (CircuitState.OPEN, False)
+    assert (scene.state(), scene.member.healthy) == (CircuitState.OPEN, False)
     assert scene.member.ready_at(PAGES) is None
     assert scene.changes == ["opened"]
     assert not scene.member.begin_probe()
@@ -81,14 +86,15 @@ def test_so_many_failures_in_a_row_open_the_circuit_and_an_answer_closes_it(scen
 def test_one_failure_of_google_is_enough():
     scene = Scene(google=True)
     scene.ask(REFUSED)
-    assert scene.member.circuit.state is CircuitState.OPEN
+    assert scene.state() is CircuitState.OPEN
+    assert scene.member.probe_at is not None
     assert scene.member.probe_at - scene.now >= 15 * 60 / 2
 
 
 def test_a_wish_for_patience_slows_it_down_and_opens_nothing(scene):
     for _ in range(5):
         scene.ask(PATIENCE)
-    assert scene.member.circuit.state is CircuitState.CLOSED
+    assert scene.state() is CircuitState.CLOSED
     assert scene.member.ready_at(PAGES) == 1030.0
     assert scene.member.ready_at(Share.DOWNLOADS) == 0.0
     assert scene.member.probe_at == 1030.0
@@ -120,11 +126,11 @@ def test_a_configuration_error_is_reported_once_until_it_answers(scene):
 def test_requests_that_were_lost_together_count_once(scene):
     for _ in range(5):
         scene.member.failed(CUT_OFF, PAGES, 999.0)
-    assert scene.member.circuit.state is CircuitState.CLOSED
+    assert scene.state() is CircuitState.CLOSED
     for _ in range(2):
         scene.now += 1
         scene.member.failed(CUT_OFF, PAGES, scene.now - 0.5)
-    assert scene.member.circuit.state is CircuitState.OPEN
+    assert scene.state() is CircuitState.OPEN
 
 
 def test_a_healthy_one_is_not_probed(scene):

@@ -6,8 +6,9 @@ import contextlib
 import pytest
 
 from agentkit.virtual import VirtualLoop
-from secondlook.config import CircuitSettings
+from secondlook.config import CircuitSettings, RemoteServer
 from secondlook.core.answer import Tier
+from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import Remedy, ServerFailure
 from secondlook.lookup.member import TierMember
 from secondlook.lookup.pace import Share
@@ -17,9 +18,10 @@ from secondlook.lookup.reading import SearchResult
 REFUSED = ServerFailure("refused", Remedy.ELSEWHERE)
 
 
-class Client:
+class Client(ServerClient):
     def __init__(self, loop, *, google=False):
-        self.name, self.google, self.up, self.loop = "office", google, True, loop
+        super().__init__(RemoteServer(url="http://127.0.0.1:1", name="office"))
+        self.google, self.up, self.loop = google, True, loop
         self.asked = []
         self.timeouts = []
 

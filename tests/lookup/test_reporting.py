@@ -18,10 +18,14 @@ from serverkit import listening, make_store
 REPORT = Report("desk-7", (Finding(subject="evil.example", name="Eicar", engine="clamav"),))
 
 
+async def for_ever():
+    await asyncio.Event().wait()
+
+
 def send(tmp_path, *, mode="auto", token="secret"):
     async def story():
         store = make_store(tmp_path)
-        desk = FindingDesk(Intake(store, PublishSettings()), mode, SystemClock(), asyncio.Event().wait)
+        desk = FindingDesk(Intake(store, PublishSettings()), mode, SystemClock(), for_ever)
         async with listening(store, AppSettings(tokens=("secret",), findings=desk)) as (serving, _):
             client = FindingClient(
                 ServerClient(RemoteServer(url=f"http://127.0.0.1:{serving.port}", name="office", token=token))

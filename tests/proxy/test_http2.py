@@ -16,7 +16,7 @@ from hyperframe.frame import (
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.events import DataReceived, Start
 
-from proxykit.http2 import Client, Peer, holding, reply
+from proxykit.http2 import Client, Peer, holding, reply, text
 from proxykit.sides import NoStreams, around, run
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http2 import Http2ClientSide
@@ -115,7 +115,7 @@ def test_what_is_plain_to_everybody_is_taken(make_http2_origin, connect_http2):
 def test_a_large_head_passes_both_ways(make_http2_origin, connect_http2, size):
     def handle(peer: Peer, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
-            reply(peer, event.stream_id, b"ok", ("x-big", dict(event.headers)["x-big"]))
+            reply(peer, event.stream_id, b"ok", ("x-big", dict(text(event.headers))["x-big"]))
 
     client = connect_http2(make_http2_origin(handle))
     got = client.get(x_big="a" * size)
@@ -125,7 +125,7 @@ def test_a_large_head_passes_both_ways(make_http2_origin, connect_http2, size):
 def test_a_head_beyond_the_limit_is_refused_and_the_connection_goes_on(make_http2_origin, connect_http2):
     def handle(peer: Peer, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
-            large = dict(event.headers)[":path"] == "/large"
+            large = dict(text(event.headers))[":path"] == "/large"
             reply(peer, event.stream_id, b"ok", ("x-big", "a" * 300_000 * large))
 
     origin = make_http2_origin(handle)

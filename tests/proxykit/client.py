@@ -10,6 +10,8 @@ import h2.config
 import h2.connection
 import h2.events
 
+from proxykit.http2 import text
+
 TIMEOUT_S = 60
 
 
@@ -55,7 +57,7 @@ def _http1(sock: socket.socket, port: int, target: str) -> Answer:
 
 def _http2(sock: socket.socket, port: int, path: str) -> Answer:
     answer = Answer("HTTP/2.0")
-    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+    client = h2.connection.H2Connection(h2.config.H2Configuration())
     client.initiate_connection()
     head = [(":method", "GET"), (":scheme", "https"), (":authority", f"127.0.0.1:{port}"), (":path", path)]
     client.send_headers(1, [*head, ("te", "trailers")], end_stream=True)
@@ -67,13 +69,13 @@ def _http2(sock: socket.socket, port: int, path: str) -> Answer:
         for event in client.receive_data(received):
             match event:
                 case h2.events.ResponseReceived():
-                    (_, status), *answer.headers = event.headers
+                    (_, status), *answer.headers = text(event.headers)
                     answer.status = int(status)
                 case h2.events.DataReceived():
                     body += event.data
                     client.acknowledge_received_data(event.flow_controlled_length, 1)
                 case h2.events.TrailersReceived():
-                    answer.trailers = list(event.headers)
+                    answer.trailers = text(event.headers)
                 case h2.events.StreamEnded():
                     answer.body = bytes(body)
                     return answer

@@ -43,9 +43,10 @@ class FakeGatekeeper:
     seen: list[tuple[str, Subject, RequestContext, Decision]] = field(default_factory=list)
     events: dict[str, Event] = field(default_factory=dict)
     exceptions: list[tuple[str, str | None, str | None, float]] = field(default_factory=list)
+    passed: list[tuple[str, float]] = field(default_factory=list)
     on_check: Callable[[Subject], None] | None = None
     waited: int = 0  # how often somebody wanted to know that a find is in force everywhere
-    _ids: itertools.count = field(default_factory=lambda: itertools.count(1))
+    _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
         self._fault("subject")
@@ -151,6 +152,9 @@ class FakeGatekeeper:
         assert event.url is not None
         self.bad.clear()
 
+    async def pass_through(self, event: Event, duration_s: float) -> None:
+        self.passed.append((event.id, duration_s))
+
     def files(self) -> list[tuple[str, FileSubject, RequestContext, Decision]]:
         return [(how, s, use, d) for how, s, use, d in self.seen if isinstance(s, FileSubject)]
 
@@ -167,11 +171,12 @@ class FakeGatekeeper:
 
     def _settle(self, how: str, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
         if decision.action is not Action.ALLOW:
-            decision = replace(decision, event_id=f"E{next(self._ids)}")
-            self.events[decision.event_id] = Event(
+            event_id = f"E{next(self._ids)}"
+            decision = replace(decision, event_id=event_id)
+            self.events[event_id] = Event(
                 kind=EventKind.BLOCKED if decision.action is Action.BLOCK else EventKind.FLAGGED,
                 time=1_790_000_000.0,
-                id=decision.event_id,
+                id=event_id,
                 cls=use.cls if isinstance(use.cls, SubjectClass) else None,
                 subject=subject.kind,
                 url=use.url,

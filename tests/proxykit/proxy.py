@@ -59,8 +59,8 @@ class Records:
         return written or await self._gatekeeper.event(event_id)
 
     async def pass_through(self, event: Event, duration_s: float) -> None:
-        told = {"id": f"P{len(self._log.events)}", "kind": EventKind.OVERRIDDEN, "stage": PASSTHROUGH}
-        self._log.record(replace(event, **told, time=time.time(), detail=f"{duration_s:g} s"))
+        passed = replace(event, id=f"P{len(self._log.events)}", kind=EventKind.OVERRIDDEN, stage=PASSTHROUGH)
+        self._log.record(replace(passed, time=time.time(), detail=f"{duration_s:g} s"))
         await asyncio.sleep(LOOK_EVERY_S + 0.1)
 
 
@@ -88,7 +88,9 @@ class RunningProxy:
         self.own_ports: set[int] = set()
         self.log = Log()
         self._thread = LoopThread(FairLoop)
-        self._socket = socket.create_server(("127.0.0.1", 0)) if beside is None else beside._socket.dup()
+        self._socket: socket.socket = (
+            socket.create_server(("127.0.0.1", 0)) if beside is None else beside._socket.dup()
+        )
         self._spread = spread
         self.port = self._socket.getsockname()[1]
         self.worker = self._thread.call(self._start())

@@ -12,7 +12,7 @@ from h11._connection import _body_framing
 def framed(method: bytes, event: h11.Request | h11.Response) -> int | None:
     """How long h11 takes a body to be."""
     kind, size = _body_framing(method, event)
-    return {"chunked": None, "http/1.0": -1}[kind] if kind != "content-length" else size[0]
+    return size[0] if size else {"chunked": None, "http/1.0": -1}[kind]
 
 
 def same(fields, others) -> bool:

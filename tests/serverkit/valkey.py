@@ -11,14 +11,21 @@ import pytest
 
 from serverkit.ports import free_port
 
-PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server")
-CLIENT = shutil.which("valkey-cli") or shutil.which("redis-cli")
+
+def _program(*names: str) -> str:
+    """Return the path of the first that is installed, or skip the test."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip(f"no {' or '.join(names)} is installed")
+    return found
 
 
 class Node:
     """One server process."""
 
     def __init__(self, folder: Path, port: int, *, cluster: bool) -> None:
+        server = _program("valkey-server", "redis-server")
+        self._client = _program("valkey-cli", "redis-cli")
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port
         options = [
@@ -43,13 +50,17 @@ class Node:
                 "no",
             ]
         self.process = subprocess.Popen(
-            [PROGRAM, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [server, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.wait()
 
     def cli(self, *words: str) -> str:
         done = subprocess.run(
-            [CLIENT, "-p", str(self.port), *words], capture_output=True, text=True, timeout=30, check=False
+            [self._client, "-p", str(self.port), *words],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
         return done.stdout
 
@@ -68,8 +79,6 @@ class Node:
 @contextmanager
 def single(folder: Path) -> Iterator[tuple[str, list[Node]]]:
     """One server."""
-    if PROGRAM is None or CLIENT is None:
-        pytest.skip("neither valkey-server nor redis-server is installed")
     node = Node(folder, free_port(), cluster=False)
     try:
         yield f"valkey://127.0.0.1:{node.port}/0", [node]
@@ -80,8 +89,6 @@ def single(folder: Path) -> Iterator[tuple[str, list[Node]]]:
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, list[Node]]]:
     """Three servers that share the slots."""
-    if PROGRAM is None or CLIENT is None:
-        pytest.skip("neither valkey-server nor redis-server is installed")
     nodes: list[Node] = []
     try:
         while len(nodes) < 3:

@@ -25,7 +25,7 @@ def test_what_was_signed_is_signed():
         ("mw-8b", b"versio", b"n" + b"c" * 31),
     ],
 )
-def test_of_nothing_else(other):
+def test_of_nothing_else(other: tuple[str, bytes, bytes]):
     assert not list_is_signed(PUBLIC, *other, sign_list(KEY, *LIST))
 
 

@@ -13,6 +13,7 @@ from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate
 from secondlook.wire.rice import encode
 from secondlook.wire.update import ADDITIONS, apply_update
+from wirekit.coded import rice32
 from wirekit.vectors import BATCH_FULL, BATCH_PARTIAL
 
 
@@ -29,7 +30,7 @@ def make_update(width, old, new, *, partial=True):
         old = set()
     gone = [at for at, entry in enumerate(sorted(old)) if entry not in new]
     if gone:
-        update.compressed_removals.CopyFrom(encode(b"".join(at.to_bytes(4) for at in gone), 4))
+        update.compressed_removals.CopyFrom(rice32(b"".join(at.to_bytes(4) for at in gone)))
     added = new - old
     if added:
         getattr(update, ADDITIONS[width]).CopyFrom(encode(joined(added), width))
@@ -104,7 +105,7 @@ def change(**fields):
 
 def removing(*positions):
     update = pb.HashList(name="mw", partial_update=True, sha256_checksum=bytes(32))
-    update.compressed_removals.CopyFrom(encode(b"".join(at.to_bytes(4) for at in positions), 4))
+    update.compressed_removals.CopyFrom(rice32(b"".join(at.to_bytes(4) for at in positions)))
     return update
 
 

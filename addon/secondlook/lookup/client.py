@@ -25,7 +25,7 @@ from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.lanes import LISTS
 from secondlook.lookup.failure import Remedy, ServerFailure, bad_answer, failure_of, failure_of_status
 from secondlook.lookup.reading import SearchResult, read_search
-from secondlook.lookup.transport import Transport, make_transport, user_agent
+from secondlook.lookup.transport import make_transport, user_agent
 from secondlook.wire import safebrowsing_pb2 as pb
 
 MAX_SEARCH_BYTES: Final = 4 << 20
@@ -94,7 +94,7 @@ class ServerClient:
             headers.append((b"Authorization", b"Bearer " + server.token.encode()))
         self._headers = httpx.Headers(headers)
         self._key = f"&key={quote(server.key, safe='')}".encode() if server.google and server.key else b""
-        self._transport: Transport | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
 
     def __repr__(self) -> str:
         return f"ServerClient({self.name!r})"
@@ -244,7 +244,7 @@ class ServerClient:
         extensions = {"timeout": timeout, "target": target}
         return httpx.Request("GET", self._url, headers=self._headers, extensions=extensions)
 
-    def _open(self) -> Transport:
+    def _open(self) -> httpx.AsyncBaseTransport:
         ca = None if self._server.ca is None else str(self._server.ca)
         try:
             return make_transport(self._server.url, ca=ca, proxy=self._proxy, connections=self._connections)
