@@ -11,6 +11,7 @@ from typing import Annotated, Final, NamedTuple
 from secondlook.core.event_field import Field, Form, Reveals, fields_of
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.quickly import quickly_made
 
 
 class EventKind(StrEnum):
@@ -33,6 +34,7 @@ class EventKind(StrEnum):
     ERROR = "error"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of the log; `id` is given by the ledger (a ULID-like sortable string) or by the caller.

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.quickly import quickly_made
 
 
 class SubjectKind(StrEnum):
@@ -18,6 +19,7 @@ class SubjectKind(StrEnum):
     FILE = "file"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class UrlSubject:
     """A URL in canonical form.
@@ -40,6 +42,7 @@ class UrlSubject:
         return self.hashes[0]
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class FileSubject:
     """A file by its digests.
@@ -66,6 +69,7 @@ class FileSubject:
 type Subject = UrlSubject | FileSubject
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class RequestContext:
     """The circumstances of one check: who asks, how, and for what class of use."""

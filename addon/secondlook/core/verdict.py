@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from secondlook.ground.quickly import quickly_made
+
 
 class Verdict(StrEnum):
     """What is known."""
@@ -85,6 +87,7 @@ class Step:
     elapsed_ms: float | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the stages found, before any policy.
@@ -115,6 +118,7 @@ class Evidence:
     steps: tuple[Step, ...] = ()
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What is done, and everything needed to explain it afterwards.

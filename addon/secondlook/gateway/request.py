@@ -21,6 +21,7 @@ from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import is_loopback
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.quickly import quickly_made
 
 LONGEST_URL_BYTES = 64 << 10
 LONGEST_USER_CHARS = 256
@@ -64,6 +65,7 @@ class AskedHeaders:
     if_range: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class GatewayRequest:
     """A request, read; `names` are hosts that its origin may also answer by (`Host`, SNI)."""

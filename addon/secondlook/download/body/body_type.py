@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from secondlook.agent.check.request_context import DOWNLOAD_EXTENSIONS, extension_of
 from secondlook.core.neutralize import inert
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.quickly import quickly_made
 
 ZIP_END_BYTES = 22 + 0xFFFF  # its fixed part and the longest comment
 _ZIP_END = struct.Struct("<4s4H2LH")
@@ -61,6 +62,7 @@ _RISKY_GIVEN = _RISKY_IN_URLS | _RUN_BY_SERVERS | {"js", "svg"}
 _LONGEST_NAME = 255
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Declared:
     """What the headers of a response claim about its body."""
