@@ -291,3 +291,30 @@ def test_the_process_is_small_and_imports_little(tmp_path):
         "secondlook.gateway.helper",
     }
     assert not imported & {"asyncio", "re", "json", "pathlib", "typer", "subprocess"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_lines_are_read_without_fresh_pages_of_the_system(tmp_path):
+    count = 300
+    ends = socket.socketpair()
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "s"))
+    listening.listen()
+    listening.settimeout(PATIENCE_S)
+    command = [sys.executable, "-P", helper.__file__, "--socket", str(tmp_path / "s")]
+    with subprocess.Popen(command, stdin=ends[1], stdout=ends[1]) as process:
+        ends[1].close()
+        agent, _ = listening.accept()
+
+        def faults():
+            return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+        with agent, listening, ends[0]:
+            for turn in range(count + 1):
+                if turn == 1:
+                    before = faults()
+                ends[0].sendall(b"4 a b\n")
+                agent.sendall(agent.recv(100).split()[0] + b" OK\n")
+                assert ends[0].recv(100) == b"4 OK\n"
+            taken = faults() - before
+    assert taken < count / 2  # each line is two reads

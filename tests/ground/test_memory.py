@@ -36,3 +36,24 @@ def grown_mib(how: str) -> int:
 def test_large_pieces_go_back_though_small_ones_lie_between_them():
     assert grown_mib("left alone") > 60
     assert grown_mib("given back") < 10
+
+
+READ = """
+import resource, socket
+from secondlook.ground.memory import give_back_large
+
+give_back_large()
+ours, theirs = socket.socketpair()
+for turn in range(301):
+    if turn == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    theirs.send(b"x" * 3000)
+    ours.recv(256 << 10)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_a_read_of_asyncio_takes_no_fresh_pages():
+    done = subprocess.run([sys.executable, "-c", READ], stdout=subprocess.PIPE, text=True, check=True)
+    assert int(done.stdout) < 150
