@@ -44,6 +44,7 @@ NEVER = {
     "alembic",
     "apprise",
     "argon2",
+    "cryptography",
     "fastapi",
     "mitmproxy",
     "numpy",
@@ -52,7 +53,7 @@ NEVER = {
     "rich",
     "uvicorn",
 }
-BUT_FOR_CHECK = {"cryptography", "google", "httpx", "prometheus_client", "starlette"}
+BUT_FOR_CHECK = {"google", "httpx", "prometheus_client", "starlette"}
 BUT_FOR_RULES = {
     "publicsuffixlist",
     "re2",

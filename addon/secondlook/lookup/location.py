@@ -27,9 +27,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from secondlook.config import LocationSettings, Reference
 from secondlook.core.asking.schedule import Backoff
 from secondlook.ground.trust import trust
@@ -179,6 +176,9 @@ async def answers(reference: Reference) -> bool:
 
 def key_fingerprint(certificate: bytes) -> str:
     """SHA-256 (hex) of the public key (SubjectPublicKeyInfo) in a DER certificate."""
+    from cryptography import x509  # noqa: PLC0415 - slow to import, and few pin a key
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
     key = x509.load_der_x509_certificate(certificate).public_key()
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
