@@ -35,3 +35,11 @@ def test_without_an_event_a_client_was_last_seen_in_its_last_five_minutes(ledger
     fill(ledger)
     (client,) = ledger.statistics.clients(DAY_S, START - DAY_S, only="10.0.0.1")
     assert client.last_seen == START - START % SLOT_S
+
+
+def test_each_client_was_last_seen_in_its_own_last_stretch(ledger):
+    fill(ledger)
+    for step in (SLOT_S, HOUR_S, DAY_S):
+        seen = {each.client: each.last_seen for each in ledger.statistics.clients(step, START - 2 * DAY_S)}
+        assert seen["10.0.0.2"] == START - START % SLOT_S
+        assert seen["10.0.0.4"] == START - 2 * HOUR_S - START % SLOT_S

@@ -1,6 +1,6 @@
 """Who and what has how much of the counts: read from the shares (`ledger.log.counting`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -116,25 +116,35 @@ def clients(
     connection: sa.Connection, step: int, since: float, *, only: str | None = None, limit: int
 ) -> list[ClientCount]:
     """Return clients, those with most checks first."""
-    query = sa.select(shares.c.client, *_COUNTS).where(_within(CLIENT, step, since), shares.c.client != "")
+    columns = (shares.c.client, *_COUNTS, sa.func.max(shares.c.at))
+    query = sa.select(*columns).where(_within(CLIENT, step, since), shares.c.client != "")
     if only is not None:
         query = query.where(shares.c.client == only)
     query = query.group_by(shares.c.client).order_by(_COUNTS[0].desc(), shares.c.client).limit(limit)
     rows = connection.execute(query).all()
-    last = _last_seen(connection, [client for client, *_ in rows])
+    last = _last_seen(connection, step, {client: int(at) for client, *_, at in rows})
     return [
         ClientCount(client, int(checked), int(blocked), int(flagged), last[client])
-        for client, checked, blocked, flagged in rows
+        for client, checked, blocked, flagged, _ in rows
     ]
 
 
-def _last_seen(connection: sa.Connection, names: Sequence[str]) -> dict[str, float]:
-    """When each client was last counted, as exactly as the shortest stretch or the log still shows."""
-    query = sa.select(shares.c.client, sa.func.max(shares.c.at)).where(
-        shares.c.step.in_(STEPS), shares.c.of == CLIENT, shares.c.client.in_(names)
-    )
-    found = {name: float(at) for name, at in connection.execute(query.group_by(shares.c.client))}
-    for name in names:
+def _last_seen(connection: sa.Connection, step: int, last: Mapping[str, int]) -> dict[str, float]:
+    """When each client was last counted, as exactly as shorter stretches or the log still show.
+
+    `last` is the last stretch of `step` seconds of each: what lies before it is not read.
+    """
+    found = {name: float(at) for name, at in last.items()}
+    shorter = [each for each in STEPS if each < step]
+    for begin in set(last.values()) if shorter else ():
+        query = sa.select(shares.c.client, sa.func.max(shares.c.at)).where(
+            shares.c.step.in_(shorter),
+            shares.c.of == CLIENT,
+            shares.c.at.between(begin, begin + step - 1),
+            shares.c.client.in_([name for name, at in last.items() if at == begin]),
+        )
+        found |= {name: float(at) for name, at in connection.execute(query.group_by(shares.c.client))}
+    for name in last:
         newest = (
             sa.select(events.c.time).where(events.c.client == name).order_by(events.c.seq.desc()).limit(1)
         )
