@@ -118,6 +118,20 @@ def test_what_is_no_range_or_client_is_refused_in_words(client):
     assert client.get("/api/v1/statistics?range=year").status_code == 422
 
 
+def test_names_stand_with_their_share_of_what_was_blocked(client, ledger):
+    now = time.time()
+    for number in range(150):
+        host = "rare.example" if not number else "often.example" if number < 100 else "other.example"
+        keep(ledger, make_event(time=now - 1, host=host, url=f"http://{host}/{number}"))
+    page = client.get("/?range=1h").text
+    shares = re.findall(r'title="(\w+)\.example">.*?<span class="share">([^<]+)</span>', page)
+    assert [(name, unescape(share)) for name, share in shares] == [
+        ("often", "66 %"),
+        ("other", "33 %"),
+        ("rare", "< 1 %"),
+    ]
+
+
 def test_the_api_returns_the_same_figures(client, ledger):
     keep(ledger, make_event(time=time.time() - 1, client="10.0.0.1"))
     found = client.get("/api/v1/statistics?range=1h").json()

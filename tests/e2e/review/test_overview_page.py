@@ -37,7 +37,10 @@ def test_a_bar_of_the_chart_leads_to_the_log_of_its_time_and_on_to_an_entry(page
     page.locator("tr:has(.tag.bad) td.subject a").first.click()
     page.get_by_role("heading", name="Why").wait_for()
     assert "malware.secondlook.test" in page.locator("h1").inner_text()
-    page.goto("/?range=1h")
+    for chosen, form in (("30d", r"\w+ \d+"), ("1h", r"\d+:\d+\s[AP]M")):
+        page.goto(f"/?range={chosen}")
+        axis = page.locator(".plot + .axis time").all_inner_texts()
+        assert all(re.fullmatch(form, each) for each in axis), axis
     page.get_by_role("link", name="malware.secondlook.test", exact=True).first.click()
     assert "host=malware.secondlook.test" in page.url
     assert page.locator("td.subject a").count() > 0

@@ -4,6 +4,11 @@
 
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const shortTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+// Of a moment on an axis: what the range of time leaves open.
+const axisTime = {
+  time: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }),
+  day: new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" }),
+};
 const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const narrow = matchMedia("(max-width: 30rem)");
 
@@ -12,8 +17,8 @@ function showTimes(root) {
     const instant = new Date(element.dateTime);
     if (Number.isNaN(instant.getTime())) continue;
     const today = instant.toDateString() === new Date().toDateString();
-    const short = element.hasAttribute("data-short") || (narrow.matches && element.closest("table.log"));
-    const form = today && !element.hasAttribute("data-short") ? timeOnly : short ? shortTime : dateTime;
+    const short = narrow.matches && element.closest("table.log");
+    const form = axisTime[element.dataset.axis] ?? (today ? timeOnly : short ? shortTime : dateTime);
     element.textContent = form.format(instant);
     element.title = instant.toISOString();
   }
