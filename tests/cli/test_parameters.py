@@ -1,7 +1,7 @@
 """Parameters that are read without pydantic get the values that Typer's own reading gives them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 import typer
@@ -23,8 +23,9 @@ def tried(
     limit: Annotated[int | None, typer.Option(min=1)] = None,
     ratio: float = 0.5,
     quick: bool = False,
+    level: Literal["high", "low"] = "high",
 ) -> tuple[object, ...]:
-    return subject, others, reason, kind, loud, place, limit, ratio, quick
+    return subject, others, reason, kind, loud, place, limit, ratio, quick, level
 
 
 def outcome(command, words):
@@ -47,9 +48,6 @@ def outcome(command, words):
         "a --place here",
         "a --limit 3 --ratio 2 --quick",
         "",
-        "a --limit 0",
-        "a --limit many",
-        "a --ratio half",
         "a --reason",
         "a --nope",
     ],
@@ -57,3 +55,17 @@ def outcome(command, words):
 def test_a_value_or_an_error_is_the_same(words):
     plain, own = with_plain_parameters(get_command(app)), get_command(app)
     assert outcome(plain, words.split()) == outcome(own, words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("a --limit 0", "expected 1 or more, got '0'"),
+        ("a --limit many", "expected a whole number, got 'many'"),
+        ("a --ratio half", "expected a number, got 'half'"),
+        ("a --level loud", "'loud' is not one of 'high', 'low'"),
+    ],
+)
+def test_a_value_that_cannot_be_is_answered_in_plain_words(words, message):
+    _, shown = outcome(with_plain_parameters(get_command(app)), words.split())
+    assert shown.endswith(f": {message}")

@@ -178,6 +178,7 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(editor, config, no
         ("add-feed", {"name": "a", "url": "/etc/passwd"}, "url", "http"),
         ("add-feed", {"name": "a", "url": "file:///etc/passwd"}, "url", "http"),
         ("add-feed", {"name": "a", "url": "https://a.example/", "every": "soon"}, "every", "expected"),
+        ("add-feed", {"name": "a", "url": "https://a.example/", "every": "10"}, "every", "a unit after"),
         ("add-feed", {"name": "a", "url": "https://a.example/", "threat": "x"}, "threat", "expected"),
         ("switch-feed", {"name": "none", "enabled": "true"}, "name", "no feed"),
         ("switch-feed", {"name": "urlhaus", "enabled": "perhaps"}, "enabled", "true or false"),

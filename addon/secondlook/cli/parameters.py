@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from typer import BadParameter
+
 
 class _Reading:
     """What turns a typed value into the wanted one; Typer's own is made where there is anything to turn."""
@@ -22,7 +24,18 @@ class _Reading:
         wanted, texts = (list[str], value) if several else (str, [value])
         if param.type_descriptor.annotation == wanted and all(type(text) is str for text in texts):
             return value
-        return self._make().coerce(value, param=param, ctx=ctx)
+        try:
+            return self._make().coerce(value, param=param, ctx=ctx)
+        except BadParameter as error:
+            if (cause := error.__cause__) is None:
+                raise
+            from secondlook.config.fault_words import plainly
+
+            faults: Any = cause  # pydantic's, whose words are made for programmers
+            fault = faults.errors()[0]
+            named = fault["type"] == "value_error"  # the value stands in it
+            error.message = plainly(fault).rstrip(".") + ("" if named else f", got {value!r}")
+            raise
 
 
 def _plain(listed: Callable[[Any], list[Any]], ctx: Any) -> list[Any]:

@@ -53,16 +53,23 @@ def fault_from(model: type[BaseModel], document: Document, details: ErrorDetails
             return document.fault(key, "expected a value, found none")
         case "problem":
             return document.fault(key, str(context["what"]))
-        case kind if kind in _PLAIN_WORDS:
-            message = "expected " + _PLAIN_WORDS[kind].format(**context)
         case _:
-            message = details["msg"].replace("Input should be ", "expected ").replace("Input", "the value")
+            message = plainly(details)
     given = details["input"]
     if isinstance(given, str | int | float | bool) and "key" not in context and not _is_secret(key):
         message += f", got {_short(given)}"
     elif isinstance(given, dict | list):
         message += f", got {'keys' if isinstance(given, dict) else 'a list'}"
     return document.fault(key, message)
+
+
+def plainly(details: ErrorDetails) -> str:
+    """Return what pydantic expected, without the place."""
+    words = _PLAIN_WORDS.get(details["type"])
+    if words is not None:
+        return "expected " + words.format(**details.get("ctx", {}))
+    said = details["msg"].removeprefix("Value error, ")
+    return said.replace("Input should be ", "expected ").replace("Input", "the value")
 
 
 def _real_parts(document: Document, loc: Sequence[str | int]) -> Iterator[str | int]:

@@ -147,6 +147,8 @@ def read(
     `min_confidence` (0 to 100) is what a format that has a confidence must reach; None: its usual one.
     Raises ValueError for an unknown format.
     """
+    if format not in (AUTO, *Format):
+        raise ValueError(f"expected a format: {', '.join((AUTO, *Format))}; got {format!r}")
     form = None if format == AUTO else Format(format)
     maker = Maker(suffixes, known_good=known_good, min_confidence=min_confidence)
     return Reading(chunks, name_hint, form, maker)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from secondlook.config import Group, Settings
 from secondlook.config.document import Key
 from secondlook.config.edit import append_item, set_value, values_of
+from secondlook.config.value import parse_span
 from secondlook.review.operations.refused import Refused
 
 UNVERIFIABLE: Final = ("page", "subresource", "download", "malformed")
@@ -45,6 +46,10 @@ def feed_of(values: Values) -> dict[str, object]:
         raise Refused("expected a name of the feed", "name")
     if not values.get("url", "").lower().startswith(("http://", "https://")):
         raise Refused("expected an address that begins with http:// or https://", "url")
+    try:
+        parse_span(values.get("every") or USUAL["every"])
+    except ValueError as error:
+        raise Refused(f"{error}, got {values['every'][:80]!r}", "every") from None
     given = ((name, values.get(name, "")) for name in FEED)
     return {name: literal(value) for name, value in given if value and value != USUAL.get(name)}
 

@@ -46,7 +46,7 @@ BAD_IPV4 = "the host looks like an IPv4 address but is none"
 BAD_IPV6 = "the host looks like an IPv6 address but is none"
 BAD_IDN = "the international host name is impossible"
 BAD_HOST = "the host name holds a forbidden character"
-BAD_PORT = "the port is no number up to 65535"
+BAD_PORT = "the port is not a number up to 65535"
 
 _SPECIAL = frozenset(("http", "https", "ws", "wss", "ftp"))
 _CLEAN = re.compile(

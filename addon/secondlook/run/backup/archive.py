@@ -97,7 +97,9 @@ def writing(
 ) -> Iterator[Writer]:
     """Write a backup that takes its place when the block ends well: synced, mode 0600. Raises BackupError."""
     if not replace and path.exists():
-        raise BackupError(f"{path} exists already; name another file, or say --replace")
+        raise BackupError(f"{path} exists already; name another file, or give --replace")
+    if not path.parent.is_dir():
+        raise BackupError(f"cannot write the backup: there is no folder {path.parent}")
     try:
         with replacing(path, private=True) as file:
             sealer = None if passphrase is None else Sealer(file, passphrase)
@@ -115,7 +117,9 @@ def writing(
                 sealer.close()
         sync_folder(path.parent)
     except OSError as error:
-        place = error.filename or path
+        # what lies beside it is what it is written to before it gets its name
+        beside = error.filename is None or Path(error.filename).parent == path.parent
+        place = path if beside else error.filename
         raise BackupError(f"cannot write the backup: {place}: {error.strerror or error}") from error
 
 

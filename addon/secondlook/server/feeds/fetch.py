@@ -278,7 +278,7 @@ def _look_at_file(path: Path, state: FeedState) -> FeedState | None:
 def _plain(error: Exception) -> str:
     match error:
         case httpx.ConnectTimeout() | httpx.ConnectError() | socket.gaierror():
-            return "no connection; goes on with what is there"
+            return "no connection"
         case httpx.TimeoutException():
             return "no answer in time"
         case _:
