@@ -32,6 +32,48 @@ def test_a_body_is_the_same_in_any_pieces(sizes):
     assert left == b"next"
 
 
+def test_chunks_that_are_here_whole_are_taken_at_once():
+    assert chunks(b"3\r\nabc\r\n1;x\r\nd\r\n4\r\nef") == ([b"abcd", b"ef"], b"")
+    assert chunks(b"3\r\nabc\r\n0\r\n\r\nnext") == ([b"abc", LastChunk((), ieof=False)], b"next")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"x\r\nd\r\n",
+        b"1\r\ndd\r\n",
+        b"%x\r\n" % (CHUNK_MAX_BYTES + 1),
+        b"1;%b\r\nd\r\n" % bytes(CHUNK_LINE_MAX_BYTES),
+    ],
+)
+def test_what_is_odd_behind_whole_chunks_is_refused_after_them(odd):
+    frames = Frames()
+    frames.buffer += b"3\r\nabc\r\n" + odd
+    assert frames.chunk() == b"abc"
+    with pytest.raises(IcapError):
+        list(iter(frames.chunk, None))
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_the_line_of_a_chunk_has_its_bound_wherever_it_stands(longer):
+    line = b"1;" + b"x" * (CHUNK_LINE_MAX_BYTES - 4 + longer) + b"\r\n"
+    frames = Frames()
+    frames.buffer += b"3\r\nabc\r\n" + line + b"d\r\n"
+    if not longer:
+        assert frames.chunk() == b"abcd"
+        return
+    assert frames.chunk() == b"abc"
+    with pytest.raises(IcapError, match="a chunk's line is longer"):
+        frames.chunk()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=9), max_size=20), st.lists(st.integers(1, 40), max_size=9))
+def test_each_byte_is_taken_once_in_its_order(pieces, sizes):
+    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    found, left = chunks(body + b"0\r\n\r\n", sizes=sizes)
+    assert (b"".join(found[:-1]), found[-1], left) == (b"".join(pieces), LastChunk((), ieof=False), b"")
+
+
 @pytest.mark.parametrize(
     ("data", "fault"),
     [

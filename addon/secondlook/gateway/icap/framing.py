@@ -61,21 +61,37 @@ class Frames:
         return data
 
     def chunk(self) -> bytes | LastChunk | None:
-        """Take what is here of a chunk. Raise IcapError."""
+        """Take what is here of a chunk, or of several chunks of a body. Raise IcapError."""
         buffer = self.buffer
         if self._left == 0 and not self._take_chunk_end():
             return None
         if self._left is None:
+            if self.allowed is None and (whole := self._take_whole_chunks()):
+                return whole
             found = self._take_chunk_line()
             if not isinstance(found, int):
                 return found
             self._left = found
         if not buffer:
             return None
-        data = bytes(buffer[: self._left])
+        with memoryview(buffer) as view:  # a slice of it is a copy less
+            data = bytes(view[: self._left])
         del buffer[: self._left]
         self._left -= len(data)
         return data
+
+    def _take_whole_chunks(self) -> bytes:
+        """Take the data of all chunks that are here whole; an odd one is left until it is the next."""
+        buffer, pieces, end = self.buffer, [], 0
+        with memoryview(buffer) as view:
+            while line := _CHUNK_LINE.match(buffer, end, end + CHUNK_LINE_MAX_BYTES):
+                start, size = line.end(), int(line[1], 16)
+                if not 0 < size <= CHUNK_MAX_BYTES or not buffer.startswith(b"\r\n", start + size):
+                    break
+                pieces.append(bytes(view[start : start + size]))
+                end = start + size + 2
+        del buffer[:end]
+        return b"".join(pieces)
 
     def _take_chunk_line(self) -> int | LastChunk | None:
         """Take the size of a chunk, or the whole of the last one."""
