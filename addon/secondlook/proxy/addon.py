@@ -62,8 +62,9 @@ class SecondLookAddon(HeldBodies):
         self.site = site
         self.problem = site.problem
         self._fallback = Fallback(time.monotonic)
-        self.failure_of: Callable[[http.HTTPFlow, str], str | None] = lambda *_: None  # set by who knows
-        self.record: Callable[[Event], None] = lambda _: None  # set by who writes the log
+        # both are set by `build_addons`, to those of parts that need this one first
+        self.failure_of: Callable[[http.HTTPFlow, str], str | None] = lambda *_: None
+        self.record: Callable[[Event], None] = lambda _: None
         self._new_id = Identifiers().new
 
     # ---- requests
@@ -142,7 +143,7 @@ class SecondLookAddon(HeldBodies):
         try:
             await choosing
         except Exception:
-            logger.exception("it could not be told what a piece is a piece of")
+            logger.exception("it is not known what a piece is a piece of")
             metrics.INTERNAL_ERRORS.inc()
             state.refusal = FAULT
         if state.refusal is not None:
@@ -247,8 +248,8 @@ class SecondLookAddon(HeldBodies):
             said = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
             language = self.site.language(state.facts)
             why = unreachable.told(shown_host(state.use.url or ""), said, language)
-            told = self.failure_of(flow, said)
-            way = None if told is None else self.site.way_past(told, client, state.use.user, language)
+            failure = self.failure_of(flow, said)
+            way = None if failure is None else self.site.way_past(failure, client, state.use.user, language)
             flow.response = self.site.problem(
                 flow.request, unreachable.STATUS, why, advice=unreachable.advice(said, language), way=way
             )

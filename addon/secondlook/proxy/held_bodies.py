@@ -63,7 +63,7 @@ class HeldBodies:
         try:
             await self.gatekeeper.in_force()
         except Exception:
-            logger.exception("cannot tell whether a refusal is in force everywhere")
+            logger.exception("it is not known whether a refusal is in force everywhere")
             metrics.INTERNAL_ERRORS.inc()
 
     async def _body_fault(self, body: Body, reason: str) -> None:
@@ -100,7 +100,7 @@ class HeldBodies:
             logger.exception("a held body could not be read back")
 
     async def secondlook_settle(self, flow: http.HTTPFlow) -> None:
-        """Wait for the disk, for who looks into it as it comes, and for what is decoded."""
+        """Wait for the disk, for the engines that look into it as it comes, and for what is decoded."""
         state = state_of(flow)
         body = state.body if state is not None else None
         if body is None:
@@ -115,6 +115,8 @@ class HeldBodies:
 
     @staticmethod
     async def _client_room(flow: http.HTTPFlow) -> None:
+        """Wait until the client has taken most of what was written to it."""
+        # A layer only yields what is to be sent: the writers are in mitmproxy's table of open connections.
         handlers = ctx.master.addons.get("proxyserver").connections
         handler = handlers.get(flow.client_conn.id)
         if handler is None:

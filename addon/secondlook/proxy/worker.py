@@ -56,7 +56,7 @@ class Surroundings:
     """What a worker is given besides its settings.
 
     `site_key` is the installation's secret for the forms of the internal site; `own_ports` gives the ports of
-    our own review page and server (they may move); `not_ready` tells what keeps it from protecting;
+    our own review page and server (they may move); `not_ready` gives what keeps it from protecting;
     `override_s` and `unopened_s` how long exceptions last that a client and user make for themselves;
     `list_title` what people call a list.
     """
@@ -69,9 +69,9 @@ class Surroundings:
     override_s: Override
     unopened_s: Override
     list_title: Callable[[str], str] = str
-    late: Tail | None = None  # where verdicts are read that clients are told on their next page load
-    passages: Tail | None = None  # where workers tell each other whose TLS is passed through
-    clamd_told: Callable[[str | None], None] = lambda _: None  # that it went away (why), or answers again
+    late: Tail | None = None  # where verdicts are read that clients are shown on their next page load
+    passages: Tail | None = None  # where workers learn from each other whose TLS is passed through
+    on_clamd: Callable[[str | None], None] = lambda _: None  # it went away (why), or answers again
 
 
 def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
@@ -102,7 +102,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         access,
         Refusals(BlockPage(pages, INTERNAL_HOST, keeping, around.list_title), around.override_s),
         OwnSite(site),
-        Bodies.of_process(settings, around.gatekeeper, around.site_key, around.clamd_told),
+        Bodies.of_process(settings, around.gatekeeper, around.site_key, around.on_clamd),
         settings.limits,
         settings.via,
     )
@@ -126,7 +126,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         clock=clock,
         new_id=Identifiers().new,
     )
-    edge.failure_of = passthrough.told_of
+    edge.failure_of = passthrough.event_of_failure
     if around.passages is not None:
         edge.record = around.passages.record
     late: tuple[LateNotices, ...] = ()
@@ -159,8 +159,8 @@ class Worker:
             options, new_key(settings.ca), own=build_addons(settings, around), serve=not self._own_loop
         )
         self.master.configure()
-        told = spread.note if spread is not None else None
-        crowd = Crowd(_clients(settings), settings.limits.connections_per_address, told)
+        changed = spread.note if spread is not None else None
+        crowd = Crowd(_clients(settings), settings.limits.connections_per_address, changed)
         balancers = settings.clients.balancers if settings.clients is not None else ()
         self.listener = (
             Listener(self.master, settings.mode, sockets, crowd, balancers, spread)

@@ -82,6 +82,6 @@ def make_addons() -> list[Any]:
         unopened_s=parts.unopened_s,
         list_title=parts.list_title,
         passages=LedgerTail(ledger, PASSAGES),
-        clamd_told=clamd_teller(parts, None),
+        on_clamd=clamd_teller(parts, None),
     )
     return [starter, *build_addons(settings, around)]

@@ -44,7 +44,7 @@ async def work(process: Process) -> None:
             list_title=parts.list_title,
             late=LedgerTail(ledger, LATE) if settings.notify.next_page else None,
             passages=LedgerTail(ledger, PASSAGES),
-            clamd_told=clamd_teller(parts, process.name),
+            on_clamd=clamd_teller(parts, process.name),
         )
         sockets = [inherited(descriptor) for descriptor in plan.sockets["proxy"]]
         worker = Worker(settings, sockets, surroundings, _spread(process))

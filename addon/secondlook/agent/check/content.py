@@ -80,7 +80,7 @@ class ContentCheck:
     async def _look(
         self, subject: Subject, context: RequestContext, scan: Scan, reports: list[EngineReport]
     ) -> None:
-        """Hear the engines, until all have spoken, one has said enough, or the time is over."""
+        """Wait for the engines, until all have answered, one finding decides, or the time is over."""
         started = self._clock.monotonic()
         looks = {
             asyncio.ensure_future(_guarded(look, engine)): engine
@@ -134,7 +134,7 @@ class ContentCheck:
         decision: Decision,
         reports: Sequence[EngineReport],
     ) -> Decision:
-        """Put together what servers and engines say; of two findings the worse one counts."""
+        """Join the findings of servers and engines; of two the worse one counts."""
         evidence = decision.evidence
         steps = (*evidence.steps, *scan_steps(reports, self._clock.now()))
         explained = replace(decision, evidence=replace(evidence, steps=steps))

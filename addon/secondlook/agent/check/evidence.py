@@ -109,7 +109,7 @@ def from_known_good(info: ListInfo, full_hash: bytes, steps: Sequence[Step], now
 
 @dataclass(frozen=True, slots=True)
 class ListedFinding:
-    """One listed hash of a subject, and who lists it."""
+    """One listed hash of a subject, and the list that it is on."""
 
     listed: ListedHash
     answer: PrefixAnswer

@@ -68,7 +68,7 @@ def stale_answers(
 
 @dataclass(slots=True)
 class Question:
-    """One subject that is asked about, by its hashes: what is known so far, and who left something open."""
+    """One subject that is asked about, by its hashes: what is known, and which tiers left something open."""
 
     hashes: tuple[bytes, ...]
     known: list[Known] = field(default_factory=list)

@@ -241,5 +241,5 @@ def closing_event(
 
 
 def let_through(visits: Sequence[Event]) -> list[dict[str, object]]:
-    """Return who got through and when, for the event and the notice of a confirmation."""
+    """Return which clients got through and when, for the event and the notice of a confirmation."""
     return [{"client": visit.client, "user": visit.user, "time": visit.time} for visit in visits]

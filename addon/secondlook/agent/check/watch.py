@@ -71,7 +71,7 @@ class Watcher:
 
     @property
     def has_read(self) -> bool:
-        """Whether what the ledger says was read at all."""
+        """Whether rules and confirmed subjects of the ledger were read at all."""
         return self._version is not None
 
     async def run(self) -> None:

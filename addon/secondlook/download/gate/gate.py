@@ -4,7 +4,7 @@
 nothing risky is sniffed until its bytes (of the decoded form) cannot begin like a dangerous format any more;
 the first piece nearly always decides. What is harmless goes on at once and is judged afterwards.
 What can hurt waits for its verdict: whole where that is possible, else its end does, and the client of a
-refused download is left with a torn file. Nothing here waits or decides: whoever drives the gate judges.
+refused download is left with a torn file. Nothing here waits or decides: its driver does.
 
 Four rules hold whatever comes, in whatever pieces:
 
@@ -84,7 +84,7 @@ class BodyGate:
     `length` is what the headers declare, None when they do not. `must_hold`: nothing risky goes on before it
     is whole; `hold_if_room`: that would be better. `window` is the first byte and the count of a range that
     is wanted of it. `partial`: it is a piece of a file, `from_start`: its first; `multipart`: it is several.
-    `tap` gives who is to have a risky body as it comes, where it may not all be here at its end.
+    `tap` makes what looks into a risky body as it comes, where it may not all be here at its end.
     """
 
     __slots__ = (
@@ -138,7 +138,7 @@ class BodyGate:
             multipart=multipart,
             piece=partial,
         )
-        self._state: GateState = self._first_state(tells=from_start or multipart)
+        self._state: GateState = self._first_state(begins=from_start or multipart)
 
     @property
     def fate(self) -> Fate:
@@ -247,7 +247,7 @@ class BodyGate:
         self._look.work()
 
     async def settle(self) -> None:
-        """Wait for whoever is behind."""
+        """Wait for the disk, and for what looks into the body as it comes."""
         if self.tap is not None:
             await self.tap.settle()
         if self.spool is not None:
@@ -346,12 +346,12 @@ class BodyGate:
         self._state = _PASS
         self._look.let_go()
 
-    def _first_state(self, *, tells: bool) -> GateState:
-        """Choose by the headers; `tells`: the first bytes that come are those of the file."""
+    def _first_state(self, *, begins: bool) -> GateState:
+        """Choose by the headers; `begins`: the first bytes that come are those of the file."""
         small = self.length is not None and self.length <= self._limits.local_up_to
         if self.risky:
             return self._risky_state()
-        if self.partial and not tells:
+        if self.partial and not begins:
             self._look.let_go()
             return _PASS
         if small and not self.partial and not self._look.declared.live:

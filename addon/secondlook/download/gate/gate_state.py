@@ -10,9 +10,7 @@ from secondlook.download.body.signatures import READ_ARCHIVES
 from secondlook.download.gate.spool import PIECE_BYTES, Spool, SpoolRoom
 
 TAIL_MEMORY_BYTES: Final = 16 << 20  # of a tail that waits in memory: without a length, or without a disk
-LAST_MEMORY_BYTES: Final = (
-    1 << 20
-)  # of the last bytes received, which wait in memory whatever length is declared
+LAST_MEMORY_BYTES: Final = 1 << 20  # of the last bytes received, which always wait in memory
 _TOO_LARGE_TO_LOOK = "larger than downloads.archives.max_bytes"
 _TOO_LARGE_TO_SCAN = "larger than scan.yara.max_bytes"
 
@@ -46,7 +44,7 @@ class GateLimits:
 
 
 class Tap(Protocol):
-    """Somebody who is given a risky body as it comes; waits for nobody, nor does anybody wait for it here."""
+    """What looks into a risky body as it comes, such as an engine; `feed` neither waits nor is waited for."""
 
     @property
     def congested(self) -> bool:

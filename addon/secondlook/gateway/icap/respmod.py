@@ -310,7 +310,7 @@ class Passage:
         try:
             await self._front.gatekeeper.in_force()
         except Exception:
-            logger.exception("cannot tell whether a refusal is in force everywhere")
+            logger.exception("it is not known whether a refusal is in force everywhere")
             metrics.INTERNAL_ERRORS.inc()
         self._link.abort()
 

@@ -201,7 +201,7 @@ class Passthrough:
         self._told[failure] = now, event.id
         self._tail.record(event)
 
-    def told_of(self, flow: http.HTTPFlow, said: str) -> str | None:
+    def event_of_failure(self, flow: http.HTTPFlow, said: str) -> str | None:
         """Return the event of a failure of TLS that passing it through would help, where it is kept."""
         request, client = flow.request, flow.client_conn
         if not client.tls_established or not unreachable.advice(said):

@@ -12,8 +12,8 @@ from secondlook.proxy.bodies import Bodies
 class Edge(Protocol):
     """The add-on as the layer of a connection and its streams see it."""
 
-    def problem(self, request: http.Request, status: int, told: str) -> http.Response:
-        """Build an answer of the proxy itself: there is no other, `told` is why."""
+    def problem(self, request: http.Request, status: int, why: str) -> http.Response:
+        """Build an answer of the proxy itself, where there is no other; `why` is a sentence."""
         ...
 
     @property

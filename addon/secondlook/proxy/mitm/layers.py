@@ -1,4 +1,4 @@
-"""Our protocol layers in mitmproxy's stack: the HTTP layer with gated streams, and who puts it there.
+"""Our protocol layers in mitmproxy's stack: the HTTP layer with gated streams, and its addon.
 
 mitmproxy's `NextLayer` addon decides which protocol comes next; `GatedLayers` runs before it, decides by more
 of the bytes (`recognizer.py`) and swaps each `HttpLayer` for ours. The connections of HTTP/1 (`http1.py`) and

@@ -144,16 +144,16 @@ class LeanMaster(master.Master):
     def configure(self) -> None:
         """Hand every addon the options once, as nothing else may have changed since they were made.
 
-        TLS versions left at their default are not told: mitmproxy would test which ones OpenSSL supports, and
+        TLS versions left at their default are left out: mitmproxy would test which ones OpenSSL supports, and
         that fails on builds without SSL 3.
         """
         options = self.options
-        told = {
+        changed = {
             name
             for name in options.keys()  # noqa: SIM118 - not a mapping
             if not name.startswith("tls_version_") or options.has_changed(name)
         }
-        self.addons.trigger(hooks.ConfigureHook(told))
+        self.addons.trigger(hooks.ConfigureHook(changed))
 
 
 def startup_check() -> errorcheck.ErrorCheck:

@@ -1,4 +1,4 @@
-"""Why an origin gave no answer, in words; mitmproxy tells it in the system's."""
+"""Why an origin gave no answer, in plain words; mitmproxy has only those of the system."""
 
 import errno
 import re

@@ -142,16 +142,13 @@ class Pages:
         await self.operations.program.update(force="force" in await request.form())
         return back_to("/lists", "updating")
 
-    async def setup(self, request: Request) -> Response:
-        """Show how to use the proxy."""
-        return await self._setup(request)
-
-    async def _setup(
+    async def setup(
         self,
         request: Request,
         typed: Mapping[str, str] = NOTHING_TYPED,
         faults: Mapping[str, str] = NO_FAULTS,
     ) -> Response:
+        """Show how to use the proxy."""
         return await self.frame.show(
             request,
             "setup.html",
@@ -166,7 +163,7 @@ class Pages:
         try:
             await self.operations.erase_client(client)
         except Refused as error:
-            return await self._setup(request, {"client": client}, {"client": str(error)})
+            return await self.setup(request, {"client": client}, {"client": str(error)})
         return back_to("/setup", "erased")
 
     async def authority(self, request: Request) -> Response:

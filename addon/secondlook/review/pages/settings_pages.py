@@ -50,10 +50,6 @@ class SettingsPages:
             tried=tried,
         )
 
-    async def page(self, request: Request) -> Response:
-        """Show the forms as they are."""
-        return await self.show(request)
-
     async def try_feed(self, request: Request) -> Response:
         """Fetch and read a feed; nothing is kept."""
         _, values, _ = await _sent(request)
@@ -111,7 +107,7 @@ class SettingsPages:
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
         return [
-            Route("/settings", self.page),
+            Route("/settings", self.show),
             Route("/settings/try", self.try_feed, methods=["POST"]),
             Route("/settings/preview", self.preview, methods=["POST"]),
             Route("/settings/apply", self.apply, methods=["POST"]),

@@ -60,7 +60,7 @@ class ChunkReader:
         return h11.EndOfMessage() if self._over else None
 
     def _whole_chunks(self, data: bytes, at: int, out: list[bytes]) -> int:
-        """Take plain chunks that are all here, as nearly all are; tells where they end."""
+        """Take plain chunks that are all here, as nearly all are; return too where they end."""
         while found := _PLAIN.match(data, at):
             start = found.end()
             end = start + int(found[1], 16)

@@ -61,7 +61,7 @@ _HTTP2_UPGRADE = frozenset({b"h2c", b"http2-settings"})
 
 
 class HeadError(Exception):
-    """A head that is refused; `status` is what a client is told for its own."""
+    """A head that is refused; `status` is that of the answer to a client whose head it is."""
 
     def __init__(self, why: str, status: int = BAD_REQUEST) -> None:
         super().__init__(why)
@@ -143,7 +143,7 @@ def read_request(head: bytes) -> tuple[Request, Framing]:
 
 
 def read_response(head: bytes, request: Request) -> tuple[Response, Framing]:
-    """Read the head of an answer to `request`. HeadError where its end cannot be told for certain."""
+    """Read the head of an answer to `request`. HeadError where its end is not certain."""
     line = _STATUS_LINE.match(head)
     if line is None:
         raise HeadError(f"its status line is not of HTTP/1: {_shown(head)}")
@@ -191,7 +191,7 @@ def glance(head: bytes) -> Request:
 
 
 def _read_fields(head: bytes, start: int, *, repair: bool) -> tuple[list[Field], bool]:
-    """Read the lines after the first; tells too whether they had to be repaired."""
+    """Read the lines after the first; return too whether they had to be repaired."""
     fields = _FIELD.findall(head, start)
     if len(fields) == head.count(b"\n", start) - 1:
         return [(name, value.rstrip(b" \t")) for name, value in fields], False

@@ -76,7 +76,7 @@ class HeadEncoder(Encoder):
             self.table_size_changes.append(size)
 
     def encode(self, headers: Iterable[Field], huffman: bool = True) -> bytes:  # type: ignore[override]
-        """Code a head; a field that must not be indexed says so by its type, or by a third part."""
+        """Code a head; one that must not be indexed is of a type of its own, or has a third part."""
         table = self.header_table
         block = []
         if table.resized:
@@ -109,7 +109,7 @@ class HeadEncoder(Encoder):
 class HeadDecoder(Decoder):
     """A decoder that reads a head of any size to its end, and keeps one only up to the limit.
 
-    `oversized` tells of the last head whether it was beyond `max_header_list_size` or `max_fields`; such a
+    `oversized` is whether the last head was beyond `max_header_list_size` or `max_fields`; such a
     head is given as an empty list.
     """
 
@@ -147,7 +147,8 @@ class HeadDecoder(Decoder):
                     else:
                         name, at = _string(data, at)
                     value, at = _string(data, at)
-                    field = (name, value) if not first & 0x10 or first & 0x40 else _never(name, value)
+                    never = first & 0x10 and not first & 0x40  # stays so on the way (RFC 7541, 6.2.3)
+                    field = NeverIndexedHeaderTuple(name, value) if never else (name, value)
                     if first & 0x40:
                         table.add(name, value)
                 size += len(field[0]) + len(field[1]) + ENTRY_BYTES
@@ -164,10 +165,6 @@ class HeadDecoder(Decoder):
             raise HPACKDecodingError("the header block ends in the middle") from error
         self._assert_valid_table_size()
         return fields
-
-
-def _never(name: bytes, value: bytes) -> Field:
-    return NeverIndexedHeaderTuple(name, value)  # stays so on the way (RFC 7541, 6.2.3)
 
 
 def _integer(data: bytes, at: int, mask: int) -> tuple[int, int]:

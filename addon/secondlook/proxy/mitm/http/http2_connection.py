@@ -56,7 +56,6 @@ RESETS, RESETS_PER_S = 400, 33  # a browser that closes a tab with 100 streams i
 IDLE_FRAMES, IDLE_FRAMES_PER_S = 1000, 200
 IDLE_FRAMES_PER_FRAME = 4  # for each frame of honest work: gRPC sends two updates and a PING for a message
 _UPDATE_BYTES = 13
-_FRAME_HEAD_BYTES = 9
 _PREFACE_BYTES = 24
 _DATA = bytes([DataFrame.type])
 _CONFIGURATIONS = {
@@ -82,7 +81,7 @@ class StreamFailed(Event):
 
 @dataclass
 class HeadTooLarge(Event):
-    """A request whose head is beyond the limit; it waits for an answer that says so."""
+    """A request whose head is beyond the limit; it waits for an answer with that reason."""
 
     stream_id: int
     stream_ended: bool
@@ -313,7 +312,7 @@ class Http2Connection(BufferedH2Connection):
         return read_trailers(fields)
 
     def _check_length(self, stream: H2Stream, head: list[Field], *, ended: bool) -> None:
-        """Hold a message to its length where no body follows; a 304 tells another's (RFC 9110, 8.6)."""
+        """Hold a message to its length where no body follows; a 304 has another's length (RFC 9110, 8.6)."""
         # h2 compares the body with the length, for a 304 too, whose length is of what it does not send
         if head[:1] in ([(b":status", b"304")], [(b":status", b"204")]):
             stream._expected_content_length = None  # noqa: SLF001

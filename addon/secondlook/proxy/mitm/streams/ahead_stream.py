@@ -17,7 +17,7 @@ from secondlook.proxy.mitm.streams.request_stream import Commands
 
 
 class AheadStream(ProvedStream):
-    """A response that is a piece of a file about which somebody else's fetch decides.
+    """A response that is a piece of a file that another client fetches: its verdict decides.
 
     ```
     begun ──► held, trickling ─┬─ judged, allowed ──► what is held is proved; on as any proved piece

@@ -36,7 +36,7 @@ class SecondlookRangeHook(commands.StartHook):
 
 @dataclass
 class SecondlookLookHook(commands.StartHook):
-    """A piece waits for what somebody else's fetch of its file comes to: look whether it is known."""
+    """A piece waits for the verdict of a file that another client fetches: look whether it is there."""
 
     flow: http.HTTPFlow
 
@@ -57,6 +57,6 @@ class SecondlookSettleHook(commands.StartHook):
 
 @dataclass
 class SecondlookCutHook(commands.StartHook):
-    """A download is about to be cut: who asks for it again at once must meet the refusal everywhere."""
+    """A download is about to be cut: a client that asks again meets the refusal in any worker."""
 
     flow: http.HTTPFlow

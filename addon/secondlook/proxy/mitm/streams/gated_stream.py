@@ -94,21 +94,21 @@ class GatedStream(AheadStream):
         if isinstance(event, RequestProtocolError):
             yield from super().handle_protocol_error(event)  # the origin stops first
             if lost and self._headers_out:
-                yield from self._end_early(tell=False)
+                yield from self._end_early(goes_on=False)
         else:
             if lost and (self._headers_out or self._shows_cut()):
-                yield from self._end_early(tell=True)
+                yield from self._end_early(goes_on=True)
             yield from super().handle_protocol_error(event)
         if self.body is not None:
             self.body.gate.close()
         self._free()
 
-    def _end_early(self, *, tell: bool) -> Commands:
-        """Judge what arrived of a body, which may be taken for all; `tell`: what may go on of it does."""
+    def _end_early(self, *, goes_on: bool) -> Commands:
+        """Judge what arrived of a body, which may be taken for all; `goes_on`: what may go on of it does."""
         assert self.body is not None
         gate = self.body.gate
         decision = yield from self._judge(whole=False)
-        if not tell or gate.fate not in {Fate.TAIL, Fate.SMALL}:  # dangerous by its bytes: it became HOLD
+        if not goes_on or gate.fate not in {Fate.TAIL, Fate.SMALL}:  # dangerous by its bytes: it became HOLD
             return
         if decision is None or decision.action is Action.BLOCK:
             return
@@ -249,7 +249,7 @@ class GatedStream(AheadStream):
         return gated and not self._over and self.client_state != self.state_errored
 
     def _gate_failed(self, error: Exception, data: bytes) -> Commands:
-        """Treat a body whose gate broke: cut it when it could hurt, else let it go on and say so."""
+        """Treat a body whose gate broke: cut it when it could hurt, else let it go on and record that."""
         body = self.body
         assert body is not None
         logger.error("the gate of a body failed", exc_info=error)

@@ -47,7 +47,7 @@ class RequestStream(HttpStream):
         self._kept_bytes = 0
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
-        """Note for the `error` hook that it is the origin who failed: it may say so to the client."""
+        """Ask again where that may be done; else note for the `error` hook that the origin failed."""
         if isinstance(event, Unanswered) and self._may_repeat(event):
             self.repeated += 1
             yield from self.ask_origin()

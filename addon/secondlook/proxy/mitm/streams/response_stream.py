@@ -138,7 +138,7 @@ class ResponseStream(AnsweringStream):
         return self.whole_request and self.client_state == self.state_done
 
     def _ask_again(self) -> Commands:
-        """Make the request once more: it gave a risky piece, too little to tell, or not what was judged."""
+        """Make the request once more: it gave a risky piece, too little of one, or not what was judged."""
         pieces, state = self.edge.bodies.pieces, self._flow_state
         further = self.body is not None and self.body.gate.unclear
         if self.body is not None:

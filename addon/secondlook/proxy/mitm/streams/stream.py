@@ -194,7 +194,7 @@ class AnsweringStream(RequestStream):
         return (yield from super().check_killed(emit_error_hook))
 
     def handle_connect_finish(self) -> Commands:
-        """Begin the tunnel with a layer that waits for enough of it to tell what it is."""
+        """Begin the tunnel with a layer that waits until its bytes show what it is."""
         if self.child_layer is not None:
             self.child_layer = own_tunnel(self.child_layer, self.context)
         yield from super().handle_connect_finish()

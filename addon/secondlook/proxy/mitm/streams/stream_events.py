@@ -28,7 +28,7 @@ class Withdrawn(RequestProtocolError):  # noqa: N818 - an event
 
 @dataclass
 class Unanswered(ResponseProtocolError):  # noqa: N818 - an event
-    """A request that its origin did not take up, as far as anybody can tell: it may be made once more.
+    """A request that its origin seems not to have taken up: it may be made once more.
 
     A connection that had served others ended before the first byte of the answer (RFC 9112, 9.3.1), or the
     origin said so.

@@ -70,7 +70,7 @@ class Opening(layer.NextLayer):
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Wakeup):
             if event.command is self._overdue:
-                yield commands.Log(f"nothing can be told from what came within {BEGINNING_S:g} s")
+                yield commands.Log(f"no protocol was recognized within {BEGINNING_S:g} s")
                 yield commands.CloseConnection(self.context.client)
                 return
             self._timers.discard(event.command)

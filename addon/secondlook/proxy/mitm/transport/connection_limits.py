@@ -50,11 +50,11 @@ def most_origins(clients: int) -> int:
 class Crowd:
     """The connections of one worker; `most` in all and `most_of_one` of one address.
 
-    `told` hears of every change how many there are.
+    `changed` is called at every change with how many there are.
     """
 
-    def __init__(self, most: int, most_of_one: int, told: Callable[[int], None] | None = None) -> None:
-        self._told = told
+    def __init__(self, most: int, most_of_one: int, changed: Callable[[int], None] | None = None) -> None:
+        self._changed = changed
         self._most = most
         self._most_of_one = most_of_one
         self._of: dict[str, collections.OrderedDict[Counted, None]] = {}
@@ -90,8 +90,8 @@ class Crowd:
 
     def _change(self, by: int) -> None:
         self._all += by
-        if self._told is not None:
-            self._told(self._all)
+        if self._changed is not None:
+            self._changed(self._all)
 
 
 def _one_gives_way(among: "collections.OrderedDict[Counted, None]") -> bool:

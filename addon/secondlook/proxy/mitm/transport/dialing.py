@@ -2,7 +2,7 @@
 
 mitmproxy resolves in `asyncio.open_connection`, after whatever a hook found out: a name that answers
 otherwise the second time (DNS rebinding) led to where nobody had looked. Here nothing is resolved twice. This
-stands in for `open_connection` of every handler, whoever made it (our listener, WireGuard, `mitmdump -s`).
+stands in for `open_connection` of every handler (our listener's, WireGuard's, those of `mitmdump -s`).
 
 Several addresses are tried as RFC 8305 says: families in turn, the next one when the last has failed or has
 not answered for a quarter of a second.
@@ -194,7 +194,7 @@ def _in_turn(places: Sequence[Place]) -> Iterable[Place]:
 
 
 def _drop(attempt: asyncio.Task[socket.socket]) -> None:
-    """Close what nobody will use; look at an error so that asyncio does not tell of it."""
+    """Close what nobody will use; look at an error so that asyncio does not log it."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().close()
 

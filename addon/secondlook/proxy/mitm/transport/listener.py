@@ -95,7 +95,7 @@ class Listener:
             asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     def _accept(self, sock: socket.socket) -> None:
-        """Take in who waits, or leave them to the other workers first."""
+        """Accept the connections that wait, or leave them to the other workers first."""
         room = self._spread.room() if self._spread is not None else _AT_A_TIME
         if room:
             self._take(sock, min(room, _AT_A_TIME))
@@ -111,7 +111,7 @@ class Listener:
             self._take(sock, AHEAD)
 
     def _take(self, sock: socket.socket, most: int) -> None:
-        """Take in who waits, a few at a time.
+        """Accept the connections that wait, a few at a time.
 
         Where descriptors are wanting, asyncio's own loop tries again as often as its backlog is long, with a
         traceback and a timer each time.
@@ -122,7 +122,7 @@ class Listener:
                 client, address = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:  # no descriptors or memory: who waits goes on waiting
+            except OSError as error:  # no descriptors or memory: those that wait go on waiting
                 self._complain(f"cannot take in a client, trying again in {_AGAIN_S:g} s: {error}")
                 loop.remove_reader(sock)
                 loop.call_later(_AGAIN_S, self._listen, sock)
@@ -250,7 +250,7 @@ class Listener:
             await asyncio.sleep(_LOOK_S)
         for guest in tuple(self._guests):
             if guest.owes_header:
-                guest.end()  # whoever it is, nothing of it can be served
+                guest.end()  # nothing of it can be served
             elif guest in self._guests:
                 self._begin(guest)
         if self._connections:
@@ -378,7 +378,7 @@ def _destination(writer: asyncio.StreamWriter) -> tuple[str, int] | None:
         assert platform.original_addr is not None
         destination = platform.original_addr(writer.get_extra_info("socket"))
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
-        logger.warning("cannot tell where a redirected connection was going: %r", error)
+        logger.warning("it is not known where a redirected connection was going: %r", error)
         return None
     if destination[:2] == writer.get_extra_info("sockname")[:2]:  # we would connect to ourselves, without end
         logger.warning("a client asked the transparent proxy itself: its connections must be redirected")

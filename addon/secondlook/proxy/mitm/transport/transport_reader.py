@@ -7,7 +7,7 @@ place: its `read` ends only with the connection, and meanwhile the transport han
 ```
 transport ─ data_received ─► arrived(inlet, data) ─► layers …   no task, no turn of the loop
           ─ end, loss ─────► read() gives b"" ─► mitmproxy's task closes the connection, as ever
-          ─ pause_writing ─► behind ─► whoever reads next pauses until the writers are drained
+          ─ pause_writing ─► behind ─► the next reader pauses until the writers are drained
 ```
 
 What arrived before the inlet took over is given by the first `read`.
