@@ -39,7 +39,6 @@ WITHOUT = set(
     config/agent.py
     config/query.py
     config/record.py
-    download/gate/gate_state.py
     feeds/detect.py
     feeds/entries/entry.py
     feeds/formats/objects.py
@@ -54,14 +53,9 @@ WITHOUT = set(
     ledger/log/search.py
     ledger/log/tail.py
     ledger/upkeep/erasure.py
-    proxy/bodies.py
-    proxy/flow_state.py
     proxy/mitm/transport/connection.py
     proxy/mitm/http/http2_connection.py
     proxy/mitm/transport/listener.py
-    proxy/mitm/streams/patience.py
-    proxy/mitm/streams/proved.py
-    proxy/late_notice.py
     proxy/worker.py
     refusal/wording.py
     review/app.py

@@ -54,6 +54,8 @@ def test_digests_of_members_and_what_is_in_them():
     [
         (zipped({str(number): b"" for number in range(101)}), {}, "more than 100 members"),
         (zipped({str(number): b"" for number in range(100)}), {}, None),
+        (tarred({str(number): b"" for number in range(101)}), {}, "more than 100 members"),
+        (tarred({str(number): b"" for number in range(100)}), {}, None),
         (zipped({"x": b"\0" * (5 << 20)}), {}, None),
         (zipped({"x": b"\0" * ((5 << 20) + 1)}), {}, "bytes unpacked"),
         (zipped({"a.zip": zipped({"b.zip": zipped(FILES)})}), {}, None),

@@ -19,6 +19,7 @@ from secondlook.download.body.signatures import may_begin, risky_signature
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import Spool, SpoolFullError, SpoolRoom
+from secondlook.download.gate.trickle import PART
 
 
 @dataclass
@@ -154,6 +155,29 @@ def test_fates():
     assert fate("application/zip", 3000, whole=True) is Fate.HOLD
     assert fate("application/zip", 3001, whole=True) is Fate.REFUSE
     assert fate("text/html", 3001, whole=True) is Fate.SNIFF
+
+
+@pytest.mark.parametrize(("whole", "part"), [(True, 0), (False, 1500 // PART)])
+def test_what_must_be_held_whole_gives_nothing_before_its_verdict(tmp_path, whole, part):
+    async def run() -> bytes:
+        room = SpoolRoom(tmp_path / "spool", 1 << 20, 1 << 20)
+        gate = BodyGate(
+            declared("application/zip", None, "/x"),
+            1500,
+            None,
+            LIMITS,
+            room,
+            kinds=frozenset(),
+            must_hold=whole,
+        )
+        assert gate.feed(program(1500)) == b""
+        assert gate.spare == part
+        given = await gate.trickle()
+        gate.close()
+        room.close()
+        return given
+
+    assert asyncio.run(run()) == program(1500)[:part]
 
 
 def test_the_spool_keeps_to_its_budget(tmp_path):
