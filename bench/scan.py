@@ -21,9 +21,8 @@ from pathlib import Path
 
 import psutil
 
-from downloads import curl
 from e2e.processes import Proxy, make_certificate, wait_for
-from load import PLAIN, wrk
+from load import PLAIN, download, wrk
 from peers import Peer
 from proxykit.gate import LIMITS
 from proxykit.nginx import Nginx, nginx
@@ -118,7 +117,7 @@ def streamed(proxies: dict[str, Proxy], site: Nginx, rounds: int, size: int) -> 
             out.write(program(5000, number))
         for name, proxy in proxies.items():
             url = f"http://localhost:{site.plain}/large.exe?{number}"
-            speeds[name].append(curl(proxy.url, url, "--http1.1", size))
+            speeds[name].append(download(proxy.url, url, size, "--http1.1").rate)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     tell(
         f"S2 streamed {size // MIB} MiB, both engines",
@@ -202,7 +201,7 @@ def memory(proxies: dict[str, Proxy], site: Nginx) -> None:
     (site.root / "memory.exe").write_bytes(program(MIB, 77_777))
     workers, readers = {}, {}
     for name, proxy in proxies.items():
-        curl(proxy.url, f"http://localhost:{site.plain}/memory.exe", "--http1.1", MIB)
+        download(proxy.url, f"http://localhost:{site.plain}/memory.exe", MIB, "--http1.1")
         worker = psutil.Process(proxy.facts["workers"][0])
         workers[name] = worker.memory_info().rss / MIB
         readers[name] = max(

@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,19 @@ def test_rows_that_are_not_measured_stay_with_their_day(run):
 
 def test_every_row_belongs_to_a_driver(run):
     assert set(run.ROWS.values()) <= set(run.DRIVERS)
+
+
+def test_every_driver_finds_what_it_imports():
+    names = [path.stem for path in RUN.parent.glob("*.py")]
+    paths = os.pathsep.join(map(str, (RUN.parent, RUN.parents[1] / "tests")))
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {', '.join(names)}"],
+        env={**os.environ, "PYTHONPATH": paths},
+        check=False,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_compared_with_another_checkout_is_only_printed(run, monkeypatch, capsys):
