@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from secondlook.setup import squid_check
 from secondlook.setup.squid_check import Checked, Target, check
 
 OPTIONS = b'ICAP/1.0 200 OK\r\nISTag: "x"\r\n\r\n'
@@ -27,6 +28,9 @@ class Squid(BaseHTTPRequestHandler):
             if "malware" in url
             else url.rsplit("/")[-1]
         )
+        if self.server.answers[name] is None:  # until the client has gone
+            self.rfile.read(1)
+            return
         status, headers, body = self.server.answers[name]
         self.send_response(status)
         for key, value in headers.items():
@@ -40,7 +44,7 @@ class Squid(BaseHTTPRequestHandler):
 
 
 def answering(listening, answer):
-    """Answer each connection's first bytes with the same, until the socket is closed."""
+    """Answer each connection's first bytes with the same, until the socket is closed; b"": never."""
 
     def serve():
         with contextlib.suppress(OSError):
@@ -49,6 +53,8 @@ def answering(listening, answer):
                 with client:
                     client.recv(4096)
                     client.sendall(answer)
+                    if not answer:
+                        client.recv(1)  # until it has gone
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -61,7 +67,7 @@ def steps(tmp_path):
     stack = contextlib.ExitStack()
 
     def run(squid=None, agent=b"1 OK\n", icap=OPTIONS):
-        path = tmp_path / "s"
+        path = tmp_path / f"s{len(list(tmp_path.iterdir()))}"
         if agent is not None:
             listening = stack.enter_context(socket.socket(socket.AF_UNIX))
             listening.bind(str(path))
@@ -109,6 +115,30 @@ def test_icap_that_answers_something_else_ends_the_check(steps):
     assert list(found) == ["socket", "icap"]
 
 
+def test_gate_workers_that_hang_end_the_check_and_are_named(steps, monkeypatch):
+    monkeypatch.setattr(squid_check, "PATIENCE_S", 0.3)
+    found = steps(agent=b"")
+    assert "all gate workers hang: none answers at" in problem(found["socket"])
+    assert "hung_after" in found["socket"].remedy
+    found = steps(icap=b"")
+    assert "takes the question and gives no answer within 0.3 s" in problem(found["icap"])
+    assert list(found) == ["socket", "icap"]
+
+
+def test_a_squid_that_asks_another_icap(steps):
+    found = steps({"pages": (500, {"X-Squid-Error": "ERR_ICAP_FAILURE 0"}, b"")})
+    assert "Squid cannot ask by ICAP" in problem(found["pages"])
+    assert "its icap_service lines have to name icap://127.0.0.1:" in found["pages"].remedy
+    assert list(found)[-1] == "pages"
+
+
+def test_a_squid_whose_helpers_hang(steps, monkeypatch):
+    monkeypatch.setattr(squid_check, "PATIENCE_S", 0.3)
+    found = steps({"refused": None})
+    assert "gave no answer to http://malware.secondlook.test/ within 0.3 s" in problem(found["refused"])
+    assert "its helpers may hang: `squid -k reconfigure`" in found["refused"].remedy
+
+
 def test_lines_that_are_not_in_force(steps):
     found = steps({"pages": (503, {"X-Squid-Error": "ERR_DNS_FAIL 0"}, b"")})
     assert "503 and Squid's own page ERR_DNS_FAIL, not with Second Look's page" in problem(found["pages"])
@@ -123,9 +153,16 @@ def test_a_squid_that_denies_by_itself_gets_no_answer_from_its_helper(steps):
 
 
 def test_a_squid_that_lets_everything_through(steps):
+    found = steps({"refused": (200, {}, b"malware")})
+    assert "not with Second Look's refusal" in problem(found["refused"])
+    assert "before the http_access rules" in found["refused"].remedy
+    assert "the helper may give no answer" in found["refused"].remedy
+    assert list(found)[-1] == "refused"  # what follows would only say the same in other words
+
+
+def test_bodies_that_are_not_asked_about(steps):
     eicar = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}" + b"$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-    found = steps({"refused": (200, {}, b"malware"), "eicar.com": (200, {}, eicar)})
-    assert "include the printed lines" in found["refused"].remedy
+    found = steps({"eicar.com": (200, {}, eicar)})
     assert "bodies are not asked about" in problem(found["download"])
 
 

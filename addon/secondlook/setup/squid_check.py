@@ -40,6 +40,8 @@ _NOT_IN_FORCE = (
     "include the printed lines before the http_access rules of squid.conf, and `squid -k reconfigure`"
 )
 _SEE_LOG = "Squid's cache.log says what its helper and ICAP client met"
+_HANGS = "what hangs is killed and started again after `hung_after`: see"
+_ICAP_FAILURE = "ERR_ICAP_FAILURE"
 
 
 class Checked(NamedTuple):
@@ -72,10 +74,14 @@ class _Answer(NamedTuple):
         return self.headers.get(MARK, "").startswith("blocked;")
 
     @property
+    def squids(self) -> str:
+        """Return Squid's own reason where it wrote the page."""
+        return self.headers.get("X-Squid-Error", "").partition(" ")[0]
+
+    @property
     def text(self) -> str:
-        """Return the answer in words, with Squid's own reason where it wrote the page."""
-        squids = self.headers.get("X-Squid-Error", "").partition(" ")[0]
-        return f"{self.status}" + (f" and Squid's own page {squids}" if squids else "")
+        """Return the answer in words."""
+        return f"{self.status}" + (f" and Squid's own page {self.squids}" if self.squids else "")
 
 
 def check(target: Target) -> Iterator[Checked]:
@@ -89,7 +95,7 @@ def check(target: Target) -> Iterator[Checked]:
     for step in steps:
         found = step(target)
         yield found
-        if found.result == "problem" and step in (_agent, _icap, _pages):
+        if found.result == "problem" and step in (_agent, _icap, _pages, _refused):
             return
     with _serving(target.own_address) as port:
         yield _response(target, port)
@@ -104,6 +110,9 @@ def _agent(target: Target) -> Checked:
             sock.connect(str(target.gateway))
             sock.sendall(f"1 127.0.0.1 - GET http://{INTERNAL_HOST}/\n".encode())
             answer = sock.recv(4096).decode("latin-1").strip()
+    except TimeoutError:
+        text = f"all gate workers hang: none answers at {target.gateway} within {PATIENCE_S:g} s"
+        return Checked("socket", "problem", text, f"{_HANGS} `{typed('status')}`")
     except OSError as error:
         text = f"no gate worker answers at {target.gateway}: {error.strerror or error}"
         return Checked("socket", "problem", text, f"start `{typed('run')}` with gateway.enabled: true")
@@ -123,6 +132,9 @@ def _icap(target: Target) -> Checked:
             with socket.create_connection(target.icap, PATIENCE_S) as sock:
                 sock.sendall(f"OPTIONS icap://{place}/{service} ICAP/1.0\r\nHost: {place}\r\n\r\n".encode())
                 answer = sock.recv(4096).partition(b"\r\n")[0].decode("latin-1")
+        except TimeoutError:
+            text = f"ICAP on {place} takes the question and gives no answer within {PATIENCE_S:g} s"
+            return Checked("icap", "problem", text, f"{_HANGS} `{typed('status')}`")
         except OSError as error:
             text = f"ICAP does not answer on {place}: {error.strerror or error}"
             return Checked("icap", "problem", text, "see `gateway.icap` in proxy.yaml")
@@ -139,6 +151,10 @@ def _pages(target: Target) -> Checked:
         return Checked("pages", "problem", answer, "is Squid running, and may this machine use it?")
     if answer.status == http.client.OK and answer.body.strip() == b"ok":
         return Checked("pages", "ok", f"Squid brings http://{INTERNAL_HOST}/ from here")
+    if answer.squids == _ICAP_FAILURE and target.icap is not None:
+        text = f"Squid cannot ask by ICAP: it answers http://{INTERNAL_HOST}/ with {answer.text}"
+        place = f"icap://{target.icap[0]}:{target.icap[1]}/"
+        return Checked("pages", "problem", text, f"its icap_service lines have to name {place}; {_SEE_LOG}")
     text = f"Squid answers http://{INTERNAL_HOST}/ with {answer.text}, not with Second Look's page"
     return Checked("pages", "problem", text, _NOT_IN_FORCE)
 
@@ -146,13 +162,15 @@ def _pages(target: Target) -> Checked:
 def _refused(target: Target) -> Checked:
     answer = _ask(target, f"http://{LISTED}/")
     if isinstance(answer, str):
-        return Checked("refused", "problem", answer, _SEE_LOG)
+        remedy = f"its helpers may hang: `squid -k reconfigure` starts others; {_SEE_LOG}"
+        return Checked("refused", "problem", answer, remedy)
     if answer.status == http.client.FORBIDDEN and answer.ours:
         return Checked("refused", "ok", f"http://{LISTED}/ is refused with Second Look's answer")
     text = f"Squid answers http://{LISTED}/ with {answer.text}, not with Second Look's refusal"
     if answer.status == http.client.FORBIDDEN:
         return Checked("refused", "problem", text, f"the helper gives no answer to Squid: {_SEE_LOG}")
-    return Checked("refused", "problem", text, _NOT_IN_FORCE)
+    remedy = "put the lines before the http_access rules; in the open form the helper may give no answer"
+    return Checked("refused", "problem", text, f"{remedy}: {_SEE_LOG}")
 
 
 def _opened(target: Target) -> Checked:
