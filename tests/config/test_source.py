@@ -95,7 +95,7 @@ def test_settings_survive_json(write):
         ("mode: sideways\n", "1: mode: expected a mitmproxy mode"),
         ("mode: upstream\n", "1: mode: expected upstream: with a target"),
         ("mode: regular@0.0.0.0:1\n", "1: mode: expected a mode without its own listen address"),
-        ("listen: 0.0.0.0:8080\n", "1: listen: expected `clients` to say who may use the proxy"),
+        ("listen: 0.0.0.0:8080\n", "1: listen: expected `clients` to name who may use the proxy"),
         ("listen: 0.0.0.0:8080\nclients: {users: {}}\n", "2: clients: expected networks or users"),
         ("review:\n  listen: 0.0.0.0:1\n", "2: review.listen: expected a loopback address"),
         (

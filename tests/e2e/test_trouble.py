@@ -16,7 +16,7 @@ BROKEN = {
     "wrong word": ("policy:\n  level: extreme\n", 2, "policy.level: expected 'high', 'medium' or 'low'"),
     "wrong type": ("workers: many\n", 1, "workers: expected"),
     "not an address": ("listen: localhost\n", 1, "listen: expected an address such as"),
-    "open to the network": ("listen: 0.0.0.0:8080\n", 1, "expected `clients` to say who may use the proxy"),
+    "open to the network": ("listen: 0.0.0.0:8080\n", 1, "expected `clients` to name who may use the proxy"),
     "plain http elsewhere": (
         "servers:\n  intranet:\n  - url: http://192.0.2.1:5274\n",
         3,

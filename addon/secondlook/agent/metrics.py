@@ -33,9 +33,7 @@ FLAGS_REFUSED = Counter(
 CLIENTS_REFUSED = Counter("secondlook_clients_refused", "Client connections refused as one too many.")
 LOGINS_REFUSED = Counter("secondlook_logins_refused", "Passwords of proxy users not tried: too many wrong.")
 GATEWAY_HELPERS = Counter("secondlook_gateway_helpers", "Connections of a gateway's helpers.")
-GATEWAY_LINES = Counter(
-    "secondlook_gateway_lines", "Lines of a gateway's helpers, by what they were told.", ["answer"]
-)
+GATEWAY_LINES = Counter("secondlook_gateway_lines", "Lines of a gateway's helpers, by answer.", ["answer"])
 RECHECKED = Counter("secondlook_rechecked", "Flagged subjects looked at again, by outcome.", ["outcome"])
 LATE_VERDICTS = Counter("secondlook_late_verdicts", "Allowed subjects that turned out malicious.")
 ACTIONS = Counter(

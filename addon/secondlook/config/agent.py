@@ -132,7 +132,7 @@ class Settings(Section):
         if outside and self.clients is None:
             raise problem(
                 "listen",
-                "expected `clients` to say who may use the proxy from other machines, as "
+                "expected `clients` to name who may use the proxy from other machines, as "
                 f"{outside[0]} is open to the network (such as clients: {{networks: [192.168.0.0/16]}})",
             )
         if outside and self.clients is not None and not (self.clients.networks or self.clients.can_sign_in):

@@ -107,7 +107,9 @@ def create_app(
         )
 
     async def failed(request: Request, _error: Exception) -> Response:
-        detail = "This page could not be made; the output of the proxy says why. The other pages still work."
+        detail = (
+            "This page could not be made. The reason is in the proxy's output. The other pages still work."
+        )
         return page(
             request, "error.html", status=500, title="Something went wrong here", detail=detail, back=PAGES[0]
         )

@@ -111,7 +111,7 @@ def target_list(target: ListName, scope: ManualScope, text: str) -> ListName:
         raise ValueError(f"{text} is the digest of the empty file, which is listed nowhere")
     chosen = list_of(target, SubjectKind.FILE if scope == "file" else SubjectKind.URL)
     if chosen.role is Role.KNOWN_GOOD and ":" in text and scope == "file":
-        raise ValueError("MD5 and SHA-1 cannot say that a file is good: give its SHA-256")
+        raise ValueError("MD5 and SHA-1 cannot prove that a file is good: give its SHA-256")
     return chosen
 
 
