@@ -34,14 +34,14 @@ SERVER = """
 import asyncio, sys
 from pathlib import Path
 from secondlook.config import LimitsSettings
-from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.reader import FileReader
 from secondlook.ground.tcp import listen_on
 from secondlook.server.http.serving import Serving
 from secondlook.server.store.store import ServerStore
 async def main():
     limits = LimitsSettings(requests=10_000_000, burst=10_000_000)
-    app = create_app(FileReader(ServerStore(Path(sys.argv[1]))), AppSettings(limits=limits))
+    app = ServerApp(FileReader(ServerStore(Path(sys.argv[1]))), AppSettings(limits=limits))
     serving = Serving(app, [listen_on("127.0.0.1", 0)])
     await serving.start()
     print(serving.port, flush=True)

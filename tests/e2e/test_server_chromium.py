@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from secondlook.ground.tcp import listen_on
-from secondlook.server.http.app import create_app
+from secondlook.server.http.app import ServerApp
 from secondlook.server.http.serving import Serving
 from secondlook.server.reader import FileReader
 from serverkit import make_store
@@ -101,7 +101,7 @@ def test_chromium_blocks_a_listed_page_without_our_proxy(tmp_path):
     site = f"http://127.0.0.1:{origin.server_port}"
     store = make_store(tmp_path, ["http://127.0.0.1/listed/page.html", "evil.example"])
     certificate_file, key_file = certificate(tmp_path)
-    app = Watching(create_app(FileReader(store)))
+    app = Watching(ServerApp(FileReader(store)))
 
     async def scene():
         serving = Serving(app, [listen_on("127.0.0.1", 0)], certificate=certificate_file, key=key_file)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
 from secondlook.config import LimitsSettings
-from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.reader import FileReader
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash, make_store
@@ -35,7 +35,7 @@ def app(tmp_path_factory):
     store = make_store(tmp_path_factory.mktemp("fuzzed"), ["evil.example", "other.example"])
     reader = FileReader(store)
     asyncio.run(reader.refresh())
-    return create_app(reader, AppSettings(limits=LimitsSettings(requests=1e9, burst=1 << 30)))
+    return ServerApp(reader, AppSettings(limits=LimitsSettings(requests=1e9, burst=1 << 30)))
 
 
 def ask(app, target: bytes, method: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:

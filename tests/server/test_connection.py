@@ -10,7 +10,7 @@ import pytest
 from e2e.processes import make_certificate
 from secondlook.config import LimitsSettings
 from secondlook.ground.tcp import listen_on
-from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving
 from secondlook.server.reader import FileReader
 from serverkit import listening, make_store
@@ -153,7 +153,7 @@ async def serving_tls(tmp_path, **limits):
     """A server with a certificate, and a client that trusts it."""
     certificate, key = make_certificate(tmp_path, "127.0.0.1")
     settings = AppSettings(limits=LimitsSettings(**limits))
-    app = create_app(FileReader(make_store(tmp_path, ["evil.example"])), settings)
+    app = ServerApp(FileReader(make_store(tmp_path, ["evil.example"])), settings)
     server = Serving(app, [listen_on("127.0.0.1", 0)], certificate=certificate, key=key)
     await server.start()
     trusting = ssl.create_default_context(cafile=certificate)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from secondlook.ground.errors import SecondLookError, ServiceError
-from secondlook.server.http.app import create_app
+from secondlook.server.http.app import ServerApp
 from secondlook.server.publish.generation import Generation
 from secondlook.server.reader import FileReader
 from secondlook.server.store.store import ServerStore
@@ -240,7 +240,7 @@ def test_a_store_that_is_away_is_told_of_until_it_is_back(tmp_path):
             assert reader.trouble
             assert not reader.readable
             async with httpx.AsyncClient(
-                transport=httpx.ASGITransport(create_app(reader)), base_url="http://server"
+                transport=httpx.ASGITransport(ServerApp(reader)), base_url="http://server"
             ) as client:
                 answer = await client.get("/healthz")
                 assert (answer.status_code, answer.text) == (503, "the Valkey store cannot be read\n")

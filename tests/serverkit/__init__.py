@@ -9,7 +9,7 @@ import httpx
 
 from secondlook.config import PublishSettings
 from secondlook.ground.tcp import listen_on
-from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving
 from secondlook.server.publish.publishing import PublishReport, publish
 from secondlook.server.reader import FileReader, Reader
@@ -68,7 +68,7 @@ async def listening(
     """A server on a free port, and a client of it."""
     if isinstance(reader, ServerStore):
         reader = FileReader(reader)
-    serving = Serving(create_app(reader, settings), [listen_on("127.0.0.1", 0)])
+    serving = Serving(ServerApp(reader, settings), [listen_on("127.0.0.1", 0)])
     await serving.start()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{serving.port}", trust_env=False) as client:
         try:

@@ -12,7 +12,7 @@ from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
 from secondlook.ground.tcp import listen_on
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
-from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import renew_damaged_key
@@ -54,7 +54,7 @@ class EmbeddedServer:
         self._test_list = test_list
         self._on_generation = on_generation
         self._reader = FileReader(self.store)
-        app = create_app(self._reader, AppSettings(publish=self._settings, limits=LOCAL_LIMITS))
+        app = ServerApp(self._reader, AppSettings(publish=self._settings, limits=LOCAL_LIMITS))
         self._serving: Serving | None = None
         self._app = app
         self.feeds = FeedKeeper(

@@ -25,7 +25,7 @@ from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
 from secondlook.server.http.access import Balancers
-from secondlook.server.http.app import AppSettings, create_app
+from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import JsonAccessLog, Serving
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import Generation
@@ -83,7 +83,7 @@ class ServerService:
             Intake(self.store, settings.publish), settings.findings, clock, self.feeds.publish, meter=meter
         )
         self._forwarded = ForwardedFindings(settings.upstream) if settings.upstream else None
-        app = create_app(
+        app = ServerApp(
             self.reader,
             AppSettings(
                 publish=settings.publish,

@@ -102,7 +102,7 @@ async def asking(settings: Settings, ledger: Ledger, *, offline: bool = False) -
 
 async def _serve_for_a_moment(settings: Settings, stack: contextlib.AsyncExitStack) -> str | None:
     """Serve what is published in the state folder until the stack ends; None where nothing is."""
-    from secondlook.server.http.app import AppSettings, create_app  # noqa: PLC0415
+    from secondlook.server.http.app import AppSettings, ServerApp  # noqa: PLC0415
     from secondlook.server.http.serving import Serving  # noqa: PLC0415
     from secondlook.server.reader import FileReader  # noqa: PLC0415
     from secondlook.server.store.store import ServerStore  # noqa: PLC0415
@@ -117,7 +117,7 @@ async def _serve_for_a_moment(settings: Settings, stack: contextlib.AsyncExitSta
     except PatternError:
         return None
     sock = socket.create_server(("127.0.0.1", 0))
-    serving = Serving(create_app(FileReader(store), AppSettings()), [sock])
+    serving = Serving(ServerApp(FileReader(store), AppSettings()), [sock])
     await serving.start()
     stack.push_async_callback(serving.stop)
     return f"http://127.0.0.1:{serving.port}"

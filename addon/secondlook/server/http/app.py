@@ -56,7 +56,7 @@ class AppSettings:
 
 
 class ServerApp:
-    """A Smart Protection Server as an ASGI application over one reader."""
+    """A Smart Protection Server as an ASGI application over one reader, which is refreshed elsewhere."""
 
     def __init__(
         self,
@@ -266,17 +266,6 @@ class ServerApp:
 _WRONG_METHOD = "every method is a GET, except for /findings"
 _HEADERS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 _RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in _HEADERS)
-
-
-def create_app(
-    reader: Reader,
-    settings: AppSettings | None = None,
-    *,
-    meter: Meter | None = None,
-    access_log: AccessLog | None = None,
-) -> ServerApp:
-    """Make the application over a reader whose `refresh` somebody else calls."""
-    return ServerApp(reader, settings, meter=meter, access_log=access_log)
 
 
 def _accept(scope: Scope) -> bytes:
