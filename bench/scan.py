@@ -117,7 +117,7 @@ def streamed(proxies: dict[str, Proxy], site: Nginx, rounds: int, size: int) -> 
             out.write(program(5000, number))
         for name, proxy in proxies.items():
             url = f"http://localhost:{site.plain}/large.exe?{number}"
-            speeds[name].append(download(proxy.url, url, size, "--http1.1").rate)
+            speeds[name].append(download(proxy.address, url, size, "--http1.1").rate)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     tell(
         f"S2 streamed {size // MIB} MiB, both engines",
@@ -201,7 +201,7 @@ def memory(proxies: dict[str, Proxy], site: Nginx) -> None:
     (site.root / "memory.exe").write_bytes(program(MIB, 77_777))
     workers, readers = {}, {}
     for name, proxy in proxies.items():
-        download(proxy.url, f"http://localhost:{site.plain}/memory.exe", MIB, "--http1.1")
+        download(proxy.address, f"http://localhost:{site.plain}/memory.exe", MIB, "--http1.1")
         worker = psutil.Process(proxy.facts["workers"][0])
         workers[name] = worker.memory_info().rss / MIB
         readers[name] = max(
