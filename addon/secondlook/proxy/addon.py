@@ -28,12 +28,12 @@ from secondlook.proxy.flow_state import FLOW_STATE, FlowState, state_of
 from secondlook.proxy.held_bodies import HeldBodies
 from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.http.head import add_via
-from secondlook.proxy.mitm.streams.stream import NOT_FROM_ORIGINS, ORIGIN_FORM
+from secondlook.proxy.mitm.streams.stream import ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
 from secondlook.proxy.pieces import misfit
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
 from secondlook.refusal.language import phrase
-from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, mark_headers
+from secondlook.refusal.refusal import FAULT, NOT_FROM_ORIGINS, STATUS, Refusals, is_internal, mark_headers
 from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
 
 logger = logging.getLogger(__name__)

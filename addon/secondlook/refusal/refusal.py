@@ -18,6 +18,8 @@ from secondlook.refusal.language import ENGLISH, Language
 from secondlook.refusal.wording import explanation, title
 
 MARK = "X-Second-Look"
+NOT_FROM_ORIGINS = frozenset({b"x-second-look", b"alt-svc"})
+"""Headers that no origin may send: the first is ours, the second leads around us."""
 INTERNAL_HOST = "secondlook.internal"
 STATUS = 403
 PROBLEM_TYPE = f"https://{INTERNAL_HOST}/problem/blocked"

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-from typing import Final
 
 from secondlook.download.body.response_facts import PARTIAL_STATUS
 from secondlook.download.gate.gate import BodyGate
@@ -15,11 +14,10 @@ from secondlook.gateway.icap.heads import HttpResponse
 from secondlook.gateway.icap.machine import Reading
 from secondlook.gateway.icap.messages import Answer, Finish, More, Pass
 from secondlook.gateway.parts import Gate
+from secondlook.refusal.refusal import NOT_FROM_ORIGINS
 
 logger = logging.getLogger(__name__)
 
-NOT_FROM_ORIGINS: Final = frozenset({b"x-second-look", b"alt-svc"})
-"""Headers that no origin may send: the first is ours, the second leads around the gateway."""
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 
 

@@ -86,7 +86,7 @@ class RequestStream(HttpStream):
             yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
-        """Get a connection that takes requests."""
+        """Get a connection that takes requests; mitmproxy would also take one that goes away."""
         request, known = self.flow.request, self.flow.server_conn
         connection, error = yield _Connect(
             (request.host, request.port), request.scheme == "https", known.via, known.transport_protocol

@@ -47,10 +47,8 @@ from secondlook.proxy.mitm.streams.stream_events import (
 )
 from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
-from secondlook.refusal.refusal import INTERNAL_HOST
+from secondlook.refusal.refusal import INTERNAL_HOST, NOT_FROM_ORIGINS
 
-NOT_FROM_ORIGINS = frozenset({b"x-second-look", b"alt-svc"})
-"""Headers that no origin may send: the first is ours, the second leads around us."""
 HEALTH_PATH = "/healthz"
 HTTP_PORT = 80
 ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
@@ -68,7 +66,7 @@ class AnsweringStream(RequestStream):
     def __init__(self, context: Context, stream_id: int, edge: Edge) -> None:
         super().__init__(context, stream_id)
         self.edge = edge
-        # of our `Connection`; there is none in `mitmdump -s`
+        # of our `Connection`; mitmproxy's own handler, in `mitmdump -s`, has none
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
         self._depth = 0  # of events within events
         self._dropped = False
@@ -90,6 +88,7 @@ class AnsweringStream(RequestStream):
             if command.blocking is True:
                 if isinstance(command, _HOOKS) and begin(command):
                     continue
+                # as mitmproxy's `Layer` does: what comes until the reply is queued by it
                 command.blocking = self
                 self._paused = layer.Paused(command, generator)
                 self._depth -= 1
@@ -180,7 +179,7 @@ class AnsweringStream(RequestStream):
         """Answer at once when a hook has set a response before the body of the request was read.
 
         mitmproxy asks this right after each hook; it would otherwise buffer the whole request first, or
-        refuse to stream it (facts about mitmproxy, 7).
+        refuse to stream it (`docs/decisions/2026-11-23-leaning-on-mitmproxy.md`, 3).
         """
         early = self.client_state == self.state_wait_for_request_headers
         # only an error asks without wanting its hook: here that hook has answered, in place of the origin
@@ -240,6 +239,7 @@ class AnsweringStream(RequestStream):
             self.flow.live = False
             told = inert(response.headers.get("upgrade", "?"), 40)
             self.child_layer = RawTunnel(self.context, f"upgraded to {told}")
+        # from now on mitmproxy's `passthrough` translates between the connections' events and the child's
         self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
