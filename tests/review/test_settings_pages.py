@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from review.stage import SETTINGS, csrf
+from secondlook.ground.called import typed
 
 FEED = {"name": "mine", "url": "https://lists.example.org/x", "every": "2h"}
 
@@ -130,3 +131,12 @@ def test_a_file_with_a_fault_says_where(client, config, broken):
 def test_what_becomes_of_it_is_asked_in_numbers(client):
     assert client.get("/settings/outcome?readings=x").status_code == 400
     assert client.get("/settings/outcome?readings=1&file=a").status_code == 200
+
+
+def test_a_feed_that_is_switched_off_leaves_what_it_brought_and_the_page_shows_how_to_take_it_out(client):
+    off = send(client, "preview", "switch-feed", name="urlhaus", enabled="false").text
+    assert "What it brought stays in force" in off
+    assert f"{typed('server remove')} urlhaus</code>" in unescape(off)
+    assert (
+        "stays in force" not in send(client, "preview", "switch-feed", name="warnings", enabled="true").text
+    )

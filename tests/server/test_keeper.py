@@ -10,6 +10,7 @@ from starlette.responses import Response
 from secondlook.config import FeedSettings
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.feeds.keeper import FeedKeeper
+from secondlook.server.store.removal import remove
 from serverkit.feeds import HOSTS, TEXT, keeping, listed, packed
 
 
@@ -37,6 +38,21 @@ def test_a_feed_is_fetched_on_its_schedule_and_only_when_it_changed(tmp_path):
             assert notice.outcome == "taken"
             assert listed(store, "evil0.example/", "evil1.example/", "new.example/") == [False, True, True]
             assert [each.outcome for each in notices] == ["taken", "taken"]
+
+    asyncio.run(scene())
+
+
+def test_a_feed_whose_entries_were_taken_out_is_fetched_anew_when_it_is_on_again(tmp_path, suffixes):
+    """Its server answers that nothing has changed; that is of no use where nothing is left."""
+
+    async def scene():
+        async with keeping(tmp_path) as (keeper, _publisher, _clock, store, _notices):
+            [notice] = await keeper.fetch_due()
+            [source] = [each for each in store.sources() if each.kind == "feed"]
+            remove(store, source.name, suffixes=suffixes)
+            assert read_state(store.root / "feeds", notice.feed).good_at == 0.0
+            [again] = await keeper.fetch_due()
+            assert (again.outcome, again.entries) == ("taken", 1200)
 
     asyncio.run(scene())
 

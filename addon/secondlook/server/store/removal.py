@@ -21,6 +21,7 @@ from secondlook.server.store.records import RECORD, Records, hash_bytes, open_ru
 from secondlook.server.store.store import ServerStore, Source
 
 PART_RECORDS = 500_000
+FEED_STATES = "feeds"  # folder of what is known of each feed: when it came, when it is due
 
 
 def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: str | None = None) -> str:
@@ -46,6 +47,10 @@ def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: 
         if found and wanted is None:
             for source in found:
                 store.forget_source(source.id)
+                if (
+                    source.kind == "feed"
+                ):  # else it would only come back when it changes, and count as there till then
+                    (store.root / FEED_STATES / f"{source.name}.json").unlink(missing_ok=True)
             return f"{sum(sum(source.counts.values()) for source in found)} entries of {found[0].name}"
         return _remove_imported(store, identity, suffixes, wanted)
 
