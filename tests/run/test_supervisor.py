@@ -121,6 +121,7 @@ def test_who_connects_after_the_workers_have_ended_is_refused(family):
         until = time.monotonic() + 20
         while connects(host, int(port)):  # the last worker says so before it ends
             assert time.monotonic() < until
+        assert running.process.poll() is None  # who is refused is not refused for its end
         assert running.end(signal.SIGTERM) == 0
 
 
