@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secondlook.ground.children import end_child
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import replacing
 from secondlook.scan.samples import known_good
@@ -61,9 +62,7 @@ async def compile_in_child(sources: Sequence[RuleSource], target: Path) -> int:
     except TimeoutError:
         raise PatternError(f"compiling the rules took longer than {TIME_S} s") from None
     finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+        await end_child(child)
     if child.returncode != 0 or not told:
         raise PatternError(f"compiling the rules took too much memory or time (status {child.returncode})")
     answer: dict[str, Any] = json.loads(told)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from secondlook.ground.children import end_child
+
 LOAD_S = 120.0  # that loading rules may take
 _ANSWER_BYTES = 64 << 10
 
@@ -84,9 +86,8 @@ class Reader:
         child, self._child = self._child, None
         if channel is not None:
             channel.close()
-        if child is not None and child.returncode is None:
-            child.kill()
-            await child.wait()
+        if child is not None:
+            await end_child(child)
 
     async def _begin(self) -> None:
         await self.end()

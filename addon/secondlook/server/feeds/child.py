@@ -13,6 +13,7 @@ from typing import Any
 
 from secondlook.config import FeedSettings, PublishSettings
 from secondlook.ground import collector
+from secondlook.ground.children import end_child
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.server.feeds.known_good import take_guard
 from secondlook.server.feeds.refresh import take_feed
@@ -97,11 +98,8 @@ async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
     )
     try:
         told, _ = await child.communicate(json.dumps(order).encode())
-    except BaseException:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-        raise
+    finally:
+        await end_child(child)
     if child.returncode != 0 or not told:
         raise PatternError(f"{order['do']} ended with status {child.returncode}")
     answer: dict[str, Any] = json.loads(told)
