@@ -4,8 +4,10 @@ import time
 
 import pytest
 
+from lookup.certificates import Authority
 from lookup.serving import V5Server
-from secondlook.config import ServersSettings
+from secondlook.config import RemoteServer, ServersSettings
+from secondlook.lookup.client import ServerClient
 from secondlook.lookup.tiered import TieredLookup
 
 
@@ -76,3 +78,21 @@ def serve():
 def soon():
     """Give a deadline in the monotonic clock."""
     return lambda seconds=1.5: time.monotonic() + seconds
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def client():
+    """Make clients that are closed with the stack."""
+
+    def make(stack, url, *, upstream_proxy=None, max_lists_bytes=1 << 20, **settings):
+        server = RemoteServer.model_validate({"url": url, **settings})
+        made = ServerClient(server, upstream_proxy=upstream_proxy, max_lists_bytes=max_lists_bytes)
+        stack.push_async_callback(made.aclose)
+        return made
+
+    return make

@@ -6,6 +6,9 @@ import contextlib
 import hashlib
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import pytest
+
+from secondlook.lookup.failure import ServerFailure
 from secondlook.wire import safebrowsing_pb2 as pb
 
 PROTOBUF = "application/x-protobuf"
@@ -184,3 +187,10 @@ async def until(condition, *, timeout_s=30.0):
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def failure_of(work):
+    """Return how a question fails, which has to."""
+    with pytest.raises(ServerFailure) as caught:
+        await work
+    return caught.value
