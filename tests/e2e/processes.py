@@ -311,6 +311,7 @@ class Origin:
     connections: int = 0
     requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, host, path
     pages: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # path: content type, body
+    ranges: list[str] = field(default_factory=list)  # that were asked for; it gives none
 
     def url(self, path: str = "/", host: str = "127.0.0.1", scheme: str = "http") -> str:
         """A URL on this origin."""
@@ -331,6 +332,7 @@ def origin(
             while length > 0:
                 length -= len(self.rfile.read(min(length, 1 << 20)) or b"x" * length)
             found.requests.append((self.command, self.headers.get("Host", ""), self.path))
+            found.ranges += self.headers.get_all("Range", [])
             kind, body, *more = found.pages.get(
                 self.path.partition("?")[0], ("text/html", b"<h1>origin</h1>")
             )

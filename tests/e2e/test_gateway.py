@@ -10,7 +10,7 @@ import pytest
 
 from e2e.processes import curl, wait_for
 from e2e.squid import CLOSED, OPEN, gateway_site
-from proxykit.samples import EICAR
+from proxykit.samples import EICAR, program
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,21 @@ def test_a_host_that_is_passed_through_keeps_its_certificate_and_a_listed_one_ge
     assert site.tls.connections == before
     hosts = {each["host"] for each in site.agent.json("log", "--kind", "blocked")}
     assert "bad.malware.secondlook.test" in hosts
+
+
+def test_a_piece_of_a_judged_file_is_asked_for_by_its_blocks(site):
+    """The printed lines have RESPMOD hear of REQMOD, for a tunnel's requests too."""
+    body = program(150_000)
+    for scheme, there in (("http", site.plain), ("https", site.tls)):
+        there.pages[f"/judged-{scheme}.exe"] = ("application/x-msdownload", body)
+        url = f"{scheme}://opened.test:{there.port}/judged-{scheme}.exe"
+
+        def asked(there=there, url=url):
+            answer = site.squid.curl(url, "-r", "70000-70009")
+            assert (answer.status, answer.body == body) == (200, True)
+            return there.ranges or None
+
+        assert wait_for(asked, "both gate workers' judgement") == ["bytes=65536-131071"]
 
 
 def test_an_exception_is_made_from_the_block_page_through_squid(site):

@@ -14,6 +14,13 @@ from pathlib import Path
 import pytest
 
 STARTED_S = 60.0
+HANDS_ON = """\
+adaptation_masterx_shared_names X-Second-Look-Wanted
+adaptation_meta X-Second-Look-Hands-On X-Second-Look-Wanted
+acl piece req_header Range .
+acl anew req_header Cache-Control no-cache
+cache deny piece anew
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,11 @@ class Squid:
 
 
 @contextlib.contextmanager
-def squid(icap: str, *names: str) -> Iterator[Squid]:
-    """Run a Squid that asks `reqmod` and `respmod` at `icap`; `names` are of this machine."""
+def squid(icap: str, *names: str, hands_on: str = "", more: str = "") -> Iterator[Squid]:
+    """Run a Squid that asks `reqmod` and `respmod` at `icap`.
+
+    `names` are of this machine; `hands_on` and `more` are lines of its settings.
+    """
     program = shutil.which("squid") or "/usr/sbin/squid"
     if not os.access(program, os.X_OK):
         assert not os.environ.get("CI"), "squid is missing"
@@ -55,6 +65,8 @@ icap_preview_enable on
 icap_persistent_connections on
 icap_service_failure_limit -1
 adaptation_send_client_ip on
+{hands_on}
+{more}
 icap_service asked reqmod_precache bypass=off icap://{icap}/reqmod
 icap_service answered respmod_precache bypass=off icap://{icap}/respmod
 adaptation_access asked allow all

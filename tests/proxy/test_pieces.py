@@ -13,14 +13,13 @@ from mitmproxy.test.tflow import tflow, tresp
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.samples import program
-from secondlook.core.event import EventKind
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import SubjectClass
 from secondlook.download.body.ranges import EntityMemory, WantedRange
 from secondlook.download.body.response_facts import read_response
 from secondlook.download.judged_files import BLOCK_BYTES, Blocks, JudgedFile, JudgedFiles, Lead, tag_key
 from secondlook.proxy.flow_state import FlowState
-from secondlook.proxy.pieces import Patience, Pieces, misfit
+from secondlook.proxy.pieces import Patience, Pieces
 from secondlook.proxy.request import RequestFacts
 
 BODY = program(2 * BLOCK_BYTES + 100)
@@ -260,10 +259,3 @@ def test_a_first_piece_that_tells_nothing_is_asked_for_wider_once(place):
 def test_a_piece_that_should_have_told_is_not_asked_for_wider(place, wanted):
     flow, state = place.request(wanted, path="/page")
     assert not place.pieces.look_further(flow, state)
-
-
-def test_a_piece_that_does_not_fit_is_an_event(place):
-    _, state = place.request("bytes=5-9")
-    event = misfit(state, 7.0, "E1")
-    assert (event.id, event.kind, event.time, event.stage) == ("E1", EventKind.ERROR, 7.0, "pieces")
-    assert (event.client, event.method, event.cls) == ("c", "GET", SubjectClass.DOWNLOAD)

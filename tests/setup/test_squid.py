@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from secondlook.gateway.icap.wanted import HANDS_ON, WANTED
 from secondlook.setup.squid import SquidFacts, UnfitForSquidError, fragment
 
 
@@ -49,6 +50,15 @@ def test_a_piece_is_shown_to_reqmod_after_tunnels_and_before_what_the_helper_let
     piece = "adaptation_access secondlook_request allow secondlook_piece !secondlook_open"
     denied = [line for line in found if " deny " in line]
     assert found.index(denied[0]) < found.index(piece) < found.index(denied[1])
+
+
+def test_what_a_client_wants_of_a_file_is_handed_on_and_no_cache_answers_in_its_place():
+    """In the open form nobody says so: there not every piece is shown to REQMOD."""
+    found = lines()
+    assert f"adaptation_masterx_shared_names {WANTED.decode()}" in found
+    assert f"adaptation_meta {HANDS_ON.decode()} {WANTED.decode()} !secondlook_open" in found
+    assert "cache deny secondlook_piece secondlook_anew" in found
+    assert "acl secondlook_anew req_header Cache-Control no-cache" in found
 
 
 def test_other_machines_reach_nothing_inside_but_our_pages_are_not_looked_up():

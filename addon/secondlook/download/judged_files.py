@@ -8,7 +8,7 @@ The tags are AES-GMAC with the installation's secret and one nonce: whoever does
 bytes that fit, and no tag ever leaves. GMAC costs a seventh of SHA-256.
 
 The workers share a folder: a file for each URL, named by its identity, written whole or not at all; beside it
-a lock that is held by who fetches the whole, and goes with its process.
+a lock that is held by who fetches the whole, and goes with its process, and marks of other things to know.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secondlook.core.subject import FileSubject
 from secondlook.download.body.cutting import Cut
+from secondlook.download.body.ranges import Piece
 from secondlook.ground.files import write_whole
 from secondlook.ground.lock import take_lock
 
@@ -150,6 +151,21 @@ class Proof:
         self._waiting_bytes = 0
 
     @property
+    def header(self) -> str:
+        """The Range to ask for."""
+        return f"bytes={self.first}-{self.end - 1}"
+
+    def begin(self, piece: Piece | None, length: int | None, content_type: str | None) -> bool:
+        """Take the head of a 206; False where it is not the piece that was asked for."""
+        if piece != Piece(self.first, self.end - 1, self.file.size):
+            return False
+        if length not in {None, self.end - self.first}:
+            return False
+        self.cut = Cut(self.cut.windows, self.file.size, content_type)
+        self.cut.at = self.first
+        return True
+
+    @property
     def whole(self) -> bool:
         """Return whether all of the piece came and fits."""
         return self._at == self.end
@@ -213,6 +229,10 @@ class JudgedFiles:
         """Find what was judged under a URL, or get the right to fetch it; None while somebody else does."""
         return await self._run(lambda: self._read(url) or self._lock(url))
 
+    async def known(self, url: bytes) -> JudgedFile | None:
+        """Find what was judged under a URL; who finds nothing gets no right to fetch it."""
+        return await self._run(lambda: self._read(url))
+
     def keep(self, url: bytes, file: JudgedFile, lead: Lead | None) -> None:
         """Let all workers know a file that was judged whole; whoever waits for it goes on after that."""
         done = asyncio.get_running_loop().run_in_executor(self._thread, self._write, url, file)
@@ -221,6 +241,15 @@ class JudgedFiles:
     async def forget(self, url: bytes) -> None:
         """Forget a file: its URL gives another by now."""
         await self._run(lambda: self._path(url).unlink(missing_ok=True))
+
+    async def mark(self, what: bytes, ending: str, *, on: bool = True) -> None:
+        """Let all workers know something of a URL, or of what else has an identity of 32 bytes."""
+        path = self._path(what, ending)
+        await self._run((lambda: self._touch(path)) if on else (lambda: path.unlink(missing_ok=True)))
+
+    async def marked_at(self, what: bytes, ending: str) -> float | None:
+        """Return when that was noted last (Unix seconds); None where it is not known."""
+        return await self._run(lambda: self._changed(self._path(what, ending)))
 
     def _path(self, url: bytes, ending: str = "") -> Path:
         return self._folder / f"{url.hex()}{ending}"
@@ -255,6 +284,17 @@ class JudgedFiles:
                 self._clean()
         except OSError as error:
             logger.warning("a judged file is not known to its pieces: %r", error)
+
+    @staticmethod
+    def _changed(path: Path) -> float | None:
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            return None
+
+    def _touch(self, path: Path) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
 
     def _clean(self) -> None:
         files = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)

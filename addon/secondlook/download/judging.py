@@ -189,7 +189,7 @@ class BodyJudge:
             whole = gate.fate is Fate.REFUSE
             use = replace(body.use, cls=SubjectClass.DOWNLOAD)
             reason = gate.problem if whole and gate.problem is not None else PARTIAL
-            block = True if whole or self._block_partial else None
+            block = True if whole or self._block_partial or body.unproved else None
             body.decision = await self.gatekeeper.unverifiable(state.subject, use, reason, block=block)
         elif body.failed is not None:
             body.decision = await self.gatekeeper.unverifiable(gate.subject(), body.use, body.failed)

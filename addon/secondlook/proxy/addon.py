@@ -18,6 +18,7 @@ from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Action, Decision, SubjectClass
+from secondlook.download.pieces import misfit
 from secondlook.download.ports import Gatekeeper
 from secondlook.ground.ulid import Identifiers
 from secondlook.proxy.access.access import Access, closed_reason
@@ -30,7 +31,6 @@ from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.http.head import add_via
 from secondlook.proxy.mitm.streams.stream import ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
-from secondlook.proxy.pieces import misfit
 from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
 from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import FAULT, NOT_FROM_ORIGINS, STATUS, Refusals, is_internal, mark_headers

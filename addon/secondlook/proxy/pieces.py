@@ -17,14 +17,10 @@ from dataclasses import dataclass, replace
 
 from mitmproxy import http
 
-from secondlook.agent.check.record import host_of, url_of
-from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.download.body.body_type import declared
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import (
     EntityMemory,
-    Piece,
     may_hide_the_first,
     read_content_range,
     read_range,
@@ -32,6 +28,7 @@ from secondlook.download.body.ranges import (
 )
 from secondlook.download.body.response_facts import ResponseFacts
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
+from secondlook.download.pieces import judge_again
 from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.ahead import Ahead, has_a_place
 from secondlook.proxy.flow_state import FlowState
@@ -39,10 +36,6 @@ from secondlook.proxy.response import make_partial
 
 logger = logging.getLogger(__name__)
 
-PIECES = "pieces"  # the stage of an event about a piece that does not fit
-_MISFIT = (
-    "a piece is not of the file that was judged at this address: it is another by now, or the origin lies"
-)
 _PARTIAL_STATUS = 206
 _TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
 _LOOK_FIRST_S = 0.02
@@ -174,12 +167,9 @@ class Pieces:
         if proof is None or response.status_code != _PARTIAL_STATUS:
             state.proof = None
             return False
-        asked = Piece(proof.first, proof.end - 1, proof.file.size)
-        if read_content_range(facts.content_range) != asked or length not in {None, proof.end - proof.first}:
+        if not proof.begin(read_content_range(facts.content_range), length, facts.content_type):
             state.proof, state.misfit = None, True
             return True
-        proof.cut = Cut(proof.cut.windows, proof.file.size, facts.content_type)
-        proof.cut.at = proof.first
         make_partial(response, proof.cut)
         return True
 
@@ -207,12 +197,7 @@ class Pieces:
         return state.refusal is None
 
     async def _take_piece(self, flow: http.HTTPFlow, state: FlowState, file: JudgedFile) -> None:
-        use = replace(state.use, cls=SubjectClass.DOWNLOAD)
-        if file.problem is not None:
-            decision = await self._gatekeeper.unsure(file.subject, use, file.problem)
-        else:
-            now = self._gatekeeper.now(file.subject, use)
-            decision = now if now is not None else await self._gatekeeper.check(file.subject, use)
+        decision = await judge_again(self._gatekeeper, file, state.use)
         if decision.action is Action.BLOCK:
             state.refusal = decision
             return
@@ -221,24 +206,7 @@ class Pieces:
             _drop_range(flow)
             return
         state.proof = Proof(file, windows, self.judged.key)
-        flow.request.headers["range"] = f"bytes={state.proof.first}-{state.proof.end - 1}"
-
-
-def misfit(state: FlowState, now: float, event_id: str) -> Event:
-    """Make the event about a piece that is not of the file that was judged."""
-    return Event(
-        id=event_id,
-        kind=EventKind.ERROR,
-        time=now,
-        cls=SubjectClass.DOWNLOAD,
-        url=url_of(state.subject, state.use),
-        host=host_of(state.subject, state.use),
-        method=state.use.method,
-        client=state.use.client,
-        user=state.use.user,
-        stage=PIECES,
-        detail=_MISFIT,
-    )
+        flow.request.headers["range"] = state.proof.header
 
 
 def _drop_range(flow: http.HTTPFlow) -> None:

@@ -3,7 +3,8 @@
 ```
 http_access ─ not opened TLS and requests ─► helper: OK │ ERR │ BH (closed: the request is denied here)
 adaptation_access, requests ─ refused, or for our own pages ─► ICAP REQMOD answers in place of the origin
-                            ─ for a piece of a file ─► REQMOD asks for the whole, where it may be risky
+                            ─ for a piece of a file ─► REQMOD asks for the whole, where it may be risky, or
+                              for the blocks around it, where the file was judged (`gateway/icap/wanted.py`)
 adaptation_access, responses ─ all; in the open form those that the helper gave an OK for ─► ICAP RESPMOD
 ssl_bump ─ hosts of `passthrough` ─► asked by name and spliced; all others ─► opened before the origin is
 ```
@@ -130,8 +131,14 @@ icap_client_username_header X-Authenticated-User
 icap_client_username_encode off
 adaptation_meta X-Second-Look-Event "%{{secondlook}}note"
 
-icap_service secondlook_request reqmod_precache bypass=off icap://{icap}/reqmod
+# RESPMOD hears of REQMOD what a client wants of a file that was judged, and no cache answers in its place.
+adaptation_masterx_shared_names X-Second-Look-Wanted
+adaptation_meta X-Second-Look-Hands-On X-Second-Look-Wanted !secondlook_open
 acl secondlook_piece req_header Range .
+acl secondlook_anew req_header Cache-Control no-cache
+cache deny secondlook_piece secondlook_anew
+
+icap_service secondlook_request reqmod_precache bypass=off icap://{icap}/reqmod
 {sparing}adaptation_access secondlook_request allow secondlook_pages
 adaptation_access secondlook_request allow secondlook_piece !secondlook_open
 adaptation_access secondlook_request deny secondlook_open secondlook_ok secondlook_noted

@@ -115,6 +115,12 @@ def read_ranges(header: str | None, if_range: str | None) -> Wanted | None:
     return SeveralRanges(known) if len(known) == len(ranges) else None
 
 
+def write_range(wanted: WantedRange) -> str:
+    """Write the Range that `read_range` reads so."""
+    first, last = ("" if place is None else place for place in (wanted.first, wanted.last))
+    return f"bytes={first}-{last}"
+
+
 def may_hide_the_first(header: str) -> bool:
     """Return whether several ranges may hold the beginning of a file where nobody looks: behind another."""
     return _FIRST_BEHIND.search(header) is not None

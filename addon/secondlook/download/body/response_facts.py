@@ -6,6 +6,7 @@ from typing import Final
 
 WHOLE_STATUS: Final = 200
 PARTIAL_STATUS: Final = 206
+UNSATISFIABLE_STATUS: Final = 416  # the file has no such bytes
 NO_CONTENT_STATUSES: Final = frozenset({101, 204, 304})  # a 205 has some like any other (RFC 9112, 6.3)
 _READ = frozenset(
     {

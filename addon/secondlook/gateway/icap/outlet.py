@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from typing import Final
 
 from secondlook.download.body.response_facts import PARTIAL_STATUS
 from secondlook.download.gate.gate import BodyGate
@@ -18,17 +19,30 @@ from secondlook.refusal.refusal import NOT_FROM_ORIGINS
 
 logger = logging.getLogger(__name__)
 
+SQUID_BUFFER_BYTES: Final = (64 << 10) - 1
+STUCK_S: Final = 0.3  # without a byte, while a body is held
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 
 
 class Outlet:
-    """The answer to one RESPMOD; nothing of it goes before the preview is over."""
+    """The answer to one RESPMOD; nothing of it goes before the preview is over.
 
-    def __init__(self, link: IcapConnection, front: Gate, response: HttpResponse, patience_s: float) -> None:
+    `changed`: the response is not what the gateway has, so it cannot go on with that.
+    """
+
+    def __init__(
+        self,
+        link: IcapConnection,
+        front: Gate,
+        response: HttpResponse,
+        patience_s: float,
+        *,
+        changed: bool = False,
+    ) -> None:
         self._link = link
         self._front = front
         kept = tuple(field for field in response.fields if field[0].lower() not in NOT_FROM_ORIGINS)
-        self._changed = len(kept) != len(response.fields)
+        self._changed = changed or len(kept) != len(response.fields)
         self._response = HttpResponse(response.version, response.status, response.reason, kept)
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
@@ -128,6 +142,12 @@ class Outlet:
             await self.trickle(gate)
         else:
             await self.send(b"")
+
+
+def without_length(response: HttpResponse) -> HttpResponse:
+    """Return a response that does not say how long it is."""
+    kept = tuple(field for field in response.fields if field[0].lower() != b"content-length")
+    return response._replace(fields=kept)
 
 
 def declared_length(response: HttpResponse) -> int | None:

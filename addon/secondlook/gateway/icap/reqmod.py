@@ -1,7 +1,8 @@
 """REQMOD: a request goes on as it is, or is answered here: the refusal, or a page of the internal site.
 
 Nothing is read of the body of a request that is refused: an upload to a listed host ends with its head. A
-piece of what may be risky is asked for whole: its client gets a 200.
+piece of what may be risky is asked for whole, so its client gets a 200; of a file that was judged here, the
+blocks around it are asked for where RESPMOD will hear of the piece (`wanted.py`).
 What answers for `secondlook.internal` believes the gateway as to whose request it is, as everything here
 does; so an exception from the block page holds for the client and the user that met the block.
 """
@@ -9,11 +10,12 @@ does; so an exception from the block page holds for the client and the user that
 import logging
 
 from secondlook.agent import metrics
-from secondlook.core.verdict import Action
+from secondlook.core.verdict import Action, Decision
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import may_hide_the_first
 from secondlook.gateway.icap.answers import answer_http, refuse, tag_fields
 from secondlook.gateway.icap.connection import IcapConnection
+from secondlook.gateway.icap.heads import Fields
 from secondlook.gateway.icap.messages import (
     Answer,
     Continue,
@@ -25,6 +27,7 @@ from secondlook.gateway.icap.messages import (
     PreviewEnd,
     Request,
 )
+from secondlook.gateway.icap.wanted import AS_ASKED, WANTED, Aim, HandsOn, aim
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import CONNECT, GatewayRequest
 from secondlook.refusal.language import phrase
@@ -37,7 +40,12 @@ _RANGES = frozenset({b"range", b"if-range"})
 
 
 async def decide(
-    link: IcapConnection, gate: Gate, asked: Request, request: GatewayRequest, told: str | None
+    link: IcapConnection,
+    gate: Gate,
+    asked: Request,
+    request: GatewayRequest,
+    told: str | None,
+    hands_on: HandsOn,
 ) -> None:
     """Answer one request; `told`: the event by which a helper refused it a moment ago."""
     if gate.site is not None and is_internal(request.host) and request.use.method != CONNECT:
@@ -49,9 +57,15 @@ async def decide(
     if decision.action is Action.BLOCK:
         await refuse(link, gate, request, decision)
     elif _asks_for_a_piece(gate, asked, request):
-        _ask_for_the_whole(link, gate, asked)
+        await _ask_for_a_piece(link, gate, asked, request, hands_on)
     else:
-        await go_on(link, gate, asked)
+        await go_on(link, gate, asked, _as_asked(asked, request))
+
+
+def _as_asked(asked: Request, request: GatewayRequest) -> Fields:
+    """Have RESPMOD hear that a range is its client's own, from a gateway that hands that on."""
+    said = request.asked.range is not None and HandsOn.is_said(asked.head.fields)
+    return ((WANTED, AS_ASKED),) if said else ()
 
 
 def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bool:
@@ -67,20 +81,36 @@ def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bo
     return gate.bodies.memory.is_risky(subject.identity)
 
 
-def _ask_for_the_whole(link: IcapConnection, gate: Gate, asked: Request) -> None:
-    """Have the gateway ask its origin without the range: a 200 is an answer too (RFC 9110, 14.2)."""
+async def _ask_for_a_piece(
+    link: IcapConnection, gate: Gate, asked: Request, request: GatewayRequest, hands_on: HandsOn
+) -> None:
+    """Have the gateway ask for the blocks of a judged file, or without the range.
+
+    A 200 is an answer to a range too (RFC 9110, 14.2).
+    """
     assert asked.request is not None
-    kept = tuple(field for field in asked.request.fields if field[0].lower() not in _RANGES)
-    link.send(Answer(200, tag_fields(gate), asked.request._replace(fields=kept)))
+    aimed: Aim | Decision | None = None
+    subject = request.subjects(gate.gatekeeper.subject)[0]
+    if await hands_on.may_aim(link.peer, asked.head.fields, subject.identity):
+        aimed = await aim(gate, asked.request, request)
+    if isinstance(aimed, Decision):
+        await refuse(link, gate, request, aimed)
+    elif aimed is not None:
+        link.send(Answer(200, (*tag_fields(gate), *aimed.fields), aimed.http))
+    else:
+        kept = tuple(field for field in asked.request.fields if field[0].lower() not in _RANGES)
+        fields = (*tag_fields(gate), *_as_asked(asked, request))
+        link.send(Answer(200, fields, asked.request._replace(fields=kept)))
 
 
-async def go_on(link: IcapConnection, gate: Gate, asked: Request) -> None:
+async def go_on(link: IcapConnection, gate: Gate, asked: Request, more: Fields = ()) -> None:
     """Let a request go on: by 204, or, for a gateway that did not announce it, as it came."""
+    fields = (*tag_fields(gate), *more)
     if link.machine.may_pass:
-        link.send(Pass(tag_fields(gate)))
+        link.send(Pass(fields))
         return
     body = asked.head.encapsulated.body
-    link.send(Answer(200, tag_fields(gate), asked.request, body=body))
+    link.send(Answer(200, fields, asked.request, body=body))
     while body:
         match await link.next():
             case Data(data):

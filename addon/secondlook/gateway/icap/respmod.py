@@ -17,12 +17,11 @@ recorded as unverifiable.
 
 import asyncio
 import logging
-from typing import Final
 
 from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.body.response_facts import PARTIAL_STATUS, has_body, read_response
+from secondlook.download.body.response_facts import PARTIAL_STATUS, WHOLE_STATUS, has_body, read_response
 from secondlook.download.exchange import Body, Exchange
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.judging import PASSED, Message
@@ -30,14 +29,19 @@ from secondlook.gateway.icap.answers import refuse
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
 from secondlook.gateway.icap.heads import HttpRequest, HttpResponse
 from secondlook.gateway.icap.messages import Continue, Data, End, Finish, PreviewEnd
-from secondlook.gateway.icap.outlet import Outlet, declared_length
+from secondlook.gateway.icap.outlet import (
+    SQUID_BUFFER_BYTES,
+    STUCK_S,
+    Outlet,
+    declared_length,
+    without_length,
+)
+from secondlook.gateway.icap.piece import PiecePassage
+from secondlook.gateway.icap.wanted import Handed
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 
 logger = logging.getLogger(__name__)
-
-SQUID_BUFFER_BYTES: Final = (64 << 10) - 1
-STUCK_S: Final = 0.3  # without a byte, while a body is held
 
 
 class Passage:
@@ -50,6 +54,7 @@ class Passage:
         request: GatewayRequest,
         asked: HttpRequest,
         response: HttpResponse,
+        handed: Handed,
     ) -> None:
         self._link = link
         self._front = front
@@ -57,7 +62,12 @@ class Passage:
         self._request = request
         self._asked = asked
         self._response = response
-        self._out = Outlet(link, front, response, self._judging.patience_s)
+        self._handed = handed
+        self.misfit = False  # it was a piece, and not of the file that was judged
+        # where all of it comes with a length, Squid's `range_offset_limit` cuts the blocks out of it
+        self._unsized = handed.blocks and response.status == WHOLE_STATUS
+        sent = without_length(response) if self._unsized else response
+        self._out = Outlet(link, front, sent, self._judging.patience_s, changed=self._unsized)
         self._length = declared_length(response)
         self._received = 0
         self._over = False  # the body was judged, or will not be
@@ -74,6 +84,11 @@ class Passage:
             return
         if not (comes and has_body(self._asked.method, self._response.status)):
             self._out.pass_without_body()
+            return
+        if self._handed.blocks and self._response.status == PARTIAL_STATUS:
+            piece = PiecePassage(self._link, self._front, self._request, self._state, self._response)
+            await piece.run(self._handed.wanted)
+            self.misfit = piece.misfit
             return
         body = self._choose(self._state)
         if isinstance(body, Decision):
@@ -107,13 +122,13 @@ class Passage:
             http10=self._asked.version == "1.0",
         )
         if self._response.status != PARTIAL_STATUS:
-            return self._judging.body(state, facts, self._length, message)
+            return self._judging.body(state, facts, None if self._unsized else self._length, message)
         asked = self._asked.method == "GET" and state.facts.range is not None
         said = self._judging.piece(state, facts, self._length, asked=asked)
         if said.bad is not None:
             return said.bad
         body = self._judging.body(state, facts, self._length, message, piece=said.piece, partial=said.answers)
-        body.claims = said.claims
+        body.claims, body.unproved = said.claims, self._handed.missing
         return body
 
     # ---- what comes

@@ -9,6 +9,7 @@ from typing import Final
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action
+from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, WHOLE_STATUS
 from secondlook.gateway.icap import reqmod
 from secondlook.gateway.icap.answers import refuse, tag_fields
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
@@ -16,6 +17,7 @@ from secondlook.gateway.icap.heads import IcapError
 from secondlook.gateway.icap.machine import Answering
 from secondlook.gateway.icap.messages import Answer, Request
 from secondlook.gateway.icap.respmod import Passage
+from secondlook.gateway.icap.wanted import HandsOn
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import (
     GatewayRequest,
@@ -44,6 +46,7 @@ class IcapService:
         self._preview = preview
         self._max_connections = max_connections
         self._encoded_users = encoded_users
+        self._hands_on = HandsOn(gate.bodies.judged)
 
     async def answer(self, link: IcapConnection, request: Request) -> None:
         """Answer one request."""
@@ -84,17 +87,34 @@ class IcapService:
             if asked.response is None:
                 told = asked.head.fields.get(EVENT_HEADER, b"").decode("latin-1")
                 told_id = told if told.isalnum() else None  # Squid writes `-` where there is none
-                await reqmod.decide(link, self.gate, asked, request, told_id)
+                await reqmod.decide(link, self.gate, asked, request, told_id, self._hands_on)
             else:
                 assert asked.request is not None
-                passage = Passage(link, self.gate, request, asked.request, asked.response)
+                has_range = request.asked.range is not None
+                handed = await self._hands_on.take(link.peer, asked.head.fields, has_range=has_range)
+                passage = Passage(link, self.gate, request, asked.request, asked.response, handed)
+                if handed.blocks:
+                    await self._note_what_came(request, asked.response.status)
                 await passage.run(comes=asked.head.encapsulated.body)
+                if passage.misfit:
+                    await self._hands_on.note_in_one(self._url(request))
         except GoneError:
             raise
         except Exception:
             logger.exception("an ICAP request could not be answered")
             metrics.INTERNAL_ERRORS.inc()
             await self._fault(link, asked, request)
+
+    def _url(self, request: GatewayRequest) -> bytes:
+        return request.subjects(self.gate.gatekeeper.subject)[0].identity
+
+    async def _note_what_came(self, request: GatewayRequest, status: int) -> None:
+        """Note what an origin gave in place of the blocks: its URL is asked for whole for a while."""
+        url = self._url(request)
+        if status == WHOLE_STATUS and request.asked.if_range is None:
+            await self._hands_on.note_in_one(url)
+        elif status == UNSATISFIABLE_STATUS:
+            await self.gate.bodies.judged.forget(url)
 
     async def _fault(self, link: IcapConnection, asked: Request, request: GatewayRequest) -> None:
         """Treat what failed inside as unverifiable: as its policy says, as far as that can still be done."""

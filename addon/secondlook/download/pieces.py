@@ -1,0 +1,43 @@
+"""A piece of a judged file: the digests are looked at again, and a piece of another file is noted."""
+
+from dataclasses import replace
+
+from secondlook.agent.check.record import host_of, url_of
+from secondlook.core.event import Event, EventKind
+from secondlook.core.subject import RequestContext
+from secondlook.core.verdict import Decision, SubjectClass
+from secondlook.download.exchange import Exchange
+from secondlook.download.judged_files import JudgedFile
+from secondlook.download.ports import Gatekeeper
+
+PIECES = "pieces"  # the stage of an event about a piece that does not fit
+_MISFIT = (
+    "a piece is not of the file that was judged at this address: it is another by now, or the origin lies"
+)
+
+
+async def judge_again(gatekeeper: Gatekeeper, file: JudgedFile, use: RequestContext) -> Decision:
+    """Decide about a judged file once more, by its digests: for a piece, and for who wants it now."""
+    use = replace(use, cls=SubjectClass.DOWNLOAD)
+    if file.problem is not None:
+        return await gatekeeper.unsure(file.subject, use, file.problem)
+    now = gatekeeper.now(file.subject, use)
+    return now if now is not None else await gatekeeper.check(file.subject, use)
+
+
+def misfit(state: Exchange, now: float, event_id: str) -> Event:
+    """Make the event about a piece that is not of the file that was judged."""
+    return Event(
+        id=event_id,
+        kind=EventKind.ERROR,
+        time=now,
+        cls=SubjectClass.DOWNLOAD,
+        url=url_of(state.subject, state.use),
+        host=host_of(state.subject, state.use),
+        method=state.use.method,
+        client=state.use.client,
+        user=state.use.user,
+        gateway=state.use.gateway,
+        stage=PIECES,
+        detail=_MISFIT,
+    )

@@ -1,0 +1,144 @@
+"""What a client wants of a judged file: REQMOD asks for the blocks around it, and RESPMOD has to hear of it.
+
+```
+REQMOD  Range: bytes=5-9 ─► judged again ─► Range: bytes=0-65535, Cache-Control: no-cache ─► origin
+           └── X-Second-Look-Wanted: bytes=5-9 ── the gateway hands it on ──┐                  │
+RESPMOD    each block is proved, bytes 5-9 are cut out of it ◄──────────────┴──────────────────┘
+```
+
+RFC 3507 has nothing by which one service hears of the other. Squid hands an ICAP header of REQMOD's answer on
+to RESPMOD of the same request (`adaptation_masterx_shared_names`). No client can write it, nor what says that
+a gateway does so (`X-Second-Look-Hands-On`, `adaptation_meta`): ICAP headers are the gateway's own.
+
+A range is changed only for a gateway that says so and was seen to do so. From then on the header comes with
+every request that has a Range; where it is missing all the same, nobody knows whose range that is, so no
+piece of what is risky passes, and the gateway has to be seen again. `no-cache` keeps a cache from cutting
+the blocks out of what it has: its client would get them all.
+
+Several ranges, and pieces of a file so large that its blocks are larger (256 MiB), are asked for whole: Squid
+would stop in the middle of bytes of which none may go on (its bug 5352, `piece.py`).
+"""
+
+import logging
+import time
+from hashlib import sha256
+from typing import Final, Self
+
+from secondlook.core.verdict import Action, Decision
+from secondlook.download.body.ranges import WantedRange, read_range, write_range
+from secondlook.download.judged_files import BLOCK_BYTES, JudgedFiles, Proof
+from secondlook.download.pieces import judge_again
+from secondlook.gateway.icap.heads import Fields, HttpRequest
+from secondlook.gateway.parts import Gate
+from secondlook.gateway.request import GatewayRequest
+
+logger = logging.getLogger(__name__)
+
+WANTED: Final = b"X-Second-Look-Wanted"
+HANDS_ON: Final = b"X-Second-Look-Hands-On"
+AS_ASKED: Final = b"as-asked"  # nothing was aimed at blocks
+_ONLY_CACHED = b"only-if-cached"
+_SEEN, _IN_ONE = ".hands-on", ".in-one"  # of gateways, and of URLs
+_IN_ONE_S = 3600.0  # by then a file that changed may be one that keeps still
+
+
+class Handed:
+    """What RESPMOD heard of REQMOD: whether `blocks` were asked for, and what is `wanted` of them."""
+
+    def __init__(
+        self, *, missing: bool = False, blocks: bool = False, wanted: WantedRange | None = None
+    ) -> None:
+        self.missing = missing  # nothing was heard, though the gateway says that it hands it on
+        self.blocks = blocks
+        self.wanted = wanted  # None where what was heard is no range
+
+    @classmethod
+    def read(cls, value: bytes) -> Self:
+        """Read the header."""
+        if value == AS_ASKED:
+            return cls()
+        return cls(blocks=True, wanted=read_range(value.decode("latin-1"), None))
+
+
+class HandsOn:
+    """Which gateways were seen to hand on what REQMOD says, and which URLs have to be asked for whole.
+
+    The gate workers share it: a gateway may ask one of them by REQMOD, and another by RESPMOD.
+    """
+
+    def __init__(self, judged: JudgedFiles) -> None:
+        self._judged = judged
+
+    @staticmethod
+    def is_said(fields: dict[bytes, bytes]) -> bool:
+        """Return whether a gateway says that it hands the header on."""
+        return fields.get(HANDS_ON.lower(), b"").lower() == WANTED.lower()
+
+    async def take(self, peer: str, fields: dict[bytes, bytes], *, has_range: bool) -> Handed:
+        """Read what comes with a RESPMOD, and note whether this gateway hands on."""
+        if not self.is_said(fields):
+            return Handed()
+        value = fields.get(WANTED.lower())
+        if value is not None:
+            if await self._judged.marked_at(_gateway(peer), _SEEN) is None:
+                await self._mark(_gateway(peer), _SEEN)
+            return Handed.read(value) if has_range else Handed()
+        if has_range:
+            await self._mark(_gateway(peer), _SEEN, on=False)
+        return Handed(missing=has_range)
+
+    async def may_aim(self, peer: str, fields: dict[bytes, bytes], url: bytes) -> bool:
+        """Return whether RESPMOD will hear of what is aimed at the blocks of a URL."""
+        if not self.is_said(fields) or await self._judged.marked_at(_gateway(peer), _SEEN) is None:
+            return False
+        noted_at = await self._judged.marked_at(url, _IN_ONE)
+        return noted_at is None or abs(time.time() - noted_at) > _IN_ONE_S
+
+    async def note_in_one(self, url: bytes) -> None:
+        """Note for an hour that what came for a piece was the whole, or a piece of something else."""
+        await self._mark(url, _IN_ONE)
+
+    async def _mark(self, what: bytes, ending: str, *, on: bool = True) -> None:
+        try:
+            await self._judged.mark(what, ending, on=on)
+        except OSError as error:
+            logger.warning("what a gateway hands on cannot be noted: %r", error)
+
+
+def _gateway(peer: str) -> bytes:
+    return sha256(peer.encode()).digest()
+
+
+class Aim:
+    """The request for the blocks around a piece, and what RESPMOD is to hear of it."""
+
+    def __init__(self, http: HttpRequest, proof: Proof, wanted: WantedRange) -> None:
+        kept = tuple(field for field in http.fields if field[0].lower() != b"range")
+        added = ((b"Range", proof.header.encode()), (b"Cache-Control", b"no-cache"))
+        self.http = http._replace(fields=(*kept, *added))
+        self.fields: Fields = ((WANTED, write_range(wanted).encode()),)
+
+
+async def aim(gate: Gate, http: HttpRequest, request: GatewayRequest) -> Aim | Decision | None:
+    """Choose the blocks around a piece of a judged file; None: it has to be asked for whole.
+
+    Return the decision where the file may not go on to this client (any more).
+    """
+    wanted = read_range(request.asked.range, None)
+    if wanted is None or _asks_the_cache(http):
+        return None
+    subject = request.subjects(gate.gatekeeper.subject)[0]
+    file = await gate.bodies.judged.known(subject.identity)
+    windows = wanted.windows(file.size) if file is not None else []
+    if file is None or not windows or file.block != BLOCK_BYTES:
+        return None
+    decision = await judge_again(gate.gatekeeper, file, request.use)
+    if decision.action is Action.BLOCK:
+        return decision
+    return Aim(http, Proof(file, windows, gate.bodies.judged.key), wanted)
+
+
+def _asks_the_cache(http: HttpRequest) -> bool:
+    return any(
+        name.lower() == b"cache-control" and _ONLY_CACHED in value.lower() for name, value in http.fields
+    )

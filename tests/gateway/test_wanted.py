@@ -1,0 +1,106 @@
+"""What REQMOD asks for where a piece of a judged file is wanted, and for whom."""
+
+import pytest
+
+from icapkit.pieces import BODY, DIGEST, IDENTITY, KIND, SAYS, SIZE, WANTED, ask, come, judge, see, whole
+from icapkit.stand import Stand, respmod
+from icapkit.wire import chunked
+from proxykit.gatekeeper import FakeGatekeeper
+from proxykit.samples import program
+from secondlook.config import DownloadsSettings
+from secondlook.download.judged_files import BLOCK_BYTES
+
+
+@pytest.fixture
+def gatekeeper():
+    return FakeGatekeeper()
+
+
+@pytest.fixture
+def stand(tmp_path, gatekeeper):
+    found = Stand(tmp_path, gatekeeper, downloads=DownloadsSettings())
+    yield found
+    found.close()
+
+
+def test_the_blocks_around_a_piece_are_asked_for_and_its_range_is_handed_on(stand, gatekeeper):
+    see(stand)
+    judge(stand)
+    reply = ask(stand, headers='If-Range: "x"\r\nCache-Control: max-age=0\r\n')
+    assert reply.fields["x-second-look-wanted"] == WANTED
+    assert reply.head == (
+        b"GET http://site.test/a.exe HTTP/1.1\r\nHost: site.test\r\n"
+        b'If-Range: "x"\r\nCache-Control: max-age=0\r\nRange: bytes=65536-131071\r\nCache-Control: no-cache\r\n\r\n'
+    )
+    assert [subject.hashes for how, subject, _, _ in gatekeeper.files()][1:] == [(DIGEST.digest(),)]
+    for wanted, asked in (("bytes=-1", b"131072-132071"), ("bytes=5-", b"0-132071")):
+        assert b"Range: bytes=%b\r\n" % asked in ask(stand, wanted).head
+
+
+def test_where_nobody_would_hear_of_it_the_whole_is_asked_for(stand):
+    judge(stand)
+    assert whole(reply := ask(stand))  # not seen yet
+    assert reply.fields["x-second-look-wanted"] == "as-asked"
+    see(stand)
+    assert not whole(ask(stand))
+    for icap in ("", SAYS.replace("Wanted", "Other")):
+        assert whole(reply := ask(stand, icap=icap))
+        assert "x-second-look-wanted" not in reply.fields
+
+
+@pytest.mark.parametrize(
+    ("wanted", "headers"),
+    [
+        (WANTED, "Cache-Control: only-if-cached\r\n"),
+        ("bytes=5-9,70000-70009", ""),
+        (f"bytes={SIZE}-", ""),
+        ("lines=1-2", ""),
+    ],
+)
+def test_what_is_no_one_piece_of_the_file_is_asked_for_whole(stand, wanted, headers):
+    see(stand)
+    judge(stand)
+    assert whole(ask(stand, wanted, headers=headers))
+
+
+def test_what_was_not_judged_or_has_larger_blocks_is_asked_for_whole(stand):
+    see(stand)
+    assert whole(ask(stand))
+    judge(stand, block=2 * BLOCK_BYTES, tags=bytes(32))
+    assert whole(ask(stand))
+
+
+def test_a_range_of_what_is_harmless_goes_on_as_asked(stand):
+    reply = ask(stand, url="http://site.test/a.mp4")
+    assert (reply.status, reply.fields["x-second-look-wanted"]) == (204, "as-asked")
+
+
+def test_all_of_it_for_if_range_says_nothing_about_its_origin(stand):
+    see(stand)
+    judge(stand)
+    head = respmod(
+        "/a.exe",
+        kind=KIND,
+        length=SIZE,
+        asked='Range: bytes=65536-131071\r\nIf-Range: "old"\r\n',
+        icap=f"{SAYS}X-Second-Look-Wanted: {WANTED}\r\n",
+    )
+    stand.run(stand.ask(head + chunked(BODY) + b"0\r\n\r\n"))
+    assert not whole(ask(stand))
+
+
+def test_a_file_that_became_smaller_is_forgotten(stand):
+    judge(stand)
+    reply = come(stand, b"no", status=416)
+    assert reply.status == 204
+    assert stand.run(stand.gate.bodies.judged.known(IDENTITY)) is None
+
+
+def test_where_what_was_wanted_is_missing_no_risky_piece_passes_and_the_whole_is_asked_for(stand):
+    see(stand)
+    judge(stand)
+    piece = program(1000)
+    reply = come(stand, piece, (0, 1000), wanted="")
+    assert reply.head.startswith(b"HTTP/1.1 403")
+    assert whole(ask(stand))
+    assert come(stand, piece, (0, 1000), wanted="as-asked").status == 204  # as `downloads.partial` says
