@@ -99,8 +99,14 @@ def test_all_that_is_known_of_a_file_is_written_down():
     subject = FileSubject(
         (b"a" * 32, b"b" * 32), labels=("", "in.exe"), size=9, filename="x.zip", md5="c" * 32, sha1="d" * 40
     )
-    file = JudgedFile(9, 4, b"t" * 3 * TAG_BYTES, subject, "encrypted")
+    file = JudgedFile(9, 4, b"t" * 3 * TAG_BYTES, subject, "encrypted", "gzip")
     assert JudgedFile.from_bytes(file.to_bytes()) == file
+
+
+def test_what_was_written_down_without_its_coding_is_not_known():
+    data = _judged(b"x", 4).to_bytes().replace(b'"version": 2', b'"version": 1')
+    with pytest.raises(ValueError, match="another version"):
+        JudgedFile.from_bytes(data)
 
 
 def _together(tmp_path: Path, test: Callable[[JudgedFiles, JudgedFiles], Awaitable[None]]) -> None:

@@ -55,6 +55,8 @@ def test_what_was_wanted_is_cut_out_of_what_was_proved(stand):
         {"length": BLOCK_BYTES - 1},
         {"wanted": "nonsense"},
         {"wanted": "bytes=5-9"},
+        {"headers": "Content-Encoding: deflate\r\n"},
+        {"headers": "Content-Type: multipart/byteranges; boundary=x\r\n"},
     ],
 )
 def test_a_piece_that_was_not_asked_for_does_not_begin(stand, more):

@@ -1,13 +1,17 @@
 """A piece that is asked for before its file is judged, without a proxy."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxykit.samples import program
-from secondlook.download.body.ranges import Piece, WantedRange, read_ranges
+from secondlook.core.subject import FileSubject
+from secondlook.download.body.ranges import WantedRange, read_ranges
+from secondlook.download.body.response_facts import ResponseFacts
 from secondlook.download.gate.trickle import PART, STEP_BYTES
-from secondlook.download.judged_files import BLOCK_BYTES
+from secondlook.download.judged_files import BLOCK_BYTES, JudgedFile
 from secondlook.proxy.ahead import HELD_MAX_BYTES, Ahead, has_a_place
 
 BODY = program(2 * BLOCK_BYTES)
@@ -15,6 +19,10 @@ BODY = program(2 * BLOCK_BYTES)
 
 def _ahead(first: int, last: int | None, kept: int = 0) -> Ahead:
     return Ahead(WantedRange(first, last, None), 0.0, kept)
+
+
+def _facts(first: int, last: int, size: int | str, **more: str) -> ResponseFacts:
+    return ResponseFacts(content_range=f"bytes {first}-{last}/{size}", **more)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +52,7 @@ def test_what_comes_before_the_first_block_is_dropped(size, step):
     body = BODY[:size]
     ahead = Ahead(wanted := read_ranges("bytes=-500", None), 0.0, 0)
     first = max(0, size - 500 - BLOCK_BYTES + 1)
-    assert ahead.begin(Piece(first, size - 1, size), wanted, size - first, None)
+    assert ahead.begin(_facts(first, size - 1, size), wanted, size - first)
     for start in range(first, size, step):
         ahead.feed(body[start : start + step])
     block = max(0, size - 500) // BLOCK_BYTES * BLOCK_BYTES
@@ -69,7 +77,7 @@ def test_what_trickles_is_the_beginning_of_the_answer_and_never_the_end(spots, k
     first, _, last = ahead.header.removeprefix("bytes=").partition("-")
     start = int(first) if first else max(0, size - int(last))
     end = min(size, int(last) + 1) if first and last else size
-    assert ahead.begin(Piece(start, end - 1, size), wanted, end - start, None)
+    assert ahead.begin(_facts(start, end - 1, size), wanted, end - start)
     gone = b""
     for at in range(start, end, step):
         ahead.feed(BODY[at : min(end, at + step)])
@@ -92,27 +100,37 @@ def _place(windows: list[tuple[int, int]], wanted: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("piece", "length", "fits"),
+    ("facts", "length", "fits"),
     [
-        (Piece(0, BLOCK_BYTES - 1, 100_000), BLOCK_BYTES, True),
-        (Piece(0, BLOCK_BYTES - 1, 100_000), None, True),
-        (Piece(0, 999, 1000), 1000, True),
-        (Piece(0, 998, 1000), None, False),
-        (Piece(1, BLOCK_BYTES - 1, 100_000), None, False),
-        (Piece(0, BLOCK_BYTES - 1, None), None, False),
-        (Piece(0, BLOCK_BYTES - 1, 100_000), 5, False),
-        (None, None, False),
+        (_facts(0, BLOCK_BYTES - 1, 100_000), BLOCK_BYTES, True),
+        (_facts(0, BLOCK_BYTES - 1, 100_000), None, True),
+        (_facts(0, 999, 1000), 1000, True),
+        (_facts(0, 998, 1000), None, False),
+        (_facts(1, BLOCK_BYTES - 1, 100_000), None, False),
+        (_facts(0, BLOCK_BYTES - 1, "*"), None, False),
+        (_facts(0, BLOCK_BYTES - 1, 100_000), 5, False),
+        (_facts(0, BLOCK_BYTES - 1, 100_000, content_type="Multipart/Byteranges; boundary=x"), None, False),
+        (ResponseFacts(), None, False),
     ],
 )
-def test_only_the_piece_that_was_asked_for_is_taken(piece, length, fits):
+def test_only_the_piece_that_was_asked_for_is_taken(facts, length, fits):
     wanted = WantedRange(10, 20, None)
-    assert Ahead(wanted, 0.0, 0).begin(piece, wanted, length, None) is fits
+    assert Ahead(wanted, 0.0, 0).begin(facts, wanted, length) is fits
+
+
+def test_a_piece_that_is_to_be_decoded_is_not_of_a_file_that_is_not():
+    wanted, file = WantedRange(10, 20, None), JudgedFile(1000, BLOCK_BYTES, bytes(16), FileSubject(()))
+    ahead = Ahead(wanted, 0.0, 0)
+    assert ahead.begin(_facts(0, 999, 1000, encoding=" Deflate"), wanted, None)
+    assert not ahead.is_of(file)
+    assert ahead.is_of(replace(file, coding="deflate"))
+    assert not ahead.is_of(replace(file, coding="deflate", size=1001))
 
 
 def test_no_more_than_a_part_trickles_and_never_the_end():
     ahead = _ahead(10, 100_009, kept=70_000)
     wanted = WantedRange(10, 100_009, None)
-    assert ahead.begin(Piece(0, 2 * BLOCK_BYTES - 1, 200_000), wanted, None, None)
+    assert ahead.begin(_facts(0, 2 * BLOCK_BYTES - 1, 200_000), wanted, None)
     ahead.feed(BODY[: 10 + PART * 100])
     assert ahead.trickle() == b""  # what is kept has not come
     ahead.feed(BODY[10 + PART * 100 : 2 * BLOCK_BYTES])

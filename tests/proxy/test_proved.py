@@ -1,5 +1,7 @@
 """A piece of a judged file in the stream: only what was judged goes on, block by block, no socket."""
 
+import gzip
+
 import pytest
 
 from proxykit.gatekeeper import FakeGatekeeper
@@ -32,12 +34,12 @@ def get(*headers: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def whole(body: bytes) -> bytes:
-    return _head("200 OK", body) + body
+def whole(body: bytes, *more: str) -> bytes:
+    return _head("200 OK", body, *more) + body
 
 
-def piece(body: bytes, size: int = len(FILE)) -> bytes:
-    return _head("206 Partial Content", body, f"Content-Range: bytes 0-{END - 1}/{size}") + body
+def piece(body: bytes, *more: str, size: int = len(FILE)) -> bytes:
+    return _head("206 Partial Content", body, f"Content-Range: bytes 0-{END - 1}/{size}", *more) + body
 
 
 def _head(status: str, body: bytes, *more: str) -> bytes:
@@ -84,6 +86,33 @@ def test_another_file_is_asked_for_whole_where_nothing_went_on(book):
     assert b"range:" not in asked.lower()
     assert state_of(book.flow).proof is None
     assert state_of(book.flow).unproved
+
+
+@pytest.mark.parametrize(
+    "more", ["Content-Encoding: deflate", "Content-Type: multipart/byteranges; boundary=x"]
+)
+def test_the_same_bytes_that_are_to_be_read_otherwise_are_another_file(book, more):
+    ask(book)
+    book.from_origin(piece(FILE[:END], more))
+    assert book.to_client() == b""
+    (asked,) = book.sent.values()
+    assert b"range:" not in asked.lower()
+    assert state_of(book.flow).unproved
+
+
+def test_a_piece_of_an_encoded_file_goes_on_with_its_coding(book):
+    coding = "Content-Encoding: gzip"
+    body = gzip.compress(FILE, 0)  # hardly larger than what is in it
+    book.from_client(get())
+    book.from_origin(whole(body, coding))
+    assert book.to_client().endswith(body)
+    assert book.is_freed()
+    book.to_origin()
+    ask(book)
+    book.from_origin(piece(body[:END], coding, size=len(body)))
+    head, _, got = book.to_client().partition(b"\r\n\r\n")
+    assert coding.encode() in head
+    assert got == body[FIRST : LAST + 1]
 
 
 def test_what_becomes_another_file_in_the_middle_is_cut(book):

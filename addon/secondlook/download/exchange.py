@@ -45,6 +45,7 @@ class Body:
     use: RequestContext
     etag: str | None = None
     modified: str | None = None
+    coding: str = ""  # the Content-Encoding
     cut_to: Wanted | None = None  # the ranges a client wanted of a file that was asked for whole
     cut: Cut | None = None  # what is wanted of a piece
     by_memory: bool = False  # risky only for what its URL gave before

@@ -2,7 +2,8 @@
 
 Of each file that was let through, keyed tags of its blocks are kept, with its digests. A piece is asked for
 on the bounds of blocks, and each block must have its tag: an origin may call any bytes a piece of a file that
-it showed once. An entity tag or a date would prove nothing. What is listed by now is told by the digests.
+it showed once. An entity tag or a date would prove nothing. The content coding must be the same: the same
+bytes are another file to who decodes them. What is listed by now is told by the digests.
 
 The tags are AES-GMAC with the installation's secret and one nonce: whoever does not know the key cannot make
 bytes that fit, and no tag ever leaves. GMAC costs a seventh of SHA-256.
@@ -28,7 +29,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secondlook.core.subject import FileSubject
 from secondlook.download.body.cutting import Cut
-from secondlook.download.body.ranges import Piece
+from secondlook.download.body.ranges import Piece, read_content_range
+from secondlook.download.body.response_facts import ResponseFacts, coding_of, is_multipart
 from secondlook.ground.files import write_whole
 from secondlook.ground.lock import take_lock
 
@@ -40,7 +42,7 @@ _MOST_BLOCKS = 4096  # of one file; a larger one has larger blocks
 _MOST_FILES = 1000
 _CLEAN_EVERY = 50  # writes
 _NONCE = bytes(12)
-_VERSION = 1
+_VERSION = 2
 
 
 class Blocks:
@@ -94,13 +96,17 @@ def tag_key(secret: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class JudgedFile:
-    """A file that was judged whole: its size and blocks, its digests, and what could not be looked into."""
+    """A file that was judged whole: its size and blocks, its digests, and what could not be looked into.
+
+    `coding` is its Content-Encoding (`coding_of`).
+    """
 
     size: int
     block: int
     tags: bytes
     subject: FileSubject
     problem: str | None = None
+    coding: str = ""
 
     def to_bytes(self) -> bytes:
         """Write it down: a line of JSON, then the tags."""
@@ -114,6 +120,7 @@ class JudgedFile:
             "md5": self.subject.md5,
             "sha1": self.subject.sha1,
             "problem": self.problem,
+            "coding": self.coding,
         }
         return json.dumps(head).encode() + b"\n" + self.tags
 
@@ -122,8 +129,10 @@ class JudgedFile:
         """Read what `to_bytes` wrote; raise ValueError, KeyError or TypeError for anything else."""
         line, _, tags = data.partition(b"\n")
         head = json.loads(line)
+        if head["version"] != _VERSION:
+            raise ValueError("another version")
         size, block = int(head["size"]), int(head["block"])
-        if head["version"] != _VERSION or block < 1 or len(tags) != -(-size // block) * TAG_BYTES:
+        if block < 1 or len(tags) != -(-size // block) * TAG_BYTES:
             raise ValueError("not as many tags as blocks")
         subject = FileSubject(
             hashes=tuple(bytes.fromhex(each) for each in head["hashes"]),
@@ -133,7 +142,7 @@ class JudgedFile:
             md5=head["md5"],
             sha1=head["sha1"],
         )
-        return cls(size, block, tags, subject, head["problem"])
+        return cls(size, block, tags, subject, head["problem"], head["coding"])
 
 
 class Proof:
@@ -155,13 +164,16 @@ class Proof:
         """The Range to ask for."""
         return f"bytes={self.first}-{self.end - 1}"
 
-    def begin(self, piece: Piece | None, length: int | None, content_type: str | None) -> bool:
+    def begin(self, facts: ResponseFacts, length: int | None) -> bool:
         """Take the head of a 206; False where it is not the piece that was asked for."""
-        if piece != Piece(self.first, self.end - 1, self.file.size):
+        piece = read_content_range(facts.content_range)
+        if piece != Piece(self.first, self.end - 1, self.file.size) or is_multipart(facts):
             return False
         if length not in {None, self.end - self.first}:
             return False
-        self.cut = Cut(self.cut.windows, self.file.size, content_type)
+        if coding_of(facts) != self.file.coding:
+            return False
+        self.cut = Cut(self.cut.windows, self.file.size, facts.content_type)
         self.cut.at = self.first
         return True
 

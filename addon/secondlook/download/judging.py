@@ -17,7 +17,14 @@ from secondlook.download.body.ranges import (
     read_content_range,
     read_range,
 )
-from secondlook.download.body.response_facts import PARTIAL_STATUS, WHOLE_STATUS, ResponseFacts
+from secondlook.download.body.response_facts import (
+    MULTIPART_RANGES,
+    PARTIAL_STATUS,
+    WHOLE_STATUS,
+    ResponseFacts,
+    coding_of,
+    is_multipart,
+)
 from secondlook.download.examination.examination import Examined, Examiner
 from secondlook.download.exchange import Asked, Body, Exchange, release_lead
 from secondlook.download.gate.gate import BodyGate
@@ -29,7 +36,6 @@ from secondlook.download.ports import Gatekeeper
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _DECODERS = 2  # threads, for bodies of which much is to be decoded
 _IN_BLOCKS = frozenset({Fate.SNIFF, Fate.HOLD, Fate.TAIL})
-_SEVERAL = "multipart/byteranges"
 _NAVIGATIONS = frozenset({"", "document", "iframe", "frame", "fencedframe", "embed", "object"})
 _READ_BY_SCRIPTS = frozenset({"cors", "same-origin"})
 PASSED = Decision(
@@ -137,7 +143,7 @@ class BodyJudge:
         piece = read_content_range(facts.content_range)
         total = piece.whole if piece is not None else None
         bad = self.memory.bad(state.subject.host, facts.etag, total)
-        several = (facts.content_type or "").lstrip().lower().startswith(_SEVERAL)
+        several = is_multipart(facts)
         answers = asked and (
             several
             or is_answer(piece, state.wider or read_range(state.facts.range, state.facts.if_range), length)
@@ -245,7 +251,7 @@ class BodyJudge:
         cut_to = state.wanted
         if cut_to is not None and not (said.risky and cut_to.holds(facts.etag, facts.modified)):
             cut_to = None
-        multipart = said.content_type == _SEVERAL and message.status == PARTIAL_STATUS
+        multipart = said.content_type == MULTIPART_RANGES and message.status == PARTIAL_STATUS
         from_start = not multipart and (piece is None or piece.first == 0)
         window: tuple[int, int] | None = None
         if cut_to is not None and length is not None and message.status == WHOLE_STATUS:
@@ -268,7 +274,8 @@ class BodyJudge:
             tap=self._tap,
         )
         use = replace(use, content_type=facts.content_type)
-        body = Body(gate, use, facts.etag, facts.modified, cut_to, by_memory=by_memory)
+        coding = coding_of(facts)
+        body = Body(gate, use, facts.etag, facts.modified, coding, cut_to, by_memory=by_memory)
         if message.status == WHOLE_STATUS and gate.fate in _IN_BLOCKS and self.whole_files:
             body.blocks = Blocks(self.judged.key, length)
         return body
@@ -295,7 +302,8 @@ class BodyJudge:
         if blocks is None or tags is None:
             return
         lead, state.lead = state.lead, None
-        judged = JudgedFile(gate.size, blocks.block, tags, gate.subject(body.members), body.problem)
+        subject = gate.subject(body.members)
+        judged = JudgedFile(gate.size, blocks.block, tags, subject, body.problem, body.coding)
         self.judged.keep(state.subject.identity, judged, lead)
 
 

@@ -10,9 +10,10 @@ for that a whole block is in it, and what comes before that block is dropped.
 """
 
 from secondlook.download.body.cutting import Cut
-from secondlook.download.body.ranges import Piece, SeveralRanges, Wanted, WantedRange
+from secondlook.download.body.ranges import SeveralRanges, Wanted, WantedRange, read_content_range
+from secondlook.download.body.response_facts import ResponseFacts, coding_of, is_multipart
 from secondlook.download.gate.trickle import spare
-from secondlook.download.judged_files import BLOCK_BYTES, Proof
+from secondlook.download.judged_files import BLOCK_BYTES, JudgedFile, Proof
 
 HELD_MAX_BYTES = 1 << 20  # of one piece, before its origin is paused: a minute of what trickles
 
@@ -43,6 +44,7 @@ class Ahead:
         self.settled = False  # it is known what comes of it
         self.cut: Cut | None = None  # what is wanted of the piece
         self._kept = kept
+        self._coding = ""
         self._held = bytearray()
         self._spent = 0  # bytes of the file that went on
         self._skip = 0  # bytes that come before the first block
@@ -59,11 +61,10 @@ class Ahead:
         """Whether no more should come for now."""
         return len(self._held) >= HELD_MAX_BYTES
 
-    def begin(
-        self, piece: Piece | None, wanted: Wanted, length: int | None, content_type: str | None
-    ) -> bool:
+    def begin(self, facts: ResponseFacts, wanted: Wanted, length: int | None) -> bool:
         """Take the head of a 206; False where it is not the piece that was asked for."""
-        if piece is None or piece.whole is None:
+        piece = read_content_range(facts.content_range)
+        if piece is None or piece.whole is None or is_multipart(facts):
             return False
         windows = wanted.windows(piece.whole)
         first = self.first if self._from_end is None else max(0, piece.whole - self._from_end)
@@ -72,7 +73,7 @@ class Ahead:
             return False
         self.first = windows[0][0] // BLOCK_BYTES * BLOCK_BYTES
         self.size, self._skip, self.begun = piece.whole, self.first - first, True
-        self.cut = Cut(windows, piece.whole, content_type)
+        self.cut, self._coding = Cut(windows, piece.whole, facts.content_type), coding_of(facts)
         self.cut.at = self.first
         return True
 
@@ -108,6 +109,10 @@ class Ahead:
                 return first + wanted
             wanted -= count
         return cut.end
+
+    def is_of(self, file: JudgedFile) -> bool:
+        """Return whether its head is that of a piece of a file."""
+        return (self.size, self._coding) == (file.size, file.coding)
 
     def fits(self, proof: Proof) -> bool:
         """Return whether all that a proof wants to see was asked for."""

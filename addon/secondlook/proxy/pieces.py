@@ -22,7 +22,6 @@ from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import (
     EntityMemory,
     may_hide_the_first,
-    read_content_range,
     read_range,
     read_ranges,
 )
@@ -167,7 +166,7 @@ class Pieces:
         if proof is None or response.status_code != _PARTIAL_STATUS:
             state.proof = None
             return False
-        if not proof.begin(read_content_range(facts.content_range), length, facts.content_type):
+        if not proof.begin(facts, length):
             state.proof, state.misfit = None, True
             return True
         make_partial(response, proof.cut)
@@ -180,10 +179,9 @@ class Pieces:
         ahead, wanted = state.ahead, state.wanted
         assert ahead is not None
         assert wanted is not None
-        piece = read_content_range(facts.content_range)
         if response.status_code != _PARTIAL_STATUS:
             return False
-        if not ahead.begin(piece, wanted, length, facts.content_type):
+        if not ahead.begin(facts, wanted, length):
             return False
         assert ahead.cut is not None
         make_partial(response, ahead.cut)

@@ -7,6 +7,7 @@ from typing import Final
 WHOLE_STATUS: Final = 200
 PARTIAL_STATUS: Final = 206
 UNSATISFIABLE_STATUS: Final = 416  # the file has no such bytes
+MULTIPART_RANGES: Final = "multipart/byteranges"
 NO_CONTENT_STATUSES: Final = frozenset({101, 204, 304})  # a 205 has some like any other (RFC 9112, 6.3)
 _READ = frozenset(
     {
@@ -39,6 +40,16 @@ class ResponseFacts:
 def has_body(method: str, status: int) -> bool:
     """Return whether a body may follow the headers of a response; one that does all the same is dropped."""
     return method != "HEAD" and status not in NO_CONTENT_STATUSES
+
+
+def coding_of(facts: ResponseFacts) -> str:
+    """Return a response's Content-Encoding, to be compared; empty where there is none."""
+    return (facts.encoding or "").strip().lower()
+
+
+def is_multipart(facts: ResponseFacts) -> bool:
+    """Return whether a response says that it is several pieces, each with a head of its own."""
+    return (facts.content_type or "").lstrip().lower().startswith(MULTIPART_RANGES)
 
 
 def read_response(fields: Iterable[tuple[bytes, bytes]]) -> ResponseFacts:

@@ -23,7 +23,7 @@ from typing import Final
 
 from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.body.cutting import Cut
-from secondlook.download.body.ranges import WantedRange, read_content_range
+from secondlook.download.body.ranges import WantedRange
 from secondlook.download.body.response_facts import read_response
 from secondlook.download.exchange import Exchange
 from secondlook.download.judged_files import Proof
@@ -115,7 +115,7 @@ class PiecePassage:
         proof = Proof(file, windows, judged.key)
         facts = read_response(self._response.fields)
         length = declared_length(self._response)
-        fits = proof.begin(read_content_range(facts.content_range), length, facts.content_type)
+        fits = proof.begin(facts, length)
         return proof if fits else None
 
     def _listed_since(self, proof: Proof) -> Decision | None:

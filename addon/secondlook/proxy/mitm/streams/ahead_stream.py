@@ -74,7 +74,7 @@ class AheadStream(ProvedStream):
         state = self._flow_state
         if state.refusal is not None:
             yield from self._refuse_at_headers(state.refusal)
-        elif state.proof is not None and state.proof.file.size != ahead.size:
+        elif state.proof is not None and not ahead.is_of(state.proof.file):
             yield from self._not_as_judged()
         elif state.proof is not None and ahead.fits(state.proof):
             self.server_state = self._state_proved
