@@ -51,16 +51,17 @@ def events(machine, data=b""):
 def test_a_preview_is_passed_and_the_connection_goes_on():
     machine = IcapMachine()
     first = respmod("Preview: 4\r\n") + chunked(BODY[:4]) + b"0\r\n\r\n"
-    request, *rest = events(machine, first + respmod())
+    request, *rest = events(machine, first + respmod() + chunked(BODY) + b"0\r\n\r\n")
     assert isinstance(request, Request)
     assert request.response.status == 200
     assert rest == [Data(b"hell"), PreviewEnd()]
     assert (machine.reading, machine.may_pass) == (Reading.WAITING, True)
     [reply] = read_replies(machine.send(Pass(((b"ISTag", b'"a"'),))))
     assert (reply.status, reply.fields) == (204, {"istag": '"a"', "encapsulated": "null-body=0"})
-    [second] = events(machine)
+    second, *rest = events(machine)
     assert isinstance(second, Request)
     assert second.head.preview is None
+    assert rest == [Data(BODY), End()]  # without a preview: what the first one left of its own is no bound
 
 
 def test_the_rest_is_asked_for_and_answered():
@@ -218,6 +219,9 @@ for before, command, _, after in table(1, ("answer", "command", "needs", "next")
     ANSWERS[before][command] = after
 
 
+PREVIEW_BYTES = 20  # soon used up
+
+
 class AnyExchange(RuleBasedStateMachine):
     """A gateway that sends what it may in any pieces, and a server that says anything at any time."""
 
@@ -250,7 +254,7 @@ class AnyExchange(RuleBasedStateMachine):
     @precondition(lambda self: self.reading == "head")
     @rule(kind=st.sampled_from(["no body", "preview", "body"]), allow=st.booleans(), pieces=st.integers(1, 9))
     def ask(self, kind, allow, pieces):
-        headers = ("Allow: 204, 206\r\n" if allow else "") + ("Preview: 100\r\n" if kind == "preview" else "")
+        headers = ("Allow: 204, 206\r\n" if allow else "") + (f"Preview: {PREVIEW_BYTES}\r\n" if kind == "preview" else "")
         body = None if kind == "no body" else "res-body"
         head = message("RESPMOD", "r", request=PAGE_REQUEST, response=PAGE_HEAD, body=body, headers=headers)
         self.allow, self.preview, self.continued = allow, kind == "preview", False
@@ -263,7 +267,7 @@ class AnyExchange(RuleBasedStateMachine):
     @rule(data=st.binary(min_size=1, max_size=30), pieces=st.integers(1, 20))
     def send_data(self, data, pieces):
         if self.reading == "preview":
-            data = data[: 100 - self.preview_bytes]
+            data = data[: PREVIEW_BYTES - self.preview_bytes]
             self.preview_bytes += len(data)
         if not data:
             return

@@ -25,10 +25,6 @@ class Frames:
     def __init__(self) -> None:
         self.buffer = bytearray()
         self._searched = 0
-        self.begin()
-
-    def begin(self) -> None:
-        """Expect a message from its beginning."""
         self._left: int | None = None  # of the chunk that is being read; None: its line is next
         self.allowed: int | None = None  # bytes that chunks may still have, of a preview
 

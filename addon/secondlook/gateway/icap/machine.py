@@ -297,7 +297,7 @@ class IcapMachine:
         elif head.preview is not None:
             self.reading, frames.allowed = Reading.PREVIEW, head.preview
         else:
-            self.reading = Reading.BODY
+            self.reading, frames.allowed = Reading.BODY, None
         return self._request
 
     def _read_body(self) -> Data | PreviewEnd | End | None:
