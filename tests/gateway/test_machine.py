@@ -254,7 +254,9 @@ class AnyExchange(RuleBasedStateMachine):
     @precondition(lambda self: self.reading == "head")
     @rule(kind=st.sampled_from(["no body", "preview", "body"]), allow=st.booleans(), pieces=st.integers(1, 9))
     def ask(self, kind, allow, pieces):
-        headers = ("Allow: 204, 206\r\n" if allow else "") + (f"Preview: {PREVIEW_BYTES}\r\n" if kind == "preview" else "")
+        headers = ("Allow: 204, 206\r\n" if allow else "") + (
+            f"Preview: {PREVIEW_BYTES}\r\n" if kind == "preview" else ""
+        )
         body = None if kind == "no body" else "res-body"
         head = message("RESPMOD", "r", request=PAGE_REQUEST, response=PAGE_HEAD, body=body, headers=headers)
         self.allow, self.preview, self.continued = allow, kind == "preview", False

@@ -90,6 +90,18 @@ def test_a_reload_moves_from_this_machine_to_every_address_and_back(way):
         close_all(after.of("proxy"))
 
 
+def test_a_reload_refuses_two_addresses_that_no_start_could_have_together():
+    with listen("127.0.0.1", 0, setting="listen") as free:
+        port = free.getsockname()[1]
+    before = Sockets(_plan("127.0.0.1", port))
+    both = _plan("127.0.0.1", port, further=["0.0.0.0"])
+    with pytest.raises(CannotListenError, match="another program"):
+        Sockets(both, before)
+    close_all(before.of("proxy"))
+    with pytest.raises(CannotListenError, match="another program"):
+        Sockets(both)
+
+
 def test_what_is_refused_leaves_the_sockets_of_before_as_they_were():
     with listen("127.0.0.1", 0, setting="listen") as free, listen("127.0.0.1", 0, setting="listen") as taken:
         port = free.getsockname()[1]
@@ -105,8 +117,9 @@ def test_what_is_refused_leaves_the_sockets_of_before_as_they_were():
         close_all(before.of("proxy"))
 
 
-def _plan(host, port, review=None):
-    endpoints = Endpoints(proxy=((host, port),), review=review, embedded=False)
+def _plan(host, port, review=None, further=()):
+    proxy = tuple((each, port) for each in (host, *further))
+    endpoints = Endpoints(proxy=proxy, review=review, embedded=False)
     return Plan(settings="{}", state="", workers=1, endpoints=endpoints, invocation=Invocation(None))
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from secondlook.ground.tcp import BACKLOG, listen_on
 from secondlook.run.supervisor.plan import Plan
 
+type Key = tuple[str, str, int]  # role, host (or path) and port of a socket
+
 GATEWAY = "gateway"  # the role of the socket that lies in the file system
 _OF_TRAFFIC = {"proxy", "icap"}
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 (recognized, not bound)
@@ -155,7 +157,7 @@ class Sockets:
 
     def __init__(self, plan: Plan, before: "Sockets | None" = None) -> None:
         """Open them, keeping those of `before` whose address is the same. Raises CannotListenError."""
-        self.by_address: dict[tuple[str, str, int], socket.socket] = {}
+        self.by_address: dict[Key, socket.socket] = {}
         known = before.by_address if before is not None else {}
         wanted = [("proxy", *address) for address in plan.endpoints.proxy]
         if plan.endpoints.review is not None:
@@ -185,7 +187,7 @@ class Sockets:
                             setting=setting,
                             option=option,
                             accepts=accepts,
-                            beside=_other_addresses(known, key),
+                            beside=_given_up(known, wanted, key),
                         )
                         opened.append(sock)
                     self.by_address[key] = sock
@@ -221,15 +223,16 @@ class Sockets:
         _unlink(self.by_address)
 
 
-def _other_addresses(
-    known: Mapping[tuple[str, str, int], socket.socket], wanted: tuple[str, str, int]
-) -> list[socket.socket]:
-    """Find sockets of the same role and port at other addresses: from 127.0.0.1 to 0.0.0.0, or back."""
-    role, host, port = wanted
-    return [sock for (owner, at, on), sock in known.items() if (owner, on) == (role, port) and at != host]
+def _given_up(known: Mapping[Key, socket.socket], wanted: Sequence[Key], key: Key) -> list[socket.socket]:
+    """Find sockets of the same role and port at addresses that go: from 127.0.0.1 to 0.0.0.0, or back.
+
+    One that stays is in the way, as it will be at the next start.
+    """
+    role, _, port = key
+    return [sock for at, sock in known.items() if (at[0], at[2]) == (role, port) and at not in wanted]
 
 
-def _unlink(keys: Iterable[tuple[str, str, int]]) -> None:
+def _unlink(keys: Iterable[Key]) -> None:
     for role, path, _ in keys:
         if role == GATEWAY:
             with contextlib.suppress(OSError):
