@@ -57,6 +57,8 @@ gateway:
   icap: 127.0.0.1:{icap}
 passthrough: [spliced.test, bad.malware.secondlook.test]
 servers: {{intranet: [{{url: "http://127.0.0.1:9", insecure: true}}]}}  # away: what is unknown is flagged
+clients:
+  groups: [{{name: strict, networks: [127.0.0.9], policy: {{unverifiable: {{page: block}}}}}}]
 """
 
 

@@ -179,6 +179,20 @@ def test_the_open_form_goes_on_while_all_gate_workers_hang(site):
         site.squid.while_nobody_can_tell(CLOSED)
 
 
+def test_the_open_form_looks_into_what_only_the_helper_refused(site):
+    """The helper hears of no Accept: to it the request is a page, and REQMOD lets the picture go on."""
+    site.plain.pages["/picture"] = ("image/png", EICAR)
+    url = f"http://opened.test:{site.plain.port}/picture"
+    picture = ("--interface", "127.0.0.9", "-H", "Accept: image/png")
+    try:
+        site.squid.while_nobody_can_tell(OPEN)
+        answer = site.squid.curl(url, *picture)
+        assert "/picture" in site.paths(site.plain)
+        assert (answer.status, EICAR in answer.body) == (403, False)
+    finally:
+        site.squid.while_nobody_can_tell(CLOSED)
+
+
 def test_a_client_asks_on_over_its_connection_after_a_refusal(site):
     link = http.client.HTTPConnection("127.0.0.1", site.squid.port, timeout=60)
     for host, status in (("malware.secondlook.test", 403), ("opened.test", 200)) * 2:

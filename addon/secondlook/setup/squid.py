@@ -5,7 +5,7 @@ http_access ─ not opened TLS and requests ─► helper: OK │ ERR │ BH (cl
 adaptation_access, requests ─ refused, or for our own pages ─► ICAP REQMOD answers in place of the origin
                             ─ for a piece of a file ─► REQMOD asks for the whole, where it may be risky, or
                               for the blocks around it, where the file was judged (`gateway/icap/wanted.py`)
-adaptation_access, responses ─ all; in the open form those that the helper gave an OK for ─► ICAP RESPMOD
+adaptation_access, responses ─ all; in the open form those that the helper answered ─► ICAP RESPMOD
 ssl_bump ─ hosts of `passthrough` ─► asked by name and spliced; all others ─► opened before the origin is
 ```
 
@@ -99,7 +99,7 @@ external_acl_type secondlook ttl={kept} negative_ttl=0 children-max={workers} ch
 concurrency={at_once} queue-size={queue} %>a %un %>rm %>ru %ssl::>sni %>ha{{Sec-Fetch-Dest}} {command}
 acl secondlook_ok external secondlook
 acl secondlook_refused note secondlook
-# Nobody waits for ICAP in the open form where the helper could not tell.
+# Nobody waits for ICAP in the open form where the helper could not tell: it said neither OK nor ERR.
 acl secondlook_noted annotate_transaction secondlook_said=ok
 acl secondlook_said note secondlook_said
 """
@@ -142,7 +142,7 @@ icap_service secondlook_request reqmod_precache bypass=off icap://{icap}/reqmod
 {sparing}adaptation_access secondlook_request allow secondlook_pages
 adaptation_access secondlook_request allow secondlook_piece !secondlook_open
 adaptation_access secondlook_request deny secondlook_open secondlook_ok secondlook_noted
-adaptation_access secondlook_request allow secondlook_open
+adaptation_access secondlook_request allow secondlook_open secondlook_noted
 adaptation_access secondlook_request allow secondlook_refused
 
 icap_service secondlook_response respmod_precache bypass=off icap://{icap}/respmod
