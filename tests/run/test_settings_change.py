@@ -15,9 +15,9 @@ clients:
 """
 
 
-def changed(what, **values):
-    settings = settings_of(Invocation("proxy.yaml"), TEXT.encode())
-    return change_of(what, TEXT, settings, values)
+def changed(what, text=TEXT, **values):
+    settings = settings_of(Invocation("proxy.yaml"), text.encode())
+    return change_of(what, text, settings, values)
 
 
 def test_a_feed_is_written_without_what_is_usual():
@@ -46,3 +46,19 @@ def test_a_group_that_had_nothing_of_its_own_is_left_so():
     change = changed("group", name="children", page="", users="", level="medium")
     assert change.text == TEXT.replace("level: high", "level: medium")
     assert change.told == "changes the group children"
+
+
+@pytest.mark.parametrize(
+    ("kind", "end"),
+    [
+        ("", "What it brought stays in force until you take that out"),
+        (", guard: true", "No list is kept from naming its hosts any more."),
+        (", format: yara", "Its rules are no longer looked for in downloads."),
+    ],
+)
+def test_what_becomes_of_what_a_feed_brought_is_shown_where_it_is_switched_off(kind, end):
+    text = f"feeds: [{{name: a, url: https://a.example/{kind}}}]\n"
+    off = changed("switch-feed", text, name="a", enabled="false")
+    assert off.warning is not None
+    assert end in off.warning
+    assert changed("switch-feed", off.text, name="a", enabled="true").warning is None

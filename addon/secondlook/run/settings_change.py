@@ -8,7 +8,9 @@ from typing import Any, Final
 from secondlook.config import Group, Settings
 from secondlook.config.document import Key
 from secondlook.config.edit import append_item, set_value, values_of
+from secondlook.config.service import RULES, FeedSettings
 from secondlook.config.value import parse_span
+from secondlook.ground.called import typed
 from secondlook.review.operations.refused import Refused
 
 UNVERIFIABLE: Final = ("page", "subresource", "download", "malformed")
@@ -23,11 +25,15 @@ type Values = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A changed text, the place in it where faults are those of the form, and what it does in a sentence."""
+    """A changed text, the place in it where faults are those of the form, and what it does in a sentence.
+
+    `warning`: what follows of it that is not seen in the difference.
+    """
 
     text: str
     place: Key
     told: str
+    warning: str | None = None
 
 
 def change_of(what: str, text: str, settings: Settings, values: Values) -> Change:
@@ -76,7 +82,20 @@ def _switch_feed(text: str, settings: Settings, values: Values) -> Change:
     if on == settings.feeds[at].enabled:
         return Change(text, ("feeds", at), "")
     changed = set_value(text, ("feeds", at, "enabled"), on)
-    return Change(changed, ("feeds", at), f"switches the feed {name} {'on' if on else 'off'}")
+    told = f"switches the feed {name} {'on' if on else 'off'}"
+    return Change(changed, ("feeds", at), told, None if on else _end_of(settings.feeds[at]))
+
+
+def _end_of(feed: FeedSettings) -> str:
+    """Return what becomes of what a feed brought, once it is switched off."""
+    if feed.guard:
+        return "No list is kept from naming its hosts any more."
+    if feed.format == RULES:
+        return "Its rules are no longer looked for in downloads."
+    return (
+        "It is fetched no more. What it brought stays in force until you take that out: "
+        f"`{typed('server remove')} {feed.name}`, then `{typed('server publish')}`."
+    )
 
 
 def _policy(text: str, settings: Settings, values: Values) -> Change:

@@ -58,6 +58,7 @@ class Proposal:
     content: bytes
     digest: str
     told: str
+    warning: str | None
     difference: str
 
 
@@ -115,6 +116,7 @@ class SettingsEditor:
         made = self._propose(what, values)
         return {
             "told": made.told,
+            "warning": made.warning,
             "difference": made.difference,
             "digest": made.digest,
             "file": str(self._path()),
@@ -229,7 +231,7 @@ class SettingsEditor:
         before = content.decode("utf-8").splitlines(keepends=True)
         lines = difflib.unified_diff(before, change.text.splitlines(keepends=True), path.name, path.name)
         difference = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
-        return Proposal(change.text.encode(), _digest(content), change.told, difference)
+        return Proposal(change.text.encode(), _digest(content), change.told, change.warning, difference)
 
     def _change(self, what: str, content: bytes, values: Values) -> Change:
         try:

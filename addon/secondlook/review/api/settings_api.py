@@ -33,9 +33,13 @@ class FeedToTry(Record):
 
 
 class Difference(Record):
-    """What a change does, as a unified difference; `not_written` says why it has to be done by hand."""
+    """What a change does, as a unified difference.
+
+    `warning`: what follows of it that is not seen there; `not_written`: why it has to be done by hand.
+    """
 
     told: str
+    warning: str | None
     difference: str
     digest: str
     file: str
