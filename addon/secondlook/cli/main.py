@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from secondlook.cli import beside
     from secondlook.ground import collector
 
-    collector.rest()
+    collector.collect_seldom()
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
         sys.argv[1:] = words

@@ -13,13 +13,13 @@ _ORDINARY: Final = gc.get_threshold()
 _SELDOM: Final = 200_000  # objects; a command that does its work and ends makes fewer
 
 
-def rest() -> None:
+def collect_seldom() -> None:
     """Collect seldom, and not at the end: for a process that does one thing, before it imports the rest."""
     gc.set_threshold(_SELDOM, *_ORDINARY[1:])
     atexit.register(gc.freeze)
 
 
-def settle() -> None:
+def keep_what_is_here() -> None:
     """Collect once, then pass over what is there now: for a process that has begun and goes on for long.
 
     Modules, layers and settings stay. Looking through them all stopped every request for a tenth of a

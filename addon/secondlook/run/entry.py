@@ -57,8 +57,8 @@ def spare_imports() -> None:
 
 def main() -> None:
     """Begin as the child that the arguments name."""
-    collector.rest()
-    gc.disable()  # altogether until it is ready (`collector.settle`)
+    collector.collect_seldom()
+    gc.disable()  # altogether until it is ready (`collector.keep_what_is_here`)
     spare_imports()
     folder = os.environ.get(VARIABLE)
     if folder is not None and not reserve_counters(Path(folder), os.getpid()):

@@ -40,7 +40,7 @@ class Process:
 
     def say_ready(self) -> None:
         """Report to the supervisor that all is in place, and from now on that the event loop comes round."""
-        collector.settle()
+        collector.keep_what_is_here()
         self.say(ready=True)
         self._beat(asyncio.get_running_loop())
 

@@ -65,7 +65,7 @@ def plan_of(invocation: Invocation, settings: Settings) -> Plan:
 
 def main() -> None:
     """Read an invocation from standard input, write its plan (or its fault; exit 2) to standard output."""
-    collector.rest()
+    collector.collect_seldom()
     raw = json.load(sys.stdin)
     invocation = Invocation.of(raw)
     try:

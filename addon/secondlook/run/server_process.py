@@ -42,7 +42,7 @@ def serve(settings: ServerSettings) -> int:
             f"serving  {'nothing published yet' if number is None else f'generation {number}'}\n"
         )
         sys.stdout.flush()
-        collector.settle()
+        collector.keep_what_is_here()
         tell_systemd("READY=1")
         await stop.wait()
         tell_systemd("STOPPING=1")

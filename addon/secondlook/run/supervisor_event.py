@@ -14,7 +14,7 @@ from secondlook.run.assembly.opening import ledger_of
 
 def main() -> None:
     """Read the event's words and the settings from standard input, and write it."""
-    collector.rest()
+    collector.collect_seldom()
     asked = json.load(sys.stdin)
     now = time.time()
     extra = {"process": asked["process"]} if asked["process"] else {}

@@ -1,7 +1,7 @@
 """How long ago something came in last: a publication, or a fetch that found a feed as it was."""
 
 from secondlook.server.feeds.fetch import read_state
-from secondlook.server.store.store import ServerStore
+from secondlook.server.store.store import FEEDS_FOLDER, ServerStore
 
 
 def age_of(store: ServerStore | None, created_at: float, now: float) -> float | None:
@@ -11,6 +11,6 @@ def age_of(store: ServerStore | None, created_at: float, now: float) -> float | 
     """
     if not created_at:
         return None
-    folder = store.root / "feeds" if store is not None else None
+    folder = store.root / FEEDS_FOLDER if store is not None else None
     paths = folder.glob("*.json") if folder else ()
     return now - max(created_at, *(read_state(path.parent, path.stem).good_at for path in paths), 0.0)

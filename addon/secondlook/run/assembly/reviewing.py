@@ -46,9 +46,9 @@ from secondlook.server.feeds.fetch import read_state
 from secondlook.server.feeds.rule_versions import current_rules, rollback_told, rules_folder, take_up_again
 from secondlook.server.http.connection import Connections, bounded
 from secondlook.server.publish.held_back import HeldBack, read_held_back
+from secondlook.server.store.store import FEEDS_FOLDER
 from secondlook.setup.journal import CERTIFICATE, Journal
 
-FEEDS_FOLDER = "feeds"
 UP = frozenset({"closed", "half_open", "slowed"})
 
 

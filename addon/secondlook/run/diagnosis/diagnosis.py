@@ -191,9 +191,9 @@ def _pattern(settings: Settings) -> Finding:
 
 
 def _feeds(settings: Settings) -> Iterator[Finding]:
-    from secondlook.run.assembly.reviewing import FEEDS_FOLDER  # noqa: PLC0415 - slow, and only needed here
-    from secondlook.server.feeds.fetch import read_state  # noqa: PLC0415
+    from secondlook.server.feeds.fetch import read_state  # noqa: PLC0415 - slow, and only needed here
     from secondlook.server.publish.held_back import read_held_back  # noqa: PLC0415
+    from secondlook.server.store.store import FEEDS_FOLDER  # noqa: PLC0415
 
     for held in read_held_back(settings.state / SERVER_FOLDER) or ():
         if held.is_news(time.time()):

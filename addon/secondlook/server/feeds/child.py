@@ -142,7 +142,7 @@ def _origin(raw: Mapping[str, Any]) -> Origin:
 
 def main() -> None:
     """Read one order, carry it out, write the report."""
-    collector.rest()
+    collector.collect_seldom()
     try:
         answer = carry_out(json.load(sys.stdin))
     except SecondLookError as error:

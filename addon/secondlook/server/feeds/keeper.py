@@ -36,7 +36,7 @@ from secondlook.server.feeds.rules import take_rules
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
 from secondlook.server.store.importing import Origin, choose_list
-from secondlook.server.store.store import HELD, ServerStore
+from secondlook.server.store.store import FEEDS_FOLDER, HELD, ServerStore
 
 log = logging.getLogger(__name__)
 JITTER = 0.1  # of the interval
@@ -82,7 +82,7 @@ class FeedKeeper:
         self._on_notice = on_notice
         self._on_published = on_published
         self._client = FeedClient(proxy, resolver)
-        self._folder = store.root / "feeds"
+        self._folder = store.root / FEEDS_FOLDER
         self.alerts: dict[str, str] = {}
 
     async def run(self) -> None:

@@ -33,7 +33,7 @@ from secondlook.server.store.manual_entries import (
 )
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import NO_TEXT, Records, open_run
-from secondlook.server.store.store import HELD, ServerStore, Source
+from secondlook.server.store.store import FEEDS_FOLDER, HELD, ServerStore, Source
 from secondlook.wire import safebrowsing_pb2 as pb
 
 _ABOUT = {1: "dangerous", 2: "highly_suspicious", 3: "suspicious"}
@@ -313,7 +313,7 @@ def status(store: ServerStore, configured_key: Path | None = None) -> ServerStat
     number = store.current()
     generation = Generation(store.generation_folder(number)) if number is not None else None
     feeds = []
-    for path in sorted((store.root / "feeds").glob("*.json")):
+    for path in sorted((store.root / FEEDS_FOLDER).glob("*.json")):
         state = read_state(path.parent, path.stem)
         feeds.append(FeedStatus(path.stem, state.entries, state.good_at, state.due_at, state.error))
     return ServerStatus(

@@ -18,10 +18,9 @@ from secondlook.server.store.manual_entries import (
 )
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import RECORD, Records, hash_bytes, open_run, write_rows
-from secondlook.server.store.store import ServerStore, Source
+from secondlook.server.store.store import FEEDS_FOLDER, ServerStore, Source
 
 PART_RECORDS = 500_000
-FEED_STATES = "feeds"  # folder of what is known of each feed: when it came, when it is due
 
 
 def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: str | None = None) -> str:
@@ -47,10 +46,8 @@ def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: 
         if found and wanted is None:
             for source in found:
                 store.forget_source(source.id)
-                if (
-                    source.kind == "feed"
-                ):  # else it would only come back when it changes, and count as there till then
-                    (store.root / FEED_STATES / f"{source.name}.json").unlink(missing_ok=True)
+                if source.kind == "feed":  # it is fetched anew then, whether its origin changed it or not
+                    (store.root / FEEDS_FOLDER / f"{source.name}.json").unlink(missing_ok=True)
             return f"{sum(sum(source.counts.values()) for source in found)} entries of {found[0].name}"
         return _remove_imported(store, identity, suffixes, wanted)
 

@@ -35,6 +35,7 @@ WRITER_WAIT_S = 300.0  # several times what the largest import and publication t
 WRITER_TOLD_S = 1.0  # from then on the one that is waited for is named
 _LOOK_AGAIN_S = 0.02
 
+FEEDS_FOLDER = "feeds"  # what is known of each feed: when it came, when it is due
 GUARD_FOLDER = "guard"  # hosts that feeds give as known to be good, a file for each
 HELD = "held"  # there while the operator's rollback keeps feeds from publishing
 ROLLED_BACK = "rolled-back"  # numbers of generations that the operator went back from, one a line
