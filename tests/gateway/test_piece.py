@@ -1,17 +1,35 @@
 """What comes of the blocks around a piece, through ICAP: proved and cut, or nothing of it goes on."""
 
+import asyncio
+import contextlib
 import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icapkit.pieces import BODY, DIGEST, IDENTITY, KIND, SAYS, SECOND, SIZE, URL, ask, come, judge, see, whole
+from icapkit.pieces import (
+    BODY,
+    DIGEST,
+    IDENTITY,
+    KIND,
+    SAYS,
+    SECOND,
+    SIZE,
+    URL,
+    WANTED,
+    ask,
+    come,
+    judge,
+    see,
+    whole,
+)
 from icapkit.stand import Stand, respmod
 from icapkit.wire import chunked
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.config import DownloadsSettings
 from secondlook.core.event import EventKind
+from secondlook.core.subject import FileSubject
 from secondlook.download.judged_files import BLOCK_BYTES
 
 
@@ -36,6 +54,74 @@ def test_a_file_that_is_listed_by_now_does_not_come_in_pieces(stand, gatekeeper)
     assert not whole(ask(stand))
     gatekeeper.bad.add(DIGEST.hexdigest())  # between the two halves
     assert come(stand, BODY[slice(*SECOND)]).head.startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("problem", [None, "encrypted"])
+def test_whether_a_client_may_have_what_is_kept_by_now_is_asked_before_it_comes(stand, gatekeeper, problem):
+    """Somebody else may have fetched another file since REQMOD let a piece through."""
+    judge(stand, problem=problem)
+    if problem is None:
+        gatekeeper.slow.add(DIGEST.hexdigest())  # memory does not know it
+        gatekeeper.bad.add(DIGEST.hexdigest())
+    else:
+        gatekeeper.unverifiable_blocks = True
+    assert come(stand, BODY[slice(*SECOND)]).head.startswith(b"HTTP/1.1 403")
+    gatekeeper.bad.clear()
+    gatekeeper.unverifiable_blocks = False
+    assert come(stand, BODY[slice(*SECOND)]).body == BODY[70_000:70_010]
+
+
+def test_a_fault_never_lets_blocks_pass_that_nobody_proved(stand, gatekeeper, monkeypatch):
+    judge(stand)
+    with monkeypatch.context() as patched:
+        patched.setattr(stand.gate.bodies.judged, "key", b"no key")
+        reply = come(stand, BODY[slice(*SECOND)])
+        assert (reply.status, reply.head[:13]) in {(200, b"HTTP/1.1 503 "), (0, b"")}
+        assert BODY[70_000:70_010] not in reply.body
+    gatekeeper.faults.add("check_now")
+    for wanted, status in ((WANTED, 200), ("", 200), ("as-asked", 204)):
+        reply = come(stand, BODY[slice(*SECOND)], wanted=wanted)
+        assert (reply.status, reply.head.startswith(b"HTTP/1.1 503 ")) == (status, status == 200)
+
+
+def test_where_another_piece_had_the_file_forgotten_nobody_is_accused(stand):
+    see(stand)
+    judge(stand)
+    assert not whole(ask(stand))
+    stand.run(stand.gate.bodies.judged.forget(IDENTITY))
+    assert come(stand, BODY[slice(*SECOND)]).head.startswith(b"HTTP/1.1 503 ")
+    smaller = FileSubject((DIGEST.digest(),), size=BLOCK_BYTES)
+    judge(stand, size=BLOCK_BYTES, tags=bytes(16), subject=smaller)
+    assert come(stand, BODY[slice(*SECOND)]).head.startswith(b"HTTP/1.1 503 ")
+    assert stand.events == []
+    judge(stand)
+    assert not whole(ask(stand))
+
+
+def test_pieces_at_once_of_a_file_that_changed_are_one_event(stand):
+    judge(stand)
+    head = respmod(
+        "/a.exe",
+        kind=KIND,
+        length=BLOCK_BYTES,
+        status=206,
+        headers=f"Content-Range: bytes {BLOCK_BYTES}-{2 * BLOCK_BYTES - 1}/{SIZE}\r\n",
+        asked="Range: bytes=65536-131071\r\n",
+        icap=f"Preview: 4\r\n{SAYS}X-Second-Look-Wanted: {WANTED}\r\n",
+    )
+
+    async def both():
+        gateways = [await stand.connect() for _ in range(2)]
+        for gateway in gateways:
+            await gateway.send(head + chunked(bytes(4)) + b"0\r\n\r\n")
+            assert (await gateway.head()).status == 100
+        for gateway in gateways:
+            await gateway.send(chunked(bytes(BLOCK_BYTES - 4)) + b"0\r\n\r\n")
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await gateway.reply()  # refused, or cut
+
+    stand.run(both())
+    assert [each.kind for each in stand.events] == [EventKind.ERROR]
 
 
 def test_what_was_wanted_is_cut_out_of_what_was_proved(stand):

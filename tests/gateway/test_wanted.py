@@ -2,7 +2,21 @@
 
 import pytest
 
-from icapkit.pieces import BODY, DIGEST, IDENTITY, KIND, SAYS, SIZE, WANTED, ask, come, judge, see, whole
+from icapkit.pieces import (
+    BODY,
+    DIGEST,
+    IDENTITY,
+    KIND,
+    SAYS,
+    SECOND,
+    SIZE,
+    WANTED,
+    ask,
+    come,
+    judge,
+    see,
+    whole,
+)
 from icapkit.stand import Stand, respmod
 from icapkit.wire import chunked
 from proxykit.gatekeeper import FakeGatekeeper
@@ -96,11 +110,61 @@ def test_a_file_that_became_smaller_is_forgotten(stand):
     assert stand.run(stand.gate.bodies.judged.known(IDENTITY)) is None
 
 
+def test_a_suffix_of_a_file_that_became_smaller_is_asked_for_again(stand):
+    """Its origin was asked for blocks by their places, and has none there: it has a suffix of any length."""
+    see(stand)
+    judge(stand)
+    reply = come(stand, b"no", status=416, wanted="bytes=-500")
+    assert reply.head.startswith(b"HTTP/1.1 503 ")
+    assert whole(ask(stand, "bytes=-500"))
+    head = respmod(
+        "/a.exe",
+        status=416,
+        asked="Range: bytes=131072-132071\r\n",
+        icap=f"Allow: 204\r\n{SAYS}X-Second-Look-Wanted: bytes=-500\r\n",
+        body=False,
+    )
+    assert stand.run(stand.ask(head)).head.startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_file_that_cannot_be_forgotten_is_no_fault(stand, tmp_path, caplog):
+    (tmp_path / "judged" / IDENTITY.hex()).mkdir(parents=True)
+    assert come(stand, b"no", status=416).status == 204
+    assert "could not be answered" not in caplog.text
+    assert "is not forgotten" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("place", "size", "more"),
+    [
+        ((0, BLOCK_BYTES - 1), SIZE, {"asked": "bytes=0-65535"}),  # not what was asked for
+        ((0, 1000), 1000, {}),  # all of it
+        (SECOND, SIZE, {"path": "/a", "headers": "Content-Type: video/mp4\r\n"}),  # nothing risky
+    ],
+)
+def test_where_what_was_wanted_is_missing_no_piece_of_a_judged_file_passes(stand, place, size, more):
+    path = more.get("path", "/a.exe")
+    judge(stand, stand.gatekeeper.subject("http", "site.test", path).identity)
+    reply = come(stand, BODY[slice(*place)], place, size=size, wanted="", **more)
+    assert reply.head.startswith(b"HTTP/1.1 503 ")
+
+
+def test_where_what_was_wanted_is_missing_another_piece_than_was_asked_for_does_not_pass(stand):
+    place = (0, BLOCK_BYTES - 1)
+    reply = come(stand, BODY[slice(*place)], place, wanted="", asked="bytes=0-65535")
+    assert not BODY[: BLOCK_BYTES - 1].startswith(reply.body or b"nothing")
+    assert reply.head.startswith(b"HTTP/1.1 403")
+
+
 def test_where_what_was_wanted_is_missing_no_risky_piece_passes_and_the_whole_is_asked_for(stand):
     see(stand)
     judge(stand)
     piece = program(1000)
     reply = come(stand, piece, (0, 1000), wanted="")
+    assert reply.head.startswith(b"HTTP/1.1 503 ")
+    stand.run(stand.gate.bodies.judged.forget(IDENTITY))
+    reply = come(stand, piece, (0, 1000), wanted="")
     assert reply.head.startswith(b"HTTP/1.1 403")
+    judge(stand)
     assert whole(ask(stand))
     assert come(stand, piece, (0, 1000), wanted="as-asked").status == 204  # as `downloads.partial` says

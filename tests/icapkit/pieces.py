@@ -22,14 +22,14 @@ WANTED = "bytes=70000-70009"
 KIND = "application/x-msdownload"
 
 
-def judge(stand, **more):
+def judge(stand, url=IDENTITY, **more):
     """Keep BODY as judged; `more` is other about it."""
     blocks = Blocks(stand.gate.bodies.judged.key, SIZE)
     blocks.feed(BODY)
     tags = blocks.end()
     assert tags is not None
     file = JudgedFile(SIZE, blocks.block, tags, FileSubject((DIGEST.digest(),), size=SIZE))
-    stand.run(_keep(stand.gate.bodies.judged, IDENTITY, replace(file, **more)))
+    stand.run(_keep(stand.gate.bodies.judged, url, replace(file, **more)))
 
 
 async def _keep(judged, url, file):
@@ -49,19 +49,30 @@ def ask(stand, wanted=WANTED, *, icap=SAYS, headers="", url=URL):
 
 
 def come(
-    stand, piece, place=SECOND, *, wanted=WANTED, status=206, size=SIZE, headers="", icap=SAYS, length=None
+    stand,
+    piece,
+    place=SECOND,
+    *,
+    wanted=WANTED,
+    status=206,
+    size=SIZE,
+    headers="",
+    icap=SAYS,
+    length=None,
+    path="/a.exe",
+    asked=None,
 ):
-    """Answer what REQMOD asked for with a piece; return what the client gets."""
+    """Answer what REQMOD asked for (`asked`) with a piece; return what the client gets."""
     first, end = place
     said = f"Content-Range: bytes {first}-{end - 1}/{size}\r\n" if status == 206 else ""
     heard = f"X-Second-Look-Wanted: {wanted}\r\n" if wanted else ""
     head = respmod(
-        "/a.exe",
+        path,
         kind=KIND,
         length=len(piece) if length is None else length,
         status=status,
         headers=said + headers,
-        asked=f"Range: bytes={first}-{end - 1}\r\n",
+        asked=f"Range: {asked or f'bytes={first}-{end - 1}'}\r\n",
         icap=f"Allow: 204\r\nPreview: 1024\r\n{icap}{heard}",
     )
 

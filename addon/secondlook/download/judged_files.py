@@ -250,9 +250,9 @@ class JudgedFiles:
         done = asyncio.get_running_loop().run_in_executor(self._thread, self._write, url, file)
         done.add_done_callback(lambda _: lead.release() if lead is not None else None)
 
-    async def forget(self, url: bytes) -> None:
-        """Forget a file: its URL gives another by now."""
-        await self._run(lambda: self._path(url).unlink(missing_ok=True))
+    async def forget(self, url: bytes) -> bool:
+        """Forget a file: its URL gives another by now. Return whether nobody else did before."""
+        return await self._run(lambda: self._remove(self._path(url)))
 
     async def mark(self, what: bytes, ending: str, *, on: bool = True) -> None:
         """Let all workers know something of a URL, or of what else has an identity of 32 bytes."""
@@ -296,6 +296,16 @@ class JudgedFiles:
                 self._clean()
         except OSError as error:
             logger.warning("a judged file is not known to its pieces: %r", error)
+
+    @staticmethod
+    def _remove(path: Path) -> bool:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            logger.warning("a judged file is not forgotten: %r", error)
+        return True
 
     @staticmethod
     def _changed(path: Path) -> float | None:

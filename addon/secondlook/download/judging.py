@@ -217,7 +217,7 @@ class BodyJudge:
                 subject,
                 body.use,
                 examined.problem or PARTIAL,
-                block=True if self._block_partial else None,
+                block=True if self._block_partial or body.unproved else None,
                 scan=scan,
             )
         if examined.problem is not None:

@@ -12,7 +12,8 @@ from secondlook.download.ports import Gatekeeper
 
 PIECES = "pieces"  # the stage of an event about a piece that does not fit
 _MISFIT = (
-    "a piece is not of the file that was judged at this address: it is another by now, or the origin lies"
+    "a piece is not of the file that was judged at this address: that is another by now, or what came is not"
+    " what was asked for"
 )
 
 

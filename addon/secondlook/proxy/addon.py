@@ -299,7 +299,4 @@ class SecondLookAddon(HeldBodies):
         assert state is not None
         now = time.time()
         self.record(misfit(state, now, self._new_id(now)))
-        try:
-            await self.bodies.pieces.judged.forget(state.subject.identity)
-        except OSError as error:
-            logger.warning("a judged file is not forgotten: %r", error)
+        await self.bodies.pieces.judged.forget(state.subject.identity)

@@ -16,6 +16,10 @@ from secondlook.refusal.refusal import FAULT, STATUS
 END_LATER_S: Final = 0.01
 """Where Squid (5.7) reads the end of an answer together with its last bytes, it hangs up on its client."""
 
+_AGAIN: Final = 503  # Service Unavailable: what download tools ask again after
+_AGAIN_FIELDS: Final = ((b"Content-Type", b"text/plain; charset=utf-8"), (b"Retry-After", b"1"))
+_AGAIN_TEXT: Final = b"This piece may not be of the file that was checked at this address. Ask again.\n"
+
 
 def tag_fields(gate: Gate) -> Fields:
     """Return the header whose change tells gateways to forget what they keep (RFC 3507, 4.7)."""
@@ -33,6 +37,11 @@ async def refuse(
     """Answer with the refusal that fits the request, in place of what was asked about."""
     refusal = gate.refuse(request, decision or FAULT)
     await answer_http(link, gate, STATUS, tuple(refusal.headers), refusal.body)
+
+
+async def ask_again(link: IcapConnection, gate: Gate) -> None:
+    """Have a client ask again, in place of a piece that is not, or may not be, the one that it wants."""
+    await answer_http(link, gate, _AGAIN, _AGAIN_FIELDS, _AGAIN_TEXT)
 
 
 async def answer_http(link: IcapConnection, gate: Gate, status: int, fields: Fields, body: bytes) -> None:

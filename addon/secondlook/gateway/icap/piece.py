@@ -1,4 +1,4 @@
-"""RESPMOD of the blocks around a piece of a judged file: each is proved before anything of it goes on.
+"""RESPMOD of the blocks around a piece of a judged file: each is proved before any byte of its body goes on.
 
 ```
 206 ─┬─ the blocks that were asked for ─► proved ─┬─ each fits ─────────────► what is wanted of it goes on
@@ -8,7 +8,9 @@
 ```
 
 A gateway cannot be made to ask its origin again, so its client has to: the whole is asked for then. The
-digests of the file are looked at once more here, for what was listed since REQMOD let it through.
+digests of the file are looked at once more here: it may have been listed since REQMOD let its piece through,
+or be another, which somebody else fetched meanwhile and this client may not have. Where no file is known any
+more, as another of its pieces did not fit, the origin of this one did nothing wrong.
 
 Squid may read no further once its buffer is full, until its client gets something (its bug 5352), and a block
 is one byte larger than that. So the head goes before the first block is whole, without a byte of the body;
@@ -16,19 +18,17 @@ and a byte of each block is kept back, which goes where the next one does not co
 """
 
 import asyncio
-import logging
 import time
 from dataclasses import replace
-from typing import Final
 
 from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import WantedRange
 from secondlook.download.body.response_facts import read_response
 from secondlook.download.exchange import Exchange
-from secondlook.download.judged_files import Proof
-from secondlook.download.pieces import misfit
-from secondlook.gateway.icap.answers import END_LATER_S, answer_http, refuse
+from secondlook.download.judged_files import JudgedFile, Proof
+from secondlook.download.pieces import judge_again, misfit
+from secondlook.gateway.icap.answers import END_LATER_S, ask_again, refuse
 from secondlook.gateway.icap.connection import IcapConnection
 from secondlook.gateway.icap.heads import Fields, HttpResponse
 from secondlook.gateway.icap.messages import Continue, Data, End, Finish, PreviewEnd
@@ -36,12 +36,6 @@ from secondlook.gateway.icap.outlet import SQUID_BUFFER_BYTES, STUCK_S, Outlet, 
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 from secondlook.ground.ulid import make_id
-
-logger = logging.getLogger(__name__)
-
-AGAIN: Final = 503  # Service Unavailable: what download tools ask again after
-_AGAIN_FIELDS: Final = ((b"Content-Type", b"text/plain; charset=utf-8"), (b"Retry-After", b"1"))
-_AGAIN_TEXT: Final = b"This piece is not of the file that was checked at this address. Ask again.\n"
 
 
 class PiecePassage:
@@ -66,13 +60,18 @@ class PiecePassage:
 
     async def run(self, wanted: WantedRange | None) -> None:
         """Answer; `wanted`: what the client asked for. Raise GoneError."""
-        proof = await self._proof(wanted)
+        file = await self._front.bodies.judged.known(self._state.subject.identity)
+        windows = wanted.windows(file.size) if file is not None and wanted is not None else []
+        if file is None or (wanted is not None and not windows):
+            await self._give_up()
+            return
+        proof = self._begin(file, windows)
         if proof is None:
             await self._misfit()
             return
-        listed = self._listed_since(proof)
-        if listed is not None:
-            await refuse(self._link, self._front, self._request, listed)
+        refused = await self._refused(file)
+        if refused is not None:
+            await refuse(self._link, self._front, self._request, refused)
             return
         sent = self._response._replace(fields=label(self._response.fields, proof.cut))
         self._out = Outlet(self._link, self._front, sent, 0.0, changed=True)
@@ -105,26 +104,25 @@ class PiecePassage:
                 case other:
                     raise AssertionError(f"unexpected: {other!r}")
 
-    async def _proof(self, wanted: WantedRange | None) -> Proof | None:
+    def _begin(self, file: JudgedFile, windows: list[tuple[int, int]]) -> Proof | None:
         """Return what proves the piece; None where it is not the one that was asked for."""
-        judged = self._front.bodies.judged
-        file = await judged.known(self._state.subject.identity)
-        windows = wanted.windows(file.size) if file is not None and wanted is not None else []
-        if file is None or not windows:
+        if not windows:
             return None
-        proof = Proof(file, windows, judged.key)
-        facts = read_response(self._response.fields)
-        length = declared_length(self._response)
-        fits = proof.begin(facts, length)
+        proof = Proof(file, windows, self._front.bodies.judged.key)
+        fits = proof.begin(read_response(self._response.fields), declared_length(self._response))
         return proof if fits else None
 
-    def _listed_since(self, proof: Proof) -> Decision | None:
-        """Return the decision about a file that was listed since its piece was asked for."""
+    async def _refused(self, file: JudgedFile) -> Decision | None:
+        """Return the decision about a file of which this client may not have a piece (any more).
+
+        Where memory knows that it may, nothing is written down a second time.
+        """
         gatekeeper, use = self._front.gatekeeper, replace(self._request.use, cls=SubjectClass.DOWNLOAD)
-        seen = gatekeeper.checker.check_now(proof.file.subject, use)
-        if seen is None or seen.action is not Action.BLOCK:
+        seen = gatekeeper.checker.check_now(file.subject, use)
+        if file.problem is None and seen is not None and seen.action is not Action.BLOCK:
             return None
-        return gatekeeper.now(proof.file.subject, use) or seen
+        decision = await judge_again(gatekeeper, file, use)
+        return decision if decision.action is Action.BLOCK else None
 
     async def _end(self, proof: Proof, out: Outlet) -> None:
         if not proof.whole:  # the origin failed
@@ -138,19 +136,16 @@ class PiecePassage:
     async def _misfit(self) -> None:
         """Forget the file, so that all of it is asked for, and have nothing more of this go on."""
         self.misfit = True
-        now = time.time()
-        self._front.record(misfit(self._state, now, make_id(now)))
-        try:
-            await self._front.bodies.judged.forget(self._state.subject.identity)
-        except OSError as error:
-            logger.warning("a judged file is not forgotten: %r", error)
+        if await self._front.bodies.judged.forget(self._state.subject.identity):
+            now = time.time()
+            self._front.record(misfit(self._state, now, make_id(now)))
         await self._give_up()
 
     async def _give_up(self) -> None:
         if self._out is not None and self._out.begun:
             self._link.abort()
         else:
-            await answer_http(self._link, self._front, AGAIN, _AGAIN_FIELDS, _AGAIN_TEXT)
+            await ask_again(self._link, self._front)
 
 
 def label(fields: Fields, cut: Cut) -> Fields:

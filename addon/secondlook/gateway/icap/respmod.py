@@ -13,6 +13,9 @@ end ───► judged ─┬─ allowed, nothing sent yet ─► 204 where it 
 
 This is the front's second boundary: a gate that breaks cuts what could hurt, and lets the rest go on,
 recorded as unverifiable.
+
+Before all that: where REQMOD asked for the blocks around a piece, `piece.py` has what comes; where nobody
+knows whether it did, no piece of a judged file passes.
 """
 
 import asyncio
@@ -21,11 +24,17 @@ import logging
 from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.body.response_facts import PARTIAL_STATUS, WHOLE_STATUS, has_body, read_response
+from secondlook.download.body.response_facts import (
+    PARTIAL_STATUS,
+    UNSATISFIABLE_STATUS,
+    WHOLE_STATUS,
+    has_body,
+    read_response,
+)
 from secondlook.download.exchange import Body, Exchange
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.judging import PASSED, Message
-from secondlook.gateway.icap.answers import refuse
+from secondlook.gateway.icap.answers import ask_again, refuse
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
 from secondlook.gateway.icap.heads import HttpRequest, HttpResponse
 from secondlook.gateway.icap.messages import Continue, Data, End, Finish, PreviewEnd
@@ -82,6 +91,9 @@ class Passage:
         if known is not None:
             await self._refuse(known)
             return
+        if await self._may_be_anothers():
+            await ask_again(self._link, self._front)
+            return
         if not (comes and has_body(self._asked.method, self._response.status)):
             self._out.pass_without_body()
             return
@@ -102,6 +114,18 @@ class Passage:
             await self._leave()
         finally:
             body.gate.close()
+
+    async def _may_be_anothers(self) -> bool:
+        """Return whether a piece, or that there is none, may answer another range than the client's.
+
+        A suffix is asked for by the places that it had in what was judged.
+        """
+        status, handed = self._response.status, self._handed
+        if handed.blocks and status == UNSATISFIABLE_STATUS:
+            return handed.wanted is None or handed.wanted.first is None
+        if not handed.missing or status != PARTIAL_STATUS:
+            return False
+        return await self._judging.judged.known(self._state.subject.identity) is not None
 
     def _refused_since(self, subjects: tuple[UrlSubject, ...]) -> Decision | None:
         """Return whether a URL is refused by now, which its gateway may have let through by what it keeps."""

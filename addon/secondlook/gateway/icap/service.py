@@ -11,7 +11,7 @@ from secondlook.agent import metrics
 from secondlook.core.verdict import Action
 from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, WHOLE_STATUS
 from secondlook.gateway.icap import reqmod
-from secondlook.gateway.icap.answers import refuse, tag_fields
+from secondlook.gateway.icap.answers import ask_again, refuse, tag_fields
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
 from secondlook.gateway.icap.heads import IcapError
 from secondlook.gateway.icap.machine import Answering
@@ -124,6 +124,8 @@ class IcapService:
         decision = await self.gate.fault(request)
         if decision.action is Action.BLOCK:
             await refuse(link, self.gate, request, decision)
+        elif HandsOn.may_be_blocks(asked):
+            await ask_again(link, self.gate)
         elif asked.response is None or link.machine.may_pass:
             await reqmod.go_on(link, self.gate, asked)
         else:

@@ -12,8 +12,8 @@ a gateway does so (`X-Second-Look-Hands-On`, `adaptation_meta`): ICAP headers ar
 
 A range is changed only for a gateway that says so and was seen to do so. From then on the header comes with
 every request that has a Range; where it is missing all the same, nobody knows whose range that is, so no
-piece of what is risky passes, and the gateway has to be seen again. `no-cache` keeps a cache from cutting
-the blocks out of what it has: its client would get them all.
+piece of a judged file or of what is risky passes, and the gateway has to be seen again. `no-cache` keeps a
+cache from cutting the blocks out of what it has: its client would get them all.
 
 Several ranges, and pieces of a file so large that its blocks are larger (256 MiB), are asked for whole: Squid
 would stop in the middle of bytes of which none may go on (its bug 5352, `piece.py`).
@@ -26,9 +26,11 @@ from typing import Final, Self
 
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.body.ranges import WantedRange, read_range, write_range
+from secondlook.download.body.response_facts import PARTIAL_STATUS
 from secondlook.download.judged_files import BLOCK_BYTES, JudgedFiles, Proof
 from secondlook.download.pieces import judge_again
 from secondlook.gateway.icap.heads import Fields, HttpRequest
+from secondlook.gateway.icap.messages import Request
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 
@@ -73,6 +75,14 @@ class HandsOn:
     def is_said(fields: dict[bytes, bytes]) -> bool:
         """Return whether a gateway says that it hands the header on."""
         return fields.get(HANDS_ON.lower(), b"").lower() == WANTED.lower()
+
+    @classmethod
+    def may_be_blocks(cls, asked: Request) -> bool:
+        """Return whether the response is a piece, and maybe not the one that its client wants."""
+        response, fields = asked.response, asked.head.fields
+        if response is None or response.status != PARTIAL_STATUS or not cls.is_said(fields):
+            return False
+        return fields.get(WANTED.lower()) != AS_ASKED
 
     async def take(self, peer: str, fields: dict[bytes, bytes], *, has_range: bool) -> Handed:
         """Read what comes with a RESPMOD, and note whether this gateway hands on."""
