@@ -184,7 +184,7 @@ def test_all_of_it_in_place_of_a_piece_is_judged_and_says_no_length(stand, gatek
     assert reply.head.startswith(b"HTTP/1.1 200 ")
     assert b"content-length" not in reply.head.lower()
     assert whole(ask(stand))  # such an origin gives no pieces
-    [mark] = (tmp_path / "judged").glob("*.in-one")
+    [mark] = (tmp_path / "judged").glob("*.ask-whole")
     os.utime(mark, (0, 0))
     assert not whole(ask(stand))  # though by now it may
     gatekeeper.bad.add(DIGEST.hexdigest())

@@ -1,5 +1,7 @@
 """What REQMOD asks for where a piece of a judged file is wanted, and for whom."""
 
+import os
+
 import pytest
 
 from icapkit.pieces import (
@@ -60,6 +62,15 @@ def test_where_nobody_would_hear_of_it_the_whole_is_asked_for(stand):
     for icap in ("", SAYS.replace("Wanted", "Other")):
         assert whole(reply := ask(stand, icap=icap))
         assert "x-second-look-wanted" not in reply.fields
+
+
+def test_a_gateway_that_keeps_handing_on_is_not_among_what_was_noted_long_ago(stand, tmp_path):
+    """The oldest of what is kept beside judged files goes first."""
+    see(stand)
+    [mark] = (tmp_path / "judged").glob("*.hands-on")
+    os.utime(mark, (0, 0))
+    see(stand)
+    assert mark.stat().st_mtime > 0
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from secondlook.gateway.icap.messages import (
     PreviewEnd,
     Request,
 )
-from secondlook.gateway.icap.wanted import AS_ASKED, WANTED, Aim, HandsOn, aim
+from secondlook.gateway.icap.wanted import AS_ASKED, WANTED, Aim, Handover, aim
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import CONNECT, GatewayRequest
 from secondlook.refusal.language import phrase
@@ -45,7 +45,7 @@ async def decide(
     asked: Request,
     request: GatewayRequest,
     told: str | None,
-    hands_on: HandsOn,
+    handover: Handover,
 ) -> None:
     """Answer one request; `told`: the event by which a helper refused it a moment ago."""
     if gate.site is not None and is_internal(request.host) and request.use.method != CONNECT:
@@ -57,14 +57,14 @@ async def decide(
     if decision.action is Action.BLOCK:
         await refuse(link, gate, request, decision)
     elif _asks_for_a_piece(gate, asked, request):
-        await _ask_for_a_piece(link, gate, asked, request, hands_on)
+        await _ask_for_a_piece(link, gate, asked, request, handover)
     else:
         await go_on(link, gate, asked, _as_asked(asked, request))
 
 
 def _as_asked(asked: Request, request: GatewayRequest) -> Fields:
     """Have RESPMOD hear that a range is its client's own, from a gateway that hands that on."""
-    said = request.asked.range is not None and HandsOn.is_said(asked.head.fields)
+    said = request.asked.range is not None and Handover.is_said(asked.head.fields)
     return ((WANTED, AS_ASKED),) if said else ()
 
 
@@ -82,7 +82,7 @@ def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bo
 
 
 async def _ask_for_a_piece(
-    link: IcapConnection, gate: Gate, asked: Request, request: GatewayRequest, hands_on: HandsOn
+    link: IcapConnection, gate: Gate, asked: Request, request: GatewayRequest, handover: Handover
 ) -> None:
     """Have the gateway ask for the blocks of a judged file, or without the range.
 
@@ -91,7 +91,7 @@ async def _ask_for_a_piece(
     assert asked.request is not None
     aimed: Aim | Decision | None = None
     subject = request.subjects(gate.gatekeeper.subject)[0]
-    if await hands_on.may_aim(link.peer, asked.head.fields, subject.identity):
+    if await handover.may_aim(link.peer, asked.head.fields, subject.identity):
         aimed = await aim(gate, asked.request, request)
     if isinstance(aimed, Decision):
         await refuse(link, gate, request, aimed)

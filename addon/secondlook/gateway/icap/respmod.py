@@ -26,7 +26,6 @@ from secondlook.core.subject import UrlSubject
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.body.response_facts import (
     PARTIAL_STATUS,
-    UNSATISFIABLE_STATUS,
     WHOLE_STATUS,
     has_body,
     read_response,
@@ -46,7 +45,7 @@ from secondlook.gateway.icap.outlet import (
     without_length,
 )
 from secondlook.gateway.icap.piece import PiecePassage
-from secondlook.gateway.icap.wanted import Handed
+from secondlook.gateway.icap.wanted import AskedRange, BlocksRange, UnknownRange, may_answer_another
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 
@@ -63,7 +62,7 @@ class Passage:
         request: GatewayRequest,
         asked: HttpRequest,
         response: HttpResponse,
-        handed: Handed,
+        asked_range: AskedRange,
     ) -> None:
         self._link = link
         self._front = front
@@ -71,10 +70,10 @@ class Passage:
         self._request = request
         self._asked = asked
         self._response = response
-        self._handed = handed
+        self._range = asked_range
         self.misfit = False  # it was a piece, and not of the file that was judged
         # where all of it comes with a length, Squid's `range_offset_limit` cuts the blocks out of it
-        self._unsized = handed.blocks and response.status == WHOLE_STATUS
+        self._unsized = isinstance(asked_range, BlocksRange) and response.status == WHOLE_STATUS
         sent = without_length(response) if self._unsized else response
         self._out = Outlet(link, front, sent, self._judging.patience_s, changed=self._unsized)
         self._length = declared_length(response)
@@ -91,15 +90,16 @@ class Passage:
         if known is not None:
             await self._refuse(known)
             return
-        if await self._may_be_anothers():
+        status, url = self._response.status, self._state.subject.identity
+        if await may_answer_another(self._range, status, self._judging.judged, url):
             await ask_again(self._link, self._front)
             return
-        if not (comes and has_body(self._asked.method, self._response.status)):
+        if not (comes and has_body(self._asked.method, status)):
             self._out.pass_without_body()
             return
-        if self._handed.blocks and self._response.status == PARTIAL_STATUS:
+        if isinstance(self._range, BlocksRange) and status == PARTIAL_STATUS:
             piece = PiecePassage(self._link, self._front, self._request, self._state, self._response)
-            await piece.run(self._handed.wanted)
+            await piece.run(self._range.wanted)
             self.misfit = piece.misfit
             return
         body = self._choose(self._state)
@@ -114,18 +114,6 @@ class Passage:
             await self._leave()
         finally:
             body.gate.close()
-
-    async def _may_be_anothers(self) -> bool:
-        """Return whether a piece, or that there is none, may answer another range than the client's.
-
-        A suffix is asked for by the places that it had in what was judged.
-        """
-        status, handed = self._response.status, self._handed
-        if handed.blocks and status == UNSATISFIABLE_STATUS:
-            return handed.wanted is None or handed.wanted.first is None
-        if not handed.missing or status != PARTIAL_STATUS:
-            return False
-        return await self._judging.judged.known(self._state.subject.identity) is not None
 
     def _refused_since(self, subjects: tuple[UrlSubject, ...]) -> Decision | None:
         """Return whether a URL is refused by now, which its gateway may have let through by what it keeps."""
@@ -152,7 +140,7 @@ class Passage:
         if said.bad is not None:
             return said.bad
         body = self._judging.body(state, facts, self._length, message, piece=said.piece, partial=said.answers)
-        body.claims, body.unproved = said.claims, self._handed.missing
+        body.claims, body.unproved = said.claims, isinstance(self._range, UnknownRange)
         return body
 
     # ---- what comes

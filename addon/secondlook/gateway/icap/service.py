@@ -17,7 +17,7 @@ from secondlook.gateway.icap.heads import IcapError
 from secondlook.gateway.icap.machine import Answering
 from secondlook.gateway.icap.messages import Answer, Request
 from secondlook.gateway.icap.respmod import Passage
-from secondlook.gateway.icap.wanted import HandsOn
+from secondlook.gateway.icap.wanted import BlocksRange, Handover
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import (
     GatewayRequest,
@@ -46,7 +46,7 @@ class IcapService:
         self._preview = preview
         self._max_connections = max_connections
         self._encoded_users = encoded_users
-        self._hands_on = HandsOn(gate.bodies.judged)
+        self._handover = Handover(gate.bodies.judged)
 
     async def answer(self, link: IcapConnection, request: Request) -> None:
         """Answer one request."""
@@ -87,17 +87,18 @@ class IcapService:
             if asked.response is None:
                 told = asked.head.fields.get(EVENT_HEADER, b"").decode("latin-1")
                 told_id = told if told.isalnum() else None  # Squid writes `-` where there is none
-                await reqmod.decide(link, self.gate, asked, request, told_id, self._hands_on)
+                await reqmod.decide(link, self.gate, asked, request, told_id, self._handover)
             else:
                 assert asked.request is not None
                 has_range = request.asked.range is not None
-                handed = await self._hands_on.take(link.peer, asked.head.fields, has_range=has_range)
-                passage = Passage(link, self.gate, request, asked.request, asked.response, handed)
-                if handed.blocks:
+                fields = asked.head.fields
+                asked_range = await self._handover.read(link.peer, fields, has_range=has_range)
+                passage = Passage(link, self.gate, request, asked.request, asked.response, asked_range)
+                if isinstance(asked_range, BlocksRange):
                     await self._note_what_came(request, asked.response.status)
                 await passage.run(comes=asked.head.encapsulated.body)
                 if passage.misfit:
-                    await self._hands_on.note_in_one(self._url(request))
+                    await self._handover.note_ask_whole(self._url(request))
         except GoneError:
             raise
         except Exception:
@@ -112,7 +113,7 @@ class IcapService:
         """Note what an origin gave in place of the blocks: its URL is asked for whole for a while."""
         url = self._url(request)
         if status == WHOLE_STATUS and request.asked.if_range is None:
-            await self._hands_on.note_in_one(url)
+            await self._handover.note_ask_whole(url)
         elif status == UNSATISFIABLE_STATUS:
             await self.gate.bodies.judged.forget(url)
 
@@ -124,7 +125,7 @@ class IcapService:
         decision = await self.gate.fault(request)
         if decision.action is Action.BLOCK:
             await refuse(link, self.gate, request, decision)
-        elif HandsOn.may_be_blocks(asked):
+        elif Handover.may_be_blocks(asked):
             await ask_again(link, self.gate)
         elif asked.response is None or link.machine.may_pass:
             await reqmod.go_on(link, self.gate, asked)

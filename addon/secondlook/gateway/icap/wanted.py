@@ -21,12 +21,13 @@ would stop in the middle of bytes of which none may go on (its bug 5352, `piece.
 
 import logging
 import time
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, Self
+from typing import Final, assert_never
 
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.body.ranges import WantedRange, read_range, write_range
-from secondlook.download.body.response_facts import PARTIAL_STATUS
+from secondlook.download.body.response_facts import PARTIAL_STATUS, UNSATISFIABLE_STATUS
 from secondlook.download.judged_files import BLOCK_BYTES, JudgedFiles, Proof
 from secondlook.download.pieces import judge_again
 from secondlook.gateway.icap.heads import Fields, HttpRequest
@@ -40,29 +41,47 @@ WANTED: Final = b"X-Second-Look-Wanted"
 HANDS_ON: Final = b"X-Second-Look-Hands-On"
 AS_ASKED: Final = b"as-asked"  # nothing was aimed at blocks
 _ONLY_CACHED = b"only-if-cached"
-_SEEN, _IN_ONE = ".hands-on", ".in-one"  # of gateways, and of URLs
-_IN_ONE_S = 3600.0  # by then a file that changed may be one that keeps still
+_HANDS_ON, _ASK_WHOLE = ".hands-on", ".ask-whole"  # marks of gateways, and of URLs
+_LATE_S = 3600.0  # a URL: by then a file that changed may be one that keeps still
 
 
-class Handed:
-    """What RESPMOD heard of REQMOD: whether `blocks` were asked for, and what is `wanted` of them."""
-
-    def __init__(
-        self, *, missing: bool = False, blocks: bool = False, wanted: WantedRange | None = None
-    ) -> None:
-        self.missing = missing  # nothing was heard, though the gateway says that it hands it on
-        self.blocks = blocks
-        self.wanted = wanted  # None where what was heard is no range
-
-    @classmethod
-    def read(cls, value: bytes) -> Self:
-        """Read the header."""
-        if value == AS_ASKED:
-            return cls()
-        return cls(blocks=True, wanted=read_range(value.decode("latin-1"), None))
+@dataclass(frozen=True, slots=True)
+class OwnRange:
+    """The range that the origin was asked for is the client's own, or there is none."""
 
 
-class HandsOn:
+@dataclass(frozen=True, slots=True)
+class UnknownRange:
+    """It may be that of blocks: nothing was handed on, by a gateway that says that it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksRange:
+    """It is that of blocks; `wanted` is the client's, None where what was handed on is no range."""
+
+    wanted: WantedRange | None
+
+
+type AskedRange = OwnRange | UnknownRange | BlocksRange
+
+
+async def may_answer_another(asked: AskedRange, status: int, judged: JudgedFiles, url: bytes) -> bool:
+    """Return whether a status, to what the origin was asked for, may be no answer to what the client wants.
+
+    A suffix is asked for by the places that it had in what was judged.
+    """
+    match asked:
+        case OwnRange():
+            return False
+        case UnknownRange():
+            return status == PARTIAL_STATUS and await judged.known(url) is not None
+        case BlocksRange(wanted):
+            return status == UNSATISFIABLE_STATUS and (wanted is None or wanted.first is None)
+        case other:
+            assert_never(other)
+
+
+class Handover:
     """Which gateways were seen to hand on what REQMOD says, and which URLs have to be asked for whole.
 
     The gate workers share it: a gateway may ask one of them by REQMOD, and another by RESPMOD.
@@ -84,29 +103,35 @@ class HandsOn:
             return False
         return fields.get(WANTED.lower()) != AS_ASKED
 
-    async def take(self, peer: str, fields: dict[bytes, bytes], *, has_range: bool) -> Handed:
-        """Read what comes with a RESPMOD, and note whether this gateway hands on."""
+    async def read(self, peer: str, fields: dict[bytes, bytes], *, has_range: bool) -> AskedRange:
+        """Read whose range a RESPMOD is about, and note whether this gateway hands on."""
         if not self.is_said(fields):
-            return Handed()
+            return OwnRange()
         value = fields.get(WANTED.lower())
-        if value is not None:
-            if await self._judged.marked_at(_gateway(peer), _SEEN) is None:
-                await self._mark(_gateway(peer), _SEEN)
-            return Handed.read(value) if has_range else Handed()
-        if has_range:
-            await self._mark(_gateway(peer), _SEEN, on=False)
-        return Handed(missing=has_range)
+        if value is None:
+            if not has_range:
+                return OwnRange()
+            await self._mark(_gateway(peer), _HANDS_ON, on=False)
+            return UnknownRange()
+        if not self._is_of_late(await self._judged.marked_at(_gateway(peer), _HANDS_ON)):
+            await self._mark(_gateway(peer), _HANDS_ON)  # anew too: what is old may be cleaned away
+        if value == AS_ASKED or not has_range:
+            return OwnRange()
+        return BlocksRange(read_range(value.decode("latin-1"), None))
 
     async def may_aim(self, peer: str, fields: dict[bytes, bytes], url: bytes) -> bool:
         """Return whether RESPMOD will hear of what is aimed at the blocks of a URL."""
-        if not self.is_said(fields) or await self._judged.marked_at(_gateway(peer), _SEEN) is None:
+        if not self.is_said(fields) or await self._judged.marked_at(_gateway(peer), _HANDS_ON) is None:
             return False
-        noted_at = await self._judged.marked_at(url, _IN_ONE)
-        return noted_at is None or abs(time.time() - noted_at) > _IN_ONE_S
+        return not self._is_of_late(await self._judged.marked_at(url, _ASK_WHOLE))
 
-    async def note_in_one(self, url: bytes) -> None:
-        """Note for an hour that what came for a piece was the whole, or a piece of something else."""
-        await self._mark(url, _IN_ONE)
+    async def note_ask_whole(self, url: bytes) -> None:
+        """Have a URL asked for whole for an hour: it gave the whole, or a piece of something else."""
+        await self._mark(url, _ASK_WHOLE)
+
+    @staticmethod
+    def _is_of_late(noted_at: float | None) -> bool:
+        return noted_at is not None and abs(time.time() - noted_at) <= _LATE_S
 
     async def _mark(self, what: bytes, ending: str, *, on: bool = True) -> None:
         try:
