@@ -82,7 +82,7 @@ def test_while_all_gate_workers_hang_nothing_unsafe_passes_and_squid_recovers_by
         assert client.wait(PATIENCE_S) != 0  # no later than they are killed
         assert not got.exists() or len(got.read_bytes()) < SIZE
     works(site, "after")
-    assert not {*gates} & {*site.agent.fresh_facts()["gates"]}
+    wait_for(lambda: not {*gates} & {*site.agent.fresh_facts()["gates"]}, "all of them replaced", PATIENCE_S)
     reached = nothing_listed_passed(site)
     assert "/hung" not in reached
     queued = {each["url"].partition(f":{site.plain.port}")[2] for each in site.agent.json("queue", "list")}

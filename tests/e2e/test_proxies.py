@@ -181,9 +181,15 @@ def test_an_exception_opens_for_its_client_alone_and_through_every_proxy(fleet, 
             assert [balancer.curl(url, BEN, *more).status for more in ([], forged)] == [403, 403]
         finally:
             balancer.told("ready", other)
-    events = fleet.proxies["two"].json("log", "--kind", "blocked")
-    mine = [event for event in events if event["url"] == url]
-    assert {event["client"] for event in mine} == {ANNA, BEN}
+
+    def found() -> list[dict]:
+        events = fleet.proxies["two"].json("log", "--kind", "blocked")
+        return [event for event in events if event["url"] == url]
+
+    both = {ANNA, BEN}  # whichever proxy wrote it down
+    wait_for(lambda: {event["client"] for event in found()} >= both, "the events of both clients")
+    mine = found()
+    assert {event["client"] for event in mine} == both
     assert {event["proxy"] for event in mine} == {"one", "two"}
 
 

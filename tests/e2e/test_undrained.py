@@ -12,7 +12,7 @@ import pytest
 
 from e2e.processes import Proxy, make_certificate, wait_for
 from icapkit.wire import Reply, chunked, message, read_replies
-from proxykit.http2 import Client, Origin, Peer, reply
+from proxykit.http2 import Client, Origin, Peer, reply, text
 from proxykit.samples import EICAR
 from serverkit.ports import free_port
 
@@ -36,7 +36,7 @@ class HalfOrigin:
     def handle(self, peer: Peer, event: h2.events.Event) -> None:
         """Answer an event of a connection."""
         if isinstance(event, h2.events.RequestReceived):
-            self._paths[peer.number, event.stream_id] = dict(event.headers)[":path"]
+            self._paths[peer.number, event.stream_id] = dict(text(event.headers))[":path"]
         if not isinstance(event, h2.events.StreamEnded):
             return
         path = self._paths[peer.number, event.stream_id]

@@ -64,7 +64,7 @@ _OF_MITMPROXY = (
     ("no tls handshake", phrase("it takes connections but does not begin TLS")),
     ("timed out", phrase("it does not answer")),
     ("http connect", phrase("the proxy on the way to it refused")),
-    ("protocol that was not asked for", phrase("it switches to a protocol that nobody asked for")),
+    ("protocol that nobody asked for", phrase("it switches to a protocol that nobody asked for")),
     ("clos", phrase("it closed the connection without an answer")),
 )
 
