@@ -7,6 +7,7 @@ import pytest
 import yara_x
 
 from proxykit.samples import EICAR
+from secondlook.core.scan import MOST_DETECTIONS
 from secondlook.core.verdict import Risk
 from secondlook.scan.yara_look import OWN_RULES, Looker
 
@@ -55,6 +56,30 @@ def test_each_member_is_told_and_each_signature_once_for_it():
     for member in (None, "a/b", "a/b"):
         found.at(io.BytesIO(EICAR), member)
     assert [one.member for one in found.detections] == [None, "a/b"]
+
+
+MILD_AND_BAD = """
+rule mild { meta: risk = "low" strings: $a = "mild" condition: $a }
+rule likely { meta: score = 60 strings: $a = "likely" condition: $a }
+rule bad { meta: risk = "critical" strings: $a = "bad" condition: $a }
+"""
+
+
+@pytest.mark.parametrize("before", [MOST_DETECTIONS - 1, MOST_DETECTIONS, MOST_DETECTIONS + 1])
+def test_no_number_of_mild_findings_hides_a_bad_one(compiled, before):
+    found = Looker().begin(compiled(MILD_AND_BAD), time_s=30.0, max_bytes=MIB)
+    for number in range(before):
+        found.at(io.BytesIO(b"mild"), f"{number}")
+    found.at(io.BytesIO(b"bad"), "last")
+    kept = [(one.signature, one.member) for one in found.detections]
+    assert len(kept) == MOST_DETECTIONS
+    assert ("bad", "last") in kept
+    for number in range(MOST_DETECTIONS):
+        found.at(io.BytesIO(b"likely"), f"likely {number}")
+    kept = [one.signature for one in found.detections]
+    assert (kept.count("bad"), kept.count("likely")) == (1, MOST_DETECTIONS - 1)  # the mildest went first
+    found.at(io.BytesIO(b"bad"), "last")
+    assert [one.signature for one in found.detections] == kept
 
 
 def test_a_file_at_the_limit_and_one_past_it():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from secondlook.core.scan import MOST_DETECTIONS, Detection, from_yara
+from secondlook.core.verdict import SEVERITY
 
 OWN_RULES = Path(__file__).with_name("own.yar")
 _IN_MEMORY_BYTES = 4 << 20
@@ -90,11 +91,19 @@ class YaraLook:
             found = self._scanner.scan_file(f"/dev/fd/{file.fileno()}")
         for rule in found.matching_rules:
             key = (rule.identifier, member)
-            if key not in self._known and len(self.detections) < MOST_DETECTIONS:
-                self._known.add(key)
-                self.detections.append(
-                    from_yara(rule.identifier, dict(rule.metadata), rule.tags, member=member)
-                )
+            if key not in self._known:
+                self._keep(key, from_yara(rule.identifier, dict(rule.metadata), rule.tags, member=member))
+
+    def _keep(self, key: tuple[str, str | None], detection: Detection) -> None:
+        """Keep a detection: where there is no room left, in the place of the mildest, if that is milder."""
+        if len(self.detections) < MOST_DETECTIONS:
+            self.detections.append(detection)
+        else:
+            mildest = max(range(MOST_DETECTIONS), key=lambda place: SEVERITY[self.detections[place].risk])
+            if SEVERITY[detection.risk] >= SEVERITY[self.detections[mildest].risk]:
+                return
+            self.detections[mildest] = detection
+        self._known.add(key)
 
     def _told(self, error: Exception) -> str:
         if type(error).__name__ == "TimeoutError":
