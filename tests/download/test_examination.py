@@ -11,7 +11,7 @@ import pytest
 
 from proxykit.gate import LIMITS
 from proxykit.samples import EICAR, ENCODERS, gzipped, program, seven, tarred, zipped
-from scankit.clamd import MARK, Lies, LyingClamd, RealClamd, real_clamd
+from scankit.clamd import MARK, PUA_MARK, Lies, LyingClamd, RealClamd, real_clamd
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import YARA
 from secondlook.download.body.body_type import declared
@@ -226,6 +226,23 @@ def test_clamd_sees_what_a_client_gets(tmp_path, clamd, encoding, size):
     assert known[1].detections == report.detections
     _, (_, clean), _ = Place(tmp_path, clamd=clamd.address).run(program(9000, 4))
     assert (clean.fault, clean.detections) == (None, ())
+
+
+@pytest.mark.parametrize("hidden", [MARK, b"nothing"])
+def test_a_mild_finding_in_what_came_does_not_hide_what_it_decodes_to(tmp_path, clamd, hidden):
+    skipped = b"\x50\x2a\x4d\x18" + len(PUA_MARK).to_bytes(4, "little") + PUA_MARK  # a frame of no content
+    sent = skipped + ENCODERS["zstd"](b"MZ a program. " * 60 + hidden)
+    _, (_, report), known = Place(tmp_path, clamd=clamd.address).run(sent, "zstd")
+    assert report.fault is None
+    assert [one.signature for one in report.detections] == ["PUA.Own.Mark"] + ["Own.Mark"] * (hidden is MARK)
+    assert known[1].detections == report.detections
+
+
+def test_what_is_dangerous_as_it_came_is_not_sent_again(tmp_path, liar):
+    liar.lies = Lies(answer=b"stream: Bad.Thing FOUND\0")
+    _, (_, report), _ = Place(tmp_path, clamd=liar.address).run(gzipped(program(900, 3)), "gzip")
+    assert [one.signature for one in report.detections] == ["Bad.Thing"]
+    assert len(liar.files) == 1
 
 
 def test_what_streams_goes_to_clamd_as_it_comes(tmp_path, liar):

@@ -22,8 +22,9 @@ from typing import Any
 
 from secondlook.agent.ports import Scan
 from secondlook.config import ArchiveSettings, ScanSettings
-from secondlook.core.scan import CLAMD, YARA, EngineReport
+from secondlook.core.scan import CLAMD, YARA, EngineReport, worst
 from secondlook.core.subject import FileSubject
+from secondlook.core.verdict import Risk
 from secondlook.download.body.decoding import Decoder, DecodeState
 from secondlook.download.examination.inspector import GRACE_S, ArchiveInspector, Inside
 from secondlook.download.examination.ready_rules import ReadyRules
@@ -190,10 +191,11 @@ class Examiner:
             report = await gate.tap.end()
         if report is None or (report.fault is not None and spool is not None):
             report = await self._from_spool(clamd, gate, spool, client, ())
-        if gate.encodings and report.fault is None and not report.detections:
+        if gate.encodings and report.fault is None and not _is_dangerous(report):
             decoded = await self._from_spool(clamd, gate, spool, client, gate.encodings)
+            found = tuple(dict.fromkeys((*report.detections, *decoded.detections)))
             took_ms = (report.elapsed_ms or 0.0) + (decoded.elapsed_ms or 0.0)
-            report = replace(decoded, elapsed_ms=took_ms)
+            report = replace(decoded, detections=found, elapsed_ms=took_ms)
         return report
 
     async def _from_spool(
@@ -243,6 +245,12 @@ class Examiner:
 
 def _joined[**P](decode: Callable[P, Iterator[bytes]], *given: P.args, **named: P.kwargs) -> bytes:
     return b"".join(decode(*given, **named))
+
+
+def _is_dangerous(report: EngineReport) -> bool:
+    """Return whether nothing worse could be found in another form of the same file."""
+    found = worst([report])
+    return found is not None and found[0].risk is Risk.DANGEROUS
 
 
 def _form(gate: BodyGate) -> str:
