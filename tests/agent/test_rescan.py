@@ -10,12 +10,14 @@ import pytest
 from agentkit.house import House
 from agentkit.servers import FakeServer
 from secondlook.agent.actions.file_search import index_files
+from secondlook.agent.check.groups import Policies
 from secondlook.agent.recheck import rescan as module
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.agent.recheck.rescan import Rescan
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
+from secondlook.core.rules.policy import Level, Policy
 from secondlook.core.scan import Detection, EngineReport
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Risk, Stage, SubjectClass
@@ -29,6 +31,8 @@ URL = "http://files.test/setup.exe"
 USE = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=URL, method="GET")
 FOUND = EngineReport("clamd", "2", (Detection("clamd", "Bad.Thing", Risk.DANGEROUS),))
 NOTHING = EngineReport("clamd", "2")
+AWAY = EngineReport("clamd", fault="away: no connection")
+MILD = EngineReport("yara", "1", (Detection("yara", "Odd.Thing", Risk.SUSPICIOUS),))
 
 
 class FakeScanner:
@@ -49,9 +53,9 @@ class FakeScanner:
 
     async def scan(self, file, digest):
         self.asked.append(file.read())
-        if self.report.lasting:
-            self.before[digest] = {"clamd": self.report}
-        return [self.report]
+        reports = [MILD, self.report] if "yara" in self.wanted else [self.report]
+        self.before[digest] = {report.engine: report for report in reports if report.lasting}
+        return reports
 
 
 class Place:
@@ -147,6 +151,62 @@ def test_an_engine_that_is_still_away_leaves_it_flagged(place):
     place.scanner.report = NOTHING
     place.house.sleep(3600)
     assert place.look().cleared == 1
+
+
+@pytest.fixture(params=["an engine", "a server"])
+def mild(request, place):
+    """A place where only something mild is known of a flagged file, while clamd is away."""
+    place.scanner.report = AWAY
+    place.scanner.known_versions = {"yara": "1"}
+    if request.param == "an engine":
+        place.scanner.wanted = ["yara", "clamd"]
+        place.scanner.before[DIGEST] = {"yara": MILD}
+    place.flag()
+    if request.param == "a server":
+        place.house.servers[0].listed[DIGEST] = Risk.SUSPICIOUS
+        place.house.sleep(7200)  # what it said before is old by then
+    return place
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_is_not_blocked_ends_no_wait_for_an_engine(mild, saved):
+    """It could be the mildest of what is wrong with the file."""
+    if saved:
+        mild.save()
+    report = mild.look()
+    assert (report.confirmed, report.cleared, report.unverifiable) == (0, 0, 1)
+    assert waiting(mild) is not None
+    mild.save()
+    mild.scanner.report = FOUND
+    mild.house.sleep(7200)
+    assert mild.look().confirmed == 1
+    assert mild.house.ledger.confirmed_set[DIGEST].risk == "dangerous"
+
+
+def test_what_is_mild_counts_once_everybody_has_looked(mild):
+    mild.save()
+    mild.scanner.report = NOTHING
+    assert mild.look().confirmed == 1
+    assert mild.house.ledger.confirmed_set[DIGEST].risk == "suspicious"
+
+
+def test_what_the_policy_blocks_waits_for_nobody(mild):
+    mild.house.view.replace(policies=Policies(Policy(level=Level.HIGH)))
+    assert mild.look().confirmed == 1
+    assert mild.scanner.asked == []
+
+
+def test_a_silent_server_is_waited_for_where_engines_found_something_mild(place):
+    place.scanner.wanted = ["yara", "clamd"]
+    place.flag()
+    place.save()
+    place.house.servers[0].mode = "down"
+    place.house.sleep(7200)
+    assert place.look().unverifiable == 1
+    assert place.scanner.asked == [BODY]
+    place.house.servers[0].mode = "up"
+    place.house.sleep(7200)
+    assert place.look().confirmed == 1
 
 
 def test_the_same_file_that_came_again_and_was_looked_into_clears_it(place):
@@ -252,6 +312,19 @@ def test_what_an_engine_could_not_look_into_is_looked_at_again(place, back_after
     assert len(place.scanner.asked) == asked
     assert json.loads(place.mark.read_text()) == {"clamd": "2"}
     assert (EventKind.LATE_VERDICT in place.kinds()) == (back_after == 1)
+
+
+def test_a_mild_finding_in_the_history_does_not_stand_for_an_engine_that_gave_no_answer(place):
+    place.allow()
+    place.save()
+    place.scanner.wanted = ["yara", "clamd"]
+    place.scanner.report = AWAY
+    assert place.house.run(place.rescan.look_back()) == 0
+    assert place.rescan._not_looked == 1
+    place.scanner.report = FOUND
+    assert place.house.run(place.rescan.look_back()) == 1
+    assert place.rescan._not_looked == 0
+    assert place.house.ledger.confirmed_set[DIGEST].risk == "dangerous"
 
 
 def test_what_is_no_longer_found_by_newer_signatures_is_withdrawn(place):

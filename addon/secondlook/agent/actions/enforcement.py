@@ -138,11 +138,15 @@ class Enforcement:
         if first:
             await self._confirmed.add_many(first)
 
+    def blocks(self, evidence: Evidence) -> bool:
+        """Return whether the policy for everybody blocks what was found."""
+        return self._view.current.policies.common.blocks(evidence.risk)
+
     def _acts_on(self, entry: QueueEntry | FlagEntry, evidence: Evidence) -> bool:
         """Return whether the policy blocks it and no rule of the operator allows it."""
-        snapshot = self._view.current
-        if not snapshot.policies.common.blocks(evidence.risk):
+        if not self.blocks(evidence):
             return False
+        snapshot = self._view.current
         now = self._clock.now()
         subject = (
             FileSubject(entry.hashes, labels=entry.labels or ("sha256",) * len(entry.hashes))

@@ -8,6 +8,8 @@ flagged, and servers have nothing against it ─► engines said what? ─┬─
      found in a download folder ─► they look now ─► as above ◄──────────┤
      not found, or an engine is away ─► flagged still ◄─────────────────┘
 
+bad: blocked by the policy. What is milder, listed or found, counts once everybody has looked.
+
 another version of an engine ─► files of the history that are found ─► bad ─► late verdict
 ```
 
@@ -79,14 +81,14 @@ class Rescan:
         versions: Mapping[str, str] | None = None
         looked = 0
         for number, (entry, evidence) in enumerate(zip(entries, evidences, strict=True)):
-            if entry.kind is not SubjectKind.FILE or is_listed(evidence):
+            if entry.kind is not SubjectKind.FILE or self._settles(evidence):
                 continue
             if versions is None:
                 versions = await self._scanner.versions()
             known = _counting(await self._scanner.recall(entry.identity), versions, entry)
             reports: Sequence[EngineReport] = list(known.values())
             missing = [engine for engine in self._scanner.wanted if engine not in known]
-            if missing and worst(reports) is None:
+            if missing and not self._settles(self._found(entry.identity, reports)):
                 if looked >= MOST_AT_ONCE:
                     completed[number] = _open(evidence, "it waits for its turn")
                     continue
@@ -150,8 +152,10 @@ class Rescan:
         if reports is None:
             return False
         evidence = self._found(entry.identity, reports)
+        if not self._settles(evidence) and self._fault(reports) is not None:
+            self._not_looked += 1
+            return False
         if evidence is None:
-            self._not_looked += self._fault(reports) is not None
             return False
         await self._enforcement.confirm([(entry, evidence)], late=True)
         return True
@@ -170,11 +174,20 @@ class Rescan:
             candidate.close()
 
     def _judged(self, digest: bytes, evidence: Evidence, reports: Sequence[EngineReport]) -> Evidence:
+        """Join the findings of servers and engines as a check does (`check/content.py`)."""
         found = self._found(digest, reports)
-        if found is not None:
+        if found is not None and self._settles(found):
             return found
         fault = self._fault(reports)
-        return evidence if fault is None else _open(evidence, fault)
+        if fault is not None:
+            return _open(evidence, fault)
+        if found is None or evidence.unverifiable is not None or is_listed(evidence):
+            return evidence
+        return found
+
+    def _settles(self, evidence: Evidence | None) -> bool:
+        """Return whether a finding is blocked: what is only told of ends no wait for who has not looked."""
+        return evidence is not None and is_listed(evidence) and self._enforcement.blocks(evidence)
 
     def _fault(self, reports: Sequence[EngineReport]) -> str | None:
         """Return which engines that are set gave no answer, and why."""
