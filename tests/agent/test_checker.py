@@ -233,6 +233,35 @@ def test_expiring_rule_ends_by_itself_even_in_the_memory_of_decisions(house, ser
     assert look() is Action.BLOCK
 
 
+@pytest.mark.parametrize("action", ["allow", "block"])
+def test_a_decision_is_remembered_for_its_scheme_alone(house, action):
+    house.publish(
+        make_pattern([listed("http://bad.test/x", house)] if action == "allow" else [], now=house.clock.now())
+    )
+    house.lookup.servers.clear()
+    house.lookup.moved()
+    house.ledger.rules.add(rule(action, Scope.REGEX, "^http:[/][/]"))
+    house.reload()
+    by_rule, other = (Action.ALLOW, Action.BLOCK) if action == "allow" else (Action.BLOCK, Action.ALLOW)
+    for _ in range(2):
+        for url, expected in (("http://bad.test/x", by_rule), ("https://bad.test/x", other)):
+            assert house.checker.check_now(house.subject(url), PAGE).action is expected, url
+
+
+@pytest.mark.parametrize("innocent", ["/a%23b%23c", "/a%23b#c"])
+def test_a_decision_is_remembered_for_all_that_was_looked_up(house, innocent):
+    """A raw `#` adds forms of what stands before it; the canonical text is the same."""
+    house.lookup.servers.clear()
+    house.lookup.moved()
+    house.publish(make_pattern([sha256(b"bad.test/a")], now=house.clock.now()))
+    first, second = (
+        house.checker.request_subject("http", "bad.test", path) for path in (innocent, "/a#b%23c")
+    )
+    assert first.canonical == second.canonical
+    assert house.checker.check_now(first, PAGE).action is Action.ALLOW
+    assert house.checker.check_now(second, PAGE).action is Action.BLOCK
+
+
 def test_override_is_never_for_downloads(house):
     house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
     house.ledger.rules.add(rule(source="override"))

@@ -92,13 +92,15 @@ class Checker:
             snapshot = self.view.current
             now = self._clock.now()
             tiers = self.lookup.tiers(subject.kind, context.cls)
-            plain = isinstance(subject, UrlSubject) and subject.problem is None
-            key = (
-                subject.hashes[0],
-                context.cls,
-                *((context.client, context.user) if snapshot.personal else ()),
-            )
-            if plain:
+            key: object = None
+            if isinstance(subject, UrlSubject) and subject.problem is None:
+                # by the text too, as a rule may look at the scheme; and by every hash, as a raw `#` adds some
+                key = (
+                    subject.canonical,
+                    subject.hashes,
+                    context.cls,
+                    *((context.client, context.user) if snapshot.personal else ()),
+                )
                 memo = self._memo.get(key)
                 if (
                     memo is not None
@@ -118,7 +120,7 @@ class Checker:
             decision = self._decide(snapshot, context, evidence, now, started)
         except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
             return self._broken(context, error)
-        if plain:
+        if key is not None:
             boundary = snapshot.next_boundary(now)
             until = until if boundary is None else min(until, boundary)
             self._memo[key] = (snapshot.serial, now, until, tiers, decision)
