@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 
 import pytest
 
@@ -180,6 +181,15 @@ def test_a_torn_download_is_seen(stand, gatekeeper):
     reply = get(stand, respmod("/a.exe", kind=KIND, length=50_000), file[:20_000])
     assert not reply.whole
     assert len(gatekeeper.files()) == 2
+
+
+@pytest.mark.parametrize("length", [400_000, 500_000])
+def test_of_a_torn_archive_the_end_is_withheld(stand, length):
+    body = zipped({"a": os.urandom(300_000), "b.com": EICAR})
+    reply = get(stand, respmod("/a.zip", kind="application/zip", length=length), body)
+    assert not reply.whole
+    assert body.startswith(reply.body)
+    assert 0 < len(reply.body) <= len(body) - 1000
 
 
 def test_a_piece_is_flagged_or_refused(stand, gatekeeper, tmp_path):

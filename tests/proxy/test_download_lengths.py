@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -12,13 +13,14 @@ import pytest
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Asked, Origin, send
 from proxykit.proxy import RunningProxy
-from proxykit.samples import program, prose
+from proxykit.samples import EICAR, program, prose, zipped
 from secondlook.core.subject import FileSubject
 
 KIB = 1 << 10
 NAMES = count()
 HOLD_UP_TO = 100_000
 SMALL, LARGE = program(300_002), program(2_000_000)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(2000)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,34 @@ def test_what_came_of_a_clean_file_goes_on_and_is_seen_to_be_cut(
     assert done.returncode != 0
     assert done.stdout == LARGE
     assert _judged(gatekeeper, LARGE) == ["allow"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        zipped({"a": os.urandom(300_000), "b.com": EICAR}),
+        b"Rar!\x1a\x07\1\0" + program(300_000),
+        PNG + os.urandom(300_000) + zipped({"b.com": EICAR}),
+    ],
+    ids=["zip", "rar", "zip behind a picture"],
+)
+@pytest.mark.parametrize("http", ["--http1.1", "--http2"])
+def test_an_archive_of_which_more_was_declared_than_came_does_not_come_whole(
+    one_proxy, gatekeeper, make_origin, curl, body, http
+):
+    url = _url(make_origin(_lying(body, len(body) + 30_000), tls=True)).replace("http:", "https:")
+    done = curl(one_proxy, "-k", http, url)
+    assert done.returncode != 0
+    assert body.startswith(done.stdout)
+    assert len(done.stdout) <= len(body) - 64 * KIB
+
+
+def test_a_small_page_with_an_archive_behind_it_that_ends_early_is_not_shown(
+    one_proxy, gatekeeper, make_origin, curl
+):
+    body = prose(20_000) + zipped({"b.com": EICAR})
+    done = curl(one_proxy, _url(make_origin(_lying(body, len(body) + 500, "text/html"))))
+    assert body[:100] not in done.stdout
 
 
 def test_a_harmless_looking_body_that_ends_early_is_judged_too(one_proxy, gatekeeper, make_origin, curl):

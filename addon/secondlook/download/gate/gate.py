@@ -11,7 +11,8 @@ Four rules hold whatever comes, in whatever pieces:
 1. what went on and what is held make up what came, in order, each byte once;
 2. a risky body never goes on whole before its verdict: of a held one nothing does; of a larger one the last
    `tail_min` bytes stay that came since it was too large, and of a declared length its end as well: a length
-   may be a lie. What trickles, so that a client goes on waiting, is a part and never the end (`trickle.py`);
+   may be a lie. What trickles, so that a client goes on waiting, is a part and never the end (`trickle.py`).
+   Where the body breaks off, its end stays for good if it had to be looked into (`keeps_its_end`);
 3. what must be held whole and cannot be does not go on at all before it is settled;
 4. a body that is held longer than it is sniffed waits in the spool, but for its end; the spool is freed as
    soon as nothing of it is wanted, at the latest with `close`.
@@ -225,6 +226,18 @@ class BodyGate:
         return self.signature in READ_ARCHIVES or self._look.holds_archive
 
     @property
+    def keeps_its_end(self) -> bool:
+        """Return whether the end of a body that broke off goes to nobody, whatever its digests are.
+
+        A length may be a lie, so what came may be all of a file: one that has to be looked into, and was not.
+        """
+        if self.fate not in {Fate.TAIL, Fate.SMALL, Fate.PASS}:
+            return True
+        look = self._look
+        unlooked = look.holds_archive or self.signature in READ_ARCHIVES or self.signature in UNREAD_ARCHIVES
+        return self.risky and (look.problem is not None or (unlooked and self._limits.look_up_to > 0))
+
+    @property
     def harmless(self) -> bool:
         """Return whether nothing in a body (known whole) can hurt, whatever its headers or its URL claim."""
         known = self.whole and self.problem is None and not self._look.blind
@@ -281,7 +294,7 @@ class BodyGate:
         state = self._state
         if self.signature is None and not self.partial and not isinstance(state, Pass):
             self._look.conclude()
-            self._look.risky |= whole and self._look.holds_archive
+            self._look.risky |= self._look.holds_archive
         if self.risky and (
             isinstance(state, Sniff | Small) or (isinstance(state, Tail) and state.has_all(self.size))
         ):

@@ -236,7 +236,7 @@ class Passage:
             await self._block(decision)
             return
         if not whole:  # the origin failed, and the client is to see that
-            if gate.fate in {Fate.TAIL, Fate.SMALL, Fate.PASS}:
+            if not gate.keeps_its_end:
                 await self._out.send_rest(gate)
             self._link.abort()
             return

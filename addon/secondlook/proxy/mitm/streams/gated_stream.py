@@ -108,7 +108,7 @@ class GatedStream(AheadStream):
         assert self.body is not None
         gate = self.body.gate
         decision = yield from self._judge(whole=False)
-        if not goes_on or gate.fate not in {Fate.TAIL, Fate.SMALL}:  # dangerous by its bytes: it became HOLD
+        if not goes_on or gate.keeps_its_end:
             return
         if decision is None or decision.action is Action.BLOCK:
             return
