@@ -54,7 +54,6 @@ WITHOUT = set(
     ledger/log/tail.py
     ledger/upkeep/erasure.py
     proxy/mitm/transport/connection.py
-    proxy/mitm/http/http2_connection.py
     proxy/mitm/transport/listener.py
     proxy/worker.py
     refusal/wording.py

@@ -2,11 +2,15 @@
 
 import hashlib
 
+import h2.config
+import h2.connection
 import pytest
+from mitmproxy.connection import ConnectionState
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.playbook import Playbook
 from proxykit.samples import program
+from secondlook.proxy.mitm.layers import HELD_MAX_BYTES
 
 GET = b"GET http://files.test/x HTTP/1.1\r\nHost: files.test\r\n\r\n"
 FILE = program(60_000)
@@ -57,4 +61,21 @@ def test_a_judgement_that_fails_follows_the_policy_for_what_is_unverifiable(tmp_
     book.from_origin(HEAD + FILE)
     assert book.to_client().endswith(FILE)
     assert gatekeeper.seen[-1][0] == "unverifiable"
+    book.close()
+
+
+def test_a_client_that_leaves_with_much_unread_leaves_no_body_that_waits_for_it(tmp_path, gatekeeper):
+    """Its connection is closed while the body is pumped: nobody reads any more, and no event tells of it."""
+    file = program(HELD_MAX_BYTES + 300_000)
+    book = Playbook(tmp_path, gatekeeper, alpn=b"h2", archives={"enabled": False}, hold_up_to=4 << 20)
+    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+    client.initiate_connection()
+    ask = [(":method", "GET"), (":scheme", "http"), (":authority", "files.test"), (":path", "/x")]
+    client.send_headers(1, ask, end_stream=True)
+    book.from_client(client.data_to_send())
+    head = HEAD.replace(b"%d" % len(FILE), b"%d" % len(file))
+    book.from_origin(head + file[:-1])
+    book.client.state = ConnectionState.CLOSED
+    book.from_origin(file[-1:])
+    assert book.is_freed()
     book.close()

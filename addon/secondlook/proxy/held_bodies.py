@@ -78,9 +78,7 @@ class HeldBodies:
         _, body = _held(flow)
         try:
             await asyncio.sleep(0)  # the last piece is written at the end of this round
-            await self._client_room(flow)
-            while body.stalled():  # noqa: ASYNC110 - rare, and the layers know no events
-                await asyncio.sleep(_STALL_POLL_S)
+            await self._client_room(flow, body)
             spool = body.gate.spool
             body.pumped = await spool.read() if spool is not None else b""
             if not body.pumped and body.decision is not None:
@@ -114,16 +112,18 @@ class HeldBodies:
         await body.gate.settle()
 
     @staticmethod
-    async def _client_room(flow: http.HTTPFlow) -> None:
-        """Wait until the client has taken most of what was written to it."""
+    async def _client_room(flow: http.HTTPFlow, body: Body) -> None:
+        """Wait until the client has taken most of what was written to it. Raise ConnectionError."""
         # A layer only yields what is to be sent: the writers are in mitmproxy's table of open connections.
         handlers = ctx.master.addons.get("proxyserver").connections
         handler = handlers.get(flow.client_conn.id)
-        if handler is None:
-            return
-        io = handler.transports.get(flow.client_conn)
+        io = handler.transports.get(flow.client_conn) if handler is not None else None
         if io is not None and io.writer is not None:
             await io.writer.drain()
+        while body.stalled():  # rare, and the layers know no events
+            if not flow.client_conn.connected:  # what it left unread stays unread
+                raise ConnectionError("it closed its connection")
+            await asyncio.sleep(_STALL_POLL_S)
 
 
 def _held(flow: http.HTTPFlow) -> tuple[FlowState, Body]:

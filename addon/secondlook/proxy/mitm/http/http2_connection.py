@@ -47,7 +47,7 @@ from hyperframe.frame import (
     RstStreamFrame,
     WindowUpdateFrame,
 )
-from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
+from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection, SendH2Data
 
 from secondlook.proxy.mitm.http.header_coding import Field, HeadDecoder, HeadEncoder
 from secondlook.proxy.mitm.http.http2_head import MalformedHeadError, read_answer, read_request, read_trailers
@@ -55,6 +55,7 @@ from secondlook.proxy.mitm.http.http2_head import MalformedHeadError, read_answe
 RESETS, RESETS_PER_S = 400, 33  # a browser that closes a tab with 100 streams is far below it
 IDLE_FRAMES, IDLE_FRAMES_PER_S = 1000, 200
 IDLE_FRAMES_PER_FRAME = 4  # for each frame of honest work: gRPC sends two updates and a PING for a message
+JOINED_BYTES = 4 << 10  # pieces that wait become one up to here: a body may come byte by byte
 _UPDATE_BYTES = 13
 _PREFACE_BYTES = 24
 _DATA = bytes([DataFrame.type])
@@ -364,7 +365,13 @@ class Http2Connection(BufferedH2Connection):
         self.stream_trailers.pop(stream_id, None)
         super().reset_stream(stream_id, error_code)
 
-    def send_data(self, stream_id: int, data: bytes, *rest: Any, **more: Any) -> None:  # type: ignore[override]
+    def send_data(  # type: ignore[override]  # as mitmproxy's has it, of which it is one
+        self, stream_id: int, data: bytes, end_stream: bool = False, pad_length: None = None
+    ) -> None:
         """Send a piece of a body, now or when there is room."""
         self._idle.give(IDLE_FRAMES_PER_FRAME + (len(data) >> 10))
-        super().send_data(stream_id, data, *rest, **more)
+        waiting = self.stream_buffers.get(stream_id)
+        if waiting and len(waiting[-1].data) + len(data) <= JOINED_BYTES:
+            waiting[-1] = SendH2Data(waiting[-1].data + data, end_stream)
+        else:
+            super().send_data(stream_id, data, end_stream, pad_length)

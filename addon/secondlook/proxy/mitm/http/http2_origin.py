@@ -25,7 +25,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Client, StreamState
 
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Side, Streams
-from secondlook.proxy.mitm.http.http2_connection import StreamFailed
+from secondlook.proxy.mitm.http.http2_connection import JOINED_BYTES, StreamFailed
 from secondlook.proxy.mitm.streams.stream_events import (
     GOING_AWAY,
     InterimResponse,
@@ -94,7 +94,7 @@ class Http2OriginSide(Side, Http2Client):
             if isinstance(event, RequestProtocolError):
                 del self.stream_queue[theirs]
             else:
-                self.stream_queue[theirs].append(event)
+                self._queue(theirs, event)
             return None
         if not isinstance(event, RequestHeaders):
             return None
@@ -104,6 +104,15 @@ class Http2OriginSide(Side, Http2Client):
         ours = self.h2_conn.get_next_available_stream_id()
         self.our_stream_id[theirs], self.their_stream_id[ours] = ours, theirs
         return ours
+
+    def _queue(self, theirs: int, event: HttpEvent) -> None:
+        """Keep what comes of a request that waits for room."""
+        queue = self.stream_queue[theirs]
+        match queue[-1], event:
+            case RequestData(data=before), RequestData(data=data) if len(before) + len(data) <= JOINED_BYTES:
+                queue[-1] = RequestData(theirs, before + data)
+            case _:
+                queue.append(event)
 
     def _watch_upload(self, event: events.Event, theirs: int) -> None:
         if type(event) is RequestData and self.unsent(theirs) > UNSENT_MAX_BYTES:
