@@ -77,7 +77,7 @@ def test_a_fault_of_one_addon_is_shown_and_the_others_run(table, caplog, waiting
     rest = _start(table)
     if rest is not None:
         asyncio.run(rest)
-    assert log == ["one GET", "two GET"] + ([] if waiting else ["three GET"])
+    assert log == ["one GET", "two GET", "three GET"]  # which may be what checks
     assert [each.getMessage() for each in caplog.records] == ["a hook failed: HttpRequestHeadersHook"] * (
         2 if waiting else 1
     )

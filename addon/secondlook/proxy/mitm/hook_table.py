@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from mitmproxy import exceptions, hooks
@@ -92,13 +93,17 @@ class HookTable(AddonManager):
         data: object,
         field: str | None,
     ) -> None:
-        try:
-            await waiting
-            for handler in rest:
-                result = handler(data) if field is not None else handler()  # type: ignore[call-arg]
+        def begin(handler: Handler) -> Awaitable[None] | None:
+            return handler(data) if field is not None else handler()  # type: ignore[call-arg]
+
+        steps: list[Callable[[], Awaitable[None] | None]] = [lambda: waiting]
+        steps += [partial(begin, handler) for handler in rest]
+        for step in steps:
+            try:
+                result = step()
                 if result is not None and inspect.isawaitable(result):
                     await result
-        except exceptions.AddonHalt:
-            return
-        except Exception:
-            logger.exception("a hook failed: %s", kind.__name__)
+            except exceptions.AddonHalt:
+                return
+            except Exception:  # as in `start`: what follows may be what checks
+                logger.exception("a hook failed: %s", kind.__name__)
