@@ -47,6 +47,31 @@ def test_findings_of_a_moment_are_published_together(intake):
     asyncio.run(story())
 
 
+def test_what_could_not_be_published_is_published_later(intake, caplog):
+    async def story():
+        attempts = asyncio.Queue()
+
+        async def publish():
+            await attempts.put(None)
+            if attempts.qsize() == 1:
+                raise OSError(28, "No space left on device")
+
+        desk = FindingDesk(intake, "auto", SystemClock(), publish, gather_s=0.0, again_s=0.0)
+        running = asyncio.create_task(desk.run())
+        await desk.take(report("evil.example"), "::1")
+        async with asyncio.timeout(30):
+            while attempts.qsize() < 2:
+                await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert attempts.qsize() == 2
+        assert not running.done()
+        running.cancel()
+
+    asyncio.run(story())
+    assert "not published yet" in caplog.text
+
+
 def test_what_waits_is_not_published(intake):
     async def story():
         async def publish():

@@ -17,6 +17,7 @@ from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.lanes import STATE
+from secondlook.ground.tasks import Tasks
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.parts import Parts, load_cache, save_cache
@@ -37,7 +38,7 @@ class Judging:
     parts: Parts
     watcher: Watcher
     stop: asyncio.Event
-    tasks: list[asyncio.Task[None]]
+    tasks: Tasks
 
     def not_ready(self) -> str | None:
         """Return what keeps this process from protecting, in words."""
@@ -48,7 +49,7 @@ class Judging:
         self.process.say_ready()
         parts = self.parts
         watch = watch_stalls(parts.ledger.recorder, parts.clock, self.process.name)
-        self.tasks.append(asyncio.create_task(watch, name="stall watch"))
+        self.tasks.start("stall watch", watch)
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +73,8 @@ async def judging(process: Process, answers: Path) -> AsyncIterator[Judging]:
 
     watcher = make_watcher(parts, on_pattern=taken_up)
     await watcher.refresh()
-    tasks = [asyncio.create_task(watcher.run(), name="watcher")]
+    tasks = Tasks()
+    tasks.start("watcher", watcher.run())
     await parts.lookup.start()
     if plan.server is not None:
         await parts.lookup.set_local(plan.server)
@@ -81,12 +83,9 @@ async def judging(process: Process, answers: Path) -> AsyncIterator[Judging]:
         await asyncio.wait(waits, timeout=FIRST_PATTERN_S, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-    tasks.append(asyncio.create_task(_save_again(parts, answers), name="saving"))
+    tasks.start("saving of answers", _save_again(parts, answers))
     yield Judging(process, parts, watcher, stop, tasks)
-    for task in tasks:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    await tasks.aclose()
     await parts.gatekeeper.aclose()
     await parts.lookup.aclose()
     save_cache(parts.cache.dump(), answers)

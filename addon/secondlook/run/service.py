@@ -20,8 +20,9 @@ from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.lanes import STATE
 from secondlook.ground.memory import give_back_large
+from secondlook.ground.tasks import Tasks
 from secondlook.run.assembly.answering import Running, answering
-from secondlook.run.assembly.background import Tasks, start_background
+from secondlook.run.assembly.background import start_background
 from secondlook.run.assembly.explaining import Json
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.outlets import make_outlets

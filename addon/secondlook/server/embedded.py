@@ -1,6 +1,5 @@
 """The Smart Protection Server inside the service process: loopback, any free port, test list always there."""
 
-import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from secondlook.config import FeedSettings, LimitsSettings, PublishSettings, Ups
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.tasks import Tasks
 from secondlook.ground.tcp import listen_on
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
 from secondlook.server.http.app import AppSettings, ServerApp
@@ -68,7 +68,7 @@ class EmbeddedServer:
             on_notice=on_feed,
             on_published=self._published,
         )
-        self._feeding: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
 
     async def start(self, sock: socket.socket | None = None) -> None:
         """Publish the test list where nothing is published yet, and answer on `sock`, else on any port."""
@@ -76,7 +76,7 @@ class EmbeddedServer:
         sock = listen_on(LOOPBACK, 0) if sock is None else sock
         self._serving = Serving(self._app, [sock], on_generation=self._on_generation)
         await self._serving.start()
-        self._feeding = asyncio.create_task(self.feeds.run(), name="feeds")
+        self._tasks.keep("feeds", self.feeds.run)
 
     def _prepare(self) -> None:
         renew_damaged_key(self.store.root)
@@ -110,9 +110,7 @@ class EmbeddedServer:
 
     async def stop(self) -> None:
         """End fetching, answer what is begun, end."""
-        if self._feeding is not None:
-            self._feeding.cancel()
-            await asyncio.gather(self._feeding, return_exceptions=True)
+        await self._tasks.aclose()
         await self.feeds.aclose()
         if self._serving is not None:
             await self._serving.stop()

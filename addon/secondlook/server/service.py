@@ -10,8 +10,9 @@ upstream ──► Replica ──►          │
 import asyncio
 import logging
 import socket
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -19,6 +20,7 @@ from secondlook.config import ServerSettings
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.tasks import Tasks
 from secondlook.server.admin.page import AdminPage
 from secondlook.server.admin.sign_in import SignIn
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
@@ -107,7 +109,7 @@ class ServerService:
         self._replica = (
             Replica(self.store, settings.upstream, settings.publish, meter) if settings.upstream else None
         )
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks()
         self._eviction: str | None = None
 
     def _admin(self, settings: ServerSettings) -> ASGIApp | None:
@@ -129,20 +131,18 @@ class ServerService:
         else:
             check_publisher_key(self.store.root, self._settings.publish.key)
         await self.serving.start()
-        work: list[Coroutine[Any, Any, None]] = []
         if (
             self._settings.feeds or self._replica is not None
         ):  # else things come in when somebody imports them
-            work.append(self._watch_age())
+            self._tasks.keep("age of the lists", self._watch_age)
         if self._replica is not None:
-            work.append(self._replica.run())
+            self._tasks.keep("replication", self._replica.run)
         elif self._settings.feeds:
-            work.append(self.feeds.run())
+            self._tasks.keep("feeds", self.feeds.run)
         if self._publisher is not None:
-            work.append(self._push(self._publisher))
+            self._tasks.keep("Valkey store", partial(self._push, self._publisher))
         if self._replica is None and self._settings.publish.auto:
-            work.append(self._findings.run())
-        self._tasks = [asyncio.create_task(each) for each in work]
+            self._tasks.keep("findings", self._findings.run)
 
     async def _watch_age(self) -> None:
         """Log once that nothing new comes in, and once that something does again."""
@@ -198,9 +198,7 @@ class ServerService:
 
     async def stop(self) -> None:
         """Answer what is begun, then end everything."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.aclose()
         await self.serving.stop()
         await self.feeds.aclose()
         if self._replica is not None:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from secondlook.agent.actions.quarantine import Quarantine
@@ -16,6 +16,7 @@ from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
+from secondlook.ground.tasks import Tasks
 from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.looks import watch_servers
 from secondlook.run.assembly.parts import Parts
@@ -50,29 +51,6 @@ class Background:
     second_look: SecondLook
     quarantine: Quarantine
     watcher: Watcher
-
-
-class Tasks:
-    """Background tasks; one that ends by an error is logged."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, name: str, work: Coroutine[None, None, None]) -> None:
-        """Run `work` until `aclose`."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    async def aclose(self) -> None:
-        """Cancel all and wait for their end."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s stopped working", task.get_name(), exc_info=error)
 
 
 async def start_background(

@@ -15,6 +15,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.name import RISKS
 from secondlook.core.verdict import Risk, Stage
 from secondlook.ground.lanes import STATE
+from secondlook.ground.tasks import Tasks
 from secondlook.ledger.ledger import EventFilter
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.reporting import FindingClient
@@ -87,10 +88,7 @@ async def start_reporting(stack: contextlib.AsyncExitStack, parts: Parts) -> Non
         follower.start()
         stack.push_async_callback(follower.aclose)
         work.append(findings.run())
-    stack.push_async_callback(_end, [asyncio.create_task(each, name="reports of findings") for each in work])
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks = Tasks()
+    stack.push_async_callback(tasks.aclose)
+    for each in work:
+        tasks.start("reports of findings", each)

@@ -26,6 +26,10 @@ from secondlook.server.store.store import ServerStore
 REJECTS_SHOWN = 20
 
 
+class ChildFailed(PatternError):  # noqa: N818 - shown to the operator as it is
+    """The child came to no result; what it was to do may well succeed later."""
+
+
 async def publish_in_child(
     store: ServerStore,
     *,
@@ -101,8 +105,10 @@ async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         await end_child(child)
     if child.returncode != 0 or not told:
-        raise PatternError(f"{order['do']} ended with status {child.returncode}")
+        raise ChildFailed(f"{order['do']} ended with status {child.returncode}")
     answer: dict[str, Any] = json.loads(told)
+    if "failed" in answer:
+        raise ChildFailed(f"{order['do']} failed: {answer['failed']}")
     if "error" in answer:
         raise PatternError(answer["error"])
     return answer
@@ -147,6 +153,8 @@ def main() -> None:
         answer = carry_out(json.load(sys.stdin))
     except SecondLookError as error:
         answer = {"error": str(error)}
+    except OSError as error:
+        answer = {"failed": error.strerror or type(error).__name__}
     json.dump(answer, sys.stdout)
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -34,6 +34,9 @@ MAX_MANIFEST_BYTES: Final = 1 << 20
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOT_MODIFIED: Final = 304
 OK: Final = 200
+MAX_DIGITS: Final = 18
+PATIENCE_S: Final = 3600.0  # where a server asks for less often and does not say how long
+MAX_RETRY_AFTER_S: Final = 86_400.0  # longer, and a server could switch its feed off for good
 TOO_MANY: Final = frozenset({429, 509})  # 509: PhishTank's "over limit"
 
 
@@ -198,13 +201,19 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 def _check(response: httpx.Response, feed: FeedSettings) -> None:
     if response.status_code in TOO_MANY:
-        asked = response.headers.get("retry-after", "")
-        raise FetchFailed(f"status {response.status_code}", float(asked) if asked.isdigit() else 3600.0)
+        asked_s = _number(response.headers.get("retry-after"))
+        wait_s = PATIENCE_S if asked_s is None else min(asked_s, MAX_RETRY_AFTER_S)
+        raise FetchFailed(f"status {response.status_code}", wait_s)
     if response.status_code != OK:
         raise FetchFailed(f"status {response.status_code}")
-    declared = response.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > feed.max_bytes:
+    declared = _number(response.headers.get("content-length"))
+    if declared is not None and declared > feed.max_bytes:
         raise FetchFailed(f"{declared} bytes, more than {feed.max_bytes} (max_bytes)")
+
+
+def _number(text: str | None) -> int | None:
+    """Return the number that a field of an answer is; None where it is none in plain digits."""
+    return int(text[:MAX_DIGITS]) if text and text.isascii() and text.isdigit() else None
 
 
 async def _follow_manifest(client: FeedClient, feed: FeedSettings, target: Path, limit: int) -> None:
@@ -241,8 +250,8 @@ async def _save(response: httpx.Response, limit: int, target: Path) -> int:
             if size > limit:
                 raise FetchFailed(f"more than {limit} bytes (max_bytes)")
             file.write(chunk)
-    declared: Any = response.headers.get("content-length")
-    if declared and int(declared) != size:
+    declared = _number(response.headers.get("content-length"))
+    if declared is not None and declared != size:
         raise FetchFailed(f"cut: {size} of {declared} bytes came")
     encodings = response.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
     encodings = [each for each in encodings if each not in {"", "identity"}]

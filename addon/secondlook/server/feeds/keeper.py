@@ -1,8 +1,8 @@
 """Keeping feeds: each fetched on its schedule with jitter, taken in by a child process, then one publication.
 
-A feed that fails keeps its last good entries; the failure is told once, and again when it has ended. Waits
-double
-from a minute up to the feed's own interval, and a server's Retry-After is obeyed.
+A feed that fails keeps its last good entries; the failure is reported once, and again when it has ended.
+Waits double from a minute up to the feed's own interval, and a server's Retry-After is obeyed, up to a day.
+Whatever befalls one feed, the others are fetched.
 """
 
 import asyncio
@@ -20,7 +20,12 @@ from secondlook.core.verdict import Risk, Threat
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.resolver import Resolver
-from secondlook.server.feeds.child import publish_in_child, take_feed_in_child, take_guard_in_child
+from secondlook.server.feeds.child import (
+    ChildFailed,
+    publish_in_child,
+    take_feed_in_child,
+    take_guard_in_child,
+)
 from secondlook.server.feeds.fetch import (
     FeedClient,
     FeedState,
@@ -41,6 +46,7 @@ from secondlook.server.store.store import FEEDS_FOLDER, HELD, ServerStore
 log = logging.getLogger(__name__)
 JITTER = 0.1  # of the interval
 FIRST_RETRY_S = 60.0
+MOST_DOUBLINGS = 20
 IDLE_S = 3600.0
 
 
@@ -84,14 +90,18 @@ class FeedKeeper:
         self._client = FeedClient(proxy, resolver)
         self._folder = store.root / FEEDS_FOLDER
         self.alerts: dict[str, str] = {}
+        self._owed = False  # what came in is still to be published
+        self._unwritten: dict[str, FeedState] = {}  # what the disk did not take
 
     async def run(self) -> None:
         """Fetch whatever is due, again and again, until cancelled."""
         self.forget_guards()
         while True:
             await self.fetch_due()
-            dues = [read_state(self._folder, feed.name).due_at for feed in self._feeds]
+            dues = [self._state(feed).due_at for feed in self._feeds]
             wait_s = min([due - self._clock.now() for due in dues], default=IDLE_S)
+            if self._owed:
+                wait_s = min(wait_s, FIRST_RETRY_S)
             await asyncio.sleep(min(max(wait_s, 1.0), IDLE_S))
 
     def forget_guards(self) -> None:
@@ -102,16 +112,41 @@ class FeedKeeper:
         """Fetch every due feed (`everything`: due or not), then publish once if anything changed."""
         notices = []
         for feed in self._feeds:
-            state = read_state(self._folder, feed.name)
+            state = self._state(feed)
             now = self._clock.now()
             set_back = state.checked_at > now  # then nobody knows how long ago that was
             if everything or set_back or state.due_at <= now:
                 notices.append(await self._one(feed, state))
         rules = {feed.name for feed in self._feeds if feed.format == RULES}
         taken = [notice for notice in notices if notice.outcome == "taken" and notice.feed not in rules]
-        if taken and self._settings.auto:
-            await self.publish()
+        if (taken or self._owed) and self._settings.auto:
+            await self._publish_what_came()
         return notices
+
+    async def _publish_what_came(self) -> None:
+        """Publish; what fails for a reason that may pass is owed until it succeeds."""
+        self._owed = True
+        try:
+            await self.publish()
+        except (ChildFailed, OSError) as error:
+            self._say("publish", "failed", _reason(error))
+        except Exception as error:
+            log.exception("what the feeds brought is not published")
+            self._say("publish", "failed", _reason(error))
+        else:
+            self._owed = False
+
+    def _state(self, feed: FeedSettings) -> FeedState:
+        return self._unwritten.get(feed.name) or read_state(self._folder, feed.name)
+
+    def _keep_state(self, name: str, state: FeedState) -> None:
+        try:
+            write_state(self._folder, name, state)
+        except OSError as error:
+            log.warning("what is known of feed %s cannot be written: %s", name, _reason(error))
+            self._unwritten[name] = state  # without it the feed would be due at once
+        else:
+            self._unwritten.pop(name, None)
 
     async def _one(self, feed: FeedSettings, state: FeedState) -> FeedNotice:
         """Fetch one feed and return what became of it."""
@@ -119,15 +154,20 @@ class FeedKeeper:
         if not state.checked_at:  # it was enabled since the last time
             log.warning("feed %s is enabled: %s; %s", feed.name, feed.url or feed.path, terms_of(feed))
         due_at = now + feed.every * (1 + JITTER * (2 * random() - 1))  # noqa: S311 - jitter
+        retry_s = min(feed.every, FIRST_RETRY_S * 2 ** min(state.failures, MOST_DOUBLINGS))
+        retry_at = now + retry_s * (1 + JITTER * random())  # noqa: S311 - jitter
         try:
             notice, state = await self._fetch(feed, state, self._settled.now())
         except FetchFailed as error:
-            retry_s = min(feed.every, FIRST_RETRY_S * 2**state.failures)
-            retry_s *= 1 + JITTER * random()  # noqa: S311 - jitter
-            due_at = now + max(retry_s, error.wait_s)
+            due_at = max(retry_at, now + error.wait_s)
             notice = FeedNotice(feed.name, "failed", str(error), state.entries)
+        except (ChildFailed, OSError) as error:  # a full disk, no room for another process
+            due_at, notice = retry_at, FeedNotice(feed.name, "failed", _reason(error), state.entries)
         except SecondLookError as error:
             notice = FeedNotice(feed.name, "refused", str(error), state.entries)
+        except Exception as error:
+            log.exception("feed %s cannot be fetched", feed.name)
+            due_at, notice = retry_at, FeedNotice(feed.name, "failed", _reason(error), state.entries)
         good = notice.outcome in {"taken", "unchanged"}
         state = replace(
             state,
@@ -137,7 +177,7 @@ class FeedKeeper:
             failures=0 if good else state.failures + 1,
             error=None if good else notice.detail,
         )
-        write_state(self._folder, feed.name, state)
+        self._keep_state(feed.name, state)
         self._tell(feed, state, notice)
         return notice
 
@@ -198,7 +238,10 @@ class FeedKeeper:
         return notice, replace(state, entries=rules.count)
 
     async def publish(self) -> None:
-        """Publish everything in the store, unless the operator rolled back; a refusal is reported."""
+        """Publish everything in the store, unless the operator rolled back; a refusal is reported.
+
+        Raises ChildFailed and OSError where it may succeed later.
+        """
         if (self._store.root / HELD).exists():
             return  # the operator rolled back: the next publication is theirs
         now = self._clock.now()
@@ -206,6 +249,8 @@ class FeedKeeper:
             report = await publish_in_child(
                 self._store, now=now, settings=self._settings, servers=self._servers
             )
+        except ChildFailed:
+            raise
         except PatternError as error:
             self._say("publish", "refused", str(error))
             return
@@ -248,3 +293,14 @@ class FeedKeeper:
         """Close the connections."""
         with suppress(Exception):
             await self._client.aclose()
+
+
+def _reason(error: Exception) -> str:
+    """Return why, in words that stay the same from one attempt to the next."""
+    match error:
+        case SecondLookError():
+            return str(error)
+        case OSError(strerror=str(reason)):
+            return reason
+        case _:
+            return type(error).__name__

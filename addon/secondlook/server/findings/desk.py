@@ -4,6 +4,7 @@ Several findings that come together become one generation: an outbreak is many r
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from secondlook.ground.clock import Clock
@@ -12,7 +13,9 @@ from secondlook.server.findings.intake import FindingsMode, Intake
 from secondlook.server.meter import Meter
 from secondlook.wire.finding import Outcome, Report
 
+log = logging.getLogger(__name__)
 GATHER_S = 2.0  # from the first finding on
+AGAIN_S = 60.0
 
 
 class FindingDesk:
@@ -27,6 +30,7 @@ class FindingDesk:
         *,
         meter: Meter | None = None,
         gather_s: float = GATHER_S,
+        again_s: float = AGAIN_S,
     ) -> None:
         self.intake = intake
         self._mode: FindingsMode = mode
@@ -34,6 +38,7 @@ class FindingDesk:
         self._publish = publish
         self._meter = meter
         self._gather_s = gather_s
+        self._again_s = again_s
         self._changed = asyncio.Event()
 
     @property
@@ -69,4 +74,9 @@ class FindingDesk:
             await self._changed.wait()
             await asyncio.sleep(self._gather_s)
             self._changed.clear()
-            await self._publish()
+            try:
+                await self._publish()
+            except Exception:
+                log.exception("what was found is not published yet; next attempt in %g s", self._again_s)
+                self._changed.set()
+                await asyncio.sleep(self._again_s)

@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from secondlook.ground.errors import ConfigError, SecondLookError
+from secondlook.ground.tasks import Tasks
 from secondlook.server.http.app import ServerApp
 from secondlook.server.http.connection import Connections, bounded
 from secondlook.server.http.handshake import secured, server_context
@@ -18,6 +19,7 @@ from secondlook.server.reader import Reader
 
 log = logging.getLogger(__name__)
 REFRESH_S = 0.5
+REFRESH_AGAIN_S = 5.0  # after an error that was not foreseen
 DRAIN_S = 10
 KEEP_ALIVE_S = 75  # longer than agents and load balancers keep a connection that is idle
 
@@ -48,7 +50,8 @@ class Serving:
         self._on_generation = on_generation
         self._on_fault = on_fault
         self._fault: str | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._answering: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self._look_again = asyncio.Event()
         connections = Connections(app.limits, app.is_balancer)
         config = uvicorn.Config(
@@ -81,19 +84,18 @@ class Serving:
     async def start(self) -> None:
         """Take up the current generation, if there is one, and begin to answer."""
         await self._refresh()
-        self._tasks = [
-            asyncio.create_task(self._server.serve(sockets=self.sockets), name="server"),
-            asyncio.create_task(self._watch(), name="generations"),
-        ]
+        self._answering = asyncio.create_task(self._server.serve(sockets=self.sockets), name="server")
+        self._tasks.keep("taking up generations", self._watch, again_s=REFRESH_AGAIN_S)
         while not self._server.started:
-            if self._tasks[0].done():
-                self._tasks[0].result()
+            if self._answering.done():
+                self._answering.result()
                 raise ConfigError("the server ended before it began to answer")
             await asyncio.sleep(0.005)
 
     async def wait(self) -> None:
         """Wait until the server has ended."""
-        await self._tasks[0]
+        assert self._answering is not None
+        await self._answering
 
     def look_again(self) -> None:
         """Look for another generation now instead of within half a second."""
@@ -102,11 +104,9 @@ class Serving:
     async def stop(self) -> None:
         """Answer what is begun, then end."""
         self._server.should_exit = True
-        if self._tasks:
-            self._tasks[1].cancel()
-            with suppress(asyncio.CancelledError):
-                await self._tasks[1]
-            await self._tasks[0]
+        await self._tasks.aclose()
+        if self._answering is not None:
+            await self._answering
         for listening in self.sockets:
             listening.close()
         await self.reader.aclose()
