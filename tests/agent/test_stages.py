@@ -190,6 +190,16 @@ def test_a_url_is_refused_no_longer_for_a_file_that_is_allowed(house, action, su
     assert (evidence is not None) == (blocks or source != REBLOCK)
 
 
+def test_a_refusal_that_ended_with_its_file_hides_nothing_else(house):
+    host = confirmed_about(house, "http://bad.test/", risk="highly_suspicious")
+    ended = confirmed_about(
+        house, URL, identity=b"r" * 32, source=REBLOCK, sha256=DIGEST.hex(), expires_at=house.clock.now() + 60
+    )
+    allowed = RuleBook((rule("allow", Scope.SHA256, DIGEST.hex()),))
+    house.view.replace(confirmed=[host, ended], rulebook=allowed)
+    assert local(house).hit == host.hit
+
+
 def test_a_refusal_that_names_no_file_is_not_ended_by_any_rule(house):
     entry = confirmed_about(house, URL, source=REBLOCK, expires_at=house.clock.now() + 60)
     house.view.replace(confirmed=[entry], rulebook=RuleBook((rule("allow", Scope.SHA256, DIGEST.hex()),)))

@@ -9,10 +9,12 @@ from secondlook.agent.check.groups import ClientGroup, Policies
 from secondlook.agent.check.view import REBLOCK, LocalView, in_force
 from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S, Tier
 from secondlook.core.lists.name import Role
+from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.policy import Policy
 from secondlook.core.rules.rule import SET_BACK_S, Pause, Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import Risk
 
 NOW = 2_000_000_000.0
 URL = "http://bad.test/"
@@ -67,6 +69,54 @@ def test_only_fresh_lists_of_google_block(source, limit, age_s, old):
     pattern = make_pattern([b"x" * 32], now=NOW - age_s, tier=Tier.NETWORK, source=source, mirrored=False)
     found = LocalView(Policies(Policy()), pattern=pattern).current.listed(SubjectKind.URL, (b"x" * 32,), NOW)
     assert (found is None) == (limit and old)
+
+
+HOST, PATH = b"h" * 32, b"p" * 32
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"source": REBLOCK, "expires_at": NOW + 600},
+        {"source": GOOGLE, "expires_at": NOW + 300},
+        {"source": "fake", "learned": True},
+    ],
+    ids=["reblock", "google", "learned"],
+)
+@pytest.mark.parametrize("hit", [HOST, PATH])
+@pytest.mark.parametrize("milder", ["confirmed", "reblock", "learned"])
+def test_the_worst_of_all_that_may_block_now_is_found(entry, worse, hit, milder):
+    facts = dict(worse)
+    learned = facts.pop("learned", False)
+    bad = replace(entry, identity=b"b" * 32, hit=hit, risk="dangerous", **facts)
+    mild = replace(entry, identity=b"m" * 32, hit=HOST, risk="suspicious", verdict="suspicious")
+    if milder == "reblock":
+        mild = replace(mild, source=REBLOCK, expires_at=NOW + 600)
+    stored = [known for known, here in ((mild, milder == "learned"), (bad, learned)) if not here]
+    view = LocalView(Policies(Policy()), confirmed=stored)
+    for known, here in ((mild, milder == "learned"), (bad, learned)):
+        if here:
+            view.learn(known)
+    assert view.current.known_bad((PATH, HOST), NOW) is bad
+    if hit == PATH:
+        assert view.current.known_bad((HOST,), NOW) is mild
+
+
+def test_what_may_not_block_any_more_hides_nothing(entry):
+    over = replace(entry, source=REBLOCK, expires_at=NOW - 1)
+    google = replace(entry, identity=b"g" * 32, source=GOOGLE, risk="suspicious", expires_at=NOW + 300)
+    view = LocalView(Policies(Policy()), confirmed=[over, google])
+    assert view.current.known_bad((entry.hit,), NOW) is google
+
+
+def test_an_old_list_of_googles_hides_no_other():
+    def listing(age_s, **more):
+        return make_pattern([b"x" * 32], now=NOW - age_s, mirrored=False, **more).lists[0]
+
+    old = listing(GOOGLE_FRESH_S + 1, tier=Tier.NETWORK, source=GOOGLE)
+    own = listing(0, risk=Risk.SUSPICIOUS)
+    view = LocalView(Policies(Policy()), pattern=Pattern([old, own]))
+    assert view.current.listed(SubjectKind.URL, (b"x" * 32,), NOW).info.source == "embedded"
 
 
 def boundaries(view):

@@ -43,6 +43,14 @@ def test_the_worst_entry_is_found():
     assert ConfirmedSet([unheard, bad]).find([A, B]) is unheard
 
 
+def test_every_entry_about_a_subject_is_there():
+    mild, bad, other = entry(A, C, "suspicious"), entry(B, C), entry(C, A)
+    for entries in (ConfirmedSet([mild, bad, other]), ConfirmedSet([bad, mild, other])):
+        assert entries.about([C, B]) == [bad, mild]
+        assert entries.about([A, C]) == [other, bad, mild]
+    assert ConfirmedSet().about([A]) == []
+
+
 def test_an_entry_past_its_expiry_stays_until_withdrawn():
     assert ConfirmedSet([entry(A, A, expires_at=0.0)]).find([A]) is not None
 

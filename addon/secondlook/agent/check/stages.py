@@ -47,7 +47,11 @@ def local_evidence(
     hashes = subject.hashes
     weaker: Evidence | None = None
     entry = snapshot.known_bad(hashes, now)
-    if entry is not None and not _is_allowed_by_now(snapshot, entry, context, now):
+    if entry is not None and _is_allowed_by_now(snapshot, entry, context, now):
+        entry = snapshot.known_bad(
+            hashes, now, counts=lambda other: not _is_allowed_by_now(snapshot, other, context, now)
+        )
+    if entry is not None:
         evidence = from_entry(entry, now, expression=expression_of(subject, entry.hit), steps=steps)
         if evidence.risk is Risk.DANGEROUS:
             return evidence

@@ -10,15 +10,15 @@ A check reads `view.current` once and works on that snapshot to its end.
 """
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from secondlook.agent.check.groups import Policies
 from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S
 from secondlook.core.event import ConfirmedEntry
-from secondlook.core.lists.confirmed import ConfirmedSet
+from secondlook.core.lists.confirmed import ConfirmedSet, is_worse
 from secondlook.core.lists.name import Role
-from secondlook.core.lists.pattern import Pattern, PatternHit
+from secondlook.core.lists.pattern import ListInfo, Pattern, PatternHit
 from secondlook.core.rules.rule import SET_BACK_S, Pause
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind
@@ -47,27 +47,36 @@ class Snapshot:
         index = bisect.bisect_right(self.boundaries, now)
         return self.boundaries[index] if index < len(self.boundaries) else None
 
-    def known_bad(self, hashes: Sequence[bytes], now: float) -> ConfirmedEntry | None:
-        """Find the worst confirmed entry about these hashes that may block now."""
-        entry = self.confirmed.find(hashes)
-        if entry is not None:
-            return entry
-        entry = self.passing.find(hashes)
-        if entry is not None and in_force(entry, now):
-            return entry
+    def known_bad(
+        self,
+        hashes: Sequence[bytes],
+        now: float,
+        *,
+        counts: Callable[[ConfirmedEntry], bool] | None = None,
+    ) -> ConfirmedEntry | None:
+        """Find the worst confirmed entry about these hashes that may block now.
+
+        `counts` returns whether an entry that is not a lasting one of the ledger's is looked at.
+        """
+        worst = self.confirmed.find(hashes)
+        others = self.passing.about(hashes)
         if self.learned:
-            for full_hash in hashes:
-                entry = self.learned.get(full_hash)
-                if entry is not None and in_force(entry, now):
-                    return entry
-        return None
+            others += [self.learned[full_hash] for full_hash in hashes if full_hash in self.learned]
+        for entry in others:
+            if is_worse(entry, worst) and in_force(entry, now) and (counts is None or counts(entry)):
+                worst = entry
+        return worst
 
     def listed(self, kind: SubjectKind, hashes: Sequence[bytes], now: float) -> PatternHit | None:
         """Find the worst hit in the lists that decide alone; Google's count only while they are fresh."""
         hit = self.pattern.block_hit(kind, hashes)
-        if hit is None or (hit.info.source == GOOGLE and now - hit.info.confirmed_at > GOOGLE_FRESH_S):
-            return None
-        return hit
+        if hit is None or _decides(hit.info, now):
+            return hit
+        return self.pattern.block_hit(kind, hashes, counts=lambda info: _decides(info, now))
+
+
+def _decides(info: ListInfo, now: float) -> bool:
+    return info.source != GOOGLE or now - info.confirmed_at <= GOOGLE_FRESH_S
 
 
 def in_force(entry: ConfirmedEntry, now: float) -> bool:

@@ -111,8 +111,8 @@ def newly_listed(snapshot: Snapshot, batch: Sequence[Remembered], now: float) ->
             continue
         evidence = in_pattern(snapshot, entry.kind, entry.hashes, now)
         if evidence is None:
-            known = snapshot.known_bad(entry.hashes, now)
-            if known is None or known.source == REBLOCK or known.kind is not entry.kind:
+            known = snapshot.known_bad(entry.hashes, now, counts=lambda other: other.source != REBLOCK)
+            if known is None or known.kind is not entry.kind:
                 continue
             evidence = from_entry(known, now)
         late[entry.identity] = evidence

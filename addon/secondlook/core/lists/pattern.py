@@ -3,7 +3,7 @@
 Stages 3, 4 and 5 of the query process. An instance is immutable: a new generation is a new instance.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
@@ -130,11 +130,17 @@ class Pattern:
         return all(info.complete and info.width >= MIRROR_WIDTH for info in own)
 
     def block_hit(
-        self, kind: SubjectKind, hashes: Sequence[bytes], keys: Sequence[int] | None = None
+        self,
+        kind: SubjectKind,
+        hashes: Sequence[bytes],
+        keys: Sequence[int] | None = None,
+        *,
+        counts: Callable[[ListInfo], bool] | None = None,
     ) -> PatternHit | None:
         """The worst hit in the lists that decide alone (stage 3), the exact expression before wider ones.
 
-        `keys` is `hash_keys(hashes)` where the caller has it already.
+        `keys` is `hash_keys(hashes)` where the caller has it already. `counts` returns whether a list with a
+        hit may decide now.
         """
         shelf = self._shelves[kind].block
         if not shelf:
@@ -143,7 +149,7 @@ class Pattern:
             keys = hash_keys(hashes)
         for info, table in shelf:
             position = table.find(keys, hashes)
-            if position >= 0:
+            if position >= 0 and (counts is None or counts(info)):
                 return PatternHit(info, hashes[position], position)
         return None
 
