@@ -1,12 +1,13 @@
 """Feeds of YARA rules: taken whole, refused with the line that is wrong, kept, and taken back (10 s)."""
 
 import asyncio
+import os
 
 import pytest
 from pydantic import ValidationError
 
 from proxykit.samples import tarred, zipped
-from secondlook.config import FeedSettings, Settings
+from secondlook.config import FeedSettings, PublishSettings, Settings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import PatternError
 from secondlook.run.assembly.scanning import rule_sources
@@ -16,7 +17,9 @@ from secondlook.server.feeds.rule_versions import (
     current_rules,
     files_in_force,
     roll_back,
+    rollback_told,
     rules_folder,
+    take_up_again,
 )
 from secondlook.server.feeds.rules import take_rules
 from secondlook.server.store.store import ServerStore
@@ -38,10 +41,10 @@ class Feed:
         self.feeds = tmp_path
         self.folder = rules_folder(tmp_path, "r")
 
-    def take(self, content):
+    def take(self, content, **settings):
         fetched = self.feeds / "fetched"
         fetched.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return asyncio.run(take_rules("r", fetched, self.feeds, NOW))
+        return asyncio.run(take_rules("r", fetched, self.feeds, NOW, PublishSettings(**settings)))
 
     def texts(self):
         return [path.read_text() for path in sorted(files_in_force(self.folder).iterdir())]
@@ -78,6 +81,46 @@ def test_the_rule_files_of_an_archive_are_taken_and_none_lies_elsewhere(feed, pa
         "0000-forge_core_all.yar",
         "0001-forge_.._.._etc_more.YARA",
     }
+
+
+def rules(count):
+    return "".join(f"rule r{number} {{ condition: false }}\n" for number in range(count))
+
+
+def test_a_feed_that_shrinks_at_its_bound_and_one_past_it(feed):
+    feed.take(rules(100))
+    assert feed.take(rules(50), shrink_from=100).count == 50
+    feed.take(rules(99))
+    assert feed.take(rules(1), shrink_from=100).count == 1  # of so few any may go
+    feed.take(rules(100))
+    with pytest.raises(PatternError, match=r"r: shrunk: 49 rules, the last good ones were 100; `.*--force`"):
+        feed.take(rules(49), shrink_from=100)
+    assert feed.texts() == [rules(100)]
+
+
+def test_a_feed_does_not_empty_itself_and_what_is_left_of_it_is_taken_where_somebody_wants_that(feed):
+    feed.take(rules(1000))
+    for count in (1, 1, 2):
+        with pytest.raises(PatternError, match=f"r: shrunk: {count} rules, the last good ones were 1000"):
+            feed.take(rules(count))
+        assert f"shrunk: {count} rules" in rollback_told("r", feed.folder)
+    assert feed.texts() == [rules(1000)]
+    assert take_up_again(feed.folder).count == 2
+    assert (feed.texts(), rollback_told("r", feed.folder)) == ([rules(2)], None)
+    assert take_up_again(feed.folder) is None
+    assert feed.take(rules(2)).count == 2
+    roll_back("r", feed.folder)
+    assert feed.texts() == [rules(1000)]
+
+
+@pytest.mark.parametrize("again", [1000, 999])
+def test_what_shrank_is_forgotten_once_the_feed_is_good_again(feed, again):
+    feed.take(rules(1000))
+    with pytest.raises(PatternError, match="shrunk"):
+        feed.take(rules(1))
+    feed.take(rules(again))
+    assert (rollback_told("r", feed.folder), take_up_again(feed.folder)) == (None, None)
+    assert feed.texts() == [rules(again)]
 
 
 def version(number):
@@ -143,6 +186,42 @@ def test_a_feed_whose_rules_are_gone_is_fetched_though_it_did_not_change(tmp_pat
     (folder / "current.json").unlink()
     assert asyncio.run(fetch()) == ["taken"]
     assert current_rules(folder).count == 2
+
+
+def test_a_keeper_refuses_what_shrank_for_as_long_as_it_is_so(tmp_path):
+    given = tmp_path / "given.yar"
+    store = ServerStore(tmp_path / "server")
+    folder = rules_folder(store.root / "feeds", "r")
+
+    async def fetch():
+        keeper = FeedKeeper(
+            store,
+            [FeedSettings(name="r", format="yara", path=given)],
+            SystemClock(),
+            settings=PublishSettings(shrink_from=10),
+        )
+        try:
+            return [notice.outcome for notice in await keeper.fetch_due(everything=True)]
+        finally:
+            await keeper.aclose()
+
+    given.write_text(rules(10))
+    then = given.stat().st_mtime_ns
+    assert asyncio.run(fetch()) == ["taken"]
+    given.write_text(rules(1))
+    assert asyncio.run(fetch()) == ["refused"]
+    given.write_text(rules(10))
+    os.utime(given, ns=(then, then))
+    assert asyncio.run(fetch()) == ["unchanged"]
+    assert rollback_told("r", folder) is None  # it has again what is in force
+    given.write_text(rules(1))
+    assert [asyncio.run(fetch()), asyncio.run(fetch())] == [["refused"], ["refused"]]
+    assert "shrunk: 1 rules" in read_state(store.root / "feeds", "r").error
+    assert current_rules(folder).count == 10
+    take_up_again(folder)
+    assert asyncio.run(fetch()) == ["unchanged"]
+    assert read_state(store.root / "feeds", "r").error is None
+    assert current_rules(folder).count == 1
 
 
 def test_before_it_has_come_a_feed_is_waited_for(tmp_path):

@@ -89,7 +89,10 @@ def update(
         bool, typer.Option("--accept-shrink", help="Also when a list shrinks far below its last size.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also the version that `pattern rollback` gave up.")
+        bool,
+        typer.Option(
+            "--force", help="Also what `pattern rollback` gave up, and rules of a feed that shrank."
+        ),
     ] = False,
     config: ConfigOption = None,
     state: StateOption = None,

@@ -36,7 +36,7 @@ from secondlook.server.feeds.fetch import (
     write_state,
 )
 from secondlook.server.feeds.known_good import forget_guards
-from secondlook.server.feeds.rule_versions import current_rules, rules_folder
+from secondlook.server.feeds.rule_versions import current_rules, forget_shrunk, rules_folder
 from secondlook.server.feeds.rules import take_rules
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
@@ -189,6 +189,8 @@ class FeedKeeper:
                 state = replace(state, etag=None, last_modified=None)  # whatever came is not there
             fetched = await fetch(self._client, feed, state, path)
             if fetched is None:
+                if feed.format == RULES:  # it has again what is in force
+                    forget_shrunk(rules_folder(self._folder, feed.name))
                 return FeedNotice(
                     feed.name, "unchanged", "not changed since the last fetch", state.entries
                 ), state
@@ -228,7 +230,7 @@ class FeedKeeper:
         self, feed: FeedSettings, path: Path, now: float, state: FeedState
     ) -> tuple[FeedNotice, FeedState]:
         before = current_rules(rules_folder(self._folder, feed.name))
-        rules = await take_rules(feed.name, feed.path or path, self._folder, now)
+        rules = await take_rules(feed.name, feed.path or path, self._folder, now, self._settings)
         if rules is None:
             return FeedNotice(
                 feed.name, "unchanged", "it still has the rules that were given up", state.entries

@@ -3,6 +3,7 @@
 ```
 rules/NAME/000003/0000-all.yar   what came, in the order of its coming; the last few stay
 rules/NAME/current.json          which of them is in force, and what a rollback gave up
+rules/NAME/shrunk/, shrunk.json  what came last and is so much less that nobody has put it in force
 ```
 
 Whoever looks into files puts it in force (`scan/rule_keeper.py`). What was given up stays away until
@@ -23,6 +24,7 @@ from secondlook.ground.files import write_whole
 FOLDER = "rules"
 KEEP = 5  # versions of a feed
 _CURRENT = "current.json"
+_SHRUNK = "shrunk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,28 @@ def files_in_force(folder: Path) -> Path | None:
     return None if current is None else folder / _numbered(current.number)
 
 
+def shrunk_rules(folder: Path) -> RulesOfFeed | None:
+    """Return which rules of a feed are not in force because there are so few of them."""
+    return _read(folder / f"{_SHRUNK}.json")
+
+
+def shrunk_told(name: str, shrunk: RulesOfFeed, current: RulesOfFeed) -> str:
+    """Return that a feed shrank, and the way to put in force what is left of it."""
+    return (
+        f"{name}: shrunk: {shrunk.count} rules, the last good ones were {current.count}; "
+        f"`{typed('pattern update --force')}` takes them if that is right"
+    )
+
+
 def rollback_told(name: str, folder: Path) -> str | None:
-    """Return that a feed was rolled back, and the way forward; None where it was not."""
+    """Return that a feed was rolled back, or shrank, and the way forward; None where neither is so."""
     current = current_rules(folder)
-    if current is None or not current.given_up:
+    if current is None:
+        return None
+    shrunk = shrunk_rules(folder)
+    if shrunk is not None:
+        return shrunk_told(name, shrunk, current)
+    if not current.given_up:
         return None
     return (
         f"the rules of {name} were rolled back: {current.count} older ones stay in force until the feed has "
@@ -74,11 +94,27 @@ def roll_back(name: str, folder: Path) -> RulesOfFeed:
 
 
 def take_up_again(folder: Path) -> RulesOfFeed | None:
-    """Put in force what rollbacks gave up; None where nothing was."""
+    """Put in force what came last: though it shrank, and though rollbacks gave it up; None if it is."""
+    shrunk = shrunk_rules(folder)
+    if shrunk is not None and (folder / _SHRUNK).is_dir():
+        return keep_rules(folder / _SHRUNK, folder, shrunk)
     current = current_rules(folder)
     if current is None or not current.given_up:
         return None
     return _put_in_force(folder, _kept(folder)[-1])
+
+
+def hold_rules(unpacked: Path, folder: Path, rules: RulesOfFeed) -> None:
+    """Move a folder of rules to where they are kept without being in force, in the place of others there."""
+    forget_shrunk(folder)
+    unpacked.rename(folder / _SHRUNK)
+    write_whole(folder / f"{_SHRUNK}.json", json.dumps(asdict(rules)).encode())
+
+
+def forget_shrunk(folder: Path) -> None:
+    """Remove what is not in force because it shrank."""
+    (folder / f"{_SHRUNK}.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / _SHRUNK, ignore_errors=True)
 
 
 def keep_rules(unpacked: Path, folder: Path, rules: RulesOfFeed) -> RulesOfFeed:
@@ -90,6 +126,7 @@ def keep_rules(unpacked: Path, folder: Path, rules: RulesOfFeed) -> RulesOfFeed:
     unpacked.rename(target)
     write_whole(_told_in(folder, rules.number), json.dumps(asdict(rules)).encode())
     _put_in_force(folder, rules)
+    forget_shrunk(folder)
     for old in _kept(folder)[:-KEEP]:
         _told_in(folder, old.number).unlink()
         shutil.rmtree(folder / _numbered(old.number), ignore_errors=True)

@@ -1,6 +1,7 @@
 """Feeds of YARA rules: tried by compiling them alone, taken whole or not at all.
 
-Until a feed is good again its last good rules stay (`rule_versions.py`).
+Until a feed is good again its last good rules stay (`rule_versions.py`). One that shrinks far below its last
+size is not good by itself: its rules are kept beside those in force, until somebody says that this is right.
 """
 
 import tempfile
@@ -8,19 +9,32 @@ from collections.abc import Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
 
+from secondlook.config import PublishSettings
 from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
 from secondlook.scan.compiling import RuleSource, compile_in_child
 from secondlook.server.feeds.child import unpack_rules_in_child
-from secondlook.server.feeds.rule_versions import RulesOfFeed, current_rules, keep_rules, rules_folder
+from secondlook.server.feeds.rule_versions import (
+    RulesOfFeed,
+    current_rules,
+    forget_shrunk,
+    hold_rules,
+    keep_rules,
+    rules_folder,
+    shrunk_rules,
+    shrunk_told,
+)
 
 _OWN = 1  # our own rule is compiled with every set
 
 
-async def take_rules(name: str, fetched: Path, feeds: Path, now: float) -> RulesOfFeed | None:
+async def take_rules(
+    name: str, fetched: Path, feeds: Path, now: float, settings: PublishSettings
+) -> RulesOfFeed | None:
     """Take in what a feed brought, and put it in force; None where a rollback gave the same up.
 
-    Raises PatternError, with the line that is wrong or the known-good file that a rule fits.
+    Raises PatternError, with the line that is wrong, the known-good file that a rule fits, or how far it
+    shrank.
     """
     folder = rules_folder(feeds, name)
     with tempfile.TemporaryDirectory(dir=feeds, prefix=".rules-") as place:
@@ -33,11 +47,20 @@ async def take_rules(name: str, fetched: Path, feeds: Path, now: float) -> Rules
         if known is not None and version in known.given_up:
             return None
         if known is not None and version == known.version and not known.given_up:
+            forget_shrunk(folder)
             return known
+        held = shrunk_rules(folder)
+        if known is not None and held is not None and version == held.version:
+            raise PatternError(shrunk_told(name, held, known))
         count = await compile_in_child(sources, Path(place) / "compiled") - _OWN
         if count <= 0:
             raise PatternError(f"{name}: there are no rules in it")
-        return await LISTS.run(keep_rules, unpacked, folder, RulesOfFeed(0, version, count, now))
+        rules = RulesOfFeed(0, version, count, now)
+        had = 0 if known is None else known.count
+        if known is not None and had >= settings.shrink_from and count < had * settings.shrink:
+            await LISTS.run(hold_rules, unpacked, folder, rules)
+            raise PatternError(shrunk_told(name, rules, known))
+        return await LISTS.run(keep_rules, unpacked, folder, rules)
 
 
 def _version_of(sources: Sequence[RuleSource]) -> str:
