@@ -3,8 +3,11 @@
 import asyncio
 import hashlib
 import os
+import sys
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from secondlook.core.subject import FileSubject
 from secondlook.download import judged_files
 from secondlook.download.judged_files import (
     BLOCK_BYTES,
+    LARGEST_BLOCK_BYTES,
     TAG_BYTES,
     Blocks,
     JudgedFile,
@@ -71,6 +75,39 @@ def test_blocks_grow_with_the_file_and_the_tags_need_the_key():
     assert len(_judged(prose(5000), 1000).tags) == 5 * TAG_BYTES
     other = Proof(_judged(prose(5000), 1000), [(0, 10)], tag_key(b"another"))
     assert other.feed(prose(5000)[:1000]) is None
+
+
+@pytest.mark.parametrize("size", [None, 1000, 1 << 50])
+def test_nothing_of_a_body_is_kept_for_its_tags(size):
+    blocks, data = Blocks(KEY, size), prose(100_000)
+    before = sys.getrefcount(data)
+    blocks.feed(data)
+    assert sys.getrefcount(data) == before
+
+
+def test_a_piece_that_comes_in_crumbs_takes_no_more_memory_than_its_block():
+    body = prose(BLOCK_BYTES)
+    proof = Proof(_judged(body, BLOCK_BYTES), [(0, BLOCK_BYTES)], KEY)
+    tracemalloc.start()
+    try:
+        for at in range(BLOCK_BYTES - 1):
+            assert proof.feed(body[at : at + 1]) == b""
+        assert tracemalloc.get_traced_memory()[0] < 4 * BLOCK_BYTES
+    finally:
+        tracemalloc.stop()
+    assert proof.feed(body[-1:]) == body
+
+
+def test_blocks_have_a_largest_size_and_larger_files_are_not_known():
+    most = 4096 * LARGEST_BLOCK_BYTES
+    for size, known in ((most, True), (most + 1, False), (1 << 60, False)):
+        blocks = Blocks(KEY, size)
+        blocks.feed(b"x")
+        assert (blocks.block, blocks.end() is not None) == (LARGEST_BLOCK_BYTES, known)
+    for block, known in ((LARGEST_BLOCK_BYTES, True), (LARGEST_BLOCK_BYTES + 1, False)):
+        data = JudgedFile(9, block, bytes(TAG_BYTES), FileSubject((b"a" * 32,), size=9)).to_bytes()
+        with nullcontext() if known else pytest.raises(ValueError, match="too large blocks"):
+            JudgedFile.from_bytes(data)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import AEADEncryptionContext, Cipher, algorithms, modes
 
 from secondlook.core.subject import FileSubject
 from secondlook.download.body.cutting import Cut
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 64 << 10
 TAG_BYTES = 16
+LARGEST_BLOCK_BYTES = 16 << 20  # memory holds one for each piece that passes; of larger files nothing is kept
 _MOST_BLOCKS = 4096  # of one file; a larger one has larger blocks
 _MOST_FILES = 1000
 _CLEAN_EVERY = 50  # writes
@@ -46,45 +47,53 @@ _VERSION = 2
 
 
 class Blocks:
-    """Makes the tags of a body's blocks as it comes; `size` is what the headers declare."""
+    """Makes the tags of a body's blocks as it comes, and keeps nothing of it.
+
+    `size` is what the headers declare, which may be a lie.
+    """
 
     def __init__(self, key: bytes, size: int | None = None, block: int | None = None) -> None:
         self.block = block or BLOCK_BYTES
-        while block is None and size is not None and size > self.block * _MOST_BLOCKS:
+        most = LARGEST_BLOCK_BYTES
+        while block is None and size is not None and self.block < most and size > self.block * _MOST_BLOCKS:
             self.block *= 2
         self._key = key
-        self._waiting: list[memoryview] = []
+        self._mac: AEADEncryptionContext  # of the block that has begun
         self._missing = self.block
         self._tags = bytearray()
+        self._too_many = size is not None and size > self.block * _MOST_BLOCKS
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         left = memoryview(data)
-        while len(left) >= self._missing:
-            self._waiting.append(left[: self._missing])
-            left = left[self._missing :]
-            self._close_block()
-        if left:
-            self._waiting.append(left)
-            self._missing -= len(left)
+        while left and not self._too_many:
+            if self._missing == self.block:
+                self._mac = begin_tag(self._key)
+            part, left = left[: self._missing], left[self._missing :]
+            self._mac.authenticate_additional_data(part)
+            self._missing -= len(part)
+            if not self._missing:
+                self._close_block()
 
     def end(self) -> bytes | None:
         """Return the tags, one after the other; None when there are too many."""
-        if self._waiting:
+        if self._missing < self.block:
             self._close_block()
-        return bytes(self._tags) if len(self._tags) <= _MOST_BLOCKS * TAG_BYTES else None
+        return None if self._too_many else bytes(self._tags)
 
     def _close_block(self) -> None:
-        waiting, self._waiting, self._missing = self._waiting, [], self.block
-        if len(self._tags) <= _MOST_BLOCKS * TAG_BYTES:
-            self._tags += block_tag(self._key, waiting)
+        self._tags += end_tag(self._mac)
+        self._missing = self.block
+        self._too_many = len(self._tags) > _MOST_BLOCKS * TAG_BYTES
 
 
-def block_tag(key: bytes, chunks: list[memoryview]) -> bytes:
-    """Make the tag of a block (NIST SP 800-38D: GMAC)."""
-    mac = Cipher(algorithms.AES(key), modes.GCM(_NONCE)).encryptor()
-    for chunk in chunks:
-        mac.authenticate_additional_data(chunk)
+def begin_tag(key: bytes) -> AEADEncryptionContext:
+    """Begin the tag of a block, which takes its bytes as they come (NIST SP 800-38D: GMAC)."""
+    return Cipher(algorithms.AES(key), modes.GCM(_NONCE)).encryptor()
+
+
+def end_tag(mac: AEADEncryptionContext) -> bytes:
+    """Return the tag of a block that is whole."""
     mac.finalize()
     return mac.tag
 
@@ -132,8 +141,8 @@ class JudgedFile:
         if head["version"] != _VERSION:
             raise ValueError("another version")
         size, block = int(head["size"]), int(head["block"])
-        if block < 1 or len(tags) != -(-size // block) * TAG_BYTES:
-            raise ValueError("not as many tags as blocks")
+        if not 1 <= block <= LARGEST_BLOCK_BYTES or len(tags) != -(-size // block) * TAG_BYTES:
+            raise ValueError("not as many tags as blocks, or too large blocks")
         subject = FileSubject(
             hashes=tuple(bytes.fromhex(each) for each in head["hashes"]),
             labels=tuple(head["labels"]),
@@ -156,8 +165,8 @@ class Proof:
         self.cut.at = self.first
         self._key = key
         self._at = self.first
-        self._waiting: list[memoryview] = []
-        self._waiting_bytes = 0
+        self._waiting = bytearray()
+        self._mac = begin_tag(key)
 
     @property
     def header(self) -> str:
@@ -187,24 +196,23 @@ class Proof:
         out: list[bytes] = []
         left = memoryview(data)
         while left:
-            size = min(self.file.block, self.end - self._at)
-            if not size:
+            missing = min(self.file.block, self.end - self._at) - len(self._waiting)
+            if not missing:  # all of the piece came, or a block that does not fit
                 return None
-            part, left = left[: size - self._waiting_bytes], left[size - self._waiting_bytes :]
-            self._waiting.append(part)
-            self._waiting_bytes += len(part)
-            if self._waiting_bytes == size and not self._check_block(out):
+            part, left = left[:missing], left[missing:]
+            self._mac.authenticate_additional_data(part)
+            self._waiting += part
+            if len(part) == missing and not self._check_block(out):
                 return None
         return b"".join(out)
 
     def _check_block(self, out: list[bytes]) -> bool:
         start = self._at // self.file.block * TAG_BYTES
-        if block_tag(self._key, self._waiting) != self.file.tags[start : start + TAG_BYTES]:
+        if end_tag(self._mac) != self.file.tags[start : start + TAG_BYTES]:
             return False
-        for part in self._waiting:
-            out.append(self.cut.feed(part))
-            self._at += len(part)
-        self._waiting, self._waiting_bytes = [], 0
+        out.append(self.cut.feed(memoryview(self._waiting)))
+        self._at += len(self._waiting)
+        self._waiting, self._mac = bytearray(), begin_tag(self._key)
         return True
 
 
