@@ -82,7 +82,6 @@ WITHOUT = set(
     server/feeds/child.py
     server/feeds/fetch.py
     server/feeds/known_good.py
-    server/feeds/refresh.py
     server/http/access.py
     server/http/answer.py
     server/http/handshake.py

@@ -24,7 +24,8 @@ def take_feed(
 ) -> FileReport:
     """Take one fetch of a feed; a refused one (empty, HTML, cut, shrunk) leaves the last good one in place.
 
-    With `expires_s` entries that the feed no longer names stay so long after they were last seen.
+    With `expires_s` entries that the feed no longer names stay so long after they were last seen. Whether
+    a feed shrank is seen by what two fetches bring: else one that names the newest alone shut itself out.
     """
     with store.writing():
         before = [
@@ -36,7 +37,7 @@ def take_feed(
         new = next(source for source in store.sources() if source.id == report.source)
         last = before[-1] if before else None
         if last is not None:
-            had, has = sum(last.counts.values()), report.distinct
+            had, has = _brought(store, last), report.distinct
             if not accept_shrink and had >= settings.shrink_from and has < had * settings.shrink:
                 store.forget_source(new.id)
                 return replace(
@@ -47,6 +48,14 @@ def take_feed(
         for source in before:
             store.forget_source(source.id)
         return replace(report, lists=new.counts)
+
+
+def _brought(store: ServerStore, source: Source) -> int:
+    """Return how many entries a fetch brought itself, without those that it carries on from earlier ones."""
+    if source.brought is not None:
+        return source.brought
+    last_seen = np.asarray(open_run(store.source_folder(source.id) / "records"))["last"]
+    return int((last_seen == last_seen.max(initial=0)).sum())
 
 
 def _carry_over(store: ServerStore, old: Source, new: Source, *, since_day: int) -> Source:

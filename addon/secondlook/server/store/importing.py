@@ -229,6 +229,7 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
         insist=origin.insist,
         licence=origin.licence,
         url=origin.url,
+        brought=sum(counts.values()),
     )
     store.keep_source(source, folder)
     return FileReport(

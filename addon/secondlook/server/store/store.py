@@ -48,7 +48,9 @@ class Source:
 
     `list` is the list that its entries of `list`'s kind go to; those of the other kind go to the
     sibling list. `counts` are entries by list, `dropped` the lists that a later import replaced.
-    `expires_at` (Unix seconds) ends all of it; `insist` lifts the known-good guard.
+    `brought` is how many entries the import or fetch brought itself: a feed with `expires` also holds what
+    earlier fetches did (None: a store of an older version). `expires_at` (Unix seconds) ends all of it;
+    `insist` lifts the known-good guard.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Source:
     insist: bool = False
     licence: str | None = None
     url: str | None = None
+    brought: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain values that `from_json` reads."""
