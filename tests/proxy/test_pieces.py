@@ -204,9 +204,9 @@ def test_who_waited_is_asked_about_again_before_it_fetches(place):
 
 
 def _answer(
-    place: Place, state: FlowState, told: str, *, status: int = 206, length: int | None = None
+    place: Place, state: FlowState, told: str, *, status: int = 206, length: int | None = None, **more: str
 ) -> tuple[bool, object]:
-    response = tresp(status_code=status, headers=Headers(content_range=told))
+    response = tresp(status_code=status, headers=Headers(content_range=told, **more))
     facts = read_response(response.data.headers.fields)
     return place.pieces.receive(response, state, facts, length), response
 
@@ -238,6 +238,24 @@ def test_another_piece_than_was_asked_for_is_no_proof(place, told, length):
     assert _answer(place, state, told, length=length)[0]
     assert state.misfit
     assert state.proof is None
+
+
+@pytest.mark.parametrize(("told", "status"), [(f"bytes 5-9/{len(BODY)}", 206), ("", 200)])
+@pytest.mark.parametrize("coding", ["", "deflate"])
+def test_what_was_asked_for_ahead_and_answered_otherwise_is_no_proof_either(tmp_path, told, status, coding):
+    place = Place(tmp_path, patience_s=0.01)
+    _, first = place.ask("bytes=5-9")
+    flow, state = place.ask("bytes=5-9")  # it goes ahead of what the first one fetches
+    assert state.ahead is not None
+    assert not _answer(place, state, told, status=status)[0]
+    place.judge()
+    first.lead.release()
+    asyncio.run(place.pieces.settle(flow, state))
+    assert state.proof is not None
+    more = {"content_encoding": coding} if coding else {}
+    assert _answer(place, state, f"bytes 0-65535/{len(BODY)}", length=65536, **more)[0]
+    assert (state.proof is None, state.misfit) == (bool(coding), bool(coding))
+    place.thread.shutdown()
 
 
 def test_a_whole_in_place_of_a_piece_is_judged_as_any(place):

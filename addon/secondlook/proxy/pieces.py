@@ -160,7 +160,7 @@ class Pieces:
         self, response: http.Response, state: FlowState, facts: ResponseFacts, length: int | None
     ) -> bool:
         """Take the piece of a judged file that was asked for; False where it is any other response."""
-        if state.ahead is not None and state.ahead.size is None:
+        if state.proof is None and state.ahead is not None and state.ahead.size is None:
             return self._receive_ahead(response, state, facts, length)
         proof = state.proof
         if proof is None or response.status_code != _PARTIAL_STATUS:
