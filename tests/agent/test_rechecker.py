@@ -425,6 +425,14 @@ def test_allowed_subjects_are_remembered_once_in_a_while(house, server):
     assert len(house.ledger.history.recent) == 1
 
 
+def test_a_file_that_was_looked_into_further_is_remembered_at_once(house):
+    file, member = b"f" * 32, b"m" * 32
+    use = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
+    for hashes in ((file,), (file, member), (file,)):
+        asyncio.run(house.gatekeeper.check(FileSubject(hashes, ("sha256",) * len(hashes), size=5), use))
+    assert house.ledger.history.recent[file].hashes == (file, member)
+
+
 def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, server):
     entry = confirmed_about(house, URL, source="reblock", expires_at=house.clock.now() + 5)
     house.ledger.confirmed_set[entry.identity] = entry

@@ -7,6 +7,7 @@ import pytest
 from ledgerkit.contract import confirm, kinds_of, take
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
+from secondlook.core.verdict import SubjectClass
 
 pytestmark = pytest.mark.anyio
 
@@ -83,3 +84,19 @@ async def test_confirmed_subjects_are_due_at_their_expiry(any_ledger):
         START + 800,
         None,
     }
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asked"),
+    [
+        (SubjectClass.PAGE, SubjectClass.SUBRESOURCE, SubjectClass.PAGE),
+        (SubjectClass.SUBRESOURCE, SubjectClass.PAGE, SubjectClass.PAGE),
+        (SubjectClass.PAGE, None, SubjectClass.PAGE),
+        (None, SubjectClass.SUBRESOURCE, SubjectClass.SUBRESOURCE),
+    ],
+)
+async def test_what_is_in_force_is_asked_about_in_its_strictest_class(any_ledger, first, second, asked):
+    for cls in (first, second):
+        await confirm(any_ledger, make_confirmed("one", cls=cls), None)
+    (entry,) = any_ledger.snapshots.confirmed()
+    assert entry.cls is asked

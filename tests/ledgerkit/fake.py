@@ -20,6 +20,7 @@ from secondlook.core.event import (
     Remembered,
 )
 from secondlook.core.rules.rule import Pause, Rule
+from secondlook.core.sighting import stricter, united
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import Clock
@@ -169,6 +170,19 @@ class _Queue:
             )
             return
         known = row.entry
+        cls = stricter(entry.kind, known.cls, entry.cls)
+        hashes = united(known.hashes, entry.hashes)
+        if cls is not known.cls or hashes != known.hashes:
+            labels = dict(zip(entry.hashes, entry.labels, strict=False))
+            labels |= dict(zip(known.hashes, known.labels, strict=False))
+            row.lease_until = 0.0
+            known = replace(
+                known,
+                id=self._ledger.new_id("Q"),
+                cls=cls,
+                hashes=hashes,
+                labels=tuple(labels.get(each, "sha256") for each in hashes) if labels else (),
+            )
         row.entry = replace(
             known,
             count=known.count + 1,
@@ -234,9 +248,7 @@ class _Confirmed:
             known = self.entries.get(entry.identity)
             ended = ledger.queue.end(queue_id)
             closed = event is not None and ledger.queue.rows.pop(entry.identity, None) is not None
-            self.entries[entry.identity] = (
-                entry if known is None else replace(entry, confirmed_at=known.confirmed_at)
-            )
+            self.entries[entry.identity] = entry if known is None else _renewed(known, entry)
             if event is not None and (known is None or ended or closed):
                 ledger.log.append(ledger.named(event))
         ledger.snapshots.number += 1
@@ -264,6 +276,11 @@ class _Confirmed:
         return due[:limit]
 
 
+def _renewed(known: ConfirmedEntry, entry: ConfirmedEntry) -> ConfirmedEntry:
+    cls = known.cls and entry.cls and stricter(entry.kind, known.cls, entry.cls)
+    return replace(entry, confirmed_at=known.confirmed_at, cls=cls or known.cls or entry.cls)
+
+
 class _History:
     def __init__(self, ledger: FakeLedger) -> None:
         self._ledger = ledger
@@ -271,11 +288,13 @@ class _History:
         self.recent: dict[bytes, FlagEntry] = {}
 
     def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
+        known = self.recent.get(identity) or self.written.get(identity)
+        cls = event.cls or SubjectClass.PAGE
         self.recent[identity] = FlagEntry(
             identity=identity,
             kind=kind,
-            cls=event.cls or SubjectClass.PAGE,
-            hashes=tuple(hashes),
+            cls=cls if known is None else stricter(kind, known.cls, cls),
+            hashes=tuple(hashes) if known is None else united(known.hashes, hashes),
             url=event.url,
             host=event.host,
             client=event.client,

@@ -305,7 +305,8 @@ class Gatekeeper:
     def _remember(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
         if not self._history or self.checker.knew(subject, decision.evidence):
             return
-        key = (subject.hashes[0], context.client, context.user)
+        # the same bytes may have been looked into further than before: that is to be remembered as well
+        key = (subject.hashes[0], hash(subject.hashes), context.client, context.user)
         now = self._clock.now()
         last = self._remembered.get(key)
         # a visit from the future was noted before the clock was set back: it holds up nothing

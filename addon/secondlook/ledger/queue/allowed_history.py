@@ -9,7 +9,9 @@ from typing import Final
 import sqlalchemy as sa
 
 from secondlook.core.event import Event, FlagEntry, Remembered
+from secondlook.core.sighting import stricter, united
 from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import SubjectClass
 from secondlook.ledger.engine.codec import row_event
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.engine.tables import events
@@ -17,6 +19,8 @@ from secondlook.ledger.log.privacy import Discretion, Privacy, without_query
 from secondlook.ledger.queue import history
 
 _VISITS: Final = 10_000
+
+type _Visit = tuple[Sequence[bytes], SubjectKind, Event]
 
 
 class AllowedHistory:
@@ -26,7 +30,7 @@ class AllowedHistory:
         self._store = store
         self._discretion = discretion
         self._most = store.options.history_in_memory
-        self._unwritten: dict[bytes, tuple[Sequence[bytes], SubjectKind, Event]] = {}
+        self._unwritten: dict[bytes, _Visit] = {}
         self.forgotten = 0
 
     def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
@@ -34,7 +38,9 @@ class AllowedHistory:
         if identity not in self._unwritten and len(self._unwritten) >= self._most:
             self.forgotten += 1
             return
-        self._unwritten[identity] = (hashes, kind, event)
+        known = self._unwritten.get(identity)
+        visit = hashes, kind, event
+        self._unwritten[identity] = visit if known is None else _joined(known, visit)
 
     def flush(self) -> Future[None] | None:
         """Hand what is remembered in memory to the writer; None when there is nothing."""
@@ -48,9 +54,12 @@ class AllowedHistory:
 
         def give_back(done: Future[None]) -> None:
             if not done.cancelled() and done.exception() is not None:
-                for identity, value in batch.items():
-                    if len(self._unwritten) < self._most:
-                        self._unwritten.setdefault(identity, value)
+                for identity, visit in batch.items():
+                    later = self._unwritten.get(identity)
+                    if later is not None:
+                        self._unwritten[identity] = _joined(visit, later)
+                    elif len(self._unwritten) < self._most:
+                        self._unwritten[identity] = visit
 
         future.add_done_callback(give_back)
         return future
@@ -104,3 +113,13 @@ class AllowedHistory:
             return [row_event(row) for row in connection.execute(query).mappings()]
 
         return await self._store.run(self._store.read, work)
+
+
+def _joined(earlier: _Visit, later: _Visit) -> _Visit:
+    """Return the later visit of a subject, asked about with all that both knew."""
+    known, _, before = earlier
+    hashes, kind, event = later
+    if kind is SubjectKind.FILE:  # those of a URL follow from it
+        hashes = united(known, hashes)
+    cls = stricter(kind, before.cls or SubjectClass.PAGE, event.cls or SubjectClass.PAGE)
+    return hashes, kind, event if cls is event.cls else replace(event, cls=cls)

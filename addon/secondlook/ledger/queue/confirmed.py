@@ -15,13 +15,17 @@ from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.codec import confirmed_row, row_confirmed
 from secondlook.ledger.engine.statements import upsert
 from secondlook.ledger.engine.tables import confirmed
+from secondlook.ledger.queue.sighting import is_stricter
 
 TOMBSTONE_S: Final = 86_400.0
 _CHUNK: Final = 500
 
 
 def put(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) -> set[bytes]:
-    """Put subjects into the set, or renew them; return the identities that were not in it before."""
+    """Put subjects into the set, or renew them; return the identities that were not in it before.
+
+    What is in force is asked about in the strictest class in which it was met.
+    """
     if not entries:
         return set()
     number = bump(connection, "confirmed")
@@ -47,7 +51,11 @@ def put(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) -> set[byt
         | {
             "confirmed_at": sa.case(
                 (in_force, confirmed.c.confirmed_at), else_=statement.excluded.confirmed_at
-            )
+            ),
+            "class": sa.case(
+                (sa.and_(in_force, ~is_stricter(statement.excluded, confirmed.c)), confirmed.c["class"]),
+                else_=statement.excluded["class"],
+            ),
         },
     )
     latest = {entry.identity: entry for entry in entries}

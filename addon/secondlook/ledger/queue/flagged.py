@@ -2,7 +2,8 @@
 
 One row a subject, with a count and its clients. A row ends in the same transaction as the event that
 records how (confirmed, cleared, expired). A *lease* keeps two recheckers off the same row; it ends by
-itself, so that a rechecker that dies loses nothing.
+itself, so that a rechecker that dies loses nothing. A further visit that makes more to ask about gives the
+row a new id without a lease: an answer on its way to what was asked before then ends nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from secondlook.ground.ulid import make_id
 from secondlook.ledger.engine.codec import clean, flag_row, row_queue
 from secondlook.ledger.engine.statements import Insert, Prepared
 from secondlook.ledger.engine.tables import flagged, flagged_clients
+from secondlook.ledger.queue.sighting import add_digests, is_stricter
 
 LONGEST_WAIT_S: Final = 2 * 3600.0
 
@@ -27,6 +29,7 @@ _COLUMNS: Final = tuple(column.name for column in flagged.c)
 
 def _count_visit(statement: Insert) -> sa.Executable:
     new, old = statement.excluded, flagged.c
+    stricter = is_stricter(new, old)
     return statement.on_conflict_do_update(
         index_elements=[flagged.c.identity],
         set_={
@@ -34,6 +37,9 @@ def _count_visit(statement: Insert) -> sa.Executable:
             "first_seen": sa.case((new.first_seen < old.first_seen, new.first_seen), else_=old.first_seen),
             "last_seen": sa.case((new.last_seen > old.last_seen, new.last_seen), else_=old.last_seen),
             "reason": new.reason,
+            "class": sa.case((stricter, new["class"]), else_=old["class"]),
+            "id": sa.case((stricter, new.id), else_=old.id),
+            "lease_until": sa.case((stricter, sa.null()), else_=old.lease_until),
         },
     )
 
@@ -65,6 +71,13 @@ def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry], *, first_
             }
             for entry in ordered
         ],
+    )
+    latest = max((entry.time for entry in ordered), default=0.0)
+    add_digests(
+        connection,
+        flagged,
+        ((entry.identity, entry.kind, entry.hashes, entry.labels) for entry in ordered),
+        lambda: {"id": make_id(latest), "lease_until": None},
     )
     clients = sorted({(entry.identity, clean(entry.client) or "") for entry in ordered if entry.client})
     _PUT_CLIENTS.run(connection, [{"identity": identity, "client": client} for identity, client in clients])

@@ -11,6 +11,7 @@ from secondlook.core.subject import SubjectKind
 from secondlook.ledger.engine.codec import history_row, row_history, split_hashes
 from secondlook.ledger.engine.statements import upsert
 from secondlook.ledger.engine.tables import history
+from secondlook.ledger.queue.sighting import add_digests, is_stricter
 
 LET_THROUGH: Final = tuple(
     str(kind)
@@ -26,14 +27,21 @@ LET_THROUGH: Final = tuple(
 
 
 def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], SubjectKind, Event]]) -> None:
-    """Remember subjects; a later visit replaces the earlier one."""
+    """Remember subjects; a later visit replaces the earlier one, but for what is asked about."""
     statement = upsert(connection, history)
-    columns = [column.name for column in history.c if column.name != "identity"]
+    new, old = statement.excluded, history.c
+    columns = [column.name for column in old if column.name != "identity"]
     statement = statement.on_conflict_do_update(
-        index_elements=[history.c.identity], set_={name: statement.excluded[name] for name in columns}
+        index_elements=[old.identity],
+        set_={name: new[name] for name in columns}
+        | {
+            "class": sa.case((is_stricter(new, old), new["class"]), else_=old["class"]),
+            "hashes": sa.case((old.kind == SubjectKind.FILE.value, old.hashes), else_=new.hashes),
+        },
     )
     for part in batched(sorted(rows, key=lambda row: row[0]), 1000):
         connection.execute(statement, [history_row(*row) for row in part])
+        add_digests(connection, history, ((identity, kind, hashes, ()) for identity, hashes, kind, _ in part))
 
 
 def outline(connection: sa.Connection, *, since: float, after: bytes, size: int) -> list[Remembered]:
