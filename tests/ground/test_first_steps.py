@@ -18,3 +18,7 @@ def test_a_state_folder_that_cannot_be_written_hinders_nobody(tmp_path, caplog):
     (tmp_path / "first-steps").write_text("no folder")
     FirstSteps(tmp_path).mark(Step.BLOCK)
     assert "cannot mark the first step block" in caplog.text
+
+
+def test_a_folder_that_cannot_be_looked_into_has_none(tmp_path):
+    assert FirstSteps(tmp_path / ("x" * 300)).taken() == frozenset()

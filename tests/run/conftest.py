@@ -5,19 +5,24 @@ A child is this file's `CHILD` instead of Python: it reads, from a file named af
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from secondlook.run.supervisor.listening import Sockets, close_all
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan, write_plan
 from secondlook.run.supervisor.runfile import read_run_file
+from secondlook.run.supervisor.supervisor import Supervisor
 
 CHILD = """#!{python} -IS
-import json, os, signal, sys, time
+import json, os, select, signal, sys, time
 orders = "{orders}"
 module, arguments = sys.argv[3], sys.argv[4:]
 def say(text):
@@ -56,25 +61,38 @@ def end(*_):
     os._exit(0)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if what == "deaf" else end)
 os.write(writer, json.dumps({{"pattern": "7", "token": "t" + index}}).encode() + b"\\n")
+say(about)  # first: what others do once all are ready is said after it
 if what != "slow":
     os.write(writer, b'{{"ready": true}}\\n')
-say(about)
 while what == "beats":
     os.write(writer, b"\\n")
     time.sleep(0.05)
-while True:
-    signal.pause()
+supervisor = select.poll()
+supervisor.register(writer, 0)
+supervisor.poll()  # until nobody reads any more: it does not outlive a supervisor that broke
 """
 
 
 DRIVER = """
 import sys
 from secondlook.run.supervisor import child, main, supervisor
-child._FIRST_DELAY_S = 0.0
+child._FIRST_DELAY_S = 0.01
 supervisor._TICK_S = 0.05
 sys.executable = sys.argv.pop(1)
 main.main()
 """
+
+
+@contextmanager
+def scarce(pid, kind, most):
+    """Let a process have no more than `most` of a resource."""
+    before = resource.prlimit(pid, kind)
+    resource.prlimit(pid, kind, (most, before[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):  # it ended of it, as it should
+            resource.prlimit(pid, kind, before)
 
 
 class Family:
@@ -105,6 +123,18 @@ class Family:
     def facts(self):
         return read_run_file(self.state)
 
+    def facts_when(self, so):
+        """Give the facts once they are so: the supervisor may not have heard or written it yet."""
+        until = time.monotonic() + 60
+        while not so(facts := self.facts()):
+            assert time.monotonic() < until, facts
+            time.sleep(0.02)
+        return facts
+
+    def short_of(self, kind, most):
+        """Let the supervisor, and whom it starts meanwhile, have no more than `most` of a resource."""
+        return scarce(self.process.pid, kind, most)
+
 
 @pytest.fixture
 def plan(tmp_path):
@@ -118,6 +148,22 @@ def plan(tmp_path):
         invocation=Invocation(config="proxy.yaml"),
         commands="some.module",
     )
+
+
+@pytest.fixture
+def supervisor(plan):
+    """Give a supervisor in this process, for single steps of it."""
+    made = Supervisor(plan, Sockets(plan))
+    yield made
+    made._selector.close()
+    close_all(list(made.sockets.by_address.values()))
+    os.close(made._plan_descriptor)
+
+
+@pytest.fixture
+def short_of():
+    """Let this process have no more than so much of a resource."""
+    return partial(scarce, os.getpid())
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
 """A child of the supervisor: what it says, and when it is started again."""
 
 import os
+import sys
+from pathlib import Path
+
+import pytest
 
 from secondlook.run.supervisor.child import Child, how_it_ended, name_of
 
@@ -12,6 +16,19 @@ def test_waits_longer_after_each_failure_and_starts_at_once_after_a_long_run():
     assert delays[1:] == sorted(delays[1:])
     assert delays[-1] == 30.0
     assert child.schedule(now=100.0) == 0.0
+
+
+def test_a_start_that_fails_leaves_nothing_and_is_no_steady_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    child = Child("worker", 0, started_at=0.0)
+    opened, delays = set(Path("/proc/self/fd").iterdir()), []
+    for now in (1_000.0, 1_001.0, 1_002.0):
+        with pytest.raises(FileNotFoundError):
+            child.start(0, [], now)
+        delays.append(child.schedule(now))
+    assert set(Path("/proc/self/fd").iterdir()) == opened
+    assert not child.alive
+    assert delays == sorted(set(delays))  # each longer than the one before
 
 
 def test_hears_whole_lines_only():

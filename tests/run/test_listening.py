@@ -2,6 +2,7 @@
 
 import grp
 import os
+import resource
 import socket
 import stat
 from pathlib import Path
@@ -136,6 +137,13 @@ def test_a_socket_in_the_file_system_is_its_owners_until_it_is_opened_to_a_group
             sock.accept()[0].close()
         with pytest.raises(CannotListenError, match=r"no group nobody-has-this \(`gateway.group`"):
             open_to(path, "nobody-has-this")
+        with pytest.raises(CannotListenError, match="no group 99999999999"):
+            open_to(path, "99999999999")
+
+
+def test_a_socket_in_the_file_system_wants_a_descriptor(tmp_path, short_of):
+    with pytest.raises(CannotListenError, match="Too many open files"), short_of(resource.RLIMIT_NOFILE, 3):
+        listen_at(str(tmp_path / "s"))
 
 
 def test_what_a_killed_process_left_is_replaced_and_nothing_else(tmp_path):

@@ -6,6 +6,8 @@ import signal
 import sys
 from dataclasses import asdict, replace
 
+import pytest
+
 from secondlook.run.supervisor.event_writer import EventWriter
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.rereading import Rereading
@@ -49,6 +51,39 @@ def test_another_state_folder_is_refused_while_running(family, plan, tmp_path):
         running.process.send_signal(signal.SIGHUP)
         assert "`state` cannot change while running" in running.hear("secondlook: ")
         assert running.end() == 0
+
+
+def test_a_plan_of_another_version_of_the_program_is_refused(family, plan):
+    with family() as running:
+        running.start()
+        (running.orders / "plan").write_text(json.dumps(asdict(plan) | {"of_tomorrow": 1}))
+        running.process.send_signal(signal.SIGHUP)
+        assert "refused: another version of the program than this one has read it; restart" in running.hear(
+            "secondlook: "
+        )
+        assert running.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "status", "why"),
+    [
+        ("line 3: expected a number", 2, "line 3: expected a number"),
+        ("", 2, "ended with status 2"),
+        ('{"settings": "{\\"password\\": \\"se', 1, "what reads it ended with status 1"),
+    ],
+)
+def test_only_what_is_said_of_a_fault_is_repeated(tmp_path, monkeypatch, written, status, why):
+    """What a child wrote that broke may be half a plan, with secrets."""
+    (tmp_path / "written").write_text(written)
+    reader = tmp_path / "reader"
+    reader.write_text(f"#!/bin/sh\ncat {tmp_path}/written\nexit {status}\n")
+    reader.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(reader))
+    rereading = Rereading(EventWriter())
+    rereading.ask(Invocation(config="proxy.yaml", overrides=("x" * (1 << 20),)))  # it reads none of it
+    while (outcome := rereading.outcome()) is None:
+        os.sched_yield()
+    assert outcome == why
 
 
 def test_what_is_asked_for_meanwhile_is_to_be_read_once_more(tmp_path, monkeypatch):

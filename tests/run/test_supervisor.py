@@ -5,12 +5,15 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import time
 from dataclasses import asdict, replace
 
 import pytest
 
+from secondlook.run.supervisor.child import Child
 from secondlook.run.supervisor.runfile import last_run
+from secondlook.run.supervisor.supervisor import _TICK_S, SERVICE_GRACE_S
 
 
 def test_it_starts_announces_and_drains_workers_before_the_service(family):
@@ -180,3 +183,52 @@ def test_gate_workers_are_of_the_family_and_their_socket_goes_with_it(family, pl
         assert path.exists()
         assert running.end() == 0
     assert not path.exists()
+
+
+@pytest.fixture
+def sleeper():
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_service_that_waits_for_the_old_one_to_end_costs_no_rounds(supervisor, sleeper):
+    old, new = Child("service", 0, process=sleeper), Child("service", 0)
+    supervisor.children = [old, new]
+    old.stop(time.monotonic(), SERVICE_GRACE_S)
+    supervisor._start_due()
+    assert not new.alive
+    assert supervisor._patience() == _TICK_S
+    sleeper.wait(20)
+    supervisor._reap()
+    assert supervisor.children == [new]
+    assert supervisor._patience() == 0.0
+
+
+def test_what_waits_to_be_started_again_is_not_started_once_others_replace_it(supervisor, sleeper, plan):
+    alive, waiting = (
+        Child("worker", 0, process=sleeper),
+        Child("worker", 1, start_after=time.monotonic() + 30),
+    )
+    supervisor.children = [alive, waiting]
+    supervisor._apply(plan)
+    assert alive.replaced
+    assert not alive.stopping
+    assert waiting not in supervisor.children
+    assert [(child.role, child.replaced) for child in supervisor.children] == [
+        ("worker", True),
+        ("service", False),
+        ("worker", False),
+        ("worker", False),
+    ]
+
+
+def test_a_worker_that_speaks_after_the_service_has_ended_is_heard(supervisor):
+    reader, writer = os.pipe()
+    worker = Child("worker", 0, pipe=reader)
+    supervisor.children, supervisor.draining, supervisor.announced = [worker], True, True
+    os.write(writer, b'{"pattern": "8"}\n')
+    supervisor._hear(worker)
+    assert worker.facts == {"pattern": "8"}
+    os.close(writer)
+    worker.close_pipe()

@@ -37,8 +37,11 @@ class FirstSteps:
             logger.warning("cannot mark the first step %s: %s", step, error)
 
     def taken(self) -> frozenset[Step]:
-        """Return the steps that were taken."""
-        return frozenset(step for step in Step if (self._folder / step).exists())
+        """Return the steps that were taken; none where the folder cannot be looked into."""
+        try:
+            return frozenset(step for step in Step if (self._folder / step).exists())
+        except OSError:
+            return frozenset()
 
     def all_taken(self) -> bool:
         """Return whether nothing is left; notices are not for everybody."""

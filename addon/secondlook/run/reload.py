@@ -10,7 +10,7 @@ from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.policies import config_rules
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
-from secondlook.run.supervisor.settings_file import digest_of
+from secondlook.run.supervisor.settings_file import FAULT_EXIT, digest_of
 
 
 def settings_of(invocation: Invocation, content: bytes | None = None) -> Settings:
@@ -72,7 +72,7 @@ def main() -> None:
         plan = read_plan_of(invocation)
     except ConfigError as error:
         sys.stdout.write(str(error))
-        sys.exit(2)
+        sys.exit(FAULT_EXIT)
     json.dump(asdict(plan), sys.stdout)
 
 

@@ -53,19 +53,25 @@ class Child:
         return self.process is not None
 
     def start(self, plan: int, inherited: Sequence[int], now: float) -> None:
-        """Start the process; `plan` and `inherited` are descriptors that it gets."""
+        """Start the process; `plan` and `inherited` are descriptors that it gets.
+
+        Raises OSError where the system has no process, memory or descriptor left; nothing is left over then.
+        """
+        self.started_at = now  # a start that fails counts as well, or `schedule` would take it for steady
         reader, writer = os.pipe()
-        os.set_blocking(reader, False)
         arguments = [str(plan), str(writer), str(self.index), self.role]
         command = [sys.executable, "-P", "-m", "secondlook.run.entry", *arguments]
         try:
+            os.set_blocking(reader, False)
             self.process = subprocess.Popen(  # noqa: S603 - our own module
                 command, pass_fds=(plan, writer, *inherited), stdin=subprocess.DEVNULL
             )
+        except OSError:
+            os.close(reader)
+            raise
         finally:
             os.close(writer)
         self.pipe = reader
-        self.started_at = now
         self.ready = False
         self.kill_at = None
         self.silent_s = 0.0
@@ -103,6 +109,14 @@ class Child:
         if self.pipe is not None:
             os.close(self.pipe)
             self.pipe = None
+
+    def undo_start(self) -> None:
+        """End at once what was just started, as nobody can listen to it; nothing where nothing was."""
+        self.close_pipe()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
     def stop(self, now: float, grace_s: float) -> None:
         """Ask it to end; `overdue` kills it after `grace_s`."""

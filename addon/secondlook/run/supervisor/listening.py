@@ -65,8 +65,9 @@ def listen_at(path: str) -> socket.socket:
 
     Nobody but its owner can connect before `open_to` says who else may. Raises CannotListenError.
     """
-    sock = socket.socket(socket.AF_UNIX)
+    sock = None
     try:
+        sock = socket.socket(socket.AF_UNIX)
         _clear(path)
         before = os.umask(0o177)
         try:
@@ -75,7 +76,8 @@ def listen_at(path: str) -> socket.socket:
             os.umask(before)
         sock.listen(BACKLOG)
     except OSError as error:
-        sock.close()
+        if sock is not None:
+            sock.close()
         told = error.strerror or str(error)
         if "too long" in told:
             told = f"the path has {len(os.fsencode(path))} bytes, and a socket's may have about 100"
@@ -110,7 +112,7 @@ def open_to(path: str, group: str | None) -> None:
         if group is not None:
             os.chown(path, -1, int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid)
         os.chmod(path, 0o660)  # noqa: PTH101 - see above
-    except KeyError:
+    except (KeyError, ValueError, OverflowError):
         raise CannotListenError(f"there is no group {group} (`gateway.group` in the configuration)") from None
     except OSError as error:
         raise CannotListenError(

@@ -52,11 +52,17 @@ def main() -> None:
     except CannotListenError as error:
         say(str(error))
         sys.exit(1)
-    prepare_metrics(state / "metrics")
-    if not make_authority(state, plan.authority):
+    try:
+        prepare_metrics(state / "metrics")
+        made = make_authority(state, plan.authority)
+        supervisor = Supervisor(plan, sockets)
+    except OSError as error:
+        say(f"cannot start: {error}")
+        sys.exit(1)
+    if not made:
         say(f"cannot make the certificate authority in {state / 'ca'}")
         sys.exit(1)
-    status = Supervisor(plan, sockets).run()
+    status = supervisor.run()
     lock.release()
     sys.exit(status)
 

@@ -3,6 +3,7 @@
 A child reads it: what a fault in the file, or in what reads it, breaks is that child alone.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from secondlook.run.supervisor.console import say
 from secondlook.run.supervisor.event_writer import EventWriter
 from secondlook.run.supervisor.plan import Invocation, Plan, plan_from
 from secondlook.run.supervisor.readiness import tell_systemd
+from secondlook.run.supervisor.settings_file import FAULT_EXIT
 
 
 class Rereading:
@@ -26,6 +28,7 @@ class Rereading:
         self.refused: str | None = None  # why the last of them came to nothing
         self.asked_meanwhile = False  # for another, while the file was being read
         self._child: subprocess.Popen[bytes] | None = None
+        self._unread: str | None = None  # why no child could be started to read it
 
     @property
     def under_way(self) -> bool:
@@ -38,18 +41,30 @@ class Rereading:
         if self.under_way:
             return
         tell_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child ends; a pipe may be too short
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "secondlook.run.reload"],
-            stdin=subprocess.PIPE,
-            stdout=self._output,
-        )
-        assert self._child.stdin is not None
-        with self._child.stdin as pipe:
-            pipe.write(json.dumps(asdict(invocation)).encode())
+        try:
+            self._begin(json.dumps(asdict(invocation)).encode())
+        except OSError as error:
+            self._unread = f"it cannot be read now: {error.strerror or error}"
+
+    def _begin(self, asked: bytes) -> None:
+        """Start the child that reads. Raises OSError."""
+        with contextlib.ExitStack() as stack:
+            # files, not pipes: one may be too short, and at one a child that dies would leave us
+            file = stack.enter_context(tempfile.TemporaryFile())
+            file.write(asked)
+            file.seek(0)
+            output = stack.enter_context(contextlib.ExitStack())
+            self._output = output.enter_context(tempfile.TemporaryFile())
+            command = [sys.executable, "-P", "-m", "secondlook.run.reload"]
+            self._child = subprocess.Popen(command, stdin=file, stdout=self._output)  # noqa: S603 - our own module
+            output.pop_all()
 
     def outcome(self) -> Plan | str | None:
         """Return the plan that was read, or why there is none; None while nothing new is known."""
+        if self._unread is not None:
+            why, self._unread = self._unread, None
+            self.readings += 1
+            return why
         if self._child is None or self._child.poll() is None:
             return None
         child, self._child = self._child, None
@@ -58,9 +73,14 @@ class Rereading:
             written = output.read()
         self.readings += 1
         self.refused = None
-        if child.returncode == 0:
+        if child.returncode == FAULT_EXIT:
+            return written.decode(errors="replace") or how_it_ended(child.returncode)
+        if child.returncode != 0:  # what it wrote may be half a plan, with secrets
+            return f"what reads it {how_it_ended(child.returncode)}"
+        try:
             return plan_from(json.loads(written))
-        return written.decode(errors="replace") or how_it_ended(child.returncode)
+        except (ValueError, TypeError, KeyError):  # the program on disk is newer, or older
+            return "another version of the program than this one has read it; restart the proxy"
 
     def refuse(self, why: str, settings: str) -> None:
         """Report that what was read is not taken; `settings` (JSON) stay in force."""

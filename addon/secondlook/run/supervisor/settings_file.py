@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+FAULT_EXIT = 2  # of what reads the configuration: there is a fault, and its words are what was written
+
 
 def changed(config: str | None, reload: str, refused: str | None = None) -> str:
     """Return that a configuration is not in force, and which command puts it there.

@@ -3,6 +3,7 @@
 ```
 service + workers started together ─► all ready ─► run.json, ready lines
       child ended unasked ─► started again, at once the first time, then with doubling delay
+      child cannot be started for want of something ─► tried again likewise
       child hangs ─► killed (`heartbeat`), so that it ended
       SIGHUP ─► configuration read in a child ─► bad: the old stays; good: new ones, then the old ones drain
       SIGTERM, SIGINT ─► workers drain ─► service ends ─► run.json removed ─► exit 0
@@ -55,6 +56,7 @@ class Supervisor:
         self.draining = False
         self.exit_status = 0
         self._waiting_since: float | None = None
+        self._unwritten: str | None = None  # why `run.json` does not say what is so
         self._heartbeats = Heartbeats(time.monotonic())
         self._events = EventWriter()
         self._rereading = Rereading(self._events)
@@ -64,9 +66,9 @@ class Supervisor:
         self._adopt(plan, sockets)
 
     def _adopt(self, plan: Plan, sockets: Sockets) -> None:
-        self.sockets = sockets
+        """Work by a plan from now on. Raises OSError; nothing has changed then."""
         servers = sockets.of("server")
-        self.plan = replace(
+        adopted = replace(
             plan,
             proxy=next(map(address_of, sockets.of("proxy")), None),
             server=f"http://{address_of(servers[0])}" if servers else None,
@@ -77,7 +79,8 @@ class Supervisor:
             started_at=self._started_at,
             sockets={role: [sock.fileno() for sock in sockets.of(role)] for role in ROLES},
         )
-        self._plan_descriptor = write_plan(self.plan)
+        self._plan_descriptor = write_plan(adopted)
+        self.plan, self.sockets = adopted, sockets
 
     def run(self) -> int:
         """Run until told to stop; the exit status."""
@@ -104,30 +107,47 @@ class Supervisor:
             self._events.reap()
             self._finish_rereading()
             self._advance()
-        remove_run_file(self.state)
+            if self._unwritten is not None:
+                self._write_news()
+        try:
+            remove_run_file(self.state)
+        except OSError as error:
+            say(f"cannot set {self.state / 'run.json'} aside: {error.strerror}")
         self.sockets.unlink()
         return self.exit_status
 
     def _patience(self) -> float:
         now = time.monotonic()
-        due = [child.start_after - now for child in self.children if not child.alive and not child.stopping]
-        return max(0.0, min([_TICK_S, *due]))
+        return max(0.0, min([_TICK_S, *(child.start_after - now for child in self._startable())]))
+
+    def _startable(self) -> list[Child]:
+        """Return the children that may be started once their time has come."""
+        # two services never work on one state, and two workers never listen on one port
+        alone = {"service"} if self.plan.endpoints.accepts else {"service", "worker"}
+        serving = {child.role for child in self.children if child.alive} & alone
+        return [
+            child
+            for child in self.children
+            if not child.alive and not child.stopping and child.role not in serving
+        ]
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        alone = {"service"} if self.plan.endpoints.accepts else {"service", "worker"}
-        serving = {child.role for child in self.children if child.alive} & alone
-        for child in self.children:
-            if child.role in serving:
-                continue  # two services never work on one state, and two workers never listen on one port
-            if not child.alive and not child.stopping and child.start_after <= now:
-                inherited = [
-                    descriptor for role in SOCKETS_OF[child.role] for descriptor in self.plan.sockets[role]
-                ]
-                child.start(self._plan_descriptor, inherited, now)
-                assert child.pipe is not None
-                self._listened[child.pipe] = child
-                self._selector.register(child.pipe, selectors.EVENT_READ)
+        for child in self._startable():
+            if child.start_after <= now and not child.stopping:  # giving one up stops the others
+                self._start(child, now)
+
+    def _start(self, child: Child, now: float) -> None:
+        inherited = [descriptor for role in SOCKETS_OF[child.role] for descriptor in self.plan.sockets[role]]
+        try:
+            child.start(self._plan_descriptor, inherited, now)
+            assert child.pipe is not None
+            self._selector.register(child.pipe, selectors.EVENT_READ)
+        except OSError as error:  # no process, memory or descriptor is left: no reason to end the others
+            child.undo_start()
+            self._try_again(child, f"cannot be started ({error.strerror or error})", now)
+        else:
+            self._listened[child.pipe] = child
 
     def _hear(self, child: Child) -> None:
         pipe = child.pipe
@@ -183,12 +203,15 @@ class Supervisor:
             elif status == FATAL_EXIT and not self.announced:
                 self._give_up(child, "cannot start")
             else:
-                delay = child.schedule(now)
-                if not self.announced and child.failures >= _TRIES_BEFORE_READY:
-                    self._give_up(child, f"{how_it_ended(status)} {child.failures} times before it was ready")
-                else:
-                    again = "at once" if delay == 0 else f"in {delay:.1f} s"
-                    say(f"{child.name} {how_it_ended(status)}; starting it again {again}")
+                self._try_again(child, how_it_ended(status), now)
+
+    def _try_again(self, child: Child, what: str, now: float) -> None:
+        delay = child.schedule(now)
+        if not self.announced and child.failures >= _TRIES_BEFORE_READY:
+            self._give_up(child, f"{what} {child.failures} times before it was ready")
+        else:
+            again = "at once" if delay == 0 else f"in {delay:.1f} s"
+            say(f"{child.name} {what}; starting it again {again}")
 
     def _give_up(self, child: Child, why: str) -> None:
         if not self.draining:
@@ -248,16 +271,21 @@ class Supervisor:
         return facts_of(self.plan, self.sockets, self.children, self._rereading, self._heartbeats)
 
     def _write_news(self) -> None:
+        if not self.announced or self.draining:
+            return  # the service may be gone already
         service = service_of(self.children)
-        known = service.ready or "token" in service.facts  # else the old facts are no worse
-        if self.announced and not self.draining and known:
+        if service.ready or "token" in service.facts:  # else the old facts are no worse
             self._write_run_file()
 
     def _write_run_file(self) -> None:
         try:
             write_run_file(self.state, self._facts())
+            self._unwritten = None
         except OSError as error:
-            say(f"cannot write {self.state / 'run.json'}: {error.strerror}")
+            why, before = error.strerror or str(error), self._unwritten
+            self._unwritten = why
+            if why != before:  # it is tried again in each round
+                say(f"cannot write {self.state / 'run.json'}: {why}")
 
     def _announce(self) -> None:
         facts = self._facts()
@@ -297,9 +325,15 @@ class Supervisor:
             self._refuse(str(error))
             return
         before, old_plan = self.sockets, self._plan_descriptor
-        self._adopt(plan, sockets)
+        try:
+            self._adopt(plan, sockets)
+        except OSError as error:
+            sockets.close_all_but(before)
+            self._refuse(f"it cannot be handed on to new processes: {error.strerror or error}")
+            return
         os.close(old_plan)
         before.close_all_but(sockets)
+        self.children = [child for child in self.children if child.alive]  # the others are not started again
         for child in self.children:
             child.replaced = True  # old workers end when the new ones are ready
             if child.role == "service":
