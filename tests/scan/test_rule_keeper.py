@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import shutil
+import sys
 
 import pytest
 
 from secondlook.scan import rule_keeper
 from secondlook.scan.compiling import RuleSource
-from secondlook.scan.rule_keeper import RuleChange, RuleKeeper, ask_for_look, refused
+from secondlook.scan.rule_keeper import RuleChange, RuleKeeper, ask_for_look, refused, version_of
 from secondlook.scan.rule_set import RulesInForce, own_rules
 
 GOOD = 'rule good { strings: $a = "planted" condition: $a }'
@@ -99,6 +101,74 @@ def test_wrong_rules_are_refused_whole_and_the_last_good_ones_stay(place, compil
     place.look()
     assert refused(place.state) is None
     assert place.in_force.current.count == 3
+
+
+def in_the_way(place, _):
+    """Let something lie where the compiled rules are to be written."""
+    path = (
+        place.state / "scan" / f"rules-{version_of([RuleSource('rules/a.yar', place.rules / 'a.yar')])}.yarc"
+    )
+    path.mkdir(parents=True)
+    return path.rmdir
+
+
+def child(program):
+    def fail(_, patch):
+        patch.setattr(sys, "executable", program)
+        return patch.undo
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (in_the_way, "the compiled rules cannot be written: Is a directory"),
+        (child("/no/such/program"), "compiling the rules cannot begin: No such file or directory"),
+        (child(shutil.which("false")), "compiling the rules took too much memory or time (status 1)"),
+    ],
+)
+def test_what_failed_for_another_reason_than_the_rules_is_tried_again(place, compiled, fault, told):
+    place.write("a.yar", GOOD)
+    with pytest.MonkeyPatch.context() as patch:
+        mend = fault(place, patch)
+        assert place.look().error == told
+        assert [place.look() for _ in range(10)] == [None] * 10  # it is told once
+        assert refused(place.state) == told
+        assert len(compiled) == 4  # after one look, two, and four
+        mend()
+        for _ in range(20):
+            place.look()
+    assert place.in_force.current.count == 2
+    assert refused(place.state) is None
+    assert len(compiled) == 5
+    assert [change.error for change in place.told] == [told, None]
+
+
+def test_between_two_tries_there_is_a_bounded_number_of_looks(place, compiled, monkeypatch):
+    monkeypatch.setattr(rule_keeper, "_MOST_PASSED_OVER", 3)
+    monkeypatch.setattr(sys, "executable", "/no/such/program")
+    place.write("a.yar", GOOD)
+    tries = []
+    for _ in range(18):
+        place.look()
+        tries.append(len(compiled))
+    assert [tries.index(count) for count in sorted(set(tries))] == [0, 2, 5, 9, 13, 17]
+
+
+@pytest.mark.parametrize("most", [1, rule_keeper.MOST_FILES])
+def test_the_same_good_rules_as_before_are_not_refused_any_more(place, compiled, monkeypatch, most):
+    monkeypatch.setattr(rule_keeper, "MOST_FILES", most)
+    place.write("a.yar", GOOD)
+    good = place.look()
+    place.write("b.yar", "rule b { condition: nothing }")
+    assert place.look().error == refused(place.state)
+    (place.rules / "b.yar").unlink()
+    assert place.look() == good
+    assert refused(place.state) is None
+    assert place.look() is None
+    assert place.told[-1] == good
+    assert len(compiled) == (1 if most == 1 else 2)
 
 
 def test_who_changed_the_files_in_another_process_has_them_looked_at_at_once(place, monkeypatch):

@@ -39,33 +39,45 @@ class RuleSource:
     path: Path
 
 
+class CompilingFailedError(PatternError):
+    """Nothing is known against the rules: they could not be compiled now, and may be later."""
+
+
 async def compile_in_child(sources: Sequence[RuleSource], target: Path) -> int:
     """Compile rules, our own with them, into a file; return how many there are.
 
-    Raises PatternError, which names the file, the line and what is wrong.
+    Raises PatternError, which names the file, the line and what is wrong, and CompilingFailedError where that
+    is not the rules.
     """
     order = {
         "sources": [[source.name, str(source.path)] for source in sources],
         "target": str(target),
     }
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "secondlook.scan.compiling",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "secondlook.scan.compiling",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise CompilingFailedError(f"compiling the rules cannot begin: {error.strerror or error}") from None
     try:
         async with asyncio.timeout(TIME_S + _GRACE_S):
             told, _ = await child.communicate(json.dumps(order).encode())
     except TimeoutError:
-        raise PatternError(f"compiling the rules took longer than {TIME_S} s") from None
+        raise CompilingFailedError(f"compiling the rules took longer than {TIME_S} s") from None
     finally:
         await end_child(child)
     if child.returncode != 0 or not told:
-        raise PatternError(f"compiling the rules took too much memory or time (status {child.returncode})")
+        raise CompilingFailedError(
+            f"compiling the rules took too much memory or time (status {child.returncode})"
+        )
     answer: dict[str, Any] = json.loads(told)
+    if "failed" in answer:
+        raise CompilingFailedError(answer["failed"])
     if "error" in answer:
         raise PatternError(answer["error"])
     return int(answer["count"])
@@ -106,7 +118,7 @@ def _read(source: RuleSource) -> str:
             raise PatternError(f"{source.name}: larger than {MOST_SOURCE_BYTES} bytes")
         return source.path.read_text("utf-8")
     except OSError as error:
-        raise PatternError(f"{source.name}: cannot be read: {error.strerror or error}") from None
+        raise CompilingFailedError(f"{source.name}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         line = source.path.read_bytes().count(b"\n", 0, error.start) + 1
         raise PatternError(f"{source.name}:{line}: expected text in UTF-8") from None
@@ -145,8 +157,12 @@ def main() -> None:
     try:
         sources = [RuleSource(name, Path(path)) for name, path in order["sources"]]
         answer: dict[str, Any] = {"count": compile_rules(sources, Path(order["target"]))}
+    except CompilingFailedError as error:
+        answer = {"failed": str(error)}
     except PatternError as error:
         answer = {"error": str(error)}
+    except OSError as error:
+        answer = {"failed": f"the compiled rules cannot be written: {error.strerror or error}"}
     json.dump(answer, sys.stdout)
 
 

@@ -6,9 +6,11 @@ files changed ─► compiled in a child ─┬─ good ─► rules-VERSION.yar
 no files ──────► rules.json goes: our own are in force
 ```
 
-Nothing is compiled twice: a file that was refused is tried again when it changes. The last few compiled sets
-stay, for who goes back to the files of one of them. Files are looked at now and then, and within a second
-where another process has changed them and asks for it (`ask_for_look`).
+Nothing is compiled twice: a file that was refused is tried again when it changes. Where it is not the rules
+that are wrong (a full disk, a child that was killed) they are tried again by themselves, ever less often.
+
+The last few compiled sets stay, for who goes back to the files of one of them. Files are looked at now and
+then, and within a second where another process has changed them and asks for it (`ask_for_look`).
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from pathlib import Path
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import LISTS
-from secondlook.scan.compiling import RuleSource, compile_in_child
+from secondlook.scan.compiling import CompilingFailedError, RuleSource, compile_in_child
 from secondlook.scan.rule_set import FOLDER, NAME, VERSION_CHARS, engine_version
 from secondlook.scan.yara_look import OWN_RULES
 
@@ -36,6 +38,7 @@ ASKED_EVERY_S = 1.0
 REFUSED = "refused.json"
 ASKED = "look"  # a file that is written anew by whoever wants a look
 _KEPT = 3  # compiled sets
+_MOST_PASSED_OVER = 120  # looks, an hour of them, between two tries of what failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,13 @@ class RuleKeeper:
         self._now = now
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._seen: object = None
+        self._seen: object = None  # the files of which all is known
+        self._failing: object = None  # those that could not be compiled
+        self._passed_over = 0  # looks at them since the last try
+        self._pass_over = 0
         self._version: str | None = None
+        self._count = 0
+        self._error: str | None = None
         self._looked_for: int | None = None  # when another process asked last
 
     def trigger(self) -> None:
@@ -103,23 +111,51 @@ class RuleKeeper:
         try:
             sources, seen = await LISTS.run(self._sources)
         except PatternError as error:
+            self._seen = None
             return self._refused(str(error))
-        if seen == self._seen:
+        if seen == self._seen or self._waits_with(seen):
             return None
-        self._seen = seen
+        try:
+            change = await self._brought_up(sources)
+        except CompilingFailedError as error:
+            return self._failed(seen, str(error))
+        except OSError as error:
+            return self._failed(seen, f"the rules cannot be put in force: {error.strerror or error}")
+        except PatternError as error:
+            change = self._refused(str(error))
+        self._seen, self._failing = seen, None
+        return change
+
+    def _waits_with(self, seen: object) -> bool:
+        """Return whether files that could not be compiled are left alone this time."""
+        if seen != self._failing:
+            return False
+        self._passed_over += 1
+        return self._passed_over <= self._pass_over
+
+    def _failed(self, seen: object, error: str) -> RuleChange | None:
+        """Try the same files again: at the next look but one first, then after twice as many each time."""
+        again = seen == self._failing
+        self._pass_over = min(2 * self._pass_over, _MOST_PASSED_OVER) if again else 1
+        self._failing, self._passed_over, self._seen = seen, 0, None
+        return self._refused(error)
+
+    async def _brought_up(self, sources: Sequence[RuleSource]) -> RuleChange | None:
+        """Put the rules of these files in force; None where they are."""
         if not sources:
             return await LISTS.run(self._withdraw)
         version = await LISTS.run(version_of, sources)
-        if version == self._version:
+        if version == self._version and self._error is None:
             return None
-        path = self._folder / f"rules-{version}.yarc"
-        try:
+        if version != self._version:
+            path = self._folder / f"rules-{version}.yarc"
             count = await self._compiled(sources, path)
-        except PatternError as error:
-            return self._refused(str(error))
-        await LISTS.run(self._put_in_force, path, version, count)
-        change = RuleChange(version, count)
-        self._version = version
+            await LISTS.run(self._put_in_force, path, version, count)
+            self._version, self._count = version, count
+        else:  # what was refused meanwhile has gone again
+            await LISTS.run((self._folder / REFUSED).unlink, missing_ok=True)
+        self._error = None
+        change = RuleChange(version, self._count)
         self._on_change(change)
         return change
 
@@ -171,19 +207,24 @@ class RuleKeeper:
 
     def _withdraw(self) -> RuleChange | None:
         (self._folder / REFUSED).unlink(missing_ok=True)
+        self._error = None
         if not (self._folder / NAME).exists():
             return None
         (self._folder / NAME).unlink()
         self._version = None
         return RuleChange()
 
-    def _refused(self, error: str) -> RuleChange:
+    def _refused(self, error: str) -> RuleChange | None:
+        """Write down why the last good rules stay; None where that was told before."""
+        if error == self._error:
+            return None
         logger.warning("YARA rules are refused, the last good ones stay: %s", error)
         told = {"error": error, "at": self._now()}
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self._folder / REFUSED, json.dumps(told).encode())
         change = RuleChange(error=error)
+        self._error = error
         self._on_change(change)
         return change
 
