@@ -101,8 +101,11 @@ class WebhookOutlet:
         """Post a batch."""
         headers = {"content-type": "application/jsonl", **self._settings.headers}
         body = "".join(json_lines(events)).encode()
-        answer = await self._client.post(self._settings.url, content=body, headers=headers, timeout=TIMEOUT_S)
-        answer.raise_for_status()
+        asked = self._client.stream(
+            "POST", self._settings.url, content=body, headers=headers, timeout=TIMEOUT_S
+        )
+        async with asked as answer:  # whatever it says beside its status is not read
+            answer.raise_for_status()
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -8,11 +8,13 @@ from http import HTTPStatus
 import httpx
 
 from secondlook.config import UpstreamSettings
-from secondlook.ground.errors import ServiceError
+from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.trust import trust
+from secondlook.server.replica.bounded import PLAIN, whole, within
 from secondlook.wire.finding import Outcome, Report, dump_report, read_outcomes
 
 TIMEOUT_S = 30.0
+MAX_ANSWER_BYTES = 256 << 10
 
 
 class ForwardedFindings:
@@ -23,7 +25,7 @@ class ForwardedFindings:
     def __init__(self, upstream: UpstreamSettings) -> None:
         self._url = f"{upstream.url}/findings"
         self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {upstream.token}"} if upstream.token else {},
+            headers=PLAIN | ({"Authorization": f"Bearer {upstream.token}"} if upstream.token else {}),
             verify=trust(str(upstream.ca) if upstream.ca else None),
             trust_env=False,
             timeout=TIMEOUT_S,
@@ -32,17 +34,19 @@ class ForwardedFindings:
     async def take(self, report: Report, address: str) -> list[tuple[Outcome, str | None]]:
         """Return what the publisher did with each finding. Raises ServiceError when it cannot be asked."""
         try:
-            answer = await self._client.post(
-                self._url, content=dump_report(report), headers={"X-Forwarded-For": address}
+            asked = self._client.stream(
+                "POST", self._url, content=dump_report(report), headers={"X-Forwarded-For": address}
             )
-            if answer.status_code == HTTPStatus.FORBIDDEN:
-                return [(Outcome.REFUSED, "the publisher does not take findings from here")] * len(
-                    report.findings
-                )
-            if answer.status_code != HTTPStatus.OK:
-                raise ServiceError(f"the publisher answers a report with status {answer.status_code}")
-            return read_outcomes(answer.content, len(report.findings))
-        except (httpx.HTTPError, ValueError) as error:
+            async with within("findings"), asked as answer:
+                if answer.status_code == HTTPStatus.FORBIDDEN:
+                    return [(Outcome.REFUSED, "the publisher does not take findings from here")] * len(
+                        report.findings
+                    )
+                if answer.status_code != HTTPStatus.OK:
+                    raise ServiceError(f"the publisher answers a report with status {answer.status_code}")
+                body = await whole(answer, "findings", MAX_ANSWER_BYTES)
+            return read_outcomes(body, len(report.findings))
+        except (httpx.HTTPError, PatternError, ValueError) as error:
             raise ServiceError(f"the publisher cannot be asked: {type(error).__name__}") from error
 
     async def aclose(self) -> None:

@@ -26,6 +26,7 @@ from secondlook.ground.lanes import LISTS
 from secondlook.ground.trust import trust
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, digest_of
+from secondlook.server.replica.bounded import PLAIN, pieces, whole, within
 from secondlook.server.replica.state import ReplicationState, read_replication_state, write_replication_state
 from secondlook.server.store.store import ServerStore
 from secondlook.wire.signature import is_signed, read_public_key
@@ -52,7 +53,7 @@ class Replica:
         self._every_s = upstream.every
         self._keep = (settings or PublishSettings()).keep
         self._key: Ed25519PublicKey | None = read_public_key(upstream.key) if upstream.key else None
-        headers = {"Authorization": f"Bearer {upstream.token}"} if upstream.token else {}
+        headers = PLAIN | ({"Authorization": f"Bearer {upstream.token}"} if upstream.token else {})
         self._client = httpx.AsyncClient(
             base_url=f"{upstream.url}/published/",
             headers=headers,
@@ -171,15 +172,14 @@ class Replica:
     async def _save(self, path: str, target: Path, facts: dict[str, Any]) -> None:
         size, digest = 0, hashlib.sha256()
         try:
-            async with self._client.stream("GET", path) as response:
+            limit = min(facts["size"], MAX_FILE_BYTES)
+            async with within(path, limit), self._client.stream("GET", path) as response:
                 _check_status(response, path)
                 with target.open("wb") as file:
-                    async for chunk in response.aiter_bytes(1 << 20):
-                        size += len(chunk)
-                        if size > min(facts["size"], MAX_FILE_BYTES):
-                            raise PatternError(f"{path} is longer than its manifest says")
-                        digest.update(chunk)
-                        file.write(chunk)
+                    async for piece in pieces(response, path, limit):
+                        size += len(piece)
+                        digest.update(piece)
+                        file.write(piece)
         except httpx.HTTPError as error:
             raise ServiceError(f"cannot fetch {path}: {type(error).__name__}") from error
         if size != facts["size"] or digest.hexdigest() != facts["sha256"]:
@@ -187,13 +187,11 @@ class Replica:
 
     async def _get(self, path: str, limit: int) -> bytes:
         try:
-            response = await self._client.get(path)
+            async with within(path, limit), self._client.stream("GET", path) as response:
+                _check_status(response, path)
+                return await whole(response, path, limit)
         except httpx.HTTPError as error:
             raise ServiceError(f"cannot fetch {path}: {type(error).__name__}") from error
-        _check_status(response, path)
-        if len(response.content) > limit:
-            raise PatternError(f"{path} is longer than it may be")
-        return response.content
 
     async def aclose(self) -> None:
         """Close the connections."""
