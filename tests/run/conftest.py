@@ -125,7 +125,7 @@ class Family:
 
     def facts_when(self, so):
         """Give the facts once they are so: the supervisor may not have heard or written it yet."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 20
         while not so(facts := self.facts()):
             assert time.monotonic() < until, facts
             time.sleep(0.02)

@@ -112,6 +112,7 @@ def test_facts_that_could_not_be_written_are_written_when_there_is_room_again(fa
     with family() as running:
         running.start()
         before = running.facts()
+        (running.orders / "worker1").write_text("slow")  # it speaks once: nothing later has it written
         with running.short_of(*NO_ROOM):
             os.kill(before["workers"][1], signal.SIGKILL)
             running.hear(f"secondlook: cannot write {running.state / 'run.json'}: File too large")
