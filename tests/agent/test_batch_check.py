@@ -6,7 +6,8 @@ import pytest
 
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
-from secondlook.agent.recheck.batch_check import BatchCheck, in_pattern, is_listed
+from secondlook.agent.check.evidence import is_listed
+from secondlook.agent.recheck.batch_check import BatchCheck, in_pattern
 from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S, ListedHash, PrefixAnswer, Tier
 from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Threat, Verdict

@@ -191,9 +191,28 @@ def test_what_a_list_alone_holds_is_not_confirmed():
     with Answering(policy=Policy(level=Level.LOW)) as house:
         pattern = make_pattern([house.subject(URL).hashes[0]], now=house.clock.now(), risk=Risk.SUSPICIOUS)
         house.publish(pattern)
-        assert at_once(house, house.gatekeeper.now, house.subject(URL), PAGE).action is Action.ALLOW
+        decision = house.run(house.gatekeeper.check(house.subject(URL), PAGE))
+        assert (decision.action, decision.evidence.stage) == (Action.ALLOW, Stage.PATTERN)
         house.sleep(1)
         assert not house.ledger.snapshots.confirmed()
+
+
+def test_a_mild_finding_of_another_check_takes_away_no_worse_answer():
+    """Two pages of a host in one request; what is listed of the host is in force when the second concludes."""
+    with Answering() as house:
+        server = house.lookup.servers[Tier.INTRANET]
+        server.listed[house.subject("http://host.test/").hashes[0]] = Risk.SUSPICIOUS
+        server.listed[house.subject("http://host.test/x").hashes[0]] = Risk.DANGEROUS
+
+        async def at_once():
+            return await asyncio.gather(
+                *(house.gatekeeper.check(house.subject(f"http://host.test/{path}"), PAGE) for path in "ax")
+            )
+
+        mild, bad = house.run(at_once())
+        assert (mild.action, mild.evidence.risk) == (Action.ALLOW, Risk.SUSPICIOUS)
+        assert (bad.action, bad.evidence.risk) == (Action.BLOCK, Risk.DANGEROUS)
+        assert {entry.risk for entry in house.view.current.learned.values()} == {"suspicious", "dangerous"}
 
 
 def test_without_a_history_nothing_is_remembered():

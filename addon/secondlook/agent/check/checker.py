@@ -5,6 +5,8 @@ check_now  1 rules ─ 2 confirmed ─ 3 pattern ─ 4 short lists ─ 5 known g
 check      … the same, then 7 query (all tiers at once, one budget) ─ 8 stale answer ───► Decision
 ```
 
+A listing that the policy lets through ends nothing: the later stages may know worse, and the worst counts.
+
 Nothing here raises and nothing outlives the budget: an internal error is "unverifiable", counted and
 logged with its traceback. Nothing is enforced or recorded here; that is the gatekeeper's part.
 """
@@ -16,7 +18,15 @@ from dataclasses import replace
 from lru import LRU
 
 from secondlook.agent import metrics
-from secondlook.agent.check.evidence import from_finding, unknown, unverifiable, worst_finding
+from secondlook.agent.check.evidence import (
+    from_finding,
+    is_listed,
+    listed_step,
+    unknown,
+    unverifiable,
+    worse_of,
+    worst_finding,
+)
 from secondlook.agent.check.groups import pause_for
 from secondlook.agent.check.inquiry import Inquiry, Known, Question, fresh_answers, stale_answers
 from secondlook.agent.check.stages import local_evidence
@@ -113,8 +123,10 @@ class Checker:
             steps: list[Step] = []
             evidence = self._local(snapshot, subject, context, now, steps)
             until = now + _MEMO_S
-            if evidence is None:
-                evidence, until = self._from_cache(snapshot, subject, context, tiers, now, steps, until)
+            if evidence is None or self._is_open(snapshot, context, evidence):
+                evidence, until = self._from_cache(
+                    snapshot, subject, context, tiers, now, steps, until, evidence
+                )
             if evidence is None:
                 return None
             decision = self._decide(snapshot, context, evidence, now, started)
@@ -139,18 +151,19 @@ class Checker:
             snapshot, now, started = self.view.current, self._clock.now(), self._clock.monotonic()
             tiers = self.lookup.tiers(subject.kind, context.cls)
             steps: list[Step] = []
-            evidence = self._local(snapshot, subject, context, now, steps)
-            if evidence is None:
-                evidence, _ = self._from_cache(snapshot, subject, context, tiers, now, steps, now)
+            evidence = known = self._local(snapshot, subject, context, now, steps)
+            if known is None or self._is_open(snapshot, context, known):
+                evidence, _ = self._from_cache(snapshot, subject, context, tiers, now, steps, now, known)
             if evidence is None:
                 fresh, _ = fresh_answers(self.cache, tiers, subject.kind, subject.hashes, now)
                 finding = worst_finding(subject.hashes, context.cls, fresh)
+                if finding is not None:
+                    known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, 0, now))
+                    steps.append(listed_step(finding, Stage.CACHE))
                 steps.append(Step(Stage.QUERY, "skipped", "looked up locally only"))
-                evidence = (
-                    self._not_listed(subject, Stage.CACHE, steps)
-                    if finding is None
-                    else from_finding(finding, Stage.CACHE, subject, steps, 0, now)
-                )
+                if known is None or self._is_open(snapshot, context, known):
+                    known = self._nothing_worse(subject, Stage.CACHE, steps, known)
+                evidence = known
             return self._decide(snapshot, context, evidence, now, started)
         except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
             return self._broken(context, error)
@@ -201,12 +214,22 @@ class Checker:
         evidence = local_evidence(
             snapshot, subject, context, now, steps, suffixes=self._suffixes, url_subject=self.subject
         )
-        if evidence is None and isinstance(subject, UrlSubject) and subject.problem is not None:
+        if (
+            isinstance(subject, UrlSubject)
+            and subject.problem is not None
+            and (evidence is None or self._is_open(snapshot, context, evidence))
+        ):
             refused = unverifiable(subject.problem, steps, stage=Stage.MALFORMED)
             policy = snapshot.policies.of(context.client, context.user)
             if policy.decide(refused, SubjectClass.MALFORMED).action is Action.BLOCK:
                 return refused  # nobody needs to be asked about what is refused anyway
         return evidence
+
+    @staticmethod
+    def _is_open(snapshot: Snapshot, context: RequestContext, evidence: Evidence) -> bool:
+        """Return whether somebody may know worse: it is listed, and the policy lets that through."""
+        policy = snapshot.policies.of(context.client, context.user)
+        return is_listed(evidence) and not policy.blocks(evidence.risk)
 
     def _from_cache(
         self,
@@ -217,26 +240,32 @@ class Checker:
         now: float,
         steps: list[Step],
         until: float,
+        known: Evidence | None,
     ) -> tuple[Evidence | None, float]:
-        """Stage 6, and what needs no server at all; also until when the cached answers hold."""
+        """Stage 6, and what needs no server at all; also until when the cached answers hold.
+
+        `known` is a local listing that leaves the decision open.
+        """
         to_ask = [tier for tier in tiers if not self.mirrored(snapshot, tier, subject.kind, now)]
         if not to_ask:
             if not tiers and self.lookup.awaited(subject.kind, context.cls):
                 return None, until
             steps.append(_MIRRORED if tiers else _NOBODY_TO_ASK)
-            return self._not_listed(subject, Stage.PATTERN, steps), until
+            return self._nothing_worse(subject, Stage.PATTERN, steps, known), until
         fresh, missing = fresh_answers(self.cache, to_ask, subject.kind, subject.hashes, now)
         for _, answer, _ in fresh:
             until = min(until, answer.expires_at)
         finding = worst_finding(subject.hashes, context.cls, fresh)
         if finding is not None:
-            return from_finding(finding, Stage.CACHE, subject, steps, 0, now), until
+            known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, 0, now))
+            if not self._is_open(snapshot, context, known):
+                return known, until
         if missing:
             metrics.CACHE_MISSES.inc()
             return None, until
         metrics.CACHE_HITS.inc()
-        steps.append(_CACHED)
-        return self._not_listed(subject, Stage.CACHE, steps, server=fresh[0][1].server), until
+        steps.append(_CACHED if finding is None else listed_step(finding, Stage.CACHE))
+        return self._nothing_worse(subject, Stage.CACHE, steps, known, server=fresh[0][1].server), until
 
     def _inquiry(self, subject: Subject, context: RequestContext, deadline: float) -> Inquiry:
         snapshot = self.view.current
@@ -268,24 +297,35 @@ class Checker:
         steps: list[Step] = []
         # the view may have moved while we asked: what is known by now counts
         evidence = self._local(snapshot, subject, context, now, steps)
-        if evidence is None:
+        if evidence is None or self._is_open(snapshot, context, evidence):
             steps += inquiry.steps
-            evidence = self._from_answers(subject, context, inquiry, steps, now)
+            evidence = self._from_answers(snapshot, subject, context, inquiry, steps, now, evidence)
         return self._decide(snapshot, context, evidence, now, started)
 
     def _from_answers(
-        self, subject: Subject, context: RequestContext, inquiry: Inquiry, steps: list[Step], now: float
+        self,
+        snapshot: Snapshot,
+        subject: Subject,
+        context: RequestContext,
+        inquiry: Inquiry,
+        steps: list[Step],
+        now: float,
+        known: Evidence | None,
     ) -> Evidence:
         question = inquiry.questions[0]
         finding = worst_finding(subject.hashes, context.cls, question.known)
         if finding is not None:
-            return from_finding(finding, Stage.QUERY, subject, steps, inquiry.attempts, now)
+            known = worse_of(known, from_finding(finding, Stage.QUERY, subject, steps, inquiry.attempts, now))
+            if not self._is_open(snapshot, context, known):
+                return known
+            steps.append(listed_step(finding, Stage.QUERY))
         if not inquiry.asked and self.lookup.awaited(subject.kind, context.cls):
             return unverifiable("no server can be reached from here", steps)
         if not question.failed:
-            steps.append(Step(Stage.QUERY, "not_listed", inquiry.server))
-            return self._not_listed(
-                subject, Stage.QUERY, steps, server=inquiry.server, attempts=inquiry.attempts
+            if finding is None:
+                steps.append(Step(Stage.QUERY, "not_listed", inquiry.server))
+            return self._nothing_worse(
+                subject, Stage.QUERY, steps, known, server=inquiry.server, attempts=inquiry.attempts
             )
         stale: list[Known] = []
         for tier in question.failed:
@@ -297,25 +337,34 @@ class Checker:
                 return unverifiable(reason, steps, attempts=inquiry.attempts)
             stale += older
         finding = worst_finding(subject.hashes, context.cls, stale)
-        if finding is not None:
-            return from_finding(finding, Stage.CACHE, subject, steps, inquiry.attempts, now)
-        steps.append(Step(Stage.CACHE, "not_listed", "expired, and no server answered"))
-        return self._not_listed(
-            subject, Stage.CACHE, steps, server=stale[0][1].server, stale=True, attempts=inquiry.attempts
+        if finding is None:
+            steps.append(Step(Stage.CACHE, "not_listed", "expired, and no server answered"))
+        else:
+            known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, inquiry.attempts, now))
+            if not self._is_open(snapshot, context, known):
+                return known
+            steps.append(listed_step(finding, Stage.CACHE))
+        server, attempts = stale[0][1].server, inquiry.attempts
+        return self._nothing_worse(
+            subject, Stage.CACHE, steps, known, server=server, stale=True, attempts=attempts
         )
 
-    def _not_listed(
+    def _nothing_worse(
         self,
         subject: Subject,
         stage: Stage,
         steps: list[Step],
+        known: Evidence | None,
         *,
         server: str | None = None,
         stale: bool = False,
         attempts: int = 0,
     ) -> Evidence:
+        """Conclude that nobody lists it, or nobody as worse than what is known."""
         if isinstance(subject, UrlSubject) and subject.problem is not None:
             return unverifiable(subject.problem, steps, stage=Stage.MALFORMED, attempts=attempts)
+        if known is not None:
+            return replace(known, steps=tuple(steps), attempts=attempts)
         return unknown(stage, steps, server=server, stale=stale, attempts=attempts)
 
     def judge(

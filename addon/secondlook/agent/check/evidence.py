@@ -16,11 +16,22 @@ from secondlook.core.verdict import SEVERITY, Evidence, Risk, Stage, Step, Subje
 
 _NAMES_TOLD = 3  # of the signatures that one engine found
 _MALICIOUS = frozenset({Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS})
+_LISTED = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
 
 
 def verdict_of(risk: Risk) -> Verdict:
     """Return the verdict of something listed with this risk."""
     return Verdict.MALICIOUS if risk in _MALICIOUS else Verdict.SUSPICIOUS
+
+
+def is_listed(evidence: Evidence) -> bool:
+    """Return whether evidence is of something bad."""
+    return evidence.verdict in _LISTED
+
+
+def worse_of(known: Evidence | None, found: Evidence) -> Evidence:
+    """Return the worse of what was known before and what was found; what was known where they are equal."""
+    return found if known is None or SEVERITY[found.risk] < SEVERITY[known.risk] else known
 
 
 def expression_of(subject: Subject | None, full_hash: bytes) -> str | None:
@@ -159,8 +170,13 @@ def from_finding(
         expression=expression_of(subject, listed.full_hash),
         attempts=attempts,
         detail=describe(listed),
-        steps=(*steps, Step(stage, "listed", listed.list or answer.server)),
+        steps=(*steps, listed_step(finding, stage)),
     )
+
+
+def listed_step(finding: ListedFinding, stage: Stage) -> Step:
+    """Return the step of an answer that lists something."""
+    return Step(stage, "listed", finding.listed.list or finding.answer.server)
 
 
 def from_scan(

@@ -39,7 +39,7 @@ def local_evidence(
     suffixes: Suffixes,
     url_subject: Callable[[str], UrlSubject],
 ) -> Evidence | None:
-    """Run stages 1 to 5; None when none of them decides."""
+    """Run stages 1 to 5; None when none of them knows anything. What is listed may be worse elsewhere."""
     rule = rule_for(snapshot, subject, context, now, url_subject)
     if rule is not None:
         return from_rule(rule, steps)
@@ -61,7 +61,9 @@ def local_evidence(
         steps.append(_CONFIRMED_MISS)
     hit = snapshot.listed(subject.kind, hashes, now)
     if hit is not None and (weaker is None or SEVERITY[hit.info.risk] < SEVERITY[weaker.risk]):
-        return from_pattern(hit.info, hit.full_hash, subject, steps, now)
+        evidence = from_pattern(hit.info, hit.full_hash, subject, steps, now)
+        steps.append(evidence.steps[-1])
+        return evidence
     if weaker is not None:
         return weaker
     steps.append(_PATTERN_MISS)

@@ -16,7 +16,7 @@ from secondlook.agent.ports import Lookup
 from secondlook.core.answer import MOST_PREFIXES
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.subject import SubjectKind
-from secondlook.core.verdict import Evidence, Stage, SubjectClass, Verdict
+from secondlook.core.verdict import Evidence, Stage, SubjectClass
 from secondlook.ground.clock import Clock
 
 PAUSE_EVERY = 100  # subjects between two chances for others on the event loop
@@ -118,8 +118,3 @@ def in_pattern(snapshot: Snapshot, kind: SubjectKind, hashes: Sequence[bytes], n
     """Return stage 3 about hashes alone."""
     hit = snapshot.listed(kind, hashes, now)
     return None if hit is None else from_pattern(hit.info, hit.full_hash, None, (), now)
-
-
-def is_listed(evidence: Evidence) -> bool:
-    """Return whether evidence is of something bad."""
-    return evidence.verdict in (Verdict.MALICIOUS, Verdict.SUSPICIOUS)

@@ -10,7 +10,8 @@ import logging
 
 from secondlook.agent import metrics
 from secondlook.agent.actions.enforcement import Enforcement
-from secondlook.agent.recheck.batch_check import BatchCheck, is_listed
+from secondlook.agent.check.evidence import is_listed
+from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.refetch import Refetcher, RefetchError
 from secondlook.core.event import FlagEntry, QueueEntry
 from secondlook.core.subject import FileSubject, SubjectKind

@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 
 from secondlook.agent import metrics
 from secondlook.agent.actions.enforcement import Enforcement
+from secondlook.agent.check.evidence import is_listed
 from secondlook.agent.check.record import closing_event
 from secondlook.agent.ports import Queue
-from secondlook.agent.recheck.batch_check import PAUSE_EVERY, BatchCheck, is_listed
+from secondlook.agent.recheck.batch_check import PAUSE_EVERY, BatchCheck
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.core.asking.schedule import Backoff
 from secondlook.core.event import Event, EventKind, QueueEntry

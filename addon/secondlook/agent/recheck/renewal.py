@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from secondlook.agent.check.evidence import from_entry
+from secondlook.agent.check.evidence import from_entry, is_listed
 from secondlook.agent.check.record import closing_event
 from secondlook.agent.check.view import REBLOCK, in_force
 from secondlook.agent.ports import ConfirmedSet
-from secondlook.agent.recheck.batch_check import BatchCheck, is_listed
+from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.core.event import ConfirmedEntry, EventKind
 from secondlook.core.scan import ENGINES
 from secondlook.core.subject import SubjectKind

@@ -29,9 +29,8 @@ from secondlook.agent import metrics
 from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.actions.file_search import FileIndex, index_files
 from secondlook.agent.check.content import SCAN
-from secondlook.agent.check.evidence import from_scan, scan_steps, unverifiable
+from secondlook.agent.check.evidence import from_scan, is_listed, scan_steps, unverifiable
 from secondlook.agent.ports import FileScanner, History
-from secondlook.agent.recheck.batch_check import is_listed
 from secondlook.core.event import ConfirmedEntry, FlagEntry, QueueEntry
 from secondlook.core.scan import EngineReport, fault_of, worst
 from secondlook.core.subject import FileSubject, SubjectKind
