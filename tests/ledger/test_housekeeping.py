@@ -3,7 +3,9 @@
 import time
 from concurrent.futures import CancelledError
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
 from ledgerkit.contract import remembered
 from ledgerkit.samples import START, identity_of, make_event, make_flag
@@ -113,3 +115,44 @@ async def test_an_event_that_no_row_can_hold_is_dropped_alone(place, open_ledger
     wait_until(lambda: ledger.recorder.dropped == 1)
     wait_until(lambda: len(ledger.events.page().events) == 20)
     assert "could not be written" in told[0]
+
+
+def test_a_fault_inside_does_not_end_the_housekeeping(place, open_ledger, monkeypatch):
+    monkeypatch.setattr(housekeeping, "FLUSH_S", 0.1)
+    ledger = open_ledger(place, background=False)
+    told: list[str] = []
+    ledger.store.report = told.append
+    replay = ledger.flags.replay
+
+    def breaks_once() -> int:
+        monkeypatch.setattr(ledger.flags, "replay", replay)
+        raise sa.exc.OperationalError("VACUUM history", None, Exception("lock timeout"))
+
+    monkeypatch.setattr(ledger.flags, "replay", breaks_once)
+    event = make_event(EventKind.CHECK)
+    ledger.history.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, event)
+    ledger.upkeep.start()
+    wait_until(lambda: not ledger.history._unwritten)
+    assert ledger.upkeep.faults == 1
+    assert any("internal error" in line and "lock timeout" in line for line in told)
+
+
+def test_a_table_that_another_proxy_vacuums_is_left_to_it(postgres, open_ledger):
+    url = postgres.database()
+    ledger = open_ledger(url, background=False)
+    with psycopg.connect(url) as another:
+        another.execute("LOCK TABLE history IN SHARE UPDATE EXCLUSIVE MODE")
+        ledger.upkeep.sweep(thorough=True)
+
+
+def test_a_vacuum_that_fails_is_reported_and_leaves_every_reader_read_only(postgres, open_ledger):
+    url = postgres.database()
+    ledger = open_ledger(url, background=False)
+    with psycopg.connect(url) as another:
+        another.execute("ALTER TABLE shares RENAME TO elsewhere")
+    with pytest.raises(LedgerError, match="shares"):
+        ledger.upkeep._reclaim(everything=True)
+    shown = ledger.store.read(
+        lambda connection: connection.exec_driver_sql("SHOW default_transaction_read_only").scalar()
+    )
+    assert shown == "on"

@@ -8,6 +8,7 @@ somebody asks, the search index is merged until it holds nothing of them and the
 is emptied.
 """
 
+import logging
 import sqlite3
 import threading
 import time
@@ -21,8 +22,9 @@ import sqlalchemy as sa
 from secondlook.ground.clock import SettledTime
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import salvage
+from secondlook.ledger.engine.database import bare_engine
 from secondlook.ledger.engine.store import Store
-from secondlook.ledger.engine.tables import changes, events, marks
+from secondlook.ledger.engine.tables import changes, events, marks, metadata
 from secondlook.ledger.log import counting, overview, search
 from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.counts import Counts
@@ -31,6 +33,8 @@ from secondlook.ledger.queue import confirmed, flagged, history
 from secondlook.ledger.queue.allowed_history import AllowedHistory
 from secondlook.ledger.queue.flag_store import FlagStore
 from secondlook.ledger.upkeep.erasure import erase
+
+logger = logging.getLogger(__name__)
 
 TICK_S: Final = 0.25
 FLUSH_S: Final = 2.0
@@ -61,6 +65,7 @@ class Upkeep:
         self._swept_at = time.monotonic() - SWEEP_S + 30.0
         self._merged_at = time.monotonic()
         self._checkpointed_at = time.monotonic()
+        self.faults = 0
 
     def start(self) -> None:
         """Begin."""
@@ -79,6 +84,12 @@ class Upkeep:
                 self._tick()
             except LedgerError as error:
                 self._store.report(f"housekeeping: {error}")
+                self._stopping.wait(1.0)
+            except Exception as error:
+                # without this thread nothing is deleted, replayed or written down any more
+                self.faults += 1
+                logger.exception("housekeeping failed inside; it goes on")
+                self._store.report(f"housekeeping: internal error: {error}")
                 self._stopping.wait(1.0)
 
     def _tick(self) -> None:
@@ -185,8 +196,8 @@ class Upkeep:
 
         gone += store.commit_now(small)
         if thorough:
-            self._merged_at = time.monotonic()
             self._reclaim(everything=False)
+            self._merged_at = time.monotonic()
         elif gone and store.place.path is not None:
             while self._vacuum(store.place.path):
                 if self._stopping.wait(_REST_S):
@@ -223,21 +234,7 @@ class Upkeep:
         """Give freed space back and make sure that nothing deleted can be read any more."""
         store = self._store
         if store.place.path is None:
-            engine = store.readers.execution_options(isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                connection.exec_driver_sql("SET default_transaction_read_only = off")
-                for name in (
-                    "events",
-                    "history",
-                    "flagged",
-                    "flagged_clients",
-                    "confirmed",
-                    "quarantine",
-                    "rules",
-                    "shares",
-                ):
-                    connection.exec_driver_sql(f"VACUUM {name}")
-                connection.exec_driver_sql("SET default_transaction_read_only = on")
+            store.guard(partial(self._vacuum_tables, wait=everything))
             return
         store.commit_now(search.begin_merge)
         while store.commit_now(search.merge):
@@ -249,6 +246,17 @@ class Upkeep:
                 return
         if everything or store.options.keeper:
             self.checkpoint(whole=True)
+
+    def _vacuum_tables(self, *, wait: bool) -> None:
+        """Free what deleted rows of PostgreSQL held, over a connection of its own.
+
+        A table that another proxy is at is left to it, unless what was deleted has to be gone (`wait`).
+        """
+        how = "VACUUM" if wait else "VACUUM (SKIP_LOCKED)"
+        engine = bare_engine(self._store.place)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in metadata.sorted_tables:
+                connection.exec_driver_sql(f"{how} {table.name}")
 
     def _vacuum(self, path: Path) -> int:
         """Give some free pages back; return how many are left."""

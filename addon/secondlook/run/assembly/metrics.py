@@ -53,6 +53,11 @@ class ServiceCollector(Collector):
         )
         dropped.add_metric([], self._parts.ledger.recorder.dropped)
         yield dropped
+        faults = CounterMetricFamily(
+            "secondlook_housekeeping_faults", "Errors inside the ledger's housekeeping, which goes on."
+        )
+        faults.add_metric([], self._parts.ledger.upkeep.faults)
+        yield faults
         hung = CounterMetricFamily(
             "secondlook_hung_processes", "Processes that hung and were killed.", labels=["process"]
         )
