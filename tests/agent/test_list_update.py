@@ -1,5 +1,6 @@
 """What one offered list must pass, by itself: the updater's own tests tell the same of whole servers."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -10,6 +11,7 @@ from secondlook.config import PatternSettings
 from secondlook.core.lists.hashlist import HashList, build
 from secondlook.core.lists.name import parse_list_name
 from secondlook.wire import safebrowsing_pb2 as pb
+from secondlook.wire.fault import BadUpdate
 from secondlook.wire.signature import sign_list
 from secondlook.wire.version import ListVersion
 from wirekit.coded import rice64
@@ -57,6 +59,18 @@ def test_a_small_list_does_not_become_empty(tmp_path):
         take(tmp_path, offer([]), held(3))
     assert take(tmp_path, offer([]), held(3), accept_shrink=True).count == 0
     assert take(tmp_path, offer(entries(1)), held(3)).count == 1, "it may become smaller"
+
+
+def test_what_another_server_gave_is_compared_with_and_never_updated(tmp_path):
+    before = held(3000)
+    with pytest.raises(UpdateRefused, match="it shrinks from 3000 entries to 5"):
+        take(tmp_path, replace(offer(entries(5)), updates_held=False), before)
+    taken = take(tmp_path, replace(offer(entries(3001)), updates_held=False), before)
+    assert (taken.count, taken.added, taken.removed) == (3001, 1, 0)
+    unchanged = replace(offer([]), message=pb.HashList(name="mw-8b", partial_update=True))
+    assert take(tmp_path, unchanged, before).count == 3000
+    with pytest.raises(BadUpdate, match="where nothing is held"):
+        take(tmp_path, replace(unchanged, updates_held=False), before)
 
 
 def test_a_list_is_no_larger_than_it_may_be(tmp_path):

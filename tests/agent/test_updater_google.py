@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
 import pytest
 
+from agentkit.updating import house
 from lookup.serving import V5Server
 from secondlook.agent.pattern import updater
 from secondlook.agent.pattern.files import read_stamp
@@ -91,5 +93,29 @@ def test_minimum_wait_start_delay_and_backoff(tmp_path, wait_s, monkeypatch):
         assert await fetched() == 1
         await client.aclose()
         await server.stop()
+
+    asyncio.run(main())
+
+
+def test_a_server_in_the_place_of_google_leaves_none_of_its_lists_out(tmp_path):
+    async def main():
+        async with house(tmp_path) as world:
+            google = await V5Server().start()
+            google.lists = {name: google_list(name, 0) for name in GOOGLE_LISTS}
+            client = ServerClient(RemoteServer(url=google.url, kind="google", key="K", name="gsb"))
+            source = UpdateSource(name="gsb", tier=Tier.NETWORK, client=client, google=True)
+            world.updater.use([source])
+            await world.updater.update_now()
+            assert {each.name for each in read_stamp(world.updater.folder).lists} == set(GOOGLE_LISTS)
+            world.updater.use([replace(world.source, tier=Tier.NETWORK)])
+            [outcome] = await world.updater.update_now()
+            assert outcome.refused == {}
+            assert {each.server for each in read_stamp(world.updater.folder).lists} == {"office"}
+            world.updater.use([replace(source, name="gsb again")])
+            [outcome] = await world.updater.update_now()
+            assert outcome.refused == {}
+            assert {each.name for each in read_stamp(world.updater.folder).lists} == set(GOOGLE_LISTS)
+            await client.aclose()
+            await google.stop()
 
     asyncio.run(main())

@@ -241,3 +241,73 @@ def test_a_publisher_who_is_known_may_mean_it(tmp_path, whose):
             assert world.blocks("google.com/")
 
     run(scene)
+
+
+def index_without(*names):
+    """Let the server's index leave out lists that it has; without names, all of them."""
+
+    def change(path, body):
+        if path != "/v5/hashLists":
+            return None
+        answer = pb.ListHashListsResponse.FromString(body)
+        kept = [each for each in answer.hash_lists if names and each.name not in names]
+        answer = pb.ListHashListsResponse(hash_lists=kept)
+        return 200, b"application/x-protobuf", answer.SerializeToString()
+
+    return change
+
+
+@pytest.mark.parametrize("missing", [(), ("mw-s-8b",), ("mw-8b", "mw-s-8b")])
+def test_a_list_that_the_index_names_no_more_stays_until_that_is_accepted(tmp_path, missing):
+    async def scene():
+        async with house(tmp_path) as world:
+            put(world.store, ["doubtful.example"], list_name="mw-s-8b", name="doubtful.txt")
+            out(world.store)
+            await world.app.reader.refresh()
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = index_without(*missing)
+            for _ in range(4):
+                [outcome] = await world.updater.update_now()
+                assert set(outcome.refused) == set(missing or ("mw-8b", "mw-s-8b"))
+                assert "the server has it no more" in outcome.refused["mw-s-8b"]
+                assert world.blocks("doubtful.example/")
+                assert world.blocks("evil1.example/")
+                [mirror] = load_pattern(world.state).mirrors
+                assert not mirror.whole
+            assert world.blocks("new.example/") is (missing == ("mw-s-8b",))
+            assert any(
+                "an update of mw-s-8b from office" in text for text in status(world.state, now=0).alerts
+            )
+            assert {event.list for event in world.events.kept if event.kind == "error"} == set(
+                outcome.refused
+            )
+            if missing == ("mw-s-8b",):  # it is meant
+                [outcome] = await world.updater.update_now(accept_shrink=True)
+                assert not world.blocks("doubtful.example/")
+                assert world.blocks("evil1.example/")
+                assert [event.detail for event in world.events.kept if event.list == "mw-s-8b"][-1] == (
+                    "given up, as the server has it no more (-2)"
+                )
+            else:
+                world.app.change = None
+                [outcome] = await world.updater.update_now()
+                assert world.blocks("new.example/")
+                assert world.blocks("doubtful.example/")
+            assert outcome.refused == {}
+            assert status(world.state, now=0).alerts == ()
+
+    run(scene)
+
+
+def test_a_list_of_its_canary_alone_may_leave_the_index(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            world.app.change = index_without("uws-8b")
+            [outcome] = await world.updater.update_now()
+            assert outcome.refused == {}
+            assert "uws-8b" not in {each.name for each in read_stamp(world.updater.folder).lists}
+
+    run(scene)

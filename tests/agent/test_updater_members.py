@@ -2,6 +2,8 @@
 
 from contextlib import asynccontextmanager
 
+import pytest
+
 from agentkit.updating import HOSTS, house, run
 from secondlook.agent.pattern.change import status
 from secondlook.agent.pattern.files import read_stamp
@@ -10,12 +12,13 @@ from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config import PatternSettings
 from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
+from serverkit import out, put
 
 
 @asynccontextmanager
-async def pair(tmp_path):
-    """Two servers of one tier with the same lists, and an updater that knows both."""
-    async with house(tmp_path / "first") as first, house(tmp_path / "second") as second:
+async def pair(tmp_path, *, spare_lines=HOSTS):
+    """Two servers of one tier, with the same lists by default, and an updater that knows both."""
+    async with house(tmp_path / "first") as first, house(tmp_path / "second", lines=spare_lines) as second:
         spare = UpdateSource(name="spare", tier=Tier.INTRANET, client=second.client, trusted_allow=True)
         first.clock = VirtualTime()
         first.updater = PatternUpdater(
@@ -136,5 +139,122 @@ def test_a_member_is_looked_at_no_more_often_than_planned(tmp_path):
             world.clock.at += 5.0  # the second look comes soon
             await world.updater.update_now(only_due=True)
             assert len(status(world.state, now=0).alerts) == 1
+
+    run(scene)
+
+
+AWAY = (500, b"text/plain", b"oops")
+
+
+def in_force(world):
+    """Give the servers in use, and of which server each list is."""
+    stamp = read_stamp(world.updater.folder)
+    return [each.server for each in stamp.servers], {each.name: each.server for each in stamp.lists}
+
+
+def test_what_one_member_may_not_take_away_another_may_not_either(tmp_path):
+    async def scene():
+        async with pair(tmp_path) as (world, other):
+            await world.updater.update_now()
+            for each in (world, other):
+                await each.publish(HOSTS[:200])
+            asked = []
+            for _ in range(8):
+                [outcome] = await world.updater.update_now()
+                asked.append(outcome.server)
+                assert "it shrinks from 3001 entries to 201" in outcome.refused["mw-8b"]
+                assert world.blocks("evil1500.example/")
+                assert in_force(world)[0] == ["office"], "nobody takes over who is no better"
+            assert asked[:6] == ["office"] * 3 + ["spare"] * 3
+            alerts = status(world.state, now=0).alerts
+            for server in ("office", "spare"):
+                assert any(f"an update of mw-8b from {server} was refused" in text for text in alerts)
+            await world.updater.update_now(accept_shrink=True)
+            assert not world.blocks("evil1500.example/")
+            assert world.blocks("evil150.example/")
+            await world.updater.update_now()
+            assert status(world.state, now=0).alerts == ()
+
+    run(scene)
+
+
+def test_a_member_whose_lists_are_good_takes_over_from_one_that_is_refused(tmp_path):
+    async def scene():
+        async with pair(tmp_path) as (world, other):
+            await world.updater.update_now()
+            await world.publish(HOSTS[:200])
+            await other.publish([*HOSTS, "other.example"])
+            for _ in range(4):
+                [outcome] = await world.updater.update_now()
+            assert (outcome.server, outcome.refused) == ("spare", {})
+            assert world.blocks("other.example/")
+            assert not any("refused" in text for text in status(world.state, now=0).alerts)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("end", ["it is back", "it is meant"])
+def test_a_member_that_was_rebuilt_takes_over_with_what_is_good_alone(tmp_path, end):
+    async def scene():
+        async with pair(tmp_path, spare_lines=[]) as (world, other):
+            put(world.store, ["doubtful.example"], list_name="mw-s-8b", name="doubtful.txt")
+            out(world.store)
+            await world.app.reader.refresh()
+            await world.updater.update_now()
+            put(other.store, ["new.example"], list_name="se-8b", name="new.txt")
+            out(other.store)
+            await other.app.reader.refresh()
+            world.app.change = lambda path, body: AWAY
+            for _ in range(4):
+                [outcome] = await world.updater.update_now()
+            assert outcome.server == "spare"
+            assert "it shrinks from 3001 entries to 1" in outcome.refused["mw-8b"]
+            assert "the server has it no more" in outcome.refused["mw-s-8b"]
+            assert "pattern update --accept-shrink" in outcome.refused["mw-s-8b"]
+            servers, lists = in_force(world)
+            assert servers == ["spare"]
+            assert (lists["mw-8b"], lists["mw-s-8b"], lists["se-8b"]) == ("office", "office", "spare")
+            for host in ("evil1500.example/", "doubtful.example/", "new.example/"):
+                assert world.blocks(host)
+            if end == "it is back":
+                world.app.change = None
+                for _ in range(5):
+                    await world.updater.update_now()
+                assert in_force(world)[0] == ["office"]
+                assert set(in_force(world)[1].values()) == {"office"}
+                assert world.blocks("evil1500.example/")
+            else:
+                later = PatternUpdater(  # as the command does it: in a process of its own
+                    world.updater._sources, world.state, world.events, world.clock, PatternSettings()
+                )
+                [outcome] = await later.update_now(accept_shrink=True)
+                assert (outcome.server, outcome.refused) == ("spare", {})
+                servers, lists = in_force(world)
+                assert "mw-s-8b" not in lists
+                assert set(lists.values()) == {"spare"}
+                assert not world.blocks("evil1500.example/")
+            assert not any("refused" in text for text in status(world.state, now=0).alerts)
+
+    run(scene)
+
+
+def test_quite_other_servers_of_a_tier_come_in_with_what_is_good_and_the_rest_on_request(tmp_path):
+    async def scene():
+        async with pair(tmp_path, spare_lines=["only.example"]) as (world, _):
+            await world.updater.update_now()
+            world.updater.use([each for each in world.updater._sources if each.name == "spare"])
+            [outcome] = await world.updater.update_now()
+            assert list(outcome.refused) == ["mw-8b"]
+            assert in_force(world) == (
+                ["spare"],
+                {**dict.fromkeys(in_force(world)[1], "spare"), "mw-8b": "office"},
+            )
+            [alert] = status(world.state, now=0).alerts
+            assert "pattern update --accept-shrink" in alert
+            [outcome] = await world.updater.update_now(accept_shrink=True)
+            assert outcome.refused == {}
+            assert set(in_force(world)[1].values()) == {"spare"}
+            assert world.blocks("only.example/")
+            assert status(world.state, now=0).alerts == ()
 
     run(scene)

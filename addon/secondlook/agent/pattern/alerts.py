@@ -65,6 +65,14 @@ class PatternAlerts:
             if each.server == server:
                 self.clear(f"list {each.name}")
 
+    def keep_refusals(self, servers: set[str]) -> None:
+        """End the alerts about refused lists of every server that is not among these."""
+        for key in list(self.in_force):
+            kind, _, place = key.partition(" ")
+            server, slash, _ = place.rpartition("/")
+            if kind == "list" and slash and server not in servers:
+                self.clear(key)
+
     def check_age(self, stale_after_s: float) -> None:
         """Raise an alert while lists are older than they may be; it ends by itself."""
         confirmed = read_confirmed(self._folder)

@@ -9,15 +9,17 @@ about"):
 | version | one that names another list |
 | signature | missing or wrong, where the publisher's key is pinned |
 | size | empty where the last good one was not; under half of it; larger than may be |
+| index | not in it any more, where the last good one holds more than its canary |
 | canary | not in the list, where its metadata names one |
 | known-good sites | a block list that blocks one more of them, unless its publisher may mean it |
 | the written file | anything that a whole reading finds |
 
-A refused list changes nothing: the last good one stays in force.
+A refused list changes nothing: the last good one stays in force. That is the tier's list of that name,
+whichever server it came from: what one member may not take away another may not either.
 """
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,10 +27,13 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from secondlook.agent.pattern.files import StampedList
+from secondlook.agent.pattern.members import MIN_WIDTH
 from secondlook.config import PatternSettings
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
+from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import replacing
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -53,6 +58,7 @@ class Offer:
     canary: bytes | None
     key: Ed25519PublicKey | None  # pinned: the list must be signed by its holder
     is_own: bool = False  # of the server inside this program: its operator is ours
+    updates_held: bool = True  # False: what is held came from another server, and is only compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +85,17 @@ def take_list(
 ) -> TakenList:
     """Apply an offered update to what is held and put the result in place.
 
-    `guarded` are the full hashes that block a known-good site as a whole, with their texts. Raises
-    UpdateRefused, or BadUpdate where the update does not fit what is held (a full one may).
+    `held` is the tier's list of that name that is in force, None where there is none. `guarded`
+    are the full hashes that block a known-good site as a whole, with their texts. Raises UpdateRefused, or
+    BadUpdate where the update does not fit what is held (a full one may).
     """
     from secondlook.wire.update import apply_update  # noqa: PLC0415 - needs numpy, which checks do not
 
     name, width = offer.meaning.name, offer.meaning.width
     message = offer.message
     _check_version(message, name)
-    raw = b"".join(held.blocks()) if held is not None else None
+    base = held if offer.updates_held or not message.partial_update else None
+    raw = b"".join(base.blocks()) if base is not None else None
     applied = apply_update(message, name, width, raw)
     checksum = applied.checksum
     if offer.key is not None and not list_is_signed(
@@ -136,9 +144,27 @@ def _check_size(
     if held is None or accept_shrink:
         return
     if held.count and not count:
-        raise UpdateRefused(f"it is empty, the last good one has {held.count} entries")
+        raise UpdateRefused(f"it is empty, the last good one has {held.count} entries; {_after_all()}")
     if held.count >= settings.shrink_from and count < held.count * settings.shrink:
-        raise UpdateRefused(f"it shrinks from {held.count} entries to {count}")
+        raise UpdateRefused(f"it shrinks from {held.count} entries to {count}; {_after_all()}")
+
+
+def left_out(held: Mapping[str, StampedList], named: Collection[str]) -> dict[str, str]:
+    """Return the lists in force that a server names no more and that may not go so, with the reasons."""
+    return {
+        name: f"the server has it no more, the last good one has {each.count} entries; {_after_all()}"
+        for name, each in held.items()
+        if name not in named and _is_missed(each)
+    }
+
+
+def _is_missed(held: StampedList) -> bool:
+    """Return whether anything is lost with a list: only Google has short ones, a canary protects nobody."""
+    return held.width >= MIN_WIDTH and held.count > (held.canary is not None)
+
+
+def _after_all() -> str:
+    return f"`{typed('pattern update --accept-shrink')}` accepts that"
 
 
 def _write(file: BinaryIO, entries: bytes, width: int) -> None:

@@ -80,6 +80,7 @@ class UpdateSchedule:
 
     due_at: float = 0.0
     failures: int = 0
+    refused: bool = False  # it answered the last time, with lists that were refused
     wait_s: float = 0.0  # minimum_wait_duration of the last answer, the longest of its lists
 
     def plan(self, source: UpdateSource, now: float, poll_s: float, chance: float, *, failed: bool) -> None:

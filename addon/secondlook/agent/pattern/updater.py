@@ -10,8 +10,10 @@ lists' metadata ──► fetch what changed ──► each list checked (agent.
                      fetched whole            new stamp, renamed into place
 ```
 
-One source per tier is in use, and it is sticky; another one of the tier takes over when it fails
-three times running. The others of the tier are only compared with it, see `agent.pattern.members`. The
+One source per tier is in use, and it is sticky; another one of the tier is tried when it fails three
+times running, and takes over: with what of its lists is good where the one in use is away, only with
+lists that are all good where that one answers and is refused. Whoever it is, its lists are held against
+those of the tier. The others of the tier are only compared, see `agent.pattern.members`. The
 embedded server announces its generations, others are polled. Interrupted at any byte, the folder holds
 the old stamp with its files or the new one with its files.
 """
@@ -42,7 +44,7 @@ from secondlook.agent.pattern.files import (
     read_confirmed,
     read_stamp,
 )
-from secondlook.agent.pattern.list_update import Offer, TakenList, take_list
+from secondlook.agent.pattern.list_update import Offer, TakenList, left_out, take_list
 from secondlook.agent.pattern.members import Members
 from secondlook.agent.pattern.source import (
     GOOGLE_START_S,
@@ -144,7 +146,10 @@ class PatternUpdater:
             if (only_due or source.google) and self._clock.monotonic() < pace.due_at:
                 continue
             outcome = await self._look(source, accept_shrink=accept_shrink)
+            pace.refused = bool(outcome.refused)
             self._plan(source, pace, failed=bool(outcome.error or outcome.refused))
+            if not outcome.error and not outcome.refused:
+                self._forget_refusals_of_others(source)
             outcomes.append(outcome)
         await self._compare_members(only_due=only_due)
         self.alerts.check_age(self._settings.stale_after)
@@ -165,10 +170,10 @@ class PatternUpdater:
             return []
         with folder_lock(self.folder):
             stamp = read_stamp(self.folder) or Stamp()
-            damaged = {each.server for each in stamp.lists if each.name in faults}
+            damaged = {each.tier for each in stamp.lists if each.name in faults}
             kept = tuple(each for each in stamp.lists if each.name not in faults)
             servers = tuple(
-                replace(each, generation="", whole=False) if each.server in damaged else each
+                replace(each, generation="", whole=False) if each.tier in damaged else each
                 for each in stamp.servers
             )
             self._put(replace(stamp, lists=kept, servers=servers))
@@ -177,7 +182,7 @@ class PatternUpdater:
         return list(faults)
 
     def _choose(self, tier: Tier) -> UpdateSource | None:
-        """Return the tier's source: the one in use, unless it failed too often and another one did not."""
+        """Return the tier's source: the one in use; where it failed too often, whichever is due first."""
         members = [source for source in self._sources if source.tier is tier]
         if not members or not self._reachable(tier):
             return None
@@ -185,10 +190,10 @@ class PatternUpdater:
             stamp = read_stamp(self.folder) or Stamp()
             in_use = {each.server for each in stamp.servers}
             members.sort(key=lambda source: source.name not in in_use)
-        failures = [self._paces.get(source.name, UpdateSchedule()).failures for source in members]
-        if failures[0] < FAILURES_TO_SWITCH:
+        paces = [self._paces.get(source.name, UpdateSchedule()) for source in members]
+        if paces[0].failures < FAILURES_TO_SWITCH:
             return members[0]
-        return members[failures.index(min(failures))]
+        return members[min(range(len(members)), key=lambda at: paces[at].due_at)]
 
     async def _compare_members(self, *, only_due: bool) -> None:
         """Compare the servers whose lists are not used with the one of their tier whose lists are."""
@@ -205,8 +210,8 @@ class PatternUpdater:
             if name in {None, source.name} or source.google or not self._reachable(source.tier):
                 continue
             pace = self._paces.setdefault(source.name, UpdateSchedule())
-            if only_due and self._clock.monotonic() < pace.due_at:
-                continue
+            if pace.refused or (only_due and self._clock.monotonic() < pace.due_at):
+                continue  # that it differs is in the alert about what was refused
             try:
                 await self._members.compare(source.name, source.client, stamp, name)
                 self._plan(source, pace, failed=False)
@@ -214,6 +219,14 @@ class PatternUpdater:
                 self._plan(source, pace, failed=True)
             if self._members.is_suspected(source.name):
                 pace.due_at = min(pace.due_at, self._clock.monotonic() + SECOND_LOOK_S)
+
+    def _forget_refusals_of_others(self, used: UpdateSource) -> None:
+        """Forget that other members of the tier were refused: the lists of the one in use are good."""
+        others = [each for each in self._sources if each.tier is used.tier and each is not used]
+        for each in others:
+            if each.name in self._paces:
+                self._paces[each.name].refused = False
+        self.alerts.keep_refusals({each.name for each in self._sources if each not in others})
 
     def _plan(self, source: UpdateSource, pace: UpdateSchedule, *, failed: bool) -> None:
         now = self._clock.monotonic()
@@ -257,15 +270,19 @@ class PatternUpdater:
         self, source: UpdateSource, stamp: Stamp, generation: str, *, accept_shrink: bool
     ) -> UpdateOutcome:
         about = await wanted_lists(source)
-        held = {each.name: each for each in stamp.lists if each.server == source.name}
+        held = {each.name: each for each in stamp.lists if each.tier == source.tier.value}
+        own = {name: each for name, each in held.items() if each.server == source.name}
         names = list(about)
-        versions = [bytes.fromhex(held[name].version) for name in names if name in held]
-        messages = {each.name: each for each in await source.client.batch_get(names, versions)}
+        versions = [bytes.fromhex(own[name].version) for name in names if name in own]
+        offered = await source.client.batch_get(names, versions) if names else []
+        messages = {each.name: each for each in offered}
         self._paces.setdefault(source.name, UpdateSchedule()).wait_s = max(
             (each.minimum_wait_duration.seconds for each in messages.values()), default=0
         )
         taken: dict[str, TakenList] = {}
-        refused: dict[str, str] = {}
+        # Google's lists are known, what else is held is of the server that was there before.
+        may_leave = accept_shrink or self._settings.accept_shrink or source.google
+        refused = {} if may_leave else left_out(held, about)
         for name, wanted in about.items():
             if stamp.held.get(f"{source.name}/{name}") == messages.get(name, pb.HashList()).version.hex():
                 continue  # rolled back by the operator: wait for another version
@@ -278,17 +295,28 @@ class PatternUpdater:
                     canary=wanted.canary,
                     key=source.key,
                     is_own=source.tier is Tier.LOCAL,
+                    updates_held=name in own,
                 )
                 taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
             except PatternError as error:
                 refused[name] = str(error)
+        if refused and self._another_answers(source, stamp):
+            return UpdateOutcome(source.name, generation, refused=refused)
         with folder_lock(self.folder):
             self._commit(source, generation, taken, refused, about)
         return UpdateOutcome(
             source.name,
             generation,
-            {name: each.count for name, each in taken.items() if each.changed or name not in held},
+            {name: each.count for name, each in taken.items() if each.changed or name not in own},
             refused,
+        )
+
+    def _another_answers(self, source: UpdateSource, stamp: Stamp) -> bool:
+        """Return whether the tier's lists are those of another server, which was refused but is not away."""
+        used = {each.server for each in stamp.servers if each.tier == source.tier.value} - {source.name}
+        return any(
+            each.name in used and self._paces.get(each.name, UpdateSchedule()).refused
+            for each in self._sources
         )
 
     async def _take(
@@ -334,8 +362,18 @@ class PatternUpdater:
         """Write the new stamp, and an event for each list that changed."""
         now = self._clock.now()
         stamp = self._stamp()
-        before = {each.name: each for each in stamp.lists if each.server == source.name}
-        lists = [each for each in stamp.lists if each.server != source.name]
+        before = {each.name: each for each in stamp.lists if each.tier == source.tier.value}
+        lists = [each for each in stamp.lists if each.tier != source.tier.value]
+        for name in before.keys() - about.keys():
+            if name in refused:
+                lists.append(before[name])
+                continue
+            self.alerts.record(
+                EventKind.UPDATE,
+                f"given up, as the server has it no more (-{before[name].count})",
+                name=name,
+                server=source.name,
+            )
         for name, wanted in about.items():
             found = taken.get(name)
             if found is None:
@@ -381,7 +419,6 @@ class PatternUpdater:
             confirmed_at=now,
         )
         others = tuple(each for each in stamp.servers if each.tier != source.tier.value)
-        lists = [each for each in lists if each.tier != source.tier.value or each.server == source.name]
         # What a rollback gave up is over with once another version is in force.
         given_up = {f"{source.name}/{name}" for name in taken}
         held = {key: version for key, version in stamp.held.items() if key not in given_up}

@@ -86,7 +86,8 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
 @app.command()
 def update(
     accept_shrink: Annotated[
-        bool, typer.Option("--accept-shrink", help="Also when a list shrinks far below its last size.")
+        bool,
+        typer.Option("--accept-shrink", help="Also when a list shrinks far, or is offered no more."),
     ] = False,
     force: Annotated[
         bool,
