@@ -1,9 +1,14 @@
 """Change numbers: one more for each change of a topic, in the transaction of the change."""
 
+import time
+
+import psycopg
 import pytest
 
 from secondlook.ground.errors import LedgerError
+from secondlook.ledger.engine import change
 from secondlook.ledger.engine.change import bump
+from secondlook.ledger.engine.database import ALIVE
 from secondlook.ledger.engine.tables import TOPICS
 
 
@@ -26,3 +31,74 @@ def test_a_change_that_fails_takes_no_number(ledger):
         ledger.store.commit_now(work)
     ledger.store.changes.stale()
     assert ledger.store.changes.counters() == before
+
+
+def wait_until(condition, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_listener_that_hears_nothing_delays_a_change_by_less_than_a_second(
+    postgres, open_ledger, monkeypatch
+):
+    url = postgres.database()
+    here, elsewhere = open_ledger(url), open_ledger(url)
+    changes = here.store.changes
+    wait_until(lambda: changes._listening)
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "notifies", deaf)
+        terminate_listeners(url)
+        wait_until(lambda: not changes._listening)
+        wait_until(lambda: changes._listening)
+        before = changes.counters()["rules"]
+        elsewhere.store.commit_now(lambda connection: bump(connection, "rules"))
+        assert change._BLIND_S < 1.0
+        wait_until(lambda: changes.counters()["rules"] == before + 1)
+
+
+def deaf(_connection, *, timeout: float, stop_after: int):
+    """Hear nothing, as over a connection that a firewall has dropped."""
+    time.sleep(timeout)
+    yield from ()
+
+
+def terminate_listeners(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'secondlook listener' AND datname = current_database()"
+        )
+
+
+def test_a_fault_inside_does_not_end_the_listening(postgres, open_ledger, monkeypatch):
+    url = postgres.database()
+    here = open_ledger(url)
+    changes = here.store.changes
+    wait_until(lambda: changes._listening)
+
+    def breaks(*_args, **_named):
+        raise OSError("no more file descriptors")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "notifies", breaks)
+        wait_until(lambda: not changes._listening)
+    wait_until(lambda: changes._listening)
+
+
+def test_the_listener_notices_that_nobody_is_there_as_the_other_connections_do(
+    postgres, open_ledger, monkeypatch
+):
+    seen: list[dict[str, object]] = []
+    connect = psycopg.connect
+
+    def watched(*args, **named):
+        seen.append(named)
+        return connect(*args, **named)
+
+    monkeypatch.setattr(psycopg, "connect", watched)
+    ledger = open_ledger(postgres.database())
+    wait_until(lambda: ledger.store.changes._listening)
+    (listener,) = [named for named in seen if named.get("application_name") == "secondlook listener"]
+    assert listener.items() >= ALIVE.items()

@@ -2,22 +2,25 @@
 
 Each topic has a counter that every change raises in its own transaction. On SQLite `PRAGMA data_version`
 shows in 2 µs whether any other connection committed at all; only then are the counters read. On PostgreSQL a
-thread listens for `NOTIFY secondlook`; the counters are read then, and every few seconds in any case.
+thread listens for `NOTIFY secondlook`; the counters are read then, and about every second in any case: a
+listener whose connection was dropped in silence, or taken by a pooler, hears nothing and cannot know it.
 """
 
+import logging
 import sqlite3
 import threading
 import time
-from contextlib import suppress
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from secondlook.ground.errors import LedgerError
-from secondlook.ledger.engine.database import CONNECT_S, Place, explain
+from secondlook.ledger.engine.database import ALIVE, CONNECT_S, Place, explain
 from secondlook.ledger.engine.tables import changes
 
-_BLIND_S: Final = 5.0  # how long PostgreSQL is trusted to notify before the counters are read anyway
+logger = logging.getLogger(__name__)
+
+_BLIND_S: Final = 0.75  # how long PostgreSQL is trusted to notify before the counters are read anyway
 _RECONNECT_S: Final = 0.5
 _LISTEN_S: Final = 0.25  # how long closing may have to wait
 _AWAY_S: Final = 0.5  # a database that is away is not asked more often
@@ -165,17 +168,24 @@ class Changes:
 
         url = self._place.url.set(drivername="postgresql").render_as_string(hide_password=False)
         while not self._stopping.is_set():
-            with (
-                suppress(psycopg.Error),
-                psycopg.connect(
-                    url, autocommit=True, connect_timeout=CONNECT_S, application_name="secondlook listener"
-                ) as connection,
-            ):
-                connection.execute("LISTEN secondlook")
-                self._listening = True
-                self._stale = True  # whatever happened while nobody listened
-                while not self._stopping.is_set():
-                    for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
-                        self._stale = True
-            self._listening = False
+            try:
+                with psycopg.connect(
+                    url,
+                    autocommit=True,
+                    connect_timeout=CONNECT_S,
+                    application_name="secondlook listener",
+                    **ALIVE,
+                ) as connection:
+                    connection.execute("LISTEN secondlook")
+                    self._listening = True
+                    self._stale = True  # whatever happened while nobody listened
+                    while not self._stopping.is_set():
+                        for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
+                            self._stale = True
+            except psycopg.Error:
+                pass  # those who read find out, and report it
+            except Exception:
+                logger.exception("listening for changes failed inside; it begins again")
+            finally:
+                self._listening = False
             self._stopping.wait(_RECONNECT_S)

@@ -7,8 +7,10 @@ so everybody else switches off both the automatic checkpoint and the one at clos
 
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -19,6 +21,10 @@ from secondlook.ground.errors import ConfigError, LedgerError
 
 BUSY_S: Final = 5.0  # waiting for another process's transaction
 CONNECT_S: Final = 3  # reaching PostgreSQL
+ALIVE: Final[Mapping[str, Any]] = MappingProxyType(
+    {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+)
+"""How a connection to PostgreSQL notices that nobody is there any more."""
 _FIRST_WAIT_S: Final = 0.0005
 _LONGEST_WAIT_S: Final = 0.005
 _CACHE_KIB: Final = 32_768
@@ -143,10 +149,7 @@ def _postgres(place: Place, pool: dict[str, Any], *, read_only: bool) -> sa.Engi
             "connect_timeout": CONNECT_S,
             "options": options,
             "application_name": "secondlook",
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
+            **ALIVE,
         },
         pool_pre_ping=read_only,
         **pool,
