@@ -87,3 +87,78 @@ async def test_visits_that_could_not_be_written_keep_what_they_saw(tmp_path, ope
         assert ledger.history.flush().exception() is not None
     (entry,) = remembered(ledger)
     assert (entry.hashes, entry.time) == ((file, member), START + 1)
+
+
+def remember(any_ledger, name, at=START, client="10.0.0.1"):
+    event = make_event(EventKind.CHECK, at, client=client)
+    any_ledger.history.remember(identity_of(name), (identity_of(name),), SubjectKind.URL, event)
+
+
+async def taken(any_ledger, *names, now=START + 10):
+    """Lease subjects; their names' identities, and whether a lease of theirs ended by itself."""
+    _ = [part async for part in any_ledger.history.remembered(since=0)]  # what is in memory is written
+    got = await any_ledger.history.take([identity_of(name) for name in names], now, lease_s=60)
+    return {entry.identity: again for entry, again in got}
+
+
+async def test_what_is_remembered_is_leased_to_one_until_that_ends(any_ledger):
+    remember(any_ledger, "one")
+    assert await taken(any_ledger, "one", "never met") == {identity_of("one"): False}
+    assert await taken(any_ledger, "one", now=START + 69) == {}
+    assert await taken(any_ledger, "one", now=START + 70) == {identity_of("one"): True}
+    assert await taken(any_ledger, "one", now=START) == {identity_of("one"): True}, "a clock set back"
+
+
+async def test_a_visit_in_between_leaves_the_lease(any_ledger):
+    remember(any_ledger, "one")
+    await taken(any_ledger, "one")
+    remember(any_ledger, "one", START + 11)
+    assert await taken(any_ledger, "one", now=START + 12) == {}
+
+
+async def test_what_a_rechecker_holds_is_not_leased(any_ledger):
+    for name in ("held", "waits"):
+        remember(any_ledger, name)
+        await any_ledger.flags.flag(*make_flag(name))
+    (held,) = await any_ledger.queue.take_due(START + 5, limit=1, lease_s=60, everything=True)
+    left = {identity_of("held"), identity_of("waits")} - {held.identity}
+    assert set(await taken(any_ledger, "held", "waits")) == left
+    assert held.identity in await taken(any_ledger, "held", "waits", now=START + 66)
+
+
+async def test_a_visit_that_was_dealt_with_is_forgotten_and_a_later_one_stays(any_ledger):
+    for name in ("gone", "came again"):
+        remember(any_ledger, name)
+    await taken(any_ledger, "gone", "came again")
+    entries = await any_ledger.history.recall([identity_of("gone"), identity_of("came again")])
+    remember(any_ledger, "came again", START + 1)
+    _ = [part async for part in any_ledger.history.remembered(since=0)]
+    await any_ledger.history.forget(entries)
+    await any_ledger.history.forget([])
+    assert await taken(any_ledger, "gone", "came again", now=START + 11) == {identity_of("came again"): False}
+
+
+@pytest.mark.parametrize(
+    ("client", "event", "reported"),
+    [
+        ("a", {"extra": {"clients": ["b", "a"]}}, True),
+        ("a", {"extra": {"clients": ["b"]}}, False),
+        ("a", {"client": "a"}, True),
+        ("a", {"client": "b"}, False),
+        ("a", {}, True),  # privacy keeps no names
+        (None, {"client": "b"}, True),  # nobody is named by now
+        ("a", {"extra": {"clients": ["a"]}, "time": START - 1}, False),
+        ("a", {"extra": {"clients": ["a"]}, "kind": EventKind.BLOCKED}, False),
+        ("a", {"extra": {"clients": ["a"]}, "kind": EventKind.CONFIRMED}, True),
+    ],
+)
+async def test_which_visits_an_event_has_reported(any_ledger, client, event, reported):
+    remember(any_ledger, "one", client=client)
+    _ = [part async for part in any_ledger.history.remembered(since=0)]
+    facts = {"kind": EventKind.LATE_VERDICT, "time": START + 1} | event
+    any_ledger.recorder.record(
+        make_event(facts.pop("kind"), facts.pop("time"), identity=identity_of("one"), **facts)
+    )
+    settle(any_ledger)
+    entries = await any_ledger.history.recall([identity_of("one")])
+    assert await any_ledger.history.reported(entries) == ({identity_of("one")} if reported else set())

@@ -100,3 +100,18 @@ async def test_what_is_in_force_is_asked_about_in_its_strictest_class(any_ledger
         await confirm(any_ledger, make_confirmed("one", cls=cls), None)
     (entry,) = any_ledger.snapshots.confirmed()
     assert entry.cls is asked
+
+
+async def test_a_late_verdict_has_its_event_and_leaves_what_is_known_as_it_is(any_ledger):
+    await confirm(any_ledger, make_confirmed("one"), None)
+    await any_ledger.flags.flag(*make_flag("one"))
+    event = make_event(EventKind.LATE_VERDICT, identity=identity_of("one"))
+    other = make_event(EventKind.LATE_VERDICT, identity=identity_of("two"))
+    late = make_confirmed("one", START + 50, expires_at=START + 900, risk="suspicious")
+    await any_ledger.confirmed.add_late([(late, event), (make_confirmed("two"), other)])
+    await any_ledger.confirmed.add_late([(late, None)])
+    found = {entry.identity: entry for entry in any_ledger.snapshots.confirmed()}
+    assert found == {identity_of(name): make_confirmed(name) for name in ("one", "two")}
+    assert await kinds_of(any_ledger, identity_of("one")) == ["flagged", "late_verdict"]
+    assert await kinds_of(any_ledger, identity_of("two")) == ["late_verdict"]
+    assert await take(any_ledger, everything=True) == []

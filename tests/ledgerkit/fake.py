@@ -253,6 +253,16 @@ class _Confirmed:
                 ledger.log.append(ledger.named(event))
         ledger.snapshots.number += 1
 
+    async def add_late(self, findings: Sequence[tuple[ConfirmedEntry, Event | None]]) -> None:
+        ledger = self._ledger
+        ledger.writable()
+        for entry, event in findings:
+            self.entries.setdefault(entry.identity, entry)
+            if event is not None:
+                ledger.queue.rows.pop(entry.identity, None)
+                ledger.log.append(ledger.named(event))
+        ledger.snapshots.number += 1
+
     async def withdraw(self, identity: bytes, event: Event) -> None:
         self._ledger.writable()
         self._ledger.snapshots.number += 1
@@ -286,6 +296,7 @@ class _History:
         self._ledger = ledger
         self.written: dict[bytes, FlagEntry] = {}
         self.recent: dict[bytes, FlagEntry] = {}
+        self.leases: dict[bytes, float] = {}
 
     def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
         known = self.recent.get(identity) or self.written.get(identity)
@@ -318,12 +329,51 @@ class _History:
         for part in itertools.batched(found, batch):
             yield [Remembered(entry.identity, entry.kind, entry.hashes) for entry in part]
 
+    async def take(
+        self, identities: Sequence[bytes], now: float, *, lease_s: float
+    ) -> list[tuple[FlagEntry, bool]]:
+        self._ledger.writable()
+        taken = []
+        for entry in await self.recall(identities):
+            until, row = self.leases.get(entry.identity), self._ledger.queue.rows.get(entry.identity)
+            rechecked = row is not None and now < row.lease_until <= now + lease_s
+            if not rechecked and (until is None or not now < until <= now + lease_s):
+                self.leases[entry.identity] = now + lease_s
+                taken.append((entry, until is not None))
+        return taken
+
+    async def reported(self, entries: Sequence[FlagEntry]) -> set[bytes]:
+        return {
+            entry.identity
+            for entry in entries
+            for event in self._ledger.log
+            if event.kind in (EventKind.CONFIRMED, EventKind.LATE_VERDICT)
+            and event.identity == entry.identity
+            and event.time >= entry.time
+            and _names(event, entry.client)
+        }
+
+    async def forget(self, entries: Sequence[FlagEntry]) -> None:
+        self._ledger.writable()
+        for entry in entries:
+            self.leases.pop(entry.identity, None)
+            for rows in (self.written, self.recent):
+                kept = rows.get(entry.identity)
+                if kept is not None and kept.time <= entry.time:
+                    del rows[entry.identity]
+
     async def visits(self, identity: bytes) -> list[Event]:
         return [
             event
             for event in self._ledger.log
             if event.identity == identity and event.kind in _LET_THROUGH and event.decision != "block"
         ]
+
+
+def _names(event: Event, client: str | None) -> bool:
+    clients = (event.extra or {}).get("clients")
+    named = clients if isinstance(clients, list) else [event.client]
+    return client is None or event.client == client or client in named or named == [None]
 
 
 class _Rules:

@@ -16,7 +16,7 @@ from secondlook.ground.errors import LedgerError
 from secondlook.ground.lock import locked
 from secondlook.ledger.engine.database import Place, bare_engine, create_file, explain
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest revision in `migrations/versions`."""
 
 _SCRIPTS: Final = Path(__file__).parents[1] / "migrations"

@@ -205,6 +205,7 @@ history = sa.Table(
     sa.Column("sha256", sa.Text),
     sa.Column("filename", sa.Text),
     sa.Column("size", sa.BigInteger),
+    sa.Column("lease_until", _Instant),
     sqlite_with_rowid=False,
 )
 sa.Index("history_time", history.c.time)

@@ -90,6 +90,22 @@ class AllowedHistory:
         """Return what is remembered of these subjects; of some it may be nothing any more."""
         return await self._store.run(self._store.read, partial(history.recall, identities=identities))
 
+    async def take(
+        self, identities: Sequence[bytes], now: float, *, lease_s: float
+    ) -> list[tuple[FlagEntry, bool]]:
+        """Lease what is remembered of subjects; each with whether a lease of it ended by itself before."""
+        work = partial(history.take, identities=identities, now=now, lease_s=lease_s)
+        return await self._store.commit(work)
+
+    async def reported(self, entries: Sequence[FlagEntry]) -> set[bytes]:
+        """Return, by identity, whose visit an event of the log has reported already."""
+        return await self._store.run(self._store.read, partial(history.reported, entries=entries))
+
+    async def forget(self, entries: Sequence[FlagEntry]) -> None:
+        """Forget visits that were dealt with; a later one of the same subject stays."""
+        if entries:
+            await self._store.commit(partial(history.forget, entries=entries))
+
     def _write(self) -> None:
         future = self.flush()
         if future is not None:

@@ -30,16 +30,7 @@ def put(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) -> set[byt
         return set()
     number = bump(connection, "confirmed")
     identities = [entry.identity for entry in entries]
-    known: set[bytes] = set()
-    for at in range(0, len(identities), _CHUNK):
-        known.update(
-            bytes(identity)
-            for identity in connection.execute(
-                sa.select(confirmed.c.identity).where(
-                    confirmed.c.identity.in_(identities[at : at + _CHUNK]), confirmed.c.withdrawn_at.is_(None)
-                )
-            ).scalars()
-        )
+    known = _known(connection, identities)
     statement = upsert(connection, confirmed)
     kept = {"identity", "confirmed_at"}
     in_force = confirmed.c.withdrawn_at.is_(None)
@@ -63,6 +54,26 @@ def put(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) -> set[byt
         statement, [{**confirmed_row(latest[key]), "change": number} for key in sorted(latest)]
     )
     return set(identities) - known
+
+
+def put_missing(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) -> None:
+    """Put subjects into the set that are not in it; the others keep what is known of them."""
+    known = _known(connection, [entry.identity for entry in entries])
+    _ = put(connection, [entry for entry in entries if entry.identity not in known])
+
+
+def _known(connection: sa.Connection, identities: Sequence[bytes]) -> set[bytes]:
+    known: set[bytes] = set()
+    for at in range(0, len(identities), _CHUNK):
+        known.update(
+            bytes(identity)
+            for identity in connection.execute(
+                sa.select(confirmed.c.identity).where(
+                    confirmed.c.identity.in_(identities[at : at + _CHUNK]), confirmed.c.withdrawn_at.is_(None)
+                )
+            ).scalars()
+        )
+    return known
 
 
 def withdraw(connection: sa.Connection, identity: bytes, now: float) -> bool:

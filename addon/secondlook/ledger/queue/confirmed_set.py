@@ -44,6 +44,22 @@ class ConfirmedSet:
 
         await self._store.change(work)
 
+    async def add_late(self, findings: Sequence[tuple[ConfirmedEntry, Event | None]]) -> None:
+        """Put subjects into the set that are not in it, and write the events, in one transaction.
+
+        Whether a subject was known already is no matter: that its visit was not reported is known otherwise
+        (`AllowedHistory.reported`). What is queued of these subjects is closed with their events.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            confirmed.put_missing(connection, [self._discretion.confirmed(entry) for entry, _ in findings])
+            _ = flagged.remove_identities(
+                connection, [entry.identity for entry, event in findings if event is not None]
+            )
+            self._recorder.write(connection, [event for _, event in findings if event is not None])
+
+        await self._store.change(work)
+
     async def withdraw(self, identity: bytes, event: Event) -> None:
         """Take a subject out of the confirmed set; without effect (and event) when it is not in it."""
 

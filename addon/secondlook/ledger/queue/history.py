@@ -1,5 +1,10 @@
-"""History: hashes of what was allowed, so that a later verdict finds them; deleted after N days."""
+"""History: hashes of what was allowed, so that a later verdict finds them; deleted after N days.
 
+A row stands for a visit about which nothing was reported: it goes when its late verdict has been dealt with.
+Until then a *lease* keeps a second service off it; the lease of one that was killed ends by itself.
+"""
+
+import json
 from collections.abc import Iterable, Sequence
 from itertools import batched
 from typing import Final
@@ -10,7 +15,7 @@ from secondlook.core.event import Event, EventKind, FlagEntry, Remembered
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.engine.codec import history_row, row_history, split_hashes
 from secondlook.ledger.engine.statements import upsert
-from secondlook.ledger.engine.tables import history
+from secondlook.ledger.engine.tables import events, flagged, history
 from secondlook.ledger.queue.sighting import add_digests, is_stricter
 
 LET_THROUGH: Final = tuple(
@@ -26,11 +31,14 @@ LET_THROUGH: Final = tuple(
 """Kinds of events that stand for a request, and so, unless they blocked it, of a visit."""
 
 
+_REPORTS: Final = (str(EventKind.CONFIRMED), str(EventKind.LATE_VERDICT))
+
+
 def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], SubjectKind, Event]]) -> None:
-    """Remember subjects; a later visit replaces the earlier one, but for what is asked about."""
+    """Remember subjects; a later visit replaces the earlier one, but for what is asked about and a lease."""
     statement = upsert(connection, history)
     new, old = statement.excluded, history.c
-    columns = [column.name for column in old if column.name != "identity"]
+    columns = [column.name for column in old if column.name not in ("identity", "lease_until")]
     statement = statement.on_conflict_do_update(
         index_elements=[old.identity],
         set_={name: new[name] for name in columns}
@@ -69,6 +77,74 @@ def recall(connection: sa.Connection, identities: Sequence[bytes]) -> list[FlagE
         rows = connection.execute(sa.select(history).where(history.c.identity.in_(part))).mappings()
         found.extend(row_history(row) for row in rows)
     return found
+
+
+def take(
+    connection: sa.Connection, identities: Sequence[bytes], now: float, *, lease_s: float
+) -> list[tuple[FlagEntry, bool]]:
+    """Lease what is remembered of subjects; each with whether a lease of it ended by itself before.
+
+    What a rechecker holds in the queue is left to it: its action comes before its event.
+    """
+    taken: list[tuple[FlagEntry, bool]] = []
+    lease, other = history.c.lease_until, flagged.c.lease_until
+    rechecked = sa.exists().where(
+        flagged.c.identity == history.c.identity, other > now, other <= now + lease_s
+    )
+    # what lies further ahead than anybody leases was written before the clock was set back
+    free = sa.and_(~rechecked, sa.or_(lease.is_(None), lease <= now, lease > now + lease_s))
+    for part in batched(sorted(identities), 500):
+        query = sa.select(history).where(history.c.identity.in_(part), free).order_by(history.c.identity)
+        query = query.with_for_update(skip_locked=True)  # of no meaning on SQLite, where one writes at a time
+        rows = connection.execute(query).mappings().all()
+        taken.extend((row_history(row), row["lease_until"] is not None) for row in rows)
+        connection.execute(
+            sa.update(history)
+            .where(history.c.identity.in_([row["identity"] for row in rows]))
+            .values(lease_until=now + lease_s)
+        )
+    return taken
+
+
+def reported(connection: sa.Connection, entries: Sequence[FlagEntry]) -> set[bytes]:
+    """Find whose visit an event has reported already: a later one about the subject that names the client."""
+    found: set[bytes] = set()
+    for part in batched(entries, 500):
+        visits = {entry.identity: entry for entry in part}
+        query = sa.select(events.c.identity, events.c.time, events.c.client, events.c.extra).where(
+            events.c.kind.in_(_REPORTS),
+            sa.literal_column("events.kind != 'check'"),  # as the index on kinds says it
+            events.c.identity.in_(list(visits)),
+            events.c.time >= min(entry.time for entry in part),
+        )
+        for identity, time, client, extra in connection.execute(query):
+            visit = visits[bytes(identity)]
+            if time >= visit.time and _names(visit.client, client, extra):
+                found.add(visit.identity)
+    return found
+
+
+def _names(wanted: str | None, client: str | None, extra: str | None) -> bool:
+    """Return whether an event names a client; where privacy keeps no names, any stands for all."""
+    if wanted is None or client == wanted:
+        return True
+    values = json.loads(extra) if extra else None
+    clients = values.get("clients") if isinstance(values, dict) else None
+    return wanted in clients if isinstance(clients, list) else client is None
+
+
+def forget(connection: sa.Connection, entries: Iterable[FlagEntry]) -> None:
+    """Forget visits that were dealt with; a later one of the same subject stays, for whoever comes first."""
+    ordered = sorted(entries, key=lambda entry: entry.identity)
+    rows = [{"subject": entry.identity, "visit": entry.time} for entry in ordered]
+    if not rows:
+        return
+    subject, dealt_with = (
+        history.c.identity == sa.bindparam("subject"),
+        history.c.time <= sa.bindparam("visit"),
+    )
+    connection.execute(sa.delete(history).where(subject, dealt_with), rows)
+    connection.execute(sa.update(history).where(subject).values(lease_until=None), rows)
 
 
 def sweep(connection: sa.Connection, *, older_than: float, limit: int = 5_000) -> int:
