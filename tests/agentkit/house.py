@@ -7,7 +7,7 @@ from dataclasses import replace
 from agentkit.ledger import FakeLedger
 from agentkit.servers import FakeLookup, FakeServer
 from agentkit.virtual import FakeClock, VirtualLoop
-from secondlook.agent.actions.enforcement import Enforcement
+from secondlook.agent.actions.enforcement import Enforcement, FileAction
 from secondlook.agent.actions.notice import AppriseSender, Notice, Notifier
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.gatekeeper import Gatekeeper
@@ -86,7 +86,7 @@ class House:
         self.servers = list(servers)
         self.lookup = FakeLookup(self.clock, servers)
         self.ledger = FakeLedger(self.clock)
-        self.files = None
+        self.files: FileAction | None = None
         self.policies = Policies(policy or Policy())
         self.pattern = Pattern(())
         self.start()

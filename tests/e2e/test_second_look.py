@@ -1,5 +1,6 @@
 """The story the program is named after, with real processes: servers away, let through, looked at again."""
 
+import hashlib
 import itertools
 
 from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
@@ -84,3 +85,43 @@ def asked(proxy: Proxy) -> float:
 def proxy_queue(proxy: Proxy) -> list[dict[str, object]]:
     """The queue as a command sees it while nothing runs."""
     return proxy.json("queue", "list")
+
+
+def test_who_had_a_file_before_another_was_refused_it_has_it_taken_away(
+    start_proxy, start_server, plain_origin, tmp_path
+):
+    body = b"#!/bin/sh\n# for the first and the second\n"
+    plain_origin.pages["/twice.sh"] = ("application/octet-stream", body)
+    url, state, downloads = plain_origin.url("/twice.sh"), tmp_path / "server", tmp_path / "downloads"
+    downloads.mkdir()
+    server_publish(state)
+    server: Server = start_server(state)
+    proxy: Proxy = start_proxy(
+        "workers: 2\n"
+        "servers:\n"
+        "  embedded: false\n"
+        f"  intranet: [{{url: '{server.url}'}}]\n"
+        "  poll: 1h\n"  # what the server lists meanwhile is heard of by asking alone
+        "  budget: 30s\n"
+        "  attempt_timeout: 10s\n"
+        "cache: {expiry_min: 1s, expiry_max: 2s}\n"
+        f"downloads: {{folders: ['{downloads}']}}\n"
+        "notify: {desktop: false}\n"
+    )
+    got = proxy.curl(url)
+    assert (got.status, got.body) == (200, body)
+    saved = downloads / "twice.sh"
+    saved.write_bytes(got.body)
+
+    listed = tmp_path / "listed.txt"
+    listed.write_text(hashlib.sha256(body).hexdigest() + "\n")
+    server_import(state, "x-file-mw-8b", listed)
+    server_publish(state)
+    second = ("--interface", "127.0.0.2")
+    refused = wait_for(
+        lambda: found if (found := proxy.curl(url, *second)).status == 403 else None, "the server's word"
+    )
+    assert "stage=query" in refused.headers["x-second-look"]
+    late = wait_for(lambda: proxy.json("log", "--kind", "late_verdict") or None, "the late verdict")
+    assert [event["sha256"] for event in late] == [hashlib.sha256(body).hexdigest()]
+    wait_for(lambda: not saved.exists() or None, "the quarantine")

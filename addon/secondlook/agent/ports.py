@@ -172,6 +172,10 @@ class ConfirmedSet(Protocol):
         """
         ...
 
+    async def add_late(self, findings: Sequence[tuple[ConfirmedEntry, Event | None]]) -> None:
+        """Put subjects into the set that are not in it, and write the events, in one transaction."""
+        ...
+
     async def withdraw(self, identity: bytes, event: Event) -> None:
         """Take a subject out of the set."""
         ...
@@ -186,10 +190,27 @@ class ConfirmedSet(Protocol):
 
 
 class Visits(Protocol):
-    """Who met a subject."""
+    """Who met a subject, and of which visits nothing has been reported."""
 
     async def visits(self, identity: bytes) -> list[Event]:
         """Every let-through of a subject that the log still holds: who, when, what."""
+        ...
+
+    async def take(
+        self, identities: Sequence[bytes], now: float, *, lease_s: float
+    ) -> list[tuple[FlagEntry, bool]]:
+        """Lease what is remembered of subjects, but for what a rechecker holds.
+
+        Each comes with whether a lease of it ended by itself before: somebody was interrupted.
+        """
+        ...
+
+    async def reported(self, entries: Sequence[FlagEntry]) -> set[bytes]:
+        """Return, by identity, whose visit an event has reported already."""
+        ...
+
+    async def forget(self, entries: Sequence[FlagEntry]) -> None:
+        """Forget visits that were dealt with; a later one of the same subject stays."""
         ...
 
 

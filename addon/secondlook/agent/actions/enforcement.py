@@ -2,17 +2,18 @@
 
 ```
 flagged  in force everywhere (ledger) ─► file action ─► event, queue entry closed ─► notice
-late     event, in force everywhere ─► file action ─► notice
+late     leased ─► event, in force everywhere ─► file action ─► notice ─► forgotten
 ```
 
-The queue entry of a file is closed only after its action, so that a crash in between repeats the action
-(which finds nothing left to do) and never skips it. A notice never holds anything up.
+The queue entry of a file is closed only after its action, and what the history remembers is forgotten only
+after action and notice, so that a crash in between repeats them (the action finds nothing left to do) and
+never skips them. A notice never holds anything up.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from secondlook.agent import metrics
 from secondlook.agent.actions.notice import Notifier, confirmed_notice
@@ -25,6 +26,7 @@ from secondlook.core.subject import FileSubject, SubjectKind, UrlSubject
 from secondlook.core.url.address import is_loopback
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock
+from secondlook.ground.errors import LedgerError
 from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,13 @@ class FileOutcome:
     done: bool
     detail: str
     record_id: str | None = None
+
+
+class Late(NamedTuple):
+    """What became of remembered subjects: `found` were late verdicts, and whether something is `left`."""
+
+    found: int
+    left: bool
 
 
 class FileAction(Protocol):
@@ -69,6 +78,7 @@ class Enforcement:
         url_subject: Callable[[str], UrlSubject],
         reblock_s: float = 600.0,
         is_here: Callable[[str], bool] | None = None,
+        lease_s: float = 120.0,
     ) -> None:
         self._view = view
         self._confirmed = confirmed
@@ -80,7 +90,67 @@ class Enforcement:
         self._url_subject = url_subject
         self._reblock_s = reblock_s
         self._is_here = is_here or is_loopback
+        self._lease_s = lease_s
         self._identifiers = Identifiers()
+
+    async def late(self, found: Mapping[bytes, Evidence]) -> Late:
+        """Report what is remembered of subjects that are bad by now, and act. Raise LedgerError.
+
+        What another service deals with is passed over, and files that half the lease does not suffice for
+        are left: both stay remembered.
+        """
+        began = self._clock.now()
+        taken = await self._visits.take(list(found), began, lease_s=self._lease_s)
+        reported = await self._visits.reported([source for source, _ in taken])
+        ended: list[FlagEntry] = []
+        findings: list[tuple[ConfirmedEntry, Event | None]] = []
+        files: list[tuple[FlagEntry, ConfirmedEntry, list[Event]]] = []
+        notices: list[tuple[FlagEntry, ConfirmedEntry, list[Event]]] = []
+        for number, (source, again) in enumerate(taken):
+            if source.identity in reported and not again:  # by the queue, or as it went through
+                ended.append(source)
+                continue
+            evidence = found[source.identity]
+            entry = confirmed_from_entry(source, evidence, now=began)
+            self._view.learn(entry)
+            visits = await self._visits.visits(entry.identity) if number < _MOST_VISITS else []
+            event = self._event(source, evidence, visits, (), late=True)
+            findings.append((entry, None if source.identity in reported else event))
+            if not self._acts_on(source, evidence):
+                ended.append(source)
+            elif entry.kind is SubjectKind.FILE:
+                files.append((source, entry, visits))
+            else:
+                notices.append((source, entry, visits))
+        await self._confirmed.add_late(findings)
+        for entry, _ in findings:
+            self._view.stored(entry.hit)
+        metrics.LATE_VERDICTS.inc(sum(event is not None for _, event in findings))
+        for source, entry, visits in notices:
+            self._notify(source, entry, visits, ())
+            ended.append(source)
+        await self._visits.forget(ended)
+        over = len(ended)
+        for source, entry, visits in files:
+            if self._clock.now() - began > self._lease_s / 2:
+                break
+            over += await self._put_away(source, entry, visits)
+        return Late(len(findings), over < len(found))
+
+    async def _put_away(self, source: FlagEntry, entry: ConfirmedEntry, visits: Sequence[Event]) -> bool:
+        """Act on a remembered file; one that makes trouble stays remembered and is in nobody's way."""
+        try:
+            if origins := self._origins([entry]):
+                await self._confirmed.add_many([(origin, None, None) for origin in origins])
+            self._notify(source, entry, visits, await self._act(source, entry, visits))
+            await self._visits.forget([source])
+        except LedgerError:
+            raise
+        except Exception:
+            metrics.INTERNAL_ERRORS.inc()
+            logger.exception("a file of a late verdict could not be dealt with")
+            return False
+        return True
 
     async def confirm(
         self, findings: Sequence[tuple[QueueEntry | FlagEntry, Evidence]], *, late: bool = False
@@ -109,15 +179,24 @@ class Enforcement:
             self._view.stored(entry.hit)
         if late:
             await self._after_late(acted_on)
+        for source, entry, visits, outcomes in acted_on:
+            self._notify(source, entry, visits, outcomes)
+
+    def _notify(
+        self,
+        source: QueueEntry | FlagEntry,
+        entry: ConfirmedEntry,
+        visits: Sequence[Event],
+        outcomes: Sequence[FileOutcome],
+    ) -> None:
         if self._notifier is not None:
-            for source, entry, visits, outcomes in acted_on:
-                self._notifier.notify(confirmed_notice(entry, clients_of(source, visits), visits, outcomes))
+            self._notifier.notify(confirmed_notice(entry, clients_of(source, visits), visits, outcomes))
 
     async def _after_late(
         self,
         acted_on: Sequence[tuple[QueueEntry | FlagEntry, ConfirmedEntry, list[Event], list[FileOutcome]]],
     ) -> None:
-        """Act on late verdicts: their event is written first, as no queue entry would remember them."""
+        """Act on findings that no record remembers: their event is written first."""
         metrics.LATE_VERDICTS.inc(len(acted_on))
         for source, entry, visits, outcomes in acted_on:
             if entry.kind is SubjectKind.FILE:
@@ -126,17 +205,18 @@ class Enforcement:
 
     async def _put_in_force(self, entries: Sequence[ConfirmedEntry]) -> None:
         """Block at once where an action comes first; and the URL that a bad file came from."""
-        now = self._clock.now()
-        first: list[tuple[ConfirmedEntry, None, None]] = []
-        for entry in entries:
-            if entry.kind is not SubjectKind.FILE:
-                continue
-            first.append((entry, None, None))
-            if entry.url and self._reblock_s > 0:
-                origin = reblock_entry(entry, self._url_subject(entry.url), until=now + self._reblock_s)
-                first.append((origin, None, None))
-        if first:
-            await self._confirmed.add_many(first)
+        files = [entry for entry in entries if entry.kind is SubjectKind.FILE]
+        if files:
+            await self._confirmed.add_many([(each, None, None) for each in (*files, *self._origins(files))])
+
+    def _origins(self, files: Sequence[ConfirmedEntry]) -> list[ConfirmedEntry]:
+        """Make the entries that refuse for a while where bad files came from."""
+        until = self._clock.now() + self._reblock_s
+        return [
+            reblock_entry(entry, self._url_subject(entry.url), until=until)
+            for entry in files
+            if entry.url and self._reblock_s > 0
+        ]
 
     def blocks(self, evidence: Evidence) -> bool:
         """Return whether the policy for everybody blocks what was found."""

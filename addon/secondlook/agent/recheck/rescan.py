@@ -156,8 +156,7 @@ class Rescan:
             return False
         if evidence is None:
             return False
-        await self._enforcement.confirm([(entry, evidence)], late=True)
-        return True
+        return (await self._enforcement.late({entry.identity: evidence})).found > 0
 
     async def _scan_found(
         self, index: FileIndex, digest: bytes, size: int | None

@@ -2,15 +2,21 @@
 
 ```
 new pattern generation ──┐
-positive answer, recheck ┼─► every remembered hash ─► listed and not yet confirmed ─► confirmed path
-(confirmed set grew) ────┘   of the last `history`     (event late_verdict, actions)
+positive answer, recheck ┼─► every remembered hash ─► listed by now ─► event late_verdict, actions, notice
+(confirmed set grew) ────┤   of the last `history`                     └─► forgotten
+start, a lease that ended┘
 ```
+
+Being remembered is what marks a visit of which nothing was reported: that a subject is confirmed means only
+that somebody knows it, as where another client asked for it later. What is interrupted stays remembered and
+is taken up again when its lease has ended.
 
 The work is done in a thread, batch by batch, at most once in a while however often it is asked for: the
 longer it takes, the longer the pause, so that it has a tenth of the time at most.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from itertools import batched
@@ -49,6 +55,7 @@ class RetroCheck:
         history_s: float = 7 * 86_400.0,
         at_most_every_s: float = 10.0,
         settle_s: float = 6.0,
+        lease_s: float = 120.0,
     ) -> None:
         self._view = view
         self._history = history
@@ -57,16 +64,21 @@ class RetroCheck:
         self._history_s = history_s
         self._at_most_every_s = at_most_every_s
         self._settle_s = settle_s
+        self._lease_s = lease_s
         self._wake = asyncio.Event()
+        self._wake.set()  # what a stop interrupted
+        self._left = False  # something is leased, or was not reached
 
     def trigger(self) -> None:
         """Look soon: the pattern or the confirmed set has changed."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Look whenever triggered, until cancelled."""
+        """Look at the start and whenever triggered, until cancelled."""
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._lease_s + 1.0 if self._left else None):
+                    await self._wake.wait()
             # What was let through last is written down up to 5 s late (`Memory.remember`); and the second
             # look goes first: what is flagged as well is confirmed there, with its queue entry.
             await asyncio.sleep(self._settle_s)
@@ -80,20 +92,21 @@ class RetroCheck:
         """Hold everything remembered against the view. Return how many late verdicts that gave."""
         if self._history_s <= 0:
             return 0
-        found = 0
+        found, self._left = 0, False
         try:
             async for batch in self._history.remembered(since=self._clock.now() - self._history_s):
                 snapshot, now = self._view.current, self._clock.now()
                 late = await LISTS.run(newly_listed, snapshot, batch, now)
-                for part in batched(late, _AT_ONCE):
-                    entries = await self._history.recall(part)
-                    findings = [(entry, late[entry.identity]) for entry in entries]
-                    await self._enforcement.confirm(findings, late=True)
-                    found += len(findings)
+                for part in batched(late.items(), _AT_ONCE):
+                    report = await self._enforcement.late(dict(part))
+                    found += report.found
+                    self._left = self._left or report.left
         except LedgerError as error:
+            self._left = True
             logger.warning("looking for late verdicts stops for now: %s", error)
             self._wake.set()
         except Exception:
+            self._left = True
             metrics.INTERNAL_ERRORS.inc()
             logger.exception("looking for late verdicts failed; tried again at the next change")
             self._wake.set()
@@ -101,14 +114,9 @@ class RetroCheck:
 
 
 def newly_listed(snapshot: Snapshot, batch: Sequence[Remembered], now: float) -> dict[bytes, Evidence]:
-    """Find what is listed by now among remembered subjects, and was not dealt with before; by identity."""
+    """Find what is listed by now among remembered subjects; by identity."""
     late: dict[bytes, Evidence] = {}
     for entry in batch:
-        if (
-            snapshot.confirmed.get(entry.identity) is not None
-            or snapshot.passing.get(entry.identity) is not None
-        ):
-            continue
         evidence = in_pattern(snapshot, entry.kind, entry.hashes, now)
         if evidence is None:
             known = snapshot.known_bad(entry.hashes, now, counts=lambda other: other.source != REBLOCK)

@@ -30,7 +30,6 @@ LET_THROUGH: Final = tuple(
 )
 """Kinds of events that stand for a request, and so, unless they blocked it, of a visit."""
 
-
 _REPORTS: Final = (str(EventKind.CONFIRMED), str(EventKind.LATE_VERDICT))
 
 

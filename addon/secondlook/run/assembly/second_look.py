@@ -99,6 +99,7 @@ def make_second_look(
         files=quarantine,
         url_subject=parts.checker.subject,
         reblock_s=settings.downloads.reblock,
+        lease_s=settings.recheck.lease,
     )
     rescan = Rescan(
         scanner,
@@ -125,7 +126,12 @@ def make_second_look(
     if settings.recheck.history <= 0:
         return SecondLook(rechecker, rescan, None)
     late = RetroCheck(
-        parts.view, parts.ledger.history, enforcement, parts.clock, history_s=settings.recheck.history
+        parts.view,
+        parts.ledger.history,
+        enforcement,
+        parts.clock,
+        history_s=settings.recheck.history,
+        lease_s=settings.recheck.lease,
     )
     return SecondLook(rechecker, rescan, late)
 
