@@ -287,3 +287,22 @@ def test_a_stamp_that_is_no_stamp_is_told_as_damage(tmp_path):
         with pytest.raises(PatternError):
             load_pattern(tmp_path / "state")
     assert serverkit.NOW > 0
+
+
+def test_updates_go_on_where_lists_could_not_be_verified_at_the_start(tmp_path, monkeypatch, caplog):
+    async def scene():
+        async with house(tmp_path) as world:
+
+            async def breaks():
+                raise OSError("the disk gave no answer")
+
+            monkeypatch.setattr(world.updater, "verify", breaks)
+            running = asyncio.create_task(world.updater.run())
+            async with asyncio.timeout(20):
+                while "/healthz" not in world.app.seen and not running.done():
+                    await asyncio.sleep(0.02)
+            assert not running.done()
+            running.cancel()
+
+    run(scene)
+    assert "could not be verified" in caplog.text

@@ -117,7 +117,10 @@ class PatternUpdater:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        await self.verify()
+        try:
+            await self.verify()
+        except Exception:
+            log.exception("the lists in force could not be verified")
         while True:
             self._wake.clear()
             try:
