@@ -120,6 +120,29 @@ def test_rollback_holds_until_another_version_comes(tmp_path):
     run(scene)
 
 
+def test_refusals_that_last_use_up_none_of_the_past(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example"])
+            await world.updater.update_now()
+            await world.publish([*HOSTS, "newer.example"])
+            world.app.change = lambda path, body: (
+                changed_list(body, "mw-8b", lambda e: setattr(e, "sha256_checksum", bytes(32)))
+                if "batchGet" in path
+                else None
+            )
+            updater = world.make_updater(keep=2)
+            for _ in range(4):
+                assert (await updater.update_now())[0].refused
+            assert world.blocks("new.example/")
+            rollback(world.state)
+            assert world.blocks("evil1.example/")
+            assert not world.blocks("new.example/")
+
+    run(scene)
+
+
 def test_what_a_rollback_gave_up_is_taken_after_all_on_request(tmp_path):
     async def scene():
         async with house(tmp_path) as world:

@@ -49,7 +49,8 @@ def put_stamp(folder: Path, stamp: Stamp, *, now: float, keep: int) -> Stamp:
     with suppress(FileNotFoundError, PatternError):
         data = before.read_bytes()
         previous = Stamp.from_json(data)
-        write_whole(past / f"{previous.serial:06d}.json", data)
+        if _contents(previous) != _contents(stamp):  # the same lists again are no step to go back to
+            write_whole(past / f"{previous.serial:06d}.json", data)
     numbers = [int(path.stem) for path in past.glob("*.json")]
     stamp = replace(stamp, serial=max([*numbers, previous.serial if previous else 0]) + 1, written_at=now)
     write_whole(before, stamp.to_json())
@@ -57,6 +58,10 @@ def put_stamp(folder: Path, stamp: Stamp, *, now: float, keep: int) -> Stamp:
         path.unlink(missing_ok=True)
     _sweep(folder, stamp)
     return stamp
+
+
+def _contents(stamp: Stamp) -> dict[tuple[str, str], str]:
+    return {(each.tier, each.name): each.sha256 for each in stamp.lists}
 
 
 def _sweep(folder: Path, stamp: Stamp) -> None:
@@ -211,7 +216,7 @@ def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> St
         given_up = {f"{each.server}/{each.name}": each.version for each in current.lists}
         for path in sorted((folder / PAST).glob("*.json"), reverse=True):
             stamp = Stamp.from_json(path.read_bytes())
-            if [each.sha256 for each in stamp.lists] == [each.sha256 for each in current.lists]:
+            if _contents(stamp) == _contents(current):
                 continue
             try:
                 for stamped in stamp.lists:
