@@ -63,7 +63,7 @@ class Front:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        await stop_accepting(server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -135,6 +135,16 @@ class Front:
             now = time.monotonic()
             for prefix in request.hash_prefixes:
                 self.answered.setdefault(prefix, now)
+
+
+async def stop_accepting(server: asyncio.Server) -> None:
+    """Close a server once what it accepted belongs to it; asyncio leaves open what is accepted as it closes."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    for _ in range(2):  # a task for each connection, which begins in the next round
+        await asyncio.sleep(0)
+    server.close()
 
 
 async def end_connections() -> None:

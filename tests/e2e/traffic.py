@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from e2e.fronts import end_connections
+from e2e.fronts import end_connections, stop_accepting
 
 PATIENCE_S = 60.0
 PULSE_S = 0.02
@@ -102,7 +102,7 @@ class Traffic:
         await asyncio.gather(*clients)
         pulse.cancel()
         await asyncio.gather(pulse, return_exceptions=True)
-        server.close()
+        await stop_accepting(server)
         for writer in self._served:
             writer.transport.abort()
         await server.wait_closed()
