@@ -5,6 +5,9 @@ import pytest
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from gatewaykit.gate import make_gate
+from icapkit.stand import Stand
+from proxykit.gatekeeper import FakeGatekeeper
+from secondlook.config import DownloadsSettings
 from secondlook.core.answer import Tier
 
 
@@ -24,3 +27,16 @@ def gate(house, tmp_path):
     found = make_gate(house, tmp_path)
     yield found
     house.run(found.bodies.aclose())
+
+
+@pytest.fixture
+def gatekeeper():
+    return FakeGatekeeper()
+
+
+@pytest.fixture
+def stand(tmp_path, gatekeeper):
+    """An ICAP service over a faked check of files."""
+    found = Stand(tmp_path, gatekeeper, downloads=DownloadsSettings())
+    yield found
+    found.close()

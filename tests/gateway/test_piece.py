@@ -24,25 +24,11 @@ from icapkit.pieces import (
     see,
     whole,
 )
-from icapkit.stand import Stand, respmod
+from icapkit.stand import respmod
 from icapkit.wire import chunked
-from proxykit.gatekeeper import FakeGatekeeper
-from secondlook.config import DownloadsSettings
 from secondlook.core.event import EventKind
 from secondlook.core.subject import FileSubject
 from secondlook.download.judged_files import BLOCK_BYTES
-
-
-@pytest.fixture
-def gatekeeper():
-    return FakeGatekeeper()
-
-
-@pytest.fixture
-def stand(tmp_path, gatekeeper):
-    found = Stand(tmp_path, gatekeeper, downloads=DownloadsSettings())
-    yield found
-    found.close()
 
 
 def test_a_file_that_is_listed_by_now_does_not_come_in_pieces(stand, gatekeeper):

@@ -19,24 +19,10 @@ from icapkit.pieces import (
     see,
     whole,
 )
-from icapkit.stand import Stand, respmod
+from icapkit.stand import respmod
 from icapkit.wire import chunked
-from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.samples import program
-from secondlook.config import DownloadsSettings
 from secondlook.download.judged_files import BLOCK_BYTES
-
-
-@pytest.fixture
-def gatekeeper():
-    return FakeGatekeeper()
-
-
-@pytest.fixture
-def stand(tmp_path, gatekeeper):
-    found = Stand(tmp_path, gatekeeper, downloads=DownloadsSettings())
-    yield found
-    found.close()
 
 
 def test_the_blocks_around_a_piece_are_asked_for_and_its_range_is_handed_on(stand, gatekeeper):
