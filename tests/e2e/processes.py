@@ -211,10 +211,11 @@ class Proxy(Running):
         facts = self.fresh_facts()
         self.kill()
         family = [facts["service"], *facts["workers"]]
-        wait_for(lambda: not any(_lives(pid) for pid in family), "the children's end")
+        wait_for(lambda: not any(lives(pid) for pid in family), "the children's end")
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Return whether a process runs: one that ended and was not waited for yet does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

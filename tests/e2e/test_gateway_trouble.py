@@ -11,9 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 
-import psutil
-
-from e2e.processes import Proxy, wait_for
+from e2e.processes import Proxy, lives, wait_for
 from e2e.squid import Site, gateway_site
 
 WORKERS = 4
@@ -73,7 +71,7 @@ class Load:
 
 def running(agent: Proxy) -> list[int]:
     """Return the gate workers that run."""
-    return [gate for gate in agent.fresh_facts()["gates"] if psutil.pid_exists(gate)]
+    return [gate for gate in agent.fresh_facts()["gates"] if gate and lives(gate)]
 
 
 def kill_one(agent: Proxy, number: int) -> bool:

@@ -1,5 +1,6 @@
 """Who is asked by a real Squid stands still: what its clients get meanwhile, and that it recovers by itself. 45 s."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -29,6 +30,20 @@ def stop(pids: Iterable[int]) -> None:
     """Have processes stand still."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+
+
+@contextlib.contextmanager
+def all_hung(site: Site) -> Iterator[None]:
+    """Have all gate workers hang; afterwards wait until the last of them was killed and another runs."""
+    hung = site.agent.fresh_facts()["gates"]
+    stop(hung)
+    yield
+
+    def replaced() -> bool:
+        gates = site.agent.fresh_facts()["gates"]
+        return None not in gates and not {*gates} & {*hung}
+
+    wait_for(replaced, "all of them replaced", PATIENCE_S)
 
 
 def status(site: Site, host: str, path: str) -> int:
@@ -67,7 +82,6 @@ def test_while_all_gate_workers_hang_nothing_unsafe_passes_and_squid_recovers_by
     works(site, "before")
     bad = program(SIZE, 7)
     site.agent.command("block", hashlib.sha256(bad).hexdigest())
-    gates = site.agent.fresh_facts()["gates"]
     with halves(bad) as half:
         # asked about, and half of it under way, when all of them stop
         url, got = f"http://opened.test:{half.port}/half.exe", site.folder / "half.exe"
@@ -76,13 +90,12 @@ def test_while_all_gate_workers_hang_nothing_unsafe_passes_and_squid_recovers_by
             stderr=subprocess.DEVNULL,
         )
         assert half.begun.wait(PATIENCE_S)
-        stop(gates)
-        half.go_on.set()
-        denied(site, "hung")
-        assert client.wait(PATIENCE_S) != 0  # no later than they are killed
-        assert not got.exists() or len(got.read_bytes()) < SIZE
-    works(site, "after")
-    wait_for(lambda: not {*gates} & {*site.agent.fresh_facts()["gates"]}, "all of them replaced", PATIENCE_S)
+        with all_hung(site):
+            half.go_on.set()
+            denied(site, "hung")
+            assert client.wait(PATIENCE_S) != 0  # no later than they are killed
+            assert not got.exists() or len(got.read_bytes()) < SIZE
+            works(site, "after")
     reached = nothing_listed_passed(site)
     assert "/hung" not in reached
     queued = {each["url"].partition(f":{site.plain.port}")[2] for each in site.agent.json("queue", "list")}
@@ -91,11 +104,11 @@ def test_while_all_gate_workers_hang_nothing_unsafe_passes_and_squid_recovers_by
 
 def test_a_squid_that_starts_while_all_gate_workers_hang_recovers_too(site):
     works(site, "beforehand")
-    stop(site.agent.fresh_facts()["gates"])
-    site.squid.stop()
-    site.squid.start()
-    denied(site, "start")
-    works(site, "started")
+    with all_hung(site):
+        site.squid.stop()
+        site.squid.start()
+        denied(site, "start")
+        works(site, "started")
     assert "/start" not in nothing_listed_passed(site)
 
 
