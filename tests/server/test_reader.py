@@ -183,6 +183,27 @@ def test_a_reader_that_was_left_behind_fails_instead_of_finding_nothing(tmp_path
     asyncio.run(scene())
 
 
+def test_other_data_with_the_number_that_is_served_are_not_searched_as_if_they_were_the_same(tmp_path):
+    few, many = make_store(tmp_path / "few", HOSTS[:40]), make_store(tmp_path / "many", HOSTS)
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            publisher, reader = ValkeyPublisher(url), ValkeyReader(url)
+            await publisher.push(Generation(few.generation_folder(1)), now=NOW)
+            assert await reader.refresh()
+            await publisher.push(Generation(many.generation_folder(1)), now=NOW)  # of a folder made anew
+            for host in HOSTS[:20]:
+                with pytest.raises(ServiceError, match="is another one by now"):
+                    await search(reader, f"{host}/")
+            assert await reader.refresh()
+            assert not await reader.refresh()
+            assert await search(reader, *(f"{host}/" for host in HOSTS[:50])) == [["mw-8b"]] * 50
+            await publisher.aclose()
+            await reader.aclose()
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("start", [single, cluster])
 def test_parts_that_a_store_lost_are_missed_and_put_back(tmp_path, start):
     store = make_store(tmp_path, HOSTS)

@@ -2,7 +2,7 @@
 
 ```
 secondlook:current             number of the generation that is served
-secondlook:N:manifest          its manifest, and how many bits of a hash name a bucket
+secondlook:N:manifest          its manifest, how many bits of a hash name a bucket, and which loading it is
 secondlook:N:t:BUCKET          hash: 4-byte prefix -> (28 bytes of the hash, u32 detail)…, and a mark
 secondlook:N:d:I               pieces of details.bin
 secondlook:l:CHECKSUM:I        pieces of a list's sorted entries, shared by generations with the same list
@@ -14,7 +14,8 @@ one, and holds a mark: one without it was evicted or deleted, and a search in it
 nothing. A generation is loaded whole under its own number before `current` names it: there is no gap.
 The one before it stays until the next publication, and is deleted beginning with its manifest, which
 every search looks at: a reader that was left behind fails (its clients ask another server) instead of
-finding nothing.
+finding nothing. So does one under which other data were loaded with the number that it knows, as from a
+folder that was set up anew: the loading, last in the manifest, is another one.
 """
 
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from redis.exceptions import RedisClusterException, RedisError
 SPACE: Final = "secondlook"
 PIECE_BYTES: Final = 1 << 20
 MARK: Final = b""  # the field that every bucket has
+LOADING_BYTES: Final = 32  # that tell one loading of a generation from another
 TIMEOUT_S: Final = 2.0
 FAULTS: Final = (RedisError, RedisClusterException, OSError)  # all that a store that is away can raise
 

@@ -1,6 +1,7 @@
 """Loading published generations into a Valkey store; `server.valkey.layout` describes how they lie there."""
 
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +12,16 @@ import numpy as np
 from secondlook.ground.errors import ServiceError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.table import DETAIL, DETAILS, PREFIX, REST, map_file
-from secondlook.server.valkey.layout import FAULTS, MARK, connect, eviction_of, key_of, pieces_of, pipeline_of
+from secondlook.server.valkey.layout import (
+    FAULTS,
+    LOADING_BYTES,
+    MARK,
+    connect,
+    eviction_of,
+    key_of,
+    pieces_of,
+    pipeline_of,
+)
 
 BUCKET_ENTRIES: Final = 16
 BATCH_BUCKETS: Final = 500
@@ -82,7 +92,13 @@ class ValkeyPublisher:
             # a list that another generation has alike is there already
             if not (key.startswith(key_of("l")) and await self._client.exists(key)):
                 await self._client.set(key, data)
-        about = {"manifest": generation.manifest, "bits": bits, "marked": True, "pushed_at": now}
+        about = {
+            "manifest": generation.manifest,
+            "bits": bits,
+            "marked": True,
+            "pushed_at": now,
+            "loading": secrets.token_hex(LOADING_BYTES // 2),  # last, where readers look for it
+        }
         before = await self._client.get(key_of("current"))
         await self._client.set(key_of(number, "manifest"), json.dumps(about))
         await self._client.sadd(key_of("generations"), number)

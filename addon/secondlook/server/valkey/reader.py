@@ -17,6 +17,7 @@ from secondlook.server.publish.generation import Generation, PublishedList
 from secondlook.server.reader import UpdateCache
 from secondlook.server.valkey.layout import (
     FAULTS,
+    LOADING_BYTES,
     MARK,
     PIECE_BYTES,
     connect,
@@ -27,6 +28,7 @@ from secondlook.server.valkey.layout import (
 from secondlook.wire.version import ListVersion
 
 _REST = struct.Struct("<28sI")
+_LOADING = -LOADING_BYTES - len('"}'), -1  # in a manifest
 
 
 class ValkeyReader:
@@ -41,6 +43,7 @@ class ValkeyReader:
         )
         self._folder = cache_folder or Path(self._temporary.name if self._temporary else "")
         self._number: int | None = None
+        self._loading = b""  # how its manifest ends
         self._bits = 0
         self._marked = False  # whether a bucket without its mark is known to be one that the store lost
         self._lost_bucket: int | None = None
@@ -88,21 +91,23 @@ class ValkeyReader:
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Look every prefix up, in one round trip to each node concerned."""
-        number, bits, details = self._number, self._bits, self._details
+        number, bits, details, loading = self._number, self._bits, self._details, self._loading
         if number is None:
             raise PatternError("there is no generation to search")
         pipe = pipeline_of(self._client)
-        pipe.exists(key_of(number, "manifest"))
+        pipe.getrange(key_of(number, "manifest"), *_LOADING)
         buckets = [int.from_bytes(prefix) >> (32 - bits) for prefix in prefixes]
         for bucket, prefix in zip(buckets, prefixes, strict=True):
             pipe.hmget(key_of(number, "t", bucket), prefix, MARK)
         try:
-            there, *values = await pipe.execute()
+            found_loading, *values = await pipe.execute()
         except FAULTS as error:
             self._node_missed = True
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
-        if not there:
+        if not found_loading:
             raise ServiceError(f"generation {number} is gone from the Valkey store")
+        if found_loading != loading:
+            raise ServiceError(f"generation {number} in the Valkey store is another one by now")
         for bucket, (_, mark) in zip(buckets, values, strict=True):
             if mark is None and self._marked:
                 self._lost_bucket = bucket
@@ -162,7 +167,7 @@ class ValkeyReader:
             if raw is None and self._number is not None:
                 self._number, self._lists = None, {}
                 raise ServiceError("the Valkey store lost what was loaded into it")
-            if raw is None or int(raw) == self._number:
+            if raw is None or (int(raw) == self._number and not await self._is_loaded_anew()):
                 await self._look_for_lost_bucket()
                 self._is_away = False
                 return False
@@ -173,15 +178,21 @@ class ValkeyReader:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         return True
 
+    async def _is_loaded_anew(self) -> bool:
+        """Return whether other data have the number that is served, as of a folder that was set up anew."""
+        found = await self._client.getrange(key_of(self._number, "manifest"), *_LOADING)
+        return found not in {b"", self._loading}
+
     async def _look_for_lost_bucket(self) -> None:
         bucket = self._lost_bucket
         if bucket is not None and await self._client.hexists(key_of(self._number, "t", bucket), MARK):
             self._lost_bucket = None
 
     async def _open(self, number: int) -> None:
-        about = json.loads(await self._client.get(key_of(number, "manifest")) or b"null")
-        if about is None:
+        raw = await self._client.get(key_of(number, "manifest"))
+        if raw is None:
             raise PatternError(f"generation {number} is not in the Valkey store")
+        about = json.loads(raw)
         pieces: list[bytes] = []
         while (piece := await self._client.get(key_of(number, "d", len(pieces)))) is not None:
             pieces.append(piece)
@@ -200,7 +211,7 @@ class ValkeyReader:
         self._created_at = current.created_at
         self._key = current.manifest.get("key")
         self._marked, self._lost_bucket = about.get("marked", False), None
-        self._number = number
+        self._number, self._loading = number, raw[_LOADING[0] :]
 
     async def aclose(self) -> None:
         """Close the connections and remove the local copies."""
