@@ -44,6 +44,7 @@ class FakeGatekeeper:
     events: dict[str, Event] = field(default_factory=dict)
     exceptions: list[tuple[str, str | None, str | None, float]] = field(default_factory=list)
     passed: list[tuple[str, float]] = field(default_factory=list)
+    closed_hosts: set[str] = field(default_factory=set)
     on_check: Callable[[Subject], None] | None = None
     waited: int = 0  # how often somebody wanted to know that a find is in force everywhere
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -146,6 +147,9 @@ class FakeGatekeeper:
 
     def whole(self, event: Event) -> bool:
         return event.url is not None
+
+    def closed(self, event: Event) -> bool:
+        return event.host in self.closed_hosts
 
     async def make_exception(self, event: Event, duration_s: float) -> None:
         self.exceptions.append((event.id, event.client, event.user, duration_s))

@@ -51,6 +51,7 @@ class Records:
 
     def __init__(self, gatekeeper: FakeGatekeeper, log: Log) -> None:
         self.whole, self.make_exception = gatekeeper.whole, gatekeeper.make_exception
+        self.closed = gatekeeper.closed
         self._gatekeeper = gatekeeper
         self._log = log
 

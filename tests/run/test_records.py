@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from secondlook.core.event import Event, EventKind
+from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.tls_exception import Lasting
 from secondlook.core.url.canonical import url_subject
@@ -56,7 +57,7 @@ async def written(ledger, records, user=None):
 
 async def test_an_exception_is_for_the_whole_url(open_ledger):
     ledger = open_ledger(0)
-    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), RuleBook)
     event = await written(ledger, records)
     assert records.whole(event)
     await records.make_exception(event, 600)
@@ -66,7 +67,7 @@ async def test_an_exception_is_for_the_whole_url(open_ledger):
 
 async def test_an_exception_is_for_the_user_and_the_address_that_were_blocked(open_ledger):
     ledger = open_ledger(0)
-    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), RuleBook)
     await records.make_exception(await written(ledger, records, "anna"), 600)
     book, subject = RuleBook(ledger.rules.all()), url_subject(URL, load_suffixes())
     assert book.match(subject, "10.0.0.7", "anna", SystemClock.now()) is not None
@@ -76,7 +77,7 @@ async def test_an_exception_is_for_the_user_and_the_address_that_were_blocked(op
 
 async def test_an_exception_is_in_force_in_other_workers_when_it_is_made(open_ledger, monkeypatch):
     ledger = open_ledger(0)
-    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), elsewhere_s=0.05)
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), RuleBook, elsewhere_s=0.05)
     event = await written(ledger, records)
     rules_then = []
     slept = asyncio.sleep
@@ -92,7 +93,7 @@ async def test_an_exception_is_in_force_in_other_workers_when_it_is_made(open_le
 
 async def test_an_exception_that_holds_is_not_made_again(open_ledger):
     ledger = open_ledger(0)
-    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), RuleBook)
     event = await written(ledger, records)
     for _ in range(3):
         await records.make_exception(event, 600)
@@ -107,7 +108,7 @@ async def test_an_exception_that_holds_is_not_made_again(open_ledger):
 @pytest.mark.parametrize("privacy", [1, 2])
 async def test_none_is_made_of_what_privacy_left_of_a_url(open_ledger, privacy):
     ledger = open_ledger(privacy)
-    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), RuleBook)
     event = await written(ledger, records)
     assert not records.whole(event)
     with pytest.raises(ValueError, match="privacy"):
@@ -115,9 +116,25 @@ async def test_none_is_made_of_what_privacy_left_of_a_url(open_ledger, privacy):
     assert not ledger.rules.all()
 
 
+@pytest.mark.parametrize(
+    ("action", "subject", "expires", "closed"),
+    [
+        ("block", "blocked.example", None, True),
+        ("block", "elsewhere.example", None, False),
+        ("block", "blocked.example", 1.0, False),
+        ("allow", "blocked.example", None, False),
+    ],
+)
+async def test_what_a_rule_blocks_since_is_closed(open_ledger, action, subject, expires, closed):
+    ledger = open_ledger(0)
+    rule = Rule(id="1", action=action, scope=Scope.DOMAIN, subject=subject, client=None, reason=None, created=0.0, expires=expires)  # fmt: skip
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), lambda: RuleBook([rule]))
+    assert records.closed(await written(ledger, records)) is closed
+
+
 async def test_an_event_that_comes_a_moment_later_is_found(open_ledger):
     ledger = open_ledger(0)
-    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), RuleBook)
     event = blocked()
     asking = asyncio.ensure_future(records.event(event.id))
     await asyncio.sleep(0)
@@ -128,7 +145,7 @@ async def test_an_event_that_comes_a_moment_later_is_found(open_ledger):
 @pytest.mark.parametrize("privacy", [0, 2])
 async def test_a_passage_is_in_the_log_when_it_is_made_and_in_force(open_ledger, privacy):
     ledger = open_ledger(privacy)
-    records = LedgerRecords(ledger, load_suffixes(), SystemClock())
+    records = LedgerRecords(ledger, load_suffixes(), SystemClock(), RuleBook)
     failed = Event(
         id="E1", kind=EventKind.ERROR, time=1.0, client="10.0.0.7", user="anna", host="nas.test", stage="tls"
     )

@@ -33,10 +33,13 @@ def event(**more):
         ({"subject": "file"}, None),
         ({"url": None}, None),
         ({"stage": None}, None),
+        ({"host": "closed.test"}, None),  # by a rule that was made since
     ],
 )
 def test_downloads_and_what_the_operator_closes_stay_closed(more, lasting_s):
-    exceptions = BlockExceptions(FakeGatekeeper(), lambda *_: 600.0)
+    gatekeeper = FakeGatekeeper()
+    gatekeeper.closed_hosts.add("closed.test")
+    exceptions = BlockExceptions(gatekeeper, lambda *_: 600.0)
     assert exceptions.lasting_s(event(**more)) == lasting_s
 
 

@@ -74,7 +74,7 @@ def make_addons() -> list[Any]:
     starter = Starter(settings, parts)
     around = Surroundings(
         gatekeeper=parts.gatekeeper,
-        records=LedgerRecords(ledger, parts.suffixes, parts.clock),
+        records=LedgerRecords(ledger, parts.suffixes, parts.clock, parts.rulebook),
         site_key=own_site_key(settings.state),
         own_ports=starter.own_ports,
         not_ready=starter.not_ready,

@@ -43,7 +43,9 @@ def make_gate(
         unopened_s=parts.unopened_s,
         not_ready=not_ready,
     )
-    records = LedgerRecords(parts.ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings))
+    records = LedgerRecords(
+        parts.ledger, parts.suffixes, parts.clock, parts.rulebook, elsewhere_s=elsewhere_s(settings)
+    )
     site = InternalSite(facts, records, pages)
     record = parts.ledger.recorder.record
     return Gate(parts.gatekeeper, refusals, bodies, record, site, name=settings.gateway.name)

@@ -35,7 +35,9 @@ async def work(process: Process) -> None:
         parts, ledger = around.parts, around.parts.ledger
         surroundings = Surroundings(
             gatekeeper=parts.gatekeeper,
-            records=LedgerRecords(ledger, parts.suffixes, parts.clock, elsewhere_s=elsewhere_s(settings)),
+            records=LedgerRecords(
+                ledger, parts.suffixes, parts.clock, parts.rulebook, elsewhere_s=elsewhere_s(settings)
+            ),
             site_key=await site_key(settings.state, ledger),
             own_ports=lambda: own_ports,
             not_ready=around.not_ready,

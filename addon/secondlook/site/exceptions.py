@@ -83,7 +83,9 @@ class BlockExceptions:
     def _offered_s(self, event: Event) -> float | None:
         if event.subject != "url" or event.cls not in _OPEN_CLASSES or event.stage is None:
             return None
-        return self._override_s(event.client, event.user) if Stage(event.stage) in OPEN_STAGES else None
+        if Stage(event.stage) not in OPEN_STAGES or self._records.closed(event):
+            return None
+        return self._override_s(event.client, event.user)
 
     def shown(self, event: Event, lasting: str | None, language: Language) -> dict[str, Any]:
         """Return the address and the whole story of its block."""

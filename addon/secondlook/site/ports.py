@@ -17,6 +17,10 @@ class Records(Protocol):
         """Whether the log kept the event's whole URL, so that an exception can be made of it."""
         ...
 
+    def closed(self, event: Event) -> bool:
+        """Whether a rule blocks now what an event is about, whatever blocked it then."""
+        ...
+
     def make_exception(self, event: Event, duration_s: float) -> Awaitable[None]:
         """Allow the URL of a blocked event, for a while, to the client and user that it was blocked for.
 

@@ -11,6 +11,7 @@ Settings ─┬─► Ledger (events, queue, rules) ─┐
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -25,6 +26,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.client import login_name
 from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import UrlSubject
 from secondlook.core.tls_exception import KINDS, LOOK_EVERY_S, PASSTHROUGH
 from secondlook.core.url.canonical import url_subject
@@ -130,6 +132,10 @@ class Parts:
         """Return how long an exception lasts that this client makes for itself; None: it may make none."""
         return self.view.current.policies.of(client, user).override_s
 
+    def rulebook(self) -> RuleBook:
+        """Return the rules in force."""
+        return self.view.current.rulebook
+
     def list_title(self, name: str) -> str:
         """Return what people call a list; its name where it stands in no pattern of ours."""
         pattern, settings = self.view.current.pattern, self.settings
@@ -175,8 +181,15 @@ class LedgerRecords:
     """The events and exceptions that the internal site shows and makes (`site.ports.Records`)."""
 
     def __init__(
-        self, ledger: Ledger, suffixes: PublicSuffixes, clock: Clock, *, elsewhere_s: float = 0.0
+        self,
+        ledger: Ledger,
+        suffixes: PublicSuffixes,
+        clock: Clock,
+        rulebook: Callable[[], RuleBook],
+        *,
+        elsewhere_s: float = 0.0,
     ) -> None:
+        self._rulebook = rulebook
         self._elsewhere_s = elsewhere_s
         self._ledger = ledger
         self._suffixes = suffixes
@@ -195,6 +208,14 @@ class LedgerRecords:
     def whole(self, event: Event) -> bool:
         """Whether the log kept the event's whole URL, not what a privacy level left of it."""
         return self._subject(event) is not None
+
+    def closed(self, event: Event) -> bool:
+        """Whether a rule blocks now what an event is about: a client's exception would outrank it."""
+        subject = self._subject(event)
+        if subject is None:
+            return False
+        rule = self._rulebook().match(subject, event.client, event.user, self._clock.now())
+        return rule is not None and rule.action == "block"
 
     def _subject(self, event: Event) -> UrlSubject | None:
         subject = None if event.url is None else url_subject(event.url, self._suffixes)
