@@ -1,4 +1,7 @@
-"""The writer's lock of a server's folder: waited for within bounds, and it is said for whom. Under a second."""
+"""A server's folder: its writer's lock is waited for within bounds, and what is left of a writer is nothing.
+
+About a second.
+"""
 
 import os
 from contextlib import ExitStack
@@ -8,6 +11,7 @@ import pytest
 from secondlook.ground.errors import PatternError
 from secondlook.server.store import store as store_module
 from secondlook.server.store.store import ServerStore
+from serverkit import make_store, out, put
 
 
 def test_a_writer_that_does_not_end_is_named_and_not_waited_for_for_ever(tmp_path, monkeypatch):
@@ -30,3 +34,17 @@ def test_it_is_said_whom_one_waits_for(tmp_path, monkeypatch, caplog):
         assert [each.getMessage() for each in caplog.records] == [
             f"waiting for process {os.getpid()}, which holds {tmp_path / 'lock'}"
         ]
+
+
+@pytest.mark.parametrize("name", [".gone-{}", ".{}"])  # half forgotten; written, and not taken in yet
+def test_what_a_killed_writer_leaves_of_a_source_keeps_nothing_from_being_published(tmp_path, name):
+    store = make_store(tmp_path, ["evil.example"])
+    put(store, ["worse.example"], name="worse.txt")
+    last = store.sources()[-1]
+    left = store.sources_folder / name.format(last.id)
+    store.source_folder(last.id).rename(left)
+    assert last.id not in {each.id for each in store.sources()}
+    out(store)
+    put(store, ["worst.example"], name="worst.txt")
+    assert not left.exists()
+    out(store)

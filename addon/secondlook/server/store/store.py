@@ -136,7 +136,7 @@ class ServerStore:
     def sources(self) -> list[Source]:
         """Return every source, oldest first."""
         found = []
-        for folder in sorted(self.sources_folder.iterdir()):
+        for folder in sorted(self.sources_folder.glob("[0-9]*")):  # others are not taken in yet, or gone
             with suppress(FileNotFoundError):
                 found.append(Source.from_json(json.loads((folder / "source.json").read_bytes())))
         return found
@@ -150,7 +150,7 @@ class ServerStore:
         numbers = [int(folder.name.split("-", 1)[0]) for folder in self.sources_folder.glob("[0-9]*")]
         slug = "".join(c if c.isascii() and (c.isalnum() or c in "._") else "-" for c in name)[:60]
         source_id = f"{max(numbers, default=0) + 1:04d}-{slug}"
-        for left in self.sources_folder.glob(".[0-9]*"):  # of a writer that was killed: we hold its lock now
+        for left in self.sources_folder.glob(".*"):  # of a writer that was killed: we hold its lock now
             shutil.rmtree(left, ignore_errors=True)
         folder = self.sources_folder / f".{source_id}"
         folder.mkdir()
