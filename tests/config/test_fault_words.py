@@ -12,8 +12,44 @@ from secondlook.config.fault_words import model_in
 from secondlook.config.service import ServerSettings
 
 
-def test_a_secret_is_not_told(write):
-    assert "hunter2" not in faults(write("review: {password: [hunter2]}\n"))[0]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "review: {password: [hunter2]}",
+        "clients: {users: {bob: hunter2}}",
+        "clients: {ldap: hunter2}",
+        "upstream_proxy: 'http://bob:hunter2@proxy'",
+        "ledger: 'mysql://bob:hunter2@host/base'",
+        "mode: 'Upstream:http://bob:hunter2@proxy'",
+        "notify: 'mailto://hunter2'",
+        "servers: {network: hunter2}",
+        "servers: {intranet: 'http://bob:hunter2@host'}",
+        "log: {webhook: 'https://host/hunter2'}",
+        "feeds: [{name: a, url: 'http://a', headers: hunter2}]",
+        "review: {password: hunter2, password: b}",
+    ],
+)
+def test_a_secret_is_not_told(write, text):
+    assert "hunter2" not in "".join(faults(write(text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notify: [72]",
+        "feeds: [{name: a, url: 'http://a', headers: {Key: 72}}]",
+        "mitmproxy: {upstream_auth: 72}",
+    ],
+)
+def test_a_secret_that_reads_as_a_number_is_not_told(write, text):
+    assert "got 72" not in "".join(faults(write(text)))
+
+
+@pytest.mark.parametrize("text", ["tokens: [72]", "admin: 'a72'", "store: 'mysql://:a72@host'"])
+def test_a_secret_of_a_server_is_not_told(write, text):
+    with pytest.raises(InvalidConfigError) as caught:
+        load_server_settings(write(text))
+    assert "72" not in str(caught.value).partition("yaml:")[2]
 
 
 def tree_of(model: type[BaseModel], value: object) -> dict[str, object]:

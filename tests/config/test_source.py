@@ -116,7 +116,7 @@ def test_settings_survive_json(write):
             "2: mitmproxy.ignore_hosts: this mitmproxy option would switch",
         ),
         ("mitmproxy:\n  showhost: true\n", "2: mitmproxy.showhost: not one of the mitmproxy options"),
-        ("policy: strict\n", "1: policy: expected keys with values, got 'strict'"),
+        ("policy: strict\n", "1: policy: expected keys with values, got a text"),
         ("servers: [a]\n", "1: servers: expected keys with values, got a list"),
         ("passthrough: [no spaces]\n", "1: passthrough.0: expected a host such as"),
         ("state: ${NOT_SET_ANYWHERE}\n", "1: state: environment variable NOT_SET_ANYWHERE is not set"),

@@ -95,6 +95,7 @@ def read_document(path: Path | None, environ: Mapping[str, str], content: bytes 
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else None
         told = " ".join(part for part in (error.context, error.problem) if part)
+        told = told.partition(" with value ")[0]  # of a key that is there twice: both values would follow
         raise InvalidConfigError([Fault(line, "", f"not valid YAML: {told}", str(path))]) from error
     except (YAMLError, ValueError) as error:
         raise InvalidConfigError([Fault(None, "", f"not valid YAML: {error}", str(path))]) from error

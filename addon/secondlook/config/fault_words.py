@@ -1,6 +1,7 @@
 """What pydantic reports, in the operator's words at the operator's line."""
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -9,11 +10,13 @@ from pydantic_core import ErrorDetails
 
 from secondlook.config.document import Document, Fault, Key
 from secondlook.config.traffic import INSTEAD_OF_MITMPROXY_OPTION
+from secondlook.config.value import SECRET_KEYS
 
+_KEYS = "keys with values"
 _PLAIN_WORDS = {
-    "model_type": "keys with values",
-    "dict_type": "keys with values",
-    "model_attributes_type": "keys with values",
+    "model_type": _KEYS,
+    "dict_type": _KEYS,
+    "model_attributes_type": _KEYS,
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "int_type": "a whole number",
@@ -36,6 +39,8 @@ _PLAIN_WORDS = {
 }
 """What was expected, by the type of pydantic's error (its own words speak of tuples and parsing)."""
 
+SECRET_PLACES = SECRET_KEYS | {"url", "tokens"}  # faults go into the log and to whoever reads it
+_LOGIN = re.compile(r"://[^/]*@")
 INSTEAD_OF_KEY: dict[tuple[str | int, ...], str] = {("actions", "tell_on_next_page"): "notify.next_page"}
 
 
@@ -56,10 +61,14 @@ def fault_from(model: type[BaseModel], document: Document, details: ErrorDetails
         case _:
             message = plainly(details)
     given = details["input"]
-    if isinstance(given, str | int | float | bool) and "key" not in context and not _is_secret(key):
-        message += f", got {_short(given)}"
-    elif isinstance(given, dict | list):
+    if isinstance(given, dict | list):
         message += f", got {'keys' if isinstance(given, dict) else 'a list'}"
+    elif isinstance(given, str) and _PLAIN_WORDS.get(details["type"]) == _KEYS:
+        message += ", got a text"  # it may be the one secret of that section
+    elif isinstance(given, str | int | float | bool) and not (
+        "key" in context or _is_secret((*key, *details["loc"]), given)
+    ):
+        message += f", got {_short(given)}"
     return document.fault(key, message)
 
 
@@ -120,17 +129,9 @@ def model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _is_secret(key: Key) -> bool:
-    return bool(key) and str(key[-1]) in {
-        "key",
-        "token",
-        "password",
-        "url",
-        "urls",
-        "values",
-        "tokens",
-        "users",
-    }
+def _is_secret(place: Sequence[str | int], value: object) -> bool:
+    """Return whether a value stays untold: it is below a key of secrets, or an address with a password."""
+    return not SECRET_PLACES.isdisjoint(place) or _LOGIN.search(str(value)) is not None
 
 
 def _short(value: object) -> str:
