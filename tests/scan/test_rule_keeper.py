@@ -123,9 +123,12 @@ def child(program):
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (in_the_way, "the compiled rules cannot be written: Is a directory"),
+        (in_the_way, "compiling the rules failed: Is a directory"),
         (child("/no/such/program"), "compiling the rules cannot begin: No such file or directory"),
-        (child(shutil.which("false")), "compiling the rules took too much memory or time (status 1)"),
+        (
+            child(shutil.which("false")),
+            "compiling the rules broke off (status 1): too little memory or time?",
+        ),
     ],
 )
 def test_what_failed_for_another_reason_than_the_rules_is_tried_again(place, compiled, fault, told):

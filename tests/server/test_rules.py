@@ -150,8 +150,13 @@ def test_a_keeper_takes_them_as_no_list(tmp_path):
     asyncio.run(fetch())
     assert told[-1].outcome == "refused"
     assert told[-1].detail.startswith("r:1:")
+    given.write_text(version(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.executable", "/no/such/program")
+        asyncio.run(fetch())
+    assert told[-1].outcome == "failed"  # nothing is wrong with these: they are tried again soon
     state = read_state(store.root / "feeds", "r")
-    assert (state.entries, state.failures) == (2, 1)
+    assert (state.entries, state.failures) == (2, 2)
 
     settings = Settings(state=tmp_path, feeds=(feed,))
     assert [(source.name, source.path) for source in rule_sources(settings)] == [

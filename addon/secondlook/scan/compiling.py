@@ -1,21 +1,18 @@
 """The process that compiles YARA rules: `python -m secondlook.scan.compiling`; an order in, a report out.
 
 Rules come from people and from the web: compiling them takes bounded memory and processor time, elsewhere
-than in a process that serves. All are compiled or none: the first that is wrong is told with its file and
-line, and so is one that fits a file known to be good.
+than in a process that serves. All are compiled or none: the first that is wrong is reported with its
+file and line, and so is one that fits a file known to be good.
 """
 
-import asyncio
-import json
 import os
 import resource
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secondlook.ground.children import end_child
+from secondlook.ground.children import ChildFailedError, answer_order, ask_child
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import replacing
 from secondlook.scan.samples import known_good
@@ -28,7 +25,7 @@ EXTERNALS = ("filename", "filepath", "extension", "filetype", "owner")  # that p
 _SAMPLE_TIME_S = 10
 _GRACE_S = 10.0
 _NICE = 10
-_TOLD_CHARS = 300
+_FAULT_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,47 +36,18 @@ class RuleSource:
     path: Path
 
 
-class CompilingFailedError(PatternError):
-    """Nothing is known against the rules: they could not be compiled now, and may be later."""
-
-
 async def compile_in_child(sources: Sequence[RuleSource], target: Path) -> int:
     """Compile rules, our own with them, into a file; return how many there are.
 
-    Raises PatternError, which names the file, the line and what is wrong, and CompilingFailedError where that
-    is not the rules.
+    Raises PatternError, which names the file, the line and what is wrong, and ChildFailedError where that is
+    not the rules.
     """
-    order = {
-        "sources": [[source.name, str(source.path)] for source in sources],
-        "target": str(target),
-    }
-    try:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "secondlook.scan.compiling",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        raise CompilingFailedError(f"compiling the rules cannot begin: {error.strerror or error}") from None
-    try:
-        async with asyncio.timeout(TIME_S + _GRACE_S):
-            told, _ = await child.communicate(json.dumps(order).encode())
-    except TimeoutError:
-        raise CompilingFailedError(f"compiling the rules took longer than {TIME_S} s") from None
-    finally:
-        await end_child(child)
-    if child.returncode != 0 or not told:
-        raise CompilingFailedError(
-            f"compiling the rules took too much memory or time (status {child.returncode})"
-        )
-    answer: dict[str, Any] = json.loads(told)
-    if "failed" in answer:
-        raise CompilingFailedError(answer["failed"])
-    if "error" in answer:
-        raise PatternError(answer["error"])
+    answer = await ask_child(
+        "secondlook.scan.compiling",
+        {"sources": [[source.name, str(source.path)] for source in sources], "target": str(target)},
+        "compiling the rules",
+        within_s=TIME_S + _GRACE_S,
+    )
     return int(answer["count"])
 
 
@@ -107,7 +75,7 @@ def _built(compiler: Any, names: Mapping[str, RuleSource]) -> Any:
         try:
             compiler.add_source(text, origin=source.name)
         except Exception as error:  # noqa: BLE001 - CompileError alone, whose module is not at hand here
-            raise PatternError(_told(source, compiler.errors(), error)) from None
+            raise PatternError(_fault(source, compiler.errors(), error)) from None
     return compiler.build()
 
 
@@ -118,19 +86,19 @@ def _read(source: RuleSource) -> str:
             raise PatternError(f"{source.name}: larger than {MOST_SOURCE_BYTES} bytes")
         return source.path.read_text("utf-8")
     except OSError as error:
-        raise CompilingFailedError(f"{source.name}: cannot be read: {error.strerror or error}") from None
+        raise ChildFailedError(f"{source.name}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         line = source.path.read_bytes().count(b"\n", 0, error.start) + 1
         raise PatternError(f"{source.name}:{line}: expected text in UTF-8") from None
 
 
-def _told(source: RuleSource, errors: Sequence[dict[str, Any]], error: Exception) -> str:
+def _fault(source: RuleSource, errors: Sequence[dict[str, Any]], error: Exception) -> str:
     if not errors:
-        return f"{source.name}: {error}"[:_TOLD_CHARS]
+        return f"{source.name}: {error}"[:_FAULT_CHARS]
     first = errors[0]
     label = next((label["text"] for label in first.get("labels", ()) if label.get("text")), None)
     what = first["title"] if label is None else f"{first['title']}: {label}"
-    return f"{source.name}:{first.get('line', '?')}:{first.get('column', '?')}: {what}"[:_TOLD_CHARS]
+    return f"{source.name}:{first.get('line', '?')}:{first.get('column', '?')}: {what}"[:_FAULT_CHARS]
 
 
 def _try_out(yara_x: Any, rules: Any, names: Mapping[str, RuleSource]) -> None:
@@ -148,22 +116,17 @@ def _try_out(yara_x: Any, rules: Any, names: Mapping[str, RuleSource]) -> None:
 
 
 def main() -> None:
-    """Read one order, carry it out, write the report; everything else on this machine goes first."""
+    """Carry out one order; everything else on this machine goes first."""
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (TIME_S, TIME_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    order = json.load(sys.stdin)
-    try:
-        sources = [RuleSource(name, Path(path)) for name, path in order["sources"]]
-        answer: dict[str, Any] = {"count": compile_rules(sources, Path(order["target"]))}
-    except CompilingFailedError as error:
-        answer = {"failed": str(error)}
-    except PatternError as error:
-        answer = {"error": str(error)}
-    except OSError as error:
-        answer = {"failed": f"the compiled rules cannot be written: {error.strerror or error}"}
-    json.dump(answer, sys.stdout)
+    answer_order(_carry_out)
+
+
+def _carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
+    sources = [RuleSource(name, Path(path)) for name, path in order["sources"]]
+    return {"count": compile_rules(sources, Path(order["target"]))}
 
 
 if __name__ == "__main__":

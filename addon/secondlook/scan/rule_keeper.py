@@ -2,7 +2,7 @@
 
 ```
 files changed ─► compiled in a child ─┬─ good ─► rules-VERSION.yarc ─► rules.json renamed into place
-                                      └─ wrong ─► last good stays; told with file and line
+                                      └─ wrong ─► last good stays; reported with file and line
 no files ──────► rules.json goes: our own are in force
 ```
 
@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
+from secondlook.ground.children import ChildFailedError
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import LISTS
-from secondlook.scan.compiling import CompilingFailedError, RuleSource, compile_in_child
+from secondlook.scan.compiling import RuleSource, compile_in_child
 from secondlook.scan.rule_set import FOLDER, NAME, VERSION_CHARS, engine_version
 from secondlook.scan.yara_look import OWN_RULES
 
@@ -117,7 +118,7 @@ class RuleKeeper:
             return None
         try:
             change = await self._brought_up(sources)
-        except CompilingFailedError as error:
+        except ChildFailedError as error:
             return self._failed(seen, str(error))
         except OSError as error:
             return self._failed(seen, f"the rules cannot be put in force: {error.strerror or error}")

@@ -3,11 +3,10 @@
 import asyncio
 import json
 import socket
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from secondlook.ground.children import end_child
+from secondlook.ground.children import end_child, start_child
 
 LOAD_S = 120.0  # that loading rules may take
 _ANSWER_BYTES = 64 << 10
@@ -43,7 +42,7 @@ class Reader:
             await asyncio.get_running_loop().sock_sendall(
                 self._channel, json.dumps({"load": rules}).encode() + b"\n"
             )
-            await self._answer(self._channel)  # what is wrong with them is told with the file
+            await self._answer(self._channel)  # what is wrong with them is reported with the file
         self._prepared = (rules,)
 
     async def ask(self, descriptor: int, asked: Mapping[str, object]) -> Any:
@@ -94,9 +93,7 @@ class Reader:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
-            self._child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
+            self._child = await start_child(
                 "secondlook.download.archives.archive_child",
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],

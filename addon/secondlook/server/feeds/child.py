@@ -1,11 +1,5 @@
-"""Heavy work in a child process, so that the serving one goes on answering: taking feeds in, publishing.
+"""Heavy work in a child process, so that the serving one goes on answering: taking feeds in, publishing."""
 
-The order goes to its standard input as JSON, the report comes from its standard output.
-"""
-
-import asyncio
-import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,8 +7,7 @@ from typing import Any
 
 from secondlook.config import FeedSettings, PublishSettings
 from secondlook.ground import collector
-from secondlook.ground.children import end_child
-from secondlook.ground.errors import PatternError, SecondLookError
+from secondlook.ground.children import answer_order, ask_child
 from secondlook.server.feeds.known_good import take_guard
 from secondlook.server.feeds.refresh import take_feed
 from secondlook.server.feeds.rule_files import unpack_rules
@@ -24,10 +17,6 @@ from secondlook.server.store.names import import_list
 from secondlook.server.store.store import ServerStore
 
 REJECTS_SHOWN = 20
-
-
-class ChildFailed(PatternError):  # noqa: N818 - shown to the operator as it is
-    """The child came to no result; what it was to do may well succeed later."""
 
 
 async def publish_in_child(
@@ -88,30 +77,11 @@ async def take_guard_in_child(store: ServerStore, path: Path, feed: FeedSettings
 async def unpack_rules_in_child(path: Path, folder: Path, name: str) -> list[tuple[str, str]]:
     """Unpack a fetched feed of rules; results and errors of `unpack_rules`."""
     order = {"do": "rules", "path": str(path), "folder": str(folder), "name": name}
-    return [(told, file) for told, file in (await _order(order))["files"]]
+    return [(known_as, file) for known_as, file in (await _order(order))["files"]]
 
 
 async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "secondlook.server.feeds.child",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        told, _ = await child.communicate(json.dumps(order).encode())
-    finally:
-        await end_child(child)
-    if child.returncode != 0 or not told:
-        raise ChildFailed(f"{order['do']} ended with status {child.returncode}")
-    answer: dict[str, Any] = json.loads(told)
-    if "failed" in answer:
-        raise ChildFailed(f"{order['do']} failed: {answer['failed']}")
-    if "error" in answer:
-        raise PatternError(answer["error"])
-    return answer
+    return await ask_child("secondlook.server.feeds.child", order, order["do"])
 
 
 def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,15 +117,9 @@ def _origin(raw: Mapping[str, Any]) -> Origin:
 
 
 def main() -> None:
-    """Read one order, carry it out, write the report."""
+    """Carry out one order."""
     collector.collect_seldom()
-    try:
-        answer = carry_out(json.load(sys.stdin))
-    except SecondLookError as error:
-        answer = {"error": str(error)}
-    except OSError as error:
-        answer = {"failed": error.strerror or type(error).__name__}
-    json.dump(answer, sys.stdout)
+    answer_order(carry_out)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from random import random
 from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
 from secondlook.config.service import RULES
 from secondlook.core.verdict import Risk, Threat
+from secondlook.ground.children import ChildFailedError
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.resolver import Resolver
 from secondlook.server.feeds.child import (
-    ChildFailed,
     publish_in_child,
     take_feed_in_child,
     take_guard_in_child,
@@ -128,7 +128,7 @@ class FeedKeeper:
         self._owed = True
         try:
             await self.publish()
-        except (ChildFailed, OSError) as error:
+        except (ChildFailedError, OSError) as error:
             self._say("publish", "failed", _reason(error))
         except Exception as error:
             log.exception("what the feeds brought is not published")
@@ -161,7 +161,7 @@ class FeedKeeper:
         except FetchFailed as error:
             due_at = max(retry_at, now + error.wait_s)
             notice = FeedNotice(feed.name, "failed", str(error), state.entries)
-        except (ChildFailed, OSError) as error:  # a full disk, no room for another process
+        except (ChildFailedError, OSError) as error:  # a full disk, no room for another process
             due_at, notice = retry_at, FeedNotice(feed.name, "failed", _reason(error), state.entries)
         except SecondLookError as error:
             notice = FeedNotice(feed.name, "refused", str(error), state.entries)
@@ -242,7 +242,7 @@ class FeedKeeper:
     async def publish(self) -> None:
         """Publish everything in the store, unless the operator rolled back; a refusal is reported.
 
-        Raises ChildFailed and OSError where it may succeed later.
+        Raises ChildFailedError and OSError where it may succeed later.
         """
         if (self._store.root / HELD).exists():
             return  # the operator rolled back: the next publication is theirs
@@ -251,7 +251,7 @@ class FeedKeeper:
             report = await publish_in_child(
                 self._store, now=now, settings=self._settings, servers=self._servers
             )
-        except ChildFailed:
+        except ChildFailedError:
             raise
         except PatternError as error:
             self._say("publish", "refused", str(error))
