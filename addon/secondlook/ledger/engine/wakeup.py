@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 
@@ -48,7 +49,7 @@ def answer[T](slots: Iterable[Slot[T]], error: Exception | None = None) -> None:
     for slot in slots:
         by_loop.setdefault(slot.loop, []).append(slot)
     for loop, group in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
             loop.call_soon_threadsafe(_settle, group, error)
 
 

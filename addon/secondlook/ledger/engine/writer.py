@@ -14,6 +14,7 @@ engine cannot take them they stay in memory up to a bound, past which new ones a
 and reported.
 """
 
+import logging
 import queue
 import sqlite3
 import threading
@@ -30,6 +31,8 @@ from secondlook.core.event import Event, FlagEntry
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, explain
 from secondlook.ledger.engine.wakeup import Slot, Waiting, answer
+
+logger = logging.getLogger(__name__)
 
 LINGER_S: Final = 0.1  # an event waits for others at most so long
 GROUP_JOBS: Final = 512  # jobs in one transaction
@@ -170,14 +173,7 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            jobs = self._gather()
-            flags = self._flags.take(GROUP_JOBS)
-            most = EVENTS_BESIDE if jobs or flags else GROUP_EVENTS
-            events = [self._events.popleft() for _ in range(min(len(self._events), most))]
-            if jobs or flags or events:
-                self._commit(jobs, flags, events)
-            self._report_drops()
-            self._report_steady()
+            self._round()
             idle = self._jobs.empty() and not self._flags
             if self._stopping and idle and (not self._events or self._failures):
                 break
@@ -188,6 +184,25 @@ class Writer:
             job = self._jobs.get_nowait()
             if job is not None and job.future.set_running_or_notify_cancel():
                 job.future.set_exception(closed)
+
+    def _round(self) -> None:
+        """Take what waits and commit it; whatever happens, who waits is answered and the thread goes on."""
+        jobs = self._gather()
+        flags = self._flags.take(GROUP_JOBS)
+        most = EVENTS_BESIDE if jobs or flags else GROUP_EVENTS
+        events = [self._events.popleft() for _ in range(min(len(self._events), most))]
+        try:
+            if jobs or flags or events:
+                self._commit(jobs, flags, events)
+            self._report_drops()
+            self._report_steady()
+        except Exception as error:
+            logger.exception("the ledger's writer failed inside; it goes on")
+            reason = LedgerError(f"ledger {self._place}: internal error: {error}")
+            answer(flags, reason)
+            for job in jobs:
+                if not job.future.done():
+                    job.future.set_exception(reason)
 
     def _patience(self) -> float | None:
         """How long to wait for a job; None: as long as it takes."""
@@ -233,11 +248,13 @@ class Writer:
                 self._one_by_one(jobs, flags, events)
             return
         self._succeeded()
-        self._ended(True)
-        answer(flags)
-        self.committed += len(events)
-        for job, result in zip(jobs, results, strict=True):
-            job.future.set_result(result)
+        try:
+            self._ended(True)
+        finally:  # it is committed, whatever befalls who hears of it
+            answer(flags)
+            self.committed += len(events)
+            for job, result in zip(jobs, results, strict=True):
+                job.future.set_result(result)
 
     def _transact(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> list[Any]:
         if self._prepare is not None:
