@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 
-from secondlook.agent.check.record import event_of, explanation
+from secondlook.agent.check.record import event_of, explanation, host_of
 from secondlook.core.digest import file_subject
 from secondlook.core.event import EVENT_FIELDS, EventKind
 from secondlook.core.subject import RequestContext
@@ -43,6 +43,11 @@ def test_an_archive_of_many_members_tells_some_and_the_listed_one():
     assert isinstance(few["digests"], dict)
     assert len(few["digests"]) == 100
     assert "digests_in_all" not in few
+
+
+def test_the_host_that_a_file_came_from_is_no_longer_than_a_host_can_be():
+    use = RequestContext(SubjectClass.DOWNLOAD, url=f"https://{'x' * 9_000}.example/file")
+    assert host_of(file_subject(b""), use) == ("x" * 253 + ".example")[-253:]
 
 
 def test_a_decision_fills_every_field_of_its_event():

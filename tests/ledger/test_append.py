@@ -1,5 +1,7 @@
 """Writing events: each id once, counted once, marked in its hour; what is filled in later."""
 
+import random
+import string
 from dataclasses import replace
 
 import pytest
@@ -35,6 +37,19 @@ def test_an_event_that_is_there_already_is_not_inserted_again(ledger):
     assert insert(ledger, one, two) == set()
     assert insert(ledger) == set()
     assert len(seqs(ledger)) == 2
+
+
+def test_an_event_that_the_engine_cannot_hold_holds_up_no_other(ledger):
+    """What lies in an index is bounded in PostgreSQL, and not even always: it depends on how it compresses."""
+    long = "".join(random.Random(1).choices(string.ascii_lowercase, k=8_000))
+    written = [make_event(host=long), make_event(host="good.example")]
+    for event in written:
+        ledger.recorder.record(event)
+    while ledger.store.writer.waiting:
+        ledger.store.commit_now(lambda _: None)
+    ledger.store.commit_now(lambda _: None)  # what was taken last is written too
+    assert ledger.events.find(written[1].id) is not None
+    assert ledger.recorder.dropped == (ledger.events.find(written[0].id) is None)
 
 
 def test_an_hour_is_marked_from_its_first_to_its_last_event_whatever_their_order(ledger):

@@ -1,5 +1,8 @@
 """The store: errors are in words, and a change of this process is seen at once."""
 
+import asyncio
+import threading
+
 import pytest
 
 from secondlook.ground.errors import LedgerError
@@ -23,3 +26,27 @@ async def test_a_change_of_this_process_is_seen_at_once(ledger, topic):
     assert ledger.store.changes.counters()[topic] == before + 1
     await ledger.store.change(lambda connection: bump(connection, topic))
     assert ledger.store.changes.counters()[topic] == before + 2
+
+
+async def test_what_deadlocks_with_another_proxy_is_done_all_the_same(postgres, open_ledger):
+    place = postgres.database()
+    meeting = threading.Barrier(2)
+
+    def work(first: str, second: str):
+        ways = iter([True])
+
+        def both(connection):
+            bump(connection, first)
+            if next(ways, False):  # only the first time: they meet with one topic each
+                meeting.wait(30.0)
+            return bump(connection, second)
+
+        return both
+
+    proxies = [open_ledger(place), open_ledger(place)]
+    topics = [("rules", "pauses"), ("pauses", "rules")]
+    done = await asyncio.gather(
+        *(one.store.commit(work(*order)) for one, order in zip(proxies, topics, strict=True))
+    )
+    assert sorted(done) == [1, 2]
+    assert [one.trouble for one in proxies] == [None, None]

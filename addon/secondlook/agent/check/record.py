@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
 from secondlook.core.neutralize import inert
 from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
+from secondlook.core.url.canonical import MAX_HOST_CHARS
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
 
 MEMBER = "member:"  # begins the label of a digest from inside an archive
@@ -95,9 +96,10 @@ def host_of(subject: Subject, context: RequestContext) -> str | None:
     if not context.url:
         return None
     try:
-        return urlsplit(context.url).hostname
+        host = urlsplit(context.url).hostname
     except ValueError:
         return None
+    return host and host[-MAX_HOST_CHARS:]  # one that a request gives beside an address may be any text
 
 
 def explanation(decision: Decision, subject: Subject) -> dict[str, object]:

@@ -9,9 +9,9 @@
 A *job* is a function of a connection whose caller waits for the commit. Everything that waits when
 the thread is free goes into one transaction, so the cost of a synchronous commit is shared. When a
 transaction fails for a reason that lies in one job (not in the engine), it is rolled back and its
-jobs run again one by one. Events may be late: they wait up to `LINGER_S` for company, and when the
-engine cannot take them they stay in memory up to a bound, past which new ones are dropped, counted
-and reported.
+jobs run again one by one; where it got into another proxy's way, all of it runs again. Events may be
+late: they wait up to `LINGER_S` for company, and when the engine cannot take them they stay in memory
+up to a bound, past which new ones are dropped, counted and reported.
 """
 
 import logging
@@ -40,6 +40,10 @@ GROUP_EVENTS: Final = 2_000  # events in one transaction
 EVENTS_BESIDE: Final = 100  # events in a transaction that somebody waits for
 STEADY_S: Final = 10.0  # writing must go well so long before trouble is reported to be over
 _RETRY_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
+_COLLISIONS: Final = 3  # with transactions of other proxies, before that is trouble
+# classes of PostgreSQL's errors that say nothing about how the engine is (PostgreSQL manual, appendix A)
+_ROLLED_BACK: Final = "40"  # a deadlock, or what could not be put in order
+_TOO_MUCH: Final = "54"  # a value that an index cannot hold, for instance
 
 type Work[T] = Callable[[sa.Connection], T]
 type Flag = tuple[Event, FlagEntry]
@@ -239,7 +243,7 @@ class Writer:
 
     def _commit(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> None:
         try:
-            results = self._transact(jobs, flags, events)
+            results = self._attempt(jobs, flags, events)
         except Exception as error:  # noqa: BLE001  (each kind is dealt with below)
             self._ended(False)
             if _engine_trouble(error) or len(jobs) + len(flags) + len(events) == 1:
@@ -255,6 +259,17 @@ class Writer:
             self.committed += len(events)
             for job, result in zip(jobs, results, strict=True):
                 job.future.set_result(result)
+
+    def _attempt(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> list[Any]:
+        """Commit; where another proxy's transaction was let go first, try again."""
+        for _ in range(_COLLISIONS):
+            try:
+                return self._transact(jobs, flags, events)
+            except sa.exc.OperationalError as error:
+                if _sqlstate(error)[:2] != _ROLLED_BACK:
+                    raise
+                self._ended(False)
+        return self._transact(jobs, flags, events)
 
     def _transact(self, jobs: list[_Job[Any]], flags: list[Slot[Flag]], events: list[Line]) -> list[Any]:
         if self._prepare is not None:
@@ -360,10 +375,17 @@ def _halves[T](values: list[T]) -> list[list[T]]:
     return [part for part in (values[:half], values[half:]) if part]
 
 
+def _sqlstate(error: BaseException) -> str:
+    """Return PostgreSQL's code of an error; empty where it is another's."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+
+
 def _engine_trouble(error: BaseException) -> bool:
     """Return whether the engine is in trouble (disk, lock, connection, damage), not one job mistaken."""
     if isinstance(error, sqlite3.Error):  # of statements that go past SQLAlchemy
         return not isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
+    if _sqlstate(error)[:2] == _TOO_MUCH:
+        return False
     return isinstance(
         error,
         StillAwayError | sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError | OSError,
