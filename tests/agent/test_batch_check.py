@@ -216,3 +216,41 @@ def test_a_frames_only_find_counts_for_pages_alone(intranet):
     intranet.cache.put(Tier.INTRANET, SubjectKind.URL, number(1)[:4], answer)
     page, image = judge(intranet, Entry((number(1),)), Entry((number(1),), cls=SubjectClass.SUBRESOURCE))
     assert (is_listed(page), is_listed(image)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "worst", "risk", "reason"),
+    [
+        ("up", Risk.DANGEROUS, Risk.DANGEROUS, None),
+        ("up", None, Risk.SUSPICIOUS, None),
+        ("down", None, Risk.UNTESTED, "intranet: refused"),
+    ],
+)
+@pytest.mark.parametrize("by", ["list", "server"])
+def test_what_is_listed_too_mildly_to_be_blocked_is_asked_about_all_the_same(mode, worst, risk, reason, by):
+    house = make_house(FakeServer(Tier.LOCAL), FakeServer(Tier.INTRANET, mode=mode))
+    local, intranet = house.servers
+    if by == "list":
+        house.publish(make_pattern([number(7)], now=house.clock.now(), risk=Risk.SUSPICIOUS, mirrored=False))
+    else:
+        local.listed[number(7)] = Risk.SUSPICIOUS
+    if worst is not None:
+        intranet.listed[number(1)] = worst
+    [evidence] = judge(house, Entry((number(1), number(7))))
+    assert (evidence.risk, evidence.unverifiable) == (risk, reason)
+    house.close()
+
+
+def test_lists_that_come_while_servers_are_asked_stand_for_none_of_them(monkeypatch):
+    house = make_house(FakeServer(Tier.LOCAL), FakeServer(Tier.INTRANET))
+    ask = house.lookup.ask
+    house.servers[1].listed[number(1)] = Risk.DANGEROUS
+
+    async def meanwhile(tier, *question, deadline):
+        house.publish(make_pattern([number(1)], now=house.clock.now(), tier=Tier.INTRANET))
+        return await ask(tier, *question, deadline=deadline)
+
+    monkeypatch.setattr(house.lookup, "ask", meanwhile)
+    [evidence] = judge(house, Entry((number(1),)))
+    assert is_listed(evidence)
+    house.close()

@@ -7,7 +7,7 @@ import pytest
 from agentkit.house import House, confirmed_about, make_pattern
 from agentkit.servers import FakeServer
 from secondlook.agent.check.view import REBLOCK
-from secondlook.agent.recheck.renewal import PATTERN_RENEWAL_S, expiry_of
+from secondlook.agent.recheck.renewal import PATTERN_RENEWAL_S, Renewal, expiry_of
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
@@ -174,3 +174,30 @@ def test_evidence_holds_until_its_answer_expires_or_for_a_day():
     evidence = Evidence(verdict=Verdict.MALICIOUS, risk=Risk.DANGEROUS, stage=Stage.QUERY, expires_at=7.0)
     assert expiry_of(evidence, 5.0) == 7.0
     assert expiry_of(replace(evidence, expires_at=None), 5.0) == 5.0 + PATTERN_RENEWAL_S
+
+
+@pytest.mark.parametrize(("mode", "listed"), [("up", True), ("down", True), ("down", False)])
+def test_a_milder_list_takes_nothing_from_what_a_server_knows_to_be_worse(house, mode, listed):
+    entry = put(house)
+    house.publish(make_pattern([entry.hit], now=house.clock.now(), risk=Risk.SUSPICIOUS, mirrored=False))
+    if listed:
+        house.servers[0].listed[entry.hit] = Risk.DANGEROUS
+    house.servers[0].mode = mode
+    house.sleep(61)
+    assert renew(house) == 0
+    [kept] = house.ledger.snapshots.confirmed()
+    assert kept.risk == "dangerous"
+
+
+@pytest.mark.parametrize(("still", "risk"), [(True, "dangerous"), (None, "dangerous"), (False, "suspicious")])
+def test_a_milder_list_takes_nothing_from_what_an_engine_found(house, still, risk):
+    async def still_found(_):
+        return still
+
+    entry = put(house, kind=SubjectKind.FILE, source="clamd", tier=None, list="clamd")
+    house.servers[0].listed[entry.hit] = Risk.SUSPICIOUS
+    house.sleep(61)
+    renewal = Renewal(house.batch_check, house.ledger.confirmed, house.clock, still_found=still_found)
+    assert house.run(renewal.renew(everything=False)) == 0
+    [kept] = house.ledger.snapshots.confirmed()
+    assert (kept.risk, kept.source) == (risk, "clamd" if risk == "dangerous" else "fake")

@@ -405,3 +405,21 @@ def test_a_long_history_is_not_walked_all_the_time(house):
 
     house.run(for_an_hour())
     assert len(walks) == 18, "a tenth of the time"
+
+
+def test_a_milder_list_does_not_hide_what_is_confirmed_as_worse(house):
+    download(house, "late.exe")
+    digest = hashlib.sha256(b"late.exe").digest()
+    house.publish(
+        make_pattern(
+            [digest], now=house.clock.now(), kind=SubjectKind.FILE, risk=Risk.SUSPICIOUS, mirrored=False
+        )
+    )
+    listed_by_now(house, "late.exe")
+    assert download(house, "late.exe", "10.0.0.7").action is Action.BLOCK
+    house.sleep(1)
+    house.reload()
+    assert house.run(house.late.look()) == 1
+    (event,) = [each for each in house.ledger.recorded if each.kind is EventKind.LATE_VERDICT]
+    assert event.risk is Risk.DANGEROUS
+    assert len(house.files.asked) == len(house.told) == 1

@@ -3,13 +3,22 @@
 Stages 3 to 7 without the operator's rules, without the confirmed set and without stale answers: the
 question is what the lists and the servers hold *now*. All prefixes of a batch go out in requests of at
 most 1000.
+
+As in a check, a listing ends it that the common policy blocks; with a milder one everybody is heard.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from secondlook.agent.check.evidence import from_finding, from_pattern, unknown, unverifiable, worst_finding
+from secondlook.agent.check.evidence import (
+    from_finding,
+    from_pattern,
+    unknown,
+    unverifiable,
+    worse_of,
+    worst_finding,
+)
 from secondlook.agent.check.inquiry import Inquiry, Question
 from secondlook.agent.check.view import LocalView, Snapshot
 from secondlook.agent.ports import Lookup
@@ -65,35 +74,40 @@ class BatchCheck:
 
     async def check(self, entries: Sequence[Hashed]) -> list[Evidence]:
         """Return the evidence about each entry, in order. Never raise for what a server does."""
-        found: list[Evidence | None] = [None] * len(entries)
+        found: dict[int, Evidence] = {}  # of the lists alone, until somebody was asked
         groups: dict[tuple[SubjectKind, SubjectClass], dict[int, Question]] = {}
         snapshot = self.view.current
         for number, entry in enumerate(entries):
-            found[number] = in_pattern(snapshot, entry.kind, entry.hashes, self._clock.now())
-            if found[number] is None:
+            listed = in_pattern(snapshot, entry.kind, entry.hashes, self._clock.now())
+            if listed is not None:
+                found[number] = listed
+            if listed is None or not snapshot.policies.common.blocks(listed.risk):
                 groups.setdefault((entry.kind, entry.cls), {})[number] = Question(entry.hashes)
             if number % PAUSE_EVERY == PAUSE_EVERY - 1:
                 await asyncio.sleep(0)
         for (kind, cls), questions in groups.items():
-            answers = await self._ask(kind, cls, list(questions.values()))
-            for number, evidence in zip(questions, answers, strict=True):
-                found[number] = evidence
-        return [evidence for evidence in found if evidence is not None]
+            reason = await self._ask(snapshot, kind, cls, list(questions.values()))
+            for number, question in questions.items():
+                found[number] = self._conclude(snapshot, cls, question, found.get(number), reason)
+        return [found[number] for number in range(len(entries))]
 
-    async def _ask(self, kind: SubjectKind, cls: SubjectClass, questions: list[Question]) -> list[Evidence]:
+    async def _ask(
+        self, snapshot: Snapshot, kind: SubjectKind, cls: SubjectClass, questions: list[Question]
+    ) -> str | None:
+        """Ask; return why nobody could be asked at all."""
         tiers = self.lookup.tiers(kind, cls)
         if not tiers:  # whoever was to be asked may come back into the configuration: silence clears nothing
-            reason = "no server is left to ask about this"
             if self.lookup.awaited(kind, cls):
-                reason = "no server can be reached from here"
-            return [unverifiable(reason, ()) for _ in questions]
+                return "no server can be reached from here"
+            return "no server is left to ask about this"
         inquiry = Inquiry(
             self.lookup,
             self._cache,
             kind,
             cls,
             questions,
-            mirrored=lambda tier: self.view.current.pattern.covers(
+            # by the lists that were looked into: those that come meanwhile were not
+            mirrored=lambda tier: snapshot.pattern.covers(
                 tier, kind, self._clock.now(), stale_after_s=self._stale_after_s
             ),
             now=self._clock.now,
@@ -101,14 +115,28 @@ class BatchCheck:
             most=self._batch,
         )
         await inquiry.run(tiers)
-        return [self._conclude(question, cls) for question in questions]
+        return None
 
-    def _conclude(self, question: Question, cls: SubjectClass) -> Evidence:
+    def _conclude(
+        self,
+        snapshot: Snapshot,
+        cls: SubjectClass,
+        question: Question,
+        known: Evidence | None,
+        unasked: str | None,
+    ) -> Evidence:
+        """Conclude about one question; `known` is a milder listing of the local pattern."""
         finding = worst_finding(question.hashes, cls, question.known)
         if finding is not None:
-            return from_finding(finding, Stage.QUERY, None, (), 0, self._clock.now())
+            known = worse_of(known, from_finding(finding, Stage.QUERY, None, (), 0, self._clock.now()))
+            if snapshot.policies.common.blocks(known.risk):
+                return known
+        if unasked is not None:
+            return unverifiable(unasked, ())
         for tier, error in reversed(question.failed.items()):
             return unverifiable(f"{tier}: {error}", ())
+        if known is not None:
+            return known
         if not question.known:
             return unknown(Stage.PATTERN, ())
         return unknown(Stage.QUERY, (), server=question.known[0][1].server)

@@ -3,14 +3,15 @@
 An entry is withdrawn when every tier that may be asked has answered and none lists it, and no list of
 the local pattern holds it. While somebody who could answer is silent, the block stays; so it does while
 the tier that listed it cannot be asked from here but may be later. A re-block ends by its time alone. What
-an engine found in a file stays until that engine, with newer signatures, finds nothing in it.
+an engine found in a file stays until that engine, with newer signatures, finds nothing in it, however mildly
+others list the file.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from secondlook.agent.check.evidence import from_entry, is_listed
+from secondlook.agent.check.evidence import from_entry, is_listed, worse_of
 from secondlook.agent.check.record import closing_event
 from secondlook.agent.check.view import REBLOCK, in_force
 from secondlook.agent.ports import ConfirmedSet
@@ -75,10 +76,11 @@ class Renewal:
         kept: list[tuple[ConfirmedEntry, Evidence]] = []
         silent = False
         for entry, evidence in zip(asked, evidences, strict=True):
+            own = replace(from_entry(entry, now), expires_at=None) if await self._holds(entry) else None
             if is_listed(evidence):
-                kept.append((entry, evidence))
-            elif await self._holds(entry):
-                kept.append((entry, replace(from_entry(entry, now), expires_at=None)))
+                kept.append((entry, worse_of(own, evidence)))
+            elif own is not None:
+                kept.append((entry, own))
             elif evidence.unverifiable is not None or self._may_speak_later(entry):
                 silent = True
             else:

@@ -23,7 +23,7 @@ from itertools import batched
 
 from secondlook.agent import metrics
 from secondlook.agent.actions.enforcement import Enforcement
-from secondlook.agent.check.evidence import from_entry
+from secondlook.agent.check.evidence import from_entry, worse_of
 from secondlook.agent.check.view import REBLOCK, LocalView, Snapshot
 from secondlook.agent.ports import History
 from secondlook.agent.recheck.batch_check import in_pattern
@@ -118,10 +118,9 @@ def newly_listed(snapshot: Snapshot, batch: Sequence[Remembered], now: float) ->
     late: dict[bytes, Evidence] = {}
     for entry in batch:
         evidence = in_pattern(snapshot, entry.kind, entry.hashes, now)
-        if evidence is None:
-            known = snapshot.known_bad(entry.hashes, now, counts=lambda other: other.source != REBLOCK)
-            if known is None or known.kind is not entry.kind:
-                continue
-            evidence = from_entry(known, now)
-        late[entry.identity] = evidence
+        known = snapshot.known_bad(entry.hashes, now, counts=lambda other: other.source != REBLOCK)
+        if known is not None and known.kind is entry.kind:
+            evidence = worse_of(evidence, from_entry(known, now))
+        if evidence is not None:
+            late[entry.identity] = evidence
     return late
