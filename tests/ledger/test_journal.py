@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondlook.ground.errors import LedgerError
-from secondlook.ledger.engine.journal import Journal
+from secondlook.ledger.engine.journal import SIZE_BYTES, Journal
 
 SIZE = 1 << 16
 
@@ -196,6 +196,60 @@ def test_damage_loses_no_more_than_the_records_it_touches(tmp_path_factory, at, 
     assert set(range(12)) - touched <= set(kept)
     journal.append({"n": "after"})
     assert journal.records()[-1] == {"n": "after"}
+    journal.close()
+
+
+def test_damage_in_a_long_journal_loses_no_more_than_what_it_touches(path):
+    """Records of all lengths, so that they lie across whatever is read at once."""
+    journal = Journal(path, size_bytes=2 << 20)
+    places = []
+    for number in range(40):
+        places.append(journal._end)
+        journal.append({"n": number, "text": "x" * (number * 9_973 % 65_000)})
+    journal.close()
+    damaged = {0, 7, 8, 39}
+    with path.open("r+b") as file:
+        for number in damaged:
+            file.seek(places[number] + 10)
+            file.write(b"damaged")
+    journal = Journal(path, size_bytes=2 << 20)
+    assert [record["n"] for record in journal.records()] == [n for n in range(40) if n not in damaged]
+    assert [record["n"] for record in read_and_empty(journal)] == [n for n in range(40) if n not in damaged]
+    journal.close()
+
+
+def test_what_others_append_is_found_without_reading_the_whole_journal(path, monkeypatch):
+    """Else each process of a family kept its size in memory, and read it for each flag, while a disk is slow."""
+    first, second = Journal(path), Journal(path)
+    second.append({"by": 2})
+    lengths: list[int] = []
+    read = os.pread
+
+    def pread(file: int, length: int, at: int) -> bytes:
+        lengths.append(length)
+        return read(file, length, at)
+
+    monkeypatch.setattr(os, "pread", pread)
+    for number in range(3):
+        second.append({"by": 2, "n": number})
+        first.waiting()
+        first.append({"by": 1, "n": number})
+    taken: list[list[dict]] = []
+    assert first.replay(taken.append) == 7
+    second.append({"by": 2, "n": "after"})
+    assert sum(lengths) < 4 * SIZE_BYTES  # once at the beginning, twice for what is replayed
+    assert max(lengths) < SIZE_BYTES // 32
+    first.close()
+    second.close()
+
+
+def test_a_long_journal_is_replayed_in_pieces(path):
+    journal = Journal(path)
+    journal.append(*[{"n": number} for number in range(1_500)])
+    taken: list[list[dict]] = []
+    assert journal.replay(taken.append) == 1_500
+    assert [record["n"] for piece in taken for record in piece] == list(range(1_500))
+    assert max(map(len, taken)) <= 512
     journal.close()
 
 

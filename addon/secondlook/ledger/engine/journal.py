@@ -28,6 +28,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,8 @@ USUAL_BYTES: Final = 2_048  # of a record, more or less
 SIZE_BYTES: Final = 16 << 20
 _ROUND: Final = 8
 _GROUP: Final = 512
+_LONGEST: Final = _RECORD.size + RECORD_LIMIT + _ROUND
+_WINDOW: Final = 4 * _LONGEST  # what is read at once
 
 type Record = dict[str, Any]
 
@@ -168,14 +171,14 @@ class Journal:
     def records(self) -> list[Record]:
         """Read all that waits to be replayed, oldest first."""
         with self._lock, _locked(self._file):
-            return [record for _, record in self._read(_HEADER)]
+            return [record for _, record in self._read(_HEADER, past_damage=True)]
 
     def replay(self, take: Callable[[list[Record]], None]) -> int:
-        """Hand all records to `take` and empty the journal when it returned; 0 when another process replays.
+        """Hand all records to `take`, some hundred at a time, and empty the journal when it took the last.
 
-        `take` must be able to take a record twice (a crash may fall between it and the emptying).
-        What is appended meanwhile is handed over too. Errors of `take` pass through and nothing is
-        emptied.
+        Returns how many there were, 0 when another process replays. `take` must be able to take a record
+        twice (a crash may fall between it and the emptying). What is appended meanwhile is handed over too.
+        Errors of `take` pass through and nothing is emptied.
         """
         try:
             gate = take_lock(Path(f"{self.path}.replay"), wait=False)
@@ -187,7 +190,7 @@ class Journal:
             taken, at = 0, _HEADER
             while True:
                 with self._lock, _locked(self._file):
-                    batch = list(self._read(at))
+                    batch = list(islice(self._read(at, past_damage=True), _GROUP))
                     if not batch:
                         if taken:
                             self._empty()
@@ -221,44 +224,52 @@ class Journal:
         self._end = _HEADER
 
     def _find_end(self) -> None:
-        """Bring `_generation` and `_end` up to date with what other processes did."""
+        """Bring `_generation` and `_end` up to date with what other processes did.
+
+        Only the first look goes through the whole file: what was damaged before this process began is stepped
+        over then. What others append meanwhile stands in one piece.
+        """
+        first = not self._generation
         generation = self._read_generation()
-        known = generation == self._generation
-        start = self._end if known else _HEADER
-        self._generation = generation
-        self._end = start
-        # At a place that was the end a moment ago, one look suffices; else a damaged first record must
-        # not make the whole look empty.
-        if not known or os.pread(self._file, len(MARK), start) == MARK:
-            for end, _ in self._read(start):
-                self._end = end
+        if generation != self._generation:
+            self._generation, self._end = generation, _HEADER
+        for end, _ in self._read(self._end, past_damage=first):
+            self._end = end
 
     def _read_generation(self) -> int:
         head = os.pread(self._file, len(MAGIC) + _GENERATION.size, 0)
         return int(_GENERATION.unpack_from(head, len(MAGIC))[0])
 
-    def _read(self, start: int) -> Iterator[tuple[int, Record]]:
-        """Yield the valid records of the present generation from `start` on, each with its end."""
+    def _read(self, start: int, *, past_damage: bool) -> Iterator[tuple[int, Record]]:
+        """Yield the valid records of the present generation from `start` on, each with its end.
+
+        It ends where there is none, or steps over that and goes on at the next mark.
+        """
         generation = self._read_generation()
-        data = os.pread(self._file, os.fstat(self._file).st_size - start, start)
-        at = 0
-        while (at := data.find(MARK, at)) >= 0:
-            found = _record_at(data, at, generation)
-            if found is None:
-                at += 1
-                continue
-            length, record = found
-            at += length
-            yield start + at, record
+        size = os.fstat(self._file).st_size
+        data, origin, at = b"", start, start  # what was read last, where it begins, and where a record may
+        while at < size:
+            if at + _LONGEST > origin + len(data) < size:
+                data, origin = os.pread(self._file, _WINDOW, at), at
+            found = _record_at(data, at - origin, generation)
+            if found is not None:
+                length, record = found
+                at += length
+                yield at, record
+            elif past_damage:
+                mark = data.find(MARK, at - origin + 1)
+                at = origin + mark if mark >= 0 else max(at + 1, origin + len(data) - len(MARK) + 1)
+            else:
+                return
 
 
 def _record_at(data: bytes, at: int, generation: int) -> tuple[int, Record] | None:
     """Read the record at an offset: its whole length and content, or None when there is none."""
     if at + _RECORD.size > len(data):
         return None
-    _, length, of, crc, _ = _RECORD.unpack_from(data, at)
+    mark, length, of, crc, _ = _RECORD.unpack_from(data, at)
     begin = at + _RECORD.size
-    if of != generation or length > RECORD_LIMIT or begin + length > len(data):
+    if mark != MARK or of != generation or length > RECORD_LIMIT or begin + length > len(data):
         return None
     payload = data[begin : begin + length]
     if zlib.crc32(payload, zlib.crc32(_GENERATION.pack(generation))) != crc:

@@ -24,7 +24,6 @@ from secondlook.ledger.log.recorder import Recorder
 from secondlook.ledger.queue import flagged
 from secondlook.ledger.queue.journal_record import flag_record, read_flag
 
-_REPLAY_CHUNK: Final = 500
 JOURNAL_DEADLINE_S: Final = 2.0  # the last resort: past it the request is refused
 
 
@@ -115,9 +114,7 @@ class FlagStore:
 
         def take(records: list[dict[str, Any]]) -> None:
             flags = [read_flag(one) for one in records]
-            for at in range(0, len(flags), _REPLAY_CHUNK):
-                chunk = flags[at : at + _REPLAY_CHUNK]
-                self._writer.submit(partial(self._rows.write, batch=chunk)).result()
+            self._writer.submit(partial(self._rows.write, batch=flags)).result()
 
         count = self.journal.replay(take)
         if count:
