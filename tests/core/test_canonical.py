@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conftest import read_lines
+from fuzzkit.effort import grows_evenly
 from secondlook.core.url import canonical
 from secondlook.core.url.canonical import canonical_host, host_filter, url_subject, url_subject_from_parts
 from secondlook.suffix import load_suffixes
@@ -170,6 +171,23 @@ def test_length_bound_and_one_past_it():
     assert beyond.problem == canonical.TOO_LONG
     assert {"www.evil.example/", "evil.example/"} <= set(beyond.expressions)
     assert len(beyond.canonical) <= canonical.MAX_URL_CHARS
+
+
+@pytest.mark.parametrize("end", ["....", "..%", ".%", "%%"])
+def test_a_cut_path_ends_neither_within_an_escape_nor_in_dots(end):
+    grown = "/" + "%" * 20  # by 40 characters
+    for left in range(1, 5):
+        room = canonical.MAX_TARGET_CHARS - len(grown) - 40 - 1 - left
+        found = subject("http://evil.example" + grown + "a" * room + "/" + end + "x" * 40)
+        assert found.problem == canonical.TOO_LONG
+        assert subject(found.canonical).canonical == found.canonical
+
+
+def test_a_long_url_is_not_worked_on_for_long():
+    def cut(dots):  # the escapes grow, so that it is cut behind the dots
+        return subject("http://evil.example/" + "." * dots + "%" * (canonical.MAX_TARGET_CHARS - dots) + "x")
+
+    assert grows_evenly(cut, 8_000)
 
 
 def test_long_credentials_do_not_hide_the_host():

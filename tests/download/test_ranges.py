@@ -2,6 +2,7 @@
 
 import pytest
 
+from fuzzkit.effort import grows_evenly
 from secondlook.download.body.ranges import (
     EntityMemory,
     Piece,
@@ -78,6 +79,10 @@ def test_one_bad_range_of_several_asks_for_the_whole():
 )
 def test_the_beginning_behind_another_range(header, hides):
     assert may_hide_the_first(header) == hides
+
+
+def test_blanks_in_a_range_are_not_gone_through_again_and_again():
+    assert grows_evenly(lambda blanks: may_hide_the_first("bytes=0-1," + " " * blanks + "x"), 5_000)
 
 
 @pytest.mark.parametrize(

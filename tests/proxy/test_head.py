@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mitmproxy.test.tflow import treq
 
+from fuzzkit.effort import grows_evenly
 from proxykit.readers import framed, llhttp, same
 from secondlook.proxy.mitm.http.head import (
     Framing,
@@ -231,6 +232,16 @@ def test_long_runs_take_linear_time():
         b"A: b\n" + b" c\n" * run,
     ):
         read_response(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n\r\n", GET)
+
+
+def test_blanks_in_a_transfer_coding_are_not_gone_through_again_and_again():
+    def refused(blanks):
+        with pytest.raises(HeadError, match="coding"):
+            read_request(
+                b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip" + b" " * blanks + b"x\r\n\r\n"
+            )
+
+    assert grows_evenly(refused, 5_000)
 
 
 def test_a_buffer_gives_heads_and_looks_at_no_byte_twice():

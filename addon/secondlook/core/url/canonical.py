@@ -62,7 +62,6 @@ _ESCAPED_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*%(?:25)*3[aA]", re.ASCII)
 _PORT_FOLLOWS = re.compile(r"[0-9]+(?:[/?\\]|\Z)", re.ASCII)
 _AUTHORITY_END = re.compile(r"[/?\\]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})", re.ASCII)
-_PARTIAL_ESCAPE = re.compile(r"%[0-9A-F]?\Z|\.+\Z", re.ASCII)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xff#%]")
 _HOST_UNSAFE = re.compile(r"[\x00-\x20\x7f-\xff#%/?@:\\\[\]]")
 _HOST_DELIMITER = re.compile(r"[/?@:\\\[\]]")
@@ -204,7 +203,9 @@ def _request(scheme: str, host: str, target: str, problem: str | None) -> Canoni
         bare, mark, query = text.partition("?")
         text = bare.replace("\\", "%5C") + mark + query
     if len(text) > MAX_TARGET_CHARS:
-        text = _PARTIAL_ESCAPE.sub("", text[:MAX_TARGET_CHARS].partition("?")[0])
+        text = text[:MAX_TARGET_CHARS].partition("?")[0]
+        partial = text.rfind("%", -2)
+        text = (text if partial < 0 else text[:partial]).rstrip(".")
         problem = problem or TOO_LONG
     return CanonicalUrl(scheme, host, text, problem)
 

@@ -22,7 +22,6 @@ _REMEMBERED = 8192
 _MOST_RANGES = 64  # in one request
 _ONE_RANGE = re.compile(r"\s*bytes\s*=\s*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\s*", re.ASCII | re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII | re.IGNORECASE)
-_FIRST_BEHIND = re.compile(r",\s*0*\s*-")
 _BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;]{1,200}))', re.IGNORECASE)
 
 
@@ -123,7 +122,7 @@ def write_range(wanted: WantedRange) -> str:
 
 def may_hide_the_first(header: str) -> bool:
     """Return whether several ranges may hold the beginning of a file where nobody looks: behind another."""
-    return _FIRST_BEHIND.search(header) is not None
+    return any(part.lstrip().lstrip("0").lstrip()[:1] == "-" for part in header.split(",")[1:])
 
 
 def read_content_range(header: str | None) -> Piece | None:

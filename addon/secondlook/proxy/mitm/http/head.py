@@ -228,7 +228,7 @@ def _frame_request(fields: list[Field], *, new: bool) -> tuple[list[Field], Fram
     if codings:
         if lengths or not new or len(codings) > 1:
             raise HeadError("it says in two ways how long it is")
-        coding = re.sub(rb"[\t ]*,[\t ]*", b",", codings[0].lower())
+        coding = b",".join(one.strip(b" \t") for one in codings[0].lower().split(b","))
         if coding not in _REQUEST_CODINGS:
             known = coding.endswith(b"chunked")
             raise HeadError("its transfer coding is not known", NOT_IMPLEMENTED if known else BAD_REQUEST)
