@@ -9,6 +9,7 @@ import tempfile
 import pytest
 from typer.testing import CliRunner
 
+from cli.calling import on
 from secondlook.cli.setup import setup
 from secondlook.run.authority import make_authority
 from secondlook.setup import authority, profile
@@ -61,17 +62,18 @@ def test_an_authority_from_elsewhere_is_taken_and_half_of_one_is_not(home):
     assert "holds no private key in PEM" in str(refused.exception)
 
 
-def test_what_root_imports_belongs_to_whom_the_state_belongs(home):
+@pytest.mark.parametrize(
+    "words", [("setup", "ca", "--print"), ("server", "add", "evil.example")], ids=" ".join
+)
+def test_what_root_makes_belongs_to_whom_the_state_belongs(home, words):
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
-    make_authority(home / "made", "ecdsa")
-    own = home / "made" / "mitmproxy-ca.pem"
-    (home / "state").mkdir()
+    (home / "state" / "ca").mkdir(parents=True)
     os.chown(home / "state", 65534, 65534)
-    taken = call("ca", "--import", str(own), "--key", str(own))
-    assert taken.exit_code == 0, taken.output
-    folder = home / "state" / "ca"
-    assert {path.stat().st_uid for path in (folder, *folder.iterdir())} == {65534}
+    on(home / "state", *words)
+    made = list((home / "state").rglob("*"))
+    assert len(made) > 1
+    assert {path.stat().st_uid for path in made} == {65534}
 
 
 def told(*arguments):

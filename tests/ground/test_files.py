@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from secondlook.ground import files
-from secondlook.ground.files import replacing, write_whole
+from secondlook.ground.files import give_to_owner, replacing, write_whole
 
 
 def names(folder):
@@ -94,3 +94,22 @@ def test_what_a_killed_process_left_beside_is_no_obstacle(path, monkeypatch):
     write_whole(path, b"new")
     assert path.read_bytes() == b"new"
     assert names(path.parent) == ["kept.json"]
+
+
+def test_what_is_given_away_is_what_was_made_here_and_nothing_that_a_link_leads_to(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    state, outside = tmp_path / "state", tmp_path / "outside"
+    (state / "in").mkdir(parents=True)
+    outside.mkdir()
+    for made in (state / "in" / "made", state / "shared", outside / "secret"):
+        made.touch()
+    (state / "file").symlink_to(outside / "secret")
+    (state / "in" / "folder").symlink_to(outside)
+    os.chown(state, 65534, 65533)
+    os.chown(state / "shared", 65534, 4)
+    give_to_owner(state, state)
+    made, shared = (path.stat() for path in (state / "in" / "made", state / "shared"))
+    assert (made.st_uid, made.st_gid) == (65534, 65533)
+    assert (shared.st_uid, shared.st_gid) == (65534, 4)
+    assert {path.stat().st_uid for path in (outside, outside / "secret")} == {0}

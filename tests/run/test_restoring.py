@@ -269,8 +269,20 @@ def test_what_root_restores_belongs_to_whom_the_state_belongs(backup, tmp_path):
         os.chown(path, 65534, 65534)
     (aside,) = restore_backup(backup, Wanted(None, state), no_passphrase).aside
     assert (aside / "site.key").exists()
-    owners = {path.name: path.stat().st_uid for path in state.rglob("*") if path.name != "lock"}
+    owners = {path.name: path.stat().st_uid for path in state.rglob("*")}
     assert set(owners.values()) == {65534}, owners
+
+
+def test_the_configuration_keeps_mode_and_place(backup, tmp_path):
+    """A service reads it by its group, and a link leads to where others keep it."""
+    own, config = tmp_path / "own.yaml", tmp_path / "proxy.yaml"
+    own.write_text("feeds: []\nstate: here\nname: other\n")
+    own.chmod(0o640)
+    config.symlink_to(own)
+    restore_backup(backup, Wanted(config, None), no_passphrase)
+    assert config.is_symlink()
+    assert own.read_text() == "feeds: []\nstate: st\n"
+    assert own.stat().st_mode & 0o777 == 0o640
 
 
 def test_checking_writes_nothing(backup, tmp_path):

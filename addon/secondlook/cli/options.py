@@ -1,11 +1,12 @@
 """Options that every command takes, and where they lead: the settings and the state folder."""
 
+import atexit
 import inspect
 import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from secondlook.cli.finding import find_config
 from secondlook.cli.output import fail
 from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.ground.errors import ConfigError
+from secondlook.ground.files import give_to_owner
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 
@@ -141,11 +143,17 @@ def open_context(config: Path | None, state: Path | None) -> CommandContext:
     With `--state` alone they are those of the proxy that runs there or was the last to: another configuration
     would know other servers, and answer wrongly.
     """
-    from secondlook.config import load_settings
-
     caller = CALLER.get()
     if caller is not None:
         return CommandContext(caller.running.settings, caller.running.config, caller.running)
+    context = _found_context(config, state)
+    leave_to_owner(context.state)
+    return context
+
+
+def _found_context(config: Path | None, state: Path | None) -> CommandContext:
+    from secondlook.config import load_settings
+
     if config is None and state is not None:
         facts = last_run(state)
         if facts is not None and isinstance(facts.get("invocation"), dict):
@@ -168,6 +176,13 @@ def known_context(config: Path | None, state: Path | None) -> CommandContext:
             hint=f"start the proxy with `{typed('run')}`, or name its state folder with --state",
         )
     return context
+
+
+def leave_to_owner(state: Path) -> None:
+    """Have what root makes in the state of another user, such as a service, be that one's at the end."""
+    with suppress(OSError):
+        if os.geteuid() == 0 and state.stat().st_uid:
+            atexit.register(give_to_owner, state, state)
 
 
 def seconds_from(text: str | None, option: str) -> float | None:

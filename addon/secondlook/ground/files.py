@@ -6,7 +6,7 @@ A reader sees the old content or the new, never half of one; so does whoever sta
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -68,9 +68,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def give_to_owner(folder: Path, like: Path) -> None:
-    """Have what root put into a folder belong to whom `like` belongs to."""
+    """Have what root made in a folder belong to whom `like` belongs to.
+
+    That one may put links there meanwhile: none is followed, and what was another's before stays so.
+    """
     owner = like.stat()
     if os.geteuid() == owner.st_uid:
         return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, owner.st_uid, owner.st_gid)
+    for _, folders, files, at in os.fwalk(folder):
+        for name in (".", *folders, *files):
+            with suppress(FileNotFoundError):
+                if os.stat(name, dir_fd=at, follow_symlinks=False).st_uid == os.geteuid():
+                    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=at, follow_symlinks=False)

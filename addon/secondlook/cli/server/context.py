@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.finding import CONFIG_NAME
-from secondlook.cli.options import open_context
+from secondlook.cli.options import leave_to_owner, open_context
 from secondlook.cli.output import fail
 from secondlook.core.lists.name import RISKS, list_name
 from secondlook.core.subject import SubjectKind
@@ -56,6 +56,7 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
     if state is None and found is None and Path(CONFIG_NAME).is_file():
         state = open_context(None, None).state / "server"
     elif state is not None and is_of_a_proxy(state):
+        leave_to_owner(state)
         state = state / "server"
     settings = load_server_settings(found, state=state, **options)  # type: ignore[arg-type]
     try:
@@ -66,4 +67,5 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
             f"cannot use the state folder {settings.state}: {error.strerror or error}",
             hint="choose another with --state",
         )
+    leave_to_owner(settings.state)
     return ServerContext(settings, store, found)

@@ -23,7 +23,6 @@ from secondlook.cli.options import (
 from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.cli.setup.squid import squid
 from secondlook.core.pac import pac_text
-from secondlook.ground.files import give_to_owner
 from secondlook.run.supervisor.authority_files import whole
 from secondlook.run.supervisor.runfile import read_run_file
 from secondlook.setup import authority, browser, profile, service, startup, system_proxy, tool
@@ -302,7 +301,6 @@ def _import(context: CommandContext, certificates: Path, key: Path, *, as_json: 
     # what trusted the old one here need not any more
     done = _tell(Journal(context.state).undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
     put_authority(context.state / "ca", secret, chain)
-    give_to_owner(context.state / "ca", context.state)  # a service reads it as its own user
     names = [each.subject.rfc4514_string() for each in chain]
     ends = min(each.not_valid_after_utc for each in chain)
     if as_json:

@@ -13,6 +13,7 @@ and the same restore begins anew. Nothing is deleted.
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from typing import Any, Final
 from secondlook.agent.pattern.files import FOLDER
 from secondlook.config import Settings, load_settings
 from secondlook.ground.errors import ConfigError
-from secondlook.ground.files import give_to_owner, replacing, sync_folder, write_whole
+from secondlook.ground.files import give_to_owner, replacing, rewrite, sync_folder, write_whole
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD, known_revisions, migrate
 from secondlook.ledger.upkeep.copying import is_empty, put_in, single_file
@@ -202,11 +203,16 @@ class _Target:
             if config.read_bytes() == content:
                 return
             aside.copy(config)
+            with suppress(PermissionError):  # somebody else's, whose file it cannot stay
+                rewrite(config, content)
+                return
         write_whole(config, content, private=True)
 
     def close(self) -> None:
         """Let others use the state, without what was not used."""
         shutil.rmtree(self.staging, ignore_errors=True)
+        with suppress(PermissionError):  # only root can give files away
+            give_to_owner(self._state, self._state)
         self._lock.release()
 
 
@@ -235,7 +241,6 @@ class _Aside:
     def _inside(self) -> Path:
         if not self._folder.exists():
             self._folder.mkdir(mode=0o700)
-            give_to_owner(self._folder, self._folder.parent)
             self.taken.append(self._folder)
         return self._folder
 
