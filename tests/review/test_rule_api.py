@@ -44,13 +44,16 @@ def test_an_import_said_again_changes_nothing(client, ledger):
         {"action": "allow", "subject": "a.example", "created": "2020-01-02T03:04:05Z", "source": "override"},
         {"action": "block", "subject": "b.example", "client": "10.0.0.9/24", "reason": "why"},
         {"action": "block", "subject": "c.example", "source": "config"},
+        {"action": "allow", "subject": "d.example", "for_s": 600},
     ]
     assert client.post("/api/v1/rules/import", json=made, headers=headers).status_code == 204
     exported = client.get("/api/v1/rules").json()
     assert [(rule["subject"], rule["source"], rule["client"]) for rule in exported] == [
         ("a.example", "override", None),
         ("b.example", "operator", "10.0.0.0/24"),
+        ("d.example", "operator", None),
     ]
+    assert [rule["expires"] is None for rule in exported] == [True, True, False]
     assert exported[0]["created"] == "2020-01-02T03:04:05.000Z"
     for _ in range(2):
         assert client.post("/api/v1/rules/import", json=exported, headers=headers).status_code == 204

@@ -1,6 +1,7 @@
 """Rules: several together or none, imported as they were, and refused in words."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -87,10 +88,13 @@ def test_an_import_keeps_source_and_time_and_leaves_out_what_is_over(rules, ledg
         {"action": "allow", "subject": "over.example", "expires": "2020-01-01T00:00:00Z"},
         {"action": "block", "subject": "configured.example", "source": "config"},
         {"action": "block", "subject": "later.example", "created": "2999-01-01T00:00:00"},
+        {"action": "allow", "subject": "hour.example", "for_s": 3600},  # as a new rule is written
     ]
+    before = time.time()
     asyncio.run(rules.import_all(records))
     found = {rule.subject: rule for rule in ledger.rules.all()}
-    assert set(found) == {"a.example", "later.example"}
+    assert set(found) == {"a.example", "later.example", "hour.example"}
+    assert found["hour.example"].expires == pytest.approx(before + 3600, abs=60)
     assert (found["a.example"].source, found["a.example"].created) == ("override", 1_577_934_245.0)
     assert found["later.example"].created < 32_000_000_000.0  # no rule is made in the future
 
@@ -104,9 +108,11 @@ def test_an_import_keeps_source_and_time_and_leaves_out_what_is_over(rules, ledg
         [{"action": "allow", "subject": "a.example", "source": "nobody"}],
         [{"action": "allow", "subject": "a.example", "client": 7}],
         [{"action": "allow", "subject": "a.example", "expires": "soon"}],
+        [{"action": "allow", "subject": "a.example", "for_s": "1h"}],
+        [{"action": "allow", "subject": "a.example", "for_s": 0}],
         [{"action": "allow", "subject": "a.example"}, {"action": "allow", "subject": "a b"}],
     ],
-    ids=["object", "number", "too many", "source", "client", "end", "second"],
+    ids=["object", "number", "too many", "source", "client", "end", "time", "no time", "second"],
 )
 def test_an_import_that_cannot_be_read_whole_changes_nothing(rules, ledger, broken):
     with pytest.raises(Refused, match="import: "):

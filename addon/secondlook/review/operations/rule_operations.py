@@ -32,6 +32,15 @@ def _text(value: object) -> str | None:
     return value
 
 
+def _seconds(value: object) -> float | None:
+    """Read how long a rule of an import holds. Raises ValueError."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"for_s: expected seconds, got {str(value)[:80]}")  # noqa: TRY004 (a bad value)
+    return float(value)
+
+
 def _moment(value: object) -> float | None:
     """Read an optional instant of an import. Raises ValueError."""
     if value is None:
@@ -164,10 +173,12 @@ class RuleOperations:
         source = _text(record.get("source")) or "operator"
         if source not in RULE_SOURCES:
             raise Refused(f"source: expected one of {', '.join(RULE_SOURCES)}, got {source[:80]!r}")
+        for_s = _seconds(record.get("for_s"))
+        self._lasting(for_s)
         rule = self._rule(
             str(record.get("action")),
             str(record.get("subject")),
-            for_s=None,
+            for_s=for_s,
             client=_text(record.get("client")),
             reason=_text(record.get("reason")),
         )
@@ -176,5 +187,5 @@ class RuleOperations:
             rule,
             source=source,
             created=rule.created if made is None else min(made, rule.created),
-            expires=ends,
+            expires=rule.expires if ends is None else ends,
         )
