@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from urllib.parse import urljoin
 
 import pytest
 from argon2 import PasswordHasher
@@ -60,6 +61,26 @@ def test_a_link_works_once_and_then_the_cookie(client, door):
     assert client.get("/").status_code == 200
     client.cookies.clear()
     assert client.get(f"/?token={token}").headers["location"] == "/sign-in?used=1"
+
+
+def test_a_link_is_used_up_by_who_is_signed_in_already(signed_in, door):
+    """Else it would stay in the browser's history, and open the page to whoever finds it there."""
+    token = door.token
+    answer = signed_in.get(f"/?token={token}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert door.token != token
+    assert signed_in.get("/").status_code == 200
+    again = signed_in.get(f"/?token={token}")  # used up: it is taken out of the address, and that is all
+    assert (again.status_code, again.headers["location"]) == (303, "/")
+    assert signed_in.get("/").status_code == 200
+    signed_in.cookies.clear()
+    assert signed_in.get(f"/?token={token}").headers["location"] == "/sign-in?used=1"
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "/\\evil.example", "///evil.example"])
+def test_a_link_leads_nowhere_else(client, door, path):
+    location = client.get(f"{ORIGIN}{path}?token={door.token}").headers["location"]
+    assert urljoin(ORIGIN, location).startswith(f"{ORIGIN}/")
 
 
 def test_a_used_link_is_replaced_and_told(client):

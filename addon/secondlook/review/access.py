@@ -100,8 +100,11 @@ class Gate:
         if api and self.doorkeeper.bearer(headers.get("authorization")):
             return None, receive
         session = self.doorkeeper.session(cookie_parser(headers.get("cookie", "")).get(COOKIE))
+        token = Request(scope).query_params.get("token") if scope["method"] == "GET" else None
+        if token and not api:
+            return self._by_link(scope, token, signed_in=session is not None), receive
         if session is None:
-            return await self._without_session(scope, api=api), receive
+            return self._without_session(api=api), receive
         scope["session"] = session
         if not changing:
             return None, receive
@@ -128,18 +131,21 @@ class Gate:
             return False
         return True
 
-    async def _without_session(self, scope: Scope, *, api: bool) -> Response:
-        request = Request(scope)
-        token = request.query_params.get("token")
-        if token and scope["method"] == "GET":
-            cookie = self.doorkeeper.redeem(token)
-            if cookie is not None:
-                target = RedirectResponse(scope["path"], status_code=303)
-                set_session(target, cookie, secure=scope["scheme"] == "https")
-                return target
+    def _by_link(self, scope: Scope, token: str, *, signed_in: bool) -> Response:
+        """Use a link up, whoever opens it, and take its token out of the address."""
+        cookie = self.doorkeeper.redeem(token)
+        if cookie is None and not signed_in:
+            return RedirectResponse("/sign-in?used=1", status_code=303)
+        target = RedirectResponse("/" + scope["path"].lstrip("/\\"), status_code=303)
+        if cookie is not None and not signed_in:
+            set_session(target, cookie, secure=scope["scheme"] == "https")
+        return target
+
+    @staticmethod
+    def _without_session(*, api: bool) -> Response:
         if api:
             return problem(401, "not signed in", "send the token from run.json as a bearer token, or sign in")
-        return RedirectResponse("/sign-in?used=1" if token else "/sign-in", status_code=303)
+        return RedirectResponse("/sign-in", status_code=303)
 
     def _same_origin(self, headers: Headers, host: str) -> bool:
         origin = headers.get("origin")
