@@ -1,10 +1,23 @@
 """Signing in, and out again."""
 
+import asyncio
 import errno
 from pathlib import Path
 
-from review.stage import keep, post
-from secondlook.review.session import COOKIE, Ended
+import httpx
+import pytest
+from argon2 import PasswordHasher
+from starlette.testclient import TestClient
+
+from review.stage import ORIGIN, keep, post
+from secondlook.ground.clock import SystemClock
+from secondlook.review.app import create_app
+from secondlook.review.session import COOKIE, LOGIN_TRIES, Doorkeeper, Ended
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
 
 
 def test_signing_out_ends_the_session(client):
@@ -27,6 +40,38 @@ def test_signing_out_needs_no_disk(client, door, monkeypatch):
     assert post(client, "/sign-out").headers["location"] == "/sign-in"
     assert COOKIE not in client.cookies
     assert door.session(cookie) is None
+
+
+@pytest.mark.anyio
+async def test_tries_whose_passwords_come_late_are_counted_too(operations):
+    """Whoever opens many requests at once and sends the passwords afterwards gets no more of them verified."""
+    door = Doorkeeper(b"k" * 32, password_hash="no hash")
+    app = create_app(operations, door, hosts=["127.0.0.1:9000"], clock=SystemClock())
+    all_asked = asyncio.Event()
+    begun = 0
+
+    async def late():
+        nonlocal begun
+        begun += 1
+        if begun == 2 * LOGIN_TRIES:
+            all_asked.set()
+        await all_asked.wait()
+        yield b"password=wrong"
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as browser:
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        asked = [browser.post("/sign-in", content=late(), headers=headers) for _ in range(2 * LOGIN_TRIES)]
+        answers = [answer.status_code for answer in await asyncio.gather(*asked)]
+    assert sorted(answers) == [403] * LOGIN_TRIES + [429] * LOGIN_TRIES
+
+
+def test_a_right_password_is_no_wrong_one(operations):
+    hashed = PasswordHasher(time_cost=1, memory_cost=64).hash("right")
+    door = Doorkeeper(b"k" * 32, password_hash=hashed)
+    app = create_app(operations, door, hosts=["127.0.0.1:9000"], clock=SystemClock())
+    with TestClient(app, base_url=ORIGIN, follow_redirects=False) as browser:
+        for _ in range(2 * LOGIN_TRIES):
+            assert browser.post("/sign-in", data={"password": "right"}).headers["location"] == "/"
 
 
 def test_a_refused_password_is_an_event(client, ledger):

@@ -25,6 +25,7 @@ def sign_in_routes(
 
     async def sign_in(request: Request) -> Response:
         client = request.client.host if request.client else ""
+        form = await request.form()  # first: whoever waits with it is counted when it comes
         wait_s = doorkeeper.tries.wait_s(client, now())
         if wait_s > 0:
             refused(client)
@@ -37,7 +38,6 @@ def sign_in_routes(
                 used=False,
                 has_password=doorkeeper.has_password,
             )
-        form = await request.form()
         # Counted before it is verified: tries that run at the same time count too.
         doorkeeper.tries.begin(client, now())
         cookie = await run_in_threadpool(doorkeeper.sign_in, str(form.get("password", "")))
@@ -52,6 +52,7 @@ def sign_in_routes(
                 used=False,
                 has_password=doorkeeper.has_password,
             )
+        doorkeeper.tries.was_right(client)
         answer = RedirectResponse("/", status_code=303)
         set_session(answer, cookie, secure=request.url.scheme == "https")
         return answer
