@@ -159,6 +159,21 @@ def test_a_replica_goes_back_to_what_is_whole_until_it_has_the_rest_again(tmp_pa
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "mw-8b.raw"])
+def test_a_damaged_earlier_generation_keeps_no_other_from_being_fetched(tmp_path, name):
+    async def scene():
+        async with replica_of_two_generations(tmp_path) as (copy, replica):
+            (copy.generation_folder(1) / name).unlink()  # half removed, say
+            (copy.generation_folder(1) / name).touch()
+            publisher = ServerStore(tmp_path / "server")
+            put(publisher, ["newest.example"], name="newest.txt")
+            out(publisher)
+            assert await replica.pull() == 3
+            Generation(copy.generation_folder(3)).verify()
+
+    asyncio.run(scene())
+
+
 def test_only_published_files_are_handed_out(tmp_path):
     store = make_store(tmp_path, HOSTS)
 

@@ -160,13 +160,14 @@ class Replica:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _link(self, folder: Path, name: str, facts: dict[str, Any]) -> bool:
-        """Take a file from an earlier generation that has the same bytes."""
+        """Take a file from an earlier generation that has the same bytes; what is damaged has none."""
         for number in reversed(self._store.generations()):
             earlier = self._store.generation_folder(number)
-            known = Generation(earlier).manifest["files"].get(name)
-            if known == facts and digest_of(earlier / name) == facts["sha256"]:
-                os.link(earlier / name, folder / name)
-                return True
+            with suppress(PatternError, OSError):
+                known = Generation(earlier).manifest["files"].get(name)
+                if known == facts and digest_of(earlier / name) == facts["sha256"]:
+                    os.link(earlier / name, folder / name)
+                    return True
         return False
 
     async def _save(self, path: str, target: Path, facts: dict[str, Any]) -> None:
