@@ -13,10 +13,11 @@ from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.server.http.app import AppSettings
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import Generation
+from secondlook.server.reader import FileReader
 from secondlook.server.replica.replica import Replica
 from secondlook.server.store.administration import rollback, status
 from secondlook.server.store.store import ServerStore
-from serverkit import listening, make_store, out, put
+from serverkit import full_hash, listening, make_store, out, put
 from serverkit.stores import HOSTS
 
 
@@ -170,6 +171,36 @@ def test_a_damaged_earlier_generation_keeps_no_other_from_being_fetched(tmp_path
             out(publisher)
             assert await replica.pull() == 3
             Generation(copy.generation_folder(3)).verify()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("pulled", [1, 2])
+def test_a_publisher_that_was_set_up_anew_is_followed_though_its_numbers_were_there_before(tmp_path, pulled):
+    first = make_store(tmp_path / "first", HOSTS[:40])
+    second = make_store(tmp_path / "second", HOSTS)
+    copy = ServerStore(tmp_path / "copy")
+    reader = FileReader(copy)
+
+    async def pull(store):
+        async with listening(store, AppSettings(store=store)) as (serving, _):
+            replica = Replica(copy, UpstreamSettings(url=f"http://127.0.0.1:{serving.port}"))
+            found = await replica.pull(), await replica.pull()
+            await replica.aclose()
+        return found
+
+    async def scene():
+        for number in range(1, pulled + 1):
+            if number > 1:
+                put(first, ["new.example"])
+                out(first)
+            assert await pull(first) == (number, None)
+        assert await reader.refresh()
+        assert await pull(second) == (1, None)
+        assert await reader.refresh()
+        assert not await reader.refresh()
+        assert (await reader.search([full_hash(f"{HOSTS[-1]}/")[:4]]))[1] == 1
+        assert [each.name for each in copy.generations_folder.glob(".*")] == []
 
     asyncio.run(scene())
 

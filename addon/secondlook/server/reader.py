@@ -107,6 +107,7 @@ class FileReader:
     def __init__(self, store: ServerStore) -> None:
         self._store = store
         self._generation: Generation | None = None
+        self._mark: tuple[int, int] | None = None
         self._updaters: dict[str, Updater] = {}
         self._cache = UpdateCache()
 
@@ -161,11 +162,14 @@ class FileReader:
     async def refresh(self) -> bool:
         """Open the current generation if it is another one; the last good one stays if that fails."""
         number = self._store.current()
-        if number is None or number == self.number:
+        if number is None:
+            return False
+        mark = self._store.mark_of(number)
+        if number == self.number and mark in {None, self._mark}:
             return False
         generation, kept = await LISTS.run(self._open, number)
         self._updaters = {name: Updater(kept, entry) for name, entry in generation.lists.items()}
-        self._generation = generation
+        self._generation, self._mark = generation, mark
         return True
 
     def _open(self, number: int) -> tuple[Generation, Kept]:

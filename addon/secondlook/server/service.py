@@ -161,20 +161,21 @@ class ServerService:
     async def _push(self, publisher: "ValkeyPublisher") -> None:
         """Carry each generation of our folder into the Valkey store; a folder without one only reads."""
         fault: str | None = None
-        pushed: int | None = None
+        pushed: tuple[int, object] | None = None  # number and mark
         look_at = 0.0  # when to look through the whole store
         while True:
             number = self.store.current()
             try:
-                lost = number is not None and number == pushed and await publisher.lost(number)
+                ours = None if number is None else (number, self.store.mark_of(number))
+                lost = ours is not None and ours == pushed and await publisher.lost(number)
                 if lost:
                     log.warning("the Valkey store lost generation %s: it is loaded again", number)
-                if number is not None and (lost or number != pushed):
+                if number is not None and (lost or ours != pushed):
                     generation = Generation(self.store.generation_folder(number))
                     if lost or self.reader.number != number or not _same(generation, self.reader):
                         await publisher.push(generation, now=self._clock.now())
                         self.serving.look_again()
-                    pushed, look_at = number, 0.0
+                    pushed, look_at = ours, 0.0
                 if number is not None and (self.reader.trouble or self._clock.monotonic() >= look_at):
                     look_at = self._clock.monotonic() + WHOLE_EVERY_S
                     await self._look_through(publisher, number)

@@ -1,9 +1,9 @@
 """A replica: pulls published generations over HTTP from another server, or from any static web server.
 
 It asks for `current`, then for the manifest of that generation and its signature, then for the files that it
-does
-not have yet (a file of an earlier generation with the same checksum is linked, not fetched). Everything
-is checked against the manifest before the generation takes its place.
+does not have yet (a file of an earlier generation with the same checksum is linked, not fetched). Everything
+is checked against the manifest before the generation takes its place. One that is here already is known by
+its signature: the publisher may have another one with that number by now.
 """
 
 import asyncio
@@ -109,7 +109,7 @@ class Replica:
             raise PatternError("the publisher's current file does not name a generation")
         number = int(text)
         before = self._store.current()
-        is_here = number in self._store.generations()
+        is_here = number in self._store.generations() and await self._is_publishers(number)
         if number == before and is_here:
             return None
         if not is_here:
@@ -137,6 +137,17 @@ class Replica:
             self._meter.gauges["upstream_failing"] = float(self.state.alert is not None)
             self._meter.gauges["upstream_went_back"] = float(self.state.behind is not None)
 
+    async def _is_publishers(self, number: int) -> bool:
+        """Return whether what is here with a number is what the publisher has with it.
+
+        One whose folder was set up anew counts from the first again.
+        """
+        told = await self._get(f"generations/{number:06d}/{SIGNATURE}", 64)
+        try:
+            return told == (self._store.generation_folder(number) / SIGNATURE).read_bytes()
+        except OSError:
+            return False
+
     async def _fetch(self, number: int) -> None:
         remote = f"generations/{number:06d}"
         manifest = await self._get(f"{remote}/{MANIFEST}", MAX_MANIFEST_BYTES)
@@ -145,7 +156,9 @@ class Replica:
         if self._key is not None and not is_signed(self._key, manifest, signature):
             raise PatternError(f"generation {number} is not signed by the publisher whose key is pinned")
         folder = self._store.generations_folder / f".{number:06d}-replica"
-        shutil.rmtree(folder, ignore_errors=True)
+        place, gone = self._store.generation_folder(number), folder.with_name(f".{number:06d}-gone")
+        for left in (folder, gone):
+            shutil.rmtree(left, ignore_errors=True)
         folder.mkdir()
         try:
             for name, facts in about["files"].items():
@@ -155,9 +168,12 @@ class Replica:
             (folder / SIGNATURE).write_bytes(signature)
             _ = Generation(folder).table  # opens: sizes, bounds
             with self._store.writing():
-                folder.rename(self._store.generation_folder(number))
+                if place.exists():  # another one, of before the publisher was set up anew
+                    place.rename(gone)
+                folder.rename(place)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            for left in (folder, gone):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _link(self, folder: Path, name: str, facts: dict[str, Any]) -> bool:
         """Take a file from an earlier generation that has the same bytes; what is damaged has none."""

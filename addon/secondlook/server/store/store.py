@@ -191,6 +191,14 @@ class ServerStore:
         """Return the folder of one generation."""
         return self.generations_folder / f"{number:06d}"
 
+    def mark_of(self, number: int) -> tuple[int, int] | None:
+        """Return what tells a generation from another one in its place; None where there is none."""
+        try:
+            status = (self.generation_folder(number) / "manifest.json").stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
     def current(self) -> int | None:
         """Return the number of the generation that is served, None before the first."""
         try:
