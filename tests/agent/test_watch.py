@@ -96,6 +96,42 @@ def test_lists_are_taken_up_while_the_ledger_cannot_be_read(house):
     assert house.checker.check_now(listed, PAGE).action is Action.BLOCK
 
 
+def test_lists_are_taken_up_while_the_ledger_does_not_answer(house):
+    """As with a database whose machine stands still: whoever asks it waits for good."""
+    import asyncio
+    import threading
+
+    place = Published(1, make_pattern([], now=house.clock.now()))
+    answers, answered = threading.Event(), []
+
+    def stands_still():
+        answered.append(answers.wait(10.0))
+        return 7
+
+    house.ledger.snapshots.version = stands_still
+    watcher = Watcher(
+        house.checker,
+        house.ledger.snapshots,
+        house.clock,
+        stamp=lambda: place.stamp,
+        load=lambda: place.pattern,
+        poll_s=0.01,
+    )
+    listed = house.subject("http://bad.test/")
+
+    async def scenario():
+        watching = asyncio.create_task(watcher.run())
+        place.stamp, place.pattern = 2, make_pattern([listed.hashes[0]], now=house.clock.now())
+        while house.checker.check_now(listed, PAGE) is None:
+            await asyncio.sleep(0.01)
+        assert answered == []  # it waits still
+        answers.set()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    house.run(scenario())
+
+
 def test_a_finding_stored_while_the_ledger_is_read_is_not_lost(house):
     from agentkit.house import confirmed_about
 

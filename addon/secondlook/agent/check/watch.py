@@ -1,8 +1,8 @@
 """Keeps a process's view no older than a moment: rules, pauses and confirmed set, and the pattern.
 
-Both are polled several times a second by a cheap number or stamp, in a thread because either may block;
-what changed is read whole and swapped in. What cannot be read stays as it was, is logged once and tried
-again.
+Both are polled several times a second by a cheap number or stamp, each in a thread of its own: either may
+block, and a database that stands still must keep no list from coming into force. What changed is read whole
+and swapped in. What cannot be read stays as it was, is logged once and tried again.
 """
 
 import asyncio
@@ -19,12 +19,15 @@ from secondlook.core.rules.rule import Pause, Rule
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import SecondLookError
-from secondlook.ground.lanes import VIEW
+from secondlook.ground.lanes import PATTERN, VIEW
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
 ELSEWHERE_S = 0.3  # after a commit, until the other workers have looked and read it
+
+
+type _Refresh = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,10 @@ class Watcher:
         self._version: int | None = None
         self._seen: object = None
         self._complaints: dict[str, str] = {}  # by what could not be refreshed
+        self._halves: tuple[tuple[str, _Refresh], ...] = (
+            ("what the ledger says", self._refresh_said),
+            ("the pattern", self._refresh_pattern),
+        )
 
     @property
     def has_read(self) -> bool:
@@ -75,17 +82,20 @@ class Watcher:
         return self._version is not None
 
     async def run(self) -> None:
-        """Refresh until cancelled."""
+        """Refresh until cancelled, each half of the view by itself."""
+        await asyncio.gather(*(self._keep(what, refresh) for what, refresh in self._halves))
+
+    async def _keep(self, what: str, refresh: _Refresh) -> None:
         while True:
-            await self.refresh()
+            await self._attempt(what, refresh)
             await asyncio.sleep(self._poll_s)
 
     async def refresh(self) -> None:
         """Take up what changed since the last time. Never raise (but for cancellation)."""
-        await self._attempt("what the ledger says", self._refresh_said)
-        await self._attempt("the pattern", self._refresh_pattern)
+        for what, refresh in self._halves:
+            await self._attempt(what, refresh)
 
-    async def _attempt(self, what: str, refresh: Callable[[], Awaitable[None]]) -> None:
+    async def _attempt(self, what: str, refresh: _Refresh) -> None:
         """Refresh one half of the view: that the other cannot be read is no reason to leave it old."""
         try:
             await refresh()
@@ -123,10 +133,10 @@ class Watcher:
     async def _refresh_pattern(self) -> None:
         if self._stamp is None or self._load is None:
             return
-        stamp = await VIEW.run(self._stamp)
+        stamp = await PATTERN.run(self._stamp)
         if stamp == self._seen:
             return
-        pattern = await VIEW.run(self._load)
+        pattern = await PATTERN.run(self._load)
         first, self._seen = self._seen is None, stamp
         before = self._checker.view.current.pattern
         self._checker.view.replace(pattern=pattern)
