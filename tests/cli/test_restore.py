@@ -45,6 +45,17 @@ def test_without_a_configuration_here_it_goes_where_this_user_has_them(backup, t
     assert (own.parent / "state" / "ledger.sqlite3").exists()
 
 
+def test_without_any_configuration_it_goes_where_the_proxy_looks_for_it(backup, tmp_path, monkeypatch):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    make_backup(Settings(state=tmp_path / "old" / "state"), None, tmp_path / "bare")
+    (tmp_path / "here").mkdir()
+    done = command("restore", tmp_path / "bare", "--json", cwd=tmp_path / "here")
+    assert json.loads(done.stdout)["state"] == str(tmp_path / "home" / "secondlook")
+    assert (tmp_path / "home" / "secondlook" / "ledger.sqlite3").exists()
+    assert not list((tmp_path / "here").iterdir())
+
+
 def test_what_was_there_is_named(backup, tmp_path):
     config = tmp_path / "old" / "proxy.yaml"
     told = command("restore", backup, "-c", config, input="secret\n").stdout

@@ -66,7 +66,7 @@ def _wanted(config: Path | None, state: Path | None, *, keep_settings: bool) -> 
     if keep_settings:
         return Wanted(found, state or own_state, keep_settings)
     own = Path(platformdirs.user_config_path("secondlook")) / CONFIG_NAME
-    return Wanted(own, state, keep_settings)
+    return Wanted(own, state, keep_settings, own_state)
 
 
 def _told(facts: dict[str, Any]) -> list[tuple[str, object]]:

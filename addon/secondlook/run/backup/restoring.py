@@ -48,11 +48,12 @@ _SIDE_FILES: Final = ("-wal", "-shm")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Where a backup goes; `state` None: where its settings, or those here, say."""
+    """Where a backup goes; `state` None: where its settings, or those here, say, and `usual` without any."""
 
     config: Path | None
     state: Path | None
     keep_settings: bool = False
+    usual: Path | None = None
 
 
 @dataclass(slots=True)
@@ -141,7 +142,8 @@ class _Target:
     def _settings(self, wanted: Wanted) -> Settings:
         if self._configuration is None or self._config is None:
             exists = wanted.config is not None and wanted.config.is_file()
-            return load_settings(wanted.config if exists else None, state=wanted.state)
+            state = wanted.state if exists else wanted.state or wanted.usual
+            return load_settings(wanted.config if exists else None, state=state)
         beside = self._config.with_name(f".{self._config.name}.restoring")
         self._config.parent.mkdir(parents=True, exist_ok=True)
         try:
