@@ -181,3 +181,12 @@ def test_a_tar_cut_between_two_members_is_truncated():
         with pytest.raises(FeedRefused, match="truncated"):
             read_all(archive[:end])
     assert len(read_all(archive)[0]) == 2
+
+
+@pytest.mark.parametrize("size", [b"-0000000017\0", b"+0000000012\0", b"00000000_12\0", b"00000000089\0"])
+def test_a_size_in_a_tar_is_of_octal_digits(size):
+    archive = bytearray(tar({"a.txt": b"a.example\n"}))
+    archive[124:136] = size
+    archive[148:156] = b"%06o\0 " % (sum(archive[:148]) + 8 * 0x20 + sum(archive[156:512]))
+    with pytest.raises(FeedRefused, match="damaged"):
+        read_all(bytes(archive))

@@ -6,6 +6,7 @@ import pytest
 from starlette.responses import Response
 
 from secondlook.config import FeedSettings
+from secondlook.server.feeds import child
 from secondlook.server.feeds.fetch import FeedState, fetch, read_state, write_state
 from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.store.builtin import add_builtin_lists
@@ -57,6 +58,19 @@ def test_a_disk_that_takes_nothing_ends_no_feed_and_makes_none_due_at_once(tmp_p
         notices = await keeper.fetch_due()
         assert [each.outcome for each in notices] == ["unchanged"] * 2
         assert read_state(blocked.parent, "first").checked_at == clock.now()
+
+    asyncio.run(scene())
+
+
+def test_what_takes_too_long_with_one_feed_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(child, "LONGEST_S", 0.001)
+
+    async def scene():
+        keeper, clock, store = keeper_of_two(tmp_path)
+        notices = await keeper.fetch_due()
+        assert [(each.feed, each.outcome) for each in notices] == [("first", "failed"), ("second", "failed")]
+        assert "took longer than" in notices[0].detail
+        assert due_in(store, clock, "first") >= 60
 
     asyncio.run(scene())
 

@@ -128,10 +128,10 @@ def _tar(source: _Source) -> Iterator[Member]:
 def _tar_number(field: bytes) -> int:
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & ((1 << 88) - 1)
-    try:
-        return int(field.strip(b"\x00 ") or b"0", 8)
-    except ValueError as error:
-        raise FeedRefused("damaged: a tar header is wrong") from error
+    digits = field.strip(b"\x00 ")
+    if digits.strip(b"01234567"):  # `int` would take a sign as well
+        raise FeedRefused("damaged: a tar header is wrong")
+    return int(digits or b"0", 8)
 
 
 def _long_name(kind: bytes, data: bytes) -> str:

@@ -17,6 +17,7 @@ from secondlook.server.store.names import import_list
 from secondlook.server.store.store import ServerStore
 
 REJECTS_SHOWN = 20
+LONGEST_S = 3600.0  # of one order, many times what the largest feeds take: all others wait for it
 
 
 async def publish_in_child(
@@ -81,7 +82,7 @@ async def unpack_rules_in_child(path: Path, folder: Path, name: str) -> list[tup
 
 
 async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
-    return await ask_child("secondlook.server.feeds.child", order, order["do"])
+    return await ask_child("secondlook.server.feeds.child", order, order["do"], within_s=LONGEST_S)
 
 
 def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
