@@ -1,6 +1,6 @@
 """HTTP to addresses that were judged: a name is resolved once, and no second answer leads elsewhere."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import IntEnum
 
@@ -8,9 +8,6 @@ import httpx
 
 from secondlook.core.url.address import AddressClass, classify, parse_address
 from secondlook.resolver import Place
-
-type Judge = Callable[[str, Sequence[Place]], Sequence[Place]]
-"""Gives those of a host's addresses that may be connected to; raises where that is none."""
 
 
 class Depth(IntEnum):

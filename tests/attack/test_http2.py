@@ -98,11 +98,6 @@ def _empty_data(client: Client) -> bytes:
     return DataFrame(client.ask(client.head("POST"), end=False)).serialize() * 50_000
 
 
-def _padding(client: Client) -> bytes:
-    stream = client.ask(client.head("POST"), end=False)
-    return b"\0\1\0\0\x08" + stream.to_bytes(4) + b"\xff" + bytes(255)  # once; the window ends it soon
-
-
 def _tables(_: Client) -> bytes:
     return b"".join(SettingsFrame(0, {1: size}).serialize() for size in (0, 1 << 30) * 10_000)
 

@@ -64,11 +64,6 @@ class Traffic:
             self._thread.join(PATIENCE_S + 10)
             assert not self._thread.is_alive()
 
-    @property
-    def origin_port(self) -> int:
-        """Port of the origin."""
-        return self._port
-
     def url(self, path: str) -> str:
         """A URL on the origin."""
         return f"http://127.0.0.1:{self._port}{path}"

@@ -43,7 +43,6 @@ class EmbeddedServer:
         settings: PublishSettings | None = None,
         servers: Sequence[str] = (),
         proxy: UpstreamProxySettings | None = None,
-        test_list: bool = True,
         on_generation: Callable[[int], None] | None = None,
         on_feed: Callable[[FeedNotice], None] | None = None,
     ) -> None:
@@ -51,7 +50,6 @@ class EmbeddedServer:
         self._clock = clock
         self._settings = settings or PublishSettings()
         self._servers = tuple(servers)
-        self._test_list = test_list
         self._on_generation = on_generation
         self._reader = FileReader(self.store)
         app = ServerApp(self._reader, AppSettings(publish=self._settings, limits=LOCAL_LIMITS))
@@ -81,7 +79,7 @@ class EmbeddedServer:
     def _prepare(self) -> None:
         renew_damaged_key(self.store.root)
         now = self._clock.now()
-        changed = self._test_list and add_builtin_lists(self.store, now=now)
+        changed = add_builtin_lists(self.store, now=now)
         if changed or self.store.current() is None:
             try:
                 publish(self.store, now=now, settings=self._settings, servers=self._servers)

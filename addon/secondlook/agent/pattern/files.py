@@ -37,8 +37,7 @@ class StampedList:
     """One list in force; `sha256` is the checksum of its entries in hex, `version` the server's blob in hex.
 
     `confirmed_at` in the stamp is when the list came; `confirmed.json` holds later confirmations.
-    `verified_at` is
-    when the service read the whole file (Unix seconds, as all instants).
+    `verified_at` is when the service read the whole file (Unix seconds, as all instants).
     """
 
     name: str

@@ -70,9 +70,8 @@ type Completing = Callable[[Sequence[QueueEntry], Sequence[Evidence]], Awaitable
 class Rechecker:
     """Takes the second look; one loop a process, several processes share the queue by leases.
 
-    `random` gives fresh values in [0, 1). `trigger` may be called from any callback on the loop;
-    `on_cleared` hears of every entry that was cleared (`recheck.refetch`); `complete` puts what engines say
-    beside what servers say (`recheck.rescan`).
+    `random` gives fresh values in [0, 1). `trigger` may be called from any callback on the loop; `complete`
+    puts what engines find beside what servers answer (`recheck.rescan`).
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class Rechecker:
         longest_s: float = 3600.0,
         lease_s: float = 120.0,
         expire_after_s: float = 30 * 86_400.0,
-        on_cleared: Callable[[QueueEntry], None] | None = None,
         complete: Completing | None = None,
     ) -> None:
         self._batch_check = batch_check
@@ -102,7 +100,6 @@ class Rechecker:
         self._longest_s = longest_s
         self._lease_s = lease_s
         self._expire_after_s = expire_after_s
-        self._on_cleared = on_cleared
         self._complete = complete
         self._identifiers = Identifiers()
         self._wake = asyncio.Event()
@@ -212,9 +209,6 @@ class Rechecker:
             await self._enforcement.confirm(listed)
         if closings:
             await self._queue.close(closings)
-            if self._on_cleared is not None:
-                for entry, _ in closings:
-                    self._on_cleared(entry)
         metrics.RECHECKED.labels("confirmed").inc(len(listed))
         metrics.RECHECKED.labels("cleared").inc(len(closings))
         metrics.RECHECKED.labels("unverifiable").inc(len(later))

@@ -36,6 +36,7 @@ from secondlook.ground.lanes import LISTS
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 500
+_SETTLE_S = 6.0
 _REST = 9.0  # pause after a pass, in times that it took
 
 
@@ -54,7 +55,6 @@ class RetroCheck:
         *,
         history_s: float = 7 * 86_400.0,
         at_most_every_s: float = 10.0,
-        settle_s: float = 6.0,
         lease_s: float = 120.0,
     ) -> None:
         self._view = view
@@ -63,7 +63,6 @@ class RetroCheck:
         self._clock = clock
         self._history_s = history_s
         self._at_most_every_s = at_most_every_s
-        self._settle_s = settle_s
         self._lease_s = lease_s
         self._wake = asyncio.Event()
         self._wake.set()  # what a stop interrupted
@@ -81,7 +80,7 @@ class RetroCheck:
                     await self._wake.wait()
             # What was let through last is written down up to 5 s late (`Memory.remember`); and the second
             # look goes first: what is flagged as well is confirmed there, with its queue entry.
-            await asyncio.sleep(self._settle_s)
+            await asyncio.sleep(_SETTLE_S)
             self._wake.clear()
             began = self._clock.monotonic()
             await self.look()

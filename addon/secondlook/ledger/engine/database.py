@@ -180,11 +180,6 @@ def _contains(text: str | None, part: str) -> bool:
     return text is not None and part in text.casefold()
 
 
-def is_disconnect(error: BaseException) -> bool:
-    """Return whether a connection is gone (PostgreSQL restarted, file replaced)."""
-    return isinstance(error, sa.exc.DBAPIError) and bool(error.connection_invalidated)
-
-
 def is_damage(error: BaseException) -> bool:
     """Return whether SQLite found that the file itself is damaged or no database."""
     orig = error.orig if isinstance(error, sa.exc.DBAPIError) else error

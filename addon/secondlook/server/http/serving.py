@@ -27,7 +27,7 @@ KEEP_ALIVE_S = 75  # longer than agents and load balancers keep a connection tha
 class Serving:
     """An application on its sockets, in the running event loop; signals are the caller's matter.
 
-    `on_generation` hears the number of each generation that is taken up; `on_fault` hears why one was not.
+    `on_generation` hears the number of each generation that is taken up.
     """
 
     def __init__(
@@ -38,17 +38,14 @@ class Serving:
         certificate: Path | None = None,
         key: Path | None = None,
         on_generation: Callable[[int], None] | None = None,
-        on_fault: Callable[[str], None] | None = None,
     ) -> None:
         self.app = app
         self.sockets = list(sockets)
         for listening in self.sockets:
             # Accepted connections inherit it. asyncio sets it only where the socket names its protocol, and
-            # without
-            # it every answer waits 40 ms for the client's delayed acknowledgement.
+            # without it every answer waits 40 ms for the client's delayed acknowledgement.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._on_generation = on_generation
-        self._on_fault = on_fault
         self._fault: str | None = None
         self._answering: asyncio.Task[None] | None = None
         self._tasks = Tasks()
@@ -125,8 +122,6 @@ class Serving:
             if str(error) != self._fault:
                 log.warning("no new generation is taken up: %s", error)
                 self._fault = str(error)
-                if self._on_fault:
-                    self._on_fault(str(error))
             return
         self._fault = None
         if changed and self._on_generation and self.reader.number is not None:

@@ -34,14 +34,12 @@ _LOADING = -LOADING_BYTES - len('"}'), -1  # in a manifest
 class ValkeyReader:
     """Reads what a publisher loaded into Valkey; keeps the contract of `server.reader.Reader`."""
 
-    def __init__(self, url: str, cache_folder: Path | None = None) -> None:
+    def __init__(self, url: str) -> None:
         # somebody waits for each answer: the agent asks another server, or again, better than we can here
         self._client: Any = connect(url, patient=False)
         self._node_missed = False
-        self._temporary = (
-            tempfile.TemporaryDirectory(prefix="secondlook-lists-") if cache_folder is None else None
-        )
-        self._folder = cache_folder or Path(self._temporary.name if self._temporary else "")
+        self._temporary = tempfile.TemporaryDirectory(prefix="secondlook-lists-")
+        self._folder = Path(self._temporary.name)
         self._number: int | None = None
         self._loading = b""  # how its manifest ends
         self._bits = 0
@@ -216,8 +214,7 @@ class ValkeyReader:
     async def aclose(self) -> None:
         """Close the connections and remove the local copies."""
         await self._client.aclose()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._temporary.cleanup()
 
 
 class _Stored(Generation):
