@@ -86,13 +86,12 @@ def test_refused_lists_are_alerts_until_they_are_good_again(alerts):
     assert alerts.in_force["list office/se-8b"] == "an update of se-8b from office was refused: too small"
 
 
-def test_a_damaged_list_that_is_back_is_no_alert_any_more(tmp_path, alerts):
-    alerts.alert("list mw-8b", "damaged")
-    alerts.alert("list se-8b", "damaged")
+def test_a_damaged_list_that_is_back_is_no_alert_any_more(alerts):
+    alerts.alert("list office/mw-8b", "damaged")
+    alerts.alert("list embedded/mw-8b", "damaged")
     alerts.alert("pattern", "damaged")
-    put_stamp(tmp_path)
     alerts.settle("office", {})
-    assert set(alerts.in_force) == {"list se-8b"}
+    assert set(alerts.in_force) == {"list embedded/mw-8b"}
 
 
 @pytest.mark.parametrize(("age_s", "old"), [(100.0, False), (101.0, True)])
@@ -101,6 +100,14 @@ def test_old_lists_are_an_alert_until_they_are_confirmed(tmp_path, alerts, age_s
     alerts.check_age(100.0)
     assert (alerts.in_force == {"age office": "the lists of office are older than 100 s"}) == old
     (tmp_path / CONFIRMED).write_text(f'{{"office": {START}}}')
+    alerts.check_age(100.0)
+    assert not alerts.in_force
+
+
+def test_a_server_whose_lists_are_used_no_more_grows_no_older(tmp_path, alerts):
+    put_stamp(tmp_path, age_s=101.0)
+    alerts.check_age(100.0)
+    (tmp_path / STAMP).write_bytes(Stamp().to_json())  # another one of its tier took over
     alerts.check_age(100.0)
     assert not alerts.in_force
 

@@ -15,7 +15,12 @@ import serverkit
 from agentkit.updating import HOSTS, changed_list, flip, house, run
 from secondlook.agent.pattern.change import forget_rollback, rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
+from secondlook.agent.pattern.source import UpdateSource
+from secondlook.agent.pattern.updater import PatternUpdater
+from secondlook.config import PatternSettings
+from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import build
+from secondlook.ground.clock import SystemClock
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash
 
@@ -65,13 +70,111 @@ def test_a_damaged_file_is_found_and_fetched_again(tmp_path):
             data = bytearray(path.read_bytes())
             data[-100] ^= 1
             path.write_bytes(data)
-            assert list(verify(world.state)) == ["mw-8b"]
+            assert list(verify(world.state)) == [listed]
             assert await world.updater.verify() == ["mw-8b"]
             assert status(world.state, now=0).alerts
             await world.updater.update_now()
             assert verify(world.state) == {}
             assert world.blocks("evil1.example/")
             assert not status(world.state, now=0).alerts  # what is mended is no problem any more
+
+    run(scene)
+
+
+def test_a_damaged_list_takes_none_of_another_tier_with_it(tmp_path):
+    async def scene():
+        async with (
+            house(tmp_path / "first") as world,
+            house(tmp_path / "other", lines=["own.example"]) as other,
+        ):
+            own = UpdateSource(name="embedded", tier=Tier.LOCAL, client=other.client)
+            world.updater.use([own, world.source])
+            await world.updater.update_now()
+            [damaged] = [
+                each
+                for each in read_stamp(world.updater.folder).lists
+                if (each.name, each.tier) == ("mw-8b", "local")
+            ]
+            (world.updater.folder / damaged.file).write_bytes(b"damaged")
+            assert await world.updater.verify() == ["mw-8b"]
+            assert world.blocks("evil1.example/")
+            assert not world.blocks("own.example/")
+            other.app.change = lambda path, body: (503, b"text/plain", b"away")
+            await world.updater.update_now()
+            assert status(world.state, now=0).alerts, "the other server's list is back no sooner for that"
+            other.app.change = None
+            await world.updater.update_now()
+            assert world.blocks("own.example/")
+            assert not status(world.state, now=0).alerts
+
+    run(scene)
+
+
+def test_what_a_command_sweeps_away_meanwhile_is_not_put_in_force(tmp_path, monkeypatch):
+    async def scene():
+        async with house(tmp_path) as world:
+            for hosts in (HOSTS, [*HOSTS, "new.example"]):
+                await world.publish(hosts)
+                await world.updater.update_now()
+            await world.publish([*HOSTS, "new.example", "newest.example"])
+            take = world.updater._take
+
+            async def meanwhile(*arguments, **options):
+                taken = await take(*arguments, **options)
+                rollback(world.state)
+                return taken
+
+            monkeypatch.setattr(world.updater, "_take", meanwhile)
+            await world.updater.update_now()
+            assert verify(world.state) == {}
+            assert world.blocks("evil1.example/")
+            monkeypatch.undo()
+            await world.updater.update_now()
+            assert world.blocks("newest.example/")
+            assert not status(world.state, now=0).alerts
+
+    run(scene)
+
+
+def test_what_is_out_of_reach_is_no_reason_to_look_all_the_time(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            reached = [True]
+            updater = PatternUpdater(
+                [world.source], world.state, world.events, SystemClock(), PatternSettings(),
+                reachable=lambda _: reached[0],
+            )  # fmt: skip
+            await updater.update_now()
+            reached[0] = False
+            updater._paces["office"].due_at = 0.0  # long ago
+            assert updater.rest_s() == 30.0
+            reached[0] = True
+            assert updater.rest_s() == 1.0
+
+    run(scene)
+
+
+def test_a_server_that_breaks_an_update_holds_up_no_other(tmp_path, monkeypatch):
+    async def scene():
+        async with (
+            house(tmp_path / "first", lines=["own.example"]) as other,
+            house(tmp_path / "second") as world,
+        ):
+            own = UpdateSource(name="embedded", tier=Tier.LOCAL, client=other.client)
+            world.updater.use([own, world.source])
+
+            async def breaks(*_):
+                raise KeyError("of this server's answer")
+
+            monkeypatch.setattr(other.client, "hash_lists", breaks)
+            broken, _ = await world.updater.update_now()
+            assert "KeyError" in (broken.error or "")
+            assert world.blocks("evil1.example/")
+            assert "embedded failed inside" in status(world.state, now=0).alerts[0]
+            monkeypatch.undo()
+            await world.updater.update_now()
+            assert world.blocks("own.example/")
+            assert status(world.state, now=0).alerts == ()
 
     run(scene)
 
@@ -250,7 +353,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from secondlook.agent.pattern.source import UpdateSource
-from secondlook.agent.pattern.updater import Updater
+from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.ground.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
@@ -262,7 +365,7 @@ async def main():
     client = ServerClient(RemoteServer(url=sys.argv[1], name="office"))
     source = UpdateSource(name="office", tier=Tier.INTRANET, client=client)
     print("ready", flush=True)
-    await Updater([source], Path(sys.argv[2]), Events(), SystemClock(), PatternSettings()).update_now()
+    await PatternUpdater([source], Path(sys.argv[2]), Events(), SystemClock(), PatternSettings()).update_now()
 asyncio.run(main())
 """
 
@@ -286,7 +389,7 @@ def test_killed_at_any_moment_it_leaves_a_whole_pattern(tmp_path):
                     stdout=subprocess.PIPE,
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
                 )
-                await child.stdout.readline()
+                assert await child.stdout.readline() == b"ready\n"
                 await asyncio.sleep(random.random() * 0.25)
                 if child.returncode is None:
                     child.send_signal(signal.SIGKILL)

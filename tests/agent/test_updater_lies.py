@@ -88,6 +88,19 @@ LIES = {
 }
 
 
+def twice(path, body):
+    """Break what is partial, and answer with the list two times where it is asked for whole."""
+    answer = pb.BatchGetHashListsResponse.FromString(body)
+    if len(answer.hash_lists) == 1:
+        answer.hash_lists.append(pb.HashList(name=answer.hash_lists[0].name))
+        answer.hash_lists[0].sha256_checksum = bytes(32)
+        return 200, b"application/x-protobuf", answer.SerializeToString()
+    return changed_list(body, "mw-8b", lambda e: setattr(e, "sha256_checksum", bytes(32)))
+
+
+LIES["twice"] = twice
+
+
 @pytest.mark.parametrize("lie", LIES)
 def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_path, lie):
     async def scene():

@@ -61,9 +61,6 @@ class PatternAlerts:
             if key.partition("/")[2] not in refused:
                 self.clear(key)
         self.clear("pattern")
-        for each in self._stamp().lists:  # a damaged one left the stamp: it is back, and whole
-            if each.server == server:
-                self.clear(f"list {each.name}")
 
     def keep_refusals(self, servers: set[str]) -> None:
         """End the alerts about refused lists of every server that is not among these."""
@@ -76,12 +73,16 @@ class PatternAlerts:
     def check_age(self, stale_after_s: float) -> None:
         """Raise an alert while lists are older than they may be; it ends by itself."""
         confirmed = read_confirmed(self._folder)
+        old: set[str] = set()
         for each in self._stamp().servers:
             age_s = self._clock.now() - max(each.confirmed_at, confirmed.get(each.server, 0.0))
-            key = f"age {each.server}"
             if age_s > stale_after_s:
-                self.alert(key, f"the lists of {each.server} are older than {stale_after_s:.0f} s")
-            else:
+                old.add(f"age {each.server}")
+                self.alert(
+                    f"age {each.server}", f"the lists of {each.server} are older than {stale_after_s:.0f} s"
+                )
+        for key in list(self.in_force):
+            if key.startswith("age ") and key not in old:  # also of a server whose lists are used no more
                 self.clear(key)
 
     def _stamp(self) -> Stamp:

@@ -89,19 +89,19 @@ def set_damaged_stamp_aside(folder: Path) -> str | None:
     return None
 
 
-def verify_folder(folder: Path) -> dict[str, str]:
+def verify_folder(folder: Path) -> dict[StampedList, str]:
     """Read every list in force whole. Return the reason for each that is damaged. Raise PatternError."""
     stamp = read_stamp(folder)
-    faults: dict[str, str] = {}
+    faults: dict[StampedList, str] = {}
     for stamped in stamp.lists if stamp else ():
         try:
             table = open_list(folder, stamped)
             table.verify()
         except PatternError as error:
-            faults[stamped.name] = str(error)
+            faults[stamped] = str(error)
             continue
         if stamped.canary and not table.has(bytes.fromhex(stamped.canary)):
-            faults[stamped.name] = "it does not hold its canary"
+            faults[stamped] = "it does not hold its canary"
     return faults
 
 
@@ -198,7 +198,7 @@ def forget_rollback(state_dir: Path, *, now: float, keep: int) -> bool:
         return True
 
 
-def verify(state_dir: Path) -> dict[str, str]:
+def verify(state_dir: Path) -> dict[StampedList, str]:
     """Read every list of a state folder whole. Return the reason for each that is damaged."""
     return verify_folder(state_dir / FOLDER)
 
@@ -215,10 +215,10 @@ def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> St
             raise PatternError("there is no pattern to roll back")
         given_up = {f"{each.server}/{each.name}": each.version for each in current.lists}
         for path in sorted((folder / PAST).glob("*.json"), reverse=True):
-            stamp = Stamp.from_json(path.read_bytes())
-            if _contents(stamp) == _contents(current):
-                continue
             try:
+                stamp = Stamp.from_json(path.read_bytes())
+                if _contents(stamp) == _contents(current):
+                    continue
                 for stamped in stamp.lists:
                     open_list(folder, stamped).verify()
             except PatternError:

@@ -71,6 +71,7 @@ from secondlook.wire.fault import BadUpdate
 
 log = logging.getLogger(__name__)
 FAILURES_TO_SWITCH = 3
+SHORTEST_S = 1.0  # between two looks at what is due
 SECOND_LOOK_S = 5.0  # at a member that differs, before an alert is raised
 
 
@@ -128,11 +129,18 @@ class PatternUpdater:
             except Exception:
                 log.exception("the pattern is not updated")
                 await asyncio.sleep(RETRY.first_s)
-            now = self._clock.monotonic()
-            dues = [self._paces[each.name].due_at for each in self._sources if each.name in self._paces]
-            wait_s = max(0.05, min([due - now for due in dues], default=self._poll_s))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(wait_s, self._poll_s))
+                await asyncio.wait_for(self._wake.wait(), self.rest_s())
+
+    def rest_s(self) -> float:
+        """Return for how long nothing is due; what is out of reach is not looked at, however long it was."""
+        now = self._clock.monotonic()
+        dues = [
+            self._paces[each.name].due_at
+            for each in self._sources
+            if each.name in self._paces and self._reachable(each.tier)
+        ]
+        return min(self._poll_s, max(SHORTEST_S, min([due - now for due in dues], default=self._poll_s)))
 
     async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[UpdateOutcome]:
         """Look at one server of each tier. Never raise for what a server does."""
@@ -173,16 +181,18 @@ class PatternUpdater:
             return []
         with folder_lock(self.folder):
             stamp = read_stamp(self.folder) or Stamp()
-            damaged = {each.tier for each in stamp.lists if each.name in faults}
-            kept = tuple(each for each in stamp.lists if each.name not in faults)
+            files = {each.file for each in faults}
+            damaged = {each.tier for each in stamp.lists if each.file in files}
+            kept = tuple(each for each in stamp.lists if each.file not in files)
             servers = tuple(
                 replace(each, generation="", whole=False) if each.tier in damaged else each
                 for each in stamp.servers
             )
             self._put(replace(stamp, lists=kept, servers=servers))
-        for name, reason in faults.items():
-            self.alerts.alert(f"list {name}", f"{name} is damaged and is fetched again: {reason}")
-        return list(faults)
+        for each, reason in faults.items():
+            text = f"{each.name} is damaged and is fetched again: {reason}"
+            self.alerts.alert(f"list {each.server}/{each.name}", text, name=each.name, server=each.server)
+        return [each.name for each in faults]
 
     def _choose(self, tier: Tier) -> UpdateSource | None:
         """Return the tier's source: the one in use; where it failed too often, whichever is due first."""
@@ -264,6 +274,11 @@ class PatternUpdater:
         except OSError as error:
             self.alerts.alert("pattern", f"cannot write the pattern: {error}")
             return UpdateOutcome(source.name, error=str(error))
+        except Exception as error:  # of one server: the others are looked at all the same
+            log.exception("an update from %s failed inside", source.name)
+            text = f"an update from {source.name} failed inside: {type(error).__name__}: {error}"
+            self.alerts.alert(f"list {source.name}/", text, server=source.name)
+            return UpdateOutcome(source.name, error=text)
         self.alerts.settle(source.name, outcome.refused)
         if outcome.changed and self._on_change:
             self._on_change()
@@ -306,6 +321,9 @@ class PatternUpdater:
         if refused and self._another_answers(source, stamp):
             return UpdateOutcome(source.name, generation, refused=refused)
         with folder_lock(self.folder):
+            for name in [name for name, each in taken.items() if not (self.folder / each.file).exists()]:
+                del taken[name]  # a command changed the pattern meanwhile, and swept away what no stamp named
+                refused[name] = "its file was removed before it was in force; it is fetched again"
             self._commit(source, generation, taken, refused, about)
         return UpdateOutcome(
             source.name,
@@ -338,7 +356,7 @@ class PatternUpdater:
             if not offer.message.partial_update:
                 raise
             log.warning("the update of %s from %s does not fit (%s)", offer.meaning.name, source.name, error)
-        [whole] = await source.client.batch_get([offer.meaning.name]) or [pb.HashList()]
+        whole = next(iter(await source.client.batch_get([offer.meaning.name])), pb.HashList())
         return await LISTS.run(
             take_list, replace(offer, message=whole), *arguments, accept_shrink=accept_shrink
         )

@@ -176,9 +176,9 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
     context = known_context(config, state)
     started = time.monotonic()
     found = change.status(context.state, now=time.time())
-    faults = change.verify(context.state)
+    faults = {each.file: fault for each, fault in change.verify(context.state).items()}
     for each in found.lists:
-        fault = faults.get(each.name)
+        fault = faults.get(each.file)
         if as_json:
             print_json({"list": each.name, "entries": each.entries, "ok": fault is None, "fault": fault})
         else:

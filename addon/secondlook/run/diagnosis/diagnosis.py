@@ -163,9 +163,9 @@ def _pattern(settings: Settings) -> Finding:
     except PatternError as error:
         return Finding("pattern", "problem", str(error), f"fetch it anew with `{typed('pattern update')}`")
     if faults:
-        name, why = next(iter(faults.items()))
+        damaged, why = next(iter(faults.items()))
         return Finding(
-            "pattern", "problem", f"{name}: {why}", f"fetch it anew with `{typed('pattern update')}`"
+            "pattern", "problem", f"{damaged.name}: {why}", f"fetch it anew with `{typed('pattern update')}`"
         )
     if not found.lists:
         return Finding(
