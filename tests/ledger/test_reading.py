@@ -311,6 +311,20 @@ async def test_the_tail_takes_up_after_an_event_id(place, open_ledger):
     assert [event.id for event in found] == [EVENTS[4].id, EVENTS[5].id]
 
 
+async def test_a_log_that_was_begun_anew_is_followed_from_its_beginning(tmp_path, open_ledger):
+    """As where a damaged ledger was set aside: who had come to event 500 must not wait for number 501."""
+    ledger = open_ledger(tmp_path / "ledger.sqlite3")
+    assert ledger.events.tail(after="s500") == ([], "s0")
+    write(ledger, EVENTS[:3])
+    found, cursor = ledger.events.tail(after="s500")
+    assert [event.id for event in found] == [event.id for event in EVENTS[:3]]
+    assert ledger.events.tail(after=cursor) == ([], cursor)
+    ledger.store.commit_now(lambda connection: connection.exec_driver_sql("DELETE FROM events WHERE seq > 1"))
+    assert ledger.events.tail(after=cursor) == ([], cursor)  # where only its newest were erased, it goes on
+    write(ledger, EVENTS[3:4])
+    assert [event.id for event in ledger.events.tail(after=cursor)[0]] == [EVENTS[3].id]
+
+
 async def test_the_tail_obeys_its_filter(place, open_ledger):
     ledger = open_ledger(place)
     cursor = ledger.events.end()

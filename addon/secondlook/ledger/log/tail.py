@@ -1,7 +1,8 @@
 """The live tail of the event log: what was written after a cursor, in the order of writing.
 
-In SQLite one writer at a time numbers the events, so a cursor is a `seq`. In PostgreSQL a transaction with
-a smaller number may be seen later than one with a larger: there a cursor is a transaction and a `seq` in it,
+In SQLite one writer at a time numbers the events, so a cursor is a `seq`; one that lies ahead of all that
+were given is of another log, and this one is read from its beginning. In PostgreSQL a transaction with a
+smaller number may be seen later than one with a larger: there a cursor is a transaction and a `seq` in it,
 and only what no transaction still under way can precede is given.
 """
 
@@ -43,6 +44,8 @@ class LogTail:
         self, connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cursor: str, limit: int
     ) -> tuple[list[Event], str]:
         at = position(connection, cursor)
+        if at > _last_given(connection):
+            at = 0  # another log has begun: a damaged ledger was set aside, or an older one restored
         top = connection.execute(sa.select(sa.func.max(events.c.seq))).scalar() or 0
         query = sa.select(events).where(events.c.seq > at, events.c.seq <= top, *conditions)
         rows = connection.execute(query.order_by(events.c.seq).limit(limit)).mappings().all()
@@ -82,6 +85,12 @@ class LogTail:
             )
         ).one_or_none()
         return (0, 0) if row is None else (row.tx, row.seq)
+
+
+def _last_given(connection: sa.Connection) -> int:
+    """Return the last number that SQLite gave to an event, be it there or gone."""
+    query = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+    return connection.exec_driver_sql(query).scalar() or 0
 
 
 def position(connection: sa.Connection, after: str) -> int:
