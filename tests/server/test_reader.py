@@ -246,6 +246,33 @@ def test_parts_that_a_store_lost_are_missed_and_put_back(tmp_path, start):
     asyncio.run(scene())
 
 
+def test_a_store_that_came_back_as_it_was_before_is_seen_and_another_publisher_is_not_overruled(tmp_path):
+    store, other = make_store(tmp_path, HOSTS), make_store(tmp_path / "other", HOSTS[:3])
+    put(store, ["new.example"], name="new.txt")
+    out(store)
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, [node]):
+            publisher, later, another = (ValkeyPublisher(url) for _ in range(3))
+            await publisher.push(Generation(store.generation_folder(1)), now=NOW)
+            await publisher.push(Generation(store.generation_folder(2)), now=NOW)
+            assert not await publisher.lost(2)
+            assert not await later.lost(2)  # after a restart
+            for key, value in (("current", "1"), ("turn", "1")):  # the table of 1 is there for a minute
+                await asyncio.to_thread(node.cli, "set", f"secondlook:{key}", value)
+            assert await publisher.lost(2)
+            assert await later.lost(2)
+            await publisher.push(Generation(store.generation_folder(2)), now=NOW)
+            assert not await publisher.lost(2)
+            await another.push(Generation(other.generation_folder(1)), now=NOW - 100)  # its clock is late
+            assert not await publisher.lost(2)
+            assert not await another.lost(1)
+            for part in (publisher, later, another):
+                await part.aclose()
+
+    asyncio.run(scene())
+
+
 def test_a_store_that_is_away_is_told_of_until_it_is_back(tmp_path):
     store = make_store(tmp_path, HOSTS)
 

@@ -35,6 +35,7 @@ class ValkeyPublisher:
     def __init__(self, url: str, *, keep_generations: int = 14) -> None:
         self._client: Any = connect(url)
         self._keep = keep_generations
+        self._turn = 0  # of our last loading, counted by the store
 
     async def push(self, generation: Generation, *, now: float) -> None:
         """Load a generation and make it the served one. Raises ServiceError; nothing is served half."""
@@ -44,13 +45,19 @@ class ValkeyPublisher:
             raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
     async def lost(self, number: int | None) -> bool:
-        """Return whether the store lost a generation that it was given (None: any); raises ServiceError."""
+        """Return whether the store lost a generation that it was given (None: any); raises ServiceError.
+
+        A store that came back with what it had before lost it too, as from an older snapshot.
+        """
         try:
             current = await self._client.get(key_of("current"))
             if number is None or current is None:
                 return current is None
             if int(current) != number:
-                return False  # somebody else's is served now
+                about = await self._about(int(current))
+                return bool(about.get("turn", 0) < self._turn)  # else somebody else's is served now
+            if not self._turn:  # it was loaded before this process began
+                self._turn = (await self._about(number)).get("turn", 0)
             return not await self._client.exists(key_of(number, "manifest"))
         except FAULTS as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
@@ -84,7 +91,7 @@ class ValkeyPublisher:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
     async def _push(self, generation: Generation, now: float) -> None:
-        number = generation.number
+        number, turn = generation.number, int(await self._client.incr(key_of("turn")))
         bits = max(0, int(generation.entries // BUCKET_ENTRIES).bit_length())
         await self._forget_table(number)
         await self._push_buckets(generation, bits)
@@ -97,12 +104,14 @@ class ValkeyPublisher:
             "bits": bits,
             "marked": True,
             "pushed_at": now,
+            "turn": turn,
             "loading": secrets.token_hex(LOADING_BYTES // 2),  # last, where readers look for it
         }
         before = await self._client.get(key_of("current"))
         await self._client.set(key_of(number, "manifest"), json.dumps(about))
         await self._client.sadd(key_of("generations"), number)
         await self._client.set(key_of("current"), number)
+        self._turn = turn
         if before is not None and int(before) != number:
             await self._client.set(key_of(int(before), "replaced"), now)
         await self._sweep(number, now)
