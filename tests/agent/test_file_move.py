@@ -110,6 +110,32 @@ def test_a_file_that_is_given_back_overwrites_nothing(candidate, downloads, stor
     delete_stored(store, kept)
 
 
+def test_a_file_is_given_back_though_an_earlier_try_was_killed(candidate, downloads, store):
+    kept = record(candidate.path)
+    put_away(candidate, store, kept)
+    (downloads / f".second-look-{kept.id}").write_bytes(DATA[:10])
+    assert restore_stored(store, kept, keep=False).read_bytes() == DATA
+    assert names(downloads) == ["a.exe"]
+
+
+def test_the_file_of_another_user_is_copied(candidate, downloads, store, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: candidate.status.st_uid + 1)
+    put_away(candidate, store, record(candidate.path))
+    assert names(downloads) == []
+    assert (store / DIGEST.hexdigest()).stat().st_ino != candidate.status.st_ino
+
+
+def test_what_fails_in_the_middle_puts_the_file_back(candidate, downloads, store, monkeypatch):
+    def refused(*_):
+        raise PermissionError("not the owner")
+
+    monkeypatch.setattr(os, "fchmod", refused)
+    with pytest.raises(PermissionError):
+        put_away(candidate, store, record(candidate.path))
+    assert (names(downloads), names(store)) == (["a.exe"], [])
+    assert rename_in_place(candidate).name == "a.exe.blocked"
+
+
 def test_stored_bytes_that_are_others_are_not_given_back(candidate, downloads, store):
     kept = record(candidate.path)
     put_away(candidate, store, kept)

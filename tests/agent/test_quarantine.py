@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from agentkit.quarantining import BAD, DIGEST, Place, entry
+from secondlook.agent.actions import file_move
 from secondlook.agent.actions import quarantine as module
 from secondlook.agent.actions.file_move import put_away
 from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
@@ -320,6 +321,36 @@ def test_a_crash_in_the_middle_is_settled_at_the_next_start(place, monkeypatch, 
     if moved:
         assert asyncio.run(quarantine.restore(record.id)).read_bytes() == BAD
     assert bad.read_bytes() == BAD
+
+
+@pytest.mark.parametrize("how", ["moved", "copied in part", "changed"])
+def test_a_crash_between_folder_and_quarantine_loses_no_file(place, monkeypatch, how):
+    def crash(_):
+        raise KeyboardInterrupt
+
+    bad = place.put()
+    monkeypatch.setattr(file_move, "hash_of", crash)
+    with pytest.raises(KeyboardInterrupt):
+        place.act()
+    monkeypatch.undo()
+    (record,) = place.ledger.records.values()
+    moving = place.store / f".moving-{record.id}"
+    assert not bad.exists()
+    if how == "copied in part":
+        moving.rename(bad)
+        moving.write_bytes(BAD[:100])
+    elif how == "changed":
+        moving.write_bytes(b"mine")
+    quarantine = place.quarantine()
+    asyncio.run(quarantine.settle())
+    (record,) = place.ledger.records.values()
+    if how == "moved":
+        assert (record.state, place.stored()) == ("held", [DIGEST.hex()])
+        assert (place.store / DIGEST.hex()).stat().st_mode & 0o777 == 0o600
+        assert asyncio.run(quarantine.restore(record.id)).read_bytes() == BAD
+    else:
+        assert (record.state, place.stored()) == ("failed", [])
+        assert bad.read_bytes() == (b"mine" if how == "changed" else BAD)
 
 
 def test_what_another_proxy_holds_is_left_to_it(tmp_path, monkeypatch):

@@ -34,16 +34,17 @@ def put_away(candidate: Candidate, folder: Path, record: QuarantineRecord) -> st
     Raise OSError or MoveError; the file then lies where it lay.
     """
     with _folder(folder) as store_fd:
-        private = f".moving-{record.id}"
+        private = _moving(record)
         if _must_copy(candidate, store_fd):
             note = _copy_away(candidate, store_fd, private)
         else:
             os.rename(candidate.name, private, src_dir_fd=candidate.folder_fd, dst_dir_fd=store_fd)
             _same_or_back(candidate, store_fd, private)
-            if hash_of(candidate.fd) != candidate.digest:
-                _put_back(candidate, store_fd, private)
-                raise MoveError("it changed while it was being moved")
-            os.fchmod(candidate.fd, _PRIVATE)
+            try:
+                _make_private(candidate)
+            except (OSError, MoveError):
+                _put_back(candidate.folder_fd, candidate.name, store_fd, private)
+                raise
             note = None
         # the same bytes may be here already: one copy serves every record
         os.replace(private, record.stored_as, src_dir_fd=store_fd, dst_dir_fd=store_fd)
@@ -53,6 +54,39 @@ def put_away(candidate: Candidate, folder: Path, record: QuarantineRecord) -> st
         remark = f"still open in {', '.join(users)}"
         return f"{note}; {remark}" if note else remark
     return note
+
+
+def _make_private(candidate: Candidate) -> None:
+    if hash_of(candidate.fd) != candidate.digest:
+        raise MoveError("it changed while it was being moved")
+    os.fchmod(candidate.fd, _PRIVATE)
+
+
+def finish_move(folder: Path, record: QuarantineRecord) -> bool:
+    """Finish what was interrupted in `put_away`; return whether the bytes lie in quarantine.
+
+    If they do not, the file lies where it lay. Raise OSError or MoveError.
+    """
+    moving, target = folder / _moving(record), Path(record.path)
+    if not os.path.lexists(moving):
+        return stored_path(folder, record).is_file()
+    whole = False
+    if moving.is_file() and not moving.is_symlink():
+        with moving.open("rb") as file:
+            whole = hash_of(file.fileno()) == bytes.fromhex(record.sha256)
+    if whole:
+        moving.chmod(_PRIVATE)
+        moving.replace(stored_path(folder, record))
+    elif os.path.lexists(target):
+        moving.unlink()  # a copy that was not finished
+    else:  # it changed while it was being moved
+        with _folder(folder) as store_fd, _folder(target.parent) as folder_fd:
+            _put_back(folder_fd, target.name, store_fd, moving.name)
+    return whole
+
+
+def _moving(record: QuarantineRecord) -> str:
+    return f".moving-{record.id}"
 
 
 def discard(candidate: Candidate) -> str | None:
@@ -67,7 +101,8 @@ def rename_in_place(candidate: Candidate) -> Path:
     private = f".second-look-{os.getpid()}-{candidate.status.st_ino}"
     os.rename(candidate.name, private, src_dir_fd=candidate.folder_fd, dst_dir_fd=candidate.folder_fd)
     _same_or_back(candidate, candidate.folder_fd, private)
-    os.fchmod(candidate.fd, stat.S_IMODE(candidate.status.st_mode) & ~0o111)
+    with contextlib.suppress(PermissionError):  # of another user: its name has to do
+        os.fchmod(candidate.fd, stat.S_IMODE(candidate.status.st_mode) & ~0o111)
     name = _free_name(candidate.folder_fd, private, candidate.name + BLOCKED_SUFFIX)
     return candidate.path.with_name(name)
 
@@ -97,6 +132,8 @@ def restore_stored(folder: Path, record: QuarantineRecord, *, keep: bool) -> Pat
         folder_fd = os.open(target.parent, _OPEN_FOLDER)
         try:
             private = f".second-look-{record.id}"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(private, dir_fd=folder_fd)  # of a try that was killed
             _copy(source_fd, folder_fd, private, bytes.fromhex(record.sha256))
             os.chmod(private, record.mode & 0o777, dir_fd=folder_fd)
             os.utime(private, (record.modified_at, record.modified_at), dir_fd=folder_fd)
@@ -141,9 +178,13 @@ def _folder(folder: Path) -> Iterator[int]:
 
 
 def _must_copy(candidate: Candidate, store_fd: int) -> bool:
-    """Return whether bytes must be copied: another file system, further names of the inode, or a writer."""
+    """Return whether bytes must be copied.
+
+    So it is on another file system, with further names of the inode, of another user, and with a writer.
+    """
     return (
-        candidate.status.st_dev != os.fstat(store_fd).st_dev
+        os.geteuid() not in {0, candidate.status.st_uid}
+        or candidate.status.st_dev != os.fstat(store_fd).st_dev
         or candidate.status.st_nlink > 1
         or _has_writer(candidate.fd)
     )
@@ -212,13 +253,13 @@ def _same_or_back(candidate: Candidate, folder_fd: int, private: str) -> None:
     moved = os.stat(private, dir_fd=folder_fd, follow_symlinks=False)
     hashed = os.fstat(candidate.fd)
     if (moved.st_dev, moved.st_ino) != (hashed.st_dev, hashed.st_ino):
-        _put_back(candidate, folder_fd, private)
+        _put_back(candidate.folder_fd, candidate.name, folder_fd, private)
         raise MoveError("another file stands under its name by now; that one was left alone")
 
 
-def _put_back(candidate: Candidate, folder_fd: int, private: str) -> None:
-    name = _free_name(candidate.folder_fd, private, candidate.name, from_fd=folder_fd)
-    if name != candidate.name:
+def _put_back(to_fd: int, wanted: str, folder_fd: int, private: str) -> None:
+    name = _free_name(to_fd, private, wanted, from_fd=folder_fd)
+    if name != wanted:
         raise MoveError(f"it was put back as {name}, as its name was taken")
 
 

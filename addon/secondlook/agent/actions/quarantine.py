@@ -24,10 +24,10 @@ from secondlook.agent.actions.file_move import (
     MoveError,
     delete_stored,
     discard,
+    finish_move,
     put_away,
     rename_in_place,
     restore_stored,
-    stored_path,
 )
 from secondlook.agent.actions.file_search import Candidate, search
 from secondlook.agent.ports import QuarantineIndex, RuleStore
@@ -113,9 +113,12 @@ class Quarantine:
         for record in await self._index.find_all(states=(MOVING,)):
             if record.moved_at > self._began or not self._holds(record):
                 continue
-            there = await FILES.run(stored_path(self._folder, record).is_file)
-            state = HELD if there else FAILED
-            detail = None if there else "interrupted before the file was moved; it stays where it was"
+            detail: str | None = "interrupted before the file was moved; it stays where it was"
+            try:
+                there = await FILES.run(finish_move, self._folder, record)
+            except (OSError, MoveError) as error:
+                there, detail = False, f"interrupted: {_reason(error)}"
+            state, detail = (HELD, None) if there else (FAILED, detail)
             await self._index.keep(replace(record, state=state, detail=detail))
 
     async def restore(self, record_id: str) -> Path:
