@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typer.testing import CliRunner
@@ -119,6 +120,55 @@ def test_renewing_trusts_the_new_one_alone(home):
     assert second[:12] in copied.name
 
 
+def test_an_authority_that_could_not_be_distrusted_is_remembered_beside_a_new_one(home, monkeypatch):
+    call("ca")
+    store = authority.LinuxStore
+    monkeypatch.setattr(store, "remove", lambda *_: (_ for _ in ()).throw(PermissionError(13, "not allowed")))
+    assert "left" in call("ca", "--renew").output
+    monkeypatch.undo()
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(authority, "LINUX_STORES", ((str(home / "anchors"), ("true",)),))
+    assert len(list((home / "anchors").iterdir())) == 2
+    assert call("off").exit_code == 0
+    assert not list((home / "anchors").iterdir())
+
+
+OURS = {"nickname": "Second Look 0123456789ab", "sha1": "0" * 40}
+FORGED = [
+    ("another user", {"kind": "startup", "target": "{home}/cron", "before": {"text": "evil"}}),
+    ("another user", {"kind": "ca", "target": "nss:{home}/state", "after": OURS}),
+    ("damaged", {"kind": "ca", "target": "linux:/elsewhere", "after": OURS}),
+    ("damaged", {"kind": "ca", "target": "linux:{home}/anchors", "after": OURS | {"nickname": "../kept"}}),
+]
+
+
+@pytest.mark.parametrize(("told", "record"), FORGED, ids=[record["target"] for _, record in FORGED])
+def test_root_does_nothing_by_the_record_of_another_user(home, told, record):
+    if os.geteuid() != 0:
+        pytest.skip("only root could do what another user's record says")
+    (home / "state").mkdir()
+    (home / "kept.crt").touch()
+    (home / "state" / "cert9.db").touch()
+    written = json.dumps([record]).replace("{home}", str(home))
+    (home / "state" / "setup.json").write_text(written)
+    os.chown(home / "state", 65534, 65534)
+    off = call("off")
+    assert off.exit_code == 1
+    assert off.output.startswith("left  ")
+    assert told in off.output
+    assert sorted(path.name for path in home.iterdir() if path.is_file()) == ["kept.crt"]
+    assert json.loads((home / "state" / "setup.json").read_text()) == json.loads(written)
+
+
+def test_commands_at_once_forget_no_change(tmp_path):
+    def add(number: int) -> None:
+        Journal(tmp_path / "state").add(Change("system-proxy", str(number)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert len(Journal(tmp_path / "state").changes()) == 40
+
+
 def test_a_browser_needs_a_running_proxy(home):
     done = subprocess.run(
         [sys.executable, "-m", "secondlook", "setup", "browser", "--state", str(home / "state")], capture_output=True, text=True, check=False
@@ -133,10 +183,10 @@ def test_on_or_off_and_nothing_else(home):
 
 
 def test_files_made_later_are_as_open_as_before(home):
-    before = os.umask(0o022)
+    before = os.umask(0o027)
     try:
         call("ca")
-        assert os.umask(0o022) == 0o022
+        assert os.umask(0o027) == 0o027
         (copied,) = (home / "anchors").iterdir()
         assert copied.stat().st_mode & 0o777 == 0o644
     finally:

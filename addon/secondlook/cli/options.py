@@ -182,7 +182,12 @@ def leave_to_owner(state: Path) -> None:
     """Have what root makes in the state of another user, such as a service, be that one's at the end."""
     with suppress(OSError):
         if os.geteuid() == 0 and state.stat().st_uid:
-            atexit.register(give_to_owner, state, state)
+            atexit.register(_give, state)
+
+
+def _give(state: Path) -> None:
+    with suppress(FileNotFoundError):  # it may have been moved away meanwhile
+        give_to_owner(state, state)
 
 
 def seconds_from(text: str | None, option: str) -> float | None:

@@ -7,6 +7,7 @@ Each store is an adapter with `present`, `add` and `remove`; the tools are the p
 import contextlib
 import hashlib
 import os
+import re
 import sqlite3
 import sys
 import time
@@ -28,6 +29,8 @@ LINUX_STORES = (
     ("/etc/ca-certificates/trust-source/anchors", ("update-ca-trust", "extract")),  # Arch
     ("/usr/share/pki/trust/anchors", ("update-ca-certificates",)),  # openSUSE
 )
+_NICKNAME = re.compile(r"Second Look [0-9a-f]{12}")
+_SHA1 = re.compile(r"[0-9a-f]{40}")
 PAUSES_S = (0.5, 2.0)  # before a store's command that failed is run again
 NSS_HOMES = (".pki/nssdb", ".local/share/pki/nssdb")  # Chromium reads the first that is there
 NSS_FILES = {"cert9.db", "key4.db", "pkcs11.txt"}  # all that a new database consists of
@@ -92,7 +95,9 @@ class LinuxStore:
     def add(self, certificate: Path) -> None:
         """Copy the certificate there and have it taken up."""
         with locked_folder(Path(self.folder)):
-            self._file(nickname(certificate)).write_bytes(certificate.read_bytes())
+            copied = self._file(nickname(certificate))
+            copied.write_bytes(certificate.read_bytes())
+            copied.chmod(0o644)  # all programs read it, whatever the umask
             try:
                 tool.run(*self.command)
             except tool.ToolError:
@@ -275,6 +280,13 @@ def trust(certificate: Path, journal: Journal, places: Iterable[Store]) -> list[
     return outcomes
 
 
+def _is_own(folder: Path) -> bool:
+    try:
+        return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return True  # gone, or closed to us: the tool says which
+
+
 def _by_hand(store: Store, certificate: Path) -> str:
     match store:
         case LinuxStore(folder, command):
@@ -287,8 +299,15 @@ def _by_hand(store: Store, certificate: Path) -> str:
 
 
 def distrust(change: Change) -> Outcome:
-    """Undo one place's trust."""
+    """Undo one place's trust. What the record names is looked at first: another user may have written it."""
     scheme, _, path = change.target.partition(":")
+    known, sha1 = str(change.after.get("nickname")), str(change.after.get("sha1"))
+    unknown_store = scheme == "linux" and path not in dict(LINUX_STORES)
+    if unknown_store or not (_NICKNAME.fullmatch(known) and _SHA1.fullmatch(sha1)):
+        return Outcome(done=False, text=f"{change.target}: its record is damaged")
+    if scheme == "nss" and not _is_own(Path(path)):
+        # certutil would load the modules that the database names
+        return Outcome(False, f"{change.target}: belongs to another user", "run this as that user")
     store: Store
     match scheme:
         case "linux":
@@ -300,7 +319,7 @@ def distrust(change: Change) -> Outcome:
         case _:
             store = WindowsStore()
     try:
-        store.remove(str(change.after["nickname"]), str(change.after["sha1"]))
+        store.remove(known, sha1)
         if isinstance(store, NssStore) and change.before.get("made") and not store.made_by_us():
             store.unmake()
     except (tool.ToolError, OSError) as error:

@@ -5,6 +5,7 @@ in between leaves a record whose undoing does nothing, never a change that nobod
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.files import write_whole
+from secondlook.ground.lock import locked_folder
 
 CERTIFICATE = "ca"  # the kind of change by which the authority is trusted
 
@@ -37,6 +39,11 @@ class Outcome:
     done: bool
     text: str
     hint: str | None = None
+
+
+def _thing(change: Change) -> tuple[str, str, object]:
+    """Return what a change is of: of a store, one authority of it, as the one before may still be there."""
+    return change.kind, change.target, change.after if change.kind == CERTIFICATE else None
 
 
 class Journal:
@@ -66,30 +73,42 @@ class Journal:
             return False
 
     def add(self, change: Change) -> None:
-        """Remember a change; a later one of the same kind and target keeps the first `before`."""
-        kept = self.changes()
-        for index, old in enumerate(kept):
-            if (old.kind, old.target) == (change.kind, change.target):
-                kept[index] = Change(change.kind, change.target, old.before, change.after)
-                break
-        else:
-            kept.append(change)
-        self._write(kept)
+        """Remember a change; a later one of the same thing keeps the first `before`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with locked_folder(self._path.parent):
+            kept = self.changes()
+            for index, old in enumerate(kept):
+                if _thing(old) == _thing(change):
+                    kept[index] = Change(change.kind, change.target, old.before, change.after)
+                    break
+            else:
+                kept.append(change)
+            self._write(kept)
 
     def undo(
         self, undoers: Mapping[str, Callable[[Change], Outcome]], kinds: frozenset[str]
     ) -> list[Outcome]:
-        """Undo the changes of these kinds, newest first; what could not be undone stays on record."""
+        """Undo the changes of these kinds, newest first; what could not be undone stays on record.
+
+        Another user's record is not believed: by it only authorities of ours are distrusted.
+        """
         outcomes: list[Outcome] = []
         for change in reversed(self.changes()):
             if change.kind not in kinds:
                 continue
-            outcome = undoers[change.kind](change)
+            if change.kind == CERTIFICATE or self._is_ours():
+                outcome = undoers[change.kind](change)
+            else:
+                hint = f"run this as the user who owns {self._path.parent}"
+                outcome = Outcome(done=False, text=f"{change.target}: set up by another user", hint=hint)
             outcomes.append(outcome)
             if outcome.done:
-                self._write([kept for kept in self.changes() if kept != change])
+                with locked_folder(self._path.parent):
+                    self._write([kept for kept in self.changes() if kept != change])
         return outcomes
 
+    def _is_ours(self) -> bool:
+        return self._path.parent.stat().st_uid == os.geteuid()
+
     def _write(self, changes: list[Change]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, json.dumps([asdict(change) for change in changes], indent=1).encode())
