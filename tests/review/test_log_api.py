@@ -1,7 +1,10 @@
 """The log, the queue and late verdicts by the API."""
 
+import time
+
 from review.stage import csrf, keep, make_event
 from secondlook.core.event import EventKind
+from secondlook.review.operations import late as late_verdicts
 
 
 def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):
@@ -19,6 +22,24 @@ def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):
     assert client.get("/api/v1/late-verdicts").json() == []
     assert client.post(f"/api/v1/late-verdicts/{event.id}/seen", headers=headers).status_code == 204
     assert client.get("/api/v1/late-verdicts").json() == []
+
+
+def test_late_verdicts_beyond_those_that_are_shown_come_once_the_newer_ones_are_noted(
+    client, ledger, monkeypatch
+):
+    monkeypatch.setattr(late_verdicts, "MOST", 2)
+    got = {"let_through": [{"client": "10.0.0.7", "user": None, "time": time.time()}]}
+    events = [make_event(EventKind.LATE_VERDICT, identity=bytes([n]) * 32, extra=got) for n in range(5)]
+    keep(ledger, *events)
+    headers = {"x-csrf-token": csrf(client)}
+    seen = []
+    while found := client.get("/api/v1/late-verdicts").json():
+        assert "late verdict" in client.get("/rules").text
+        assert all(f"/log/{each['id']}" in client.get("/late").text for each in found)
+        seen += [each["id"] for each in found]
+        newest = {"newest": found[0]["id"]}
+        assert client.post("/api/v1/late-verdicts/seen", json=newest, headers=headers).status_code == 204
+    assert seen == [event.id for event in reversed(events)]
 
 
 def test_the_log_is_followed_reported_and_set_up_from_a_program(client, ledger):

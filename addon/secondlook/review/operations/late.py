@@ -27,18 +27,28 @@ class LateVerdicts:
         self._acknowledged = acknowledged
         self._clock = clock
 
-    async def found(self) -> list[Json]:
-        """Return them all, the newest first, with `let_through` (who, when), `visited_at` and `seen`."""
-        since = self._clock.now() - FOR_S
-        page = await self._ledger.run(
-            self._ledger.events.page, EventFilter(kind=_KINDS, since=since), limit=MOST
-        )
-        shown = [await self._told(event) for event in page.events if event.identity]
-        return [each for each in shown if each["let_through"]]
-
     async def fresh(self) -> list[Json]:
-        """Return those that the reader has not noted."""
-        return [each for each in await self.found() if not each["seen"]]
+        """Return what the reader has not noted: the newest of it, however much newer was noted.
+
+        Each has `let_through` (who, when), `visited_at` and `seen`.
+        """
+        return await self._newest(noted=False)
+
+    async def noted(self) -> list[Json]:
+        """Return the newest of what the reader has noted."""
+        return await self._newest(noted=True)
+
+    async def _newest(self, *, noted: bool) -> list[Json]:
+        wanted = EventFilter(kind=_KINDS, since=self._clock.now() - FOR_S)
+        found: list[Json] = []
+        after, more = None, True
+        while more and len(found) < MOST:
+            page = await self._ledger.run(self._ledger.events.page, wanted, after=after, limit=MOST)
+            events = [event for event in page.events if (event.id in self._acknowledged) is noted]
+            shown = [await self._told(event) for event in events if event.identity]
+            found += [each for each in shown if each["let_through"]]
+            after, more = page.cursor, page.more
+        return found[:MOST]
 
     async def note(self, *event_ids: str) -> None:
         """Take note that the reader knows of some."""

@@ -180,12 +180,11 @@ class Pages:
 
     async def late(self, request: Request) -> Response:
         """List the late verdicts, those that the reader has not noted first."""
-        found = await self.operations.late.found()
         return await self.frame.show(
             request,
             "late.html",
-            fresh=[each for each in found if not each["seen"]],
-            noted=[each for each in found if each["seen"]],
+            fresh=await self.operations.late.fresh(),
+            noted=await self.operations.late.noted(),
             named=named,
         )
 
