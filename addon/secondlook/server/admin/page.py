@@ -135,7 +135,7 @@ class AdminPage:
         if decide is None:
             return PlainTextResponse("expected do=approve or do=withdraw\n", 400)
         try:
-            await decide(form.get("id", ""))
+            await decide(form.get("id", ""), form.get("mark", ""))
         except LookupError as error:  # decided elsewhere meanwhile
             return await self._page(request, str(error.args[0]))
         except SecondLookError as error:

@@ -7,6 +7,7 @@ A withdrawn one stays here, so that the next agent that finds the same does not 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Literal
 
 from secondlook.ground.errors import PatternError
@@ -35,6 +36,11 @@ class KeptFinding:
     address: str
     at: float
     count: int = 1  # how often it was reported
+
+    @property
+    def mark(self) -> str:
+        """A mark of what it is about: once it is gone, another finding may get its id."""
+        return sha256(f"{self.scope} {self.text}".encode()).hexdigest()[:32]
 
     @property
     def who(self) -> str:

@@ -58,14 +58,14 @@ class FindingDesk:
                 self._changed.set()
         return outcomes
 
-    async def approve(self, identity: str) -> None:
+    async def approve(self, identity: str, mark: str) -> None:
         """List a finding and have it published. Raises as `Intake.approve`."""
-        await LISTS.run(self.intake.approve, identity, now=self._clock.now())
+        await LISTS.run(self.intake.approve, identity, now=self._clock.now(), mark=mark)
         self._changed.set()
 
-    async def withdraw(self, identity: str) -> None:
+    async def withdraw(self, identity: str, mark: str) -> None:
         """Take a finding back and have that published. Raises as `Intake.withdraw`."""
-        await LISTS.run(self.intake.withdraw, identity, now=self._clock.now())
+        await LISTS.run(self.intake.withdraw, identity, now=self._clock.now(), mark=mark)
         self._changed.set()
 
     async def run(self) -> None:

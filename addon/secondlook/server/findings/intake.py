@@ -104,30 +104,34 @@ class Intake:
                 write_findings(self._store, books.kept)
         return outcomes
 
-    def approve(self, identity: str, *, now: float) -> ManualEntry:
-        """List a waiting or withdrawn finding with the next publication; LookupError when there is none."""
+    def approve(self, identity: str, *, now: float, mark: str | None = None) -> ManualEntry:
+        """List a waiting or withdrawn finding with the next publication; LookupError when there is none.
+
+        `mark` is that of the finding that is meant, where it was chosen a while ago.
+        """
         with self._store.writing():
             kept = read_findings(self._store)
-            chosen = _find(kept, identity)
+            chosen = _meant(_find(kept, identity), identity, mark)
             entries = read_manual(self._store)
             entry = _entry(chosen, next_id(entries), now)
             write_manual(self._store, [*entries, entry])
             write_findings(self._store, [each for each in kept if each is not chosen])
         return entry
 
-    def withdraw(self, identity: str, *, now: float) -> KeptFinding:
+    def withdraw(self, identity: str, *, now: float, mark: str | None = None) -> KeptFinding:
         """Take a finding back, listed (by the id of its entry) or waiting, and refuse it from now on.
 
-        Raises LookupError when there is none.
+        `mark` is as for `approve`. Raises LookupError when there is none.
         """
         with self._store.writing():
             entries, kept = read_manual(self._store), read_findings(self._store)
             entry = next((each for each in entries if each.id == identity and each.by_agent), None)
             if entry is None:
-                chosen = replace(_find(kept, identity), state="withdrawn")
+                chosen = replace(_meant(_find(kept, identity), identity, mark), state="withdrawn")
                 kept = [chosen if each.id == chosen.id else each for each in kept]
             else:
-                chosen = replace(_of_entry(entry, next_finding_id(kept), "withdrawn"), at=now)
+                listed = _of_entry(entry, next_finding_id(kept), "withdrawn")
+                chosen = replace(_meant(listed, identity, mark), at=now)
                 write_manual(self._store, [each for each in entries if each is not entry])
                 kept = [*kept, chosen]
             write_findings(self._store, kept)
@@ -277,3 +281,9 @@ def _find(kept: Sequence[KeptFinding], identity: str) -> KeptFinding:
         if each.id == identity:
             return each
     raise LookupError(f"no finding is called {identity}")
+
+
+def _meant(found: KeptFinding, identity: str, mark: str | None) -> KeptFinding:
+    if mark not in (None, found.mark):
+        raise LookupError(f"{identity} is another finding now")
+    return found
