@@ -116,6 +116,30 @@ async def test_level_one_cuts_every_query(tmp_path, open_ledger):
     assert ledger.snapshots.confirmed()[0].expression == "hidden.example/path-of-it"
 
 
+@pytest.mark.parametrize(
+    ("subject", "extra", "kept"),
+    [
+        ("url", {"expression": "h.example/a?q=1", "age_s": 2.0}, {"expression": "h.example/a", "age_s": 2.0}),
+        (
+            "url",
+            {"steps": [{"stage": "rules", "outcome": "hit", "detail": "block url http://h.example/a?q=1"}]},
+            {"steps": [{"stage": "rules", "outcome": "hit", "detail": "block url http://h.example/a"}]},
+        ),
+        (
+            "url",  # a regular expression is no address
+            {"steps": [{"stage": "rules", "outcome": "hit", "detail": "block regex h\\.example/a?b"}]},
+            {"steps": [{"stage": "rules", "outcome": "hit", "detail": "block regex h\\.example/a?b"}]},
+        ),
+        ("url", {"steps": [{"stage": "rules", "outcome": "miss"}]}, {"steps": [{"stage": "rules", "outcome": "miss"}]}),
+        ("file", {"expression": "member:what?.txt"}, {"expression": "member:what?.txt"}),
+        ("url", None, None),
+    ],
+)  # fmt: skip
+def test_level_one_cuts_queries_out_of_the_explanation_too(subject, extra, kept):
+    event = make_event(EventKind.BLOCKED, subject=SubjectKind(subject), extra=extra)
+    assert Discretion(1).event(event).extra == kept
+
+
 async def test_of_ignored_hosts_only_hashes_and_counts_are_kept(tmp_path, open_ledger):
     folder = tmp_path / "state"
     ledger = open_ledger(

@@ -11,6 +11,7 @@ Of an ignored host (and its subdomains) nothing is kept but counts, and what is 
 hashes only. Nothing flagged is ever dropped by a privacy setting.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from enum import IntEnum
 from typing import Any, Final
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from secondlook.core.event import EVENT_FIELDS, ConfirmedEntry, Event, EventKind, FlagEntry
 from secondlook.core.event_field import Form, Reveals
+from secondlook.core.subject import SubjectKind
 from secondlook.core.tls_exception import PASSTHROUGH
 
 
@@ -126,7 +128,24 @@ class Discretion:
 
 
 def _cut_queries(event: Event) -> dict[str, Any]:
-    return {name: without_query(getattr(event, name)) for name in _URLS}
+    cut: dict[str, Any] = {name: without_query(getattr(event, name)) for name in _URLS}
+    if event.extra is not None and event.subject == SubjectKind.URL:
+        cut["extra"] = {name: _CUT.get(name, _same)(value) for name, value in event.extra.items()}
+    return cut
+
+
+def _cut_steps(steps: Any) -> list[Any]:
+    """Cut the query off the address that a rule names; a regular expression is none."""
+    return [
+        {**step, "detail": _path(detail)}
+        if (detail := step.get("detail")) and detail.split(" ")[1:2] in (["url"], ["prefix"])
+        else step
+        for step in steps
+    ]
+
+
+def _same(value: object) -> object:
+    return value
 
 
 def _own(event: Event) -> str | None:
@@ -137,3 +156,7 @@ def _own(event: Event) -> str | None:
 
 def _path(expression: str | None) -> str | None:
     return None if expression is None else expression.split("?", 1)[0]
+
+
+_CUT: Final[dict[str, Callable[[Any], object]]] = {"expression": _path, "steps": _cut_steps}
+"""What of an explanation may hold an address."""
