@@ -223,8 +223,11 @@ def test_ticked_rows_get_rules_together_and_they_are_undone_together(client, led
     made = re.findall(
         r'name="id" value="(\w+)"', there.partition('class="banner good"')[2].partition("</form>")[0]
     )
-    post(client, "/rules/remove", id=made, back="/log?decision=block")
+    post(client, f"/rules/{made[0]}/remove")  # meanwhile, on another page
+    undone = post(client, "/rules/remove", id=made, back="/log?decision=block")
+    assert undone.headers["location"].startswith("/log?decision=block")
     assert not ledger.snapshots.rules()
+    assert post(client, "/rules/remove", id=made).status_code == 404
 
 
 def test_ticked_rows_get_rules_all_of_them_or_none(client, ledger):

@@ -126,9 +126,10 @@ class RuleOperations:
             for stronger in [overruling(rule, rules, self._clock.now(), load_suffixes())]
         ]
 
-    async def remove(self, rule_id: str) -> None:
-        """Remove a rule."""
-        if not await self._ledger.run(self._ledger.rules.remove, rule_id):
+    async def remove(self, *rule_ids: str) -> None:
+        """Remove rules. Raises Missing where none of them is there."""
+        gone = [await self._ledger.run(self._ledger.rules.remove, rule_id) for rule_id in rule_ids]
+        if not any(gone):
             raise Missing("no such rule: it may have been removed or have ended already")
 
     async def firing(self, url: str) -> list[Json]:

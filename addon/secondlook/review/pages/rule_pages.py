@@ -95,12 +95,11 @@ class RulePages:
         return back_to(local_path(form.get("back"), "/rules"), done, undo=str(rule["id"]))
 
     async def remove(self, request: Request) -> Response:
-        """Remove a rule, or all those that a form names."""
+        """Remove a rule, or all those that a form names: some may be gone already."""
         form = await request.form()
         named = [request.path_params["id"]] if "id" in request.path_params else form.getlist("id")
         try:
-            for rule_id in named:
-                await self.operations.rules.remove(str(rule_id))
+            await self.operations.rules.remove(*map(str, named))
         except Refused as error:
             return await self.frame.refuse(request, error, 404)
         return back_to(local_path(str(form.get("back") or ""), "/rules"), "removed")
