@@ -34,3 +34,16 @@ def test_what_stood_there_before_comes_back(tmp_path):
     journal.undo({startup.KIND: startup.switch_off}, frozenset({startup.KIND}))
     assert unit.read_text() == "[Unit]\nDescription=mine\n"
     assert journal.changes() == []
+
+
+def test_another_installation_that_took_the_unit_over_keeps_it(tmp_path):
+    journals = [Journal(tmp_path / name) for name in ("one", "other")]
+    for number, journal in enumerate(journals):
+        startup.switch_on(["/bin/true", str(number)], journal, home=tmp_path)
+    unit = tmp_path / ".config/systemd/user" / startup.UNIT
+    unit.write_text(unit.read_text() + "# a line of its user\n")
+    (first,) = journals[0].undo({startup.KIND: startup.switch_off}, frozenset({startup.KIND}))
+    assert (first.done, "left alone" in first.text) == (True, True)
+    assert "/bin/true 1\n" in unit.read_text()
+    journals[1].undo({startup.KIND: startup.switch_off}, frozenset({startup.KIND}))
+    assert "/bin/true 0\n" in unit.read_text()  # what it found there

@@ -35,7 +35,7 @@ system_proxy.switch_on("127.0.0.1", 8080, journal)
 gnome.write(story["before"])
 story["nothing_to_do"] = undo()
 system_proxy.switch_on("127.0.0.1", 8080, journal)
-tool.run("gsettings", "set", root, "mode", "none")
+tool.run("gsettings", "set", root, "mode", "auto")
 story["changed"] = undo()
 print(json.dumps(story))
 """
@@ -124,6 +124,21 @@ def test_others_are_set_and_put_back(desktop, journal, monkeypatch):
         assert {json.loads(value)[0] for value in after.values()} == {"No"}
     else:
         assert after == before
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_what_was_set_half_is_put_back(at, journal, monkeypatch):
+    """A switching on that was killed leaves a proxy that would be used, and nobody behind it."""
+    tools, desktop = FakeTools(), system_proxy.Kde()
+    monkeypatch.setattr(tool, "run", tools.run)
+    monkeypatch.setattr(tool, "has", lambda name: name.endswith("6"))
+    monkeypatch.setattr(system_proxy, "DESKTOPS", (desktop,))
+    before, wanted = desktop.read(), desktop.wanted("127.0.0.1", 8080)
+    journal.add(Change(system_proxy.KIND, desktop.name, before=before, after=wanted))
+    desktop.write(dict(list(wanted.items())[:at]))
+    (undone,) = journal.undo({system_proxy.KIND: system_proxy.switch_off}, frozenset({system_proxy.KIND}))
+    assert undone.done
+    assert desktop.read() == before
 
 
 def test_network_services_come_and_go(journal, monkeypatch):

@@ -85,13 +85,18 @@ def instructions(words: list[str]) -> str | None:
     return None
 
 
+def _command_of(unit: str) -> str | None:
+    return next((line for line in unit.splitlines() if line.startswith("ExecStart=")), None)
+
+
 def switch_on(words: list[str], journal: Journal, home: Path | None = None) -> Outcome:
     """Install and start the user unit."""
     path = (home or Path.home()) / ".config/systemd/user" / UNIT
     before = {"text": path.read_text(encoding="utf-8")} if path.exists() else {}
-    journal.add(Change(KIND, str(path), before=before, after={}))
+    text = unit_text(words)
+    journal.add(Change(KIND, str(path), before=before, after={"command": _command_of(text)}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(unit_text(words), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     try:
         tool.run("systemctl", "--user", "daemon-reload")
         tool.run("systemctl", "--user", "enable", "--now", UNIT)
@@ -102,8 +107,11 @@ def switch_on(words: list[str], journal: Journal, home: Path | None = None) -> O
 
 
 def switch_off(change: Change) -> Outcome:
-    """Stop the unit and put back what stood there before."""
+    """Stop the unit and put back what stood there before, unless it starts something else by now."""
     path = Path(change.target)
+    ours = change.after.get("command")  # not of a record of an older version
+    if ours and path.exists() and _command_of(path.read_text(encoding="utf-8")) != ours:
+        return Outcome(done=True, text=f"{UNIT}: starts something else by now, left alone")
     try:
         if tool.has("systemctl") and path.exists():
             tool.run("systemctl", "--user", "disable", "--now", UNIT)
