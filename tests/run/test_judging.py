@@ -6,9 +6,11 @@ import os
 
 import pytest
 
+from secondlook.agent.check.watch import Watcher
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.tasks import Tasks
 from secondlook.run import judging as module
 from secondlook.run.assembly.opening import ledger_of
 from secondlook.run.assembly.parts import cache_file
@@ -49,6 +51,29 @@ def test_a_front_has_parts_that_are_in_step_and_are_put_away_after_it(process):
     asyncio.run(main())
     said = [json.loads(line) for line in os.read(reader, 65536).splitlines() if line]  # others are beats
     assert {"ready": True} in said
+
+
+def test_what_keeps_the_view_in_step_begins_anew_after_a_fault(process, monkeypatch, caplog):
+    made, _ = process
+    begun, again = [], asyncio.Event()
+
+    async def run(_watcher):
+        begun.append(1)
+        if len(begun) == 1:
+            raise RuntimeError("a bug")
+        again.set()
+
+    monkeypatch.setattr(Watcher, "run", run)
+    monkeypatch.setitem(Tasks.keep.__kwdefaults__, "again_s", 0.0)
+    with ledger_of(made.settings):
+        pass
+
+    async def main():
+        async with judging(made, cache_file(made.settings, "gate-0")):
+            await asyncio.wait_for(again.wait(), 60)
+
+    asyncio.run(main())
+    assert "RuntimeError: a bug" in caplog.text
 
 
 def test_a_ledger_that_stays_damaged_is_told(process, monkeypatch):

@@ -11,7 +11,7 @@ from secondlook.config import LogSettings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.run.assembly.outlets import make_outlets
+from secondlook.run.assembly.outlets import Outlets, make_outlets
 
 DEADLINE_S = 60
 
@@ -131,6 +131,52 @@ def test_a_webhook_gets_everything_once_it_answers_also_after_a_restart(ledger, 
     received, refused = asyncio.run(story())
     assert len(refused) == 2
     assert b"authorization: bearer x" in received[0][0].lower()
+
+
+@pytest.mark.parametrize("kept", ["[]", '{"syslog": 7}', '{"syslog": null}', "{"])
+def test_positions_that_are_none_begin_at_the_end_of_the_log(ledger, tmp_path, kept):
+    async def story():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+            (tmp_path / "outlets.json").write_text(kept)
+            outlets = {"syslog": {"address": f"127.0.0.1:{sock.getsockname()[1]}"}}
+            async with delivering(ledger, tmp_path, **outlets):
+                async with asyncio.timeout(DEADLINE_S):
+                    while "s0" not in (tmp_path / "outlets.json").read_text():
+                        await asyncio.sleep(0.02)
+                tell(ledger, 1)
+                return await receive(sock)
+
+    assert parse(asyncio.run(story()))["url"] == "http://bad.example/1"
+
+
+def test_a_fault_inside_ends_no_outlet(ledger, tmp_path, caplog):
+    class Faulty:
+        name, tries = "faulty", 0
+
+        async def deliver(self, events):
+            self.tries += 1
+            if self.tries == 1:
+                raise RuntimeError("a bug")
+            done.set_result([event.url for event in events])
+
+        async def aclose(self):
+            pass
+
+    async def story():
+        nonlocal done
+        done = asyncio.get_running_loop().create_future()
+        (tmp_path / "outlets.json").write_text('{"faulty": "s0"}')
+        tell(ledger, 1)
+        running = asyncio.create_task(Outlets([Faulty()], ledger.events, tmp_path).run())
+        assert await asyncio.wait_for(done, DEADLINE_S) == ["http://bad.example/1"]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    done = None
+    asyncio.run(story())
+    assert "RuntimeError: a bug" in caplog.text
 
 
 def test_no_outlet_no_task(ledger, tmp_path):

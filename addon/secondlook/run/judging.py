@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from secondlook.agent.check.watch import Watcher
@@ -48,8 +49,8 @@ class Judging:
         """Report that traffic is served, and watch over the event loop from now on."""
         self.process.say_ready()
         parts = self.parts
-        watch = watch_stalls(parts.ledger.recorder, parts.clock, self.process.name)
-        self.tasks.start("stall watch", watch)
+        watch = partial(watch_stalls, parts.ledger.recorder, parts.clock, self.process.name)
+        self.tasks.keep("stall watch", watch)
 
 
 @contextlib.asynccontextmanager
@@ -74,7 +75,7 @@ async def judging(process: Process, answers: Path) -> AsyncIterator[Judging]:
     watcher = make_watcher(parts, on_pattern=taken_up)
     await watcher.refresh()
     tasks = Tasks()
-    tasks.start("watcher", watcher.run())
+    tasks.keep("watcher", watcher.run)
     await parts.lookup.start()
     if plan.server is not None:
         await parts.lookup.set_local(plan.server)
@@ -83,7 +84,7 @@ async def judging(process: Process, answers: Path) -> AsyncIterator[Judging]:
         await asyncio.wait(waits, timeout=FIRST_PATTERN_S, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-    tasks.start("saving of answers", _save_again(parts, answers))
+    tasks.keep("saving of answers", partial(_save_again, parts, answers))
     yield Judging(process, parts, watcher, stop, tasks)
     await tasks.aclose()
     await parts.gatekeeper.aclose()

@@ -84,8 +84,8 @@ async def serve(process: Process) -> None:
                 answering(parts, background.watcher, plan.invocation.config, runs)
             )
         process.say_ready()
-        tasks.start("clock watch", watch_clock(ledger.recorder, parts.clock))
-        tasks.start("stall watch", watch_stalls(ledger.recorder, parts.clock, "service"))
+        tasks.keep("clock watch", partial(watch_clock, ledger.recorder, parts.clock))
+        tasks.keep("stall watch", partial(watch_stalls, ledger.recorder, parts.clock, "service"))
         await stop.wait()
 
 

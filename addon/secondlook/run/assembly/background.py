@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.check.watch import Watcher
@@ -110,20 +111,20 @@ async def start_background(
     watcher = make_watcher(parts, on_pattern=taken_up, on_confirmed=second_look.new_finding)
     await _first_generation(updater)
     await watcher.refresh()
-    tasks.start("half-moved files", _settle(quarantine))
-    tasks.start("watcher", watcher.run())
-    tasks.start("scan rules", rules.run())
-    tasks.start("updater", updater.run())
-    tasks.start("servers over time", watch_servers(parts.lookup, parts.ledger.counts))
-    tasks.start("second look", second_look.rechecker.run())
-    tasks.start("files again", second_look.rescan.run())
+    tasks.keep("half-moved files", partial(_settle, quarantine))
+    tasks.keep("watcher", watcher.run)
+    tasks.keep("scan rules", rules.run)
+    tasks.keep("updater", updater.run)
+    tasks.keep("servers over time", partial(watch_servers, parts.lookup, parts.ledger.counts))
+    tasks.keep("second look", second_look.rechecker.run)
+    tasks.keep("files again", second_look.rescan.run)
     recoveries = hear_recoveries(parts, second_look.rechecker)
     recoveries.start()
     stack.push_async_callback(recoveries.aclose)
     if second_look.late is not None:
-        tasks.start("late verdicts", second_look.late.run())
+        tasks.keep("late verdicts", second_look.late.run)
     if notifier is not None:
-        tasks.start("notices", notifier.run())
+        tasks.keep("notices", notifier.run)
     await start_reporting(stack, parts)
     return Background(embedded, updater, second_look, quarantine, watcher)
 

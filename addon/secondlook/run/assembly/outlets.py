@@ -10,7 +10,6 @@ import json
 import logging
 import logging.handlers
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -124,8 +123,7 @@ class Outlets:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        with suppress(OSError, ValueError):
-            self._positions = json.loads(await STATE.run(self._path.read_text, "utf-8"))
+        self._positions = await STATE.run(self._read)
         try:
             await asyncio.gather(*(self._feed(outlet) for outlet in self._outlets))
         finally:
@@ -137,9 +135,11 @@ class Outlets:
         while True:
             try:
                 more = await self._deliver(outlet)
-            except (OSError, httpx.HTTPError, LedgerError) as error:
+            except Exception as error:
                 if wait_s == LOOK_EVERY_S:
-                    logger.warning("%s gets no events: %s; trying again", outlet.name, error)
+                    unexpected = not isinstance(error, OSError | httpx.HTTPError | LedgerError)
+                    message = "%s gets no events: %s; trying again"
+                    logger.warning(message, outlet.name, error, exc_info=unexpected)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                 await asyncio.sleep(wait_s)
                 continue
@@ -163,6 +163,15 @@ class Outlets:
         self._positions[name] = cursor
         async with self._keeping:
             await STATE.run(self._write)
+
+    def _read(self) -> dict[str, str]:
+        """Return how far each has come; without its cursor one begins at the end of the log."""
+        try:
+            kept = json.loads(self._path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        known = kept.items() if isinstance(kept, dict) else ()
+        return {name: cursor for name, cursor in known if isinstance(cursor, str)}
 
     def _write(self) -> None:
         # not waited for: what a power cut takes back is sent again

@@ -76,7 +76,7 @@ async def start_reporting(stack: contextlib.AsyncExitStack, parts: Parts) -> Non
         stack.push_async_callback(client.aclose)
     outbox = Outbox(settings.state)
     reporter = Reporter(outbox, clients, parts.ledger.recorder, parts.clock, socket.gethostname())
-    work = [reporter.run()]
+    work = [reporter.run]
     if settings.scan.report:
         findings = ScanFindings(outbox)
         follower = Follower(
@@ -87,8 +87,8 @@ async def start_reporting(stack: contextlib.AsyncExitStack, parts: Parts) -> Non
         )
         follower.start()
         stack.push_async_callback(follower.aclose)
-        work.append(findings.run())
+        work.append(findings.run)
     tasks = Tasks()
     stack.push_async_callback(tasks.aclose)
     for each in work:
-        tasks.start("reports of findings", each)
+        tasks.keep("reports of findings", each)
