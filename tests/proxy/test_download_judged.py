@@ -34,6 +34,7 @@ class Server:
     body: bytes = field(repr=False, default=BODY)
     evil: bytes | None = field(repr=False, default=None)  # what pieces are cut from
     evil_from: int = 0
+    no_such: bytes = b""  # the body of a 416
     sent: int = 0
     ranges: list[str | None] = field(default_factory=list)
 
@@ -46,6 +47,11 @@ class Server:
             await send(writer, self.body, BINARY)
             return
         first, last = int(found[1]), min(int(found[2] or len(self.body) - 1), len(self.body) - 1)
+        if first > last:
+            await send(
+                writer, self.no_such, f"Content-Range: bytes */{len(self.body)}", status="416 Unsatisfiable"
+            )
+            return
         piece = self.body[first : last + 1]
         if self.evil is not None and self.evil_from <= last:
             piece = (self.body[: self.evil_from] + self.evil[self.evil_from :])[first : last + 1]
@@ -194,6 +200,18 @@ def test_another_file_of_the_same_length_is_judged_anew(workers, gatekeeper, mak
     assert curl(workers[1], "-i", "-r", "0-9", url).stdout.startswith(b"HTTP/1.1 403")
     gatekeeper.bad.clear()
     assert curl(workers[0], "-r", "0-99", url).stdout == server.body[:100]
+
+
+@pytest.mark.parametrize("said", [b"", b"no such bytes"])
+def test_the_end_of_a_file_that_is_shorter_by_now_is_that_of_the_new_one(
+    workers, gatekeeper, make_origin, curl, said
+):
+    server = Server(body=program(9 * BLOCK_BYTES), no_such=said)
+    url = _url(make_origin(server.reply))
+    assert curl(workers[0], url).stdout == server.body
+    server.body = program(2 * BLOCK_BYTES, seed=3)
+    assert curl(workers[1], "-i", "-r", f"{8 * BLOCK_BYTES}-", url).stdout.startswith(b"HTTP/1.1 416")
+    assert curl(workers[1], "-r", "-100", url).stdout == server.body[-100:]
 
 
 def test_another_file_of_another_length_is_judged_anew(workers, gatekeeper, make_origin, curl):

@@ -21,11 +21,12 @@ from secondlook.core.verdict import Action, SubjectClass
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import (
     EntityMemory,
+    counts_from_end,
     may_hide_the_first,
     read_range,
     read_ranges,
 )
-from secondlook.download.body.response_facts import ResponseFacts
+from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, ResponseFacts
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
 from secondlook.download.pieces import judge_again
 from secondlook.download.ports import Gatekeeper
@@ -163,10 +164,12 @@ class Pieces:
         if state.proof is None and state.ahead is not None and state.ahead.size is None:
             return self._receive_ahead(response, state, facts, length)
         proof = state.proof
-        if proof is None or response.status_code != _PARTIAL_STATUS:
+        # the end of a file is asked for by the place that it had in what was judged
+        shorter = response.status_code == UNSATISFIABLE_STATUS and counts_from_end(state.wanted)
+        if proof is None or not (response.status_code == _PARTIAL_STATUS or shorter):
             state.proof = None
             return False
-        if not proof.begin(facts, length):
+        if shorter or not proof.begin(facts, length):
             state.proof, state.misfit = None, True
             return True
         make_partial(response, proof.cut)

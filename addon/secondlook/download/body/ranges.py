@@ -114,6 +114,12 @@ def read_ranges(header: str | None, if_range: str | None) -> Wanted | None:
     return SeveralRanges(known) if len(known) == len(ranges) else None
 
 
+def counts_from_end(wanted: Wanted | None) -> bool:
+    """Return whether some of what is wanted is counted from the end of the file."""
+    ranges = wanted.ranges if isinstance(wanted, SeveralRanges) else (wanted,)
+    return any(each is not None and each.first is None for each in ranges)
+
+
 def write_range(wanted: WantedRange) -> str:
     """Write the Range that `read_range` reads so."""
     first, last = ("" if place is None else place for place in (wanted.first, wanted.last))

@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.http._events import (
     RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
+    ResponseHeaders,
     ResponseProtocolError,
     ResponseTrailers,
 )
@@ -54,6 +55,14 @@ class GatedStream(AheadStream):
         super().__init__(context, stream_id, edge, pressure)
         self._whole = False  # the origin has said all
         self._over = False  # the body was judged, or will not be
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands:
+        """Take the answer's headers; where that was all, mitmproxy begins with no body."""
+        yield from super().state_wait_for_response_headers(event)
+        state = state_of(self.flow)
+        consuming = self.server_state == self.state_consume_response_body
+        if event.end_stream and consuming and state is not None and state.misfit:
+            yield from self.start_response_stream()
 
     def start_response_stream(self) -> Commands:
         """Begin with the body, by way of its gate."""
