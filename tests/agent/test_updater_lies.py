@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agentkit.updating import HOSTS, changed_list, flip, house, run
 from secondlook.agent.pattern.change import status, verify
 from secondlook.agent.pattern.files import load_pattern, read_stamp
+from secondlook.agent.pattern.list_update import MAX_VERSION_BYTES
 from secondlook.core.answer import Tier
 from secondlook.known_good import shipped_lines
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
@@ -82,6 +83,9 @@ LIES = {
     "wrong checksum": lambda path, body: changed_list(
         body, "mw-8b", lambda e: setattr(e, "sha256_checksum", bytes(32))
     ),
+    "a version without end": lambda path, body: changed_list(
+        body, "mw-8b", lambda e: setattr(e, "version", b"v" * (MAX_VERSION_BYTES + 1))
+    ),
     "no checksum": lambda path, body: changed_list(
         body, "mw-8b", lambda e: setattr(e, "sha256_checksum", b"")
     ),
@@ -130,6 +134,25 @@ def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_path, lie
             assert world.blocks("new.example/")
             assert status(world.state, now=0).alerts == ()
             assert any("no longer" in (event.detail or "") for event in world.events.kept)
+
+    run(scene)
+
+
+def test_a_canary_that_is_no_full_hash_refuses_its_list(tmp_path):
+    def described(path, body):
+        if not path.endswith("hashLists"):
+            return None
+        answer = pb.ListHashListsResponse.FromString(body)
+        for each in answer.hash_lists:
+            if each.name == "mw-8b":
+                each.metadata.canary = b"canary"
+        return 200, b"application/x-protobuf", answer.SerializeToString()
+
+    async def scene():
+        async with house(tmp_path) as world:
+            world.app.change = described
+            [outcome] = await world.updater.update_now()
+            assert outcome.refused == {"mw-8b": "it does not hold its canary"}
 
     run(scene)
 

@@ -6,7 +6,7 @@ about"):
 | check | refused |
 |---|---|
 | Rice coding, order, bounds, removals, checksum | malformed, cut, bit-flipped, of another list |
-| version | one that names another list |
+| version | one that names another list, or is too long to be sent back |
 | signature | missing or wrong, where the publisher's key is pinned |
 | size | empty where the last good one was not; under half of it; larger than may be |
 | index | not in it any more, where the last good one holds more than its canary |
@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from secondlook.agent.pattern.files import StampedList
 from secondlook.agent.pattern.members import MIN_WIDTH
 from secondlook.config import PatternSettings
+from secondlook.core.digest import FULL_HASH_BYTES
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
@@ -42,6 +43,7 @@ from secondlook.wire.version import ListVersion
 
 MAX_KNOWN_GOOD = 20  # blocked as a whole by a publisher who may mean it: more is no policy but an accident
 SHOWN_HOSTS = 3
+MAX_VERSION_BYTES = 1024  # those of all lists go into the address of one request
 EXACT_WIDTH = 8  # a shorter prefix may be that of a known-good site by chance, and decides nothing alone
 
 
@@ -131,6 +133,8 @@ def _file_name(name: str, checksum: bytes) -> str:
 
 
 def _check_version(message: pb.HashList, name: str) -> None:
+    if len(message.version) > MAX_VERSION_BYTES:
+        raise UpdateRefused(f"its version has {len(message.version)} bytes, more than {MAX_VERSION_BYTES}")
     version = ListVersion.decode(message.version)
     if version is not None and version.name != name:
         raise UpdateRefused(f"it is a version of {version.name}, not of {name}")
@@ -185,7 +189,7 @@ def _check_content(file: BinaryIO, offer: Offer, guarded: Mapping[bytes, str], h
     table = HashList.open(mapped)
     table.verify()
     meaning = offer.meaning
-    if offer.canary is not None and not table.has(offer.canary):
+    if offer.canary is not None and (len(offer.canary) != FULL_HASH_BYTES or not table.has(offer.canary)):
         raise UpdateRefused("it does not hold its canary")
     if meaning.role is Role.BLOCK and meaning.kind is SubjectKind.URL:
         _check_known_good(table, offer, guarded, held)
