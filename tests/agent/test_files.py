@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentkit.stamps import put_list, server
+from agentkit.stamps import HASHES, put_list, server
 from secondlook.agent.pattern.files import (
     CONFIRMED,
     FOLDER,
@@ -20,10 +20,11 @@ from secondlook.agent.pattern.files import (
     read_stamp,
 )
 from secondlook.core.answer import Tier
-from secondlook.core.lists.format import Corrupt
+from secondlook.core.lists.format import KEYS_AT, Corrupt
 from secondlook.core.lists.name import Role
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import PatternError
+from secondlook.ground.files import write_whole
 
 
 @pytest.fixture
@@ -138,18 +139,33 @@ def test_a_list_that_is_damaged_is_left_out_and_its_server_is_asked(folder):
     assert {each.server: each.whole for each in pattern.mirrors} == {"office": True, "spare": False}
 
 
-def test_a_reader_loads_only_what_changed(folder):
+def test_a_reader_keeps_what_it_has_open(folder):
     reader = PatternFolder(folder.parent)
-    assert reader.poll().lists == ()
-    assert reader.poll() is None
-    first = put_list(folder)
-    put_stamp(folder, first)
-    table = reader.poll().lists[0][1]
-    assert reader.poll() is None
+    assert reader.load().lists == ()
+    stamped, empty = put_list(folder), put_list(folder, "se-8b", [])
+    put_stamp(folder, stamped, empty)
+    tables = [table for _, table in reader.load().lists]
     (folder / CONFIRMED).write_text('{"office": 300.0}')
-    again = reader.poll()
-    assert again.lists[0][1] is table
+    again = reader.load()
+    assert all(now is before for (_, now), before in zip(again.lists, tables, strict=True))
     assert again.mirrors[0].confirmed_at == 300.0
+    (folder / stamped.file).unlink()
+    assert reader.load().lists[0][1] is tables[0], "what is open is better than nothing"
+
+
+def test_a_list_that_was_damaged_and_put_in_place_again_is_opened_anew(folder):
+    """Its name is that of its content, and nobody need have looked while it was out of the stamp."""
+    stamped = put_list(folder)
+    put_stamp(folder, stamped)
+    path = folder / stamped.file
+    whole = path.read_bytes()
+    reader = PatternFolder(folder.parent)
+    with path.open("r+b") as file:
+        file.seek(KEYS_AT)
+        file.write(b"0000")
+    assert not reader.load().lists[0][1].has(HASHES[0])
+    write_whole(path, whole)
+    assert reader.load().lists[0][1].has(HASHES[0])
 
 
 def test_a_stamp_that_was_damaged_is_read_again(folder):
@@ -157,4 +173,4 @@ def test_a_stamp_that_was_damaged_is_read_again(folder):
     (folder / STAMP).write_bytes(b"{")
     for _ in range(2):
         with pytest.raises(PatternError):
-            reader.poll()
+            reader.load()

@@ -31,6 +31,8 @@ FORMAT: Final = 1
 FOLDER: Final = "pattern"
 STAMP, CONFIRMED, PAST = "current.json", "confirmed.json", "past"
 
+type Mark = tuple[int, int, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StampedList:
@@ -189,25 +191,12 @@ def list_info(stamped: StampedList, confirmed: Mapping[str, float]) -> ListInfo:
 
 
 class PatternFolder:
-    """A reader of the pattern folder that keeps what it has opened; made for polling."""
+    """A reader of the pattern folder that keeps what it has opened."""
 
     def __init__(self, state_dir: Path) -> None:
         self.folder = state_dir / FOLDER
         self.faults: tuple[str, ...] = ()  # lists of the last loading that could not be used
-        self._seen: tuple[object, ...] | None = None
-        self._open: dict[str, HashList] = {}
-
-    def poll(self) -> Pattern | None:
-        """Load the pattern if anything changed since the last call; None when nothing did.
-
-        Costs two `stat` calls while nothing changes. Raise PatternError when the stamp is damaged.
-        """
-        seen = (_mark(self.folder / STAMP), _mark(self.folder / CONFIRMED))
-        if seen == self._seen:
-            return None
-        pattern = self.load()
-        self._seen = seen
-        return pattern
+        self._open: dict[str, tuple[Mark | None, HashList]] = {}
 
     def load(self) -> Pattern:
         """Load what the stamp names. A list that does not fit its stamp is left out and named in `faults`."""
@@ -216,19 +205,18 @@ class PatternFolder:
             self.faults = ()
             return Pattern()
         confirmed = read_confirmed(self.folder)
-        opened: dict[str, HashList] = {}
+        opened: dict[str, tuple[Mark | None, HashList]] = {}
         lists: list[tuple[ListInfo, HashList]] = []
         faults: list[str] = []
         broken: set[str] = set()
         for stamped in stamp.lists:
             try:
                 info = list_info(stamped, confirmed)
-                table = self._open.get(stamped.file) or open_list(self.folder, stamped)
+                _, table = opened[stamped.file] = self._opened(stamped)
             except PatternError as error:
                 faults.append(f"{stamped.name}: {error}")
                 broken.add(stamped.server)
                 continue
-            opened[stamped.file] = table
             lists.append((info, table))
         self._open, self.faults = opened, tuple(faults)
         mirrors = [
@@ -244,13 +232,22 @@ class PatternFolder:
         ]
         return Pattern(lists, mirrors, stamp.generation)
 
+    def _opened(self, stamped: StampedList) -> tuple[Mark | None, HashList]:
+        """Return what is open already, unless another file has its name: a damaged list was fetched again."""
+        mark = mark_of(self.folder / stamped.file)
+        known = self._open.get(stamped.file)
+        if known is not None and mark in {None, known[0]}:
+            return known
+        return mark, open_list(self.folder, stamped)
+
 
 def load_pattern(state_dir: Path) -> Pattern:
     """Load the pattern in force from a state folder; empty where there is none. Raise PatternError."""
     return PatternFolder(state_dir).load()
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
+def mark_of(path: Path) -> Mark | None:
+    """Return what differs when another file is in a file's place; None where there is none."""
     try:
         status = path.stat()
     except OSError:

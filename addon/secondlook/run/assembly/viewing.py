@@ -3,10 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from secondlook.agent.check.watch import Watcher
-from secondlook.agent.pattern.files import CONFIRMED, STAMP, PatternFolder
+from secondlook.agent.pattern.files import CONFIRMED, STAMP, PatternFolder, mark_of
 from secondlook.core.lists.pattern import Pattern
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.assembly.policies import config_rules
@@ -33,17 +32,9 @@ def make_watcher(
         parts.checker,
         parts.ledger.snapshots,
         parts.clock,
-        stamp=lambda: (_mark(folder.folder / STAMP), _mark(folder.folder / CONFIRMED)),
+        stamp=lambda: (mark_of(folder.folder / STAMP), mark_of(folder.folder / CONFIRMED)),
         load=load,
         fixed_rules=config_rules(parts.settings, time.time()),
         on_pattern=on_pattern,
         on_confirmed=on_confirmed,
     )
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
