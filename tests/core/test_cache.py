@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondlook.core.answer import ListedHash, PrefixAnswer, Tier
+from secondlook.core.answer import GOOGLE, ListedHash, PrefixAnswer, Tier
 from secondlook.core.asking.cache import AnswerCache, SavedCacheError, dump_answers, read_answers
 from secondlook.core.lists.hashlist import HashList, build
 from secondlook.core.lists.name import parse_list_name
@@ -64,6 +64,14 @@ def test_tiers_and_kinds_are_kept_apart():
 def test_the_servers_expiry_is_clamped(span_s, kept_s):
     stored = AnswerCache(10).put(LOCAL, URL, PREFIX, answer(span_s=span_s))
     assert stored.expires_at - stored.stored_at == kept_s
+
+
+def test_what_google_lists_is_kept_for_half_an_hour_whatever_the_clamp_is():
+    cache = AnswerCache(10, expiry_s=(7200.0, 86_400.0))
+    listed, nothing = answer(LISTED), answer()
+    assert cache.put(NETWORK, URL, PREFIX, replace(listed, source=GOOGLE)).expires_at == 1000.0 + 1800.0
+    assert cache.put(NETWORK, URL, PREFIX, listed).expires_at == 1000.0 + 7200.0
+    assert cache.put(NETWORK, URL, PREFIX, replace(nothing, source=GOOGLE)).expires_at == 1000.0 + 7200.0
 
 
 def test_a_clock_set_back_makes_answers_unknown():

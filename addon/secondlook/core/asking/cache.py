@@ -27,7 +27,15 @@ from typing import Final
 
 from lru import LRU
 
-from secondlook.core.answer import MAX_EXPIRY_S, MIN_EXPIRY_S, ListedHash, PrefixAnswer, Tier
+from secondlook.core.answer import (
+    GOOGLE,
+    GOOGLE_FRESH_S,
+    MAX_EXPIRY_S,
+    MIN_EXPIRY_S,
+    ListedHash,
+    PrefixAnswer,
+    Tier,
+)
 from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.subject import SubjectKind
@@ -89,6 +97,8 @@ class AnswerCache:
     def put(self, tier: Tier, kind: SubjectKind, prefix: bytes, answer: PrefixAnswer) -> PrefixAnswer:
         """Keep an answer. Return it with the expiry that it got."""
         shortest, longest = self._expiry_s
+        if answer.listed and answer.source == GOOGLE:
+            longest = min(longest, GOOGLE_FRESH_S)
         span_s = min(longest, max(shortest, answer.expires_at - answer.stored_at))
         expires_at = answer.stored_at + span_s
         if expires_at != answer.expires_at:
