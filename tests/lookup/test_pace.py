@@ -30,10 +30,11 @@ def test_a_shorter_wish_does_not_shorten_a_longer_one(pace):
     assert pace.ready_at(PAGES) == 35.0
 
 
-def test_without_a_hint_it_waits_longer_each_time(pace):
+@pytest.mark.parametrize("asked_s", [None, 0.0])
+def test_without_a_hint_it_waits_longer_each_time(pace, asked_s):
     waits = []
     for _ in range(8):
-        pace.refused(PAGES, 0.0, 0.5, asked_s=None)
+        pace.refused(PAGES, 0.0, 0.5, asked_s=asked_s)
         waits.append(pace.ready_at(PAGES))
     assert waits[0] < waits[1] < waits[2]
     assert waits[-1] == waits[-2], "up to a limit"

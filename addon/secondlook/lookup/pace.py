@@ -7,7 +7,7 @@ up the server's patience does not push downloads into being flagged.
 ```
 event                 state        the share may ask again
 refused, Retry-After  any          after that
-refused, no hint      n-th in row  after backoff(n)
+refused, no hint, 0   n-th in row  after backoff(n)
 answered              any          at once; n = 0
 ```
 """
@@ -45,7 +45,9 @@ class Pace:
     def refused(self, share: Share, now: float, jitter: float, *, asked_s: float | None) -> None:
         """Note that the server asked for patience, for `asked_s` if it named a time."""
         self._refusals[share] += 1
-        wait_s = self._backoff.delay_s(self._refusals[share], jitter) if asked_s is None else asked_s
+        wait_s = asked_s or self._backoff.delay_s(
+            self._refusals[share], jitter
+        )  # 0 may be a late clock's date
         self._ready_at[share] = max(self._ready_at[share], now + wait_s)
 
     def answered(self, share: Share) -> None:
