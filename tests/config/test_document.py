@@ -53,9 +53,27 @@ def test_set_lays_values_over_the_file(write):
     assert settings.review.listen.port == 0
 
 
+def test_what_is_merged_from_an_anchor_is_read(write):
+    path = write("feeds:\n- &a {name: a, builtin: test, threat: malware}\n- {<<: *a, name: b}\n")
+    assert [(feed.name, feed.builtin) for feed in load_settings(path).feeds] == [("a", "test"), ("b", "test")]
+    (found,) = faults(write("log: &a {all: true}\npolicy:\n  <<: *a\n"))
+    assert found.startswith("3: policy.all: unknown key")
+
+
+def test_what_is_nested_too_deep_is_refused(write):
+    assert "not valid YAML" in faults(write("name: " + "[" * 5000))[0]
+
+
+@pytest.mark.parametrize("value", ["2026-99-99", "!!int no", "[" * 5000], ids=lambda value: value[:10])
+def test_a_value_that_yaml_cannot_read_is_a_text(write, value):
+    (found,) = faults(write("feeds: []\n"), overrides=[f"policy.level={value}"])
+    assert found.startswith("--set: policy.level: expected 'high', 'medium' or 'low', got ")
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [
+        ("feeds.\u00b2.name=x", "--set: feeds.\u00b2.name: no such key or item"),
         ("servers.budgt=1", "--set: servers.budgt: unknown key; did you mean budget?"),
         ("servers.budget", "--set: expected dotted.key=value"),
         ("feeds.3.name=x", "--set: feeds.3.name: no such key or item"),

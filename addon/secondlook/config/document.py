@@ -97,7 +97,7 @@ def read_document(path: Path | None, environ: Mapping[str, str], content: bytes 
         told = " ".join(part for part in (error.context, error.problem) if part)
         told = told.partition(" with value ")[0]  # of a key that is there twice: both values would follow
         raise InvalidConfigError([Fault(line, "", f"not valid YAML: {told}", str(path))]) from error
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise InvalidConfigError([Fault(None, "", f"not valid YAML: {error}", str(path))]) from error
     if tree is None:
         return document
@@ -120,7 +120,7 @@ def _plain(document: Document, node: Any, key: Key, environ: Mapping[str, str]) 
         values = {}
         for name, value in node.items():
             inner = (*key, str(name))
-            document.lines[inner] = node.lc.key(name)[0] + 1  # type: ignore[attr-defined]
+            document.lines[inner] = _line(node, name)
             plain = _plain(document, value, inner, environ)
             if plain is not None:  # `key:` without a value means the default
                 values[str(name)] = plain
@@ -129,7 +129,7 @@ def _plain(document: Document, node: Any, key: Key, environ: Mapping[str, str]) 
         items = []
         for index, value in enumerate(node):
             inner = (*key, index)
-            document.lines[inner] = node.lc.item(index)[0] + 1  # type: ignore[attr-defined]
+            document.lines[inner] = _line(node, index)
             items.append(_plain(document, value, inner, environ))
         return items
     if isinstance(node, str):
@@ -143,6 +143,12 @@ def _plain(document: Document, node: Any, key: Key, environ: Mapping[str, str]) 
     if isinstance(node, float):
         return float(node)
     return str(node)  # dates and tagged scalars
+
+
+def _line(node: Any, at: Any) -> int:
+    """Return the line of a key or item; the section's where that came with an anchor (`<<: *other`)."""
+    place = (node.lc.data or {}).get(at)
+    return int(place[0] if place else node.lc.line) + 1
 
 
 def _variable(document: Document, found: re.Match[str], key: Key, environ: Mapping[str, str]) -> str:
@@ -168,9 +174,11 @@ def lay_over(document: Document, overrides: Sequence[str]) -> None:
             continue
         try:
             value = YAML(typ="safe", pure=True).load(text)
-        except YAMLError:
+        except (YAMLError, ValueError, RecursionError):
             value = text
-        key = tuple(int(part) if part.isdigit() else part for part in dotted.strip().split("."))
+        key = tuple(
+            int(part) if part.isdecimal() and part.isascii() else part for part in dotted.strip().split(".")
+        )
         put(document, key, value, "--set")
 
 
