@@ -56,15 +56,19 @@ def test_a_replica_takes_nothing_that_is_not_whole(tmp_path, harm):
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("name", ["../escaped", "/escaped", "below/escaped", ".manifest.json", "..", "sized"])
-def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        *((name, {}) for name in ("../escaped", "/escaped", "below/escaped", ".manifest.json", "..", "a\0b")),
+        *(("sized", {"size": size}) for size in (-1, "4", 4.5, None)),
+        ("without a checksum", {"sha256": None}),
+    ],
+)
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path, name, more):
     store = make_store(tmp_path, HOSTS)
     path = store.generation_folder(1) / "manifest.json"
     manifest = json.loads(path.read_bytes())
-    manifest["files"][name] = {
-        "size": -1 if name == "sized" else 4,
-        "sha256": hashlib.sha256(b"evil").hexdigest(),
-    }
+    manifest["files"][name] = {"size": 4, "sha256": hashlib.sha256(b"evil").hexdigest(), **more}
     path.write_text(json.dumps(manifest))
 
     async def scene():

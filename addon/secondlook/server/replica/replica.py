@@ -226,7 +226,8 @@ def _read_manifest(data: bytes, number: int) -> dict[str, Any]:
         if about["format"] != FORMAT or about["number"] != number:
             raise PatternError(f"the manifest of generation {number} is of another one")
         for name, facts in about["files"].items():
-            if "/" in name or name.startswith(".") or int(facts["size"]) < 0:
+            sized = isinstance(facts["size"], int) and facts["size"] >= 0 and isinstance(facts["sha256"], str)
+            if not sized or name.startswith(".") or not name.isprintable() or "/" in name:
                 raise PatternError(f"the manifest of generation {number} names an impossible file")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PatternError(f"the manifest of generation {number} cannot be read: {error}") from error
