@@ -117,14 +117,17 @@ def test_a_feed_that_failed_for_weeks_still_waits_no_longer_than_its_interval(tm
     asyncio.run(scene())
 
 
-def test_what_could_not_be_published_is_owed(tmp_path):
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_could_not_be_published_is_owed_beyond_a_stop(tmp_path, stopped):
     async def scene():
-        keeper, _clock, store = keeper_of_two(tmp_path)
+        keeper, clock, store = keeper_of_two(tmp_path)
         (in_the_way := store.generations_folder / ".000001").write_text("")
         assert [each.outcome for each in await keeper.fetch_due()] == ["taken", "taken"]
         assert keeper.alerts == {"publish": "publish failed: File exists"}
         assert await keeper.fetch_due() == []
         assert store.current() is None
+        if stopped:
+            keeper = FeedKeeper(store, keeper._feeds, clock)
         in_the_way.unlink()
         assert await keeper.fetch_due() == []
         assert listed(store, "first.example/", "second.example/") == [True, True]

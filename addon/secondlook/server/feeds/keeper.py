@@ -41,7 +41,7 @@ from secondlook.server.feeds.rules import take_rules
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
 from secondlook.server.store.importing import Origin, choose_list
-from secondlook.server.store.store import FEEDS_FOLDER, HELD, ServerStore
+from secondlook.server.store.store import FEEDS_FOLDER, HELD, OWED, ServerStore
 
 log = logging.getLogger(__name__)
 JITTER = 0.1  # of the interval
@@ -90,7 +90,7 @@ class FeedKeeper:
         self._client = FeedClient(proxy, resolver)
         self._folder = store.root / FEEDS_FOLDER
         self.alerts: dict[str, str] = {}
-        self._owed = False  # what came in is still to be published
+        self._owed = self._settings.auto and (store.root / OWED).exists()
         self._unwritten: dict[str, FeedState] = {}  # what the disk did not take
 
     async def run(self) -> None:
@@ -117,15 +117,21 @@ class FeedKeeper:
             set_back = state.checked_at > now  # then nobody knows how long ago that was
             if everything or set_back or state.due_at <= now:
                 notices.append(await self._one(feed, state))
-        rules = {feed.name for feed in self._feeds if feed.format == RULES}
-        taken = [notice for notice in notices if notice.outcome == "taken" and notice.feed not in rules]
-        if (taken or self._owed) and self._settings.auto:
+        if self._owed:
             await self._publish_what_came()
         return notices
 
+    def _owe(self, *, owed: bool) -> None:
+        """Note whether what came in is still to be published, beyond a stop."""
+        self._owed = owed
+        with suppress(OSError):
+            if owed:
+                (self._store.root / OWED).touch()
+            else:
+                (self._store.root / OWED).unlink(missing_ok=True)
+
     async def _publish_what_came(self) -> None:
         """Publish; what fails for a reason that may pass is owed until it succeeds."""
-        self._owed = True
         try:
             await self.publish()
         except (ChildFailedError, OSError) as error:
@@ -134,7 +140,7 @@ class FeedKeeper:
             log.exception("what the feeds brought is not published")
             self._say("publish", "failed", _reason(error))
         else:
-            self._owed = False
+            self._owe(owed=False)
 
     def _state(self, feed: FeedSettings) -> FeedState:
         return self._unwritten.get(feed.name) or read_state(self._folder, feed.name)
@@ -168,6 +174,8 @@ class FeedKeeper:
         except Exception as error:
             log.exception("feed %s cannot be fetched", feed.name)
             due_at, notice = retry_at, FeedNotice(feed.name, "failed", _reason(error), state.entries)
+        if notice.outcome == "taken" and feed.format != RULES and self._settings.auto:
+            self._owe(owed=True)  # before it is written down that nothing newer is to be fetched
         good = notice.outcome in {"taken", "unchanged"}
         state = replace(
             state,

@@ -37,6 +37,7 @@ _LOOK_AGAIN_S = 0.02
 
 FEEDS_FOLDER = "feeds"  # what is known of each feed: when it came, when it is due
 GUARD_FOLDER = "guard"  # hosts that feeds give as known to be good, a file for each
+OWED = "owed"  # there while what feeds brought is still to be published
 HELD = "held"  # there while the operator's rollback keeps feeds from publishing
 ROLLED_BACK = "rolled-back"  # numbers of generations that the operator went back from, one a line
 type SourceKind = Literal["import", "feed", "builtin"]
