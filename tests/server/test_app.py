@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 from secondlook.config import LimitsSettings, PublishSettings
 from secondlook.core.lists.name import OTHER_PUBLIC
 from secondlook.core.verdict import Risk, Threat
-from secondlook.server.http.app import AppSettings
+from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.query import wants_json
+from secondlook.server.http.serving import JsonAccessLog
 from secondlook.server.publish.detail import pack_detail, pack_duration, pack_full_hash
+from secondlook.server.reader import FileReader
 from secondlook.server.store.names import block_list
 from secondlook.server.store.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -389,3 +393,18 @@ def test_the_golden_empty_answer():
 )
 def test_json_is_what_is_accepted(accept, is_json):
     assert wants_json({}, accept.encode()) is is_json
+
+
+def test_an_access_log_that_cannot_be_written_keeps_no_answer_back(store, caplog):
+    log = JsonAccessLog(Path("/dev/full"))
+    reader = FileReader(store)
+
+    async def asking():
+        await reader.refresh()
+        transport = httpx.ASGITransport(ServerApp(reader, access_log=log))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return [await client.get(path) for path in ("/v5/hashLists", "/v5/hashList/mw-8b", "/v5/nothing")]
+
+    assert [answer.status_code for answer in asyncio.run(asking())] == [200, 200, 404]
+    log.close()
+    assert caplog.text.count("the access log cannot be written: No space left on device") == 1

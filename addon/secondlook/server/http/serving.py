@@ -141,16 +141,24 @@ class JsonAccessLog:
     """One JSON object a line for each request; there is no URL in it, as none is ever sent to us."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
-        self._file = path.open("a", buffering=1, encoding="ascii")  # each line is there at once
+        self._file = path.open("ab", buffering=0)  # each line is there at once
         self._now = now
+        self._fault: str | None = None
 
     def __call__(self, method: str, status: int, size: int, took_s: float, client: str) -> None:
-        """Write one line."""
-        self._file.write(
+        """Write one line; what the disk does not take is lost, and no answer waits for it."""
+        line = (
             f'{{"time": {self._now():.3f}, "method": "{method}", "status": {status}, "bytes": {size}, '
             f'"ms": {took_s * 1000:.2f}, "client": "{client}"}}\n'
         )
+        try:
+            self._file.write(line.encode("ascii", "replace"))
+            self._fault = None
+        except OSError as error:
+            if str(error) != self._fault:
+                log.warning("the access log cannot be written: %s", error.strerror)
+            self._fault = str(error)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Close the file."""
         self._file.close()
