@@ -1,11 +1,8 @@
-"""Connections are counted; idle ones make room, busy ones do not, and want of descriptors is told once."""
+"""Connections are counted; idle ones make room, busy ones do not."""
 
 import asyncio
-import errno
 import socket
 import threading
-
-import pytest
 
 from proxykit.origin import send
 from secondlook.proxy.mitm.transport.connection_limits import Complaint, Crowd, most_clients, most_origins
@@ -129,74 +126,3 @@ def test_too_many_busy_ones_are_told(make_proxy, make_origin, curl):
         assert line.recv(20).startswith(b"HTTP/1.1 200")
         line.close()
     assert curl(proxy, url).stdout == b"hello"
-
-
-class Exhausted:
-    """A listening socket whose process has no descriptors left, some times."""
-
-    def __init__(self, sock, times):
-        self.sock, self.times = sock, times
-
-    def fileno(self):
-        return self.sock.fileno()
-
-    def accept(self):
-        if self.times:
-            self.times -= 1
-            raise OSError(errno.EMFILE, "Too many open files")
-        return self.sock.accept()
-
-
-@pytest.mark.parametrize("times", [1, 3])
-def test_want_of_descriptors_is_waited_for_quietly(make_proxy, make_origin, curl, caplog, times):
-    async def reply(_request, writer):
-        await send(writer, b"hello")
-
-    proxy, origin = make_proxy(), make_origin(reply)
-    listener = proxy.worker.listener
-
-    async def exhaust():
-        [sock] = listener._sockets
-        asyncio.get_running_loop().remove_reader(sock)
-        listener._listen(Exhausted(sock, times))
-
-    proxy.call(exhaust())
-    assert curl(proxy, f"http://127.0.0.1:{origin.port}/").stdout == b"hello"
-    told = [record.getMessage() for record in caplog.records if "cannot take in" in record.getMessage()]
-    assert len(told) == 1
-
-
-def test_silent_clients_are_no_more_than_a_socket_until_they_speak(make_proxy, make_origin, curl):
-    proxy, origin = make_proxy(), make_origin(lambda _request, writer: send(writer, b"hello"))
-    url = f"http://127.0.0.1:{origin.port}/"
-    lines = idle_lines(proxy, 20)
-    assert curl(proxy, url).stdout == b"hello"
-    listener = proxy.worker.listener
-    assert listener.open_connections >= 20
-    assert len(listener._connections) <= 1
-    lines[0].sendall(f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    assert lines[0].recv(20).startswith(b"HTTP/1.1 200")
-    for line in lines:
-        line.close()
-    while listener.open_connections:
-        assert curl(proxy, url).stdout == b"hello"
-
-
-def test_silent_clients_are_not_waited_for_for_good(make_proxy, monkeypatch):
-    monkeypatch.setattr("secondlook.proxy.mitm.transport.listener._SILENT_S", 0.05)
-    proxy = make_proxy()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as line:
-        assert line.recv(1) == b""
-
-
-def test_who_has_come_before_the_proxy_stops_may_still_speak(make_proxy, make_origin):
-    proxy, origin = make_proxy(), make_origin(lambda _request, writer: send(writer, b"hello"))
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as line:
-        while not proxy.worker.listener.open_connections:
-            pass
-        stopping = proxy._thread.submit(proxy.worker.listener.drain(30))
-        line.sendall(
-            f"GET http://127.0.0.1:{origin.port}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-        )
-        assert line.recv(20).startswith(b"HTTP/1.1 200")
-    stopping.result(30)

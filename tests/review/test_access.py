@@ -1,7 +1,6 @@
 """Who gets in: links that work once, cookies, bearer tokens, Host, Origin and CSRF."""
 
 import subprocess
-import time
 from urllib.parse import urljoin
 
 import pytest
@@ -12,7 +11,6 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from secondlook.review import session as session_module
 from secondlook.review.access import MAX_API_BYTES, MAX_FORM_BYTES, Gate
 from secondlook.review.app import host_names
 from secondlook.review.session import COOKIE, Doorkeeper, session_of
@@ -83,16 +81,6 @@ def test_a_link_leads_nowhere_else(client, door, path):
     assert urljoin(ORIGIN, location).startswith(f"{ORIGIN}/")
 
 
-def test_a_used_link_is_replaced_and_told(client):
-    told = []
-    door = Doorkeeper(b"k" * 32, renewed=told.append)
-    first = door.token
-    assert door.redeem(first)
-    assert told == [door.token]
-    assert door.token != first
-    assert door.redeem(first) is None
-
-
 def test_without_anything_pages_lead_to_the_sign_in_and_the_api_says_401(client):
     assert client.get("/").headers["location"] == "/sign-in"
     answer = client.get("/api/v1/x")
@@ -121,40 +109,6 @@ def test_another_secret_signs_nothing_here(client):
         ).status_code
         == 303
     )
-
-
-def test_sessions_survive_a_restart(client, door):
-    cookie = door.redeem(door.token)
-    assert Doorkeeper(b"k" * 32).session(cookie) is not None
-
-
-def test_signing_out_ends_the_copies_of_a_cookie_too(tmp_path):
-    ended = tmp_path / "ended.json"
-    door = Doorkeeper(b"k" * 32, ended=ended)
-    cookie, other = door.redeem(door.token), door.redeem(door.token)
-    door.sign_out(door.session(cookie))
-    for there in (door, Doorkeeper(b"k" * 32, ended=ended)):
-        assert there.session(cookie) is None
-        assert there.session(other) is not None
-    ended.write_text("[damaged")
-    later = Doorkeeper(b"k" * 32, ended=ended)
-    assert later.session(other) is None
-
-
-def test_as_many_sign_outs_as_are_remembered_end_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(session_module, "MOST_ENDED", 2)
-    door = Doorkeeper(b"k" * 32, ended=tmp_path / "ended.json")
-    cookies = [door.redeem(door.token) for _ in range(4)]
-    monkeypatch.setattr(session_module.time, "time", lambda now=time.time: now() + 2)
-    for cookie in cookies[:3]:
-        door.sign_out(door.session(cookie))
-    assert [door.session(cookie) for cookie in cookies] == [None] * 4
-
-
-def test_old_sessions_end(door, monkeypatch):
-    cookie = door.redeem(door.token)
-    monkeypatch.setattr(session_module, "SESSION_S", -1)
-    assert door.session(cookie) is None
 
 
 @pytest.mark.parametrize(
