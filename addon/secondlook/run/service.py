@@ -23,6 +23,7 @@ from secondlook.ground.memory import give_back_large
 from secondlook.ground.tasks import Tasks
 from secondlook.run.assembly.answering import Running, answering
 from secondlook.run.assembly.background import start_background
+from secondlook.run.assembly.ended_counters import fold_again
 from secondlook.run.assembly.explaining import Json
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.outlets import make_outlets
@@ -86,6 +87,7 @@ async def serve(process: Process) -> None:
         process.say_ready()
         tasks.keep("clock watch", partial(watch_clock, ledger.recorder, parts.clock))
         tasks.keep("stall watch", partial(watch_stalls, ledger.recorder, parts.clock, "service"))
+        tasks.keep("counters of ended processes", partial(fold_again, settings.state / "metrics"))
         await stop.wait()
 
 

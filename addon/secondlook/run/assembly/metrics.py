@@ -1,7 +1,8 @@
 """`/metrics` of the proxy (Prometheus): the counters of all processes, and what only the service knows.
 
 Each process keeps its counters in files of `STATE/metrics` (prometheus_client's multiprocess mode); the
-folder is emptied when the program starts. No label ever names a host, a URL or a client.
+folder is emptied when the program starts, and what ended processes left is put together
+(`run.assembly.ended_counters`). No label ever names a host, a URL or a client.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from secondlook.run.assembly.ended_counters import fold_ended, folding
 from secondlook.run.assembly.parts import Parts
 from secondlook.run.supervisor.runfile import read_run_file
 
@@ -77,4 +79,10 @@ def exporter(parts: Parts, folder: Path) -> Callable[[], bytes]:
     if folder.is_dir():
         MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
     registry.register(ServiceCollector(parts))
-    return lambda: generate_latest(registry)
+
+    def render() -> bytes:
+        fold_ended(folder)
+        with folding:
+            return generate_latest(registry)
+
+    return render
