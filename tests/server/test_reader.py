@@ -13,6 +13,7 @@ from secondlook.server.http.app import ServerApp
 from secondlook.server.publish.generation import Generation
 from secondlook.server.reader import FileReader
 from secondlook.server.store.store import ServerStore
+from secondlook.server.valkey import publisher as publisher_module
 from secondlook.server.valkey.layout import PIECE_BYTES
 from secondlook.server.valkey.publisher import ValkeyPublisher
 from secondlook.server.valkey.reader import ValkeyReader
@@ -242,6 +243,45 @@ def test_parts_that_a_store_lost_are_missed_and_put_back(tmp_path, start):
             assert (await later.update("mw-8b", b"", 0, 0)).packed
             for part in (publisher, reader, later):
                 await part.aclose()
+
+    asyncio.run(scene())
+
+
+def test_nothing_stays_of_generations_that_are_not_kept_or_were_never_served(tmp_path, monkeypatch):
+    store = make_store(tmp_path, HOSTS)
+    for turn in range(3):
+        put(store, [f"more{turn}.example"], name=f"{turn}.txt")
+        out(store)
+    one, two, three, four = (Generation(store.generation_folder(number)) for number in range(1, 5))
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, [node]):
+
+            def of_tables():
+                return sorted({key.split(":")[1] for key in node.cli("keys", "secondlook:*:t:*").split()})
+
+            publisher = ValkeyPublisher(url, keep_generations=1)
+            await publisher.push(one, now=NOW)
+            await publisher.push(two, now=NOW + 1)  # within the minute in which a reader may be behind
+            assert of_tables() == ["1", "2"]
+            with monkeypatch.context() as patch:
+                patch.setattr(publisher_module, "_pieces", broken)
+                with pytest.raises(ServiceError):
+                    await publisher.push(three, now=NOW + 2)
+            node.cli(
+                "del", "secondlook:1:replaced"
+            )  # as of a publisher that was killed before it was written
+            await publisher.push(four, now=NOW + 100)
+            assert of_tables() == ["1", "2", "4"]
+            await publisher.push(four, now=NOW + 300)
+            assert of_tables() == ["4"]
+            assert node.cli("smembers", "secondlook:generations").split() == ["4"]
+            kept = {key.split(":")[1] for key in node.cli("keys", "secondlook:*").split()}
+            assert kept == {"4", "current", "generations", "l", "turn"}
+            await publisher.aclose()
+
+    def broken(_):
+        raise ConnectionResetError("the connection broke")
 
     asyncio.run(scene())
 

@@ -93,7 +93,10 @@ class ValkeyPublisher:
     async def _push(self, generation: Generation, now: float) -> None:
         number, turn = generation.number, int(await self._client.incr(key_of("turn")))
         bits = max(0, int(generation.entries // BUCKET_ENTRIES).bit_length())
+        await self._forget_unfinished(number)
         await self._forget_table(number)
+        await self._client.delete(key_of(number, "kept"))
+        await self._client.sadd(key_of("generations"), number)
         await self._push_buckets(generation, bits)
         for key, data in _pieces(generation):
             # a list that another generation has alike is there already
@@ -109,7 +112,6 @@ class ValkeyPublisher:
         }
         before = await self._client.get(key_of("current"))
         await self._client.set(key_of(number, "manifest"), json.dumps(about))
-        await self._client.sadd(key_of("generations"), number)
         await self._client.set(key_of("current"), number)
         self._turn = turn
         if before is not None and int(before) != number:
@@ -162,30 +164,48 @@ class ValkeyPublisher:
                 yield key, data
 
     async def _sweep(self, current: int, now: float) -> None:
-        """Delete tables replaced long enough ago, and lists that no kept generation has."""
+        """Delete tables replaced long enough ago, and what no kept generation has."""
         numbers = sorted(int(number) for number in await self._client.smembers(key_of("generations")))
         wanted: set[str] = set()
         unwanted: set[str] = set()
         for at, number in enumerate(reversed(numbers)):
-            raw = await self._client.get(key_of(number, "manifest" if number == current else "kept"))
-            raw = raw or await self._client.get(key_of(number, "manifest"))
+            manifest = await self._client.get(key_of(number, "manifest"))
+            raw = manifest or await self._client.get(key_of(number, "kept"))
             lists = (
                 {each["checksum"] for each in json.loads(raw)["manifest"]["lists"].values()} if raw else set()
             )
-            replaced = await self._client.get(key_of(number, "replaced"))
-            if number != current and raw and replaced is not None and float(replaced) + GRACE_S <= now:
-                await self._client.set(key_of(number, "kept"), raw)
+            if number != current and manifest and await self._was_replaced_long_ago(number, now):
+                await self._client.set(key_of(number, "kept"), manifest)
                 await self._forget_table(number)
-            if at < self._keep or number == current:
+                manifest = None
+            if at < self._keep or manifest or number == current:
                 wanted |= lists
             else:
                 unwanted |= lists
+                await self._forget_table(number)  # what is left of it
                 await self._client.delete(key_of(number, "kept"))
                 await self._client.delete(key_of(number, "replaced"))
                 await self._client.srem(key_of("generations"), number)
         for checksum in unwanted - wanted:
             await self._delete_pieces(("l", checksum))
             await self._client.delete(key_of("l", checksum, "size"))
+
+    async def _was_replaced_long_ago(self, number: int, now: float) -> bool:
+        replaced = await self._client.get(key_of(number, "replaced"))
+        if replaced is None:  # whoever replaced it was stopped before it wrote that down
+            await self._client.set(key_of(number, "replaced"), now)
+        return replaced is not None and float(replaced) + GRACE_S <= now
+
+    async def _forget_unfinished(self, number: int) -> None:
+        """Delete what was loaded of other generations and never served: its room is needed."""
+        for each in await self._client.smembers(key_of("generations")):
+            other = int(each)
+            if other != number and not (
+                await self._client.exists(key_of(other, "manifest"))
+                or await self._client.exists(key_of(other, "kept"))
+            ):
+                await self._forget_table(other)
+                await self._client.srem(key_of("generations"), other)
 
     async def _forget_table(self, number: int) -> None:
         """Delete a generation's table: first what every search looks at."""
