@@ -286,6 +286,16 @@ def test_nothing_stays_of_generations_that_are_not_kept_or_were_never_served(tmp
     asyncio.run(scene())
 
 
+def test_a_bucket_is_written_whole_wherever_the_blocks_end_that_are_read(tmp_path, monkeypatch):
+    generation = Generation(make_store(tmp_path, HOSTS).generation_folder(1))
+    monkeypatch.setattr(publisher_module, "BLOCK_ROWS", 100)
+    for bits in (0, 7, 32):
+        found = list(publisher_module._Columns(generation.folder).buckets(bits))
+        assert len({bucket for bucket, _ in found}) == len(found)
+        entries = sum(len(rests) // 32 for _, fields in found for rests in fields.values())
+        assert entries == generation.entries
+
+
 def test_a_store_that_came_back_as_it_was_before_is_seen_and_another_publisher_is_not_overruled(tmp_path):
     store, other = make_store(tmp_path, HOSTS), make_store(tmp_path / "other", HOSTS[:3])
     put(store, ["new.example"], name="new.txt")

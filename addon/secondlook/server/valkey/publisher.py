@@ -257,15 +257,16 @@ class _Columns:
         self._rest = map_file(folder / REST)
 
     def buckets(self, bits: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
-        """Return buckets with their fields; one that lies across two blocks comes in two parts."""
-        low, rows = 0, len(self._prefixes)
+        """Return buckets with their fields, each whole: one that had a mark and not all fields would lie."""
+        low, rows, shift = 0, len(self._prefixes), 32 - bits
         while low < rows:
             high = min(low + BLOCK_ROWS, rows)
-            while high < rows and self._prefixes[high] == self._prefixes[high - 1]:
-                high += 1  # a field is written whole
+            while (
+                high < rows and int(self._prefixes[high]) >> shift == int(self._prefixes[high - 1]) >> shift
+            ):
+                high += 1
             prefixes = self._prefixes[low:high].tolist()
             details = self._details[low:high].tolist()
-            shift = 32 - bits
             for bucket, inside in groupby(range(high - low), key=lambda at, p=prefixes, s=shift: p[at] >> s):  # type: ignore[misc]
                 fields: dict[bytes, bytes] = {}
                 for at in inside:
