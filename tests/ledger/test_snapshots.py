@@ -7,6 +7,7 @@ import pytest
 from ledgerkit.contract import confirm
 from ledgerkit.samples import RULE, START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
+from secondlook.ledger.queue.confirmed import TOMBSTONE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +46,21 @@ async def test_pauses_and_confirmed_subjects_travel_too(place, open_ledger):
     await there.confirmed.extend([identity_of(4)], START + 9999)
     soon(lambda: len(here.snapshots.confirmed()) == 4)
     assert {entry.expires_at for entry in here.snapshots.confirmed()} == {START + 300, START + 9999}
+
+
+async def test_who_slept_while_others_went_on_learns_what_was_withdrawn(place, open_ledger, clock):
+    """A withdrawn subject leaves a trace for a day; a laptop may sleep for longer, and its clock with it."""
+    asleep, awake = open_ledger(place), open_ledger(place)
+    for name in ("good", "bad"):
+        await confirm(awake, make_confirmed(name), make_event(EventKind.CONFIRMED))
+    soon(lambda: len(asleep.snapshots.confirmed()) == 2)
+    await awake.confirmed.withdraw(identity_of("good"), make_event(EventKind.WITHDRAWN, at=clock.now()))
+    clock.at += 2 * TOMBSTONE_S
+    awake.upkeep.sweep(thorough=False)
+    await confirm(awake, make_confirmed("other"), make_event(EventKind.CONFIRMED))
+    wanted = {identity_of("bad"), identity_of("other")}
+    soon(lambda: identity_of("other") in {entry.identity for entry in asleep.snapshots.confirmed()})
+    assert {entry.identity for entry in asleep.snapshots.confirmed()} == wanted
 
 
 async def test_traffic_alone_wakes_nobody(place, open_ledger):

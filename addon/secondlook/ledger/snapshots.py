@@ -6,7 +6,6 @@ begins with what was last known here (`ledger.last_known`).
 """
 
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -37,7 +36,7 @@ class Snapshots:
         self._from_known = False  # whether these are the last known ones, as nothing was read yet
         self._lock = threading.Lock()
         self._seen: dict[str, Mark] = {}
-        self._confirmed_at = 0.0
+        self._confirmed_at = 0.0  # elapsed, and so counted while the machine sleeps: others go on
         self._rules: tuple[Rule, ...] = ()
         self._pauses: tuple[Pause, ...] = ()
         self._confirmed: dict[bytes, ConfirmedEntry] = {}
@@ -88,7 +87,7 @@ class Snapshots:
 
     def _read_confirmed(self, mark: Mark) -> set[bytes] | None:
         """Read what changed and return whose; None where all was read."""
-        now, seen = time.monotonic(), self._seen.get("confirmed")
+        now, seen = self._store.clock.elapsed(), self._seen.get("confirmed")
         changed: set[bytes] | None = None
         old = now - self._confirmed_at > _RELOAD_S
         if seen is None or old or seen.file != mark.file or mark.number < seen.number:
