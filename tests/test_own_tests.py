@@ -51,7 +51,6 @@ WITHOUT = set(
     ledger/log/filter.py
     ledger/log/search.py
     ledger/log/tail.py
-    ledger/upkeep/erasure.py
     refusal/wording.py
     review/app.py
     review/pages/render.py

@@ -4,46 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.house import House, confirmed_about, make_pattern
+from agentkit.checks import FILE, PAGE, check, listed, rule
+from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
-from secondlook.agent.check.evidence import unverifiable
-from secondlook.agent.check.groups import ClientGroup, Policies
+from secondlook.agent.check.groups import Policies
 from secondlook.core.answer import Tier
 from secondlook.core.digest import sha256
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.name import Role
-from secondlook.core.rules.policy import Level, Mode, Policy
-from secondlook.core.rules.rule import Pause, Rule, Scope
-from secondlook.core.subject import FileSubject, RequestContext, SubjectKind
+from secondlook.core.rules.policy import Mode, Policy
+from secondlook.core.rules.rule import Scope
+from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
-
-PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url="http://bad.test/x", method="GET")
-FILE = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/a.exe", method="GET")
-
-
-@pytest.fixture
-def server():
-    return FakeServer(Tier.INTRANET)
-
-
-@pytest.fixture
-def house(server):
-    house = House(server)
-    yield house
-    house.close()
-
-
-def listed(url: str, house: House) -> bytes:
-    return house.subject(url).hashes[0]
-
-
-def check(house, url="http://bad.test/x", use=PAGE):
-    return house.run(house.checker.check(house.subject(url), use))
-
-
-def rule(action="allow", scope=Scope.DOMAIN, subject="bad.test", **more) -> Rule:
-    values = {"id": "r1", "client": None, "reason": None, "created": 0.0, "expires": None}
-    return Rule(action=action, scope=scope, subject=subject, **(values | more))
 
 
 def test_unknown_subject_is_asked_about_once_and_then_cached(house, server):
@@ -204,35 +176,6 @@ def test_block_list_wins_over_known_good(house, server):
     assert house.checker.check_now(house.subject("http://bad.test/x"), PAGE).action is Action.BLOCK
 
 
-def test_rules_come_first_and_send_no_query(house, server):
-    house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
-    house.ledger.rules.add(rule())
-    house.reload()
-    decision = house.checker.check_now(house.subject("http://bad.test/x"), PAGE)
-    assert (decision.action, decision.evidence.stage, decision.evidence.rule) == (
-        Action.ALLOW,
-        Stage.RULES,
-        "r1",
-    )
-    house.ledger.rules.remove("r1")
-    house.ledger.rules.add(rule("block", subject="ok.test"))
-    house.reload()
-    assert house.checker.check_now(house.subject("http://ok.test/"), PAGE).action is Action.BLOCK
-    assert house.lookup.requests == 0
-
-
-def test_expiring_rule_ends_by_itself_even_in_the_memory_of_decisions(house, server):
-    house.ledger.rules.add(rule(expires=house.clock.now() + 5))
-    house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
-    house.reload()
-    look = lambda: house.checker.check_now(house.subject("http://bad.test/x"), PAGE).action  # noqa: E731
-    assert look() is Action.ALLOW
-    house.sleep(4.9)
-    assert look() is Action.ALLOW
-    house.sleep(0.2)
-    assert look() is Action.BLOCK
-
-
 @pytest.mark.parametrize("action", ["allow", "block"])
 def test_a_decision_is_remembered_for_its_scheme_alone(house, action):
     house.publish(
@@ -260,88 +203,6 @@ def test_a_decision_is_remembered_for_all_that_was_looked_up(house, innocent):
     assert first.canonical == second.canonical
     assert house.checker.check_now(first, PAGE).action is Action.ALLOW
     assert house.checker.check_now(second, PAGE).action is Action.BLOCK
-
-
-def test_override_is_never_for_downloads(house):
-    house.publish(make_pattern([listed("http://bad.test/x", house)], now=house.clock.now()))
-    house.ledger.rules.add(rule(source="override"))
-    house.reload()
-    subject = house.subject("http://bad.test/x")
-    assert house.checker.check_now(subject, PAGE).action is Action.ALLOW
-    assert (
-        house.checker.check_now(subject, dataclasses.replace(PAGE, cls=SubjectClass.DOWNLOAD)).action
-        is Action.BLOCK
-    )
-
-
-def test_a_host_that_is_allowed_allows_its_files(house, server):
-    house.ledger.rules.add(rule(subject="files.test"))
-    house.reload()
-    decision = house.checker.check_now(FileSubject((b"f" * 32,)), FILE)
-    assert (decision.action, decision.evidence.stage) == (Action.ALLOW, Stage.RULES)
-    house.ledger.rules.add(rule("block", Scope.SHA256, (b"f" * 32).hex(), id="r2"))
-    house.reload()
-    assert house.checker.check_now(FileSubject((b"f" * 32,)), FILE).action is Action.BLOCK
-
-
-def test_client_rules_pauses_and_groups_are_personal(house):
-    house.publish(
-        make_pattern([listed("http://bad.test/x", house)], now=house.clock.now(), risk=Risk.HIGHLY_SUSPICIOUS)
-    )
-    house.view.replace(
-        policies=Policies(Policy(), [ClientGroup("lab", ("10.0.0.0/8",), ("ann",), Policy(level=Level.LOW))])
-    )
-    subject = house.subject("http://bad.test/x")
-    look = lambda client, user=None: house.run(  # noqa: E731
-        house.checker.check(subject, dataclasses.replace(PAGE, client=client, user=user))
-    )
-    assert look("127.0.0.1").action is Action.BLOCK
-    assert look("10.1.2.3").action is Action.ALLOW
-    assert look("127.0.0.1", "ann").action is Action.ALLOW
-    now = house.clock.now()
-    house.ledger.pauses.put(Pause(id="p", client="192.168.0.0/16", created=now, until=now + 600))
-    house.reload()
-    paused = look("192.168.1.1")
-    assert (paused.action, paused.would_block) == (Action.ALLOW, True)
-    assert look("127.0.0.1").action is Action.BLOCK
-    house.sleep(601)
-    assert look("192.168.1.1").action is Action.BLOCK
-
-
-def test_a_pause_still_flags_what_nobody_verified(house, server):
-    house.view.replace(policies=Policies(Policy(unverifiable={SubjectClass.PAGE: Action.BLOCK})))
-    server.mode = "down"
-    assert check(house).action is Action.BLOCK
-    now = house.clock.now()
-    house.ledger.pauses.put(Pause(id="p", client=None, created=now, until=now + 600))
-    house.reload()
-    decision = check(house)
-    assert (decision.action, decision.would_block) == (Action.FLAG, True)
-
-
-def test_assessment_mode_decides_and_does_not_enforce(house, server):
-    house.view.replace(policies=Policies(Policy(mode=Mode.ASSESS)))
-    server.listed[listed("http://bad.test/x", house)] = Risk.DANGEROUS
-    decision = check(house)
-    assert (decision.action, decision.would_block) == (Action.ALLOW, True)
-
-
-def test_what_was_found_elsewhere_is_judged_by_policy_pause_and_mode(house):
-    evidence = unverifiable("no room", ())
-    judge = lambda demanded=None: house.checker.judge(FILE, evidence, unverifiable=demanded)  # noqa: E731
-    assert judge().action is Action.FLAG
-    assert judge(Action.BLOCK).action is Action.BLOCK
-    house.view.replace(policies=Policies(Policy(unverifiable={SubjectClass.DOWNLOAD: Action.BLOCK})))
-    assert judge().action is Action.BLOCK
-    assert judge(Action.FLAG).action is Action.FLAG
-    now = house.clock.now()
-    house.ledger.pauses.put(Pause(id="p", client=None, created=now, until=now + 600))
-    house.reload()
-    assert (judge(Action.BLOCK).action, judge(Action.BLOCK).would_block) == (Action.FLAG, True)
-    house.sleep(601)
-    assert judge().action is Action.BLOCK
-    house.view.replace(policies=Policies(Policy(mode=Mode.ASSESS)))
-    assert (judge(Action.BLOCK).action, judge(Action.BLOCK).would_block) == (Action.FLAG, True)
 
 
 def test_malformed_is_refused_without_a_query_unless_the_policy_flags_it(house, server):
@@ -464,110 +325,6 @@ def test_a_frames_only_hit_counts_for_pages_alone(house, server):
 
 
 # What is listed, and mildly enough to pass
-
-
-def mildly(house, stage, url="http://bad.test/"):
-    """List a host as suspicious, which passes."""
-    if stage is Stage.CONFIRMED:
-        house.view.learn(confirmed_about(house, url, risk="suspicious", verdict="suspicious"))
-    else:
-        house.publish(
-            make_pattern(
-                [listed(url, house)],
-                now=house.clock.now(),
-                name="mw-s-8b",
-                risk=Risk.SUSPICIOUS,
-                mirrored=False,
-            )
-        )
-
-
-@pytest.mark.parametrize("stage", [Stage.CONFIRMED, Stage.PATTERN])
-def test_what_is_listed_mildly_is_asked_about(house, server, stage):
-    mildly(house, stage)
-    server.listed[listed("http://bad.test/x", house)] = Risk.DANGEROUS
-    decision = check(house)
-    assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.QUERY)
-    assert [(step.stage, step.outcome) for step in decision.evidence.steps if step.outcome == "hit"] == [
-        (stage, "hit")
-    ]
-    again = house.checker.check_now(house.subject("http://bad.test/x"), PAGE)
-    assert (again.action, again.evidence.stage) == (Action.BLOCK, Stage.CACHE)
-    assert house.lookup.requests == 1
-
-
-@pytest.mark.parametrize("stage", [Stage.CONFIRMED, Stage.PATTERN])
-def test_what_is_listed_mildly_and_nowhere_worse_passes_as_that(house, server, stage):
-    mildly(house, stage)
-    first = check(house)
-    again = house.checker.check_now(house.subject("http://bad.test/x"), PAGE)
-    for decision in (first, again):
-        evidence = decision.evidence
-        assert (decision.action, evidence.stage, evidence.risk) == (Action.ALLOW, stage, Risk.SUSPICIOUS)
-    assert first.evidence.steps[-1].stage is Stage.QUERY
-    assert again.evidence.steps[-1].stage is Stage.CACHE
-    house.view.replace(policies=Policies(Policy(level=Level.HIGH)))
-    assert house.checker.check_now(house.subject("http://bad.test/y"), PAGE).action is Action.BLOCK
-    assert house.lookup.requests == 1, "what is blocked anyway is not asked about"
-
-
-@pytest.mark.parametrize("stage", [Stage.CONFIRMED, Stage.PATTERN, Stage.QUERY])
-def test_what_is_listed_mildly_is_unverifiable_while_nobody_answers(house, server, stage):
-    if stage is Stage.QUERY:
-        local = FakeServer(Tier.LOCAL, {listed("http://bad.test/", house): Risk.SUSPICIOUS})
-        house.lookup.servers[Tier.LOCAL] = local
-        house.lookup.moved()
-    else:
-        mildly(house, stage)
-    server.mode = "down"
-    decision = check(house)
-    assert (decision.action, decision.evidence.stage) == (Action.FLAG, Stage.UNVERIFIABLE)
-
-
-def test_a_mild_answer_in_the_cache_does_not_answer_for_other_forms(house, server):
-    server.listed[listed("http://bad.test/", house)] = Risk.SUSPICIOUS
-    server.listed[listed("http://bad.test/x", house)] = Risk.DANGEROUS
-    assert check(house, "http://bad.test/a").action is Action.ALLOW
-    assert check(house).action is Action.BLOCK
-
-
-@pytest.mark.parametrize("stage", [Stage.CONFIRMED, Stage.PATTERN])
-def test_nobody_needs_to_be_asked_about_what_is_listed_mildly_and_mirrored(house, stage):
-    house.lookup.servers.clear()
-    house.lookup.moved()
-    mildly(house, stage)
-    decision = house.checker.check_now(house.subject("http://bad.test/x"), PAGE)
-    assert (decision.action, decision.evidence.stage) == (Action.ALLOW, stage)
-
-
-def test_what_is_listed_mildly_opens_nothing_that_cannot_be_read(house, server):
-    mildly(house, Stage.PATTERN)
-    subject = house.subject("http://bad.test/" + "%25" * 40 + "41" + "/x" * 40_000)
-    decision = house.checker.check_now(subject, PAGE)
-    assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.MALFORMED)
-    house.view.replace(policies=Policies(Policy(unverifiable={SubjectClass.MALFORMED: Action.FLAG})))
-    decision = house.run(house.checker.check(subject, PAGE))
-    assert (decision.action, decision.evidence.stage) == (Action.FLAG, Stage.MALFORMED)
-
-
-def test_a_local_look_takes_the_worse_of_lists_and_cache(house, server):
-    bad = sha256(b"md5:00")
-    file = FileSubject((b"f" * 32, bad), labels=("sha256", "md5"))
-    server.listed[bad] = Risk.DANGEROUS
-    house.run(house.checker.check(FileSubject((bad,)), FILE))
-    house.publish(
-        make_pattern(
-            [b"f" * 32],
-            now=house.clock.now(),
-            name="x-file-mw-s-8b",
-            kind=SubjectKind.FILE,
-            risk=Risk.SUSPICIOUS,
-            mirrored=False,
-        )
-    )
-    decision = house.checker.check_local(file, FILE)
-    assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.CACHE)
-    assert house.checker.check_local(FileSubject((b"f" * 32,)), FILE).evidence.risk is Risk.SUSPICIOUS
 
 
 def test_a_clock_set_back_forgets_remembered_decisions(house, server):

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from agentkit.house import House, confirmed_about, make_pattern
+from agentkit.house import confirmed_about, make_pattern
+from agentkit.looks import PAGE, URL, kinds, look, visit
 from agentkit.servers import FakeServer
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.watch import ELSEWHERE_S
@@ -11,37 +12,6 @@ from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
-
-URL = "http://let-through.test/x"
-PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
-
-
-@pytest.fixture
-def server():
-    return FakeServer(Tier.INTRANET)
-
-
-@pytest.fixture
-def house(server):
-    house = House(server)
-    yield house
-    house.close()
-
-
-def visit(house, url=URL, client="127.0.0.1"):
-    use = RequestContext(SubjectClass.PAGE, client=client, url=url, method="GET")
-    return house.run(house.gatekeeper.check(house.subject(url), use))
-
-
-def look(house, **how):
-    report = house.run(house.rechecker.look(**how))
-    house.reload()
-    return report
-
-
-def kinds(house):
-    house.ledger.settle()
-    return [event.kind for event in house.ledger.log]
 
 
 def test_flag_is_committed_before_the_traffic_goes_on(house, server):
@@ -299,51 +269,6 @@ def test_what_another_place_confirmed_is_not_withdrawn_here(house, server):
     house.lookup.servers.pop(Tier.INTRANET)
     house.lookup.moved()
     assert look(house, renew_all=True).withdrawn == 1
-
-
-FILE_URL = "http://files.test/a.exe"
-
-
-def check_file(house):
-    """Check a file that came from FILE_URL, as its download ends."""
-    use = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=FILE_URL, method="GET")
-    return house.run(house.gatekeeper.check(FileSubject((b"f" * 32,), size=5, filename="a.exe"), use))
-
-
-def test_a_bad_file_blocks_its_url_for_a_while_only(house, server):
-    server.listed[b"f" * 32] = Risk.DANGEROUS
-    assert check_file(house).action is Action.BLOCK
-    decision = visit(house, FILE_URL)
-    assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.CONFIRMED)
-    house.sleep(601)
-    assert visit(house, FILE_URL).action is Action.ALLOW
-    look(house, everything=False)
-    assert len(house.ledger.confirmed_set) == 1
-    assert b"f" * 32 in house.ledger.confirmed_set
-
-
-def test_a_bad_file_that_is_allowed_by_now_ends_the_refusal_of_its_url(house, server):
-    server.listed[b"f" * 32] = Risk.DANGEROUS
-    assert check_file(house).action is Action.BLOCK
-    assert visit(house, FILE_URL).action is Action.BLOCK
-    house.ledger.rules.add(
-        Rule(
-            id="restored",
-            action="allow",
-            scope=Scope.SHA256,
-            subject=(b"f" * 32).hex(),
-            client="127.0.0.1",
-            reason=None,
-            created=house.clock.now(),
-            expires=house.clock.now() + 60,
-        )
-    )
-    house.reload()
-    assert visit(house, FILE_URL).action is Action.ALLOW
-    assert check_file(house).evidence.stage is Stage.RULES
-    assert visit(house, FILE_URL, client="10.0.0.9").action is Action.BLOCK
-    house.sleep(61)
-    assert visit(house, FILE_URL).evidence.stage is Stage.CONFIRMED
 
 
 def test_a_rule_that_allows_it_by_now_spares_the_notice(house, server):

@@ -1,0 +1,24 @@
+"""A check of one URL or file, and what decides it."""
+
+from agentkit.house import House
+from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.subject import RequestContext
+from secondlook.core.verdict import SubjectClass
+
+PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url="http://bad.test/x", method="GET")
+
+
+FILE = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/a.exe", method="GET")
+
+
+def listed(url: str, house: House) -> bytes:
+    return house.subject(url).hashes[0]
+
+
+def check(house, url="http://bad.test/x", use=PAGE):
+    return house.run(house.checker.check(house.subject(url), use))
+
+
+def rule(action="allow", scope=Scope.DOMAIN, subject="bad.test", **more) -> Rule:
+    values = {"id": "r1", "client": None, "reason": None, "created": 0.0, "expires": None}
+    return Rule(action=action, scope=scope, subject=subject, **(values | more))
