@@ -16,11 +16,8 @@ from agentkit.updating import HOSTS, changed_list, flip, house, run
 from secondlook.agent.pattern.change import forget_rollback, rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
-from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import PatternSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import build
-from secondlook.ground.clock import SystemClock
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash
 
@@ -110,6 +107,20 @@ def test_a_damaged_list_takes_none_of_another_tier_with_it(tmp_path):
     run(scene)
 
 
+def test_what_the_disk_does_not_take_is_no_update(tmp_path):
+    async def scene():
+        async with house(tmp_path) as world:
+            (in_the_way := world.updater.folder / "past").write_text("")
+            [outcome] = await world.updater.update_now()
+            assert "File exists" in (outcome.error or "")
+            assert [event.kind for event in world.events.kept] == ["error"]
+            in_the_way.unlink()
+            await world.updater.update_now()
+            assert "update" in [event.kind for event in world.events.kept]
+
+    run(scene)
+
+
 def test_what_a_command_sweeps_away_meanwhile_is_not_put_in_force(tmp_path, monkeypatch):
     async def scene():
         async with house(tmp_path) as world:
@@ -132,24 +143,6 @@ def test_what_a_command_sweeps_away_meanwhile_is_not_put_in_force(tmp_path, monk
             await world.updater.update_now()
             assert world.blocks("newest.example/")
             assert not status(world.state, now=0).alerts
-
-    run(scene)
-
-
-def test_what_is_out_of_reach_is_no_reason_to_look_all_the_time(tmp_path):
-    async def scene():
-        async with house(tmp_path) as world:
-            reached = [True]
-            updater = PatternUpdater(
-                [world.source], world.state, world.events, SystemClock(), PatternSettings(),
-                reachable=lambda _: reached[0],
-            )  # fmt: skip
-            await updater.update_now()
-            reached[0] = False
-            updater._paces["office"].due_at = 0.0  # long ago
-            assert updater.rest_s() == 30.0
-            reached[0] = True
-            assert updater.rest_s() == 1.0
 
     run(scene)
 

@@ -10,12 +10,10 @@ lists' metadata ──► fetch what changed ──► each list checked (agent.
                      fetched whole            new stamp, renamed into place
 ```
 
-One source per tier is in use, and it is sticky; another one of the tier is tried when it fails three
-times running, and takes over: with what of its lists is good where the one in use is away, only with
-lists that are all good where that one answers and is refused. Whoever it is, its lists are held against
-those of the tier. The others of the tier are only compared, see `agent.pattern.members`. The
-embedded server announces its generations, others are polled. Interrupted at any byte, the folder holds
-the old stamp with its files or the new one with its files.
+One source per tier is in use, and it is sticky: `agent.pattern.rota` has who takes over when. Whoever it is,
+its lists are held against those of the tier. The others of the tier are only compared, see
+`agent.pattern.members`. The embedded server announces its generations, others are polled. Interrupted at any
+byte, the folder holds the old stamp with its files or the new one with its files.
 """
 
 import asyncio
@@ -25,7 +23,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from random import random
 
 from secondlook.agent.pattern.alerts import PatternAlerts
 from secondlook.agent.pattern.change import (
@@ -39,20 +36,18 @@ from secondlook.agent.pattern.files import (
     FOLDER,
     Stamp,
     StampedList,
-    StampedServer,
     open_list,
     read_confirmed,
     read_stamp,
 )
 from secondlook.agent.pattern.list_update import Offer, TakenList, left_out, take_list
 from secondlook.agent.pattern.members import Members
+from secondlook.agent.pattern.next_stamp import next_stamp
+from secondlook.agent.pattern.rota import Rota
 from secondlook.agent.pattern.source import (
-    GOOGLE_START_S,
     RETRY,
     UpdateOutcome,
-    UpdateSchedule,
     UpdateSource,
-    Wanted,
     wanted_lists,
 )
 from secondlook.agent.ports import EventSink
@@ -70,8 +65,6 @@ from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate
 
 log = logging.getLogger(__name__)
-FAILURES_TO_SWITCH = 3
-SHORTEST_S = 1.0  # between two looks at what is due
 SECOND_LOOK_S = 5.0  # at a member that differs, before an alert is raised
 
 
@@ -91,13 +84,10 @@ class PatternUpdater:
         on_change: Callable[[], None] | None = None,
     ) -> None:
         self.folder = state_dir / FOLDER
-        self._sources = list(sources)
+        self._rota = Rota(sources, clock.monotonic, poll_s=poll_s, reachable=reachable)
         self._clock = clock
         self._settings = settings
-        self._poll_s = poll_s
-        self._reachable = reachable
         self._on_change = on_change
-        self._paces: dict[str, UpdateSchedule] = {}
         self._wake = asyncio.Event()
         self._guarded: Mapping[bytes, str] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,14 +96,12 @@ class PatternUpdater:
 
     def use(self, sources: Sequence[UpdateSource]) -> None:
         """Take other sources from now on (the embedded server's port is known, settings were reloaded)."""
-        self._sources = list(sources)
+        self._rota.sources = list(sources)
         self.announce()
 
     def announce(self) -> None:
         """Look at announcing servers now: one of them has a new generation."""
-        for source in self._sources:
-            if source.announced:
-                self._paces.pop(source.name, None)
+        self._rota.announced()
         self._wake.set()
 
     async def run(self) -> None:
@@ -130,37 +118,24 @@ class PatternUpdater:
                 log.exception("the pattern is not updated")
                 await asyncio.sleep(RETRY.first_s)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self.rest_s())
-
-    def rest_s(self) -> float:
-        """Return for how long nothing is due; what is out of reach is not looked at, however long it was."""
-        now = self._clock.monotonic()
-        dues = [
-            self._paces[each.name].due_at
-            for each in self._sources
-            if each.name in self._paces and self._reachable(each.tier)
-        ]
-        return min(self._poll_s, max(SHORTEST_S, min([due - now for due in dues], default=self._poll_s)))
+                await asyncio.wait_for(self._wake.wait(), self._rota.rest_s())
 
     async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[UpdateOutcome]:
         """Look at one server of each tier. Never raise for what a server does."""
         outcomes = []
+        in_use: set[str] = set()
+        with suppress(PatternError):  # reported where the lists are looked at
+            in_use = {each.server for each in self._stamp().servers}
         for tier in Tier:
-            source = self._choose(tier)
-            if source is None:
+            source = self._rota.choose(tier, in_use)
+            if source is None or not self._rota.is_due(source, only_due=only_due):
                 continue
-            pace = self._paces.get(source.name)
-            if pace is None:
-                pace = self._paces[source.name] = UpdateSchedule()
-                if source.google and only_due:
-                    pace.due_at = self._clock.monotonic() + GOOGLE_START_S * random()  # noqa: S311 - jitter
-            if (only_due or source.google) and self._clock.monotonic() < pace.due_at:
-                continue
+            pace = self._rota.pace(source)  # an announcement meanwhile makes another one, which is due
             outcome = await self._look(source, accept_shrink=accept_shrink)
             pace.refused = bool(outcome.refused)
-            self._plan(source, pace, failed=bool(outcome.error or outcome.refused))
+            self._rota.plan(source, pace, failed=bool(outcome.error or outcome.refused))
             if not outcome.error and not outcome.refused:
-                self._forget_refusals_of_others(source)
+                self.alerts.keep_refusals(self._rota.forget_refusals_of_others(source))
             outcomes.append(outcome)
         await self._compare_members(only_due=only_due)
         self.alerts.check_age(self._settings.stale_after)
@@ -170,7 +145,7 @@ class PatternUpdater:
         """Read what is in force; a damaged stamp is set aside, and all that it named fetched again."""
         if (wrong := set_damaged_stamp_aside(self.folder)) is not None:
             self.alerts.alert("pattern", f"{wrong}; it is set aside and the lists are fetched again")
-            self._paces.clear()
+            self._rota.paces.clear()
         return read_stamp(self.folder)
 
     async def verify(self) -> list[str]:
@@ -194,56 +169,30 @@ class PatternUpdater:
             self.alerts.alert(f"list {each.server}/{each.name}", text, name=each.name, server=each.server)
         return [each.name for each in faults]
 
-    def _choose(self, tier: Tier) -> UpdateSource | None:
-        """Return the tier's source: the one in use; where it failed too often, whichever is due first."""
-        members = [source for source in self._sources if source.tier is tier]
-        if not members or not self._reachable(tier):
-            return None
-        with suppress(PatternError):
-            stamp = read_stamp(self.folder) or Stamp()
-            in_use = {each.server for each in stamp.servers}
-            members.sort(key=lambda source: source.name not in in_use)
-        paces = [self._paces.get(source.name, UpdateSchedule()) for source in members]
-        if paces[0].failures < FAILURES_TO_SWITCH:
-            return members[0]
-        return members[min(range(len(members)), key=lambda at: paces[at].due_at)]
-
     async def _compare_members(self, *, only_due: bool) -> None:
         """Compare the servers whose lists are not used with the one of their tier whose lists are."""
-        self._members.keep({source.name for source in self._sources})
+        self._members.keep({source.name for source in self._rota.sources})
         try:
             stamp = self._stamp()
         except PatternError:
             return  # reported where the lists are looked at
         used = {each.tier: each.server for each in stamp.servers}
-        for source in self._sources:
+        for source in self._rota.sources:
             name = used.get(source.tier.value)
             if name == source.name:
                 self._members.forget(source.name)
-            if name in {None, source.name} or source.google or not self._reachable(source.tier):
+            if name in {None, source.name} or source.google or not self._rota.reachable(source.tier):
                 continue
-            pace = self._paces.setdefault(source.name, UpdateSchedule())
-            if pace.refused or (only_due and self._clock.monotonic() < pace.due_at):
+            pace = self._rota.pace(source)
+            if pace.refused or not self._rota.is_due(source, only_due=only_due):
                 continue  # that it differs is in the alert about what was refused
             try:
                 await self._members.compare(source.name, source.client, stamp, name)
-                self._plan(source, pace, failed=False)
+                self._rota.plan(source, pace, failed=False)
             except (ServiceError, PatternError):
-                self._plan(source, pace, failed=True)
+                self._rota.plan(source, pace, failed=True)
             if self._members.is_suspected(source.name):
-                pace.due_at = min(pace.due_at, self._clock.monotonic() + SECOND_LOOK_S)
-
-    def _forget_refusals_of_others(self, used: UpdateSource) -> None:
-        """Forget that other members of the tier were refused: the lists of the one in use are good."""
-        others = [each for each in self._sources if each.tier is used.tier and each is not used]
-        for each in others:
-            if each.name in self._paces:
-                self._paces[each.name].refused = False
-        self.alerts.keep_refusals({each.name for each in self._sources if each not in others})
-
-    def _plan(self, source: UpdateSource, pace: UpdateSchedule, *, failed: bool) -> None:
-        now = self._clock.monotonic()
-        pace.plan(source, now, self._poll_s, random(), failed=failed)  # noqa: S311 - jitter
+                self._rota.look_soon(source, SECOND_LOOK_S)
 
     async def _look(self, source: UpdateSource, *, accept_shrink: bool) -> UpdateOutcome:
         """Look at one server, and take what it has."""
@@ -253,7 +202,7 @@ class PatternUpdater:
                 return UpdateOutcome(source.name, error="it has nothing to serve yet")
             stamp = self._stamp()
             known = next((each for each in stamp.servers if each.server == source.name), None)
-            if known is not None and known.generation == generation and not source.google:
+            if known is not None and generation and known.generation == generation:
                 self._confirm(source.name)
                 self.alerts.settle(source.name, {})
                 return UpdateOutcome(source.name, generation)
@@ -294,7 +243,7 @@ class PatternUpdater:
         versions = [bytes.fromhex(own[name].version) for name in names if name in own]
         offered = await source.client.batch_get(names, versions) if names else []
         messages = {each.name: each for each in offered}
-        self._paces.setdefault(source.name, UpdateSchedule()).wait_s = max(
+        self._rota.pace(source).wait_s = max(
             (each.minimum_wait_duration.seconds for each in messages.values()), default=0
         )
         taken: dict[str, TakenList] = {}
@@ -318,26 +267,25 @@ class PatternUpdater:
                 taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
             except PatternError as error:
                 refused[name] = str(error)
-        if refused and self._another_answers(source, stamp):
+        in_use = {each.server for each in stamp.servers}
+        if refused and self._rota.another_answers(source, in_use):
             return UpdateOutcome(source.name, generation, refused=refused)
         with folder_lock(self.folder):
             for name in [name for name, each in taken.items() if not (self.folder / each.file).exists()]:
                 del taken[name]  # a command changed the pattern meanwhile, and swept away what no stamp named
                 refused[name] = "its file was removed before it was in force; it is fetched again"
-            self._commit(source, generation, taken, refused, about)
+            now = self._clock.now()
+            after, news = next_stamp(
+                self._stamp(), source, generation, now, about=about, taken=taken, refused=refused
+            )
+            self._put(after)
+        for name, text in news:
+            self.alerts.record(EventKind.UPDATE, text, name=name, server=source.name)
         return UpdateOutcome(
             source.name,
             generation,
             {name: each.count for name, each in taken.items() if each.changed or name not in own},
             refused,
-        )
-
-    def _another_answers(self, source: UpdateSource, stamp: Stamp) -> bool:
-        """Return whether the tier's lists are those of another server, which was refused but is not away."""
-        used = {each.server for each in stamp.servers if each.tier == source.tier.value} - {source.name}
-        return any(
-            each.name in used and self._paces.get(each.name, UpdateSchedule()).refused
-            for each in self._sources
         )
 
     async def _take(
@@ -371,79 +319,6 @@ class PatternUpdater:
                     if not f".{text[:-1]}".endswith(meant)
                 }
         return self._guarded
-
-    def _commit(
-        self,
-        source: UpdateSource,
-        generation: str,
-        taken: Mapping[str, TakenList],
-        refused: Mapping[str, str],
-        about: Mapping[str, Wanted],
-    ) -> None:
-        """Write the new stamp, and an event for each list that changed."""
-        now = self._clock.now()
-        stamp = self._stamp()
-        before = {each.name: each for each in stamp.lists if each.tier == source.tier.value}
-        lists = [each for each in stamp.lists if each.tier != source.tier.value]
-        for name in before.keys() - about.keys():
-            if name in refused:
-                lists.append(before[name])
-                continue
-            self.alerts.record(
-                EventKind.UPDATE,
-                f"given up, as the server has it no more (-{before[name].count})",
-                name=name,
-                server=source.name,
-            )
-        for name, wanted in about.items():
-            found = taken.get(name)
-            if found is None:
-                lists += [before[name]] if name in before else []
-                continue
-            lists.append(
-                StampedList(
-                    name=name,
-                    file=found.file,
-                    width=wanted.meaning.width,
-                    count=found.count,
-                    sha256=found.sha256,
-                    tier=source.tier.value,
-                    server=source.name,
-                    source=source.source or source.name,
-                    version=found.version.hex(),
-                    generation=generation,
-                    confirmed_at=now,
-                    verified_at=now,
-                    complete=not source.google,
-                    trusted_allow=source.trusted_allow,
-                    canary=wanted.canary.hex() if wanted.canary else None,
-                    digests=wanted.digests,
-                )
-            )
-            if found.changed:
-                entries = "1 entry" if found.count == 1 else f"{found.count} entries"
-                self.alerts.record(
-                    EventKind.UPDATE,
-                    f"{entries} (+{found.added} -{found.removed})",
-                    name=name,
-                    server=source.name,
-                )
-        whole = not refused and taken.keys() == about.keys() and not source.google
-        server = StampedServer(
-            server=source.name,
-            tier=source.tier.value,
-            # With a list missing the generation stays unsaid, so that the next look tries again.
-            generation=generation if not refused else "",
-            whole=whole,
-            announced=source.announced,
-            fresh_for_s=source.fresh_for_s,
-            confirmed_at=now,
-        )
-        others = tuple(each for each in stamp.servers if each.tier != source.tier.value)
-        # What a rollback gave up is over with once another version is in force.
-        given_up = {f"{source.name}/{name}" for name in taken}
-        held = {key: version for key, version in stamp.held.items() if key not in given_up}
-        self._put(replace(stamp, lists=tuple(lists), servers=(*others, server), held=held))
 
     def _put(self, stamp: Stamp) -> None:
         """Make a stamp the one in force; the caller holds the lock."""
