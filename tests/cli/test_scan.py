@@ -1,6 +1,7 @@
 """`secondlook scan`: what lies in folders, told, counted and put away (10 s)."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,20 @@ def test_a_path_that_is_not_there(place):
     done = command("scan", place[1] / "nothing", *place[0], check=False)
     assert done.returncode == 1
     assert "No such file or directory" in done.stderr
+
+
+def test_a_folder_that_cannot_be_read_is_told(place):
+    """One so deep that no path names it is closed to root too; else whoever brings files could hide them."""
+    (place[1] / "deep" / "packed.zip").unlink()
+    at = os.open(place[1], os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=at)
+        at, above = os.open("x" * 250, os.O_RDONLY, dir_fd=at), at
+        os.close(above)
+    os.close(at)
+    done = scan(place)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        11,
+        "2 files, 0 blocked, 0 unverifiable, 1 unreadable",
+    )
+    assert "File name too long" in done.stdout

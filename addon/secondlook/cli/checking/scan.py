@@ -128,7 +128,7 @@ class _Look:
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
-    """Yield every regular file, each once; links inside folders are not followed."""
+    """Yield every regular file, each once, and folders that cannot be read; links inside are not followed."""
     seen: set[tuple[int, int]] = set()
     for given in paths:
         for path in _below(given) if given.is_dir() else (given,):
@@ -138,18 +138,22 @@ def _files(paths: list[Path]) -> Iterator[Path]:
                 yield path  # what is wrong with it is told when it is read
                 continue
             key = (status.st_dev, status.st_ino)
-            if stat.S_ISREG(status.st_mode) and key not in seen:
+            if stat.S_ISDIR(status.st_mode):
+                yield path
+            elif stat.S_ISREG(status.st_mode) and key not in seen:
                 seen.add(key)
                 yield path
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
+    closed: list[OSError] = []
+    for where, folders, names in os.walk(folder, onerror=closed.append):
         folders.sort()
         for name in sorted(names):
             path = Path(where, name)
             if not path.is_symlink():
                 yield path
+    yield from (Path(error.filename) for error in closed)
 
 
 @contextmanager
