@@ -20,7 +20,6 @@ WITHOUT = set(
     """
     cli/answering.py
     cli/caller.py
-    cli/main.py
     cli/operation/notify.py
     cli/options.py
     cli/operation/password.py

@@ -1,5 +1,6 @@
 """`secondlook`: a command is answered by the proxy that runs, else by this process."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from secondlook.gateway import helper
 
         sys.exit(helper.main(words[1:]))
+    _have_outputs()
     from secondlook.cli import beside
     from secondlook.ground import collector
 
@@ -37,6 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"{place}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _have_outputs() -> None:
+    """Have somewhere to write to where the caller closed it (`>&-`), and write what an old encoding lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (stays open)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

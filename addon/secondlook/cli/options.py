@@ -18,7 +18,7 @@ from secondlook.cli.caller import CALLER, typed
 from secondlook.cli.finding import find_config
 from secondlook.cli.output import fail
 from secondlook.core.rules.client import ClientNameError, client_name
-from secondlook.ground.errors import ConfigError
+from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.files import give_to_owner
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
@@ -222,8 +222,18 @@ def instant_from(text: str | None, option: str) -> float | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
+def own_name() -> str:
+    """Return the name of who calls, for what keeps it; the number where a container has no name for it."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.geteuid()}"
+
+
 def writable_state(state: Path) -> None:
-    """Make the state folder, for its owner alone. Raises ConfigError when it cannot be used."""
+    """Make the state folder, for its owner alone. Raises UnusableStateError."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = state / f".write-{os.getpid()}"
@@ -235,5 +245,5 @@ def writable_state(state: Path) -> None:
         ) from error
 
 
-class UnusableStateError(Exception):
+class UnusableStateError(SecondLookError):
     """The state folder cannot be written."""

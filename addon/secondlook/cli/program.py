@@ -136,3 +136,7 @@ def run(arguments: Sequence[str]) -> None:
         fail(str(error), status=2)
     except SecondLookError as error:
         fail(str(error))
+    except RuntimeError as error:
+        if "home directory" not in str(error):
+            raise
+        fail(f"{error}", hint="set HOME, or name the configuration with -c and its folder with --state")

@@ -9,13 +9,7 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.options import (
-    ConfigOption,
-    StateOption,
-    UnusableStateError,
-    invocation_of,
-    writable_state,
-)
+from secondlook.cli.options import ConfigOption, StateOption, invocation_of, writable_state
 from secondlook.cli.output import fail
 from secondlook.run.supervisor.plan import write_plan
 from secondlook.run.supervisor.runfile import UNFINISHED_FILE
@@ -63,11 +57,8 @@ def run(
     )
     planned = replace(read_plan_of(invocation), commands=ANSWERS_COMMANDS)
     folder = Path(planned.state)
-    try:
-        writable_state(folder)
-        (folder / "ca").mkdir(mode=0o700, exist_ok=True)  # from now on it is known for a proxy's
-    except (UnusableStateError, OSError) as error:
-        fail(str(error))
+    writable_state(folder)
+    (folder / "ca").mkdir(mode=0o700, exist_ok=True)  # from now on it is known for a proxy's
     if (folder / UNFINISHED_FILE).exists():
         fail(
             f"a restore into {folder} was broken off, and half of it is in place",

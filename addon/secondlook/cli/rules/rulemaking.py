@@ -13,7 +13,6 @@ from secondlook.cli.options import (
     ForClientOption,
     JsonOption,
     StateOption,
-    UnusableStateError,
     open_context,
     seconds_from,
     writable_state,
@@ -107,10 +106,7 @@ def make_rule(
     context = open_context(config, state)
     if report:
         _check_reportable(context.settings, narrow=bool(narrow))
-    try:
-        writable_state(context.state)
-    except UnusableStateError as error:
-        fail(str(error))
+    writable_state(context.state)
     now = time.time()
     rule = Rule(
         id="",

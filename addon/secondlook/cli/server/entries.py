@@ -1,6 +1,5 @@
 """`secondlook server list`, `add`, `except` and `remove`: entries, with who made them and when."""
 
-import getpass
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, TypedDict
@@ -9,7 +8,7 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
-from secondlook.cli.options import JsonOption, StateOption, seconds_from
+from secondlook.cli.options import JsonOption, StateOption, own_name, seconds_from
 from secondlook.cli.output import fail, print_json, print_line, print_table
 from secondlook.cli.server.context import LISTS, ServerConfigOption, ServerContext, open_server
 from secondlook.core.neutralize import inert
@@ -141,7 +140,7 @@ def _made_now(duration: str | None, reason: str | None) -> _Made:
     """Return by whom an entry is made, when, and until when. Raises ConfigError."""
     lasts, now = seconds_from(duration, "--for"), time.time()
     expires_at = None if lasts is None else now + lasts
-    return {"who": getpass.getuser(), "now": now, "reason": reason, "expires_at": expires_at}
+    return {"who": own_name(), "now": now, "reason": reason, "expires_at": expires_at}
 
 
 def add(

@@ -1,6 +1,5 @@
 """`secondlook server import` and `publish`: files into the store, the store into a generation."""
 
-import getpass
 import sys
 import time
 from collections import Counter
@@ -12,7 +11,7 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
-from secondlook.cli.options import JsonOption, StateOption
+from secondlook.cli.options import JsonOption, StateOption, own_name
 from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table, working
 from secondlook.cli.server.context import LISTS, ServerConfigOption, open_server
 from secondlook.core.lists.name import RISKS
@@ -92,7 +91,7 @@ def import_(
             report = import_files(
                 context.store,
                 files,
-                who=getpass.getuser(),
+                who=own_name(),
                 now=time.time(),
                 list_name=list_name,
                 threat=threat,
