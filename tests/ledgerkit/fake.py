@@ -30,7 +30,6 @@ _FIRST_LOOK_S = 60.0
 _LET_THROUGH = {
     EventKind.CHECK,
     EventKind.FLAGGED,
-    EventKind.OVERRIDDEN,
     EventKind.WOULD_BLOCK,
     EventKind.PAUSED,
 }

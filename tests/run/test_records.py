@@ -13,6 +13,8 @@ from secondlook.core.url.canonical import url_subject
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
+from secondlook.ledger.log.shape import event_json
+from secondlook.review import words
 from secondlook.run.assembly.parts import LedgerRecords
 from secondlook.suffix import load_suffixes
 
@@ -63,6 +65,14 @@ async def test_an_exception_is_for_the_whole_url(open_ledger):
     await records.make_exception(event, 600)
     (rule,) = ledger.rules.all()
     assert (rule.subject, rule.client, rule.source) == (URL, "10.0.0.7", "override")
+    # one block, and no second one: neither in the log nor in the counts
+    (block,) = ledger.events.page(EventFilter(decision="block")).events
+    assert block.id == event.id
+    (hour,) = ledger.statistics.hourly(event.time, event.time)
+    assert (hour.checked, hour.blocked) == (1, 1)
+    (made,) = ledger.events.page(EventFilter(kind="overridden")).events
+    assert words.headline(event_json(made)).startswith("Overridden: ")
+    assert words.sentence(event_json(made)) == f"Allowed for 10 min from the block page of event {event.id}."
 
 
 async def test_an_exception_is_for_the_user_and_the_address_that_were_blocked(open_ledger):

@@ -17,9 +17,7 @@ from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import FileSubject, Subject, SubjectKind, UrlSubject
 from secondlook.core.verdict import Action, Risk, Verdict
 
-_VISITS = frozenset(
-    {EventKind.CHECK, EventKind.BLOCKED, EventKind.FLAGGED, EventKind.WOULD_BLOCK, EventKind.OVERRIDDEN}
-)
+_VISITS = frozenset({EventKind.CHECK, EventKind.BLOCKED, EventKind.FLAGGED, EventKind.WOULD_BLOCK})
 _BAD = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
 _MOST_EXAMPLES = 100
 _OFTEN = 3  # visits that make a host often visited

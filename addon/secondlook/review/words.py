@@ -220,7 +220,8 @@ def sentence(event: Json, *, asked: bool = False, titles: Mapping[str, str] = NO
         "done": done,
         "detail": shorten(detail_of(event) or "no reason given", 200),
     }
-    template = SENTENCES.get(str(event.get("stage")), "{detail}")
+    made = event.get("kind") == EventKind.OVERRIDDEN  # and the rest is what was known of the block
+    template = "{detail}" if made else SENTENCES.get(str(event.get("stage")), "{detail}")
     return as_sentence(template.format(**words))
 
 

@@ -58,7 +58,6 @@ OUTCOMES: Final[dict[str, str]] = {
     EventKind.BLOCKED.value: "block",
     EventKind.FLAGGED.value: "flag",
     EventKind.WOULD_BLOCK.value: "would_block",
-    EventKind.OVERRIDDEN.value: "allow",
 }
 """Kinds of which each event is one check, and how it ended."""
 _REFUSED: Final = frozenset({"block", "would_block"})

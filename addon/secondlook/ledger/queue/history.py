@@ -23,7 +23,6 @@ LET_THROUGH: Final = tuple(
     for kind in (
         EventKind.CHECK,
         EventKind.FLAGGED,
-        EventKind.OVERRIDDEN,
         EventKind.WOULD_BLOCK,
         EventKind.PAUSED,
     )

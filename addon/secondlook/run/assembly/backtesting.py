@@ -34,7 +34,6 @@ VISITS = tuple(
         EventKind.BLOCKED,
         EventKind.FLAGGED,
         EventKind.WOULD_BLOCK,
-        EventKind.OVERRIDDEN,
     )
 )
 

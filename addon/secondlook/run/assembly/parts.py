@@ -252,6 +252,7 @@ class LedgerRecords:
             event,
             id=self._identifiers.new(now),
             kind=EventKind.OVERRIDDEN,
+            decision=None,  # this is no check
             time=now,
             detail=f"allowed for {duration_s / 60:g} min from the block page of event {event.id}",
         )
