@@ -1,6 +1,7 @@
 """The list of clients and the page of each: what it shows, what can be done there, and links to it."""
 
 import time
+from urllib.parse import unquote
 
 import pytest
 
@@ -79,9 +80,10 @@ def test_a_client_nobody_has_seen_has_a_page_and_a_malformed_one_is_refused(clie
     assert client.get("/clients?range=year").status_code == 400
 
 
-@pytest.mark.parametrize("name", ["2001:db8::5", "anna", "dom%2Fuser"])
+@pytest.mark.parametrize("name", ["2001:db8::5", "anna", "dom%2Fuser", "10.0.0.0%2F8"])
 def test_addresses_and_users_of_every_form_have_a_page(client, used, name):
     assert client.get(f"/clients/{name}").status_code == 200
+    assert client.get(f"/api/v1/clients/{name}").json()["client"] == unquote(name)
 
 
 def test_a_rule_is_removed_from_the_page_of_its_client(client, used):

@@ -1,6 +1,9 @@
 """The log, the queue and late verdicts by the API."""
 
+import re
 import time
+
+import pytest
 
 from review.stage import csrf, keep, make_event
 from secondlook.core.event import EventKind
@@ -22,6 +25,16 @@ def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):
     assert client.get("/api/v1/late-verdicts").json() == []
     assert client.post(f"/api/v1/late-verdicts/{event.id}/seen", headers=headers).status_code == 204
     assert client.get("/api/v1/late-verdicts").json() == []
+
+
+@pytest.mark.parametrize("cursor", ["s12", "t4711.0", "t4711.12"])  # of SQLite, of PostgreSQL
+def test_the_log_is_followed_from_every_place_that_a_ledger_gives(client, cursor):
+    document = client.get("/api/v1/openapi.json").json()
+    (after,) = [
+        each for each in document["paths"]["/events/tail"]["get"]["parameters"] if each["name"] == "after"
+    ]
+    (pattern,) = [form["pattern"] for form in after["schema"]["anyOf"] if "pattern" in form]
+    assert re.search(pattern, cursor)
 
 
 def test_late_verdicts_beyond_those_that_are_shown_come_once_the_newer_ones_are_noted(

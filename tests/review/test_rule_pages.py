@@ -69,7 +69,11 @@ def test_a_broken_import_changes_nothing(client, ledger, text):
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [("backtest=nonsense+rule", "backtest"), ("backtest=h.example&days=91", "days")],
+    [
+        ("backtest=nonsense+rule", "backtest"),
+        ("backtest=h.example&days=91", "days"),
+        (f"days={'9' * 5000}", "days"),
+    ],
 )
 def test_a_rejected_question_about_rules_keeps_what_was_typed(client, query, field):
     answer = client.get(f"/rules?{query}")

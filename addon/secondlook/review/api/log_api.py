@@ -21,6 +21,7 @@ from secondlook.review.api.record import Id, Limit
 from secondlook.review.export import export as exported
 from secondlook.review.filters import (
     CURSOR,
+    LIVE_CURSOR,
     MOST_EXCLUDED,
     NAMES,
     NOT,
@@ -32,6 +33,7 @@ from secondlook.review.operations.refused import Missing
 
 type Filter = Annotated[str, Query(max_length=512)]
 type Cursor = Annotated[str, Query(pattern=CURSOR)] | None
+type TailCursor = Annotated[str, Query(pattern=f"{CURSOR}|{LIVE_CURSOR}")] | None
 
 FILTERS = [
     {"name": name, "in": "query", "schema": {"type": "string", "maxLength": 512, "default": ""}}
@@ -62,7 +64,7 @@ def log_text_routes(api: APIRouter, operations: Operations) -> None:
         return exported(operations.log.export(wanted_of(request).event_filter(time.time())), as_)
 
     @api.get("/events/tail", openapi_extra={"parameters": FILTERS})
-    async def tail(request: Request, after: Cursor = None) -> EventTail:
+    async def tail(request: Request, after: TailCursor = None) -> EventTail:
         """Return events written after a cursor, and the next cursor: ask again and again to follow the log.
 
         Without `after` there are no events, only the cursor of now. The same filters as for events.

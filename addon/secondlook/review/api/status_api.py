@@ -42,7 +42,7 @@ def protection_routes(api: APIRouter, operations: Operations) -> None:
         """Return the clients of a range of time, the one seen last first."""
         return [ClientStatus.model_validate(each) for each in await operations.clients(range_)]
 
-    @api.get("/clients/{name}")
+    @api.get("/clients/{name:path}")
     async def client(name: Annotated[ClientName, Path()]) -> ClientRecord:
         """Return one client: what holds for it, what was made for it, its latest blocks and flags."""
         return ClientRecord.model_validate(await operations.client(name))

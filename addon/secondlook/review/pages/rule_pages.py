@@ -41,7 +41,7 @@ class RulePages:
         fired: list[Json] = []
         tested: Json | None = None
         days = params.get("days") or "7"
-        if not (days.isdecimal() and 1 <= int(days) <= MOST_DAYS):
+        if not (days.isdecimal() and len(days) <= len(str(MOST_DAYS)) and 1 <= int(days) <= MOST_DAYS):
             faults["days"] = f"expected days, from 1 to {MOST_DAYS}"
         try:
             fired = await self.operations.rules.firing(test) if test else []
