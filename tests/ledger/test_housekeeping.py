@@ -137,6 +137,30 @@ def test_a_fault_inside_does_not_end_the_housekeeping(place, open_ledger, monkey
     assert any("internal error" in line and "lock timeout" in line for line in told)
 
 
+@pytest.mark.parametrize("broken", ["search index", "journal"])
+async def test_one_duty_that_always_fails_keeps_no_other_from_being_done(
+    tmp_path, open_ledger, monkeypatch, broken
+):
+    monkeypatch.setattr(housekeeping, "FLUSH_S", 0.1)
+    monkeypatch.setattr(housekeeping, "CHECKPOINT_BYTES", 1 << 18)
+    path = tmp_path / "ledger.sqlite3"
+    ledger = open_ledger(path, keeper=True, background=False)
+    if broken == "journal":
+        ledger.flags.journal.append({"event": {}, "flag": {"of": "another version"}})
+    else:
+        ledger.store.commit_now(lambda connection: connection.exec_driver_sql("DROP TABLE words_upto"))
+    size = path.stat().st_size
+    await write_much(ledger)
+    ledger.history.remember(
+        identity_of("a"), (identity_of("a"),), SubjectKind.URL, make_event(EventKind.CHECK)
+    )
+    ledger.upkeep.start()
+    wait_until(lambda: path.stat().st_size > size)
+    wait_until(lambda: not ledger.history._unwritten)
+    ledger.store.commit_now(lambda _: None)  # what was taken up before is written
+    assert [entry.identity for entry in await ledger.history.recall([identity_of("a")])] == [identity_of("a")]
+
+
 def test_a_table_that_another_proxy_vacuums_is_left_to_it(postgres, open_ledger):
     url = postgres.database()
     ledger = open_ledger(url, background=False)

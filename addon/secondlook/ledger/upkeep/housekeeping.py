@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -80,36 +81,39 @@ class Upkeep:
 
     def _run(self) -> None:
         while not self._stopping.wait(TICK_S):
-            try:
-                self._tick()
-            except LedgerError as error:
-                self._store.report(f"housekeeping: {error}")
-                self._stopping.wait(1.0)
-            except Exception as error:
-                # without this thread nothing is deleted, replayed or written down any more
-                self.faults += 1
-                logger.exception("housekeeping failed inside; it goes on")
-                self._store.report(f"housekeeping: internal error: {error}")
-                self._stopping.wait(1.0)
+            self._attempt(self._tick)
+
+    def _attempt(self, duty: Callable[[], object]) -> None:
+        """Do a duty; where it fails, the others are done all the same."""
+        try:
+            duty()
+        except LedgerError as error:
+            self._store.report(f"housekeeping: {error}")
+            self._stopping.wait(1.0)
+        except Exception as error:
+            # without this thread nothing is deleted, replayed or written down any more
+            self.faults += 1
+            logger.exception("housekeeping failed inside; it goes on")
+            self._store.report(f"housekeeping: internal error: {error}")
+            self._stopping.wait(1.0)
 
     def _tick(self) -> None:
-        store, now = self._store, time.monotonic()
-        if store.writer.failing and not self._probe():
+        if self._store.writer.failing and not self._probe():
             self._flags.look_for_room()
             return
-        self._flags.replay()
-        if store.place.sqlite:
-            self._index()
+        self._attempt(self._flags.replay)
+        if self._store.place.sqlite:
+            self._attempt(self._index)
+        now = time.monotonic()
         if now - self._flushed_at >= FLUSH_S:
             self._flushed_at = now
             self._counts.flush()
             self._history.flush()
-        if not store.options.keeper:
+        if not self._store.options.keeper:
             return
         if now - self._swept_at >= SWEEP_S:
             self._swept_at = now
-            thorough = now - self._merged_at >= MERGE_S
-            self.sweep(thorough=thorough)
+            self._attempt(partial(self.sweep, thorough=now - self._merged_at >= MERGE_S))
         self.checkpoint(whole=False)
 
     def _index(self) -> None:
