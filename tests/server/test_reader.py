@@ -205,6 +205,26 @@ def test_other_data_with_the_number_that_is_served_are_not_searched_as_if_they_w
     asyncio.run(scene())
 
 
+def test_copies_of_lists_go_with_their_generations(tmp_path):
+    store = make_store(tmp_path, HOSTS[:40])
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            publisher, reader = ValkeyPublisher(url, keep_generations=2), ValkeyReader(url)
+            for number in range(1, 7):
+                await publisher.push(Generation(store.generation_folder(number)), now=NOW + 100 * number)
+                await reader.refresh()
+                assert (await reader.update("mw-8b", b"", 0, 0)).kind == "full"
+                put(store, [f"more{number}.example"], name=f"{number}.txt")
+                out(store)
+            assert len(list(reader._folder.iterdir())) == 3  # of the two that are kept, and of one before
+            await publisher.aclose()
+            await reader.aclose()
+            assert not reader._folder.exists()
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("start", [single, cluster])
 def test_parts_that_a_store_lost_are_missed_and_put_back(tmp_path, start):
     store = make_store(tmp_path, HOSTS)

@@ -40,6 +40,7 @@ class ValkeyReader:
         self._node_missed = False
         self._temporary = tempfile.TemporaryDirectory(prefix="secondlook-lists-")
         self._folder = Path(self._temporary.name)
+        self._wanted: frozenset[str] = frozenset()  # checksums of the lists of the kept generations
         self._number: int | None = None
         self._loading = b""  # how its manifest ends
         self._bits = 0
@@ -120,22 +121,19 @@ class ValkeyReader:
 
     async def update(self, name: str, version: bytes, max_update: int, max_database: int) -> Update:
         """Return the update of one list; list entries are kept in a local folder once they were needed."""
-        current = self._lists[name]
+        # together, whatever is taken up meanwhile
+        current, updater, kept = self._lists[name], self._updaters[name], self._kept.get(name, {})
         held = ListVersion.decode(version)
         known = version if held is not None and held.name == name else b""
         try:
             await self._need(current)
             for since in {held.generation, held.base} if held is not None and known else ():
-                await self._need_generation(name, since)
+                if since in kept:
+                    await self._need(kept[since][1])
         except FAULTS as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         key = (current.version, known, max_update, max_database)
-        return await self._cache.get(self._updaters[name], key, known, (max_update, max_database))
-
-    async def _need_generation(self, name: str, since: int) -> None:
-        found = self._kept.get(name, {}).get(since)
-        if found is not None:
-            await self._need(found[1])
+        return await self._cache.get(updater, key, known, (max_update, max_database))
 
     async def _need(self, entry: PublishedList) -> None:
         """Bring a list's entries into the local folder."""
@@ -210,6 +208,17 @@ class ValkeyReader:
         self._key = current.manifest.get("key")
         self._marked, self._lost_bucket = about.get("marked", False), None
         self._number, self._loading = number, raw[_LOADING[0] :]
+        self._drop_lists(generations)
+
+    def _drop_lists(self, generations: Sequence[Generation]) -> None:
+        """Remove the copies of lists of earlier generations, but for those of the last, still in use."""
+        before = self._wanted
+        self._wanted = frozenset(
+            entry.checksum.hex() for each in generations for entry in each.lists.values()
+        )
+        for path in self._folder.glob("[0-9a-f]*"):
+            if path.name not in self._wanted | before:
+                path.unlink(missing_ok=True)
 
     async def aclose(self) -> None:
         """Close the connections and remove the local copies."""
