@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from ipaddress import AddressValueError, IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from urllib.parse import unquote_to_bytes
 
 import publicsuffixlist
@@ -32,6 +32,15 @@ _NO_TOP_LEVEL = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")  # a 
 _URL = re.compile(r"(?:([a-z]+)://)?([^/?#\\]*@)?([^/?#\\@]*?)(:\d*)?([/?#\\].*)?", re.IGNORECASE | re.DOTALL)
 _SIMPLE = re.compile(r"[!-\"$-&'-@\[\]-~]*")  # no fragment, no backslash, nothing outside of ASCII
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}")
+_RANGE = re.compile(r"[0-9a-fA-F.:]+/\d+")
+_ADDRESS6 = re.compile(r"\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*\]?")
+_NUMBERS = re.compile(r"[0-9.]+")
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ADDRESS = re.compile(rf"((?:{_OCTET}\.){{3}}){_OCTET}")
+_REMARK = re.compile(r"\s+(?:#|//|;)")
+_RULE = re.compile(r"(.*?)(?:\$([a-z~]+(?:[=,].*)?))?")
+_INEXACT = re.compile(r"[*^]|\A(?:://|-|\.)|\A[^/?:]*(?:@|\.\Z)")
+_ANCHORED = re.compile(r"\|(?!\||https?:)")
 _WORLD = ip_network("2000::/3")
 _NOTHING = {32: "d41d8cd9", 40: "da39a3ee", 64: "e3b0c442"}
 _NAMES = {32: "md5:", 40: "sha1:", 64: ""}
@@ -48,14 +57,25 @@ def _lists() -> tuple[publicsuffixlist.PublicSuffixList, frozenset[str], frozens
     return publicsuffixlist.PublicSuffixList(), platforms, platforms | mixed, mixed - platforms
 
 
+@cache
+def _block_is_global(three: str) -> bool:
+    """Whether the addresses that begin with these three numbers are the world's."""
+    return IPv4Address(f"{three}0").is_global
+
+
+def _is_global(three: str, address: str) -> bool:
+    """Whether an address is the world's: 256 stand in one block, but for 192.0.0, whose addresses differ."""
+    return IPv4Address(address).is_global if three == "192.0.0." else _block_is_global(three)
+
+
 def host(text: str, *, part: bool = False) -> Claim:
     """Judge a host; `part` says that less than the host was meant (a port, a fragment)."""
     name = text.strip(".").lower()
-    if name.count(".") == 3 and re.fullmatch(r"[0-9.]+", name):
-        try:
-            return ("entry", f"{name}/") if IPv4Address(name).is_global else (R.LOCAL, text)
-        except AddressValueError:
+    if name.count(".") == 3 and _NUMBERS.fullmatch(name):
+        found = _ADDRESS.fullmatch(name)
+        if found is None:
             return "odd", text
+        return ("entry", f"{name}/") if _is_global(found[1], name) else (R.LOCAL, text)
     if not _HOST.fullmatch(name) and _NO_TOP_LEVEL.fullmatch(name):
         return R.BAD_HOST, text
     if not _HOST.fullmatch(name) or len(name) > 253:
@@ -135,15 +155,17 @@ def digest(text: str, *, good: bool = False) -> Claim:
 
 def anything(text: str, *, good: bool = False) -> Iterator[Claim]:
     """Judge one item of a plain list: a digest, a range, or an indicator."""
-    if _DIGEST.fullmatch(text):
+    if (_HOST.fullmatch(text) or _ADDRESS.fullmatch(text)) and not text.startswith("hxxp"):
+        yield host(text)  # most rows of most lists, and nothing else can be meant
+    elif _DIGEST.fullmatch(text):
         yield digest(text, good=good)
-    elif re.fullmatch(r"[0-9a-fA-F.:]+/\d+", text):
+    elif _RANGE.fullmatch(text):
         network = ip_network(text, strict=False)
         if network.num_addresses > 256:
             yield R.WIDE_RANGE, text
         else:
             yield from (host(str(each)) if each.version == 4 else address6(str(each)) for each in network)
-    elif re.fullmatch(r"\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*\]?", text):
+    elif _ADDRESS6.fullmatch(text):
         yield address6(text.strip("[]"))
     else:
         yield indicator(text.removeprefix("*."))
@@ -165,7 +187,7 @@ def data_lines(text: str, comments: str = "#!;") -> Iterator[str]:
 def plain(text: str) -> Iterator[Claim]:
     """A thing a line; what follows a blank and a comment mark is a remark."""
     for line in data_lines(text):
-        yield from anything(re.split(r"\s+(?:#|//|;)", line)[0])
+        yield from anything(_REMARK.split(line)[0])
 
 
 def plain_good(text: str) -> Iterator[Claim]:
@@ -192,7 +214,7 @@ def inexact(body: str) -> str:
 def rules(text: str) -> Iterator[Claim]:
     """Adblock: `||host^`, `||host/path` and bare hosts, for the whole page; exceptions; nothing with a wildcard."""
     for line in data_lines(text, "!"):
-        pattern, options = re.fullmatch(r"(.*?)(?:\$([a-z~]+(?:[=,].*)?))?", line).groups("")
+        pattern, options = _RULE.fullmatch(line).groups("")
         body = pattern.removesuffix("|").removesuffix("^").removesuffix("|")
         name = body.removeprefix("||")
         if line.startswith(("#", "[Adblock")):
@@ -206,9 +228,9 @@ def rules(text: str) -> Iterator[Claim]:
             yield ("take back", name) if body.startswith("||") else (R.PATTERN, line)
         elif not {"all", "important", "document", "doc", ""}.issuperset(options.split(",")):
             yield R.MODIFIER, line
-        elif re.search(r"[*^]|\A(?:://|-|\.)|\A[^/?:]*(?:@|\.\Z)", name):
+        elif _INEXACT.search(name):
             yield R.PATTERN, line
-        elif re.match(r"\|(?!\||https?:)", body):
+        elif _ANCHORED.match(body):
             yield R.NOT_UNDERSTOOD, line
         elif re.search(r"\s", name):
             yield R.BAD_HOST, line
