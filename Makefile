@@ -4,7 +4,10 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_ARGS := -n auto --dist loadgroup --durations 20
+# A file's tests stay in one worker, in the order of tests/conftest.py: what a module shares is made once.
+TEST_ARGS := -n auto --dist loadfile --no-loadscope-reorder --durations 20
+# What pytest makes of the tests' assertions is kept for the next run, whatever the environment says.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 FUZZ_S := 10
 RUN_STAMP := $(VENV)/.installed-run-$(firstword $(shell sed '/^\[tool\./,$$d' pyproject.toml | cat - requirements.txt | cksum))
 DEV_STAMP := $(VENV)/.installed-dev-$(firstword $(shell cksum requirements-dev.txt))
@@ -59,13 +62,13 @@ run: $(COMPILED)  ## start the proxy with proxy.yaml; ARGS='…' goes to `second
 	@exec $(BIN)/secondlook run $(ARGS)
 
 test: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite; ARGS='…' goes to pytest
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(TEST_ARGS))
+	$(PYTEST) $(if $(ARGS),$(ARGS),$(TEST_ARGS))
 
 quick: $(DEV_STAMP) $(COMPILED)  ## run what starts no processes, browsers or databases, nor unpacks bombs (90 s)
-	$(BIN)/python -m pytest --quick -n auto tests $(ARGS)
+	$(PYTEST) --quick -n auto tests $(ARGS)
 
 coverage: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite and show which lines and branches it reached
-	$(BIN)/python -m pytest $(TEST_ARGS) --cov --cov-report=term --cov-report=xml:coverage.xml $(ARGS)
+	$(PYTEST) $(TEST_ARGS) --cov --cov-report=term --cov-report=xml:coverage.xml $(ARGS)
 
 check: $(DEV_STAMP)  ## format, lint, types, import contract, declared dependencies
 	$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
 """Machinery of every test: where the shared data lies, and the public suffixes."""
 
+import gc
 import lzma
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,12 @@ NOT_QUICK_FIXTURES = {
 NOT_QUICK_PARAMETERS = {"postgresql", "valkey", "cluster", "replica"}  # servers that are started
 
 # What lasts a quarter of a minute and more begins first: as the last of all it would leave the other workers idle.
-LONG = ("e2e", "test_promises.py", "test_every_list.py", "test_importing.py")
+LONG = (
+    *("e2e", "test_promises.py", "test_every_list.py", "test_importing.py"),
+    *("test_archive_child.py", "test_decoding.py", "test_file_scanner.py"),
+    *("test_download_archives.py", "test_download_clean.py", "test_download_gate.py"),
+    *("test_updater.py", "test_updater_lies.py"),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +56,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave folders and files out without importing them."""
     left_out = {TESTS / place for place in NOT_QUICK_PLACES} if config.getoption("quick") else set()
     return True if collection_path in left_out else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Keep the garbage collector from what lasts to the end.
+
+    Eleven thousand tests and all that they import are half a million objects, a third of a second for each full
+    collection, and a proxy's event loop makes one whenever it has nothing else to do.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

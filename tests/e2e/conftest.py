@@ -17,14 +17,13 @@ prepared.allow()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything here, keep each module's tests in one worker of pytest-xdist, leave the soak out."""
+    """Mark everything here, leave the soak out."""
     here = Path(__file__).parent
     for item in items:
         if item.get_closest_marker("soak") and not os.environ.get("SECONDLOOK_SOAK"):
             item.add_marker(pytest.mark.skip(reason="a long test: `make soak` runs it"))
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture
