@@ -142,3 +142,14 @@ def test_an_import_while_a_proxy_makes_its_folder_goes_to_its_embedded_server(st
     lock.release()
     assert sorted(each.name for each in state.iterdir()) == ["lock", "server"]
     assert [each.name for each in (state / "server" / "sources").iterdir()] == ["0001-hosts.txt"]
+
+
+def test_without_a_configuration_here_it_is_the_server_of_the_proxy_that_commands_mean(tmp_path, monkeypatch):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    here = tmp_path / "here"
+    here.mkdir()
+    command("allow", "good.example", cwd=here)
+    command("server", "add", "evil.example", cwd=here)
+    assert not list(here.iterdir())
+    assert (tmp_path / "home" / "secondlook" / "server" / "own.json").exists()

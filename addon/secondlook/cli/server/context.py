@@ -45,16 +45,18 @@ class ServerContext:
 def open_server(config: Path | None, state: Path | None, **options: object) -> ServerContext:
     """Find a server's settings and store. Raises ConfigError.
 
-    Without a configuration and without `--state` it is the embedded server of the proxy here; a proxy's
-    state folder given by `--state` means its embedded server too.
+    Without a configuration and without `--state` it is the embedded server of the proxy that other commands
+    mean here, where there is one; a proxy's state folder given by `--state` means its embedded server too.
     """
     from secondlook.config import load_server_settings
 
     found = config
     if found is None and Path(SERVER_CONFIG_NAME).is_file():
         found = Path(SERVER_CONFIG_NAME)
-    if state is None and found is None and Path(CONFIG_NAME).is_file():
-        state = open_context(None, None).state / "server"
+    if state is None and found is None:
+        here = open_context(None, None).state
+        if Path(CONFIG_NAME).is_file() or is_of_a_proxy(here):
+            state = here / "server"
     elif state is not None and is_of_a_proxy(state):
         leave_to_owner(state)
         state = state / "server"
