@@ -97,6 +97,14 @@ def test_no_name_is_overwritten_by_a_rename(candidate, downloads):
     assert (downloads / "a.exe.blocked").read_bytes() == b"mine"
 
 
+def test_a_name_that_leaves_no_room_for_the_suffix_is_cut(downloads):
+    (downloads / ("a" * 255)).write_bytes(DATA)
+    [candidate] = search([downloads], DIGEST.digest(), None).candidates
+    path = rename_in_place(candidate)
+    candidate.close()
+    assert names(downloads) == [path.name] == ["a" * 240 + ".blocked"]
+
+
 def test_a_file_that_is_given_back_overwrites_nothing(candidate, downloads, store):
     kept = record(candidate.path)
     put_away(candidate, store, kept)

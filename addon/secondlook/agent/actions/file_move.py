@@ -21,6 +21,7 @@ BLOCKED_SUFFIX = ".blocked"
 _PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700
 _CHUNK_BYTES = 1 << 20
+_STEM_BYTES = 240
 _OPEN_FOLDER = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 
 
@@ -103,7 +104,8 @@ def rename_in_place(candidate: Candidate) -> Path:
     _same_or_back(candidate, candidate.folder_fd, private)
     with contextlib.suppress(PermissionError):  # of another user: its name has to do
         os.fchmod(candidate.fd, stat.S_IMODE(candidate.status.st_mode) & ~0o111)
-    name = _free_name(candidate.folder_fd, private, candidate.name + BLOCKED_SUFFIX)
+    stem = os.fsdecode(os.fsencode(candidate.name)[:_STEM_BYTES])  # a name has 255 at most
+    name = _free_name(candidate.folder_fd, private, stem + BLOCKED_SUFFIX)
     return candidate.path.with_name(name)
 
 
