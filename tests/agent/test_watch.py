@@ -5,6 +5,7 @@ import pytest
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from ledgerkit.contract import confirm
+from secondlook.agent.check.view import REBLOCK
 from secondlook.agent.check.watch import Watcher
 from secondlook.core.answer import Tier
 from secondlook.core.event import ConfirmedEntry
@@ -178,6 +179,13 @@ def test_a_new_finding_is_told_and_a_renewed_one_is_not(house):
     house.run(confirm(house.ledger, make_confirmed(b"o" * 32, house.clock.now()), None))
     house.run(watcher.refresh())
     assert told == [1, 1]
+    address = make_confirmed(b"r" * 32, house.clock.now())
+    house.run(confirm(house.ledger, replace(address, source=REBLOCK), None))
+    house.run(watcher.refresh())
+    assert told == [1, 1], "its file is the news"
+    house.run(confirm(house.ledger, replace(address, identity=b"s" * 32), None))
+    house.run(watcher.refresh())
+    assert told == [1, 1, 1]
 
 
 def make_confirmed(identity, now):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from secondlook.agent import metrics
 from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.view import REBLOCK
 from secondlook.agent.ports import Snapshots
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import Pattern
@@ -43,7 +44,7 @@ class Watcher:
     `stamp` and `load` are the pattern's: a value that differs with every pattern in place, and the pattern
     itself. `fixed_rules` are those of the configuration; `on_pattern` is called when a pattern is in place
     that gives other answers than the one before, and `on_confirmed` when the confirmed set names a hash that
-    it did not name before.
+    it did not name before, but for addresses that are refused for their bad file.
     """
 
     def __init__(
@@ -124,7 +125,8 @@ class Watcher:
             read_mark=mark,
         )
         self._version = version
-        if self._on_confirmed is not None and any(entry.hit not in known for entry in read.confirmed):
+        news = any(entry.hit not in known and entry.source != REBLOCK for entry in read.confirmed)
+        if self._on_confirmed is not None and news:
             self._on_confirmed()
 
     def _read(self) -> _Said:
