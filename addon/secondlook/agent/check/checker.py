@@ -18,16 +18,15 @@ from dataclasses import replace
 from lru import LRU
 
 from secondlook.agent import metrics
+from secondlook.agent.check.deciding import decide, is_open, judge, untested_passes
 from secondlook.agent.check.evidence import (
     from_finding,
-    is_listed,
     listed_step,
     unknown,
     unverifiable,
     worse_of,
     worst_finding,
 )
-from secondlook.agent.check.groups import pause_for
 from secondlook.agent.check.inquiry import Inquiry, Known, Question, fresh_answers, stale_answers
 from secondlook.agent.check.stages import local_evidence
 from secondlook.agent.check.view import LocalView, Snapshot
@@ -123,7 +122,7 @@ class Checker:
             steps: list[Step] = []
             evidence = self._local(snapshot, subject, context, now, steps)
             until = now + _MEMO_S
-            if evidence is None or self._is_open(snapshot, context, evidence):
+            if evidence is None or is_open(snapshot, context, evidence):
                 evidence, until = self._from_cache(
                     snapshot, subject, context, tiers, now, steps, until, evidence
                 )
@@ -144,7 +143,7 @@ class Checker:
         `block_untested` is about what was asked: a page's URL, a download. A body of which only its hash is
         looked up here is not blocked for being untested, else no page at all would come through.
         """
-        return _untested_passes(self._check_local(subject, context))
+        return untested_passes(self._check_local(subject, context))
 
     def _check_local(self, subject: Subject, context: RequestContext) -> Decision:
         try:
@@ -152,7 +151,7 @@ class Checker:
             tiers = self.lookup.tiers(subject.kind, context.cls)
             steps: list[Step] = []
             evidence = known = self._local(snapshot, subject, context, now, steps)
-            if known is None or self._is_open(snapshot, context, known):
+            if known is None or is_open(snapshot, context, known):
                 evidence, _ = self._from_cache(snapshot, subject, context, tiers, now, steps, now, known)
             if evidence is None:
                 fresh, _ = fresh_answers(self.cache, tiers, subject.kind, subject.hashes, now)
@@ -161,7 +160,7 @@ class Checker:
                     known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, 0, now))
                     steps.append(listed_step(finding, Stage.CACHE))
                 steps.append(Step(Stage.QUERY, "skipped", "looked up locally only"))
-                if known is None or self._is_open(snapshot, context, known):
+                if known is None or is_open(snapshot, context, known):
                     known = self._nothing_worse(subject, Stage.CACHE, steps, known)
                 evidence = known
             return self._decide(snapshot, context, evidence, now, started)
@@ -217,19 +216,13 @@ class Checker:
         if (
             isinstance(subject, UrlSubject)
             and subject.problem is not None
-            and (evidence is None or self._is_open(snapshot, context, evidence))
+            and (evidence is None or is_open(snapshot, context, evidence))
         ):
             refused = unverifiable(subject.problem, steps, stage=Stage.MALFORMED)
             policy = snapshot.policies.of(context.client, context.user)
             if policy.decide(refused, SubjectClass.MALFORMED).action is Action.BLOCK:
                 return refused  # nobody needs to be asked about what is refused anyway
         return evidence
-
-    @staticmethod
-    def _is_open(snapshot: Snapshot, context: RequestContext, evidence: Evidence) -> bool:
-        """Return whether somebody may know worse: it is listed, and the policy lets that through."""
-        policy = snapshot.policies.of(context.client, context.user)
-        return is_listed(evidence) and not policy.blocks(evidence.risk)
 
     def _from_cache(
         self,
@@ -258,7 +251,7 @@ class Checker:
         finding = worst_finding(subject.hashes, context.cls, fresh)
         if finding is not None:
             known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, 0, now))
-            if not self._is_open(snapshot, context, known):
+            if not is_open(snapshot, context, known):
                 return known, until
         if missing:
             metrics.CACHE_MISSES.inc()
@@ -297,7 +290,7 @@ class Checker:
         steps: list[Step] = []
         # the view may have moved while we asked: what is known by now counts
         evidence = self._local(snapshot, subject, context, now, steps)
-        if evidence is None or self._is_open(snapshot, context, evidence):
+        if evidence is None or is_open(snapshot, context, evidence):
             steps += inquiry.steps
             evidence = self._from_answers(snapshot, subject, context, inquiry, steps, now, evidence)
         return self._decide(snapshot, context, evidence, now, started)
@@ -316,7 +309,7 @@ class Checker:
         finding = worst_finding(subject.hashes, context.cls, question.known)
         if finding is not None:
             known = worse_of(known, from_finding(finding, Stage.QUERY, subject, steps, inquiry.attempts, now))
-            if not self._is_open(snapshot, context, known):
+            if not is_open(snapshot, context, known):
                 return known
             steps.append(listed_step(finding, Stage.QUERY))
         if not inquiry.asked and self.lookup.awaited(subject.kind, context.cls):
@@ -341,7 +334,7 @@ class Checker:
             steps.append(Step(Stage.CACHE, "not_listed", "expired, and no server answered"))
         else:
             known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, inquiry.attempts, now))
-            if not self._is_open(snapshot, context, known):
+            if not is_open(snapshot, context, known):
                 return known
             steps.append(listed_step(finding, Stage.CACHE))
         server, attempts = stale[0][1].server, inquiry.attempts
@@ -371,26 +364,12 @@ class Checker:
         self, context: RequestContext, evidence: Evidence, *, unverifiable: Action | None = None
     ) -> Decision:
         """Decide about evidence from elsewhere; `unverifiable` takes the place of the policy's."""
-        snapshot, cls = self.view.current, context.cls
-        policy = snapshot.policies.of(context.client, context.user)
-        if unverifiable is not None:
-            policy = replace(policy, unverifiable={**policy.unverifiable, cls: unverifiable})
-        return policy.decide(evidence, cls, paused=self._paused(snapshot, context, self._clock.now()))
-
-    @staticmethod
-    def _paused(snapshot: Snapshot, context: RequestContext, now: float) -> bool:
-        return bool(snapshot.pauses) and (
-            pause_for(snapshot.pauses, context.client, context.user, now) is not None
-        )
+        return judge(self.view.current, context, evidence, self._clock.now(), unverifiable)
 
     def _decide(
         self, snapshot: Snapshot, context: RequestContext, evidence: Evidence, now: float, started: float
     ) -> Decision:
-        cls = SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else context.cls
-        elapsed_ms = (self._clock.monotonic() - started) * 1000.0
-        policy = snapshot.policies.of(context.client, context.user)
-        paused = self._paused(snapshot, context, now)
-        return policy.decide(evidence, cls, paused=paused, elapsed_ms=elapsed_ms)
+        return decide(snapshot, context, evidence, now, (self._clock.monotonic() - started) * 1000.0)
 
     def _broken(self, context: RequestContext, error: Exception) -> Decision:
         """An internal error is "unverifiable": counted, logged, and judged by the policy."""
@@ -402,12 +381,3 @@ class Checker:
         except Exception:
             logger.exception("the policy failed too; refusing")
             return Decision(Action.BLOCK, evidence, reason="internal error")
-
-
-def _untested_passes(decision: Decision) -> Decision:
-    evidence = decision.evidence
-    if evidence.verdict is not Verdict.UNKNOWN or evidence.unverifiable or evidence.blocked_by_rule:
-        return decision
-    if decision.action is not Action.BLOCK and not decision.would_block:
-        return decision
-    return replace(decision, action=Action.ALLOW, would_block=False, reason="nothing bad is known about it")
