@@ -50,6 +50,19 @@ def test_each_address_has_its_rate():
     assert [rate.wait("a", 1000.0) for _ in range(3)] == [0, 0, 2]  # no more than a burst is saved up
 
 
+def test_addresses_of_one_network_of_ipv6_have_one_rate():
+    rate = Rate(0.5, 2)
+    addresses = [
+        "2001:db8::1",
+        "2001:db8:0:0:5::2",
+        "2001:db8::3",
+        "2001:db8:0:1::1",
+        "192.0.2.1",
+        "192.0.2.2",
+    ]
+    assert [rate.wait(address, 100.0) for address in addresses] == [0, 0, 2, 0, 0, 0]
+
+
 def test_of_too_many_addresses_the_one_seen_longest_ago_is_forgotten(monkeypatch):
     monkeypatch.setattr(access, "MAX_ADDRESSES", 2)
     rate = Rate(0.1, 1)

@@ -187,6 +187,17 @@ def test_what_waits_is_bounded_and_one_address_leaves_room(taking, monkeypatch):
         assert outcomes(taken) == [outcome]
 
 
+def test_a_network_of_ipv6_counts_as_one_address(taking, monkeypatch):
+    monkeypatch.setattr(intake, "AUTO_PER_HOUR", 6)
+    monkeypatch.setattr(intake, "MOST_KEPT", 4)
+    taken = [
+        taking.take(report(each), mode="auto", address=f"2001:db8::{at}", now=NOW)
+        for at, each in enumerate(MANY[:6])
+    ]
+    expected = [Outcome.LISTED] * 3 + [Outcome.WAITING] * 2 + [Outcome.REFUSED]
+    assert [outcome for each in taken for outcome in outcomes(each)] == expected
+
+
 def test_a_host_that_became_known_good_since_is_held_back(store, taking, tmp_path):
     take(taking, "turned.example")
     good = tmp_path / "good.txt"

@@ -9,8 +9,8 @@ finding ──► known good, excepted or withdrawn? ──yes──► refused
 ```
 
 Agents cannot list what the known-good guard protects, nor flood the lists: bounds are those of a report
-(`wire.finding`), of what is listed without approval in an hour and in all, and of what waits. One address has
-at most half of an hour and of what waits: who floods leaves room for the others.
+(`wire.finding`), of what is listed without approval in an hour and in all, and of what waits. One address (of
+IPv6: one /64) has at most half of an hour and of what waits: who floods leaves room for the others.
 """
 
 from bisect import bisect_left
@@ -21,6 +21,7 @@ from typing import Literal
 from secondlook.config import PublishSettings
 from secondlook.core.lists.name import ListName
 from secondlook.core.subject import SubjectKind
+from secondlook.core.url.address import counted_address
 from secondlook.core.url.expression import Suffixes
 from secondlook.core.verdict import Threat
 from secondlook.server.findings.book import (
@@ -204,7 +205,8 @@ class _Books:
             return Outcome.KNOWN, None
         if len(self.kept) >= MOST_KEPT:
             return Outcome.REFUSED, f"{MOST_KEPT} findings wait here already"
-        if 2 * sum(each.address == made.address for each in self.kept) >= MOST_KEPT:
+        counted = counted_address(made.address)
+        if 2 * sum(counted_address(each.address) == counted for each in self.kept) >= MOST_KEPT:
             return Outcome.REFUSED, f"{MOST_KEPT // 2} findings of {made.address} wait here already"
         self.kept = [*self.kept, made]
         return Outcome.WAITING, None
@@ -213,7 +215,8 @@ class _Books:
         """Return whether an agent at this address may have something listed without approval."""
         by_agents = [each for each in self.entries if each.by_agent]
         lately = [each for each in by_agents if now - HOUR_S < each.at <= now]
-        of_address = sum(each.who.endswith(f" ({address})") for each in lately)
+        counted = counted_address(address)
+        of_address = sum(counted_address(_address_of(each)) == counted for each in lately)
         return len(by_agents) < MOST_LISTED and len(lately) < AUTO_PER_HOUR and 2 * of_address < AUTO_PER_HOUR
 
 
@@ -258,9 +261,13 @@ def _entry(finding: KeptFinding, identity: str, now: float) -> ManualEntry:
     )
 
 
+def _address_of(entry: ManualEntry) -> str:
+    return entry.who.rpartition(" (")[2].rstrip(")")
+
+
 def _of_entry(entry: ManualEntry, identity: str, state: FindingState) -> KeptFinding:
     engine, _, name = (entry.reason or "").partition(": ")
-    agent, _, address = entry.who.removeprefix(BY_AGENT).rpartition(" (")
+    agent = entry.who.removeprefix(BY_AGENT).rpartition(" (")[0]
     assert entry.list is not None
     return KeptFinding(
         id=identity,
@@ -271,7 +278,7 @@ def _of_entry(entry: ManualEntry, identity: str, state: FindingState) -> KeptFin
         name=name,
         engine=engine,
         agent=agent,
-        address=address.rstrip(")"),
+        address=_address_of(entry),
         at=entry.at,
     )
 

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
+from secondlook.core.url.address import counted_address
+
 MAX_ADDRESSES = 100_000
 
 
@@ -56,7 +58,7 @@ def _is_address(text: str) -> bool:
 
 
 class Rate:
-    """A token bucket for each address; the addresses least recently seen are forgotten first."""
+    """A token bucket for each address (of IPv6: one /64); those least recently seen are forgotten first."""
 
     def __init__(self, per_s: float, burst: float) -> None:
         self._per_s = per_s
@@ -65,6 +67,7 @@ class Rate:
 
     def wait(self, address: str, now: float) -> int:
         """Take one request of an address; 0 when it may go on, else seconds to wait. `now` is monotonic."""
+        address = counted_address(address)  # who has one of IPv6 mostly has all of its /64
         left, at = self._buckets.get(address, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._per_s)
         if left < 1:
