@@ -1,5 +1,6 @@
 """A client or user is erased: everywhere, with what nobody else met."""
 
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -11,11 +12,13 @@ from secondlook.core.event import EventKind
 from secondlook.core.rules.client import login_name
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import SubjectKind
+from secondlook.ground.errors import LedgerError
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter
 from secondlook.ledger.log import search
 from secondlook.ledger.queue import history
 from secondlook.ledger.queue.journal_record import flag_record
+from secondlook.ledger.upkeep import housekeeping
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +41,35 @@ async def test_one_client_is_erased_everywhere(tmp_path, open_ledger):
     (entry,) = ledger.queue.page()
     assert entry.clients == ("10.66.66.6",)
     assert entry.count == 2
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_who_reads_meanwhile_keeps_nothing_that_was_erased(tmp_path, open_ledger, monkeypatch, leaves):
+    monkeypatch.setattr(housekeeping, "WHOLE_S", 60.0 if leaves else 0.0)
+    folder = tmp_path / "state"
+    ledger = open_ledger(folder / "ledger.sqlite3", journal=folder / "flags.journal", background=False)
+    await ledger.flags.flag(*make_flag("one", client="10.66.66.66"))
+    reader = sqlite3.connect(folder / "ledger.sqlite3", isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchall()
+    try_once, tries = ledger.upkeep._checkpoint, []
+
+    def tried(*how):
+        tries.append(try_once(*how))
+        if leaves:
+            reader.execute("COMMIT")
+            ledger.upkeep._checkpoint = try_once
+        return tries[-1]
+
+    ledger.upkeep._checkpoint = tried
+    if leaves:
+        assert ledger.upkeep.erase_client("10.66.66.66") == 1
+        assert "10.66.66.66" not in found_in_files(folder)
+    else:
+        with pytest.raises(LedgerError, match="its WAL still holds it"):
+            ledger.upkeep.erase_client("10.66.66.66")
+    assert tries[0] is False
+    reader.close()
 
 
 async def test_erasing_works_on_each_engine(place, open_ledger):

@@ -43,6 +43,7 @@ SWEEP_S: Final = 600.0
 MERGE_S: Final = 86_400.0  # rewriting the search index costs as much as it is big
 CHECKPOINT_BYTES: Final = 4 << 20
 _CHECKPOINT_S: Final = 30.0
+WHOLE_S: Final = 30.0  # readers are waited for so long where the WAL has to be empty
 _CHUNK: Final = 500
 _REST_S: Final = 0.01  # between two chunks of a sweep: traffic first
 _STEPS: Final = 20  # of indexing, and of merging, in one tick
@@ -148,7 +149,10 @@ class Upkeep:
         return True
 
     def checkpoint(self, *, whole: bool = True) -> None:
-        """Bring the WAL into the file: without waiting for anybody, or `whole` and cut to nothing."""
+        """Bring the WAL into the file: without waiting for anybody, or `whole` and cut to nothing.
+
+        Raises LedgerError, also where somebody reads for so long that it cannot be cut.
+        """
         path = self._store.place.path
         if path is None:
             return
@@ -162,13 +166,25 @@ class Upkeep:
         if not whole and not due and (not size or now - self._checkpointed_at < _CHECKPOINT_S):
             return
         self._checkpointed_at = now
-        mode = "TRUNCATE" if whole or size >= 16 * CHECKPOINT_BYTES else "PASSIVE"
+        while not self._checkpoint(path, "TRUNCATE" if whole or size >= 16 * CHECKPOINT_BYTES else "PASSIVE"):
+            if not whole:
+                return  # somebody is at it: next time
+            if time.monotonic() - now > WHOLE_S:
+                raise LedgerError(
+                    f"ledger {path}: somebody reads what was deleted, and its WAL still holds it"
+                )
+            if self._stopping.wait(TICK_S):
+                return
+
+    def _checkpoint(self, path: Path, mode: str) -> bool:
+        """Try once; whether all was done that this mode does."""
         try:
             with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as raw:
                 raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
-                raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+                [(busy, *_)] = raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except sqlite3.Error as error:
             raise LedgerError(f"ledger {path}: checkpoint failed: {error}") from error
+        return not busy
 
     # -- retention ------------------------------------------------------------------------------
 
@@ -285,9 +301,9 @@ class Upkeep:
         while store.writer.waiting:
             store.commit_now(lambda _: None)
         gone = erase(store, client, self._delete_events)
-        self._reclaim(everything=True)
         if self._flags.journal is not None:
             self._flags.journal.scrub()
+        self._reclaim(everything=True)
         return gone
 
     def check(self) -> list[str]:
