@@ -1,5 +1,6 @@
 """TLS settings and the httpx transport to one server."""
 
+import functools
 import importlib.metadata
 import ssl
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from secondlook.ground.trust import trust
 KEEPALIVE_S: Final = 60.0
 
 
+@functools.cache  # the packages' folders are searched for it
 def user_agent() -> str:
     """`secondlook <version>`, the "clientid version" that the protocol asks for."""
     try:
