@@ -1,1 +1,1 @@
-"""Ledgers for tests: a real PostgreSQL server, a fake, builders of records."""
+"""Ledgers for tests: a real PostgreSQL server, a fake, a file that is made once, builders of records."""

@@ -3,6 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
+from ledgerkit.made import make_ledger
 from review.stage import ORIGIN, FakeProgram
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
@@ -14,7 +15,9 @@ from secondlook.review.session import Doorkeeper
 
 @pytest.fixture
 def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(keeper=True, background=False))
+    ledger = Ledger.open(
+        make_ledger(tmp_path / "ledger.sqlite3"), LedgerOptions(keeper=True, background=False)
+    )
     yield ledger
     ledger.close()
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from ledgerkit.made import make_ledger
 from secondlook.config import LogSettings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.ulid import make_id
@@ -18,7 +19,7 @@ DEADLINE_S = 60
 
 @pytest.fixture
 def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(background=False, privacy=1))
+    ledger = Ledger.open(make_ledger(tmp_path / "ledger.sqlite3"), LedgerOptions(background=False, privacy=1))
     yield ledger
     ledger.close()
 
