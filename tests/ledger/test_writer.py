@@ -128,6 +128,15 @@ async def test_the_writer_goes_on_after_a_fault_inside(stage, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_events_that_a_stop_leaves_unwritten_are_counted_and_reported(stage):
+    stage.fault = disk_error
+    for _ in range(3):
+        stage.writer.record(make_event())
+    stage.writer.close()
+    assert stage.writer.dropped == 3
+    assert stage.told[-1] == "3 events are lost with this stop: they could not be written"
+
+
 async def test_a_fault_before_the_answer_is_an_answer_too(stage, monkeypatch):
     monkeypatch.setattr(stage.writer, "_commit", lambda *_: 1 / 0)
     slot = stage.writer.flag(*make_flag("one"))

@@ -181,6 +181,9 @@ class Writer:
             idle = self._jobs.empty() and not self._flags
             if self._stopping and idle and (not self._events or self._failures):
                 break
+        if lost := len(self._events):
+            self.dropped += lost
+            self._report(f"{lost} events are lost with this stop: they could not be written")
         self._engine.dispose()
         closed = LedgerError(f"ledger {self._place} is closed")
         answer(self._flags.take(1 << 30), closed)
