@@ -16,8 +16,14 @@ def journal(tmp_path):
 
 
 def test_a_later_change_of_the_same_keeps_what_was_there_first(journal):
+    journal.add(Change("proxy", "desktop", {"was": 1}, {"is": 2}))
+    assert journal.changes() == [TRUST, Change("proxy", "desktop", PROXY.before, {"is": 2})]
+
+
+def test_another_authority_in_the_same_store_is_a_change_of_its_own(journal):
     journal.add(Change("ca", "store", {"was": 1}, {"is": 2}))
-    assert journal.changes() == [Change("ca", "store", {"was": 0}, {"is": 2}), PROXY]
+    journal.add(Change("ca", "store", {"was": 3}, {"is": 1}))
+    assert journal.changes() == [TRUST, PROXY, Change("ca", "store", {"was": 1}, {"is": 2})]
 
 
 def test_what_could_not_be_undone_stays_on_record(journal, tmp_path):
