@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.processes import needs
-from secondlook.setup import system_proxy, tool
+from secondlook.setup import browser, system_proxy, tool
 from secondlook.setup.journal import Change, Journal
 
 ADDON = Path(__file__).parents[2] / "addon"
@@ -164,3 +164,10 @@ def test_a_second_switch_on_keeps_the_first_before(journal):
     (kept,) = journal.changes()
     assert kept.before == {"mode": "'none'"}
     assert kept.after == {"mode": "'auto'"}
+
+
+def test_an_address_of_ipv6_stands_in_brackets(tmp_path):
+    assert system_proxy.Kde().wanted("::1", 8080)["httpsProxy"] == "http://[::1] 8080"
+    assert system_proxy.Windows().wanted("::1", 8080)["ProxyServer"] == "[::1]:8080"
+    words = browser.command("chromium", tmp_path, "::1", 8080, "http://a.example/")
+    assert "--proxy-server=http://[::1]:8080" in words

@@ -45,7 +45,7 @@ def command(program: str, folder: Path, host: str, port: int, url: str) -> list[
     return [
         program,
         f"--user-data-dir={folder}",
-        f"--proxy-server=http://{host}:{port}",
+        f"--proxy-server=http://{tool.at(host, port)}",
         "--proxy-bypass-list=<-loopback>",
         "--disable-quic",
         "--disable-features=DnsOverHttps",

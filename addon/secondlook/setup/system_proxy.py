@@ -112,7 +112,7 @@ class Kde:
 
     def wanted(self, host: str, port: int) -> dict[str, str]:
         """Return a manual proxy (type 1) for HTTP and HTTPS."""
-        address = f"http://{host} {port}"
+        address = f"http://{tool.at(host, port).removesuffix(f':{port}')} {port}"
         return {"ProxyType": "1", "httpProxy": address, "httpsProxy": address, "NoProxyFor": ",".join(LOCAL)}
 
 
@@ -201,7 +201,7 @@ class Windows:
         """Return one proxy for all protocols, and no PAC file."""
         return {
             "ProxyEnable": "0x1",
-            "ProxyServer": f"{host}:{port}",
+            "ProxyServer": tool.at(host, port),
             "ProxyOverride": "localhost;127.*;<local>",
             "AutoConfigURL": "",
         }
@@ -221,7 +221,7 @@ def switch_on(host: str, port: int, journal: Journal) -> list[Outcome]:
         except tool.ToolError as error:
             outcomes.append(Outcome(done=False, text=f"{desktop.name}: {error}"))
         else:
-            outcomes.append(Outcome(done=True, text=f"{desktop.name}: goes through {host}:{port}"))
+            outcomes.append(Outcome(done=True, text=f"{desktop.name}: goes through {tool.at(host, port)}"))
     return outcomes
 
 

@@ -57,7 +57,7 @@ def setup(
         return
     context = open_context(config, state)
     host, port = _proxy(context)
-    proxy = f"http://{_bracketed(host)}:{port}"
+    proxy = f"http://{tool.at(host, port)}"
     changes = Journal(context.state).changes()
     if as_json:
         print_json(
@@ -201,7 +201,7 @@ def set_system_proxy(
         return
     host, port = _proxy(context)
     outcomes = system_proxy.switch_on(host, port, journal)
-    address = f"http://{_bracketed(host)}:{port}"
+    address = f"http://{tool.at(host, port)}"
     hint = f"set http_proxy={address} and https_proxy={address}, or the proxy in your programs' settings"
     _finish(outcomes, nothing="found no desktop whose settings we know", hint=hint, as_json=as_json)
 
@@ -233,7 +233,7 @@ def set_startup(
     if not _on(switch):
         _undo(journal, startup.KIND, nothing="it does not start at log-in", as_json=as_json)
         return
-    words = [sys.executable, "-m", "secondlook", "run", "--state", str(context.state)]
+    words = [sys.executable, "-P", "-m", "secondlook", "run", "--state", str(context.state)]
     if context.config is not None:
         words += ["-c", str(context.config.absolute())]
     if told := startup.instructions(words):
@@ -329,10 +329,6 @@ def _on(switch: str) -> bool:
     if switch not in SWITCHES:
         fail(f"expected on or off, got {switch!r}", status=2)
     return switch == "on"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _proxy(context: CommandContext) -> tuple[str, int]:

@@ -97,7 +97,7 @@ def squid(
 def _program() -> tuple[str, ...]:
     """Return how Squid starts this program: by its script, else as a module."""
     script = Path(sys.executable).parent / "secondlook"
-    return (str(script),) if script.exists() else (sys.executable, "-m", "secondlook")
+    return (str(script),) if script.exists() else (sys.executable, "-P", "-m", "secondlook")
 
 
 def _running(context: CommandContext) -> dict[str, Any]:
