@@ -40,7 +40,7 @@ BODIES: dict[str, bytes] = {
     "multipart": MULTIPART,
     "program": program(3000),
     **{name: encode(b"The quick brown fox. " * 500) for name, encode in ENCODERS.items()},
-    "bomb": brotli.compress(bytes(20 << 20)),
+    "bomb": brotli.compress(bytes(20 << 20), quality=9),
 }
 KINDS = [
     "application/zip",
