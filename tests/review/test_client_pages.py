@@ -86,6 +86,19 @@ def test_addresses_and_users_of_every_form_have_a_page(client, used, name):
     assert client.get(f"/api/v1/clients/{name}").json()["client"] == unquote(name)
 
 
+def test_the_page_of_a_user_holds_what_was_recorded_of_that_user(client, used):
+    page = client.get("/clients/anna").text
+    assert "bad.example" in page.partition("Latest blocks and flags")[2]
+    assert "asked for nothing" not in page + client.get("/?client=anna").text
+    assert "Checks are counted by address" in page
+    assert 'class="figures"' not in page
+    found = client.get("/api/v1/clients/anna").json()
+    assert found["last_seen"] is not None
+    assert [each["user"] for each in client.get("/api/v1/events?client=anna").json()["events"]] == ["anna"]
+    assert client.get("/api/v1/events?client=ann").json()["events"] == []
+    assert "bad.example" not in client.get("/log?not=client:anna").text
+
+
 def test_a_rule_is_removed_from_the_page_of_its_client(client, used):
     made = used.rules.add(rule(ONE, "own.example"))
     answer = post(client, f"/rules/{made.id}/remove", back=f"/clients/{ONE}")

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from secondlook.core.rules.client import network_of
 from secondlook.ledger.engine.tables import events
 from secondlook.ledger.log import search
 
@@ -21,9 +22,9 @@ type Choice = str | tuple[str, ...]
 class EventFilter:
     """Which events are wanted; None: any.
 
-    `host` is exact, or `*.example.com` for a host with its subdomains. `since` and `until` are Unix
-    seconds (until is exclusive). `search` is words, all of which must occur somewhere in the text
-    of the event, in any case. What any filter of `without` fits is left out.
+    `client` is an address or a user's name. `host` is exact, or `*.example.com` for a host with its
+    subdomains. `since` and `until` are Unix seconds (until is exclusive). `search` is words, all of which
+    must occur somewhere in the text of the event, in any case. What any filter of `without` fits is left out.
     """
 
     decision: Choice | None = None
@@ -77,7 +78,7 @@ def indexed(wanted: EventFilter) -> list[tuple[sa.Column[Any], tuple[Any, ...]]]
     found: list[tuple[sa.Column[Any], tuple[Any, ...]]] = []
     if wanted.host is not None and not wanted.host.startswith("*."):
         found.append((events.c.host, (wanted.host.lower(),)))
-    if wanted.client is not None:
+    if wanted.client is not None and network_of(wanted.client) is not None:
         found.append((events.c.client, (wanted.client,)))
     for column, choice, everywhere in (
         (events.c.threat, wanted.threat, None),
@@ -107,6 +108,8 @@ def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.host is not None and wanted.host.startswith("*."):
         name = wanted.host[2:].lower()
         yield sa.or_(events.c.host == name, events.c.host.like("%." + _escape(name), escape="\\"))
+    if wanted.client is not None and network_of(wanted.client) is None:
+        yield sa.or_(events.c.client == wanted.client, events.c.user == wanted.client)
     for one, value in (
         (events.c.list, wanted.list),
         (events.c.rule, wanted.rule),
@@ -119,9 +122,12 @@ def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
             yield one == value
 
 
-def name_of(wanted: EventFilter) -> list[str]:
-    """Return the name of a host with its subdomains: the search index leads to it as to a word."""
-    return [wanted.host[2:].lower()] if wanted.host is not None and wanted.host.startswith("*.") else []
+def names_of(wanted: EventFilter) -> list[str]:
+    """Return names that the search index leads to as words: a host with its subdomains, a user."""
+    found = [wanted.host[2:].lower()] if wanted.host is not None and wanted.host.startswith("*.") else []
+    if wanted.client is not None and network_of(wanted.client) is None:
+        found.append(wanted.client)
+    return found
 
 
 def words(wanted: EventFilter) -> list[str]:

@@ -25,7 +25,7 @@ from secondlook.ledger.log.filter import (
     excluded,
     indexed,
     led_by,
-    name_of,
+    names_of,
     unindexed,
     word_condition,
     words,
@@ -215,7 +215,7 @@ class LogReader:
         conditions.extend(excluded(wanted, sqlite=self._sqlite))
         if not self._sqlite:
             return _Plan(None, (*conditions, *[led_by(c, v) for c, v in by_index]), None, low, high)
-        leader = self._leader(connection, by_index, [*searched, *name_of(wanted)], low, high)
+        leader = self._leader(connection, by_index, [*searched, *names_of(wanted)], low, high)
         # A unary plus keeps SQLite from choosing the index of a condition that shall not lead.
         conditions.extend(
             column_in(sa.literal_column(f"+events.{column.name}", column.type), values)

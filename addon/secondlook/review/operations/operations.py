@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from secondlook.core.event import EventKind
+from secondlook.core.rules.client import network_of
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
 from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import EventFilter, Ledger
@@ -83,7 +84,8 @@ class Operations:
         name = None if client is None else named_client(client)
         now, titles = self._clock.now(), self.titles()
         found = await self.ledger.run(statistics.gather, self.ledger.statistics, chosen, name, now, titles)
-        return {**found, "assessing": self.program.assessing}
+        by_address = name is None or ("/" not in name and network_of(name) is not None)
+        return {**found, "assessing": self.program.assessing, "counted": by_address}
 
     async def clients(self, chosen: str) -> list[Json]:
         """Return the clients of a range of time, the one seen last first."""
