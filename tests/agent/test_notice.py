@@ -1,11 +1,9 @@
 import asyncio
 import base64
 import contextlib
-import http.server
 import json
 import os
 import sys
-import threading
 
 import pytest
 from hypothesis import given
@@ -13,6 +11,7 @@ from hypothesis import strategies as st
 
 from agentkit.house import House, confirmed_about
 from agentkit.servers import FakeServer
+from proxykit.site import send_page, serving
 from secondlook.agent.actions.enforcement import FileOutcome
 from secondlook.agent.actions.notice import (
     AppriseSender,
@@ -136,25 +135,13 @@ def web_service():
     """A web service, or an HTTP proxy: both get requests. Gives its address and what it was asked."""
     seen = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append((self.path, self.headers["Proxy-Authorization"], body))
-            self.send_response(200)
-            self.end_headers()
+    def answer(request):
+        body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+        seen.append((request.path, request.headers["Proxy-Authorization"], body))
+        send_page(request, b"")
 
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}", seen
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(answer) as site:
+        yield site.removeprefix("http://").removesuffix("/"), seen
 
 
 def test_apprise_really_sends_over_http():

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 
 import psutil
@@ -11,7 +10,7 @@ import pytest
 
 from proxykit.gate import LIMITS
 from proxykit.samples import EICAR, ENCODERS, gzipped, program, seven, tarred, zipped
-from scankit.clamd import MARK, PUA_MARK, Lies, LyingClamd, RealClamd, real_clamd
+from scankit.clamd import MARK, PUA_MARK, Lies
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import YARA
 from secondlook.download.body.body_type import declared
@@ -35,18 +34,6 @@ WRAPPED = {
     "nested": (zipped({"in.tar.gz": tarred({"in.zip": zipped({"b.sh": HIDDEN})}, "w:gz")}), None),
     "behind a program": (program(900, 1) + HIDDEN, None),
 }
-
-
-@pytest.fixture(scope="module")
-def clamd() -> Iterator[RealClamd]:
-    with real_clamd() as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def liar() -> Iterator[LyingClamd]:
-    with LyingClamd() as daemon:
-        yield daemon
 
 
 class Place:

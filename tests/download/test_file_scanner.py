@@ -3,18 +3,10 @@
 import asyncio
 import hashlib
 
-import pytest
-
 from proxykit.samples import EICAR, program, zipped
-from scankit.clamd import Lies, LyingClamd, real_clamd
+from scankit.clamd import Lies, real_clamd
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.download.examination.file_scanner import FileScanner
-
-
-@pytest.fixture
-def liar():
-    with LyingClamd() as daemon:
-        yield daemon
 
 
 def scanning(tmp_path, work, **scan):

@@ -1,13 +1,12 @@
 """Lists and policy from the review page of a running proxy, in real Chromium, by the keyboard too."""
 
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from e2e.browser import chromium
 from e2e.processes import Proxy, wait_for
+from proxykit.site import send_page, serving
 
 SETTINGS = """\
 # what this household wants
@@ -44,22 +43,9 @@ def page(proxy):
 def feed():
     """Serve a feed of one host and one line that is none."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = b"settings-story.example\ncom\n"
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/list"
-    server.shutdown()
-    server.server_close()
+    body = b"settings-story.example\ncom\n"
+    with serving(lambda request: send_page(request, body)) as site:
+        yield f"{site}list"
 
 
 def put_in_force(page):

@@ -34,9 +34,20 @@ def origin_certificate() -> Path:
     return _origin_certificate()
 
 
-@pytest.fixture
-def gatekeeper() -> FakeGatekeeper:
+@pytest.fixture(scope="module")
+def judge() -> FakeGatekeeper:
+    """The gatekeeper of proxies that the tests of a module share."""
     return FakeGatekeeper()
+
+
+@pytest.fixture
+def gatekeeper(request: pytest.FixtureRequest) -> FakeGatekeeper:
+    """A new one, or the module's, to which nothing has happened."""
+    if "judge" not in request.fixturenames:
+        return FakeGatekeeper()
+    judge: FakeGatekeeper = request.getfixturevalue("judge")
+    judge.forget()
+    return judge
 
 
 @pytest.fixture

@@ -70,19 +70,6 @@ class Halting:
 
 
 @pytest.fixture(scope="module")
-def judge() -> FakeGatekeeper:
-    return FakeGatekeeper()
-
-
-@pytest.fixture
-def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
-    judge.bad.clear()
-    judge.slow.clear()
-    judge.seen.clear()
-    return judge
-
-
-@pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[list[RunningProxy]]:
     """Two workers of one installation, whose clients have little patience."""
     state: Path = tmp_path_factory.mktemp("ahead")

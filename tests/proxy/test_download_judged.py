@@ -61,19 +61,6 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def judge() -> FakeGatekeeper:
-    return FakeGatekeeper()
-
-
-@pytest.fixture
-def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
-    judge.bad.clear()
-    judge.slow.clear()
-    judge.seen.clear()
-    return judge
-
-
-@pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[list[RunningProxy]]:
     """Two workers of one installation, as far as they share anything: its folder."""
     state: Path = tmp_path_factory.mktemp("judged")

@@ -24,19 +24,6 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(2000)
 
 
 @pytest.fixture(scope="module")
-def judge() -> FakeGatekeeper:
-    return FakeGatekeeper()
-
-
-@pytest.fixture
-def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
-    judge.bad.clear()
-    judge.on_check = None
-    judge.seen.clear()
-    return judge
-
-
-@pytest.fixture(scope="module")
 def one_proxy(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[RunningProxy]:
     proxy = RunningProxy(tmp_path_factory.mktemp("lengths"), judge, downloads={"hold_up_to": HOLD_UP_TO})
     yield proxy

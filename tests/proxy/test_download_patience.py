@@ -52,20 +52,6 @@ class Slow:
 
 
 @pytest.fixture(scope="module")
-def judge() -> FakeGatekeeper:
-    return FakeGatekeeper()
-
-
-@pytest.fixture
-def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
-    judge.bad.clear()
-    judge.slow.clear()
-    judge.seen.clear()
-    judge.opened = None
-    return judge
-
-
-@pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[RunningProxy]:
     proxy = RunningProxy(tmp_path_factory.mktemp("patience"), judge, downloads=PATIENCE)
     yield proxy

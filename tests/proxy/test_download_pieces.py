@@ -22,18 +22,6 @@ NAMES = count()
 
 
 @pytest.fixture(scope="module")
-def judge() -> FakeGatekeeper:
-    return FakeGatekeeper()
-
-
-@pytest.fixture
-def gatekeeper(judge: FakeGatekeeper) -> FakeGatekeeper:
-    judge.bad.clear()
-    judge.seen.clear()
-    return judge
-
-
-@pytest.fixture(scope="module")
 def one_proxy(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[RunningProxy]:
     proxy = RunningProxy(tmp_path_factory.mktemp("pieces"), judge)
     yield proxy

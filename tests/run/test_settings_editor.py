@@ -3,12 +3,11 @@
 import asyncio
 import os
 import signal
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from proxykit.site import send_page, serving
 from secondlook.ground.clock import SystemClock
 from secondlook.review.operations.refused import Refused
 from secondlook.run.reload import plan_of, settings_of
@@ -280,24 +279,14 @@ def test_the_outcome_is_known_once_every_worker_has_it(editor, config, monkeypat
 def site():
     """Serve a small feed with two rejects, and a page that is none."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = b"<!doctype html><html></html>"
-            if self.path == "/list":
-                body = b"# list\nbad.example\nworse.example\ncom\n/regular.*/\n"
-            self.send_response(200 if self.path != "/none" else 404)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(request):
+        body = b"<!doctype html><html></html>"
+        if request.path == "/list":
+            body = b"# list\nbad.example\nworse.example\ncom\n/regular.*/\n"
+        send_page(request, body, 404 if request.path == "/none" else 200)
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serving(answer) as site:
+        yield site.removesuffix("/")
 
 
 def test_a_feed_is_tried_without_keeping_anything(editor, config, site):

@@ -1,23 +1,13 @@
-"""One clamd for all tests of a session that only ask it; what YARA-X made ends in the thread that made it."""
+"""What YARA-X made ends in the thread that made it."""
 
 import gc
 from collections.abc import Iterator
 
 import pytest
 
-from scankit.clamd import LyingClamd, RealClamd, real_clamd
+from scankit.fixtures import clamd, liar
 
-
-@pytest.fixture(scope="session")
-def clamd() -> Iterator[RealClamd]:
-    with real_clamd() as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def liar() -> Iterator[LyingClamd]:
-    with LyingClamd() as daemon:
-        yield daemon
+__all__ = ("clamd", "liar")
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Locator
 
 from e2e.processes import wait_for
-from e2e.review.visits import BLOCKED, curl, first_event, serving
+from e2e.review.visits import BLOCKED, curl, first_event
+from proxykit.site import serving
 from review.stage import keep, make_event
 from secondlook.core.event import EventKind
 from secondlook.ledger.ledger import Ledger, LedgerOptions

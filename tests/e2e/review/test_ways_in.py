@@ -6,7 +6,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from e2e.processes import make_certificate, wait_for
-from e2e.review.visits import curl, review, serving
+from e2e.review.visits import curl, review
+from proxykit.site import serving
 
 
 def test_a_link_that_was_used_opens_nothing(browser, proxy):

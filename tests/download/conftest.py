@@ -1,0 +1,5 @@
+"""Engines for the tests that ask them."""
+
+from scankit.fixtures import clamd, liar
+
+__all__ = ("clamd", "liar")
