@@ -73,6 +73,7 @@ def test_so_many_failures_in_a_row_open_the_circuit_and_an_answer_closes_it(scen
     assert scene.state() is CircuitState.CLOSED
     assert scene.ask(REFUSED) is REFUSED
     assert (scene.state(), scene.member.healthy) == (CircuitState.OPEN, False)
+    assert scene.member.lost == REFUSED.outcome
     assert scene.member.ready_at(PAGES) is None
     assert scene.changes == ["opened"]
     assert not scene.member.begin_probe()
@@ -80,7 +81,7 @@ def test_so_many_failures_in_a_row_open_the_circuit_and_an_answer_closes_it(scen
     assert scene.member.begin_probe()
     scene.ask(SearchResult({}))
     assert scene.changes == ["opened", "closed"]
-    assert scene.member.healthy
+    assert (scene.member.healthy, scene.member.lost) == (True, None)
 
 
 def test_one_failure_of_google_is_enough():

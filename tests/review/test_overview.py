@@ -36,6 +36,15 @@ def test_what_is_worst_comes_first(program):
     ]  # that something waits is no news while a server is away
 
 
+def test_why_a_server_is_away_stands_with_it(program):
+    program.server_rows[0] |= {"up": False, "detail": "the connection is refused"}
+    (note,) = attention(program, waiting=0, trouble=None, dropped=0, paused={})
+    assert note["text"].startswith("The connection is refused. What is known there alone")
+    program.server_rows.append({"name": "far", "tier": "network", "up": False, "detail": "no answer in time"})
+    (note,) = attention(program, waiting=0, trouble=None, dropped=0, paused={})
+    assert note["text"].startswith("Embedded: the connection is refused; far: no answer in time. What")
+
+
 @pytest.mark.parametrize(("waiting", "text"), [(1, "1 subject waits"), (2_000, "2,000 subjects wait")])
 def test_what_waits_is_counted_in_words(program, waiting, text):
     (note,) = attention(program, waiting=waiting, trouble=None, dropped=0, paused={})

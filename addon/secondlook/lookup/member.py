@@ -65,6 +65,7 @@ class TierMember:
         self.heard_at: float | None = None  # last outcome of any kind
         self.answered = False  # ever, in this process
         self.problem: str | None = None  # configuration error that the operator must mend
+        self.lost: str | None = None  # what its last request failed with, since it last answered
         self._lost_at = -math.inf  # the loss of a connection that was counted last
         self._monotonic = monotonic
         self._draw = draw
@@ -120,6 +121,7 @@ class TierMember:
         """
         now = self._monotonic()
         self.heard_at = now
+        self.lost = failure.outcome
         QUERIES.labels(self.name, outcome_label(failure.outcome)).inc()
         if failure.remedy is Remedy.BACK_OFF and self.circuit.admits() and not self.client.google:
             slowed = self.pace.slowed(share)
@@ -142,7 +144,7 @@ class TierMember:
         now = self._monotonic()
         self.heard_at = now
         self.answered = True
-        self.problem = None
+        self.problem = self.lost = None
         slowed = self.pace.slowed(share)
         self.pace.answered(share)
         if self.circuit.succeeded():

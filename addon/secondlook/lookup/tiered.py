@@ -55,6 +55,7 @@ class MemberStatus:
     p95_s: float | None
     answered: bool
     problem: str | None
+    lost: str | None = None  # what its last request failed with
 
 
 class TieredLookup:
@@ -218,6 +219,7 @@ class TieredLookup:
                 member.latency.p95_s,
                 member.answered,
                 member.problem,
+                member.lost,
             )
             for member in self._all_members()
         ]

@@ -75,6 +75,20 @@ SENTENCES = {
 }
 
 
+LOST = {
+    "refused": "no connection can be made: it does not run, or cannot be reached",
+    "timeout": "no answer in time",
+    "name not found": "its name is not found in DNS",
+    "TLS failed": "no secure connection can be made",
+}
+"""Why a request to a server failed, in plain words; what is not here is plain enough."""
+
+
+def lost_told(outcome: str | None) -> str | None:
+    """Return why a server does not answer."""
+    return None if outcome is None else LOST.get(outcome, outcome)
+
+
 def plain(value: object) -> str:
     """Return a stored value in plain words."""
     text = str(value or "")

@@ -6,6 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
+from secondlook.core.display import as_sentence
 from secondlook.ledger.log.overview import HourCount
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.program import Json, RunningProgram
@@ -36,10 +37,11 @@ def attention(
                 "More came at once than could be written.",
             )
         )
-    away = [server["name"] for server in program.servers() if not server["up"]]
+    away = [server for server in program.servers() if not server["up"]]
     if away:
-        text = "What is known there alone is let through, flagged and looked at again."
-        notes.append(_note("warn", f"No answer from {', '.join(away)}.", text, "/lists", "Servers"))
+        text = f"{_reasons(away)}What is known there alone is let through, flagged and looked at again."
+        names = ", ".join(server["name"] for server in away)
+        notes.append(_note("warn", f"No answer from {names}.", text, "/lists", "Servers"))
     for client, until in sorted(paused.items()):
         note = _note("warn", f"Protection is paused for {client}.", "It comes back by itself:")
         notes.append({**note, "until": rfc3339(until), "client": client})
@@ -48,6 +50,15 @@ def attention(
         text = f"{waiting:,} subject{'s wait' if waiting != 1 else ' waits'} for a second look."
         notes.append(_note("warn", "Flagged.", text, "/flagged", "See them"))
     return notes
+
+
+def _reasons(away: Sequence[Json]) -> str:
+    """Return why servers do not answer, as a sentence; empty where nobody knows."""
+    known = [server for server in away if server["detail"]]
+    told = [
+        server["detail"] if len(away) == 1 else f"{server['name']}: {server['detail']}" for server in known
+    ]
+    return f"{as_sentence('; '.join(told))} " if told else ""
 
 
 def _note(kind: str, title: str, text: str, href: str | None = None, link: str | None = None) -> Json:

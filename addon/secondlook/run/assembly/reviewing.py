@@ -31,7 +31,7 @@ from secondlook.review.operations.acknowledged import Acknowledged
 from secondlook.review.operations.operations import Operations
 from secondlook.review.program import Json, SettingsEditor
 from secondlook.review.session import Doorkeeper
-from secondlook.review.words import plain
+from secondlook.review.words import lost_told, plain
 from secondlook.run.assembly.backtesting import DAY_S, change_from, report_json, run_backtest
 from secondlook.run.assembly.explaining import explained, subject_from
 from secondlook.run.assembly.metrics import exporter
@@ -178,6 +178,7 @@ class Program:
                 "up": server.state in UP or server.state == "away",
                 "detail": server.problem
                 or ("not asked from here" if server.state == "away" else None)
+                or (lost_told(server.lost) if server.state not in UP else None)
                 or (f"95 of 100 answers within {server.p95_s * 1000:.0f} ms" if server.p95_s else None),
             }
             for server in self._parts.lookup.status()
