@@ -24,7 +24,7 @@ _MACHINE = frozenset(
 
 
 def depth(place: Place) -> Depth:
-    """Tell how far inside an address lies."""
+    """Return how far inside an address lies."""
     address = parse_address(place.text)
     if address is None:
         return Depth.MACHINE

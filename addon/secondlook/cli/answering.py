@@ -40,7 +40,7 @@ class _Printed:
 
 
 def answer(asked: object, running: Running) -> Json:
-    """Run the command of a request; blocks. Whatever is wrong, the command is told to go the ordinary way."""
+    """Run the command of a request; blocks. Whatever is wrong, the command is sent the ordinary way."""
     try:
         words, columns, environ, called = _read(asked)
     except (ValueError, LookupError, TypeError) as error:

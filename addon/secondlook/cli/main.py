@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; what the system refuses is told in one line, with status 1."""
+    """Run a command; what the system refuses is reported in one line, with status 1."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["helper"]:  # Squid waits for it, and starts many
         from secondlook.gateway import helper

@@ -1,4 +1,4 @@
-"""Settings of what is kept and told: log, ledger, notices, pages."""
+"""Settings of what is kept and reported: log, ledger, notices, pages."""
 
 from typing import Annotated, Literal
 

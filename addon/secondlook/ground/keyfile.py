@@ -27,7 +27,7 @@ def fault_of(path: Path) -> str | None:
 def read_or_make(path: Path, *, meaning: str) -> bytes:
     """Read a secret of `KEY_BYTES` random bytes; one that is missing or damaged is made anew.
 
-    `meaning` tells in the log what a new one does to people. Raises OSError.
+    `meaning` shows in the log what a new one does to people. Raises OSError.
     """
     with locked_folder(path.parent):  # one process at a time: all others read the same
         fault = fault_of(path)

@@ -6,7 +6,7 @@ from secondlook.ledger.log.privacy import Discretion, Privacy, without_query
 
 
 class Keeping:
-    """Tells of a URL what will be found in the log once it was blocked."""
+    """Knows what of a URL will be found in the log once it was blocked."""
 
     def __init__(self, discretion: Discretion) -> None:
         self._discretion = discretion

@@ -184,7 +184,7 @@ class Rescan:
         return found
 
     def _settles(self, evidence: Evidence | None) -> bool:
-        """Return whether a finding is blocked: what is only told of ends no wait for who has not looked."""
+        """Return whether a finding is blocked: what is only reported ends no wait for who has not looked."""
         return evidence is not None and is_listed(evidence) and self._enforcement.blocks(evidence)
 
     def _fault(self, reports: Sequence[EngineReport]) -> str | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def in_force() -> str:
-    """Say what puts a change in force."""
+    """Return what puts a change in force."""
     return f"in force after: {typed('server publish')}"
 
 

@@ -232,7 +232,7 @@ class IcapMachine:
                 assert_never(other)
 
     def refuse(self, error: IcapError, fields: Fields = ()) -> bytes:
-        """Return what a sender is told whose bytes are not understood; the connection ends after it."""
+        """Return the answer to a sender whose bytes are not understood; the connection ends after it."""
         self.closing = True
         self.reading = Reading.BROKEN
         if self.answering is not Answering.NONE:

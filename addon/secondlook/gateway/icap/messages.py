@@ -1,4 +1,4 @@
-"""What an ICAP connection tells (events) and is told to say (commands)."""
+"""What an ICAP connection reports (events) and is to send (commands)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -52,7 +52,7 @@ class LogPages:
         self.frame = frame
 
     async def log(self, request: Request) -> Response:
-        """Show one page of the log; what cannot be understood is said beside its field."""
+        """Show one page of the log; what cannot be understood is shown beside its field."""
         params = request.query_params
         excluded = params.getlist(NOT)
         try:

@@ -76,7 +76,7 @@ class RulePages:
         )
 
     async def add(self, request: Request) -> Response:
-        """Make a rule; what cannot be understood is said beside its field."""
+        """Make a rule; what cannot be understood is shown beside its field."""
         form = {name: str(value).strip() for name, value in (await request.form()).items()}
         for action in ("allow", "block"):  # a button in a row of the log names both by itself
             if action in form:

@@ -1,6 +1,6 @@
 """What the known-good guard kept out of the last publication: how much of which source, and what was new.
 
-A feed that begins to name known-good sites may be poisoned: whoever reads this tells of what is new.
+A feed that begins to name known-good sites may be poisoned: whoever reads this reports what is new.
 """
 
 import json

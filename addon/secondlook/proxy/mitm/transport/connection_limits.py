@@ -106,7 +106,7 @@ def _one_gives_way(among: "collections.OrderedDict[Counted, None]") -> bool:
 
 
 class Complaint:
-    """Says something at most once a minute, with how often it happened since."""
+    """Logs something at most once a minute, with how often it happened since."""
 
     def __init__(self, say: Callable[[str], None], *, every_s: float = 60.0) -> None:
         self._say = say

@@ -34,7 +34,7 @@ class Spread:
         self._open[self._index] = 0
 
     def note(self, connections: int) -> None:
-        """Tell the others how many connections this worker has."""
+        """Show the others how many connections this worker has."""
         self._open[self._index] = connections
 
     def room(self) -> int:
