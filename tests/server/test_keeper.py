@@ -57,6 +57,41 @@ def test_a_feed_whose_entries_were_taken_out_is_fetched_anew_when_it_is_on_again
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("changed", ["risk", "url"])
+def test_a_feed_whose_settings_changed_is_fetched_whole_though_it_did_not(tmp_path, changed):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, clock, store, _notices):
+            await keeper.fetch_due()
+            [feed] = keeper._feeds
+            other = {"risk": "suspicious", "url": f"{feed.url}?other"}[changed]
+            later = FeedKeeper(store, [feed.model_copy(update={changed: other})], clock)
+            for outcome in ("taken", "unchanged"):
+                clock.at += 700
+                assert [each.outcome for each in await later.fetch_due()] == [outcome]
+            assert "if-none-match" not in publisher.requests[1]
+            [source] = [each for each in store.sources() if each.kind == "feed"]
+            assert source.list == ("mw-s-8b" if changed == "risk" else "mw-8b")
+            await later.aclose()
+
+    asyncio.run(scene())
+
+
+def test_a_guard_that_was_off_is_fetched_whole_when_it_is_on_again(tmp_path):
+    async def scene():
+        async with keeping(tmp_path, guard=True) as (keeper, _publisher, clock, store, _notices):
+            assert [each.outcome for each in await keeper.fetch_due()] == ["taken"]
+            [file] = store.guard_files()
+            off = FeedKeeper(store, [], clock)
+            off.forget_guards()
+            assert store.guard_files() == ()
+            await off.aclose()
+            clock.at += 700
+            assert [each.outcome for each in await keeper.fetch_due()] == ["taken"]
+            assert store.guard_files() == (file,)
+
+    asyncio.run(scene())
+
+
 def test_licence_and_terms_are_told_once_when_a_feed_is_enabled(tmp_path, caplog):
     async def scene():
         async with keeping(tmp_path, licence="CC0-1.0", terms="https://terms.example/") as (keeper, *_):

@@ -50,7 +50,10 @@ class FetchFailed(ServiceError):  # noqa: N818 - shown to the operator as it is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedState:
-    """What is known of a feed between fetches; instants in Unix seconds."""
+    """What is known of a feed between fetches; instants in Unix seconds.
+
+    `asked` is a digest of what its settings made of it (None: a version that did not note it).
+    """
 
     etag: str | None = None
     last_modified: str | None = None
@@ -60,6 +63,7 @@ class FeedState:
     failures: int = 0
     error: str | None = None
     entries: int = 0
+    asked: str | None = None
 
 
 def read_state(folder: Path, name: str) -> FeedState:

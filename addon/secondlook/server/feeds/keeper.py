@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from random import random
 
@@ -193,8 +194,12 @@ class FeedKeeper:
         self._folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".fetch-") as folder:
             path = Path(folder) / "feed"
-            if feed.format == RULES and current_rules(rules_folder(self._folder, feed.name)) is None:
-                state = replace(state, etag=None, last_modified=None)  # whatever came is not there
+            asked = _asked_of(feed)
+            if state.asked not in {None, asked} or not self._has(feed):
+                state = replace(
+                    state, etag=None, last_modified=None
+                )  # what came was another, or is not there
+            state = replace(state, asked=asked)
             fetched = await fetch(self._client, feed, state, path)
             if fetched is None:
                 if feed.format == RULES:  # it has again what is in force
@@ -233,6 +238,14 @@ class FeedKeeper:
         detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format}){left_out}"
         notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
         return notice, replace(fetched, entries=report.distinct)
+
+    def _has(self, feed: FeedSettings) -> bool:
+        """Return whether there is what a feed brought last."""
+        if feed.format == RULES:
+            return current_rules(rules_folder(self._folder, feed.name)) is not None
+        if feed.guard:
+            return any(path.stem == feed.name for path in self._store.guard_files())
+        return any(each.kind == "feed" and each.name == feed.name for each in self._store.sources())
 
     async def _take_rules(
         self, feed: FeedSettings, path: Path, now: float, state: FeedState
@@ -303,6 +316,14 @@ class FeedKeeper:
         """Close the connections."""
         with suppress(Exception):
             await self._client.aclose()
+
+
+def _asked_of(feed: FeedSettings) -> str:
+    """Return a digest of the settings that say where a feed comes from, and what is made of it."""
+    names = {
+        "url", "path", "list", "threat", "risk", "format", "min_confidence", "insist", "guard", "rank",
+    }  # fmt: skip
+    return sha256(feed.model_dump_json(include=names).encode()).hexdigest()
 
 
 def _reason(error: Exception) -> str:
