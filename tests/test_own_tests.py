@@ -82,14 +82,12 @@ WITHOUT = set(
     server/http/query.py
     server/http/serving.py
     server/http/urls.py
-    server/meter.py
     server/publish/detail.py
     server/publish/generation.py
     server/publish/guard.py
     server/publish/held_back.py
     server/publish/merge.py
     server/publish/table.py
-    server/replica/state.py
     server/service.py
     server/store/administration.py
     server/store/builtin.py
