@@ -1,10 +1,13 @@
 """Feeds as a whole: what is no feed is refused, and random bytes break nothing."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feedkit import read_all
+from fuzzkit.effort import grows_evenly
 from secondlook.feeds.detect import Format
 from secondlook.feeds.entries.entry import EntryKind, FeedRefused
 from secondlook.feeds.reader import PARSERS, read
@@ -130,3 +133,40 @@ def test_where_the_chunks_are_cut_does_not_matter(data, size):
             return str(refusal)
 
     assert outcome(size) == outcome(65_536)
+
+
+STIX_OF = '{"type": "bundle", "objects": [{"type": "indicator", "id": "indicator--1", "pattern": "%s"}]}'
+LONG = {
+    "comments before a page": ("plain", lambda size: "<!---->" * (size // 100) + "x"),
+    "blanks in a line": ("plain", lambda size: "a" + " " * size + "b"),
+    "blanks in a line of a hosts file": ("plain", lambda size: "0.0.0.0 a" + " " * size + "b"),
+    "blanks behind a declared number": ("plain", lambda size: "# entries: 1" + " " * size + "x"),
+    "blanks in a rule": ("adblock", lambda size: "||a.example^" + " " * size + "x"),
+    "modifiers": ("adblock", lambda size: "||a.example^" + "$a=" * size + ",!"),
+    "slashes": ("adblock", lambda size: "|http://a.example/" + "/" * size + "x"),
+    "question marks": ("adblock", lambda size: "|http://a.example/" + "?" * size + "x"),
+    "blanks behind a zone": (
+        "bind",
+        lambda size: 'zone "a.example" {type master; file "null";}' + " " * size + "x",
+    ),
+    "letters beside a URL": ("digests", lambda size: "://" + "a" * size),
+    "a column's name": ("csv", lambda size: "url," + "a" * size + "!\nhttp://a.example/x,y"),
+    "entries that do not end": ("auto", lambda size: "<?xml ?><phish_id>" + "<entry>" * size + "</output>"),
+    "blanks in an entry": (
+        "auto",
+        lambda size: "<?xml ?><phish_id><entry><url>" + " " * size + "</entry></output>",
+    ),
+    "a pattern that is none": ("stix", lambda size: STIX_OF % ("a-" * size)),
+    "a string that does not end": ("json", lambda size: '[{"url": "' + '\\"' * size),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_hostile_line_is_not_gone_through_again_and_again(name):
+    form, make = LONG[name]
+
+    def reading(size):
+        with suppress(FeedRefused):
+            read_all(f"{make(size)}\n", format=form)
+
+    assert grows_evenly(reading, 4_000)

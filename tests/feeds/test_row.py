@@ -111,6 +111,8 @@ def test_phishtank():
         "4: revoked or expired",
         "5: not meant for detection",
     ]
+    plain = "phish_id,url\n1,https://evil.example/a?b=1&copy=2&section;=3&#38;d=4\n"
+    assert texts(plain) == ["evil.example/a?b=1&copy=2&section;=3&d=4"]
     entry = read_all(feed)[0][0]
     assert (entry.threat, entry.family) == (Threat.SOCIAL_ENGINEERING, "Some Bank")
     four = "phish_id,url,phish_detail_url,submission_time\n1,https://evil.example/,http://d,2024-03-22\n"

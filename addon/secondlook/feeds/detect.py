@@ -20,10 +20,11 @@ MAX_CONTROLS = 8  # of a short sample
 MIN_DIGEST_SHARE = 0.3
 
 _HTML = re.compile(
-    r"\s*(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html|<head|<body|<script|<title)", re.IGNORECASE | re.DOTALL
+    r"\s*+(?:<!--.*?-->\s*+)*+(?:<!doctype\s+html|<html|<head|<body|<script|<title)",
+    re.IGNORECASE | re.DOTALL,
 )
 _XML = re.compile(
-    r"\s*(?:<!--.*?-->\s*)*<(?:\?xml|!doctype\s|[a-z][\w.:-]*[\s/>])", re.IGNORECASE | re.DOTALL
+    r"\s*+(?:<!--.*?-->\s*+)*+<(?:\?xml|!doctype\s|[a-z][\w.:-]*[\s/>])", re.IGNORECASE | re.DOTALL
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _UNDECODABLE = re.compile(r"[\udc80-\udcff]")

@@ -16,7 +16,7 @@ _CELL = re.compile(
     r"\*?(?:(?:md5|sha-?1|sha-?256|hash)[=:])?([0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})[:.]?",
     re.ASCII | re.IGNORECASE,
 )
-_URL = re.compile(r"""\w+://[^\s",]*""")
+_URL = re.compile(r"""(?<!\w)\w++://[^\s",]*""")
 _WITH_REMARK = re.compile(r"([0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32})\s*;", re.ASCII)
 _COMMENT = re.compile(r"#|//|!(?!\w)")
 _SIGNATURE = re.compile(r"([0-9a-fA-F]+):(\d+|\*):([^:]*)(?::(\d*)(?::\d*)?)?", re.ASCII)

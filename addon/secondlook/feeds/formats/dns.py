@@ -32,7 +32,7 @@ _UNBOUND_BLOCKS = frozenset(
     )
 )
 _UNBOUND_PASSES = frozenset(("transparent", "typetransparent", "always_transparent", "nodefault"))
-_BIND = re.compile(r'zone\s+"([^"]+)"\s*(?:IN\s*)?\{(.*)\}\s*;?\s*', re.IGNORECASE)
+_BIND = re.compile(r'zone\s+"([^"]+)"\s*(?:IN\s*)?\{(.*)\}\s*+;?\s*+', re.IGNORECASE)
 _BIND_NOWHERE = re.compile(r"null|empty|block|sink|blackhole|rpz", re.IGNORECASE)
 _TPL = re.compile(r"([-+])d\s+(\S+)(?:\s+(\S+))?")
 _RPZ_BLOCKS = frozenset((".", "*.", "rpz-drop."))

@@ -15,7 +15,7 @@ MAX_RECORD_CHARS = 32 * 1024**2
 MAX_DEPTH = 32
 
 _SPACE = re.compile(r"[\s,:\ufeff]*")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)  # a string without end is one, too
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SCALAR = re.compile(r"[^\s,:\[\]{}\"]+")
 _DECODER = json.JSONDecoder(strict=False)

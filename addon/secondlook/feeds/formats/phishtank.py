@@ -1,19 +1,17 @@
 """PhishTank's XML as it streams by; read without an XML parser, hence without entities to abuse."""
 
-import html
 import re
 from collections.abc import Iterable, Iterator
 
 from secondlook.feeds.entries.entry import Entry, FeedRefused, RejectClass
 from secondlook.feeds.entries.maker import Maker
 from secondlook.feeds.entries.tally import Tally
-from secondlook.feeds.formats.row import reader_of
+from secondlook.feeds.formats.row import reader_of, unescaped
 from secondlook.feeds.unpacking.text import text_chunks
 
 MAX_ENTRY_CHARS = 1_000_000
 
-_ENTRY = re.compile(r"<entry\b[^>]*>(.*?)</entry>", re.DOTALL)
-_FIELD = re.compile(r"<(url|verified|online|submission_time|target|phish_id)>\s*(.*?)\s*</\1>", re.DOTALL)
+_TAG = re.compile(r"<(/?)(url|verified|online|submission_time|target|phish_id)>")
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 
 
@@ -26,13 +24,16 @@ def parse_phishtank_xml(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> 
     for piece in text_chunks(chunks):
         held += piece
         end = 0
-        for found in _ENTRY.finditer(held):
-            line += held.count("\n", end, found.end())
-            end = found.end()
-            row = {name: _text(value) for name, value in _FIELD.findall(found[1])}
+        while (close := held.find("</entry>", end)) >= 0:
+            begin = held.find("<entry", end, close)
+            line += held.count("\n", end, close)
+            end = close + len("</entry>")
+            if begin < 0:
+                continue
+            row = _fields(held[begin:close])
             tally.rows += 1
             made = reader(row, maker) if "url" in row else RejectClass.NOT_UNDERSTOOD
-            entry = tally.settle(line, made, row.get("url", found[1])[:200])
+            entry = tally.settle(line, made, row.get("url", held[begin:close])[:200])
             if entry is not None:
                 yield entry
         held = held[end:]
@@ -42,6 +43,18 @@ def parse_phishtank_xml(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> 
         raise FeedRefused("truncated: the XML document ends early")
 
 
+def _fields(entry: str) -> dict[str, str]:
+    row: dict[str, str] = {}
+    name, start = "", 0
+    for tag in _TAG.finditer(entry):
+        if not name and not tag[1]:
+            name, start = tag[2], tag.end()
+        elif tag[1] and tag[2] == name:
+            row[name] = _text(entry[start : tag.start()].strip())
+            name = ""
+    return row
+
+
 def _text(value: str) -> str:
     inner = _CDATA.fullmatch(value)
-    return inner[1] if inner is not None else html.unescape(value)
+    return inner[1] if inner is not None else unescaped(value)

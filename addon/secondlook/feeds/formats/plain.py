@@ -19,14 +19,14 @@ from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 MAX_RANGE = 256  # a range is spelled out, address by address, up to this size
 
 COMMENT = re.compile(r"[#!;]|//(?![\w-]+(?:\.[\w-]+)+(?:[/:?]|\Z))|\[(?![0-9A-Fa-f:.]*\])")
-INLINE_COMMENT = re.compile(r"\s+(?:#|//|;)(?:\s.*|\Z)|\s+#.*", re.DOTALL)
+INLINE_COMMENT = re.compile(r"(?<!\s)\s++(?:(?:#|//|;)(?:\s.*|\Z)|#.*)", re.DOTALL)
 _DECLARED = re.compile(
-    r'[#!;]+\s*"?(?:number of (?:entries|domains)|entries|domains)\s*:\s*([0-9][0-9,. ]*)"?\s*\Z',
+    r'[#!;]+\s*"?(?:number of (?:entries|domains)|entries|domains)\s*:\s*([0-9][0-9,. ]*+)"?\s*+\Z',
     re.IGNORECASE,
 )
 RANGE = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 _ADDRESS_AND_COUNT = re.compile(r"([0-9A-Fa-f:.]+)[\s,]+[0-9]+", re.ASCII)
-_ADDRESS_AND_NAMES = re.compile(r"([0-9a-fA-F:.%lo]+)\s+([^\s#]*[^\s#0-9.][^#]*?)\s*(?:#.*)?", re.ASCII)
+_ADDRESS_AND_NAMES = re.compile(r"([0-9a-fA-F:.%lo]+)\s+([^\s#]*[^\s#0-9.][^#]*)(?:#.*)?", re.ASCII)
 _DATE_OR_MARK = re.compile(r"[0-9/.:-]+|\W+")
 _END_OF_PATH = re.compile(r".*(?:/|@|\.[A-Za-z0-9]{2,5}\Z)")
 _ADDRESSES_FROM_TO = re.compile(r"[0-9.]+\s*-\s*[0-9.]+", re.ASCII)

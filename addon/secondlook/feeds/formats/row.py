@@ -21,9 +21,10 @@ type Row = Mapping[str, str]
 type RowReader = Callable[[Row, Maker], Entry | RejectClass]
 
 _NOTHING = frozenset(("", "n/a", "none", "null", "-"))
+_ESCAPES = re.compile(r"&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});")
 URL_CELL = re.compile(r"\s*(?:https?|hxxps?|ftp)://", re.IGNORECASE)
 # no data: no dots (but for those of Zeek), no numbers
-_COLUMN_NAME = re.compile(r"(?:[a-z][a-z _()#%-]*(?:256|5|1)?[a-z _-]*|meta\.[a-z_]+)?")
+_COLUMN_NAME = re.compile(r"(?:[a-z][a-z _()#%-]*+(?:256|5|1)?[a-z _-]*+|meta\.[a-z_]+)?")
 
 _COUNTED: dict[int, tuple[str, ...]] = {
     8: ("id", "dateadded", "url", "url_status", "threat", "tags", "urlhaus_link", "reporter"),
@@ -182,6 +183,11 @@ def instant(text: str) -> float | None:
         return None
 
 
+def unescaped(text: str) -> str:
+    """Undo the escapes of XML; `&copy=1` is a parameter of a URL, and no sign."""
+    return _ESCAPES.sub(lambda found: html.unescape(found[0]), text)
+
+
 def _filled(row: Row, *names: str) -> str:
     for name in names:
         cell = row.get(name, "").strip()
@@ -241,7 +247,7 @@ def _threatfox(row: Row, maker: Maker) -> Entry | RejectClass:
 
 
 def _phishtank(row: Row, maker: Maker) -> Entry | RejectClass:
-    url = html.unescape(_filled(row, "url"))
+    url = unescaped(_filled(row, "url"))
     if not url:
         return RejectClass.NOT_UNDERSTOOD
     if row.get("verified", "yes").strip().lower() in {"no", "n"}:

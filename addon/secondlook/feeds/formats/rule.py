@@ -23,11 +23,13 @@ _KINDS = frozenset(
 )
 
 _START = re.compile(r"@@|\|\||\|https?:", re.IGNORECASE)
-_REMARK = re.compile(r"\s+#(?![#@?$%]).*\Z", re.DOTALL)
-_OPEN_END = re.compile(r"/[^?]*[_.=&~+,;:%-]\Z|\?.*[=&]\Z", re.DOTALL)  # of a path or query: it goes on
+_REMARK = re.compile(r"(?<!\s)\s++#(?![#@?$%]).*\Z", re.DOTALL)
+_PATH_GOES_ON = tuple("_.=&~+,;:%-")
+_QUERY_GOES_ON = ("=", "&")
 
 _ELEMENTS = re.compile(r"#@?[?$%]?#|\$\$|#@?%#")
-_MODIFIERS = re.compile(r"\$(~?[a-z0-9_-]+(?:=[^,]*)?(?:,\s*~?[a-z0-9_-]+(?:=[^,]*)?)*)\Z", re.IGNORECASE)
+_FIRST_MODIFIER = re.compile(r"\$~?[a-z0-9_-]+(?:=|\Z)", re.IGNORECASE)
+_MODIFIER = re.compile(r"\s*~?[a-z0-9_-]+(?:=|\Z)", re.IGNORECASE)
 
 
 def _rule(text: str, maker: Maker) -> Entry | RejectClass:
@@ -38,10 +40,10 @@ def _rule(text: str, maker: Maker) -> Entry | RejectClass:
         text = text[2:]
     if _is_regex(text):
         return RejectClass.PATTERN
-    found = _MODIFIERS.search(text)
-    if found is not None:
-        names = {part.strip().partition("=")[0].lower() for part in found[1].split(",")}
-        text = text[: found.start()]
+    start = _modifiers_at(text)
+    if start >= 0:
+        names = {part.strip().partition("=")[0].lower() for part in text[start + 1 :].split(",")}
+        text = text[:start]
         if "badfilter" in names:
             return _taken_back(_pattern(text, maker, exception=True))
         allowed = WHOLE_MODIFIERS | _KINDS if names & (WHOLE_MODIFIERS - {"important"}) else WHOLE_MODIFIERS
@@ -49,6 +51,27 @@ def _rule(text: str, maker: Maker) -> Entry | RejectClass:
             return RejectClass.MODIFIER
         # an exception with modifiers holds for less; honouring it whole only blocks less
     return _pattern(text, maker, exception=exception)
+
+
+def _modifiers_at(text: str) -> int:
+    """Return where the modifiers of a rule begin (`$all,important`), or -1."""
+    start, end = -1, len(text)
+    while True:
+        part = text.rfind(",", 0, end) + 1
+        first = _FIRST_MODIFIER.search(text, part, end)
+        if first is not None:
+            start = first.start()
+        if part == 0 or _MODIFIER.match(text, part, end) is None:
+            return start
+        end = part - 1
+
+
+def _goes_on(text: str) -> bool:
+    """Return whether a path or query is only the beginning of one."""
+    path, mark = text.rfind("/"), text.find("?")
+    return (path > text.rfind("?") and text.endswith(_PATH_GOES_ON)) or (
+        0 <= mark < len(text) - 1 and text.endswith(_QUERY_GOES_ON)
+    )
 
 
 def _is_regex(text: str) -> bool:
@@ -66,8 +89,8 @@ def read_rule(text: str, maker: Maker, tally: Tally) -> Entry | RejectClass:
     made = _rule(text, maker)
     if text.startswith("@@") and isinstance(made, RejectClass) and made is not RejectClass.NOT_A_BLOCK:
         limit = text[2:]
-        found = None if _is_regex(limit) else _MODIFIERS.search(limit)
-        tally.inexact.add_rule(limit if found is None else limit[: found.start()])
+        start = -1 if _is_regex(limit) else _modifiers_at(limit)
+        tally.inexact.add_rule(limit if start < 0 else limit[:start])
     return made
 
 
@@ -83,7 +106,7 @@ def _pattern(text: str, maker: Maker, *, exception: bool) -> Entry | RejectClass
     text = text.removesuffix("|").removesuffix("^")
     if "*" in text or "^" in text:
         return RejectClass.PATTERN
-    if not closed and _OPEN_END.search(text.partition("://")[2] or text.removeprefix("||")):
+    if not closed and _goes_on(text.partition("://")[2] or text.removeprefix("||")):
         return RejectClass.PATTERN
     if text.startswith("||"):
         return _anchored(text[2:], maker, exception=exception)

@@ -158,8 +158,12 @@ def _tokens(pattern: str) -> list[tuple[str, str]] | None:
     pattern = pattern.strip()
     if len(pattern) > MAX_PATTERN_CHARS:
         return None
-    tokens = [(str(found.lastgroup), found[str(found.lastgroup)]) for found in _TOKEN.finditer(pattern)]
-    return None if any(kind == "other" for kind, _ in tokens) else tokens
+    tokens: list[tuple[str, str]] = []
+    for found in _TOKEN.finditer(pattern):
+        if found.lastgroup == "other":  # what follows need not be looked at: it may take long
+            return None
+        tokens.append((str(found.lastgroup), found[str(found.lastgroup)]))
+    return tokens
 
 
 def _is_whole(tokens: Sequence[tuple[str, str]]) -> bool:
