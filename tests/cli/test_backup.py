@@ -1,10 +1,15 @@
 """`secondlook backup` as people and scripts meet it (3 s)."""
 
 import json
+import signal
+import subprocess
 import tarfile
 
-from e2e.processes import command
+import pytest
+
+from e2e.processes import SECONDLOOK, command, wait_for
 from secondlook.config import Settings
+from secondlook.ground.lock import locked
 from secondlook.run.assembly.opening import ledger_of
 
 
@@ -44,3 +49,19 @@ def test_the_configuration_of_the_package_is_nobodys_own(tmp_path, monkeypatch):
     command("backup", "b", cwd=tmp_path)
     with tarfile.open(tmp_path / "b") as tar:
         assert "settings/proxy.yaml" not in tar.getnames()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_one_that_is_ended_leaves_nothing(tmp_path, number):
+    state, folder = tmp_path / "state", tmp_path / "backups"
+    folder.mkdir()
+    with ledger_of(Settings(state=state)):
+        pass
+    (state / "pattern").mkdir()
+    with locked(state / "pattern" / "lock"):
+        words = [*SECONDLOOK, "backup", str(folder / "b"), "--state", str(state)]
+        making = subprocess.Popen(words)
+        wait_for(lambda: next(folder.glob(".b.*"), None), "what it is written to")
+        making.send_signal(number)
+        assert making.wait(30) == 128 + number
+    assert list(folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What goes into a backup and what stays out, and under whose locks (5 s)."""
+"""What goes into a backup and what stays out, and under whose locks (8 s)."""
 
 import fcntl
 import json
@@ -18,6 +18,7 @@ from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.engine.migration import HEAD, migrate
 from secondlook.ledger.engine.tables import metadata
+from secondlook.run.backup import making
 from secondlook.run.backup.archive import BackupError
 from secondlook.run.backup.making import make_backup
 
@@ -182,3 +183,35 @@ def test_a_full_disk_is_told_and_leaves_nothing(state, tmp_path):
     )
     assert done.stdout.startswith(f"BackupError cannot write the backup: {tmp_path}/b: File too large")
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from secondlook.config import Settings
+from secondlook.run.backup import archive, making
+put = archive.Writer._put
+def putting(writer, name, *more):
+    if name == making.LEDGER:
+        os._exit(9)
+    put(writer, name, *more)
+archive.Writer._put = putting
+if sys.argv[3] == "as it is copied":
+    making.copy_out = lambda *_: os._exit(9)
+making.make_backup(Settings(state=Path(sys.argv[1])), None, Path(sys.argv[2]), passphrase="x")
+"""
+
+
+@pytest.mark.parametrize("at", ["as it is copied", "as it is put in"])
+def test_one_that_was_killed_leaves_no_copy_of_the_ledger(state, tmp_path, at):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    done = subprocess.run([sys.executable, "-c", KILLED, state, folder / "b", at], check=False)
+    assert done.returncode == 9
+    if at == "as it is put in":
+        assert not list(folder.rglob("ledger.sqlite3"))
+        return
+    assert list(folder.rglob("ledger.sqlite3"))  # which goes with the next backup, of any name
+    with making._working(folder) as used:  # one that is being made meanwhile
+        make_backup(Settings(state=state), None, folder / "c")
+        assert list(folder.glob(".secondlook-backup-*")) == [used]

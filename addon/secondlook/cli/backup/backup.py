@@ -1,7 +1,9 @@
 """`secondlook backup`: everything an installation cannot fetch again, in one file."""
 
+import signal
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,6 +14,8 @@ from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_c
 from secondlook.cli.output import print_json, print_line, size_told
 
 app = typer.Typer(add_completion=False)
+
+_ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 @app.command()
@@ -32,6 +36,8 @@ def backup(
     passphrase = None
     if encrypt or passphrase_file is not None:
         passphrase = read_passphrase(passphrase_file, twice=True)
+    for number in _ENDINGS:  # so that nothing half written stays
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     own = None if context.config is None or _is_shipped(context.config) else context.config
     made = make_backup(
         context.settings,

@@ -59,9 +59,13 @@ class Writer:
         except FileNotFoundError:
             return False
         with file:
-            size = os.fstat(file.fileno()).st_size
-            self._put(name, size, _Measured(file, size))
+            self.add_open(name, file)
         return True
+
+    def add_open(self, name: str, file: IO[bytes]) -> None:
+        """Put in an open file as it is now. Raises OSError."""
+        size = os.fstat(file.fileno()).st_size
+        self._put(name, size, _Measured(file, size))
 
     def add_bytes(self, name: str, content: bytes) -> None:
         """Put in a file of this content."""

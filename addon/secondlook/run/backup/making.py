@@ -12,10 +12,11 @@ What can be had again or belongs to one run stays out.
 """
 
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from secondlook.agent.pattern.change import folder_lock
 from secondlook.agent.pattern.files import FOLDER, PAST, read_stamp
 from secondlook.config import Settings
 from secondlook.ground.errors import PatternError
-from secondlook.ground.lock import locked
+from secondlook.ground.lock import locked, take_lock
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD
 from secondlook.ledger.upkeep.copying import copy_out
@@ -47,6 +48,8 @@ LEDGER: Final = "ledger/ledger.sqlite3"
 STATE: Final = "state"
 QUARANTINE_FOLDER: Final = "quarantine"
 ASIDE: Final = "before-restore-"  # folders of what a restore set aside
+_WORK: Final = ".secondlook-backup-"  # beginning of the folders in which a ledger is copied
+_HELD: Final = "held"  # the file in one whose lock says that its backup is being made
 _NEVER: Final = (".", ASIDE, LEDGER_FILE, JOURNAL_FILE)  # beginnings of names; these files are put in apart
 # of one run, of one machine, or made anew by itself
 LEFT_OUT: Final = frozenset(
@@ -99,15 +102,36 @@ def make_backup(
         if config is not None:
             writer.add_bytes(SETTINGS, config.read_bytes())
         _add_journal(writer, settings.state)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            copy = Path(folder) / LEDGER_FILE
+        with _working(path.parent) as folder:
+            copy = folder / LEDGER_FILE
             copy.touch(mode=0o600)
             copy_out(place, copy)
-            writer.add(LEDGER, copy)
+            ledger = copy.open("rb")
+        with ledger:  # it has no name any more: whatever ends this process leaves no copy
+            writer.add_open(LEDGER, ledger)
         _add_state(writer, settings.state, quarantine=quarantine)
         files = len(writer.sums)
     size = path.stat().st_size
     return Made(path, size, files, passphrase is not None, quarantine, config is not None)
+
+
+@contextmanager
+def _working(beside: Path) -> Iterator[Path]:
+    """Make a folder for the copy of a ledger, and remove those that backups left that were killed."""
+    for held in beside.glob(f"{_WORK}*/{_HELD}"):
+        with suppress(OSError):  # being used, or gone meanwhile
+            if held.parent.lstat().st_uid == os.geteuid():  # else it may be anything
+                os.close(take_lock(held, wait=False))
+                shutil.rmtree(held.parent)
+    with tempfile.TemporaryDirectory(prefix=_WORK, dir=beside) as name:
+        folder = Path(name)
+        # it gets its name when it is locked: who looks in between cannot take the folder for one left behind
+        lock = take_lock(folder / f".{_HELD}")
+        try:
+            (folder / f".{_HELD}").rename(folder / _HELD)
+            yield folder
+        finally:
+            os.close(lock)
 
 
 def _add_journal(writer: Writer, state: Path) -> None:
