@@ -22,11 +22,21 @@ def lines_of(data, *, form="auto", rank=10):
         "one.example\r\ntwo.example\r\nthree.example\r\n",
         '# ranks\n"1","one.example"\n"2","Two.Example."\n"3","three.example"\n',
         "1,one.example,17\n2,two.example,16\n9,three.example,1\n",
+        "1,one.example\n2,two.example\n" + "9" * 5000 + ",three.example\n",
     ],
 )
 def test_a_ranked_list_ends_at_its_rank(text):
     assert lines_of(text, rank=2) == ["one.example", "two.example"]
     assert lines_of(gzip.compress(text.encode()), rank=2) == ["one.example", "two.example"]
+
+
+def test_a_rank_is_of_decimal_digits():
+    assert lines_of("\u00b2,one.example\n2,two.example\n") == ["two.example"]
+
+
+def test_a_warninglist_of_no_kind_is_refused():
+    with pytest.raises(FeedRefused, match="not a warninglist"):
+        lines_of(json.dumps({"type": ["hostname"], "list": ["bank.example"]}))
 
 
 def test_a_warninglist_says_what_lies_below():

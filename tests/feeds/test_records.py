@@ -67,6 +67,13 @@ def test_a_truncated_document_is_refused(cut):
         read_all(feed[: int(len(feed) * cut)])
 
 
+def test_an_attribute_of_a_damaged_type_spoils_no_other():
+    damaged = {"type": ["md5"], "value": "x", "to_ids": True}
+    good = {"type": "sha256", "value": "ab" * 32, "to_ids": True}
+    event = {"Event": {"Object": [{"name": "file", "Attribute": [damaged, good]}]}}
+    assert "ab" * 32 in texts(json.dumps(event))
+
+
 def test_misp_manifest_and_hashes_are_not_mistaken_for_feeds():
     uuid = "5c8ff618-0998-4b11-89d4-39d70a016219"
     with pytest.raises(FeedRefused, match="manifest"):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from feedkit import outcomes, read_all, texts
@@ -142,3 +144,8 @@ def test_misp_csv():
 @pytest.mark.parametrize("text", ["", "never", "9999999999999", "0000-00-00 00:00:00", "2026-02-30"])
 def test_no_instant(text):
     assert instant(text) is None
+
+
+def test_a_confidence_is_of_decimal_digits():
+    row = {"ioc_value": "evil.example", "ioc_type": "domain", "confidence_level": "\u00b2"}
+    assert texts(json.dumps([row])) == ["evil.example"]

@@ -18,6 +18,7 @@ from secondlook.feeds.unpacking.text import batches, text_chunks
 WARNINGLIST = "warninglist"
 DEFAULT_RANK = 10_000
 MAX_WARNINGLIST_CHARS = 64 << 20
+MAX_RANK_DIGITS = 18
 _KINDS = frozenset(("hostname", "string"))
 
 
@@ -61,7 +62,7 @@ def _of_warninglist(text: str) -> list[str]:
     except (ValueError, RecursionError) as error:
         raise FeedRefused(f"damaged: a warninglist is one JSON document: {error}") from error
     items = raw.get("list") if isinstance(raw, dict) else None
-    if not isinstance(items, list) or raw.get("type") not in _KINDS:
+    if not isinstance(items, list) or str(raw.get("type")) not in _KINDS:
         kinds = " or ".join(sorted(_KINDS))
         raise FeedRefused(f"not a warninglist of hosts: expected a list and the type {kinds}")
     return [item.strip() for item in items if isinstance(item, str)]
@@ -75,8 +76,8 @@ def _of_toplist(pieces: Iterable[bytes], rank: int) -> Iterator[str]:
             if not cells[0] or cells[0][0] in "#!;":
                 continue
             place += 1
-            is_ranked = cells[0].isdigit() and len(cells) > 1
-            if (int(cells[0]) if is_ranked else place) <= rank:
+            is_ranked = cells[0].isdecimal() and len(cells) > 1
+            if (int(cells[0][:MAX_RANK_DIGITS]) if is_ranked else place) <= rank:
                 yield cells[1] if is_ranked else cells[0]
 
 

@@ -121,10 +121,10 @@ def _misp_record(found: Found, record: dict[str, Any], maker: Maker, tally: Tall
 
 def _strongest(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out the weaker digests of one file."""
-    usable = {item.get("type") for item in items if _detects(item)}
+    usable = {str(item.get("type")) for item in items if _detects(item)}
     best = next((kind for kind in _DIGEST_ORDER if kind in usable), None)
     weaker = set(_DIGEST_ORDER) - {best} if best is not None else set()
-    return [item for item in items if item.get("type") not in weaker]
+    return [item for item in items if str(item.get("type")) not in weaker]
 
 
 def _detects(item: Mapping[str, Any]) -> bool:

@@ -222,7 +222,7 @@ def _malwarebazaar(row: Row, maker: Maker) -> Entry | RejectClass:
 def _threatfox(row: Row, maker: Maker) -> Entry | RejectClass:
     value, kind = _filled(row, "ioc_value"), row.get("ioc_type", "").strip().lower()
     confidence = row.get("confidence_level", "").strip()
-    if confidence.isdigit() and maker.is_unsure(int(confidence[:4]), MIN_CONFIDENCE):
+    if confidence.isdecimal() and maker.is_unsure(int(confidence[:4]), MIN_CONFIDENCE):
         return RejectClass.LOW_CONFIDENCE
     if kind == "url":
         made = maker.indicator(value)
