@@ -41,7 +41,8 @@ LONG = (
     *("e2e", "test_promises.py", "test_every_list.py", "test_importing.py"),
     *("test_archive_child.py", "test_decoding.py", "test_file_scanner.py"),
     *("test_download_archives.py", "test_download_clean.py", "test_download_gate.py"),
-    *("test_updater.py", "test_updater_lies.py"),
+    *("test_updater.py", "test_updater_lies.py", "test_reader.py", "test_failure.py"),
+    *("test_api.py", "test_commands.py", "test_ledger.py"),
 )
 
 
