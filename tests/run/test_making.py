@@ -215,3 +215,34 @@ def test_one_that_was_killed_leaves_no_copy_of_the_ledger(state, tmp_path, at):
     with making._working(folder) as used:  # one that is being made meanwhile
         make_backup(Settings(state=state), None, folder / "c")
         assert list(folder.glob(".secondlook-backup-*")) == [used]
+
+
+def test_folders_that_lie_elsewhere_are_in_it_by_their_links(state, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("ca", "server", "pattern", "new-room"):
+        (state / name).rename(elsewhere / name)
+        (state / name).symlink_to(elsewhere / name)
+    (state / "ca/again").symlink_to(state)  # goes round in a circle
+    (tmp_path / "link").symlink_to(state)
+    for at in (state, tmp_path / "link"):
+        make_backup(Settings(state=at), None, tmp_path / "b", replace=True)
+        names = {each.removeprefix("state/") for each in held(tmp_path / "b") if each.startswith("state/")}
+        assert names == KEPT
+
+
+def test_links_of_another_user_lead_only_to_what_is_that_users_own(state, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files for others")
+    (tmp_path / "roots").mkdir()
+    (tmp_path / "roots" / "secret").write_bytes(b"of root")
+    own = tmp_path / "own"
+    own.write_bytes(b"of the service")
+    os.chown(own, 65534, 65534)
+    for name, to in (("folder", "roots"), ("file", "roots/secret"), ("own", "own")):
+        (state / name).symlink_to(tmp_path / to)
+        os.chown(state / name, 65534, 65534, follow_symlinks=False)
+    make_backup(Settings(state=state), None, tmp_path / "b")
+    inside = held(tmp_path / "b")
+    assert inside["state/own"] == b"of the service"
+    assert b"of root" not in inside.values()

@@ -170,12 +170,33 @@ def _add(writer: Writer, state: Path, file: Path) -> None:
 
 
 def _files(top: Path, *, skip: frozenset[str] | set[str]) -> Iterator[Path]:
-    """Walk regular files; of names at the top those in `skip` are left out, as is what is unfinished."""
-    for folder, names, files in os.walk(top):
-        at_top = Path(folder) == top
+    """Walk regular files, through links too; of names at the top those in `skip` are left out.
 
-        def wanted(name: str, *, at_top: bool = at_top) -> bool:
-            return not name.startswith(_NEVER) and not (at_top and name in skip)
+    So is what is unfinished, and a link that leads to a folder in which the walk has been.
+    """
+    been = set()
+    for folder, names, files in os.walk(top, followlinks=True):
+        at = Path(folder)
+        been.add(_identity(at))
+
+        def wanted(name: str, *, at: Path = at) -> bool:
+            if name.startswith(_NEVER) or (at == top and name in skip):
+                return False
+            path = at / name
+            return not path.is_symlink() or (_is_trusted(path) and _identity(path) not in been)
 
         names[:] = sorted(filter(wanted, names))
-        yield from (path for name in sorted(filter(wanted, files)) if (path := Path(folder) / name).is_file())
+        yield from (path for name in sorted(filter(wanted, files)) if (path := at / name).is_file())
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_trusted(link: Path) -> bool:
+    """Return whether a link may be followed: one of a service taken over might be made for root to read."""
+    try:
+        return link.lstat().st_uid in {0, os.geteuid(), link.stat().st_uid}
+    except OSError:  # leads nowhere
+        return False
