@@ -1,5 +1,6 @@
 """A restore leaves what was or all that is new, touches no running proxy, and says why it does not go (10 s)."""
 
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from secondlook.config import Settings, load_settings
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import migrate
 from secondlook.ledger.engine.tables import metadata
+from secondlook.run.backup import restoring
 from secondlook.run.backup.archive import BackupError
 from secondlook.run.backup.making import make_backup
 from secondlook.run.backup.restoring import Wanted, check_backup, restore_backup
@@ -222,7 +224,11 @@ def postgres():
     server.remove()
 
 
-def test_a_ledger_in_postgresql_goes_out_and_into_an_empty_one(old, tmp_path, postgres):
+def no_space(_state: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_ledger_in_postgresql_goes_out_and_into_an_empty_one(old, tmp_path, postgres, monkeypatch):
     first, second = postgres.database(), postgres.database()
     migrate(find_place(first))
     put_rows(find_place(first), list(metadata.sorted_tables), range(1, 20))
@@ -241,6 +247,24 @@ def test_a_ledger_in_postgresql_goes_out_and_into_an_empty_one(old, tmp_path, po
     restore_backup(tmp_path / "b", Wanted(other, None, keep_settings=True), no_passphrase)
     assert all_rows(find_place(second)) == all_rows(find_place(first))
     assert not (tmp_path / "new/st/ledger.sqlite3").exists()
+    # one that was broken off after the database was filled is repeated, while nobody else wrote there
+    third = postgres.database()
+    other.write_text(f"feeds: []\nstate: third\nledger: {third}\n")
+    wanted = Wanted(other, None, keep_settings=True)
+    for meanwhile in ([], [metadata.tables["tallies"]]):
+        with monkeypatch.context() as patch:
+            patch.setattr(restoring, "_Aside", no_space)
+            with pytest.raises(BackupError, match="No space left"):
+                restore_backup(tmp_path / "b", wanted, no_passphrase)
+        put_rows(find_place(third), meanwhile, range(30, 31))
+        if meanwhile:
+            with pytest.raises(BackupError, match=r"database .* is not empty; name a new one"):
+                restore_backup(tmp_path / "b", wanted, no_passphrase)
+            continue
+        restore_backup(tmp_path / "b", wanted, no_passphrase)
+        assert all_rows(find_place(third)) == all_rows(find_place(first))
+        assert not (tmp_path / "new/third" / UNFINISHED_FILE).exists()
+        (tmp_path / "new/third" / UNFINISHED_FILE).touch()  # of the next
     # and back into a file
     restore_backup(tmp_path / "b", Wanted(None, tmp_path / "file", keep_settings=True), no_passphrase)
     assert all_rows(find_place(tmp_path / "file/ledger.sqlite3")) == all_rows(find_place(first))

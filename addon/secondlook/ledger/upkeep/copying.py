@@ -4,6 +4,7 @@ Out of SQLite goes its online backup, out of PostgreSQL every row as one transac
 state of one moment, and a file that either engine can take up again.
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -61,6 +62,25 @@ def is_empty(place: Place) -> bool:
         raise explain(error, place) from error
     finally:
         engine.dispose()
+
+
+def holds_same(source: Path, place: Place) -> bool:
+    """Return whether a database holds the rows of a SQLite file and no others. Raises LedgerError."""
+    try:
+        with _connected(find_place(source)) as one, _connected(place) as other:
+            return all(
+                _sum_of_rows(table, one) == _sum_of_rows(table, other)
+                for table in metadata.sorted_tables
+                if table is not changes
+            )
+    except sa.exc.DBAPIError as error:
+        raise explain(error, place) from error
+
+
+def _sum_of_rows(table: sa.Table, connection: sa.Connection) -> int:
+    """Return a sum over the digests of all rows: the same in every order, as engines differ in theirs."""
+    rows = connection.execution_options(yield_per=_ROWS).execute(sa.select(table))
+    return sum(int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest()) for row in rows)
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ exchanged  what was there moves to STATE/before-restore-TIME, what came takes it
 ```
 
 While files are exchanged `restore.unfinished` says so: `secondlook run` starts nothing on half of two states,
-and the same restore begins anew. Nothing is deleted.
+and the same restore begins anew; a database that it had filled already is left as it is. Nothing is deleted.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from secondlook.ground.errors import ConfigError
 from secondlook.ground.files import give_to_owner, replacing, rewrite, sync_folder, write_whole
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD, known_revisions, migrate
-from secondlook.ledger.upkeep.copying import is_empty, put_in, single_file
+from secondlook.ledger.upkeep.copying import holds_same, is_empty, put_in, single_file
 from secondlook.run.backup.archive import BackupError, Preface, unpack
 from secondlook.run.backup.making import (
     ASIDE,
@@ -116,14 +116,18 @@ class _Target:
         self._state = self.settings.state
         url = self.settings.ledger.url
         self._ledger = find_place(self._state / LEDGER_FILE if url == "default" else url)
-        if not self._ledger.sqlite and not is_empty(self._ledger):
-            raise BackupError(
-                f"the database {self._ledger} is not empty; name a new one under `ledger` (and say "
-                "--keep-settings), or empty it: what other proxies wrote there is not overwritten"
-            )
+        self._filled = not self._ledger.sqlite and not is_empty(self._ledger)
+        if self._filled and not (self._state / UNFINISHED_FILE).exists():
+            raise self._not_empty()
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = self._locked()
         self.staging = self._state / STAGING
+
+    def _not_empty(self) -> BackupError:
+        return BackupError(
+            f"the database {self._ledger} is not empty; name a new one under `ledger` (and say "
+            "--keep-settings), or empty it: what other proxies wrote there is not overwritten"
+        )
 
     def stage(self) -> Path:
         """Make the folder to unpack into."""
@@ -163,8 +167,10 @@ class _Target:
         migrate(find_place(staged))
         single_file(staged)
         give_to_owner(self.staging, self._state)
+        if self._filled and not holds_same(staged, self._ledger):
+            raise self._not_empty()
         (self._state / UNFINISHED_FILE).touch(mode=0o600)
-        if not self._ledger.sqlite:
+        if not self._ledger.sqlite and not self._filled:
             put_in(staged, self._ledger)
         aside = _Aside(self._state)
         came = self.staging / STATE
