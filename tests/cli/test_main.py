@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from cli.calling import on
+from cli.calling import make_event, on, write_events
 from e2e.processes import SECONDLOOK
 from secondlook.cli.options import own_name
 from secondlook.cli.program import run
@@ -61,3 +61,15 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("secondlook: cannot use the state folder ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_each_command_in_one_way(tmp_path):
+    state = tmp_path / "state"
+    write_events(state, *(make_event(f"http://a.example/{number}") for number in range(1_000)))
+    for words in (["log", "--limit", "1000"], ["check", "http://a.example/", "--offline"], ["setup", "pac"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        words += ["--state", str(state)]
+        done = subprocess.run([*SECONDLOOK, *words], stdout=writing, stderr=subprocess.PIPE, check=False)
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (141, b""), words

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +15,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         sys.exit(helper.main(words[1:]))
     _have_outputs()
-    from secondlook.cli import beside
     from secondlook.ground import collector
 
     collector.collect_seldom()
@@ -22,16 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = [*words[1:], "--help"]
         sys.argv[1:] = words
     try:
-        status = beside.answered(words)
-        if status is not None:
-            sys.exit(status)
-        from secondlook.cli.program import run
-
-        run(words)
+        _run(words)
     except BrokenPipeError:
-        # the reader of our output went away (`secondlook log | head`)
+        # the reader of our output went away (`secondlook log | head`); 0 would be the word of a whole `scan`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # a full or read-only disk, a folder of somebody else
         from secondlook.cli.output import fail
 
@@ -39,6 +34,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"{place}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run(words: list[str]) -> None:
+    from secondlook.cli import beside
+
+    try:
+        status = beside.answered(words)
+        if status is not None:
+            sys.exit(status)
+        from secondlook.cli.program import run
+
+        run(words)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # Typer ends with 1 there, without a word
+            raise ended.__context__ from None
+        sys.stdout.flush()  # here, where a reader that went away is met
+        raise
 
 
 def _have_outputs() -> None:
