@@ -166,6 +166,37 @@ def test_what_cannot_be_done_says_how_to_do_it_by_hand(certificate, journal, tmp
     assert "run as root: install -m 644" in outcome.hint
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_what_fails_everywhere_is_not_on_record(there, certificate, journal, tmp_path, monkeypatch):
+    distribution, profile = tmp_path / "anchors", tmp_path / "profile"
+    if there:
+        distribution.mkdir()
+        profile.mkdir()
+        (profile / "cert9.db").write_bytes(b"of a browser")
+    monkeypatch.setenv("PATH", str(tmp_path))  # where no tool is
+    monkeypatch.setattr(authority, "PAUSES_S", ())
+    monkeypatch.setattr(authority, "LINUX_STORES", ((str(distribution), ("update-ca-certificates",)),))
+    places = [NssStore(str(profile)), LinuxStore(str(distribution), ("update-ca-certificates",))]
+    outcomes = authority.trust(certificate, journal, places)
+    assert [each.done for each in outcomes] == [False, False]
+    kept = [each.target for each in journal.changes()]
+    assert kept == ([places[1].target] if there else [])  # a copy that could not be taken up afresh
+
+
+def test_what_was_trusted_before_stays_on_record_when_it_fails_again(
+    certificate, journal, tmp_path, monkeypatch
+):
+    folder = tmp_path / "anchors"
+    folder.mkdir()
+    monkeypatch.setattr(authority, "LINUX_STORES", ((str(folder), ("true",)),))
+    monkeypatch.setattr(authority, "PAUSES_S", ())
+    authority.trust(certificate, journal, [LinuxStore(str(folder), ("true",))])
+    (again,) = authority.trust(certificate, journal, [LinuxStore(str(folder), ("false",))])
+    assert not again.done
+    assert [each.target for each in journal.changes()] == [f"linux:{folder}"]
+    assert list(folder.iterdir())  # it may be trusted still
+
+
 def test_two_authorities_never_share_a_name(certificate, tmp_path):
     other = tmp_path / "other.pem"
     subprocess.run(

@@ -268,16 +268,25 @@ def trust(certificate: Path, journal: Journal, places: Iterable[Store]) -> list[
     for store in places:
         known = {"nickname": nickname(certificate), "sha1": fingerprint(certificate, "sha1")}
         made = isinstance(store, NssStore) and store.made_by_us()
-        journal.add(Change(KIND, store.target, before={"made": made}, after=known))
+        change = Change(KIND, store.target, before={"made": made}, after=known)
+        new = journal.add(change)
         try:
             store.add(certificate)
         except (tool.ToolError, OSError) as error:
+            if new and _left_nothing(store, change):
+                journal.forget(change)
             outcomes.append(
                 Outcome(done=False, text=f"{store.target}: {error}", hint=_by_hand(store, certificate))
             )
         else:
             outcomes.append(Outcome(done=True, text=f"{store.target}: trusted"))
     return outcomes
+
+
+def _left_nothing(store: Store, change: Change) -> bool:
+    """Take back what a step that failed may have done, and return whether nothing of it is left."""
+    never_begun = isinstance(store, NssStore) and not tool.has("certutil")
+    return never_begun or distrust(change).done
 
 
 def _is_own(folder: Path) -> bool:

@@ -72,18 +72,23 @@ class Journal:
         except (JournalError, OSError):
             return False
 
-    def add(self, change: Change) -> None:
-        """Remember a change; a later one of the same thing keeps the first `before`."""
+    def add(self, change: Change) -> bool:
+        """Remember a change and return whether it is new; a later one of a thing keeps the first `before`."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with locked_folder(self._path.parent):
             kept = self.changes()
             for index, old in enumerate(kept):
                 if _thing(old) == _thing(change):
                     kept[index] = Change(change.kind, change.target, old.before, change.after)
-                    break
-            else:
-                kept.append(change)
-            self._write(kept)
+                    self._write(kept)
+                    return False
+            self._write([*kept, change])
+            return True
+
+    def forget(self, change: Change) -> None:
+        """Take a change off the record: it was undone, or could not be made."""
+        with locked_folder(self._path.parent):
+            self._write([kept for kept in self.changes() if kept != change])
 
     def undo(
         self, undoers: Mapping[str, Callable[[Change], Outcome]], kinds: frozenset[str]
@@ -103,8 +108,7 @@ class Journal:
                 outcome = Outcome(done=False, text=f"{change.target}: set up by another user", hint=hint)
             outcomes.append(outcome)
             if outcome.done:
-                with locked_folder(self._path.parent):
-                    self._write([kept for kept in self.changes() if kept != change])
+                self.forget(change)
         return outcomes
 
     def _is_ours(self) -> bool:
