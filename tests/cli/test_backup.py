@@ -51,17 +51,22 @@ def test_the_configuration_of_the_package_is_nobodys_own(tmp_path, monkeypatch):
         assert "settings/proxy.yaml" not in tar.getnames()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_one_that_is_ended_leaves_nothing(tmp_path, number):
+@pytest.mark.parametrize(
+    ("before", "number", "status"),
+    [([], signal.SIGTERM, 143), ([], signal.SIGHUP, 129), (["nohup"], signal.SIGHUP, 0)],
+)
+def test_one_that_is_ended_leaves_nothing(tmp_path, before, number, status):
     state, folder = tmp_path / "state", tmp_path / "backups"
     folder.mkdir()
     with ledger_of(Settings(state=state)):
         pass
     (state / "pattern").mkdir()
     with locked(state / "pattern" / "lock"):
-        words = [*SECONDLOOK, "backup", str(folder / "b"), "--state", str(state)]
-        making = subprocess.Popen(words)
+        words = [*before, *SECONDLOOK, "backup", str(folder / "b"), "--state", str(state)]
+        making = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: next(folder.glob(".b.*"), None), "what it is written to")
         making.send_signal(number)
-        assert making.wait(30) == 128 + number
-    assert list(folder.iterdir()) == []
+        if status:
+            assert making.wait(30) == status
+    assert making.wait(30) == status
+    assert [each.name for each in folder.iterdir()] == ([] if status else ["b"])

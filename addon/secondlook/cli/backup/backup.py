@@ -37,7 +37,8 @@ def backup(
     if encrypt or passphrase_file is not None:
         passphrase = read_passphrase(passphrase_file, twice=True)
     for number in _ENDINGS:  # so that nothing half written stays
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     own = None if context.config is None or _is_shipped(context.config) else context.config
     made = make_backup(
         context.settings,
