@@ -110,9 +110,10 @@ def test_an_import_keeps_source_and_time_and_leaves_out_what_is_over(rules, ledg
         [{"action": "allow", "subject": "a.example", "expires": "soon"}],
         [{"action": "allow", "subject": "a.example", "for_s": "1h"}],
         [{"action": "allow", "subject": "a.example", "for_s": 0}],
+        [{"action": "allow", "subject": "a.example", "for_s": 10**400}],
         [{"action": "allow", "subject": "a.example"}, {"action": "allow", "subject": "a b"}],
     ],
-    ids=["object", "number", "too many", "source", "client", "end", "time", "no time", "second"],
+    ids=["object", "number", "too many", "source", "client", "end", "time", "no time", "too long", "second"],
 )
 def test_an_import_that_cannot_be_read_whole_changes_nothing(rules, ledger, broken):
     with pytest.raises(Refused, match="import: "):

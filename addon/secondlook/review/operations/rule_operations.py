@@ -38,7 +38,10 @@ def _seconds(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"for_s: expected seconds, got {str(value)[:80]}")  # noqa: TRY004 (a bad value)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("for_s: that is more seconds than can be counted") from None
 
 
 def _moment(value: object) -> float | None:
