@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.review.operations.acknowledged import MOST, Acknowledged
+from secondlook.review.operations.acknowledged import MOST_ACKNOWLEDGED, Acknowledged
 
 
 def test_what_was_acknowledged_is_known_after_a_restart(tmp_path):
@@ -29,9 +29,9 @@ def test_a_damaged_file_hides_nothing_and_is_written_anew(tmp_path, content):
 def test_the_newest_are_kept(tmp_path):
     path = tmp_path / "review.json"
     found = Acknowledged(path)
-    found.add(*[str(number) for number in range(MOST)])
+    found.add(*[str(number) for number in range(MOST_ACKNOWLEDGED)])
     assert "0" in found
-    found.add(str(MOST))
+    found.add(str(MOST_ACKNOWLEDGED))
     assert "0" not in found
     assert "1" in found
-    assert str(MOST) in Acknowledged(path)
+    assert str(MOST_ACKNOWLEDGED) in Acknowledged(path)

@@ -7,6 +7,7 @@ import pytest
 
 from review.stage import csrf, keep, make_event
 from secondlook.core.event import EventKind
+from secondlook.review.operations import acknowledged
 from secondlook.review.operations import late as late_verdicts
 
 
@@ -53,6 +54,22 @@ def test_late_verdicts_beyond_those_that_are_shown_come_once_the_newer_ones_are_
         newest = {"newest": found[0]["id"]}
         assert client.post("/api/v1/late-verdicts/seen", json=newest, headers=headers).status_code == 204
     assert seen == [event.id for event in reversed(events)]
+
+
+def test_more_late_verdicts_than_can_be_noted_come_to_an_end(client, ledger, monkeypatch):
+    monkeypatch.setattr(late_verdicts, "MOST", 2)
+    for module in (late_verdicts, acknowledged):
+        monkeypatch.setattr(module, "MOST_ACKNOWLEDGED", 4)
+    got = {"let_through": [{"client": "10.0.0.7", "user": None, "time": time.time()}]}
+    events = [make_event(EventKind.LATE_VERDICT, identity=bytes([n]) * 32, extra=got) for n in range(6)]
+    keep(ledger, *events)
+    headers = {"x-csrf-token": csrf(client)}
+    for newer in (5, 3):
+        found = client.get("/api/v1/late-verdicts").json()
+        assert [each["id"] for each in found] == [events[newer].id, events[newer - 1].id]
+        newest = {"newest": found[0]["id"]}
+        assert client.post("/api/v1/late-verdicts/seen", json=newest, headers=headers).status_code == 204
+    assert client.get("/api/v1/late-verdicts").json() == []
 
 
 def test_the_log_is_followed_reported_and_set_up_from_a_program(client, ledger):

@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Final
 
 from secondlook.ground.files import write_whole
 
-MOST = 10_000
+MOST_ACKNOWLEDGED: Final = 10_000
 
 
 class Acknowledged:
@@ -25,5 +26,5 @@ class Acknowledged:
 
     def add(self, *event_ids: str) -> None:
         """Add some; blocks."""
-        self._ids = dict.fromkeys([*self._ids, *event_ids][-MOST:])
+        self._ids = dict.fromkeys([*self._ids, *event_ids][-MOST_ACKNOWLEDGED:])
         write_whole(self._path, json.dumps(list(self._ids)).encode())

@@ -8,7 +8,7 @@ from secondlook.core.url.address import is_loopback
 from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import event_json, rfc3339
-from secondlook.review.operations.acknowledged import Acknowledged
+from secondlook.review.operations.acknowledged import MOST_ACKNOWLEDGED, Acknowledged
 from secondlook.review.program import Json
 
 FOR_S: Final = 7 * 86_400
@@ -28,7 +28,7 @@ class LateVerdicts:
         self._clock = clock
 
     async def fresh(self) -> list[Json]:
-        """Return what the reader has not noted: the newest of it, however much newer was noted.
+        """Return what the reader has not noted: the newest of it, behind as much as can be noted.
 
         Each has `let_through` (who, when), `visited_at` and `seen`.
         """
@@ -41,13 +41,13 @@ class LateVerdicts:
     async def _newest(self, *, noted: bool) -> list[Json]:
         wanted = EventFilter(kind=_KINDS, since=self._clock.now() - FOR_S)
         found: list[Json] = []
-        after, more = None, True
-        while more and len(found) < MOST:
+        after, more, looked_at = None, True, 0
+        while more and len(found) < MOST and looked_at < MOST_ACKNOWLEDGED:
             page = await self._ledger.run(self._ledger.events.page, wanted, after=after, limit=MOST)
             events = [event for event in page.events if (event.id in self._acknowledged) is noted]
             shown = [await self._told(event) for event in events if event.identity]
             found += [each for each in shown if each["let_through"]]
-            after, more = page.cursor, page.more
+            after, more, looked_at = page.cursor, page.more, looked_at + len(page.events)
         return found[:MOST]
 
     async def note(self, *event_ids: str) -> None:
