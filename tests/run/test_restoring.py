@@ -297,16 +297,17 @@ def test_what_root_restores_belongs_to_whom_the_state_belongs(backup, tmp_path):
     assert set(owners.values()) == {65534}, owners
 
 
-def test_the_configuration_keeps_mode_and_place(backup, tmp_path):
-    """A service reads it by its group, and a link leads to where others keep it."""
+@pytest.mark.parametrize(("before", "after"), [(0o640, 0o640), (0o664, 0o660)])
+def test_the_configuration_keeps_mode_and_place(backup, tmp_path, before, after):
+    """A service reads it by its group, and a link leads to where others keep it; not all read its secrets."""
     own, config = tmp_path / "own.yaml", tmp_path / "proxy.yaml"
     own.write_text("feeds: []\nstate: here\nname: other\n")
-    own.chmod(0o640)
+    own.chmod(before)
     config.symlink_to(own)
     restore_backup(backup, Wanted(config, None), no_passphrase)
     assert config.is_symlink()
     assert own.read_text() == "feeds: []\nstate: st\n"
-    assert own.stat().st_mode & 0o777 == 0o640
+    assert own.stat().st_mode & 0o777 == after
 
 
 def test_checking_writes_nothing(backup, tmp_path):

@@ -42,10 +42,11 @@ def replacing(path: Path, *, synced: bool = True, private: bool = False) -> Iter
         raise
 
 
-def rewrite(path: Path, content: bytes) -> None:
+def rewrite(path: Path, content: bytes, *, without: int = 0) -> None:
     """Give somebody's file a new content as `write_whole` does, with the mode and owner that it has.
 
-    A link stays: what it leads to is written. Raises OSError, also where the owner cannot be kept.
+    The permission bits in `without` are taken off. A link stays: what it leads to is written. Raises OSError,
+    also where the owner cannot be kept.
     """
     path = path.resolve()
     status = path.stat()
@@ -54,7 +55,7 @@ def rewrite(path: Path, content: bytes) -> None:
         made = os.fstat(file.fileno())
         if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
             os.fchown(file.fileno(), status.st_uid, status.st_gid)
-        os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode))
+        os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode) & ~without)
     sync_folder(path.parent)
 
 

@@ -11,6 +11,7 @@ and the same restore begins anew; a database that it had filled already is left 
 """
 
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -212,7 +213,7 @@ class _Target:
                 return
             aside.copy(config)
             with suppress(PermissionError):  # somebody else's, whose file it cannot stay
-                rewrite(config, content)
+                rewrite(config, content, without=stat.S_IRWXO)  # it may hold secrets
                 return
         write_whole(config, content, private=True)
 
