@@ -1,6 +1,7 @@
 """Quarantine on a real file system: the right file and only it, and an honest word about the rest."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import resource
@@ -323,7 +324,7 @@ def test_a_crash_in_the_middle_is_settled_at_the_next_start(place, monkeypatch, 
     assert bad.read_bytes() == BAD
 
 
-@pytest.mark.parametrize("how", ["moved", "copied in part", "changed"])
+@pytest.mark.parametrize("how", ["moved", "copied", "copied and fixed there", "copied in part", "changed"])
 def test_a_crash_between_folder_and_quarantine_loses_no_file(place, monkeypatch, how):
     def crash(_):
         raise KeyboardInterrupt
@@ -336,15 +337,23 @@ def test_a_crash_between_folder_and_quarantine_loses_no_file(place, monkeypatch,
     (record,) = place.ledger.records.values()
     moving = place.store / f".moving-{record.id}"
     assert not bad.exists()
-    if how == "copied in part":
+    if how.startswith("copied"):
         moving.rename(bad)
-        moving.write_bytes(BAD[:100])
+        moving.write_bytes(BAD[:100] if how == "copied in part" else BAD)
     elif how == "changed":
         moving.write_bytes(b"mine")
+
+    def refuse(_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if how == "copied and fixed there":
+        monkeypatch.setattr(file_move, "_unlink_same", refuse)
     quarantine = place.quarantine()
     asyncio.run(quarantine.settle())
     (record,) = place.ledger.records.values()
-    if how == "moved":
+    assert not moving.exists()
+    if how in {"moved", "copied"}:
+        assert not bad.exists()
         assert (record.state, place.stored()) == ("held", [DIGEST.hex()])
         assert (place.store / DIGEST.hex()).stat().st_mode & 0o777 == 0o600
         assert asyncio.run(quarantine.restore(record.id)).read_bytes() == BAD

@@ -36,7 +36,7 @@ def test_a_name_that_became_a_link_since_it_was_listed_is_not_followed(place):
     name = place.downloads / "bad.exe"
     name.symlink_to(elsewhere)
     problems = []
-    assert file_search._look_at(name, DIGEST, None, problems) is None
+    assert file_search.look_at(name, DIGEST, None, problems) is None
     assert len(problems) == 1
 
 

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from secondlook.agent.actions.file_search import Candidate, hash_of
+from secondlook.agent.actions.file_search import Candidate, hash_of, look_at
 from secondlook.core.event import QuarantineRecord
 from secondlook.ground.errors import SecondLookError
 
@@ -68,14 +68,18 @@ def finish_move(folder: Path, record: QuarantineRecord) -> bool:
 
     If they do not, the file lies where it lay. Raise OSError or MoveError.
     """
-    moving, target = folder / _moving(record), Path(record.path)
+    moving, target, digest = folder / _moving(record), Path(record.path), bytes.fromhex(record.sha256)
     if not os.path.lexists(moving):
         return stored_path(folder, record).is_file()
     whole = False
     if moving.is_file() and not moving.is_symlink():
         with moving.open("rb") as file:
-            whole = hash_of(file.fileno()) == bytes.fromhex(record.sha256)
+            whole = hash_of(file.fileno()) == digest
     if whole:
+        original = look_at(target, digest, None, [])
+        if original is not None:  # a copy that was finished
+            with contextlib.closing(original):
+                _unlink_copied(original, moving)
         moving.chmod(_PRIVATE)
         moving.replace(stored_path(folder, record))
     elif os.path.lexists(target):
@@ -84,6 +88,15 @@ def finish_move(folder: Path, record: QuarantineRecord) -> bool:
         with _folder(folder) as store_fd, _folder(target.parent) as folder_fd:
             _put_back(folder_fd, target.name, store_fd, moving.name)
     return whole
+
+
+def _unlink_copied(original: Candidate, copy: Path) -> None:
+    """Remove the file that was copied, or else the copy. Raise OSError or MoveError."""
+    try:
+        _unlink_same(original)
+    except (OSError, MoveError):
+        copy.unlink()
+        raise
 
 
 def _moving(record: QuarantineRecord) -> str:

@@ -61,7 +61,7 @@ def search(folders: Sequence[Path], digest: bytes, size: int | None, ending: str
                 return found
             if not path.name.lower().endswith(ending):
                 continue
-            candidate = _look_at(path, digest, size, found.problems)
+            candidate = look_at(path, digest, size, found.problems)
             if candidate is not None:
                 found.candidates.append(candidate)
     return found
@@ -76,7 +76,7 @@ class FileIndex:
     def find(self, digest: bytes, size: int | None) -> Candidate | None:
         """Open a file with this SHA-256; None where there is none."""
         for path in self.paths.get(-1 if size is None else size, ()):
-            candidate = _look_at(path, digest, size, [])
+            candidate = look_at(path, digest, size, [])
             if candidate is not None:
                 return candidate
         return None
@@ -121,7 +121,8 @@ def _walk(folder: Path, depth: int, problems: list[str], visited: set[tuple[int,
             problems.append(f"{entry.path}: {(error.strerror or str(error)).lower()}")
 
 
-def _look_at(path: Path, digest: bytes, size: int | None, problems: list[str]) -> Candidate | None:
+def look_at(path: Path, digest: bytes, size: int | None, problems: list[str]) -> Candidate | None:
+    """Open a regular file with this SHA-256; None where it has another, is gone, a link or not readable."""
     try:
         if size is not None and path.lstat().st_size != size:
             return None
