@@ -102,14 +102,15 @@ def test_what_is_given_away_is_what_was_made_here_and_nothing_that_a_link_leads_
     state, outside = tmp_path / "state", tmp_path / "outside"
     (state / "in").mkdir(parents=True)
     outside.mkdir()
-    for made in (state / "in" / "made", state / "shared", outside / "secret"):
+    for made in (state / "in" / "made", state / "shared", outside / "secret", outside / "linked"):
         made.touch()
     (state / "file").symlink_to(outside / "secret")
     (state / "in" / "folder").symlink_to(outside)
+    (state / "in" / "hard").hardlink_to(outside / "linked")
     os.chown(state, 65534, 65533)
     os.chown(state / "shared", 65534, 4)
     give_to_owner(state, state)
     made, shared = (path.stat() for path in (state / "in" / "made", state / "shared"))
     assert (made.st_uid, made.st_gid) == (65534, 65533)
     assert (shared.st_uid, shared.st_gid) == (65534, 4)
-    assert {path.stat().st_uid for path in (outside, outside / "secret")} == {0}
+    assert {path.stat().st_uid for path in (outside, *outside.iterdir())} == {0}

@@ -71,7 +71,8 @@ def sync_folder(folder: Path) -> None:
 def give_to_owner(folder: Path, like: Path) -> None:
     """Have what root made in a folder belong to whom `like` belongs to.
 
-    That one may put links there meanwhile: none is followed, and what was another's before stays so.
+    That one may put links there: none is followed, a file that has another name too may be from anywhere and
+    stays root's, and what was another's before stays so.
     """
     owner = like.stat()
     if os.geteuid() == owner.st_uid:
@@ -79,5 +80,7 @@ def give_to_owner(folder: Path, like: Path) -> None:
     for _, folders, files, at in os.fwalk(folder):
         for name in (".", *folders, *files):
             with suppress(FileNotFoundError):
-                if os.stat(name, dir_fd=at, follow_symlinks=False).st_uid == os.geteuid():
+                status = os.stat(name, dir_fd=at, follow_symlinks=False)
+                one_name = stat.S_ISDIR(status.st_mode) or status.st_nlink == 1
+                if status.st_uid == os.geteuid() and one_name:
                     os.chown(name, owner.st_uid, owner.st_gid, dir_fd=at, follow_symlinks=False)
