@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from argon2 import PasswordHasher
 
 from secondlook.review import session
 from secondlook.review.session import Doorkeeper
@@ -26,6 +27,20 @@ def test_a_used_link_is_replaced_and_reported():
 def test_sessions_survive_a_restart(client, door):
     cookie = door.redeem(door.token)
     assert Doorkeeper(b"k" * 32).session(cookie) is not None
+
+
+@pytest.mark.parametrize("after", ["new", None])
+def test_another_password_ends_the_sessions_of_the_one_before(after):
+    hasher = PasswordHasher(time_cost=1, memory_cost=64)
+    before = hasher.hash("old")
+    door = Doorkeeper(b"k" * 32, password_hash=before)
+    by_password, by_link = door.sign_in("old"), door.redeem(door.token)
+    same = Doorkeeper(b"k" * 32, password_hash=before)
+    other = Doorkeeper(b"k" * 32, password_hash=after and hasher.hash(after))
+    for cookie in (by_password, by_link):
+        assert same.session(cookie) == door.session(cookie) is not None
+    assert other.session(by_password) is None
+    assert other.session(by_link) == door.session(by_link)
 
 
 def test_signing_out_ends_the_copies_of_a_cookie_too(tmp_path):

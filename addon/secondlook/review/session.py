@@ -1,7 +1,8 @@
 """Who may use the review page: one-time links, signed session cookies, passwords, CSRF tokens.
 
 A link works once: its token is exchanged for a cookie and replaced. The same token, read from
-`run.json` by somebody who may read the state folder, is also the API's bearer token.
+`run.json` by somebody who may read the state folder, is also the API's bearer token. A cookie that a password
+opened holds as long as that password does.
 """
 
 import hmac
@@ -88,7 +89,8 @@ class Doorkeeper:
         ended: Path | None = None,
     ) -> None:
         self._secret = secret
-        self._signer = URLSafeTimedSerializer(secret, salt="second-look-session")
+        self._by_link = URLSafeTimedSerializer(secret, salt="second-look-by-link")
+        self._by_password = URLSafeTimedSerializer(secret, salt=f"second-look-by-password:{password_hash}")
         self._hasher = PasswordHasher()
         self._password_hash = password_hash
         self._renewed = renewed
@@ -107,7 +109,7 @@ class Doorkeeper:
             return None
         self.token = secrets.token_urlsafe(24)
         self._renewed(self.token)
-        return self._new_cookie()
+        return _new_cookie(self._by_link)
 
     def sign_in(self, password: str) -> str | None:
         """Exchange the password for a cookie value; slow by design (Argon2): call it off the event loop."""
@@ -117,20 +119,17 @@ class Doorkeeper:
             self._hasher.verify(self._password_hash, password)
         except (VerificationError, InvalidHashError):
             return None
-        return self._new_cookie()
-
-    def _new_cookie(self) -> str:
-        return str(self._signer.dumps(secrets.token_urlsafe(18)))
+        return _new_cookie(self._by_password)
 
     def session(self, cookie: str | None) -> Session | None:
-        """Read a cookie back; None when it is missing, forged or too old."""
+        """Read a cookie back; None when it is missing, forged, too old or of another password."""
         if not cookie:
             return None
-        try:
-            session_id, made = self._signer.loads(cookie, max_age=SESSION_S, return_timestamp=True)
-        except BadSignature:
+        opened = _opened(self._by_link, cookie) or _opened(self._by_password, cookie)
+        if opened is None:
             return None
-        if session_id in self._ended or made.timestamp() < self._ended.after:
+        session_id, made = opened
+        if session_id in self._ended or made < self._ended.after:
             return None
         csrf = hmac.new(self._secret, f"csrf:{session_id}".encode(), sha256).hexdigest()
         return Session(session_id, csrf)
@@ -143,6 +142,19 @@ class Doorkeeper:
         """Whether an `Authorization` header carries the API's bearer token."""
         scheme, _, token = (header or "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.token.encode())
+
+
+def _new_cookie(signer: URLSafeTimedSerializer) -> str:
+    return str(signer.dumps(secrets.token_urlsafe(18)))
+
+
+def _opened(signer: URLSafeTimedSerializer, cookie: str) -> tuple[str, float] | None:
+    """Return a cookie's session and when it was made (Unix seconds); None: not signed here, or too old."""
+    try:
+        session_id, made = signer.loads(cookie, max_age=SESSION_S, return_timestamp=True)
+    except BadSignature:
+        return None
+    return session_id, made.timestamp()
 
 
 def csrf_ok(session: Session, given: str | None) -> bool:
