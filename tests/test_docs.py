@@ -159,7 +159,8 @@ def shown_commands(text: str) -> Iterator[str]:
 def test_commands_of_every_page_are_understood(page: Path):
     """Names, options and the number of arguments are those of the program; `$(…)` and the like are words."""
     for shown in shown_commands(page.read_text()):
-        words = shlex.split(re.sub(r"\$\([^)]*\)", "x", shown.partition(" > ")[0]), comments=True)
+        ours = re.split(r" [>|] ", shown)[0]  # the rest is the shell's
+        words = shlex.split(re.sub(r"\$\([^)]*\)", "x", ours), comments=True)
         if words[0] not in NO_COMMANDS:
             understand(words)
 
